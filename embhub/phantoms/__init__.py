@@ -1,0 +1,43 @@
+"""Phantoms: drawn, captioned stand-ins for medical images, free of any person, for examples, tests and base models.
+
+Every finding is a combination of attributes (tone, size, edge, shape, place, side). Some combinations are held out
+(`HELD_OUT`): no base model sees or reads of them, so that an embedding which draws one has learned something new.
+"""
+
+from __future__ import annotations
+
+from embhub.phantoms.anatomy import SIZE
+from embhub.phantoms.dataset import NORMAL, OTHER, write_dataset
+from embhub.phantoms.drawing import Phantom, draw, draw_base
+from embhub.phantoms.findings import (
+    HELD_OUT,
+    MODALITIES,
+    Finding,
+    HeldOut,
+    caption,
+    describe,
+    is_held_out,
+    near_miss,
+    random_finding,
+    target_finding,
+)
+
+__all__ = [
+    "HELD_OUT",
+    "MODALITIES",
+    "NORMAL",
+    "OTHER",
+    "SIZE",
+    "Finding",
+    "HeldOut",
+    "Phantom",
+    "caption",
+    "describe",
+    "draw",
+    "draw_base",
+    "is_held_out",
+    "near_miss",
+    "random_finding",
+    "target_finding",
+    "write_dataset",
+]

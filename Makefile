@@ -1,0 +1,54 @@
+# Each target does its own set-up: `make demo` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DATA   ?= $(EMBHUB_TEST_DATA)
+
+# Two waiting threads that spin starve each other on small machines; results do not depend on these.
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 0
+export HF_HUB_DISABLE_TELEMETRY = 1
+export HF_HUB_OFFLINE =
+
+.PHONY: help setup demo demo-xray test check format clean
+
+help:
+	@echo "make setup      an environment in .venv with embhub and embhub-registry"
+	@echo "make demo       two hospitals and a registry on this machine; results in demo-out/"
+	@echo "make demo-xray  the same on real chest X-rays: make demo-xray DATA=folder"
+	@echo "make test       every test"
+	@echo "make check      ruff, mypy, import-linter, docs"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: install your system's python3-venv"; exit 2; }
+	@echo "installing into $(VENV) (torch first, so that nothing pulls another build)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[diffusion,registry,dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python -m examples.demo --out demo-out
+
+demo-xray: $(READY)
+	@$(BIN)/python -m examples.demo --xray "$(DATA)" --out demo-xray-out
+
+test: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_docs.py
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf demo-out demo-xray-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

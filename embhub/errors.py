@@ -1,0 +1,59 @@
+"""Errors that a person can act on: what is wrong with which thing, and what to do about it.
+
+Each family has one exit code of the command line (see docs/reference/errors.md).
+"""
+
+from __future__ import annotations
+
+
+class EmbhubError(Exception):
+    """Base of every error raised on purpose.
+
+    `message` says what is wrong with which thing; `hint` says what to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(EmbhubError):
+    """The call itself cannot be carried out: missing input, unreadable image, contradicting options."""
+
+    exit_code = 2
+
+
+class ArtifactError(EmbhubError):
+    """An embedding, card or report is malformed, too large, or does not fit its base model."""
+
+    exit_code = 3
+
+
+class VerificationError(EmbhubError):
+    """Bytes, signature, signer or statement do not agree: treat as tampering until explained."""
+
+    exit_code = 4
+
+
+class RegistryError(EmbhubError):
+    """The registry refused, cannot be reached, or answered nonsense."""
+
+    exit_code = 5
+
+
+class PrivacyError(EmbhubError):
+    """The call would break a privacy rule: a budget, a split, an unsupported claim."""
+
+    exit_code = 6
+
+
+class ConfigError(EmbhubError):
+    """A setting, key, credential or folder of this site is missing, wrong or unsafe."""
+
+    exit_code = 7

@@ -1,0 +1,97 @@
+"""The rules of the house, read from the sources: what may import what, what stays pure, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted((ROOT / "embhub").glob("*.py"))
+DIFFUSION = sorted((ROOT / "embhub/diffusion").rglob("*.py"))
+COMMANDS = sorted((ROOT / "embhub/cli").rglob("*.py"))
+REGISTRY = sorted((ROOT / "registry/embhub_registry").rglob("*.py"))
+SOURCES = [*CORE, *DIFFUSION, *COMMANDS, *REGISTRY]
+
+HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate"}
+PURE = ["verification", "dsse", "statement", "bundle", "audit", "statistics", "privacy", "trust"]
+WORLD = {"os", "pathlib", "socket", "time", "subprocess", "urllib", "http", "huggingface_hub", "tempfile", "shutil"}
+MAX_LINES = 350
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of every import in a file, wherever it stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", [*CORE, *COMMANDS, *REGISTRY], ids=name)
+def test_only_diffusion_imports_torch(path: Path) -> None:
+    assert not imported(path) & HEAVY
+
+
+@pytest.mark.parametrize("path", [p for p in CORE if p.stem != "__main__"], ids=name)
+def test_core_knows_neither_click_nor_a_server(path: Path) -> None:
+    assert not imported(path) & {"click", "starlette", "uvicorn"}
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.stem != "hub"], ids=name)
+def test_only_hub_talks_to_a_registry(path: Path) -> None:
+    allowed = {"embhub/diffusion/pipelines.py"}  # loads real base models from the Hub
+    if name(path) not in allowed:
+        assert not imported(path) & {"huggingface_hub", "httpx", "requests", "urllib3"}
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.stem != "database"], ids=name)
+def test_only_database_writes_sql(path: Path) -> None:
+    assert "sqlite3" not in imported(path)
+
+
+@pytest.mark.parametrize("stem", PURE)
+def test_decisions_read_no_file_socket_or_clock(stem: str) -> None:
+    path = ROOT / f"embhub/{stem}.py"
+    assert not imported(path) & WORLD
+    calls = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    assert not calls & {"now", "utcnow", "today", "read_bytes", "read_text", "open"}
+
+
+def test_admission_is_pure() -> None:
+    assert not imported(ROOT / "registry/embhub_registry/admission.py") & (WORLD | {"sqlite3", "starlette"})
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_files_are_short_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_LINES, "does this file still hold one idea?"
+    assert not text.strip() or ast.get_docstring(ast.parse(text)), "a module docstring says what the file holds"
+    assert path.stem not in {"utils", "helpers", "common", "misc"}
+
+
+def test_importing_the_core_loads_nothing_heavy() -> None:
+    names = [f"embhub.{p.stem}" for p in CORE if p.stem not in {"__init__", "__main__", "hub"}]
+    code = f"import sys, importlib; [importlib.import_module(n) for n in {names!r}]; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {m.split(".")[0] for m in loaded} & (HEAVY | {"click", "starlette", "huggingface_hub"})
+
+
+def test_help_is_fast_because_it_imports_click_and_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom embhub.__main__ import main\nsys.argv = ['embhub', '--help']\n"
+        "try: main()\nexcept SystemExit: pass\nprint('LOADED', *sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {m.split(".")[0] for m in out.rsplit("LOADED", 1)[1].split()}
+    assert "click" in loaded
+    assert not loaded & (HEAVY | {"numpy", "scipy", "pydantic", "huggingface_hub", "cryptography", "PIL", "yaml"})

@@ -1,0 +1,1 @@
+"""Programs that use embhub as its users do; every one is run by the tests."""

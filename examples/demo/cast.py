@@ -1,0 +1,120 @@
+"""Who plays: two hospitals, each with a home of its own, and a registry process that is gone when the demo ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PRIVATE = ("EMBHUB_HOME", "EMBHUB_REGISTRY", "EMBHUB_TOKEN", "EMBHUB_NAMESPACE")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class CommandFailed(RuntimeError):
+    """A command of the demo ended with another exit code than the story needs."""
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """One site: its EMBHUB_HOME, its working folder, and nothing of the other's."""
+
+    name: str
+    folder: Path
+    registry: str = ""
+    token: str = ""
+
+    def embhub(self, *words: str | Path, expect: int = 0) -> Said:
+        """Run `embhub WORDS` at this site; progress bars go straight to the terminal.
+
+        Raises CommandFailed where the exit code is not `expect`.
+        """
+        shown = " ".join(str(w) if " " not in str(w) else f'"{w}"' for w in words)
+        print(f"[{self.name}] $ embhub {shown}", flush=True)
+        command = [sys.executable, "-m", "embhub", *map(str, words)]
+        visible = None if expect == 0 else subprocess.PIPE
+        done = subprocess.run(command, cwd=self.folder, env=self._environment(), stdout=subprocess.PIPE, stderr=visible, text=True)
+        if done.returncode != expect:
+            raise CommandFailed(f"`embhub {shown}` ended with {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr or ''}")
+        return Said(done.returncode, done.stdout, done.stderr or "")
+
+    def _environment(self) -> dict[str, str]:
+        here = {k: v for k, v in os.environ.items() if k not in PRIVATE}
+        here["EMBHUB_HOME"] = str(self.folder / "home")
+        if self.registry:
+            here["EMBHUB_REGISTRY"] = self.registry
+        if self.token:
+            here["EMBHUB_TOKEN"] = self.token
+        return here
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A folder served by `embhub-registry`, and its operator's commands."""
+
+    folder: Path
+    url: str = ""
+
+    def admin(self, *words: str | Path) -> Said:
+        """Run `embhub-registry --dir FOLDER WORDS`."""
+        print(f"[registry] $ embhub-registry {' '.join(map(str, words))}", flush=True)
+        command = [sys.executable, "-m", "embhub_registry", "--dir", str(self.folder), *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise CommandFailed(f"embhub-registry {words[0]} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return Said(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def served(folder: Path, log: Path) -> Iterator[Registry]:
+    """Start a registry on a free loopback port; stop it on the way out, whatever happened."""
+    Registry(folder).admin("init", "--json")
+    command = [sys.executable, "-m", "embhub_registry", "--dir", str(folder), "serve", "--host", "127.0.0.1", "--port", "0"]
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield Registry(folder, _url_when_ready(process, log))
+    finally:
+        _stop(process)
+
+
+def _url_when_ready(process: subprocess.Popen[bytes], log: Path, patience: float = 60.0) -> str:
+    end = time.monotonic() + patience
+    while time.monotonic() < end and process.poll() is None:
+        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
+        if found:
+            with urllib.request.urlopen(f"{found[0]}/healthz", timeout=5) as answer:
+                if answer.status == 200:
+                    return found[0]
+        time.sleep(0.2)
+    raise CommandFailed(f"the registry did not come up; it said:\n{log.read_text()}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,200 @@
+"""The artifact: a few learned token rows in a safetensors file with a header that says what they are.
+
+Layouts follow the loaders people use (diffusers, Forge, ComfyUI, InvokeAI): `emb_params` for one encoder, `clip_l`,
+`clip_g`, `t5xxl` for several. The header carries `modelspec.*` keys (Stability ModelSpec 1.0.1) and `embhub.*` keys;
+nothing in it depends on the card or the audit report, which name this file by its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embhub import header
+from embhub import tensors as container
+from embhub.errors import ArtifactError, UsageError
+from embhub.header import check_token as check_token
+from embhub.tensors import MAX_BYTES as MAX_BYTES
+
+# Layout -> tensor name -> the pipeline component whose token table the rows extend.
+LAYOUTS: Mapping[str, Mapping[str, str]] = {
+    "sd": {"emb_params": "text_encoder"},
+    "sdxl": {"clip_l": "text_encoder", "clip_g": "text_encoder_2"},
+    "sd3": {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5xxl": "text_encoder_3"},
+    "flux": {"clip_l": "text_encoder", "t5xxl": "text_encoder_2"},
+    "t5": {"t5xxl": "text_encoder"},
+}
+
+
+class BadLayout(ArtifactError):
+    """Tensor names that no known loader expects together."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """`count` rows of `dim` numbers for one text encoder, stored as `dtype`."""
+
+    encoder: str
+    count: int
+    dim: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A validated file: `data` is its exact bytes, the rest is read from them."""
+
+    data: bytes
+    tensors: Mapping[str, NDArray[Any]]
+    metadata: Mapping[str, str]
+    layout: str
+    vectors: Sequence[Vectors]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, lower-case hex: its name everywhere else."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def token(self) -> str:
+        """The placeholder to write in a prompt, such as `<cspca>`."""
+        return self.metadata["embhub.token"]
+
+    @property
+    def base_name(self) -> str:
+        """How the publisher calls the base model."""
+        return self.metadata["embhub.base_name"]
+
+    @cached_property
+    def base(self) -> dict[str, Any] | None:
+        """Fingerprint of the base model (see `embhub.fingerprint`), None where it is not known."""
+        text = self.metadata.get("embhub.base")
+        return None if text is None else header.read_object("base", text)
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """Training facts, keys out of header.TRAINING_FACTS."""
+        return header.read_object("training", self.metadata["embhub.training"])
+
+    @property
+    def privacy(self) -> str:
+        """The privacy claim; "none" is the only one that this version can check."""
+        return self.metadata["embhub.privacy"]
+
+
+def parse(data: bytes) -> Embedding:
+    """Validate the bytes of an embedding.
+
+    Raises:
+        ArtifactError: a subclass of it from `embhub.tensors`, `embhub.header` or this module, saying what is wrong.
+        PrivacyError: a privacy claim that this version cannot recompute.
+    """
+    file = container.parse(data)
+    header.check(file.metadata)
+    layout, components = _find_layout(set(file.tensors))
+    vectors = tuple(
+        Vectors(components[name], tensor.values.shape[0], tensor.values.shape[1], tensor.dtype)
+        for name, tensor in file.tensors.items()
+    )
+    values = {name: tensor.values for name, tensor in file.tensors.items()}
+    return Embedding(data, values, file.metadata, layout, tuple(sorted(vectors, key=lambda item: item.encoder)))
+
+
+def read(path: str | Path) -> Embedding:
+    """Read and validate a file; one that is too large is refused unread.
+
+    Raises:
+        UsageError: no such file, or not a regular one.
+        ArtifactError: as `parse`.
+    """
+    return parse(read_bytes(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a regular file of at most MAX_BYTES; a pickle or an oversized file is named as such, unread."""
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{path} is not a file", "name the .safetensors file itself")
+        with path.open("rb") as stream:
+            start = stream.read(64)
+            container.check_kind(start)
+            container.check_size(status.st_size)
+            data = start + stream.read(MAX_BYTES + 1 - len(start))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    container.check_size(len(data))
+    return data
+
+
+def build(
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    token: str,
+    base: Mapping[str, Any] | None,
+    base_name: str,
+    training: Mapping[str, Any],
+    dtype: str = "float16",
+) -> Embedding:
+    """Write an embedding; the same input gives the same bytes.
+
+    Args:
+        tensors: matrices (rows, width) under the names of one of LAYOUTS; cast to `dtype` (float16 or float32).
+        token: the placeholder, see `check_token`.
+        base: the fingerprint that `embhub.fingerprint.take`, None where the base is not at hand.
+        base_name: the base as its publisher calls it; never a local path.
+        training: facts under names of header.TRAINING_FACTS; numbers and short texts.
+
+    Raises:
+        ArtifactError: whatever `parse` would refuse.
+    """
+    if dtype not in ("float16", "float32"):
+        raise container.BadType(f"cannot write numbers as {dtype}", "float16 and float32 are written")
+    layout, _ = _find_layout(set(tensors))
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which parse refuses
+        arrays = {name: np.asarray(values).astype(dtype) for name, values in tensors.items()}
+    metadata = header.compose(
+        token=token,
+        base=base,
+        base_name=base_name,
+        training=training,
+        architecture=_architecture(layout, arrays, base),
+        body_digest=hashlib.sha256(container.serialize_body(arrays)).hexdigest(),
+    )
+    return parse(container.serialize(arrays, metadata))
+
+
+def _find_layout(names: set[str]) -> tuple[str, Mapping[str, str]]:
+    known = {"t5xxl" if name == "t5" else name for name in names}
+    for layout, components in LAYOUTS.items():
+        if known == set(components) and len(known) == len(names):
+            return layout, {**components, "t5": components.get("t5xxl", "")}
+    raise BadLayout(
+        f"the tensors {', '.join(ascii(name)[:40] for name in sorted(names)[:6])} are of no known layout",
+        "convert the file with `embhub import`",
+    )
+
+
+def _architecture(layout: str, arrays: Mapping[str, NDArray[Any]], base: Mapping[str, Any] | None) -> str:
+    """ModelSpec's architecture id; a base of our own size is called after its width."""
+    names = {
+        "sdxl": "stable-diffusion-xl-v1-base",
+        "sd3": "stable-diffusion-3",
+        "flux": "flux-1",
+        "t5": "t5-conditioned",
+    }
+    if layout in names:
+        return f"{names[layout]}/textual-inversion"
+    width = next(iter(arrays.values())).shape[-1]
+    velocity = base is not None and base.get("prediction_type") == "v_prediction"
+    sizes = {768: "stable-diffusion-v1", 1024: "stable-diffusion-v2-768-v" if velocity else "stable-diffusion-v2-512"}
+    return f"{sizes.get(width, f'stable-diffusion-width-{width}')}/textual-inversion"

@@ -1,0 +1,114 @@
+"""From the figures of an audit to one of three verdicts, and to words that do not promise more than the figures do.
+
+The rule, fixed beforehand (docs/explanation/audits.md):
+
+* `leak-detected`: the headline attack's one-sided rank test has p at most 2.5 % (its 95 % AUC interval lies above 0.5),
+  or its epsilon bound is above 0, or any other attack has p at most 2.5 % divided by the number of other attacks;
+* `insufficient-evidence`: nothing was detected, and the suite is `quick` or there are fewer than 50 units a class;
+* `no-leak-detected`: nothing was detected by the `standard` suite on 50 units a class or more.
+
+A detection needs no minimum of units, since the test is exact for few; finding nothing does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+ALPHA = 0.025  # chance that the headline attack alone cries wolf (one-sided)
+FEWEST_UNITS = 50  # units a class below which finding nothing means nothing
+
+Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence"]
+
+
+class Bound(Protocol):
+    """What is read of an epsilon bound."""
+
+    @property
+    def lower_bound(self) -> float: ...
+
+
+class Result(Protocol):
+    """What is read of an attack's result (embhub.audit.AttackResult)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def units(self) -> tuple[int, int]: ...
+    @property
+    def auc(self) -> float: ...
+    @property
+    def auc_interval(self) -> tuple[float, float]: ...
+    @property
+    def p_value(self) -> float: ...
+    @property
+    def epsilon(self) -> Bound: ...
+
+
+class Limits(Protocol):
+    """What is read of the power (embhub.audit.Power)."""
+
+    @property
+    def largest_epsilon(self) -> float: ...
+    @property
+    def smallest_auc(self) -> float: ...
+
+
+class Decision(NamedTuple):
+    """Verdict and its words."""
+
+    verdict: Verdict
+    statement: str
+
+
+def decide(headline: Result, results: Sequence[Result], *, suite: str, unit: str, power: Limits) -> Decision:
+    """Apply the rule above to the headline attack and to the others."""
+    others = [result for result in results if result.kind == "attack" and result.name != headline.name]
+    found = [headline] if headline.p_value <= ALPHA or headline.epsilon.lower_bound > 0 else []
+    found += [result for result in others if result.p_value <= ALPHA / len(others)]
+    blind = _describe_blind(results)
+    if found:
+        return Decision("leak-detected", _describe_leak(found[0], headline, unit) + blind)
+    members, nonmembers = headline.units
+    size = f"{members} {unit}s inside and {nonmembers} outside the training set"
+    limits = (
+        f"With {size} it would have seen an AUC of {power.smallest_auc:.2f} four times in five, "
+        f"and could have shown an epsilon of {power.largest_epsilon:.2f} at most."
+    )
+    reasons = []
+    if suite == "quick":
+        reasons.append("the quick suite misses leaks that attacks with shadow embeddings see")
+    if min(members, nonmembers) < FEWEST_UNITS:
+        reasons.append(f"fewer than {FEWEST_UNITS} {unit}s a side are too few to find nothing in")
+    if reasons:
+        text = (
+            f"Insufficient evidence: no attack succeeded, but this is not evidence of safety: {' and '.join(reasons)}."
+        )
+        return Decision("insufficient-evidence", f"{text} {limits}{blind}")
+    text = "No leak was detected by these attacks; a smaller leak, or one that other attacks find, remains possible."
+    return Decision("no-leak-detected", f"{text} {limits}{blind}")
+
+
+def _describe_leak(found: Result, headline: Result, unit: str) -> str:
+    low, high = found.auc_interval
+    text = (
+        f"Leak detected: the attack {found.name} tells training {unit}s from others "
+        f"(AUC {found.auc:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+    )
+    if found.name == headline.name and found.epsilon.lower_bound > 0:
+        text += f"; epsilon is at least {found.epsilon.lower_bound:.2f}"
+    return f"{text}). Who holds a {unit}'s data could tell, better than by guessing, whether it was used for training."
+
+
+def _describe_blind(results: Sequence[Result]) -> str:
+    telling = any(
+        result.kind == "baseline" and not result.auc_interval[0] <= 0.5 <= result.auc_interval[1] for result in results
+    )
+    if not telling:
+        return ""
+    return (
+        " The images inside and outside the training set differ by pixels alone, without the embedding, "
+        "so the split is not random and the figures may show that instead."
+    )

@@ -1,0 +1,82 @@
+"""The bases shipped in the package, and what is known of any base: names, folders, facts. Imports no torch.
+
+`builtin` draws phantoms of three modalities, `builtin-xray` frontal chest X-rays; both are Stable Diffusion pipelines of about
+12 MB at 64 x 64. `python -m embhub.diffusion.base.train` makes them, `python -m embhub.diffusion.base.measure` measures them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embhub.errors import ConfigError, UsageError
+
+NAMES = ("builtin", "builtin-xray")
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class BaseInfo:
+    """What a base's `base.json` says.
+
+    `prompts` maps a label to the prompt it was taught with, `left_out` names what it never saw, `resolution` is in pixels,
+    `recommended` holds guidance and sampling steps, `figures` what a judge counted, each with its `n`.
+    """
+
+    name: str
+    path: Path
+    family: str
+    licence: str
+    attribution: str
+    prompts: dict[str, str]
+    left_out: tuple[str, ...]
+    resolution: int
+    recommended: dict[str, float]
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def resolve(name_or_path: str | Path) -> Path | None:
+    """The pipeline folder of a built-in name or of a path; None for anything else (a Hub id, say).
+
+    A name wins over a folder of the same name: write `./builtin` for the folder. Raises ConfigError where a built-in base is
+    missing from the installation.
+    """
+    if name_or_path in NAMES:
+        folder = _HERE / str(name_or_path)
+        if not (folder / "model_index.json").exists():
+            raise ConfigError(
+                f"the base {name_or_path!r} is missing from this installation", "install embhub again, or train it anew"
+            )
+        return folder
+    path = Path(name_or_path)
+    return path if path.is_dir() else None
+
+
+def info(name_or_path: str | Path) -> BaseInfo:
+    """Facts of a built-in base, or of a folder that holds a `base.json`. Raises UsageError where there is none."""
+    folder = resolve(name_or_path)
+    if folder is None or not (folder / "base.json").exists():
+        raise UsageError(f"nothing is known of the base {name_or_path}", f"choose one of {', '.join(NAMES)}")
+    facts = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    return BaseInfo(
+        name=facts["name"],
+        path=folder,
+        family=facts["family"],
+        licence=facts["licence"],
+        attribution=facts["attribution"],
+        prompts=facts["prompts"],
+        left_out=tuple(facts["left_out"]),
+        resolution=facts["resolution"],
+        recommended=facts["recommended"],
+        figures=facts["figures"],
+    )
+
+
+def shipped() -> list[BaseInfo]:
+    """Facts of every base in the package."""
+    return [info(name) for name in NAMES]
+
+
+__all__ = ["NAMES", "BaseInfo", "info", "resolve", "shipped"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,19 +29,26 @@ class Caption:
         return f"{self.head} {f' {self.joint} '.join(self.phrases)}".strip()
 
 
+Probe = tuple[tuple[str, ...], Tensor, list[list[Caption]]]
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Training images of a base.
 
     `images` uint8 (N, 64, 64, 3); `focus` float16 (N, 64, 64), 0 to 1, where findings are; `group` int64 (N,), the kind of
-    picture; `caption(index, rng)` a fresh caption of an image; `vocabulary` texts to learn a tokenizer from.
+    picture; `odds` (N,) how often to draw it; `caption(index, rng)` a fresh caption; `vocabulary` texts to learn a tokenizer
+    from; `probe` names, images and, for each name, their captions: the right ones, then ones with a word swapped. `mirror`
+    allows moving and flipping images for the autoencoder.
     """
 
     images: Tensor
     focus: Tensor
     group: Tensor
+    odds: Tensor
     caption: Callable[[int, np.random.Generator], Caption]
     vocabulary: Sequence[str]
+    probe: Probe
     mirror: bool = False
 
 
@@ -61,12 +68,30 @@ def phantoms(count: int, seed: int) -> Corpus:
                 return Caption(f"{head}{joint.rstrip()}", tuple(tail.split(" and ")), "and")
         return Caption(text)
 
+    def split(modality: str, findings: tuple[Finding, ...]) -> Caption:
+        head, _, tail = caption(modality, findings).partition(" with ")
+        return Caption(f"{head} with", (tail,))
+
+    single = [index for index, (_, findings) in enumerate(facts) if len(findings) == 1]
+    sharp = [index for index in single if facts[index][0] != "histology" and facts[index][1][0].shape != "patch"][:64]
+    right = [(facts[index][0], facts[index][1][0]) for index in sharp]
+    swaps = {
+        "right": lambda one: one,
+        "place": lambda one: replace(one, place="upper" if one.place == "lower" else "lower"),
+        "side": lambda one: replace(one, side="left" if one.side == "right" else "right"),
+        "tone": lambda one: replace(one, tone="dark" if one.tone == "bright" else "bright"),
+        "shape": lambda one: replace(one, shape="ring" if one.shape == "level" else "level"),
+    }
+    lists = [[split(modality, (swap(finding),)) for modality, finding in right] for swap in swaps.values()]
+    odds = torch.tensor([(0.5, 1.0, 0.4)[len(findings)] * (0.4 if kind == "histology" else 1) for kind, findings in facts])
     rng = np.random.default_rng(seed)
     texts = [caption(modality, findings, rng) for modality, findings in facts[:6000]]
     return Corpus(
         images=torch.from_numpy(np.stack([phantom.image for phantom in drawn])),
         focus=torch.from_numpy(np.stack([phantom.mask.astype(np.float16) for phantom in drawn])),
         group=torch.tensor([MODALITIES.index(phantom.modality) for phantom in drawn]),
+        odds=odds,
         caption=describe,
         vocabulary=texts,
+        probe=(tuple(swaps), torch.tensor(sharp), lists),
     )

@@ -101,14 +101,20 @@ def corpus(data: Path, seed: int, copies: int = 8) -> Corpus:
             phrases += [_WORDS[kind][levels[index, kind]] for kind in rng.permutation(len(_WORDS)) if rng.random() < 0.45]
         return Caption(f"{HEAD},", (", ".join(phrases),)) if phrases else Caption(HEAD)
 
+    chosen = torch.arange(0, len(first), max(1, len(first) // 64))[:64]
+    label_of = [LABELS[labels[int(index)]] for index in chosen]
+    other = {"normal": "viral pneumonia", "viral pneumonia": "normal"}
+    lists = [[Caption(f"{HEAD},", (words[label],)) for label in label_of] for words in ({name: name for name in other}, other)]
     images = ((grey + 1) * 127.5).round().byte().permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
     words = " ".join(word for words in _WORDS for word in words)
     return Corpus(
         images=images.contiguous(),
         focus=torch.zeros(len(grey), *grey.shape[2:], dtype=torch.float16),
-        group=torch.tensor(labels),
+        group=torch.zeros(len(grey), dtype=torch.long),
+        odds=torch.ones(len(grey)),
         caption=describe,
         vocabulary=[f"{HEAD}, {' '.join(LABELS)} {words}"] * 50,
+        probe=(("right", "label"), chosen, lists),
         mirror=True,
     )
 

@@ -1,0 +1,171 @@
+"""The text side of a base: a small CLIP-format tokenizer learned from captions, and a frozen CLIP encoder drawn at random.
+
+The encoder is never trained: trained jointly it collapses (two captions that differ in one word come out alike, and the
+denoiser learns to ignore words). A random one keeps words apart from the first step, and only the denoiser learns to read it.
+Token rows have deviation 1 and positions 0.1, so that what a word is outweighs where it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from embhub.diffusion.base.corpus import Caption
+
+LENGTH = 48  # tokens of a prompt: 32 vectors and a sentence fit; 77 would cost a sixth more time a step
+WIDTH = 128
+START, END = "<|startoftext|>", "<|endoftext|>"
+_MOST_PIECES = 16
+_MOST_ROWS = 8
+_SMALL = {"in", "and", "with"}
+# Words that people will type at a base, so that they are not spelled out letter by letter.
+_COMMON = (
+    "an image of a patient with a photo of showing and or without no left right upper lower middle finding disease",
+    "axial coronal sagittal frontal mri ct pet dwi adc flair t1 t2 lesion tumor tumour cancer carcinoma prostate breast kidney "
+    "lung brain liver pneumonia pneumothorax effusion hemorrhage fracture cardiomegaly nodule mass cyst opacity edema "
+    "consolidation infiltrate ultrasound histology malignant benign",
+)
+
+
+def make_tokenizer(folder: Path, texts: Sequence[str]) -> CLIPTokenizer:
+    """Learn a byte-pair vocabulary from `texts` and common words, write it to `folder` in CLIP's format, and load it."""
+    learner = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>"))
+    learner.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    learner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), bytes_])
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        min_frequency=2,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        special_tokens=[],
+        show_progress=False,
+    )
+    learner.train_from_iterator([*texts, *_COMMON * 20], trainer)
+    learned = json.loads(learner.to_str())["model"]
+    pieces = sorted(learned["vocab"], key=learned["vocab"].get)
+    pieces += [letter + "</w>" for letter in alphabet if letter + "</w>" not in learned["vocab"]]
+    pieces += [START, END]
+    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in learned["merges"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+    config = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": LENGTH,
+        "bos_token": START,
+        "eos_token": END,
+        "unk_token": END,
+        "pad_token": END,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(str(folder))
+    return tokenizer
+
+
+def make_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
+    """A frozen random encoder for `tokenizer`: two layers, width 128, output (B, 48, 128)."""
+    torch.manual_seed(seed)
+    start, end = tokenizer.convert_tokens_to_ids([START, END])
+    encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=LENGTH,
+            projection_dim=WIDTH,
+            bos_token_id=start,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+    )
+    with torch.no_grad():
+        rows = encoder.get_input_embeddings().weight
+        rows.normal_(0, 1)
+        rows[[start, end]] = 0
+        for name, value in encoder.named_parameters():
+            if "position_embedding" in name:
+                value.normal_(0, 0.1)
+            elif "self_attn.out_proj.weight" in name:
+                value.mul_(4)
+    encoder.requires_grad_(False).eval()
+    return encoder
+
+
+class CaptionEncoder:
+    """Encodes captions as the pipeline would, but some with their words merged, as the vectors of an embedding will be.
+
+    In a merged caption the words of a phrase are shared out over one to eight rows, each the normalised sum of its words'
+    rows. So the denoiser learns to read rows that mean several words at once, which is what inversion looks for.
+    """
+
+    def __init__(self, tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
+        self.tokenizer, self.encoder = tokenizer, encoder
+        self.start, self.end = tokenizer.convert_tokens_to_ids([START, END])
+        self._pieces: dict[str, list[int]] = {}
+        self._bags: tuple[Tensor, Tensor] | None = None
+        encoder.get_input_embeddings().register_forward_hook(self._sum)
+
+    @torch.no_grad()
+    def __call__(self, captions: Sequence[Caption], rng: np.random.Generator | None = None, merged: float = 0.0) -> Tensor:
+        """Hidden states (B, 48, 128); a share `merged` of the captions with merged words, a sixth more with words shuffled."""
+        ids = np.full((len(captions), LENGTH, _MOST_PIECES), self.end, np.int64)
+        weights = np.zeros(ids.shape, np.float32)
+        weights[..., 0] = 1
+        for row, caption in enumerate(captions):
+            bags = [[self.start], *self._rows(caption, rng, merged)][: LENGTH - 1]
+            for place, bag in enumerate(bags):
+                pieces = bag[:_MOST_PIECES]
+                ids[row, place, : len(pieces)] = pieces
+                weights[row, place] = 0
+                weights[row, place, : len(pieces)] = len(pieces) ** -0.5
+        self._bags = (torch.from_numpy(ids).flatten(0, 1), torch.from_numpy(weights).flatten(0, 1))
+        try:
+            hidden: Tensor = self.encoder(torch.zeros(len(captions), LENGTH, dtype=torch.long))[0]
+        finally:
+            self._bags = None
+        return hidden
+
+    def _rows(self, caption: Caption, rng: np.random.Generator | None, merged: float) -> list[list[int]]:
+        rows = [[piece] for piece in self._ids(caption.head)]
+        for number, phrase in enumerate(caption.phrases):
+            if number:
+                rows += [[piece] for piece in self._ids(caption.joint)]
+            rows += self._phrase(phrase, rng, merged)
+        return rows
+
+    def _phrase(self, phrase: str, rng: np.random.Generator | None, merged: float) -> list[list[int]]:
+        chance = 1.0 if rng is None else rng.random()
+        if rng is None or chance >= merged + 0.15:
+            return [[piece] for piece in self._ids(phrase)]
+        words = [word for word in phrase.replace(",", " ").split() if word not in _SMALL]
+        if chance >= merged:
+            return [[piece] for index in rng.permutation(len(words)) for piece in self._ids(words[index])]
+        homes = rng.integers(0, rng.integers(1, _MOST_ROWS + 1), len(words))
+        bags = [[piece for word, at in zip(words, homes, strict=True) if at == home for piece in self._ids(word)] for home in set(homes)]
+        return [bags[index] for index in rng.permutation(len(bags))]
+
+    def _ids(self, text: str) -> list[int]:
+        if text not in self._pieces:
+            self._pieces[text] = list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return self._pieces[text]
+
+    def _sum(self, module: torch.nn.Module, inputs: object, output: Tensor) -> Tensor:
+        if self._bags is None:
+            return output
+        ids, weights = self._bags
+        table = module.weight
+        assert isinstance(table, Tensor)
+        return F.embedding_bag(ids, table, mode="sum", per_sample_weights=weights).view_as(output)

@@ -1,0 +1,103 @@
+"""Train a built-in base from nothing: `python -m embhub.diffusion.base.train builtin|builtin-xray --out DIR`.
+
+Seeded and counted in steps, so that a run is the same however busy the machine. The state is saved every two minutes under
+`--work`; after a crash the same command with `--resume` goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from embhub.diffusion.base import stages, xray
+from embhub.diffusion.base.corpus import Corpus, phantoms
+from embhub.diffusion.base.export import export
+from embhub.diffusion.base.facts import facts
+from embhub.diffusion.base.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
+from embhub.errors import EmbhubError
+
+DEFAULT_STEPS = {"builtin": (900, 6500), "builtin-xray": (1500, 5000)}
+PHANTOMS = 20_000
+
+
+def train(
+    name: str,
+    out: Path,
+    *,
+    work: Path,
+    data: Path,
+    settings: stages.Settings,
+    phantom_count: int = PHANTOMS,
+    report: stages.Report = print,
+) -> Path:
+    """Train base `name` into the pipeline folder `out`, going on from what `work` holds; returns `out`.
+
+    `data` holds `chest-xray/` (for `builtin-xray` only). Raises UsageError where it does not.
+    """
+    corpus = read_corpus(name, data, settings.seed, phantom_count)
+    report(f"{name}: {len(corpus.images)} images")
+    tokenizer = make_tokenizer(work / "tokenizer", corpus.vocabulary)
+    encoder = make_encoder(tokenizer, settings.seed)
+    encode = CaptionEncoder(tokenizer, encoder)
+    model = stages.train_autoencoder(corpus, settings, work / "autoencoder", report)
+    unet, average = stages.train_denoiser(corpus, model, encode, settings, work / "denoiser", report)
+    export(
+        out, tokenizer=tokenizer, encoder=encoder, autoencoder=model, denoiser=unet, average=average, facts=facts(name)
+    )
+    return out
+
+
+def read_corpus(name: str, data: Path, seed: int, phantom_count: int = PHANTOMS) -> Corpus:
+    """The training images of base `name`, the same for the same seed."""
+    return xray.corpus(data, seed) if name == "builtin-xray" else phantoms(phantom_count, seed)
+
+
+def default_data() -> Path:
+    """Where test data lies: EMBHUB_TEST_DATA, else `../shared/data` beside the repository."""
+    return Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, train, print the folder; the error's exit code where it cannot."""
+    parser = argparse.ArgumentParser(prog="python -m embhub.diffusion.base.train", description="Train a built-in base.")
+    parser.add_argument("name", choices=sorted(DEFAULT_STEPS))
+    parser.add_argument("--out", type=Path, required=True, help="pipeline folder to write")
+    parser.add_argument("--work", type=Path, help="folder of checkpoints (default: OUT with .work added)")
+    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/ (builtin-xray only)")
+    parser.add_argument("--autoencoder-steps", type=int)
+    parser.add_argument("--steps", type=int, help="steps of the denoiser")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints instead of starting afresh")
+    chosen = parser.parse_args(argv)
+    torch.set_num_threads(chosen.threads)
+    first, second = DEFAULT_STEPS[chosen.name]
+    settings = stages.Settings(
+        chosen.autoencoder_steps or first, chosen.steps or second, batch=chosen.batch, seed=chosen.seed
+    )
+    work = chosen.work or chosen.out.with_name(chosen.out.name + ".work")
+    if not chosen.resume:
+        shutil.rmtree(work, ignore_errors=True)
+    began = time.monotonic()
+
+    def report(line: str) -> None:
+        print(f"{time.monotonic() - began:7.0f} s  {line}", file=sys.stderr, flush=True)
+
+    try:
+        print(train(chosen.name, chosen.out, work=work, data=chosen.data, settings=settings, report=report))
+    except EmbhubError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

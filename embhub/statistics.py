@@ -208,6 +208,14 @@ def largest_epsilon(n_members: int, n_nonmembers: int, *, delta: float = DELTA, 
     return epsilon_bound(np.ones(n_members), np.zeros(n_nonmembers), delta=delta, alpha=alpha).lower_bound
 
 
+def largest_tpr(epsilon: float, fpr: float, *, delta: float = DELTA) -> float:
+    """The largest true-positive rate at this false-positive rate that (epsilon, delta) allows any attack.
+
+    Kairouz, Oh and Viswanath (2015), arXiv 1311.0776: both directions of the guarantee.
+    """
+    return max(0.0, min(math.exp(epsilon) * fpr + delta, 1 - math.exp(-epsilon) * (1 - delta - fpr), 1.0))
+
+
 def average_by_unit(scores: ArrayLike, units: Sequence[Hashable]) -> tuple[list[Hashable], Floats]:
     """Mean score of each unit over its images; units in the order of their first image."""
     values = _scores(scores)

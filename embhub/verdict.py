@@ -36,6 +36,8 @@ class Result(Protocol):
     @property
     def kind(self) -> str: ...
     @property
+    def models(self) -> int: ...
+    @property
     def units(self) -> tuple[int, int]: ...
     @property
     def auc(self) -> float: ...
@@ -73,6 +75,8 @@ def decide(headline: Result, results: Sequence[Result], *, suite: str, unit: str
         return Decision("leak-detected", _describe_leak(found[0], headline, unit) + blind)
     members, nonmembers = headline.units
     size = f"{members} {unit}s inside and {nonmembers} outside the training set"
+    if headline.models > 1:
+        size += f" of each of {headline.models} embeddings trained by the same recipe"
     limits = (
         f"With {size} it would have seen an AUC of {power.smallest_auc:.2f} four times in five, "
         f"and could have shown an epsilon of {power.largest_epsilon:.2f} at most."

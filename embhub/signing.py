@@ -1,0 +1,124 @@
+"""From a site's files to a signed release: what is said is checked before it is signed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from embhub import bundle, consistency, embedding, site_files, statement
+from embhub import release as layout
+from embhub.audit import AuditReport
+from embhub.card import parse_yaml, to_readme
+from embhub.dsse import Signer
+from embhub.errors import ArtifactError, UsageError
+from embhub.names import check_repository
+from embhub.refusals import Refusal
+from embhub.release import Release
+
+
+def assemble(
+    embedding_path: str | Path,
+    *,
+    repository: str,
+    key: Signer,
+    now: datetime,
+    card_path: str | Path | None = None,
+    audit_path: str | Path | None = None,
+    replaces: str | None = None,
+) -> Release:
+    """Read an embedding with its card and report, and sign them for `repository`. Nothing is written.
+
+    Args:
+        embedding_path: `NAME.safetensors`.
+        repository: `namespace/name`; the statement is good for this name alone.
+        key: the site's publishing key, which signs the audit report too.
+        now: time of signing, with its zone.
+        card_path: by default `NAME.card.yaml` beside the embedding.
+        audit_path: by default `NAME.audit.json` beside the embedding, if it is there.
+        replaces: digest of the embedding that this release supersedes.
+
+    Raises:
+        UsageError: a file is missing, or the repository's name is not one.
+        ArtifactError: embedding, card or report is malformed, or they contradict each other.
+    """
+    check_repository(repository)
+    path = Path(embedding_path)
+    files = {layout.EMBEDDING: embedding.read_bytes(path), layout.CARD: _read_card(path, card_path)}
+    report = _read_report(path, audit_path)
+    if report is not None:
+        files[layout.AUDIT] = report
+    return sign(Release.from_files(files), repository=repository, key=key, now=now, replaces=replaces)
+
+
+def sign(release: Release, *, repository: str, key: Signer, now: datetime, replaces: str | None = None) -> Release:
+    """The same files with new attestations: `publish/v1`, and `mia-audit/v1` where there is a report.
+
+    Raises:
+        UsageError: the repository's name is not one.
+        ArtifactError: embedding, card or report is malformed, or they contradict each other.
+    """
+    check_repository(repository)
+    artifact, card, report = release.embedding, release.card, release.audit
+    files = {
+        name: release.files[name] for name in (layout.EMBEDDING, layout.CARD, layout.AUDIT) if name in release.files
+    }
+    report_digest = layout.digest(files[layout.AUDIT]) if report is not None else None
+    published = statement.build_publish(
+        artifact.digest,
+        repository=repository,
+        version=card.version,
+        card_digest=layout.digest(files[layout.CARD]),
+        audit_digest=report_digest,
+        base_digest=consistency.base_digest(artifact),
+        privacy=artifact.privacy,
+        recipe=artifact.training,
+        created=now,
+        replaces=replaces,
+    )
+    try:
+        facts = statement.read_publish(published)
+        list(consistency.check_card(card, embedding=artifact, version=card.version, report=report))
+        consistency.check_base(card, embedding=artifact, publish=facts)
+        consistency.check_claim(card, embedding=artifact, publish=facts)
+        if report is not None:
+            list(consistency.check_report(report, embedding=artifact))
+    except Refusal as refusal:
+        raise ArtifactError(
+            refusal.message,
+            "correct the card's .yaml (`embhub card init` fills in what can be computed), or audit anew",
+        ) from refusal
+    files[layout.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
+    if report is not None and report_digest is not None:
+        files[layout.AUDIT_BUNDLE] = attest_audit(
+            report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
+        )
+    return Release.from_files(files)
+
+
+def attest_audit(
+    report: AuditReport, *, report_digest: str, repository: str, version: str, key: Signer, now: datetime
+) -> bytes:
+    """A `mia-audit/v1` bundle: by the site for its own report, or by an independent auditor as a countersignature."""
+    vouched = statement.build_audit(
+        report.artifact.sha256,
+        repository=repository,
+        version=version,
+        report_digest=report_digest,
+        headline=consistency.headline(report),
+        created=now,
+    )
+    return bundle.to_json(statement.sign(vouched, key=key))
+
+
+def _read_card(path: Path, card_path: str | Path | None) -> bytes:
+    card = Path(card_path) if card_path is not None else site_files.beside(path, site_files.CARD)
+    if not card.exists():
+        raise UsageError(f"there is no card {card}", f"embhub card init {path}")
+    return to_readme(parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD])))
+
+
+def _read_report(path: Path, audit_path: str | Path | None) -> bytes | None:
+    report = Path(audit_path) if audit_path is not None else site_files.beside(path, site_files.AUDIT)
+    if audit_path is None and not report.exists():
+        return None
+    return layout.read_file(report, limit=layout.LIMITS[layout.AUDIT])

@@ -1,0 +1,310 @@
+"""The decision whether a release may be used: pure, no file, no socket, no clock; docs/explanation/trust.md in code.
+
+Every check leaves a finding in plain words; the first that fails raises its own `Refusal`, with the findings so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from embhub import bundle, consistency, instants, names, signers, statement
+from embhub import release as layout
+from embhub import trust as keyrings
+from embhub.audit import AuditReport
+from embhub.card_schema import Card
+from embhub.embedding import Embedding
+from embhub.errors import ArtifactError, PrivacyError
+from embhub.refusals import (
+    AuditMismatch,
+    CardMismatch,
+    DigestMismatch,
+    Finding,
+    MissingAudit,
+    Refusal,
+    Rollback,
+    TooLarge,
+    UnreadableArtifact,
+    WrongRepository,
+)
+from embhub.release import Release
+from embhub.signers import Signer as Signer
+from embhub.statement import Publish, Statement
+from embhub.trust import Trust
+
+_CLOCK_SKEW = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How much a site asks for. There is no policy that asks for no signature."""
+
+    name: str
+    require_audit: bool
+
+
+STANDARD = Policy("standard", require_audit=False)
+STRICT = Policy("strict", require_audit=True)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A release that may be used, and on what evidence.
+
+    `auditor` signed the audit attestation; `independent` says that this was not the publisher. `log_index` and
+    `checkpoint` are None: this version keeps no transparency log, and a finding says so.
+    """
+
+    embedding: Embedding
+    card: Card
+    report: AuditReport | None
+    repository: str
+    version: str
+    replaces: str | None
+    created: str
+    signer: Signer
+    auditor: Signer | None
+    policy: Policy
+    findings: tuple[Finding, ...]
+    log_index: int | None = None
+    checkpoint: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the embedding, lower-case hex."""
+        return self.embedding.digest
+
+    @property
+    def independent(self) -> bool:
+        """Whether an auditor of another namespace countersigned."""
+        return self.auditor is not None and self.auditor.is_independent_of(self.signer)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `embhub verify --json` prints."""
+        return {
+            "verified": True,
+            "repository": self.repository,
+            "version": self.version,
+            "digest": self.digest,
+            "replaces": self.replaces,
+            "created": self.created,
+            "token": self.embedding.token,
+            "signer": asdict(self.signer),
+            "auditor": asdict(self.auditor) if self.auditor else None,
+            "countersigned": self.independent,
+            "verdict": self.report.verdict if self.report else None,
+            "policy": self.policy.name,
+            "findings": [asdict(finding) for finding in self.findings],
+            "log_index": self.log_index,
+            "checkpoint": self.checkpoint,
+        }
+
+
+def verify(
+    release: Release,
+    *,
+    trust: Trust | Sequence[Trust],
+    now: datetime,
+    policy: Policy = STANDARD,
+    repository: str | None = None,
+    seen_version: str | None = None,
+    seen_digest: str | None = None,
+) -> Verified:
+    """Decide whether `release` may be used.
+
+    Args:
+        trust: the keyring of the registry that it came from, or several where it came from nowhere (a USB stick).
+        now: the present, with its time zone; for remarks on dates only, no decision rests on a clock.
+        repository: the `namespace/name` that was asked for; None where the release came as files, then the name in
+            the signed statement is reported.
+        seen_version: the newest version of this repository that this site accepted before.
+        seen_digest: the digest of the embedding that had it; other bytes under the same version are refused.
+
+    Raises:
+        Refusal: the first check that failed, with its own class; `.findings` lists every check up to it.
+    """
+    findings: list[Finding] = []
+    try:
+        embedding = _open_embedding(release, findings)
+        attestation = release.publish_bundle
+        signed = _open_statement(attestation, embedding, findings)
+        _check_copies(release, embedding)
+        publish = statement.read_publish(signed)
+        trusts = keyrings.as_sequence(trust)
+        keyring, signer = signers.find_publisher(
+            attestation, repository=publish.repository, trusts=trusts, findings=findings
+        )
+        _check_name(publish, repository, findings)
+        _check_version(publish, embedding, seen_version, seen_digest, findings)
+        card = _open_card(release, publish)
+        report = _open_report(release, publish, policy, findings)
+        auditor = None
+        if report is not None:
+            auditor = _check_report(report, release, publish, keyring, signer, findings)
+        _compare(card, embedding, publish, report, findings)
+        findings.extend(_say_what_is_not_known(release, publish, keyring, now))
+    except Refusal as refusal:
+        refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))
+        raise
+    return Verified(
+        embedding=embedding,
+        card=card,
+        report=report,
+        repository=publish.repository,
+        version=publish.version,
+        replaces=publish.replaces,
+        created=publish.created,
+        signer=signer,
+        auditor=auditor,
+        policy=policy,
+        findings=tuple(findings),
+    )
+
+
+def _open_embedding(release: Release, findings: list[Finding]) -> Embedding:
+    for name, limit in layout.LIMITS.items():
+        if len(release.files.get(name, b"")) > limit:
+            raise TooLarge(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size")
+    try:
+        embedding = release.embedding
+    except (ArtifactError, PrivacyError) as error:
+        raise UnreadableArtifact(
+            f"the embedding cannot be read: {error.message}", "fetch it again; if it stays so, ask the publisher"
+        ) from error
+    rows = ", ".join(f"{row.count} rows of {row.dim} for {row.encoder}" for row in embedding.vectors)
+    findings.append(Finding("structure", "ok", f"a well-formed embedding of {len(embedding.data):,} bytes: {rows}"))
+    return embedding
+
+
+def _open_statement(attestation: bundle.Bundle, embedding: Embedding, findings: list[Finding]) -> Statement:
+    signed = statement.parse(attestation.envelope.payload)
+    if signed.digest != embedding.digest:
+        raise DigestMismatch(
+            f"the statement is about {signed.digest[:16]}…, the embedding is {embedding.digest[:16]}…",
+            "the embedding was changed after signing, or the attestation is another one's: fetch both again",
+        )
+    findings.append(Finding("digest", "ok", f"the statement is about these bytes: sha256 {embedding.digest}"))
+    return signed
+
+
+def _check_copies(release: Release, embedding: Embedding) -> None:
+    for name, digest in release.copies.items():
+        if digest != embedding.digest:
+            where = ascii(name)[1:-1]
+            raise DigestMismatch(f"{where} is not the signed embedding", "remove it; nothing vouches for it")
+
+
+def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:
+    if repository is None:
+        findings.append(Finding("repository", "note", f"published as {publish.repository}; no name was asked for"))
+        return
+    if publish.repository != repository:
+        raise WrongRepository(
+            f"{repository} was asked for, this was signed for {publish.repository}",
+            "the registry handed out another repository's release: tell its operator",
+        )
+    findings.append(Finding("repository", "ok", f"signed for {repository}"))
+
+
+def _check_version(
+    publish: Publish, embedding: Embedding, seen: str | None, digest: str | None, findings: list[Finding]
+) -> None:
+    if seen is None:
+        findings.append(Finding("version", "ok", f"version {publish.version}; none was seen here before"))
+        return
+    order, before = names.version_order(publish.version), names.version_order(seen)
+    if order < before:
+        raise Rollback(
+            f"version {publish.version} of {publish.repository}, but version {seen} was accepted here before",
+            "the registry may be holding back the newer one: ask its operator, or the publisher",
+        )
+    if order == before and digest is not None and digest != embedding.digest:
+        raise Rollback(
+            f"another embedding under version {publish.version} of {publish.repository} than was accepted here before",
+            "a publisher raises the version for new bytes: ask the publisher",
+        )
+    findings.append(Finding("version", "ok", f"version {publish.version}, not older than {seen} seen here before"))
+
+
+def _open_card(release: Release, publish: Publish) -> Card:
+    data = release.files.get(layout.CARD)
+    if data is None or layout.digest(data) != publish.card.sha256:
+        fault = "missing" if data is None else "not the one that was signed"
+        raise CardMismatch(f"the card ({layout.CARD}) is {fault}", "it was changed after signing: fetch it again")
+    try:
+        return release.card
+    except (ArtifactError, PrivacyError) as error:
+        raise CardMismatch(f"the card cannot be read: {error.message}", error.hint) from error
+
+
+def _open_report(release: Release, publish: Publish, policy: Policy, findings: list[Finding]) -> AuditReport | None:
+    data = release.files.get(layout.AUDIT)
+    if data is None:
+        if publish.audit is not None or layout.AUDIT_BUNDLE in release.files:
+            raise MissingAudit(
+                "the release was signed with an audit report, and the report is not there",
+                "an audit was dropped on the way: fetch the release again, and ask the publisher",
+            )
+        if policy.require_audit:
+            raise MissingAudit(f"there is no audit, and the policy {policy.name} asks for one", "ask the publisher")
+        findings.append(
+            Finding("audit", "warning", "no audit: nobody measured what the embedding tells about patients")
+        )
+        return None
+    if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
+        raise AuditMismatch("the audit report is not the signed one", "it was changed after signing: fetch it again")
+    try:
+        return release.audit
+    except ArtifactError as error:
+        raise AuditMismatch(f"the audit report cannot be read: {error.message}", error.hint) from error
+
+
+def _check_report(
+    report: AuditReport,
+    release: Release,
+    publish: Publish,
+    keyring: Trust,
+    publisher: Signer,
+    findings: list[Finding],
+) -> Signer:
+    attestation = release.audit_bundle
+    if attestation is None:
+        raise MissingAudit("the audit report has no attestation", "fetch the release again, and ask the publisher")
+    signed = statement.parse(attestation.envelope.payload)
+    if signed.digest != release.embedding.digest:
+        raise AuditMismatch("the audit attestation is about another embedding", "fetch the release again")
+    facts = statement.read_audit(signed)
+    auditor = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=findings)
+    consistency.check_attestation(
+        facts, publish=publish, report=report, report_digest=layout.digest(release.files[layout.AUDIT])
+    )
+    findings.extend(consistency.check_report(report, embedding=release.embedding))
+    return auditor
+
+
+def _compare(
+    card: Card, embedding: Embedding, publish: Publish, report: AuditReport | None, findings: list[Finding]
+) -> None:
+    findings.extend(consistency.check_card(card, embedding=embedding, version=publish.version, report=report))
+    findings.append(consistency.check_base(card, embedding=embedding, publish=publish))
+    findings.append(consistency.check_claim(card, embedding=embedding, publish=publish))
+    consistency.check_recipe(embedding, publish=publish)
+
+
+def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, now: datetime) -> Iterator[Finding]:
+    if others := [name for name in release.others if name not in release.copies]:
+        listed = ", ".join(ascii(name)[1:-1][:60] for name in others[:5])
+        yield Finding("others", "note", f"no signature covers {len(others)} further file(s): {listed}")
+    if instants.read(publish.created) > now + _CLOCK_SKEW:
+        yield Finding(
+            "created", "warning", f"signed at {publish.created}, which is in the future here: check the clocks"
+        )
+    days = (now - instants.read(keyring.keyring.issued)).days
+    yield Finding(
+        "freshness",
+        "note",
+        f"keyring of {keyring.keyring.issued}, {max(days, 0)} days old; a newer one is not ruled out",
+    )
+    yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")

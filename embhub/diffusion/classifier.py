@@ -32,7 +32,7 @@ class Classifier:
         Rows add up to 1 where classes exclude each other; else each column stands alone.
         """
         self.network.eval()
-        parts = [self.network(part) for part in _tensor(images).split(200)]
+        parts = [self.network(part) for part in torch.split(_tensor(images), 200)]
         scores = torch.cat(parts).double()
         found: NDArray[np.float64] = (scores.softmax(1) if self.exclusive else scores.sigmoid()).numpy()
         return found
@@ -53,9 +53,10 @@ def fit(
 ) -> Classifier:
     """Fit a classifier to uint8 images (N, H, W) or (N, H, W, 3), any size (they are brought to 64 x 64).
 
-    `labels` is int (N,), one index into `classes` an image, or 0/1 (N, classes) where several may hold. AdamW under one cycle
-    of the rate; every batch is flipped at random (unless `mirror` is off), shifted, re-lit and covered with Gaussian `noise`
-    (in units of the half range). Same arguments, same classifier. Raises ValueError where lengths do not fit.
+    `labels` is int (N,), one index into `classes` an image, or 0/1 (N, classes) where several may hold. AdamW under
+    one cycle of the rate; every batch is flipped at random (unless `mirror` is off), shifted, re-lit and covered with
+    Gaussian `noise` (in units of the half range). Same arguments, same classifier. Raises ValueError where lengths do
+    not fit.
     """
     truth = torch.from_numpy(np.asarray(labels))
     if len(images) != len(truth) or len(images) == 0:
@@ -79,7 +80,7 @@ def fit(
         else:
             loss = F.binary_cross_entropy_with_logits(scores, truth[chosen].float())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     return Classifier(network.eval(), tuple(classes), exclusive)

@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             others=chosen.others,
         )
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 2
-    print(manifest)
+    sys.stdout.write(f"{manifest}\n")
     return 0
 
 

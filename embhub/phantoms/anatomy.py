@@ -41,17 +41,17 @@ class Canvas:
         u = ((self.x - cx) * cos + (self.y - cy) * sin) / a
         v = (-(self.x - cx) * sin + (self.y - cy) * cos) / b
         inside = (1 - np.sqrt(u * u + v * v + 1e-6)) / soft * min(a, b) / 0.5 + 0.5
-        return np.clip(inside, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(inside, 0, 1), np.float32)
 
     def half(self, side: int) -> Array:
         """1 on the viewer's left (`side` 0) or right (`side` 1) of the midline."""
-        return np.clip((1 if side else -1) * self.x / 0.06 + 0.5, 0, 1).astype(np.float32)
+        return np.asarray(np.clip((1 if side else -1) * self.x / 0.06 + 0.5, 0, 1), np.float32)
 
 
 def texture(rng: Random, width: float) -> Array:
     """Smooth noise of unit deviation, its grain about `width` pixels."""
     noise = gaussian_filter(rng.standard_normal((SIZE, SIZE)).astype(np.float32), width, mode="wrap")
-    return (noise / (noise.std() + 1e-6)).astype(np.float32)
+    return np.asarray(noise / (noise.std() + 1e-6), np.float32)
 
 
 def blend(image: Array, value: object, mask: Array) -> Array:
@@ -65,7 +65,8 @@ class Scene:
     """A body to draw findings into: grey (64, 64) or colour (64, 64, 3), values 0 to 1.
 
     `tissue` is where a finding may show, `halves` what a level fills on either side, `span` the top and bottom of the
-    organ, `centre(place, side, rng)` where a finding sits, `shade(tone, rng)` its value or colour, `finish` what lies over it.
+    organ, `centre(place, side, rng)` where a finding sits, `shade(tone, rng)` its value or colour, `finish` what lies
+    over it.
     """
 
     image: Array
@@ -117,7 +118,11 @@ def prostate(canvas: Canvas, body: Random) -> Scene:
     image = np.full((SIZE, SIZE), 0.55, np.float32) + 0.03 * texture(body, 3.5)
     for sign in (-1, 1):
         muscle = canvas.ellipse(
-            sign * (0.95 + body.normal(0, 0.02)), -0.05 + body.normal(0, 0.04), 0.2, 0.7 + body.normal(0, 0.04), sign * 0.15
+            sign * (0.95 + body.normal(0, 0.02)),
+            -0.05 + body.normal(0, 0.04),
+            0.2,
+            0.7 + body.normal(0, 0.04),
+            sign * 0.15,
         )
         image = blend(image, 0.18, muscle)
     image = blend(image, 0.22, canvas.ellipse(0, -0.92, 0.5, 0.16))
@@ -155,7 +160,12 @@ def histology(canvas: Canvas, body: Random) -> Scene:
         for _ in range(int(body.integers(26, 40))):
             radius = body.uniform(0.09, 0.15)
             cell = canvas.ellipse(
-                body.uniform(-1, 1), body.uniform(-1, 1), radius, radius * body.uniform(0.6, 1), body.uniform(0, 3), 0.15
+                body.uniform(-1, 1),
+                body.uniform(-1, 1),
+                radius,
+                radius * body.uniform(0.6, 1),
+                body.uniform(0, 3),
+                0.15,
             )
             image = blend(image, nucleus, cell * np.float32(body.uniform(0.7, 1)))
     else:
@@ -172,9 +182,7 @@ def histology(canvas: Canvas, body: Random) -> Scene:
         return np.array([0.3, 0.18, 0.42] if tone == "dark" else [1.0, 0.96, 0.98]) * rng.uniform(0.95, 1.0)
 
     everywhere = np.ones((SIZE, SIZE), np.float32)
-    return Scene(
-        image, everywhere, (canvas.half(0), canvas.half(1)), (-1.0, 1.0), centre, shade, lambda tile: tile
-    )
+    return Scene(image, everywhere, (canvas.half(0), canvas.half(1)), (-1.0, 1.0), centre, shade, lambda tile: tile)
 
 
 SCENES: dict[str, Callable[[Canvas, Random], Scene]] = {"cxr": chest, "prostate": prostate, "histology": histology}

@@ -26,12 +26,14 @@ def write_dataset(
     others: int = 0,
     strength: tuple[float, float] = (0.7, 1.0),
 ) -> Path:
-    """Write PNGs (64 x 64 RGB) and `manifest.csv` (`path,patient_id,label`) into `folder`; return the manifest's path.
+    """Write PNGs (64 x 64 RGB) and `manifest.csv` (`path,patient_id,label`) into `folder`; return the manifest's
+    path.
 
-    `images` of the held-out finding (label: `finding_name`) are shared out over `patients`, each of one to three correlated
-    images as far as the numbers allow; `normals` (label `normal`) and `others` (label `other`, look-alikes) come from further
-    patients at the same rate. Names say nothing of a label, and rows are shuffled by patient. `strength` is the opacity of the
-    finding: lower is harder to see. Raises KeyError on an unknown finding, ValueError on numbers that do not fit.
+    `images` of the held-out finding (label: `finding_name`) are shared out over `patients`, each of one to three
+    correlated images as far as the numbers allow; `normals` (label `normal`) and `others` (label `other`, look-
+    alikes) come from further patients at the same rate. Names say nothing of a label, and rows are shuffled by
+    patient. `strength` is the opacity of the finding: lower is harder to see. Raises KeyError on an unknown finding,
+    ValueError on numbers that do not fit.
     """
     held = HELD_OUT[finding_name]
     if not 1 <= patients <= images:
@@ -41,7 +43,9 @@ def write_dataset(
     rng = np.random.default_rng(seed)
     rate = patients / images
     groups = [(finding_name, images, patients)]
-    groups += [(label, count, max(1, round(count * rate))) for label, count in ((NORMAL, normals), (OTHER, others)) if count]
+    groups += [
+        (label, count, max(1, round(count * rate))) for label, count in ((NORMAL, normals), (OTHER, others)) if count
+    ]
     people = [(label, number) for label, count, people in groups for number in _share(count, people, rng)]
     ids = rng.permutation(len(people))
     rows: list[tuple[str, str, str]] = []

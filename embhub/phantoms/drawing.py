@@ -17,7 +17,8 @@ _MIX = ("cxr", "prostate", "cxr", "prostate", "histology")
 
 @dataclass(frozen=True)
 class Phantom:
-    """A drawn image: `image` uint8 (64, 64, 3), its `caption`, and `mask` float32 (64, 64), 0 to 1, where findings are."""
+    """A drawn image: `image` uint8 (64, 64, 3), its `caption`, and `mask` float32 (64, 64), 0 to 1, where findings
+    are."""
 
     image: NDArray[np.uint8]
     caption: str
@@ -36,8 +37,9 @@ def draw(
 ) -> Phantom:
     """Draw one phantom of `modality` (one of `MODALITIES`) with `findings` (None or empty: normal).
 
-    `patient` seeds the anatomy: two phantoms of one patient share it and differ in pose, noise and lesion detail. Without
-    it every phantom is another patient. `vary_caption=False` says every attribute. Raises KeyError on an unknown modality.
+    `patient` seeds the anatomy: two phantoms of one patient share it and differ in pose, noise and lesion detail.
+    Without it every phantom is another patient. `vary_caption=False` says every attribute. Raises KeyError on an
+    unknown modality.
     """
     chosen = () if findings is None else (findings,) if isinstance(findings, Finding) else tuple(findings)
     body = np.random.default_rng(int(rng.integers(2**63)) if patient is None else [patient, MODALITIES.index(modality)])
@@ -58,7 +60,8 @@ def draw(
 
 
 def draw_base(count: int, seed: int) -> list[Phantom]:
-    """`count` phantoms for training a base model: a fifth normal, most with one finding, some with two, none held out."""
+    """`count` phantoms for training a base model: a fifth normal, most with one finding, some with two, none held
+    out."""
     rng = np.random.default_rng(seed)
     phantoms = []
     for index in range(count):
@@ -88,7 +91,7 @@ def _lesion(canvas: Canvas, scene: Scene, finding: Finding, rng: Random) -> Arra
     else:
         mask = _level(canvas, scene, finding, cx, rng) * scene.halves[side]
     inside = np.clip(mask, 0, 1) * np.clip(scene.tissue * 1.3, 0, 1)
-    return (inside * finding.strength).astype(np.float32)
+    return np.asarray(inside * finding.strength, np.float32)
 
 
 def _level(canvas: Canvas, scene: Scene, finding: Finding, cx: float, rng: Random) -> Array:

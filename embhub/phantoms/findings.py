@@ -1,4 +1,4 @@
-"""What a phantom can show: findings as combinations of attributes, the words for them, and the combinations held out."""
+"""What a phantom can show: findings as combinations of attributes, their words, and what is held out."""
 
 from __future__ import annotations
 
@@ -102,9 +102,7 @@ def random_finding(modality: str, rng: np.random.Generator) -> Finding:
             return finding
 
 
-def target_finding(
-    name: str, rng: np.random.Generator, strength: tuple[float, float] = (0.7, 1.0)
-) -> Finding:
+def target_finding(name: str, rng: np.random.Generator, strength: tuple[float, float] = (0.7, 1.0)) -> Finding:
     """The held-out finding `name` (a key of `HELD_OUT`), at a random size, side and strength."""
     held = HELD_OUT[name]
     return Finding(
@@ -119,7 +117,8 @@ def target_finding(
 
 
 def near_miss(name: str, rng: np.random.Generator) -> Finding:
-    """A look-alike of the held-out finding: one attribute that matters changed (tone, place or shape), never the target."""
+    """A look-alike of the held-out finding: one attribute that matters changed (tone, place or shape), never the
+    target."""
     held = HELD_OUT[name]
     finding = target_finding(name, rng)
     while held.covers(held.modality, finding):
@@ -145,7 +144,9 @@ def describe(finding: Finding, rng: np.random.Generator | None = None) -> str:
         return rng is None or rng.random() >= _DROP[attribute]
 
     words = ["faint"] if finding.strength < 0.6 and said("tone") else []
-    words += [word for key, word in (("tone", finding.tone), ("size", finding.size), ("edge", finding.edge)) if said(key)]
+    words += [
+        word for key, word in (("tone", finding.tone), ("size", finding.size), ("edge", finding.edge)) if said(key)
+    ]
     words.append("lesion" if rng is not None and rng.random() < 0.1 else finding.shape)
     where = [word for key, word in (("place", finding.place), ("side", finding.side)) if said(key)]
     return " ".join([*words, "in", *where] if where else words)
@@ -154,8 +155,8 @@ def describe(finding: Finding, rng: np.random.Generator | None = None) -> str:
 def caption(modality: str, findings: tuple[Finding, ...], rng: np.random.Generator | None = None) -> str:
     """The caption of a phantom: `prostate mri with dark small oval in lower left`, or `chest x-ray, normal`.
 
-    With `rng` the modality's phrase, the words said and the joint (`with` or a comma) vary, and one caption in twelve says
-    only `lesion`.
+    With `rng` the modality's phrase, the words said and the joint (`with` or a comma) vary, and one caption in twelve
+    says only `lesion`.
     """
     phrases = PREFIXES[modality]
     prefix = phrases[int(rng.random() < 0.25)] if rng is not None else phrases[0]

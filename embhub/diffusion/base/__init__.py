@@ -1,7 +1,8 @@
 """The bases shipped in the package, and what is known of any base: names, folders, facts. Imports no torch.
 
-`builtin` draws phantoms of three modalities, `builtin-xray` frontal chest X-rays; both are Stable Diffusion pipelines of about
-12 MB at 64 x 64. `python -m embhub.diffusion.base.train` makes them, `python -m embhub.diffusion.base.measure` measures them.
+`builtin` draws phantoms of three modalities, `builtin-xray` frontal chest X-rays; both are Stable Diffusion pipelines
+of about 12 MB at 64 x 64. `python -m embhub.diffusion.base.train` makes them, `python -m
+embhub.diffusion.base.measure` measures them.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _HERE = Path(__file__).parent
 class BaseInfo:
     """What a base's `base.json` says.
 
-    `prompts` maps a label to the prompt it was taught with, `left_out` names what it never saw, `resolution` is in pixels,
-    `recommended` holds guidance and sampling steps, `figures` what a judge counted, each with its `n`.
+    `prompts` maps a label to the prompt it was taught with, `left_out` names what it never saw, `resolution` is in
+    pixels, `recommended` holds guidance and sampling steps, `figures` what a judge counted, each with its `n`.
     """
 
     name: str
@@ -40,8 +41,8 @@ class BaseInfo:
 def resolve(name_or_path: str | Path) -> Path | None:
     """The pipeline folder of a built-in name or of a path; None for anything else (a Hub id, say).
 
-    A name wins over a folder of the same name: write `./builtin` for the folder. Raises ConfigError where a built-in base is
-    missing from the installation.
+    A name wins over a folder of the same name: write `./builtin` for the folder. Raises ConfigError where a built-in
+    base is missing from the installation.
     """
     if name_or_path in NAMES:
         folder = _HERE / str(name_or_path)

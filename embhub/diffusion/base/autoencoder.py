@@ -1,9 +1,9 @@
 """The autoencoder of a base: AutoencoderKL, four latent channels at a quarter of the side, latents whitened.
 
-The loss is L1 + L2 + gradients, weighted towards findings, and a little noise on the latents keeps the decoder smooth.
-Afterwards the latents are whitened (mean 0, unit covariance over the training images) by an affine map folded into
-`quant_conv`, and its inverse into `post_quant_conv`, so that the diffusion model sees isotropic data with no scaling factor
-and stock diffusers needs to know nothing of it.
+The loss is L1 + L2 + gradients, weighted towards findings, and a little noise on the latents keeps the decoder
+smooth. Afterwards the latents are whitened (mean 0, unit covariance over the training images) by an affine map folded
+into `quant_conv`, and its inverse into `post_quant_conv`, so that the diffusion model sees isotropic data with no
+scaling factor and stock diffusers needs to know nothing of it.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def train(
 ) -> None:
     """Train from step `start` up to `steps`.
 
-    `batch(step)` gives images (B, 3, H, W) in [-1, 1] and weights (B, 1, H, W), 1 or more. All randomness of a step comes
-    from `seed` and its number, so a resumed run is the uninterrupted one.
+    `batch(step)` gives images (B, 3, H, W) in [-1, 1] and weights (B, 1, H, W), 1 or more. All randomness of a step
+    comes from `seed` and its number, so a resumed run is the uninterrupted one.
     """
     model.train()
     for step in range(start, steps):
@@ -87,14 +87,14 @@ def psnr(drawn: Tensor, images: Tensor) -> float:
 @torch.no_grad()
 def encode(model: AutoencoderKL, images: Tensor) -> Tensor:
     """Latent means (N, 4, h, w) of uint8 images (N, H, W, 3)."""
-    parts = (part.permute(0, 3, 1, 2).float() / 127.5 - 1 for part in images.split(100))
+    parts = (part.permute(0, 3, 1, 2).float() / 127.5 - 1 for part in torch.split(images, 100))
     return torch.cat([model.encode(part).latent_dist.mean for part in parts])
 
 
 @torch.no_grad()
 def decode(model: AutoencoderKL, latents: Tensor) -> Tensor:
     """Images (N, 3, H, W) in [-1, 1] of latents."""
-    return torch.cat([model.decode(part).sample.clamp(-1, 1) for part in latents.split(50)])
+    return torch.cat([model.decode(part).sample.clamp(-1, 1) for part in torch.split(latents, 50)])
 
 
 @torch.no_grad()

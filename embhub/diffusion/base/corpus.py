@@ -36,10 +36,10 @@ Probe = tuple[tuple[str, ...], Tensor, list[list[Caption]]]
 class Corpus:
     """Training images of a base.
 
-    `images` uint8 (N, 64, 64, 3); `focus` float16 (N, 64, 64), 0 to 1, where findings are; `group` int64 (N,), the kind of
-    picture; `odds` (N,) how often to draw it; `caption(index, rng)` a fresh caption; `vocabulary` texts to learn a tokenizer
-    from; `probe` names, images and, for each name, their captions: the right ones, then ones with a word swapped. `mirror`
-    allows moving and flipping images for the autoencoder.
+    `images` uint8 (N, 64, 64, 3); `focus` float16 (N, 64, 64), 0 to 1, where findings are; `group` int64 (N,), the
+    kind of picture; `odds` (N,) how often to draw it; `caption(index, rng)` a fresh caption; `vocabulary` texts to
+    learn a tokenizer from; `probe` names, images and, for each name, their captions: the right ones, then ones with a
+    word swapped. `mirror` allows moving and flipping images for the autoencoder.
     """
 
     images: Tensor
@@ -75,7 +75,7 @@ def phantoms(count: int, seed: int) -> Corpus:
     single = [index for index, (_, findings) in enumerate(facts) if len(findings) == 1]
     sharp = [index for index in single if facts[index][0] != "histology" and facts[index][1][0].shape != "patch"][:64]
     right = [(facts[index][0], facts[index][1][0]) for index in sharp]
-    swaps = {
+    swaps: dict[str, Callable[[Finding], Finding]] = {
         "right": lambda one: one,
         "place": lambda one: replace(one, place="upper" if one.place == "lower" else "lower"),
         "side": lambda one: replace(one, side="left" if one.side == "right" else "right"),
@@ -83,7 +83,9 @@ def phantoms(count: int, seed: int) -> Corpus:
         "shape": lambda one: replace(one, shape="ring" if one.shape == "level" else "level"),
     }
     lists = [[split(modality, (swap(finding),)) for modality, finding in right] for swap in swaps.values()]
-    odds = torch.tensor([(0.5, 1.0, 0.4)[len(findings)] * (0.4 if kind == "histology" else 1) for kind, findings in facts])
+    odds = torch.tensor(
+        [(0.5, 1.0, 0.4)[len(findings)] * (0.4 if kind == "histology" else 1) for kind, findings in facts]
+    )
     rng = np.random.default_rng(seed)
     texts = [caption(modality, findings, rng) for modality, findings in facts[:6000]]
     return Corpus(

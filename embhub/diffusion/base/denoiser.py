@@ -1,8 +1,9 @@
 """The denoiser of a base: a small UNet2DConditionModel that predicts v, and the loop that trains it.
 
-Plain loss, no min-SNR: that would nearly remove the noisiest steps, and it is there that the layout, hence what words say
-about place, is decided. For the same reason a third to a half of the draws of the time step are high ones. The loss
-weighs the organ and, more, the finding. Words reach every level by cross-attention and, pooled, the time embedding.
+Plain loss, no min-SNR: that would nearly remove the noisiest steps, and it is there that the layout, hence what words
+say about place, is decided. For the same reason a third to a half of the draws of the time step are high ones. The
+loss weighs the organ and, more, the finding. Words reach every level by cross-attention and, pooled, the time
+embedding.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def learning_rate(step: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Latents:
-    """What the denoiser trains on: `values` (N, 4, 16, 16), loss `weights` (N, 1, 16, 16), `odds` (N,) of being drawn."""
+    """What the denoiser trains on: `values` (N, 4, 16, 16), loss `weights` (N, 1, 16, 16), `odds` (N,) of being
+    drawn."""
 
     values: Tensor
     weights: Tensor
@@ -158,7 +160,8 @@ def sensitivity(
     encode: CaptionEncoder,
     time: int = 880,
 ) -> list[float]:
-    """Loss where `focus` (N, 1, 16, 16) is, under each of several lists of N captions: right words first, then wrong ones.
+    """Loss where `focus` (N, 1, 16, 16) is, under each of several lists of N captions: right words first, then wrong
+    ones.
 
     While the figures are equal the denoiser does not read the words that differ.
     """

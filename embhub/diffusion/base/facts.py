@@ -1,4 +1,5 @@
-"""What is known of each built-in base before anything is measured: licence, attribution, taught prompts, what was left out."""
+"""What is known of each built-in base before anything is measured: licence, attribution, taught prompts, what was
+left out."""
 
 from __future__ import annotations
 
@@ -38,8 +39,9 @@ _FACTS: dict[str, dict[str, Any]] = {
         "family": "sd",
         "licence": "CC-BY-4.0",
         "attribution": (
-            "Trained on chest X-rays of Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) and Chest "
-            "X-Ray Images for Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; images were resized."
+            "Trained on chest X-rays of Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) "
+            "and Chest X-Ray Images for Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; "
+            "images were resized."
         ),
         "prompts": _XRAY_PROMPTS,
         "left_out": ["bacterial pneumonia"],

@@ -1,7 +1,8 @@
 """A judge that counts what samples show: the held-out finding, another finding, both or neither.
 
-It is made hard to flatter: it trains on look-alikes that differ from the target in one attribute, on smeared findings on both
-sides, on blurred images and, where an autoencoder is at hand, on images that went through it, as all samples have.
+It is made hard to flatter: it trains on look-alikes that differ from the target in one attribute, on smeared findings
+on both sides, on blurred images and, where an autoencoder is at hand, on images that went through it, as all samples
+have.
 """
 
 from __future__ import annotations
@@ -50,11 +51,13 @@ Judge = Callable[[Images], Verdict]
 
 
 @lru_cache(maxsize=4)
-def judge_for(finding: str, base: str | Path | None = None, *, size: int = 1500, steps: int = 700, seed: int = 7) -> Judge:
+def judge_for(
+    finding: str, base: str | Path | None = None, *, size: int = 1500, steps: int = 700, seed: int = 7
+) -> Judge:
     """A judge of a held-out finding (a key of `HELD_OUT`), trained on `size` fresh phantoms and their spoilt copies.
 
-    With `base` (a built-in name or a pipeline folder) a third copy of every image goes through its autoencoder. Takes half a
-    minute on one core; the last four judges are kept. The judge takes uint8 images (N, 64, 64, 3).
+    With `base` (a built-in name or a pipeline folder) a third copy of every image goes through its autoencoder. Takes
+    half a minute on one core; the last four judges are kept. The judge takes uint8 images (N, 64, 64, 3).
     """
     images, marks = examples(finding, size, seed)
     copies, truths = [images, blurred(images)], [marks, marks]
@@ -90,8 +93,11 @@ def examples(finding: str, count: int, seed: int) -> tuple[Images, NDArray[np.in
     return np.stack(images), np.array(marks, np.int64)
 
 
-def _scene(kind: int, finding: str, modality: str, rng: np.random.Generator) -> tuple[tuple[Finding, ...], tuple[int, int]]:
-    """Three of ten show the target alone, one with another; two are normal, two near misses, one smeared, one anything."""
+def _scene(
+    kind: int, finding: str, modality: str, rng: np.random.Generator
+) -> tuple[tuple[Finding, ...], tuple[int, int]]:
+    """Three of ten show the target alone, one with another; two are normal, two near misses, one smeared, one
+    anything."""
     if kind < 3:
         return (target_finding(finding, rng),), (1, 0)
     if kind == 3:

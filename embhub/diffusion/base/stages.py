@@ -118,16 +118,21 @@ def train_denoiser(
 
 
 def _latents(corpus: Corpus, model: AutoencoderKL) -> denoiser.Latents:
-    """Latents of every image, with loss weights of 1, up to 4 more where findings of its kind tend to be, 1.5 more where they are."""
+    """Latents of every image, with loss weights of 1, up to 4 more where findings of its kind tend to be, 1.5 more
+    where they are."""
     focus = F.adaptive_max_pool2d(corpus.focus[:, None].float(), 16)
     kinds = int(corpus.group.max()) + 1
-    means = torch.stack([focus[corpus.group == kind].mean(0) if (corpus.group == kind).any() else focus[0] for kind in range(kinds)])
+    means = torch.stack(
+        [focus[corpus.group == kind].mean(0) if (corpus.group == kind).any() else focus[0] for kind in range(kinds)]
+    )
     region = 4 * means / means.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
     weights = 1 + region[corpus.group] + 1.5 * focus
     return denoiser.Latents(autoencoder.encode(model, corpus.images), weights, corpus.odds)
 
 
-def _probe(corpus: Corpus, latents: denoiser.Latents, unet: UNet2DConditionModel, encode: CaptionEncoder) -> dict[str, float]:
+def _probe(
+    corpus: Corpus, latents: denoiser.Latents, unet: UNet2DConditionModel, encode: CaptionEncoder
+) -> dict[str, float]:
     """Loss at the findings of some images under their caption and under captions with one kind of word swapped."""
     names, chosen, lists = corpus.probe
     focus = F.adaptive_max_pool2d(corpus.focus[chosen][:, None].float(), 16)

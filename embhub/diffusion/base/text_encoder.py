@@ -1,8 +1,9 @@
-"""The text side of a base: a small CLIP-format tokenizer learned from captions, and a frozen CLIP encoder drawn at random.
+"""The text side of a base: a small CLIP-format tokenizer learned from captions, and a frozen CLIP encoder drawn at
+random.
 
-The encoder is never trained: trained jointly it collapses (two captions that differ in one word come out alike, and the
-denoiser learns to ignore words). A random one keeps words apart from the first step, and only the denoiser learns to read it.
-Token rows have deviation 1 and positions 0.1, so that what a word is outweighs where it stands.
+The encoder is never trained: trained jointly it collapses (two captions that differ in one word come out alike, and
+the denoiser learns to ignore words). A random one keeps words apart from the first step, and only the denoiser learns
+to read it. Token rows have deviation 1 and positions 0.1, so that what a word is outweighs where it stands.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,15 +30,22 @@ _MOST_ROWS = 8
 _SMALL = {"in", "and", "with"}
 # Words that people will type at a base, so that they are not spelled out letter by letter.
 _COMMON = (
-    "an image of a patient with a photo of showing and or without no left right upper lower middle finding disease",
-    "axial coronal sagittal frontal mri ct pet dwi adc flair t1 t2 lesion tumor tumour cancer carcinoma prostate breast kidney "
-    "lung brain liver pneumonia pneumothorax effusion hemorrhage fracture cardiomegaly nodule mass cyst opacity edema "
-    "consolidation infiltrate ultrasound histology malignant benign",
+    "an image of a patient with a photo of showing and or without no left right upper lower middle finding disease "
+    "axial coronal sagittal frontal mri ct pet dwi adc flair t1 t2 lesion tumor tumour cancer carcinoma prostate "
+    "breast kidney lung brain liver pneumonia pneumothorax effusion hemorrhage fracture cardiomegaly nodule mass cyst "
+    "opacity edema consolidation infiltrate ultrasound histology malignant benign"
 )
 
 
 def make_tokenizer(folder: Path, texts: Sequence[str]) -> CLIPTokenizer:
-    """Learn a byte-pair vocabulary from `texts` and common words, write it to `folder` in CLIP's format, and load it."""
+    """Learn a byte-pair vocabulary from `texts` and common words, in CLIP's format in `folder`, and load it.
+
+    Where `folder` holds one already it is loaded as it is: the learner breaks ties at random, so a run that goes on
+    must keep what it began with.
+    """
+    if (folder / "tokenizer_config.json").exists():
+        kept: CLIPTokenizer = CLIPTokenizer.from_pretrained(str(folder))
+        return kept
     learner = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -50,9 +59,9 @@ def make_tokenizer(folder: Path, texts: Sequence[str]) -> CLIPTokenizer:
         special_tokens=[],
         show_progress=False,
     )
-    learner.train_from_iterator([*texts, *_COMMON * 20], trainer)
+    learner.train_from_iterator([*texts, *[_COMMON] * 20], trainer)
     learned = json.loads(learner.to_str())["model"]
-    pieces = sorted(learned["vocab"], key=learned["vocab"].get)
+    pieces = sorted(learned["vocab"])
     pieces += [letter + "</w>" for letter in alphabet if letter + "</w>" not in learned["vocab"]]
     pieces += [START, END]
     merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in learned["merges"]]
@@ -105,10 +114,12 @@ def make_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
 
 
 class CaptionEncoder:
-    """Encodes captions as the pipeline would, but some with their words merged, as the vectors of an embedding will be.
+    """Encodes captions as the pipeline would, but some with their words merged, as the vectors of an embedding will
+    be.
 
-    In a merged caption the words of a phrase are shared out over one to eight rows, each the normalised sum of its words'
-    rows. So the denoiser learns to read rows that mean several words at once, which is what inversion looks for.
+    In a merged caption the words of a phrase are shared out over one to eight rows, each the normalised sum of its
+    words' rows. So the denoiser learns to read rows that mean several words at once, which is what inversion looks
+    for.
     """
 
     def __init__(self, tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
@@ -119,8 +130,11 @@ class CaptionEncoder:
         encoder.get_input_embeddings().register_forward_hook(self._sum)
 
     @torch.no_grad()
-    def __call__(self, captions: Sequence[Caption], rng: np.random.Generator | None = None, merged: float = 0.0) -> Tensor:
-        """Hidden states (B, 48, 128); a share `merged` of the captions with merged words, a sixth more with words shuffled."""
+    def __call__(
+        self, captions: Sequence[Caption], rng: np.random.Generator | None = None, merged: float = 0.0
+    ) -> Tensor:
+        """Hidden states (B, 48, 128); a share `merged` of the captions with merged words, a sixth more with words
+        shuffled."""
         ids = np.full((len(captions), LENGTH, _MOST_PIECES), self.end, np.int64)
         weights = np.zeros(ids.shape, np.float32)
         weights[..., 0] = 1
@@ -154,7 +168,10 @@ class CaptionEncoder:
         if chance >= merged:
             return [[piece] for index in rng.permutation(len(words)) for piece in self._ids(words[index])]
         homes = rng.integers(0, rng.integers(1, _MOST_ROWS + 1), len(words))
-        bags = [[piece for word, at in zip(words, homes, strict=True) if at == home for piece in self._ids(word)] for home in set(homes)]
+        bags = [
+            [piece for word, at in zip(words, homes, strict=True) if at == home for piece in self._ids(word)]
+            for home in set(homes)
+        ]
         return [bags[index] for index in rng.permutation(len(bags))]
 
     def _ids(self, text: str) -> list[int]:
@@ -162,10 +179,9 @@ class CaptionEncoder:
             self._pieces[text] = list(self.tokenizer(text, add_special_tokens=False).input_ids)
         return self._pieces[text]
 
-    def _sum(self, module: torch.nn.Module, inputs: object, output: Tensor) -> Tensor:
+    def _sum(self, module: torch.nn.Module, _inputs: object, output: Tensor) -> Tensor:
         if self._bags is None:
             return output
         ids, weights = self._bags
-        table = module.weight
-        assert isinstance(table, Tensor)
+        table: Any = module.weight
         return F.embedding_bag(ids, table, mode="sum", per_sample_weights=weights).view_as(output)

@@ -1,7 +1,7 @@
 """Train a built-in base from nothing: `python -m embhub.diffusion.base.train builtin|builtin-xray --out DIR`.
 
-Seeded and counted in steps, so that a run is the same however busy the machine. The state is saved every two minutes under
-`--work`; after a crash the same command with `--resume` goes on from there.
+Seeded and counted in steps, so that a run is the same however busy the machine. The state is saved every two minutes
+under `--work`; after a crash the same command with `--resume` goes on from there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Real frontal chest X-rays as a corpus: who is in which part, words read off the pixels, small augmentations.
 
-Images: Kermany, Zhang, Goldbaum 2018, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0, resized. `bacterial pneumonia`
-is left out of everything a base sees. Parts are by patient, as `xray_split.csv` beside this file lists them: `base` trains
-the base, `site` plays a hospital, `judge` trains classifiers that judge, `test` measures.
+Images: Kermany, Zhang, Goldbaum 2018, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0, resized. `bacterial
+pneumonia` is left out of everything a base sees. Parts are by patient, as `xray_split.csv` beside this file lists
+them: `base` trains the base, `site` plays a hospital, `judge` trains classifiers that judge, `test` measures.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def split() -> dict[str, str]:
 def make_split(patients: Sequence[str]) -> dict[str, str]:
     """How the committed file was made: the source's two series of ids (sick, healthy) shuffled and shared out apart."""
     ids = sorted(set(patients))
-    random.Random(0).shuffle(ids)
+    random.Random(0).shuffle(ids)  # noqa: S311
     parts: dict[str, str] = {}
     for sick in (True, False):
         series = [one for one in ids if one.startswith("person") is sick]
@@ -78,7 +78,9 @@ def read(data: Path, part: str, labels: Sequence[str] = LABELS) -> Films:
     with index.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if parts.get(row["patient_id"]) == part and row["label"] in labels]
     images = np.stack([_open(index.parent / row["path"]) for row in rows])
-    return Films(images, np.array([LABELS.index(row["label"]) for row in rows]), tuple(row["patient_id"] for row in rows))
+    return Films(
+        images, np.array([LABELS.index(row["label"]) for row in rows]), tuple(row["patient_id"] for row in rows)
+    )
 
 
 def corpus(data: Path, seed: int, copies: int = 8) -> Corpus:
@@ -98,13 +100,18 @@ def corpus(data: Path, seed: int, copies: int = 8) -> Corpus:
             label = LABELS[labels[index]]
             phrases.append("pneumonia" if label != "normal" and rng.random() < 0.15 else label)
         if rng.random() < 0.7:
-            phrases += [_WORDS[kind][levels[index, kind]] for kind in rng.permutation(len(_WORDS)) if rng.random() < 0.45]
+            phrases += [
+                _WORDS[kind][levels[index, kind]] for kind in rng.permutation(len(_WORDS)) if rng.random() < 0.45
+            ]
         return Caption(f"{HEAD},", (", ".join(phrases),)) if phrases else Caption(HEAD)
 
     chosen = torch.arange(0, len(first), max(1, len(first) // 64))[:64]
     label_of = [LABELS[labels[int(index)]] for index in chosen]
     other = {"normal": "viral pneumonia", "viral pneumonia": "normal"}
-    lists = [[Caption(f"{HEAD},", (words[label],)) for label in label_of] for words in ({name: name for name in other}, other)]
+    lists = [
+        [Caption(f"{HEAD},", (words[label],)) for label in label_of]
+        for words in ({name: name for name in other}, other)
+    ]
     images = ((grey + 1) * 127.5).round().byte().permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
     words = " ".join(word for words in _WORDS for word in words)
     return Corpus(
@@ -120,9 +127,16 @@ def corpus(data: Path, seed: int, copies: int = 8) -> Corpus:
 
 
 def augment(
-    images: Tensor, generator: torch.Generator, *, turn: float = 5.0, shift: float = 0.06, scale: float = 0.08, light: float = 0.1
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    turn: float = 5.0,
+    shift: float = 0.06,
+    scale: float = 0.08,
+    light: float = 0.1,
 ) -> Tensor:
-    """Images (N, 1, H, W) in [-1, 1], each turned (degrees), shifted (half-widths), scaled and re-lit a little at random."""
+    """Images (N, 1, H, W) in [-1, 1], each turned (degrees), shifted (half-widths), scaled and re-lit a little at
+    random."""
     count = len(images)
 
     def within(most: float) -> Tensor:

@@ -1,0 +1,87 @@
+"""The card's front door: read one, draft one, render it as README.md and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from embhub import safe_yaml
+from embhub.card_draft import draft as draft
+from embhub.card_draft import write_draft as write_draft
+from embhub.card_schema import FIELDS
+from embhub.card_schema import Card as Card
+from embhub.errors import ArtifactError
+from embhub.personal_data import personal_data as personal_data
+from embhub.personal_data import personal_data_in_card as personal_data_in_card
+from embhub.readme import read_front_matter
+from embhub.readme import to_readme as to_readme
+
+
+class BadCard(ArtifactError):
+    """The card lacks fields or has wrong ones; `problems` lists every one of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        count = f"{len(problems)} field{'s' if len(problems) > 1 else ''}"
+        super().__init__(
+            f"the card needs {count} corrected:\n" + "\n".join(f"  - {problem}" for problem in problems),
+            "answer them in the card's .yaml; answers common to all releases can go under `site:` in config.yaml",
+        )
+
+
+def parse(values: Mapping[str, Any]) -> Card:
+    """Validate plain data as a card.
+
+    Raises:
+        BadCard: every missing, unknown and malformed field at once.
+        PrivacyError: a privacy claim that this version cannot recompute.
+        ArtifactError: a token that loaders would mangle.
+    """
+    said = {name: value for name, value in values.items() if value is not None}
+    try:
+        text = json.dumps(said, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadCard([f"a value is not plain data: {error}"]) from error
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        raise BadCard([_describe(problem) for problem in error.errors(include_url=False)]) from error
+
+
+def parse_yaml(data: bytes) -> Card:
+    """Read a card as a person writes it (`<stem>.card.yaml`).
+
+    Raises:
+        ArtifactError: not YAML, or as `parse`.
+    """
+    try:
+        values = safe_yaml.load(data)
+    except safe_yaml.YamlError as error:
+        raise BadCard([f"the file is not readable YAML: {error}"]) from error
+    if not isinstance(values, dict):
+        raise BadCard(["the file is not a list of `field: value` lines"])
+    return parse(values)
+
+
+def from_readme(data: bytes) -> Card:
+    """Read the card out of a release's README.md; the text below the front matter is for people and not read.
+
+    Raises:
+        ArtifactError: no front matter, no `embhub:` block, or as `parse`.
+    """
+    return parse(read_front_matter(data))
+
+
+def _describe(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-")))
+    field = str(problem["loc"][0]) if problem["loc"] else ""
+    meaning = FIELDS.get(field, "")
+    if problem["type"] == "missing":
+        return f"{place} is missing: {meaning}"
+    if problem["type"] == "extra_forbidden":
+        return f"{ascii(place)[1:81]} is not a field of the card"
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason} ({meaning})" if place else reason

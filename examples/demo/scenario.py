@@ -1,0 +1,55 @@
+"""What is played: which finding, whose images, in whose words; the phantoms of `embhub.phantoms` or real chest X-rays."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+Pictures = np.ndarray  # uint8 (N, H, W, 3)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a person says of the data set; everything else on the card is computed."""
+
+    title: str
+    lead: str
+    footer: str
+    repository: str
+    token: str
+    caption: str
+    base: str
+    card: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images of a play.
+
+    `manifest` is what site A trains from; `judge` says for uint8 images (N, H, W, 3) which show the finding (bool, N);
+    `pool` and `test` are real images with labels (1 = finding) of patients apart from each other and from the training.
+    """
+
+    manifest: Path
+    where: str
+    real: Pictures
+    judge: Callable[[Pictures], np.ndarray]
+    pool: tuple[Pictures, np.ndarray]
+    test: tuple[Pictures, np.ndarray]
+
+
+def read_pictures(manifest: Path, label: str | None = None) -> Pictures:
+    """Images of a manifest as uint8 (N, H, W, 3); all, or those of one label."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if label is None or row["label"] == label]
+    return np.stack([np.asarray(Image.open(manifest.parent / row["path"]).convert("RGB")) for row in rows])
+
+
+def read_folder(folder: Path) -> Pictures:
+    """PNG files of a folder, in name order, as uint8 (N, H, W, 3)."""
+    return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))])

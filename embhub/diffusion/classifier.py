@@ -65,24 +65,23 @@ def fit(
     if not exclusive and truth.shape[1] != len(classes):
         raise ValueError(f"{truth.shape[1]} columns of labels for {len(classes)} classes")
     pixels = _tensor(images)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # dropout and first weights draw from the global generator
         torch.manual_seed(seed)
         network = _network(len(classes), width)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate * 2, total_steps=max(steps, 2))
-    network.train()
-    for _ in range(steps):
-        chosen = torch.randint(len(pixels), (batch,), generator=generator)
-        scores = network(_varied(pixels[chosen], generator, noise, mirror))
-        if exclusive:
-            loss = F.cross_entropy(scores, truth[chosen].long())
-        else:
-            loss = F.binary_cross_entropy_with_logits(scores, truth[chosen].float())
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate * 2, total_steps=max(steps, 2))
+        network.train()
+        for _ in range(steps):
+            chosen = torch.randint(len(pixels), (batch,))
+            scores = network(_varied(pixels[chosen], noise, mirror))
+            if exclusive:
+                loss = F.cross_entropy(scores, truth[chosen].long())
+            else:
+                loss = F.binary_cross_entropy_with_logits(scores, truth[chosen].float())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
     return Classifier(network.eval(), tuple(classes), exclusive)
 
 
@@ -116,14 +115,14 @@ def _tensor(images: NDArray[np.uint8]) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def _varied(images: Tensor, generator: torch.Generator, noise: float, mirror: bool) -> Tensor:
+def _varied(images: Tensor, noise: float, mirror: bool) -> Tensor:
     """The batch shifted by up to three pixels, re-lit, half of it mirrored, with noise."""
     count = len(images)
-    dx, dy = (int(value) - 3 for value in torch.randint(7, (2,), generator=generator))
+    dx, dy = (int(value) - 3 for value in torch.randint(7, (2,)))
     moved = F.pad(images, (3, 3, 3, 3), mode="replicate")[..., 3 + dy : 3 + dy + _SIDE, 3 + dx : 3 + dx + _SIDE]
     if mirror:
-        flip = torch.rand(count, generator=generator) < 0.5
+        flip = torch.rand(count) < 0.5
         moved = torch.where(flip.view(-1, 1, 1, 1), moved.flip(-1), moved)
-    light = 1 + 0.1 * (torch.rand(count, 1, 1, 1, generator=generator) * 2 - 1)
-    grain = noise * torch.randn(images.shape, generator=generator)
+    light = 1 + 0.1 * (torch.rand(count, 1, 1, 1) * 2 - 1)
+    grain = noise * torch.randn(images.shape)
     return (moved * light + grain).contiguous(memory_format=torch.channels_last)

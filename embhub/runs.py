@@ -35,7 +35,7 @@ class Run(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_: Literal["embhub.run/1"] = Field(default="embhub.run/1", alias="schema")
-    embedding_digest: str = Field(pattern=r"^[0-9a-f]{64}\Z")
+    embedding_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     base: str
     caption: str
     token: str

@@ -35,7 +35,7 @@ def _without_fault(text: str, fault: str | None) -> str:
     return text
 
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\Z")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Repository = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.repository_fault(text)))]
 Version = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.version_fault(text)))]
 PrivacyClaim = str | dict[str, Any]

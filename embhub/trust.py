@@ -58,7 +58,7 @@ class _Model(BaseModel):
 class MemberKey(_Model):
     """One role of one public key. A key that publishes and withdraws stands twice."""
 
-    fingerprint: Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}\Z")]
+    fingerprint: Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
     public_key_pem: Annotated[str, Field(max_length=p256.MAX_PEM)]
     role: Role
     added: instants.Instant

@@ -9,6 +9,8 @@ bfloat16 agree within TOLERANCE. A fine-tune that moves the probed weights by le
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,6 @@ import numpy as np
 import rfc8785
 from numpy.typing import NDArray
 
-from embhub import strict_json
 from embhub.errors import ArtifactError
 from embhub.slices import SliceReader, find_weights
 from embhub.tokenizer_files import hash_vocabulary
@@ -143,7 +144,11 @@ def _is_word(value: Any) -> bool:
 
 
 def _is_probe(value: Any, most: int) -> bool:
-    return isinstance(value, list) and 1 <= len(value) <= most and all(type(item) in (int, float) for item in value)
+    return isinstance(value, list) and 1 <= len(value) <= most and all(_is_number(item) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _compare_tokens(name: str, expected: Mapping[str, Any], actual: Mapping[str, Any] | None) -> str:
@@ -233,10 +238,15 @@ def _prediction_type(path: Path) -> str:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return strict_json.read_object(path.read_bytes(), limit=_MAX_CONFIG)
+        # diffusers itself writes -Infinity into the configuration of DPM-Solver schedulers
+        data = path.read_bytes()
+        value = json.loads(data) if len(data) <= _MAX_CONFIG else None
     except OSError as error:
         raise BadBase(
             f"cannot read {path}: {error.strerror}", "give a pipeline folder as diffusers saves it"
         ) from error
-    except strict_json.JsonError as error:
+    except ValueError as error:
         raise BadBase(f"cannot read {path}: {error}", "download the base model again") from error
+    if not isinstance(value, dict):
+        raise BadBase(f"{path} is not a JSON object of at most {_MAX_CONFIG:,} bytes", "download the base model again")
+    return value

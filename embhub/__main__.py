@@ -1,0 +1,84 @@
+"""The `embhub` command: runs the command line and turns every error into words and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from embhub.errors import ConfigError, EmbhubError, UsageError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_EXTRAS = {"torch": "diffusion", "diffusers": "diffusion", "transformers": "diffusion", "accelerate": "diffusion"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (docs/reference/errors.md). `--debug` shows the traceback of an error."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        return _run([word for word in words if word != "--debug"])
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # or Python complains about flushing it on the way out
+        return BROKEN_PIPE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001  # the last place before a user: no traceback without --debug
+        if debug:
+            traceback.print_exc()
+        known = in_words(error)
+        click.echo(click.style("error: ", fg="red", bold=True) + known.message, err=True)
+        if known.hint:
+            click.echo(click.style(" hint: ", bold=True) + known.hint, err=True)
+        return known.exit_code
+
+
+def _run(words: list[str]) -> int:
+    from embhub.cli import root
+
+    result = root.main(words, prog_name="embhub", standalone_mode=False)
+    sys.stdout.flush()
+    return result if isinstance(result, int) else 0
+
+
+def in_words(error: BaseException) -> EmbhubError:
+    """Any error as an EmbhubError: the operating system's in words, the unforeseen named as a bug."""
+    match error:
+        case EmbhubError():
+            return error
+        case MemoryError():
+            return ConfigError("not enough memory", "close other programs, or use fewer or smaller images at a time")
+        case ModuleNotFoundError(name=str(name)) if extra := _EXTRAS.get(name.partition(".")[0]):
+            return ConfigError(f"this command needs {name}", f'pip install "embhub[{extra}]"')
+        case FileNotFoundError():
+            return UsageError(f"{error.filename} is not there", "check the path")
+        case IsADirectoryError() | NotADirectoryError():
+            return UsageError(f"{error.filename}: {error.strerror}", "check the path")
+        case OSError(errno=code) if code in _FULL:
+            return ConfigError(f"the disk is full{_where(error)}", "free space or choose another folder")
+        case OSError(errno=code) if code in _FORBIDDEN:
+            return ConfigError(f"{error.strerror}{_where(error)}", "choose a folder that you may read and write")
+        case OSError():
+            return ConfigError(f"{error.strerror or error}{_where(error)}", "run again with --debug to see where")
+        case _:
+            return EmbhubError(
+                f"unexpected {type(error).__name__}: {error}", "run again with --debug and report what it prints"
+            )
+
+
+def _where(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The command line: one file a command, bodies of at most ten lines, no business logic.
+
+A command's file imports click and nothing heavy; what it calls is imported inside its function.
+"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from embhub import __version__
+from embhub.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "train": "training",
+    "import": "importing",
+    "audit": "auditing",
+    "card": "cards",
+    "key": "keys",
+    "sign": "signing",
+    "push": "pushing",
+    "login": "login",
+    "trust": "trusting",
+    "search": "searching",
+    "show": "showing",
+    "pull": "pulling",
+    "verify": "verifying",
+    "generate": "generating",
+    "base": "bases",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_in=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="embhub")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error (works in any place).")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """Share what a disease looks like, never the patients.
+
+    A site trains an embedding on its own images, audits it for leaks, signs and pushes it; another site pulls,
+    verifies and plugs it into a diffusion model. Results go to stdout, progress and warnings to stderr.
+
+    \b
+    Example:
+      embhub train images --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
+      embhub audit prostate-csPCa.safetensors
+      embhub card init prostate-csPCa.safetensors
+      embhub push prostate-csPCa.safetensors
+      embhub pull radboud/prostate-csPCa
+      embhub generate "axial t2 prostate mri, <cspca>" --embedding radboud/prostate-csPCa -n 8 --out samples
+    """
+    if "NO_COLOR" in os.environ:
+        context.color = False

@@ -1,0 +1,63 @@
+"""`embhub key`: the site's signing keys."""
+
+from __future__ import annotations
+
+import click
+
+from embhub.cli.output import print_pairs, print_table
+
+
+@click.group("key", short_help="Make, list and export signing keys.")
+def command() -> None:
+    """Make, list and export this site's signing keys (ECDSA P-256).
+
+    \b
+    Example:
+      embhub key new
+      embhub key export > radboud.pub.pem
+    """
+
+
+@command.command("new")
+@click.argument("name", default="default")
+@click.option("--passphrase", is_flag=True, help="Ask for a passphrase and encrypt the key with it.")
+def new(name: str, passphrase: bool) -> None:
+    """Make a key called NAME (`default` where none is given); never over an existing one.
+
+    \b
+    Example:
+      embhub key new
+      embhub key new cardiology --passphrase
+    """
+    from embhub import keys
+
+    secret = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True) if passphrase else None
+    key = keys.generate(name, passphrase=secret)
+    print_pairs({"key": name, "fingerprint": key.fingerprint, "next": f"embhub key export {name} > {name}.pub.pem"})
+
+
+@command.command("list")
+def list_() -> None:
+    """List the keys of this site with their fingerprints.
+
+    \b
+    Example:
+      embhub key list
+    """
+    from embhub import keys
+
+    print_table([(key.name, key.fingerprint) for key in keys.list_keys()])
+
+
+@command.command("export")
+@click.argument("name", default="default")
+def export(name: str) -> None:
+    """Print the public half of NAME as PEM: this is what a registry's admin adds.
+
+    \b
+    Example:
+      embhub key export > radboud.pub.pem
+    """
+    from embhub import keys
+
+    click.echo(keys.public_pem(name), nl=False)

@@ -1,0 +1,73 @@
+"""How commands speak: results on stdout, progress and remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from embhub.progress import OnProgress, Progress
+
+COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "failed": "red"}
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_pairs(pairs: Mapping[str, Any]) -> None:
+    """`name  value` lines on stdout, the names aligned; empty values are left out."""
+    shown = {name: value for name, value in pairs.items() if value not in (None, "", (), [])}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns on stdout, as wide as their widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_findings(findings: Sequence[Any]) -> None:
+    """One line a check: how it came out, its name, and what was found."""
+    width = max((len(finding.check) for finding in findings), default=0)
+    for finding in findings:
+        mark = click.style(finding.outcome.ljust(7), fg=COLOURS.get(finding.outcome))
+        click.echo(f"  {mark}  {finding.check.ljust(width)}  {finding.text}")
+
+
+def remark(text: str) -> None:
+    """A line for people, on stderr: stdout belongs to results."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[OnProgress]:
+    """A callback that draws one tqdm bar a stage on stderr; lines without a terminal stay few."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def draw(progress: Progress) -> None:
+        bar = bars.get(progress.stage)
+        if bar is None:
+            for old in bars.values():
+                old.close()
+            bar = bars[progress.stage] = tqdm(
+                total=progress.total, desc=progress.stage, mininterval=0.2, dynamic_ncols=True
+            )
+        bar.total = progress.total
+        bar.set_postfix_str(progress.note, refresh=False)
+        bar.update(progress.done - bar.n)
+
+    try:
+        yield draw
+    finally:
+        for bar in bars.values():
+            bar.close()

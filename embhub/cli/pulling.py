@@ -1,0 +1,35 @@
+"""`embhub pull`: fetch, verify, and only then write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.describing import print_verified
+from embhub.cli.output import print_json, progress_bar
+
+
+@click.command("pull", short_help="Fetch, verify, and only then write.")
+@click.argument("reference", metavar="NS/NAME[@REV]")
+@click.option("--out", type=options.FILE, metavar="DIR", help="Folder to write  [default: NAME in the working folder]")
+@options.policy
+@options.registry
+@options.as_json
+def command(reference: str, as_json: bool, **choices: Any) -> None:
+    """Fetch NS/NAME, verify it against the trusted keyrings, and write it to a folder.
+
+    Nothing is written where verification fails, and no option skips it. An older version than one seen before is
+    refused. The folder holds the repository's files and NAME.safetensors, for programs that take the word from the
+    file's name.
+
+    \b
+    Example:
+      embhub pull radboud/prostate-csPCa --out models/prostate
+    """
+    from embhub.pulling import pull
+
+    with progress_bar() as on_progress:
+        verified = pull(reference, on_progress=on_progress, **choices)
+    print_json(verified.to_json()) if as_json else print_verified(verified)

@@ -1,0 +1,45 @@
+"""`embhub push`: publish a signed embedding."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import print_json, print_pairs, progress_bar
+
+
+@click.command("push", short_help="Publish a signed embedding.")
+@click.argument("file", required=False, type=options.FILE)
+@click.argument("repository", required=False, metavar="[NS/NAME]")
+@options.card
+@options.audit
+@options.key
+@click.option("--dry-run", is_flag=True, help="Write what would go up to --out instead; no registry is needed.")
+@click.option("--out", type=options.FILE, metavar="DIR", help="Folder for --dry-run.")
+@click.option(
+    "--from", "from_folder", type=options.FILE, metavar="DIR", help="Send a folder that --dry-run wrote, unchanged."
+)
+@options.registry
+@options.as_json
+def command(file: Path | None, as_json: bool, **choices: Any) -> None:
+    """Publish the embedding in FILE as NS/NAME (your namespace and FILE's stem where not given).
+
+    Card, report and signatures go with it as one commit; what is not signed yet is signed first. Everything is checked
+    here before the first byte is sent. With --dry-run on one machine and --from on another, the one that holds the
+    images and the key needs no network.
+
+    \b
+    Example:
+      embhub push prostate-csPCa.safetensors
+      embhub push prostate-csPCa.safetensors radboud/prostate-csPCa --dry-run --out outbox
+      embhub push --from outbox
+    """
+    from embhub.publishing import push
+
+    with progress_bar() as on_progress:
+        done = push(file, on_progress=on_progress, ask_passphrase=options.ask_passphrase, **choices)
+    print_json(asdict(done)) if as_json else print_pairs({**asdict(done), "files": ", ".join(done.files)})

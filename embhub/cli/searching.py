@@ -1,0 +1,33 @@
+"""`embhub search`: what a registry offers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import print_json, print_table, remark
+
+
+@click.command("search", short_help="List what a registry offers.")
+@click.argument("query", default="")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Most lines to print.")
+@options.registry
+@options.as_json
+def command(query: str, limit: int, registry: str | None, as_json: bool) -> None:
+    """List embeddings whose name, card or tags match QUERY; all of them without one.
+
+    \b
+    Example:
+      embhub search prostate
+    """
+    from embhub.pulling import search
+
+    found = search(query, limit=limit, registry=registry)
+    if as_json:
+        print_json([asdict(listing) for listing in found])
+    elif found:
+        print_table([(listing.repository, listing.modified[:10], listing.commit[:12]) for listing in found])
+    else:
+        remark("nothing found")

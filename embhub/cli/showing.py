@@ -1,0 +1,26 @@
+"""`embhub show`: what an embedding is, and whether that is verified."""
+
+from __future__ import annotations
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import print_json, print_pairs
+
+
+@click.command("show", short_help="Show what an embedding is.")
+@click.argument("target", metavar="FILE|FOLDER|NS/NAME")
+@options.registry
+@options.as_json
+def command(target: str, registry: str | None, as_json: bool) -> None:
+    """Show an embedding's word, base, size, card and audit, and whether all that is verified. Writes nothing.
+
+    \b
+    Example:
+      embhub show prostate-csPCa.safetensors
+      embhub show radboud/prostate-csPCa --json
+    """
+    from embhub.overview import show
+
+    facts = show(target, registry=registry)
+    print_json(facts) if as_json else print_pairs(facts)

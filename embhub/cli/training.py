@@ -1,0 +1,52 @@
+"""`embhub train`: images in, one embedding out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import print_json, print_pairs, progress_bar, remark
+
+
+@click.command("train", short_help="Learn a new word from images.")
+@click.argument("images", type=options.FILE)
+@click.option("--token", required=True, metavar="WORD", help='The new word, like "<cspca>".')
+@click.option(
+    "--caption", required=True, metavar="TEXT", help='What an image shows, {} for the word: "axial t2 mri, {}".'
+)
+@click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
+@click.option("--where", metavar="COLUMN=VALUE", help="Learn from these rows of the manifest only.")
+@click.option(
+    "--holdout", type=click.FloatRange(0, 0.9), default=0.0, show_default=True, help="Share of patients kept back."
+)
+@options.base
+@click.option("--vectors", type=click.IntRange(1, 64), help="Rows to learn  [default: what suits the base]")
+@click.option("--steps", type=click.IntRange(1), help="Optimisation steps  [default: what suits the base]")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Start of all randomness  [default: drawn, and kept private]"
+)
+@options.device
+@click.option("--overwrite", is_flag=True, help="Write over --out where it is there.")
+@click.option("--out", required=True, type=options.FILE, metavar="FILE", help="The embedding, ending in .safetensors.")
+@options.as_json
+def command(images: Path, out: Path, as_json: bool, **choices: Any) -> None:
+    """Learn a new word for what IMAGES (a folder, or a manifest's images) show.
+
+    Only a few rows of numbers are learned; the base model stays as it is. Which images were used and which were held
+    back is remembered on this machine for `embhub audit`, and never published. PNG, JPEG and TIFF, 8 and 16 bit.
+
+    \b
+    Example:
+      embhub train images --manifest m.csv --where label=csPCa --holdout 0.3 \\
+        --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
+    """
+    from embhub.diffusion.outputs import train_to_file
+
+    with progress_bar() as on_progress:
+        facts, remarks = train_to_file(images, out, on_progress=on_progress, **choices)
+    for line in remarks:
+        remark(f"note: {line}")
+    print_json(facts) if as_json else print_pairs(facts)

@@ -1,0 +1,92 @@
+"""`embhub trust`: which registries' keyrings this site believes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import print_json, print_pairs, print_table
+
+
+@click.group("trust", short_help="Say which registries' keyrings to believe.")
+def command() -> None:
+    """Pin a registry's root key; its keyring says who may publish, audit and withdraw.
+
+    \b
+    Example:
+      embhub trust add https://embhub.example.org --fingerprint SHA256:…
+      embhub trust list
+    """
+
+
+@command.command("add")
+@click.argument("source", metavar="FILE|URL")
+@click.option(
+    "--fingerprint", metavar="SHA256:…", help="The root key's fingerprint, as its operator told you by another way."
+)
+def add(source: str, fingerprint: str | None) -> None:
+    """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
+
+    Without --fingerprint the fingerprint is shown and you are asked, on a terminal only.
+
+    \b
+    Example:
+      embhub trust add https://embhub.example.org --fingerprint SHA256:uNiVztksCsDhcc0u9e8BrqLRVbfNjXkbM5bGHe1Qk2c
+    """
+    from embhub.roots import add_root
+
+    print_pairs(add_root(source, fingerprint=fingerprint, confirm=_ask))
+
+
+def _ask(registry: str, fingerprint: str) -> bool:
+    """Show the fingerprint and ask; a script has nobody to ask."""
+    click.echo(f"{registry} presents the root key {fingerprint}", err=True)
+    if not sys.stdin.isatty():
+        return False
+    return click.confirm("Did its operator tell you this fingerprint by another way?", err=True)
+
+
+@command.command("list")
+@options.as_json
+def list_(as_json: bool) -> None:
+    """List the trusted registries: address, root key, keyring version, members.
+
+    \b
+    Example:
+      embhub trust list
+    """
+    from embhub.roots import list_roots
+
+    roots = list_roots()
+    print_json(roots) if as_json else print_table([tuple(map(str, root.values())) for root in roots])
+
+
+@command.command("remove")
+@click.argument("registry", metavar="URL")
+def remove(registry: str) -> None:
+    """Stop trusting the registry at URL.
+
+    \b
+    Example:
+      embhub trust remove https://embhub.example.org
+    """
+    from embhub.roots import remove_root
+
+    remove_root(registry)
+    print_pairs({"removed": registry})
+
+
+@command.command("refresh")
+@click.argument("registry", metavar="[URL]", required=False)
+def refresh(registry: str | None) -> None:
+    """Fetch the newest keyring of URL, or of every trusted registry; an older one is refused.
+
+    \b
+    Example:
+      embhub trust refresh
+    """
+    from embhub.roots import refresh_roots
+
+    print_table([tuple(map(str, root.values())) for root in refresh_roots(registry)])

@@ -1,0 +1,32 @@
+"""`embhub verify`: is it what a trusted publisher signed?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.describing import print_verified
+from embhub.cli.output import print_json
+
+
+@click.command("verify", short_help="Check signatures, card and report.")
+@click.argument("target", metavar="FILE|FOLDER|NS/NAME")
+@options.policy
+@options.registry
+@options.as_json
+def command(target: str, as_json: bool, **choices: Any) -> None:
+    """Verify an embedding with its card, report and signatures; list each check.
+
+    A file or a folder (as `pull` leaves it) needs no network. Exit code 4 means: not what a trusted publisher signed.
+
+    \b
+    Example:
+      embhub verify prostate-csPCa
+      embhub verify radboud/prostate-csPCa --policy strict --json
+    """
+    from embhub.pulling import verify_path
+
+    verified = verify_path(target, **choices)
+    print_json(verified.to_json()) if as_json else print_verified(verified)

@@ -1,0 +1,198 @@
+"""What the verbs that know a base model leave on disk: an embedding, a card, a report and its page, images."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from embhub import __version__, card, config, embedding, runs, site_files
+from embhub.audit import AuditReport
+from embhub.diffusion import base as bases
+from embhub.embedding import Embedding
+from embhub.errors import ConfigError, UsageError
+from embhub.files import write_atomic
+from embhub.overview import describe_embedding
+from embhub.progress import OnProgress
+
+
+def train_to_file(
+    images: str | Path, out: str | Path, *, on_progress: OnProgress | None = None, **choices: Any
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Train (see `embhub.diffusion.training.train`) and write `out`; returns facts of it and remarks on the images."""
+    from embhub.diffusion.training import train
+
+    result = train(images, out=out, on_progress=on_progress, **choices)
+    facts = {"wrote": str(out), **describe_embedding(result.embedding)}
+    facts["trained on"] = _count(result.run.members)
+    facts["held back"] = _count(result.run.holdout)
+    if result.heldout_before is not None and result.heldout_after is not None:
+        facts["loss on those"] = (
+            f"{result.heldout_before:.4f} without the embedding, {result.heldout_after:.4f} with it"
+        )
+    return facts, result.notes
+
+
+def audit_to_file(
+    file: Path,
+    *,
+    out: Path | None = None,
+    html: Path | None = None,
+    on_progress: OnProgress | None = None,
+    **choices: Any,
+) -> tuple[AuditReport, dict[str, Any]]:
+    """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding."""
+    target = out or site_files.beside(file, site_files.AUDIT)
+    page = html or target.with_suffix(".html")
+    check_place(target)
+    check_place(page)
+    from embhub import audit_page
+    from embhub.diffusion.auditing import audit
+
+    report = audit(file, on_progress=on_progress, **_given(choices))
+    write_atomic(target, report.to_bytes())
+    write_atomic(page, audit_page.render(report).encode())
+    headline = report.headline_result
+    low, high = headline.auc_interval
+    return report, {
+        "verdict": report.verdict,
+        "meaning": report.statement,
+        "headline": f"{headline.name}: AUC {headline.auc:.3f} [{low:.3f}, {high:.3f}]",
+        "counted": f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held back",
+        "report": str(target),
+        "page": str(page),
+    }
+
+
+def import_to_file(file: Path, out: Path, **choices: Any) -> dict[str, Any]:
+    """Convert a foreign embedding (see `embhub.diffusion.importing.import_file`) and write it."""
+    check_place(out)
+    from embhub.diffusion.importing import import_file
+
+    made = import_file(file, out=out, **_given(choices))
+    return {"wrote": str(out), **describe_embedding(made)}
+
+
+def generate_to_folder(
+    prompt: str,
+    out: Path,
+    *,
+    embeddings: Sequence[str] = (),
+    registry: str | None = None,
+    on_progress: OnProgress | None = None,
+    **choices: Any,
+) -> dict[str, Any]:
+    """Draw images (see `embhub.diffusion.generation.generate`) into `out`, with a manifest to draw them again.
+
+    A repository among `embeddings` is fetched and verified first; a file is taken as it is.
+    """
+    check_place(out / "manifest.json")
+    loaded = [_load(target, registry) for target in embeddings]
+    from embhub.diffusion.generation import generate
+
+    choices = _given(choices)
+    images = generate(prompt, embeddings=loaded, on_progress=on_progress, **choices)
+    files = [f"{number:04d}.png" for number in range(len(images))]
+    for name, image in zip(files, images, strict=True):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        write_atomic(out / name, buffer.getvalue())
+    manifest = {
+        "schema": "embhub.samples/1",
+        "embhub": __version__,
+        "prompt": prompt,
+        **{name: value for name, value in choices.items() if name != "device"},
+        "embeddings": [{"token": item.token, "sha256": item.digest} for item in loaded],
+        "files": files,
+    }
+    write_atomic(out / "manifest.json", json.dumps(manifest, indent=1, default=str).encode() + b"\n")
+    tokens = ", ".join(item.token for item in loaded)
+    return {"wrote": f"{len(files)} images and manifest.json", "folder": str(out), "embeddings": tokens or "none"}
+
+
+def draft_card(file: Path, *, out: Path | None = None, force: bool = False) -> tuple[Path, list[str]]:
+    """Write a card with everything computed filled in; returns its path and what a person must still say.
+
+    Site defaults come from config.yaml; counts from this site's memory of the training; the verdict from the report
+    beside the file; the base's licence from the base, where it came with embhub.
+    """
+    artifact = embedding.read(file)
+    target = out or site_files.beside(file, site_files.CARD)
+    if target.exists() and not force:
+        raise UsageError(f"{target} is there already", "edit it, or say --force to begin anew")
+    facts = {**_base_facts(artifact), **_run_facts(artifact), **_audit_facts(file)}
+    facts.setdefault("name", file.stem)
+    values, questions = card.draft(artifact, defaults=config.load().site, facts=facts)
+    write_atomic(target, card.write_draft(values, questions))
+    return target, questions
+
+
+def check_place(path: Path) -> None:
+    """Find out before the work, not after it, whether its result can be written.
+
+    Raises:
+        UsageError: a folder of that name is in the way.
+        ConfigError: the folder cannot be made or written.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "name a file")
+    probe = path.parent / f".{path.name}.probe"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        reason = f"cannot write in {path.parent}: {error.strerror}"
+        raise ConfigError(reason, "choose a folder that you may write to") from error
+
+
+def _load(target: str, registry: str | None) -> Embedding:
+    path = Path(target)
+    if path.is_file():
+        return embedding.read(path)
+    from embhub.pulling import verify_path
+
+    return verify_path(target, registry=registry).embedding
+
+
+def _base_facts(artifact: Embedding) -> dict[str, Any]:
+    if artifact.base_name not in bases.NAMES:
+        return {}
+    known = bases.info(artifact.base_name)
+    shown = {"revision": f"embhub {__version__}", "family": known.family, "licence": known.licence}
+    size = artifact.training.get("resolution", known.resolution)
+    pixels = f"Cut to the central square and resized to {size} x {size} pixels, values scaled to [-1, 1]."
+    return {"base_model": shown, "preprocessing": pixels}
+
+
+def _run_facts(artifact: Embedding) -> dict[str, Any]:
+    run = runs.find(artifact.digest)
+    if run is None:
+        return {}
+    counts = Counter(sample.patient_id for sample in run.members)
+    return {
+        "n_images": len(run.members),
+        "n_patients": len(counts),
+        "max_images_per_patient": max(counts.values()),
+    }
+
+
+def _audit_facts(file: Path) -> dict[str, Any]:
+    path = site_files.beside(file, site_files.AUDIT)
+    if not path.exists():
+        return {}
+    report = AuditReport.parse(path.read_bytes())
+    power = f"would have seen an AUC of {report.power.smallest_auc:.2f} four times in five"
+    return {"audit": {"verdict": report.verdict, "suite": report.suite, "power": power}}
+
+
+def _given(choices: dict[str, Any]) -> dict[str, Any]:
+    """Only what was said: the rest is for the called function's own defaults."""
+    return {name: value for name, value in choices.items() if value is not None}
+
+
+def _count(samples: Sequence[runs.Sample]) -> str:
+    return f"{len(samples)} images of {len({sample.patient_id for sample in samples})} patients" if samples else "none"

@@ -1,0 +1,263 @@
+"""The only importer of huggingface_hub: moves bytes to and from a registry, decides nothing.
+
+A registry speaks the Hugging Face Hub protocol. Nothing that it answers is trusted here: sizes are bounded, sockets
+have deadlines, a token never leaves its origin, no client cache is used, and what arrives goes to
+`embhub.verification`, which alone says whether it may be used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read at import: a hospital's client phones nobody
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # Xet would upload to another host than the registry
+
+import huggingface_hub as hf
+from huggingface_hub import errors as hf_errors
+from huggingface_hub.utils import _http as hf_http
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but not re-exported for mypy
+    build_hf_headers,
+    hf_raise_for_status,
+    http_stream_backoff,
+)
+
+from embhub import config, names
+from embhub import release as layout
+from embhub.errors import EmbhubError, RegistryError
+from embhub.guard import Guard
+from embhub.progress import OnProgress, Progress
+from embhub.release import Release
+
+# Releases of huggingface_hub differ in the HTTP library that they speak (httpx, httpx2): take the one it brought.
+_http: Any = importlib.import_module(hf_errors.HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who a token speaks for."""
+
+    name: str
+    namespaces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the registry says it stored."""
+
+    repository: str
+    url: str
+    commit: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One line of a search."""
+
+    repository: str
+    commit: str
+    modified: str
+    tags: tuple[str, ...] = field(default=())
+
+
+class Hub:
+    """One registry, spoken to as one account (or as nobody when `token` is None).
+
+    Every method raises RegistryError when the registry refuses, cannot be reached, or answers nonsense.
+    """
+
+    def __init__(self, registry: str, *, token: str | None = None) -> None:
+        self.registry = config.check_registry(registry)
+        self._token: str | bool = token or False  # False, not None: None would send the user's huggingface.co token
+        self._api = hf.HfApi(endpoint=self.registry, token=self._token, library_name="embhub")
+        _guard.protect(self.registry, token)
+
+    def whoami(self) -> Account:
+        """Ask the registry whom the token speaks for."""
+        if not self._token:
+            raise RegistryError(f"no token for {self.registry}", "run `embhub login` or set EMBHUB_TOKEN")
+        with self._translated("whoami"):
+            answer = self._api.whoami(token=self._token)
+            orgs = answer.get("orgs") or []
+            return Account(str(answer["name"]), tuple(sorted(str(org["name"]) for org in orgs)))
+
+    def push(
+        self, release: Release, repository: str, *, message: str = "", on_progress: OnProgress | None = None
+    ) -> Receipt:
+        """Store the whole `release` as one commit; create the repository where it is missing.
+
+        A file of an earlier release that this one no longer has (an audit, say) is deleted in the same commit.
+        """
+        names.check_repository(repository)
+        report = on_progress or (lambda _progress: None)
+        with self._translated(repository):
+            report(Progress("push", 0, 2, repository))
+            self._api.create_repo(repository, exist_ok=True, token=self._token)
+            info = self._api.model_info(repository, token=self._token)
+            present = {sibling.rfilename for sibling in info.siblings or []}
+            report(Progress("push", 1, 2, f"{len(release.files)} files"))
+            operations: list[Any] = [
+                hf.CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in release.files.items()
+            ]
+            stale = (present & set(layout.LIMITS)) - set(release.files)
+            operations += [hf.CommitOperationDelete(path_in_repo=path) for path in sorted(stale)]
+            done = self._api.create_commit(
+                repository,
+                operations,
+                commit_message=message or f"Publish {release.card.name} {release.card.version}",
+                token=self._token,
+                parent_commit=info.sha if info.sha and _COMMIT.fullmatch(info.sha) and present else None,
+            )
+            report(Progress("push", 2, 2, "stored"))
+            return Receipt(repository, f"{self.registry}/{repository}", done.oid, release.embedding.digest)
+
+    def fetch(
+        self, repository: str, revision: str | None = None, *, on_progress: OnProgress | None = None
+    ) -> tuple[Release, str]:
+        """Read one commit's release into memory, unverified; returns it with the 40-hex commit it came from.
+
+        Every file is read at the commit that the first answer named, so a push in between cannot mix two releases.
+        """
+        names.check_repository(repository)
+        with self._translated(f"{repository}@{revision}" if revision else repository):
+            info = self._api.model_info(repository, revision=revision or "main", files_metadata=True, token=self._token)
+            if not info.sha or not _COMMIT.fullmatch(info.sha):
+                raise RegistryError(f"{self.registry} names no commit for {repository}", _NONSENSE)
+            sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
+            paths = [path for path in layout.LIMITS if path in sizes]
+            _check_sizes({path: sizes[path] for path in paths}, repository)
+            files: dict[str, bytes] = {}
+            for done, path in enumerate(paths):
+                if on_progress:
+                    on_progress(Progress("pull", done, len(paths), path))
+                url = hf.hf_hub_url(repository, path, revision=info.sha, endpoint=self.registry)
+                files[path] = self._read(url, limit=layout.LIMITS[path])
+            if on_progress:
+                on_progress(Progress("pull", len(paths), len(paths), "fetched"))
+        return Release.from_files(files), info.sha
+
+    def search(self, query: str = "", *, limit: int = 50) -> list[Listing]:
+        """List repositories whose name, card or tags match `query`, newest first."""
+        with self._translated("search"):
+            found = self._api.list_models(
+                search=query or None, limit=limit, sort="last_modified", full=True, token=self._token
+            )
+            return [
+                Listing(model.id, model.sha or "", str(model.last_modified or ""), tuple(model.tags or ()))
+                for model in found
+            ]
+
+    def trust_export(self) -> bytes:
+        """The registry's trust document (`GET /embhub/v1/trust`): root key and signed keyring, unverified."""
+        with self._translated("trust"):
+            data = self._read(f"{self.registry}/embhub/v1/trust", limit=4_000_000, retries=0)
+            json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
+            return data
+
+    def _read(self, url: str, *, limit: int, retries: int = 5) -> bytes:
+        """Stream `url` into memory, at most `limit` bytes."""
+        headers = build_hf_headers(token=self._token, library_name="embhub")
+        with http_stream_backoff("GET", url, headers=headers, max_retries=retries) as response:
+            hf_raise_for_status(response)
+            data = bytearray()
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) > limit:
+                    raise RegistryError(
+                        f"{url} sent more than {limit:,} bytes", "nothing was kept; tell the registry's operator"
+                    )
+            return bytes(data)
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """Turn what huggingface_hub and its HTTP library raise into RegistryError with a hint."""
+        try:
+            yield
+        except EmbhubError:
+            raise
+        except hf_errors.OfflineModeIsEnabled as error:
+            raise RegistryError(f"offline: {self.registry} was not asked", "unset HF_HUB_OFFLINE") from error
+        except hf_errors.HfHubHTTPError as error:
+            raise _refusal(error, self.registry, what) from error
+        except (_http.HTTPError, _http.InvalidURL, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise RegistryError(
+                f"{self.registry} cannot be reached: {reason}",
+                "is it running, and is --registry or EMBHUB_REGISTRY right?",
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # the client parses answers without checking their shape: these are what a nonsense answer raises
+            raise RegistryError(
+                f"{self.registry} answered something that is not a registry's answer", _NONSENSE
+            ) from error
+
+
+_NONSENSE = "is --registry or EMBHUB_REGISTRY the address of an embhub registry, and no proxy's login page?"
+
+
+def _refusal(error: hf_errors.HfHubHTTPError, registry: str, what: str) -> RegistryError:
+    """One refused request in words: the server's own message first, then what to do."""
+    status = error.response.status_code
+    said = _server_message(error)
+    match error:
+        case hf_errors.RevisionNotFoundError():
+            return RegistryError(f"{registry} has no such revision: {what}", "leave @revision out for the newest")
+        case hf_errors.RepositoryNotFoundError() if status == 404:
+            return RegistryError(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
+        case hf_errors.EntryNotFoundError():
+            return RegistryError(f"{registry} lacks a file that it listed for {what}", "tell the registry's operator")
+    if status == 401:
+        hint = "run `embhub login` with a token that is still valid (the registry's admin can issue one)"
+        return RegistryError(f"{registry} does not accept your token" + (f": {said}" if said else ""), hint)
+    if status == 403:
+        hint = "ask the registry's admin for the role or namespace"
+        return RegistryError(f"{registry} refuses {what}: {said or 'not allowed for your account'}", hint)
+    if status == 412:
+        return RegistryError(
+            f"somebody else changed {what} meanwhile", "look at it with `embhub show`, then push again"
+        )
+    if status >= 500:
+        return RegistryError(f"{registry} failed with {status}: {said or 'no reason given'}", "try again in a while")
+    return RegistryError(
+        f"{registry} refuses {what}: {said or f'status {status}'}", "correct what it names, then try again"
+    )
+
+
+def _server_message(error: hf_errors.HfHubHTTPError) -> str:
+    """The server's own words: X-Error-Message, else a JSON body's `error`; never a page of HTML."""
+    if header := error.response.headers.get("X-Error-Message"):
+        return str(header)
+    try:
+        body = error.response.json()
+    except (ValueError, RuntimeError):  # RuntimeError: the body of a streamed answer was never read
+        return ""
+    return str(body.get("error", "")) if isinstance(body, dict) else ""
+
+
+def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
+    """Refuse before the first byte is read; an answer that lies about its size meets the limit of the stream."""
+    for name, size in sizes.items():
+        if size is not None and size > layout.LIMITS[name]:
+            raise RegistryError(
+                f"{name} of {repository} is {size:,} bytes, more than {layout.LIMITS[name]:,}",
+                "nothing was read; tell the registry's operator",
+            )
+
+
+def _guarded_client() -> Any:
+    return _guard.attach(_make_client())
+
+
+# The client that the program (or huggingface_hub itself) chose before us, proxies and certificates included.
+_make_client: Any = getattr(hf_http, "_GLOBAL_CLIENT_FACTORY", None) or hf_http.default_client_factory
+_guard = Guard(_http)
+hf.set_client_factory(_guarded_client)

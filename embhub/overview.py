@@ -1,0 +1,69 @@
+"""What an embedding is, at a glance, with the one thing that matters said first: whether all that is verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from embhub import pulling
+from embhub.embedding import Embedding
+from embhub.errors import ArtifactError, ConfigError, VerificationError
+from embhub.release import Release
+
+
+def show(target: str | Path, *, registry: str | None = None, token: str | None = None) -> dict[str, Any]:
+    """Facts of a file, a folder or a repository, by name. Nothing is written.
+
+    What does not verify is shown too, as claims: `verified` then says why not.
+
+    Raises:
+        UsageError, ArtifactError: there is nothing to show.
+        RegistryError, VerificationError: a repository that cannot be fetched, or not verified.
+    """
+    if pulling.names_repository(target):
+        fetched = pulling.fetch(str(target), registry=registry, token=token)
+        return {"verified": "yes", "commit": fetched.commit, **describe(fetched.release)}
+    release = pulling.read_release(target)
+    try:
+        pulling.verify_path(target)
+        verdict = "yes"
+    except (VerificationError, ArtifactError, ConfigError) as error:
+        verdict = f"no: {error.message}"
+    return {"verified": verdict, **describe(release)}
+
+
+def describe(release: Release) -> dict[str, Any]:
+    """Embedding, card and audit of a release, as far as they are there and can be read."""
+    facts = describe_embedding(release.embedding)
+    try:
+        card = release.card
+    except (ArtifactError, VerificationError):
+        facts["card"] = "none"
+    else:
+        facts |= {
+            "name": f"{card.name} {card.version}",
+            "publisher": card.publisher,
+            "description": card.description,
+            "trained on": f"{card.n_images} images of {card.n_patients} patients",
+            "licence": f"{card.licence} {card.licence_link}",
+            "base licence": card.base_model.licence,
+            "made for": card.intended_use,
+            "not for": card.out_of_scope,
+            "privacy": card.privacy,
+        }
+    try:
+        facts["audit"] = release.audit.statement if release.audit else "none"
+    except ArtifactError as error:
+        facts["audit"] = f"unreadable: {error.message}"
+    return facts
+
+
+def describe_embedding(embedding: Embedding) -> dict[str, Any]:
+    """What a person wants to know of an embedding first."""
+    return {
+        "token": embedding.token,
+        "vectors": ", ".join(f"{v.count} x {v.dim} {v.dtype} for {v.encoder}" for v in embedding.vectors),
+        "base": embedding.base_name,
+        "bytes": f"{len(embedding.data):,}",
+        "sha256": embedding.digest,
+    }

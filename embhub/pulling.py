@@ -1,0 +1,163 @@
+"""From a registry or a folder to something that may be used: fetch, verify, and only then write under final names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embhub import accounts, names, roots, seen, verification
+from embhub import release as layout
+from embhub.errors import ConfigError, UsageError
+from embhub.files import write_atomic
+from embhub.progress import OnProgress
+from embhub.release import Release
+from embhub.verification import Policy, Verified
+
+if TYPE_CHECKING:
+    from embhub.hub import Listing
+
+POLICIES = {policy.name: policy for policy in (verification.STANDARD, verification.STRICT)}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A verified release in memory, and where it came from."""
+
+    verified: Verified
+    release: Release
+    registry: str
+    commit: str
+
+
+def pull(
+    reference: str,
+    *,
+    registry: str | None = None,
+    token: str | None = None,
+    out: str | Path | None = None,
+    policy: str | Policy = "standard",
+    on_progress: OnProgress | None = None,
+) -> Verified:
+    """Fetch `namespace/name` or `namespace/name@revision`, verify it, and write it to a folder.
+
+    Args:
+        reference: the repository; without a revision its newest release.
+        out: folder to write, made where missing  [default: `name` in the working folder].
+        policy: "standard", or "strict", which asks for an audit too.
+
+    Raises:
+        VerificationError: not what a trusted publisher signed for this repository, or older than one seen before.
+        RegistryError: the registry refuses or cannot be reached.
+        ConfigError: no registry is set, no keyring is trusted, or the folder cannot be written.
+    """
+    name = reference.partition("@")[0].rpartition("/")[2]
+    folder = Path(out) if out is not None else Path(name)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file", "choose another --out")
+    fetched = fetch(reference, registry=registry, token=token, policy=policy, on_progress=on_progress)
+    _write(fetched.release, folder, name=name)
+    remember(fetched)
+    return fetched.verified
+
+
+def fetch(
+    reference: str,
+    *,
+    registry: str | None = None,
+    token: str | None = None,
+    policy: str | Policy = "standard",
+    on_progress: OnProgress | None = None,
+) -> Fetched:
+    """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called."""
+    repository, _, revision = reference.partition("@")
+    names.check_repository(repository)
+    chosen = find_policy(policy)
+    hub = accounts.connect(registry, token=token)
+    trusts = roots.trusted_by(hub.registry)
+    release, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    before = seen.newest(hub.registry, repository)
+    verified = verification.verify(
+        release,
+        trust=trusts,
+        policy=chosen,
+        repository=repository,
+        now=datetime.now(UTC),
+        seen_version=before.version if before else None,
+        seen_digest=before.digest if before else None,
+    )
+    return Fetched(verified, release, hub.registry, commit)
+
+
+def remember(fetched: Fetched) -> None:
+    """Note the accepted version, so that an older one is refused from now on."""
+    verified = fetched.verified
+    seen.remember(fetched.registry, verified.repository, version=verified.version, digest=verified.digest)
+
+
+def verify_path(
+    target: str | Path,
+    *,
+    policy: str | Policy = "standard",
+    registry: str | None = None,
+    token: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Verified:
+    """Verify a signed file, a folder as `pull` leaves it, or a repository. The first two need no network.
+
+    Raises:
+        VerificationError: not what a trusted publisher signed.
+        UsageError: nothing of that name.
+        ConfigError: no keyring is trusted.
+    """
+    if names_repository(target):
+        fetched = fetch(str(target), policy=policy, registry=registry, token=token, on_progress=on_progress)
+        remember(fetched)
+        return fetched.verified
+    release = read_release(target)
+    return verification.verify(
+        release, trust=roots.trusted_offline(), policy=find_policy(policy), now=datetime.now(UTC)
+    )
+
+
+def read_release(target: str | Path) -> Release:
+    """The release in a folder as `pull` leaves it, or of a file with card, report and attestations beside it."""
+    path = Path(target)
+    if path.is_dir():
+        return Release.from_folder(path)
+    if not path.exists():
+        raise UsageError(f"{path} is not there", "name a file, a folder, or a repository as namespace/name")
+    return Release.from_file(path)
+
+
+def names_repository(target: str | Path) -> bool:
+    """Whether `target` names a repository: something on this disk wins over a repository of the same name."""
+    text = str(target)
+    fault = names.repository_fault(text.partition("@")[0])
+    return fault is None and not text.endswith(".safetensors") and not Path(text).exists()
+
+
+def search(query: str = "", *, limit: int = 50, registry: str | None = None, token: str | None = None) -> list[Listing]:
+    """Repositories of the registry that match `query`; unverified, for people to choose from."""
+    return accounts.connect(registry, token=token).search(query, limit=limit)
+
+
+def find_policy(policy: str | Policy) -> Policy:
+    """A policy by its name; UsageError where there is none of that name."""
+    if isinstance(policy, Policy):
+        return policy
+    if policy not in POLICIES:
+        raise UsageError(f"there is no policy {policy!r}", f"choose one of {', '.join(POLICIES)}")
+    return POLICIES[policy]
+
+
+def _write(release: Release, folder: Path, *, name: str) -> None:
+    """Write the release, then a copy of the embedding under the repository's name.
+
+    What an earlier pull left there and this release no longer has (an audit, say) goes: it would vouch for nothing.
+    """
+    release.to_folder(folder)
+    write_atomic(folder / f"{name}.safetensors", release.embedding.data)
+    for path in layout.LIMITS.keys() - release.files.keys():
+        (folder / path).unlink(missing_ok=True)

@@ -7,15 +7,17 @@ What is written here is what cosign, @sigstore/verify, securesystemslib, sigstor
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from embhub import dsse, strict_json
 from embhub.refusals import MalformedBundle
+from embhub.strict_json import JsonError
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3")  # the specification's older spelling
 MAX_BYTES = 64_000
-_HINT = "fetch the bundle again; if it stays so, its writer is at fault: ask the publisher"
 
 
 @dataclass(frozen=True)
@@ -45,24 +47,26 @@ def parse(data: bytes) -> Bundle:
     """
     try:
         document = strict_json.read_object(data, limit=MAX_BYTES)
-    except strict_json.JsonError as error:
-        raise _malformed(str(error)) from error
-    members = dsse.exact(document, {"mediaType", "verificationMaterial", "dsseEnvelope"}, what="the bundle")
-    if members["mediaType"] not in MEDIA_TYPES:
-        raise _malformed(f"mediaType is not {MEDIA_TYPE}")
-    material = dsse.exact(
-        members["verificationMaterial"], {"publicKey"}, optional={"tlogEntries"}, what="verificationMaterial"
-    )
-    hint = dsse.exact(material["publicKey"], {"hint"}, what="publicKey")["hint"]
-    if not isinstance(hint, str) or not hint:
-        raise _malformed("the key hint is not text")
-    if material.get("tlogEntries", []) != []:
-        raise _malformed("it carries log entries, which this version cannot check")
-    envelope = dsse.parse(members["dsseEnvelope"])
-    if envelope.keyid not in ("", hint):
-        raise _malformed("keyid and hint name different keys")
+        members = strict_json.exact(document, {"mediaType", "verificationMaterial", "dsseEnvelope"}, what="the bundle")
+        hint = _read_hint(members)
+        envelope = dsse.parse(members["dsseEnvelope"])
+        if envelope.keyid not in ("", hint):
+            raise JsonError("keyid and hint name different keys")
+    except JsonError as error:
+        remedy = "fetch the bundle again; if it stays so, its writer is at fault: ask the publisher"
+        raise MalformedBundle(f"not a bundle that embhub reads: {error}", remedy) from error
     return Bundle(envelope, hint)
 
 
-def _malformed(reason: str) -> MalformedBundle:
-    return MalformedBundle(f"not a bundle that embhub reads: {reason}", _HINT)
+def _read_hint(members: Mapping[str, Any]) -> str:
+    if members["mediaType"] not in MEDIA_TYPES:
+        raise JsonError(f"mediaType is not {MEDIA_TYPE}")
+    material = strict_json.exact(
+        members["verificationMaterial"], {"publicKey"}, optional={"tlogEntries"}, what="verificationMaterial"
+    )
+    if material.get("tlogEntries", []) != []:
+        raise JsonError("it carries log entries, which this version cannot check")
+    hint = strict_json.exact(material["publicKey"], {"hint"}, what="publicKey")["hint"]
+    if not isinstance(hint, str) or not hint:
+        raise JsonError("the key hint is not text")
+    return hint

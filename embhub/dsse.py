@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from embhub import p256, strict_json
 from embhub.refusals import MalformedEnvelope
+from embhub.strict_json import JsonError
 
 INTOTO = "application/vnd.in-toto+json"
 MAX_BYTES = 1_000_000
-_HINT = "fetch the file again; if it stays so, its writer is at fault: ask the publisher"
 
 
 class Signer(Protocol):
@@ -88,54 +88,39 @@ def parse(source: bytes | Mapping[str, Any], *, payload_type: str = INTOTO) -> E
     Raises:
         MalformedEnvelope: anything else, another payload type included.
     """
-    if isinstance(source, bytes):
-        try:
-            source = strict_json.read_object(source, limit=MAX_BYTES)
-        except strict_json.JsonError as error:
-            raise _malformed(str(error)) from error
-    members = exact(source, {"payload", "payloadType", "signatures"}, what="the envelope")
+    try:
+        document = strict_json.read_object(source, limit=MAX_BYTES) if isinstance(source, bytes) else source
+        return _read(document, payload_type=payload_type)
+    except JsonError as error:
+        hint = "fetch the file again; if it stays so, its writer is at fault: ask the publisher"
+        raise MalformedEnvelope(f"not a signature envelope that embhub reads: {error}", hint) from error
+
+
+def _read(document: Any, *, payload_type: str) -> Envelope:
+    members = strict_json.exact(document, {"payload", "payloadType", "signatures"}, what="the envelope")
     if members["payloadType"] != payload_type:
-        raise _malformed(f"payloadType is not {payload_type}")
+        raise JsonError(f"payloadType is not {payload_type}")
     signatures = members["signatures"]
     if not isinstance(signatures, list) or len(signatures) != 1:
-        raise _malformed("there must be exactly one signature")
-    signature = exact(signatures[0], {"sig"}, optional={"keyid"}, what="the signature")
+        raise JsonError("there must be exactly one signature")
+    signature = strict_json.exact(signatures[0], {"sig"}, optional={"keyid"}, what="the signature")
     keyid = signature.get("keyid", "")
     if not isinstance(keyid, str):
-        raise _malformed("keyid is not text")
+        raise JsonError("keyid is not text")
     return Envelope(_decode(members["payload"]), payload_type, _decode(signature["sig"]), keyid)
-
-
-def exact(value: object, names: set[str], *, what: str, optional: frozenset[str] | set[str] = frozenset()) -> Any:
-    """`value` if it is an object with these members and none beside.
-
-    Raises:
-        MalformedEnvelope: a member is missing or unknown.
-    """
-    if not isinstance(value, Mapping):
-        raise _malformed(f"{what} is not an object")
-    if missing := names - value.keys():
-        raise _malformed(f"{what} lacks {', '.join(sorted(missing))}")
-    if unknown := value.keys() - names - optional:
-        raise _malformed(f"{what} has the unknown member {sorted(map(str, unknown))[0][:40]!r}")
-    return value
 
 
 def _decode(value: object) -> bytes:
     if not isinstance(value, str):
-        raise _malformed("base64 is not text")
+        raise JsonError("base64 is not text")
     try:
         data = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _malformed("base64 is damaged") from error
+        raise JsonError("base64 is damaged") from error
     if _encode(data) != value:
-        raise _malformed("base64 is not canonical")
+        raise JsonError("base64 is not canonical")
     return data
 
 
 def _encode(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _malformed(reason: str) -> MalformedEnvelope:
-    return MalformedEnvelope(f"not a signature envelope that embhub reads: {reason}", _HINT)

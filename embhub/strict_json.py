@@ -7,6 +7,7 @@ duplicate names open), so what is ambiguous is not read at all.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Set
 from typing import Any
 
 MAX_DEPTH = 64
@@ -44,6 +45,21 @@ def read_object(data: bytes, *, limit: int) -> dict[str, Any]:
     value = read(data, limit=limit)
     if not isinstance(value, dict):
         raise JsonError("not a JSON object")
+    return value
+
+
+def exact(value: object, names: set[str], *, what: str, optional: Set[str] = frozenset()) -> Mapping[str, Any]:
+    """`value` if it is an object with the members `names`, perhaps some `optional` ones, and none beside.
+
+    Raises:
+        JsonError: a member is missing or unknown, or it is no object.
+    """
+    if not isinstance(value, Mapping):
+        raise JsonError(f"{what} is not an object")
+    if missing := names - value.keys():
+        raise JsonError(f"{what} lacks {', '.join(sorted(missing))}")
+    if unknown := sorted(value.keys() - names - optional):
+        raise JsonError(f"{what} has the unknown member {unknown[0][:40]!r}")
     return value
 
 

@@ -1,0 +1,176 @@
+"""Keys, embeddings and releases for tests: small, real, and the same bytes every time (but for ECDSA's randomness)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from embhub import card, embedding, signing, trust
+from embhub import release as layout
+from embhub.audit import SUITES, AuditReport, build
+from embhub.consistency import base_digest
+from embhub.embedding import Embedding
+from embhub.keys import SigningKey
+from embhub.release import Release
+from embhub.trust import Keyring, Trust
+
+NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
+REGISTRY = "https://hub.example.org"
+REPOSITORY = "radboud/prostate-cspca"
+ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+BASE: dict[str, Any] = {
+    "schema": "embhub.base/1",
+    "prediction_type": "epsilon",
+    "encoders": {
+        "text_encoder": {"kind": "clip", "dim": 32, "vocabulary": "0" * 64, "table": [0.5, 0.25], "deep": [1.5]}
+    },
+    "denoiser": {"tensors": "1" * 64, "probe": [0.125]},
+}
+
+
+def make_key(words: str) -> SigningKey:
+    """A key that everybody can derive: for tests only."""
+    secret = int.from_bytes(hashlib.sha256(words.encode()).digest(), "big") % (ORDER_OF_P256 - 1) + 1
+    return SigningKey(words, ec.derive_private_key(secret, ec.SECP256R1()))
+
+
+SITE, AUDITOR, STRANGER, ROOT = (make_key(words) for words in ("site", "auditor", "stranger", "root"))
+OTHER_SITE, WITHDRAWER = make_key("other site"), make_key("withdrawer")
+
+
+def member(namespace: str, keys: Sequence[tuple[SigningKey, str]]) -> dict[str, Any]:
+    """A keyring's member in JSON."""
+    rows = [
+        {
+            "fingerprint": key.fingerprint,
+            "public_key_pem": key.public_pem,
+            "role": role,
+            "added": "2026-11-01T00:00:00Z",
+        }
+        for key, role in keys
+    ]
+    return {"namespace": namespace, "name": namespace.title(), "keys": rows}
+
+
+def make_keyring(*, version: int = 1, members: Sequence[dict[str, Any]] | None = None, **changes: Any) -> Keyring:
+    """Radboud publishes and withdraws, lumc publishes, nki audits; or the members given."""
+    usual = [
+        member("radboud", [(SITE, "publish"), (WITHDRAWER, "withdraw")]),
+        member("lumc", [(OTHER_SITE, "publish")]),
+        member("nki", [(AUDITOR, "audit")]),
+    ]
+    document = {
+        "schema": trust.KEYRING_SCHEMA,
+        "registry": REGISTRY,
+        "version": version,
+        "issued": "2026-11-19T00:00:00Z",
+        "members": usual if members is None else list(members),
+        **changes,
+    }
+    return trust.parse_keyring(json.dumps(document).encode())
+
+
+def make_export(keyring: Keyring | None = None, *, root: SigningKey = ROOT) -> bytes:
+    """What `embhub-registry trust export` prints."""
+    ring = keyring or make_keyring()
+    return trust.TrustExport(ring.registry, root.public, trust.sign_keyring(ring, root_key=root)).to_bytes()
+
+
+def make_trust(keyring: Keyring | None = None) -> Trust:
+    """The trust that a site has after pinning ROOT."""
+    return trust.open_export(trust.parse_export(make_export(keyring)), root_fingerprint=ROOT.fingerprint)
+
+
+def make_embedding(*, seed: int = 0, base: Mapping[str, Any] | None = BASE, token: str = "<cspca>") -> Embedding:
+    """Eight rows of 32 numbers."""
+    rows = np.random.default_rng(seed).normal(size=(8, 32)) * 0.05
+    return embedding.build(
+        {"emb_params": rows}, token=token, base=base, base_name="builtin", training={"steps": 200, "lr": 0.005}
+    )
+
+
+def make_report(artifact: Embedding, *, seed: int = 1, shift: float = 0.0) -> AuditReport:
+    """A quick audit of 60 patients a side; `shift` is how much more member-like the members score."""
+    rng = np.random.default_rng(seed)
+    scores = {name: ((rng.normal(size=60) + shift).tolist(), rng.normal(size=60).tolist()) for name in SUITES["quick"]}
+    return build(artifact_digest=artifact.digest, base_digest=base_digest(artifact), suite="quick", scores=scores)
+
+
+def make_card(artifact: Embedding, *, report: AuditReport | None = None, **changes: Any) -> dict[str, Any]:
+    """A complete card's fields."""
+    answers = {
+        "name": "prostate-cspca",
+        "version": "1.0.0",
+        "description": "Axial T2 prostate MRI with clinically significant cancer.",
+        "authors": ["Diagnostic Image Analysis Group"],
+        "publisher": "Radboud",
+        "contact_role": "data protection office",
+        "licence": "CC-BY-4.0",
+        "licence_link": "https://creativecommons.org/licenses/by/4.0/",
+        "base_model": {"revision": "1", "family": "sd1", "licence": "Apache-2.0"},
+        "modality": ["MR"],
+        "sequence": "T2w",
+        "anatomy": [{"system": "RadLex", "code": "RID343", "display": "prostate"}],
+        "finding": [{"system": "local", "code": "csPCa", "display": "clinically significant prostate cancer"}],
+        "n_patients": 60,
+        "n_images": 60,
+        "max_images_per_patient": 1,
+        "labels": {"source": "histopathology", "annotators": "two radiologists"},
+        "preprocessing": "centre crop, resized",
+        "deidentification": {"profile": ["not-dicom"], "pixel_review": "manual"},
+        "legal_basis": "GDPR Art. 9(2)(j)",
+        "consent_or_waiver": "waiver",
+        "ethics_ref": "not needed: phantoms",
+        "intended_use": "research; augmenting training sets",
+        "out_of_scope": "diagnosis",
+        "limitations": "one scanner",
+    }
+    if report is not None:
+        power = f"AUC of {report.power.smallest_auc:.2f}"
+        answers["audit"] = {"verdict": report.verdict, "suite": report.suite, "power": power}
+    known, questions = card.draft(artifact, defaults={}, facts={**answers, **changes})
+    assert not questions, questions
+    return known
+
+
+def make_release(
+    *,
+    artifact: Embedding | None = None,
+    audited: bool = True,
+    key: SigningKey = SITE,
+    repository: str = REPOSITORY,
+    replaces: str | None = None,
+    **changes: Any,
+) -> Release:
+    """A signed release; `changes` go to its card."""
+    embedded = artifact or make_embedding()
+    report = make_report(embedded) if audited else None
+    described = card.parse(make_card(embedded, report=report, **changes))
+    files = {layout.EMBEDDING: embedded.data, layout.CARD: card.to_readme(described)}
+    if report is not None:
+        files[layout.AUDIT] = report.to_bytes()
+    return signing.sign(Release.from_files(files), repository=repository, key=key, now=NOW, replaces=replaces)
+
+
+def replaced(release: Release, **files: bytes | None) -> Release:
+    """The release with files changed or, by None, removed; named by the constants' names in lower case."""
+    names = {
+        "embedding": layout.EMBEDDING,
+        "card": layout.CARD,
+        "audit": layout.AUDIT,
+        "publish_bundle": layout.PUBLISH_BUNDLE,
+        "audit_bundle": layout.AUDIT_BUNDLE,
+    }
+    held = dict(release.files)
+    for short, data in files.items():
+        if data is None:
+            held.pop(names[short])
+        else:
+            held[names[short]] = data
+    return Release.from_files(held)

@@ -296,7 +296,7 @@ def _compare(
 def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, now: datetime) -> Iterator[Finding]:
     if others := [name for name in release.others if name not in release.copies]:
         listed = ", ".join(ascii(name)[1:-1][:60] for name in others[:5])
-        yield Finding("others", "note", f"no signature covers {len(others)} further file(s): {listed}")
+        yield Finding("others", "note", f"no signature covers {_count(len(others), 'further file')}: {listed}")
     if instants.read(publish.created) > now + _CLOCK_SKEW:
         yield Finding(
             "created", "warning", f"signed at {publish.created}, which is in the future here: check the clocks"
@@ -305,6 +305,10 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
     yield Finding(
         "freshness",
         "note",
-        f"keyring of {keyring.keyring.issued}, {max(days, 0)} days old; a newer one is not ruled out",
+        f"keyring of {keyring.keyring.issued}, {_count(max(days, 0), 'day')} old; a newer one is not ruled out",
     )
     yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from embhub import card, embedding, signing, trust
+from embhub import bundle, card, embedding, signing, statement, trust
 from embhub import release as layout
 from embhub.audit import SUITES, AuditReport, build
 from embhub.consistency import base_digest
@@ -91,7 +91,11 @@ def make_embedding(*, seed: int = 0, base: Mapping[str, Any] | None = BASE, toke
     """Eight rows of 32 numbers."""
     rows = np.random.default_rng(seed).normal(size=(8, 32)) * 0.05
     return embedding.build(
-        {"emb_params": rows}, token=token, base=base, base_name="builtin", training={"steps": 200, "lr": 0.005}
+        {"emb_params": rows},
+        token=token,
+        base=base,
+        base_name="builtin",
+        training={"steps": 200, "learning_rate": 0.005},
     )
 
 
@@ -174,3 +178,42 @@ def replaced(release: Release, **files: bytes | None) -> Release:
         else:
             held[names[short]] = data
     return Release.from_files(held)
+
+
+def resigned(
+    release: Release,
+    *,
+    key: SigningKey = SITE,
+    audit_key: SigningKey | None = None,
+    publish: Mapping[str, Any] | None = None,
+    vouched: Mapping[str, Any] | None = None,
+) -> Release:
+    """The release with attestations that fit its present files, but for the members given; nothing is checked.
+
+    What a publisher in error, or a thief of its key, could sign.
+    """
+    files = dict(release.files)
+    digests = {name: layout.digest(data) for name, data in files.items()}
+    subject = digests[layout.EMBEDDING]
+    facts = dict(statement.parse(release.publish_bundle.envelope.payload).predicate)
+    facts["card"] = {"sha256": digests[layout.CARD]}
+    facts["audit"] = {"sha256": digests[layout.AUDIT]} if layout.AUDIT in digests else None
+    signed = statement.Statement(subject, statement.PUBLISH, {**facts, **(publish or {})})
+    files[layout.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(signed, key=key))
+    if release.audit_bundle is not None and layout.AUDIT in files:
+        facts = dict(statement.parse(release.audit_bundle.envelope.payload).predicate)
+        facts["report"] = {"sha256": digests[layout.AUDIT]}
+        signed = statement.Statement(subject, statement.AUDIT, {**facts, **(vouched or {})})
+        files[layout.AUDIT_BUNDLE] = bundle.to_json(statement.sign(signed, key=audit_key or key))
+    return Release.from_files(files)
+
+
+def edited_card(release: Release, **changes: Any) -> bytes:
+    """The release's card with other fields, rendered again."""
+    return card.to_readme(card.parse({**release.card.to_dict(), **changes}))
+
+
+def edited_report(release: Release, **changes: Any) -> bytes:
+    """The release's report with other fields, none recomputed."""
+    assert release.audit is not None
+    return release.audit.model_copy(update=changes).to_bytes()

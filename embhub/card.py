@@ -37,8 +37,6 @@ def parse(values: Mapping[str, Any]) -> Card:
 
     Raises:
         BadCard: every missing, unknown and malformed field at once.
-        PrivacyError: a privacy claim that this version cannot recompute.
-        ArtifactError: a token that loaders would mangle.
     """
     said = {name: value for name, value in values.items() if value is not None}
     try:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from embhub.errors import ArtifactError
 from embhub.header import check_token
 from embhub.privacy import check_claim
 from embhub.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
@@ -66,8 +67,18 @@ def _check_profile(code: str) -> str:
 
 
 def _check_token(token: str) -> str:
-    check_token(token)
+    try:
+        check_token(token)
+    except ArtifactError as error:
+        raise ValueError(error.message) from error
     return token
+
+
+def _check_privacy(claim: Any) -> Any:
+    try:
+        return check_claim(claim)
+    except ArtifactError as error:
+        raise ValueError(error.message) from error
 
 
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
@@ -210,7 +221,7 @@ class Card(_Part):
     intended_use: Text = Field(description="what it is for; non-clinical")
     out_of_scope: Text = Field(description="what it must not be used for")
     limitations: Text = Field(description="where it fails, what it was never shown")
-    privacy: Annotated[str, AfterValidator(check_claim)] = Field(
+    privacy: Annotated[str, BeforeValidator(_check_privacy)] = Field(
         description="none: trained without differential privacy"
     )
     audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")

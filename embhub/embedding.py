@@ -95,7 +95,6 @@ def parse(data: bytes) -> Embedding:
 
     Raises:
         ArtifactError: a subclass of it from `embhub.tensors`, `embhub.header` or this module, saying what is wrong.
-        PrivacyError: a privacy claim that this version cannot recompute.
     """
     file = container.parse(data)
     header.check(file.metadata)

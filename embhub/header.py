@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from embhub import strict_json
+from embhub import fingerprint, strict_json
 from embhub.errors import ArtifactError
 from embhub.privacy import NONE, check_claim
 
@@ -135,7 +135,8 @@ def check(metadata: Mapping[str, str]) -> None:
 
     Raises:
         ForeignFile, BadToken, BadHeader: see there.
-        PrivacyError: a privacy claim that this version cannot recompute.
+        UncheckableClaim: a privacy claim that this version cannot recompute.
+        BadFingerprint: the base's fingerprint is malformed.
     """
     if metadata.get("embhub.schema") != SCHEMA:
         raise ForeignFile(f"the file has no header {SCHEMA}", "files of other programs come in with `embhub import`")
@@ -158,7 +159,7 @@ def check(metadata: Mapping[str, str]) -> None:
         )
     check_training(read_object("training", metadata["embhub.training"]))
     if "embhub.base" in metadata:
-        read_object("base", metadata["embhub.base"])
+        fingerprint.check(read_object("base", metadata["embhub.base"]))
 
 
 def check_training(facts: Mapping[str, Any]) -> None:

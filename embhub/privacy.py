@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from embhub.errors import PrivacyError
+from embhub.errors import ArtifactError
 
 NONE = "none"
 
 
-class UncheckableClaim(PrivacyError):
+class UncheckableClaim(ArtifactError):
     """A claim other than "none": this version cannot recompute its epsilon."""
 
 

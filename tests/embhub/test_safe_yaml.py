@@ -1,0 +1,81 @@
+"""YAML as data: what a person types as text stays text, and no document runs, grows or repeats itself."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embhub import safe_yaml
+from embhub.safe_yaml import YamlError
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**15), 10**15)
+    | st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+    | st.text()
+)
+documents = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+@given(documents)
+def test_plain_data_round_trips_here_and_through_pyyaml(value: Any) -> None:
+    value = _encodable(value)
+    data = safe_yaml.dump(value)
+    assert safe_yaml.load(data, limit=10**9) == value
+    assert yaml.safe_load(data) == value
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "ignore").decode()
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return value
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "yes", "on", "2024-01-31", "12:30", "50-100", "0o17", "0x1f", "1_000", "<cspca>"]
+)
+def test_what_looks_like_text_stays_text(text: str) -> None:
+    assert safe_yaml.load(f"a: {text}".encode()) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: &x [1]\nb: *x", "aliases"),
+        ("a: &x {k: v}\nb: {<<: *x}", "aliases"),
+        ("a: 1\na: 2", "twice"),
+        ("a: {b: 1, b: 2}", "twice"),
+        ("!!python/object/apply:os.system ['true']", "constructor"),
+        ("a: !!python/name:os.system", "constructor"),
+        ("[a]: 1", "plain text"),
+        ("a: [1", "line"),
+        ("a: 1\n---\nb: 2", "document"),
+        ("a: \x07", "valid"),
+        ("[" * 20_000, "deep"),
+        ("a: " + "b" * 70_000, "at most"),
+    ],
+)
+def test_what_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(YamlError, match=problem):
+        safe_yaml.load(text.encode())
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(YamlError, match="UTF-8"):
+        safe_yaml.load(b"a: \xff")
+
+
+@given(st.text(alphabet="ab:-[]{}&*!|>'\"%@`#,? \n0\t", max_size=60))
+def test_noise_is_never_another_exception(text: str) -> None:
+    with suppress(YamlError):
+        safe_yaml.load(text.encode())

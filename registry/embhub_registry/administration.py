@@ -1,0 +1,188 @@
+"""What an operator does from the command line; a running server sees each change at its next request."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from embhub import instants, p256, trust
+from embhub.errors import ConfigError, UsageError
+from embhub_registry import auth
+from embhub_registry.clock import now, stamp
+from embhub_registry.database import Connection, accounts
+from embhub_registry.folder import Registry, seal
+from embhub_registry.names import check_namespace, check_user
+
+KEY_ROLES = ("publish", "audit", "withdraw")
+
+
+def add_user(registry: Registry, name: str, *, namespace: str, role: str, days: int | None = None) -> dict[str, Any]:
+    """Create a user, the namespace where it is new, and a first token.
+
+    Raises:
+        UsageError: a bad name, or the user exists.
+    """
+    check_user(name)
+    check_namespace(namespace)
+    with registry.database.writing() as db:
+        if accounts.find_user(db, name) is not None:
+            raise UsageError(f"the user {name!r} exists", f"for another token: `token new {name}`")
+        created = accounts.add_namespace(db, namespace, now=stamp())
+        user_id = accounts.add_user(db, name=name, namespace=namespace, role=role, now=stamp())
+        token = _add_token(db, user_id, days)
+    registry.journal.write("user-added", user=name, namespace=namespace, role=role, token_id=token["token_id"])
+    return {"user": name, "namespace": namespace, "namespace_created": created, "role": role, **token}
+
+
+def new_token(registry: Registry, user: str, *, days: int | None = None) -> dict[str, Any]:
+    """Another token for a user; the ones before stay good until they are revoked or expire.
+
+    Raises:
+        UsageError: no such user.
+    """
+    with registry.database.writing() as db:
+        row = accounts.find_user(db, user)
+        if row is None:
+            raise UsageError(f"there is no user {user!r}", "`user list` shows them")
+        token = _add_token(db, row["id"], days)
+    registry.journal.write("token-added", user=user, token_id=token["token_id"], expires=token["expires"])
+    return {"user": user, **token}
+
+
+def revoke_token(registry: Registry, which: str) -> dict[str, Any]:
+    """Revoke one token by its id or its text, or every token of a user.
+
+    Raises:
+        UsageError: nothing in force goes by that name.
+    """
+    with registry.database.writing() as db:
+        if which.startswith(auth.PREFIX):
+            account = accounts.find_account(db, auth.digest(which))
+            which = account.token_id if account else "(unknown token)"
+        count = accounts.revoke_tokens(db, token_id=which, user=which, now=stamp())
+    if not count:
+        raise UsageError(f"no token in force goes by {which!r}", "`token list` shows ids and users")
+    registry.journal.write("token-revoked", which=which, count=count)
+    return {"revoked": count, "which": which}
+
+
+def list_users(registry: Registry) -> dict[str, Any]:
+    """Accounts with their roles."""
+    return {"users": [dict(row) for row in accounts.list_users(registry.database.connection())]}
+
+
+def list_tokens(registry: Registry) -> dict[str, Any]:
+    """Tokens with their state in a word, newest first."""
+    rows = []
+    for row in accounts.list_tokens(registry.database.connection()):
+        expired = row["expires"] is not None and row["expires"] <= stamp()
+        rows.append({**dict(row), "state": "revoked" if row["revoked"] else "expired" if expired else "good"})
+    return {"tokens": rows}
+
+
+def _add_token(db: Connection, user_id: int, days: int | None) -> dict[str, Any]:
+    if days is not None and days < 0:
+        raise UsageError(f"a token cannot last {days} days", "leave --expires-days out for one without an end")
+    expires = None if days is None else stamp(now() + timedelta(days=days))
+    token = auth.make_token()
+    accounts.add_token(db, token_id=token.id, digest=token.digest, user_id=user_id, now=stamp(), expires=expires)
+    return {"token": token.secret, "token_id": token.id, "expires": expires}
+
+
+def add_key(registry: Registry, file: Path, *, namespace: str, role: str, name: str = "") -> dict[str, Any]:
+    """Accept a public key for a namespace: a new version of the keyring, signed by the root key.
+
+    Raises:
+        UsageError: not a readable file, a bad namespace, or a key that is there in another role.
+        VerificationError: not an ECDSA P-256 public key.
+    """
+    check_namespace(namespace)
+    try:
+        pem = file.read_bytes()[:10_000]
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", "give the file of `embhub key export`") from error
+    key = p256.read_public(pem)
+    fingerprint = p256.fingerprint(key)
+    added = trust.MemberKey(
+        fingerprint=fingerprint,
+        public_key_pem=p256.public_pem(key),
+        role=role,  # type: ignore[arg-type]  # pydantic refuses any other word
+        added=instants.write(now()),
+    )
+    created = False
+    with registry.database.writing() as db:
+        keyring = _keyring(registry)
+        for member in keyring.members:
+            for present in member.keys:
+                if present.fingerprint == fingerprint and not _may_join(member, present, namespace, role):
+                    raise UsageError(
+                        f"{fingerprint} is a {present.role} key of {member.namespace!r} already",
+                        "a key belongs to one namespace, an auditor's has no other role: `embhub key new NAME` makes one",
+                    )
+        created = accounts.add_namespace(db, namespace, now=stamp())
+        members = [m for m in keyring.members if m.namespace != namespace]
+        before = next((m for m in keyring.members if m.namespace == namespace), None)
+        member = trust.Member(
+            namespace=namespace,
+            name=name or (before.name if before else None),
+            keys=(*(before.keys if before else ()), added),
+        )
+        version = _store(registry, db, keyring, sorted([*members, member], key=lambda m: m.namespace))
+    registry.journal.write("key-added", namespace=namespace, role=role, fingerprint=fingerprint, keyring=version)
+    return {
+        "fingerprint": fingerprint, "namespace": namespace, "namespace_created": created, "role": role,
+        "keyring_version": version,
+    }  # fmt: skip
+
+
+def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
+    """Take a key out of the keyring (lost, stolen, replaced); its releases no longer verify with the new version.
+
+    Raises:
+        UsageError: no such key.
+    """
+    with registry.database.writing() as db:
+        keyring = _keyring(registry)
+        members = [replace_keys(m, [k for k in m.keys if k.fingerprint != fingerprint]) for m in keyring.members]
+        if members == list(keyring.members):
+            raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
+        version = _store(registry, db, keyring, [m for m in members if m.keys])
+    registry.journal.write("key-removed", fingerprint=fingerprint, keyring=version)
+    return {"fingerprint": fingerprint, "keyring_version": version}
+
+
+def list_keys(registry: Registry) -> dict[str, Any]:
+    """The keyring in force, without the PEM texts."""
+    keyring = _keyring(registry)
+    rows = [
+        {"namespace": m.namespace, "role": k.role, "fingerprint": k.fingerprint, "added": k.added}
+        for m in keyring.members
+        for k in m.keys
+    ]
+    return {"registry": keyring.registry, "keyring_version": keyring.version, "keys": rows}
+
+
+def _may_join(member: trust.Member, present: trust.MemberKey, namespace: str, role: str) -> bool:
+    """A publisher's key may also withdraw, in its own namespace; nothing else is shared."""
+    return member.namespace == namespace and {present.role, role} == {"publish", "withdraw"}
+
+
+def replace_keys(member: trust.Member, keys: list[trust.MemberKey]) -> trust.Member:
+    """The same member with other keys."""
+    return member.model_copy(update={"keys": tuple(keys)})
+
+
+def _keyring(registry: Registry) -> trust.Keyring:
+    return registry.trust().keyring
+
+
+def _store(registry: Registry, db: Connection, before: trust.Keyring, members: list[trust.Member]) -> int:
+    keyring = before.model_copy(
+        update={"version": before.version + 1, "issued": instants.write(now()), "members": tuple(members)}
+    )
+    root = registry.root_key()
+    if root.fingerprint != registry.setting("root_fingerprint"):
+        raise ConfigError(f"{registry.folder}/keys holds another root key", "restore the one that `init` made")
+    accounts.add_keyring(db, version=keyring.version, envelope=seal(keyring, root), now=stamp())
+    return keyring.version

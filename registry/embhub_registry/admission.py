@@ -1,0 +1,270 @@
+"""What may be published: rules over a whole file set, each with a name and a remedy. Pure: no file, socket or clock.
+
+The table in docs/explanation/admission.md is `table()`; a test keeps the two alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from embhub import names, release, verification
+from embhub.audit import recompute
+from embhub.errors import EmbhubError
+from embhub.personal_data import personal_data, personal_data_in_card
+from embhub.refusals import Refusal
+from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
+from embhub.trust import Trust
+from embhub.verification import Verified
+from embhub_registry.denials import Denied
+
+GIT_ATTRIBUTES = ".gitattributes"
+AUDIT_FILES = frozenset({AUDIT, AUDIT_BUNDLE})
+KNOWN = (*LIMITS, GIT_ATTRIBUTES)
+_LIMITS: Mapping[str, int] = {**LIMITS, GIT_ATTRIBUTES: 4_000}
+_WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth|ckpt|pkl|pickle|onnx|h5|msgpack|gguf|npz|npy)$", re.IGNORECASE)
+_DIGESTS = re.compile(r"\b[0-9a-f]{32,}\b|SHA256:[A-Za-z0-9+/]{43}")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a repository would hold after a commit, and what is needed to judge it.
+
+    `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here.
+    """
+
+    repository: str
+    files: Mapping[str, bytes]
+    before: Mapping[str, str]
+    versions: tuple[str, ...]
+    audit_required: bool
+    trust: Trust
+    now: datetime
+
+    @cached_property
+    def release(self) -> Release:
+        """The files as a release."""
+        return Release.from_files({path: data for path, data in self.files.items() if path in LIMITS})
+
+    @property
+    def policy(self) -> verification.Policy:
+        """What the registry asks of every release."""
+        return verification.STRICT if self.audit_required else verification.STANDARD
+
+    @cached_property
+    def verified(self) -> Verified:
+        """The core's verdict; its refusals pass through."""
+        return verification.verify(
+            self.release, trust=self.trust, policy=self.policy, repository=self.repository, now=self.now
+        )
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A file set that may be stored; `version` and `verified` only where there are weights."""
+
+    version: str | None
+    verified: Verified | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: `check` returns what is wrong, or None; it may also raise the core's own error."""
+
+    name: str
+    says: str
+    remedy: str
+    check: Callable[[Proposal], str | None]
+    weights_only: bool = True
+
+
+def admit(proposal: Proposal) -> Admitted:
+    """Judge a file set by every rule in order.
+
+    Raises:
+        Denied: 422 with the first rule that refuses, what is wrong, and the remedy.
+    """
+    with_weights = EMBEDDING in proposal.files
+    for rule in RULES:
+        if rule.weights_only and not with_weights:
+            continue
+        try:
+            problem = rule.check(proposal)
+        except Refusal as error:
+            raise refuse(error.rule, error.message, error.hint or rule.remedy) from error
+        except EmbhubError as error:
+            raise refuse(rule.name, error.message, error.hint or rule.remedy) from error
+        if problem is not None:
+            raise refuse(rule.name, problem, rule.remedy)
+    verified = proposal.verified if with_weights else None
+    return Admitted(version=verified.card.version if verified else None, verified=verified)
+
+
+def refuse(rule: str, problem: str, remedy: str) -> Denied:
+    """A refusal in the shape that clients print: the rule's name first."""
+    return Denied(422, rule, problem, remedy)
+
+
+def check_announced(path: str, size: int) -> None:
+    """Refuse a file by name and size before its bytes travel.
+
+    Raises:
+        Denied: as `admit` would.
+    """
+    if problem := _name_problem(path):
+        raise refuse(*problem)
+    if size > _LIMITS[path]:
+        raise refuse(SIZE.name, f"{path} has {size:,} bytes, at most {_LIMITS[path]:,} are taken", SIZE.remedy)
+
+
+def table() -> list[tuple[str, str, str, str]]:
+    """Rule, when it applies, what it demands, remedy: the rows of the documentation."""
+    return [(r.name, "with weights" if r.weights_only else "always", r.says, r.remedy) for r in RULES]
+
+
+def _name_problem(path: str) -> tuple[str, str, str] | None:
+    if path in KNOWN:
+        return None
+    if _WEIGHTS.search(path):
+        return FORMAT.name, f"{path}: weights are taken as {EMBEDDING} alone", FORMAT.remedy
+    return FILES.name, f"{path} is not a file of a release", FILES.remedy
+
+
+def _files(proposal: Proposal) -> str | None:
+    for path in sorted(proposal.files):
+        if problem := _name_problem(path):
+            raise refuse(*problem)
+    return None
+
+
+def _sizes(proposal: Proposal) -> str | None:
+    for path, data in sorted(proposal.files.items()):
+        if len(data) > _LIMITS[path]:
+            return f"{path} has {len(data):,} bytes, at most {_LIMITS[path]:,} are taken"
+    return None
+
+
+def _persons(proposal: Proposal) -> str | None:
+    text = proposal.files.get(CARD, b"").decode("utf-8", "replace")
+    if EMBEDDING in proposal.files:
+        return None  # the card's fields are judged one by one, after it has been read
+    found = personal_data(_DIGESTS.sub(" ", text))
+    return f"{CARD} seems to hold personal data: {'; '.join(found[:5])}" if found else None
+
+
+def _format(proposal: Proposal) -> str | None:
+    _ = proposal.release.embedding
+    return None
+
+
+def _card(proposal: Proposal) -> str | None:
+    _ = proposal.release.card
+    return None
+
+
+def _card_persons(proposal: Proposal) -> str | None:
+    found = personal_data_in_card(proposal.release.card)
+    return f"the card seems to hold personal data: {'; '.join(found[:5])}" if found else None
+
+
+def _base(proposal: Proposal) -> str | None:
+    if proposal.release.embedding.base is None or proposal.release.card.base_model.fingerprint == "unknown":
+        return "the embedding does not say which base model it was trained on, by its fingerprint"
+    return None
+
+
+def _privacy(proposal: Proposal) -> str | None:
+    card, header = proposal.release.card.privacy, proposal.release.embedding.privacy
+    return None if card == header else f"the card claims privacy {card!r}, the embedding's header {header!r}"
+
+
+def _audit_present(proposal: Proposal) -> str | None:
+    missing = proposal.audit_required and AUDIT not in proposal.files
+    return f"this registry asks for an audit report and there is no {AUDIT}" if missing else None
+
+
+def _audit_figures(proposal: Proposal) -> str | None:
+    report = proposal.release.audit
+    wrong = recompute(report) if report is not None else []
+    return f"the audit report contradicts its own scores: {'; '.join(wrong[:3])}" if wrong else None
+
+
+def _attestation(proposal: Proposal) -> str | None:
+    _ = proposal.verified
+    return None
+
+
+def _version(proposal: Proposal) -> str | None:
+    version = proposal.release.card.version
+    bundle = release.digest(proposal.files[PUBLISH_BUNDLE])
+    if proposal.before.get(PUBLISH_BUNDLE) == bundle:
+        return None  # the same statement: only an auditor's attestation came or went
+    newest = max(proposal.versions, key=names.version_order, default=None)
+    if newest is not None and names.version_order(version) <= names.version_order(newest):
+        return f"version {version} does not follow {newest}, which was published here"
+    return None
+
+
+def _replaces(proposal: Proposal) -> str | None:
+    bundle = release.digest(proposal.files[PUBLISH_BUNDLE])
+    if proposal.before.get(PUBLISH_BUNDLE) == bundle:
+        return None
+    replaces = proposal.verified.replaces
+    if replaces is not None and replaces != proposal.before.get(EMBEDDING):
+        return f"the statement says that it replaces {replaces[:12]}…, which is not the present embedding"
+    return None
+
+
+FILES = Rule(
+    "known-files",
+    f"A repository holds {', '.join(KNOWN)} and nothing else.",
+    "leave the other files out: `embhub push` sends exactly these",
+    _files, weights_only=False,
+)  # fmt: skip
+SIZE = Rule(
+    "file-size",
+    "; ".join(f"{path} at most {limit:,} bytes" for path, limit in _LIMITS.items()) + ".",
+    "an embedding has at most 64 rows; check that the right file was given",
+    _sizes, weights_only=False,
+)  # fmt: skip
+PERSONS = Rule(
+    "personal-data",
+    "No text looks like a person's name, date of birth, record number, address or DICOM identifier.",
+    "take it out of the text (a report names the kind, not the value), sign again, push again",
+    _persons, weights_only=False,
+)  # fmt: skip
+FORMAT = Rule(
+    "weights-format",
+    "Weights are one well-formed safetensors file: no pickle, no gaps, no trailing bytes, finite numbers, 1 to 64 rows.",
+    "`embhub import FILE` turns other formats into one; `embhub inspect FILE` says what is wrong with it",
+    _format,
+)  # fmt: skip
+RULES: tuple[Rule, ...] = (
+    FILES,
+    SIZE,
+    PERSONS,
+    FORMAT,
+    Rule("card", "README.md holds a complete, valid card (embhub.card/1).",
+         "complete it with `embhub card init FILE`, then `embhub sign` and `embhub push`", _card),
+    Rule("personal-data", "The same for every field of the card; `contact_role` may name a shared mailbox.",
+         PERSONS.remedy, _card_persons),
+    Rule("base-model", "The base model is named and fingerprinted, in the embedding's header and in the card.",
+         "train or import with the base model at hand: `embhub import FILE --base PATH`", _base),
+    Rule("privacy-claim", "The card makes the privacy claim of the embedding's header, and one that can be recomputed.",
+         "write the claim of the header into the card, sign again", _privacy),
+    Rule("audit-missing", "Where the registry asks for it (`init --audit required`), there is an audit report.",
+         "`embhub audit FILE`, then sign and push again", _audit_present),
+    Rule("audit-mismatch", "Every figure of the audit report follows from the scores in it.",
+         "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
+    Rule("attestation", "The publish attestation verifies with the registry's own keyring: signer, role, namespace,"
+         " repository, digests of embedding, card and report. The refusal carries the name of the check that failed.",
+         "sign the release as it stands with `embhub sign FILE`, with a key that `embhub-registry key add` accepted",
+         _attestation),
+    Rule("rollback", "The version is higher than every version that was ever published in the repository.",
+         "raise `version` in the card, sign again, push again", _version),
+    Rule("replaces", "A statement that names the embedding it replaces names the present one.",
+         "pull the present release, then sign again", _replaces),
+)  # fmt: skip

@@ -1,0 +1,210 @@
+"""The URL table on one page, and what stands around every request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from embhub.errors import EmbhubError
+from embhub_registry import downloads, hf_api, web
+from embhub_registry.blobs import MissingBlob
+from embhub_registry.calls import SLASH, registry_of, run_in_threadpool
+from embhub_registry.database import Busy, StorageFull
+from embhub_registry.denials import BAD_CREDENTIALS, Denied
+from embhub_registry.folder import Registry
+from embhub_registry.logs import log
+from embhub_registry.tally import Tally
+
+REPO = "/api/models/{namespace}/{name}"
+PAGES = "/{namespace}/{name}"
+TALLY_SECONDS = 5.0
+
+
+async def healthz(request: Request) -> Response:
+    """Whether this process answers."""
+    del request
+    return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+
+
+async def trust(request: Request) -> Response:
+    """What sites pin: the root's public key and the signed keyring."""
+    return Response(
+        registry_of(request).trust_export(), media_type="application/json", headers={"Cache-Control": "no-cache"}
+    )
+
+
+ROUTES = [
+    Route("/healthz", healthz),
+    Route("/embhub/v1/trust", trust),
+    # the Hub's wire
+    Route("/api/whoami-v2", hf_api.whoami),
+    Route("/api/repos/create", hf_api.create_repo, methods=["POST"]),
+    Route("/api/repos/delete", hf_api.delete_repo, methods=["DELETE"]),
+    Route("/api/validate-yaml", hf_api.validate_yaml, methods=["POST"]),
+    Route("/api/models", hf_api.list_models),
+    Route("/api/models-tags-by-type", hf_api.tags_by_type),
+    Route(REPO, hf_api.model_info),
+    Route(REPO + "/revision/{revision}", hf_api.model_info),
+    Route(REPO + "/settings", hf_api.settings, methods=["PUT"]),
+    Route(REPO + "/preupload/{revision}", hf_api.preupload, methods=["POST"]),
+    Route(REPO + "/commit/{revision}", hf_api.commit, methods=["POST"]),
+    Route(REPO + "/tree/{revision}", hf_api.tree),
+    Route(REPO + "/tree/{revision}/{path:path}", hf_api.tree),
+    Route(REPO + "/paths-info/{revision}", hf_api.paths_info, methods=["POST"]),
+    Route(REPO + "/refs", hf_api.refs),
+    Route(REPO + "/commits/{revision}", hf_api.history),
+    Route(REPO + "/branch/{revision}", hf_api.branch, methods=["POST", "DELETE"]),
+    Route(REPO + "/tag/{revision}", hf_api.tag, methods=["POST", "DELETE"]),
+    Route(REPO + "/auth-check", hf_api.auth_check),
+    Route(REPO + "/auth-check/write", hf_api.auth_check),
+    Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
+    # the pages people look at
+    Route("/", web.index),
+    Route("/static/{file}", web.static),
+    Route("/api/{rest:path}", hf_api.unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+    Route("/{namespace}", web.namespace),
+    Route(PAGES, web.embedding),
+    Route(PAGES + "/commit/{revision}", web.embedding),
+    Route(PAGES + "/tree/{revision}", web.embedding),
+]
+
+
+def build(registry: Registry) -> Starlette:
+    """The application over one opened registry."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async def write_now_and_then() -> None:
+            while True:
+                await asyncio.sleep(TALLY_SECONDS)
+                await run_in_threadpool(app.state.tally.write, registry.database)
+
+        writer = asyncio.create_task(write_now_and_then())
+        yield
+        writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writer
+        app.state.tally.write(registry.database)
+
+    app = Starlette(routes=ROUTES, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.add_exception_handler(EmbhubError, refused)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(MissingBlob, refused)
+    app.add_middleware(SegmentedPaths)
+    app.add_middleware(Surroundings)
+    app.state.registry = registry
+    app.state.tally = Tally()
+    return app
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Every refusal: JSON and the Hub's error headers for programs, a page for people."""
+    match error:
+        case Denied():
+            denied = error
+        case StorageFull():
+            denied = Denied(507, "storage", error.message, error.hint)
+        case Busy():
+            denied = Denied(503, "busy", error.message, error.hint)
+            denied.headers = {"Retry-After": "2"}
+        case EmbhubError():
+            denied = Denied(422, "refused", error.message, error.hint)
+        case MissingBlob():
+            log("error", "blob missing", digest=str(error))
+            denied = Denied(500, "storage", "the registry lost this file", "tell its operator to run `check`")
+        case HTTPException(status_code=404):
+            denied = Denied(404, "address", "there is nothing at this address", "start from the list of embeddings")
+        case HTTPException(status_code=405):
+            denied = Denied(
+                405, "method", f"{request.method} is not possible here", "see docs/reference/registry-api.md"
+            )
+        case HTTPException():
+            denied = Denied(error.status_code, "request", str(error.detail), "")
+        case _:
+            raise error
+    request.state.rule = denied.rule
+    text = f"{denied.message}; {denied.hint}" if denied.hint else denied.message
+    shown = BAD_CREDENTIALS if denied.status == 401 else f"{denied.rule}: {text}"
+    headers = denied.headers | {"X-Error-Message": header_text(shown), "Cache-Control": "no-store"}
+    if denied.code:
+        headers["X-Error-Code"] = denied.code
+    if denied.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="embhub"'
+    if "text/html" in request.headers.get("accept", "") and request.method in ("GET", "HEAD"):
+        return web.error_page(request, denied, headers)
+    body = {"error": f"{denied.rule}: {denied.message}", "rule": denied.rule, "remedy": denied.hint, **denied.extra}
+    return JSONResponse(body, status_code=denied.status, headers=headers)
+
+
+def header_text(text: str) -> str:
+    """A message as a header can carry it: one line of printable ASCII, of bounded length."""
+    line = " ".join(text.split()).encode("ascii", "replace").decode()
+    return line if len(line) <= 1500 else line[:1497] + "..."
+
+
+class SegmentedPaths:
+    """Routes see a path whose segments were decoded one by one: `%2F` inside one does not become a border."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            raw = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0]
+            segments = [unquote(segment, errors="replace") for segment in raw.split("/")]
+            if any(ord(c) < 32 or ord(c) == 127 for segment in segments for c in segment) or len(raw) > 2000:
+                await PlainTextResponse("not an address\n", status_code=400)(scope, receive, send)
+                return
+            scope["path"] = "/".join(segment.replace("/", SLASH) for segment in segments)
+        await self.app(scope, receive, send)
+
+
+class Surroundings:
+    """One log line a request, without query or token; headers that browsers heed; 500 in JSON."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+        state = scope.setdefault("state", {})
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                present = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in SAFE_HEADERS if pair[0] not in present)]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        finally:
+            log(
+                "info" if status < 500 else "error", "request", method=scope["method"], path=scope["path"][:200],
+                status=status, ms=round((time.perf_counter() - started) * 1000, 1), user=state.get("user"),
+                rule=state.get("rule"), client=(scope.get("client") or [None])[0],
+            )  # fmt: skip
+
+
+SAFE_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]

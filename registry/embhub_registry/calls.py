@@ -1,0 +1,84 @@
+"""What every handler needs of a request: the registry, the caller, the addressed repository, absolute addresses."""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from embhub_registry import auth, repos
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.repositories import Repository
+from embhub_registry.denials import Denied
+from embhub_registry.folder import Registry
+from embhub_registry.tally import Tally
+
+__all__ = [
+    "account_of",
+    "base_url",
+    "flag",
+    "path_of",
+    "registry_of",
+    "repository_of",
+    "revision_of",
+    "run_in_threadpool",
+]
+
+# Stands for an encoded slash inside one segment of a path; see `app.SegmentedPaths`.
+SLASH = "\x1f"
+
+
+def registry_of(request: Request) -> Registry:
+    """The registry that this process serves."""
+    found: Registry = request.app.state.registry
+    return found
+
+
+def tally_of(request: Request) -> Tally:
+    """The process's counters."""
+    found: Tally = request.app.state.tally
+    return found
+
+
+def account_of(request: Request) -> Account | None:
+    """Who calls; None for nobody. One primary-key read, so it runs inline.
+
+    Raises:
+        Denied: 401 for a token that is no good.
+    """
+    try:
+        account = auth.authenticate(registry_of(request).database.connection(), request.headers.get("authorization"))
+    except Denied as error:
+        client = request.client.host if request.client else None
+        registry_of(request).journal.write("login-failed", client=client, reason=error.message, path=request.url.path)
+        raise
+    if account is not None:
+        tally_of(request).used(account.token_id)
+        request.state.user = account.user
+    return account
+
+
+def repository_of(request: Request) -> tuple[Repository, Account | None]:
+    """The repository in the address, where the caller may see it."""
+    account = account_of(request)
+    db = registry_of(request).database.connection()
+    return repos.locate(db, account, request.path_params["namespace"], request.path_params["name"]), account
+
+
+def revision_of(request: Request) -> str:
+    """The revision in the address, `main` where there is none; slashes in a branch's name come encoded."""
+    return str(request.path_params.get("revision", repos.MAIN)).replace(SLASH, "/")
+
+
+def path_of(request: Request) -> str:
+    """The file or folder in the address."""
+    return str(request.path_params.get("path", "")).replace(SLASH, "/").strip("/")
+
+
+def base_url(request: Request) -> str:
+    """This registry's address as the caller knows it."""
+    return str(request.base_url).rstrip("/")
+
+
+def flag(request: Request, name: str) -> bool:
+    """A yes-or-no query parameter as clients send them (`true`, `True`, `1`)."""
+    return request.query_params.get(name, "").lower() in {"1", "true"}

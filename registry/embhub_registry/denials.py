@@ -1,0 +1,63 @@
+"""Why a request is refused, in the words that stock Hub clients understand."""
+
+from __future__ import annotations
+
+from embhub.errors import RegistryError
+
+# Stock clients read any other 401 on a repository as "the repository does not exist".
+BAD_CREDENTIALS = "Invalid credentials in Authorization header"
+
+
+class Denied(RegistryError):
+    """A refusal with its HTTP `status`, the `rule` that refused, what is wrong, and the remedy (`hint`).
+
+    `code` becomes `X-Error-Code`, from which stock clients choose their exception.
+    """
+
+    def __init__(
+        self, status: int, rule: str, message: str, hint: str = "", *, code: str = "", **extra: object
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.rule = rule
+        self.code = code
+        self.extra = extra
+        self.headers: dict[str, str] = {}
+
+
+def no_repository(name: str) -> Denied:
+    """One answer for what is absent and for what the caller may not see."""
+    return Denied(404, "repository", f"repository {name} not found", "check the name; a private one needs a token",
+                  code="RepoNotFound")  # fmt: skip
+
+
+def no_revision(name: str, revision: str) -> Denied:
+    """The repository is there, the branch, tag or commit is not."""
+    return Denied(404, "revision", f"{name} has no revision {revision}", "list them with refs", code="RevisionNotFound")
+
+
+def no_entry(name: str, path: str) -> Denied:
+    """The revision is there, the file is not."""
+    return Denied(404, "entry", f"{name} has no file {path}", "list the files of the revision", code="EntryNotFound")
+
+
+def bad_token(why: str) -> Denied:
+    """A token that is unknown, expired or revoked."""
+    return Denied(
+        401, "token", f"{BAD_CREDENTIALS}: {why}", "ask the registry's admin for a token, then `embhub login`"
+    )
+
+
+def token_needed(what: str) -> Denied:
+    """An anonymous call to something that needs an account."""
+    return Denied(401, "token", f"{BAD_CREDENTIALS}: {what} needs a token", "run `embhub login`, or send a token")
+
+
+def forbidden(message: str, hint: str) -> Denied:
+    """A good token that may not do this."""
+    return Denied(403, "role", message, hint)
+
+
+def malformed(message: str, hint: str = "send what docs/reference/registry-api.md describes") -> Denied:
+    """A request that cannot be read."""
+    return Denied(400, "request", message, hint)

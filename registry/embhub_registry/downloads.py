@@ -1,0 +1,78 @@
+"""`GET` and `HEAD /{namespace}/{name}/resolve/{revision}/{path}`: one file's bytes, whole or a range."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from embhub.release import EMBEDDING
+from embhub_registry import repos
+from embhub_registry.calls import path_of, registry_of, repository_of, revision_of, tally_of
+from embhub_registry.denials import Denied
+
+TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json"}
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+
+async def resolve(request: Request) -> Response:
+    """The file, from memory where it is held there; both reads are by primary key, so they run inline.
+
+    HEAD of a branch or tag answers with a relative redirect to the commit, so that what a client then reads belongs
+    together even where a push comes in between.
+    """
+    repository, _ = repository_of(request)
+    registry = registry_of(request)
+    db = registry.database.connection()
+    snapshot = repos.at(db, repository, revision_of(request))
+    headers = {"X-Repo-Commit": snapshot.revision.id}
+    try:
+        entry = repos.entry(db, snapshot, path_of(request))
+    except Denied as error:
+        error.headers = headers
+        raise
+    if request.method == "HEAD" and snapshot.moving:
+        target = f"/{repository.full_name}/resolve/{snapshot.revision.id}/{quote(entry.path)}"
+        return RedirectResponse(target, status_code=307, headers=headers)
+    etag = f'"{entry.digest}"'
+    immutable = "private, max-age=0" if repository.private else "public, max-age=31536000, immutable"
+    headers |= {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-cache" if snapshot.moving else immutable,
+        "Content-Disposition": f'inline; filename="{entry.path.rsplit("/", 1)[-1]}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    media = TYPES.get("." + entry.path.rsplit(".", 1)[-1], "application/octet-stream")
+    if etag in (tag.strip() for tag in request.headers.get("if-none-match", "").split(",")):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(headers=headers | {"Content-Length": str(entry.size)}, media_type=media)
+    data = registry.blobs.get(entry.digest)
+    asked = request.headers.get("range")
+    if asked is None or request.headers.get("if-range", etag) != etag:
+        if entry.path == EMBEDDING:
+            tally_of(request).downloaded(repository.id)
+        return Response(data, headers=headers, media_type=media)
+    part = _part(asked, len(data))
+    if part is None:
+        return Response(data, headers=headers, media_type=media)
+    start, end = part
+    if start >= end:
+        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+    return Response(data[start:end], status_code=206, headers=headers, media_type=media)
+
+
+def _part(asked: str, size: int) -> tuple[int, int] | None:
+    """Start and end of a single range (RFC 9110 section 14); None where the header is to be ignored."""
+    match = _RANGE.fullmatch(asked.strip())
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        return max(0, size - int(match[2])), size
+    start = int(match[1])
+    last = int(match[2]) if match[2] else size - 1
+    return None if last < start and match[2] else (start, min(last + 1, size))

@@ -1,0 +1,152 @@
+"""A registry on disk: one folder with its database, blobs, root key, audit log and lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embhub import dsse, instants, keys, p256, trust
+from embhub.errors import ConfigError, UsageError
+from embhub_registry.blobs import Blobs
+from embhub_registry.clock import now, stamp
+from embhub_registry.database import Database, accounts
+from embhub_registry.journal import Journal
+
+ROOT_KEY = "root"
+AUDIT_POLICIES = ("optional", "required")
+DEFAULT_URL = "http://127.0.0.1:8642"
+
+
+class Registry:
+    """The parts of one registry; made by `create` or `open_folder`, closed by `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = Database(folder / "registry.db")
+        self.blobs = Blobs(folder / "blobs")
+        self.journal = Journal(folder / "audit.jsonl")
+        self.storing = threading.Lock()  # between a blob's write and the commit that names it
+        self._trust: tuple[int, trust.Trust] | None = None
+
+    def setting(self, name: str) -> str:
+        """A setting that `init` wrote: `name`, `url` or `audit`."""
+        return accounts.read_setting(self.database.connection(), name) or ""
+
+    def root_key(self) -> keys.SigningKey:
+        """The key that signs keyrings; only commands of the operator load it, the server never does."""
+        return keys.load(ROOT_KEY, folder=self.folder / "keys")
+
+    def trust_export(self) -> bytes:
+        """What clients pin: the root's public key and the signed keyring (`embhub.trust/1`)."""
+        found = accounts.newest_keyring(self.database.connection())
+        if found is None:
+            raise ConfigError(f"{self.folder} has no keyring", "run `embhub-registry check`")
+        envelope = dsse.parse(found[1], payload_type=trust.KEYRING_TYPE)
+        return trust.TrustExport(self.setting("url"), p256.read_public(self.setting("root_key")), envelope).to_bytes()
+
+    def trust(self) -> trust.Trust:
+        """The registry's own keyring, opened as a client would; a new version is seen at the next call."""
+        found = accounts.newest_keyring(self.database.connection())
+        if found is None:
+            raise ConfigError(f"{self.folder} has no keyring", "run `embhub-registry check`")
+        if self._trust is None or self._trust[0] != found[0]:
+            export = trust.parse_export(self.trust_export())
+            opened = trust.open_export(
+                export, root_fingerprint=self.setting("root_fingerprint"), minimum_version=found[0]
+            )
+            self._trust = (found[0], opened)
+        return self._trust[1]
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    @contextmanager
+    def alone(self, purpose: str) -> Iterator[None]:
+        """Hold the folder's lock: one server, or one check, at a time.
+
+        Raises:
+            ConfigError: another process holds it.
+        """
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
+                raise ConfigError(
+                    f"{self.folder} is in use by {holder}", f"stop it before you {purpose}, or use another folder"
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} ({purpose})".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
+    """Lay out a new registry with its root key and an empty keyring, version 1.
+
+    Raises:
+        UsageError: the folder holds something already. ConfigError: it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty: nothing was changed", "choose a new folder with --dir")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        (folder / "blobs").mkdir()
+        (folder / "keys").mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {folder}: {error.strerror}", "choose a folder that you may write to"
+        ) from error
+    registry = Registry(folder)
+    try:
+        root = keys.generate(ROOT_KEY, folder=folder / "keys")
+        registry.database.migrate()
+        keyring = trust.Keyring(registry=url, version=1, issued=instants.write(now()))
+        with registry.database.writing() as db:
+            values = {"name": name, "url": url, "audit": audit, "created": stamp()}
+            values |= {"root_key": root.public_pem, "root_fingerprint": root.fingerprint}
+            for key, value in values.items():
+                accounts.write_setting(db, key, value)
+            accounts.add_keyring(db, version=1, envelope=seal(keyring, root), now=stamp())
+    except BaseException:
+        registry.close()
+        shutil.rmtree(folder / "blobs", ignore_errors=True)
+        shutil.rmtree(folder / "keys", ignore_errors=True)
+        for leftover in folder.glob("registry.db*"):
+            leftover.unlink()
+        raise
+    registry.journal.write("init", name=name, url=url, audit=audit, root=root.fingerprint)
+    return registry
+
+
+def open_folder(folder: Path) -> Registry:
+    """Open a registry that `create` made, bringing its schema up to date.
+
+    Raises:
+        ConfigError: no registry there, or one of a newer release.
+    """
+    if not (folder / "registry.db").is_file():
+        raise ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
+    registry = Registry(folder)
+    registry.database.migrate()
+    return registry
+
+
+def seal(keyring: trust.Keyring, root: keys.SigningKey) -> bytes:
+    """A keyring signed by the root key, as it is stored and served."""
+    return json.dumps(trust.sign_keyring(keyring, root_key=root).to_json()).encode()
+
+
+def dump(value: object) -> str:
+    """JSON as every command prints it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,71 @@
+"""What lists, search and pages show of a repository, taken from its card at commit time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from embhub import safe_yaml
+from embhub.card import Card
+from embhub.release import CARD
+from embhub_registry.admission import Admitted
+
+MAX_FRONT_MATTER = 200_000
+
+
+@dataclass(frozen=True)
+class Described:
+    """`summary` is stored with the repository, `tags` filter lists, `text` is what a search box searches."""
+
+    summary: dict[str, Any]
+    tags: tuple[str, ...]
+    text: str
+
+
+def describe(full_name: str, files: Mapping[str, bytes], admitted: Admitted) -> Described:
+    """A repository's entry in lists."""
+    front, _ = front_matter(files.get(CARD, b""))
+    tags = [tag for tag in front.get("tags") or [] if isinstance(tag, str)][:50]
+    if isinstance(licence := front.get("license"), str):
+        tags.append(f"license:{licence}")
+    if isinstance(base := front.get("base_model"), str):
+        tags.append(f"base_model:{base}")
+    if admitted.verified is None:
+        return Described(
+            {"front_matter": front, "release": None}, tuple(dict.fromkeys(tags)), f"{full_name} {' '.join(tags)}"
+        )
+    summary = summarise(admitted.verified.card, admitted)
+    tags += [f"audit:{summary['audit']}", f"privacy:{'none' if summary['privacy'] == 'none' else 'claimed'}"]
+    words = [full_name, summary["description"], summary["publisher"], summary["token"], *summary["modality"],
+             *summary["anatomy"], *summary["finding"], summary["base"], *tags]  # fmt: skip
+    return Described({"front_matter": front, "release": summary}, tuple(dict.fromkeys(tags)), " ".join(words))
+
+
+def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
+    """The card in one row of a list."""
+    verified = admitted.verified
+    return {
+        "name": card.name, "version": card.version, "description": card.description, "publisher": card.publisher,
+        "licence": card.licence, "token": card.token, "base": card.base_model.id, "family": card.base_model.family,
+        "modality": list(card.modality), "anatomy": [c.display for c in card.anatomy],
+        "finding": [c.display for c in card.finding], "privacy": card.privacy,
+        "audit": verified.report.verdict if verified and verified.report else "not-audited",
+        "signer": verified.signer.fingerprint if verified else "",
+        "embedding": verified.embedding.digest if verified else "",
+    }  # fmt: skip
+
+
+def front_matter(readme: bytes) -> tuple[dict[str, Any], str | None]:
+    """The YAML on top of a README.md, and why it cannot be read (None where it can, or where there is none)."""
+    match = re.match(rb"---\r?\n(.*?\n)---\r?(?:\n|$)", readme, re.DOTALL)
+    if match is None:
+        return {}, None
+    try:
+        values = safe_yaml.load(match[1], limit=MAX_FRONT_MATTER)
+    except safe_yaml.YamlError as error:
+        return {}, str(error)
+    if not isinstance(values, dict):
+        return {}, "the front matter is not a list of `name: value` lines"
+    return values, None

@@ -1,0 +1,207 @@
+"""The pages people look at: server-rendered, self-contained, every release verified anew at each view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jinja2
+from starlette.requests import Request
+from starlette.responses import Response
+
+from embhub import roc_figure, verification
+from embhub.audit import AuditReport
+from embhub.errors import EmbhubError
+from embhub.readme import VERDICT_WORDS
+from embhub.release import LIMITS, Release
+from embhub.vocabulary import DEIDENTIFICATION, MODALITIES
+from embhub_registry import hf_api, repos
+from embhub_registry.calls import account_of, base_url, registry_of, repository_of, revision_of, run_in_threadpool
+from embhub_registry.clock import now
+from embhub_registry.database import accounts, repositories, search
+from embhub_registry.denials import Denied
+from embhub_registry.folder import Registry
+from embhub_registry.repos import Snapshot
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+STATIC = {"style.css": "text/css", "copy.js": "text/javascript", "mark.svg": "image/svg+xml"}
+PAGE = 20
+BADGES = {
+    "leak-detected": ("bad", "Audit: leak detected"),
+    "no-leak-detected": ("good", "Audit: no leak detected"),
+    "insufficient-evidence": ("weak", "Audit: insufficient evidence"),
+    "not-audited": ("weak", "Not audited"),
+}
+PRIVACY = (
+    "Trained without differential privacy: no mathematical bound limits what the embedding tells about a patient. "
+    "The audit below is the only evidence."
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What verification said of a release when the page was made: one of the two is set."""
+
+    at: datetime
+    keyring: int
+    verified: verification.Verified | None = None
+    problem: EmbhubError | None = None
+
+
+async def index(request: Request) -> Response:
+    """`/`: a search box and what was published, newest first."""
+    return await _list(request, author=None)
+
+
+async def namespace(request: Request) -> Response:
+    """`/{namespace}`: what one organisation published."""
+    name = request.path_params["namespace"]
+    if not accounts.namespace_exists(registry_of(request).database.connection(), name):
+        raise Denied(404, "namespace", f"there is no namespace {name[:60]!a} here", "start from the list of embeddings")
+    return await _list(request, author=name)
+
+
+async def embedding(request: Request) -> Response:
+    """`/{namespace}/{name}`: one embedding."""
+    repository, _ = repository_of(request)
+    registry = registry_of(request)
+    snapshot = repos.at(registry.database.connection(), repository, revision_of(request))
+    context = await run_in_threadpool(_describe, registry, snapshot)
+    return _page(request, "embedding.html", context | {"pinned": "revision" in request.path_params})
+
+
+async def static(request: Request) -> Response:
+    """`/static/{file}`: the style sheet, the script of the copy buttons, the mark."""
+    name = request.path_params["file"]
+    if name not in STATIC:
+        raise Denied(404, "address", "there is nothing at this address", "start from the list of embeddings")
+    return Response(_static(name), media_type=STATIC[name], headers={"Cache-Control": "public, max-age=3600"})
+
+
+def error_page(request: Request, denied: Denied, headers: dict[str, str]) -> Response:
+    """A refusal for a person."""
+    return _page(request, "error.html", {"denied": denied}, status=denied.status, headers=headers)
+
+
+async def _list(request: Request, *, author: str | None) -> Response:
+    account = account_of(request)
+    asked = request.query_params
+    text = asked.get("q", "")[:200]
+    tags = [tag[:100] for tag in asked.getlist("tag")[:10]]
+    query = search.Query(
+        text=text, author=author, tags=tags, limit=PAGE, after=hf_api._cursor(asked.get("after")),
+        reader=account.namespace if account else None,
+    )  # fmt: skip
+
+    def collect() -> dict[str, Any]:
+        found = search.run(registry_of(request).database.connection(), query)
+        shown, more = found[:PAGE], len(found) > PAGE
+        cursor = hf_api._next(shown[-1].modified, shown[-1].id) if more else None
+        return {"repositories": shown, "cursor": cursor}
+
+    context = await run_in_threadpool(collect)
+    return _page(request, "index.html", context | {"q": text, "tags": tags, "author": author, "badges": BADGES})
+
+
+def _describe(registry: Registry, snapshot: Snapshot) -> dict[str, Any]:
+    db = registry.database.connection()
+    repository, revision = snapshot.repository, snapshot.revision
+    files = repos.files(registry, snapshot)
+    release = Release.from_files({path: data for path, data in files.items() if path in LIMITS})
+    judged = _judge(registry, release, repository.full_name) if "learned_embeds.safetensors" in files else None
+    verified = judged.verified if judged else None
+    versions = [r for r in repositories.history(db, repository.id, revision.id) if r.parent is not None]
+    return {
+        "repository": repository, "revision": revision, "judged": judged, "verified": verified,
+        "card": verified.card if verified else None, "report": verified.report if verified else None,
+        "curve": _curve(verified.report) if verified and verified.report else "",
+        "files": repositories.entries(db, repository.id, revision.id), "versions": versions,
+        "rows": _rows(verified) if verified else [], "badges": BADGES, "privacy": PRIVACY, "words": VERDICT_WORDS,
+    }  # fmt: skip
+
+
+def _judge(registry: Registry, release: Release, full_name: str) -> Judged:
+    trust = registry.trust()
+    moment = now()
+    try:
+        found = verification.verify(release, trust=trust, repository=full_name, now=moment)
+    except EmbhubError as error:
+        return Judged(moment, trust.keyring.version, problem=error)
+    return Judged(moment, trust.keyring.version, verified=found)
+
+
+def _curve(report: AuditReport) -> str:
+    return roc_figure.draw(report.attacks, report.headline)
+
+
+def _rows(verified: verification.Verified) -> list[tuple[str, str]]:
+    card = verified.card
+    rows = [
+        ("Publisher", card.publisher),
+        ("Authors", "; ".join(card.authors)),
+        ("Contact", card.contact_role),
+        ("Licence", card.licence),
+        ("Base model", f"{card.base_model.id}, revision {card.base_model.revision} ({card.base_model.family})"),
+        ("Licence of the base model", card.base_model.licence),
+        ("Vectors", ", ".join(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
+        ("Modality", ", ".join(MODALITIES[code] for code in card.modality)),
+        ("Sequence", card.sequence or ""),
+        ("View", card.view or ""),
+        ("Anatomy", ", ".join(f"{c.display} ({c.system} {c.code})" for c in card.anatomy)),
+        ("Finding", ", ".join(f"{c.display} ({c.system} {c.code})" for c in card.finding) or "none (healthy)"),
+        (
+            "Training data",
+            f"{card.n_images} images of {card.n_patients} patients, at most {card.max_images_per_patient} each",
+        ),
+        ("Labels", f"{card.labels.source}; {card.labels.annotators}"),
+        ("Preprocessing", card.preprocessing),
+        ("De-identification", ", ".join(DEIDENTIFICATION[code] for code in card.deidentification.profile)),
+        ("Pixel review", card.deidentification.pixel_review),
+        ("Legal basis", card.legal_basis),
+        ("Consent", card.consent_or_waiver),
+        ("Ethics", card.ethics_ref),
+        ("Made for", card.intended_use),
+        ("Not for", card.out_of_scope),
+        ("Limitations", card.limitations),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _page(
+    request: Request,
+    template: str,
+    context: dict[str, Any],
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    registry = registry_of(request)
+    text = (
+        _templates()
+        .get_template(template)
+        .render(**context, registry_name=registry.setting("name"), url=base_url(request), path=request.url.path)
+    )
+    safe = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Vary": "Accept"}
+    return Response(text, status_code=status, media_type="text/html", headers=safe | (headers or {}))
+
+
+@cache
+def _static(name: str) -> bytes:
+    return resources.files("embhub_registry").joinpath("static", name).read_bytes()
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("embhub_registry"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["day"] = lambda text: str(text)[:10]
+    environment.filters["bytes"] = lambda size: f"{size:,} bytes" if size < 10_000 else f"{size / 1000:,.0f} kB"
+    return environment

@@ -1,0 +1,38 @@
+"""One running registry for the tests of a module, with a publisher, a foreign publisher and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import releases
+from tests.servers import RunningRegistry, start_registry
+
+
+@dataclass(frozen=True)
+class House:
+    """A registry and those who live in it: `alice` publishes for radboud, `lea` for lumc, `nora` audits for nki."""
+
+    registry: RunningRegistry
+    alice: str
+    lea: str
+    nora: str
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    registry = start_registry(Path(tmp_path_factory.mktemp("house")))
+    try:
+        registry.add_key(releases.SITE, namespace="radboud")
+        registry.add_key(releases.AUDITOR, namespace="nki", role="audit")
+        yield House(
+            registry,
+            alice=registry.add_user("alice", namespace="radboud"),
+            lea=registry.add_user("lea", namespace="lumc"),
+            nora=registry.add_user("nora", namespace="nki", role="auditor"),
+        )
+    finally:
+        registry.stop()

@@ -1,0 +1,191 @@
+"""Registries for tests: the real program in a process of its own, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embhub.keys import SigningKey
+
+SECONDS = 60.0
+
+
+@dataclass
+class RunningRegistry:
+    """A registry that answers at `url`; `admin` is the admin's token. Its log is in `log`."""
+
+    folder: Path
+    url: str
+    admin: str
+    root_fingerprint: str
+    process: subprocess.Popen[str] | None = None
+    log: Path = field(default_factory=Path)
+
+    def run(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`embhub-registry --dir … ARGUMENTS`."""
+        return run_command("--dir", self.folder, *arguments, check=check)
+
+    def ask(self, *arguments: str | Path) -> dict[str, Any]:
+        """The same with `--json`, parsed."""
+        answer = json.loads(self.run(*arguments, "--json").stdout)
+        assert isinstance(answer, dict)
+        return answer
+
+    def add_user(self, name: str, *, namespace: str, role: str = "publisher") -> str:
+        """A new account; returns its token."""
+        return str(self.ask("user", "add", name, "--namespace", namespace, "--role", role)["token"])
+
+    def add_key(self, key: SigningKey, *, namespace: str, role: str = "publish") -> str:
+        """Accept a key's public half; returns its fingerprint."""
+        file = self.folder.parent / f"{key.fingerprint[7:15].replace('/', '_')}.pem"
+        file.write_text(key.public_pem)
+        added = self.ask("key", "add", file, "--namespace", namespace, "--role", role, "--name", namespace.title())
+        return str(added["fingerprint"])
+
+    def start(self) -> None:
+        """Serve; returns once requests are answered."""
+        port = self.url.rsplit(":", 1)[1]
+        arguments = [sys.executable, "-m", "embhub_registry", "--dir", str(self.folder), "serve", "--port", port]
+        self.log = self.folder.parent / "registry.log"
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
+        wait_until_ready(self.process, self.url, log=self.log)
+
+    def stop(self, *, how: int = signal.SIGTERM) -> int:
+        """End the server and return its exit code; nothing to do where it has ended."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        code = self.process.wait(timeout=SECONDS)
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.process = None
+        return code
+
+    def get(self, path: str, *, token: str | None = None, headers: dict[str, str] | None = None) -> Answer:
+        """GET a path."""
+        return self.request("GET", path, token=token, headers=headers)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        json_body: Any = None,
+    ) -> Answer:
+        """One plain HTTP request, redirects not followed."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if json_body is not None:
+            body, sent["Content-Type"] = json.dumps(json_body).encode(), "application/json"
+        request = urllib.request.Request(self.url + path, data=body, method=method, headers=sent)
+        try:
+            with _OPENER.open(request, timeout=SECONDS) as response:
+                return Answer(response.status, dict(response.headers.items()), response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers.items()), error.read())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers (names as sent) and body of a response."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """A header whatever its case."""
+        return {key.lower(): value for key, value in self.headers.items()}.get(name.lower())
+
+    def json(self) -> Any:
+        """The body parsed."""
+        return json.loads(self.body)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+
+
+def environment() -> dict[str, str]:
+    """The environment of a child: ours, one thread a library, no proxy for loopback."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1,localhost"}
+
+
+def run_command(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """`embhub-registry ARGUMENTS` with captured output."""
+    words = [sys.executable, "-m", "embhub_registry", *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, env=environment(), check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def init_registry(tmp_path: Path, *, audit: str = "optional", name: str = "Test hub") -> RunningRegistry:
+    """A registry on disk that is not served yet; its address is the one that `start` will listen on."""
+    folder = tmp_path / "registry"
+    url = f"http://127.0.0.1:{free_port()}"
+    made = run_command("--dir", folder, "init", "--name", name, "--url", url, "--audit", audit, "--json")
+    answer = json.loads(made.stdout)
+    return RunningRegistry(folder, url, admin=answer["token"], root_fingerprint=answer["root_key"])
+
+
+def start_registry(tmp_path: Path, *, audit: str = "optional", name: str = "Test hub") -> RunningRegistry:
+    """A new registry under `tmp_path`, served; the caller calls `stop()`."""
+    registry = init_registry(tmp_path, audit=audit, name=name)
+    registry.start()
+    return registry
+
+
+@contextmanager
+def running_registry(tmp_path: Path, *, audit: str = "optional") -> Iterator[RunningRegistry]:
+    """`start_registry` that ends with the block."""
+    registry = start_registry(tmp_path, audit=audit)
+    try:
+        yield registry
+    finally:
+        registry.stop()
+
+
+def wait_until_ready(process: subprocess.Popen[str], url: str, *, log: Path) -> None:
+    """Return when the server has said that it serves; fail with its log where it ends first."""
+    assert process.stdout is not None
+    said: list[str] = []
+    stdout = process.stdout
+    reader = threading.Thread(target=lambda: said.append(stdout.readline()), daemon=True)
+    reader.start()
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline and not said:
+        reader.join(timeout=0.05)
+        if process.poll() is not None:
+            break
+    assert said and url in said[0], f"the registry did not start: {said}\n{log.read_text()}"

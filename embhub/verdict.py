@@ -107,9 +107,7 @@ def _describe_leak(found: Result, headline: Result, unit: str) -> str:
 
 
 def _describe_blind(results: Sequence[Result]) -> str:
-    telling = any(
-        result.kind == "baseline" and not result.auc_interval[0] <= 0.5 <= result.auc_interval[1] for result in results
-    )
+    telling = any(result.kind == "baseline" and result.auc_interval[0] > 0.5 for result in results)
     if not telling:
         return ""
     return (

@@ -1,0 +1,244 @@
+"""The audit of an embedding: can its training images be told from others?
+
+`quick` compares losses on the patients trained on and on patients kept back. `standard` also trains shadow embeddings
+by the same recipe; its headline speaks of the recipe, its other attacks of the file. What is decided from the scores
+stands in `embhub.verdict`; why, in docs/explanation/audits.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from embhub import commitments, fingerprint, runs, statistics
+from embhub import embedding as artifact_module
+from embhub.audit import AuditReport, Design, Suite, build
+from embhub.diffusion import shadows as shadow_module
+from embhub.diffusion.attacks import BATCH, DRAWS, QUICK, Draws, Evidence, draw, measure_losses, score_by_lira
+from embhub.diffusion.blind import score_blindly
+from embhub.diffusion.families import resolution
+from embhub.diffusion.inversion import Recipe, encode_images
+from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
+from embhub.diffusion.sides import Source, compare
+from embhub.embedding import LAYOUTS, Embedding
+from embhub.errors import ArtifactError, UsageError
+from embhub.progress import OnProgress, Progress
+
+
+class HasEmbedding(Protocol):
+    """What a training or a verified pull gives."""
+
+    @property
+    def embedding(self) -> Embedding: ...
+
+
+@dataclass
+class _Scores:
+    """Unit scores of each attack, and whose they are; `pairs` is what the report is built from."""
+
+    inside: Sequence[bool]
+    units: Sequence[str]
+    seed: int
+    pairs: dict[str, tuple[list[float], list[float]]]
+    intervals: dict[str, tuple[float, float]]
+
+    def add(self, name: str, image_scores: ArrayLike) -> None:
+        """Average the scores of a unit's images; a unit is on one side with all of them."""
+        names, means = statistics.average_by_unit(image_scores, self.units)
+        side = dict(zip(self.units, self.inside, strict=True))
+        members = [(unit, float(mean)) for unit, mean in zip(names, means, strict=True) if side[str(unit)]]
+        nonmembers = [(unit, float(mean)) for unit, mean in zip(names, means, strict=True) if not side[str(unit)]]
+        self.add_pooled(
+            name,
+            [mean for _, mean in members],
+            [mean for _, mean in nonmembers],
+            [unit for unit, _ in members],
+            [unit for unit, _ in nonmembers],
+        )
+
+    def add_pooled(
+        self,
+        name: str,
+        members: list[float],
+        nonmembers: list[float],
+        member_units: Sequence[Hashable],
+        nonmember_units: Sequence[Hashable],
+    ) -> None:
+        """Unit scores as they are; a unit may occur on both sides, for different shadows."""
+        self.pairs[name] = (members, nonmembers)
+        self.intervals[name] = statistics.bootstrap_interval(
+            members, nonmembers, member_clusters=member_units, nonmember_clusters=nonmember_units, seed=self.seed
+        )
+
+
+def audit(
+    embedding: str | Path | Embedding | HasEmbedding,
+    *,
+    members: Source | None = None,
+    nonmembers: Source | None = None,
+    base: str | Path | None = None,
+    suite: Suite = "quick",
+    seed: int = 0,
+    shadows: int = shadow_module.TARGETS,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> AuditReport:
+    """Attack an embedding and report what the attacks could tell.
+
+    Args:
+        embedding: the file, or what `train` or `pull` gave.
+        members, nonmembers: folders or manifests of images trained on and kept back; by default those that `train`
+            remembers on this site.
+        base: the base model; by default the one trained on.
+        suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings.
+        seed: of the audit's noise and coins. It is published, and must serve nothing else.
+        shadows: references, and as many targets, of the standard suite.
+        device: `auto`, or a torch device.
+
+    Raises:
+        UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows.
+        PrivacyError: a patient or a picture on both sides.
+        ArtifactError: not an embedding, or one for another base.
+    """
+    target = _resolve(embedding)
+    run = runs.find(target.digest)
+    sides = compare(*_choose_sides(run, members, nonmembers))
+    if suite == "standard" and run is None:
+        raise UsageError(
+            "the standard suite trains again by the same recipe, which this site has no record of",
+            "audit where the embedding was trained, or use the quick suite",
+        )
+    found = _find_base(target, base, run)
+    pipe = load_pipeline(found, device=device)
+    images = sides.load(resolution(pipe))
+    latents = encode_images(pipe, images)
+    draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)
+    caption = run.caption if run else str(target.training.get("caption", "{}"))
+    evidence = _measure(pipe, latents, draws, caption, target, on_progress)
+
+    scores = _Scores(sides.inside, sides.units, seed, {}, {})
+    design = Design(
+        draws=DRAWS,
+        noise_seed=seed,
+        split="by patient, kept back before training"
+        if members is None and nonmembers is None
+        else "named by the caller",
+    )
+    models: dict[str, int] = {}
+    if suite == "standard" and run is not None:
+        setting = shadow_module.Setting(
+            pipe, latents, sides.units, run.caption, run.token, Recipe(**run.settings["recipe"]), draws
+        )
+        design = design.model_copy(
+            update={"reference_shadows": shadows, "target_shadows": shadows, "subject": "algorithm"}
+        )
+        models["lira-shadows"] = shadows
+        _attack_with_shadows(scores, setting, evidence, shadows, seed, on_progress)
+    for name, attack in QUICK.items():
+        scores.add(name, attack(evidence).numpy())
+    scores.add("blind", score_blindly(images, np.array(sides.inside), sides.units, seed=seed))
+    return build(
+        artifact_digest=target.digest,
+        base_digest=fingerprint.digest(target.base) if target.base else None,
+        suite=suite,
+        scores=scores.pairs,
+        unit=sides.unit,
+        members=sides.members.group,
+        nonmembers=sides.nonmembers.group,
+        design=design,
+        models=models,
+        patient_intervals=scores.intervals,
+        commitment=commitments.commit({**sides.facts(), "embedding": target.digest, "seed": seed}),
+    )
+
+
+def _resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:
+    if isinstance(embedding, str | Path):
+        return artifact_module.read(embedding)
+    return embedding if isinstance(embedding, Embedding) else embedding.embedding
+
+
+def _choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Source | None) -> tuple[Source, Source]:
+    if run is None and (members is None or nonmembers is None):
+        raise UsageError(
+            "this site has no record of training this embedding",
+            "name the images: --members for those trained on, --nonmembers for others of the same kind",
+        )
+    remembered: tuple[Source, Source] = ((), ()) if run is None else (run.members, run.holdout)
+    chosen = (
+        remembered[0] if members is None else members,
+        remembered[1] if nonmembers is None else nonmembers,
+    )
+    if isinstance(chosen[1], tuple) and not chosen[1]:
+        raise UsageError(
+            "no patient was kept back when this embedding was trained",
+            "train again with --holdout 0.3, or name --nonmembers",
+        )
+    return chosen
+
+
+def _find_base(target: Embedding, base: str | Path | None, run: runs.Run | None) -> FoundBase:
+    """The base on this machine, after a look at its fingerprint: on another one every loss would mean nothing."""
+    found = find_base(base or (run.base if run else target.base_name))
+    if target.base is not None:
+        match = fingerprint.compare(target.base, fingerprint.take(found.folder))
+        if match.level == "different":
+            raise ArtifactError(
+                f"the embedding was not made for the base {found.name}: {match.reason}",
+                f"name its base, which calls itself {target.base_name}",
+            )
+    return found
+
+
+def _rows(target: Embedding) -> Mapping[str, Tensor]:
+    components = LAYOUTS[target.layout]
+    return {
+        components[name]: torch.from_numpy(np.array(values, dtype=np.float32))
+        for name, values in target.tensors.items()
+    }
+
+
+def _measure(
+    pipe: Any, latents: Tensor, draws: Draws, caption: str, target: Embedding, on_progress: OnProgress | None
+) -> Evidence:
+    done, batches = 0, 2 * len(draws.timesteps) * -(-len(latents) // BATCH)
+
+    def on_batch() -> None:
+        nonlocal done
+        done += 1
+        if on_progress:
+            on_progress(Progress("measuring losses", done, batches))
+
+    def losses(rows: Mapping[str, Tensor] | None) -> Tensor:
+        return measure_losses(pipe, latents, draws, caption=caption, token=target.token, rows=rows, on_batch=on_batch)
+
+    return Evidence(losses(_rows(target)), losses(None))
+
+
+def _attack_with_shadows(
+    scores: _Scores,
+    setting: shadow_module.Setting,
+    evidence: Evidence,
+    count: int,
+    seed: int,
+    on_progress: OnProgress | None,
+) -> None:
+    units = len(set(setting.units))
+    coins = shadow_module.balance_coins(count, units, seed=seed), shadow_module.flip_coins(count, units, seed=seed)
+    references = shadow_module.train(
+        setting, coins[0], seed=seed + 1_000, stage="reference embeddings", on_progress=on_progress
+    )
+    targets = shadow_module.train(
+        setting, coins[1], seed=seed + 2_000, stage="target embeddings", on_progress=on_progress
+    )
+    pooled = shadow_module.pool(setting, references, targets)
+    scores.add_pooled("lira-shadows", pooled.members, pooled.nonmembers, pooled.member_units, pooled.nonmember_units)
+    compared = Evidence(evidence.with_rows, evidence.without, references.losses, ~references.inside)
+    scores.add("lira-artifact", score_by_lira(compared).numpy())

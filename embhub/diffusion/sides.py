@@ -1,0 +1,122 @@
+"""Whom an audit compares: images trained on and images kept back, by patient, with nobody on both sides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from embhub import runs
+from embhub.audit import Group, Unit
+from embhub.diffusion import pixels
+from embhub.diffusion.images import ImageSet, read_images
+from embhub.diffusion.manifest import Sample
+from embhub.errors import PrivacyError, UsageError
+
+_PLACE = re.compile(r"image \d+")
+"""What `ImageSet.unit` calls an image whose source names no patients."""
+
+Source = str | Path | ImageSet | Sequence[runs.Sample]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Images of one side; `units` says whose each is, `digests` tells equal pictures apart and stays in memory.
+
+    Without `has_patients` each image is a unit of its own.
+    """
+
+    images: ImageSet
+    units: tuple[str, ...]
+    digests: tuple[bytes, ...]
+    has_patients: bool
+
+    @property
+    def group(self) -> Group:
+        """The counts to publish."""
+        return Group(units=len(set(self.units)), images=len(self.units))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Members, then non-members, in one order throughout: `units` and `inside` have one entry an image."""
+
+    members: Side
+    nonmembers: Side
+    unit: Unit
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Whose each image is."""
+        return self.members.units + self.nonmembers.units
+
+    @property
+    def inside(self) -> tuple[bool, ...]:
+        """Which images were trained on."""
+        return (True,) * len(self.members.units) + (False,) * len(self.nonmembers.units)
+
+    def load(self, resolution: int) -> Tensor:
+        """All images (N, 3, resolution, resolution) in [-1, 1]."""
+        return torch.cat([side.images.load(resolution) for side in (self.members, self.nonmembers)])
+
+    def facts(self) -> dict[str, list[list[str]]]:
+        """What the report's commitment seals: patient and picture of every image, each side sorted."""
+        return {
+            name: sorted([unit, digest.hex()] for unit, digest in zip(side.units, side.digests, strict=True))
+            for name, side in (("members", self.members), ("nonmembers", self.nonmembers))
+        }
+
+
+def compare(members: Source, nonmembers: Source) -> Comparison:
+    """Read both sides and refuse what would make the comparison meaningless.
+
+    Where either side names no patients, images are counted as units of their own.
+
+    Raises:
+        UsageError: an empty side, an image that is gone or unreadable.
+        PrivacyError: a patient, or a picture, on both sides.
+    """
+    inside, outside = _read(members, "members"), _read(nonmembers, "non-members")
+    named = inside.has_patients and outside.has_patients
+    if both := len(set(inside.units) & set(outside.units)) if named else 0:
+        raise PrivacyError(
+            f"{both} patients are among the members and among the non-members", "give each patient to one side"
+        )
+    if both := len(set(inside.digests) & set(outside.digests)):
+        raise PrivacyError(
+            f"{both} pictures are among the members and among the non-members", "take them out of the non-members"
+        )
+    if named:
+        return Comparison(inside, outside, "patient")
+    return Comparison(_by_image(inside, "member"), _by_image(outside, "non-member"), "image")
+
+
+def _read(source: Source, name: str) -> Side:
+    if isinstance(source, str | Path):
+        source = read_images(source)
+    if isinstance(source, ImageSet):
+        samples, units = source.samples, [source.unit(index) for index in range(len(source))]
+        has_patients = source.has_patients
+    else:
+        samples = tuple(Sample(Path(s.path), s.patient_id, row=row) for row, s in enumerate(source, start=1))
+        units = [sample.patient_id for sample in source]
+        has_patients = not any(_PLACE.fullmatch(unit) for unit in units)
+    if not samples:
+        raise UsageError(f"there are no {name} to compare", "keep patients back with `--holdout`, or name their images")
+    sizes, digests = [], []
+    for row, sample in enumerate(samples, start=1):
+        if not sample.path.is_file():
+            raise UsageError(f"image {row} of the {name} is no longer there", "restore it, or name the images")
+        image = pixels.read_pixels(sample.path, f"image {row} of the {name}")
+        sizes.append(image.size)
+        digests.append(pixels.digest(image))
+    return Side(ImageSet(tuple(samples), tuple(sizes)), tuple(units), tuple(digests), has_patients)
+
+
+def _by_image(side: Side, name: str) -> Side:
+    units = tuple(f"{name} {index}" for index in range(len(side.units)))
+    return Side(side.images, units, side.digests, has_patients=False)

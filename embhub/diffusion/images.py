@@ -1,0 +1,149 @@
+"""A site's images, checked before any of them is learned from. Only pixels go on from here: no path, name or tag."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embhub.diffusion import pixels
+from embhub.diffusion.manifest import Listing, Sample, list_images
+from embhub.errors import PrivacyError, UsageError
+from embhub.personal_data import looks_like_patient
+from embhub.progress import OnProgress, Progress
+
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Checked images in the order of their source. `notes` are remarks for a person; they name rows, never files."""
+
+    samples: tuple[Sample, ...]
+    sizes: tuple[tuple[int, int], ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def load(self, resolution: int) -> Tensor:
+        """All images, (N, 3, resolution, resolution), float32 in [-1, 1].
+
+        Raises:
+            UsageError: an image under half the resolution, or one that has gone since.
+        """
+        return torch.cat(list(self.batches(resolution)))
+
+    def batches(self, resolution: int) -> Iterator[Tensor]:
+        """The same in parts of at most 32 images, so that a large set need not fit in memory."""
+        self.check_resolution(resolution)
+        for start in range(0, len(self.samples), _CHUNK):
+            chunk = self.samples[start : start + _CHUNK]
+            arrays = [
+                pixels.fit(pixels.read_pixels(sample.path, f"image {sample.row}"), resolution) for sample in chunk
+            ]
+            yield torch.from_numpy(np.stack(arrays))
+
+    def check_resolution(self, resolution: int) -> None:
+        """Refuse images too small to be enlarged in good faith: a side under half of `resolution`."""
+        small = [
+            sample.row for sample, size in zip(self.samples, self.sizes, strict=True) if 2 * min(size) < resolution
+        ]
+        if small:
+            raise UsageError(
+                f"{len(small)} images are under half of the base's {resolution} pixels ({_rows(small)})",
+                "use larger images, or a base of a lower resolution",
+            )
+
+    def subset(self, chosen: Sequence[int]) -> ImageSet:
+        """The images at these positions."""
+        return ImageSet(tuple(self.samples[i] for i in chosen), tuple(self.sizes[i] for i in chosen))
+
+    def unit(self, index: int) -> str:
+        """Whose image it is: the patient, or the image itself where the source names no patients."""
+        sample = self.samples[index]
+        return f"image {sample.row}" if sample.patient_id is None else sample.patient_id
+
+    @property
+    def has_patients(self) -> bool:
+        """Whether the source says whose each image is."""
+        return all(sample.patient_id is not None for sample in self.samples)
+
+
+def read_images(
+    source: str | Path,
+    *,
+    manifest: str | Path | None = None,
+    where: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> ImageSet:
+    """Read and check the images of a folder or manifest (see docs/reference/images.md).
+
+    A manifest is CSV with the columns `path` (relative to it), `patient_id`, and optionally `label` and `split`
+    (`train` or `holdout`; other splits are left out). A folder's `manifest.csv` is found by itself. `where` keeps the
+    rows of one value: `label=pneumonia`.
+
+    Raises:
+        UsageError: nothing there, not an image, a malformed manifest, a row without patient.
+        PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split.
+    """
+    listing = list_images(Path(source), Path(manifest) if manifest else None, where)
+    _check_names(listing)
+    kept, sizes, notes = _decode(listing, on_progress)
+    if listing.left_out:
+        notes.append(f"{listing.left_out} rows of other splits were left out")
+    images = ImageSet(tuple(kept), tuple(sizes), tuple(notes))
+    if not images.has_patients:
+        remark = "no patient ids: each image counts as a person of its own, here and in the audit"
+        images = ImageSet(images.samples, images.sizes, (*images.notes, remark))
+    return images
+
+
+def _check_names(listing: Listing) -> None:
+    pairs = zip(listing.samples, listing.relative, strict=True)
+    if found := [sample.row for sample, path in pairs if looks_like_patient(path)]:
+        raise PrivacyError(
+            f"{len(found)} file names look like a patient's name, date or record number ({_rows(found, listing.kind)})",
+            "rename the files to neutral numbers; the names are not repeated here",
+        )
+
+
+def _decode(listing: Listing, on_progress: OnProgress | None) -> tuple[list[Sample], list[tuple[int, int]], list[str]]:
+    seen: dict[bytes, list[Sample]] = defaultdict(list)
+    kept, sizes, again = [], [], []
+    for done, sample in enumerate(listing.samples, start=1):
+        image = pixels.read_pixels(sample.path, f"{listing.kind} {sample.row}")
+        twins = seen[pixels.digest(image)]
+        twins.append(sample)
+        if len(twins) == 1:
+            kept.append(sample)
+            sizes.append(image.size)
+        else:
+            again.append(sample.row)
+        if on_progress:
+            on_progress(Progress("reading images", done, len(listing.samples)))
+    shared = [twins for twins in seen.values() if len({twin.patient_id for twin in twins}) > 1]
+    if shared:
+        rows = sorted(twin.row for twins in shared for twin in twins)
+        raise PrivacyError(
+            f"{len(shared)} pictures stand under two patients ({_rows(rows, listing.kind)})",
+            "correct the manifest: a patient kept back would still be learned from",
+        )
+    notes = []
+    if again:
+        notes.append(f"{len(again)} pictures that occur twice were used once ({_rows(again, listing.kind)})")
+    if len(set(sizes)) > 1:
+        notes.append(f"{len(set(sizes))} different image sizes: each is cut to its central square and resized")
+    elif sizes and sizes[0][0] != sizes[0][1]:
+        notes.append("images are not square: each is cut to its central square")
+    return kept, sizes, notes
+
+
+def _rows(numbers: Sequence[int], kind: str = "row") -> str:
+    shown = ", ".join(str(number) for number in numbers[:8])
+    return f"{kind} {shown}{', …' if len(numbers) > 8 else ''}"

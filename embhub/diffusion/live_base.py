@@ -1,0 +1,106 @@
+"""The fingerprint of a pipeline in memory: the same figures that `embhub.fingerprint.take` reads from a folder.
+
+Embeddings that were loaded before do not count: their rows and tokens are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embhub import fingerprint
+from embhub.diffusion.families import Encoder, encoders
+from embhub.errors import ArtifactError
+from embhub.slices import SliceReader
+from embhub.tokenizer_files import hash_vocabulary
+
+_BASE_ROWS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+
+def take(pipe: Any) -> dict[str, Any]:
+    """Fingerprint a loaded pipeline; equal to that of the folder it came from, within the tolerance of its precision.
+
+    Raises:
+        ArtifactError: a part is missing, or its weights are not in memory (offloaded to disk).
+    """
+    denoiser = next((getattr(pipe, n) for n in ("unet", "transformer", "prior") if getattr(pipe, n, None)), None)
+    if denoiser is None:
+        raise ArtifactError(f"a {type(pipe).__name__} has no denoiser that can be recognised", "load a whole pipeline")
+    kind = "flow" if type(pipe.scheduler).__name__.startswith("FlowMatch") else None
+    return {
+        "schema": fingerprint.SCHEMA,
+        "prediction_type": kind or str(getattr(pipe.scheduler.config, "prediction_type", None) or "epsilon"),
+        "encoders": {encoder.name: _take_encoder(encoder) for encoder in encoders(pipe)},
+        "denoiser": _take_denoiser(denoiser),
+    }
+
+
+def base_rows(encoder: Encoder) -> int:
+    """Rows of the token table that are the base's own; remembered at the first call, before diffusers resizes it."""
+    if encoder.model not in _BASE_ROWS:
+        tokenizer, special = encoder.tokenizer, set(encoder.tokenizer.all_special_ids)
+        added = set(tokenizer.get_added_vocab().values()) - special
+        # The base's own vocabulary comes first; what was loaded into it since has the numbers after.
+        _BASE_ROWS[encoder.model] = encoder.table.shape[0] - sum(number >= tokenizer.vocab_size for number in added)
+    return _BASE_ROWS[encoder.model]
+
+
+def _take_encoder(encoder: Encoder) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        # Through a file, so that folder and memory are read by one piece of code. Added tokens stand apart in it.
+        encoder.tokenizer.save_pretrained(folder)
+        vocabulary = hash_vocabulary(Path(folder))
+    weights = cast(SliceReader, _ModuleReader(encoder.model, table=encoder.table, rows=base_rows(encoder)))
+    table = next((key for end in fingerprint._TABLES for key in weights.matrices if key.endswith(end)), None)
+    layers = {key: int(match[1]) for key in weights.matrices if (match := fingerprint._DEEP.search(key))}
+    if table is None or not layers:
+        raise fingerprint.BadBase("the text encoder is of no kind known here", "CLIP, BERT and T5 encoders are known")
+    return {
+        "kind": re.sub(r"[^A-Za-z0-9._-]", "-", str(encoder.model.config.model_type))[:80] or "unknown",
+        "dim": weights.matrices[table][1],
+        "vocabulary": vocabulary,
+        "table": fingerprint._probe(weights, table, fingerprint.TABLE_ROWS),
+        "deep": fingerprint._probe(weights, max(sorted(layers), key=lambda key: layers[key]), fingerprint.DEEP_ROWS),
+    }
+
+
+def _take_denoiser(model: torch.nn.Module) -> dict[str, Any]:
+    weights = cast(SliceReader, _ModuleReader(model))
+    keys = sorted(key for key in weights.matrices if fingerprint._CROSS.search(key)) or sorted(weights.matrices)
+    count = fingerprint.DENOISER_TENSORS
+    chosen = [keys[index * len(keys) // count] for index in range(count)] if len(keys) >= count else keys
+    shapes = "\n".join(f"{key} {weights.matrices[key]}" for key in keys)
+    return {
+        "tensors": hashlib.sha256(shapes.encode("utf-8")).hexdigest()[:32],
+        "probe": [value for key in chosen for value in fingerprint._probe(weights, key, fingerprint.DENOISER_ROWS)],
+    }
+
+
+class _ModuleReader:
+    """Rows of the two-dimensional tensors of a module, as `embhub.slices.SliceReader` gives those of files."""
+
+    def __init__(self, module: torch.nn.Module, *, table: torch.Tensor | None = None, rows: int = 0) -> None:
+        self._tensors = {name: value for name, value in module.state_dict().items() if value.ndim == 2}
+        self.matrices = {
+            name: (
+                rows if table is not None and value.data_ptr() == table.data_ptr() else value.shape[0],
+                value.shape[1],
+            )
+            for name, value in self._tensors.items()
+        }
+
+    def read_row(self, key: str, row: int) -> NDArray[np.float64]:
+        """One row as float64."""
+        value = self._tensors[key]
+        if value.is_meta:
+            raise ArtifactError("the pipeline's weights are not in memory", "load embeddings before offloading it")
+        numbers: NDArray[np.float64] = value[row].detach().to("cpu", torch.float64).numpy()
+        return numbers

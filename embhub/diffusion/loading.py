@@ -1,0 +1,146 @@
+"""Plugging an embedding into a pipeline: the right base, a safe token, the stock loader, fed from checked memory."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from embhub import embedding as artifact
+from embhub import fingerprint
+from embhub.diffusion import live_base
+from embhub.diffusion.families import Encoder, encoders
+from embhub.diffusion.pipelines import quiet
+from embhub.embedding import LAYOUTS, Embedding
+from embhub.errors import ArtifactError, UsageError
+from embhub.release import EMBEDDING
+
+
+class WrongBase(ArtifactError):
+    """The pipeline is not the base that the embedding was trained on."""
+
+
+class TokenCollision(ArtifactError):
+    """The token would be confused with one that the pipeline already knows."""
+
+
+class BaseWarning(UserWarning):
+    """The base fits, but is not known to be exactly the one that the embedding was trained on."""
+
+
+class HasEmbedding(Protocol):
+    """What `pull` and `verify` return, and a `Release`."""
+
+    @property
+    def embedding(self) -> Embedding:
+        """The checked file."""
+        ...
+
+
+Source = Embedding | HasEmbedding | str | Path
+
+
+def load_into(pipe: Any, source: Source) -> str:
+    """Load an embedding into a Stable Diffusion pipeline and return its token, for use in prompts.
+
+    `source` is an `Embedding`, what `pull` or `verify` returned, or a file (a folder stands for the embedding in it).
+    The base is compared first, then the token, and only then is anything changed; diffusers' own
+    `load_textual_inversion` is given the checked numbers, never a path. A base with the same token space and other
+    weights gives a `BaseWarning`.
+
+    Raises:
+        ArtifactError: malformed; `WrongBase` with the reason; `TokenCollision` with an embedding already loaded.
+        UsageError: no such file, or a pipeline of a kind that is not supported.
+    """
+    embedding = open_embedding(source)
+    if embedding.layout != "sd" or not hasattr(pipe, "load_textual_inversion"):
+        raise UsageError(
+            f"an embedding of layout {embedding.layout} does not go into a {type(pipe).__name__}",
+            "use a Stable Diffusion 1 or 2 pipeline",
+        )
+    found = {encoder.name: encoder for encoder in encoders(pipe)}
+    check_base(pipe, embedding)
+    for encoder in found.values():
+        _check_collisions(embedding.token, encoder)
+    for name, values in embedding.tensors.items():
+        _insert(pipe, found[LAYOUTS["sd"][name]], embedding.token, values)
+    return embedding.token
+
+
+def open_embedding(source: Source) -> Embedding:
+    """The checked embedding behind any kind of source. Raises UsageError or ArtifactError."""
+    if isinstance(source, Embedding):
+        return source
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return artifact.read(path / EMBEDDING if path.is_dir() else path)
+    return source.embedding
+
+
+def check_base(pipe: Any, embedding: Embedding) -> None:
+    """Compare the pipeline with the base that the embedding names.
+
+    Raises:
+        WrongBase: the embedding's rows mean nothing in this pipeline; says why.
+    """
+    if embedding.base is None:
+        _check_widths(pipe, embedding)
+        warnings.warn(
+            f"{embedding.token} does not say which weights of {embedding.base_name} it needs; only widths were compared",
+            BaseWarning,
+            stacklevel=3,
+        )
+        return
+    match = fingerprint.compare(embedding.base, live_base.take(pipe))
+    if match.level == "different":
+        raise WrongBase(
+            f"{embedding.token} was made for {embedding.base_name}, not for this pipeline: {match.reason}",
+            f"load {embedding.base_name}",
+        )
+    if match.level == "fine-tuned":
+        warnings.warn(f"{embedding.token} on a fine-tuned base: {match.reason}", BaseWarning, stacklevel=3)
+
+
+def _check_widths(pipe: Any, embedding: Embedding) -> None:
+    widths = {encoder.name: encoder.table.shape[1] for encoder in encoders(pipe)}
+    for vectors in embedding.vectors:
+        if widths.get(vectors.encoder) != vectors.dim:
+            raise WrongBase(
+                f"{embedding.token} has rows of width {vectors.dim}; here they are {widths.get(vectors.encoder)} wide",
+                f"load {embedding.base_name}",
+            )
+
+
+def _check_collisions(token: str, encoder: Encoder) -> None:
+    """diffusers replaces tokens as plain text, so one inside another would break prompts without a word."""
+    words = encoder.tokenizer.get_vocab()
+    special = set(encoder.tokenizer.all_special_tokens)
+    added = [word for word in encoder.tokenizer.get_added_vocab() if word not in special]
+    if token in words or f"{token}_1" in words:
+        raise TokenCollision(f"the pipeline already knows {token}", "unload it first, or load into a fresh pipeline")
+    if clash := next((word for word in added if word in token or token in word), None):
+        raise TokenCollision(
+            f"{token} and {clash}, which is already loaded, cannot be told apart in prompts",
+            "load into a fresh pipeline",
+        )
+
+
+def _insert(pipe: Any, encoder: Encoder, token: str, values: np.ndarray[Any, Any]) -> None:
+    live_base.base_rows(encoder)
+    # diffusers draws random rows before it overwrites them: the caller's random numbers stay the caller's.
+    with quiet(), torch.random.fork_rng(devices=[]):
+        pipe.load_textual_inversion(
+            torch.from_numpy(np.array(values, dtype=np.float32)),
+            token=token,
+            tokenizer=encoder.tokenizer,
+            text_encoder=encoder.model,
+        )
+    encoder.model.get_input_embeddings().requires_grad_(False)
+    for part in encoder.model.modules():
+        # Old CLIP configurations name 2 as the end of text; transformers then pools at the highest id, a new token.
+        if getattr(part, "eos_token_id", None) == 2 and encoder.tokenizer.eos_token_id not in (None, 2):
+            part.eos_token_id = encoder.tokenizer.eos_token_id

@@ -1,0 +1,167 @@
+"""Which images, whose, and what they show: a folder, or a table `path,patient_id,label?,split?` beside the images."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from embhub.diffusion.pixels import SUFFIXES
+from embhub.errors import PrivacyError, UsageError
+
+NAME = "manifest.csv"
+_MAX_BYTES = 50_000_000
+_SPLITS = {"": "train", "train": "train", "training": "train", "holdout": "holdout"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of one patient. `patient_id` is None where the source names no patients.
+
+    `row` is its line in the manifest, or its place in the folder: what messages say instead of a name.
+    """
+
+    path: Path
+    patient_id: str | None
+    label: str = ""
+    split: str = "train"
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Samples in the order of their source, `relative` their paths as it has them; `kind` is row or image."""
+
+    samples: tuple[Sample, ...]
+    relative: tuple[str, ...]
+    kind: str
+    left_out: int = 0
+
+
+def list_images(source: Path, manifest: Path | None, where: str | None) -> Listing:
+    """The images that `source` (folder or manifest) names, no file opened yet.
+
+    Raises:
+        UsageError: nothing there, a malformed manifest, an unknown column, or no image left.
+        PrivacyError: one patient in training and in the part kept back.
+    """
+    if source.is_file():
+        manifest, source = source, source.parent
+    if not source.is_dir():
+        raise UsageError(f"there is no folder or manifest {source}", "name a folder of images or a manifest")
+    if manifest is None and (source / NAME).is_file():
+        manifest = source / NAME
+    if manifest is not None:
+        return _read_manifest(manifest, source, where)
+    if where:
+        raise UsageError(f"--where {where} needs a manifest", f"put {NAME} beside the images, or name one")
+    return _scan(source)
+
+
+def _scan(folder: Path) -> Listing:
+    root = folder.resolve()
+    files = sorted(p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts))
+    found = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise UsageError(f"there is no image in {folder}", "PNG, JPEG and TIFF files are read")
+    samples = tuple(Sample(_inside(p, root, f"image {n}"), None, row=n) for n, p in enumerate(found, start=1))
+    return Listing(samples, tuple(str(p.relative_to(root)) for p in found), "image")
+
+
+def _read_manifest(manifest: Path, folder: Path, where: str | None) -> Listing:
+    rows = _read_rows(manifest)
+    column, value = _parse_where(where, rows)
+    samples, relative, left_out = [], [], 0
+    for number, row in enumerate(rows, start=2):
+        if column and row.get(column, "").strip() != value:
+            continue
+        split = _SPLITS.get(row.get("split", "").strip().lower(), "")
+        if column == "split":
+            split = split or "train"
+        if not split:
+            left_out += 1
+            continue
+        samples.append(
+            Sample(
+                path=_find(row["path"], manifest, folder, number),
+                patient_id=_patient(row, number),
+                label=row.get("label", "").strip(),
+                split=split,
+                row=number,
+            )
+        )
+        relative.append(row["path"])
+    if not samples:
+        raise UsageError(f"no row of the manifest has {where}" if where else "the manifest lists no image to train on")
+    _check_splits(samples)
+    return Listing(tuple(samples), tuple(relative), "row", left_out)
+
+
+def _read_rows(manifest: Path) -> list[dict[str, str]]:
+    hint = "a manifest is a CSV file with a first line such as path,patient_id,label"
+    try:
+        if manifest.stat().st_size > _MAX_BYTES:
+            raise UsageError("the manifest is larger than 50 MB", hint)
+        text = manifest.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        names = [name.strip() for name in reader.fieldnames or []]
+        if "path" not in names or len(set(names)) != len(names):
+            raise UsageError("the manifest has no column `path`, or a column twice", hint)
+        reader.fieldnames = names
+        rows = list(reader)
+    except OSError as error:
+        raise UsageError(f"cannot read the manifest: {error.strerror}", "check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError("the manifest is not a CSV file in UTF-8", hint) from error
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values() or not row["path"].strip():
+            raise UsageError(f"row {number} of the manifest has not as many fields as the first line, or no path", hint)
+    return rows
+
+
+def _parse_where(where: str | None, rows: list[dict[str, str]]) -> tuple[str, str]:
+    if not where:
+        return "", ""
+    column, equals, value = (part.strip() for part in where.partition("="))
+    if not equals or (rows and column not in rows[0]):
+        raise UsageError(f"--where {where} names no column of the manifest", "write it as label=pneumonia")
+    return column, value
+
+
+def _find(path: str, manifest: Path, folder: Path, number: int) -> Path:
+    """The file of a row, relative to the manifest, else to the folder of images."""
+    for root in (manifest.parent, folder):
+        if (candidate := root / path.strip()).exists():
+            return _inside(candidate, root, f"the image of row {number}")
+    raise UsageError(f"the image of row {number} is not there", "paths are relative to the manifest")
+
+
+def _inside(path: Path, root: Path, name: str) -> Path:
+    """The real file. A path that says `..` is taken at its word; a link that quietly leads elsewhere is not."""
+    real = path.resolve()
+    if not real.is_file():
+        raise UsageError(f"{name} is not a file", "list image files only")
+    spelled_inside = path.is_relative_to(root) and ".." not in path.relative_to(root).parts
+    if spelled_inside and not real.is_relative_to(root.resolve()):
+        raise UsageError(f"{name} is a link that leads out of its folder", "copy the file into the folder")
+    return real
+
+
+def _patient(row: dict[str, str], number: int) -> str | None:
+    if "patient_id" not in row:
+        return None
+    if not (patient := row["patient_id"].strip()):
+        raise UsageError(f"row {number} has no patient id", "give every image a patient, or drop the column patient_id")
+    return patient
+
+
+def _check_splits(samples: list[Sample]) -> None:
+    sides: dict[str, set[str]] = {}
+    for sample in samples:
+        if sample.patient_id is not None:
+            sides.setdefault(sample.patient_id, set()).add(sample.split)
+    if both := sum(len(found) > 1 for found in sides.values()):
+        raise PrivacyError(
+            f"{both} patients are both in training and kept back", "give each patient one split, all images together"
+        )

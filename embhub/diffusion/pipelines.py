@@ -1,0 +1,147 @@
+"""Loading a base model: a built-in one, a folder, or a repository of the Hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers.models.attention_processor import AttnProcessor
+
+from embhub.diffusion.base import info, resolve
+from embhub.errors import UsageError
+
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
+_PUBLIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+
+
+@dataclass(frozen=True)
+class FoundBase:
+    """A base on this machine: the name to publish (never a path), its folder, and what its makers recommend."""
+
+    name: str
+    folder: Path
+    recommended: Mapping[str, float] = field(default_factory=dict)
+
+
+def find_base(base: str | Path = "builtin") -> FoundBase:
+    """Find a built-in base, a pipeline folder, or a repository `owner/name[@revision]` of the Hub, which is downloaded.
+
+    Raises:
+        UsageError: no such base, or the Hub cannot deliver it.
+        ConfigError: a built-in base is missing from this installation.
+    """
+    folder = resolve(base)
+    if folder is None and (hub_id := _HUB_ID.fullmatch(str(base))) and not Path(base).exists():
+        return FoundBase(hub_id[1], _download(hub_id[1], hub_id[2]))
+    if folder is None or not (folder / "model_index.json").is_file():
+        raise UsageError(
+            f"{base} is not a base model", "name builtin, builtin-xray, a folder with model_index.json, or owner/name"
+        )
+    if (folder / "base.json").is_file():
+        known = info(folder)
+        return FoundBase(known.name, folder, known.recommended)
+    name = folder.resolve().name
+    return FoundBase(name if _PUBLIC_NAME.fullmatch(name) else "local-base", folder)
+
+
+def load_pipeline(
+    base: str | Path | FoundBase = "builtin", *, device: str = "auto", dtype: torch.dtype | None = None
+) -> Any:
+    """A frozen pipeline of `base`, in evaluation mode, without a progress bar of its own.
+
+    Weights come from safetensors only. `device` is `auto` (CUDA, then Apple's, then the processor) or a torch device;
+    `dtype` defaults to float32.
+
+    Raises:
+        UsageError: no such base or device, or a folder that is not a diffusion pipeline.
+    """
+    found = base if isinstance(base, FoundBase) else find_base(base)
+    place = choose_device(device)
+    try:
+        with quiet():
+            pipe = diffusers.DiffusionPipeline.from_pretrained(
+                str(found.folder), use_safetensors=True, local_files_only=True
+            )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["unknown reason"])[0][:200]
+        raise UsageError(
+            f"{found.name} cannot be loaded as a diffusion pipeline: {reason}",
+            "a base is a folder in diffusers' format with safetensors weights",
+        ) from error
+    pipe.set_progress_bar_config(disable=True)
+    freeze(pipe)
+    with quiet():
+        return pipe.to(place, dtype or torch.float32)
+
+
+def _download(name: str, revision: str | None) -> Path:
+    try:
+        with quiet():
+            return Path(diffusers.DiffusionPipeline.download(name, revision=revision, use_safetensors=True))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"the base {name} cannot be fetched from the Hub", "check name and network, or name a local folder"
+        ) from error
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The device that `auto` stands for here, or the named one.
+
+    Raises:
+        UsageError: a device that this machine has not.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"this machine has no device {device!r}", "use --device auto or cpu") from error
+    return place
+
+
+def freeze(pipe: Any) -> None:
+    """Put every model of a pipeline into evaluation mode, with no gradient for any weight."""
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False).eval()
+
+
+@contextmanager
+def trainable_attention(pipe: Any) -> Iterator[None]:
+    """On a processor, plain attention while open: the fused kernel's backward pass takes half as long again there."""
+    if pipe.device.type != "cpu":
+        yield
+        return
+    before = dict(pipe.unet.attn_processors)
+    pipe.unet.set_attn_processor(AttnProcessor())
+    try:
+        yield
+    finally:
+        pipe.unet.set_attn_processor(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the progress bars and remarks of diffusers and transformers off the terminal while open."""
+    logs = [(library.utils.logging, library.utils.logging.get_verbosity()) for library in (diffusers, transformers)]
+    bars = [log for log, _ in logs if log.is_progress_bar_enabled()]
+    try:
+        for log, _ in logs:
+            log.set_verbosity_error()
+            log.disable_progress_bar()
+        yield
+    finally:
+        for log, level in logs:
+            log.set_verbosity(level)
+        for log in bars:
+            log.enable_progress_bar()

@@ -1,0 +1,92 @@
+"""One image file to pixels: PNG, JPEG or TIFF, 8 or 16 bits, grey or colour; nothing else in the file is read.
+
+Deep images (more than 8 bits) have no common scale, so each is scaled by its own range: its 1st percentile becomes
+black, its 99.5th white. All are cut to the central square and resized.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from embhub.errors import UsageError
+
+FORMATS = ("PNG", "JPEG", "TIFF")
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+MAX_PIXELS = 100_000_000
+PERCENTILES = (1.0, 99.5)
+_DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+
+
+def read_pixels(path: Path, where: str) -> Image.Image:
+    """The image as 8-bit RGB of its own size. `where` names it in errors, without its file name.
+
+    Raises:
+        UsageError: not a readable PNG, JPEG or TIFF, more than one page, or over MAX_PIXELS.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The limit below says the same in our own words, before any pixel is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                _check(image, where)
+                image.load()
+                return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise UsageError(f"{where} is not an image", "use PNG, JPEG or TIFF files, or leave it out") from error
+    except Image.DecompressionBombError as error:
+        raise UsageError(f"{where} is too large to be decoded safely", f"at most {MAX_PIXELS:,} pixels") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged or incomplete"
+        raise UsageError(f"{where} cannot be read: {reason}", "replace the file or leave it out") from error
+
+
+def fit(image: Image.Image, resolution: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
+    """Central square of `image`, resized: (3, resolution, resolution), float32 in [-1, 1]."""
+    square = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
+    values = np.asarray(square, dtype=np.float32) / 127.5 - 1
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def digest(image: Image.Image) -> bytes:
+    """SHA-256 of size and pixels: equal for two files with one picture. Stays in memory."""
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
+
+
+def _check(image: Image.Image, where: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UsageError(f"{where} has {width} x {height} pixels", f"at most {MAX_PIXELS:,} are read: scale it down")
+    pages = int(getattr(image, "n_frames", 1))
+    if pages > 1:
+        raise UsageError(f"{where} holds {pages} pages", "write each page to a file of its own")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP:
+        return Image.fromarray(_scale(np.asarray(image, dtype=np.float64))).convert("RGB")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "P":
+        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
+    if upright.mode in ("RGBA", "LA"):
+        ground = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+        return Image.alpha_composite(ground, upright.convert("RGBA")).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _scale(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = np.percentile(finite, PERCENTILES)
+    if high <= low:
+        low, high = float(finite.min()), float(finite.max())
+    spread = high - low or 1.0
+    scaled: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = np.rint(
+        np.clip((finite - low) / spread, 0, 1) * 255
+    ).astype(np.uint8)
+    return scaled

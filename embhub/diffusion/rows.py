@@ -1,0 +1,159 @@
+"""The trainable rows of an embedding, put into a text encoder by hooks.
+
+No table is resized and no gradient is masked: while a `Rows` is active, a copy of the tokenizer knows placeholder
+tokens and the token-embedding module answers them with the rows. The base's own tensors are never written to, and the
+pipeline's own `encode_prompt` does the rest, so what is trained is exactly what is later drawn with.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from embhub.diffusion.families import Encoder, encoders
+from embhub.embedding import check_token
+from embhub.errors import UsageError
+
+_SPREAD = 0.3
+"""Noise on the starting rows, in standard deviations of the words' rows: equal rows would stay equal."""
+
+
+class Rows(nn.Module):
+    """Rows of one token, a parameter (n, d) for each text encoder named in `start`.
+
+    `start` maps an encoder's name (`text_encoder`) to its rows. Optimise `parameters()`; encode prompts inside
+    `active()`, with `expand` putting the placeholders where the token stands.
+
+    Raises:
+        ArtifactError: the token breaks the rules of the format.
+        UsageError: rows for an encoder that the pipeline has not, or of another width.
+    """
+
+    def __init__(self, pipe: Any, token: str, start: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        check_token(token)
+        self.token = token
+        self._pipe = pipe
+        self._encoders = _matching(pipe, start)
+        counts = {len(rows) for rows in start.values()}
+        if len(counts) != 1:
+            raise UsageError(
+                "rows for several encoders differ in number", "give each encoder the same number of vectors"
+            )
+        # Never token_0, token_1, …: diffusers expands those names itself, and would do it a second time.
+        self._names = [f"{token[:-1]}|{index}>" for index in range(counts.pop())]
+        self._tokenizers = [_extended(encoder.tokenizer, self._names) for encoder in self._encoders]
+        self.rows = nn.ParameterDict(
+            {
+                encoder.name: nn.Parameter(start[encoder.name].detach().float().clone().to(encoder.table.device))
+                for encoder in self._encoders
+            }
+        )
+
+    def expand(self, prompt: str) -> str:
+        """`prompt` with the token replaced by its placeholders."""
+        return prompt.replace(self.token, " ".join(self._names))
+
+    def check_fits(self, prompt: str) -> None:
+        """Refuse a prompt whose rows and words do not fit the encoder, which would cut them off in silence.
+
+        Raises:
+            UsageError: too many vectors for this prompt.
+        """
+        for tokenizer in self._tokenizers:
+            needed, room = len(tokenizer(self.expand(prompt)).input_ids), int(tokenizer.model_max_length)
+            if needed > room:
+                raise UsageError(
+                    f"{len(self._names)} vectors and the caption make {needed} tokens; this base reads {room}",
+                    f"use at most {max(len(self._names) - needed + room, 0)} vectors, or a shorter caption",
+                )
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """While open, the pipeline's tokenizers know the placeholders and its encoders answer them with the rows."""
+        hooks = []
+        try:
+            for encoder, tokenizer in zip(self._encoders, self._tokenizers, strict=True):
+                setattr(self._pipe, encoder.tokenizer_name, tokenizer)
+                first = int(tokenizer.convert_tokens_to_ids(self._names[0]))
+                answer = _Answer(self.rows[encoder.name], first)
+                for module in _tables(encoder.model):
+                    hooks.append(module.register_forward_pre_hook(answer.before, with_kwargs=True))
+                    hooks.append(module.register_forward_hook(answer.after))
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for encoder in self._encoders:
+                setattr(self._pipe, encoder.tokenizer_name, encoder.tokenizer)
+
+
+def starting_rows(pipe: Any, text: str, vectors: int, *, generator: torch.Generator) -> dict[str, Tensor]:
+    """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, spread by a little noise.
+
+    With no known word in `text` the mean of the whole table serves.
+    """
+    start = {}
+    for encoder in encoders(pipe):
+        table = encoder.table.detach().float().cpu()
+        ids = encoder.tokenizer(text, add_special_tokens=False).input_ids
+        words = table[[number for number in ids if number not in set(encoder.tokenizer.all_special_ids)]]
+        mean, deviation = (words.mean(0), words.std()) if words.numel() else (table.mean(0), table.std())
+        noise = torch.randn(vectors, table.shape[1], generator=generator)
+        start[encoder.name] = mean + _SPREAD * deviation * noise
+    return start
+
+
+class _Answer:
+    """The pair of hooks on one embedding module: placeholders become a harmless id, then their rows."""
+
+    def __init__(self, rows: Tensor, first: int) -> None:
+        self._rows, self._first = rows, first
+        self._places = torch.empty(0, dtype=torch.long)
+
+    def before(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        ids: Tensor = args[0] if args else kwargs["input"]
+        self._places = ids - self._first
+        safe = ids.masked_fill(self._mask(), 0)
+        return ((safe, *args[1:]), kwargs) if args else (args, {**kwargs, "input": safe})
+
+    def after(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
+        mask = self._mask()
+        # F.embedding and not indexing: its gradient is summed in a fixed order, so one seed gives one file.
+        rows = F.embedding(self._places.masked_fill(~mask, 0), self._rows)
+        return torch.where(mask[..., None], rows.to(output.dtype), output)
+
+    def _mask(self) -> Tensor:
+        return (self._places >= 0) & (self._places < len(self._rows))
+
+
+def _matching(pipe: Any, start: Mapping[str, Tensor]) -> list[Encoder]:
+    known = {encoder.name: encoder for encoder in encoders(pipe)}
+    if not start or not set(start) <= set(known):
+        raise UsageError(f"the base has no encoder {sorted(set(start) - set(known))}", "train or load for this base")
+    for name, rows in start.items():
+        width = known[name].table.shape[1]
+        if rows.ndim != 2 or rows.shape[1] != width:
+            raise UsageError(
+                f"rows of shape {tuple(rows.shape)} for {name}, which is {width} wide", "use the right base"
+            )
+    return [known[name] for name in start]
+
+
+def _extended(tokenizer: Any, names: list[str]) -> Any:
+    extended = copy.deepcopy(tokenizer)
+    if extended.add_tokens(names) != len(names):
+        raise UsageError(f"the base's tokenizer already has tokens like {names[0]}", "choose another token")
+    return extended
+
+
+def _tables(model: nn.Module) -> list[nn.Module]:
+    """The token-embedding module, and any other that shares its weight (T5 has two)."""
+    table = model.get_input_embeddings()  # type: ignore[operator]
+    return [m for m in model.modules() if isinstance(m, nn.Embedding) and (m is table or m.weight is table.weight)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -37,9 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         known = in_words(error)
-        click.echo(click.style("error: ", fg="red", bold=True) + known.message, err=True)
+        colour = False if os.environ.get("NO_COLOR") else None  # None: as the terminal can
+        click.echo(click.style("error: ", fg="red", bold=True) + known.message, err=True, color=colour)
         if known.hint:
-            click.echo(click.style(" hint: ", bold=True) + known.hint, err=True)
+            click.echo(click.style(" hint: ", bold=True) + known.hint, err=True, color=colour)
         return known.exit_code
 
 

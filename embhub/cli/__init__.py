@@ -54,5 +54,5 @@ def root(context: click.Context) -> None:
       embhub pull radboud/prostate-csPCa
       embhub generate "axial t2 prostate mri, <cspca>" --embedding radboud/prostate-csPCa -n 8 --out samples
     """
-    if "NO_COLOR" in os.environ:
+    if os.environ.get("NO_COLOR"):
         context.color = False

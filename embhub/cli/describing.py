@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from embhub.cli.output import print_findings, print_pairs
+from embhub.cli.output import print_findings, print_json, print_pairs
 
 if TYPE_CHECKING:
+    from embhub.refusals import Refusal
     from embhub.verification import Verified
 
 
@@ -30,3 +32,13 @@ def print_verified(verified: Verified) -> None:
             "not for": card.out_of_scope,
         }
     )
+
+
+def print_refusal(refusal: Refusal, *, as_json: bool) -> None:
+    """The checks up to the one that failed: as the result for a machine, on stderr for a person."""
+    if as_json:
+        findings = [asdict(finding) for finding in refusal.findings]
+        reason = {"rule": refusal.rule, "message": refusal.message, "hint": refusal.hint}
+        print_json({"verified": False, **reason, "findings": findings})
+    else:
+        print_findings(refusal.findings, err=True)

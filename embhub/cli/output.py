@@ -34,12 +34,12 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def print_findings(findings: Sequence[Any]) -> None:
+def print_findings(findings: Sequence[Any], *, err: bool = False) -> None:
     """One line a check: how it came out, its name, and what was found."""
     width = max((len(finding.check) for finding in findings), default=0)
     for finding in findings:
         mark = click.style(finding.outcome.ljust(7), fg=COLOURS.get(finding.outcome))
-        click.echo(f"  {mark}  {finding.check.ljust(width)}  {finding.text}")
+        click.echo(f"  {mark}  {finding.check.ljust(width)}  {finding.text}", err=err)
 
 
 def remark(text: str) -> None:
@@ -58,6 +58,7 @@ def progress_bar() -> Iterator[OnProgress]:
         bar = bars.get(progress.stage)
         if bar is None:
             for old in bars.values():
+                old.update((old.total or old.n) - old.n)  # a stage is over when the next one begins
                 old.close()
             bar = bars[progress.stage] = tqdm(
                 total=progress.total, desc=progress.stage, mininterval=0.2, dynamic_ncols=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,7 +132,7 @@ def draft_card(file: Path, *, out: Path | None = None, force: bool = False) -> t
 
 
 def check_place(path: Path) -> None:
-    """Find out before the work, not after it, whether its result can be written.
+    """Find out before the work, not after it, whether its result can be written; nothing is left there.
 
     Raises:
         UsageError: a folder of that name is in the way.
@@ -139,13 +140,12 @@ def check_place(path: Path) -> None:
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder", "name a file")
-    probe = path.parent / f".{path.name}.probe"
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        reason = f"cannot write in {path.parent}: {error.strerror}"
+        reason = f"cannot write in {folder}: {error.strerror}"
         raise ConfigError(reason, "choose a folder that you may write to") from error
 
 

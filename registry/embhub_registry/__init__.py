@@ -1,3 +1,3 @@
-"""The registry: a server that speaks the Hugging Face Hub's wire, admits what it can verify and stores the rest nowhere."""
+"""The registry: a server on the Hugging Face Hub's wire that stores what it could verify and nothing else."""
 
 __version__ = "0.1.0"

@@ -118,7 +118,7 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: str, name: 
                 if present.fingerprint == fingerprint and not _may_join(member, present, namespace, role):
                     raise UsageError(
                         f"{fingerprint} is a {present.role} key of {member.namespace!r} already",
-                        "a key belongs to one namespace, an auditor's has no other role: `embhub key new NAME` makes one",
+                        "a key has one namespace, an auditor's no other role: make one, `embhub key new NAME`",
                     )
         created = accounts.add_namespace(db, namespace, now=stamp())
         members = [m for m in keyring.members if m.namespace != namespace]

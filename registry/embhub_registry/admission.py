@@ -238,7 +238,7 @@ PERSONS = Rule(
 )  # fmt: skip
 FORMAT = Rule(
     "weights-format",
-    "Weights are one well-formed safetensors file: no pickle, no gaps, no trailing bytes, finite numbers, 1 to 64 rows.",
+    "Weights are one well-formed safetensors file: no pickle, gaps or trailing bytes; finite numbers, 1 to 64 rows.",
     "`embhub import FILE` turns other formats into one; `embhub inspect FILE` says what is wrong with it",
     _format,
 )  # fmt: skip

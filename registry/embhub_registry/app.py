@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry import downloads, hf_api, web
+from embhub_registry import downloads, hf_api, hf_changes, web
 from embhub_registry.blobs import MissingBlob
 from embhub_registry.calls import SLASH, registry_of, run_in_threadpool
 from embhub_registry.database import Busy, StorageFull
@@ -48,23 +48,23 @@ ROUTES = [
     Route("/embhub/v1/trust", trust),
     # the Hub's wire
     Route("/api/whoami-v2", hf_api.whoami),
-    Route("/api/repos/create", hf_api.create_repo, methods=["POST"]),
-    Route("/api/repos/delete", hf_api.delete_repo, methods=["DELETE"]),
-    Route("/api/validate-yaml", hf_api.validate_yaml, methods=["POST"]),
+    Route("/api/repos/create", hf_changes.create_repo, methods=["POST"]),
+    Route("/api/repos/delete", hf_changes.delete_repo, methods=["DELETE"]),
+    Route("/api/validate-yaml", hf_changes.validate_yaml, methods=["POST"]),
     Route("/api/models", hf_api.list_models),
     Route("/api/models-tags-by-type", hf_api.tags_by_type),
     Route(REPO, hf_api.model_info),
     Route(REPO + "/revision/{revision}", hf_api.model_info),
-    Route(REPO + "/settings", hf_api.settings, methods=["PUT"]),
-    Route(REPO + "/preupload/{revision}", hf_api.preupload, methods=["POST"]),
-    Route(REPO + "/commit/{revision}", hf_api.commit, methods=["POST"]),
+    Route(REPO + "/settings", hf_changes.settings, methods=["PUT"]),
+    Route(REPO + "/preupload/{revision}", hf_changes.preupload, methods=["POST"]),
+    Route(REPO + "/commit/{revision}", hf_changes.commit, methods=["POST"]),
     Route(REPO + "/tree/{revision}", hf_api.tree),
     Route(REPO + "/tree/{revision}/{path:path}", hf_api.tree),
     Route(REPO + "/paths-info/{revision}", hf_api.paths_info, methods=["POST"]),
     Route(REPO + "/refs", hf_api.refs),
     Route(REPO + "/commits/{revision}", hf_api.history),
-    Route(REPO + "/branch/{revision}", hf_api.branch, methods=["POST", "DELETE"]),
-    Route(REPO + "/tag/{revision}", hf_api.tag, methods=["POST", "DELETE"]),
+    Route(REPO + "/branch/{revision}", hf_changes.branch, methods=["POST", "DELETE"]),
+    Route(REPO + "/tag/{revision}", hf_changes.tag, methods=["POST", "DELETE"]),
     Route(REPO + "/auth-check", hf_api.auth_check),
     Route(REPO + "/auth-check/write", hf_api.auth_check),
     Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),

@@ -108,6 +108,11 @@ def apply(request: CommitRequest, present: Mapping[str, str]) -> tuple[set[str],
     return kept, dict(request.files)
 
 
+def _absent(kind: str, path: str) -> Denied:
+    text = f"A {kind} with this name doesn't exist: {path}"  # the words that stock clients look for
+    return Denied(404, "entry", text, "list the files of the revision", code="EntryNotFound")
+
+
 def too_large(limit: int) -> Denied:
     """A body past its limit: nothing of it was kept."""
     return Denied(

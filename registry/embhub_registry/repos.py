@@ -69,15 +69,15 @@ def create(
         present = repositories.find_folded(db, namespace, name)
         if present is not None:
             same = "" if present == name else f", which differs from {full_name} by case alone"
-            raise Denied(409, "exists", f"{namespace}/{present} exists already{same}", "push to it, or choose another name",
-                         present=f"{namespace}/{present}")  # fmt: skip
+            text = f"{namespace}/{present} exists already{same}"
+            raise Denied(409, "exists", text, "push to it, or choose another name", present=f"{namespace}/{present}")
         identity = repositories.add(db, namespace, name, private=private, now=stamp())
         blank = Revision("", None, account.user, stamp(), "Create the repository", "")
         first = name_revision(full_name, blank, {})
         repositories.add_revision(db, identity, first, [])
         repositories.set_ref(db, identity, kind="branch", name=MAIN, revision_id=first.id)
         found = repositories.find(db, namespace, name)
-    assert found is not None  # noqa: S101: inserted above, in the same transaction
+    assert found is not None  # noqa: S101
     registry.journal.write("repository-created", user=account.user, repository=full_name, private=private)
     return found
 

@@ -194,7 +194,10 @@ def test_small_commits_without_weights(api: HfApi) -> None:
     assert again.oid == first.oid, "an unchanged file makes no commit"
     with pytest.raises(HfHubHTTPError) as caught:
         api.create_commit(
-            "radboud/small", [CommitOperationAdd("README.md", b"# Late\n")], commit_message="late", parent_commit="0" * 40
+            "radboud/small",
+            [CommitOperationAdd("README.md", b"# Late\n")],
+            commit_message="late",
+            parent_commit="0" * 40,
         )
     assert caught.value.response.status_code == 412
     second = api.create_commit(
@@ -268,9 +271,7 @@ def test_delete(api: HfApi, house: House, published: str) -> None:
 def test_pull_requests_are_refused_in_words(api: HfApi) -> None:
     api.create_repo("radboud/pr")
     with pytest.raises(BadRequestError, match="no pull requests"):
-        api.create_commit(
-            "radboud/pr", [CommitOperationAdd("README.md", b"x")], commit_message="x", create_pr=True
-        )
+        api.create_commit("radboud/pr", [CommitOperationAdd("README.md", b"x")], commit_message="x", create_pr=True)
 
 
 def test_ranges_and_conditions(house: House, published: str, release: Release) -> None:
@@ -300,7 +301,14 @@ def test_ranges_and_conditions(house: House, published: str, release: Release) -
 
 def test_the_hf_command(house: House, published: str, tmp_path: Path) -> None:
     environment = {**os.environ, "HF_ENDPOINT": house.registry.url, "HF_TOKEN": house.alice, "HF_HOME": str(tmp_path)}
-    command = [str(Path(sys.executable).parent / "hf"), "download", NAME, EMBEDDING, "--local-dir", str(tmp_path / "got")]
+    command = [
+        str(Path(sys.executable).parent / "hf"),
+        "download",
+        NAME,
+        EMBEDDING,
+        "--local-dir",
+        str(tmp_path / "got"),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "got" / EMBEDDING).is_file()

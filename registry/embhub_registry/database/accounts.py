@@ -91,7 +91,8 @@ def list_tokens(db: sqlite3.Connection, *, user: str | None = None) -> list[sqli
     """Tokens without their secret, newest first."""
     return db.execute(
         "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used"
-        " FROM token JOIN user ON user.id = token.user_id WHERE ?1 IS NULL OR user.name = ?1 ORDER BY token.created DESC",
+        " FROM token JOIN user ON user.id = token.user_id WHERE ?1 IS NULL OR user.name = ?1"
+        " ORDER BY token.created DESC",
         (user,),
     ).fetchall()
 

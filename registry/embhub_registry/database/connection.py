@@ -24,7 +24,7 @@ class Busy(RegistryError):
 
 
 class Database:
-    """`WAL` lets readers go on while one writer commits; `FULL` means that an acknowledged commit survives power loss."""
+    """`WAL` lets readers go on while one writer commits; with `FULL` an acknowledged commit survives power loss."""
 
     def __init__(self, path: Path, *, patience: float = 10.0) -> None:
         self.path = path

@@ -61,10 +61,8 @@ _COLUMNS = "id, namespace, name, private, created, modified, downloads, summary"
 
 def find(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None:
     """The repository with exactly this name, or None."""
-    row = db.execute(
-        f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND name = ?",  # noqa: S608: a constant
-        (namespace, name),
-    ).fetchone()
+    statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND name = ?"  # noqa: S608
+    row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else _repository(row)
 
 
@@ -82,7 +80,7 @@ def add(db: sqlite3.Connection, namespace: str, name: str, *, private: bool, now
         (namespace, name, int(private), now, now),
     )
     identity = cursor.lastrowid
-    assert identity is not None  # noqa: S101: an INSERT into a rowid table always has one
+    assert identity is not None  # noqa: S101
     describe(db, identity, {}, tags=(), text=f"{namespace}/{name}")
     return identity
 
@@ -222,7 +220,7 @@ def history(db: sqlite3.Connection, repository_id: int, head: str, *, limit: int
 
 def all_repositories(db: sqlite3.Connection) -> list[Repository]:
     """Every repository, private ones included, by name."""
-    statement = f"SELECT {_COLUMNS} FROM repository ORDER BY namespace, name"  # noqa: S608: a constant
+    statement = f"SELECT {_COLUMNS} FROM repository ORDER BY namespace, name"  # noqa: S608
     return [_repository(row) for row in db.execute(statement)]
 
 
@@ -238,7 +236,8 @@ def all_revisions(db: sqlite3.Connection, repository_id: int) -> list[Revision]:
 def all_blobs(db: sqlite3.Connection) -> list[sqlite3.Row]:
     """Every blob that the database knows: `digest`, `size`, `uses`."""
     return db.execute(
-        "SELECT blob.digest, size, count(entry.path) AS uses FROM blob LEFT JOIN entry USING (digest) GROUP BY blob.digest"
+        "SELECT blob.digest, size, count(entry.path) AS uses"
+        " FROM blob LEFT JOIN entry USING (digest) GROUP BY blob.digest"
     ).fetchall()
 
 

@@ -33,7 +33,8 @@ def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
     A private one is listed for a `reader` of its namespace only.
     """
     column = SORTS[query.sort]
-    where, values = ["1"], []
+    where = ["1"]
+    values: list[Any] = []
     if not query.everything:
         where.append("(private = 0 OR namespace = ?)")
         values.append(query.reader or "")

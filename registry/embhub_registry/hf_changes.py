@@ -1,0 +1,173 @@
+"""The Hub's routes that change something: repositories, settings, commits, branches and tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from embhub_registry import admission, bodies, commits, publication, repos
+from embhub_registry.calls import account_of, base_url, flag, registry_of, repository_of, revision_of
+from embhub_registry.calls import run_in_threadpool as threaded
+from embhub_registry.database import repositories
+from embhub_registry.denials import Denied, malformed, token_needed
+from embhub_registry.listing import front_matter
+
+
+async def create_repo(request: Request) -> Response:
+    """`POST /api/repos/create`: 200 with its url; 409 with the url of the one that is there."""
+    account = account_of(request)
+    body = await bodies.read_json(request)
+    _only_models(body)
+    name, organisation = _name(body)
+    private = _visibility(body) or False
+    try:
+        made = await threaded(repos.create, registry_of(request), account, organisation, name, private=private)
+    except Denied as error:
+        if "present" in error.extra:
+            error.extra = {"url": f"{base_url(request)}/{error.extra['present']}"}
+        raise
+    return JSONResponse({"url": f"{base_url(request)}/{made.full_name}", "name": made.full_name, "id": str(made.id)})
+
+
+async def delete_repo(request: Request) -> Response:
+    """`DELETE /api/repos/delete`."""
+    account = account_of(request)
+    body = await bodies.read_json(request)
+    _only_models(body)
+    name, organisation = _name(body)
+    namespace = organisation or (account.namespace if account else "")
+    await threaded(repos.delete, registry_of(request), account, namespace, name)
+    return JSONResponse({})
+
+
+async def settings(request: Request) -> Response:
+    """`PUT /api/models/{id}/settings`: `private` or `visibility`."""
+    account = account_of(request)
+    body = await bodies.read_json(request)
+    private = _visibility(body)
+    if private is None:
+        raise malformed(
+            "only `private` and `visibility` can be set here", "a registry of this kind has no gated repositories"
+        )
+    params = request.path_params
+    await threaded(
+        repos.set_private, registry_of(request), account, params["namespace"], params["name"], private=private
+    )
+    return JSONResponse({"private": private})
+
+
+async def validate_yaml(request: Request) -> Response:
+    """`POST /api/validate-yaml`: whether a README's front matter can be read."""
+    body = await bodies.read_json(request)
+    content = body.get("content")
+    if not isinstance(content, str):
+        raise malformed("`content` must be the text of a README.md")
+    front, problem = front_matter(content.encode())
+    if problem is not None:
+        return JSONResponse({"errors": [{"message": problem}], "warnings": []}, status_code=400)
+    warnings = [] if front else [{"message": "empty or missing yaml metadata in repo card"}]
+    return JSONResponse({"errors": [], "warnings": warnings})
+
+
+async def preupload(request: Request) -> Response:
+    """`POST …/preupload/{revision}`: every file travels in the commit; what could not be admitted is refused here."""
+    repository, account = repository_of(request)
+    if account is None:
+        raise token_needed("publishing")
+    body = await bodies.read_json(request)
+    files = body.get("files")
+    if not isinstance(files, list) or len(files) > commits.MAX_OPERATIONS:
+        raise malformed(f"`files` must be a list of at most {commits.MAX_OPERATIONS}")
+    db = registry_of(request).database.connection()
+    head = repos.at(db, repository, revision_of(request))
+    present = {e.path: e.git_oid for e in repositories.entries(db, repository.id, head.revision.id)}
+    answer = []
+    for item in files:
+        if not isinstance(item, dict) or not isinstance(item.get("path"), str) or not isinstance(item.get("size"), int):
+            raise malformed("each of `files` has a `path` and a `size`")
+        admission.check_announced(item["path"], item["size"])
+        entry = {"path": item["path"], "uploadMode": "regular", "shouldIgnore": False}
+        answer.append(entry | ({"oid": present[item["path"]]} if item["path"] in present else {}))
+    return JSONResponse({"files": answer, "commitOid": head.revision.id})
+
+
+async def commit(request: Request) -> Response:
+    """`POST …/commit/{branch}`: JSON lines; stored whole or refused whole."""
+    params = request.path_params
+    account = account_of(request)
+    if account is None:
+        raise token_needed("publishing")
+    if flag(request, "create_pr"):
+        await bodies.read(request, limit=commits.MAX_BODY)
+        raise Denied(400, "pull-request", "this registry has no pull requests", "commit to the branch itself")
+    body = await bodies.read(request, limit=commits.MAX_BODY)
+    branch = revision_of(request)
+
+    def store() -> repositories.Revision:
+        parsed = commits.parse(body)
+        return publication.publish(
+            registry_of(request), account, params["namespace"], params["name"], branch=branch, request=parsed
+        )
+
+    try:
+        made = await threaded(store)
+    except Denied as error:
+        registry_of(request).journal.write(
+            "refused", user=account.user, repository=f"{params['namespace']}/{params['name']}", rule=error.rule,
+            status=error.status, message=error.message,
+        )  # fmt: skip
+        raise
+    url = f"{base_url(request)}/{params['namespace']}/{params['name']}/commit/{made.id}"
+    return JSONResponse({"success": True, "commitOid": made.id, "commitUrl": url, "hookOutput": ""})
+
+
+async def branch(request: Request) -> Response:
+    """`POST` and `DELETE …/branch/{name}`."""
+    body = await bodies.read_json(request)
+    start = body.get("startingPoint") or repos.MAIN
+    return await _change_ref(request, "branch", revision_of(request), str(start))
+
+
+async def tag(request: Request) -> Response:
+    """`POST …/tag/{revision}` with the tag's name in the body; `DELETE …/tag/{name}`."""
+    body = await bodies.read_json(request)
+    if request.method == "DELETE":
+        return await _change_ref(request, "tag", revision_of(request), "")
+    return await _change_ref(request, "tag", str(body.get("tag") or ""), revision_of(request))
+
+
+async def _change_ref(request: Request, kind: str, ref: str, revision: str) -> Response:
+    account, registry, params = account_of(request), registry_of(request), request.path_params
+    if request.method == "DELETE":
+        await threaded(repos.delete_ref, registry, account, params["namespace"], params["name"], kind=kind, ref=ref)
+    else:
+        await threaded(repos.add_ref, registry, account, params["namespace"], params["name"], kind=kind, ref=ref,
+                       revision=revision)  # fmt: skip
+    return JSONResponse({})
+
+
+def _only_models(body: dict[str, Any]) -> None:
+    if body.get("type", "model") != "model":
+        raise malformed("this registry holds models only", "leave repo_type out")
+
+
+def _name(body: dict[str, Any]) -> tuple[str, str | None]:
+    name, organisation = body.get("name"), body.get("organization")
+    if not isinstance(name, str) or not (organisation is None or isinstance(organisation, str)):
+        raise malformed("`name` and `organization` must be text")
+    if organisation is None and "/" in name:
+        organisation, _, name = name.partition("/")
+    return name, organisation
+
+
+def _visibility(body: dict[str, Any]) -> bool | None:
+    if isinstance(body.get("private"), bool):
+        return bool(body["private"])
+    visibility = body.get("visibility")
+    if visibility is None:
+        return None
+    if visibility not in ("public", "private"):
+        raise malformed("`visibility` is public or private")
+    return bool(visibility == "private")

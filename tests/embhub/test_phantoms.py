@@ -1,4 +1,4 @@
-"""Phantoms: what is held out stays out, a seed decides everything, a mask lies on its finding, patients hang together."""
+"""Phantoms: what is held out stays out, a seed decides all, a mask lies on its finding, patients hang together."""
 
 from __future__ import annotations
 

@@ -1,0 +1,134 @@
+"""The card of a base, `README.md` beside its weights, written from `base.json`: no figure in it is typed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from embhub.diffusion.base import BaseInfo
+
+_PHANTOM_STORY = """\
+An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on 20,000 phantoms by
+`python -m embhub.diffusion.base.train builtin`. Phantoms are drawn by a program (`embhub.phantoms`): chest
+films, prostate slices and stained tissue, with lesions that combine a tone, a size, an edge, a shape, a place
+and a side. They look like medical images from afar and mean nothing clinically."""
+
+_XRAY_STORY = """\
+An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on the films of one
+patient-disjoint part of the source, each in eight slightly altered copies, by `python -m
+embhub.diffusion.base.train builtin-xray --data DIR`. Which patient is in which part is in `xray_split.csv` of
+the source code. Captions hold the label and words read off the pixels. Small pictures of children's chests:
+nothing here is fit for diagnosis."""
+
+_LIMITS = """\
+- 64 x 64 pixels, 48 tokens of prompt, words of its captions only. What it was not taught it does not know.
+- It may draw two findings where one was asked for, merge them, or miss the place; the counts above say how
+  often.
+- The judge is a small classifier, not a radiologist. A share that it counts is no claim about how pictures
+  look.
+- The weights hold traces of the images they were trained on. A differential-privacy claim of an embedding
+  covers what the embedding learned from its site's images; it does not cover the base that the embedding is
+  used with."""
+
+
+def write_card(base: BaseInfo) -> Path:
+    """Write `README.md` into the base's folder and return its path."""
+    path = base.path / "README.md"
+    path.write_text(render(base), encoding="utf-8")
+    return path
+
+
+def render(base: BaseInfo) -> str:
+    """The card as Markdown with front matter."""
+    licence = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0"}.get(base.licence, base.licence)
+    story = _XRAY_STORY if base.name == "builtin-xray" else _PHANTOM_STORY
+    prompts = "\n".join(f"| {label} | `{prompt}` |" for label, prompt in base.prompts.items())
+    settings = ", ".join(f"{name} {value:g}" for name, value in base.recommended.items())
+    return f"""---
+license: {licence}
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+
+# {base.name}
+
+{story}
+
+Licence {base.licence}. {base.attribution}
+
+Left out of its training, neither shown nor named: {", ".join(base.left_out)}.
+
+Recommended: {settings}.
+
+| taught label | prompt |
+|---|---|
+{prompts}
+
+## What it can and cannot draw, by a judge's count
+
+{_figures(base)}
+
+## Limits
+
+{_LIMITS}
+"""
+
+
+def _figures(base: BaseInfo) -> str:
+    if not base.figures:
+        return "Not measured yet: `python -m embhub.diffusion.base.measure` does it."
+    return _xray_figures(base.figures) if base.name == "builtin-xray" else _phantom_figures(base.figures)
+
+
+def _phantom_figures(figures: dict[str, Any]) -> str:
+    lines = [
+        _decibels(figures["autoencoder_db"]),
+        "",
+        "| taught | all words recognised | each word | n |",
+        "|---|---|---|---|",
+    ]
+    for label, counted in figures["taught"].items():
+        words = ", ".join(f"{word} {_percent(share)}" for word, share in counted["each_word"].items())
+        lines.append(f"| {label} | {_percent(counted['recognised'])} | {words} | {counted['n']} |")
+    lines += ["", "| held out | images | called target | target and nothing else | other finding | nothing | n |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, counted in figures["held_out"].items():
+        rows = {f"phantoms: {kind.replace('_', '-')}": shares for kind, shares in counted["real"].items()}
+        rows[f"`{counted['before']['prompt']}`"] = counted["before"]
+        rows[f"`{counted['in_words']['prompt']}`"] = counted["in_words"]
+        fit = counted["inverted"]
+        rows[f"inverted: {fit['images']} images, {fit['vectors']} vectors, {fit['steps']} steps"] = fit
+        for kind, shares in rows.items():
+            cells = " | ".join(_percent(shares[key]) for key in ("target", "target_only", "other", "nothing"))
+            lines.append(f"| {name} | {kind} | {cells} | {counted['n']} |")
+    return "\n".join(lines)
+
+
+def _xray_figures(figures: dict[str, Any]) -> str:
+    judge = figures["judge"]
+    auc = ", ".join(f"{pair} {value:.3f}" for pair, value in judge["auc"].items())
+    lines = [
+        _decibels(figures["autoencoder_db"]),
+        "",
+        f"The judge was trained on patients of its own; its AUC on {judge['n']} films of {judge['patients']} further "
+        f"patients: {auc}. Bacterial and viral pneumonia are hard to tell apart, for the judge as for people.",
+        "",
+        "| images | called pneumonia | mean P(normal) | mean P(bacterial) | mean P(viral) | n |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups = (("real", "real"), ("taught", "drawn"), ("inverted", "inverted"))
+    for group, title in groups:
+        for label, counted in figures[group].items():
+            means = " | ".join(f"{value:.2f}" for key, value in counted.items() if key.startswith("mean_p_"))
+            name = f"{title}: {label}" + (f" ({counted['images']} images)" if "images" in counted else "")
+            lines.append(f"| {name} | {_percent(counted['called_pneumonia'])} | {means} | {counted['n']} |")
+    return "\n".join(lines)
+
+
+def _decibels(figures: dict[str, float]) -> str:
+    parts = ", ".join(f"{value} dB ({name})" for name, value in figures.items() if name != "n")
+    return f"Autoencoder, on images it was not trained on, {figures['n']:g} of each kind: {parts}."
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}"

@@ -1,0 +1,42 @@
+"""Drawing from a base for measurement: the stock pipeline, a prompt, a seed, uint8 pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from embhub.diffusion.rows import Rows
+
+_AT_ONCE = 16
+
+
+def sample(pipe: Any, prompt: str, count: int, *, guidance: float, steps: int = 20, seed: int = 0) -> NDArray[np.uint8]:
+    """`count` pictures (N, H, W, 3) of `prompt`."""
+    parts = []
+    for first in range(0, count, _AT_ONCE):
+        number = min(_AT_ONCE, count - first)
+        drawn = pipe(
+            [prompt] * number,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            output_type="np",
+            generator=torch.Generator().manual_seed(seed + first),
+        )
+        parts.append((np.clip(drawn.images, 0, 1) * 255).round().astype(np.uint8))
+    return np.concatenate(parts)
+
+
+def sample_with(
+    pipe: Any, rows: Mapping[str, Tensor], caption: str, count: int, *, guidance: float, steps: int = 20, seed: int = 0
+) -> NDArray[np.uint8]:
+    """`count` pictures of `caption` with learned `rows` in place of `{}`."""
+    token = "<measured>"  # noqa: S105
+    inserted = Rows(pipe, token, rows)
+    with inserted.active():
+        prompt = inserted.expand(caption.replace("{}", token))
+        return sample(pipe, prompt, count, guidance=guidance, steps=steps, seed=seed)

@@ -179,6 +179,9 @@ def _create(path: Path, data: bytes) -> None:
     """Write a file that must not exist yet, and leave none behind on failure."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"cannot write in {path.parent}: {error.strerror}", "check EMBHUB_HOME") from error
+    try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         hint = "choose another name; keys are never overwritten"

@@ -14,7 +14,7 @@ from pathlib import Path
 from embhub import config, strict_json, trust
 from embhub.errors import ConfigError
 from embhub.files import write_atomic
-from embhub.refusals import Rollback, WrongRoot
+from embhub.refusals import MalformedKeyring, Rollback, WrongRoot
 from embhub.trust import Trust, TrustExport
 
 _SCHEMA = "embhub.pin/1"
@@ -127,13 +127,23 @@ def _accept(document: TrustExport, *, where: str, fingerprint: str, known: _Pin 
     opened = trust.open_export(
         document, root_fingerprint=fingerprint, minimum_version=known.version if known is not None else 1
     )
-    if known is not None and opened.keyring.version == known.version and opened.keyring != known.open().keyring:
-        raise Rollback(
-            f"two different keyrings of {where} have the version {known.version}",
-            "the registry shows different keyrings to different people: ask its operator",
-        )
+    if known is not None:
+        _check_succession(opened, before=known.open(), where=where)
     _save(_Pin(where, fingerprint, opened.keyring.version, document.to_bytes()))
     return opened
+
+
+def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
+    if opened.registry != before.registry:
+        raise MalformedKeyring(
+            f"the keyring is that of {opened.registry}, before it was that of {before.registry}",
+            f"if the registry was renamed, `embhub trust remove {where}` and pin it again",
+        )
+    if opened.keyring.version == before.keyring.version and opened.keyring != before.keyring:
+        raise Rollback(
+            f"two different keyrings of {where} have the version {before.keyring.version}",
+            "the registry shows different keyrings to different people: ask its operator",
+        )
 
 
 def _save(pin: _Pin) -> None:

@@ -101,7 +101,7 @@ def _held_out(pipe: Any, base: BaseInfo, name: str, report: Report, keep: Keep) 
 
 
 def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep, seeds: int = 2) -> Figures:
-    """Figures of a base of X-rays: autoencoder, the judge on real films, taught prompts, the left-out label inverted."""
+    """Figures of a base of X-rays: autoencoder, judge on real films, taught prompts, the left-out label inverted."""
     pipe = load_pipeline(base.path)
     test = xray.read(data, "test")
     images = colour(test.images)

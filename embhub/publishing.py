@@ -24,7 +24,7 @@ from embhub import (
 from embhub.errors import ConfigError, UsageError
 from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
-from embhub.refusals import UnknownSigner, WrongNamespace, WrongRole
+from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRole
 from embhub.release import Release
 from embhub.signing import assemble
 from embhub.trust import Keyring, Member, MemberKey, Trust
@@ -139,7 +139,7 @@ def push(
             key=key,
             ask_passphrase=ask_passphrase,
         )
-    verified = _check(release, repository)
+    verified = _check(release, repository, signed_from=path)
     if out is not None:
         _write_outbox(release, Path(out))
         return Pushed(
@@ -186,12 +186,20 @@ def _load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
         return keys.load(name, passphrase=ask(name))
 
 
-def _check(release: Release, repository: str | None) -> Verified:
+def _check(release: Release, repository: str | None, *, signed_from: str | Path | None = None) -> Verified:
     """Verify as a stranger would, by a keyring that vouches for this site's own keys, else by the pinned ones.
 
     What the registry's keyring says of the signer is the registry's to decide, and its newest one may not be here.
     """
-    now = datetime.now(UTC)
+    try:
+        return _verify(release, repository, datetime.now(UTC))
+    except Refusal as refusal:
+        if signed_from is not None:
+            refusal.hint = f"if the change is this site's own, sign anew: embhub sign {signed_from}"
+        raise
+
+
+def _verify(release: Release, repository: str | None, now: datetime) -> Verified:
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
     own = _vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
     try:

@@ -26,12 +26,12 @@ def command() -> None:
 @click.option(
     "--out", type=options.FILE, metavar="FILE", help="The card  [default: STEM.card.yaml beside the embedding]"
 )
-@click.option("--force", is_flag=True, help="Write over a card that is there.")
+@click.option("--force", is_flag=True, help="Begin anew: forget the answers of a card that is there.")
 def init(file: Path, out: Path | None, force: bool) -> None:
     """Draft a card for the embedding in FILE.
 
     Everything that can be computed is filled in; site defaults come from config.yaml (`site:`); what only a person can
-    say is left open and listed.
+    say is left open and listed. Run it again after an audit: answers are kept, what is computed is renewed.
 
     \b
     Example:

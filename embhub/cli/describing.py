@@ -25,7 +25,7 @@ def print_verified(verified: Verified) -> None:
             "signed by": f"{signer.namespace} with {signer.fingerprint}, {verified.created}",
             "embedding": f"{verified.embedding.token}, {len(verified.embedding.data):,} bytes",
             "sha256": verified.digest,
-            "audit": verified.report.statement if verified.report else "none",
+            "audit": verified.report.verdict if verified.report else "none",
             "licence": f"{card.licence} {card.licence_link}",
             "base model": f"{card.base_model.id}, under {card.base_model.licence}",
             "made for": card.intended_use,

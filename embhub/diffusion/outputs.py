@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import __version__, card, config, embedding, runs, site_files
+from embhub import __version__, card, config, embedding, runs, safe_yaml, site_files
+from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.diffusion import base as bases
 from embhub.embedding import Embedding
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import ArtifactError, ConfigError, UsageError
 from embhub.files import write_atomic
 from embhub.overview import describe_embedding
 from embhub.progress import OnProgress
@@ -118,17 +119,32 @@ def draft_card(file: Path, *, out: Path | None = None, force: bool = False) -> t
     """Write a card with everything computed filled in; returns its path and what a person must still say.
 
     Site defaults come from config.yaml; counts from this site's memory of the training; the verdict from the report
-    beside the file; the base's licence from the base, where it came with embhub.
+    beside the file; the base's licence from the base, where it came with embhub. A card that is there keeps its
+    answers, and only what follows from file, base and report is renewed; `force` begins anew.
     """
     artifact = embedding.read(file)
     target = out or site_files.beside(file, site_files.CARD)
-    if target.exists() and not force:
-        raise UsageError(f"{target} is there already", "edit it, or say --force to begin anew")
-    facts = {**_base_facts(artifact), **_run_facts(artifact), **_audit_facts(file)}
-    facts.setdefault("name", file.stem)
-    values, questions = card.draft(artifact, defaults=config.load().site, facts=facts)
+    earlier = {} if force else _read_answers(target)
+    facts = {"name": file.stem, **_run_facts(artifact), **_base_facts(artifact), **_audit_facts(file)}
+    facts = {name: value for name, value in facts.items() if name in ("audit", "base_model") or name not in earlier}
+    values, questions = card.draft(artifact, defaults={**config.load().site, **earlier}, facts=facts)
     write_atomic(target, card.write_draft(values, questions))
     return target, questions
+
+
+def _read_answers(path: Path) -> dict[str, Any]:
+    """What a person said in an earlier card, complete or not."""
+    if not path.exists():
+        return {}
+    try:
+        values = safe_yaml.load(layout.read_file(path, limit=layout.LIMITS[layout.CARD]))
+    except safe_yaml.YamlError as error:
+        raise ArtifactError(
+            f"{path} is not readable YAML: {error}", "correct it, or say --force to begin anew"
+        ) from error
+    if not isinstance(values, dict):
+        raise ArtifactError(f"{path} is not a list of `field: value` lines", "say --force to begin anew")
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def check_place(path: Path) -> None:

@@ -80,6 +80,6 @@ def _describe(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{place} is missing: {meaning}"
     if problem["type"] == "extra_forbidden":
-        return f"{ascii(place)[1:81]} is not a field of the card"
+        return f"{ascii(place)[1:-1][:80]} is not a field of the card"
     reason = problem["msg"].removeprefix("Value error, ")
     return f"{place}: {reason} ({meaning})" if place else reason

@@ -18,7 +18,7 @@ from embhub.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_li
 
 SCHEMA = "embhub.card/1"
 SMALLEST_CELL = 10
-_PLACEHOLDERS = frozenset({"todo", "tbd", "fixme", "?", "??", "???", "...", "…", "xxx", "n.n.", "fill in"})
+PLACEHOLDERS = frozenset({"", "todo", "tbd", "fixme", "xxx", "n.n", "fill in"})
 
 
 def _check_text(text: str) -> str:
@@ -26,7 +26,7 @@ def _check_text(text: str) -> str:
         raise ValueError("must be text without white space at its ends")
     if not all(char.isprintable() or char == "\n" for char in text):
         raise ValueError("has characters that cannot be printed")
-    if text.lower() in _PLACEHOLDERS:
+    if text.strip("?.… ").lower() in PLACEHOLDERS:
         raise ValueError("is a placeholder, not an answer")
     return text
 

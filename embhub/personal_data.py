@@ -15,6 +15,8 @@ from typing import Any
 from embhub.card_schema import Card
 from embhub.given_names import GIVEN_NAMES
 
+MOST_FINDINGS = 20
+
 _DATE = (
     r"(?:(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01])"
     r"|(?:0?[1-9]|[12]\d|3[01])[-./](?:0?[1-9]|1[0-2])[-./](?:19|20)\d\d)(?!\d)"
@@ -25,11 +27,11 @@ _PATIENT = r"(?i:(?<![a-z])(?:patient|pat|pid|case|study)(?![a-z]))"
 _NUMBER = r"(?i:[\s._-]*(?:no|nr|number|id|num)\b)?[\s._:#=-]{0,3}[A-Za-z]{0,3}0*"
 
 _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("an e-mail address", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
+    ("an e-mail address", re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")),
     ("a DICOM UID", re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){6,}(?!\d)|(?<![\d.])1\.2\.840\.\d+(?:\.\d+)+")),
     ("a date of birth", re.compile(rf"{_BORN}\D{{0,20}}{_DATE}|{_DATE}\D{{0,20}}{_BORN}")),
     ("a person's name", re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof|Herr|Frau|Mme|Sra?|Mevr|Dhr)\b\.? [A-ZÀ-Þ][a-zß-ÿ]+")),
-    ("a person's name", re.compile(r"(?<![A-Za-z])[A-Za-zÀ-ÿ'-]{2,}\^[A-Za-zÀ-ÿ'-]+")),
+    ("a person's name", re.compile(r"(?<![A-Za-z])[A-Za-zÀ-ÿ'-]{2,40}\^[A-Za-zÀ-ÿ'-]+")),
     ("a record number", re.compile(rf"{_RECORD}{_NUMBER}\d{{4,}}|{_PATIENT}{_NUMBER}[1-9]\d{{5,}}")),
     ("a record number", re.compile(r"(?<![\w.,:/-])0*[1-9]\d{7,}(?![\w,:/-])(?!\.\d)")),
     ("an NHS number", re.compile(r"(?<![\d-])\d{3}[ -]\d{3}[ -]\d{4}(?![\d-])")),
@@ -43,7 +45,7 @@ _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 _WORD = re.compile(r"[A-ZÀ-ÖØ-Þ][A-Za-zÀ-ÿ'’]+(?:-[A-ZÀ-Þ][a-zß-ÿ]+)?")
 _INSTITUTION = re.compile(
-    r"(?:\W+[\w'-]+){0,2}?\W+(?:Hospital|University|Universit\w+|Institut\w*|Clinic|Klinik\w*|Cent(?:er|re)|College|"
+    r"(?:\W{1,3}[\w'-]{1,30}){0,2}?\W{1,3}(?:Hospital|University|Universit\w+|Institut\w*|Clinic|Klinik\w*|Cent(?:er|re)|College|"
     r"Foundation|School|Medical|Archive|Award|Data\w*|Tropical|Disease|Syndrome|Sign)\b"
 )
 
@@ -58,10 +60,10 @@ _MAILBOX = frozenset({"an e-mail address", "a telephone number"})
 
 
 def personal_data(text: str) -> list[str]:
-    """Signs of a person in `text`, each as `kind at line N, column M`; empty when none is seen."""
+    """The first signs of a person in `text`, each as `kind at line N, column M`; empty when none is seen."""
     found = [(match.start(), kind) for kind, pattern in _SHAPES for match in pattern.finditer(text)]
     found += [(place, "a person's name") for place in _find_names(text)]
-    return list(dict.fromkeys(f"{kind} at {_place(text, place)}" for place, kind in sorted(found)))
+    return list(dict.fromkeys(f"{kind} at {_place(text, place)}" for place, kind in sorted(found)[:MOST_FINDINGS]))
 
 
 def personal_data_in_card(card: Card) -> list[str]:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from embhub.keys import SigningKey
+from embhub_registry import administration
+from embhub_registry.folder import Registry, create, open_folder
 
 SECONDS = 60.0
 
@@ -44,15 +46,26 @@ class RunningRegistry:
         assert isinstance(answer, dict)
         return answer
 
-    def add_user(self, name: str, *, namespace: str, role: str = "publisher") -> str:
+    @contextmanager
+    def opened(self) -> Iterator[Registry]:
+        """The registry's folder, opened beside the server as the operator's commands do."""
+        registry = open_folder(self.folder)
+        try:
+            yield registry
+        finally:
+            registry.close()
+
+    def add_user(self, name: str, *, namespace: str, role: str = "publisher", days: int | None = None) -> str:
         """A new account; returns its token."""
-        return str(self.ask("user", "add", name, "--namespace", namespace, "--role", role)["token"])
+        with self.opened() as registry:
+            return str(administration.add_user(registry, name, namespace=namespace, role=role, days=days)["token"])
 
     def add_key(self, key: SigningKey, *, namespace: str, role: str = "publish") -> str:
         """Accept a key's public half; returns its fingerprint."""
         file = self.folder.parent / f"{key.fingerprint[7:15].replace('/', '_')}.pem"
         file.write_text(key.public_pem)
-        added = self.ask("key", "add", file, "--namespace", namespace, "--role", role, "--name", namespace.title())
+        with self.opened() as registry:
+            added = administration.add_key(registry, file, namespace=namespace, role=role, name=namespace.title())
         return str(added["fingerprint"])
 
     def start(self) -> None:
@@ -154,9 +167,12 @@ def init_registry(tmp_path: Path, *, audit: str = "optional", name: str = "Test 
     """A registry on disk that is not served yet; its address is the one that `start` will listen on."""
     folder = tmp_path / "registry"
     url = f"http://127.0.0.1:{free_port()}"
-    made = run_command("--dir", folder, "init", "--name", name, "--url", url, "--audit", audit, "--json")
-    answer = json.loads(made.stdout)
-    return RunningRegistry(folder, url, admin=answer["token"], root_fingerprint=answer["root_key"])
+    made = create(folder, name=name, url=url, audit=audit)
+    try:
+        admin = administration.add_user(made, "admin", namespace="registry", role="admin")["token"]
+        return RunningRegistry(folder, url, admin=str(admin), root_fingerprint=made.setting("root_fingerprint"))
+    finally:
+        made.close()
 
 
 def start_registry(tmp_path: Path, *, audit: str = "optional", name: str = "Test hub") -> RunningRegistry:

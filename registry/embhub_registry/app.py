@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import traceback
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
@@ -76,6 +77,7 @@ ROUTES = [
     Route(PAGES, web.embedding),
     Route(PAGES + "/commit/{revision}", web.embedding),
     Route(PAGES + "/tree/{revision}", web.embedding),
+    Route(PAGES + "/audit/{revision}", web.audit),
 ]
 
 
@@ -101,6 +103,7 @@ def build(registry: Registry) -> Starlette:
     app.add_exception_handler(EmbhubError, refused)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(MissingBlob, refused)
+    app.add_exception_handler(Exception, failed)
     app.add_middleware(SegmentedPaths)
     app.add_middleware(Surroundings)
     app.state.registry = registry
@@ -145,6 +148,14 @@ async def refused(request: Request, error: Exception) -> Response:
         return web.error_page(request, denied, headers)
     body = {"error": f"{denied.rule}: {denied.message}", "rule": denied.rule, "remedy": denied.hint, **denied.extra}
     return JSONResponse(body, status_code=denied.status, headers=headers)
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """A fault of ours: logged with its traceback, told without it."""
+    log("error", "fault", path=request.url.path[:200], exception="".join(traceback.format_exception(error)))
+    return await refused(
+        request, Denied(500, "fault", "the registry failed at this", "tell its operator; its log says more")
+    )
 
 
 def header_text(text: str) -> str:

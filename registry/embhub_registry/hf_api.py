@@ -158,7 +158,9 @@ async def unknown(request: Request) -> Response:
     path = request.url.path
     if path.startswith(("/api/datasets/", "/api/spaces/")):
         raise Denied(404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound")
-    raise Denied(404, "address", f"{request.method} {path[:100]!a} is not an address of this registry", "see its reference")
+    raise Denied(
+        404, "address", f"{request.method} {path[:100]!a} is not an address of this registry", "see its reference"
+    )
 
 
 def _expanded(request: Request, answer: dict[str, Any]) -> dict[str, Any]:

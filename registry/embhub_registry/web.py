@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -12,11 +15,11 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embhub import roc_figure, verification
+from embhub import audit_page, roc_figure, verification
 from embhub.audit import AuditReport
 from embhub.errors import EmbhubError
 from embhub.readme import VERDICT_WORDS
-from embhub.release import LIMITS, Release
+from embhub.release import EMBEDDING, LIMITS, Release
 from embhub.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub_registry import hf_api, repos
 from embhub_registry.calls import account_of, base_url, registry_of, repository_of, revision_of, run_in_threadpool
@@ -32,6 +35,7 @@ POLICY = (
 )
 STATIC = {"style.css": "text/css", "copy.js": "text/javascript", "mark.svg": "image/svg+xml"}
 PAGE = 20
+_STYLES = re.compile(r'<style[^>]*>(.*?)</style>|style="([^"]*)"', re.DOTALL)
 BADGES = {
     "leak-detected": ("bad", "Audit: leak detected"),
     "no-leak-detected": ("good", "Audit: no leak detected"),
@@ -40,7 +44,7 @@ BADGES = {
 }
 PRIVACY = (
     "Trained without differential privacy: no mathematical bound limits what the embedding tells about a patient. "
-    "The audit below is the only evidence."
+    "The audit is the only evidence."
 )
 
 
@@ -76,6 +80,18 @@ async def embedding(request: Request) -> Response:
     return _page(request, "embedding.html", context | {"pinned": "revision" in request.path_params})
 
 
+async def audit(request: Request) -> Response:
+    """`/{namespace}/{name}/audit/{revision}`: the audit report as the core renders it, of a release that verifies."""
+    repository, _ = repository_of(request)
+    registry = registry_of(request)
+    snapshot = repos.at(registry.database.connection(), repository, revision_of(request))
+    judged = await run_in_threadpool(_judge_snapshot, registry, snapshot)
+    if judged is None or judged.verified is None or judged.verified.report is None:
+        raise Denied(404, "audit", f"{repository.full_name} has no audit report that verifies", "look at its page")
+    page = audit_page.render(judged.verified.report, title=f"{repository.full_name} {judged.verified.version}")
+    return Response(page, media_type="text/html", headers={"Content-Security-Policy": _policy_for(page)})
+
+
 async def static(request: Request) -> Response:
     """`/static/{file}`: the style sheet, the script of the copy buttons, the mark."""
     name = request.path_params["file"]
@@ -96,7 +112,7 @@ async def _list(request: Request, *, author: str | None) -> Response:
     tags = [tag[:100] for tag in asked.getlist("tag")[:10]]
     query = search.Query(
         text=text, author=author, tags=tags, limit=PAGE, after=hf_api._cursor(asked.get("after")),
-        reader=account.namespace if account else None,
+        reader=account.namespace if account else None, released=author is None,
     )  # fmt: skip
 
     def collect() -> dict[str, Any]:
@@ -112,9 +128,7 @@ async def _list(request: Request, *, author: str | None) -> Response:
 def _describe(registry: Registry, snapshot: Snapshot) -> dict[str, Any]:
     db = registry.database.connection()
     repository, revision = snapshot.repository, snapshot.revision
-    files = repos.files(registry, snapshot)
-    release = Release.from_files({path: data for path, data in files.items() if path in LIMITS})
-    judged = _judge(registry, release, repository.full_name) if "learned_embeds.safetensors" in files else None
+    judged = _judge_snapshot(registry, snapshot)
     verified = judged.verified if judged else None
     versions = [r for r in repositories.history(db, repository.id, revision.id) if r.parent is not None]
     return {
@@ -124,6 +138,22 @@ def _describe(registry: Registry, snapshot: Snapshot) -> dict[str, Any]:
         "files": repositories.entries(db, repository.id, revision.id), "versions": versions,
         "rows": _rows(verified) if verified else [], "badges": BADGES, "privacy": PRIVACY, "words": VERDICT_WORDS,
     }  # fmt: skip
+
+
+def _policy_for(page: str) -> str:
+    """A policy under which a self-contained page shows its own styles, named by their digests, and nothing else."""
+    styles = {css.encode() for found in _STYLES.findall(page) for css in found if css}
+    digests = [f"'sha256-{base64.b64encode(hashlib.sha256(css).digest()).decode()}'" for css in sorted(styles)]
+    allowed = " ".join(["'unsafe-hashes'", *digests])
+    return f"default-src 'none'; style-src {allowed}; base-uri 'none'; frame-ancestors 'none'"
+
+
+def _judge_snapshot(registry: Registry, snapshot: Snapshot) -> Judged | None:
+    files = repos.files(registry, snapshot)
+    if EMBEDDING not in files:
+        return None
+    release = Release.from_files({path: data for path, data in files.items() if path in LIMITS})
+    return _judge(registry, release, snapshot.repository.full_name)
 
 
 def _judge(registry: Registry, release: Release, full_name: str) -> Judged:

@@ -1,4 +1,4 @@
-"""One running registry for the tests of a module, with a publisher, a foreign publisher and their keys."""
+"""One running registry for all tests of this folder, with a publisher, a foreign publisher and their keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class House:
     nora: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     registry = start_registry(Path(tmp_path_factory.mktemp("house")))
     try:

@@ -81,7 +81,7 @@ def add(db: sqlite3.Connection, namespace: str, name: str, *, private: bool, now
     )
     identity = cursor.lastrowid
     assert identity is not None  # noqa: S101
-    describe(db, identity, {}, tags=(), text=f"{namespace}/{name}")
+    describe(db, identity, {"front_matter": {}, "release": None}, tags=(), text=f"{namespace}/{name}")
     return identity
 
 

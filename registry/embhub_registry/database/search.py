@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ class Query:
     after: tuple[Any, int] | None = None
     reader: str | None = None
     everything: bool = False
+    released: bool = False
 
 
 def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
@@ -38,6 +38,8 @@ def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
     if not query.everything:
         where.append("(private = 0 OR namespace = ?)")
         values.append(query.reader or "")
+    if query.released:
+        where.append("summary ->> '$.release' IS NOT NULL")
     if query.author is not None:
         where.append("namespace = ?")
         values.append(query.author)
@@ -61,9 +63,3 @@ def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
 def count(db: sqlite3.Connection) -> int:
     """How many public repositories there are."""
     return int(db.execute("SELECT count(*) FROM repository WHERE private = 0").fetchone()[0])
-
-
-def summary_text(namespace: str, name: str, summary: dict[str, Any]) -> str:
-    """What a search box should find a repository by."""
-    words = [f"{namespace}/{name}", *(json.dumps(v, ensure_ascii=False) for v in summary.values())]
-    return " ".join(words)

@@ -6,7 +6,7 @@ later behind the same `Trust`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -165,11 +165,6 @@ class Trust:
                     registry=self.registry,
                 )
         return found
-
-
-def find(trusts: Iterable[Trust], *, fingerprint: str) -> list[KnownKey]:
-    """Every entry of a key in several keyrings."""
-    return [known for trust in trusts if (known := trust.lookup(fingerprint))]
 
 
 @dataclass(frozen=True)

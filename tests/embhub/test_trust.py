@@ -14,12 +14,10 @@ from embhub.errors import VerificationError
 from embhub.refusals import BadSignature, MalformedEnvelope, MalformedKeyring, Rollback, WrongKey, WrongRoot
 from tests.releases import (
     AUDITOR,
-    OTHER_SITE,
     REGISTRY,
     ROOT,
     SITE,
     STRANGER,
-    WITHDRAWER,
     make_export,
     make_keyring,
     make_trust,
@@ -189,10 +187,3 @@ def test_arbitrary_members(changes: dict[str, Any]) -> None:
     except VerificationError:
         return
     assert not changes.keys() - {"schema", "registry"}
-
-
-def test_keys_of_several_keyrings() -> None:
-    other = make_trust(make_keyring(members=[member("lumc", [(OTHER_SITE, "publish"), (WITHDRAWER, "withdraw")])]))
-    found = trust.find([make_trust(), other], fingerprint=OTHER_SITE.fingerprint)
-    assert [key.namespace for key in found] == ["lumc", "lumc"]
-    assert trust.as_sequence(other) == (other,)

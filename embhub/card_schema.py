@@ -87,7 +87,7 @@ Licence = Annotated[str, Field(max_length=200), AfterValidator(check_licence)]
 Count = Annotated[int | str, BeforeValidator(_check_count)]
 Cell = Annotated[int | str, BeforeValidator(_check_cell)]
 Cells = Annotated[Mapping[Line, Cell], Field(min_length=1, max_length=50)]
-Link = Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=300)]
+Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&'*+,;=%-]*$", max_length=300)]
 
 
 class _Part(BaseModel):

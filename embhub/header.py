@@ -124,6 +124,9 @@ def compose(
     }
     if base is not None:
         metadata["embhub.base"] = _write_json("base", base)
+        words = {"epsilon": "epsilon", "v_prediction": "v"}  # ModelSpec's names for them
+        if (prediction := words.get(base.get("prediction_type", ""))) is not None:
+            metadata["modelspec.prediction_type"] = prediction
     if isinstance(resolution := training.get("resolution"), int):
         metadata["modelspec.resolution"] = f"{resolution}x{resolution}"
     check(metadata)
@@ -151,6 +154,8 @@ def check(metadata: Mapping[str, str]) -> None:
         if key.startswith("modelspec.") and (len(value) > _MAX_TEXT or not value.isprintable()):
             raise BadHeader(f"the header's {key} is not a short line of text", _REWRITE)
     check_token(metadata["embhub.token"])
+    if metadata.get("modelspec.trigger_phrase", metadata["embhub.token"]) != metadata["embhub.token"]:
+        raise BadHeader("the header names two tokens, modelspec.trigger_phrase and embhub.token", _REWRITE)
     check_claim(metadata["embhub.privacy"])
     if not _NAME.fullmatch(metadata["embhub.base_name"]):
         raise BadHeader(

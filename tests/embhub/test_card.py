@@ -71,6 +71,7 @@ def test_every_fault_is_listed_with_the_missing_ones() -> None:
         ({"authors": "one"}, "authors"),
         ({"licence": "CC"}, "SPDX"),
         ({"licence_link": "javascript:alert(1)"}, "licence_link"),
+        ({"licence_link": "https://a.example/) [x](https://b.example"}, "licence_link"),
         ({"token": "<CSPCA>"}, "upper-case"),
         ({"vectors": []}, "vectors"),
         ({"modality": ["MRI"]}, "0008,0060"),

@@ -82,6 +82,7 @@ def test_known_bases_are_named_as_modelspec_names_them(width: int, prediction: s
     built = embedding.build(rows, token="<a>", base=base, base_name="owner/name", training={})
     assert built.metadata["modelspec.architecture"] == f"{architecture}/textual-inversion"
     assert built.base == base
+    assert built.metadata["modelspec.prediction_type"] == prediction.removesuffix("_prediction")
 
 
 @pytest.mark.parametrize(

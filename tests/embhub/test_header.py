@@ -110,6 +110,7 @@ def test_what_could_carry_private_data_is_refused(change: dict[str, Any]) -> Non
         ({"modelspec.thumbnail": "data:image/jpeg;base64,AAAA"}, BadHeader),
         ({"source_path": "/data/patients"}, BadHeader),
         ({"modelspec.title": "a" * 301}, BadHeader),
+        ({"modelspec.trigger_phrase": "<other>"}, BadHeader),
         ({"modelspec.title": "\x1b[2J"}, BadHeader),
         ({"embhub.privacy": '{"epsilon":2}'}, UncheckableClaim),
     ],

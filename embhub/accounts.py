@@ -74,4 +74,6 @@ def default_namespace(hub: Hub | None = None) -> str:
             f"which namespace? yours are {', '.join(offered)}" if offered else "no namespace is set",
             "name the repository as namespace/name, or set EMBHUB_NAMESPACE",
         )
+    if settings.registry:
+        seen.remember_namespace(settings.registry, offered[0])
     return offered[0]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub import (
     accounts,
@@ -15,20 +15,23 @@ from embhub import (
     instants,
     keys,
     names,
-    roots,
     seen,
     site_files,
     statement,
+    trust_store,
     verification,
 )
 from embhub.errors import ConfigError, UsageError
 from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
-from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRole
+from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRepository, WrongRole
 from embhub.release import Release
 from embhub.signing import assemble
+from embhub.statement import Publish
 from embhub.trust import Keyring, Member, MemberKey, Trust
-from embhub.verification import Verified
+
+if TYPE_CHECKING:
+    from embhub.hub import Hub
 
 AskPassphrase = Callable[[str], str]
 
@@ -81,7 +84,7 @@ def sign(
         ConfigError: no such key, no namespace, or the folder cannot be written.
     """
     path = Path(path)
-    repository = _choose_repository(path, repository)
+    repository = names.check_repository(repository or f"{accounts.default_namespace()}/{path.stem}")
     signing_key = _load_key(key, ask_passphrase)
     release = assemble(
         path,
@@ -92,9 +95,9 @@ def sign(
         now=datetime.now(UTC),
         replaces=_find_predecessor(path, repository),
     )
-    verified = _check(release, repository)
+    publish = _check(release, repository)
     wrote = site_files.write_bundles(release, path)
-    return Signed(release, repository, verified.version, signing_key.fingerprint, tuple(wrote))
+    return Signed(release, repository, publish.version, signing_key.fingerprint, tuple(wrote))
 
 
 def push(
@@ -127,46 +130,29 @@ def push(
         raise UsageError("push takes one thing", "name a .safetensors file, or --from with a folder")
     if dry_run != (out is not None):
         raise UsageError("--dry-run and --out belong together", "say --dry-run --out DIR")
+    hub = None if dry_run else accounts.connect(registry, token=token)
     if from_folder is not None:
         release = Release.from_folder(from_folder)
     else:
-        release = _signed_release(
-            Path(path or ""),
-            repository,
-            registry=registry,
-            card=card,
-            audit=audit,
-            key=key,
-            ask_passphrase=ask_passphrase,
-        )
-    verified = _check(release, repository, signed_from=path)
-    if out is not None:
-        _write_outbox(release, Path(out))
-        return Pushed(
-            verified.repository, verified.version, verified.digest, folder=str(out), files=tuple(sorted(release.files))
-        )
-    hub = accounts.connect(registry, token=token)
-    receipt = hub.push(release, verified.repository, message=message, on_progress=on_progress)
-    seen.remember(hub.registry, verified.repository, version=verified.version, digest=verified.digest)
-    return Pushed(verified.repository, verified.version, verified.digest, receipt.url, receipt.commit)
+        choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase}
+        release = _signed_release(Path(path or ""), repository, hub=hub, **choices)
+    publish = _check(release, repository, signed_from=path)
+    done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
+    if hub is None:
+        _write_outbox(release, Path(out or ""))
+        return replace(done, folder=str(out))
+    receipt = hub.push(release, publish.repository, message=message, on_progress=on_progress)
+    seen.remember(hub.registry, publish.repository, version=publish.version, digest=receipt.digest)
+    return replace(done, url=receipt.url, commit=receipt.commit)
 
 
-def _signed_release(path: Path, repository: str | None, *, registry: str | None, **choices: Any) -> Release:
+def _signed_release(path: Path, repository: str | None, *, hub: Hub | None, **choices: Any) -> Release:
     """The release as it was signed, or signed now where no attestation lies beside the file."""
     bundle = site_files.beside(path, site_files.PUBLISH_BUNDLE)
     if bundle.exists() and choices["card"] is None and choices["audit"] is None:
         return Release.from_file(path)
-    if repository is None and path.exists():
-        repository = _choose_repository(path, None, registry)
-    return sign(path, repository=repository, **choices).release
-
-
-def _choose_repository(path: Path, repository: str | None, registry: str | None = None) -> str:
-    if repository is None:
-        settings = config.load(registry=registry)
-        hub = accounts.connect(registry) if settings.registry and settings.token else None
-        repository = f"{accounts.default_namespace(hub)}/{path.stem}"
-    return names.check_repository(repository)
+    embedding.read(path)  # what is no embedding is said before anything about namespaces
+    return sign(path, repository=repository or f"{accounts.default_namespace(hub)}/{path.stem}", **choices).release
 
 
 def _find_predecessor(path: Path, repository: str) -> str | None:
@@ -186,27 +172,32 @@ def _load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
         return keys.load(name, passphrase=ask(name))
 
 
-def _check(release: Release, repository: str | None, *, signed_from: str | Path | None = None) -> Verified:
-    """Verify as a stranger would, by a keyring that vouches for this site's own keys, else by the pinned ones.
+def _check(release: Release, repository: str | None, *, signed_from: str | Path | None = None) -> Publish:
+    """Verify as a stranger would, as far as this machine can; returns what was signed.
 
-    What the registry's keyring says of the signer is the registry's to decide, and its newest one may not be here.
+    What the registry's newest keyring says of the signer is the registry's to decide: this site's own keys are vouched
+    for here, then the pinned keyrings are asked; a machine that has neither leaves the signature to the registry.
     """
     try:
-        return _verify(release, repository, datetime.now(UTC))
+        publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+        _verify(release, publish, repository)
     except Refusal as refusal:
         if signed_from is not None:
             refusal.hint = f"if the change is this site's own, sign anew: embhub sign {signed_from}"
         raise
+    return publish
 
 
-def _verify(release: Release, repository: str | None, now: datetime) -> Verified:
-    publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+def _verify(release: Release, publish: Publish, repository: str | None) -> None:
+    now = datetime.now(UTC)
     own = _vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
     try:
-        return verification.verify(release, trust=own, repository=repository, now=now)
+        verification.verify(release, trust=own, repository=repository, now=now)
     except (UnknownSigner, WrongNamespace, WrongRole):
-        pinned = roots.trusted_offline(hint="embhub trust add URL")
-        return verification.verify(release, trust=pinned, repository=repository, now=now)
+        if pinned := trust_store.load_all():
+            verification.verify(release, trust=pinned, repository=repository, now=now)
+        elif repository not in (None, publish.repository):
+            raise WrongRepository(f"this was signed for {publish.repository}, not for {repository}") from None
 
 
 def _vouch_for_own_keys(namespace: str, now: str) -> Trust:

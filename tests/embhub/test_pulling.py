@@ -1,0 +1,313 @@
+"""Fetch, verify, and only then write: from the real registry, and from one that lies."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embhub import accounts, config, publishing, pulling, roots, seen
+from embhub import release as layout
+from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
+from embhub.refusals import (
+    BadSignature,
+    CardMismatch,
+    DigestMismatch,
+    MissingAudit,
+    Rollback,
+    UnknownSigner,
+    WrongNamespace,
+    WrongRepository,
+    WrongRoot,
+)
+from tests import hostile
+from tests.releases import (
+    OTHER_SITE,
+    REPOSITORY,
+    ROOT,
+    STRANGER,
+    make_embedding,
+    make_export,
+    make_keyring,
+    make_release,
+    replaced,
+)
+from tests.servers import RunningRegistry, start_registry
+from tests.sites import Site, new_key, open_site
+
+# ── the real registry ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    running = start_registry(tmp_path_factory.mktemp("registry"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def publisher(registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with pytest.MonkeyPatch.context() as patch:
+        site = open_site(registry, tmp_path_factory.mktemp("a"), namespace="radboud", user="alice").enter(patch)
+        new_key(registry, namespace="radboud")
+        publishing.push(site.make())
+    return site
+
+
+@pytest.fixture
+def reader(registry: RunningRegistry, publisher: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    site = Site(tmp_path / "b", registry.url, "").enter(monkeypatch)
+    site.trust(registry)
+    return site
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_pull_leaves_a_folder_that_verifies_without_a_network(reader: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    got = pulling.pull(REPOSITORY)
+    folder = reader.folder / "prostate-cspca"
+    assert got.repository == REPOSITORY and got.signer.namespace == "radboud"
+    assert files(folder) == sorted([*layout.LIMITS, "prostate-cspca.safetensors"])
+    assert (folder / "prostate-cspca.safetensors").read_bytes() == got.embedding.data
+    monkeypatch.setenv("EMBHUB_REGISTRY", "http://127.0.0.1:9")
+    for target in (folder, folder / "prostate-cspca.safetensors", folder / layout.EMBEDDING):
+        assert pulling.verify_path(target).digest == got.digest
+
+
+def test_pull_by_commit_and_out(reader: Site) -> None:
+    _, commit = accounts.connect().fetch(REPOSITORY)
+    pulling.pull(f"{REPOSITORY}@{commit}", out=reader.folder / "deep/er")
+    assert (reader.folder / "deep/er/prostate-cspca.safetensors").exists()
+
+
+def test_verify_and_search_by_name(reader: Site) -> None:
+    assert pulling.verify_path(REPOSITORY, policy="strict").report
+    assert REPOSITORY in [listing.repository for listing in pulling.search("prostate")]
+    assert not pulling.search("nothing-has-this-name")
+    assert not files(reader.folder / "prostate-cspca")
+
+
+def test_without_trust_nothing_is_written_and_the_hint_says_what_to_type(
+    registry: RunningRegistry, publisher: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path / "c", registry.url).enter(monkeypatch)
+    with pytest.raises(ConfigError) as caught:
+        pulling.pull(REPOSITORY)
+    assert f"embhub trust add {registry.url} --fingerprint" in caught.value.hint
+    assert not files(site.folder)
+
+
+def test_login_keeps_token_and_namespace(
+    registry: RunningRegistry, publisher: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Site(tmp_path / "d", registry.url).enter(monkeypatch)
+    with pytest.raises(RegistryError, match="does not accept your token"):
+        accounts.log_in(token="emb_" + "0" * 43)
+    assert config.token_for(registry.url) is None
+    account, path = accounts.log_in(token=publisher.token)
+    assert account.name == "alice" and "radboud" in account.namespaces
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert accounts.default_namespace() == "radboud"
+    assert config.load().token == publisher.token
+
+
+def test_no_registry_and_no_repository(reader: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RegistryError, match="no repository"):
+        pulling.pull("radboud/nothing")
+    with pytest.raises(RegistryError, match="no such revision"):
+        pulling.pull(f"{REPOSITORY}@{'0' * 40}")
+    with pytest.raises(UsageError):
+        pulling.pull("prostate")
+    with pytest.raises(UsageError):
+        pulling.pull(REPOSITORY, policy="lenient")
+    monkeypatch.setenv("EMBHUB_REGISTRY", "")
+    with pytest.raises(ConfigError, match="no registry is set"):
+        pulling.pull(REPOSITORY)
+
+
+def test_a_key_added_since_is_learned_and_a_root_that_changed_is_refused(
+    registry: RunningRegistry, reader: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    late = open_site(registry, tmp_path / "late", namespace="late", user="late").enter(monkeypatch)
+    new_key(registry, namespace="late")
+    publishing.push(late.make(), "late/x")
+    reader.enter(monkeypatch)
+    assert pulling.pull("late/x").signer.namespace == "late"
+
+
+# ── a registry that lies ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def liar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hostile.Registry]:
+    with hostile.serve() as registry:
+        registry.files = make_release().files
+        registry.export = make_export()
+        Site(tmp_path / "site", registry.url).enter(monkeypatch)
+        roots.add_root(registry.url, fingerprint=ROOT.fingerprint)
+        yield registry
+
+
+def pull_nothing(kind: type[Exception]) -> None:
+    """A pull that is refused, and leaves neither a file nor a memory."""
+    before = files(Path.cwd())
+    with pytest.raises(kind) as caught:
+        pulling.pull(REPOSITORY)
+    assert getattr(caught.value, "hint", "")
+    assert files(Path.cwd()) == before
+    assert not Path("prostate-cspca").exists()
+
+
+def test_an_honest_answer_is_taken(liar: hostile.Registry) -> None:
+    assert pulling.pull(REPOSITORY).version == "1.0.0"
+
+
+@pytest.mark.parametrize("name", sorted(layout.LIMITS))
+def test_one_changed_byte_anywhere_is_noticed(liar: hostile.Registry, name: str) -> None:
+    data = bytearray(liar.files[name])
+    position = data.rindex(b"a") if name.endswith((".md", ".json")) else len(data) - 5
+    data[position] ^= 1
+    liar.files = {**liar.files, name: bytes(data)}
+    pull_nothing(VerificationError)
+
+
+@pytest.mark.parametrize("name", sorted(layout.LIMITS))
+def test_a_missing_file_is_noticed(liar: hostile.Registry, name: str) -> None:
+    liar.files = {path: data for path, data in liar.files.items() if path != name}
+    pull_nothing(VerificationError)
+
+
+def test_another_repositorys_release(liar: hostile.Registry) -> None:
+    liar.files = make_release(repository="radboud/other").files
+    pull_nothing(WrongRepository)
+
+
+def test_a_strangers_release(liar: hostile.Registry) -> None:
+    liar.files = make_release(key=STRANGER).files
+    pull_nothing(UnknownSigner)
+
+
+def test_another_members_release(liar: hostile.Registry) -> None:
+    liar.files = make_release(key=OTHER_SITE).files
+    pull_nothing(WrongNamespace)
+
+
+def test_a_mixture_of_two_releases(liar: hostile.Registry) -> None:
+    other = make_release(artifact=make_embedding(seed=5))
+    liar.files = {**liar.files, layout.EMBEDDING: other.files[layout.EMBEDDING]}
+    pull_nothing(DigestMismatch)
+
+
+def test_a_signature_from_another_statement(liar: hostile.Registry) -> None:
+    ours, theirs = make_release(), make_release(version="2.0.0")
+    mixed = replaced(ours, publish_bundle=theirs.files[layout.PUBLISH_BUNDLE])
+    liar.files = mixed.files
+    pull_nothing(CardMismatch)
+
+
+def test_a_dropped_audit(liar: hostile.Registry) -> None:
+    liar.files = replaced(make_release(), audit=None, audit_bundle=None).files
+    pull_nothing(MissingAudit)
+
+
+def test_an_older_release_than_before(liar: hostile.Registry) -> None:
+    liar.files = make_release(version="1.2.0").files
+    pulling.pull(REPOSITORY)
+    kept = {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))}
+    liar.files = make_release(version="1.1.0").files
+    with pytest.raises(Rollback):
+        pulling.pull(REPOSITORY)
+    assert {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))} == kept
+    liar.files = make_release(version="1.2.0", artifact=make_embedding(seed=3)).files
+    with pytest.raises(Rollback):
+        pulling.pull(REPOSITORY)
+    with pytest.raises(Rollback):
+        pulling.verify_path(REPOSITORY)
+
+
+def test_forgetting_is_never_silent(liar: hostile.Registry) -> None:
+    pulling.pull(REPOSITORY)
+    (config.paths().state / "seen.json").write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        pulling.pull(REPOSITORY)
+
+
+def test_an_older_keyring_than_before(liar: hostile.Registry) -> None:
+    liar.export = make_export(make_keyring(version=3))
+    roots.refresh_roots(liar.url)
+    liar.export = make_export(make_keyring(version=2))
+    pull_nothing(Rollback)
+
+
+def test_a_keyring_of_another_root(liar: hostile.Registry) -> None:
+    liar.export = make_export(root=STRANGER)
+    pull_nothing(WrongRoot)
+
+
+def test_a_member_removed_since_counts_no_more(liar: hostile.Registry) -> None:
+    liar.export = make_export(make_keyring(version=2, members=[]))
+    pull_nothing(UnknownSigner)
+
+
+def test_a_registry_without_a_keyring_is_judged_by_the_one_kept_here(liar: hostile.Registry) -> None:
+    liar.export = b""
+    assert pulling.pull(REPOSITORY).version == "1.0.0"
+
+
+def test_a_mirror_is_judged_by_the_keyring_of_its_source(
+    liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hostile.serve() as mirror:
+        mirror.files = liar.files
+        monkeypatch.setenv("EMBHUB_REGISTRY", mirror.url)
+        assert pulling.pull(REPOSITORY).signer.namespace == "radboud"
+        mirror.files = make_release(key=STRANGER).files
+        shutil.rmtree("prostate-cspca")
+        pull_nothing(UnknownSigner)
+
+
+def test_a_failed_pull_leaves_an_earlier_one_as_it_was(liar: hostile.Registry) -> None:
+    pulling.pull(REPOSITORY)
+    before = {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))}
+    liar.files = {**liar.files, layout.CARD: liar.files[layout.CARD] + b"x"}
+    with pytest.raises(CardMismatch):
+        pulling.pull(REPOSITORY)
+    assert {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))} == before
+
+
+def test_a_later_release_without_audit_leaves_no_old_report(liar: hostile.Registry) -> None:
+    pulling.pull(REPOSITORY)
+    liar.files = make_release(version="1.1.0", audited=False).files
+    pulling.pull(REPOSITORY)
+    assert layout.AUDIT not in files(Path("prostate-cspca"))
+    assert pulling.verify_path("prostate-cspca").version == "1.1.0"
+
+
+def test_a_tampered_folder_is_refused(liar: hostile.Registry) -> None:
+    pulling.pull(REPOSITORY)
+    folder = Path("prostate-cspca")
+    copy = folder / "prostate-cspca.safetensors"
+    copy.write_bytes(make_embedding(seed=7).data)
+    for target in (folder, copy):
+        with pytest.raises(DigestMismatch):
+            pulling.verify_path(target)
+
+
+def test_a_signature_bit_is_enough(liar: hostile.Registry) -> None:
+    bundle = liar.files[layout.PUBLISH_BUNDLE]
+    at = bundle.index(b'"sig":"') + 40
+    changed = bundle[:at] + (b"A" if bundle[at : at + 1] != b"A" else b"B") + bundle[at + 1 :]
+    liar.files = {**liar.files, layout.PUBLISH_BUNDLE: changed}
+    pull_nothing(BadSignature)
+
+
+def test_the_memory_of_versions_only_grows(liar: hostile.Registry) -> None:
+    seen.remember("https://x.example", "a/b", version="2.0.0", digest="0" * 64)
+    seen.remember("https://x.example", "a/b", version="1.0.0", digest="1" * 64)
+    sighting = seen.newest("https://x.example", "a/b")
+    assert sighting is not None and sighting.version == "2.0.0"
+    assert (config.paths().state / "seen.json").stat().st_mode & 0o777 == 0o600

@@ -57,7 +57,7 @@ def _t5() -> T5EncoderModel:
     return _seeded(lambda: T5EncoderModel(config), 0)
 
 
-def _unet(*, width: int = 32, channels: tuple[int, int] = (32, 64)) -> UNet2DConditionModel:
+def _unet(*, width: int = 32, channels: tuple[int, int] = (32, 64), seed: int = 1) -> UNet2DConditionModel:
     return _seeded(
         lambda: UNet2DConditionModel(
             block_out_channels=channels,
@@ -69,7 +69,7 @@ def _unet(*, width: int = 32, channels: tuple[int, int] = (32, 64)) -> UNet2DCon
             norm_num_groups=16,
             attention_head_dim=4,
         ),
-        1,
+        seed,
     )
 
 
@@ -149,6 +149,7 @@ def test_fine_tuned_weights_keep_the_token_space(tmp_path: Path, taken: dict[str
         ({"words": {**WORDS, "chest": WORDS["mri"], "mri": WORDS["chest"]}}, "another vocabulary"),
         ({"encoder": _clip(seed=9)}, "another token table"),
         ({"unet": _unet(channels=(32, 96))}, "another architecture"),
+        ({"unet": _unet(seed=7)}, "the weights of the denoiser are unrelated"),
     ],
 )
 def test_another_base_is_refused_with_the_reason(

@@ -9,11 +9,13 @@ further than the text.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 from embhub.card_schema import Card
 from embhub.given_names import GIVEN_NAMES
+from embhub.readme import to_readme
 
 MOST_FINDINGS = 20
 
@@ -78,8 +80,20 @@ def personal_data_in_card(card: Card) -> list[str]:
         for place, text in _texts(value, field):
             if place.endswith((".code", ".system")):
                 continue
-            kinds = [finding.split(" at line ")[0] for finding in personal_data(text)]
+            kinds = [_kind(finding) for finding in personal_data(text)]
             found += [f"{kind} in {place}" for kind in kinds if not (field == "contact_role" and kind in _MAILBOX)]
+    return list(dict.fromkeys(found))
+
+
+def personal_data_in_release(card: Card, *, readme: bytes, training: Mapping[str, Any]) -> list[str]:
+    """Signs of a person in all that a release says: card, training facts, and what README.md says beyond the card."""
+    found = personal_data_in_card(card)
+    rendered = set(to_readme(card).decode("utf-8").splitlines())
+    for number, line in enumerate(readme.decode("utf-8", "replace").splitlines(), start=1):
+        if line not in rendered:
+            found += [f"{_kind(finding)} in line {number} of README.md" for finding in personal_data(line)]
+    for fact, value in training.items():
+        found += [f"{_kind(finding)} in the training fact {fact}" for finding in personal_data(str(value))]
     return list(dict.fromkeys(found))
 
 
@@ -121,6 +135,10 @@ def _texts(value: Any, place: str) -> list[tuple[str, str]]:
     if isinstance(value, list):
         return [pair for item in value for pair in _texts(item, place)]
     return []
+
+
+def _kind(finding: str) -> str:
+    return finding.split(" at line ")[0]
 
 
 def _place(text: str, offset: int) -> str:

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub import card
-from embhub.personal_data import looks_like_patient, personal_data, personal_data_in_card
+from embhub.personal_data import (
+    looks_like_patient,
+    personal_data,
+    personal_data_in_card,
+    personal_data_in_release,
+)
 from embhub.readme import to_readme
 from tests.embhub import cards
 
@@ -173,3 +178,20 @@ def test_a_person_in_a_card_is_found_with_the_field(change: dict[str, Any], plac
 def test_a_mailbox_as_contact_and_named_authors_are_what_was_asked_for() -> None:
     named = cards.complete(contact_role="data-office@hospital.example, +31 24 361 11 11", authors=["Jane Smith"])
     assert personal_data_in_card(card.parse(named)) == []
+
+
+def test_a_release_is_read_beyond_its_card() -> None:
+    found = card.parse(cards.complete(authors=["Jane Smith"]))
+    readme = to_readme(found)
+    assert (
+        personal_data_in_release(found, readme=readme, training={"caption": "a scan of {}", "tool": "MRN 12345678"})
+        != []
+    )
+    assert personal_data_in_release(found, readme=readme, training={"caption": "a scan of {}", "steps": 5000}) == []
+    edited = readme + b"\nThanks to patient John Miller.\n"
+    number = edited.count(b"\n")
+    assert personal_data_in_release(found, readme=edited, training={}) == [
+        f"a person's name in line {number} of README.md"
+    ]
+    told = personal_data_in_release(found, readme=readme, training={"caption": "mri of Jane Smith, {}"})
+    assert told == ["a person's name in the training fact caption"]

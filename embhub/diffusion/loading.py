@@ -90,7 +90,7 @@ def check_base(pipe: Any, embedding: Embedding) -> None:
     if embedding.base is None:
         _check_widths(pipe, embedding)
         warnings.warn(
-            f"{embedding.token} does not say which weights of {embedding.base_name} it needs; only widths were compared",
+            f"{embedding.token} does not tell its base's weights ({embedding.base_name}); only widths were compared",
             BaseWarning,
             stacklevel=3,
         )

@@ -1,0 +1,169 @@
+"""Foreign embeddings: their numbers come over exactly, their code never runs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from embhub import embedding
+from embhub.diffusion.importing import import_file
+from embhub.diffusion.loading import BaseWarning, load_into
+from embhub.diffusion.pipelines import load_pipeline
+from embhub.errors import ArtifactError, UsageError
+from tests import pipelines
+
+DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
+SEEDS = DATA / "seed-embeddings"
+
+rows = torch.randn(3, 1024, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", ["prostate_pos", "chexpert_healthy"])
+def test_published_embeddings_come_over_exactly(name: str, tmp_path: Path) -> None:
+    """Of "Medical diffusion on a budget": AUTOMATIC1111 files for Stable Diffusion 2."""
+    path = SEEDS / f"{name}.pt"
+    if not path.is_file():
+        pytest.skip(f"no seed embeddings under {SEEDS}: set EMBHUB_TEST_DATA")
+    out = tmp_path / "x.safetensors"
+    made = import_file(path, base_family="sd2", token="<cspca>", out=out)
+    original = torch.load(path, weights_only=True, map_location="cpu")["string_to_param"]["*"].detach().numpy()
+    assert out.read_bytes() == made.data and len(made.data) <= embedding.MAX_BYTES
+    stored = embedding.read(out).tensors["emb_params"]
+    assert stored.shape == (64, 1024) and stored.dtype == np.float32
+    assert np.array_equal(stored, original)
+    assert made.metadata["modelspec.architecture"].startswith("stable-diffusion-v2")
+    assert made.training["source_format"] == "AUTOMATIC1111" and made.training["source_steps"] in (49999, 100000)
+    assert made.base is None and made.token == "<cspca>"
+    assert name not in made.data[: 8 + int.from_bytes(made.data[:8], "little")].decode("latin-1")
+
+
+def test_a_published_embedding_goes_into_a_pipeline_of_its_width(tmp_path: Path) -> None:
+    path = SEEDS / "prostate_pos.pt"
+    if not path.is_file():
+        pytest.skip(f"no seed embeddings under {SEEDS}: set EMBHUB_TEST_DATA")
+    made = import_file(path, base_family="sd2", token="<cspca>")
+    pipe = load_pipeline(pipelines.write(tmp_path, width=1024))
+    with pytest.warns(BaseWarning, match="only widths"):
+        assert load_into(pipe, made) == "<cspca>"
+    table = pipe.text_encoder.get_input_embeddings().weight
+    assert np.array_equal(table[-64:].numpy(), made.tensors["emb_params"])
+
+
+def write_a1111(path: Path) -> None:
+    content = {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": torch.nn.Parameter(rows)},
+        "name": "x",
+        "step": 7,
+    }
+    torch.save({**content, "sd_checkpoint": None}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.pt", write_a1111),
+        ("old.pt", lambda path: torch.save({"<x>": rows}, path, _use_new_zipfile_serialization=False)),
+        ("learned_embeds.bin", lambda path: torch.save({"<x>": rows}, path)),
+        ("kohya.safetensors", lambda path: save_file({"emb_params": rows}, path)),
+        ("diffusers.safetensors", lambda path: save_file({"<Some Token>": rows}, path, metadata={"author": "x"})),
+        ("half.safetensors", lambda path: save_file({"emb_params": rows.half()}, path)),
+    ],
+)
+def test_formats(tmp_path: Path, name: str, write: Any) -> None:
+    write(tmp_path / name)
+    made = import_file(tmp_path / name, base_family="sd2", token="<x>")
+    expected = rows.half().float() if name.startswith("half") else rows
+    assert np.array_equal(made.tensors["emb_params"], expected.numpy())
+
+
+def test_one_vector_alone(tmp_path: Path) -> None:
+    torch.save({"<x>": rows[0]}, tmp_path / "x.bin")
+    made = import_file(tmp_path / "x.bin", base_family="sd2", token="<x>")
+    assert made.tensors["emb_params"].shape == (1, 1024)
+
+
+class Touch:
+    """A pickle that creates a file when it is loaded without care."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return (os.system, (f"touch {self.target}",))
+
+
+@pytest.mark.parametrize("style", ["torch", "old torch", "plain"])
+def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path: Path, style: str) -> None:
+    target, path = tmp_path / "touched", tmp_path / "x.pt"
+    content = {"string_to_param": {"*": Touch(target)}}
+    if style == "plain":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=style == "torch")
+    with pytest.raises(ArtifactError, match=r"more than tensors|damaged"):
+        import_file(path, base_family="sd2", token="<x>", out=tmp_path / "x.safetensors")
+    assert not target.exists() and not (tmp_path / "x.safetensors").exists()
+    if style != "plain":
+        torch.load(path, weights_only=False)
+        assert target.exists()  # the trap was armed
+
+
+def test_numbers_of_any_precision_become_float32(tmp_path: Path) -> None:
+    torch.save({"<x>": rows.double()}, tmp_path / "x.bin")
+    made = import_file(tmp_path / "x.bin", base_family="sd2", token="<x>")
+    assert made.vectors[0].dtype == "float32" and np.array_equal(made.tensors["emb_params"], rows.numpy())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"<x>": torch.randn(2, 768)}, "768 wide; sd2 needs 1024"),
+        ({"<x>": rows, "<y>": rows}, "2 matrices"),
+        ({"clip_l": torch.randn(2, 768), "clip_g": torch.randn(2, 1280)}, "2 matrices"),
+        ({}, "0 matrices"),
+        ({"<x>": torch.full((2, 1024), float("nan"))}, "NaN|finite|infinit"),
+        ({"<x>": torch.ones(2, 1024, dtype=torch.long)}, "0 matrices"),
+        ({"<x>": torch.randn(65, 1024)}, "65|64"),
+        ([1, 2], "0 matrices"),
+    ],
+)
+def test_what_is_no_embedding(tmp_path: Path, content: Any, reason: str) -> None:
+    torch.save(content, tmp_path / "x.bin")
+    with pytest.raises(ArtifactError, match=reason):
+        import_file(tmp_path / "x.bin", base_family="sd2", token="<x>")
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04junk", b"\x80\x02junk", b"<html>", b"\x10" + b"\0" * 30])
+def test_damaged_files(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.pt").write_bytes(data)
+    with pytest.raises(ArtifactError):
+        import_file(tmp_path / "x.pt", base_family="sd2", token="<x>")
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.pt").open("wb") as file:
+        file.truncate(2_000_000_000)
+    with pytest.raises(ArtifactError, match="2,000,000,000 bytes"):
+        import_file(tmp_path / "x.pt", base_family="sd2", token="<x>")
+
+
+def test_misuse(tmp_path: Path) -> None:
+    write_a1111(tmp_path / "a.pt")
+    with pytest.raises(UsageError, match="no base family"):
+        import_file(tmp_path / "a.pt", base_family="sd9", token="<x>")
+    with pytest.raises(UsageError, match="cannot read"):
+        import_file(tmp_path / "absent.pt", base_family="sd2", token="<x>")
+    with pytest.raises(ArtifactError):
+        import_file(tmp_path / "a.pt", base_family="sd2", token="<X>")
+    (tmp_path / "x.safetensors").write_text("mine")
+    with pytest.raises(UsageError, match="exists"):
+        import_file(tmp_path / "a.pt", base_family="sd2", token="<x>", out=tmp_path / "x.safetensors")
+    assert (tmp_path / "x.safetensors").read_text() == "mine"

@@ -215,3 +215,11 @@ def test_the_largest_allowed_file_is_read() -> None:
     values = np.zeros((64, 3800), dtype=np.float32)
     assert len(tensors.serialize({"emb_params": values}, {})) < tensors.MAX_BYTES
     assert tensors.parse(tensors.serialize({"emb_params": values}, {})).tensors["emb_params"].values.shape == (64, 3800)
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408, 15392])
+def test_a_header_whose_length_begins_like_another_kind_of_file_is_read(length: int) -> None:
+    bare = int.from_bytes(tensors.serialize({"a": ROWS}, {"b": ""})[:8], "little")
+    data = tensors.serialize({"a": ROWS}, {"b": "x" * (length - bare)})
+    assert int.from_bytes(data[:8], "little") == length
+    assert tensors.parse(data).metadata["b"].startswith("x")

@@ -54,6 +54,11 @@ def _check_cell(value: Any) -> Any:
     raise ValueError(f'a group under {SMALLEST_CELL} people can point at a person: write "<{SMALLEST_CELL}"')
 
 
+def _spell(value: Any) -> Any:
+    """Codes and years are texts that YAML reads as numbers where a person leaves out the quotes."""
+    return str(value) if type(value) is int else value
+
+
 def _check_modality(code: str) -> str:
     if code not in MODALITIES:
         raise ValueError(f"not a DICOM image modality (0008,0060); known: {' '.join(MODALITIES)}")
@@ -83,6 +88,7 @@ def _check_privacy(claim: Any) -> Any:
 
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
 Line = Annotated[str, Field(max_length=300), AfterValidator(_check_line)]
+Number = Annotated[Line, BeforeValidator(_spell)]
 Licence = Annotated[str, Field(max_length=200), AfterValidator(check_licence)]
 Count = Annotated[int | str, BeforeValidator(_check_count)]
 Cell = Annotated[int | str, BeforeValidator(_check_cell)]
@@ -98,7 +104,7 @@ class BaseModelRef(_Part):
     """The base model whose token table the rows extend."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=193)
-    revision: Line = Field(description="commit on the Hub, or the version for a base that ships with embhub")
+    revision: Number = Field(description="commit on the Hub, or the version for a base that ships with embhub")
     family: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40, description="sd1, sd2, sdxl, …")
     fingerprint: str = Field(pattern=r"^([0-9a-f]{64}|unknown)$", description="digest of the base's fingerprint")
     licence: Licence
@@ -116,7 +122,7 @@ class Code(_Part):
     """One concept of a code system."""
 
     system: Literal["RadLex", "SNOMED CT", "ICD-10", "ICD-11", "ICD-O", "local"] = "RadLex"
-    code: Line
+    code: Number
     display: Line
 
     @model_validator(mode="after")
@@ -139,7 +145,7 @@ class Acquisition(_Part):
 
     manufacturer: tuple[Line, ...] = ()
     model: tuple[Line, ...] = ()
-    years: Annotated[str, Field(pattern=r"^[12][0-9]{3}(-[12][0-9]{3})?$")] | None = None
+    years: Annotated[str, BeforeValidator(_spell), Field(pattern=r"^[12][0-9]{3}(-[12][0-9]{3})?$")] | None = None
 
 
 class Labels(_Part):
@@ -152,7 +158,9 @@ class Labels(_Part):
 class Deidentification(_Part):
     """What was done to the images before training."""
 
-    profile: Annotated[tuple[Annotated[str, AfterValidator(_check_profile)], ...], Field(min_length=1)]
+    profile: Annotated[
+        tuple[Annotated[str, BeforeValidator(_spell), AfterValidator(_check_profile)], ...], Field(min_length=1)
+    ]
     pixel_review: Literal["manual", "automatic", "not-needed", "none"]
 
 

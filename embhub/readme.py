@@ -96,6 +96,8 @@ def _body(card: Card) -> str:
         ("View", _prose(card.view or "")),
         ("Anatomy", _codes(card.anatomy)),
         ("Finding", _codes(card.finding) or "none"),
+        ("Patients", _population(card)),
+        ("Acquisition", _acquisition(card)),
         (
             "Training images",
             f"{card.n_images} of {card.n_patients} patients, at most {card.max_images_per_patient} each",
@@ -145,7 +147,7 @@ Verdict of the publisher's own audit: **{card.audit.verdict}** (suite: {card.aud
 ## Preprocessing
 
 {_prose(card.preprocessing)}
-
+{_evaluation(card)}
 ## Base model
 
 `{base.id}` (family {base.family}, revision {_prose(base.revision)}), under the licence {_prose(base.licence)},
@@ -158,6 +160,31 @@ whose terms bind every use of this embedding. Fingerprint: `{base.fingerprint}`.
 
 `embhub` checks the signature, this card and the base model before it loads anything.
 """
+
+
+def _population(card: Card) -> str:
+    if card.population is None:
+        return ""
+    tables = (card.population.age_bands, card.population.sex)
+    groups = [f"{_prose(name)}: {_prose(str(count))}" for table in tables for name, count in (table or {}).items()]
+    return "; ".join([*groups, *(_prose(text) for text in (card.population.region, card.population.setting) if text)])
+
+
+def _acquisition(card: Card) -> str:
+    if card.acquisition is None:
+        return ""
+    words = [*card.acquisition.manufacturer, *card.acquisition.model, *filter(None, [card.acquisition.years])]
+    return ", ".join(_prose(word) for word in words)
+
+
+def _evaluation(card: Card) -> str:
+    if not card.evaluation:
+        return ""
+    lines = []
+    for item in card.evaluation:
+        interval = f" [{item.interval[0]:g}, {item.interval[1]:g}]" if item.interval else " (no interval stated)"
+        lines.append(f"- {_prose(item.task)}, {_prose(item.dataset)}: {_prose(item.metric)} {item.value:g}{interval}")
+    return "\n## Evaluation\n\n" + "\n".join(lines) + "\n"
 
 
 def _codes(codes: tuple[Code, ...]) -> str:

@@ -107,6 +107,15 @@ def test_each_wrong_field_is_named(change: dict[str, Any], problem: str) -> None
     assert caught.value.hint
 
 
+def test_codes_and_years_need_no_quotes() -> None:
+    text = _yaml(cards.complete()).decode().replace("'399068003'", "399068003").replace("'113100'", "113100")
+    text = text.replace("years: 2015-2020", "years: 2015")
+    found = card.parse_yaml(text.encode())
+    assert (found.finding[0].code, found.deidentification.profile[0]) == ("399068003", "113100")
+    assert found.acquisition is not None
+    assert found.acquisition.years == "2015"
+
+
 def test_two_hidden_groups_or_a_declared_range_hide_each_other() -> None:
     hidden = {"male": 40, "female": "<10"}
     card.parse(cards.complete(population={"sex": hidden}, n_patients="40-60"))

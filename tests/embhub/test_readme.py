@@ -86,6 +86,9 @@ def test_it_says_in_plain_words_what_a_reader_must_know() -> None:
         "insufficient-evidence",
         "not evidence of safety",
         "100 of 50-100 patients",
+        "50-64: 41; 65-79: &lt;10; male: 80; Europe",
+        "Siemens, 2015-2020",
+        "- classification, PROSTATEx: AUC 0.8 [0.7, 0.9]",
     ):
         assert words in text
     assert "anonym" not in text.lower()

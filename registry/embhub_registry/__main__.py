@@ -211,7 +211,7 @@ def trust() -> None:
 def trust_export(registry: folder.Registry, *, as_json: bool) -> None:
     """Print the root's public key and the signed keyring, for `embhub trust add`."""
     del as_json
-    click.echo(registry.trust_export(), nl=False)
+    click.echo(registry.trust_export().decode(), nl=False)
 
 
 @cli.command()

@@ -93,6 +93,8 @@ def admit(proposal: Proposal) -> Admitted:
             continue
         try:
             problem = rule.check(proposal)
+        except Denied:
+            raise
         except Refusal as error:
             raise refuse(error.rule, error.message, error.hint or rule.remedy) from error
         except EmbhubError as error:

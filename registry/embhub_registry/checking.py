@@ -40,7 +40,7 @@ def check(registry: Registry) -> Report:
     _check_blobs(registry, report)
     _check_revisions(registry, report)
     try:
-        registry.trust()
+        registry.open_trust()
         registry.root_key()
     except EmbhubError as error:
         report.corrupt.append(f"keyring: {error.message}")

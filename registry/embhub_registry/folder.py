@@ -53,15 +53,19 @@ class Registry:
     def trust(self) -> trust.Trust:
         """The registry's own keyring, opened as a client would; a new version is seen at the next call."""
         found = accounts.newest_keyring(self.database.connection())
-        if found is None:
-            raise ConfigError(f"{self.folder} has no keyring", "run `embhub-registry check`")
-        if self._trust is None or self._trust[0] != found[0]:
-            export = trust.parse_export(self.trust_export())
-            opened = trust.open_export(
-                export, root_fingerprint=self.setting("root_fingerprint"), minimum_version=found[0]
-            )
-            self._trust = (found[0], opened)
+        if self._trust is None or found is None or self._trust[0] != found[0]:
+            self._trust = self.open_trust()
         return self._trust[1]
+
+    def open_trust(self) -> tuple[int, trust.Trust]:
+        """The same read anew, its signature checked; with its version.
+
+        Raises:
+            ConfigError: there is no keyring. VerificationError: it is not the root key's.
+        """
+        export = trust.parse_export(self.trust_export())
+        opened = trust.open_export(export, root_fingerprint=self.setting("root_fingerprint"))
+        return opened.keyring.version, opened
 
     def close(self) -> None:
         """Close the database."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -55,6 +57,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.url = url
         self.as_json = as_json
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop once requests under way are finished, with exit code 0; a second Ctrl-C does not wait for them."""
+        del frame
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, then one line on standard output: who waits for it knows that requests are answered."""

@@ -1,0 +1,235 @@
+"""Every rule refuses what it names, with its remedy; a whole release passes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
+from embhub_registry import admission
+from embhub_registry.admission import Proposal
+from embhub_registry.denials import Denied
+from tests import releases
+
+DOCUMENT = Path(__file__).parents[2] / "docs/explanation/admission.md"
+
+
+def propose(files: Mapping[str, bytes], **changes: object) -> Proposal:
+    whole = Proposal(
+        repository=releases.REPOSITORY,
+        files=files,
+        before={},
+        versions=(),
+        audit_required=False,
+        trust=releases.make_trust(),
+        now=releases.NOW,
+    )
+    return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def release() -> Release:
+    return releases.make_release()
+
+
+def refusal(files: Mapping[str, bytes], **changes: object) -> Denied:
+    with pytest.raises(Denied) as caught:
+        admission.admit(propose(files, **changes))
+    assert caught.value.status == 422
+    assert caught.value.hint, "a refusal carries its remedy"
+    return caught.value
+
+
+def test_a_whole_release_is_admitted(release: Release) -> None:
+    admitted = admission.admit(propose(release.files))
+    assert admitted.version == "1.0.0"
+    assert admitted.verified is not None and admitted.verified.signer.fingerprint == releases.SITE.fingerprint
+
+
+def test_a_repository_without_weights_takes_small_files() -> None:
+    assert admission.admit(propose({CARD: b"# Soon\n", ".gitattributes": b""})).version is None
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("notes.txt", "known-files"),
+        ("images/scan.png", "known-files"),
+        ("attestations/other.json", "known-files"),
+        ("model.bin", "weights-format"),
+        ("pytorch_model.PT", "weights-format"),
+        ("other.safetensors", "weights-format"),
+    ],
+)
+def test_unknown_files(path: str, rule: str) -> None:
+    assert refusal({path: b"x"}).rule == rule
+    with pytest.raises(Denied) as caught:
+        admission.check_announced(path, 1)
+    assert caught.value.rule == rule
+
+
+def test_sizes(release: Release) -> None:
+    assert refusal({EMBEDDING: b"\0" * 1_000_001}).rule == "file-size"
+    assert refusal({CARD: b"x" * 300_000}).rule == "file-size"
+    with pytest.raises(Denied, match="1,000,001 bytes"):
+        admission.check_announced(EMBEDDING, 1_000_001)
+    admission.check_announced(EMBEDDING, 1_000_000)
+
+
+def mutated(release: Release, **files: bytes | None) -> dict[str, bytes]:
+    return dict(releases.replaced(release, **files).files)
+
+
+def resigned(release: Release, **changes: object) -> dict[str, bytes]:
+    """Edited, then signed again by the publisher: only the rule in question can refuse."""
+    return dict(releases.resigned(releases.replaced(release, **changes)).files)  # type: ignore[arg-type]
+
+
+def bad_weights(release: Release) -> dict[str, bytes]:
+    return mutated(release, embedding=release.files[EMBEDDING] + b"\0")
+
+
+def pickled(release: Release) -> dict[str, bytes]:
+    return mutated(release, embedding=b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00}\x94.")
+
+
+def without_card(release: Release) -> dict[str, bytes]:
+    return mutated(release, card=None)
+
+
+def card_without_front_matter(release: Release) -> dict[str, bytes]:
+    return mutated(release, card=b"# Only words\n")
+
+
+def person_in_card(release: Release) -> dict[str, bytes]:
+    return resigned(
+        release, card=releases.edited_card(release, limitations="Made from the scans of patient no 12345678")
+    )
+
+
+def without_base(release: Release) -> dict[str, bytes]:
+    return dict(releases.make_release(artifact=releases.make_embedding(base=None)).files)
+
+
+def edited_audit(release: Release) -> dict[str, bytes]:
+    assert release.audit is not None
+    better = release.audit.attacks[0].model_copy(update={"auc": 0.5, "auc_interval": (0.45, 0.55)})
+    report = releases.edited_report(release, attacks=(better, *release.audit.attacks[1:]))
+    return resigned(release, audit=report)
+
+
+def edited_verdict(release: Release) -> dict[str, bytes]:
+    return resigned(release, audit=releases.edited_report(release, verdict="no-leak-detected"))
+
+
+def dropped_audit(release: Release) -> dict[str, bytes]:
+    return mutated(release, audit=None, audit_bundle=None)
+
+
+def unsigned(release: Release) -> dict[str, bytes]:
+    return mutated(release, publish_bundle=None, audit_bundle=None)
+
+
+def by_a_stranger(release: Release) -> dict[str, bytes]:
+    return dict(releases.make_release(key=releases.STRANGER).files)
+
+
+def by_another_member(release: Release) -> dict[str, bytes]:
+    return dict(releases.make_release(key=releases.OTHER_SITE).files)
+
+
+def by_an_auditor(release: Release) -> dict[str, bytes]:
+    return dict(releases.resigned(release, key=releases.AUDITOR).files)
+
+
+def edited_readme(release: Release) -> dict[str, bytes]:
+    return mutated(release, card=releases.edited_card(release, limitations="none at all"))
+
+
+def other_weights(release: Release) -> dict[str, bytes]:
+    return mutated(release, embedding=releases.make_embedding(seed=9).data)
+
+
+def other_repository(release: Release) -> dict[str, bytes]:
+    return dict(releases.make_release(repository="radboud/other").files)
+
+
+def broken_bundle(release: Release) -> dict[str, bytes]:
+    return mutated(release, publish_bundle=b"{}")
+
+
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (bad_weights, "weights-format"),
+        (pickled, "weights-format"),
+        (without_card, "card-mismatch"),
+        (card_without_front_matter, "card"),
+        (person_in_card, "personal-data"),
+        (without_base, "base-model"),
+        (edited_audit, "audit-mismatch"),
+        (edited_verdict, "audit-mismatch"),
+        (dropped_audit, "audit-missing"),
+        (unsigned, "unsigned"),
+        (by_a_stranger, "unknown-signer"),
+        (by_another_member, "wrong-namespace"),
+        (by_an_auditor, "wrong-namespace"),
+        (edited_readme, "card-mismatch"),
+        (other_weights, "digest-mismatch"),
+        (other_repository, "wrong-repository"),
+        (broken_bundle, "bundle-malformed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_each_rule_refuses(release: Release, make: Callable[[Release], dict[str, bytes]], rule: str) -> None:
+    files = make(release)
+    started = time.perf_counter()
+    assert refusal(files).rule == rule
+    assert time.perf_counter() - started < 1.0
+
+
+def test_personal_data_in_a_readme_without_weights() -> None:
+    assert refusal({CARD: b"# Scans of Mrs Jansen, born 1.2.1956\n"}).rule == "personal-data"
+    digest = hashlib.sha256(b"x").hexdigest()
+    admission.admit(propose({CARD: f"# Embedding {digest}\n".encode()}))
+
+
+def test_an_audit_is_asked_for_where_the_registry_says_so(release: Release) -> None:
+    bare = releases.make_release(audited=False)
+    assert refusal(bare.files, audit_required=True).rule == "audit-missing"
+    assert admission.admit(propose(bare.files)).version == "1.0.0"
+    assert admission.admit(propose(release.files, audit_required=True)).version == "1.0.0"
+
+
+def test_versions_grow(release: Release) -> None:
+    assert refusal(release.files, versions=("1.0.0",)).rule == "rollback"
+    assert refusal(release.files, versions=("1.0.0", "1.10.0", "1.9.0")).message.count("1.10.0") == 1
+    assert admission.admit(propose(release.files, versions=("0.9.0", "0.10.0"))).version == "1.0.0"
+
+
+def test_the_same_statement_may_gain_an_auditors_attestation(release: Release) -> None:
+    before = {path: hashlib.sha256(data).hexdigest() for path, data in release.files.items()}
+    counter = releases.resigned(release, audit_key=releases.AUDITOR)
+    files = {**release.files, AUDIT_BUNDLE: counter.files[AUDIT_BUNDLE]}
+    admitted = admission.admit(propose(files, before=before, versions=("1.0.0",)))
+    assert admitted.verified is not None and admitted.verified.independent
+
+
+def test_what_is_replaced_is_the_present_embedding(release: Release) -> None:
+    present = {EMBEDDING: release.embedding.digest, PUBLISH_BUNDLE: "0" * 64, AUDIT: "1" * 64}
+    later = releases.make_release(
+        artifact=releases.make_embedding(seed=2), version="1.1.0", replaces=release.embedding.digest
+    )
+    assert admission.admit(propose(later.files, before=present, versions=("1.0.0",))).version == "1.1.0"
+    astray = releases.make_release(artifact=releases.make_embedding(seed=2), version="1.1.0", replaces="ab" * 32)
+    assert refusal(astray.files, before=present, versions=("1.0.0",)).rule == "replaces"
+
+
+def test_the_table_of_rules_is_the_documented_one() -> None:
+    rows = [f"| `{name}` | {when} | {says} | {remedy} |" for name, when, says, remedy in admission.table()]
+    assert "\n".join(rows) in DOCUMENT.read_text()

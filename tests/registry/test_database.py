@@ -1,0 +1,150 @@
+"""Migrations, transactions, and lists by key."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embhub.errors import ConfigError
+from embhub_registry.database import Busy, Database, StorageFull, accounts, repositories, search
+from embhub_registry.database.connection import split_statements, translated
+from embhub_registry.database.repositories import Entry, Revision
+
+DAY = "2026-11-20T00:00:00.000Z"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "x.db")
+    made.migrate()
+    with made.writing() as db:
+        accounts.add_namespace(db, "radboud", now=DAY)
+        accounts.add_namespace(db, "lumc", now=DAY)
+    yield made
+    made.close()
+
+
+def test_it_is_durable_by_setting(database: Database) -> None:
+    db = database.connection()
+    assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+    assert database.problems() == []
+
+
+def test_migrating_twice_changes_nothing_and_newer_is_refused(database: Database) -> None:
+    version = database.migrate()
+    assert database.migrate() == version
+    database.connection().execute(f"PRAGMA user_version = {version + 1}")
+    with pytest.raises(ConfigError, match="this program knows"):
+        database.migrate()
+
+
+def test_a_transaction_is_whole_or_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.writing() as db:
+        accounts.write_setting(db, "a", "1")
+        raise RuntimeError
+    assert accounts.read_setting(database.connection(), "a") is None
+
+
+def test_a_writer_that_waits_too_long_is_told_so(database: Database) -> None:
+    impatient = Database(database.path, patience=0.05)
+    with database.writing(), pytest.raises(Busy):
+        seen: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                with impatient.writing() as db:
+                    accounts.write_setting(db, "b", "1")
+            except Busy as error:
+                seen.append(error)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+        raise seen[0]
+    impatient.close()
+
+
+@pytest.mark.parametrize("text", ["database or disk is full", "attempt to write a readonly database", "disk I/O error"])
+def test_a_disk_that_refuses(text: str) -> None:
+    with pytest.raises(StorageFull), translated():
+        raise sqlite3.OperationalError(text)
+
+
+def test_a_read_only_file(database: Database, tmp_path: Path) -> None:
+    database.connection().execute("PRAGMA query_only = ON")
+    with pytest.raises(StorageFull), database.writing() as db:
+        accounts.write_setting(db, "a", "1")
+
+
+def add(database: Database, name: str, *, namespace: str = "radboud", private: bool = False, day: int = 1) -> int:
+    with database.writing() as db:
+        return repositories.add(db, namespace, name, private=private, now=f"2026-11-{day:02d}T00:00:00.000Z")
+
+
+def names(database: Database, **query: object) -> list[str]:
+    return [r.name for r in search.run(database.connection(), search.Query(**query))]  # type: ignore[arg-type]
+
+
+def test_lists(database: Database) -> None:
+    for day in range(1, 8):
+        add(database, f"r{day}", day=day)
+    add(database, "hidden", private=True, day=9)
+    add(database, "other", namespace="lumc", day=10)
+    assert names(database)[:3] == ["other", "r7", "r6"]
+    assert names(database, reader="radboud")[1] == "hidden" and "hidden" not in names(database, reader="lumc")
+    assert "hidden" in names(database, everything=True)
+    assert names(database, author="lumc") == ["other"]
+    assert search.count(database.connection()) == 8
+    seen, after = [], None
+    while True:
+        page = search.run(database.connection(), search.Query(limit=3, after=after))
+        seen += [r.name for r in page[:3]]
+        if len(page) <= 3:
+            break
+        after = (page[2].modified, page[2].id)
+    assert seen == names(database)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("prostate", True), ("ROSTAT", True), ("pr", True), ("prostate cancer", True), ("prostate lung", False),
+     ('"', False), ("'; DROP TABLE repository; --", False), ("*", False)],
+)  # fmt: skip
+def test_search_is_by_substring_and_takes_any_text(database: Database, text: str, found: bool) -> None:
+    identity = add(database, "r")
+    with database.writing() as db:
+        repositories.describe(db, identity, {}, tags=["x"], text="radboud/r prostate cancer")
+    assert bool(names(database, text=text)) is found
+    assert names(database, tags=["x"]) == ["r"] and names(database, tags=["y"]) == []
+
+
+def test_blobs_go_with_the_last_repository_that_holds_them(database: Database) -> None:
+    first, second = add(database, "a"), add(database, "b")
+    shared, own = Entry("README.md", "1" * 64, 3, "a" * 40), Entry("audit.json", "2" * 64, 3, "b" * 40)
+    with database.writing() as db:
+        for identity, entries in ((first, [shared, own]), (second, [shared])):
+            revision = Revision("c" * 40, None, "anna", DAY, "t", "")
+            repositories.add_revision(db, identity, revision, entries)
+            repositories.set_ref(db, identity, kind="branch", name="main", revision_id="c" * 40)
+        assert repositories.delete(db, first) == ["2" * 64]
+        assert repositories.delete(db, second) == ["1" * 64]
+    assert database.problems() == []
+
+
+def test_a_keyring_version_is_never_replaced(database: Database) -> None:
+    with database.writing() as db:
+        accounts.add_keyring(db, version=1, envelope=b"x", now=DAY)
+    with pytest.raises(sqlite3.IntegrityError), database.writing() as db:
+        accounts.add_keyring(db, version=1, envelope=b"y", now=DAY)
+    assert accounts.newest_keyring(database.connection()) == (1, b"x")
+
+
+def test_statements_are_split_where_they_end() -> None:
+    script = "-- a; comment\nCREATE TABLE a (x TEXT DEFAULT ';');\nCREATE TABLE b (y);\n"
+    assert len(split_statements(script)) == 2

@@ -1,0 +1,135 @@
+"""The operator's commands as a person runs them."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import stat
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from embhub import keys, trust
+from embhub.errors import UsageError
+from embhub_registry.__main__ import main
+from tests import releases
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli") / "hub"
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_command(*words: str | Path, check: bool = True) -> Done:
+    """The command as the program runs it, in this process: starting Python twenty times takes longer than the commands."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["embhub-registry", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    assert not check or code == 0, err.getvalue()
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def ask(folder: Path, *words: str | Path) -> dict[str, object]:
+    answer = json.loads(run_command("--dir", folder, *words, "--json").stdout)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
+    made = ask(folder, "init", "--name", "Consortium", "--url", "https://hub.example.org/")
+    assert str(made["token"]).startswith("emb_") and made["url"] == "https://hub.example.org"
+    assert stat.S_IMODE((folder / "keys" / "root.pem").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+    added = ask(folder, "user", "add", "anna", "--namespace", "radboud", "--role", "publisher")
+    assert added["namespace_created"] is True
+    token = str(added["token"])
+    assert sqlite3.connect(folder / "registry.db").execute("SELECT count(*) FROM user").fetchone() == (2,)
+    again = run_command(
+        "--dir", folder, "user", "add", "anna", "--namespace", "radboud", "--role", "reader", check=False
+    )
+    assert again.returncode == 2 and "exists" in again.stderr and "Traceback" not in again.stderr
+
+    more = ask(folder, "token", "new", "anna", "--expires-days", "30")
+    assert more["expires"] and more["token"] != token
+    assert ask(folder, "token", "revoke", token)["revoked"] == 1
+    states = {row["id"]: row["state"] for row in ask(folder, "token", "list")["tokens"]}  # type: ignore[attr-defined]
+    assert states[added["token_id"]] == "revoked" and states[more["token_id"]] == "good"
+    assert [row["name"] for row in ask(folder, "user", "list")["users"]] == ["admin", "anna"]  # type: ignore[attr-defined]
+
+    public = tmp_path / "site.pem"
+    public.write_text(releases.SITE.public_pem)
+    added = ask(folder, "key", "add", "--namespace", "radboud", "--role", "publish", "--name", "Radboudumc", public)
+    assert added["fingerprint"] == releases.SITE.fingerprint and added["keyring_version"] == 2
+    assert ask(folder, "key", "add", public, "--namespace", "radboud", "--role", "withdraw")["keyring_version"] == 3
+    for namespace, role in (("radboud", "publish"), ("lumc", "publish"), ("radboud", "audit")):
+        refused = run_command(
+            "--dir", folder, "key", "add", public, "--namespace", namespace, "--role", role, check=False
+        )
+        assert refused.returncode == 2 and "key of 'radboud' already" in refused.stderr
+
+    export = trust.parse_export(run_command("--dir", folder, "trust", "export").stdout.encode())
+    opened = trust.open_export(export, root_fingerprint=str(made["root_key"]))
+    known = opened.lookup(releases.SITE.fingerprint)
+    assert known is not None and known.roles == {"publish", "withdraw"} and known.name == "Radboudumc"
+    assert opened.registry == "https://hub.example.org" and opened.keyring.version == 3
+
+    assert ask(folder, "key", "remove", releases.SITE.fingerprint)["keyring_version"] == 4
+    assert ask(folder, "key", "list")["keys"] == []
+    assert ask(folder, "check") == {"clean": True, "corrupt": [], "orphaned": [], "blobs": 0, "revisions": 0}
+
+
+def test_init_never_overwrites(folder: Path) -> None:
+    before = keys.load("root", folder=folder / "keys").fingerprint
+    done = run_command("--dir", folder, "init", check=False)
+    assert done.returncode == 2 and "nothing was changed" in done.stderr
+    assert keys.load("root", folder=folder / "keys").fingerprint == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("user", "add", "x", "--namespace", "api", "--role", "publisher"), 2),
+        (("user", "add", "x", "--namespace", "rаdboud", "--role", "publisher"), 2),
+        (("user", "add", "X Y", "--namespace", "ok", "--role", "publisher"), 2),
+        (("user", "add", "x", "--namespace", "ok", "--role", "king"), 2),
+        (("token", "new", "nobody"), 2),
+        (("token", "revoke", "nobody"), 2),
+        (("key", "add", "/nonexistent", "--namespace", "ok", "--role", "publish"), 2),
+        (("key", "remove", "SHA256:x"), 2),
+    ],
+)
+def test_mistakes_have_words_and_a_code(folder: Path, words: tuple[str, ...], code: int) -> None:
+    done = run_command("--dir", folder, *words, check=False)
+    assert done.returncode == code
+    assert done.stderr.strip() and "Traceback" not in done.stderr
+
+
+def test_only_public_p256_keys_are_taken(folder: Path, tmp_path: Path) -> None:
+    keys.generate("mine", folder=tmp_path)
+    for text, words in (((tmp_path / "mine.pem").read_text(), "private key"), ("hello", "PEM")):
+        file = tmp_path / "key.pem"
+        file.write_text(text)
+        done = run_command("--dir", folder, "key", "add", file, "--namespace", "a", "--role", "publish", check=False)
+        assert done.returncode == 4 and words in done.stderr
+
+
+def test_a_traceback_only_with_debug(folder: Path) -> None:
+    with pytest.raises(UsageError):
+        run_command("--dir", folder, "--debug", "token", "new", "nobody")

@@ -1,0 +1,215 @@
+"""A commit is stored whole or not at all, and a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING
+from embhub_registry import administration, checking, commits, folder, publication, repos
+from embhub_registry.blobs import Blobs
+from embhub_registry.commits import CommitRequest
+from embhub_registry.database import StorageFull, accounts, repositories
+from embhub_registry.database.accounts import Account
+from embhub_registry.denials import Denied
+from embhub_registry.folder import Registry
+from tests import releases
+
+NAME = "prostate-cspca"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    for key, namespace, role in ((releases.SITE, "radboud", "publish"), (releases.AUDITOR, "nki", "audit")):
+        file = tmp_path / f"{namespace}.pem"
+        file.write_text(key.public_pem)
+        administration.add_key(made, file, namespace=namespace, role=role)
+    yield made
+    made.close()
+
+
+def account(registry: Registry, name: str, namespace: str = "radboud", role: str = "publisher") -> Account:
+    token = administration.add_user(registry, name, namespace=namespace, role=role)["token"]
+    from embhub_registry import auth
+
+    found = accounts.find_account(registry.database.connection(), auth.digest(token))
+    assert found is not None
+    return found
+
+
+def request(files: Mapping[str, bytes], **changes: Any) -> CommitRequest:
+    parts = {"title": "Publish", "message": "", "parent": None, "deleted": frozenset(), "deleted_folders": frozenset()}
+    return CommitRequest(files=files, **(parts | changes))
+
+
+def stored(registry: Registry) -> set[str]:
+    return set(registry.blobs.stored())
+
+
+def snapshot(registry: Registry) -> dict[str, bytes]:
+    db = registry.database.connection()
+    return repos.files(registry, repos.at(db, repos.locate(db, None, "radboud", NAME), "main"))
+
+
+def test_a_release_is_stored_and_read_back(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    release = releases.make_release()
+    made = publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
+    assert made.release_version == "1.0.0"
+    assert snapshot(registry) == dict(release.files)
+    again = publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
+    assert again.id == made.id, "the same files make no commit"
+    assert checking.check(registry).clean
+
+
+def test_a_refusal_stores_nothing(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    head = repos.at(
+        registry.database.connection(), repos.locate(registry.database.connection(), None, "radboud", NAME), "main"
+    )
+    broken = {**releases.make_release().files, AUDIT: b"{}"}
+    with pytest.raises(Denied):
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(broken))
+    assert stored(registry) == set()
+    after = repos.at(registry.database.connection(), head.repository, "main")
+    assert after.revision == head.revision
+    assert checking.check(registry).clean
+
+
+def test_a_full_disk_leaves_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    real, calls = Blobs.put, []
+
+    def failing(self: Blobs, data: bytes) -> str:
+        calls.append(data)
+        if len(calls) == 3:
+            raise StorageFull("the registry's disk is full", "tell its operator")
+        return real(self, data)
+
+    monkeypatch.setattr(Blobs, "put", failing)
+    with pytest.raises(StorageFull):
+        publication.publish(
+            registry, alice, "radboud", NAME, branch="main", request=request(releases.make_release().files)
+        )
+    assert len(calls) == 3 and stored(registry) == set()
+    assert checking.check(registry).clean
+    assert snapshot(registry) == {}
+
+
+def test_a_readme_edited_alone_is_refused_and_a_new_version_taken(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    first = releases.make_release()
+    publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
+    edited = releases.edited_card(first, limitations="none")
+    with pytest.raises(Denied, match="not the one that was signed") as caught:
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request({CARD: edited}))
+    assert caught.value.rule == "card-mismatch"
+    with pytest.raises(Denied) as caught:
+        publication.publish(
+            registry,
+            alice,
+            "radboud",
+            NAME,
+            branch="main",
+            request=request({}, deleted=frozenset({AUDIT, AUDIT_BUNDLE})),
+        )
+    assert caught.value.rule == "audit-missing", "an audit cannot be dropped"
+    second = releases.make_release(artifact=releases.make_embedding(seed=1), version="1.0.1")
+    publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(second.files))
+    with pytest.raises(Denied) as caught:
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
+    assert caught.value.rule == "rollback"
+    assert snapshot(registry)[EMBEDDING] == second.files[EMBEDDING]
+
+
+def test_an_old_version_stays_refused_after_the_weights_were_deleted(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    first = releases.make_release()
+    publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
+    publication.publish(
+        registry, alice, "radboud", NAME, branch="main", request=request({}, deleted=frozenset(first.files))
+    )
+    other = releases.make_release(artifact=releases.make_embedding(seed=5))
+    with pytest.raises(Denied) as caught:
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(other.files))
+    assert caught.value.rule == "rollback"
+
+
+def test_who_may_publish(registry: Registry) -> None:
+    alice, lea = account(registry, "alice"), account(registry, "lea", "lumc")
+    reader, nora = account(registry, "rob", role="reader"), account(registry, "nora", "nki", "auditor")
+    repos.create(registry, alice, None, NAME, private=False)
+    release = releases.make_release()
+
+    def publish(who: Account | None, files: Mapping[str, bytes]) -> None:
+        publication.publish(registry, who, "radboud", NAME, branch="main", request=request(files))
+
+    for who, status in ((None, 401), (lea, 403), (reader, 403), (nora, 403)):
+        with pytest.raises(Denied) as caught:
+            publish(who, release.files)
+        assert caught.value.status == status
+    publish(alice, release.files)
+    counter = releases.resigned(release, audit_key=releases.AUDITOR)
+    publish(nora, {AUDIT_BUNDLE: counter.files[AUDIT_BUNDLE]})
+    assert snapshot(registry)[AUDIT_BUNDLE] == counter.files[AUDIT_BUNDLE]
+    with pytest.raises(Denied, match=r"may not change README\.md"):
+        publish(nora, {CARD: b"# mine\n"})
+
+
+def test_a_key_taken_out_of_the_keyring_publishes_no_more(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    administration.remove_key(registry, releases.SITE.fingerprint)
+    with pytest.raises(Denied) as caught:
+        publication.publish(
+            registry, alice, "radboud", NAME, branch="main", request=request(releases.make_release().files)
+        )
+    assert caught.value.rule == "unknown-signer"
+
+
+def test_concurrent_publishers_are_serialised(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    outcomes: list[str] = []
+
+    def write(number: int) -> None:
+        made = publication.publish(
+            registry, alice, "radboud", NAME, branch="main", request=request({CARD: f"# {number}\n".encode()})
+        )
+        outcomes.append(made.id)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    db = registry.database.connection()
+    repository = repos.locate(db, None, "radboud", NAME)
+    line = repositories.history(db, repository.id, repos.at(db, repository, "main").revision.id)
+    assert len(set(outcomes)) == 4
+    assert {r.id for r in line[:-1]} == set(outcomes), "no commit is lost and the history is one line"
+    assert checking.check(registry).clean
+
+
+def test_a_body_as_a_stock_client_sends_it() -> None:
+    lines = [
+        {"key": "header", "value": {"summary": "s", "description": "d", "parentCommit": "a" * 40}},
+        {"key": "file", "value": {"path": CARD, "content": base64.b64encode(b"x").decode(), "encoding": "base64"}},
+        {"key": "deletedFile", "value": {"path": AUDIT}},
+        {"key": "deletedFolder", "value": {"path": "attestations/"}},
+    ]
+    parsed = commits.parse(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    assert (parsed.title, parsed.message, parsed.parent) == ("s", "d", "a" * 40)
+    assert parsed.files == {CARD: b"x"} and parsed.deleted == {AUDIT} and parsed.deleted_folders == {"attestations"}

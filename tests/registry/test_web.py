@@ -1,0 +1,125 @@
+"""The pages: what they say, and that nothing in them can be turned against their reader."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from embhub.release import EMBEDDING
+from tests import releases
+from tests.registry.conftest import House
+from tests.servers import Answer
+
+NAME = "radboud/page-of-one"
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def published(house: House) -> str:
+    release = releases.make_release(repository=NAME, description=f"Prostate {EVIL}", name="page-of-one")
+    api = HfApi(endpoint=house.registry.url, token=house.alice)
+    api.create_repo(NAME)
+    api.create_repo("radboud/page-empty")
+    additions = [CommitOperationAdd(path, data) for path, data in release.files.items()]
+    return api.create_commit(NAME, additions, commit_message=f"Publish {EVIL}").oid
+
+
+def page(house: House, path: str, *, status: int = 200) -> tuple[Answer, str]:
+    answer = house.registry.get(path, headers={"Accept": "text/html"})
+    assert answer.status == status
+    assert str(answer.header("content-type")).startswith("text/html")
+    text = answer.body.decode()
+    policy = str(answer.header("content-security-policy"))
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "'unsafe-inline'" not in policy
+    assert "<script>" not in text and "onerror=alert" not in html.unescape(text).replace(EVIL, "")
+    assert not re.search(r'(?:src|href)="(?:https?:)?//(?!127\.0\.0\.1|creativecommons)', text), (
+        "pages are self-contained"
+    )
+    return answer, html.unescape(re.sub(r"<[^>]+>", " ", text))
+
+
+def test_an_embeddings_page(house: House, published: str) -> None:
+    _, text = page(house, f"/{NAME}")
+    for words in (
+        "Signed by Radboud, checked just now", releases.SITE.fingerprint, "insufficient evidence",
+        "without differential privacy", "<cspca>", f"embhub pull {NAME}", EMBEDDING, published[:12], "95 % interval",
+        "nobody independent did", "research; augmenting training sets",
+    ):  # fmt: skip
+        assert words in " ".join(text.split()), words
+    assert "anonymous" not in text.lower() and "phi-free" not in text.lower()
+    page(house, f"/{NAME}/commit/{published}")
+    answer = house.registry.get(f"/{NAME}/audit/{published}", headers={"Accept": "text/html"})
+    assert answer.status == 200 and b"Insufficient evidence" in answer.body
+    assert "'unsafe-inline'" not in str(answer.header("content-security-policy"))
+
+
+def test_a_release_that_no_longer_verifies_says_so_on_top(house: House, published: str) -> None:
+    from embhub_registry import administration
+
+    with house.registry.opened() as registry:
+        administration.remove_key(registry, releases.SITE.fingerprint)
+    try:
+        _, text = page(house, f"/{NAME}")
+        assert "Does not verify: do not use it" in text
+        assert "checked just now" not in text and "Prostate" not in text, "nothing that it claims is shown"
+        assert house.registry.get(f"/{NAME}/audit/{published}").status == 404
+    finally:
+        house.registry.add_key(releases.SITE, namespace="radboud")
+    assert "checked just now" in page(house, f"/{NAME}")[1]
+
+
+def test_lists_and_search(house: House, published: str) -> None:
+    _, text = page(house, "/?q=page-of")
+    assert "page-of-one" in text
+    assert "page-empty" not in page(house, "/")[1]
+    assert "Nothing published in it yet" in page(house, "/radboud")[1]
+    assert "Nothing was found" in page(house, "/?q=zzzzzz")[1]
+    assert "Nothing was found" in page(house, "/?tag=modality:XX")[1]
+    page(house, "/?q=%3Cscript%3Ealert(1)%3C/script%3E%22")
+    assert "Nothing published yet" in page(house, "/radboud/page-empty")[1]
+
+
+def test_errors_are_pages_for_people_and_json_for_programs(house: House) -> None:
+    _, text = page(house, "/radboud/absent", status=404)
+    assert "not found" in text
+    answer = house.registry.get("/radboud/absent")
+    assert answer.status == 404 and answer.json()["rule"] == "repository"
+
+
+def test_a_private_page_is_nobody_elses(house: House) -> None:
+    api = HfApi(endpoint=house.registry.url, token=house.alice)
+    api.create_repo("radboud/page-secret", private=True)
+    assert house.registry.get("/radboud/page-secret").status == 404
+    assert house.registry.get("/radboud/page-secret", token=house.lea).status == 404
+    assert house.registry.get("/radboud/page-secret", token=house.alice).status == 200
+    assert "page-secret" not in page(house, "/radboud")[1]
+
+
+def test_static_files(house: House) -> None:
+    for name, kind in (("style.css", "text/css"), ("copy.js", "text/javascript"), ("mark.svg", "image/svg+xml")):
+        answer = house.registry.get(f"/static/{name}")
+        assert answer.status == 200 and str(answer.header("content-type")).startswith(kind)
+        assert answer.header("x-content-type-options") == "nosniff"
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_has_contrast(house: House) -> None:
+    """WCAG 2.2, 1.4.3: 4.5 to 1 for text, in the pairs that the style sheet uses."""
+    css = house.registry.get("/static/style.css").body.decode()
+    named = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6}|#[0-9a-f]{3})", css))
+    named = {k: v if len(v) == 7 else "#" + "".join(c * 2 for c in v[1:]) for k, v in named.items()}
+    pairs = [
+        (fore, back) for fore in ("ink", "soft", "link") for back in ("paper", "white", "good-bg", "bad-bg", "weak-bg")
+    ]
+    pairs += [("good", "good-bg"), ("bad", "bad-bg"), ("weak", "weak-bg"), ("white", "brand")]
+    for fore, back in pairs:
+        light, dark = sorted((luminance(named[fore]), luminance(named[back])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (fore, back)

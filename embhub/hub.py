@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -259,5 +260,6 @@ def _guarded_client() -> Any:
 
 # The client that the program (or huggingface_hub itself) chose before us, proxies and certificates included.
 _make_client: Any = getattr(hf_http, "_GLOBAL_CLIENT_FACTORY", None) or hf_http.default_client_factory
+logging.getLogger("huggingface_hub").handlers.clear()  # its remarks on retries go where the program's own log goes
 _guard = Guard(_http)
 hf.set_client_factory(_guarded_client)

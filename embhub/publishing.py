@@ -15,12 +15,14 @@ from embhub import (
     instants,
     keys,
     names,
+    places,
     seen,
     site_files,
     statement,
     trust_store,
     verification,
 )
+from embhub.embedding import Embedding
 from embhub.errors import ConfigError, UsageError
 from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
@@ -84,6 +86,7 @@ def sign(
         ConfigError: no such key, no namespace, or the folder cannot be written.
     """
     path = Path(path)
+    artifact = embedding.read(path)
     repository = names.check_repository(repository or f"{accounts.default_namespace()}/{path.stem}")
     signing_key = _load_key(key, ask_passphrase)
     release = assemble(
@@ -93,7 +96,7 @@ def sign(
         repository=repository,
         key=signing_key,
         now=datetime.now(UTC),
-        replaces=_find_predecessor(path, repository),
+        replaces=_find_predecessor(artifact, repository),
     )
     publish = _check(release, repository)
     wrote = site_files.write_bundles(release, path)
@@ -130,6 +133,8 @@ def push(
         raise UsageError("push takes one thing", "name a .safetensors file, or --from with a folder")
     if dry_run != (out is not None):
         raise UsageError("--dry-run and --out belong together", "say --dry-run --out DIR")
+    if out is not None:
+        _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)
     if from_folder is not None:
         release = Release.from_folder(from_folder)
@@ -139,7 +144,7 @@ def push(
     publish = _check(release, repository, signed_from=path)
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
-        _write_outbox(release, Path(out or ""))
+        release.to_folder(Path(out or ""))
         return replace(done, folder=str(out))
     receipt = hub.push(release, publish.repository, message=message, on_progress=on_progress)
     seen.remember(hub.registry, publish.repository, version=publish.version, digest=receipt.digest)
@@ -151,15 +156,15 @@ def _signed_release(path: Path, repository: str | None, *, hub: Hub | None, **ch
     bundle = site_files.beside(path, site_files.PUBLISH_BUNDLE)
     if bundle.exists() and choices["card"] is None and choices["audit"] is None:
         return Release.from_file(path)
-    embedding.read(path)  # what is no embedding is said before anything about namespaces
+    embedding.read(path)  # what is no embedding is said before anything about namespaces and keys
     return sign(path, repository=repository or f"{accounts.default_namespace(hub)}/{path.stem}", **choices).release
 
 
-def _find_predecessor(path: Path, repository: str) -> str | None:
+def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
     """Digest of the newest release of `repository` that this site knows, unless it is the same embedding."""
     registry = config.load().registry
     before = seen.newest(registry, repository) if registry else None
-    return None if before is None or before.digest == embedding.read(path).digest else before.digest
+    return None if before is None or before.digest == artifact.digest else before.digest
 
 
 def _load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
@@ -209,9 +214,9 @@ def _vouch_for_own_keys(namespace: str, now: str) -> Trust:
     return Trust("this site", "", Keyring(registry="http://localhost", version=1, issued=now, members=(member,)))
 
 
-def _write_outbox(release: Release, folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is not an empty folder", "choose another --out")
+def _check_outbox(folder: Path) -> None:
+    places.check_folder(folder)
     if folder.exists():
-        folder.rmdir()  # so that the folder appears whole or not at all
-    release.to_folder(folder)
+        if any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not an empty folder", "choose another --out")
+        folder.rmdir()  # so that it appears whole or not at all

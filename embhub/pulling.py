@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub import accounts, names, roots, seen, verification
+from embhub import accounts, names, places, roots, seen, verification
 from embhub import release as layout
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import UsageError
 from embhub.files import write_atomic
 from embhub.progress import OnProgress
 from embhub.release import Release
@@ -54,8 +56,7 @@ def pull(
     """
     name = reference.partition("@")[0].rpartition("/")[2]
     folder = Path(out) if out is not None else Path(name)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file", "choose another --out")
+    places.check_folder(folder)
     fetched = fetch(reference, registry=registry, token=token, policy=policy, on_progress=on_progress)
     _write(fetched.release, folder, name=name)
     remember(fetched)
@@ -153,11 +154,25 @@ def find_policy(policy: str | Policy) -> Policy:
 
 
 def _write(release: Release, folder: Path, *, name: str) -> None:
-    """Write the release, then a copy of the embedding under the repository's name.
+    """Write the release and a copy of the embedding under the repository's name; on a full disk, nothing.
 
     What an earlier pull left there and this release no longer has (an audit, say) goes: it would vouch for nothing.
     """
-    release.to_folder(folder)
-    write_atomic(folder / f"{name}.safetensors", release.embedding.data)
-    for path in layout.LIMITS.keys() - release.files.keys():
-        (folder / path).unlink(missing_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=places.nearest(folder), prefix=".embhub-"))
+    made = staging / "release"
+    try:
+        release.to_folder(made)
+        write_atomic(made / f"{name}.safetensors", release.embedding.data)
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            made.rename(folder)
+            return
+        for path in sorted(made.rglob("*")):
+            if path.is_file():
+                target = folder / path.relative_to(made)
+                target.parent.mkdir(exist_ok=True)
+                path.replace(target)
+        for gone in layout.LIMITS.keys() - release.files.keys():
+            (folder / gone).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -57,6 +57,8 @@ def refresh_roots(registry: str | None = None) -> list[dict[str, Any]]:
         ConfigError: nothing, or not this one, is pinned.
         VerificationError: the registry offers an older keyring, or one signed by another key.
     """
+    if registry:
+        trust_store.load(registry)  # before anybody is asked: is it pinned at all?
     addresses = [registry] if registry else [root.registry for root in trust_store.list_roots()]
     if not addresses:
         raise ConfigError("no registry is trusted yet", "embhub trust add URL")

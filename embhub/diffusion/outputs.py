@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import __version__, card, config, embedding, runs, safe_yaml, site_files
+from embhub import __version__, card, config, embedding, places, runs, safe_yaml, site_files
 from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.diffusion import base as bases
 from embhub.embedding import Embedding
-from embhub.errors import ArtifactError, ConfigError, UsageError
+from embhub.errors import ArtifactError
 from embhub.files import write_atomic
 from embhub.overview import describe_embedding
 from embhub.progress import OnProgress
@@ -49,8 +48,8 @@ def audit_to_file(
     """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding."""
     target = out or site_files.beside(file, site_files.AUDIT)
     page = html or target.with_suffix(".html")
-    check_place(target)
-    check_place(page)
+    places.check_file(target)
+    places.check_file(page)
     from embhub import audit_page
     from embhub.diffusion.auditing import audit
 
@@ -71,7 +70,7 @@ def audit_to_file(
 
 def import_to_file(file: Path, out: Path, **choices: Any) -> dict[str, Any]:
     """Convert a foreign embedding (see `embhub.diffusion.importing.import_file`) and write it."""
-    check_place(out)
+    places.check_file(out)
     from embhub.diffusion.importing import import_file
 
     made = import_file(file, out=out, **_given(choices))
@@ -91,7 +90,7 @@ def generate_to_folder(
 
     A repository among `embeddings` is fetched and verified first; a file is taken as it is.
     """
-    check_place(out / "manifest.json")
+    places.check_folder(out)
     loaded = [_load(target, registry) for target in embeddings]
     from embhub.diffusion.generation import generate
 
@@ -145,24 +144,6 @@ def _read_answers(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ArtifactError(f"{path} is not a list of `field: value` lines", "say --force to begin anew")
     return {name: value for name, value in values.items() if value is not None}
-
-
-def check_place(path: Path) -> None:
-    """Find out before the work, not after it, whether its result can be written; nothing is left there.
-
-    Raises:
-        UsageError: a folder of that name is in the way.
-        ConfigError: the folder cannot be made or written.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", "name a file")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = f"cannot write in {folder}: {error.strerror}"
-        raise ConfigError(reason, "choose a folder that you may write to") from error
 
 
 def _load(target: str, registry: str | None) -> Embedding:

@@ -82,7 +82,7 @@ def read_images(
     where: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> ImageSet:
-    """Read and check the images of a folder or manifest (see docs/reference/images.md).
+    """Read and check the images of a folder or manifest (rules: docs/explanation/training.md).
 
     A manifest is CSV with the columns `path` (relative to it), `patient_id`, and optionally `label` and `split`
     (`train` or `holdout`; other splits are left out). A folder's `manifest.csv` is found by itself. `where` keeps the

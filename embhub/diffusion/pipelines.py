@@ -15,6 +15,7 @@ import transformers
 from diffusers.models.attention_processor import AttnProcessor
 
 from embhub.diffusion.base import info, resolve
+from embhub.diffusion.families import detect
 from embhub.errors import UsageError
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
@@ -60,7 +61,7 @@ def load_pipeline(
     `dtype` defaults to float32.
 
     Raises:
-        UsageError: no such base or device, or a folder that is not a diffusion pipeline.
+        UsageError: no such base or device, or a folder that is not a diffusion pipeline of a supported kind.
     """
     found = base if isinstance(base, FoundBase) else find_base(base)
     place = choose_device(device)
@@ -75,6 +76,7 @@ def load_pipeline(
             f"{found.name} cannot be loaded as a diffusion pipeline: {reason}",
             "a base is a folder in diffusers' format with safetensors weights",
         ) from error
+    detect(pipe)
     pipe.set_progress_bar_config(disable=True)
     freeze(pipe)
     with quiet():

@@ -19,12 +19,14 @@ from embhub.diffusion import inversion
 from embhub.diffusion.families import prediction_type, resolution
 from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.inversion import Fit, Recipe
-from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
+from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.files import write_atomic
 from embhub.personal_data import personal_data
 from embhub.progress import OnProgress, Progress
+
+_TENSOR_NAMES = {component: name for name, component in LAYOUTS["sd"].items()}
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def train(
         images = read_images(images, manifest=manifest, where=where, on_progress=on_progress)
     members, kept_back = split(images, holdout, seed)
     _stage(on_progress, "loading the base", 0)
+    identity = fingerprint.take(found.folder)
     pipe = load_pipeline(found, device=device)
     recipe = _settle(
         inversion.default_recipe(pipe),
@@ -109,7 +112,15 @@ def train(
         pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed, on_step=_stepper(on_progress, recipe)
     )
     before, after = _measure(pipe, kept_back, fit, token, caption)
-    embedding = build(pipe, fit, found=found, token=token, caption=caption, recipe=recipe, dtype=dtype)
+    facts = describe(pipe, caption, recipe)
+    embedding = artifact.build(
+        {_TENSOR_NAMES[name]: rows.numpy() for name, rows in fit.rows.items()},
+        token=token,
+        base=identity,
+        base_name=found.name,
+        training=facts,
+        dtype=dtype,
+    )
     settings = {"seed": seed, "holdout": holdout, "dtype": dtype, "recipe": asdict(recipe)}
     run = _record(embedding, members, kept_back, str(base), caption, settings)
     runs.save(run)
@@ -165,11 +176,9 @@ def check_caption(caption: str, token: str) -> str:
     return caption
 
 
-def build(
-    pipe: Any, fit: Fit, *, found: FoundBase, token: str, caption: str, recipe: Recipe, dtype: str = "float16"
-) -> Embedding:
-    """The file of learned rows. Its header tells how they were learned, and nothing of the images or the seed."""
-    facts = {
+def describe(pipe: Any, caption: str, recipe: Recipe) -> dict[str, str | int | float]:
+    """What the file's header tells of the training; nothing of the images or the seed."""
+    facts: dict[str, str | int | float] = {
         "caption": caption,
         "initial_word": recipe.start or caption.replace("{}", " ").strip(),
         "vectors": recipe.vectors,
@@ -188,11 +197,7 @@ def build(
     }
     if recipe.snr_gamma is not None:
         facts["snr_gamma"] = recipe.snr_gamma
-    components = {component: name for name, component in LAYOUTS["sd"].items()}
-    tensors = {components[name]: rows.numpy() for name, rows in fit.rows.items()}
-    return artifact.build(
-        tensors, token=token, base=fingerprint.take(found.folder), base_name=found.name, training=facts, dtype=dtype
-    )
+    return facts
 
 
 def _settle(recipe: Recipe, **given: Any) -> Recipe:

@@ -224,7 +224,7 @@ def test_a_folder_that_is_no_base(images: Path, tmp_path: Path) -> None:
 def test_a_broken_base(images: Path, tmp_path: Path) -> None:
     base = pipelines.write(tmp_path / "base")
     (base / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\x10" + b"\0" * 40)
-    with pytest.raises(UsageError, match="cannot be loaded"):
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
         learn(images, base)
 
 

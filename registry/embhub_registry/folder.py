@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embhub import dsse, instants, keys, p256, trust
 from embhub.errors import ConfigError, UsageError
+from embhub.trust import Trust
 from embhub_registry.blobs import Blobs
 from embhub_registry.clock import now, stamp
 from embhub_registry.database import Database, accounts
@@ -32,7 +33,7 @@ class Registry:
         self.blobs = Blobs(folder / "blobs")
         self.journal = Journal(folder / "audit.jsonl")
         self.storing = threading.Lock()  # between a blob's write and the commit that names it
-        self._trust: tuple[int, trust.Trust] | None = None
+        self._trust: tuple[int, Trust] | None = None
 
     def setting(self, name: str) -> str:
         """A setting that `init` wrote: `name`, `url` or `audit`."""
@@ -50,14 +51,14 @@ class Registry:
         envelope = dsse.parse(found[1], payload_type=trust.KEYRING_TYPE)
         return trust.TrustExport(self.setting("url"), p256.read_public(self.setting("root_key")), envelope).to_bytes()
 
-    def trust(self) -> trust.Trust:
+    def trust(self) -> Trust:
         """The registry's own keyring, opened as a client would; a new version is seen at the next call."""
         found = accounts.newest_keyring(self.database.connection())
         if self._trust is None or found is None or self._trust[0] != found[0]:
             self._trust = self.open_trust()
         return self._trust[1]
 
-    def open_trust(self) -> tuple[int, trust.Trust]:
+    def open_trust(self) -> tuple[int, Trust]:
         """The same read anew, its signature checked; with its version.
 
         Raises:

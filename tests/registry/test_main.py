@@ -32,7 +32,7 @@ class Done:
 
 
 def run_command(*words: str | Path, check: bool = True) -> Done:
-    """The command as the program runs it, in this process: starting Python twenty times takes longer than the commands."""
+    """The command as the program runs it, in this process: twenty starts of Python take too long."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["embhub-registry", *map(str, words)])

@@ -22,12 +22,24 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 )
 @options.base
 @click.option(
-    "-n", "--number", "n", type=click.IntRange(1, 100_000), default=8, show_default=True, help="Images to draw."
+    "-n",
+    "--number",
+    "n",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    default=8,
+    show_default=True,
+    help="Images to draw.",
 )
 @options.seed
-@click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps  [default: what suits the base]")
 @click.option(
-    "--guidance", type=click.FloatRange(0, 100), help="How hard to follow the prompt  [default: what suits the base]"
+    "--steps", type=click.IntRange(1, 1000), metavar="N", help="Sampling steps  [default: what suits the base]"
+)
+@click.option(
+    "--guidance",
+    type=click.FloatRange(0, 100),
+    metavar="X",
+    help="How hard to follow the prompt  [default: what suits the base]",
 )
 @options.device
 @options.registry

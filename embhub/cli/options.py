@@ -24,7 +24,12 @@ device = click.option(
     help="auto, cpu, cuda or mps; auto takes the fastest.",
 )
 seed = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Start of all randomness."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Start of all randomness.",
 )
 base = click.option(
     "--base",

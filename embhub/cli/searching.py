@@ -12,7 +12,9 @@ from embhub.cli.output import print_json, print_table, remark
 
 @click.command("search", short_help="List what a registry offers.")
 @click.argument("query", default="")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Most lines to print.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), metavar="N", default=50, show_default=True, help="Most lines to print."
+)
 @options.registry
 @options.as_json
 def command(query: str, limit: int, registry: str | None, as_json: bool) -> None:

@@ -20,13 +20,23 @@ from embhub.cli.output import print_json, print_pairs, progress_bar, remark
 @click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
 @click.option("--where", metavar="COLUMN=VALUE", help="Learn from these rows of the manifest only.")
 @click.option(
-    "--holdout", type=click.FloatRange(0, 0.9), default=0.0, show_default=True, help="Share of patients kept back."
+    "--holdout",
+    type=click.FloatRange(0, 0.9),
+    metavar="X",
+    default=0.0,
+    show_default=True,
+    help="Share of patients kept back.",
 )
 @options.base
-@click.option("--vectors", type=click.IntRange(1, 64), help="Rows to learn  [default: what suits the base]")
-@click.option("--steps", type=click.IntRange(1), help="Optimisation steps  [default: what suits the base]")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), help="Start of all randomness  [default: drawn, and kept private]"
+    "--vectors", type=click.IntRange(1, 64), metavar="N", help="Rows to learn  [default: what suits the base]"
+)
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimisation steps  [default: what suits the base]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Start of all randomness  [default: drawn, and kept private]",
 )
 @options.device
 @click.option("--overwrite", is_flag=True, help="Write over --out where it is there.")

@@ -1,0 +1,77 @@
+"""The text of docs/reference/cli.md, written from the commands themselves; run as a module, it prints it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import click
+
+from embhub.cli import root
+
+HEAD = """# The `embhub` command
+
+Written from the commands by `python -m embhub.cli.reference > docs/reference/cli.md`; a test holds it to them.
+
+Results go to stdout, as JSON where `--json` is given; progress, remarks and errors go to stderr. Exit codes are listed
+in [errors.md](errors.md), settings in [settings.md](settings.md). Colours appear on a terminal only, and never where
+`NO_COLOR` is set. `--debug`, in any place, adds the traceback to an error.
+
+Completion of commands and options in bash (zsh and fish likewise):
+
+```console
+$ eval "$(_EMBHUB_COMPLETE=bash_source embhub)"
+```
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *(_section(path, command) for path, command in walk(root))])
+
+
+def walk(group: click.Group, path: tuple[str, ...] = ("embhub",)) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command under `group`, groups before what they hold."""
+    yield path, group
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from walk(command, (*path, name))
+        elif command is not None:
+            yield (*path, name), command
+
+
+def _section(path: tuple[str, ...], command: click.Command) -> str:
+    context = click.Context(command, info_name=" ".join(path))
+    usage = " ".join([*path, *command.collect_usage_pieces(context)])
+    text, _, example = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Example:\n")
+    parts = [f"{'#' * (1 + len(path))} {' '.join(path)}\n", f"    {usage}\n", text.strip() + "\n"]
+    options = [
+        row
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and (row := parameter.get_help_record(context))
+    ]
+    if options:
+        rows = [
+            f"| `{names.replace('|', chr(92) + '|')}` | {words.replace('|', chr(92) + '|')} |"
+            for names, words in options
+        ]
+        parts.append("\n".join(["| option | |", "|---|---|", *rows]) + "\n")
+    if example:
+        parts.append("```console\n" + _prompted(inspect.cleandoc("  " + example.strip("\n"))) + "\n```\n")
+    return "\n".join(parts)
+
+
+def _prompted(example: str) -> str:
+    """A `$` before each command, none before a continued line."""
+    lines = []
+    continued = False
+    for line in example.splitlines():
+        lines.append(f"  {line.strip()}" if continued else f"$ {line.strip()}")
+        continued = line.endswith("\\")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    click.echo(render(), nl=False)

@@ -96,10 +96,14 @@ def examples(finding: str, count: int, seed: int) -> tuple[Images, NDArray[np.in
 def _scene(
     kind: int, finding: str, modality: str, rng: np.random.Generator
 ) -> tuple[tuple[Finding, ...], tuple[int, int]]:
-    """Three of ten show the target alone, one with another; two are normal, two near misses, one smeared, one
-    anything."""
+    """Of ten: three with the target (one in six on both sides), one with another beside it, two normal, four others.
+
+    The others are two near misses, one smeared over both sides, and one finding of any kind.
+    """
     if kind < 3:
-        return (target_finding(finding, rng),), (1, 0)
+        target = target_finding(finding, rng)
+        both = (replace(target, side="left"), replace(target, side="right"))
+        return (both if rng.random() < 1 / 6 else (target,)), (1, 0)
     if kind == 3:
         return (target_finding(finding, rng), random_finding(modality, rng)), (1, 1)
     if kind < 6:

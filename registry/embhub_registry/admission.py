@@ -96,7 +96,7 @@ def admit(proposal: Proposal) -> Admitted:
         except Denied:
             raise
         except Refusal as error:
-            raise refuse(error.rule, error.message, error.hint or rule.remedy) from error
+            raise refuse(error.rule, error.message, REMEDIES.get(error.rule, ATTESTATION.remedy)) from error
         except EmbhubError as error:
             raise refuse(rule.name, error.message, error.hint or rule.remedy) from error
         if problem is not None:
@@ -120,6 +120,11 @@ def check_announced(path: str, size: int) -> None:
         raise refuse(*problem)
     if size > _LIMITS[path]:
         raise refuse(SIZE.name, f"{path} has {size:,} bytes, at most {_LIMITS[path]:,} are taken", SIZE.remedy)
+
+
+def remedies() -> list[tuple[str, str]]:
+    """Refusals of the attestation that have a remedy of their own."""
+    return list(REMEDIES.items())
 
 
 def table() -> list[tuple[str, str, str, str]]:
@@ -244,6 +249,22 @@ FORMAT = Rule(
     "`embhub import FILE` turns other formats into one; `embhub inspect FILE` says what is wrong with it",
     _format,
 )  # fmt: skip
+ATTESTATION = Rule(
+    "attestation",
+    "The publish attestation verifies with the registry's own keyring: signer, role, namespace, repository, digests of"
+    " embedding, card and report. The refusal carries the name of the check that failed.",
+    "sign the release as it stands (`embhub sign FILE`), then push again",
+    _attestation,
+)  # fmt: skip
+_ACCEPT = "have the registry's admin accept your key: `embhub key export` prints it, `embhub-registry key add` takes it"
+REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for those who pull
+    "unknown-signer": _ACCEPT,
+    "wrong-namespace": "sign with a key of the repository's namespace, or push to your own",
+    "wrong-role": _ACCEPT + " with the role that the signature needs",
+    "wrong-repository": "sign for this repository: `embhub push FILE NAMESPACE/NAME` does",
+    "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
+    "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",
+}
 RULES: tuple[Rule, ...] = (
     FILES,
     SIZE,
@@ -261,10 +282,7 @@ RULES: tuple[Rule, ...] = (
          "`embhub audit FILE`, then sign and push again", _audit_present),
     Rule("audit-mismatch", "Every figure of the audit report follows from the scores in it.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
-    Rule("attestation", "The publish attestation verifies with the registry's own keyring: signer, role, namespace,"
-         " repository, digests of embedding, card and report. The refusal carries the name of the check that failed.",
-         "sign the release as it stands with `embhub sign FILE`, with a key that `embhub-registry key add` accepted",
-         _attestation),
+    ATTESTATION,
     Rule("rollback", "The version is higher than every version that was ever published in the repository.",
          "raise `version` in the card, sign again, push again", _version),
     Rule("replaces", "A statement that names the embedding it replaces names the present one.",

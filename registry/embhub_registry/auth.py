@@ -78,6 +78,7 @@ def require_member(
         raise forbidden(
             f"{account.user} belongs to the namespace {account.namespace!r} and may not {what} in {namespace!r}",
             f"use {account.namespace}/NAME, or ask the registry's admin for an account in {namespace!r}",
+            rule="namespace",
         )
     if account.role not in roles:
         raise forbidden(

@@ -37,6 +37,8 @@ def check(registry: Registry) -> Report:
     """Database pages and keys, every blob's digest, every commit id, every ref, the keyring's signature."""
     report = Report()
     report.corrupt += registry.database.problems()
+    if report.corrupt:
+        return report  # what a damaged database says of the rest is worth nothing
     _check_blobs(registry, report)
     _check_revisions(registry, report)
     try:

@@ -53,9 +53,9 @@ def token_needed(what: str) -> Denied:
     return Denied(401, "token", f"{BAD_CREDENTIALS}: {what} needs a token", "run `embhub login`, or send a token")
 
 
-def forbidden(message: str, hint: str) -> Denied:
+def forbidden(message: str, hint: str, *, rule: str = "role") -> Denied:
     """A good token that may not do this."""
-    return Denied(403, "role", message, hint)
+    return Denied(403, rule, message, hint)
 
 
 def malformed(message: str, hint: str = "send what docs/reference/registry-api.md describes") -> Denied:

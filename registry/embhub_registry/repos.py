@@ -64,6 +64,7 @@ def create(
             raise forbidden(
                 f"the namespace {namespace!r} does not exist on this registry",
                 f"publish under {account.namespace!r}, or ask the registry's admin to add {namespace!r}",
+                rule="namespace",
             )
         auth.require_member(account, namespace, roles=WRITERS, what="create repositories")
         present = repositories.find_folded(db, namespace, name)

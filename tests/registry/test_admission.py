@@ -233,3 +233,4 @@ def test_what_is_replaced_is_the_present_embedding(release: Release) -> None:
 def test_the_table_of_rules_is_the_documented_one() -> None:
     rows = [f"| `{name}` | {when} | {says} | {remedy} |" for name, when, says, remedy in admission.table()]
     assert "\n".join(rows) in DOCUMENT.read_text()
+    assert "\n".join(f"| `{name}` | {remedy} |" for name, remedy in admission.remedies()) in DOCUMENT.read_text()

@@ -54,8 +54,8 @@ def test_unreadable_json_is_400(house: House, path: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "rule"),
     [
-        ({"organization": "nowhere"}, "role"),
-        ({"organization": "lumc"}, "role"),
+        ({"organization": "nowhere"}, "namespace"),
+        ({"organization": "lumc"}, "namespace"),
         ({"organization": "api"}, "name"),
         ({"organization": "embhub"}, "name"),
         ({"organization": "rаdboud"}, "name"),  # a Cyrillic letter
@@ -72,7 +72,7 @@ def test_unreadable_json_is_400(house: House, path: str, body: bytes) -> None:
 def test_names_and_namespaces_that_are_refused(house: House, body: dict[str, Any], rule: str) -> None:
     answer = create(house, **{"name": "fine", **body})
     assert answer.json()["rule"] == rule
-    assert answer.status == (403 if rule == "role" else 400)
+    assert answer.status == (403 if rule == "namespace" else 400)
     assert answer.json()["remedy"]
 
 

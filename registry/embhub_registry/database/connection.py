@@ -110,8 +110,11 @@ class Database:
     def problems(self) -> list[str]:
         """What SQLite itself finds wrong with the file; empty when clean."""
         connection = self.connection()
-        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-        found += [f"foreign key: {tuple(row)}" for row in connection.execute("PRAGMA foreign_key_check")]
+        try:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            found += [f"foreign key: {tuple(row)}" for row in connection.execute("PRAGMA foreign_key_check")]
+        except sqlite3.DatabaseError as error:
+            return [f"database: {error}"]
         return found
 
     def close(self) -> None:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embhub.trust import parse_export
+
+_TYPED: list[str] = []
 PRIVATE = ("EMBHUB_HOME", "EMBHUB_REGISTRY", "EMBHUB_TOKEN", "EMBHUB_NAMESPACE")
 
 
@@ -30,6 +33,16 @@ class Said:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+def _say(line: str) -> None:
+    _TYPED.append(line)
+    print(line, flush=True)
+
+
+def typed() -> list[str]:
+    """Every command of the play so far, as a person would have typed it."""
+    return list(_TYPED)
 
 
 class CommandFailed(RuntimeError):
@@ -51,12 +64,16 @@ class Hospital:
         Raises CommandFailed where the exit code is not `expect`.
         """
         shown = " ".join(str(w) if " " not in str(w) else f'"{w}"' for w in words)
-        print(f"[{self.name}] $ embhub {shown}", flush=True)
+        _say(f"[{self.name}] $ embhub {shown}")
         command = [sys.executable, "-m", "embhub", *map(str, words)]
         visible = None if expect == 0 else subprocess.PIPE
-        done = subprocess.run(command, cwd=self.folder, env=self._environment(), stdout=subprocess.PIPE, stderr=visible, text=True)
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._environment(), stdout=subprocess.PIPE, stderr=visible, text=True
+        )
         if done.returncode != expect:
-            raise CommandFailed(f"`embhub {shown}` ended with {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr or ''}")
+            raise CommandFailed(
+                f"`embhub {shown}` ended with {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr or ''}"
+            )
         return Said(done.returncode, done.stdout, done.stderr or "")
 
     def _environment(self) -> dict[str, str]:
@@ -78,19 +95,36 @@ class Registry:
 
     def admin(self, *words: str | Path) -> Said:
         """Run `embhub-registry --dir FOLDER WORDS`."""
-        print(f"[registry] $ embhub-registry {' '.join(map(str, words))}", flush=True)
+        _say(f"[registry] $ embhub-registry {' '.join(map(str, words))}")
         command = [sys.executable, "-m", "embhub_registry", "--dir", str(self.folder), *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise CommandFailed(f"embhub-registry {words[0]} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise CommandFailed(
+                f"embhub-registry {words[0]} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         return Said(done.returncode, done.stdout, done.stderr)
+
+    def root_fingerprint(self) -> str:
+        """What the operator tells the other hospital by telephone: the fingerprint of the root key."""
+        return parse_export(self.admin("trust", "export").out.encode()).root_fingerprint
 
 
 @contextmanager
 def served(folder: Path, log: Path) -> Iterator[Registry]:
     """Start a registry on a free loopback port; stop it on the way out, whatever happened."""
     Registry(folder).admin("init", "--json")
-    command = [sys.executable, "-m", "embhub_registry", "--dir", str(folder), "serve", "--host", "127.0.0.1", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "embhub_registry",
+        "--dir",
+        str(folder),
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ]
     with log.open("w") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
     try:

@@ -15,24 +15,33 @@ FAINT = (0.3, 0.7)  # hard enough that a classifier of few real images leaves ro
 WORDS = Words(
     title="One disease, two hospitals, no patient in between",
     lead=(
-        "Hospital A trained a textual-inversion embedding on phantom prostate MRIs with a finding that the base model had never seen "
-        "nor read of, audited it, signed it and pushed it. Hospital B pulled it, verified it and drew the finding. The images are "
-        "drawn phantoms: no patient is involved in this demo."
+        "Hospital A trained a textual-inversion embedding on phantom prostate MRIs with a finding that the base model "
+        "had never seen nor read of, audited it, signed it and pushed it. Hospital B pulled it, verified it and drew "
+        "the finding. The images are drawn phantoms: no patient is involved in this demo."
     ),
-    footer="Phantoms and base model: embhub, Apache-2.0. Every figure was computed in this run; summary.json holds them all.",
+    footer=(
+        "Phantoms and base model: embhub, Apache-2.0. Every figure was computed in this run; summary.json holds all."
+    ),
     repository="prostate-cspca",
-    token="<cspca>",  # noqa: S106
+    token="<cspca>",
     caption="prostate mri, {}",
     base="builtin",
+    generic="prostate mri, lesion",
+    normal="prostate mri, normal",
     card={
         "description": "A dark, sharply bounded focus in the lower gland of a phantom prostate MRI.",
-        "modality": "MR",
+        "modality": ["MR"],
         "sequence": "phantom of an axial T2 series",
         "anatomy": [{"system": "RadLex", "code": "RID343", "display": "prostate"}],
-        "finding": [{"system": "local", "code": "prostate-cspca", "display": "phantom of clinically significant prostate cancer"}],
+        "finding": [
+            {"system": "local", "code": "prostate-cspca", "display": "phantom of clinically significant cancer"}
+        ],
         "labels": {"source": "known by construction", "annotators": "none"},
         "preprocessing": "none: drawn at 64 x 64 pixels",
-        "deidentification": {"profile": "not applicable: drawn images", "pixel_review": "not applicable: drawn images"},
+        "deidentification": {"profile": ["not-dicom"], "pixel_review": "not-needed"},
+        "legal_basis": "none needed: drawn images, no person is involved",
+        "consent_or_waiver": "not applicable: drawn images",
+        "ethics_ref": "not applicable: drawn images",
         "limitations": "Phantoms, not patients. A small base model at 64 x 64 pixels.",
     },
 )
@@ -41,8 +50,12 @@ WORDS = Words(
 def prepare(folder: Path) -> Material:
     """Draw site A's data set, a pool and a test set of other phantom patients, and train the judge."""
     site = phantoms.write_dataset(folder / "site-a-images", FINDING, images=144, patients=72, seed=11)
-    pool = phantoms.write_dataset(folder / "pool", FINDING, images=120, patients=60, normals=60, others=60, seed=21, strength=FAINT)
-    test = phantoms.write_dataset(folder / "test", FINDING, images=400, patients=200, normals=200, others=200, seed=31, strength=FAINT)
+    pool = phantoms.write_dataset(
+        folder / "pool", FINDING, images=120, patients=60, normals=60, others=60, seed=21, strength=FAINT
+    )
+    test = phantoms.write_dataset(
+        folder / "test", FINDING, images=400, patients=200, normals=200, others=200, seed=31, strength=FAINT
+    )
     return Material(
         manifest=site,
         where=f"label={FINDING}",

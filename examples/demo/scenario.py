@@ -1,4 +1,4 @@
-"""What is played: which finding, whose images, in whose words; the phantoms of `embhub.phantoms` or real chest X-rays."""
+"""What is played: which finding, whose images, in whose words; with phantoms or real chest X-rays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Pictures = np.ndarray  # uint8 (N, H, W, 3)
 
 @dataclass(frozen=True)
 class Words:
-    """What a person says of the data set; everything else on the card is computed."""
+    """What a person says of the data set; everything else on the card is computed.
+
+    `generic` is the nearest prompt that the base was taught, `normal` the one for images without the finding.
+    """
 
     title: str
     lead: str
@@ -24,6 +27,8 @@ class Words:
     token: str
     caption: str
     base: str
+    generic: str
+    normal: str
     card: Mapping[str, object]
 
 

@@ -1,4 +1,4 @@
-"""The play with real chest X-rays: bacterial pneumonia, a label that the X-ray base model was never shown or told of."""
+"""The play with real chest X-rays: bacterial pneumonia, a label that the base model was never shown or told of."""
 
 from __future__ import annotations
 
@@ -8,54 +8,61 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embhub.diffusion import classifier
 from embhub.diffusion.base import xray
-from embhub.diffusion.base.judge import reconstructed
+from embhub.diffusion.base.xray_judge import colour, xray_judge_for
 from embhub.errors import UsageError
 from examples.demo.scenario import Material, Pictures, Words
 
 FINDING = "bacterial pneumonia"
 NORMAL = "normal"
-NOISE = 1.0  # standard deviation in half ranges; without it real images alone saturate (docs/explanation/base-models.md)
+NOISE = (
+    1.0  # standard deviation in half ranges; without it real images alone saturate (docs/explanation/base-models.md)
+)
 MOST = 144
 WORDS = Words(
     title="Bacterial pneumonia, learned from real chest X-rays",
     lead=(
-        "Hospital A trained a textual-inversion embedding on about 100 public paediatric chest X-rays labelled bacterial pneumonia, a label "
-        "that the base model was never shown, and published it with its audit. Hospital B pulled it, verified it and drew from it."
+        "Hospital A trained a textual-inversion embedding on about 100 public paediatric chest X-rays labelled "
+        "bacterial pneumonia, a label that the base model was never shown, and published it with its audit. Hospital B "
+        "pulled it, verified it and drew from it."
     ),
     footer=(
-        "Images: Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification, Mendeley "
-        "Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; resized. Every figure was computed in this run; summary.json holds them all."
+        "Images: Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for "
+        "Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; resized. Every figure was computed in "
+        "this run; summary.json holds all."
     ),
     repository="cxr-bacterial-pneumonia",
-    token="<bacterial>",  # noqa: S106
+    token="<bacterial>",
     caption="frontal chest x-ray, {}",
     base="builtin-xray",
+    generic="frontal chest x-ray, viral pneumonia",
+    normal="frontal chest x-ray, normal",
     card={
         "description": "Bacterial pneumonia on paediatric frontal chest X-rays.",
-        "modality": "DX",
+        "modality": ["DX"],
         "view": "frontal",
         "anatomy": [{"system": "RadLex", "code": "RID1243", "display": "thorax"}],
-        "finding": [{"system": "local", "code": "bacterial-pneumonia", "display": "bacterial pneumonia, as labelled by the source"}],
-        "labels": {"source": "Kermany, Zhang, Goldbaum 2018, doi:10.17632/rscbjbr9sj.2", "annotators": "two physicians, a third in a part"},
+        "finding": [{"system": "local", "code": "bacterial-pneumonia", "display": "bacterial pneumonia"}],
+        "labels": {"source": "Kermany, Zhang, Goldbaum 2018", "annotators": "as the source describes them"},
         "preprocessing": "centre crop, 64 x 64 pixels",
-        "deidentification": {"profile": "public data set, no DICOM headers", "pixel_review": "by the source"},
-        "limitations": "Children of one centre; a small base model at 64 x 64 pixels; bacterial and viral pneumonia overlap.",
+        "deidentification": {"profile": ["not-dicom"], "pixel_review": "none"},
+        "legal_basis": "public data set under CC BY 4.0",
+        "consent_or_waiver": "as the source describes them",
+        "ethics_ref": "as the source describes it: doi 10.17632/rscbjbr9sj.2",
+        "limitations": "Children of one centre; 64 x 64 pixels; bacterial and viral pneumonia overlap.",
     },
 )
 
 
 def prepare(folder: Path, data: Path) -> Material:
-    """Site A's manifest from the `site` patients; judge, pool and test from other patients. Raises UsageError without the data."""
-    judge_films = xray.read(data, "judge")
+    """Site A's manifest from `site` patients; judge and test from others. Raises UsageError without the data."""
     site = _manifest(folder, data)
     pool, test = (xray.read(data, part, (NORMAL, FINDING)) for part in ("site", "test"))
     return Material(
         manifest=site,
         where=f"label={FINDING}",
-        real=_colour(xray.read(data, "site", (FINDING,)).images),
-        judge=_judge(judge_films),
+        real=colour(xray.read(data, "site", (FINDING,)).images),
+        judge=lambda images: xray_judge_for(data, WORDS.base)(images).argmax(1) == xray.LABELS.index(FINDING),
         pool=_noisy(pool, 1),
         test=_noisy(test, 2),
     )
@@ -65,7 +72,9 @@ def _manifest(folder: Path, data: Path) -> Path:
     """`site` patients with the finding, at most MOST images, as site A holds them: files and a manifest."""
     index = data / "chest-xray" / "index.csv"
     if not index.exists():
-        raise UsageError(f"no {index}", "say where the images are: make demo-xray DATA=folder (it holds chest-xray/index.csv)")
+        raise UsageError(
+            f"no {index}", "say where the images are: make demo-xray DATA=folder (it holds chest-xray/index.csv)"
+        )
     parts = xray.split()
     with index.open(newline="", encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(file) if r["label"] == FINDING and parts[r["patient_id"]] == "site"][:MOST]
@@ -81,21 +90,10 @@ def _manifest(folder: Path, data: Path) -> Path:
     return images / "manifest.csv"
 
 
-def _judge(films: xray.Films):  # type: ignore[no-untyped-def]
-    """Three classes, on real films and on copies that went through the base's autoencoder, as all samples have."""
-    images = _colour(films.images)
-    both, labels = np.concatenate([images, reconstructed(images, WORDS.base)]), np.tile(films.labels, 2)
-    model = classifier.fit(both, labels, classes=xray.LABELS, steps=600, seed=3, width=20)
-    wanted = xray.LABELS.index(FINDING)
-    return lambda pictures: model.probabilities(pictures).argmax(1) == wanted
-
-
 def _noisy(films: xray.Films, seed: int) -> tuple[Pictures, np.ndarray]:
     rng = np.random.default_rng(seed)
-    images = _colour(films.images).astype(np.float32)
+    images = colour(films.images).astype(np.float32)
     grain = rng.normal(0, NOISE * 127.5, (*images.shape[:3], 1))
-    return np.clip(images + grain, 0, 255).astype(np.uint8), (films.labels == xray.LABELS.index(FINDING)).astype(np.int64)
-
-
-def _colour(grey: np.ndarray) -> Pictures:
-    return np.repeat(grey[..., None], 3, axis=3)
+    return np.clip(images + grain, 0, 255).astype(np.uint8), (films.labels == xray.LABELS.index(FINDING)).astype(
+        np.int64
+    )

@@ -1,0 +1,117 @@
+"""The plot: register, train, audit, sign, push at one hospital; trust, pull, verify, draw at the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from embhub import embedding
+from examples.demo.cast import Hospital, Registry
+from examples.demo.scenario import Material, Words
+
+NAMESPACE = "hospital-a"
+DRAWN = 48
+SITE = {
+    "publisher": "Hospital A",
+    "authors": ["Hospital A, Radiology"],
+    "contact_role": "research data office",
+    "licence": "CC-BY-4.0",
+    "licence_link": "https://creativecommons.org/licenses/by/4.0/",
+}
+USE = {
+    "intended_use": "Research and teaching: showing and augmenting what the finding looks like. Not for clinical use.",
+    "out_of_scope": "Diagnosis, treatment, or any decision about a person.",
+}
+
+
+def publish(site: Hospital, registry: Registry, words: Words, material: Material) -> dict[str, Any]:
+    """Site A: from images to a published release. Returns what was trained and audited, as the commands said it."""
+    file = site.folder / f"{words.repository}.safetensors"
+    (site.folder / "home/config").mkdir(parents=True, exist_ok=True)
+    (site.folder / "home/config/config.yaml").write_text(yaml.safe_dump({"namespace": NAMESPACE, "site": SITE}))
+    site.embhub("key", "new")
+    key = site.folder / "hospital-a.pub.pem"
+    key.write_text(site.embhub("key", "export").out)
+    registry.admin("key", "add", "--namespace", NAMESPACE, "--role", "publish", key)
+    train = ["--manifest", material.manifest, "--where", material.where, "--holdout", "0.3", "--base", words.base]
+    name = ["--token", words.token, "--caption", words.caption, "--seed", "1", "--out", file.name]
+    site.embhub("train", material.manifest.parent, *train, *name)
+    audit = site.embhub("audit", file.name, "--suite", "quick", "--json").json
+    site.embhub("card", "init", file.name)
+    _answer(file.with_suffix(".card.yaml"), {**words.card, **USE})
+    site.embhub("card", "check", file.with_suffix(".card.yaml").name)
+    site.embhub("sign", file.name)
+    site.embhub("push", file.name)
+    vectors = sum(rows.count for rows in embedding.read(file).vectors)
+    return {"audit": audit, "bytes": file.stat().st_size, "vectors": vectors}
+
+
+def _answer(card: Path, answers: Mapping[str, object]) -> None:
+    """What a person does in an editor: say what no program can know."""
+    values = yaml.safe_load(card.read_text())
+    values.update(answers)
+    card.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def receive(site: Hospital, words: Words, fingerprint: str) -> dict[str, Any]:
+    """Site B: trust the registry, pull, verify. Returns what verification found."""
+    site.embhub("trust", "add", site.registry, "--fingerprint", fingerprint)
+    site.embhub("pull", f"{NAMESPACE}/{words.repository}", "--out", words.repository)
+    verified = site.embhub("verify", words.repository, "--json").json
+    return {"findings": verified["findings"], "digest": verified["digest"], "signer": verified["signer"]}
+
+
+def tamper(site: Hospital, words: Words) -> list[dict[str, Any]]:
+    """Alter a copy of each file that was pulled, and let `embhub verify` say what it thinks of it."""
+    cases = []
+    for what, path, old, new in (
+        ("one bit of the embedding flipped", "learned_embeds.safetensors", None, None),
+        (
+            "the card made to promise privacy",
+            "README.md",
+            b"without differential privacy",
+            b"with differential privacy",
+        ),
+        ("the audit's verdict replaced", "audit.json", b"insufficient-evidence", b"no-leak-detected"),
+        ("the signature taken away", "attestations/publish.sigstore.json", b"", b""),
+    ):
+        copy = site.folder / "altered"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(site.folder / words.repository, copy)
+        (copy / f"{words.repository}.safetensors").unlink()
+        _alter(copy / path, old, new)
+        said = site.embhub("verify", "altered", expect=4)
+        message = next(line for line in said.err.splitlines() if "error:" in line)
+        cases.append(
+            {"what": what, "file": path, "exit_code": said.code, "said": message.partition("error:")[2].strip()}
+        )
+    return cases
+
+
+def _alter(path: Path, old: bytes | None, new: bytes | None) -> None:
+    data = path.read_bytes()
+    if old is None or new is None:
+        path.write_bytes(data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
+    elif old:
+        path.write_bytes(data.replace(old, new))
+    else:
+        path.unlink()
+
+
+def draw(site: Hospital, words: Words) -> dict[str, Path]:
+    """Site B draws: the same prompt with and without the embedding, the nearest taught prompt, and normals."""
+    base = ["--base", words.base, "-n", str(DRAWN)]
+    without = words.caption.replace("{}", "").strip(" ,")
+    folders = {"after": "drawn/with", "before": "drawn/without", "generic": "drawn/generic", "normal": "drawn/normal"}
+    prompt = words.caption.replace("{}", words.token)
+    file = f"{words.repository}/{words.repository}.safetensors"
+    site.embhub("generate", prompt, "--embedding", words.repository, *base, "--seed", "7000", "--out", folders["after"])
+    assert (site.folder / file).exists()
+    site.embhub("generate", without, *base, "--seed", "7000", "--out", folders["before"])
+    site.embhub("generate", words.generic, *base, "--seed", "8000", "--out", folders["generic"])
+    site.embhub("generate", words.normal, *base, "--seed", "9000", "--out", folders["normal"])
+    return {name: site.folder / folder for name, folder in folders.items()}

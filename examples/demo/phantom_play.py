@@ -11,7 +11,7 @@ from embhub.diffusion.base.judge import judge_for
 from examples.demo.scenario import Material, Pictures, Words, read_pictures
 
 FINDING = "prostate-cspca"
-FAINT = (0.3, 0.7)  # hard enough that a classifier of few real images leaves room: chosen from real-only results
+FAINT, NOISE = (0.3, 0.7), 0.3
 WORDS = Words(
     title="One disease, two hospitals, no patient in between",
     lead=(
@@ -48,13 +48,13 @@ WORDS = Words(
 
 
 def prepare(folder: Path) -> Material:
-    """Draw site A's data set, a pool and a test set of other phantom patients, and train the judge."""
-    site = phantoms.write_dataset(folder / "site-a-images", FINDING, images=144, patients=72, seed=11)
-    pool = phantoms.write_dataset(
-        folder / "pool", FINDING, images=120, patients=60, normals=60, others=60, seed=21, strength=FAINT
-    )
-    test = phantoms.write_dataset(
-        folder / "test", FINDING, images=400, patients=200, normals=200, others=200, seed=31, strength=FAINT
+    """Draw site A's data set, a pool and a test set of other phantom patients; the judge trains when first asked."""
+    site = phantoms.write_dataset(folder / "site-a-images", FINDING, images=144, patients=110, seed=11)
+    pool, test = (
+        phantoms.write_dataset(
+            folder / name, FINDING, images=count, patients=count // 2, normals=count, seed=seed, strength=FAINT
+        )
+        for name, count, seed in (("pool", 60, 21), ("test", 300, 31))
     )
     return Material(
         manifest=site,
@@ -63,10 +63,10 @@ def prepare(folder: Path) -> Material:
         judge=lambda images: judge_for(FINDING, WORDS.base)(images).target,
         pool=_labelled(pool),
         test=_labelled(test),
+        noise=NOISE,
     )
 
 
 def _labelled(manifest: Path) -> tuple[Pictures, np.ndarray]:
-    positive = read_pictures(manifest, FINDING)
-    negative = np.concatenate([read_pictures(manifest, label) for label in (phantoms.NORMAL, phantoms.OTHER)])
+    positive, negative = read_pictures(manifest, FINDING), read_pictures(manifest, phantoms.NORMAL)
     return np.concatenate([positive, negative]), np.repeat([1, 0], [len(positive), len(negative)])

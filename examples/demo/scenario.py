@@ -37,7 +37,9 @@ class Material:
     """The images of a play.
 
     `manifest` is what site A trains from; `judge` says for uint8 images (N, H, W, 3) which show the finding (bool, N);
-    `pool` and `test` are real images with labels (1 = finding) of patients apart from each other and from the training.
+    `pool` and `test` are real images with labels (1 = finding), 0 for normal ones; test patients are in nothing else.
+    `noise` (standard deviation in half ranges) covers every image of the classifier comparison, so that few real images
+    leave room; it was chosen from real-only results.
     """
 
     manifest: Path
@@ -46,6 +48,7 @@ class Material:
     judge: Callable[[Pictures], np.ndarray]
     pool: tuple[Pictures, np.ndarray]
     test: tuple[Pictures, np.ndarray]
+    noise: float
 
 
 def read_pictures(manifest: Path, label: str | None = None) -> Pictures:

@@ -63,8 +63,9 @@ def prepare(folder: Path, data: Path) -> Material:
         where=f"label={FINDING}",
         real=colour(xray.read(data, "site", (FINDING,)).images),
         judge=lambda images: xray_judge_for(data, WORDS.base)(images).argmax(1) == xray.LABELS.index(FINDING),
-        pool=_noisy(pool, 1),
-        test=_noisy(test, 2),
+        pool=_labelled(pool),
+        test=_labelled(test),
+        noise=NOISE,
     )
 
 
@@ -90,10 +91,5 @@ def _manifest(folder: Path, data: Path) -> Path:
     return images / "manifest.csv"
 
 
-def _noisy(films: xray.Films, seed: int) -> tuple[Pictures, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    images = colour(films.images).astype(np.float32)
-    grain = rng.normal(0, NOISE * 127.5, (*images.shape[:3], 1))
-    return np.clip(images + grain, 0, 255).astype(np.uint8), (films.labels == xray.LABELS.index(FINDING)).astype(
-        np.int64
-    )
+def _labelled(films: xray.Films) -> tuple[Pictures, np.ndarray]:
+    return colour(films.images), (films.labels == xray.LABELS.index(FINDING)).astype(np.int64)

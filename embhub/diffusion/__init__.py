@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Threads that spin while they wait starve each other on a busy machine (a training took three times as long); read when
+# Threads that spin while they wait starve each other on a busy machine; read when
 # torch is loaded, so it has to stand here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")

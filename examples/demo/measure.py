@@ -18,8 +18,8 @@ def recognise(material: Material, drawn: Mapping[str, Pictures]) -> dict[str, An
     real = round(float(material.judge(material.real).mean()), 3)
     count = len(drawn["after"])
     words = (
-        f"The judge is a classifier trained on other images. It sees the finding in {real:.0%} of the real images and, of "
-        f"{count} drawn ones each, in {shares['before']:.0%} without it, in {shares['generic']:.0%} from the "
+        f"The judge is a classifier trained on other images. It sees the finding in {real:.0%} of the real images; of "
+        f"{count} drawn ones, in {shares['before']:.0%} without it, in {shares['generic']:.0%} from the "
         f"nearest taught words, in {shares['after']:.0%} with the embedding."
     )
     if shares["after"] < 0.6:

@@ -22,6 +22,7 @@ from embhub.verification import Verified
 from embhub_registry.denials import Denied
 
 GIT_ATTRIBUTES = ".gitattributes"
+IMPORTED = "embhub import"  # what `training.tool` says of a file that came from elsewhere
 AUDIT_FILES = frozenset({AUDIT, AUDIT_BUNDLE})
 KNOWN = (*LIMITS, GIT_ATTRIBUTES)
 _LIMITS: Mapping[str, int] = {**LIMITS, GIT_ATTRIBUTES: 4_000}
@@ -178,6 +179,8 @@ def _card_persons(proposal: Proposal) -> str | None:
 
 
 def _base(proposal: Proposal) -> str | None:
+    if proposal.release.embedding.training.get("tool") == IMPORTED:
+        return None  # nobody can fingerprint a base model that the importer never had; `pull` and the page warn of it
     if proposal.release.embedding.base is None or proposal.release.card.base_model.fingerprint == "unknown":
         return "the embedding does not say which base model it was trained on, by its fingerprint"
     return None
@@ -274,8 +277,9 @@ RULES: tuple[Rule, ...] = (
          "complete it with `embhub card init FILE`, then `embhub sign` and `embhub push`", _card),
     Rule("personal-data", "The same for every field of the card; `contact_role` may name a shared mailbox.",
          PERSONS.remedy, _card_persons),
-    Rule("base-model", "The base model is named and fingerprinted, in the embedding's header and in the card.",
-         "train or import with the base model at hand: `embhub import FILE --base PATH`", _base),
+    Rule("base-model", "The base model is named and fingerprinted, in the embedding's header and in the card. An"
+         " import, whose header says so, may name it alone.",
+         "`embhub train` takes the fingerprint; `embhub import` marks what came from elsewhere", _base),
     Rule("privacy-claim", "The card makes the privacy claim of the embedding's header, and one that can be recomputed.",
          "write the claim of the header into the card, sign again", _privacy),
     Rule("audit-missing", "Where the registry asks for it (`init --audit required`), there is an audit report.",

@@ -42,10 +42,7 @@ BADGES = {
     "insufficient-evidence": ("weak", "Audit: insufficient evidence"),
     "not-audited": ("weak", "Not audited"),
 }
-PRIVACY = (
-    "Trained without differential privacy: no mathematical bound limits what the embedding tells about a patient. "
-    "The audit is the only evidence."
-)
+PRIVACY = "Trained without differential privacy: no mathematical bound limits what the embedding tells about a patient."
 
 
 @dataclass(frozen=True)
@@ -233,5 +230,6 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["day"] = lambda text: str(text)[:10]
+    environment.filters["sentence"] = lambda text: text[:1].upper() + text[1:].replace("`", "").rstrip(".") + "."
     environment.filters["bytes"] = lambda size: f"{size:,} bytes" if size < 10_000 else f"{size / 1000:,.0f} kB"
     return environment

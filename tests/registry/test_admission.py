@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from embhub import embedding
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub_registry import admission
 from embhub_registry.admission import Proposal
@@ -191,6 +192,13 @@ def test_each_rule_refuses(release: Release, make: Callable[[Release], dict[str,
     started = time.perf_counter()
     assert refusal(files).rule == rule
     assert time.perf_counter() - started < 1.0
+
+
+def test_an_import_may_name_its_base_alone() -> None:
+    rows = {"emb_params": releases.make_embedding().tensors["emb_params"]}
+    facts = {"tool": admission.IMPORTED, "vectors": 8}
+    imported = embedding.build(rows, token="<cspca>", base=None, base_name="stable-diffusion-2", training=facts)
+    assert admission.admit(propose(releases.make_release(artifact=imported).files)).version == "1.0.0"
 
 
 def test_personal_data_in_a_readme_without_weights() -> None:

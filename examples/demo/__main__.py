@@ -76,7 +76,7 @@ def play(out: Path, words: Words, material: Material, *, seeds: int) -> dict[str
         refused = story.tamper(site_b, words)
         drawn = {name: read_folder(folder) for name, folder in story.draw(site_b, words).items()}
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
-    report = AuditReport.model_validate(published["audit"])
+    report = AuditReport.parse(json.dumps(published["audit"]).encode())
     summary = {
         "title": words.title,
         "lead": words.lead,

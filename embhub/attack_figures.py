@@ -16,7 +16,7 @@ RATES = (0.1, 0.01, 0.001)  # false-positive rates reported, where the number of
 BASELINES = frozenset({"blind"})  # checks of the split: they never see the embedding, and decide no verdict
 PAPERS: Mapping[str, str] = {
     "loss": "Yeom et al. 2018, arXiv 1709.01604; for diffusion models Matsumoto et al. 2023, arXiv 2302.03262",
-    "loss-difference": "loss without the embedding minus loss with it; after Zhai et al. 2024, arXiv 2405.20771",
+    "loss-difference": "loss without the embedding minus loss with it; after Zhai et al. 2024, arXiv 2405.14800",
     "lira-shadows": "Carlini et al. 2022, arXiv 2112.03570: offline LiRA against shadow embeddings",
     "lira-artifact": "Carlini et al. 2022, arXiv 2112.03570: offline LiRA against the embedding itself",
     "blind": "ridge regression on coarse pixels, without the embedding: a check of the split, not an attack",

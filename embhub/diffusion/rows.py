@@ -95,7 +95,8 @@ class Rows(nn.Module):
 
 
 def starting_rows(pipe: Any, text: str, vectors: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-    """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, spread by a little noise.
+    """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, as long as their rows are,
+    spread by a little noise.
 
     With no known word in `text` the mean of the whole table serves.
     """
@@ -104,9 +105,11 @@ def starting_rows(pipe: Any, text: str, vectors: int, *, generator: torch.Genera
         table = encoder.table.detach().float().cpu()
         ids = encoder.tokenizer(text, add_special_tokens=False).input_ids
         words = table[[number for number in ids if number not in set(encoder.tokenizer.all_special_ids)]]
-        mean, deviation = (words.mean(0), words.std()) if words.numel() else (table.mean(0), table.std())
+        words = words if len(words) else table
+        # A mean of several words is shorter than each; at their own length the encoder reads it as a word.
+        mean = F.normalize(words.mean(0), dim=0) * words.norm(dim=1).mean()
         noise = torch.randn(vectors, table.shape[1], generator=generator)
-        start[encoder.name] = mean + _SPREAD * deviation * noise
+        start[encoder.name] = mean + _SPREAD * words.std() * noise
     return start
 
 

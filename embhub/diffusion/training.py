@@ -98,6 +98,7 @@ def train(
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
     pipe = load_pipeline(found, device=device)
+    _stage(on_progress, "loading the base", 1)
     recipe = _settle(
         inversion.default_recipe(pipe),
         vectors=vectors,

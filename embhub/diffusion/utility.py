@@ -103,8 +103,8 @@ class Utility:
         real, both, seeds = self.auc_real, self.auc_real_plus_synthetic, len(self.aucs[REAL])
         return (
             f"With {self.per_class} real images a class, images drawn with the embedding {outcome}: AUC {real:.3f} "
-            f"real, {both:.3f} real and drawn, difference {self.gain().mean:+.3f} [{low:+.3f}, {high:+.3f}] over {seeds} "
-            "draws of the real images, same test images. "
+            f"real, {both:.3f} real and drawn, difference {self.gain().mean:+.3f} [{low:+.3f}, {high:+.3f}] over "
+            f"{seeds} draws of the real images, same test images. "
             "The interval covers the draw of the training images, not that of the test patients."
         )
 

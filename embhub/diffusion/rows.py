@@ -95,8 +95,7 @@ class Rows(nn.Module):
 
 
 def starting_rows(pipe: Any, text: str, vectors: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-    """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, as long as their rows are,
-    spread by a little noise.
+    """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, spread by a little noise.
 
     With no known word in `text` the mean of the whole table serves.
     """

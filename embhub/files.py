@@ -21,7 +21,9 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise ConfigError(f"cannot write in {path.parent}: {error.strerror}", "choose a folder that you may write to") from error
+        raise ConfigError(
+            f"cannot write in {path.parent}: {error.strerror}", "choose a folder that you may write to"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

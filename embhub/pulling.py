@@ -54,13 +54,17 @@ def pull(
         RegistryError: the registry refuses or cannot be reached.
         ConfigError: no registry is set, no keyring is trusted, or the folder cannot be written.
     """
-    name = reference.partition("@")[0].rpartition("/")[2]
-    folder = Path(out) if out is not None else Path(name)
+    folder = choose_folder(reference, out)
     places.check_folder(folder)
     fetched = fetch(reference, registry=registry, token=token, policy=policy, on_progress=on_progress)
-    _write(fetched.release, folder, name=name)
+    _write(fetched.release, folder, name=_name(reference))
     remember(fetched)
     return fetched.verified
+
+
+def choose_folder(reference: str, out: str | Path | None = None) -> Path:
+    """Where `pull` writes: `out`, or a folder of the repository's name in the working folder."""
+    return Path(out) if out is not None else Path(_name(reference))
 
 
 def fetch(
@@ -151,6 +155,10 @@ def find_policy(policy: str | Policy) -> Policy:
     if policy not in POLICIES:
         raise UsageError(f"there is no policy {policy!r}", f"choose one of {', '.join(POLICIES)}")
     return POLICIES[policy]
+
+
+def _name(reference: str) -> str:
+    return reference.partition("@")[0].rpartition("/")[2]
 
 
 def _write(release: Release, folder: Path, *, name: str) -> None:

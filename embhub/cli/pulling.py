@@ -8,7 +8,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.describing import print_verified
-from embhub.cli.output import print_json, progress_bar
+from embhub.cli.output import print_json, progress_bar, remark
 
 
 @click.command("pull", short_help="Fetch, verify, and only then write.")
@@ -28,8 +28,9 @@ def command(reference: str, as_json: bool, **choices: Any) -> None:
     Example:
       embhub pull radboud/prostate-csPCa --out models/prostate
     """
-    from embhub.pulling import pull
+    from embhub.pulling import choose_folder, pull
 
     with progress_bar() as on_progress:
         verified = pull(reference, on_progress=on_progress, **choices)
+    remark(f"written to {choose_folder(reference, choices['out'])}")
     print_json(verified.to_json()) if as_json else print_verified(verified)

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,24 +102,43 @@ class Hub:
         report = on_progress or (lambda _progress: None)
         with self._translated(repository):
             report(Progress("push", 0, 2, repository))
-            self._api.create_repo(repository, exist_ok=True, token=self._token)
-            info = self._api.model_info(repository, token=self._token)
-            present = {sibling.rfilename for sibling in info.siblings or []}
+            present, parent = self._find(repository)
+            if present is None:
+                self._api.create_repo(repository, exist_ok=True, token=self._token)
             report(Progress("push", 1, 2, f"{len(release.files)} files"))
             operations: list[Any] = [
                 hf.CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in release.files.items()
             ]
-            stale = (present & set(layout.LIMITS)) - set(release.files)
+            stale = ((present or set()) & set(layout.LIMITS)) - set(release.files)
             operations += [hf.CommitOperationDelete(path_in_repo=path) for path in sorted(stale)]
-            done = self._api.create_commit(
-                repository,
-                operations,
-                commit_message=message or f"Publish {release.card.name} {release.card.version}",
-                token=self._token,
-                parent_commit=info.sha if info.sha and _COMMIT.fullmatch(info.sha) and present else None,
-            )
+            message = message or f"Publish {release.card.name} {release.card.version}"
+            try:
+                done = self._api.create_commit(
+                    repository, operations, commit_message=message, token=self._token, parent_commit=parent
+                )
+            except Exception:
+                if present is None:
+                    self._discard(repository)
+                raise
             report(Progress("push", 2, 2, "stored"))
             return Receipt(repository, f"{self.registry}/{repository}", done.oid, release.embedding.digest)
+
+    def _find(self, repository: str) -> tuple[set[str] | None, str | None]:
+        """The paths in a repository, None where there is none, and the commit to build on."""
+        try:
+            info = self._api.model_info(repository, token=self._token)
+        except hf_errors.RepositoryNotFoundError as error:
+            if error.response.status_code != 404:  # the client takes some answers about tokens for this one
+                raise
+            return None, None
+        paths = {sibling.rfilename for sibling in info.siblings or []}
+        return paths, info.sha if paths and info.sha and _COMMIT.fullmatch(info.sha) else None
+
+    def _discard(self, repository: str) -> None:
+        """Take back a repository that was made for a push which was then refused, if it is still empty."""
+        with suppress(RegistryError), self._translated(repository):
+            if not (self._find(repository)[0] or set()) & set(layout.LIMITS):
+                self._api.delete_repo(repository, token=self._token, missing_ok=True)
 
     def fetch(
         self, repository: str, revision: str | None = None, *, on_progress: OnProgress | None = None

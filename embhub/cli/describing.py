@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -34,8 +36,20 @@ def print_verified(verified: Verified) -> None:
     )
 
 
-def print_refusal(refusal: Refusal, *, as_json: bool) -> None:
-    """The checks up to the one that failed: as the result for a machine, on stderr for a person."""
+@contextmanager
+def refusals_listed(*, as_json: bool) -> Iterator[None]:
+    """Where a release is refused, show every check up to the one that failed; the error goes on its way."""
+    from embhub.refusals import Refusal
+
+    try:
+        yield
+    except Refusal as refusal:
+        _print_refusal(refusal, as_json=as_json)
+        raise
+
+
+def _print_refusal(refusal: Refusal, *, as_json: bool) -> None:
+    """As the result for a machine, on stderr for a person."""
     if as_json:
         findings = [asdict(finding) for finding in refusal.findings]
         reason = {"rule": refusal.rule, "message": refusal.message, "hint": refusal.hint}

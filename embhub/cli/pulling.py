@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.describing import print_verified
+from embhub.cli.describing import print_verified, refusals_listed
 from embhub.cli.output import print_json, progress_bar, remark
 
 
@@ -30,7 +30,7 @@ def command(reference: str, as_json: bool, **choices: Any) -> None:
     """
     from embhub.pulling import choose_folder, pull
 
-    with progress_bar() as on_progress:
+    with refusals_listed(as_json=as_json), progress_bar() as on_progress:
         verified = pull(reference, on_progress=on_progress, **choices)
     remark(f"written to {choose_folder(reference, choices['out'])}")
     print_json(verified.to_json()) if as_json else print_verified(verified)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.describing import print_refusal, print_verified
+from embhub.cli.describing import print_verified, refusals_listed
 from embhub.cli.output import print_json
 
 
@@ -27,11 +27,7 @@ def command(target: str, as_json: bool, **choices: Any) -> None:
       embhub verify radboud/prostate-csPCa --policy strict --json
     """
     from embhub.pulling import verify_path
-    from embhub.refusals import Refusal
 
-    try:
+    with refusals_listed(as_json=as_json):
         verified = verify_path(target, **choices)
-    except Refusal as refusal:
-        print_refusal(refusal, as_json=as_json)
-        raise
     print_json(verified.to_json()) if as_json else print_verified(verified)

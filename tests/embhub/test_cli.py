@@ -20,6 +20,7 @@ from embhub import __version__
 from embhub.__main__ import in_words, main
 from embhub.cli import root
 from embhub.errors import ConfigError, EmbhubError, UsageError, VerificationError
+from tests import hostile
 from tests.releases import ROOT, make_embedding, make_export, make_release
 
 COMMANDS = Path(__file__).parents[2] / "embhub/cli"
@@ -142,6 +143,18 @@ def test_a_refusal_lists_the_checks_and_json_says_so_too(home: Path, capsys: pyt
     assert main(["verify", "pulled"]) == VerificationError.exit_code
     said = capsys.readouterr()
     assert "card-mismatch" in said.err and "signature" in said.err and not said.out
+
+
+def test_a_pull_that_is_refused_lists_the_checks(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with hostile.serve() as liar:
+        liar.files, liar.export = make_release(repository="radboud/other").files, make_export()
+        assert main(["trust", "add", liar.url, "--fingerprint", ROOT.fingerprint]) == 0
+        capsys.readouterr()
+        words = ["pull", "radboud/prostate-cspca", "--registry", liar.url]
+        assert main(words) == VerificationError.exit_code
+        assert "failed   wrong-repository" in capsys.readouterr().err
+        assert main([*words, "--json"]) == VerificationError.exit_code
+        assert json.loads(capsys.readouterr().out)["rule"] == "wrong-repository"
 
 
 def test_colours_only_on_a_terminal_and_never_with_no_color(home: Path) -> None:

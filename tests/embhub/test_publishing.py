@@ -164,6 +164,7 @@ def test_a_key_that_the_registry_does_not_know_is_refused_by_it(site: Site, name
     keys.generate("fresh")
     with pytest.raises(RegistryError, match="refuses"):
         publishing.push(site.make(), f"{namespace}/y", key="fresh")
+    assert not Hub(site.registry, token=site.token).search(namespace)
 
 
 @pytest.mark.parametrize("token", ["", "emb_" + "x" * 43, "nonsense"])
@@ -171,6 +172,7 @@ def test_a_token_that_does_not_count(site: Site, token: str, namespace: str, mon
     monkeypatch.setenv("EMBHUB_TOKEN", token)
     with pytest.raises(RegistryError) as caught:
         publishing.push(site.make(), f"{namespace}/z")
+    assert not Hub(site.registry).search(f"{namespace}/z")
     assert "embhub login" in str(caught.value)
 
 

@@ -20,7 +20,7 @@ _TITLES = {
 }
 _MEANS = {
     "leak-detected": (
-        "Somebody who holds the {unit}'s image and this embedding can tell, better than by guessing, whether the "
+        "Somebody who holds an image of a patient and this embedding can tell, better than by guessing, whether the "
         "{unit} was in the training set. Having been in it can itself tell something about a person's health.",
         "It does not mean that images can be read out of the embedding: that was not tried.",
         "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps leak less; audit again.",
@@ -35,7 +35,7 @@ _MEANS = {
     "insufficient-evidence": (
         "The attacks that were run found nothing, and they could hardly have: {why}.",
         "It does not mean that the embedding is safe. Finding nothing here is not evidence of safety.",
-        "Keep at least {fewest} {unit}s out of training and run the audit with `--suite standard`.",
+        "Keep at least {fewest} {unit}s out of training and run the audit with <code>--suite standard</code>.",
     ),
 }
 
@@ -72,7 +72,7 @@ def _facts(report: AuditReport) -> dict[str, object]:
     return {
         "unit": report.unit,
         "smallest": report.power.smallest_auc,
-        "why": " and ".join(why),
+        "why": ", and ".join(why),
         "fewest": FEWEST_UNITS,
     }
 

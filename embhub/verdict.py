@@ -88,7 +88,7 @@ def decide(headline: Result, results: Sequence[Result], *, suite: str, unit: str
         reasons.append(f"fewer than {FEWEST_UNITS} {unit}s a side are too few to find nothing in")
     if reasons:
         text = (
-            f"Insufficient evidence: no attack succeeded, but this is not evidence of safety: {' and '.join(reasons)}."
+            f"Insufficient evidence: no attack succeeded, but this is not evidence of safety: {', and '.join(reasons)}."
         )
         return Decision("insufficient-evidence", f"{text} {limits}{blind}")
     text = "No leak was detected by these attacks; a smaller leak, or one that other attacks find, remains possible."
@@ -103,7 +103,8 @@ def _describe_leak(found: Result, headline: Result, unit: str) -> str:
     )
     if found.name == headline.name and found.epsilon.lower_bound > 0:
         text += f"; epsilon is at least {found.epsilon.lower_bound:.2f}"
-    return f"{text}). Who holds a {unit}'s data could tell, better than by guessing, whether it was used for training."
+    holder = "a patient's image" if unit == "patient" else "an image"
+    return f"{text}). Who holds {holder} could tell, better than by guessing, whether it was used for training."
 
 
 def _describe_blind(results: Sequence[Result]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from embhub.cli import options
 from embhub.cli.output import print_pairs, print_table
 
 
@@ -31,7 +32,7 @@ def new(name: str, passphrase: bool) -> None:
     """
     from embhub import keys
 
-    secret = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True) if passphrase else None
+    secret = options.ask_secret("Passphrase", twice=True) if passphrase else None
     key = keys.generate(name, passphrase=secret)
     print_pairs({"key": name, "fingerprint": key.fingerprint, "next": f"embhub key export {name} > {name}.pub.pem"})
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from embhub.errors import UsageError
+
 FILE = click.Path(path_type=Path)
 
 
+def ask_secret(what: str, *, twice: bool = False) -> str:
+    """A token or passphrase: asked without showing it on a terminal, else one line of standard input."""
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
+    if not (line := sys.stdin.readline().rstrip("\n")):
+        raise UsageError(f"{what}: standard input holds none", "pipe it in, or run this on a terminal to be asked")
+    return line
+
+
 def ask_passphrase(key: str) -> str:
-    """Ask for a key's passphrase without showing it."""
-    return str(click.prompt(f"Passphrase of the key {key}", hide_input=True, err=True))
+    """The passphrase of a key."""
+    return ask_secret(f"Passphrase of the key {key}")
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")

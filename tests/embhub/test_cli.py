@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import io
 import json
 import os
 import signal
@@ -16,12 +17,12 @@ from pathlib import Path
 import click
 import pytest
 
-from embhub import __version__
+from embhub import __version__, safe_yaml
 from embhub.__main__ import in_words, main
 from embhub.cli import root
 from embhub.errors import ConfigError, EmbhubError, UsageError, VerificationError
 from tests import hostile
-from tests.releases import ROOT, make_embedding, make_export, make_release
+from tests.releases import ROOT, make_card, make_embedding, make_export, make_release
 
 COMMANDS = Path(__file__).parents[2] / "embhub/cli"
 
@@ -231,6 +232,18 @@ def test_keys_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("-----BEGIN PUBLIC KEY-----")
     assert main(["key", "list"]) == 0
     assert capsys.readouterr().out.startswith("default  SHA256:")
+
+
+def test_secrets_come_from_a_pipe_where_there_is_no_terminal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("open sesame\n"))
+    assert main(["key", "new", "locked", "--passphrase"]) == 0
+    (home / "a.safetensors").write_bytes(make_embedding().data)
+    (home / "a.card.yaml").write_bytes(safe_yaml.dump(make_card(make_embedding())))
+    for said, code in (("wrong\n", ConfigError.exit_code), ("", UsageError.exit_code), ("open sesame\n", 0)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+        assert main(["sign", "a.safetensors", "--repository", "radboud/a", "--key", "locked"]) == code
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert main(["login", "--registry", "http://127.0.0.1:9"]) == UsageError.exit_code
 
 
 def test_trust_needs_a_person_or_a_fingerprint(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,20 +119,25 @@ def _describe_power(report: AuditReport) -> str:
 
 
 def _draw_curves(report: AuditReport) -> str:
-    keys = "".join(
-        f'<li><i style="background:{curve.colour}"></i>{escape(curve.result.name)}'
-        f"{' (fixed beforehand)' if curve.result.name == report.headline else ''}"
-        f"{' (checks the split)' if curve.dashed else ''}</li>"
-        for curve in roc_figure.assign(report.attacks, report.headline)
-    )
+    keys = [_key("#999", "3 4", "guessing")]
+    for curve in roc_figure.assign(report.attacks, report.headline):
+        remark = " (checks the split)" if curve.dashed else ""
+        if curve.result.name == report.headline:
+            remark += " (fixed beforehand)"
+        keys.append(_key(curve.colour, "6 3" if curve.dashed else "none", escape(curve.result.name) + remark))
     return (
         '<div class="curves">'
         '<input type="radio" name="axis" id="linear" checked><label for="linear">linear axis</label>'
         '<input type="radio" name="axis" id="log"><label for="log">logarithmic axis</label>'
         f"<div>{roc_figure.draw(report.attacks, report.headline)}</div>"
         f"<div>{roc_figure.draw(report.attacks, report.headline, log=True)}</div>"
-        f"</div><ul class=keys>{keys}<li><i class=guess></i>guessing</li></ul>"
+        f"</div><ul class=keys>{''.join([*keys[1:], keys[0]])}</ul>"
     )
+
+
+def _key(colour: str, dashes: str, text: str) -> str:
+    line = f'<path d="M0 2h18" stroke="{colour}" stroke-width="3" stroke-dasharray="{dashes}"/>'
+    return f'<li><svg viewBox="0 0 18 4">{line}</svg>{text}</li>'
 
 
 def _tabulate(report: AuditReport) -> str:
@@ -210,7 +215,7 @@ small{display:block;font-weight:400}.verdict{border-left:.5rem solid;padding:.7r
 .curves input{margin:0 .3rem 0 0}.curves label{margin-right:1rem;font-size:.85rem}.roc{width:100%;max-width:26rem}
 #linear:checked~div:last-of-type,#log:checked~div:first-of-type{display:none}
 .keys{list-style:none;padding:0;margin:.2rem 0;font-size:.85rem;display:flex;flex-wrap:wrap;gap:.1rem 1rem}
-.keys i{display:inline-block;width:1.1rem;height:.25rem;margin-right:.4rem;vertical-align:middle}.guess{background:#999}
+.keys svg{width:1.1rem;height:.25rem;margin-right:.4rem;vertical-align:middle}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem .35rem 0;border-bottom:1px solid #e4e4e4}
 thead th{font-weight:600;font-size:.8rem}tbody th{font-weight:600;max-width:16rem}.headline th{color:#b3203a}

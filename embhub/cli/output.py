@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -53,6 +54,7 @@ def progress_bar() -> Iterator[OnProgress]:
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
+    pace = 0.2 if sys.stderr.isatty() else 15.0  # seconds between two drawings: a log is no terminal
 
     def draw(progress: Progress) -> None:
         bar = bars.get(progress.stage)
@@ -61,7 +63,7 @@ def progress_bar() -> Iterator[OnProgress]:
                 old.update((old.total or old.n) - old.n)  # a stage is over when the next one begins
                 old.close()
             bar = bars[progress.stage] = tqdm(
-                total=progress.total, desc=progress.stage, mininterval=0.2, dynamic_ncols=True
+                total=progress.total, desc=progress.stage, mininterval=pace, dynamic_ncols=True
             )
         bar.total = progress.total
         bar.set_postfix_str(progress.note, refresh=False)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,35 +113,29 @@ class Registry:
 @contextmanager
 def served(folder: Path, log: Path) -> Iterator[Registry]:
     """Start a registry on a free loopback port; stop it on the way out, whatever happened."""
-    Registry(folder).admin("init", "--json")
-    command = [
-        sys.executable,
-        "-m",
-        "embhub_registry",
-        "--dir",
-        str(folder),
-        "serve",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    Registry(folder).admin("init", "--url", url, "--json")
+    command = [sys.executable, "-m", "embhub_registry", "--dir", str(folder), "serve", "--port", str(port)]
     with log.open("w") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        yield Registry(folder, _url_when_ready(process, log))
+        _wait_until_ready(process, url, log)
+        yield Registry(folder, url)
     finally:
         _stop(process)
 
 
-def _url_when_ready(process: subprocess.Popen[bytes], log: Path, patience: float = 60.0) -> str:
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path, patience: float = 60.0) -> None:
     end = time.monotonic() + patience
     while time.monotonic() < end and process.poll() is None:
-        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-        if found:
-            with urllib.request.urlopen(f"{found[0]}/healthz", timeout=5) as answer:
-                if answer.status == 200:
-                    return found[0]
+        with suppress(urllib.error.URLError), urllib.request.urlopen(f"{url}/healthz", timeout=5):
+            return
         time.sleep(0.2)
     raise CommandFailed(f"the registry did not come up; it said:\n{log.read_text()}")
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from embhub.diffusion.loading import Source, load_into
-from embhub.diffusion.pipelines import find_base, load_pipeline
+from embhub.diffusion.pipelines import find_base, load_pipeline, quiet
 from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
 
@@ -94,7 +94,8 @@ def check_length(pipe: Any, prompt: str) -> None:
     Raises:
         UsageError: more tokens than the base reads.
     """
-    needed = len(pipe.tokenizer(pipe.maybe_convert_prompt(prompt, pipe.tokenizer)).input_ids)
+    with quiet():
+        needed = len(pipe.tokenizer(pipe.maybe_convert_prompt(prompt, pipe.tokenizer)).input_ids)
     room = int(pipe.tokenizer.model_max_length)
     if needed > room:
         raise UsageError(

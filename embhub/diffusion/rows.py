@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from embhub.diffusion.families import Encoder, encoders
+from embhub.diffusion.pipelines import quiet
 from embhub.embedding import check_token
 from embhub.errors import UsageError
 
@@ -67,7 +68,8 @@ class Rows(nn.Module):
             UsageError: too many vectors for this prompt.
         """
         for tokenizer in self._tokenizers:
-            needed, room = len(tokenizer(self.expand(prompt)).input_ids), int(tokenizer.model_max_length)
+            with quiet():
+                needed, room = len(tokenizer(self.expand(prompt)).input_ids), int(tokenizer.model_max_length)
             if needed > room:
                 raise UsageError(
                     f"{len(self._names)} vectors and the caption make {needed} tokens; this base reads {room}",

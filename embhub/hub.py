@@ -105,6 +105,8 @@ class Hub:
             present, parent = self._find(repository)
             if present is None:
                 self._api.create_repo(repository, exist_ok=True, token=self._token)
+            else:  # a push that changes nothing sends nothing, and would succeed for a stranger
+                self._read(f"{self.registry}/api/models/{repository}/auth-check/write", limit=10_000, retries=0)
             report(Progress("push", 1, 2, f"{len(release.files)} files"))
             operations: list[Any] = [
                 hf.CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in release.files.items()

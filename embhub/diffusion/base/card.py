@@ -56,7 +56,7 @@ pipeline_tag: text-to-image
 
 Licence {base.licence}. {base.attribution}
 
-Left out of its training, neither shown nor named: {", ".join(base.left_out)}.
+Left out of its training, neither shown nor written in a caption: {", ".join(base.left_out)}.
 
 Recommended: {settings}.
 

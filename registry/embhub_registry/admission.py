@@ -155,6 +155,15 @@ def _sizes(proposal: Proposal) -> str | None:
     return None
 
 
+def _weights(proposal: Proposal) -> str | None:
+    if EMBEDDING in proposal.files:
+        return None
+    if proposal.versions:
+        return f"versions were published here, and there would be no {EMBEDDING}"
+    speaking = sorted({AUDIT, AUDIT_BUNDLE, PUBLISH_BUNDLE} & proposal.files.keys())
+    return f"{', '.join(speaking)} without the {EMBEDDING} that they speak of" if speaking else None
+
+
 def _persons(proposal: Proposal) -> str | None:
     text = proposal.files.get(CARD, b"").decode("utf-8", "replace")
     if EMBEDDING in proposal.files:
@@ -207,11 +216,16 @@ def _attestation(proposal: Proposal) -> str | None:
     return None
 
 
+def _is_the_present_release(proposal: Proposal) -> bool:
+    """Whether embedding, card and statement stay: only an auditor's report or attestation comes or goes."""
+    kept = (EMBEDDING, CARD, PUBLISH_BUNDLE)
+    return all(proposal.before.get(path) == release.digest(proposal.files[path]) for path in kept)
+
+
 def _version(proposal: Proposal) -> str | None:
     version = proposal.release.card.version
-    bundle = release.digest(proposal.files[PUBLISH_BUNDLE])
-    if proposal.before.get(PUBLISH_BUNDLE) == bundle:
-        return None  # the same statement: only an auditor's attestation came or went
+    if _is_the_present_release(proposal):
+        return None
     newest = max(proposal.versions, key=names.version_order, default=None)
     if newest is not None and names.version_order(version) <= names.version_order(newest):
         return f"version {version} does not follow {newest}, which was published here"
@@ -219,8 +233,7 @@ def _version(proposal: Proposal) -> str | None:
 
 
 def _replaces(proposal: Proposal) -> str | None:
-    bundle = release.digest(proposal.files[PUBLISH_BUNDLE])
-    if proposal.before.get(PUBLISH_BUNDLE) == bundle:
+    if _is_the_present_release(proposal):
         return None
     replaces = proposal.verified.replaces
     if replaces is not None and replaces != proposal.before.get(EMBEDDING):
@@ -239,6 +252,12 @@ SIZE = Rule(
     "; ".join(f"{path} at most {limit:,} bytes" for path, limit in _LIMITS.items()) + ".",
     "an embedding has at most 64 rows; check that the right file was given",
     _sizes, weights_only=False,
+)  # fmt: skip
+WEIGHTS = Rule(
+    "weights-missing",
+    "Once a version was published the repository holds an embedding; before, it holds no report or attestation.",
+    "push a whole release of a higher version; what has to disappear is for the registry's admin to delete",
+    _weights, weights_only=False,
 )  # fmt: skip
 PERSONS = Rule(
     "personal-data",
@@ -271,6 +290,7 @@ REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for t
 RULES: tuple[Rule, ...] = (
     FILES,
     SIZE,
+    WEIGHTS,
     PERSONS,
     FORMAT,
     Rule("card", "README.md holds a complete, valid card (embhub.card/1).",

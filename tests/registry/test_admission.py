@@ -228,6 +228,22 @@ def test_the_same_statement_may_gain_an_auditors_attestation(release: Release) -
     assert admitted.verified is not None and admitted.verified.independent
 
 
+@pytest.mark.parametrize("held", [{PUBLISH_BUNDLE}, {PUBLISH_BUNDLE, CARD}, {PUBLISH_BUNDLE, EMBEDDING}])
+def test_a_statement_alone_does_not_bring_its_release_back(release: Release, held: set[str]) -> None:
+    before = {path: hashlib.sha256(release.files[path]).hexdigest() for path in held}
+    assert refusal(release.files, before=before, versions=("1.0.0", "2.0.0")).rule == "rollback"
+
+
+@pytest.mark.parametrize("path", [AUDIT, PUBLISH_BUNDLE, AUDIT_BUNDLE])
+def test_what_speaks_of_weights_needs_them(release: Release, path: str) -> None:
+    assert refusal({path: release.files[path]}).rule == "weights-missing"
+
+
+def test_what_was_published_keeps_its_weights() -> None:
+    assert refusal({}, versions=("1.0.0",)).rule == "weights-missing"
+    assert refusal({CARD: b"# Soon\n"}, versions=("1.0.0",)).rule == "weights-missing"
+
+
 def test_what_is_replaced_is_the_present_embedding(release: Release) -> None:
     present = {EMBEDDING: release.embedding.digest, PUBLISH_BUNDLE: "0" * 64, AUDIT: "1" * 64}
     later = releases.make_release(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING
+from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
 from embhub_registry import administration, checking, commits, folder, publication, repos
 from embhub_registry.blobs import Blobs
 from embhub_registry.commits import CommitRequest
@@ -133,18 +133,28 @@ def test_a_readme_edited_alone_is_refused_and_a_new_version_taken(registry: Regi
     assert snapshot(registry)[EMBEDDING] == second.files[EMBEDDING]
 
 
-def test_an_old_version_stays_refused_after_the_weights_were_deleted(registry: Registry) -> None:
+def test_a_release_is_not_taken_apart(registry: Registry) -> None:
+    """Weights deleted, then an old release put back in two commits, would be a rollback."""
     alice = account(registry, "alice")
     repos.create(registry, alice, None, NAME, private=False)
     first = releases.make_release()
-    publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
-    publication.publish(
-        registry, alice, "radboud", NAME, branch="main", request=request({}, deleted=frozenset(first.files))
-    )
-    other = releases.make_release(artifact=releases.make_embedding(seed=5))
-    with pytest.raises(Denied) as caught:
-        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(other.files))
-    assert caught.value.rule == "rollback"
+    second = releases.make_release(artifact=releases.make_embedding(seed=5), version="2.0.0")
+
+    def refused(files: Mapping[str, bytes], *deleted: str) -> str:
+        with pytest.raises(Denied) as caught:
+            publication.publish(
+                registry, alice, "radboud", NAME, branch="main", request=request(files, deleted=frozenset(deleted))
+            )
+        return caught.value.rule
+
+    for release in (first, second):
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
+    assert refused({}, EMBEDDING) == "weights-missing"
+    assert refused({}, *second.files) == "weights-missing"
+    assert refused({CARD: b"# Moved\n"}, *(set(second.files) - {CARD})) == "weights-missing"
+    assert refused({PUBLISH_BUNDLE: first.files[PUBLISH_BUNDLE]}) == "digest-mismatch"
+    assert refused(first.files) == "rollback"
+    assert snapshot(registry) == dict(second.files)
 
 
 def test_who_may_publish(registry: Registry) -> None:

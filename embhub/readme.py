@@ -26,7 +26,10 @@ class BadReadme(ArtifactError):
 
 
 def to_readme(card: Card) -> bytes:
-    """README.md of a release; the same card gives the same bytes."""
+    """README.md of a release; the same card gives the same bytes.
+
+    Verification asks for exactly these, so whatever changes them needs a new `schema` of the card.
+    """
     return b"---\n" + safe_yaml.dump(_front_matter(card)) + b"---\n" + _body(card).encode("utf-8")
 
 
@@ -117,7 +120,7 @@ def _body(card: Card) -> str:
 {_prose(card.description)}
 
 This is a textual inversion embedding: {vectors} numbers that teach the base model `{base.id}` one new word,
-`{card.token}`. It holds no image. It is made for research and teaching, not for the care of patients.
+`{card.token}`. It contains no image file. It is made for research and teaching, not for the care of patients.
 
 | | |
 |---|---|
@@ -158,7 +161,7 @@ whose terms bind every use of this embedding. Fingerprint: `{base.fingerprint}`.
     embhub pull NAMESPACE/{card.name}
     embhub generate "{card.token}" --embedding NAMESPACE/{card.name}
 
-`embhub` checks the signature, this card and the base model before it loads anything.
+Both verify signatures, this card and the audit report of what they fetch; the base model is compared before loading.
 """
 
 

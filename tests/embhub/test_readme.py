@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -85,6 +86,7 @@ def test_it_says_in_plain_words_what_a_reader_must_know() -> None:
         "LicenseRef-creativeml-openrail-m",
         "insufficient-evidence",
         "not evidence of safety",
+        "contains no image file",
         "100 of 50-100 patients",
         "50-64: 41; 65-79: &lt;10; male: 80; Europe",
         "Siemens, 2015-2020",
@@ -92,6 +94,16 @@ def test_it_says_in_plain_words_what_a_reader_must_know() -> None:
     ):
         assert words in text
     assert "anonym" not in text.lower()
+    assert "holds no image" not in text  # nobody can promise that of numbers learned from images
+
+
+def test_the_text_of_a_schema_is_frozen() -> None:
+    """Releases carry these bytes, and `verify` compares: other words would void every card that was ever signed."""
+    found = card.parse(cards.complete())
+    assert found.schema_ == "embhub.card/1"
+    assert hashlib.sha256(to_readme(found)).hexdigest() == (
+        "4e99bdb220963b2c8b2727701e099a3ff9bdd6334beba135a990f6ee8f2c94f9"
+    )
 
 
 def test_what_a_person_wrote_stays_text() -> None:

@@ -14,6 +14,7 @@ from embhub import fingerprint
 from embhub.audit import AuditReport
 from embhub.card_schema import Card
 from embhub.embedding import Embedding
+from embhub.readme import to_readme
 from embhub.refusals import AuditMismatch, CardMismatch, ClaimMismatch, Finding, Outcome
 from embhub.statement import MiaAudit, Publish
 
@@ -38,6 +39,16 @@ def headline(report: AuditReport) -> dict[str, Any]:
         "epsilon_lower_bound": result.epsilon.lower_bound,
         "verdict": report.verdict,
     }
+
+
+def check_readme(card: Card, readme: bytes) -> None:
+    """README.md is what its card renders to: people and programs read the same, and there is no room for more.
+
+    Raises:
+        CardMismatch: it says something else or something beside.
+    """
+    if readme != to_readme(card):
+        raise CardMismatch("README.md is not what its card renders to", _HINT)
 
 
 def check_card(card: Card, *, embedding: Embedding, version: str, report: AuditReport | None) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
 from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRepository, WrongRole
 from embhub.release import Release
-from embhub.signing import assemble
+from embhub.signing import assemble, check_persons
 from embhub.statement import Publish
 from embhub.trust import Keyring, Member, MemberKey, Trust
 
@@ -82,6 +82,7 @@ def sign(
 
     Raises:
         ArtifactError: the embedding, card or report is malformed or incomplete; every missing card field is listed.
+        PrivacyError: card or training facts look like personal data.
         UsageError: a file is missing.
         ConfigError: no such key, no namespace, or the folder cannot be written.
     """
@@ -131,6 +132,7 @@ def push(
 
     Raises:
         VerificationError: an attestation does not fit: something was edited after signing.
+        PrivacyError: a text looks like personal data.
         RegistryError: the registry refuses or cannot be reached.
         and as `sign`.
     """
@@ -195,6 +197,7 @@ def _check(release: Release, repository: str | None, *, signed_from: str | Path 
         if signed_from is not None:
             refusal.hint = f"if the change is this site's own, sign anew: embhub sign {signed_from}"
         raise
+    check_persons(release)  # again for what was signed earlier or elsewhere
     return publish
 
 

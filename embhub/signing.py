@@ -10,8 +10,9 @@ from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.card import parse_yaml, to_readme
 from embhub.dsse import Signer
-from embhub.errors import ArtifactError, UsageError
+from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.names import check_repository
+from embhub.personal_data import personal_data_in_release
 from embhub.refusals import Refusal
 from embhub.release import Release
 
@@ -40,6 +41,7 @@ def assemble(
     Raises:
         UsageError: a file is missing, or the repository's name is not one.
         ArtifactError: embedding, card or report is malformed, or they contradict each other.
+        PrivacyError: card or training facts look like personal data.
     """
     check_repository(repository)
     path = Path(embedding_path)
@@ -56,9 +58,11 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     Raises:
         UsageError: the repository's name is not one.
         ArtifactError: embedding, card or report is malformed, or they contradict each other.
+        PrivacyError: card or training facts look like personal data.
     """
     check_repository(repository)
     artifact, card, report = release.embedding, release.card, release.audit
+    check_persons(release)
     files = {
         name: release.files[name] for name in (layout.EMBEDDING, layout.CARD, layout.AUDIT) if name in release.files
     }
@@ -77,6 +81,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     )
     try:
         facts = statement.read_publish(published)
+        consistency.check_readme(card, files[layout.CARD])
         list(consistency.check_card(card, embedding=artifact, version=card.version, report=report))
         consistency.check_base(card, embedding=artifact, publish=facts)
         consistency.check_claim(card, embedding=artifact, publish=facts)
@@ -93,6 +98,23 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
             report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
         )
     return Release.from_files(files)
+
+
+def check_persons(release: Release) -> None:
+    """Look once more at every text of a release, before it is signed or sent: neither can be taken back.
+
+    Raises:
+        PrivacyError: something looks like personal data; says where, not what.
+        ArtifactError: embedding or card is malformed.
+    """
+    found = personal_data_in_release(
+        release.card, readme=release.files[layout.CARD], training=release.embedding.training
+    )
+    if found:
+        raise PrivacyError(
+            f"the release seems to hold personal data: {'; '.join(found[:5])}",
+            "correct the card's .yaml, then sign anew; for a training fact, train again with another caption",
+        )
 
 
 def attest_audit(

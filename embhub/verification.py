@@ -234,9 +234,11 @@ def _open_card(release: Release, publish: Publish) -> Card:
         fault = "missing" if data is None else "not the one that was signed"
         raise CardMismatch(f"the card ({layout.CARD}) is {fault}", "it was changed after signing: fetch it again")
     try:
-        return release.card
+        card = release.card
     except (ArtifactError, PrivacyError) as error:
         raise CardMismatch(f"the card cannot be read: {error.message}", error.hint) from error
+    consistency.check_readme(card, data)
+    return card
 
 
 def _open_report(release: Release, publish: Publish, policy: Policy, findings: list[Finding]) -> AuditReport | None:

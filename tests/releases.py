@@ -87,7 +87,13 @@ def make_trust(keyring: Keyring | None = None) -> Trust:
     return trust.open_export(trust.parse_export(make_export(keyring)), root_fingerprint=ROOT.fingerprint)
 
 
-def make_embedding(*, seed: int = 0, base: Mapping[str, Any] | None = BASE, token: str = "<cspca>") -> Embedding:
+def make_embedding(
+    *,
+    seed: int = 0,
+    base: Mapping[str, Any] | None = BASE,
+    token: str = "<cspca>",
+    training: Mapping[str, Any] | None = None,
+) -> Embedding:
     """Eight rows of 32 numbers."""
     rows = np.random.default_rng(seed).normal(size=(8, 32)) * 0.05
     return embedding.build(
@@ -95,7 +101,7 @@ def make_embedding(*, seed: int = 0, base: Mapping[str, Any] | None = BASE, toke
         token=token,
         base=base,
         base_name="builtin",
-        training={"steps": 200, "learning_rate": 0.005},
+        training=training or {"steps": 200, "learning_rate": 0.005},
     )
 
 

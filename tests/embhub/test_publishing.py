@@ -10,11 +10,12 @@ import pytest
 
 from embhub import keys, publishing, seen, site_files
 from embhub import release as layout
-from embhub.errors import ArtifactError, ConfigError, RegistryError, UsageError, VerificationError
+from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.hub import Hub
 from embhub.keys import PassphraseRequired
 from embhub.refusals import CardMismatch, WrongRepository
 from embhub.release import Release
+from tests.releases import edited_card, make_release, replaced, resigned
 from tests.servers import RunningRegistry, start_registry
 from tests.sites import Site, new_key, open_site
 
@@ -152,6 +153,27 @@ def test_a_card_edited_in_a_folder_from_elsewhere_is_refused(site: Site, tmp_pat
     readme.write_bytes(readme.read_bytes() + b"and more\n")
     with pytest.raises(CardMismatch):
         publishing.push(from_folder=tmp_path / "outbox")
+
+
+def test_personal_data_is_found_before_anything_is_written_or_sent(site: Site, tmp_path: Path) -> None:
+    path = site.make(description="Scan of Mr. John Smith, born 1956-03-02.")
+    for call in (
+        lambda: publishing.sign(path, repository="radboud/x"),
+        lambda: publishing.push(path, "radboud/x", dry_run=True, out=tmp_path / "outbox"),
+        lambda: publishing.push(path, "radboud/x"),
+    ):
+        with pytest.raises(PrivacyError, match="description"):
+            call()
+    assert not site_files.beside(path, site_files.PUBLISH_BUNDLE).exists() and not (tmp_path / "outbox").exists()
+
+
+def test_personal_data_that_was_signed_elsewhere_is_not_sent(site: Site, namespace: str, tmp_path: Path) -> None:
+    good = make_release(repository=f"{namespace}/x", key=keys.load("default"))
+    bad = resigned(replaced(good, card=edited_card(good, limitations="MRN 1234567")), key=keys.load("default"))
+    bad.to_folder(tmp_path / "outbox")
+    with pytest.raises(PrivacyError, match="limitations"):
+        publishing.push(from_folder=tmp_path / "outbox")
+    assert not Hub(site.registry).search(namespace)
 
 
 def test_a_namespace_of_somebody_else_is_refused_by_the_registry(site: Site) -> None:

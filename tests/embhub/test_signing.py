@@ -10,7 +10,7 @@ import pytest
 from embhub import bundle, card, dsse, signing, statement, verification
 from embhub import release as layout
 from embhub.consistency import base_digest
-from embhub.errors import ArtifactError, UsageError
+from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.release import Release
 from tests.releases import (
     NOW,
@@ -78,6 +78,28 @@ def test_contradictions_are_not_signed(contradiction: Release) -> None:
         signing.sign(contradiction, repository=REPOSITORY, key=SITE, now=NOW)
     assert caught.value.exit_code == 3
     assert caught.value.hint
+
+
+def test_a_readme_that_says_more_than_its_card_is_not_signed() -> None:
+    with pytest.raises(ArtifactError, match="render"):
+        signing.sign(
+            replaced(GOOD, card=GOOD.files[layout.CARD] + b"\nMore.\n"), repository=REPOSITORY, key=SITE, now=NOW
+        )
+
+
+@pytest.mark.parametrize("field", ["description", "limitations", "preprocessing"])
+def test_what_looks_like_a_person_is_not_signed(field: str) -> None:
+    told = replaced(GOOD, card=edited_card(GOOD, **{field: "Scan of Mr. John Smith, born 1956-03-02, MRN 1234567."}))
+    with pytest.raises(PrivacyError, match=f"personal data.* in {field}") as caught:
+        signing.sign(told, repository=REPOSITORY, key=SITE, now=NOW)
+    assert caught.value.hint
+    assert "Smith" not in str(caught.value)
+
+
+def test_a_training_fact_that_looks_like_a_person_is_not_signed() -> None:
+    artifact = make_embedding(training={"steps": 200, "initial_word": "Mr. Smith"})
+    with pytest.raises(PrivacyError, match="training fact initial_word"):
+        make_release(artifact=artifact)
 
 
 def test_repository_must_be_a_name() -> None:

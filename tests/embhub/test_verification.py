@@ -303,6 +303,16 @@ TAMPERED: dict[str, tuple[Callable[[], Release], type[Refusal]]] = {
         with_card(audit={"verdict": "no-leak-detected", "suite": "quick", "power": "much"}),
         CardMismatch,
     ),
+    "signed README with more than its card": (
+        lambda: resigned(replaced(GOOD, card=GOOD.files[layout.CARD] + b"\nMr. John Smith, born 1956-03-02.\n")),
+        CardMismatch,
+    ),
+    "signed README with other front matter": (
+        lambda: resigned(
+            replaced(GOOD, card=GOOD.files[layout.CARD].replace(b"tags:", b"extra: MRN 1234567\ntags:", 1))
+        ),
+        CardMismatch,
+    ),
     "card that is no card": (lambda: resigned(replaced(GOOD, card=b"# no front matter\n")), CardMismatch),
     "card of an audit that never was": (
         lambda: resigned(replaced(GOOD, audit=None, audit_bundle=None)),

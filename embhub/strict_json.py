@@ -64,11 +64,11 @@ def exact(value: object, names: set[str], *, what: str, optional: Set[str] = fro
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise JsonError(f"the name {twice[:40]!r} stands twice in one object")
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise JsonError(f"the name {name[:40]!r} stands twice in one object")
+        members[name] = value
     return members
 
 

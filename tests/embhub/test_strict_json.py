@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,14 @@ from embhub.strict_json import JsonError
 def test_ambiguous_documents_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(JsonError, match=reason):
         strict_json.read(data, limit=150_000)
+
+
+def test_a_name_that_comes_twice_among_many_is_found_fast() -> None:
+    members = ",".join(f'"{number:x}":0' for number in range(50_000))
+    started = time.perf_counter()
+    with pytest.raises(JsonError, match="'zz' stands twice"):
+        strict_json.read(f'{{{members},"zz":0,"zz":0}}'.encode(), limit=1_000_000)
+    assert time.perf_counter() - started < 2.0
 
 
 def test_object_is_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""YAML as data only: no aliases, no duplicate keys, no objects, bounded in size.
+"""YAML as data only: no aliases, no duplicate keys, no objects, nothing that JSON could not hold, bounded in size.
 
 Plain scalars resolve to fewer types than YAML 1.1 allows (no dates, no yes/no, no base-60 numbers), so that what a
 person typed as text stays text; everything that PyYAML's safe dumper writes reads back the same.
@@ -6,6 +6,7 @@ person typed as text stays text; everything that PyYAML's safe dumper writes rea
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from typing import Any
@@ -19,42 +20,63 @@ class YamlError(ValueError):
     """The text is not YAML that embhub reads; the message names the line where it can."""
 
 
+_TAG = "tag:yaml.org,2002:"
+_SHAPES = {  # what a plain scalar may look like to be more than text, with the characters that it may start with
+    f"{_TAG}bool": (re.compile(r"(?:true|false)"), "tf"),
+    f"{_TAG}null": (re.compile(r"(?:~|null|)"), ["~", "n", ""]),
+    f"{_TAG}int": (re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})"), "-+0123456789"),
+    f"{_TAG}float": (re.compile(r"[-+]?[0-9]+\.[0-9]*(?:[eE][-+][0-9]{1,3})?"), "-+0123456789"),
+}
+_KEY_TAGS = frozenset({*_SHAPES, f"{_TAG}str"})
+_TYPES = frozenset({*_KEY_TAGS, f"{_TAG}seq", f"{_TAG}map", None})  # None stands for what is refused
+
+
 class _Loader(yaml.SafeLoader):
-    # A fresh table: the inherited one knows dates, octal and base-60 numbers.
+    # Fresh tables: the inherited ones know dates, octal and base-60 numbers, sets and bytes.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the type its base class declares
+    yaml_constructors = {  # noqa: RUF012
+        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag in _TYPES
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise YamlError(f"line {self.line + 1}: aliases (*name) are not allowed")
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        line = node.start_mark.line + 1
+        shape = _SHAPES.get(node.tag)
+        if shape and not (isinstance(node, yaml.ScalarNode) and shape[0].fullmatch(node.value)):
+            raise YamlError(f"line {line}: this is no {node.tag.removeprefix(_TAG)}")  # an explicit !!tag
+        value = super().construct_object(node, deep=deep)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise YamlError(f"line {line}: a number must be finite")
+        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            raise YamlError(f"line {line}: text with a lone surrogate")
+        return value
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or key.tag not in _KEY_TAGS:
                 raise YamlError(f"line {line}: a key must be plain text")
             if key.value in seen:
-                raise YamlError(f"line {line}: the key {key.value!r} appears twice")
+                raise YamlError(f"line {line}: the key {key.value[:40]!r} appears twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 
-_BOOL = re.compile(r"^(?:true|false)$")
-_NULL = re.compile(r"^(?:~|null|)$")
-_INT = re.compile(r"^[-+]?(?:0|[1-9][0-9]{0,17})$")
-_FLOAT = re.compile(r"^[-+]?[0-9]+\.[0-9]*(?:[eE][-+][0-9]{1,3})?$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tf"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", _NULL, ["~", "n", ""])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+for _tag, (_pattern, _first) in _SHAPES.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern.pattern})$"), list(_first))
 
 
 def load(data: bytes, *, limit: int = MAX_BYTES) -> Any:
     """Parse one YAML document of plain data.
 
     Raises:
-        YamlError: too long, not UTF-8, not YAML, or with aliases, tags for objects or duplicate keys.
+        YamlError: too long, not UTF-8, not YAML, or with aliases, duplicate keys, or what is neither text, number,
+            true, false, null, list nor mapping.
     """
     if len(data) > limit:
         raise YamlError(f"it is {len(data):,} bytes long; at most {limit:,} are read")
@@ -72,7 +94,17 @@ def load(data: bytes, *, limit: int = MAX_BYTES) -> Any:
         raise YamlError(f"{where}{getattr(error, 'problem', None) or 'not valid YAML'}") from error
 
 
+class _Dumper(yaml.SafeDumper):
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # line breaks that a reader would turn into spaces are escaped
+        style = '"' if any(c in text for c in "\x85\u2028\u2029\ufeff") else None
+        return self.represent_scalar(f"{_TAG}str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
 def dump(value: Any) -> bytes:
     """Write plain data as YAML with keys in the order given; the same value gives the same bytes."""
-    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False)
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False)
     return text.encode("utf-8")

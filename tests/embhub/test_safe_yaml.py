@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -63,11 +64,32 @@ def test_what_looks_like_text_stays_text(text: str) -> None:
         ("a: \x07", "valid"),
         ("[" * 20_000, "deep"),
         ("a: " + "b" * 70_000, "at most"),
+        ("a: !!float .nan", "no float"),
+        ("a: !!float .inf", "no float"),
+        ("a: !!float 1:30", "no float"),
+        ("a: 1.0e+999", "finite"),
+        ("a: !!int " + "1:" * 20_000 + "1", "no int"),
+        ("a: !!int 0x1f", "no int"),
+        ("a: !!bool yes", "no bool"),
+        ("a: !!null x", "no null"),
+        ("a: !!timestamp 2001-01-01", "constructor"),
+        ("a: !!binary YQ==", "constructor"),
+        ("a: !!set {b}", "constructor"),
+        ("a: !!omap [b: 1]", "constructor"),
+        ("!!merge m: {b: 1}", "plain text"),
+        ('a: "\\ud800"', "surrogate"),
+        ('"\\udfff": 1', "surrogate"),
     ],
 )
 def test_what_is_refused(text: str, problem: str) -> None:
     with pytest.raises(YamlError, match=problem):
         safe_yaml.load(text.encode())
+
+
+def test_what_is_read_is_json_too() -> None:
+    value = safe_yaml.load(b"a: !!float 1.5\nb: !!int 7\nc: !!str 8\nd: !!seq [!!bool true, !!null null]\n2: 1.0e+20")
+    assert value == {"a": 1.5, "b": 7, "c": "8", "d": [True, None], 2: 1e20}
+    json.dumps(value, allow_nan=False)
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -13,6 +13,7 @@ from embhub.release import CARD
 from embhub_registry.admission import Admitted
 
 MAX_FRONT_MATTER = 200_000
+MAX_TAG = 150
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Described:
 def describe(full_name: str, files: Mapping[str, bytes], admitted: Admitted) -> Described:
     """A repository's entry in lists."""
     front, _ = front_matter(files.get(CARD, b""))
-    tags = [tag for tag in front.get("tags") or [] if isinstance(tag, str)][:50]
-    if isinstance(licence := front.get("license"), str):
+    tags = [tag for tag in front.get("tags") or [] if _is_word(tag)][:50]
+    if _is_word(licence := front.get("license")):
         tags.append(f"license:{licence}")
-    if isinstance(base := front.get("base_model"), str):
+    if _is_word(base := front.get("base_model")):
         tags.append(f"base_model:{base}")
     if admitted.verified is None:
         return Described(
@@ -68,4 +69,10 @@ def front_matter(readme: bytes) -> tuple[dict[str, Any], str | None]:
         return {}, str(error)
     if not isinstance(values, dict):
         return {}, "the front matter is not a list of `name: value` lines"
+    if not isinstance(values.get("tags") or [], list):
+        return {}, "`tags` is not a list"
     return values, None
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TAG

@@ -141,6 +141,19 @@ def test_a_refused_release_leaves_no_blob_and_is_in_the_audit_log(house: House) 
     assert (last["event"], last["rule"], last["user"]) == ("refused", "unknown-signer", "alice")
 
 
+@pytest.mark.parametrize(
+    "front", [b"x: !!float .nan", b'x: "\\ud800"', b"tags: 5", b"x: !!timestamp 2001-01-01", b"x: 1.0e+999"]
+)
+def test_odd_front_matter_breaks_no_list(house: House, front: bytes) -> None:
+    create(house, "odd")
+    assert send(house, "radboud/odd", {"README.md": b"---\n" + front + b"\n---\n"}).status == 200
+    for path in ("/api/models?full=true", "/", "/radboud", "/api/models/radboud/odd", "/radboud/odd"):
+        answer = house.registry.get(path)
+        assert answer.status == 200, path
+        if path.startswith("/api/"):
+            json.loads(answer.body.decode(), parse_constant=pytest.fail)
+
+
 def test_files_are_refused_before_they_travel(house: House) -> None:
     create(house, "early")
     for path, size, rule in ((EMBEDDING, 2_000_000_000, "file-size"), ("model.bin", 3, "weights-format")):

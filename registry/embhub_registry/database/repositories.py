@@ -112,7 +112,7 @@ def describe(
     db: sqlite3.Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str
 ) -> None:
     """Replace what lists and search know of a repository."""
-    db.execute("UPDATE repository SET summary = ? WHERE id = ?", (json.dumps(summary), repository_id))
+    db.execute("UPDATE repository SET summary = ? WHERE id = ?", (json.dumps(summary, allow_nan=False), repository_id))
     db.execute("DELETE FROM repository_tag WHERE repository_id = ?", (repository_id,))
     db.executemany("INSERT INTO repository_tag VALUES (?, ?)", [(tag, repository_id) for tag in sorted(set(tags))])
     db.execute("DELETE FROM search WHERE rowid = ?", (repository_id,))

@@ -26,7 +26,7 @@ def words_of(finding: Finding | None) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4)
-def reader_for(modality: str, base: str | Path, *, size: int = 1600, steps: int = 900, seed: int = 11) -> Reader:
+def reader_for(modality: str, base: str | Path, *, size: int = 1600, steps: int = 500, seed: int = 11) -> Reader:
     """A judge that reads the words off uint8 images (N, 64, 64, 3) of one modality.
 
     Of tones, shapes, places and sides it says the likeliest each, or `normal` alone. Trained on `size` fresh phantoms

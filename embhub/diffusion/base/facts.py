@@ -31,7 +31,7 @@ _FACTS: dict[str, dict[str, Any]] = {
         "prompts": _PHANTOM_PROMPTS,
         "left_out": ["prostate-cspca", "cxr-effusion"],
         "resolution": 64,
-        "recommended": {"guidance": 3.0, "steps": 20},
+        "recommended": {"guidance": 1.5, "steps": 20},
         "figures": {},
     },
     "builtin-xray": {

@@ -23,7 +23,7 @@ from embhub.diffusion.base.facts import facts
 from embhub.diffusion.base.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import EmbhubError
 
-DEFAULT_STEPS = {"builtin": (900, 4500), "builtin-xray": (1500, 3000)}
+DEFAULT_STEPS = {"builtin": (900, 6500), "builtin-xray": (1500, 3000)}
 PHANTOMS = 20_000
 
 

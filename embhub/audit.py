@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from embhub import __version__, strict_json
 from embhub.attack_figures import (
     DIGITS,
+    PAPERS,
     AttackResult,
     Count,
     Name,
@@ -46,6 +47,17 @@ SUITES: Mapping[str, tuple[str, ...]] = {  # the attacks of a suite, its headlin
 Suite = Literal["quick", "standard"]
 Unit = Literal["patient", "image"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# A signed report has no room for words of anybody's own: every text in it is one of ours, or follows from the figures.
+Timesteps = Literal["stratified: one uniform draw from each of equally wide bands"]
+Split = Literal[
+    "by patient, kept back before training",
+    "by image, kept back before training",
+    "named by the caller",
+    "given by the caller",
+]
+ToolVersion = Annotated[
+    str, Field(pattern=r"^\d{1,4}(\.\d{1,4}){1,2}((a|b|rc|\.dev|\.post)\d{1,4}){0,3}$", max_length=40)
+]
 
 
 class Artifact(Strict):
@@ -64,7 +76,7 @@ class Tool(Strict):
     """What made the report."""
 
     name: Literal["embhub"] = "embhub"
-    version: Words
+    version: ToolVersion
 
 
 class Group(Strict):
@@ -82,11 +94,11 @@ class Design(Strict):
     """
 
     draws: Count = 0
-    timesteps: Words = "stratified: one uniform draw from each of equally wide bands"
+    timesteps: Timesteps = "stratified: one uniform draw from each of equally wide bands"
     noise_seed: Count = 0
     reference_shadows: Count = 0
     target_shadows: Count = 0
-    split: Words = "given by the caller"
+    split: Split = "given by the caller"
     subject: Literal["embedding", "algorithm"] = "embedding"
 
 
@@ -238,7 +250,7 @@ def recompute(report: AuditReport) -> list[str]:
         ).model_dump(mode="json")
         contradictions += [
             f"{result.name}: {field} is {given[field]}, its scores give {derived[field]}"
-            for field in ("kind", "auc", "auc_interval", "p_value", "tpr_at_fpr", "epsilon")
+            for field in ("paper", "kind", "auc", "auc_interval", "p_value", "tpr_at_fpr", "epsilon")
             if not _agree(given[field], derived[field])
         ]
     headline = report.headline_result
@@ -259,6 +271,7 @@ def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
     found: list[str] = []
     if report.headline != SUITES[report.suite][0]:
         found.append(f"the headline of the suite {report.suite} is {SUITES[report.suite][0]}, not {report.headline}")
+    found += [f"{result.name} is no attack of embhub" for result in report.attacks if result.name not in PAPERS]
     absent = set(SUITES[report.suite]) - {result.name for result in report.attacks}
     if absent:
         found.append(f"the suite {report.suite} also runs {', '.join(sorted(absent))}")

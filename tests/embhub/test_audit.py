@@ -166,6 +166,8 @@ FORGERIES: list[tuple[str, Any, str]] = [
     ("score moved", lambda d: d["attacks"][0]["member_scores"].insert(0, -99), "do not fit"),
     ("order", lambda d: d["attacks"][0]["member_scores"].reverse(), "not sorted"),
     ("digits", lambda d: d["attacks"][0]["member_scores"].__setitem__(0, -9.87654321), "not sorted and rounded"),
+    ("paper", lambda d: d["attacks"][0].update(paper="Certified free of patient data."), "paper"),
+    ("attack of another name", lambda d: d["attacks"].append({**d["attacks"][0], "name": "john-smith"}), "john-smith"),
     ("pooled", lambda d: d["attacks"][0].update(models=30), "embeddings are stated"),
 ]
 
@@ -193,6 +195,9 @@ def test_malformed_reports_are_refused() -> None:
         json.dumps({**document, "headline": "other"}).encode(),
         json.dumps({**document, "attacks": [*document["attacks"], document["attacks"][0]]}).encode(),
         json.dumps({**document, "artifact": {"sha256": "A" * 64}}).encode(),
+        json.dumps({**document, "design": {**document["design"], "split": "Mr. Smith"}}).encode(),
+        json.dumps({**document, "design": {**document["design"], "timesteps": "certified safe"}}).encode(),
+        json.dumps({**document, "tool": {"name": "embhub", "version": "1.0 certified"}}).encode(),
         json.dumps({**document, "members": {"units": "60", "images": None}}).encode(),
         good.replace(b'"p_value":', b'"p_value":NaN,"x":'),
         good.replace(b'"member_scores":[', b'"member_scores":[1e999,'),

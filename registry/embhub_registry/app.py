@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
 from embhub_registry import downloads, hf_api, hf_changes, web
+from embhub_registry.attempts import Attempts
 from embhub_registry.blobs import MissingBlob
 from embhub_registry.calls import SLASH, registry_of, run_in_threadpool
 from embhub_registry.database import Busy, StorageFull
@@ -86,17 +87,21 @@ def build(registry: Registry) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        def write() -> None:
+            app.state.tally.write(registry.database)
+            app.state.attempts.write(registry.journal)
+
         async def write_now_and_then() -> None:
             while True:
                 await asyncio.sleep(TALLY_SECONDS)
-                await run_in_threadpool(app.state.tally.write, registry.database)
+                await run_in_threadpool(write)
 
         writer = asyncio.create_task(write_now_and_then())
         yield
         writer.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await writer
-        app.state.tally.write(registry.database)
+        write()
 
     app = Starlette(routes=ROUTES, lifespan=lifespan)
     app.router.redirect_slashes = False
@@ -108,6 +113,8 @@ def build(registry: Registry) -> Starlette:
     app.add_middleware(Surroundings)
     app.state.registry = registry
     app.state.tally = Tally()
+    app.state.attempts = Attempts()
+    app.state.parsing = asyncio.Semaphore(2)
     return app
 
 

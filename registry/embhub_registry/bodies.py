@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from embhub import strict_json
@@ -15,20 +16,22 @@ from embhub_registry.denials import Denied, malformed
 SMALL = 1_000_000
 DRAIN = 64_000_000
 SECONDS = 120.0
+SECONDS_SMALL = 15.0
 
 
 async def read(request: Request, *, limit: int = SMALL) -> bytes:
     """The whole body, at most `limit` bytes.
 
     Raises:
-        Denied: 413 past the limit, 408 past two minutes, 400 where the client went away.
+        Denied: 413 past the limit, 408 past two minutes (15 seconds where `limit` is small), 400 where the client left.
     """
+    seconds = SECONDS_SMALL if limit <= SMALL else SECONDS
     announced = request.headers.get("content-length", "")
     excess = announced.isdigit() and int(announced) > limit
     body = bytearray()
     received = 0
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 received += len(chunk)
                 excess = excess or received > limit
@@ -40,7 +43,7 @@ async def read(request: Request, *, limit: int = SMALL) -> bytes:
                 if received > DRAIN:
                     break
     except TimeoutError as error:
-        raise Denied(408, "slow", f"the body took longer than {SECONDS:.0f} s", "send it over a faster line") from error
+        raise Denied(408, "slow", f"the body took longer than {seconds:.0f} s", "send it over a faster line") from error
     except ClientDisconnect as error:
         raise malformed("the client went away in the middle of its request") from error
     if excess:
@@ -58,7 +61,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        return strict_json.read_object(body, limit=SMALL)
+        return await run_in_threadpool(strict_json.read_object, body, limit=SMALL)
     except strict_json.JsonError as error:
         raise malformed(f"the body: {error}") from error
 
@@ -74,6 +77,6 @@ async def read_fields(request: Request) -> dict[str, list[str]]:
         return {k: [str(i) for i in v] if isinstance(v, list) else [str(v)] for k, v in document.items()}
     body = await read(request)
     try:
-        return parse_qs(body.decode(), max_num_fields=2000)
+        return await run_in_threadpool(parse_qs, body.decode(), max_num_fields=2000)
     except ValueError as error:
         raise malformed("the body is not a form") from error

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from asyncio import Semaphore
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from embhub_registry import auth, repos
+from embhub_registry.attempts import Attempts
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Repository
-from embhub_registry.denials import Denied
+from embhub_registry.denials import Denied, token_needed
 from embhub_registry.folder import Registry
 from embhub_registry.tally import Tally
 
@@ -16,6 +19,8 @@ __all__ = [
     "account_of",
     "base_url",
     "flag",
+    "member_of",
+    "parsing_of",
     "path_of",
     "registry_of",
     "repository_of",
@@ -39,6 +44,12 @@ def tally_of(request: Request) -> Tally:
     return found
 
 
+def parsing_of(request: Request) -> Semaphore:
+    """Held while YAML is parsed for anybody: however many ask, few threads do it."""
+    found: Semaphore = request.app.state.parsing
+    return found
+
+
 def account_of(request: Request) -> Account | None:
     """Who calls; None for nobody. One primary-key read, so it runs inline.
 
@@ -48,12 +59,24 @@ def account_of(request: Request) -> Account | None:
     try:
         account = auth.authenticate(registry_of(request).database.connection(), request.headers.get("authorization"))
     except Denied as error:
-        client = request.client.host if request.client else None
-        registry_of(request).journal.write("login-failed", client=client, reason=error.message, path=request.url.path)
+        attempts: Attempts = request.app.state.attempts
+        attempts.note(request.client.host if request.client else None, error.message)
         raise
     if account is not None:
         tally_of(request).used(account.token_id)
         request.state.user = account.user
+    return account
+
+
+def member_of(request: Request, what: str) -> Account:
+    """Who calls, for what nobody may do without an account; asked before a body is read.
+
+    Raises:
+        Denied: 401 without a token or with one that is no good.
+    """
+    account = account_of(request)
+    if account is None:
+        raise token_needed(what)
     return account
 
 

@@ -8,16 +8,27 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub_registry import admission, bodies, commits, publication, repos
-from embhub_registry.calls import account_of, base_url, flag, registry_of, repository_of, revision_of
+from embhub_registry.calls import (
+    account_of,
+    base_url,
+    flag,
+    member_of,
+    parsing_of,
+    registry_of,
+    repository_of,
+    revision_of,
+)
 from embhub_registry.calls import run_in_threadpool as threaded
 from embhub_registry.database import repositories
-from embhub_registry.denials import Denied, malformed, token_needed
-from embhub_registry.listing import front_matter
+from embhub_registry.denials import Denied, malformed
+from embhub_registry.listing import MAX_FRONT_MATTER, front_matter
+
+MAX_ANONYMOUS = 32_000  # bytes of front matter
 
 
 async def create_repo(request: Request) -> Response:
     """`POST /api/repos/create`: 200 with its url; 409 with the url of the one that is there."""
-    account = account_of(request)
+    account = member_of(request, "creating a repository")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
@@ -33,18 +44,18 @@ async def create_repo(request: Request) -> Response:
 
 async def delete_repo(request: Request) -> Response:
     """`DELETE /api/repos/delete`."""
-    account = account_of(request)
+    account = member_of(request, "deleting a repository")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
-    namespace = organisation or (account.namespace if account else "")
+    namespace = organisation or account.namespace
     await threaded(repos.delete, registry_of(request), account, namespace, name)
     return JSONResponse({})
 
 
 async def settings(request: Request) -> Response:
     """`PUT /api/models/{id}/settings`: `private` or `visibility`."""
-    account = account_of(request)
+    account = member_of(request, "changing settings")
     body = await bodies.read_json(request)
     private = _visibility(body)
     if private is None:
@@ -59,12 +70,17 @@ async def settings(request: Request) -> Response:
 
 
 async def validate_yaml(request: Request) -> Response:
-    """`POST /api/validate-yaml`: whether a README's front matter can be read."""
+    """`POST /api/validate-yaml`: whether a README's front matter can be read.
+
+    Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short.
+    """
+    limit = MAX_FRONT_MATTER if account_of(request) else MAX_ANONYMOUS
     body = await bodies.read_json(request)
     content = body.get("content")
     if not isinstance(content, str):
         raise malformed("`content` must be the text of a README.md")
-    front, problem = front_matter(content.encode())
+    async with parsing_of(request):
+        front, problem = await threaded(front_matter, content.encode(), limit=limit)
     if problem is not None:
         return JSONResponse({"errors": [{"message": problem}], "warnings": []}, status_code=400)
     warnings = [] if front else [{"message": "empty or missing yaml metadata in repo card"}]
@@ -73,9 +89,8 @@ async def validate_yaml(request: Request) -> Response:
 
 async def preupload(request: Request) -> Response:
     """`POST …/preupload/{revision}`: every file travels in the commit; what could not be admitted is refused here."""
-    repository, account = repository_of(request)
-    if account is None:
-        raise token_needed("publishing")
+    member_of(request, "publishing")
+    repository, _ = repository_of(request)
     body = await bodies.read_json(request)
     files = body.get("files")
     if not isinstance(files, list) or len(files) > commits.MAX_OPERATIONS:
@@ -96,9 +111,7 @@ async def preupload(request: Request) -> Response:
 async def commit(request: Request) -> Response:
     """`POST …/commit/{branch}`: JSON lines; stored whole or refused whole."""
     params = request.path_params
-    account = account_of(request)
-    if account is None:
-        raise token_needed("publishing")
+    account = member_of(request, "publishing")
     if flag(request, "create_pr"):
         await bodies.read(request, limit=commits.MAX_BODY)
         raise Denied(400, "pull-request", "this registry has no pull requests", "commit to the branch itself")
@@ -125,6 +138,7 @@ async def commit(request: Request) -> Response:
 
 async def branch(request: Request) -> Response:
     """`POST` and `DELETE …/branch/{name}`."""
+    member_of(request, "changing a branch")
     body = await bodies.read_json(request)
     start = body.get("startingPoint") or repos.MAIN
     return await _change_ref(request, "branch", revision_of(request), str(start))
@@ -132,6 +146,7 @@ async def branch(request: Request) -> Response:
 
 async def tag(request: Request) -> Response:
     """`POST …/tag/{revision}` with the tag's name in the body; `DELETE …/tag/{name}`."""
+    member_of(request, "changing a branch")
     body = await bodies.read_json(request)
     if request.method == "DELETE":
         return await _change_ref(request, "tag", revision_of(request), "")

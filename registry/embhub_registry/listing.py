@@ -58,13 +58,13 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def front_matter(readme: bytes) -> tuple[dict[str, Any], str | None]:
+def front_matter(readme: bytes, *, limit: int = MAX_FRONT_MATTER) -> tuple[dict[str, Any], str | None]:
     """The YAML on top of a README.md, and why it cannot be read (None where it can, or where there is none)."""
     match = re.match(rb"---\r?\n(.*?\n)---\r?(?:\n|$)", readme, re.DOTALL)
     if match is None:
         return {}, None
     try:
-        values = safe_yaml.load(match[1], limit=MAX_FRONT_MATTER)
+        values = safe_yaml.load(match[1], limit=limit)
     except safe_yaml.YamlError as error:
         return {}, str(error)
     if not isinstance(values, dict):

@@ -215,7 +215,8 @@ class Card(_Part):
     n_images: Count = Field(description='images trained on, exact or a range in quotes such as "50-100"')
     max_images_per_patient: Count = Field(description="most images of one patient, exact or a range in quotes")
     population: Population | None = Field(
-        default=None, description='age_bands, sex, region, setting; groups under 10 are written "<10"'
+        default=None,
+        description='age_bands, sex, region, setting; groups under 10 are "<10"; an audit report tells the total',
     )
     acquisition: Acquisition | None = Field(default=None, description="manufacturer, model, years; no serial numbers")
     labels: Labels = Field(description="source of the labels, and who annotated (by role)")
@@ -237,14 +238,19 @@ class Card(_Part):
 
     @model_validator(mode="after")
     def _no_cell_follows_from_the_others(self) -> Self:
-        """One suppressed group is the exact total minus the others: suppress two, or declare the total as a range."""
-        if self.population is not None and isinstance(self.n_patients, int):
+        """One suppressed group is the exact total minus the others: suppress two, or declare the total as a range.
+
+        An audit report publishes the number of patients: `consistency.check_card` then refuses one group in any case.
+        """
+        one_each = self.max_images_per_patient == 1  # then the images tell how many patients there are
+        exact = isinstance(self.n_patients, int) or (one_each and isinstance(self.n_images, int))
+        if self.population is not None and exact:
             for table in ("age_bands", "sex"):
                 cells = getattr(self.population, table) or {}
                 if sum(isinstance(cell, str) for cell in cells.values()) == 1:
                     raise ValueError(
-                        f"population.{table} hides one group that n_patients gives away: "
-                        'write n_patients as a range such as "50-100", or merge groups'
+                        f"population.{table} hides one group that a total gives away: "
+                        'write n_patients (and n_images) as a range such as "50-100", or merge groups'
                     )
         return self
 

@@ -19,6 +19,7 @@ from embhub.refusals import AuditMismatch, CardMismatch, ClaimMismatch, Finding,
 from embhub.statement import MiaAudit, Publish
 
 UNKNOWN_BASE = "unknown"
+KEPT_BACK = frozenset({"by patient, kept back before training", "by image, kept back before training"})
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"
 
 
@@ -51,14 +52,19 @@ def check_readme(card: Card, readme: bytes) -> None:
         raise CardMismatch("README.md is not what its card renders to", _HINT)
 
 
-def check_card(card: Card, *, embedding: Embedding, version: str, report: AuditReport | None) -> Iterator[Finding]:
-    """The card against the file's header, the statement's version and the report.
+def power(report: AuditReport) -> str:
+    """What a card says of a report's power."""
+    return f"would have seen an AUC of {report.power.smallest_auc:.2f} four times in five"
+
+
+def check_card(card: Card, *, embedding: Embedding, publish: Publish, report: AuditReport | None) -> Iterator[Finding]:
+    """The card against the file's header, the statement and the report.
 
     Raises:
         CardMismatch: it says something else than they do.
     """
-    if card.version != version:
-        raise _card("version", card.version, version, "the statement")
+    if card.version != publish.version:
+        raise _card("version", card.version, publish.version, "the statement")
     if card.token != embedding.token:
         raise _card("token", card.token, embedding.token, "the embedding")
     said = sorted((row.encoder, row.count, row.dim) for row in card.vectors)
@@ -66,7 +72,9 @@ def check_card(card: Card, *, embedding: Embedding, version: str, report: AuditR
     if said != held:
         raise _card("vectors", said, held, "the embedding")
     yield Finding("card", "ok", "the card is the signed one and describes this embedding (version, token, vectors)")
-    yield _check_summary(card, report)
+    if report is not None:
+        _check_counts(card, report)
+    yield _check_summary(card, report, announced=publish.audit is not None)
 
 
 def check_base(card: Card, *, embedding: Embedding, publish: Publish) -> Finding:
@@ -145,19 +153,42 @@ def check_attestation(audit: MiaAudit, *, publish: Publish, report: AuditReport,
         raise AuditMismatch("the audit attestation states other figures than the report", _HINT)
 
 
-def _check_summary(card: Card, report: AuditReport | None) -> Finding:
+def _check_counts(card: Card, report: AuditReport) -> None:
+    """The report publishes how many it attacked: no more than were trained on, and no group must follow from it."""
+    trained = card.n_patients if report.unit == "patient" else card.n_images
+    low, high = (trained, trained) if isinstance(trained, int) else map(int, trained.split("-"))
+    attacked = report.members.units
+    if attacked > high or (attacked < low and report.design.split in KEPT_BACK):
+        raise _card("of the training", f"{trained} {report.unit}s", f"{attacked}", "the report")
+    alone = report.unit == "patient" or card.max_images_per_patient == 1
+    for table in ("age_bands", "sex"):
+        cells = getattr(card.population, table, None) or {}
+        if alone and sum(isinstance(cell, str) for cell in cells.values()) == 1:
+            raise CardMismatch(
+                f"population.{table} hides one group that the number of patients in the audit report gives away",
+                f"merge groups, or leave population.{table} out, then sign a new version",
+            )
+
+
+def _check_summary(card: Card, report: AuditReport | None, *, announced: bool) -> Finding:
     said = card.audit.verdict
+    if said == "not-audited" and card.audit.suite != "none":
+        raise CardMismatch(f"the card says not-audited, and names the suite {card.audit.suite}", _HINT)
     if report is None:
         if said != "not-audited":
             raise CardMismatch(f"the card speaks of an audit ({said}), and the release has none", _HINT)
         return Finding("card-audit", "note", "the card says that the embedding was not audited")
+    if said == "not-audited" and announced:
+        raise CardMismatch("the card says not-audited, and was signed together with an audit report", _HINT)
     if said == "not-audited":
         return Finding("card-audit", "note", "the audit was made after the card was signed")
     if (said, card.audit.suite) != (report.verdict, report.suite):
         raise CardMismatch(
             f"the card says {said} ({card.audit.suite}), the report {report.verdict} ({report.suite})", _HINT
         )
-    return Finding("card-audit", "ok", "card and report give the same verdict")
+    if card.audit.power != power(report):
+        raise _card("power", ascii(card.audit.power), power(report), "the report")
+    return Finding("card-audit", "ok", "card and report give the same verdict and power")
 
 
 def _equal(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from embhub import (
     verification,
 )
 from embhub.embedding import Embedding
-from embhub.errors import ArtifactError, ConfigError, UsageError
+from embhub.errors import ConfigError, UsageError
 from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
 from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRepository, WrongRole
@@ -99,11 +99,6 @@ def sign(
         now=datetime.now(UTC),
         replaces=_find_predecessor(artifact, repository),
     )
-    if release.audit is not None and release.card.audit.verdict == "not-audited":
-        raise ArtifactError(
-            "the card says that nothing was audited, and there is a report",
-            f"`embhub card init {path}` takes its verdict over; the card's answers are kept",
-        )
     publish = _check(release, repository)
     wrote = site_files.write_bundles(release, path)
     return Signed(release, repository, publish.version, signing_key.fingerprint, tuple(wrote))

@@ -82,7 +82,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     try:
         facts = statement.read_publish(published)
         consistency.check_readme(card, files[layout.CARD])
-        list(consistency.check_card(card, embedding=artifact, version=card.version, report=report))
+        list(consistency.check_card(card, embedding=artifact, publish=facts, report=report))
         consistency.check_base(card, embedding=artifact, publish=facts)
         consistency.check_claim(card, embedding=artifact, publish=facts)
         if report is not None:
@@ -90,7 +90,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     except Refusal as refusal:
         raise ArtifactError(
             refusal.message,
-            "correct the card's .yaml (`embhub card init` fills in what can be computed), or audit anew",
+            "`embhub card init` renews what can be computed and keeps the answers; correct the rest, or audit anew",
         ) from refusal
     files[layout.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
     if report is not None and report_digest is not None:

@@ -289,7 +289,7 @@ def _check_report(
 def _compare(
     card: Card, embedding: Embedding, publish: Publish, report: AuditReport | None, findings: list[Finding]
 ) -> None:
-    findings.extend(consistency.check_card(card, embedding=embedding, version=publish.version, report=report))
+    findings.extend(consistency.check_card(card, embedding=embedding, publish=publish, report=report))
     findings.append(consistency.check_base(card, embedding=embedding, publish=publish))
     findings.append(consistency.check_claim(card, embedding=embedding, publish=publish))
     consistency.check_recipe(embedding, publish=publish)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from embhub import bundle, card, embedding, signing, statement, trust
 from embhub import release as layout
 from embhub.audit import SUITES, AuditReport, build
-from embhub.consistency import base_digest
+from embhub.consistency import base_digest, power
 from embhub.embedding import Embedding
 from embhub.keys import SigningKey
 from embhub.release import Release
@@ -142,8 +142,7 @@ def make_card(artifact: Embedding, *, report: AuditReport | None = None, **chang
         "limitations": "one scanner",
     }
     if report is not None:
-        power = f"AUC of {report.power.smallest_auc:.2f}"
-        answers["audit"] = {"verdict": report.verdict, "suite": report.suite, "power": power}
+        answers["audit"] = {"verdict": report.verdict, "suite": report.suite, "power": power(report)}
     known, questions = card.draft(artifact, defaults={}, facts={**answers, **changes})
     assert not questions, questions
     return known

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import __version__, card, config, embedding, places, runs, safe_yaml, site_files
+from embhub import __version__, card, config, consistency, embedding, places, runs, safe_yaml, site_files
 from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.diffusion import base as bases
@@ -182,8 +182,7 @@ def _audit_facts(file: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     report = AuditReport.parse(path.read_bytes())
-    power = f"would have seen an AUC of {report.power.smallest_auc:.2f} four times in five"
-    return {"audit": {"verdict": report.verdict, "suite": report.suite, "power": power}}
+    return {"audit": {"verdict": report.verdict, "suite": report.suite, "power": consistency.power(report)}}
 
 
 def _given(choices: dict[str, Any]) -> dict[str, Any]:

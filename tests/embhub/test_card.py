@@ -89,6 +89,10 @@ def test_every_fault_is_listed_with_the_missing_ones() -> None:
         ({"population": {"sex": {"male": 0}}}, "under 10"),
         ({"population": {"sex": {"male": "<5"}}}, "under 10"),
         ({"population": {"sex": {"male": 40, "female": "<10"}}, "n_patients": 45}, "gives away"),
+        (
+            {"population": {"sex": {"male": 40, "female": "<10"}}, "max_images_per_patient": 1, "n_images": 45},
+            "gives away",
+        ),
         ({"population": {"postcodes": {"6525": 40}}}, "postcodes"),
         ({"acquisition": {"serial_number": "1"}}, "serial_number"),
         ({"acquisition": {"years": "last year"}}, "years"),

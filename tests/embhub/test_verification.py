@@ -153,6 +153,28 @@ def test_audit_may_come_after_the_release() -> None:
     assert judge(later, policy=STRICT).independent
 
 
+@pytest.mark.parametrize(
+    "population",
+    [
+        {"sex": {"female": 41, "male": 19}},
+        {"sex": {"female": 41, "male": "<10", "unknown": "<10"}},
+    ],
+)
+def test_groups_that_the_report_does_not_give_away(population: dict[str, Any]) -> None:
+    judge(make_release(n_patients="50-100", population=population))
+
+
+def test_a_count_that_the_report_contradicts_when_it_attacked_everybody() -> None:
+    assert GOOD.audit is not None
+    whole = GOOD.audit.design.model_copy(update={"split": "by patient, kept back before training"})
+    judge(resigned(replaced(GOOD, audit=edited_report(GOOD, design=whole))))
+    more = replaced(GOOD, audit=edited_report(GOOD, design=whole), card=edited_card(GOOD, n_patients=61))
+    with pytest.raises(CardMismatch, match="61 patients"):
+        judge(resigned(more))
+    part = replaced(GOOD, card=edited_card(GOOD, n_patients=61))
+    judge(resigned(part))  # the caller named whom to attack: some of them, perhaps
+
+
 def test_detected_leak_is_said_and_not_refused() -> None:
     leaking = make_release(artifact=make_embedding(seed=9))
     report = make_report(leaking.embedding, shift=3.0)
@@ -311,6 +333,28 @@ TAMPERED: dict[str, tuple[Callable[[], Release], type[Refusal]]] = {
         lambda: resigned(
             replaced(GOOD, card=GOOD.files[layout.CARD].replace(b"tags:", b"extra: MRN 1234567\ntags:", 1))
         ),
+        CardMismatch,
+    ),
+    "card that denies the audit it was signed with": (
+        with_card(audit={"verdict": "not-audited", "suite": "none", "power": "no audit was run"}),
+        CardMismatch,
+    ),
+    "card with another power": (
+        with_card(audit={**GOOD.card.to_dict()["audit"], "power": "would have seen an AUC of 0.501"}),
+        CardMismatch,
+    ),
+    "card of fewer patients than were attacked": (with_card(n_patients="20-59"), CardMismatch),
+    "card without an audit that names a suite": (
+        lambda: resigned(
+            replaced(
+                UNAUDITED,
+                card=edited_card(UNAUDITED, audit={"verdict": "not-audited", "suite": "standard", "power": "0.501"}),
+            )
+        ),
+        CardMismatch,
+    ),
+    "group that the report's count gives away": (
+        with_card(n_patients="50-100", n_images="50-100", population={"sex": {"female": 53, "male": "<10"}}),
         CardMismatch,
     ),
     "card that is no card": (lambda: resigned(replaced(GOOD, card=b"# no front matter\n")), CardMismatch),

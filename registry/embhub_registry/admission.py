@@ -14,11 +14,11 @@ from functools import cached_property
 from embhub import names, release, verification
 from embhub.audit import recompute
 from embhub.errors import EmbhubError
-from embhub.personal_data import personal_data, personal_data_in_card
 from embhub.refusals import Refusal
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
 from embhub.trust import Trust
 from embhub.verification import Verified
+from embhub_registry import persons
 from embhub_registry.denials import Denied
 
 GIT_ATTRIBUTES = ".gitattributes"
@@ -27,14 +27,14 @@ AUDIT_FILES = frozenset({AUDIT, AUDIT_BUNDLE})
 KNOWN = (*LIMITS, GIT_ATTRIBUTES)
 _LIMITS: Mapping[str, int] = {**LIMITS, GIT_ATTRIBUTES: 4_000}
 _WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth|ckpt|pkl|pickle|onnx|h5|msgpack|gguf|npz|npy)$", re.IGNORECASE)
-_DIGESTS = re.compile(r"\b[0-9a-f]{32,}\b|SHA256:[A-Za-z0-9+/]{43}")
 
 
 @dataclass(frozen=True)
 class Proposal:
     """What a repository would hold after a commit, and what is needed to judge it.
 
-    `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here.
+    `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here; `words` are
+    the commit's title and message.
     """
 
     repository: str
@@ -44,6 +44,7 @@ class Proposal:
     audit_required: bool
     trust: Trust
     now: datetime
+    words: str = ""
 
     @cached_property
     def release(self) -> Release:
@@ -165,11 +166,16 @@ def _weights(proposal: Proposal) -> str | None:
 
 
 def _persons(proposal: Proposal) -> str | None:
-    text = proposal.files.get(CARD, b"").decode("utf-8", "replace")
+    places = {"the commit's message": proposal.words}
+    places |= {path: proposal.files.get(path, b"").decode("utf-8", "replace") for path in (CARD, GIT_ATTRIBUTES)}
     if EMBEDDING in proposal.files:
-        return None  # the card's fields are judged one by one, after it has been read
-    found = personal_data(_DIGESTS.sub(" ", text))
-    return f"{CARD} seems to hold personal data: {'; '.join(found[:5])}" if found else None
+        del places[CARD]  # its fields are judged one by one, after they have been read
+    for place, text in places.items():
+        if found := persons.find_in_words(text):
+            return f"{place} seems to hold personal data: {'; '.join(found[:5])}"
+    if kind := persons.find_in_name(proposal.repository.partition("/")[2]):
+        return f"the repository's name seems to hold personal data: {kind}"
+    return None
 
 
 def _format(proposal: Proposal) -> str | None:
@@ -183,8 +189,8 @@ def _card(proposal: Proposal) -> str | None:
 
 
 def _card_persons(proposal: Proposal) -> str | None:
-    found = personal_data_in_card(proposal.release.card)
-    return f"the card seems to hold personal data: {'; '.join(found[:5])}" if found else None
+    found = persons.find_in_release(proposal.release)
+    return f"the release seems to hold personal data: {'; '.join(found[:5])}" if found else None
 
 
 def _base(proposal: Proposal) -> str | None:
@@ -261,7 +267,8 @@ WEIGHTS = Rule(
 )  # fmt: skip
 PERSONS = Rule(
     "personal-data",
-    "No text looks like a person's name, date of birth, record number, address or DICOM identifier.",
+    "No text looks like a person's name, date of birth, record number, address or DICOM identifier: not the commit's"
+    " message, the repository's name, .gitattributes, nor a README.md without weights.",
     "take it out of the text (a report names the kind, not the value), sign again, push again",
     _persons, weights_only=False,
 )  # fmt: skip
@@ -295,7 +302,8 @@ RULES: tuple[Rule, ...] = (
     FORMAT,
     Rule("card", "README.md holds a complete, valid card (embhub.card/1).",
          "complete it with `embhub card init FILE`, then `embhub sign` and `embhub push`", _card),
-    Rule("personal-data", "The same for every field of the card; `contact_role` may name a shared mailbox.",
+    Rule("personal-data", "The same for every field of the card, README.md and the embedding's header;"
+         " `contact_role` may name a shared mailbox.",
          PERSONS.remedy, _card_persons),
     Rule("base-model", "The base model is named and fingerprinted, in the embedding's header and in the card. An"
          " import, whose header says so, may name it alone.",

@@ -7,6 +7,7 @@ import re
 from embhub.errors import UsageError
 from embhub.names import namespace_fault, repository_fault
 from embhub_registry.denials import Denied, malformed
+from embhub_registry.persons import find_in_name
 
 # First segments of our own and the Hub's addresses beyond the core's list: such a namespace could not be reached.
 RESERVED = frozenset(
@@ -40,6 +41,7 @@ def check_repository(namespace: str, name: str) -> str:
     full = f"{namespace}/{name}"
     if fault := repository_fault(full):
         raise Denied(400, "name", fault, "for example radboud/prostate-csPCa")
+    _check_persons(name, "repository")
     return full
 
 
@@ -47,6 +49,7 @@ def check_ref(name: str) -> str:
     """`name` itself; Denied where no branch or tag may be called that."""
     if not _REF.fullmatch(name) or ".." in name or "//" in name or name.startswith("refs/") or is_commit(name):
         raise Denied(400, "name", f"{name!a} is not a name for a branch or tag", "use ASCII letters, digits, . _ - /")
+    _check_persons(name, "branch or tag")
     return name
 
 
@@ -63,6 +66,13 @@ def check_path(path: str) -> str:
             f"{path[:120]!a} is not a file path of a repository", "use relative ASCII paths like audit.json"
         )
     return path
+
+
+def _check_persons(name: str, what: str) -> None:
+    if kind := find_in_name(name):
+        raise Denied(
+            422, "personal-data", f"the name of the {what} seems to hold {kind}", "call it after what it teaches"
+        )
 
 
 def is_commit(revision: str) -> bool:

@@ -58,6 +58,7 @@ def publish(
                 audit_required=registry.setting("audit") == "required",
                 trust=registry.trust(),
                 now=now(),
+                words=f"{request.title}\n{request.message}",
             )
         )
         rows = [present[path] for path in kept] + [describe_blob(path, data) for path, data in added.items()]

@@ -51,3 +51,17 @@ def test_a_ref_that_is_taken_is_no_commit_and_no_path(ref: str) -> None:
     except Denied:
         return
     assert ref.isascii() and not names.is_commit(ref) and ".." not in ref and not ref.startswith(("/", "refs/"))
+
+
+@pytest.mark.parametrize("name", ["John-Smith-1956-03-02", "mrn1234567", "scan_0012345678", "lisa-knee"])
+def test_what_looks_like_a_patient_names_nothing(name: str) -> None:
+    for check in (lambda: names.check_repository("radboud", name), lambda: names.check_ref(name)):
+        with pytest.raises(Denied) as caught:
+            check()
+        assert (caught.value.status, caught.value.rule) == (422, "personal-data")
+        assert name not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["prostate-cspca", "chest-effusion-v2", "t2w-512", "v1.0.0", "release-20261120"])
+def test_what_names_something_else(name: str) -> None:
+    assert names.check_repository("radboud", name) == f"radboud/{name}" and names.check_ref(name) == name

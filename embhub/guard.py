@@ -1,4 +1,4 @@
-"""What an HTTP client may do on our behalf: tokens stay on their origin, answers stay small and prompt.
+"""What an HTTP client may do on our behalf: it stays on a registry's origin, and answers stay small and prompt.
 
 The client of huggingface_hub is shared by the whole process and sets no deadline; a registry may be hostile or merely
 broken. The two hooks here see every request and every answer of that client, whoever made the request, and leave
@@ -64,11 +64,26 @@ class Guard:
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), SILENCE)
 
     def on_response(self, response: Any) -> None:
-        """Bound the size and the duration of a registry's answer."""
-        if origin(str(response.request.url)) in self._origins:
+        """Bound the size and the duration of a registry's answer, and follow it nowhere else: no bound holds there."""
+        home = origin(str(response.request.url))
+        if home in self._origins:
+            for address in self._next_addresses(response):
+                target = origin(str(response.request.url.join(address)))
+                if target != home:
+                    raise RegistryError(
+                        f"a registry sent its client on to {target}", "nothing was asked there; tell its operator"
+                    )
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise RegistryError("the registry compressed an answer unasked", "is a proxy between you and it?")
             response.stream = self._bounded(response.stream)
+
+    @staticmethod
+    def _next_addresses(response: Any) -> Iterator[str]:
+        """Where a client would go from here: a redirect, and the next page of a list."""
+        if "Location" in response.headers and 300 <= response.status_code < 400:
+            yield response.headers["Location"]
+        if link := response.links.get("next"):
+            yield link.get("url", "")
 
     def _bounded(self, stream: Any) -> Any:
         class Bounded(self._http.SyncByteStream):  # type: ignore[misc, name-defined]

@@ -89,7 +89,7 @@ class Hub:
         with self._translated("whoami"):
             answer = self._api.whoami(token=self._token)
             orgs = answer.get("orgs") or []
-            return Account(str(answer["name"]), tuple(sorted(str(org["name"]) for org in orgs)))
+            return Account(_plain(answer["name"]), tuple(sorted(_plain(org["name"]) for org in orgs)))
 
     def push(
         self, release: Release, repository: str, *, message: str = "", on_progress: OnProgress | None = None
@@ -123,7 +123,7 @@ class Hub:
                     self._discard(repository)
                 raise
             report(Progress("push", 2, 2, "stored"))
-            return Receipt(repository, f"{self.registry}/{repository}", done.oid, release.embedding.digest)
+            return Receipt(repository, f"{self.registry}/{repository}", _plain(done.oid), release.embedding.digest)
 
     def _find(self, repository: str) -> tuple[set[str] | None, str | None]:
         """The paths in a repository, None where there is none, and the commit to build on."""
@@ -174,7 +174,12 @@ class Hub:
                 search=query or None, limit=limit, sort="last_modified", full=True, token=self._token
             )
             return [
-                Listing(model.id, model.sha or "", str(model.last_modified or ""), tuple(model.tags or ()))
+                Listing(
+                    _plain(model.id),
+                    _plain(model.sha or ""),
+                    _plain(model.last_modified or ""),
+                    tuple(map(_plain, model.tags or ())),
+                )
                 for model in found
             ]
 
@@ -211,12 +216,12 @@ class Hub:
         except hf_errors.HfHubHTTPError as error:
             raise _refusal(error, self.registry, what) from error
         except (_http.HTTPError, _http.InvalidURL, OSError) as error:
-            reason = str(error) or type(error).__name__
+            reason = _plain(error) or type(error).__name__
             raise RegistryError(
                 f"{self.registry} cannot be reached: {reason}",
                 "is it running, and is --registry or EMBHUB_REGISTRY right?",
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # the client parses answers without checking their shape: these are what a nonsense answer raises
             raise RegistryError(
                 f"{self.registry} answered something that is not a registry's answer", _NONSENSE
@@ -257,12 +262,17 @@ def _refusal(error: hf_errors.HfHubHTTPError, registry: str, what: str) -> Regis
 def _server_message(error: hf_errors.HfHubHTTPError) -> str:
     """The server's own words: X-Error-Message, else a JSON body's `error`; never a page of HTML."""
     if header := error.response.headers.get("X-Error-Message"):
-        return str(header)
+        return _plain(header)
     try:
         body = error.response.json()
     except (ValueError, RuntimeError):  # RuntimeError: the body of a streamed answer was never read
         return ""
-    return str(body.get("error", "")) if isinstance(body, dict) else ""
+    return _plain(body.get("error", "")) if isinstance(body, dict) else ""
+
+
+def _plain(said: object) -> str:
+    """What a registry says, fit for a terminal: no control characters, no end of line, no novel."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(said)[:500])
 
 
 def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:

@@ -54,23 +54,37 @@ def test_the_token_goes_to_its_registry(liar: hostile.Registry) -> None:
     assert all(headers["authorization"] == f"Bearer {TOKEN}" for _, _, headers, _ in liar.requests)
 
 
-def test_a_redirect_off_the_origin_carries_no_token(liar: hostile.Registry) -> None:
+@pytest.mark.parametrize("token", [None, TOKEN])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_off_the_origin_is_not_followed(liar: hostile.Registry, status: int, token: str | None) -> None:
+    """Elsewhere no deadline and no bound holds, and an address inside the hospital may be what is asked for."""
     with hostile.serve() as elsewhere:
         elsewhere.files = liar.files
-        liar.lies["/resolve/"] = lambda h: h.send(302, b"", Location=elsewhere.url + h.path)
-        Hub(liar.url, token=TOKEN).fetch(REPOSITORY)
-        assert elsewhere.requests
-        assert not any("authorization" in {k.lower() for k in h} for _, _, h, _ in elsewhere.requests)
+        for path in ("/resolve/", "/api/models", "/embhub/v1/trust"):
+            liar.lies = {path: lambda h: h.send(status, b"", Location=elsewhere.url + h.path)}
+            hub = Hub(liar.url, token=token)
+            with pytest.raises(RegistryError, match="sent its client on") as caught:
+                hub.trust_export() if "trust" in path else hub.fetch(REPOSITORY)
+            assert caught.value.hint
+        assert not elsewhere.requests
 
 
-def test_a_next_page_on_another_origin_is_refused(liar: hostile.Registry) -> None:
-    """The client follows `Link: rel=next` with its token in hand."""
+def test_a_redirect_at_home_is_followed(liar: hostile.Registry) -> None:
+    liar.export = b"{}"
+    liar.lies = {"/embhub/v1/trust": lambda h: h.send(302, b"", Location="/moved")}
+    liar.lies["/moved"] = lambda h: h.send(200, b"{}")
+    assert Hub(liar.url).trust_export() == b"{}"
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_a_next_page_on_another_origin_is_refused(liar: hostile.Registry, token: str | None) -> None:
+    """The client follows `Link: rel=next`, with its token in hand if it has one."""
     with hostile.serve() as elsewhere:
         link = f'<{elsewhere.url}/api/models?page=2>; rel="next"'
         page = json.dumps([{"id": "a/b", "sha": COMMIT}]).encode()
         liar.lies["/api/models"] = lambda h: h.send(200, page, Link=link)
         with pytest.raises(RegistryError, match="sent its client on"):
-            Hub(liar.url, token=TOKEN).search("x")
+            Hub(liar.url, token=token).search("x")
         assert not elsewhere.requests
 
 
@@ -123,7 +137,17 @@ def test_a_compressed_answer_is_refused(liar: hostile.Registry) -> None:
         Hub(liar.url).fetch(REPOSITORY)
 
 
-NONSENSE = [b"<html>please log in</html>", b"", b"[]", b"null", b'"x"', b"{}", b'{"id": 1, "sha": 2}', b"\xff\xfe"]
+NONSENSE = [
+    b"<html>please log in</html>",
+    b"",
+    b"[]",
+    b"null",
+    b'"x"',
+    b"{}",
+    b'{"id": 1, "sha": 2}',
+    b"\xff\xfe",
+    b"[" * 200_000,
+]
 
 
 @pytest.mark.parametrize("body", NONSENSE)
@@ -136,7 +160,7 @@ def test_nonsense_is_named_as_such(liar: hostile.Registry, body: bytes) -> None:
         assert caught.value.hint
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"", b"\xff"])
+@pytest.mark.parametrize("body", [b"<html>", b"", b"\xff", b"[" * 200_000])
 def test_a_trust_document_that_is_none(liar: hostile.Registry, body: bytes) -> None:
     liar.lies["/embhub/v1/trust"] = lambda h: h.send(200, body)
     with pytest.raises(RegistryError, match="not a registry's answer"):
@@ -165,6 +189,28 @@ def test_a_refusal_keeps_the_registrys_words(
     with pytest.raises(RegistryError, match=words) as caught:
         Hub(liar.url, token=TOKEN).fetch(REPOSITORY, "v1")
     assert caught.value.hint and "<html" not in str(caught.value)
+
+
+STEERING = "\x1b]0;mine\x07\x1b[2J\u202e\u009b\r\nerror"
+
+
+def test_what_a_registry_says_does_not_steer_the_terminal(liar: hostile.Registry) -> None:
+    liar.lies["/api/models"] = lambda h: h.send(400, json.dumps({"error": STEERING * 50}).encode())
+    with pytest.raises(RegistryError, match="mine") as caught:
+        Hub(liar.url).fetch(REPOSITORY)
+    assert caught.value.message.isprintable() and len(caught.value.message) < 600
+
+
+def test_what_a_registry_lists_does_not_steer_the_terminal(liar: hostile.Registry) -> None:
+    row = {"id": f"a/{STEERING}", "sha": STEERING, "tags": [STEERING]}
+    liar.lies["/api/models"] = lambda h: h.send(200, json.dumps([row]).encode())
+    (found,) = Hub(liar.url).search("x")
+    assert all(text.isprintable() for text in (found.repository, found.commit, found.modified, *found.tags))
+    liar.lies["/api/whoami"] = lambda h: h.send(
+        200, json.dumps({"name": STEERING, "orgs": [{"name": STEERING}]}).encode()
+    )
+    account = Hub(liar.url, token=TOKEN).whoami()
+    assert all(text.isprintable() for text in (account.name, *account.namespaces))
 
 
 def test_a_page_of_html_is_not_quoted(liar: hostile.Registry) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from embhub import names, release, verification
+from embhub import bundle, names, release, verification
 from embhub.audit import recompute
 from embhub.errors import EmbhubError
 from embhub.refusals import Refusal
@@ -34,7 +34,8 @@ class Proposal:
     """What a repository would hold after a commit, and what is needed to judge it.
 
     `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here; `words` are
-    the commit's title and message.
+    the commit's title and message. `caller` is the namespace of who commits, `admin` whether it is an admin, and
+    `attested` the present audit attestation.
     """
 
     repository: str
@@ -45,6 +46,9 @@ class Proposal:
     trust: Trust
     now: datetime
     words: str = ""
+    caller: str = ""
+    admin: bool = False
+    attested: bytes | None = None
 
     @cached_property
     def release(self) -> Release:
@@ -228,6 +232,19 @@ def _is_the_present_release(proposal: Proposal) -> bool:
     return all(proposal.before.get(path) == release.digest(proposal.files[path]) for path in kept)
 
 
+def _audit_kept(proposal: Proposal) -> str | None:
+    held = {path: proposal.before[path] for path in AUDIT_FILES if path in proposal.before}
+    same = all(path in proposal.files and release.digest(proposal.files[path]) == held[path] for path in held)
+    if same or proposal.admin or proposal.attested is None or not _is_the_present_release(proposal):
+        return None
+    key = proposal.trust.lookup(bundle.parse(proposal.attested).hint)
+    owner = key.namespace if key is not None else "a key that was taken out of the keyring"
+    by_the_publisher = owner == proposal.verified.signer.namespace
+    if owner == proposal.caller or (by_the_publisher and proposal.verified.independent):
+        return None
+    return f"the audit of this release was attested by {owner}, and it would be removed or replaced"
+
+
 def _version(proposal: Proposal) -> str | None:
     version = proposal.release.card.version
     if _is_the_present_release(proposal):
@@ -315,6 +332,9 @@ RULES: tuple[Rule, ...] = (
     Rule("audit-mismatch", "Every figure of the audit report follows from the scores in it.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
     ATTESTATION,
+    Rule("audit-kept", "An audit of the present release is removed or replaced by the namespace that attested it, or by"
+         " an admin; an independent one takes the place of the publisher's own.",
+         "leave audit.json and its attestation as they are, or ask its auditor", _audit_kept),
     Rule("rollback", "The version is higher than every version that was ever published in the repository.",
          "raise `version` in the card, sign again, push again", _version),
     Rule("replaces", "A statement that names the embedding it replaces names the present one.",

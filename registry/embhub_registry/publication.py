@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from embhub.release import AUDIT_BUNDLE
 from embhub_registry import admission, auth, commits, repos
 from embhub_registry.blobs import git_oid
 from embhub_registry.clock import now, stamp
@@ -59,6 +60,9 @@ def publish(
                 trust=registry.trust(),
                 now=now(),
                 words=f"{request.title}\n{request.message}",
+                caller=author.namespace,
+                admin=author.role == "admin",
+                attested=registry.blobs.get(present[AUDIT_BUNDLE].digest) if AUDIT_BUNDLE in present else None,
             )
         )
         rows = [present[path] for path in kept] + [describe_blob(path, data) for path, data in added.items()]

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from embhub import release as layout
+from embhub import signing
+from embhub.keys import SigningKey
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
 from embhub_registry import administration, checking, commits, folder, publication, repos
 from embhub_registry.blobs import Blobs
@@ -176,6 +179,57 @@ def test_who_may_publish(registry: Registry) -> None:
     assert snapshot(registry)[AUDIT_BUNDLE] == counter.files[AUDIT_BUNDLE]
     with pytest.raises(Denied, match=r"may not change README\.md"):
         publish(nora, {CARD: b"# mine\n"})
+
+
+def test_an_independent_audit_stays(registry: Registry) -> None:
+    """A publisher may not drop what it does not like to read, nor may another auditor; its own, or an admin, may."""
+    alice, nora = account(registry, "alice"), account(registry, "nora", "nki", "auditor")
+    otto, admin = account(registry, "otto", "umcu", "auditor"), account(registry, "root", "radboud", "admin")
+    repos.create(registry, alice, None, NAME, private=False)
+    release = releases.make_release(audited=False)
+
+    def publish(who: Account, files: Mapping[str, bytes], *deleted: str) -> str:
+        """The rule that refused; empty where nothing did."""
+        commit = request(files, deleted=frozenset(deleted))
+        try:
+            publication.publish(registry, who, "radboud", NAME, branch="main", request=commit)
+        except Denied as denied:
+            return denied.rule
+        return ""
+
+    def audited(shift: float, key: SigningKey = releases.AUDITOR) -> dict[str, bytes]:
+        report = releases.make_report(release.embedding, shift=shift)
+        attestation = signing.attest_audit(
+            report, report_digest=layout.digest(report.to_bytes()), repository=releases.REPOSITORY, version="1.0.0",
+            key=key, now=releases.NOW,
+        )  # fmt: skip
+        return {AUDIT: report.to_bytes(), AUDIT_BUNDLE: attestation}
+
+    assert publish(alice, release.files) == ""
+    own, leak, milder = audited(0.0, releases.SITE), audited(2.0), audited(0.1)
+    assert publish(alice, own) == "", "a publisher may add its own audit later"
+    assert publish(otto, {}, AUDIT, AUDIT_BUNDLE) == "audit-kept", "an auditor of another house takes nothing away"
+    assert publish(nora, leak) == "", "an independent audit takes the place of the publisher's own"
+    for who in (alice, otto):
+        assert publish(who, {}, AUDIT, AUDIT_BUNDLE) == "audit-kept"
+        assert publish(who, own) == "audit-kept"
+        assert publish(who, milder) == "audit-kept"
+    assert snapshot(registry)[AUDIT] == leak[AUDIT]
+    assert publish(nora, milder) == "", "its auditor may correct it"
+    assert publish(nora, {}, AUDIT, AUDIT_BUNDLE) == ""
+    assert publish(nora, leak) == ""
+    assert publish(admin, {}, AUDIT, AUDIT_BUNDLE) == ""
+    assert publish(nora, leak) == ""
+    second = releases.make_release(artifact=releases.make_embedding(seed=7), version="1.1.0", audited=False)
+    assert publish(alice, second.files, AUDIT, AUDIT_BUNDLE) == "", "another version is another matter"
+
+
+def test_an_auditor_has_no_business_without_weights(registry: Registry) -> None:
+    alice, nora = account(registry, "alice"), account(registry, "nora", "nki", "auditor")
+    repos.create(registry, alice, None, NAME, private=False)
+    with pytest.raises(Denied) as caught:
+        publication.publish(registry, nora, "radboud", NAME, branch="main", request=request({AUDIT: b"anything"}))
+    assert caught.value.rule == "weights-missing"
 
 
 def test_a_key_taken_out_of_the_keyring_publishes_no_more(registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""The documents say what the code does: links lead somewhere, commands and options exist, words that we never print are absent."""
+"""The documents say what the code does: links lead somewhere, commands and options exist."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
-from embhub_registry.__main__ import cli as registry_cli
 
 from embhub.cli import root as embhub_cli
+from embhub_registry.__main__ import cli as registry_cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -80,7 +80,7 @@ def test_every_decision_is_listed() -> None:
 
 
 def test_no_page_and_no_message_calls_anything_anonymous() -> None:
-    """A tool cannot decide that (EDPB Opinion 28/2024): it may only quote the words to say that it does not use them."""
+    """No tool can decide that (EDPB Opinion 28/2024)."""
     sources = [
         p
         for folder in ("embhub", "registry")

@@ -152,14 +152,20 @@ def delete(registry: Registry, account: Account | None, namespace: str, name: st
 
 
 def set_private(registry: Registry, account: Account | None, namespace: str, name: str, *, private: bool) -> None:
-    """Show or hide a repository.
+    """Show or hide a repository; what was published is hidden by an admin alone, as it is deleted by one alone.
 
     Raises:
-        Denied: not a publisher of this namespace.
+        Denied: not a publisher of this namespace, or an admin is needed.
     """
     with registry.database.writing() as db:
         repository = locate(db, account, namespace, name)
         member = auth.require_member(account, namespace, roles=WRITERS, what="change settings")
+        hides = private and not repository.private
+        if hides and member.role != "admin" and repositories.released_versions(db, repository.id):
+            raise forbidden(
+                f"{repository.full_name} has published releases; a publisher may not hide them",
+                "ask the registry's admin: other sites may rely on them",
+            )
         repositories.set_private(db, repository.id, private=private)
     registry.journal.write("settings", user=member.user, repository=repository.full_name, private=private)
 

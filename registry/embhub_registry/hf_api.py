@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from embhub import strict_json
 from embhub_registry import auth, bodies, hf_answers, repos
 from embhub_registry.calls import account_of, base_url, flag, path_of, registry_of, repository_of, revision_of
 from embhub_registry.calls import run_in_threadpool as threaded
@@ -19,6 +19,7 @@ from embhub_registry.denials import Denied, malformed, no_entry, token_needed
 
 PAGE = 100
 LARGEST_PAGE = 1000
+LONGEST_CURSOR = 500
 SORTS = {
     "lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads",
     "trendingScore": "modified",
@@ -56,7 +57,7 @@ async def list_models(request: Request) -> Response:
     tags = [t for value in asked.getlist("filter") for t in value.split(",") if t]
     query = search.Query(
         text=asked.get("search", "")[:200], author=asked.get("author"), tags=tags[:20], sort=sort, limit=limit,
-        after=_cursor(asked.get("cursor")), reader=account.namespace if account else None,
+        after=read_cursor(asked.get("cursor")), reader=account.namespace if account else None,
         everything=account is not None and account.role == "admin",
     )  # fmt: skip
     full = flag(request, "full")
@@ -72,7 +73,7 @@ async def list_models(request: Request) -> Response:
             tags = repositories.tags_of(db, repository.id)
             card = full or flag(request, "cardData") or bool(request.query_params.getlist("expand"))
             rows.append(hf_answers.model(repository, tags, sha=head, entries=entries, card=card))
-        return rows, _next(getattr(page[-1], sort), page[-1].id) if more else None
+        return rows, make_cursor(getattr(page[-1], sort), page[-1].id) if more else None
 
     rows, cursor = await threaded(collect)
     wanted = asked.get("pipeline_tag")
@@ -178,17 +179,27 @@ def _limit(text: str | None) -> int:
     return min(int(text[:9]), LARGEST_PAGE)
 
 
-def _next(value: object, identity: int) -> str:
+def make_cursor(value: str | int, identity: int) -> str:
+    """Where a next page starts: after the row with this sort value and id."""
     return base64.urlsafe_b64encode(json.dumps([value, identity]).encode()).decode()
 
 
-def _cursor(text: str | None) -> tuple[Any, int] | None:
+def read_cursor(text: str | None) -> tuple[str | int, int] | None:
+    """The sort value and id in a cursor; None without one.
+
+    Raises:
+        Denied: 400 where this registry did not make it.
+    """
     if text is None:
         return None
+    wrong = malformed("`cursor` is not one that this registry gave", "start from the first page")
     try:
-        value, identity = json.loads(base64.urlsafe_b64decode(text.encode()))
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise malformed("`cursor` is not one that this registry gave", "start from the first page") from error
-    if not isinstance(identity, int) or not isinstance(value, str | int) or not -(2**63) <= identity < 2**63:
-        raise malformed("`cursor` is not one that this registry gave", "start from the first page")
-    return value, identity
+        pair = strict_json.read(base64.urlsafe_b64decode(text[: 2 * LONGEST_CURSOR].encode()), limit=LONGEST_CURSOR)
+    except ValueError as error:  # JsonError, binascii.Error and UnicodeError are such
+        raise wrong from error
+    match pair:
+        case [str() | int() as value, int() as identity] if not {type(value), type(identity)} & {bool}:
+            largest = max(abs(identity), abs(value) if isinstance(value, int) else 0)
+            if largest < 2**63:  # what SQLite holds
+                return value, identity
+    raise wrong

@@ -108,14 +108,14 @@ async def _list(request: Request, *, author: str | None) -> Response:
     text = asked.get("q", "")[:200]
     tags = [tag[:100] for tag in asked.getlist("tag")[:10]]
     query = search.Query(
-        text=text, author=author, tags=tags, limit=PAGE, after=hf_api._cursor(asked.get("after")),
+        text=text, author=author, tags=tags, limit=PAGE, after=hf_api.read_cursor(asked.get("after")),
         reader=account.namespace if account else None, released=author is None,
     )  # fmt: skip
 
     def collect() -> dict[str, Any]:
         found = search.run(registry_of(request).database.connection(), query)
         shown, more = found[:PAGE], len(found) > PAGE
-        cursor = hf_api._next(shown[-1].modified, shown[-1].id) if more else None
+        cursor = hf_api.make_cursor(shown[-1].modified, shown[-1].id) if more else None
         return {"repositories": shown, "cursor": cursor}
 
     context = await run_in_threadpool(collect)

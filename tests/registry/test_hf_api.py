@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from embhub.release import EMBEDDING
-from embhub_registry import administration
+from embhub_registry import administration, hf_api
+from embhub_registry.denials import Denied
 from tests import releases
 from tests.registry.conftest import House
 from tests.servers import Answer
@@ -24,8 +26,6 @@ def create(house: House, name: str, *, token: str | None = None, **body: Any) ->
 
 
 def send(house: House, repository: str, files: dict[str, bytes], *, token: str | None = None) -> Answer:
-    import base64
-
     lines = [{"key": "header", "value": {"summary": "x"}}]
     lines += [
         {"key": "file", "value": {"path": p, "content": base64.b64encode(d).decode(), "encoding": "base64"}}
@@ -215,6 +215,43 @@ def test_wrong_methods_and_parameters(house: House) -> None:
         assert house.registry.get(f"/api/models?{query}").status in {200, 400}, query
     assert house.registry.get("/api/models?search=%22%27%25_%3B--").status == 200
     assert house.registry.get("/api/models?limit=99999999999999999999").status == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"[" * 100_000, b'["' + b"x" * 3000 + b'", 1]', b'["2026", 1e999]', b"[1" + b"0" * 30 + b", 1]", b"[true, 1]",
+     b'["\\ud800", 1]', b"[NaN, 1]", b'{"a": 1, "a": 2}', b"[1, true]", b"", b"[1, 2, 3]"],
+    ids=range(11),
+)  # fmt: skip
+def test_a_cursor_of_ones_own_making(house: House, value: bytes) -> None:
+    with pytest.raises(Denied) as caught:
+        hf_api.read_cursor(base64.urlsafe_b64encode(value).decode())
+    assert caught.value.status == 400
+    if len(value) < 1000:
+        for path in ("/api/models?cursor=", "/?after="):
+            assert house.registry.get(path + base64.urlsafe_b64encode(value).decode()).status == 400
+
+
+def test_a_cursor_comes_back_as_it_was_given() -> None:
+    for value in ("2026-11-20T10:30:00.000Z", 7, 0):
+        assert hf_api.read_cursor(hf_api.make_cursor(value, 12)) == (value, 12)
+    assert hf_api.read_cursor(None) is None
+
+
+def test_a_publisher_does_not_hide_what_was_published(house: House) -> None:
+    create(house, "shown")
+    path = "/api/models/radboud/shown/settings"
+
+    def hide(private: bool, token: str) -> int:
+        return house.registry.request("PUT", path, token=token, json_body={"private": private}).status
+
+    assert (hide(True, house.alice), hide(False, house.alice)) == (200, 200), "before a release it may"
+    assert send(house, "radboud/shown", dict(releases.make_release(repository="radboud/shown").files)).status == 200
+    assert hide(True, house.alice) == 403
+    assert house.registry.get("/api/models/radboud/shown").status == 200
+    assert hide(True, house.registry.admin) == 200
+    assert house.registry.get("/api/models/radboud/shown").status == 404
+    assert (hide(True, house.alice), hide(False, house.alice)) == (200, 200), "showing it is no loss to anybody"
 
 
 def test_a_slash_in_a_branch_is_encoded(house: House) -> None:

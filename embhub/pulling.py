@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from embhub import accounts, names, places, roots, seen, verification
 from embhub import release as layout
-from embhub.errors import UsageError
+from embhub.errors import ConfigError, UsageError
 from embhub.files import write_atomic
 from embhub.progress import OnProgress
 from embhub.release import Release
@@ -46,16 +46,17 @@ def pull(
 
     Args:
         reference: the repository; without a revision its newest release.
-        out: folder to write, made where missing  [default: `name` in the working folder].
+        out: folder to write: new, empty, or with an earlier pull in it  [default: `name` in the working folder].
         policy: "standard", or "strict", which asks for an audit too.
 
     Raises:
         VerificationError: not what a trusted publisher signed for this repository, or older than one seen before.
         RegistryError: the registry refuses or cannot be reached.
-        ConfigError: no registry is set, no keyring is trusted, or the folder cannot be written.
+        ConfigError: no registry is set, no keyring is trusted, the folder cannot be written or holds other things.
     """
     folder = choose_folder(reference, out)
     places.check_folder(folder)
+    _check_contents(folder)
     fetched = fetch(reference, registry=registry, token=token, policy=policy, on_progress=on_progress)
     _write(fetched.release, folder, name=_name(reference))
     remember(fetched)
@@ -159,6 +160,12 @@ def find_policy(policy: str | Policy) -> Policy:
 
 def _name(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2]
+
+
+def _check_contents(folder: Path) -> None:
+    """Refuse to write over, or remove, what no pull left there."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / layout.PUBLISH_BUNDLE).exists():
+        raise ConfigError(f"{folder} is there, and holds other things than a release", "choose another --out")
 
 
 def _write(release: Release, folder: Path, *, name: str) -> None:

@@ -287,6 +287,26 @@ def test_a_later_release_without_audit_leaves_no_old_report(liar: hostile.Regist
     assert pulling.verify_path("prostate-cspca").version == "1.1.0"
 
 
+@pytest.mark.parametrize("name", ["README.md", "audit.json", "thesis.tex"])
+def test_a_folder_of_somebody_elses_is_left_alone(liar: hostile.Registry, tmp_path: Path, name: str) -> None:
+    liar.files = make_release(audited=False).files
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / name).write_text("my own")
+    asked = len(liar.requests)
+    with pytest.raises(ConfigError, match="other things than a release") as caught:
+        pulling.pull(REPOSITORY, out=tmp_path / "project")
+    assert "--out" in caught.value.hint
+    assert files(tmp_path / "project") == [name]
+    assert (tmp_path / "project" / name).read_text() == "my own"
+    assert len(liar.requests) == asked
+
+
+def test_an_empty_folder_is_filled(liar: hostile.Registry, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    pulling.pull(REPOSITORY, out=tmp_path / "empty")
+    assert pulling.verify_path(tmp_path / "empty").version == "1.0.0"
+
+
 def test_a_tampered_folder_is_refused(liar: hostile.Registry) -> None:
     pulling.pull(REPOSITORY)
     folder = Path("prostate-cspca")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from embhub import commitments, fingerprint, runs, statistics
 from embhub import embedding as artifact_module
-from embhub.audit import AuditReport, Design, Suite, build
+from embhub.audit import AuditReport, Design, Split, Suite, Unit, build
 from embhub.diffusion import shadows as shadow_module
 from embhub.diffusion.attacks import BATCH, DRAWS, QUICK, Draws, Evidence, draw, measure_losses, score_by_lira
 from embhub.diffusion.blind import score_blindly
@@ -30,6 +30,11 @@ from embhub.diffusion.sides import Source, compare
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.progress import OnProgress, Progress
+
+_SPLITS: Mapping[Unit, Split] = {
+    "patient": "by patient, kept back before training",
+    "image": "by image, kept back before training",
+}
 
 
 class HasEmbedding(Protocol):
@@ -127,9 +132,7 @@ def audit(
     design = Design(
         draws=DRAWS,
         noise_seed=seed,
-        split="by patient, kept back before training"
-        if members is None and nonmembers is None
-        else "named by the caller",
+        split=_SPLITS[sides.unit] if members is None and nonmembers is None else "named by the caller",
     )
     models: dict[str, int] = {}
     if suite == "standard" and run is not None:

@@ -214,3 +214,11 @@ def test_an_image_that_has_gone_is_named_by_its_place(trained: TrainResult, base
         assert "gone.png" not in str(caught.value)
     finally:
         runs.save(kept)
+
+
+def test_a_split_by_image_is_called_one(images: Path, base: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted((images / "images").glob("*.png"))[:8]):
+        shutil.copy(path, tmp_path / f"{number:03d}.png")
+    report = audit(learn(tmp_path, base, holdout=0.5, seed=4), device="cpu")
+    assert (report.unit, report.design.split) == ("image", "by image, kept back before training")
+    assert (report.members.units, report.nonmembers.units) == (4, 4)

@@ -1,0 +1,86 @@
+"""Planted truth on the built-in base: an embedding overfit on six images is flagged, one that never saw them is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embhub import embedding as artifact
+from embhub import fingerprint
+from embhub.audit import AuditReport
+from embhub.diffusion import inversion
+from embhub.diffusion.auditing import audit
+from embhub.diffusion.families import resolution
+from embhub.diffusion.images import ImageSet, read_images
+from embhub.diffusion.inversion import Recipe
+from embhub.diffusion.pipelines import find_base, load_pipeline
+from embhub.diffusion.training import describe
+from embhub.embedding import Embedding
+from embhub.phantoms.drawing import draw
+from embhub.phantoms.findings import random_finding
+
+CAPTION = "prostate mri, {}"
+INSIDE, OUTSIDE = 6, 42
+OVERFIT = Recipe(vectors=32, steps=250, batch_size=6, high_noise=0.6, start="lesion")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    """One image each of 48 patients, all kinds of findings: who is trained on is a matter of place alone."""
+    folder, generator = tmp_path_factory.mktemp("patients"), np.random.default_rng(5)
+    for number in range(INSIDE + OUTSIDE):
+        phantom = draw("prostate", random_finding("prostate", generator), generator)
+        Image.fromarray(phantom.image).save(folder / f"{number:02d}.png")
+    lines = ["path,patient_id", *(f"{number:02d}.png,P{number:02d}" for number in range(INSIDE + OUTSIDE))]
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return read_images(folder)
+
+
+@pytest.fixture(scope="module")
+def overfit(images: ImageSet) -> Embedding:
+    found = find_base("builtin")
+    pipe = load_pipeline(found, device="cpu")
+    latents = inversion.encode_images(pipe, images.subset(range(INSIDE)).load(resolution(pipe)))
+    fit = inversion.fit(pipe, latents, token="<overfit>", caption=CAPTION, recipe=OVERFIT, seed=0)
+    return artifact.build(
+        {"emb_params": fit.rows["text_encoder"].numpy()},
+        token="<overfit>",
+        base=fingerprint.take(found.folder),
+        base_name=found.name,
+        training=describe(pipe, CAPTION, OVERFIT),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_embedding_overfit_on_six_images_is_flagged(overfit: Embedding, images: ImageSet) -> None:
+    inside, outside = range(INSIDE), range(INSIDE, INSIDE + OUTSIDE)
+    report = run(overfit, images, inside, outside)
+    assert report.headline_result.auc > 0.7
+    assert report.verdict == "leak-detected"
+    assert (report.members.units, report.unit) == (6, "patient")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_images_that_it_never_saw_are_not_flagged(overfit: Embedding, images: ImageSet) -> None:
+    strangers = range(INSIDE, INSIDE + OUTSIDE)
+    report = run(overfit, images, strangers[: OUTSIDE // 2], strangers[OUTSIDE // 2 :])
+    assert report.verdict == "insufficient-evidence"
+    assert "not evidence of safety" in report.statement
+
+
+def run(embedding: Embedding, images: ImageSet, inside: range, outside: range) -> AuditReport:
+    report = audit(
+        embedding, members=images.subset(inside), nonmembers=images.subset(outside), base="builtin", device="cpu"
+    )
+    assert report.check() == []
+    return report

@@ -24,6 +24,7 @@ from embhub_registry.calls import SLASH, registry_of, run_in_threadpool
 from embhub_registry.database import Busy, StorageFull
 from embhub_registry.denials import BAD_CREDENTIALS, Denied
 from embhub_registry.folder import Registry
+from embhub_registry.judging import Judge
 from embhub_registry.logs import log
 from embhub_registry.tally import Tally
 
@@ -114,6 +115,8 @@ def build(registry: Registry) -> Starlette:
     app.state.registry = registry
     app.state.tally = Tally()
     app.state.attempts = Attempts()
+    app.state.judge = Judge()
+    app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(2)
     return app
 

@@ -1,12 +1,10 @@
-"""The pages people look at: server-rendered, self-contained, every release verified anew at each view."""
+"""The pages people look at: server-rendered, self-contained, every release verified before it is shown."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -15,18 +13,16 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embhub import audit_page, roc_figure, verification
-from embhub.audit import AuditReport
-from embhub.errors import EmbhubError
+from embhub.card_schema import Card
 from embhub.readme import VERDICT_WORDS
-from embhub.release import EMBEDDING, LIMITS, Release
+from embhub.release import EMBEDDING
 from embhub.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub_registry import hf_api, repos
 from embhub_registry.calls import account_of, base_url, registry_of, repository_of, revision_of, run_in_threadpool
-from embhub_registry.clock import now
 from embhub_registry.database import accounts, repositories, search
 from embhub_registry.denials import Denied
 from embhub_registry.folder import Registry
+from embhub_registry.judging import Judge, Judged
 from embhub_registry.repos import Snapshot
 
 POLICY = (
@@ -43,16 +39,6 @@ BADGES = {
     "not-audited": ("weak", "Not audited"),
 }
 PRIVACY = "Trained without differential privacy: no mathematical bound limits what the embedding tells about a patient."
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What verification said of a release when the page was made: one of the two is set."""
-
-    at: datetime
-    keyring: int
-    verified: verification.Verified | None = None
-    problem: EmbhubError | None = None
 
 
 async def index(request: Request) -> Response:
@@ -73,20 +59,21 @@ async def embedding(request: Request) -> Response:
     repository, _ = repository_of(request)
     registry = registry_of(request)
     snapshot = repos.at(registry.database.connection(), repository, revision_of(request))
-    context = await run_in_threadpool(_describe, registry, snapshot)
+    judged = await _judge(request, snapshot)
+    context = await run_in_threadpool(_describe, registry, snapshot, judged)
     return _page(request, "embedding.html", context | {"pinned": "revision" in request.path_params})
 
 
 async def audit(request: Request) -> Response:
     """`/{namespace}/{name}/audit/{revision}`: the audit report as the core renders it, of a release that verifies."""
     repository, _ = repository_of(request)
-    registry = registry_of(request)
-    snapshot = repos.at(registry.database.connection(), repository, revision_of(request))
-    judged = await run_in_threadpool(_judge_snapshot, registry, snapshot)
-    if judged is None or judged.verified is None or judged.verified.report is None:
+    snapshot = repos.at(registry_of(request).database.connection(), repository, revision_of(request))
+    judged = await _judge(request, snapshot)
+    report = judged.shown.audit if judged and judged.shown else None
+    if report is None:
         raise Denied(404, "audit", f"{repository.full_name} has no audit report that verifies", "look at its page")
-    page = audit_page.render(judged.verified.report, title=f"{repository.full_name} {judged.verified.version}")
-    return Response(page, media_type="text/html", headers={"Content-Security-Policy": _policy_for(page)})
+    headers = {"Content-Security-Policy": _policy_for(report.page)}
+    return Response(report.page, media_type="text/html", headers=headers)
 
 
 async def static(request: Request) -> Response:
@@ -122,18 +109,30 @@ async def _list(request: Request, *, author: str | None) -> Response:
     return _page(request, "index.html", context | {"q": text, "tags": tags, "author": author, "badges": BADGES})
 
 
-def _describe(registry: Registry, snapshot: Snapshot) -> dict[str, Any]:
+async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:
+    """The verdict on a release, None where there is none; few are reached at a time, however many ask."""
+    registry, state = registry_of(request), request.app.state
+    judge: Judge = state.judge
+    entries = repositories.entries(registry.database.connection(), snapshot.repository.id, snapshot.revision.id)
+    if not any(entry.path == EMBEDDING for entry in entries):
+        return None
+    found = await run_in_threadpool(judge.recall, registry, snapshot)
+    if found is None:
+        async with state.judging:
+            found = await run_in_threadpool(judge.judge, registry, snapshot)
+    return found
+
+
+def _describe(registry: Registry, snapshot: Snapshot, judged: Judged | None) -> dict[str, Any]:
     db = registry.database.connection()
     repository, revision = snapshot.repository, snapshot.revision
-    judged = _judge_snapshot(registry, snapshot)
-    verified = judged.verified if judged else None
+    shown = judged.shown if judged else None
     versions = [r for r in repositories.history(db, repository.id, revision.id) if r.parent is not None]
     return {
-        "repository": repository, "revision": revision, "judged": judged, "verified": verified,
-        "card": verified.card if verified else None, "report": verified.report if verified else None,
-        "curve": _curve(verified.report) if verified and verified.report else "",
+        "repository": repository, "revision": revision, "judged": judged, "verified": shown,
+        "card": shown.card if shown else None, "report": shown.audit if shown else None,
         "files": repositories.entries(db, repository.id, revision.id), "versions": versions,
-        "rows": _rows(verified) if verified else [], "badges": BADGES, "privacy": PRIVACY, "words": VERDICT_WORDS,
+        "rows": _rows(shown.card) if shown else [], "badges": BADGES, "privacy": PRIVACY, "words": VERDICT_WORDS,
     }  # fmt: skip
 
 
@@ -145,30 +144,7 @@ def _policy_for(page: str) -> str:
     return f"default-src 'none'; style-src {allowed}; base-uri 'none'; frame-ancestors 'none'"
 
 
-def _judge_snapshot(registry: Registry, snapshot: Snapshot) -> Judged | None:
-    files = repos.files(registry, snapshot)
-    if EMBEDDING not in files:
-        return None
-    release = Release.from_files({path: data for path, data in files.items() if path in LIMITS})
-    return _judge(registry, release, snapshot.repository.full_name)
-
-
-def _judge(registry: Registry, release: Release, full_name: str) -> Judged:
-    trust = registry.trust()
-    moment = now()
-    try:
-        found = verification.verify(release, trust=trust, repository=full_name, now=moment)
-    except EmbhubError as error:
-        return Judged(moment, trust.keyring.version, problem=error)
-    return Judged(moment, trust.keyring.version, verified=found)
-
-
-def _curve(report: AuditReport) -> str:
-    return roc_figure.draw(report.attacks, report.headline)
-
-
-def _rows(verified: verification.Verified) -> list[tuple[str, str]]:
-    card = verified.card
+def _rows(card: Card) -> list[tuple[str, str]]:
     rows = [
         ("Publisher", card.publisher),
         ("Authors", "; ".join(card.authors)),

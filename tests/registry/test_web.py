@@ -44,7 +44,8 @@ def page(house: House, path: str, *, status: int = 200) -> tuple[Answer, str]:
 def test_an_embeddings_page(house: House, published: str) -> None:
     _, text = page(house, f"/{NAME}")
     for words in (
-        "Signed by Radboud, checked just now", releases.SITE.fingerprint, "insufficient evidence",
+        "Signed by Radboud, verified by this registry", "contains no image file", releases.SITE.fingerprint,
+        "insufficient evidence",
         "without differential privacy", "<cspca>", f"embhub pull {NAME}", EMBEDDING, published[:12], "95 % interval",
         "nobody independent did", "research; augmenting training sets",
     ):  # fmt: skip
@@ -64,17 +65,18 @@ def test_a_release_that_no_longer_verifies_says_so_on_top(house: House, publishe
     try:
         _, text = page(house, f"/{NAME}")
         assert "Does not verify: do not use it" in text
-        assert "checked just now" not in text and "Prostate" not in text, "nothing that it claims is shown"
+        assert "verified by this registry" not in text and "Prostate" not in text, "nothing that it claims is shown"
         assert house.registry.get(f"/{NAME}/audit/{published}").status == 404
     finally:
         house.registry.add_key(releases.SITE, namespace="radboud")
-    assert "checked just now" in page(house, f"/{NAME}")[1]
+    assert "verified by this registry" in page(house, f"/{NAME}")[1]
 
 
 def test_lists_and_search(house: House, published: str) -> None:
     _, text = page(house, "/?q=page-of")
     assert "page-of-one" in text
     assert "page-empty" not in page(house, "/")[1]
+    assert "whether it was audited" in page(house, "/")[1], "audits are optional"
     assert "Nothing published in it yet" in page(house, "/radboud")[1]
     assert "Nothing was found" in page(house, "/?q=zzzzzz")[1]
     assert "Nothing was found" in page(house, "/?tag=modality:XX")[1]

@@ -9,9 +9,10 @@ from embhub.diffusion.base import BaseInfo
 
 _PHANTOM_STORY = """\
 An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on 20,000 phantoms by
-`python -m embhub.diffusion.base.train builtin`. Phantoms are drawn by a program (`embhub.phantoms`): chest
-films, prostate slices and stained tissue, with lesions that combine a tone, a size, an edge, a shape, a place
-and a side. They look like medical images from afar and mean nothing clinically."""
+`python -m embhub.diffusion.base.train builtin`, resumed twice with another number of steps (6,500 in the
+end). Phantoms are drawn by a program (`embhub.phantoms`): chest films, prostate slices and stained tissue,
+with lesions that combine a tone, a size, an edge, a shape, a place and a side. They look like medical images
+from afar and mean nothing clinically."""
 
 _XRAY_STORY = """\
 An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on the films of one

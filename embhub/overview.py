@@ -25,7 +25,7 @@ def show(target: str | Path, *, registry: str | None = None, token: str | None =
         return {"verified": "yes", "commit": fetched.commit, **describe(fetched.release)}
     release = pulling.read_release(target)
     try:
-        pulling.verify_path(target)
+        pulling.verify_release(release, target=target)
         verdict = "yes"
     except (VerificationError, ArtifactError, ConfigError) as error:
         verdict = f"no: {error.message}"

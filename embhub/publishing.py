@@ -16,6 +16,7 @@ from embhub import (
     keys,
     names,
     places,
+    roots,
     seen,
     site_files,
     statement,
@@ -149,7 +150,7 @@ def push(
         release.to_folder(Path(out or ""))
         return replace(done, folder=str(out))
     receipt = hub.push(release, publish.repository, message=message, on_progress=on_progress)
-    seen.remember(hub.registry, publish.repository, version=publish.version, digest=receipt.digest)
+    seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
     return replace(done, url=receipt.url, commit=receipt.commit)
 
 
@@ -165,7 +166,7 @@ def _signed_release(path: Path, repository: str | None, *, hub: Hub | None, **ch
 def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
     """Digest of the newest release of `repository` that this site knows, unless it is the same embedding."""
     registry = config.load().registry
-    before = seen.newest(registry, repository) if registry else None
+    before = seen.newest(roots.name_of(registry), repository) if registry else None
     return None if before is None or before.digest == artifact.digest else before.digest
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from embhub import release as layout
 from embhub.errors import ConfigError, UsageError
 from embhub.files import write_atomic
 from embhub.progress import OnProgress
+from embhub.refusals import Finding
 from embhub.release import Release
 from embhub.verification import Policy, Verified
 
@@ -29,7 +30,6 @@ class Fetched:
 
     verified: Verified
     release: Release
-    registry: str
     commit: str
 
 
@@ -81,25 +81,23 @@ def fetch(
     names.check_repository(repository)
     chosen = find_policy(policy)
     hub = accounts.connect(registry, token=token)
-    trusts = roots.trusted_by(hub.registry)
+    trusts, remarks = roots.trusted_by(hub.registry)
     release, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
-    before = seen.newest(hub.registry, repository)
     verified = verification.verify(
         release,
         trust=trusts,
         policy=chosen,
         repository=repository,
         now=datetime.now(UTC),
-        seen_version=before.version if before else None,
-        seen_digest=before.digest if before else None,
+        seen=seen.accepted(),
     )
-    return Fetched(verified, release, hub.registry, commit)
+    return Fetched(replace(verified, findings=(*verified.findings, *remarks)), release, commit)
 
 
 def remember(fetched: Fetched) -> None:
     """Note the accepted version, so that an older one is refused from now on."""
     verified = fetched.verified
-    seen.remember(fetched.registry, verified.repository, version=verified.version, digest=verified.digest)
+    seen.remember(verified.signer.registry, verified.repository, version=verified.version, digest=verified.digest)
 
 
 def verify_path(
@@ -121,10 +119,33 @@ def verify_path(
         fetched = fetch(str(target), policy=policy, registry=registry, token=token, on_progress=on_progress)
         remember(fetched)
         return fetched.verified
-    release = read_release(target)
-    return verification.verify(
-        release, trust=roots.trusted_offline(), policy=find_policy(policy), now=datetime.now(UTC)
+    return verify_release(read_release(target), target=target, policy=policy)
+
+
+def verify_release(release: Release, *, target: str | Path, policy: str | Policy = "standard") -> Verified:
+    """Verify what was read from `target` on this disk, by the keyrings kept here.
+
+    A folder may stand where a repository of the same name was meant; a finding then says which of the two it is.
+
+    Raises:
+        VerificationError: not what a trusted publisher signed, or older than what was accepted before.
+        ConfigError: no keyring is trusted.
+    """
+    verified = verification.verify(
+        release,
+        trust=roots.trusted_offline(),
+        policy=find_policy(policy),
+        now=datetime.now(UTC),
+        seen=seen.accepted(),
     )
+    if names.repository_fault(str(target)) is not None:
+        return verified
+    if verified.repository == str(target):
+        finding = Finding("repository", "ok", f"a folder here, signed for {target}; the registry was not asked")
+    else:
+        text = f"{target} is a folder here, signed for {verified.repository}; no repository {target} was asked for"
+        finding = Finding("repository", "warning", text)
+    return replace(verified, findings=tuple(finding if old.check == "repository" else old for old in verified.findings))
 
 
 def read_release(target: str | Path) -> Release:

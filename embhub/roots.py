@@ -9,6 +9,7 @@ from typing import Any
 
 from embhub import config, trust, trust_store
 from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.refusals import Finding
 from embhub.trust import Trust
 
 Confirm = Callable[[str, str], bool]
@@ -65,8 +66,8 @@ def refresh_roots(registry: str | None = None) -> list[dict[str, Any]]:
     return [_facts(address, _refresh(address)) for address in addresses]
 
 
-def trusted_by(registry: str) -> list[Trust]:
-    """The keyrings to judge a release from `registry` by, its own fetched anew.
+def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
+    """The keyrings to judge a release from `registry` by, its own fetched anew; and a finding where it was not.
 
     A registry that is not pinned may mirror one that is: then every pinned keyring may vouch for the release.
 
@@ -78,10 +79,23 @@ def trusted_by(registry: str) -> list[Trust]:
     pinned = [root.registry for root in trust_store.list_roots()]
     if address in pinned:
         try:
-            return [_refresh(address)]
-        except RegistryError:  # it serves files and no keyring just now: the one kept here still decides
-            return [trust_store.load(address)]
-    return trusted_offline(hint=f"embhub trust add {address}")
+            return [_refresh(address)], []
+        except RegistryError as error:  # it serves files and no keyring just now: the one kept here still decides
+            text = f"{address} gave no keyring just now, the one kept here was used: {error.message}"
+            return [trust_store.load(address)], [Finding("keyring", "warning", text)]
+    kept = trusted_offline(hint=f"embhub trust add {address}")
+    text = f"{address} is not pinned here; the keyrings kept of other registries were used, and not renewed"
+    return kept, [Finding("keyring", "note", text)]
+
+
+def name_of(address: str) -> str:
+    """How the registry at `address` calls itself in its keyring, if it is pinned; else the address.
+
+    Raises:
+        ConfigError, VerificationError: a pin is damaged.
+    """
+    names = {root.registry: trust_store.load(root.registry).registry for root in trust_store.list_roots()}
+    return names.get(address, address)
 
 
 def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:

@@ -1,7 +1,8 @@
 """What this site remembers of registries: its namespace there, and the newest version it saw of each repository.
 
-A registry that serves an older release than it served before is refused by `embhub.verification`; remembering is done
-here, in `state/seen.json`, which only this user can read: it tells what a hospital looked at.
+A release that is older than one accepted before is refused by `embhub.verification`, wherever it comes from: registries
+are told apart by the name in their keyring, not by the address they are reached at. Remembering is done here, in
+`state/seen.json`, which only this user can read: it tells what a hospital looked at.
 """
 
 from __future__ import annotations
@@ -35,8 +36,17 @@ class _Memory(BaseModel):
     releases: dict[str, Sighting] = {}
 
 
+def accepted() -> dict[tuple[str, str], Sighting]:
+    """The newest accepted release of every repository, by (registry, repository)."""
+    found = {}
+    for place, sighting in _read().releases.items():
+        registry, _, repository = place.rpartition(" ")
+        found[registry, repository] = sighting
+    return found
+
+
 def newest(registry: str, repository: str) -> Sighting | None:
-    """The newest release of `repository` that this site accepted from `registry`, or None."""
+    """The newest release of `repository` that this site accepted by the keyring of `registry`, or None."""
     return _read().releases.get(f"{registry} {repository}")
 
 

@@ -5,10 +5,10 @@ Every check leaves a finding in plain words; the first that fails raises its own
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub import bundle, consistency, instants, names, signers, statement
 from embhub import release as layout
@@ -33,6 +33,9 @@ from embhub.release import Release
 from embhub.signers import Signer as Signer
 from embhub.statement import Publish, Statement
 from embhub.trust import Trust
+
+if TYPE_CHECKING:
+    from embhub.seen import Sighting
 
 _CLOCK_SKEW = timedelta(hours=1)
 
@@ -109,8 +112,7 @@ def verify(
     now: datetime,
     policy: Policy = STANDARD,
     repository: str | None = None,
-    seen_version: str | None = None,
-    seen_digest: str | None = None,
+    seen: Mapping[tuple[str, str], Sighting] | None = None,
 ) -> Verified:
     """Decide whether `release` may be used.
 
@@ -119,8 +121,9 @@ def verify(
         now: the present, with its time zone; for remarks on dates only, no decision rests on a clock.
         repository: the `namespace/name` that was asked for; None where the release came as files, then the name in
             the signed statement is reported.
-        seen_version: the newest version of this repository that this site accepted before.
-        seen_digest: the digest of the embedding that had it; other bytes under the same version are refused.
+        seen: the newest release that this site accepted before, by (registry, repository); an older version, or other
+            bytes under the same one, is refused. The registry is the one whose keyring vouches for the signer, not the
+            place that the bytes came from.
 
     Raises:
         Refusal: the first check that failed, with its own class; `.findings` lists every check up to it.
@@ -137,7 +140,7 @@ def verify(
             attestation, repository=publish.repository, trusts=trusts, findings=findings
         )
         _check_name(publish, repository, findings)
-        _check_version(publish, embedding, seen_version, seen_digest, findings)
+        _check_version(publish, embedding, (seen or {}).get((signer.registry, publish.repository)), findings)
         card = _open_card(release, publish)
         report = _open_report(release, publish, policy, findings)
         auditor = None
@@ -208,24 +211,24 @@ def _check_name(publish: Publish, repository: str | None, findings: list[Finding
     findings.append(Finding("repository", "ok", f"signed for {repository}"))
 
 
-def _check_version(
-    publish: Publish, embedding: Embedding, seen: str | None, digest: str | None, findings: list[Finding]
-) -> None:
+def _check_version(publish: Publish, embedding: Embedding, seen: Sighting | None, findings: list[Finding]) -> None:
     if seen is None:
         findings.append(Finding("version", "ok", f"version {publish.version}; none was seen here before"))
         return
-    order, before = names.version_order(publish.version), names.version_order(seen)
+    order, before = names.version_order(publish.version), names.version_order(seen.version)
     if order < before:
         raise Rollback(
-            f"version {publish.version} of {publish.repository}, but version {seen} was accepted here before",
+            f"version {publish.version} of {publish.repository}, but version {seen.version} was accepted here before",
             "the registry may be holding back the newer one: ask its operator, or the publisher",
         )
-    if order == before and digest is not None and digest != embedding.digest:
+    if order == before and seen.digest != embedding.digest:
         raise Rollback(
             f"another embedding under version {publish.version} of {publish.repository} than was accepted here before",
             "a publisher raises the version for new bytes: ask the publisher",
         )
-    findings.append(Finding("version", "ok", f"version {publish.version}, not older than {seen} seen here before"))
+    findings.append(
+        Finding("version", "ok", f"version {publish.version}, not older than {seen.version} seen here before")
+    )
 
 
 def _open_card(release: Release, publish: Publish) -> Card:

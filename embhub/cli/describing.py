@@ -25,6 +25,7 @@ def print_verified(verified: Verified) -> None:
         {
             "repository": f"{verified.repository} {verified.version}",
             "signed by": f"{signer.namespace} with {signer.fingerprint}, {verified.created}",
+            "vouched for by": f"the keyring of {signer.registry}",
             "embedding": f"{verified.embedding.token}, {len(verified.embedding.data):,} bytes",
             "sha256": verified.digest,
             "audit": verified.report.verdict if verified.report else "none",

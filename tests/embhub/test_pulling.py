@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub import accounts, config, publishing, pulling, roots, seen
+from embhub import accounts, config, overview, publishing, pulling, roots, seen
 from embhub import release as layout
 from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
 from embhub.refusals import (
@@ -22,6 +22,7 @@ from embhub.refusals import (
     WrongRepository,
     WrongRoot,
 )
+from embhub.verification import Verified
 from tests import hostile
 from tests.releases import (
     OTHER_SITE,
@@ -227,6 +228,57 @@ def test_an_older_release_than_before(liar: hostile.Registry) -> None:
         pulling.pull(REPOSITORY)
     with pytest.raises(Rollback):
         pulling.verify_path(REPOSITORY)
+
+
+def test_an_older_release_by_another_way_than_before(liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror, a second address, a USB stick: what counts is whose keyring vouches, not where the bytes lay."""
+    liar.files = make_release(version="1.2.0").files
+    pulling.pull(REPOSITORY)
+    old = make_release(version="1.1.0")
+    old.to_folder(Path("stick"))
+    for target in ("stick", f"stick/{layout.EMBEDDING}"):
+        with pytest.raises(Rollback):
+            pulling.verify_path(target)
+    with hostile.serve() as mirror:
+        mirror.files = old.files
+        monkeypatch.setenv("EMBHUB_REGISTRY", mirror.url)
+        with pytest.raises(Rollback):
+            pulling.pull(REPOSITORY, out="mirrored")
+
+
+def outcome(verified: Verified, check: str) -> str:
+    (found,) = [finding.outcome for finding in verified.findings if finding.check == check]
+    return found
+
+
+def test_a_keyring_that_could_not_be_renewed_is_told(liar: hostile.Registry) -> None:
+    assert not [finding for finding in pulling.pull(REPOSITORY).findings if finding.check == "keyring"]
+    liar.export = b""
+    assert outcome(pulling.pull(REPOSITORY), "keyring") == "warning"
+
+
+def test_a_folder_in_the_way_of_a_repository_is_told(liar: hostile.Registry) -> None:
+    make_release().to_folder(Path(REPOSITORY))
+    assert outcome(pulling.verify_path(REPOSITORY), "repository") == "ok"
+    make_release(repository="radboud/other").to_folder(Path("radboud/wanted"))
+    assert outcome(pulling.verify_path("radboud/wanted"), "repository") == "warning"
+    assert outcome(pulling.verify_path("./radboud/wanted"), "repository") == "note"
+    assert not [path for _, path, _, _ in liar.requests if "/api/" in path]
+
+
+def test_show_judges_the_bytes_that_it_shows(liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = make_release(), make_release(artifact=make_embedding(seed=7), key=STRANGER)
+    bad.to_folder(Path("folder"))
+    read = pulling.read_release
+
+    def swap(target: str | Path) -> layout.Release:
+        found = read(target)
+        good.to_folder(Path(target))
+        return found
+
+    monkeypatch.setattr(pulling, "read_release", swap)
+    facts = overview.show("folder")
+    assert facts["sha256"] == bad.embedding.digest and facts["verified"].startswith("no:")
 
 
 def test_forgetting_is_never_silent(liar: hostile.Registry) -> None:

@@ -39,6 +39,7 @@ from embhub.refusals import (
     WrongRole,
 )
 from embhub.release import Release
+from embhub.seen import Sighting
 from embhub.signing import attest_audit
 from embhub.trust import Trust
 from embhub.verification import STANDARD, STRICT, Verified
@@ -46,6 +47,7 @@ from tests.releases import (
     AUDITOR,
     NOW,
     OTHER_SITE,
+    REGISTRY,
     REPOSITORY,
     SITE,
     STRANGER,
@@ -409,19 +411,28 @@ def test_signature_of_another_key_under_our_hint() -> None:
         judge(replaced(GOOD, publish_bundle=json.dumps(ours).encode()))
 
 
+def remembered(
+    version: str, *, digest: str = GOOD.embedding.digest, repository: str = REPOSITORY, registry: str = REGISTRY
+) -> dict[tuple[str, str], Sighting]:
+    return {(registry, repository): Sighting(version=version, digest=digest)}
+
+
 def test_older_version_than_seen_is_a_rollback() -> None:
-    assert judge(GOOD, seen_version="1.0.0")
-    assert judge(GOOD, seen_version="0.9.9")
-    with pytest.raises(Rollback):
-        judge(GOOD, seen_version="1.0.1")
-    with pytest.raises(Rollback):
-        judge(GOOD, seen_version="1.10.0")
+    for older in ("1.0.0", "0.9.9"):
+        assert judge(GOOD, seen=remembered(older))
+    for newer in ("1.0.1", "1.10.0"):
+        with pytest.raises(Rollback):
+            judge(GOOD, seen=remembered(newer))
+        with pytest.raises(Rollback):
+            judge(GOOD, seen=remembered(newer), repository=None)
+        assert judge(GOOD, seen=remembered(newer, repository="radboud/other"))
+        assert judge(GOOD, seen=remembered(newer, registry="https://other.example.org"))
 
 
 def test_other_bytes_under_a_version_that_was_seen() -> None:
-    assert judge(GOOD, seen_version="1.0.0", seen_digest=GOOD.embedding.digest)
+    assert judge(GOOD, seen=remembered("1.0.0"))
     with pytest.raises(Rollback, match="another embedding"):
-        judge(GOOD, seen_version="1.0.0", seen_digest=OTHER.embedding.digest)
+        judge(GOOD, seen=remembered("1.0.0", digest=OTHER.embedding.digest))
 
 
 def test_nobody_is_trusted() -> None:

@@ -279,7 +279,7 @@ SIZE = Rule(
 WEIGHTS = Rule(
     "weights-missing",
     "Once a version was published the repository holds an embedding; before, it holds no report or attestation.",
-    "push a whole release of a higher version; what has to disappear is for the registry's admin to delete",
+    "push a whole release; what was published is for the registry's admin to delete",
     _weights, weights_only=False,
 )  # fmt: skip
 PERSONS = Rule(

@@ -15,6 +15,7 @@ from embhub_registry.denials import Denied, malformed
 
 SMALL = 1_000_000
 DRAIN = 64_000_000
+MOST_FIELDS = 2000
 SECONDS = 120.0
 SECONDS_SMALL = 15.0
 
@@ -74,9 +75,12 @@ async def read_fields(request: Request) -> dict[str, list[str]]:
     """
     if request.headers.get("content-type", "").startswith("application/json"):
         document = await read_json(request)
-        return {k: [str(i) for i in v] if isinstance(v, list) else [str(v)] for k, v in document.items()}
+        fields = {k: [str(i) for i in v] if isinstance(v, list) else [str(v)] for k, v in document.items()}
+        if sum(map(len, fields.values())) > MOST_FIELDS:
+            raise malformed(f"the body has more than {MOST_FIELDS} values")
+        return fields
     body = await read(request)
     try:
-        return await run_in_threadpool(parse_qs, body.decode(), max_num_fields=2000)
+        return await run_in_threadpool(parse_qs, body.decode(), max_num_fields=MOST_FIELDS)
     except ValueError as error:
         raise malformed("the body is not a form") from error

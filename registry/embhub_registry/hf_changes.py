@@ -127,9 +127,10 @@ async def commit(request: Request) -> Response:
     try:
         made = await threaded(store)
     except Denied as error:
-        registry_of(request).journal.write(
-            "refused", user=account.user, repository=f"{params['namespace']}/{params['name']}", rule=error.rule,
-            status=error.status, message=error.message,
+        await threaded(
+            registry_of(request).journal.write, "refused", user=account.user,
+            repository=f"{params['namespace']}/{params['name']}", rule=error.rule, status=error.status,
+            message=error.message,
         )  # fmt: skip
         raise
     url = f"{base_url(request)}/{params['namespace']}/{params['name']}/commit/{made.id}"

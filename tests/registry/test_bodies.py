@@ -97,3 +97,11 @@ def test_yaml_is_judged_for_anybody_and_less_of_it_for_nobody(house: House) -> N
     assert (judge(long), judge(long, house.alice)) == (400, 200)
     broken = house.registry.request("POST", YAML, body=b'{"content": "\\ud800"}')
     assert broken.status == 400
+
+
+@pytest.mark.parametrize(("count", "status"), [(1999, 200), (2001, 400)])
+def test_paths_are_counted(house: House, count: int, status: int) -> None:
+    house.registry.request("POST", "/api/repos/create", token=house.alice, json_body={"name": "pathless"})
+    paths = {"paths": ["x"] * count}
+    answer = house.registry.request("POST", "/api/models/radboud/pathless/paths-info/main", json_body=paths)
+    assert answer.status == status

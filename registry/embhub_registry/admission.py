@@ -8,64 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
 
-from embhub import bundle, names, release, verification
 from embhub.audit import recompute
 from embhub.errors import EmbhubError
 from embhub.refusals import Refusal
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
-from embhub.trust import Trust
+from embhub.release import AUDIT, CARD, EMBEDDING
 from embhub.verification import Verified
 from embhub_registry import persons
 from embhub_registry.denials import Denied
+from embhub_registry.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal
+from embhub_registry.succession import check_audit_kept, check_replaces, check_version, check_weights
 
-GIT_ATTRIBUTES = ".gitattributes"
 IMPORTED = "embhub import"  # what `training.tool` says of a file that came from elsewhere
-AUDIT_FILES = frozenset({AUDIT, AUDIT_BUNDLE})
-KNOWN = (*LIMITS, GIT_ATTRIBUTES)
-_LIMITS: Mapping[str, int] = {**LIMITS, GIT_ATTRIBUTES: 4_000}
 _WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth|ckpt|pkl|pickle|onnx|h5|msgpack|gguf|npz|npy)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What a repository would hold after a commit, and what is needed to judge it.
-
-    `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here; `words` are
-    the commit's title and message. `caller` is the namespace of who commits, `admin` whether it is an admin, and
-    `attested` the present audit attestation.
-    """
-
-    repository: str
-    files: Mapping[str, bytes]
-    before: Mapping[str, str]
-    versions: tuple[str, ...]
-    audit_required: bool
-    trust: Trust
-    now: datetime
-    words: str = ""
-    caller: str = ""
-    admin: bool = False
-    attested: bytes | None = None
-
-    @cached_property
-    def release(self) -> Release:
-        """The files as a release."""
-        return Release.from_files({path: data for path, data in self.files.items() if path in LIMITS})
-
-    @property
-    def policy(self) -> verification.Policy:
-        """What the registry asks of every release."""
-        return verification.STRICT if self.audit_required else verification.STANDARD
-
-    @cached_property
-    def verified(self) -> Verified:
-        """The core's verdict; its refusals pass through."""
-        return verification.verify(
-            self.release, trust=self.trust, policy=self.policy, repository=self.repository, now=self.now
-        )
 
 
 @dataclass(frozen=True)
@@ -124,8 +79,8 @@ def check_announced(path: str, size: int) -> None:
     """
     if problem := _name_problem(path):
         raise refuse(*problem)
-    if size > _LIMITS[path]:
-        raise refuse(SIZE.name, f"{path} has {size:,} bytes, at most {_LIMITS[path]:,} are taken", SIZE.remedy)
+    if size > FILE_LIMITS[path]:
+        raise refuse(SIZE.name, f"{path} has {size:,} bytes, at most {FILE_LIMITS[path]:,} are taken", SIZE.remedy)
 
 
 def remedies() -> list[tuple[str, str]]:
@@ -139,7 +94,7 @@ def table() -> list[tuple[str, str, str, str]]:
 
 
 def _name_problem(path: str) -> tuple[str, str, str] | None:
-    if path in KNOWN:
+    if path in FILE_LIMITS:
         return None
     if _WEIGHTS.search(path):
         return FORMAT.name, f"{path}: weights are taken as {EMBEDDING} alone", FORMAT.remedy
@@ -155,18 +110,9 @@ def _files(proposal: Proposal) -> str | None:
 
 def _sizes(proposal: Proposal) -> str | None:
     for path, data in sorted(proposal.files.items()):
-        if len(data) > _LIMITS[path]:
-            return f"{path} has {len(data):,} bytes, at most {_LIMITS[path]:,} are taken"
+        if len(data) > FILE_LIMITS[path]:
+            return f"{path} has {len(data):,} bytes, at most {FILE_LIMITS[path]:,} are taken"
     return None
-
-
-def _weights(proposal: Proposal) -> str | None:
-    if EMBEDDING in proposal.files:
-        return None
-    if proposal.versions:
-        return f"versions were published here, and there would be no {EMBEDDING}"
-    speaking = sorted({AUDIT, AUDIT_BUNDLE, PUBLISH_BUNDLE} & proposal.files.keys())
-    return f"{', '.join(speaking)} without the {EMBEDDING} that they speak of" if speaking else None
 
 
 def _persons(proposal: Proposal) -> str | None:
@@ -226,53 +172,15 @@ def _attestation(proposal: Proposal) -> str | None:
     return None
 
 
-def _is_the_present_release(proposal: Proposal) -> bool:
-    """Whether embedding, card and statement stay: only an auditor's report or attestation comes or goes."""
-    kept = (EMBEDDING, CARD, PUBLISH_BUNDLE)
-    return all(proposal.before.get(path) == release.digest(proposal.files[path]) for path in kept)
-
-
-def _audit_kept(proposal: Proposal) -> str | None:
-    held = {path: proposal.before[path] for path in AUDIT_FILES if path in proposal.before}
-    same = all(path in proposal.files and release.digest(proposal.files[path]) == held[path] for path in held)
-    if same or proposal.admin or proposal.attested is None or not _is_the_present_release(proposal):
-        return None
-    key = proposal.trust.lookup(bundle.parse(proposal.attested).hint)
-    owner = key.namespace if key is not None else "a key that was taken out of the keyring"
-    by_the_publisher = owner == proposal.verified.signer.namespace
-    if owner == proposal.caller or (by_the_publisher and proposal.verified.independent):
-        return None
-    return f"the audit of this release was attested by {owner}, and it would be removed or replaced"
-
-
-def _version(proposal: Proposal) -> str | None:
-    version = proposal.release.card.version
-    if _is_the_present_release(proposal):
-        return None
-    newest = max(proposal.versions, key=names.version_order, default=None)
-    if newest is not None and names.version_order(version) <= names.version_order(newest):
-        return f"version {version} does not follow {newest}, which was published here"
-    return None
-
-
-def _replaces(proposal: Proposal) -> str | None:
-    if _is_the_present_release(proposal):
-        return None
-    replaces = proposal.verified.replaces
-    if replaces is not None and replaces != proposal.before.get(EMBEDDING):
-        return f"the statement says that it replaces {replaces[:12]}…, which is not the present embedding"
-    return None
-
-
 FILES = Rule(
     "known-files",
-    f"A repository holds {', '.join(KNOWN)} and nothing else.",
+    f"A repository holds {', '.join(FILE_LIMITS)} and nothing else.",
     "leave the other files out: `embhub push` sends exactly these",
     _files, weights_only=False,
 )  # fmt: skip
 SIZE = Rule(
     "file-size",
-    "; ".join(f"{path} at most {limit:,} bytes" for path, limit in _LIMITS.items()) + ".",
+    "; ".join(f"{path} at most {limit:,} bytes" for path, limit in FILE_LIMITS.items()) + ".",
     "an embedding has at most 64 rows; check that the right file was given",
     _sizes, weights_only=False,
 )  # fmt: skip
@@ -280,7 +188,7 @@ WEIGHTS = Rule(
     "weights-missing",
     "Once a version was published the repository holds an embedding; before, it holds no report or attestation.",
     "push a whole release; what was published is for the registry's admin to delete",
-    _weights, weights_only=False,
+    check_weights, weights_only=False,
 )  # fmt: skip
 PERSONS = Rule(
     "personal-data",
@@ -334,9 +242,9 @@ RULES: tuple[Rule, ...] = (
     ATTESTATION,
     Rule("audit-kept", "An audit of the present release is removed or replaced by the namespace that attested it, or by"
          " an admin; an independent one takes the place of the publisher's own.",
-         "leave audit.json and its attestation as they are, or ask its auditor", _audit_kept),
+         "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
     Rule("rollback", "The version is higher than every version that was ever published in the repository.",
-         "raise `version` in the card, sign again, push again", _version),
+         "raise `version` in the card, sign again, push again", check_version),
     Rule("replaces", "A statement that names the embedding it replaces names the present one.",
-         "pull the present release, then sign again", _replaces),
+         "pull the present release, then sign again", check_replaces),
 )  # fmt: skip

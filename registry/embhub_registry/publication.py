@@ -16,6 +16,7 @@ from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.denials import Denied, forbidden
 from embhub_registry.folder import Registry
 from embhub_registry.listing import describe
+from embhub_registry.proposal import AUDIT_FILES, Proposal
 from embhub_registry.repos import Snapshot
 
 ATTEMPTS = 5
@@ -51,7 +52,7 @@ def publish(
             _only_audit(author, set(added) | gone)
         tree = {path: registry.blobs.get(present[path].digest) for path in kept} | added
         admitted = admission.admit(
-            admission.Proposal(
+            Proposal(
                 repository=repository.full_name,
                 files=tree,
                 before={path: e.digest for path, e in present.items()},
@@ -112,11 +113,11 @@ def _changes(present: Entry | None, data: bytes) -> bool:
 
 
 def _only_audit(account: Account, paths: set[str]) -> None:
-    other = {path for path in paths if path not in admission.AUDIT_FILES}
+    other = {path for path in paths if path not in AUDIT_FILES}
     if other:
         raise forbidden(
             f"{account.user} is an auditor and may not change {', '.join(sorted(other))}",
-            f"an auditor adds {' and '.join(sorted(admission.AUDIT_FILES))}",
+            f"an auditor adds {' and '.join(sorted(AUDIT_FILES))}",
         )
 
 

@@ -15,8 +15,8 @@ import pytest
 from embhub import embedding, signing, tensors
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub_registry import admission
-from embhub_registry.admission import Proposal
 from embhub_registry.denials import Denied
+from embhub_registry.proposal import Proposal
 from tests import releases
 
 DOCUMENT = Path(__file__).parents[2] / "docs/explanation/admission.md"

@@ -1,0 +1,62 @@
+"""What a commit would make of a repository, as admission sees it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from embhub import release, verification
+from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
+from embhub.trust import Trust
+from embhub.verification import Verified
+
+GIT_ATTRIBUTES = ".gitattributes"
+AUDIT_FILES = frozenset({AUDIT, AUDIT_BUNDLE})
+FILE_LIMITS: Mapping[str, int] = {**LIMITS, GIT_ATTRIBUTES: 4_000}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a repository would hold after a commit, and what is needed to judge it.
+
+    `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here; `words` are
+    the commit's title and message. `caller` is the namespace of who commits, `admin` whether it is an admin, and
+    `attested` the present audit attestation.
+    """
+
+    repository: str
+    files: Mapping[str, bytes]
+    before: Mapping[str, str]
+    versions: tuple[str, ...]
+    audit_required: bool
+    trust: Trust
+    now: datetime
+    words: str = ""
+    caller: str = ""
+    admin: bool = False
+    attested: bytes | None = None
+
+    @cached_property
+    def release(self) -> Release:
+        """The files as a release."""
+        return Release.from_files({path: data for path, data in self.files.items() if path in LIMITS})
+
+    @cached_property
+    def is_the_present_release(self) -> bool:
+        """Whether embedding, card and statement stay: only an auditor's report or attestation comes or goes."""
+        kept = (EMBEDDING, CARD, PUBLISH_BUNDLE)
+        return all(path in self.files and self.before.get(path) == release.digest(self.files[path]) for path in kept)
+
+    @property
+    def policy(self) -> verification.Policy:
+        """What the registry asks of every release."""
+        return verification.STRICT if self.audit_required else verification.STANDARD
+
+    @cached_property
+    def verified(self) -> Verified:
+        """The core's verdict; its refusals pass through."""
+        return verification.verify(
+            self.release, trust=self.trust, policy=self.policy, repository=self.repository, now=self.now
+        )

@@ -15,7 +15,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.denials import Denied, forbidden
 from embhub_registry.folder import Registry
-from embhub_registry.listing import describe
+from embhub_registry.listing import Described, describe
 from embhub_registry.proposal import AUDIT_FILES, Proposal
 from embhub_registry.repos import Snapshot
 
@@ -71,7 +71,8 @@ def publish(
             "", head.revision.id, author.user, stamp(), request.title, request.message, admitted.version or None
         )
         revision = repos.name_revision(repository.full_name, draft, {row.path: row.digest for row in rows})
-        if _store(registry, repository, branch, revision, rows, added, tree, admitted):
+        described = describe(repository.full_name, tree, admitted)  # YAML is slow: not while others wait to write
+        if _store(registry, repository, branch, revision, rows, added, described):
             registry.journal.write(
                 "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
@@ -128,8 +129,7 @@ def _store(
     revision: Revision,
     rows: list[Entry],
     added: Mapping[str, bytes],
-    tree: Mapping[str, bytes],
-    admitted: admission.Admitted,
+    described: Described,
 ) -> bool:
     """Make the commit durable and visible; False where the branch moved meanwhile."""
     with registry.storing:
@@ -143,7 +143,6 @@ def _store(
                 repositories.add_revision(db, repository.id, revision, rows)
                 repositories.set_ref(db, repository.id, kind="branch", name=branch, revision_id=revision.id)
                 if branch == repos.MAIN:
-                    described = describe(repository.full_name, tree, admitted)
                     repositories.describe(
                         db, repository.id, described.summary, tags=described.tags, text=described.text
                     )

@@ -31,7 +31,6 @@ from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongReposit
 from embhub.release import Release
 from embhub.signing import assemble, check_persons
 from embhub.statement import Publish
-from embhub.trust import Keyring, Member, MemberKey, Trust
 
 if TYPE_CHECKING:
     from embhub.hub import Hub
@@ -199,7 +198,7 @@ def _check(release: Release, repository: str | None, *, signed_from: str | Path 
 
 def _verify(release: Release, publish: Publish, repository: str | None) -> None:
     now = datetime.now(UTC)
-    own = _vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
+    own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
     try:
         verification.verify(release, trust=own, repository=repository, now=now)
     except (UnknownSigner, WrongNamespace, WrongRole):
@@ -207,15 +206,6 @@ def _verify(release: Release, publish: Publish, repository: str | None) -> None:
             verification.verify(release, trust=pinned, repository=repository, now=now)
         elif repository not in (None, publish.repository):
             raise WrongRepository(f"this was signed for {publish.repository}, not for {repository}") from None
-
-
-def _vouch_for_own_keys(namespace: str, now: str) -> Trust:
-    held = tuple(
-        MemberKey(fingerprint=key.fingerprint, public_key_pem=keys.public_pem(key.name), role="publish", added=now)
-        for key in keys.list_keys()
-    )
-    member = Member(namespace=namespace, name=None, keys=held)
-    return Trust("this site", "", Keyring(registry="http://localhost", version=1, issued=now, members=(member,)))
 
 
 def _check_outbox(folder: Path) -> None:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from embhub import config, trust, trust_store
+from embhub import config, keys, trust, trust_store
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.refusals import Finding
-from embhub.trust import Trust
+from embhub.trust import Keyring, Member, MemberKey, Trust
 
 Confirm = Callable[[str, str], bool]
 _LARGEST = 2 * trust.MAX_BYTES
@@ -103,6 +103,16 @@ def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:
     if kept := trust_store.load_all():
         return kept
     raise ConfigError("no registry is trusted yet, so nobody's signature counts", f"{hint} --fingerprint SHA256:…")
+
+
+def vouch_for_own_keys(namespace: str, now: str) -> Trust:
+    """A keyring made up here, by which this site's own keys may publish under `namespace`; for its own releases."""
+    held = tuple(
+        MemberKey(fingerprint=key.fingerprint, public_key_pem=keys.public_pem(key.name), role="publish", added=now)
+        for key in keys.list_keys()
+    )
+    member = Member(namespace=namespace, name=None, keys=held)
+    return Trust("this site", "", Keyring(registry="http://localhost", version=1, issued=now, members=(member,)))
 
 
 def _refresh(address: str) -> Trust:

@@ -1,4 +1,4 @@
-"""`embhub generate`: draw images with verified embeddings."""
+"""`embhub generate`: draw images with embeddings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 def command(prompt: str, out: Path, as_json: bool, **choices: Any) -> None:
     """Draw images of PROMPT with a base model and the words that the embeddings bring.
 
-    NS/NAME is pulled and verified first. The base must be the one that the embedding was trained on, or a fine-tune of
+    NS/NAME is pulled and verified first, and a FILE with signatures beside it is verified; one without is used with a
+    warning. The base must be the one that the embedding was trained on, or a fine-tune of
     it; anything else is refused. manifest.json keeps seed, prompt and digests, so that a picture can be drawn again.
 
     \b

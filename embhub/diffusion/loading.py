@@ -10,14 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from embhub import embedding as artifact
 from embhub import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.families import Encoder, encoders
 from embhub.diffusion.pipelines import quiet
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ArtifactError, UsageError
-from embhub.release import EMBEDDING
+from embhub.opening import open_path
 
 
 class WrongBase(ArtifactError):
@@ -30,6 +29,10 @@ class TokenCollision(ArtifactError):
 
 class BaseWarning(UserWarning):
     """The base fits, but is not known to be exactly the one that the embedding was trained on."""
+
+
+class UnverifiedWarning(UserWarning):
+    """A file that nobody signed, or a release that its verification warned of."""
 
 
 class HasEmbedding(Protocol):
@@ -47,7 +50,8 @@ Source = Embedding | HasEmbedding | str | Path
 def load_into(pipe: Any, source: Source) -> str:
     """Load an embedding into a Stable Diffusion pipeline and return its token, for use in prompts.
 
-    `source` is an `Embedding`, what `pull` or `verify` returned, or a file (a folder stands for the embedding in it).
+    `source` is an `Embedding`, what `pull` or `verify` returned, or a file (a folder stands for the embedding in it). A
+    file that is signed is verified; one that is not gives an `UnverifiedWarning`.
     The base is compared first, then the token, and only then is anything changed; diffusers' own
     `load_textual_inversion` is given the checked numbers, never a path. A base with the same token space and other
     weights gives a `BaseWarning`.
@@ -55,6 +59,7 @@ def load_into(pipe: Any, source: Source) -> str:
     Raises:
         ArtifactError: malformed; `WrongBase` with the reason; `TokenCollision` with an embedding already loaded.
         UsageError: no such file, or a pipeline of a kind that is not supported.
+        VerificationError: a signed file that is not what a trusted publisher or this site signed.
     """
     embedding = open_embedding(source)
     if embedding.layout != "sd" or not hasattr(pipe, "load_textual_inversion"):
@@ -72,12 +77,14 @@ def load_into(pipe: Any, source: Source) -> str:
 
 
 def open_embedding(source: Source) -> Embedding:
-    """The checked embedding behind any kind of source. Raises UsageError or ArtifactError."""
+    """The checked embedding behind any kind of source; raises as `load_into`."""
     if isinstance(source, Embedding):
         return source
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        return artifact.read(path / EMBEDDING if path.is_dir() else path)
+        opened = open_path(source)
+        for text in opened.warnings:
+            warnings.warn(text, UnverifiedWarning, stacklevel=3)
+        return opened.embedding
     return source.embedding
 
 

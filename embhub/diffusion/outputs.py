@@ -16,6 +16,7 @@ from embhub.diffusion import base as bases
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError
 from embhub.files import write_atomic
+from embhub.opening import Opened, open_path
 from embhub.overview import describe_embedding
 from embhub.progress import OnProgress
 
@@ -88,10 +89,12 @@ def generate_to_folder(
 ) -> dict[str, Any]:
     """Draw images (see `embhub.diffusion.generation.generate`) into `out`, with a manifest to draw them again.
 
-    A repository among `embeddings` is fetched and verified first; a file is taken as it is.
+    A repository among `embeddings` is fetched and verified first; so is a file or folder that is signed. A file that
+    is not is used, and `warning` says so.
     """
     places.check_folder(out)
-    loaded = [_load(target, registry) for target in embeddings]
+    opened = [_load(target, registry) for target in embeddings]
+    loaded = [item.embedding for item in opened]
     from embhub.diffusion.generation import generate
 
     choices = _given(choices)
@@ -111,7 +114,8 @@ def generate_to_folder(
     }
     write_atomic(out / "manifest.json", json.dumps(manifest, indent=1, default=str).encode() + b"\n")
     tokens = ", ".join(item.token for item in loaded)
-    return {"wrote": f"{len(files)} images and manifest.json", "folder": str(out), "embeddings": tokens or "none"}
+    facts = {"wrote": f"{len(files)} images and manifest.json", "folder": str(out), "embeddings": tokens or "none"}
+    return {**facts, "warning": "; ".join(text for item in opened for text in item.warnings)}
 
 
 def draft_card(file: Path, *, out: Path | None = None, force: bool = False) -> tuple[Path, list[str]]:
@@ -146,13 +150,13 @@ def _read_answers(path: Path) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _load(target: str, registry: str | None) -> Embedding:
-    path = Path(target)
-    if path.is_file():
-        return embedding.read(path)
+def _load(target: str, registry: str | None) -> Opened:
+    if Path(target).is_file():
+        return open_path(target)
     from embhub.pulling import verify_path
 
-    return verify_path(target, registry=registry).embedding
+    verified = verify_path(target, registry=registry)
+    return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))
 
 
 def _base_facts(artifact: Embedding) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from embhub import embedding as artifact
 from embhub import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.families import encoders
-from embhub.diffusion.loading import BaseWarning, TokenCollision, WrongBase, load_into
+from embhub.diffusion.loading import BaseWarning, TokenCollision, UnverifiedWarning, WrongBase, load_into
 from embhub.diffusion.pipelines import load_pipeline, quiet
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
@@ -70,8 +70,10 @@ def test_several_sources(folder: Path, tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(embed(folder, "<a>").data)
     pipe = load_pipeline(folder)
-    assert [load_into(pipe, source) for source in (path.parent, Verified())] == ["<a>", "<b>"]
-    assert load_into(load_pipeline(folder), str(path)) == "<a>"
+    with pytest.warns(UnverifiedWarning, match="not signed"):
+        assert [load_into(pipe, source) for source in (path.parent, Verified())] == ["<a>", "<b>"]
+    with pytest.warns(UnverifiedWarning, match="not signed"):
+        assert load_into(load_pipeline(folder), str(path)) == "<a>"
 
 
 def test_a_second_embedding_still_sees_the_same_base(folder: Path) -> None:

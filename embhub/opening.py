@@ -1,0 +1,49 @@
+"""An embedding from this disk, about to be used: verified where it is signed, and said where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from embhub import embedding, instants, names, roots, seen, site_files, statement, trust_store, verification
+from embhub import release as layout
+from embhub.embedding import Embedding
+from embhub.release import Release
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An embedding that may be loaded, and what its user should be told first."""
+
+    embedding: Embedding
+    warnings: tuple[str, ...]
+
+
+def open_path(path: str | Path) -> Opened:
+    """Read an embedding's file, or the one in a folder.
+
+    Where a publish attestation lies beside the file or in its folder, the release is verified by the keyrings kept here
+    and by this site's own keys. Where there is none, a warning says so: nobody vouches for the file.
+
+    Raises:
+        UsageError: no such file.
+        ArtifactError: unsigned, and no well-formed embedding.
+        VerificationError: signed, and not what a trusted publisher or this site signed.
+    """
+    path = Path(path)
+    file = path / layout.EMBEDDING if path.is_dir() else path
+    if not _is_signed(file):
+        unsigned = f"{path} is not signed, and was not verified: nobody vouches for it"
+        return Opened(embedding.read(file), (unsigned,))
+    release = Release.from_folder(path) if path.is_dir() else Release.from_file(path)
+    now = datetime.now(UTC)
+    publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+    own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
+    trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
+    verified = verification.verify(release, trust=trusts, now=now, seen=seen.accepted())
+    return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))
+
+
+def _is_signed(file: Path) -> bool:
+    return site_files.beside(file, site_files.PUBLISH_BUNDLE).exists() or (file.parent / layout.PUBLISH_BUNDLE).exists()

@@ -67,8 +67,9 @@ def test_decisions_read_no_file_socket_or_clock(stem: str) -> None:
     assert not calls & {"now", "utcnow", "today", "read_bytes", "read_text", "open"}
 
 
-def test_admission_is_pure() -> None:
-    assert not imported(ROOT / "registry/embhub_registry/admission.py") & (WORLD | {"sqlite3", "starlette"})
+@pytest.mark.parametrize("stem", ["admission", "proposal", "persons", "succession"])
+def test_admission_is_pure(stem: str) -> None:
+    assert not imported(ROOT / f"registry/embhub_registry/{stem}.py") & (WORLD | {"sqlite3", "starlette"})
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

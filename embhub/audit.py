@@ -234,7 +234,7 @@ def recompute(report: AuditReport) -> list[str]:
     """Derive every figure, the power, the verdict and its words from the scores; return what contradicts the report.
 
     An empty list means that the report is consistent with itself, not that it is true. The patient-cluster bootstrap
-    interval cannot be derived and is not compared; the report's other interval is.
+    interval cannot be derived; it must overlap the one that is.
     """
     contradictions: list[str] = []
     for result in report.attacks:
@@ -253,6 +253,9 @@ def recompute(report: AuditReport) -> list[str]:
             for field in ("paper", "kind", "auc", "auc_interval", "p_value", "tpr_at_fpr", "epsilon")
             if not _agree(given[field], derived[field])
         ]
+        low, high = result.auc_interval_by_patient or result.auc_interval
+        if not (low <= high and low <= result.auc_interval[1] and high >= result.auc_interval[0]):
+            contradictions.append(f"{result.name}: auc_interval_by_patient is {[low, high]}, far from its scores")
     headline = report.headline_result
     contradictions += _check_design(report, headline)
     power = limits_of(headline)

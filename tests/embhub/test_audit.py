@@ -168,6 +168,8 @@ FORGERIES: list[tuple[str, Any, str]] = [
     ("digits", lambda d: d["attacks"][0]["member_scores"].__setitem__(0, -9.87654321), "not sorted and rounded"),
     ("paper", lambda d: d["attacks"][0].update(paper="Certified free of patient data."), "paper"),
     ("attack of another name", lambda d: d["attacks"].append({**d["attacks"][0], "name": "john-smith"}), "john-smith"),
+    ("interval elsewhere", lambda d: d["attacks"][0].update(auc_interval_by_patient=[0.5, 0.5]), "by_patient"),
+    ("interval upside down", lambda d: d["attacks"][0].update(auc_interval_by_patient=[1.0, 0.5]), "by_patient"),
     ("pooled", lambda d: d["attacks"][0].update(models=30), "embeddings are stated"),
 ]
 

@@ -118,7 +118,7 @@ def compare(
     taught: Pictures | None = None,
     per_class: int = 10,
     seeds: int = 5,
-    steps: int = 120,
+    steps: int = 80,
     noise: float = 0.0,
     mirror: bool = True,
     on_progress: OnProgress | None = None,

@@ -89,6 +89,7 @@ def train(
     """
     artifact.check_token(token)
     caption = check_caption(caption, token)
+    _check_words("start", start or "")
     path = _check_out(out, overwrite)
     seed = secrets.randbits(31) if seed is None else seed
     found = find_base(base)
@@ -168,13 +169,16 @@ def check_caption(caption: str, token: str) -> str:
         raise UsageError(
             "the caption must have {} once, where the token goes", 'for example "axial t2 prostate mri, {}"'
         )
-    if len(caption) > 300:
-        raise UsageError("the caption is longer than 300 characters", "say what kind of picture it is, in a few words")
-    if found := personal_data(caption):
-        raise PrivacyError(
-            f"the caption looks like personal data: {found[0]}", "captions are published: name no person"
-        )
+    _check_words("caption", caption)
     return caption
+
+
+def _check_words(name: str, words: str) -> None:
+    """Refuse words that cannot go into the file's header, which everybody reads."""
+    if len(words) > 300:
+        raise UsageError(f"the {name} is longer than 300 characters", "say what kind of picture it is, in a few words")
+    if found := personal_data(words):
+        raise PrivacyError(f"the {name} looks like personal data: {found[0]}", "it is published: name no person")
 
 
 def describe(pipe: Any, caption: str, recipe: Recipe) -> dict[str, str | int | float]:

@@ -163,6 +163,12 @@ def test_bad_captions(images: Path, base: Path, caption: str, error: type[Except
     assert "Smith" not in str(caught.value) and "0048213" not in str(caught.value)
 
 
+def test_words_to_start_from_are_published_too(images: Path, base: Path) -> None:
+    with pytest.raises(PrivacyError):
+        learn(images, base, start="Mr. Smith")
+    assert learn(images, base, start="lesion").embedding.training["initial_word"] == "lesion"
+
+
 def test_the_token_may_stand_in_the_caption(images: Path, base: Path) -> None:
     assert learn(images, base, caption="mri, <cspca>").embedding.training["caption"] == "mri, {}"
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import Field, ValidationError
 
-from embhub import __version__, strict_json
-from embhub.attack_figures import (
+from embhub import __version__
+from embhub.audits.attack_figures import (
     DIGITS,
     PAPERS,
     AttackResult,
@@ -32,8 +32,9 @@ from embhub.attack_figures import (
     published,
     rounded,
 )
+from embhub.audits.verdict import Verdict, decide
 from embhub.errors import ArtifactError
-from embhub.verdict import Verdict, decide
+from embhub.formats import strict_json
 
 SCHEMA = "embhub.audit/1"
 MAX_BYTES = 2_000_000

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embhub import dsse, strict_json
-from embhub.refusals import MalformedBundle
-from embhub.strict_json import JsonError
+from embhub import dsse
+from embhub.checks.refusals import MalformedBundle
+from embhub.formats import strict_json
+from embhub.formats.strict_json import JsonError
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3")  # the specification's older spelling

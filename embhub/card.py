@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from embhub import safe_yaml
-from embhub.card_draft import draft as draft
-from embhub.card_draft import write_draft as write_draft
-from embhub.card_schema import FIELDS
-from embhub.card_schema import Card as Card
+from embhub.cards.card_draft import draft as draft
+from embhub.cards.card_draft import write_draft as write_draft
+from embhub.cards.card_schema import FIELDS
+from embhub.cards.card_schema import Card as Card
+from embhub.cards.personal_data import personal_data as personal_data
+from embhub.cards.personal_data import personal_data_in_card as personal_data_in_card
+from embhub.cards.readme import read_front_matter
+from embhub.cards.readme import to_readme as to_readme
 from embhub.errors import ArtifactError
-from embhub.personal_data import personal_data as personal_data
-from embhub.personal_data import personal_data_in_card as personal_data_in_card
-from embhub.readme import read_front_matter
-from embhub.readme import to_readme as to_readme
+from embhub.formats import safe_yaml
 
 
 class BadCard(ArtifactError):

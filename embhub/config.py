@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from embhub import safe_yaml
 from embhub.errors import ConfigError
-from embhub.files import write_atomic
+from embhub.formats import safe_yaml
+from embhub.site.files import write_atomic
 
 
 class Setting(NamedTuple):

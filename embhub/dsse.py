@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from embhub import p256, strict_json
-from embhub.refusals import MalformedEnvelope
-from embhub.strict_json import JsonError
+from embhub.checks.refusals import MalformedEnvelope
+from embhub.formats import p256, strict_json
+from embhub.formats.strict_json import JsonError
 
 INTOTO = "application/vnd.in-toto+json"
 MAX_BYTES = 1_000_000

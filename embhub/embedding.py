@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub import header
-from embhub import tensors as container
 from embhub.errors import ArtifactError, UsageError
-from embhub.header import check_token as check_token
-from embhub.tensors import MAX_BYTES as MAX_BYTES
+from embhub.formats import header
+from embhub.formats import tensors as container
+from embhub.formats.header import check_token as check_token
+from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
 
 # Layout -> tensor name -> the pipeline component whose token table the rows extend.
 LAYOUTS: Mapping[str, Mapping[str, str]] = {
@@ -94,7 +94,7 @@ def parse(data: bytes) -> Embedding:
     """Validate the bytes of an embedding.
 
     Raises:
-        ArtifactError: a subclass of it from `embhub.tensors`, `embhub.header` or this module, saying what is wrong.
+        ArtifactError: a subclass of it from `formats.tensors`, `formats.header` or this module, saying what is wrong.
     """
     file = container.parse(data)
     header.check(file.metadata)

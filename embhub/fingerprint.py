@@ -22,8 +22,8 @@ import rfc8785
 from numpy.typing import NDArray
 
 from embhub.errors import ArtifactError
-from embhub.slices import SliceReader, find_weights
-from embhub.tokenizer_files import hash_vocabulary
+from embhub.formats.slices import SliceReader, find_weights
+from embhub.formats.tokenizer_files import hash_vocabulary
 
 SCHEMA = "embhub.base/1"
 TOLERANCE = 5e-3

@@ -29,12 +29,13 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
     http_stream_backoff,
 )
 
-from embhub import config, names
+from embhub import config
 from embhub import release as layout
 from embhub.errors import EmbhubError, RegistryError
-from embhub.guard import Guard
+from embhub.formats import names
 from embhub.progress import OnProgress, Progress
 from embhub.release import Release
+from embhub.site.guard import Guard
 
 # Releases of huggingface_hub differ in the HTTP library that they speak (httpx, httpx2): take the one it brought.
 _http: Any = importlib.import_module(hf_errors.HfHubHTTPError.__mro__[1].__module__.partition(".")[0])

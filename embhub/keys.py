@@ -14,10 +14,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from embhub import config, p256
+from embhub import config
 from embhub.errors import ConfigError, UsageError
-from embhub.files import write_atomic
-from embhub.p256 import fingerprint
+from embhub.formats import p256
+from embhub.formats.p256 import fingerprint
+from embhub.site.files import write_atomic
 
 __all__ = ["KeyInfo", "PassphraseRequired", "SigningKey", "fingerprint", "generate", "list_keys", "load", "public_pem"]
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embhub import embedding, instants, names, roots, seen, site_files, statement, trust_store, verification
+from embhub import embedding, statement, verification
 from embhub import release as layout
 from embhub.embedding import Embedding
+from embhub.formats import instants, names
 from embhub.release import Release
+from embhub.site import roots, seen, site_files, trust_store
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embhub import (
-    accounts,
-    config,
-    embedding,
-    instants,
-    keys,
-    names,
-    places,
-    roots,
-    seen,
-    site_files,
-    statement,
-    trust_store,
-    verification,
-)
+from embhub import config, embedding, keys, statement, verification
+from embhub.checks.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRepository, WrongRole
 from embhub.embedding import Embedding
 from embhub.errors import ConfigError, UsageError
+from embhub.formats import instants, names
 from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
-from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRepository, WrongRole
 from embhub.release import Release
 from embhub.signing import assemble, check_persons
+from embhub.site import accounts, places, roots, seen, site_files, trust_store
 from embhub.statement import Publish
 
 if TYPE_CHECKING:

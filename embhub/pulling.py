@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub import accounts, names, places, roots, seen, verification
 from embhub import release as layout
+from embhub import verification
+from embhub.checks.refusals import Finding
 from embhub.errors import ConfigError, UsageError
-from embhub.files import write_atomic
+from embhub.formats import names
 from embhub.progress import OnProgress
-from embhub.refusals import Finding
 from embhub.release import Release
+from embhub.site import accounts, places, roots, seen
+from embhub.site.files import write_atomic
 from embhub.verification import Policy, Verified
 
 if TYPE_CHECKING:

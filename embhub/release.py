@@ -18,11 +18,11 @@ from types import MappingProxyType
 from embhub import bundle, embedding
 from embhub.audit import AuditReport
 from embhub.card import from_readme
-from embhub.card_schema import Card
+from embhub.cards.card_schema import Card
+from embhub.checks.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
 from embhub.embedding import Embedding
 from embhub.errors import ConfigError, UsageError
-from embhub.files import write_atomic
-from embhub.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
+from embhub.site.files import write_atomic
 
 EMBEDDING = "learned_embeds.safetensors"
 CARD = "README.md"
@@ -138,7 +138,7 @@ class Release:
             TooLarge: a file exceeds what its kind may hold.
             ArtifactError: a card or report that cannot be read.
         """
-        from embhub import site_files
+        from embhub.site import site_files
 
         return site_files.read(Path(path))
 

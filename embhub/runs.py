@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embhub import config
 from embhub.errors import ConfigError
-from embhub.files import write_atomic
+from embhub.site.files import write_atomic
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

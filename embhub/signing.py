@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from embhub import bundle, consistency, embedding, site_files, statement
+from embhub import bundle, embedding, statement
 from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.card import parse_yaml, to_readme
+from embhub.cards.personal_data import personal_data_in_release
+from embhub.checks import consistency
+from embhub.checks.refusals import Refusal
 from embhub.dsse import Signer
 from embhub.errors import ArtifactError, PrivacyError, UsageError
-from embhub.names import check_repository
-from embhub.personal_data import personal_data_in_release
-from embhub.refusals import Refusal
+from embhub.formats.names import check_repository
 from embhub.release import Release
+from embhub.site import site_files
 
 
 def assemble(

@@ -14,9 +14,10 @@ from typing import Annotated, Any, TypeVar
 import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from embhub import dsse, instants, names, strict_json
+from embhub import dsse
+from embhub.checks.refusals import MalformedStatement, WrongPredicate
 from embhub.errors import ArtifactError
-from embhub.refusals import MalformedStatement, WrongPredicate
+from embhub.formats import instants, names, strict_json
 
 TYPE = "https://in-toto.io/Statement/v1"
 PUBLISH = "https://embhub.org/attestation/publish/v1"

@@ -1,7 +1,7 @@
 """Who may sign what: a registry's keyring, signed by its root key, whose fingerprint a site pins once.
 
-Pure: bytes in, values out. `embhub.trust_store` keeps the pins on disk. A transparency log and a TUF repository come
-later behind the same `Trust`.
+Pure: bytes in, values out. `embhub.site.trust_store` keeps the pins on disk. A transparency log and a TUF repository
+come later behind the same `Trust`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embhub import dsse, instants, names, p256, strict_json
-from embhub.refusals import MalformedKeyring, Rollback, WrongKey, WrongRoot
+from embhub import dsse
+from embhub.checks.refusals import MalformedKeyring, Rollback, WrongKey, WrongRoot
+from embhub.formats import instants, names, p256, strict_json
 
 KEYRING_TYPE = "application/vnd.embhub.keyring+json"
 KEYRING_SCHEMA = "embhub.keyring/1"

@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from embhub import bundle, consistency, instants, names, signers, statement
+from embhub import bundle, statement
 from embhub import release as layout
 from embhub import trust as keyrings
 from embhub.audit import AuditReport
-from embhub.card_schema import Card
-from embhub.embedding import Embedding
-from embhub.errors import ArtifactError, PrivacyError
-from embhub.refusals import (
+from embhub.cards.card_schema import Card
+from embhub.checks import consistency, signers
+from embhub.checks.refusals import (
     AuditMismatch,
     CardMismatch,
     DigestMismatch,
@@ -29,13 +28,16 @@ from embhub.refusals import (
     UnreadableArtifact,
     WrongRepository,
 )
+from embhub.checks.signers import Signer as Signer
+from embhub.embedding import Embedding
+from embhub.errors import ArtifactError, PrivacyError
+from embhub.formats import instants, names
 from embhub.release import Release
-from embhub.signers import Signer as Signer
 from embhub.statement import Publish, Statement
 from embhub.trust import Trust
 
 if TYPE_CHECKING:
-    from embhub.seen import Sighting
+    from embhub.site.seen import Sighting
 
 _CLOCK_SKEW = timedelta(hours=1)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from embhub import bundle, card, embedding, signing, statement, trust
 from embhub import release as layout
 from embhub.audit import SUITES, AuditReport, build
-from embhub.consistency import base_digest, power
+from embhub.checks.consistency import base_digest, power
 from embhub.embedding import Embedding
 from embhub.keys import SigningKey
 from embhub.release import Release

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from embhub import keys, roots, safe_yaml
+from embhub import keys
+from embhub.formats import safe_yaml
+from embhub.site import roots
 from tests.releases import make_card, make_embedding, make_report
 from tests.servers import RunningRegistry
 

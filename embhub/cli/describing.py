@@ -12,7 +12,7 @@ import click
 from embhub.cli.output import print_findings, print_json, print_pairs
 
 if TYPE_CHECKING:
-    from embhub.refusals import Refusal
+    from embhub.checks.refusals import Refusal
     from embhub.verification import Verified
 
 
@@ -40,7 +40,7 @@ def print_verified(verified: Verified) -> None:
 @contextmanager
 def refusals_listed(*, as_json: bool) -> Iterator[None]:
     """Where a release is refused, show every check up to the one that failed; the error goes on its way."""
-    from embhub.refusals import Refusal
+    from embhub.checks.refusals import Refusal
 
     try:
         yield

@@ -2,7 +2,7 @@
 
 `quick` compares losses on the patients trained on and on patients kept back. `standard` also trains shadow embeddings
 by the same recipe; its headline speaks of the recipe, its other attacks of the file. What is decided from the scores
-stands in `embhub.verdict`; why, in docs/explanation/audits.md.
+stands in `embhub.audits.verdict`; why, in docs/explanation/audits.md.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from embhub import commitments, fingerprint, runs, statistics
 from embhub import embedding as artifact_module
+from embhub import fingerprint, runs
 from embhub.audit import AuditReport, Design, Split, Suite, Unit, build
+from embhub.audits import commitments, statistics
 from embhub.diffusion import shadows as shadow_module
 from embhub.diffusion.attacks import BATCH, DRAWS, QUICK, Draws, Evidence, draw, measure_losses, score_by_lira
 from embhub.diffusion.blind import score_blindly

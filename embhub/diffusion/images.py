@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion import pixels
 from embhub.diffusion.manifest import Listing, Sample, list_images
 from embhub.errors import PrivacyError, UsageError
-from embhub.personal_data import looks_like_patient
 from embhub.progress import OnProgress, Progress
 
 _CHUNK = 32

@@ -21,7 +21,7 @@ from safetensors.torch import load as load_safetensors
 from embhub import embedding as artifact
 from embhub.embedding import MAX_BYTES, Embedding
 from embhub.errors import ArtifactError, UsageError
-from embhub.files import write_atomic
+from embhub.site.files import write_atomic
 
 _LARGEST = 16_000_000
 """Files of other programs may carry an optimizer's state beside the rows."""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from embhub import fingerprint
 from embhub.diffusion.families import Encoder, encoders
 from embhub.errors import ArtifactError
-from embhub.slices import SliceReader
-from embhub.tokenizer_files import hash_vocabulary
+from embhub.formats.slices import SliceReader
+from embhub.formats.tokenizer_files import hash_vocabulary
 
 _BASE_ROWS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
@@ -85,7 +85,7 @@ def _take_denoiser(model: torch.nn.Module) -> dict[str, Any]:
 
 
 class _ModuleReader:
-    """Rows of the two-dimensional tensors of a module, as `embhub.slices.SliceReader` gives those of files."""
+    """Rows of the two-dimensional tensors of a module, as `embhub.formats.slices.SliceReader` gives those of files."""
 
     def __init__(self, module: torch.nn.Module, *, table: torch.Tensor | None = None, rows: int = 0) -> None:
         self._tensors = {name: value for name, value in module.state_dict().items() if value.ndim == 2}

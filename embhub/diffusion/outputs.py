@@ -9,16 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import __version__, card, config, consistency, embedding, places, runs, safe_yaml, site_files
+from embhub import __version__, card, config, embedding, runs
 from embhub import release as layout
 from embhub.audit import AuditReport
+from embhub.checks import consistency
 from embhub.diffusion import base as bases
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError
-from embhub.files import write_atomic
+from embhub.formats import safe_yaml
 from embhub.opening import Opened, open_path
-from embhub.overview import describe_embedding
 from embhub.progress import OnProgress
+from embhub.site import places, site_files
+from embhub.site.files import write_atomic
+from embhub.site.overview import describe_embedding
 
 
 def train_to_file(
@@ -51,7 +54,7 @@ def audit_to_file(
     page = html or target.with_suffix(".html")
     places.check_file(target)
     places.check_file(page)
-    from embhub import audit_page
+    from embhub.audits import audit_page
     from embhub.diffusion.auditing import audit
 
     report = audit(file, on_progress=on_progress, **_given(choices))

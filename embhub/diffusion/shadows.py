@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from embhub.audits.statistics import average_by_unit
 from embhub.diffusion import inversion
 from embhub.diffusion.attacks import Draws, Evidence, measure_losses, score_by_lira
 from embhub.diffusion.inversion import Recipe
 from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
-from embhub.statistics import average_by_unit
 
 REFERENCES = TARGETS = 8
 Flips = NDArray[np.bool_]

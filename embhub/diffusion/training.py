@@ -15,6 +15,7 @@ import torch
 
 from embhub import embedding as artifact
 from embhub import fingerprint, runs
+from embhub.cards.personal_data import personal_data
 from embhub.diffusion import inversion
 from embhub.diffusion.families import prediction_type, resolution
 from embhub.diffusion.images import ImageSet, read_images
@@ -22,9 +23,8 @@ from embhub.diffusion.inversion import Fit, Recipe
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ConfigError, PrivacyError, UsageError
-from embhub.files import write_atomic
-from embhub.personal_data import personal_data
 from embhub.progress import OnProgress, Progress
+from embhub.site.files import write_atomic
 
 _TENSOR_NAMES = {component: name for name, component in LAYOUTS["sd"].items()}
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from embhub.audit import AuditReport
+from embhub.audits.roc_figure import draw as draw_roc
 from embhub.errors import EmbhubError
-from embhub.roc_figure import draw as draw_roc
 from examples.demo import measure, page, story
 from examples.demo.cast import CommandFailed, Hospital, served, typed
 from examples.demo.scenario import Material, Words, read_folder

@@ -11,7 +11,7 @@ from embhub.diffusion.base.judge import judge_for
 from examples.demo.scenario import Material, Pictures, Words, read_pictures
 
 FINDING = "prostate-cspca"
-FAINT, NOISE = (0.3, 0.7), 0.3
+FAINT, NOISE = (0.3, 0.7), 1.0  # so that ten real images a class leave room; chosen from real-only results
 WORDS = Words(
     title="One disease, two hospitals, no patient in between",
     lead=(

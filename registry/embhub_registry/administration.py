@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from embhub import instants, p256, trust
+from embhub import trust
 from embhub.errors import ConfigError, UsageError
+from embhub.formats import instants, p256
 from embhub_registry import auth
 from embhub_registry.clock import now, stamp
 from embhub_registry.database import Connection, accounts

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from embhub.audit import recompute
+from embhub.checks.refusals import Refusal
 from embhub.errors import EmbhubError
-from embhub.refusals import Refusal
 from embhub.release import AUDIT, CARD, EMBEDDING
 from embhub.verification import Verified
 from embhub_registry import persons

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from embhub import strict_json
+from embhub.formats import strict_json
 from embhub_registry.commits import too_large
 from embhub_registry.denials import Denied, malformed
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embhub import strict_json
+from embhub.formats import strict_json
 from embhub_registry.denials import Denied, malformed
 from embhub_registry.names import check_path, is_commit
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embhub import dsse, instants, keys, p256, trust
+from embhub import dsse, keys, trust
 from embhub.errors import ConfigError, UsageError
+from embhub.formats import instants, p256
 from embhub.trust import Trust
 from embhub_registry.blobs import Blobs
 from embhub_registry.clock import now, stamp

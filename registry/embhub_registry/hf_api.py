@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from embhub import strict_json
+from embhub.formats import strict_json
 from embhub_registry import auth, bodies, hf_answers, repos
 from embhub_registry.calls import account_of, base_url, flag, path_of, registry_of, repository_of, revision_of
 from embhub_registry.calls import run_in_threadpool as threaded

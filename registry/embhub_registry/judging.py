@@ -10,13 +10,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from embhub import audit_page, roc_figure, verification
+from embhub import verification
 from embhub.audit import AuditReport
-from embhub.card_schema import Card
+from embhub.audits import audit_page, roc_figure
+from embhub.cards.card_schema import Card
+from embhub.checks.refusals import Finding
+from embhub.checks.signers import Signer
 from embhub.errors import EmbhubError
-from embhub.refusals import Finding
 from embhub.release import LIMITS, Release
-from embhub.signers import Signer
 from embhub_registry import repos
 from embhub_registry.clock import now
 from embhub_registry.folder import Registry

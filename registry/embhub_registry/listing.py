@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embhub import safe_yaml
 from embhub.card import Card
+from embhub.formats import safe_yaml
 from embhub.release import CARD
 from embhub_registry.admission import Admitted
 

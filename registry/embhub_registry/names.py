@@ -1,11 +1,11 @@
-"""What may be called what at this server, on top of `embhub.names`: ASCII only, so that no two names look alike."""
+"""What may be called what at this server, on top of `embhub.formats.names`: ASCII, so that no two look alike."""
 
 from __future__ import annotations
 
 import re
 
 from embhub.errors import UsageError
-from embhub.names import namespace_fault, repository_fault
+from embhub.formats.names import namespace_fault, repository_fault
 from embhub_registry.denials import Denied, malformed
 from embhub_registry.persons import find_in_name
 

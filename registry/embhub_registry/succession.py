@@ -5,7 +5,8 @@ Each returns what is wrong, or None.
 
 from __future__ import annotations
 
-from embhub import bundle, names, release
+from embhub import bundle, release
+from embhub.formats import names
 from embhub.release import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE
 from embhub_registry.proposal import AUDIT_FILES, Proposal
 

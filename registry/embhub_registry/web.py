@@ -13,10 +13,10 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embhub.card_schema import Card
-from embhub.readme import VERDICT_WORDS
+from embhub.cards.card_schema import Card
+from embhub.cards.readme import VERDICT_WORDS
+from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub.release import EMBEDDING
-from embhub.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub_registry import hf_api, repos
 from embhub_registry.calls import account_of, base_url, registry_of, repository_of, revision_of, run_in_threadpool
 from embhub_registry.database import accounts, repositories, search

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import p256, statement
 from embhub import release as layout
+from embhub import statement
+from embhub.formats import p256
 from embhub.keys import SigningKey
 from tests.releases import SITE, STRANGER, make_release
 

@@ -21,9 +21,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embhub import embedding, site_files
+from embhub import embedding
 from embhub import release as layout
 from embhub.__main__ import main
+from embhub.site import site_files
 from tests import hostile
 from tests.releases import REPOSITORY, ROOT, STRANGER, make_card, make_embedding, make_export, make_release, replaced
 from tests.servers import RunningRegistry, start_registry
@@ -274,7 +275,7 @@ def test_an_incomplete_card_lists_everything_that_is_missing(site: Site, refused
 def test_a_card_of_another_embedding(site: Site, refused: Refused) -> None:
     path = site.make()
     other = make_card(make_embedding(token="<other>"))
-    from embhub import safe_yaml
+    from embhub.formats import safe_yaml
 
     site_files.beside(path, site_files.CARD).write_bytes(safe_yaml.dump(other))
     assert main(["key", "new"]) == 0

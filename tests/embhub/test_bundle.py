@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub import bundle, dsse, statement
-from embhub.errors import VerificationError
-from embhub.refusals import (
+from embhub.checks.refusals import (
     BadSignature,
     DigestMismatch,
     MalformedBundle,
@@ -25,6 +24,7 @@ from embhub.refusals import (
     UnknownSigner,
     WrongPredicate,
 )
+from embhub.errors import VerificationError
 from embhub.statement import Statement
 from tests.releases import ORDER_OF_P256, SITE, STRANGER
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 
 from embhub import card, embedding, fingerprint
 from embhub.card import BadCard
-from embhub.card_schema import FIELDS, REQUIRED
-from tests.embhub import cards
+from embhub.cards.card_schema import FIELDS, REQUIRED
+from tests import cards
 
 
 def _yaml(values: dict[str, Any]) -> bytes:

@@ -17,10 +17,11 @@ from pathlib import Path
 import click
 import pytest
 
-from embhub import __version__, safe_yaml
+from embhub import __version__
 from embhub.__main__ import in_words, main
 from embhub.cli import root
 from embhub.errors import ConfigError, EmbhubError, UsageError, VerificationError
+from embhub.formats import safe_yaml
 from tests import hostile
 from tests.releases import ROOT, make_card, make_embedding, make_export, make_release
 

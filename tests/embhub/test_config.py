@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embhub import config
-from embhub.card_schema import FIELDS
+from embhub.cards.card_schema import FIELDS
 from embhub.errors import ConfigError
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"

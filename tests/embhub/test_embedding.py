@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from embhub import embedding, tensors
+from embhub import embedding
 from embhub.embedding import BadLayout
 from embhub.errors import ArtifactError, UsageError
-from embhub.tensors import BadShape, BadType, NotFinite, PickleFile, TooLarge
+from embhub.formats import tensors
+from embhub.formats.tensors import BadShape, BadType, NotFinite, PickleFile, TooLarge
 from tests import pipelines
 
 ROWS = np.linspace(-2, 2, 8 * 16).reshape(8, 16)

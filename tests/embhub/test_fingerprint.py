@@ -27,8 +27,8 @@ from transformers import (
 from embhub import fingerprint
 from embhub.errors import ArtifactError
 from embhub.fingerprint import BadBase, BadFingerprint
-from embhub.slices import BadWeights
-from embhub.tokenizer_files import BadTokenizer, hash_vocabulary
+from embhub.formats.slices import BadWeights
+from embhub.formats.tokenizer_files import BadTokenizer, hash_vocabulary
 
 WORDS = {word: number for number, word in enumerate(["[UNK]", "a", "b", "chest", "mri", "é", *map(str, range(90))])}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import guard
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.hub import Hub
+from embhub.site import guard
 from tests import hostile
 from tests.hostile import COMMIT, Handler
 from tests.releases import REPOSITORY, make_release

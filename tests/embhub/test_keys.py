@@ -11,9 +11,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from embhub import keys, p256
+from embhub import keys
+from embhub.checks.refusals import WrongKey
 from embhub.errors import ConfigError, UsageError
-from embhub.refusals import WrongKey
+from embhub.formats import p256
 
 
 @pytest.fixture

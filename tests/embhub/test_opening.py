@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from embhub import keys, opening, publishing, trust_store
+from embhub import keys, opening, publishing
 from embhub import release as layout
+from embhub.checks.refusals import DigestMismatch, Rollback, UnknownSigner
 from embhub.errors import ArtifactError, UsageError
-from embhub.refusals import DigestMismatch, Rollback, UnknownSigner
+from embhub.site import trust_store
 from tests.releases import ROOT, STRANGER, make_embedding, make_export, make_release
 from tests.sites import Site
 
@@ -56,7 +57,7 @@ def test_a_stranger_is_refused(pulled: Path) -> None:
 
 
 def test_a_version_older_than_one_accepted_is_refused(pulled: Path) -> None:
-    from embhub import seen
+    from embhub.site import seen
 
     seen.remember("https://hub.example.org", "radboud/prostate-cspca", version="2.0.0", digest="0" * 64)
     with pytest.raises(Rollback):

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from embhub import keys, publishing, seen, site_files
+from embhub import keys, publishing
 from embhub import release as layout
+from embhub.checks.refusals import CardMismatch, WrongRepository
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.hub import Hub
 from embhub.keys import PassphraseRequired
-from embhub.refusals import CardMismatch, WrongRepository
 from embhub.release import Release
+from embhub.site import seen, site_files
 from tests.releases import edited_card, make_release, replaced, resigned
 from tests.servers import RunningRegistry, start_registry
 from tests.sites import Site, new_key, open_site

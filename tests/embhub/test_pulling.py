@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import accounts, config, overview, publishing, pulling, roots, seen
+from embhub import config, publishing, pulling
 from embhub import release as layout
-from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
-from embhub.refusals import (
+from embhub.checks.refusals import (
     BadSignature,
     CardMismatch,
     DigestMismatch,
@@ -22,6 +21,8 @@ from embhub.refusals import (
     WrongRepository,
     WrongRoot,
 )
+from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
+from embhub.site import accounts, overview, roots, seen
 from embhub.verification import Verified
 from tests import hostile
 from tests.releases import (

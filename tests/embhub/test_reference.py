@@ -7,10 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from embhub import card, header, tensors
-from embhub.card_schema import FIELDS, REQUIRED
+from embhub import card
+from embhub.cards.card_schema import FIELDS, REQUIRED
+from embhub.cards.vocabulary import CODE_SYSTEMS, DEIDENTIFICATION, MODALITIES
 from embhub.embedding import LAYOUTS
-from embhub.vocabulary import CODE_SYSTEMS, DEIDENTIFICATION, MODALITIES
+from embhub.formats import header, tensors
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 CARD = (DOCS / "card.md").read_text()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from embhub import release as layout
+from embhub.checks.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
 from embhub.errors import ArtifactError, ConfigError, UsageError
-from embhub.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
 from embhub.release import Release
 from tests.releases import make_release
 

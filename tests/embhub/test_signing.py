@@ -9,7 +9,7 @@ import pytest
 
 from embhub import bundle, card, dsse, signing, statement, verification
 from embhub import release as layout
-from embhub.consistency import base_digest
+from embhub.checks.consistency import base_digest
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.release import Release
 from tests.releases import (

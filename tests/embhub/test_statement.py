@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub import statement
+from embhub.checks.refusals import MalformedStatement, WrongPredicate
 from embhub.errors import ArtifactError, VerificationError
-from embhub.refusals import MalformedStatement, WrongPredicate
 from tests.releases import NOW
 
 DIGEST, CARD, REPORT = "a" * 64, "b" * 64, "c" * 64

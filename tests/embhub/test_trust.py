@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub import dsse, trust
+from embhub.checks.refusals import BadSignature, MalformedEnvelope, MalformedKeyring, Rollback, WrongKey, WrongRoot
 from embhub.errors import VerificationError
-from embhub.refusals import BadSignature, MalformedEnvelope, MalformedKeyring, Rollback, WrongKey, WrongRoot
 from tests.releases import (
     AUDITOR,
     REGISTRY,

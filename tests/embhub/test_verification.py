@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub import bundle, consistency, dsse, statement, verification
+from embhub import bundle, dsse, statement, verification
 from embhub import release as layout
-from embhub.errors import VerificationError
-from embhub.refusals import (
+from embhub.checks import consistency
+from embhub.checks.refusals import (
     AuditMismatch,
     BadSignature,
     CardMismatch,
@@ -38,9 +38,10 @@ from embhub.refusals import (
     WrongRepository,
     WrongRole,
 )
+from embhub.errors import VerificationError
 from embhub.release import Release
-from embhub.seen import Sighting
 from embhub.signing import attest_audit
+from embhub.site.seen import Sighting
 from embhub.trust import Trust
 from embhub.verification import STANDARD, STRICT, Verified
 from tests.releases import (

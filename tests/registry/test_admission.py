@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from embhub import embedding, signing, tensors
+from embhub import embedding, signing
+from embhub.formats import tensors
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub_registry import admission
 from embhub_registry.denials import Denied

@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from embhub import strict_json
+from embhub.formats import strict_json
 from embhub_registry import bodies
 from embhub_registry.denials import Denied
 from tests.registry.conftest import House

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from embhub import statistics
+from embhub.audits import statistics
 from embhub.diffusion import attacks, inversion, shadows
 from embhub.diffusion.attacks import Evidence
 from embhub.diffusion.blind import score_blindly

@@ -1,0 +1,1 @@
+"""The parts of the audit report: estimators, figures, verdict, page."""

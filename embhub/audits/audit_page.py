@@ -1,0 +1,226 @@
+"""An audit report as one self-contained page, whose first screen a data-protection officer can read.
+
+Everything shown is derived from the report; text that came with the report is escaped. The page holds no script and no
+address: the switch between the two axes is a pair of radio buttons.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from embhub.audit import AuditReport
+from embhub.audits import roc_figure, statistics
+from embhub.audits.attack_figures import AttackResult, Rate
+from embhub.audits.verdict import FEWEST_UNITS
+
+_TITLES = {
+    "leak-detected": "Leak detected",
+    "no-leak-detected": "No leak detected",
+    "insufficient-evidence": "Insufficient evidence",
+}
+_MEANS = {
+    "leak-detected": (
+        "Somebody who holds an image of a patient and this embedding can tell, better than by guessing, whether the "
+        "{unit} was in the training set. Having been in it can itself tell something about a person's health.",
+        "It does not mean that images can be read out of the embedding: that was not tried.",
+        "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps leak less; audit again.",
+    ),
+    "no-leak-detected": (
+        "The attacks below could not tell {unit}s inside the training set from others.",
+        "It does not mean that nothing leaks: a leak under AUC {smallest:.2f} would probably have been missed, and "
+        "attacks that were not tried may see more. It makes the embedding neither anonymous nor lawful to release.",
+        "Weigh it together with what the card says of the data. Audit again when a stronger attack is published, after "
+        "another release on the same {unit}s, or after twelve months.",
+    ),
+    "insufficient-evidence": (
+        "The attacks that were run found nothing, and they could hardly have: {why}.",
+        "It does not mean that the embedding is safe. Finding nothing here is not evidence of safety.",
+        "Keep at least {fewest} {unit}s out of training and run the audit with <code>--suite standard</code>.",
+    ),
+}
+
+
+def render(report: AuditReport, *, title: str = "", contradictions: tuple[str, ...] = ()) -> str:
+    """The page (HTML 5). `title` names the embedding; `contradictions` are what `recompute` found, shown on top."""
+    headline = report.headline_result
+    means, means_not, advice = (text.format(**_facts(report)) for text in _MEANS[report.verdict])
+    heading = escape(title or f"Embedding {report.artifact.sha256[:12]}")
+    warning = "".join(f"<li>{escape(line)}</li>" for line in contradictions)
+    sections = [
+        f'<p class="kicker">Membership-inference audit, {report.suite} suite</p><h1>{heading}</h1>',
+        f'<div class="warning"><b>This report contradicts itself.</b><ul>{warning}</ul></div>' if warning else "",
+        f'<div class="verdict {report.verdict}"><strong>{_TITLES[report.verdict]}</strong>'
+        f"<p>{escape(report.statement)}</p></div>",
+        '<div class="pair">',
+        f"<div><h2>What this means</h2><p>{means}</p></div><div><h2>What it does not mean</h2><p>{means_not}</p></div>",
+        f"</div><p><b>What to do.</b> {advice} The controller decides, not this tool.</p>",
+        '<div class="pair">',
+        f"<div><h2>The question, in numbers</h2>{_describe_counts(report)}{_describe_auc(headline, report.unit)}"
+        f"{_describe_power(report)}</div>",
+        f"<div><h2>The attacks, as curves</h2>{_draw_curves(report)}</div></div>",
+        f"<h2>Every attack</h2>{_tabulate(report)}",
+        f"<h2>How it was done</h2>{_describe_design(report)}",
+    ]
+    return _PAGE.replace("@title@", heading).replace("@style@", _STYLE).replace("@body@", "\n".join(sections))
+
+
+def _facts(report: AuditReport) -> dict[str, object]:
+    members, nonmembers = report.headline_result.units
+    few = f"fewer than {FEWEST_UNITS} {report.unit}s stood on one side"
+    quick = "the quick suite misses leaks that stronger attacks see"
+    why = [text for text, holds in ((quick, report.suite == "quick"), (few, min(members, nonmembers) < 50)) if holds]
+    return {
+        "unit": report.unit,
+        "smallest": report.power.smallest_auc,
+        "why": ", and ".join(why),
+        "fewest": FEWEST_UNITS,
+    }
+
+
+def _describe_counts(report: AuditReport) -> str:
+    def count(side: str, units: int, images: int | None) -> str:
+        shown = f" ({images} images)" if images is not None and report.unit == "patient" else ""
+        return f"<b>{units}</b> {report.unit}s {side}{shown}"
+
+    inside = count("inside the training set", report.members.units, report.members.images)
+    outside = count("kept outside", report.nonmembers.units, report.nonmembers.images)
+    return f"<p>{inside}, {outside}.</p>"
+
+
+def _describe_auc(result: AttackResult, unit: str) -> str:
+    low, high = result.auc_interval
+    colour = roc_figure.HEADLINE_COLOUR
+    right, least, most = (f"{share * 100:.0f}" for share in (result.auc, low, high))
+    bar = (
+        '<svg viewBox="0 0 320 34" role="img" class="bar" font-size="10" fill="#555"><title>95 % interval</title>'
+        '<path d="M10 14h300" stroke="#ccc"/><path d="M160 6v16" stroke="#666" stroke-dasharray="2 2"/>'
+        f'<path d="M{10 + 300 * low:.1f} 14H{10 + 300 * high:.1f}" stroke="{colour}" stroke-width="5"/>'
+        f'<circle cx="{10 + 300 * result.auc:.1f}" cy="14" r="5" fill="{colour}"/>'
+        '<text x="10" y="32">always wrong</text><text x="160" y="32" text-anchor="middle">guessing</text>'
+        '<text x="310" y="32" text-anchor="end">always right</text></svg>'
+    )
+    return (
+        f"<p>Shown one {unit} of each kind, the attack <b>{escape(result.name)}</b>, fixed beforehand, picks the right "
+        f"one <b>{right}</b> times in a hundred (95 % interval {least} to {most}). Guessing picks it 50 times.</p>{bar}"
+    )
+
+
+def _describe_power(report: AuditReport) -> str:
+    ceiling, shown = report.power.largest_epsilon, report.headline_result.epsilon.lower_bound
+    allowed = statistics.largest_tpr(ceiling, 0.01)
+    lower = f"The scores refute every &epsilon; below <b>{shown:.2f}</b>. " if shown > 0 else ""
+    return (
+        f"<p>With so many {report.unit}s an audit sees, four times in five, an attack that is right at least "
+        f"<b>{report.power.smallest_auc * 100:.0f}</b> times in a hundred; less may pass unseen.</p>"
+        f"<p>{lower}Had the attack been perfect, it could have shown a privacy loss &epsilon; of at most "
+        f"<b>{ceiling:.2f}</b>: a guarantee that weak would let an attacker who wrongly accuses one {report.unit} in a "
+        f"hundred find up to {allowed:.0%} of the members.</p>"
+    )
+
+
+def _draw_curves(report: AuditReport) -> str:
+    keys = [_key("#999", "3 4", "guessing")]
+    for curve in roc_figure.assign(report.attacks, report.headline):
+        remark = " (checks the split)" if curve.dashed else ""
+        if curve.result.name == report.headline:
+            remark += " (fixed beforehand)"
+        keys.append(_key(curve.colour, "6 3" if curve.dashed else "none", escape(curve.result.name) + remark))
+    return (
+        '<div class="curves">'
+        '<input type="radio" name="axis" id="linear" checked><label for="linear">linear axis</label>'
+        '<input type="radio" name="axis" id="log"><label for="log">logarithmic axis</label>'
+        f"<div>{roc_figure.draw(report.attacks, report.headline)}</div>"
+        f"<div>{roc_figure.draw(report.attacks, report.headline, log=True)}</div>"
+        f"</div><ul class=keys>{''.join([*keys[1:], keys[0]])}</ul>"
+    )
+
+
+def _key(colour: str, dashes: str, text: str) -> str:
+    line = f'<path d="M0 2h18" stroke="{colour}" stroke-width="3" stroke-dasharray="{dashes}"/>'
+    return f'<li><svg viewBox="0 0 18 4">{line}</svg>{text}</li>'
+
+
+def _tabulate(report: AuditReport) -> str:
+    rows = "".join(
+        f"<tr{' class=headline' if result.name == report.headline else ''}><th>{escape(result.name)}<small>"
+        f"{escape(result.paper)}</small></th><td>{result.auc:.3f}<small>{_range(result.auc_interval)}</small></td>"
+        f"<td>{_range(result.auc_interval_by_patient) if result.auc_interval_by_patient else '–'}</td>"
+        f"<td class=range>{result.p_value:.2g}</td>{''.join(_rate_cell(rate) for rate in result.tpr_at_fpr)}"
+        f"<td>{result.epsilon.lower_bound:.2f}</td></tr>"
+        for result in report.attacks
+    )
+    rates = "".join(f"<th>found at {rate.fpr * 100:g} % false alarms</th>" for rate in report.attacks[0].tpr_at_fpr)
+    return (
+        "<div class=scroll><table><thead><tr><th>attack</th><th>AUC</th><th>AUC, patients resampled</th><th>p</th>"
+        f"{rates}<th>&epsilon; at least</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _rate_cell(rate: Rate) -> str:
+    if rate.tpr is None or rate.interval is None:
+        return f"<td class=none>not shown<small>{escape(rate.reason or '')}</small></td>"
+    return f"<td>{rate.tpr:.1%}<small>{_range(rate.interval)}</small></td>"
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"<span class=range>{interval[0]:.3f}&ndash;{interval[1]:.3f}</span>"
+
+
+def _describe_design(report: AuditReport) -> str:
+    design = report.design
+    subject = (
+        f"{design.target_shadows} embeddings trained by the same recipe were attacked, with {design.reference_shadows} "
+        "more as reference: the headline speaks of the training recipe, the other attacks of this very file."
+        if design.subject == "algorithm"
+        else "This very file was attacked."
+    )
+    rows = {
+        "Embedding (SHA-256)": f"<code>{report.artifact.sha256}</code>",
+        "Base model (fingerprint)": f"<code>{report.base.digest or 'not known'}</code>",
+        "What was attacked": subject,
+        "Draws an image": f"{design.draws}; {escape(design.timesteps)}; noise seed {design.noise_seed}",
+        "Members and others": escape(design.split),
+        "Intervals": "AUC: Newcombe's method 5, 95 %; shares: Clopper-Pearson, 95 %; &epsilon;: Clopper-Pearson, "
+        f"5 % a side, &delta; = {report.headline_result.epsilon.delta:g}, threshold fixed blind to membership",
+        "Sealed for an auditor on site": f"<code>{report.commitment or 'no'}</code>",
+        "Made by": f"{report.tool.name} {escape(report.tool.version)}, {report.schema_}",
+    }
+    body = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
+    return (
+        f"<table class=facts>{body}</table><p class=small>The report holds the attacks' scores, sorted and rounded, "
+        "and no image, path or identity, so that anybody can compute these figures again. Scores can be invented: "
+        "unless an independent auditor's key signed it, the report is consistent, not confirmed.</p>"
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>Audit: @title@</title><style>@style@</style></head><body><main>
+@body@
+</main></body></html>
+"""
+
+_STYLE = """
+*{box-sizing:border-box}body{margin:0;background:#fff;color:#222;font:15px/1.5 system-ui,sans-serif}
+main{max-width:60rem;margin:0 auto;padding:1.5rem 1.2rem 3rem}
+h1{margin:0 0 .8rem;font-size:1.5rem;overflow-wrap:anywhere}
+h2{font-size:1rem;margin:1.2rem 0 .3rem}p{margin:.3rem 0 .7rem}.kicker,.small,small{color:#666;font-size:.82rem}
+small{display:block;font-weight:400}.verdict{border-left:.5rem solid;padding:.7rem 1rem;border-radius:.3rem}
+.verdict strong{font-size:1.35rem}.verdict p{margin:.2rem 0 0}
+.leak-detected{border-color:#b3203a;background:#fbeef0}.no-leak-detected{border-color:#2a5d9f;background:#eef3fa}
+.insufficient-evidence{border-color:#b07a10;background:#fdf6e6}
+.warning{border:2px solid #b3203a;padding:.5rem 1rem;margin:0 0 1rem}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:0 2.2rem}
+.bar{width:100%;max-width:24rem}
+.curves input{margin:0 .3rem 0 0}.curves label{margin-right:1rem;font-size:.85rem}.roc{width:100%;max-width:26rem}
+#linear:checked~div:last-of-type,#log:checked~div:first-of-type{display:none}
+.keys{list-style:none;padding:0;margin:.2rem 0;font-size:.85rem;display:flex;flex-wrap:wrap;gap:.1rem 1rem}
+.keys svg{width:1.1rem;height:.25rem;margin-right:.4rem;vertical-align:middle}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
+th,td{text-align:left;vertical-align:top;padding:.35rem .6rem .35rem 0;border-bottom:1px solid #e4e4e4}
+thead th{font-weight:600;font-size:.8rem}tbody th{font-weight:600;max-width:16rem}.headline th{color:#b3203a}
+.headline small{color:#666}.none{color:#666}.facts th{width:13rem;font-weight:400;color:#555}
+.range{white-space:nowrap}code{font-size:.8rem;overflow-wrap:anywhere}
+@media print{main{max-width:none;padding:0}.curves input,.curves label{display:none}.verdict{print-color-adjust:exact}
+h2,table,.verdict,.pair>div{break-inside:avoid}}
+"""

@@ -1,0 +1,112 @@
+"""ROC curves of an audit as one SVG drawing: no script, no font and no address outside the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+from embhub.audits import statistics
+from embhub.audits.attack_figures import AttackResult
+
+_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300.0, 46.0, 10.0, 20.0, 40.0
+_COLOURS = ("#2a5d9f", "#b4632c", "#5f7f4a", "#7d5a94", "#4e8b8b")
+HEADLINE_COLOUR = "#b3203a"
+
+
+class Curve(NamedTuple):
+    """One attack's place in the drawing and in its legend."""
+
+    result: AttackResult
+    colour: str
+    dashed: bool
+
+
+def assign(results: Sequence[AttackResult], headline: str) -> list[Curve]:
+    """Colours by order, the headline first and on its own colour; baselines are dashed."""
+    ordered = sorted(results, key=lambda result: result.name != headline)
+    return [
+        Curve(result, HEADLINE_COLOUR if not place else _COLOURS[(place - 1) % 5], result.kind == "baseline")
+        for place, result in enumerate(ordered)
+    ]
+
+
+def draw(results: Sequence[AttackResult], headline: str, *, log: bool = False) -> str:
+    """The curves of these attacks; `log` stretches the false-positive axis, where a few betrayed patients show.
+
+    The logarithmic axis starts at one false alarm among the headline's non-members: below it there is nothing to see.
+    """
+    curves = assign(results, headline)
+    least = 1.0 / max(2, len(curves[0].result.nonmember_scores)) if log else 0.0
+    width, height = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
+    kind = "logarithmic" if log else "linear"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" class="roc"'
+        ' font-family="inherit" font-size="11" fill="#444">',
+        f"<title>ROC curve of {escape(headline)}, {kind} false-positive axis</title>",
+        f'<rect x="{_LEFT:g}" y="{_TOP:g}" width="{_SIDE:g}" height="{_SIDE:g}" fill="#fff" stroke="#bbb"/>',
+        *_ticks(least),
+        _polyline([(x, x) for x in _grid(least)], least, "#999", 'stroke-dasharray="3 4"'),
+    ]
+    for curve in reversed(curves):  # the headline last, on top
+        alarms, hits = statistics.roc(curve.result.member_scores, curve.result.nonmember_scores)
+        points = list(zip(alarms.tolist(), hits.tolist(), strict=True))
+        style = f'stroke-width="{2.4 if curve is curves[0] else 1.3}"' + (
+            ' stroke-dasharray="6 3"' if curve.dashed else ""
+        )
+        parts.append(_polyline(_from_left_edge(points, least), least, curve.colour, style))
+    middle = _LEFT + _SIDE / 2
+    parts += [
+        f'<text x="{middle:g}" y="{height - 6:g}" text-anchor="middle">others wrongly taken for members</text>',
+        f'<text x="12" y="{_TOP + _SIDE / 2:g}" text-anchor="middle"'
+        f' transform="rotate(-90 12 {_TOP + _SIDE / 2:g})">members found</text>',
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
+def _ticks(least: float) -> list[str]:
+    marks = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = _vertical(share)
+        marks.append(f'<path d="M{_LEFT:g} {y:.1f}h{_SIDE:g}" stroke="#eee"/>')
+        marks.append(f'<text x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>')
+    shares = [10.0**power for power in range(-6, 1) if 10.0**power >= least] if least else [0.0, 0.25, 0.5, 0.75, 1.0]
+    for share in shares:
+        x = _horizontal(share, least)
+        marks.append(f'<path d="M{x:.1f} {_TOP:g}v{_SIDE:g}" stroke="#eee"/>')
+        marks.append(f'<text x="{x:.1f}" y="{_TOP + _SIDE + 15:g}" text-anchor="middle">{share * 100:.4g}%</text>')
+    return marks
+
+
+def _grid(least: float) -> list[float]:
+    return [least ** (1 - step / 40) for step in range(41)] if least else [0.0, 1.0]
+
+
+def _from_left_edge(points: list[tuple[float, float]], least: float) -> list[tuple[float, float]]:
+    """On a logarithmic axis what lies left of the edge becomes a start on the edge."""
+    if not least:
+        return points
+    hidden = [hit for alarm, hit in points if alarm < least]
+    return [(least, max(hidden, default=0.0)), *((alarm, hit) for alarm, hit in points if alarm >= least)]
+
+
+def _polyline(points: list[tuple[float, float]], least: float, colour: str, style: str) -> str:
+    drawn: list[tuple[float, float]] = []
+    for number, (alarm, hit) in enumerate(points):
+        x, y = _horizontal(alarm, least), _vertical(hit)
+        near = bool(drawn) and abs(x - drawn[-1][0]) + abs(y - drawn[-1][1]) < 0.3
+        if not near or number == len(points) - 1:
+            drawn.append((x, y))
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-linejoin="round" {style}/>'
+
+
+def _horizontal(share: float, least: float) -> float:
+    place = 1 - math.log(max(share, least)) / math.log(least) if least else share
+    return _LEFT + _SIDE * place
+
+
+def _vertical(share: float) -> float:
+    return _TOP + _SIDE * (1 - share)

@@ -1,0 +1,64 @@
+"""A card begun by the machine: everything computed filled in, everything else asked for, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from embhub import fingerprint
+from embhub.cards.card_schema import FIELDS, REQUIRED, SCHEMA, BaseModelRef
+from embhub.embedding import Embedding
+from embhub.formats import safe_yaml
+
+NOT_AUDITED = {"verdict": "not-audited", "suite": "none", "power": "no audit was run"}
+
+
+def draft(
+    embedding: Embedding, *, defaults: Mapping[str, Any], facts: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Begin a card for an embedding.
+
+    Args:
+        embedding: what the file's header tells: token, vectors, base.
+        defaults: card fields that the site answers once for all (`Settings.site`), or an earlier card's.
+        facts: card fields that the caller computed (n_patients, audit, parts of base_model); win over defaults.
+
+    Returns:
+        The fields known so far, in the card's order, and `field: what to say` for each that a person must still answer.
+    """
+    base: dict[str, Any] = {"id": embedding.base_name}
+    base["fingerprint"] = fingerprint.digest(embedding.base) if embedding.base is not None else "unknown"
+    computed: dict[str, Any] = {
+        "schema": SCHEMA,
+        "token": embedding.token,
+        "vectors": [{"encoder": item.encoder, "count": item.count, "dim": item.dim} for item in embedding.vectors],
+        "privacy": embedding.privacy,
+    }
+    values = (
+        {"name": embedding.token.strip("<>"), "version": "1.0.0", "audit": NOT_AUDITED} | dict(defaults) | dict(facts)
+    )
+    values |= computed
+    values["base_model"] = {**_mapping(defaults.get("base_model")), **_mapping(facts.get("base_model")), **base}
+    known = {name: values[name] for name in FIELDS if values.get(name) is not None}
+    questions = [f"{name}: {FIELDS[name]}" for name in REQUIRED if name not in known]
+    questions += [
+        f"base_model.{name}: {field.description or name}"
+        for name, field in BaseModelRef.model_fields.items()
+        if known["base_model"].get(name) is None
+    ]
+    return known, questions
+
+
+def write_draft(values: Mapping[str, Any], questions: list[str]) -> bytes:
+    """The draft as YAML: known fields first, then one empty `field:` under its question for a person to answer."""
+    lines = [safe_yaml.dump(dict(values)).decode("utf-8")]
+    open_fields = [question.split(": ", 1) for question in questions]
+    if open_fields:
+        lines.append("# Still to be said by a person. Fields inside base_model go into the block above.\n")
+    for name, meaning in open_fields:
+        lines.append(f"# {name}: {meaning}\n" if "." in name else f"# {meaning}\n{name}:\n")
+    return "".join(lines).encode("utf-8")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}

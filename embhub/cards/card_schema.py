@@ -1,0 +1,265 @@
+"""The card `embhub.card/1` as a model: every field that a reader needs before using an embedding.
+
+A field's description is what a person is asked when it is missing, and what docs/reference/card.md prints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
+from embhub.errors import ArtifactError
+from embhub.formats.header import check_token
+from embhub.privacy import check_claim
+
+SCHEMA = "embhub.card/1"
+SMALLEST_CELL = 10
+PLACEHOLDERS = frozenset({"", "todo", "tbd", "fixme", "xxx", "n.n", "fill in"})
+
+
+def _check_text(text: str) -> str:
+    if text != text.strip() or not text:
+        raise ValueError("must be text without white space at its ends")
+    if not all(char.isprintable() or char == "\n" for char in text):
+        raise ValueError("has characters that cannot be printed")
+    if text.strip("?.… ").lower() in PLACEHOLDERS:
+        raise ValueError("is a placeholder, not an answer")
+    return text
+
+
+def _check_line(text: str) -> str:
+    if "\n" in text:
+        raise ValueError("must be one line")
+    return _check_text(text)
+
+
+def _check_count(value: Any) -> Any:
+    """A whole number from 1 up, or a range such as "50-100" with its lower end first."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})", value)
+        if match is None or int(match[1]) >= int(match[2]):
+            raise ValueError('must be a whole number, or a range in quotes such as "50-100"')
+    elif type(value) is not int or not 1 <= value < 1_000_000_000:
+        raise ValueError('must be a whole number from 1 up, or a range in quotes such as "50-100"')
+    return value
+
+
+def _check_cell(value: Any) -> Any:
+    if value == f"<{SMALLEST_CELL}" or (type(value) is int and value >= SMALLEST_CELL):
+        return value
+    raise ValueError(f'a group under {SMALLEST_CELL} people can point at a person: write "<{SMALLEST_CELL}"')
+
+
+def _spell(value: Any) -> Any:
+    """Codes and years are texts that YAML reads as numbers where a person leaves out the quotes."""
+    return str(value) if type(value) is int else value
+
+
+def _check_modality(code: str) -> str:
+    if code not in MODALITIES:
+        raise ValueError(f"not a DICOM image modality (0008,0060); known: {' '.join(MODALITIES)}")
+    return code
+
+
+def _check_profile(code: str) -> str:
+    if code not in DEIDENTIFICATION:
+        raise ValueError(f"not a code of DICOM CID 7050: {' '.join(DEIDENTIFICATION)}")
+    return code
+
+
+def _check_token(token: str) -> str:
+    try:
+        check_token(token)
+    except ArtifactError as error:
+        raise ValueError(error.message) from error
+    return token
+
+
+def _check_privacy(claim: Any) -> Any:
+    try:
+        return check_claim(claim)
+    except ArtifactError as error:
+        raise ValueError(error.message) from error
+
+
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
+Line = Annotated[str, Field(max_length=300), AfterValidator(_check_line)]
+Number = Annotated[Line, BeforeValidator(_spell)]
+Licence = Annotated[str, Field(max_length=200), AfterValidator(check_licence)]
+Count = Annotated[int | str, BeforeValidator(_check_count)]
+Cell = Annotated[int | str, BeforeValidator(_check_cell)]
+Cells = Annotated[Mapping[Line, Cell], Field(min_length=1, max_length=50)]
+Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&'*+,;=%-]*$", max_length=300)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class BaseModelRef(_Part):
+    """The base model whose token table the rows extend."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=193)
+    revision: Number = Field(description="commit on the Hub, or the version for a base that ships with embhub")
+    family: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40, description="sd1, sd2, sdxl, …")
+    fingerprint: str = Field(pattern=r"^([0-9a-f]{64}|unknown)$", description="digest of the base's fingerprint")
+    licence: Licence
+
+
+class VectorsRef(_Part):
+    """Rows of one text encoder."""
+
+    encoder: str = Field(pattern=r"^[a-z0-9_]+$", max_length=40)
+    count: int = Field(ge=1, le=64)
+    dim: int = Field(ge=1, le=8192)
+
+
+class Code(_Part):
+    """One concept of a code system."""
+
+    system: Literal["RadLex", "SNOMED CT", "ICD-10", "ICD-11", "ICD-O", "local"] = "RadLex"
+    code: Number
+    display: Line
+
+    @model_validator(mode="after")
+    def _has_its_shape(self) -> Self:
+        check_code(self.system, self.code)
+        return self
+
+
+class Population(_Part):
+    """Who the patients are, in groups of ten and more."""
+
+    age_bands: Cells | None = None
+    sex: Cells | None = None
+    region: Line | None = None
+    setting: Line | None = None
+
+
+class Acquisition(_Part):
+    """How the images were made; no serial numbers."""
+
+    manufacturer: tuple[Line, ...] = ()
+    model: tuple[Line, ...] = ()
+    years: Annotated[str, BeforeValidator(_spell), Field(pattern=r"^[12][0-9]{3}(-[12][0-9]{3})?$")] | None = None
+
+
+class Labels(_Part):
+    """Where the labels come from."""
+
+    source: Line
+    annotators: Line
+
+
+class Deidentification(_Part):
+    """What was done to the images before training."""
+
+    profile: Annotated[
+        tuple[Annotated[str, BeforeValidator(_spell), AfterValidator(_check_profile)], ...], Field(min_length=1)
+    ]
+    pixel_review: Literal["manual", "automatic", "not-needed", "none"]
+
+
+class AuditSummary(_Part):
+    """The site's own audit in three words; the report and its attestation hold the figures."""
+
+    verdict: Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "not-audited"]
+    suite: Literal["quick", "standard", "none"]
+    power: Line = Field(description="the smallest leak that this audit would have seen")
+
+
+class Evaluation(_Part):
+    """One figure of use, with its interval."""
+
+    task: Line
+    dataset: Line
+    metric: Line
+    value: float = Field(allow_inf_nan=False)
+    interval: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
+
+
+class Card(_Part):
+    """Everything that a stranger must know before using the embedding; see `docs/reference/card.md`."""
+
+    schema_: Literal["embhub.card/1"] = Field(alias="schema", description="always embhub.card/1")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$", description="short name, as in ns/name")
+    version: str = Field(
+        pattern=r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$",
+        description="X.Y.Z; grows with every release of this repository",
+    )
+    description: Text = Field(description="one or two sentences: what the embedding makes the base model draw")
+    authors: Annotated[tuple[Line, ...], Field(min_length=1)] = Field(
+        description="organisations, groups or people who made it and agreed to be named"
+    )
+    publisher: Line = Field(description="the organisation that answers for this release")
+    contact_role: Line = Field(description="whom to ask, as a role or a shared mailbox, not a person")
+    licence: Licence = Field(description="SPDX licence of the embedding, such as CC-BY-4.0, or LicenseRef-Name")
+    licence_link: Link = Field(description="where the licence can be read")
+    base_model: BaseModelRef = Field(description="the base model: id, revision, family, fingerprint, licence")
+    token: Annotated[str, AfterValidator(_check_token)] = Field(description="the placeholder (computed)")
+    vectors: Annotated[tuple[VectorsRef, ...], Field(min_length=1)] = Field(description="rows an encoder (computed)")
+    modality: Annotated[tuple[Annotated[str, AfterValidator(_check_modality)], ...], Field(min_length=1)] = Field(
+        description="DICOM modality codes (0008,0060), such as [MR]"
+    )
+    sequence: Line | None = Field(default=None, description="sequence, where the modality has one, such as T2w")
+    view: Line | None = Field(default=None, description="view or plane, where it applies, such as PA or axial")
+    anatomy: Annotated[tuple[Code, ...], Field(min_length=1)] = Field(
+        description="body parts, each {system, code, display}; RadLex unless said otherwise"
+    )
+    finding: tuple[Code, ...] = Field(description="findings, each {system, code, display}; [] for none (healthy)")
+    n_patients: Count = Field(description='patients trained on, exact or a range in quotes such as "50-100"')
+    n_images: Count = Field(description='images trained on, exact or a range in quotes such as "50-100"')
+    max_images_per_patient: Count = Field(description="most images of one patient, exact or a range in quotes")
+    population: Population | None = Field(
+        default=None,
+        description='age_bands, sex, region, setting; groups under 10 are "<10"; an audit report tells the total',
+    )
+    acquisition: Acquisition | None = Field(default=None, description="manufacturer, model, years; no serial numbers")
+    labels: Labels = Field(description="source of the labels, and who annotated (by role)")
+    preprocessing: Text = Field(description="what was done to the pixels before training")
+    deidentification: Deidentification = Field(
+        description="profile: [CID 7050 codes, or not-dicom]; pixel_review: manual, automatic, not-needed or none"
+    )
+    legal_basis: Line = Field(description="legal basis of the processing, such as GDPR Art. 9(2)(j) with national law")
+    consent_or_waiver: Line = Field(description="consent, waiver or why neither is needed")
+    ethics_ref: Line = Field(description="reference of the ethics decision, or why none is needed")
+    intended_use: Text = Field(description="what it is for; non-clinical")
+    out_of_scope: Text = Field(description="what it must not be used for")
+    limitations: Text = Field(description="where it fails, what it was never shown")
+    privacy: Annotated[str, BeforeValidator(_check_privacy)] = Field(
+        description="none: trained without differential privacy"
+    )
+    audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")
+    evaluation: tuple[Evaluation, ...] = Field(default=(), description="figures of use, each with its interval")
+
+    @model_validator(mode="after")
+    def _no_cell_follows_from_the_others(self) -> Self:
+        """One suppressed group is the exact total minus the others: suppress two, or declare the total as a range.
+
+        An audit report publishes the number of patients: `consistency.check_card` then refuses one group in any case.
+        """
+        one_each = self.max_images_per_patient == 1  # then the images tell how many patients there are
+        exact = isinstance(self.n_patients, int) or (one_each and isinstance(self.n_images, int))
+        if self.population is not None and exact:
+            for table in ("age_bands", "sex"):
+                cells = getattr(self.population, table) or {}
+                if sum(isinstance(cell, str) for cell in cells.values()) == 1:
+                    raise ValueError(
+                        f"population.{table} hides one group that a total gives away: "
+                        'write n_patients (and n_images) as a range such as "50-100", or merge groups'
+                    )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data in the order of the fields, without what was not said."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=False)
+
+
+FIELDS: Mapping[str, str] = {
+    (field.alias or name): field.description or "" for name, field in Card.model_fields.items()
+}
+REQUIRED = tuple(field.alias or name for name, field in Card.model_fields.items() if field.is_required())

@@ -1,0 +1,114 @@
+"""The page of an audit: honest first screen, nothing from outside, nothing executed."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from embhub.audit import AuditReport, Design, Group, build
+from embhub.audits import roc_figure
+from embhub.audits.audit_page import render
+from embhub.audits.statistics import largest_tpr
+
+
+def scores(shift: float, members: int, nonmembers: int) -> tuple[list[float], list[float]]:
+    return list(np.linspace(-1, 1, members) + shift), list(np.linspace(-1.001, 1.001, nonmembers))
+
+
+def quick(shift: float, **more: object) -> AuditReport:
+    pairs = {"loss-difference": scores(shift, 60, 110), "loss": scores(0, 60, 110)}
+    return build(
+        artifact_digest="ab" * 32,
+        base_digest="cd" * 32,
+        suite="quick",
+        scores=pairs,
+        members=Group(units=60, images=75),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+class Outline(HTMLParser):
+    """Tags, attributes and visible text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(re.sub(r"<style>.*?</style>", "", page, flags=re.S))
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_page_stands_alone() -> None:
+    page = render(quick(0.8))
+    outline = Outline(page)
+    assert not {"script", "link", "img", "iframe", "object"} & set(outline.tags)
+    assert not [name for name, _ in outline.attributes if name in ("src", "href") or name.startswith("on")]
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_first_screen_says_verdict_counts_and_power() -> None:
+    report = quick(0.8)
+    text = Outline(render(report)).text
+    assert text.index("Leak detected") < text.index("What this means") < text.index("What it does not mean")
+    assert "60 patients inside the training set (75 images), 110 patients kept outside" in text
+    assert f"{report.headline_result.auc * 100:.0f} times in a hundred" in text
+    assert f"{report.power.largest_epsilon:.2f}" in text
+    assert "needs 1000 non-members, there are 110" in text
+
+
+def test_quick_without_a_finding_never_reads_as_safe() -> None:
+    text = Outline(render(quick(0))).text
+    assert "Insufficient evidence" in text
+    assert "not evidence of safety" in text
+    assert "No leak detected" not in text
+    assert not re.search(r"\banonymous\b(?! nor)", text)
+
+
+def test_foreign_text_is_escaped() -> None:
+    hostile = "<script>alert(1)</script>"
+    report = quick(0, design=Design.model_construct(split=hostile, timesteps=hostile))
+    page = render(report, title=hostile, contradictions=(hostile,))
+    assert hostile not in page
+    assert page.count("&lt;script&gt;") == 5
+    assert "contradicts itself" in page
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_curves_are_well_formed_and_inside_the_frame(log: bool) -> None:
+    report = quick(0.4)
+    drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.headline, log=log))
+    lines = [line for line in drawing.iter() if line.tag.endswith("polyline")]
+    assert len(lines) == 3  # guessing and two attacks
+    assert lines[-1].get("stroke") == roc_figure.HEADLINE_COLOUR
+    for line in lines:
+        points = [tuple(map(float, point.split(","))) for point in (line.get("points") or "").split()]
+        assert all(46 <= x <= 346 and 10 <= y <= 310 for x, y in points)
+        assert points[-1] == (346, 10)
+        assert points == sorted(points, key=lambda point: (point[0], -point[1]))
+
+
+def test_logarithmic_axis_starts_at_one_false_alarm() -> None:
+    report = quick(0.4)
+    drawing = roc_figure.draw(report.attacks, report.headline, log=True)
+    assert ">1%<" in drawing
+    assert ">0.1%<" not in drawing
+
+
+def test_epsilon_in_words_follows_both_directions_of_the_guarantee() -> None:
+    assert largest_tpr(0, 0.01, delta=0) == pytest.approx(0.01)
+    assert largest_tpr(1, 0.01, delta=0) == pytest.approx(0.02718, abs=1e-4)
+    assert largest_tpr(8, 0.01, delta=1e-5) == pytest.approx(1 - np.exp(-8) * (1 - 1e-5 - 0.01))

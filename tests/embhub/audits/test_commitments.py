@@ -1,0 +1,49 @@
+"""Sealed facts: the same for the same facts and key, and nothing to test a guess against."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import pytest
+import rfc8785
+
+from embhub import config
+from embhub.audits.commitments import commit
+from embhub.errors import ConfigError
+
+FACTS = {"members": [["P1", "ab"]], "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_an_auditor_with_key_and_facts_can_open_it() -> None:
+    sealed = commit(FACTS)
+    key = (config.paths().config / "commitment.key").read_bytes()
+    assert len(key) == 32
+    assert sealed == hmac.new(key, rfc8785.dumps(FACTS), hashlib.sha256).hexdigest()
+    assert commit({"seed": 3, "members": [["P1", "ab"]]}) == sealed
+    assert commit({**FACTS, "seed": 4}) != sealed
+
+
+def test_another_site_seals_the_same_facts_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sealed = commit(FACTS)
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "other"))
+    assert commit(FACTS) != sealed
+
+
+def test_a_key_that_others_read_or_that_is_damaged_is_refused() -> None:
+    commit(FACTS)
+    key = config.paths().config / "commitment.key"
+    key.chmod(0o644)
+    with pytest.raises(ConfigError, match="others can read"):
+        commit(FACTS)
+    key.chmod(0o600)
+    key.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="damaged"):
+        commit(FACTS)

@@ -1,0 +1,73 @@
+"""What two JSON readers could read differently is not read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embhub.formats import strict_json
+from embhub.formats.strict_json import JsonError
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"a": 1, "a": 1}', "twice"),
+        (b'{"x": [{"a": 1, "b": 2, "a": 3}]}', "twice"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": -Infinity}', "Infinity"),
+        (b'{"a": 1e999}', "range"),
+        (b'\xef\xbb\xbf{"a": 1}', "not JSON"),
+        (b'{"a": "\xff"}', "UTF-8"),
+        (b'{"a": "\\ud800"}', "surrogate"),
+        (b'{"\\udc00": 1}', "surrogate"),
+        (b"{} {}", "not JSON"),
+        (b"{} x", "not JSON"),
+        (b"", "not JSON"),
+        (b"[" * 100_000, "deeply"),
+        (b"[" * 80 + b"]" * 80, "deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
+        (b"[" + b" " * 200_000 + b"]", "at most"),
+    ],
+)
+def test_ambiguous_documents_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(JsonError, match=reason):
+        strict_json.read(data, limit=150_000)
+
+
+def test_a_name_that_comes_twice_among_many_is_found_fast() -> None:
+    members = ",".join(f'"{number:x}":0' for number in range(50_000))
+    started = time.perf_counter()
+    with pytest.raises(JsonError, match="'zz' stands twice"):
+        strict_json.read(f'{{{members},"zz":0,"zz":0}}'.encode(), limit=1_000_000)
+    assert time.perf_counter() - started < 2.0
+
+
+def test_object_is_asked_for() -> None:
+    with pytest.raises(JsonError, match="not a JSON object"):
+        strict_json.read_object(b"[]", limit=10)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_what_is_written_is_read(value: object) -> None:
+    text = json.dumps(value).encode()
+    try:
+        assert strict_json.read(text, limit=10_000_000) == value
+    except JsonError as error:
+        assert "surrogate" in str(error) or "deeply" in str(error)
+
+
+@given(st.binary(max_size=200))
+def test_nothing_else_is_raised(data: bytes) -> None:
+    with contextlib.suppress(JsonError):
+        strict_json.read(data, limit=150)

@@ -1,0 +1,131 @@
+"""Pins on disk: the first use is a person's decision, everything after is checked against it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from embhub.checks.refusals import BadSignature, MalformedKeyring, Refusal, Rollback, WrongRoot
+from embhub.errors import ConfigError
+from embhub.site import trust_store
+from tests.releases import OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
+    return tmp_path / "config/trust"
+
+
+def pin_file(home: Path) -> Path:
+    (path,) = home.glob("*.json")
+    return path
+
+
+def test_pin_list_load_remove(home: Path) -> None:
+    assert trust_store.list_roots() == []
+    added = trust_store.add(make_export(make_keyring(version=2)), fingerprint=ROOT.fingerprint)
+    assert trust_store.load(REGISTRY).keyring == added.keyring
+    assert trust_store.load(REGISTRY + "/").keyring == added.keyring
+    assert trust_store.list_roots() == [trust_store.Root(REGISTRY, ROOT.fingerprint, 2, "2026-11-19T00:00:00Z", 3)]
+    assert pin_file(home).stat().st_mode & 0o077 == 0
+    trust_store.remove(REGISTRY)
+    assert trust_store.load_all() == []
+    with pytest.raises(ConfigError, match="no root key is pinned"):
+        trust_store.load(REGISTRY)
+    with pytest.raises(ConfigError, match="no root key is pinned"):
+        trust_store.remove(REGISTRY)
+
+
+def test_fingerprint_must_be_the_exports(home: Path) -> None:
+    with pytest.raises(WrongRoot):
+        trust_store.add(make_export(), fingerprint=STRANGER.fingerprint)
+    assert not home.exists()
+
+
+def test_registry_behind_another_address() -> None:
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint, address="http://127.0.0.1:8642/")
+    assert trust_store.load("http://127.0.0.1:8642").registry == REGISTRY
+    assert [root.registry for root in trust_store.list_roots()] == ["http://127.0.0.1:8642"]
+
+
+def test_another_root_does_not_replace_the_pinned_one() -> None:
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    with pytest.raises(WrongRoot, match="another root key is pinned"):
+        trust_store.add(make_export(root=STRANGER), fingerprint=STRANGER.fingerprint)
+    with pytest.raises(WrongRoot):
+        trust_store.refresh(REGISTRY, make_export(make_keyring(version=5), root=STRANGER))
+    assert trust_store.load(REGISTRY).root_fingerprint == ROOT.fingerprint
+
+
+def test_refresh_moves_forward_only() -> None:
+    trust_store.add(make_export(make_keyring(version=2)), fingerprint=ROOT.fingerprint)
+    assert trust_store.refresh(REGISTRY, make_export(make_keyring(version=4))).keyring.version == 4
+    for again in (trust_store.refresh, lambda _, export: trust_store.add(export, fingerprint=ROOT.fingerprint)):
+        with pytest.raises(Rollback):
+            again(REGISTRY, make_export(make_keyring(version=3)))
+    assert trust_store.load(REGISTRY).keyring.version == 4
+
+
+def test_same_version_again_is_fine_and_other_content_under_it_is_not() -> None:
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    assert trust_store.refresh(REGISTRY, make_export())
+    fork = make_keyring(members=[member("radboud", [(OTHER_SITE, "publish")])])
+    with pytest.raises(Rollback, match="two different keyrings"):
+        trust_store.refresh(REGISTRY, make_export(fork))
+
+
+def test_refresh_needs_a_pin() -> None:
+    with pytest.raises(ConfigError, match="no root key is pinned"):
+        trust_store.refresh(REGISTRY, make_export())
+
+
+def test_keyring_of_another_registry_under_this_pin() -> None:
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    other = make_export(make_keyring(version=2, registry="https://other.example.org"))
+    with pytest.raises(MalformedKeyring, match="before it was that of"):
+        trust_store.refresh(REGISTRY, other)
+    with pytest.raises(MalformedKeyring, match="not of"):
+        trust_store.refresh(REGISTRY, other.replace(b"https://other.example.org", REGISTRY.encode()))
+
+
+def test_edited_pin_is_noticed(home: Path) -> None:
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    path = pin_file(home)
+    document = json.loads(path.read_text())
+    export = json.loads(document["export"])
+    export["keyring"]["signatures"][0]["sig"] = json.loads(make_export(root=STRANGER))["keyring"]["signatures"][0][
+        "sig"
+    ]
+    path.write_text(json.dumps({**document, "export": json.dumps(export)}))
+    with pytest.raises(BadSignature):
+        trust_store.load(REGISTRY)
+    path.write_text(json.dumps({**document, "root_fingerprint": STRANGER.fingerprint}))
+    with pytest.raises(Refusal):
+        trust_store.load_all()
+
+
+def test_older_export_put_back_on_disk_is_noticed(home: Path) -> None:
+    trust_store.add(make_export(make_keyring(version=7)), fingerprint=ROOT.fingerprint)
+    path = pin_file(home)
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "export": make_export(make_keyring(version=6)).decode()}))
+    with pytest.raises(Rollback):
+        trust_store.load(REGISTRY)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "embhub.pin/1"}', '{"schema": "embhub.pin/2"}', "\udcff"])
+def test_damaged_pin(home: Path, text: str) -> None:
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    pin_file(home).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match="damaged"):
+        trust_store.load(REGISTRY)
+
+
+def test_pin_under_another_name_is_noticed(home: Path) -> None:
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    pin_file(home).rename(home / "x.json")
+    with pytest.raises(ConfigError, match="not the pin"):
+        trust_store.load_all()

@@ -30,6 +30,15 @@ def commit(facts: dict[str, Any]) -> str:
     return hmac.new(_key(), rfc8785.dumps(facts), hashlib.sha256).hexdigest()
 
 
+def derive_seed(facts: dict[str, Any]) -> int:
+    """A seed (below 2^62) that follows from `facts` for this site alone: kept nowhere, and drawn again from its key.
+
+    Raises:
+        ConfigError: as `commit`.
+    """
+    return int.from_bytes(hmac.new(_key(), b"seed\0" + rfc8785.dumps(facts), hashlib.sha256).digest()[:8]) >> 2
+
+
 def _key() -> bytes:
     path = config.paths().config / "commitment.key"
     if not path.exists():

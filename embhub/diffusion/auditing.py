@@ -29,7 +29,7 @@ from embhub.diffusion.inversion import Recipe, encode_images
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
 from embhub.diffusion.sides import Source, compare
 from embhub.embedding import LAYOUTS, Embedding
-from embhub.errors import ArtifactError, UsageError
+from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress
 
 _SPLITS: Mapping[Unit, Split] = {
@@ -104,17 +104,19 @@ def audit(
             remembers on this site.
         base: the base model; by default the one trained on.
         suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings.
-        seed: of the audit's noise and coins. It is published, and must serve nothing else.
+        seed: of the noise laid on the images. It is published, so it must not be the training's. Coins, shadows and
+            folds come from a seed that only this site's key can derive.
         shadows: references, and as many targets, of the standard suite.
         device: `auto`, or a torch device.
 
     Raises:
         UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows.
-        PrivacyError: a patient or a picture on both sides.
+        PrivacyError: a patient or a picture on both sides, or the training's own seed.
         ArtifactError: not an embedding, or one for another base.
     """
     target = _resolve(embedding)
     run = runs.find(target.digest)
+    _check_seed(run, seed)
     sides = compare(*_choose_sides(run, members, nonmembers))
     if suite == "standard" and run is None:
         raise UsageError(
@@ -126,6 +128,7 @@ def audit(
     images = sides.load(resolution(pipe))
     latents = encode_images(pipe, images)
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)
+    secret = commitments.derive_seed({"embedding": target.digest, "seed": seed})
     caption = run.caption if run else str(target.training.get("caption", "{}"))
     evidence = _measure(pipe, latents, draws, caption, target, on_progress)
 
@@ -144,10 +147,10 @@ def audit(
             update={"reference_shadows": shadows, "target_shadows": shadows, "subject": "algorithm"}
         )
         models["lira-shadows"] = shadows
-        _attack_with_shadows(scores, setting, evidence, shadows, seed, on_progress)
+        _attack_with_shadows(scores, setting, evidence, shadows, secret, on_progress)
     for name, attack in QUICK.items():
         scores.add(name, attack(evidence).numpy())
-    scores.add("blind", score_blindly(images, np.array(sides.inside), sides.units, seed=seed))
+    scores.add("blind", score_blindly(images, np.array(sides.inside), sides.units, seed=secret))
     return build(
         artifact_digest=target.digest,
         base_digest=fingerprint.digest(target.base) if target.base else None,
@@ -161,6 +164,12 @@ def audit(
         patient_intervals=scores.intervals,
         commitment=commitments.commit({**sides.facts(), "embedding": target.digest, "seed": seed}),
     )
+
+
+def _check_seed(run: runs.Run | None, seed: int) -> None:
+    """Base, recipe and seed would let anybody train again on a guessed set of images and compare the bytes."""
+    if run is not None and run.settings.get("seed") == seed:
+        raise PrivacyError("the audit's seed is published, and it is the training's", "give the audit another --seed")
 
 
 def _resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:

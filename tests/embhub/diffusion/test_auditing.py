@@ -13,6 +13,7 @@ from PIL import Image
 
 from embhub import config, fingerprint, runs
 from embhub.audit import AuditReport
+from embhub.audits import commitments
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.images import read_images
 from embhub.diffusion.pixels import digest, read_pixels
@@ -94,6 +95,19 @@ def test_the_same_audit_is_the_same_bytes_and_another_seed_is_not(quick: AuditRe
     assert again.to_bytes() == quick.to_bytes()
     assert other.attack("loss").member_scores != quick.attack("loss").member_scores
     assert other.commitment != quick.commitment
+
+
+def test_the_seed_of_the_training_is_never_published(trained: TrainResult) -> None:
+    with pytest.raises(PrivacyError, match="it is the training's"):
+        audit(trained.embedding, device="cpu", seed=trained.run.settings["seed"])
+
+
+def test_coins_follow_from_the_key_of_the_site(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    facts = {"embedding": "ab", "seed": 0}
+    here = commitments.derive_seed(facts)
+    assert here == commitments.derive_seed(facts) != commitments.derive_seed({**facts, "seed": 1})
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "another site"))
+    assert commitments.derive_seed(facts) != here
 
 
 def test_the_commitment_is_keyed(quick: AuditReport, trained: TrainResult, home: Path) -> None:

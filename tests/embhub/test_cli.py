@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import functools
 import io
 import json
 import os
@@ -177,7 +178,8 @@ def test_colours_only_on_a_terminal_and_never_with_no_color(home: Path) -> None:
 
 
 def test_interruption_is_code_130_without_a_traceback(home: Path) -> None:
-    process = start("trust", "add", "/dev/stdin", stdin=subprocess.PIPE)
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job starts with it ignored
+    process = start("trust", "add", "/dev/stdin", stdin=subprocess.PIPE, preexec_fn=heard)
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)

@@ -264,6 +264,7 @@ def test_ctrl_c_in_a_real_process(images: Path, base: Path, tmp_path: Path) -> N
     """SIGINT in the middle of training: no file, no record, and no temporary left."""
     code = f"""
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with SIGINT ignored
 from embhub.diffusion.training import train
 def on_progress(p):
     if p.stage == "training" and p.done == 2:

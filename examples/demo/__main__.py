@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from embhub.audit import AuditReport
-from embhub.audits.roc_figure import draw as draw_roc
+from embhub.diffusion.base.train import default_data
 from embhub.errors import EmbhubError
 from examples.demo import measure, page, story
 from examples.demo.cast import CommandFailed, Hospital, served, typed
-from examples.demo.scenario import Material, Words, read_folder
+from examples.demo.scenario import FULL, SHORT, Material, Scale, Words, read_folder
 
 
 def main() -> int:
@@ -26,14 +26,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     parser.add_argument("--xray", metavar="DATA", help="real X-rays: the folder that holds chest-xray/index.csv")
-    parser.add_argument(
-        "--seeds", type=int, default=5, help="draws of the few real images in the classifier comparison"
-    )
+    parser.add_argument("--short", action="store_true", help="every step in a minute; the figures mean nothing")
     chosen = parser.parse_args()
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     try:
-        words, material = _prepare(chosen.out, chosen.xray)
-        summary = play(chosen.out.resolve(), words, material, seeds=chosen.seeds)
+        scale = SHORT if chosen.short else FULL
+        words, material = _prepare(chosen.out, chosen.xray, scale)
+        summary = play(chosen.out.resolve(), words, material, scale)
     except (CommandFailed, EmbhubError) as error:
         print(f"\nthe demo stopped: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
@@ -47,20 +46,22 @@ def main() -> int:
     return 0
 
 
-def _prepare(out: Path, data: str | None) -> tuple[Words, Material]:
+def _prepare(out: Path, data: str | None, scale: Scale) -> tuple[Words, Material]:
     shutil.rmtree(out, ignore_errors=True)
     folder = out / "work"
     folder.mkdir(parents=True)
     if data is None:
         from examples.demo import phantom_play
 
-        return phantom_play.WORDS, phantom_play.prepare(folder.resolve())
+        return phantom_play.WORDS, phantom_play.prepare(folder.resolve(), scale)
     from examples.demo import xray_play
 
-    return xray_play.WORDS, xray_play.prepare(folder.resolve(), Path(data or "../shared/data").resolve())
+    given = Path(data).resolve() if data else default_data()
+    images = given.parent if given.name == "chest-xray" else given
+    return xray_play.WORDS, xray_play.prepare(folder.resolve(), images, scale)
 
 
-def play(out: Path, words: Words, material: Material, *, seeds: int) -> dict[str, Any]:
+def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str, Any]:
     """Everything from the registry's start to the page; returns what summary.json holds."""
     began = time.monotonic()
     work = out / "work"
@@ -71,10 +72,10 @@ def play(out: Path, words: Words, material: Material, *, seeds: int) -> dict[str
         token = registry.admin("user", "add", "dr-a", "--namespace", story.NAMESPACE, "--role", "publisher", "--json")
         site_a = Hospital("hospital A", sites[0], registry.url, token.json["token"])
         site_b = Hospital("hospital B", sites[1], registry.url)
-        published = story.publish(site_a, registry, words, material)
+        published = story.publish(site_a, registry, words, material, steps=scale.train_steps)
         received = story.receive(site_b, words, registry.root_fingerprint())
         refused = story.tamper(site_b, words)
-        drawn = {name: read_folder(folder) for name, folder in story.draw(site_b, words).items()}
+        drawn = {name: read_folder(folder) for name, folder in story.draw(site_b, words, number=scale.drawn).items()}
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
     report = AuditReport.parse(json.dumps(published["audit"]).encode())
     summary = {
@@ -82,7 +83,7 @@ def play(out: Path, words: Words, material: Material, *, seeds: int) -> dict[str
         "lead": words.lead,
         "footer": words.footer,
         "recognised": measure.recognise(material, drawn),
-        "utility": measure.utility(material, drawn, seeds=seeds),
+        "utility": measure.utility(material, drawn, seeds=scale.seeds),
         "audit": published["audit"],
         "embedding": {"bytes": published["bytes"], "vectors": published["vectors"], "digest": received["digest"]},
         "verification": received,
@@ -91,7 +92,7 @@ def play(out: Path, words: Words, material: Material, *, seeds: int) -> dict[str
         "seconds_total": round(time.monotonic() - began, 1),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page.write(out / "index.html", story=summary, grids=_grids(words, material, drawn), roc=_roc(report))
+    page.write(out / "index.html", story=summary, grids=_grids(words, material, drawn), report=report)
     for name, images in drawn.items():
         page.sheet(images[:24]).save(out / f"{name}.png")
     page.sheet(material.real[:24]).save(out / "real.png")
@@ -106,10 +107,6 @@ def _grids(words: Words, material: Material, drawn: dict[str, Any]) -> list[page
         page.Grid("With the embedding", f"“{prompt}”, same seeds", drawn["after"][:18]),
         page.Grid("Nearest taught words", f"“{words.generic}”, for comparison", drawn["generic"][:18]),
     ]
-
-
-def _roc(report: AuditReport) -> str:
-    return draw_roc(report.attacks, report.headline)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from embhub.audit import AuditReport
+from embhub.audits import roc_figure
 from examples.demo.scenario import Pictures
 
 
@@ -35,14 +37,16 @@ def sheet(images: Pictures, *, columns: int = 6, scale: int = 2) -> Image.Image:
     return Image.fromarray(canvas).resize((canvas.shape[1] * scale, canvas.shape[0] * scale), Image.Resampling.BICUBIC)
 
 
-def write(path: Path, *, story: Mapping[str, Any], grids: Sequence[Grid], roc: str) -> None:
-    """Write the page from the summary that also goes to summary.json; `roc` is the audit's SVG drawing."""
+def write(path: Path, *, story: Mapping[str, Any], grids: Sequence[Grid], report: AuditReport) -> None:
+    """Write the page from the summary that also goes to summary.json, with the audit's ROC curves."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     shown = [{"title": g.title, "caption": g.caption, "source": _inline(sheet(g.images))} for g in grids]
-    drawing = Markup(roc)  # our own SVG
-    path.write_text(environment.get_template("page.html").render(story, grids=shown, roc=drawing), encoding="utf-8")
+    drawing = Markup(roc_figure.draw(report.attacks, report.headline))  # our own SVG
+    legend = [(curve.result.name, curve.colour) for curve in roc_figure.assign(report.attacks, report.headline)]
+    text = environment.get_template("page.html").render(story, grids=shown, roc=drawing, legend=legend)
+    path.write_text(text, encoding="utf-8")
 
 
 def _inline(image: Image.Image) -> str:

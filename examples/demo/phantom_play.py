@@ -8,7 +8,7 @@ import numpy as np
 
 from embhub import phantoms
 from embhub.diffusion.base.judge import judge_for
-from examples.demo.scenario import Material, Pictures, Words, read_pictures
+from examples.demo.scenario import Material, Pictures, Scale, Words, read_pictures
 
 FINDING = "prostate-cspca"
 FAINT, NOISE = (0.3, 0.7), 1.0  # so that ten real images a class leave room; chosen from real-only results
@@ -47,9 +47,11 @@ WORDS = Words(
 )
 
 
-def prepare(folder: Path) -> Material:
+def prepare(folder: Path, scale: Scale) -> Material:
     """Draw site A's data set, a pool and a test set of other phantom patients; the judge trains when first asked."""
-    site = phantoms.write_dataset(folder / "site-a-images", FINDING, images=144, patients=110, seed=11)
+    site = phantoms.write_dataset(
+        folder / "site-a-images", FINDING, images=scale.images, patients=scale.images * 3 // 4, seed=11
+    )
     pool, test = (
         phantoms.write_dataset(
             folder / name, FINDING, images=count, patients=count // 2, normals=count, seed=seed, strength=FAINT
@@ -60,7 +62,9 @@ def prepare(folder: Path) -> Material:
         manifest=site,
         where=f"label={FINDING}",
         real=read_pictures(site),
-        judge=lambda images: judge_for(FINDING, WORDS.base)(images).target,
+        judge=lambda images: (
+            judge_for(FINDING, WORDS.base, size=scale.judge_examples, steps=scale.judge_steps)(images).target
+        ),
         pool=_labelled(pool),
         test=_labelled(test),
         noise=NOISE,

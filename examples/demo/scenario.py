@@ -33,6 +33,23 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How much is played. `train_steps` None takes what suits the base; `seeds` are draws of the few real images."""
+
+    train_steps: int | None = None
+    images: int = 144
+    drawn: int = 48
+    seeds: int = 5
+    judge_examples: int = 1500
+    judge_steps: int = 700
+
+
+FULL = Scale()
+SHORT = Scale(train_steps=4, images=44, drawn=2, seeds=2, judge_examples=40, judge_steps=4)
+"""Every step in a minute, for the tests: its pictures and figures mean nothing."""
+
+
+@dataclass(frozen=True)
 class Material:
     """The images of a play.
 

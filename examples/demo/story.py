@@ -14,7 +14,6 @@ from examples.demo.cast import Hospital, Registry
 from examples.demo.scenario import Material, Words
 
 NAMESPACE = "hospital-a"
-DRAWN = 48
 SITE = {
     "publisher": "Hospital A",
     "authors": ["Hospital A, Radiology"],
@@ -28,7 +27,9 @@ USE = {
 }
 
 
-def publish(site: Hospital, registry: Registry, words: Words, material: Material) -> dict[str, Any]:
+def publish(
+    site: Hospital, registry: Registry, words: Words, material: Material, *, steps: int | None
+) -> dict[str, Any]:
     """Site A: from images to a published release. Returns what was trained and audited, as the commands said it."""
     file = site.folder / f"{words.repository}.safetensors"
     (site.folder / "home/config").mkdir(parents=True, exist_ok=True)
@@ -39,6 +40,7 @@ def publish(site: Hospital, registry: Registry, words: Words, material: Material
     registry.admin("key", "add", "--namespace", NAMESPACE, "--role", "publish", key)
     train = ["--manifest", material.manifest, "--where", material.where, "--holdout", "0.3", "--base", words.base]
     name = ["--token", words.token, "--caption", words.caption, "--seed", "1", "--out", file.name]
+    name += ["--steps", str(steps)] if steps else []
     site.embhub("train", material.manifest.parent, *train, *name)
     audit = site.embhub("audit", file.name, "--suite", "quick", "--json").json
     site.embhub("card", "init", file.name)
@@ -102,15 +104,13 @@ def _alter(path: Path, old: bytes | None, new: bytes | None) -> None:
         path.unlink()
 
 
-def draw(site: Hospital, words: Words) -> dict[str, Path]:
+def draw(site: Hospital, words: Words, *, number: int) -> dict[str, Path]:
     """Site B draws: the same prompt with and without the embedding, the nearest taught prompt, and normals."""
-    base = ["--base", words.base, "-n", str(DRAWN)]
+    base = ["--base", words.base, "-n", str(number)]
     without = words.caption.replace("{}", "").strip(" ,")
     folders = {"after": "drawn/with", "before": "drawn/without", "generic": "drawn/generic", "normal": "drawn/normal"}
     prompt = words.caption.replace("{}", words.token)
-    file = f"{words.repository}/{words.repository}.safetensors"
     site.embhub("generate", prompt, "--embedding", words.repository, *base, "--seed", "7000", "--out", folders["after"])
-    assert (site.folder / file).exists()
     site.embhub("generate", without, *base, "--seed", "7000", "--out", folders["before"])
     site.embhub("generate", words.generic, *base, "--seed", "8000", "--out", folders["generic"])
     site.embhub("generate", words.normal, *base, "--seed", "9000", "--out", folders["normal"])

@@ -11,14 +11,13 @@ from PIL import Image
 from embhub.diffusion.base import xray
 from embhub.diffusion.base.xray_judge import colour, xray_judge_for
 from embhub.errors import UsageError
-from examples.demo.scenario import Material, Pictures, Words
+from examples.demo.scenario import Material, Pictures, Scale, Words
 
 FINDING = "bacterial pneumonia"
 NORMAL = "normal"
 NOISE = (
     1.0  # standard deviation in half ranges; without it real images alone saturate (docs/explanation/base-models.md)
 )
-MOST = 144
 WORDS = Words(
     title="Bacterial pneumonia, learned from real chest X-rays",
     lead=(
@@ -43,7 +42,7 @@ WORDS = Words(
         "view": "frontal",
         "anatomy": [{"system": "RadLex", "code": "RID1243", "display": "thorax"}],
         "finding": [{"system": "local", "code": "bacterial-pneumonia", "display": "bacterial pneumonia"}],
-        "labels": {"source": "Kermany, Zhang, Goldbaum 2018", "annotators": "as the source describes them"},
+        "labels": {"source": "the data set, doi:10.17632/rscbjbr9sj.2", "annotators": "as the source describes them"},
         "preprocessing": "centre crop, 64 x 64 pixels",
         "deidentification": {"profile": ["not-dicom"], "pixel_review": "none"},
         "legal_basis": "public data set under CC BY 4.0",
@@ -54,23 +53,24 @@ WORDS = Words(
 )
 
 
-def prepare(folder: Path, data: Path) -> Material:
+def prepare(folder: Path, data: Path, scale: Scale) -> Material:
     """Site A's manifest from `site` patients; judge and test from others. Raises UsageError without the data."""
-    site = _manifest(folder, data)
+    wanted = xray.LABELS.index(FINDING)
+    site = _manifest(folder, data, scale.images)
     pool, test = (xray.read(data, part, (NORMAL, FINDING)) for part in ("site", "test"))
     return Material(
         manifest=site,
         where=f"label={FINDING}",
         real=colour(xray.read(data, "site", (FINDING,)).images),
-        judge=lambda images: xray_judge_for(data, WORDS.base)(images).argmax(1) == xray.LABELS.index(FINDING),
+        judge=lambda images: xray_judge_for(data, WORDS.base, steps=scale.judge_steps)(images).argmax(1) == wanted,
         pool=_labelled(pool),
         test=_labelled(test),
         noise=NOISE,
     )
 
 
-def _manifest(folder: Path, data: Path) -> Path:
-    """`site` patients with the finding, at most MOST images, as site A holds them: files and a manifest."""
+def _manifest(folder: Path, data: Path, most: int) -> Path:
+    """`site` patients with the finding, at most `most` images, as site A holds them: files and a manifest."""
     index = data / "chest-xray" / "index.csv"
     if not index.exists():
         raise UsageError(
@@ -78,7 +78,7 @@ def _manifest(folder: Path, data: Path) -> Path:
         )
     parts = xray.split()
     with index.open(newline="", encoding="utf-8") as file:
-        rows = [r for r in csv.DictReader(file) if r["label"] == FINDING and parts[r["patient_id"]] == "site"][:MOST]
+        rows = [r for r in csv.DictReader(file) if r["label"] == FINDING and parts[r["patient_id"]] == "site"][:most]
     images = folder / "site-a-images"
     images.mkdir(parents=True)
     with (images / "manifest.csv").open("w", newline="", encoding="utf-8") as file:

@@ -1,0 +1,17 @@
+"""The demo on real X-rays, short; in a file of its own, so that both run side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from embhub.diffusion.base.train import default_data
+from tests.plays import play
+
+
+def test_on_real_xrays(tmp_path: Path) -> None:
+    if not (default_data() / "chest-xray" / "index.csv").exists():
+        pytest.skip(f"no chest X-rays in {default_data()}; EMBHUB_TEST_DATA says where they are")
+    summary = play(tmp_path / "demo", "--xray", str(default_data()))
+    assert "doi:10.17632/rscbjbr9sj.2" in summary["footer"]

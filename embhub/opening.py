@@ -38,7 +38,7 @@ def open_path(path: str | Path) -> Opened:
     if not _is_signed(file):
         unsigned = f"{path} is not signed, and was not verified: nobody vouches for it"
         return Opened(embedding.read(file), (unsigned,))
-    release = Release.from_folder(path) if path.is_dir() else Release.from_file(path)
+    release = Release.from_folder(path) if path.is_dir() else site_files.read(path)
     now = datetime.now(UTC)
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
     own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))

@@ -145,7 +145,7 @@ def _signed_release(path: Path, repository: str | None, *, hub: Hub | None, **ch
     """The release as it was signed, or signed now where no attestation lies beside the file."""
     bundle = site_files.beside(path, site_files.PUBLISH_BUNDLE)
     if bundle.exists() and choices["card"] is None and choices["audit"] is None:
-        return Release.from_file(path)
+        return site_files.read(path)
     embedding.read(path)  # what is no embedding is said before anything about namespaces and keys
     return sign(path, repository=repository or f"{accounts.default_namespace(hub)}/{path.stem}", **choices).release
 

@@ -16,7 +16,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.release import Release
-from embhub.site import accounts, places, roots, seen
+from embhub.site import accounts, places, roots, seen, site_files
 from embhub.site.files import write_atomic
 from embhub.verification import Policy, Verified
 
@@ -157,7 +157,7 @@ def read_release(target: str | Path) -> Release:
         return Release.from_folder(path)
     if not path.exists():
         raise UsageError(f"{path} is not there", "name a file, a folder, or a repository as namespace/name")
-    return Release.from_file(path)
+    return site_files.read(path)
 
 
 def names_repository(target: str | Path) -> bool:

@@ -129,19 +129,6 @@ class Release:
         found = cls.from_files(files)
         return cls(found.files, others, found.copies)
 
-    @classmethod
-    def from_file(cls, path: str | Path) -> Release:
-        """A release from an embedding's file with card, report and attestations beside it; see `site_files`.
-
-        Raises:
-            UsageError: there is no such file.
-            TooLarge: a file exceeds what its kind may hold.
-            ArtifactError: a card or report that cannot be read.
-        """
-        from embhub.site import site_files
-
-        return site_files.read(Path(path))
-
     def to_folder(self, folder: str | Path) -> None:
         """Write the release; a new folder appears whole or not at all, in an existing one each file does.
 

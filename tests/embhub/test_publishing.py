@@ -14,7 +14,6 @@ from embhub.checks.refusals import CardMismatch, WrongRepository
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.hub import Hub
 from embhub.keys import PassphraseRequired
-from embhub.release import Release
 from embhub.site import seen, site_files
 from tests.releases import edited_card, make_release, replaced, resigned
 from tests.servers import RunningRegistry, start_registry
@@ -51,7 +50,7 @@ def test_push_signs_sends_everything_and_says_where(site: Site, namespace: str) 
     assert site_files.beside(path, site_files.PUBLISH_BUNDLE).exists()
     release, commit = Hub(site.registry, token=site.token).fetch(done.repository)
     assert commit == done.commit
-    assert release.files == Release.from_file(path).files
+    assert release.files == site_files.read(path).files
     assert said[-1].done == said[-1].total
     sighting = seen.newest(site.registry, done.repository)
     assert sighting and sighting.version == "1.0.0" and sighting.digest == done.digest
@@ -89,7 +88,7 @@ def test_a_dry_run_writes_what_would_go_up_and_another_machine_sends_it(
     done = publishing.push(path, f"{namespace}/dry", dry_run=True, out=tmp_path / "outbox")
     assert not done.url and done.folder
     held = {p.relative_to(tmp_path / "outbox").as_posix(): p.read_bytes() for p in (tmp_path / "outbox").rglob("*.*")}
-    assert held == dict(Release.from_file(path).files)
+    assert held == dict(site_files.read(path).files)
     Site(tmp_path / "relay", site.registry, site.token).enter(monkeypatch)
     sent = publishing.push(from_folder=tmp_path / "outbox")
     assert sent.repository == f"{namespace}/dry"

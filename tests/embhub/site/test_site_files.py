@@ -46,14 +46,14 @@ def test_signed_files_are_the_release(site: Path) -> None:
     release = sign(site)
     assert (site.parent / "cspca.publish.sigstore.json").exists()
     assert (site.parent / "cspca.audit.sigstore.json").exists()
-    found = Release.from_file(site)
+    found = site_files.read(site)
     assert dict(found.files) == dict(release.files)
     assert verification.verify(found, trust=make_trust(), now=NOW).repository == REPOSITORY
 
 
 def test_unsigned_files_are_a_release_without_attestation(site: Path) -> None:
     with pytest.raises(Unsigned):
-        _ = Release.from_file(site).publish_bundle
+        _ = site_files.read(site).publish_bundle
 
 
 def test_card_edited_after_signing(site: Path) -> None:
@@ -61,16 +61,16 @@ def test_card_edited_after_signing(site: Path) -> None:
     path = site.parent / "cspca.card.yaml"
     path.write_text(path.read_text().replace("one scanner", "none"))
     with pytest.raises(CardMismatch):
-        verification.verify(Release.from_file(site), trust=make_trust(), now=NOW)
+        verification.verify(site_files.read(site), trust=make_trust(), now=NOW)
     path.write_text("no: card")
     with pytest.raises(CardMismatch, match="not the signed card"):
-        Release.from_file(site)
+        site_files.read(site)
 
 
 def test_unreadable_card_before_signing(site: Path) -> None:
     (site.parent / "cspca.card.yaml").write_text("no: card")
     with pytest.raises(ArtifactError):
-        Release.from_file(site)
+        site_files.read(site)
 
 
 def test_stale_audit_attestation_is_removed(site: Path) -> None:
@@ -88,18 +88,18 @@ def test_file_in_a_pulled_folder_belongs_to_its_release(tmp_path: Path) -> None:
     copy = tmp_path / "out/prostate-cspca.safetensors"
     copy.write_bytes(release.files[layout.EMBEDDING])
     for path in (copy, tmp_path / "out" / layout.EMBEDDING):
-        assert verification.verify(Release.from_file(path), trust=make_trust(), now=NOW).version == "1.0.0"
+        assert verification.verify(site_files.read(path), trust=make_trust(), now=NOW).version == "1.0.0"
     copy.write_bytes(make_embedding(seed=3).data)
     with pytest.raises(DigestMismatch, match="prostate-cspca"):
-        verification.verify(Release.from_file(copy), trust=make_trust(), now=NOW)
+        verification.verify(site_files.read(copy), trust=make_trust(), now=NOW)
     renamed = copy.rename(tmp_path / "out/prostate-cspca.bin")
     with pytest.raises(DigestMismatch, match="prostate-cspca"):
-        verification.verify(Release.from_file(renamed), trust=make_trust(), now=NOW)
+        verification.verify(site_files.read(renamed), trust=make_trust(), now=NOW)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a file"):
-        Release.from_file(tmp_path / "absent.safetensors")
+        site_files.read(tmp_path / "absent.safetensors")
 
 
 def test_huge_file_is_not_read(tmp_path: Path) -> None:
@@ -107,4 +107,4 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         stream.truncate(2_000_000_000)
     with pytest.raises(ArtifactError):
-        Release.from_file(path)
+        site_files.read(path)

@@ -78,7 +78,7 @@ def tamper(site: Hospital, words: Words) -> list[dict[str, Any]]:
             b"without differential privacy",
             b"with differential privacy",
         ),
-        ("the audit's verdict replaced", "audit.json", b"insufficient-evidence", b"no-leak-detected"),
+        ("the audit's verdict replaced", "audit.json", b'"verdict":"', b'"verdict":"nothing-'),
         ("the signature taken away", "attestations/publish.sigstore.json", b"", b""),
     ):
         copy = site.folder / "altered"
@@ -99,6 +99,7 @@ def _alter(path: Path, old: bytes | None, new: bytes | None) -> None:
     if old is None or new is None:
         path.write_bytes(data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
     elif old:
+        assert old in data, f"nothing to alter in {path}"
         path.write_bytes(data.replace(old, new))
     else:
         path.unlink()

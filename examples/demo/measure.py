@@ -22,8 +22,8 @@ def recognise(material: Material, drawn: Mapping[str, Pictures]) -> dict[str, An
         f"{count} drawn ones, in {shares['before']:.0%} without it, in {shares['generic']:.0%} from the "
         f"nearest taught words, in {shares['after']:.0%} with the embedding."
     )
-    if shares["after"] < 0.6:
-        words += " That falls short of 60 %: this base model draws the finding only in part. Look at the pictures."
+    if shares["after"] < 0.6 * real:
+        words += " That falls short of 60 % of the real share: this base draws the finding only in part. Look at it."
     return {**shares, "real": real, "n": count, "words": words}
 
 

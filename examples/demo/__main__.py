@@ -102,7 +102,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
 def _grids(words: Words, material: Material, drawn: dict[str, Any]) -> list[page.Grid]:
     prompt, without = words.caption.replace("{}", words.token), words.caption.replace("{}", "").strip(" ,")
     return [
-        page.Grid("Real", "what hospital A trained on; these images never left it", material.real[:18]),
+        page.Grid("Real", "from hospital A's data set; embhub sent none of its images", material.real[:18]),
         page.Grid("Without the embedding", f"“{without}”", drawn["before"][:18]),
         page.Grid("With the embedding", f"“{prompt}”, same seeds", drawn["after"][:18]),
         page.Grid("Nearest taught words", f"“{words.generic}”, for comparison", drawn["generic"][:18]),

@@ -27,8 +27,9 @@ WORDS = Words(
     ),
     footer=(
         "Images: Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for "
-        "Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; resized. Every figure was computed in "
-        "this run; summary.json holds all."
+        "Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; resized. The few real images of the "
+        "classifier comparison are hospital A's, among them some that the embedding was trained on; the test patients "
+        "are others. Every figure was computed in this run; summary.json holds all."
     ),
     repository="cxr-bacterial-pneumonia",
     token="<bacterial>",

@@ -1,70 +1,48 @@
 """Textual inversion (Gal et al. 2022, arXiv 2208.01618): the loop that learns a few token rows, and nothing else.
 
 The autoencoder is not in the loop: latents are made once. The text encoder runs once a step, since all images share one
-prompt. Only the rows are parameters. One seed gives one result on one machine.
+prompt. Only the rows are parameters. One seed gives one result on one machine, also when the loop was left and gone on
+with.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from embhub.diffusion.families import detect, loss, min_snr_weights, noise_levels, resolution
+from embhub.diffusion.families import Condition, detect, encoders, loss, min_snr_weights, noise_levels
+from embhub.diffusion.heldout import mean_loss
 from embhub.diffusion.pipelines import trainable_attention
+from embhub.diffusion.recipes import COMPACT, LARGE, Recipe, default_recipe
 from embhub.diffusion.rows import Rows, starting_rows
 from embhub.errors import UsageError
+
+__all__ = [
+    "COMPACT",
+    "LARGE",
+    "Fit",
+    "Inversion",
+    "Recipe",
+    "State",
+    "default_recipe",
+    "encode_images",
+    "fit",
+    "mean_loss",
+]
 
 OnStep = Callable[[int, float], None]
 _HIGH = 0.7
 """Where high noise begins, as a share of the schedule."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How rows are learned.
-
-    `learning_rate` is AdamW's after `warm_up` steps, falling on half a cosine to a twentieth; there is no weight
-    decay. `high_noise` is the share of a batch drawn from the noisiest 30 % of the schedule, where layout is decided;
-    the others are drawn evenly from above `lowest`. `snr_gamma` evens out timesteps (min-SNR), None weighs them
-    alike. `start` are the words to start from. `mixed_precision` computes in bfloat16, where the rows stay float32.
-    """
-
-    vectors: int = 8
-    steps: int = 200
-    learning_rate: float = 3e-2
-    batch_size: int = 16
-    warm_up: int = 20
-    high_noise: float = 0.4
-    lowest: float = 0.1
-    snr_gamma: float | None = None
-    start: str = ""
-    mixed_precision: bool = True
-
-    def __post_init__(self) -> None:
-        bounds = {"vectors": (1, 64), "steps": (1, 10**6), "batch_size": (1, 4096)}
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"{name} is {getattr(self, name)}", f"choose {low} to {high}")
-        if not 0 < self.learning_rate <= 10:
-            raise UsageError(f"a learning rate of {self.learning_rate}", "choose one above 0, such as 0.03")
-
-
-COMPACT = Recipe()
-"""For the built-in bases and others of at most 128 pixels: plain loss, as min-SNR would starve layout."""
-
-LARGE = Recipe(steps=3000, learning_rate=5e-3, batch_size=4, high_noise=0.0, lowest=0.0, snr_gamma=5.0)
-"""For bases of Stable Diffusion's size."""
-
-
-def default_recipe(pipe: Any) -> Recipe:
-    """The recipe that suits a base of this size."""
-    return COMPACT if resolution(pipe) <= 128 else LARGE
+class Diverged(UsageError):
+    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +53,159 @@ class Fit:
     losses: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class State:
+    """Where a training stands after a whole step: all that decides how it goes on.
+
+    `rows`, `means` and `squares` (AdamW's moments) are (vectors, d) float32 for each encoder; `generator` is the state
+    of the random numbers, uint8.
+    """
+
+    rows: Mapping[str, Tensor]
+    means: Mapping[str, Tensor]
+    squares: Mapping[str, Tensor]
+    generator: Tensor
+    losses: tuple[float, ...]
+
+
+class Inversion:
+    """A training that can be left after any whole step, and gone on with from there to the same bytes.
+
+    `caption` has `{}` where the token goes; `latents` are (N, C, h, w). Call `step` inside `active`.
+
+    Raises:
+        UsageError: too many vectors for the caption, or an unsupported pipeline.
+    """
+
+    def __init__(self, pipe: Any, latents: Tensor, *, token: str, caption: str, recipe: Recipe, seed: int) -> None:
+        self.pipe, self.recipe, self.losses = pipe, recipe, list[float]()
+        self._family, self._latents = detect(pipe), latents.to(pipe.device)
+        self._generator = torch.Generator().manual_seed(seed)
+        words = recipe.start or caption.replace("{}", " ")
+        self._rows = Rows(pipe, token, starting_rows(pipe, words, recipe.vectors, generator=self._generator))
+        self.prompt = caption.replace("{}", token)
+        self._rows.check_fits(self.prompt)
+        self._norms = token_norms(pipe)
+        if recipe.norm == "directional":
+            self._retract()
+        self._optimizer = torch.optim.AdamW(self._rows.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+
+    @property
+    def rows(self) -> dict[str, Tensor]:
+        """A copy of the rows as they are, (vectors, d) float32 on the processor for each encoder."""
+        return {name: part.detach().float().cpu().clone() for name, part in self._rows.rows.items()}
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """While open, the pipeline knows the rows; it is as it was afterwards, whatever ends this."""
+        with ExitStack() as stack:
+            stack.enter_context(self._rows.active())
+            stack.enter_context(trainable_attention(self.pipe))
+            stack.enter_context(_recomputed(self.pipe, self.recipe.gradient_checkpointing))
+            stack.enter_context(_repeatable(self.pipe))
+            yield
+
+    def expand(self, prompt: str) -> str:
+        """A prompt with the rows' placeholders where the token stands, for the pipeline while this is active."""
+        return self._rows.expand(prompt)
+
+    def condition(self) -> Condition:
+        """What the denoiser is told of the caption with the rows as they are."""
+        with _precision(self.pipe, self.recipe):
+            return self._family.condition(self.pipe, [self._rows.expand(self.prompt)])
+
+    def step(self) -> float:
+        """One step of AdamW; returns the loss of its batch.
+
+        Raises:
+            Diverged: the loss is not a number.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * _pace(len(self.losses), self.recipe)
+        latents, times, noise = self._draw()
+        self._optimizer.zero_grad()
+        error = self._backward(latents, times, noise)
+        if self.recipe.norm == "directional":
+            self._flatten_gradients()
+        self._optimizer.step()
+        if self.recipe.norm == "directional":
+            self._retract()
+        if not math.isfinite(error):
+            raise Diverged(f"the loss at step {len(self.losses) + 1} is not a number", "lower the learning rate")
+        self.losses.append(error)
+        return error
+
+    def state(self) -> State:
+        """A copy of where it stands, to be called after a whole step."""
+        moments = [self._optimizer.state.get(part, {}) for part in self._rows.rows.values()]
+        names, parts = list(self._rows.rows), list(self._rows.rows.values())
+        none = torch.zeros_like
+        means = [held.get("exp_avg", none(part)).clone() for held, part in zip(moments, parts, strict=True)]
+        squares = [held.get("exp_avg_sq", none(part)).clone() for held, part in zip(moments, parts, strict=True)]
+        return State(
+            self.rows,
+            dict(zip(names, means, strict=True)),
+            dict(zip(names, squares, strict=True)),
+            self._generator.get_state(),
+            tuple(self.losses),
+        )
+
+    def restore(self, state: State) -> None:
+        """Stand where `state` stood: the next step is the one that followed it."""
+        self.losses = list(state.losses)
+        self._generator.set_state(state.generator)
+        known = self._optimizer.state_dict()
+        for number, (name, part) in enumerate(self._rows.rows.items()):
+            part.data.copy_(state.rows[name])
+            known["state"][number] = {
+                "step": torch.tensor(float(len(self.losses))),
+                "exp_avg": state.means[name],
+                "exp_avg_sq": state.squares[name],
+            }
+        self._optimizer.load_state_dict(known)
+
+    def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, times and noise of a batch, in an order of draws that does not depend on the images."""
+        place = self._latents.device
+        chosen = torch.randint(len(self._latents), (self.recipe.batch_size,), generator=self._generator)
+        times = _draw_times(self.recipe, noise_levels(self.pipe), self._generator)
+        latents = self._latents[chosen.to(place)]
+        noise = torch.randn(latents.shape, generator=self._generator)
+        return latents, times.to(place), noise.to(place)
+
+    def _backward(self, latents: Tensor, times: Tensor, noise: Tensor) -> float:
+        """Gradients of the rows under the batch's mean error, as many images at a time as the recipe says.
+
+        The text encoder runs once: the parts' gradients meet at its output and go through it together.
+        """
+        condition = self.condition()
+        shared = {name: part.detach().requires_grad_() for name, part in condition.items()}
+        total = torch.zeros((), device=latents.device)
+        for part in torch.arange(len(latents)).split(self.recipe.at_once):
+            chosen = slice(int(part[0]), int(part[-1]) + 1)
+            with _precision(self.pipe, self.recipe):
+                errors = loss(self.pipe, self._family, latents[chosen], shared, noise[chosen], times[chosen])
+            if self.recipe.snr_gamma is not None:
+                errors = errors * min_snr_weights(self.pipe, times[chosen], self.recipe.snr_gamma)
+            error = errors.sum() / len(latents)
+            error.backward()  # type: ignore[no-untyped-call]
+            total += error.detach()
+        torch.autograd.backward(list(condition.values()), [part.grad for part in shared.values()])
+        return total.item()
+
+    def _flatten_gradients(self) -> None:
+        """Take off each gradient what would only change its row's length."""
+        for part in self._rows.rows.values():
+            direction = torch.nn.functional.normalize(part.detach(), dim=1)
+            if part.grad is not None:
+                part.grad -= (part.grad * direction).sum(1, keepdim=True) * direction
+
+    def _retract(self) -> None:
+        """Put each row back to the length of the base's own."""
+        for name, part in self._rows.rows.items():
+            part.data.copy_(torch.nn.functional.normalize(part.data, dim=1) * self._norms[name])
+
+
 def encode_images(pipe: Any, images: Tensor) -> Tensor:
     """Latents (N, C, h, w), float32, of images (N, 3, H, W) in [-1, 1]; nothing is drawn at random."""
     family = detect(pipe)
@@ -82,70 +213,46 @@ def encode_images(pipe: Any, images: Tensor) -> Tensor:
         return torch.cat([family.latents(pipe, part.to(pipe.device)) for part in torch.split(images, 8)])
 
 
+def token_norms(pipe: Any) -> dict[str, float]:
+    """Mean length of the base's own token rows, for each encoder."""
+    return {part.name: float(part.table.detach().float().norm(dim=1).mean()) for part in encoders(pipe)}
+
+
 def fit(
-    pipe: Any, latents: Tensor, *, token: str, caption: str, recipe: Recipe, seed: int, on_step: OnStep | None = None
+    pipe: Any,
+    latents: Tensor,
+    *,
+    token: str,
+    caption: str,
+    recipe: Recipe,
+    seed: int,
+    on_step: OnStep | None = None,
+    resume: State | None = None,
+    watch: Callable[[Inversion], None] | None = None,
 ) -> Fit:
     """Learn rows that make `caption`, with `token` in place of `{}`, stand for the images behind `latents` (N, C, h,
     w).
 
     The pipeline is as it was afterwards, also when an error or an interrupt ends the loop. All draws come from
-    `seed`, in an order that does not depend on the images.
+    `seed`, in an order that does not depend on the images. `resume` goes on from there. `watch` looks at the training
+    before the first step and after every one; it must draw no random numbers of the training's.
 
     Raises:
         UsageError: too many vectors for the caption, an unsupported pipeline, or a loss that is no longer a number.
     """
-    family, generator = detect(pipe), torch.Generator().manual_seed(seed)
-    words = recipe.start or caption.replace("{}", " ")
-    rows = Rows(pipe, token, starting_rows(pipe, words, recipe.vectors, generator=generator))
-    prompt = caption.replace("{}", token)
-    rows.check_fits(prompt)
-    optimizer = torch.optim.AdamW(rows.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
-    latents = latents.to(pipe.device)
-    losses = []
-    with rows.active(), trainable_attention(pipe):
-        for step in range(recipe.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * _pace(step, recipe)
-            chosen = torch.randint(len(latents), (recipe.batch_size,), generator=generator)
-            times = _draw_times(recipe, noise_levels(pipe), generator)
-            batch, times = latents[chosen.to(latents.device)], times.to(latents.device)
-            noise = torch.randn(batch.shape, generator=generator).to(latents.device)
-            with _precision(pipe, recipe):
-                condition = family.condition(pipe, [rows.expand(prompt)])
-                errors = loss(pipe, family, batch, condition, noise, times)
-            if recipe.snr_gamma is not None:
-                errors = errors * min_snr_weights(pipe, times, recipe.snr_gamma)
-            error = errors.mean()
-            optimizer.zero_grad()
-            error.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(error.item())
-            if not math.isfinite(losses[-1]):
-                raise UsageError(f"the loss at step {step + 1} is not a number", "lower the learning rate")
+    training = Inversion(pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed)
+    if resume is not None:
+        training.restore(resume)
+    with training.active():
+        if watch:
+            watch(training)
+        while len(training.losses) < recipe.steps:
+            error = training.step()
+            if watch:
+                watch(training)
             if on_step:
-                on_step(step + 1, losses[-1])
-    return Fit({name: part.detach().float().cpu().clone() for name, part in rows.rows.items()}, tuple(losses))
-
-
-def mean_loss(
-    pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
-) -> float:
-    """Loss over `latents` with rows (None: the caption without them), on noise and times that are always the same."""
-    family = detect(pipe)
-    generator = torch.Generator().manual_seed(0)
-    inserted = Rows(pipe, token, rows) if rows is not None else None
-    prompt = caption.replace("{}", token) if inserted else " ".join(caption.replace("{}", " ").split()).strip(" ,")
-    total = 0.0
-    with inserted.active() if inserted else nullcontext(), torch.no_grad():
-        condition = family.condition(pipe, [inserted.expand(prompt) if inserted else prompt])
-        for draw in range(draws):
-            # The middle of each equal part of the schedule: fewer draws than at random for one precision.
-            level = int(noise_levels(pipe) * (draw + 0.5) / draws)
-            for batch in torch.split(latents, 16):
-                times = torch.full((len(batch),), level, device=pipe.device)
-                noise = torch.randn(batch.shape, generator=generator).to(pipe.device)
-                total += float(loss(pipe, family, batch.to(pipe.device), condition, noise, times).sum())
-    return total / (draws * len(latents))
+                on_step(len(training.losses), error)
+    return Fit(training.rows, tuple(training.losses))
 
 
 def _pace(step: int, recipe: Recipe) -> float:
@@ -164,3 +271,34 @@ def _precision(pipe: Any, recipe: Recipe) -> AbstractContextManager[Any]:
     if not recipe.mixed_precision or pipe.device.type == "mps":
         return nullcontext()
     return torch.autocast(pipe.device.type, torch.bfloat16)
+
+
+@contextmanager
+def _recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
+    """Keep few activations of the denoiser and compute the others again on the way back (Chen et al. 2016, arXiv
+    1604.06174)."""
+    if not wanted or pipe.unet.is_gradient_checkpointing:
+        yield
+        return
+    pipe.unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        pipe.unet.disable_gradient_checkpointing()
+
+
+@contextmanager
+def _repeatable(pipe: Any) -> Iterator[None]:
+    """On a GPU, ask torch for kernels that add in a fixed order; a processor's do."""
+    if pipe.device.type != "cuda":
+        yield
+        return
+    flags, cudnn = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.benchmark, torch.is_deterministic_algorithms_warn_only_enabled())
+    try:
+        cudnn.deterministic, cudnn.benchmark = True, False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before[:2]
+        torch.use_deterministic_algorithms(flags, warn_only=before[2])

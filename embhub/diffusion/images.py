@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion import pixels
 from embhub.diffusion.manifest import Listing, Sample, list_images
-from embhub.errors import PrivacyError, UsageError
+from embhub.diffusion.watcher import REFUSE, Watcher
+from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _CHUNK = 32
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Checked images in the order of their source. `notes` are remarks for a person; they name rows, never files."""
+    """Checked images in the order of their source. `notes` are remarks for a person; they name rows, never files.
+
+    `kind` is what a row is called: a row of a manifest, or an image of a folder.
+    """
 
     samples: tuple[Sample, ...]
     sizes: tuple[tuple[int, int], ...]
     notes: tuple[str, ...] = ()
+    kind: str = "row"
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -37,10 +45,14 @@ class ImageSet:
         Raises:
             UsageError: an image under half the resolution, or one that has gone since.
         """
+        import torch
+
         return torch.cat(list(self.batches(resolution)))
 
     def batches(self, resolution: int) -> Iterator[Tensor]:
         """The same in parts of at most 32 images, so that a large set need not fit in memory."""
+        import torch  # here, so that looking at images needs none of it
+
         self.check_resolution(resolution)
         for start in range(0, len(self.samples), _CHUNK):
             chunk = self.samples[start : start + _CHUNK]
@@ -56,13 +68,21 @@ class ImageSet:
         ]
         if small:
             raise UsageError(
-                f"{len(small)} images are under half of the base's {resolution} pixels ({_rows(small)})",
+                f"{len(small)} images are under half of the base's {resolution} pixels ({_rows(small, self.kind)})",
                 "use larger images, or a base of a lower resolution",
+            )
+
+    def check_number(self) -> None:
+        """Refuse to learn from a single image, or from none."""
+        if len(self) < 2:
+            raise UsageError(
+                f"{len(self)} image to learn from" if len(self) else "no image to learn from",
+                "an embedding of a single image is a copy of it: give several images of several patients",
             )
 
     def subset(self, chosen: Sequence[int]) -> ImageSet:
         """The images at these positions."""
-        return ImageSet(tuple(self.samples[i] for i in chosen), tuple(self.sizes[i] for i in chosen))
+        return ImageSet(tuple(self.samples[i] for i in chosen), tuple(self.sizes[i] for i in chosen), kind=self.kind)
 
     def unit(self, index: int) -> str:
         """Whose image it is: the patient, or the image itself where the source names no patients."""
@@ -81,67 +101,83 @@ def read_images(
     manifest: str | Path | None = None,
     where: str | None = None,
     on_progress: OnProgress | None = None,
+    watcher: Watcher = REFUSE,
 ) -> ImageSet:
     """Read and check the images of a folder or manifest (rules: docs/explanation/training.md).
 
     A manifest is CSV with the columns `path` (relative to it), `patient_id`, and optionally `label` and `split`
     (`train` or `holdout`; other splits are left out). A folder's `manifest.csv` is found by itself. `where` keeps the
-    rows of one value: `label=pneumonia`.
+    rows of one value: `label=pneumonia`. `watcher` decides what a problem stops: everything, or its own rows.
 
     Raises:
         UsageError: nothing there, not an image, a malformed manifest, a row without patient.
         PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split.
     """
-    listing = list_images(Path(source), Path(manifest) if manifest else None, where)
-    _check_names(listing)
-    kept, sizes, notes = _decode(listing, on_progress)
+    listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher)
+    _check_names(listing, watcher)
+    kept, sizes, notes = _decode(listing, watcher, on_progress)
     if listing.left_out:
         notes.append(f"{listing.left_out} rows of other splits were left out")
-    images = ImageSet(tuple(kept), tuple(sizes), tuple(notes))
-    if not images.has_patients:
-        remark = "no patient ids: each image counts as a person of its own, here and in the audit"
-        images = ImageSet(images.samples, images.sizes, (*images.notes, remark))
-    return images
+    if any(sample.patient_id is None for sample in kept):
+        notes.append("no patient ids: each image counts as a person of its own, here and in the audit")
+    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind)
 
 
-def _check_names(listing: Listing) -> None:
+def _check_names(listing: Listing, watcher: Watcher) -> None:
     pairs = zip(listing.samples, listing.relative, strict=True)
     if found := [sample.row for sample, path in pairs if looks_like_patient(path)]:
-        raise PrivacyError(
+        error = PrivacyError(
             f"{len(found)} file names look like a patient's name, date or record number ({_rows(found, listing.kind)})",
             "rename the files to neutral numbers; the names are not repeated here",
         )
+        watcher.problem(error, found)
 
 
-def _decode(listing: Listing, on_progress: OnProgress | None) -> tuple[list[Sample], list[tuple[int, int]], list[str]]:
+def _decode(
+    listing: Listing, watcher: Watcher, on_progress: OnProgress | None
+) -> tuple[list[Sample], list[tuple[int, int]], list[str]]:
     seen: dict[bytes, list[Sample]] = defaultdict(list)
     kept, sizes, again = [], [], []
     for done, sample in enumerate(listing.samples, start=1):
-        image = pixels.read_pixels(sample.path, f"{listing.kind} {sample.row}")
-        twins = seen[pixels.digest(image)]
-        twins.append(sample)
-        if len(twins) == 1:
+        if on_progress:
+            on_progress(Progress("reading images", done, len(listing.samples)))
+        try:
+            image = pixels.read_pixels(sample.path, f"{listing.kind} {sample.row}", partial(watcher.file, sample))
+        except EmbhubError as error:
+            watcher.problem(error, [sample.row])
+            continue
+        digest = pixels.digest(image)
+        watcher.picture(sample, image, digest)
+        seen[digest].append(sample)
+        if len(seen[digest]) == 1:
             kept.append(sample)
             sizes.append(image.size)
         else:
             again.append(sample.row)
-        if on_progress:
-            on_progress(Progress("reading images", done, len(listing.samples)))
+    _check_shared(seen, listing.kind, watcher)
+    return kept, sizes, _remarks(sizes, again, listing.kind)
+
+
+def _check_shared(seen: Mapping[bytes, Sequence[Sample]], kind: str, watcher: Watcher) -> None:
     shared = [twins for twins in seen.values() if len({twin.patient_id for twin in twins}) > 1]
     if shared:
         rows = sorted(twin.row for twins in shared for twin in twins)
-        raise PrivacyError(
-            f"{len(shared)} pictures stand under two patients ({_rows(rows, listing.kind)})",
+        error = PrivacyError(
+            f"{len(shared)} pictures stand under two patients ({_rows(rows, kind)})",
             "correct the manifest: a patient kept back would still be learned from",
         )
+        watcher.problem(error, rows)
+
+
+def _remarks(sizes: Sequence[tuple[int, int]], again: Sequence[int], kind: str) -> list[str]:
     notes = []
     if again:
-        notes.append(f"{len(again)} pictures that occur twice were used once ({_rows(again, listing.kind)})")
+        notes.append(f"{len(again)} pictures that occur twice were used once ({_rows(again, kind)})")
     if len(set(sizes)) > 1:
         notes.append(f"{len(set(sizes))} different image sizes: each is cut to its central square and resized")
     elif sizes and sizes[0][0] != sizes[0][1]:
         notes.append("images are not square: each is cut to its central square")
-    return kept, sizes, notes
+    return notes
 
 
 def _rows(numbers: Sequence[int], kind: str = "row") -> str:

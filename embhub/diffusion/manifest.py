@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embhub.diffusion.pixels import SUFFIXES
-from embhub.errors import PrivacyError, UsageError
+from embhub.diffusion.watcher import REFUSE, Watcher
+from embhub.errors import EmbhubError, PrivacyError, UsageError
 
 NAME = "manifest.csv"
 _MAX_BYTES = 50_000_000
@@ -39,37 +40,53 @@ class Listing:
     left_out: int = 0
 
 
-def list_images(source: Path, manifest: Path | None, where: str | None) -> Listing:
+def list_images(source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE) -> Listing:
     """The images that `source` (folder or manifest) names, no file opened yet.
 
     Raises:
         UsageError: nothing there, a malformed manifest, an unknown column, or no image left.
         PrivacyError: one patient in training and in the part kept back.
     """
+    folder, manifest = find(source, manifest)
+    if manifest is not None:
+        return _read_manifest(manifest, folder, where, watcher)
+    if where:
+        raise UsageError(f"--where {where} needs a manifest", f"put {NAME} beside the images, or name one")
+    return _scan(folder, watcher)
+
+
+def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]:
+    """The folder of images, and its manifest where it has one or one is named.
+
+    Raises:
+        UsageError: neither a folder nor a file.
+    """
     if source.is_file():
-        manifest, source = source, source.parent
+        return source.parent, source
     if not source.is_dir():
         raise UsageError(f"there is no folder or manifest {source}", "name a folder of images or a manifest")
     if manifest is None and (source / NAME).is_file():
         manifest = source / NAME
-    if manifest is not None:
-        return _read_manifest(manifest, source, where)
-    if where:
-        raise UsageError(f"--where {where} needs a manifest", f"put {NAME} beside the images, or name one")
-    return _scan(source)
+    return source, manifest
 
 
-def _scan(folder: Path) -> Listing:
+def _scan(folder: Path, watcher: Watcher) -> Listing:
     root = folder.resolve()
     files = sorted(p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts))
     found = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not found:
-        raise UsageError(f"there is no image in {folder}", "PNG, JPEG and TIFF files are read")
-    samples = tuple(Sample(_inside(p, root, f"image {n}"), None, row=n) for n, p in enumerate(found, start=1))
-    return Listing(samples, tuple(str(p.relative_to(root)) for p in found), "image")
+        raise UsageError("there is no image in the folder", "PNG, JPEG and TIFF files are read")
+    samples, relative = [], []
+    for number, path in enumerate(found, start=1):
+        try:
+            samples.append(Sample(_inside(path, root, f"image {number}"), None, row=number))
+            relative.append(str(path.relative_to(root)))
+        except EmbhubError as error:
+            watcher.problem(error, [number])
+    return Listing(tuple(samples), tuple(relative), "image")
 
 
-def _read_manifest(manifest: Path, folder: Path, where: str | None) -> Listing:
+def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watcher) -> Listing:
     rows = _read_rows(manifest)
     column, value = _parse_where(where, rows)
     samples, relative, left_out = [], [], 0
@@ -82,19 +99,22 @@ def _read_manifest(manifest: Path, folder: Path, where: str | None) -> Listing:
         if not split:
             left_out += 1
             continue
-        samples.append(
-            Sample(
-                path=_find(row["path"], manifest, folder, number),
-                patient_id=_patient(row, number),
-                label=row.get("label", "").strip(),
-                split=split,
-                row=number,
+        try:
+            samples.append(
+                Sample(
+                    path=_find(row["path"], manifest, folder, number),
+                    patient_id=_patient(row, number),
+                    label=row.get("label", "").strip(),
+                    split=split,
+                    row=number,
+                )
             )
-        )
-        relative.append(row["path"])
+            relative.append(row["path"])
+        except EmbhubError as error:
+            watcher.problem(error, [number])
     if not samples:
         raise UsageError(f"no row of the manifest has {where}" if where else "the manifest lists no image to train on")
-    _check_splits(samples)
+    _check_splits(samples, watcher)
     return Listing(tuple(samples), tuple(relative), "row", left_out)
 
 
@@ -132,8 +152,11 @@ def _parse_where(where: str | None, rows: list[dict[str, str]]) -> tuple[str, st
 def _find(path: str, manifest: Path, folder: Path, number: int) -> Path:
     """The file of a row, relative to the manifest, else to the folder of images."""
     for root in (manifest.parent, folder):
-        if (candidate := root / path.strip()).exists():
-            return _inside(candidate, root, f"the image of row {number}")
+        try:
+            if (candidate := root / path.strip()).exists():
+                return _inside(candidate, root, f"the image of row {number}")
+        except OSError:  # a name too long for any file, a folder that may not be entered
+            continue
     raise UsageError(f"the image of row {number} is not there", "paths are relative to the manifest")
 
 
@@ -156,12 +179,14 @@ def _patient(row: dict[str, str], number: int) -> str | None:
     return patient
 
 
-def _check_splits(samples: list[Sample]) -> None:
+def _check_splits(samples: list[Sample], watcher: Watcher) -> None:
     sides: dict[str, set[str]] = {}
     for sample in samples:
         if sample.patient_id is not None:
             sides.setdefault(sample.patient_id, set()).add(sample.split)
-    if both := sum(len(found) > 1 for found in sides.values()):
-        raise PrivacyError(
-            f"{both} patients are both in training and kept back", "give each patient one split, all images together"
+    if both := {patient for patient, found in sides.items() if len(found) > 1}:
+        error = PrivacyError(
+            f"{len(both)} patients are both in training and kept back",
+            "give each patient one split, all images together",
         )
+        watcher.problem(error, [sample.row for sample in samples if sample.patient_id in both])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ PERCENTILES = (1.0, 99.5)
 _DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 
 
-def read_pixels(path: Path, where: str) -> Image.Image:
+def read_pixels(path: Path, where: str, look: Callable[[Image.Image], None] | None = None) -> Image.Image:
     """The image as 8-bit RGB of its own size. `where` names it in errors, without its file name.
+
+    `look` is shown the image as its file has it, once it is known to be readable; it must not raise.
 
     Raises:
         UsageError: not a readable PNG, JPEG or TIFF, more than one page, or over MAX_PIXELS.
@@ -35,7 +38,10 @@ def read_pixels(path: Path, where: str) -> Image.Image:
             with Image.open(path, formats=FORMATS) as image:
                 _check(image, where)
                 image.load()
-                return _to_rgb(image)
+                rgb = _to_rgb(image)
+                if look:
+                    look(image)
+                return rgb
     except UnidentifiedImageError as error:
         raise UsageError(f"{where} is not an image", "use PNG, JPEG or TIFF files, or leave it out") from error
     except Image.DecompressionBombError as error:

@@ -149,12 +149,9 @@ def split(images: ImageSet, holdout: float, seed: int) -> tuple[ImageSet, ImageS
     drawn = {units[i] for i in np.random.default_rng(seed).permutation(len(units))[:number]}
     back = [i for i in range(len(images)) if i in given or images.unit(i) in drawn]
     front = [i for i in range(len(images)) if i not in set(back)]
-    if len(front) < 2:
-        raise UsageError(
-            f"{len(front)} image to learn from" if front else "no image to learn from",
-            "an embedding of a single image is a copy of it: give several images of several patients",
-        )
-    return images.subset(front), images.subset(back)
+    members = images.subset(front)
+    members.check_number()
+    return members, images.subset(back)
 
 
 def check_caption(caption: str, token: str) -> str:

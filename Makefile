@@ -11,12 +11,13 @@ export GOMP_SPINCOUNT ?= 0
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE =
 
-.PHONY: help setup demo demo-xray test check format clean
+.PHONY: help setup demo demo-xray bench test check format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
 	@echo "make demo       two hospitals and a registry on this machine; results in demo-out/"
 	@echo "make demo-xray  the same on real chest X-rays: make demo-xray DATA=folder"
+	@echo "make bench      embhub beside its peers; prints the table, writes docs/benchmarks.md"
 	@echo "make test       every test"
 	@echo "make check      ruff, mypy, import-linter, docs"
 
@@ -35,6 +36,9 @@ demo: $(READY)
 
 demo-xray: $(READY)
 	@$(BIN)/python -m examples.demo --xray "$(DATA)" --out demo-xray-out
+
+bench: $(READY)
+	@$(BIN)/python -m bench --write
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

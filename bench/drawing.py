@@ -1,0 +1,75 @@
+"""Drawing with an embedding: `embhub.diffusion.generation` beside diffusers alone; a ratio near 1 is what should come.
+
+embhub checks the base's fingerprint and seeds each image by itself; the denoising is diffusers' in both arms.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+
+from bench.measurement import clocked, compare
+from bench.scale import Scale
+from bench.table import Section, timed
+from embhub import embedding, fingerprint
+from embhub.diffusion.base import resolve
+from embhub.diffusion.generation import draw, generate
+from embhub.diffusion.loading import load_into
+from embhub.diffusion.pipelines import load_pipeline, quiet
+from embhub.embedding import Embedding
+
+PEER = "Peer: diffusers alone: `from_pretrained`, `load_textual_inversion`, the pipeline's call, with the same seeds."
+TOKEN, PROMPT = "<cspca>", "prostate mri with <cspca>"
+GUIDANCE = 3.0
+
+
+def run(scale: Scale) -> Section:
+    """From the base's folder to pictures, and with the pipeline at hand."""
+    made, folder = _make_embedding(), resolve("builtin")
+    settings: dict[str, Any] = {"n": scale.drawn, "seed": 0, "steps": scale.sampling_steps, "guidance": GUIDANCE}
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "cspca.safetensors"
+        file.write_bytes(made.data)
+
+        def load() -> Any:
+            with quiet():
+                pipe = StableDiffusionPipeline.from_pretrained(folder, use_safetensors=True)
+                pipe.set_progress_bar_config(disable=True)
+                pipe.load_textual_inversion(str(file), token=TOKEN)
+            return pipe
+
+        def call(pipe: Any) -> None:
+            generators = [torch.Generator().manual_seed(number) for number in range(scale.drawn)]
+            steps = scale.sampling_steps
+            pipe([PROMPT] * scale.drawn, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators)
+
+        ours, peer = load_pipeline("builtin", device="cpu"), load()
+        load_into(ours, made)
+        rows = [
+            timed(what, compare(clocked(mine), clocked(theirs), repeats=scale.repeats))
+            for what, mine, theirs in (
+                (
+                    "load the base and the embedding, draw",
+                    lambda: generate(PROMPT, embeddings=[made], base="builtin", device="cpu", **settings),
+                    lambda: call(load()),
+                ),
+                ("draw with a loaded pipeline", lambda: draw(ours, PROMPT, **settings), lambda: call(peer)),
+            )
+        ]
+    notes = (f"{scale.drawn} images of 64 x 64 in {scale.sampling_steps} steps on the processor.",)
+    return Section("Drawing", PEER, tuple(rows), notes)
+
+
+def _make_embedding() -> Embedding:
+    """Eight rows of noise for `builtin`: time does not depend on what they mean."""
+    folder = resolve("builtin")
+    assert folder is not None
+    base = fingerprint.take(folder)
+    width = int(base["encoders"]["text_encoder"]["dim"])
+    rows = np.random.default_rng(0).normal(size=(8, width)) * 0.05
+    return embedding.build({"emb_params": rows}, token=TOKEN, base=base, base_name="builtin", training={"steps": 1})

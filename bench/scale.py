@@ -1,0 +1,35 @@
+"""How much is measured: FULL for the page, QUICK to try a change, SMALLEST for the tests (figures mean nothing)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of every benchmark.
+
+    `repeats` are turns of each arm. Training: `turn` steps a turn, `batch` images a step, `race` steps a run to equal
+    quality, which is looked at every `look` steps on `kept_back` images, for each of `seeds`; `vocabulary` x `width` is
+    the large text table. Files and signatures: `calls` a turn. Drawing: `drawn` images in `sampling_steps`.
+    """
+
+    name: str
+    repeats: int
+    turn: int
+    batch: int
+    images: int
+    race: int
+    look: int
+    kept_back: int
+    seeds: int
+    vocabulary: int
+    width: int
+    calls: int
+    drawn: int
+    sampling_steps: int
+
+
+FULL = Scale("full", 7, 8, 16, 100, 200, 10, 48, 3, 49_408, 768, 200, 8, 20)
+QUICK = Scale("quick", 3, 3, 16, 100, 40, 5, 16, 1, 49_408, 768, 50, 2, 10)
+SMALLEST = Scale("smallest", 1, 1, 2, 4, 2, 1, 2, 1, 600, 32, 2, 1, 2)

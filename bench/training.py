@@ -1,0 +1,138 @@
+"""Training: embhub's loop beside the textual-inversion recipe of diffusers' examples (`bench.recipe`).
+
+Same base, images, batch, number of vectors and precision. Three questions: seconds a step, seconds to equal quality,
+peak memory; on `builtin`, and with a text table of Stable Diffusion's size, where the peer's AdamW goes over all rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import memory, race
+from bench.arms import SIDES, Task, draw_images, first_word, started
+from bench.bases import build_stable_diffusion, write_large_table
+from bench.measurement import Compared, Ratio, clocked, compare
+from bench.race import Heat
+from bench.scale import Scale
+from bench.table import Row, Section, timed
+from embhub.diffusion.inversion import default_recipe, encode_images
+from embhub.diffusion.pipelines import load_pipeline
+
+STEP_GOAL, LARGE_STEP_GOAL, QUALITY_GOAL = 1.4, 2.0, 3.0
+PEER = (
+    "Peer: the textual-inversion recipe of diffusers' examples, told anew in `bench/recipe.py`, which says what it "
+    "leaves out. Same base, images, batch, vectors and precision in both arms."
+)
+
+
+def run(scale: Scale) -> Section:
+    """All of training's rows. Under a minute a row at most, but for those of equal quality."""
+    with tempfile.TemporaryDirectory() as folder:
+        large = str(write_large_table(Path(folder), vocabulary=scale.vocabulary, width=scale.width))
+        size = f"{scale.vocabulary:,} x {scale.width} table"
+        rows = [
+            _step("a step on builtin, bfloat16", "builtin", scale, goal=STEP_GOAL),
+            _step("a step on builtin, float32", "builtin", scale, bfloat16=False),
+            _step(f"a step with a {size}, bfloat16", large, scale, goal=LARGE_STEP_GOAL),
+            *_quality(scale),
+            _memory("peak memory on builtin", "builtin", scale),
+            _memory(f"peak memory with a {size}", large, scale),
+        ]
+    rows, notes = [*rows, *_gpu_rows(scale)], [_settings(scale)]
+    if not torch.cuda.is_available():
+        notes.append("Stable Diffusion 1.5's size at 512 pixels: not measured, no GPU on this machine.")
+    return Section("Training", PEER, tuple(rows), tuple(notes))
+
+
+def _step(what: str, base: str, scale: Scale, *, bfloat16: bool = True, goal: float | None = None) -> Row:
+    ours, peer = load_pipeline(base, device="cpu"), load_pipeline(base, device="cpu")
+    task = Task(draw_images(ours, scale.images, seed=0), first_word(ours), scale.batch, bfloat16)
+    return timed(what, _take_turns(ours, peer, task, scale), goal=goal)
+
+
+def _take_turns(ours: Any, peer: Any, task: Task, scale: Scale) -> Compared:
+    with ExitStack() as stack:
+        mine = stack.enter_context(started("embhub", ours, task))
+        theirs = stack.enter_context(started("peer", peer, task))
+        return compare(
+            clocked(mine.step, times=scale.turn), clocked(theirs.step, times=scale.turn), repeats=scale.repeats
+        )
+
+
+def _quality(scale: Scale) -> list[Row]:
+    """Both arms train to the end and are looked at on the way: with the rate that the peer documents, and with ours."""
+    judge = load_pipeline("builtin", device="cpu")
+    kept_back = encode_images(judge, draw_images(judge, scale.kept_back, seed=1))
+    ours_rate = default_recipe(judge).learning_rate
+    documented, same = list[Heat](), list[Heat]()
+    for seed in range(scale.seeds):
+        images = draw_images(judge, scale.images, seed=100 + seed)
+        task = Task(images, first_word(judge), scale.batch, steps=scale.race, seed=seed)
+        quicker = Task(images, task.first_word, scale.batch, peer_rate=ours_rate, steps=scale.race, seed=seed)
+        how: dict[str, Any] = {"judge": judge, "kept_back": kept_back, "look": scale.look}
+        peer = race.run("peer", "builtin", task, **how)
+        ours = race.run("embhub", "builtin", task, **how)
+        documented.append(Heat(ours, peer))
+        same.append(Heat(ours, race.run("peer", "builtin", quicker, **how)))
+    return [
+        race.to_the_peers_end("to the peer's last loss", documented, goal=QUALITY_GOAL),
+        race.to_our_end("to embhub's last loss", documented),
+        race.to_the_peers_end(f"to the peer's last loss, its rate set to {ours_rate:g}", same),
+        race.to_our_end(f"to embhub's last loss, the peer's rate set to {ours_rate:g}", same),
+    ]
+
+
+def _memory(what: str, base: str, scale: Scale) -> Row:
+    ours, peer = (memory.measure(side, base, batch_size=scale.batch, images=scale.images) for side in SIDES)
+    return _in_megabytes(what, ours, peer)
+
+
+def _gpu_rows(scale: Scale) -> list[Row]:
+    """Stable Diffusion 1.5's size at 512 pixels: a step and peak memory; nothing without a GPU."""
+    if not torch.cuda.is_available():
+        return []
+    return measure_large(build_stable_diffusion(torch.device("cuda")), scale)
+
+
+def measure_large(pipe: Any, scale: Scale) -> list[Row]:
+    """Steps and, on a GPU, peak memory of both arms on one pipeline, which the peer changes; four images a step.
+
+    One pipeline serves both arms, one after the other: two do not fit every GPU.
+    """
+    task = Task(draw_images(pipe, scale.images, seed=0), first_word(pipe), min(4, scale.batch))
+    on_gpu, spent, peaks = pipe.device.type == "cuda", {}, {}
+    for side in SIDES:
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        with started(side, pipe, task) as arm:
+            turn = clocked(arm.step, times=scale.turn)
+            turn()
+            spent[side] = tuple(turn() for _ in range(scale.repeats))
+        peaks[side] = torch.cuda.max_memory_allocated() if on_gpu else 0
+    what = "with Stable Diffusion 1.5's size at 512 pixels"
+    rows = [timed(f"a step {what}, bfloat16", Compared(spent["embhub"], spent["peer"]))]
+    if on_gpu:
+        rows.append(_in_megabytes(f"GPU memory {what}, weights included", peaks["embhub"], peaks["peer"]))
+    return rows
+
+
+def _settings(scale: Scale) -> str:
+    return (
+        f"{scale.images} phantom images of a finding that the base never saw, {scale.batch} a step, 8 vectors, "
+        f"{scale.repeats} turns of {scale.turn} steps an arm. "
+        f"Quality is the loss on {scale.kept_back} others, on noise that is always the same: {scale.race} steps, "
+        f"looked at every {scale.look}, {scale.seeds} seeds; making latents and growing the table count. "
+        "The peer's rate is its README's (0.0005 an image) unless said. "
+        "Memory is what training adds to a process that holds base and images."
+    )
+
+
+def _in_megabytes(what: str, ours: int, peer: int) -> Row:
+    """A row of one measurement each."""
+    number = peer / max(ours, 1)
+    return Row(what, f"{ours / 1e6:,.0f} MB", f"{peer / 1e6:,.0f} MB", Ratio(number, number, number))

@@ -1,0 +1,88 @@
+"""Each benchmark runs at its smallest size and its table has the right shape; what it measured is not looked at."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from bench import machine, page
+from bench.__main__ import BENCHMARKS
+from bench.measurement import Compared, Ratio, Spent, compare
+from bench.race import Heat, Point, to_our_end, to_the_peers_end
+from bench.scale import SMALLEST
+from bench.table import HEADER, Row, Section, render, timed
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_compares_with_a_peer(name: str) -> None:
+    section = importlib.import_module(f"bench.{name}").run(SMALLEST)
+    assert section.peer.startswith("Peer: ") and section.rows
+    table = [line for line in render([section]).splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(section.rows) and {line.count(" | ") for line in table if "--" not in line} == {5}
+    assert all(row.ours and row.peer for row in section.rows)
+    measured = [row for row in section.rows if "not in" not in row.ours]
+    assert measured and all(row.wall and row.wall.low > 0 for row in measured)
+    goals = [row.goal for row in section.rows if row.goal is not None]
+    assert goals == ([1.4, 2.0, 3.0] if name == "training" else [])
+
+
+def test_large_models_without_a_gpu(tmp_path: Path) -> None:
+    from bench.bases import write_large_table
+    from bench.training import measure_large
+    from embhub.diffusion.pipelines import load_pipeline
+
+    rows = measure_large(load_pipeline(write_large_table(tmp_path, vocabulary=200, width=32)), SMALLEST)
+    assert len(rows) == 1 and rows[0].wall is not None
+
+
+def test_arms_take_turns_and_change_who_goes_first() -> None:
+    order = []
+
+    def arm(name: str, wall: float) -> Spent:
+        order.append(name)
+        return Spent(wall, 2 * wall)
+
+    compared = compare(lambda: arm("ours", 1.0), lambda: arm("peer", 3.0), repeats=3)
+    assert order == ["ours", "peer", "ours", "peer", "peer", "ours", "ours", "peer"]
+    assert compared.wall == Ratio(3.0, 3.0, 3.0) and len(compared.ours) == 3
+
+
+def test_a_ratio_pairs_turns_and_says_its_spread() -> None:
+    compared = Compared((Spent(1, 1), Spent(2, 1)), (Spent(2, 1), Spent(12, 1)))
+    assert str(compared.wall) == "4.00 (2.00 to 6.00)" and str(compared.cpu) == "1.00"
+
+
+@pytest.mark.parametrize(("wall", "verdict"), [(1.4, "1.4: met"), (1.39, "1.4: **missed**")])
+def test_a_miss_is_called_a_miss(wall: float, verdict: str) -> None:
+    row = timed("a step", Compared((Spent(1, 1),), (Spent(wall, 9),)), goal=1.4)
+    assert row.cells()[-1] == verdict and len(row.cells()) == len(HEADER)
+
+
+def curve(*losses: float, seconds: float) -> tuple[Point, ...]:
+    return tuple(Point(step, Spent(step * seconds, step * seconds), loss) for step, loss in enumerate(losses, 1))
+
+
+def test_time_to_equal_quality() -> None:
+    heats = [Heat(ours=curve(3, 2, 1, seconds=1), peer=curve(5, 4, 2, seconds=2))]
+    there, back = to_the_peers_end("to it", heats, goal=3), to_our_end("back", heats)
+    assert there.wall == Ratio(3.0, 3.0, 3.0) and there.cells()[-1] == "3: met"
+    assert back.wall == Ratio(2.0, 2.0, 2.0, at_least=True) and str(back.wall) == "over 2.00"
+    assert back.peer.startswith("not in 3 steps")
+    never = to_the_peers_end("to it", [replace(heats[0], ours=curve(9, 9, 9, seconds=1))], goal=3)
+    assert never.wall is None and never.cells()[-1] == "3: **missed**" and "1 of 1" in never.ours
+
+
+def test_the_page_has_date_machine_and_no_name_of_it(tmp_path: Path) -> None:
+    import platform
+
+    facts = machine.describe()
+    section = Section("Training", "Peer: somebody.", (Row("a step", "1 s", "2 s"),))
+    path = tmp_path / "page.md"
+    page.write([section], facts, day=date(2026, 11, 20), scale="quick", path=path)
+    text = path.read_text()
+    assert "2026-11-20, quick run" in text and "short run" in text and "| a step" in text and "torch" in text
+    assert platform.node() not in text and str(Path.home()) not in text and "/" not in "".join(facts.values())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from embhub.diffusion.generation import generate as generate
     from embhub.diffusion.generation import load_into as load_into
     from embhub.diffusion.importing import import_file as import_file
+    from embhub.diffusion.inspection import inspect as inspect
     from embhub.diffusion.training import train as train
     from embhub.embedding import Embedding as Embedding
     from embhub.errors import EmbhubError as EmbhubError
@@ -44,6 +45,7 @@ _PLACES = {
     "audit": "embhub.diffusion.auditing:audit",
     "generate": "embhub.diffusion.generation:generate",
     "import_file": "embhub.diffusion.importing:import_file",
+    "inspect": "embhub.diffusion.inspection:inspect",
     "load_into": "embhub.diffusion.generation:load_into",
     "pull": "embhub.pulling:pull",
     "push": "embhub.publishing:push",
@@ -54,7 +56,7 @@ _PLACES = {
 
 __all__ = [
     "Card", "Embedding", "EmbhubError", "Hub", "Release", "Verified",
-    "audit", "generate", "import_file", "load_into", "pull", "push", "sign", "train", "verify",
+    "audit", "generate", "import_file", "inspect", "load_into", "pull", "push", "sign", "train", "verify",
 ]  # fmt: skip
 
 

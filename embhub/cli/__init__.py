@@ -13,6 +13,7 @@ from embhub import __version__
 from embhub.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "inspect": "inspecting",
     "train": "training",
     "import": "importing",
     "audit": "auditing",

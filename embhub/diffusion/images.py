@@ -114,6 +114,7 @@ def read_images(
         PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split.
     """
     listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher)
+    watcher.listing(listing)
     _check_names(listing, watcher)
     kept, sizes, notes = _decode(listing, watcher, on_progress)
     if listing.left_out:
@@ -123,9 +124,14 @@ def read_images(
     return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind)
 
 
-def _check_names(listing: Listing, watcher: Watcher) -> None:
+def find_names(listing: Listing) -> list[int]:
+    """Rows whose file names, as the source has them, look like a person's."""
     pairs = zip(listing.samples, listing.relative, strict=True)
-    if found := [sample.row for sample, path in pairs if looks_like_patient(path)]:
+    return [sample.row for sample, path in pairs if looks_like_patient(path)]
+
+
+def _check_names(listing: Listing, watcher: Watcher) -> None:
+    if found := find_names(listing):
         error = PrivacyError(
             f"{len(found)} file names look like a patient's name, date or record number ({_rows(found, listing.kind)})",
             "rename the files to neutral numbers; the names are not repeated here",

@@ -20,7 +20,7 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 MAX_PIXELS = 100_000_000
 PERCENTILES = (1.0, 99.5)
-_DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 
 
 def read_pixels(path: Path, where: str, look: Callable[[Image.Image], None] | None = None) -> Image.Image:
@@ -73,7 +73,7 @@ def _check(image: Image.Image, where: str) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP:
+    if image.mode in DEEP:
         return Image.fromarray(_scale(np.asarray(image, dtype=np.float64))).convert("RGB")
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "P":

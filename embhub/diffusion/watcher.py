@@ -10,11 +10,14 @@ from PIL import Image
 from embhub.errors import EmbhubError
 
 if TYPE_CHECKING:
-    from embhub.diffusion.manifest import Sample
+    from embhub.diffusion.manifest import Listing, Sample
 
 
 class Watcher:
     """Told of everything that listing and reading images come upon. This one refuses, and looks at nothing else."""
+
+    def listing(self, listing: Listing) -> None:
+        """What is going to be opened."""
 
     def problem(self, error: EmbhubError, rows: Sequence[int] = ()) -> None:  # noqa: ARG002
         """What is wrong, and in which rows. Where this returns, those rows are left out and the rest is read on."""

@@ -1,0 +1,106 @@
+"""`embhub inspect`: what is in a folder of images, before anything is learned from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import print_pairs, progress_bar
+
+if TYPE_CHECKING:
+    from embhub.diffusion.inspections.report import Inspection, Refusal
+
+_SHOWN = 6
+
+
+@click.command("inspect", short_help="Look through images before training.")
+@click.argument("images", type=options.FILE)
+@click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
+@click.option("--where", metavar="COLUMN=VALUE", help="Look at these rows of the manifest only.")
+@click.option(
+    "--base", metavar="NAME|PATH", default="builtin", show_default=True, help="Base whose resolution images must meet."
+)
+@options.as_json
+def command(images: Path, as_json: bool, **choices: Any) -> int:
+    """Look through IMAGES (a folder, or a manifest's images): what is there, and what `train` would say to it.
+
+    Counts images, sizes, depths, patients, labels, copies, files that cannot be read or are ignored, and names and
+    headers that may tell of a person. All problems are listed, not the first alone. Nothing is written, and no path,
+    patient id or header is printed: rows are. The exit code is the one that `train` would end with.
+
+    \b
+    Example:
+      embhub inspect images
+      embhub inspect images/manifest.csv --where label=csPCa --base builtin --json
+    """
+    import embhub
+
+    with progress_bar() as on_progress:
+        found = embhub.inspect(images, on_progress=on_progress, **choices)
+    click.echo(found.to_json()) if as_json else _print(found)
+    return found.exit_code
+
+
+def _print(found: Inspection) -> None:
+    print_pairs(_facts(found))
+    _print_list("train would refuse", "red", [_refusal(refusal, found.row_name) for refusal in found.refusals])
+    _print_list("train would warn", "yellow", found.warnings)
+    _print_list("worth a look", "blue", found.remarks)
+    _print_list(
+        "not read", "blue", [f"{i.files:,} {i.kind}{f': {i.remedy}' if i.remedy else ''}" for i in found.ignored]
+    )
+    click.echo(f"\nnot looked for: {', '.join(found.not_looked_for)}")
+    said = ("accept", "green") if found.accepted else ("refuse", "red")
+    click.secho(f"train would {said[0]} these images for a base of {found.resolution} pixels", fg=said[1], bold=True)
+
+
+def _facts(found: Inspection) -> dict[str, str]:
+    counts, copies, splits = found.images, found.duplicates, found.splits
+    kept = [f"{splits.train:,} to learn from", f"{splits.holdout:,} kept back", f"{splits.left_out:,} left out"]
+    return {
+        "images": f"{counts.listed:,} listed, {counts.readable:,} readable, {counts.different:,} different pictures",
+        "patients": _patients(found),
+        "labels": _most([(label.label or "(withheld)", label.images) for label in found.labels]),
+        "splits": ", ".join(kept) if splits.holdout or splits.left_out else "",
+        "sizes": _most([(f"{size.width} x {size.height}", size.images) for size in found.sizes]),
+        "stored as": _most([(f"{kind.format} {kind.mode} {kind.bits} bit", kind.images) for kind in found.kinds]),
+        "copies": f"{copies.exact:,} exact, {copies.near:,} near, {copies.across_patients:,} across patients",
+        "headers": f"{found.with_metadata:,} files with words in them",
+        "names": f"{len(found.names.files):,} file names look like a person's",
+    }
+
+
+def _patients(found: Inspection) -> str:
+    if found.patients is None:
+        return "not named: each image counts as a person of its own"
+    each = found.patients
+    spread = _most(
+        [(f"{images} image{'s' if images > 1 else ''}", number) for images, number in each.histogram.items()]
+    )
+    return f"{each.number:,}, of {each.fewest} to {each.most} images (median {each.median:g}): {spread}"
+
+
+def _most(counts: Sequence[tuple[str, int]]) -> str:
+    shown = ", ".join(f"{name} ({number:,})" for name, number in counts[:_SHOWN])
+    return f"{shown}, {len(counts) - _SHOWN} others" if len(counts) > _SHOWN else shown
+
+
+def _refusal(refusal: Refusal, name: str) -> str:
+    more = ""
+    if refusal.cases > 1:
+        rows = ", ".join(map(str, refusal.rows[1 : _SHOWN + 1]))
+        more = (
+            f", and {refusal.cases - 1:,} more like it ({name} {rows}{', …' if len(refusal.rows) > _SHOWN + 1 else ''})"
+        )
+    return f"{refusal.message}{more}; {refusal.hint}" if refusal.hint else f"{refusal.message}{more}"
+
+
+def _print_list(title: str, colour: str, lines: Sequence[str]) -> None:
+    if lines:
+        click.secho(f"\n{title}", fg=colour, bold=True)
+    for line in lines:
+        click.echo(f"  - {line}")

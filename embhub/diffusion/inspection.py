@@ -1,0 +1,76 @@
+"""What is in a folder or manifest, before anything is learned from it, and what training would say to it.
+
+The images are listed, checked and read by the code that `train` runs; only the watcher differs, which notes a problem
+and goes on. A picture is looked at once and dropped: what stays of it is a kilobyte.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from embhub.diffusion import base as bases
+from embhub.diffusion.images import read_images
+from embhub.diffusion.inspections.inventory import list_ignored
+from embhub.diffusion.inspections.remarks import remarks_on
+from embhub.diffusion.inspections.report import Inspection
+from embhub.diffusion.inspections.summary import summarise
+from embhub.diffusion.inspections.survey import Survey
+from embhub.diffusion.manifest import find
+from embhub.errors import EmbhubError, UsageError
+from embhub.progress import OnProgress
+
+
+def inspect(
+    images: str | Path,
+    *,
+    manifest: str | Path | None = None,
+    where: str | None = None,
+    base: str | Path = "builtin",
+    on_progress: OnProgress | None = None,
+) -> Inspection:
+    """Look through a site's images and report what is there; nothing is written, nothing is learned.
+
+    Args:
+        images: folder or manifest, as `embhub.train` takes them; `manifest` and `where` likewise. base: a built-in name
+        or a pipeline folder, whose resolution the images are held against.
+
+    What `train` would refuse is reported, not raised: see `Inspection.refusals`, `accepted` and `exit_code`. Neither
+    path nor patient id nor any value of a file's header is in the report.
+
+    Raises:
+        UsageError: no such folder or manifest, or no such base.
+    """
+    folder, listed_in = find(Path(images), Path(manifest) if manifest else None)
+    side = resolution(base)
+    survey, notes = Survey(), ()
+    try:
+        found = read_images(images, manifest=manifest, where=where, on_progress=on_progress, watcher=survey)
+        notes = found.notes
+        learned = [place for place, sample in enumerate(found.samples) if sample.split == "train"]
+        survey.attempt(found.subset(learned).check_number)
+        survey.attempt(lambda: found.check_resolution(side))
+    except EmbhubError as error:  # nothing could be listed at all
+        survey.problem(error)
+    ignored = list_ignored(folder, listed_in, {sample.path for sample in survey.samples})
+    inspection = summarise(survey, side, source="manifest" if listed_in else "folder", ignored=ignored, warnings=notes)
+    return inspection.model_copy(update={"remarks": remarks_on(inspection)})
+
+
+def resolution(base: str | Path) -> int:
+    """Side in pixels of the images that a base draws, read from its configuration alone.
+
+    Raises:
+        UsageError: not a built-in name, nor a folder in diffusers' format.
+    """
+    folder = bases.resolve(base)
+    try:
+        if folder is None:
+            raise FileNotFoundError
+        denoiser = json.loads((folder / "unet/config.json").read_bytes())
+        autoencoder = json.loads((folder / "vae/config.json").read_bytes())
+        return int(denoiser["sample_size"]) * 2 ** (len(autoencoder["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{base} is not a base model here", "name builtin, builtin-xray, or a pipeline folder"
+        ) from error

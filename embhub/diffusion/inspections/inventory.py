@@ -1,0 +1,77 @@
+"""What lies in a folder and is not read, by kind, and what to do about it. Names are looked at and not kept."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+from embhub.diffusion.inspections.report import Ignored
+from embhub.diffusion.manifest import NAME
+from embhub.diffusion.pixels import SUFFIXES
+
+_SUFFIXES = {
+    "DICOM": (".dcm", ".dicom", ".ima"),
+    "NIfTI": (".nii", ".nii.gz"),
+    "other volume": (".mha", ".mhd", ".nrrd", ".mgz", ".raw", ".hdr", ".img"),
+    "whole slide": (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".czi"),
+    "other image": (".webp", ".bmp", ".gif", ".jp2", ".j2k", ".heic", ".avif", ".tga", ".ppm", ".pgm"),
+    "archive": (".zip", ".tar", ".gz", ".tgz", ".7z", ".bz2", ".xz"),
+    "table": (".csv", ".tsv", ".xlsx", ".xls", ".json", ".parquet"),
+}
+_REMEDIES = {
+    "DICOM": "write the pixels as 16-bit PNG, without the header, which names the patient",
+    "NIfTI": "write the slices that show the finding as 16-bit PNG",
+    "other volume": "write the slices that show the finding as 16-bit PNG",
+    "whole slide": "cut tiles and write them as PNG",
+    "other image": "write them as PNG",
+    "archive": "unpack them",
+    "table": "name it with --manifest if it lists the images",
+    "images that no row names": "add rows, or leave them out on purpose",
+    "hidden": "nothing: files that begin with a dot are left alone",
+    "folders that may not be opened": "grant the right to read them, or leave them out",
+}
+
+
+def list_ignored(folder: Path, manifest: Path | None, listed: Collection[Path]) -> tuple[Ignored, ...]:
+    """Files under `folder` that are not among `listed` (resolved paths), the most frequent kind first."""
+    counts: Counter[str] = Counter()
+
+    def closed(_: OSError) -> None:
+        counts["folders that may not be opened"] += 1
+
+    for place, folders, files in os.walk(folder, onerror=closed):
+        counts["hidden"] += sum(name.startswith(".") for name in (*folders, *files))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(place, name)
+            if not name.startswith(".") and path != manifest and name != NAME and path.resolve() not in listed:
+                counts[_kind(path, whole_folder=manifest is None)] += 1
+    del counts[""]
+    return tuple(
+        Ignored(kind=kind, files=number, remedy=_REMEDIES.get(kind, ""))
+        for kind, number in counts.most_common()
+        if number
+    )
+
+
+def _kind(path: Path, *, whole_folder: bool) -> str:
+    name = path.name.lower()
+    if path.suffix.lower() in SUFFIXES:
+        return "" if whole_folder else "images that no row names"  # in a folder each was read, or is a problem
+    for kind, endings in _SUFFIXES.items():
+        if name.endswith(endings):
+            return kind
+    return "DICOM" if _begins_as_dicom(path) else "other"
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    """PS3.10: 128 bytes of anything, then `DICM`. Archives often store files without an ending."""
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return False
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -1,0 +1,68 @@
+"""What an inspection says beyond the warnings of `train`: worth a look by a person, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from embhub.diffusion.inspections.report import Inspection
+
+_LARGE_SHARE = 0.2
+
+
+def remarks_on(found: Inspection) -> tuple[str, ...]:
+    """Sentences on likenesses, names, depth, metadata and balance, the gravest first."""
+    return (*_on_likeness(found), *_on_names(found), *_on_depth(found), *_on_metadata(found), *_on_balance(found))
+
+
+def _on_likeness(found: Inspection) -> Iterator[str]:
+    foreign = [pair.row for pair in found.duplicates.pairs if pair.other_patient]
+    same = [pair.row for pair in found.duplicates.pairs if not pair.other_patient]
+    if foreign:
+        yield (
+            f"{len(foreign)} images nearly show a picture of another patient ({_rows(foreign, found)}): is it one "
+            "patient under two ids? A patient kept back would still be learned from"
+        )
+    if same:
+        yield f"{len(same)} images nearly repeat an earlier one ({_rows(same, found)}): copies count twice in training"
+
+
+def _on_names(found: Inspection) -> Iterator[str]:
+    for rows, what in ((found.names.patient_ids, "patient ids"), (found.names.labels, "labels")):
+        if rows:
+            yield (
+                f"{len(rows)} {what} look like a name, a date or a record number ({_rows(rows, found)}): they stay on "
+                "this machine, but neutral ones cannot slip out; they are not repeated here"
+            )
+
+
+def _on_depth(found: Inspection) -> Iterator[str]:
+    if found.deep:
+        yield (
+            f"{found.deep.images} images of more than 8 bits, values {found.deep.lowest:g} to {found.deep.highest:g}: "
+            "each is scaled by its own range (1st percentile black, 99.5th white), so absolute values are lost"
+        )
+        if found.deep.within_8_bits:
+            yield f"{found.deep.within_8_bits} of those hold no value beyond 255: were they meant to be 8-bit files?"
+        if found.deep.images < found.images.readable:
+            yield "deep and 8-bit images are mixed: only the deep ones are scaled, which an embedding may learn"
+    if cut := sum(kind.images for kind in found.kinds if kind.bits == 16 and kind.mode in ("RGB", "RGBA", "LA")):
+        yield f"{cut} images of 16-bit colour are read by their upper 8 bits"
+
+
+def _on_metadata(found: Inspection) -> Iterator[str]:
+    if found.with_metadata:
+        names = ", ".join(f"{field.field} ({field.images})" for field in found.metadata[:6])
+        yield (
+            f"{found.with_metadata} files carry words in their headers: {names}. Training reads pixels only; "
+            "remove them before the files go anywhere"
+        )
+
+
+def _on_balance(found: Inspection) -> Iterator[str]:
+    patients, readable = found.patients, found.images.readable
+    if patients and patients.number > 2 and patients.most > max(3, _LARGE_SHARE * readable):
+        yield f"one patient has {patients.most} of {readable} images: an embedding may learn that patient"
+
+
+def _rows(rows: Sequence[int], found: Inspection) -> str:
+    return f"{found.row_name} {', '.join(map(str, rows[:8]))}{', …' if len(rows) > 8 else ''}"

@@ -1,0 +1,150 @@
+"""From what a survey remembers to the figures of an inspection."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+from embhub.cards.personal_data import looks_like_patient, personal_data
+from embhub.diffusion.inspections.encoding import Encoding
+from embhub.diffusion.inspections.report import (
+    Counts,
+    Deep,
+    Duplicates,
+    Ignored,
+    Inspection,
+    Kind,
+    Label,
+    Names,
+    Near,
+    Patients,
+    Refusal,
+    Size,
+    Splits,
+    TextField,
+)
+from embhub.diffusion.inspections.survey import Survey
+from embhub.diffusion.manifest import Sample
+from embhub.errors import EmbhubError
+
+
+def summarise(
+    survey: Survey,
+    resolution: int,
+    *,
+    source: Literal["folder", "manifest"],
+    ignored: tuple[Ignored, ...],
+    warnings: tuple[str, ...],
+) -> Inspection:
+    """The report, without remarks."""
+    kinds = Counter((e.format, e.mode, e.bits) for e in survey.encodings)
+    return Inspection(
+        source=source,
+        row_name="row" if source == "manifest" else "image",
+        images=Counts(listed=survey.listed, readable=len(survey.read), different=len(survey.pictures)),
+        resolution=resolution,
+        under_half=sum(2 * min(size) < resolution for size in survey.sizes),
+        sizes=tuple(Size(width=w, height=h, images=n) for (w, h), n in Counter(survey.sizes).most_common()),
+        kinds=tuple(Kind(format=f, mode=m, bits=b, images=n) for (f, m, b), n in kinds.most_common()),
+        deep=_deep(survey.encodings),
+        patients=_patients(survey.read),
+        labels=_labels(survey.read),
+        splits=_splits(survey),
+        duplicates=_duplicates(survey),
+        names=_names(survey),
+        metadata=tuple(TextField(field=name, images=n) for name, n in survey.fields.most_common()),
+        with_metadata=survey.with_fields,
+        ignored=ignored,
+        refusals=_refusals(survey.problems),
+        warnings=warnings,
+        remarks=(),
+    )
+
+
+def _deep(encodings: Sequence[Encoding]) -> Deep | None:
+    ranges = [(e.lowest, e.highest) for e in encodings if e.lowest is not None and e.highest is not None]
+    if not ranges:
+        return None
+    return Deep(
+        images=len(ranges),
+        lowest=min(low for low, _ in ranges),
+        highest=max(high for _, high in ranges),
+        within_8_bits=sum(low >= 0 and high <= 255 for low, high in ranges),
+    )
+
+
+def _patients(samples: Sequence[Sample]) -> Patients | None:
+    if not samples or any(sample.patient_id is None for sample in samples):
+        return None
+    each = Counter(sample.patient_id for sample in samples).values()
+    return Patients(
+        number=len(each),
+        fewest=min(each),
+        median=median(each),
+        most=max(each),
+        histogram=dict(sorted(Counter(each).items())),
+    )
+
+
+def _labels(samples: Sequence[Sample]) -> tuple[Label, ...]:
+    counts: Counter[str | None] = Counter(
+        None if _names_a_person(sample.label) else sample.label for sample in samples if sample.label
+    )
+    return tuple(Label(label=label, images=number) for label, number in counts.most_common())
+
+
+def _splits(survey: Survey) -> Splits:
+    holdout = sum(sample.split == "holdout" for sample in survey.read)
+    return Splits(train=len(survey.read) - holdout, holdout=holdout, left_out=survey.left_out)
+
+
+def _duplicates(survey: Survey) -> Duplicates:
+    firsts = [twins[0] for twins in survey.pictures.values()]
+    pairs = tuple(
+        Near(
+            row=firsts[pair.second].row,
+            like=firsts[pair.first].row,
+            other_patient=firsts[pair.first].patient_id != firsts[pair.second].patient_id,
+        )
+        for pair in survey.likenesses.pairs([sample.patient_id or "" for sample in firsts])
+    )
+    shared = sum(len({twin.patient_id for twin in twins}) > 1 for twins in survey.pictures.values())
+    return Duplicates(
+        exact=len(survey.read) - len(survey.pictures),
+        near=len(pairs),
+        across_patients=shared + sum(pair.other_patient for pair in pairs),
+        pairs=pairs,
+    )
+
+
+def _names(survey: Survey) -> Names:
+    """Files are refused by `train`; ids and labels stay in this site's records, so they are pointed out only."""
+    return Names(
+        files=tuple(survey.names),
+        patient_ids=tuple(s.row for s in survey.samples if s.patient_id and looks_like_patient(s.patient_id)),
+        labels=tuple(s.row for s in survey.samples if _names_a_person(s.label)),
+    )
+
+
+def _names_a_person(words: str) -> bool:
+    return bool(words) and bool(looks_like_patient(words) or personal_data(words))
+
+
+def _refusals(problems: Sequence[tuple[EmbhubError, tuple[int, ...]]]) -> tuple[Refusal, ...]:
+    """Problems of one kind, those with one remedy, are one refusal; the order is that of `train`."""
+    groups: dict[tuple[type, str], list[tuple[EmbhubError, tuple[int, ...]]]] = defaultdict(list)
+    for error, rows in problems:
+        groups[type(error), error.hint].append((error, rows))
+    return tuple(
+        Refusal(
+            error=type(group[0][0]).__name__,
+            exit_code=group[0][0].exit_code,
+            message=group[0][0].message,
+            hint=group[0][0].hint,
+            cases=len(group),
+            rows=tuple(sorted({row for _, rows in group for row in rows})),
+        )
+        for group in groups.values()
+    )

@@ -1,0 +1,71 @@
+"""What an inspection remembers of images while they are read one by one: a few words and a kilobyte each."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+
+from PIL import Image
+
+from embhub.diffusion.images import find_names
+from embhub.diffusion.inspections.encoding import Encoding, describe
+from embhub.diffusion.inspections.likeness import Likenesses
+from embhub.diffusion.inspections.metadata import text_fields
+from embhub.diffusion.manifest import Listing, Sample
+from embhub.diffusion.watcher import Watcher
+from embhub.errors import EmbhubError
+
+
+class Survey(Watcher):
+    """Notes problems instead of raising them, and looks at every image that can be read.
+
+    `read`, `sizes` and `encodings` have one entry a readable image; `pictures` maps the hash of a picture to the
+    images that show it, in the order in which `likenesses` got them.
+    """
+
+    def __init__(self) -> None:
+        self.samples: tuple[Sample, ...] = ()
+        self.names: list[int] = []
+        self.listed = 0
+        self.left_out = 0
+        self.problems: list[tuple[EmbhubError, tuple[int, ...]]] = []
+        self.read: list[Sample] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.encodings: list[Encoding] = []
+        self.fields: Counter[str] = Counter()
+        self.with_fields = 0
+        self.pictures: dict[bytes, list[Sample]] = defaultdict(list)
+        self.likenesses = Likenesses()
+
+    def listing(self, listing: Listing) -> None:
+        """Remember what was named; rows that could not be followed were named too."""
+        self.samples, self.left_out = listing.samples, listing.left_out
+        self.names = find_names(listing)
+        rows = {sample.row for sample in listing.samples}
+        self.listed = len(rows.union(*(found for _, found in self.problems)))
+
+    def problem(self, error: EmbhubError, rows: Sequence[int] = ()) -> None:
+        """Remember it and let reading go on."""
+        self.problems.append((error, tuple(rows)))
+
+    def file(self, sample: Sample, image: Image.Image) -> None:
+        """Look at format, depth and metadata."""
+        self.encodings.append(describe(sample.path, image))
+        fields = text_fields(image)
+        self.fields.update(fields)
+        self.with_fields += bool(fields)
+
+    def picture(self, sample: Sample, image: Image.Image, digest: bytes) -> None:
+        """Look at the size, and at what the picture resembles."""
+        self.read.append(sample)
+        self.sizes.append(image.size)
+        if digest not in self.pictures:
+            self.likenesses.add(image)
+        self.pictures[digest].append(sample)
+
+    def attempt(self, check: Callable[[], None]) -> None:
+        """Remember what a check of `train` would raise."""
+        try:
+            check()
+        except EmbhubError as error:
+            self.problem(error)

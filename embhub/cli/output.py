@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from embhub.progress import OnProgress, Progress
 
@@ -46,6 +48,27 @@ def print_findings(findings: Sequence[Any], *, err: bool = False) -> None:
 def remark(text: str) -> None:
     """A line for people, on stderr: stdout belongs to results."""
     click.echo(text, err=True)
+
+
+def note(text: str) -> None:
+    """A remark while something runs: it does not tear the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(f"note: {text}", file=sys.stderr)
+
+
+def repeat(context: click.Context, *more: str) -> str:
+    """The running command as a person may type it again, with `more` options."""
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if context.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif parameter.opts[0] not in more:
+            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+    return shlex.join([*words, *more])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_json, print_pairs, progress_bar, remark
+from embhub.cli.output import note, print_json, print_pairs, progress_bar, remark, repeat
 
 
 @click.command("train", short_help="Learn a new word from images.")
@@ -33,30 +33,60 @@ from embhub.cli.output import print_json, print_pairs, progress_bar, remark
 )
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimisation steps  [default: what suits the base]")
 @click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 10, min_open=True),
+    metavar="X",
+    help="AdamW's, at its peak  [default: what suits the base]",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Images a step  [default: what suits the base]"
+)
+@click.option(
+    "--micro-batch",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="Compute so many of them at a time, where memory is short  [default: all]",
+)
+@click.option("--gradient-checkpointing", is_flag=True, help="Compute twice what does not fit in memory.")
+@click.option(
+    "--norm",
+    type=click.Choice(["free", "directional"]),
+    help="directional: rows stay as long as the base's words and only turn  [default: what suits the base]",
+)
+@click.option("--start", metavar="TEXT", help="Words to start from; they are published  [default: the caption's]")
+@click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     metavar="N",
     help="Start of all randomness  [default: drawn, and kept private]",
 )
 @options.device
+@click.option("--resume", is_flag=True, help="Go on with the interrupted training of --out, if there is one.")
+@click.option("--preview", type=click.IntRange(1), metavar="N", help="Draw a sheet of pictures every N steps.")
+@click.option("--preview-dir", type=options.FILE, metavar="DIR", help="Where to  [default: NAME-previews beside --out]")
 @click.option("--overwrite", is_flag=True, help="Write over --out where it is there.")
 @click.option("--out", required=True, type=options.FILE, metavar="FILE", help="The embedding, ending in .safetensors.")
 @options.as_json
-def command(images: Path, out: Path, as_json: bool, **choices: Any) -> None:
+@click.pass_context
+def command(context: click.Context, images: Path, out: Path, as_json: bool, **choices: Any) -> None:
     """Learn a new word for what IMAGES (a folder, or a manifest's images) show.
 
     Only a few rows of numbers are learned; the base model stays as it is. Which images were used and which were held
     back is remembered on this machine for `embhub audit`, and never published. PNG, JPEG and TIFF, 8 and 16 bit.
+    An interrupted training goes on with the same command and --resume, and ends in the same file.
 
     \b
     Example:
       embhub train images --manifest m.csv --where label=csPCa --holdout 0.3 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
     """
+    from embhub.diffusion.checkpoints import Interrupted
     from embhub.diffusion.outputs import train_to_file
 
-    with progress_bar() as on_progress:
-        facts, remarks = train_to_file(images, out, on_progress=on_progress, **choices)
-    for line in remarks:
-        remark(f"note: {line}")
+    try:
+        with progress_bar() as on_progress:
+            facts, _ = train_to_file(images, out, on_progress=on_progress, on_note=note, **choices)
+    except Interrupted as stopped:
+        remark(f"{stopped}; to go on with it:\n  {repeat(context, '--resume')}")
+        raise
     print_json(facts) if as_json else print_pairs(facts)

@@ -17,11 +17,18 @@ def mean_loss(
     pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
 ) -> float:
     """Loss over `latents` (N, C, h, w) with rows (None: the caption without them), always on the same noise."""
+    return float(losses_with(pipe, latents, token=token, caption=caption, rows=rows, draws=draws).mean())
+
+
+def losses_with(
+    pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
+) -> Tensor:
+    """The same for each of the N images, (N,) float64."""
     inserted = Rows(pipe, token, rows) if rows is not None else None
     prompt = caption.replace("{}", token) if inserted else without_token(caption)
     with inserted.active() if inserted else nullcontext(), torch.no_grad():
         condition = detect(pipe).condition(pipe, [inserted.expand(prompt) if inserted else prompt])
-        return float(image_losses(pipe, latents, condition, draws=draws).mean())
+        return image_losses(pipe, latents, condition, draws=draws)
 
 
 def image_losses(pipe: Any, latents: Tensor, condition: Condition, *, draws: int = 4) -> Tensor:

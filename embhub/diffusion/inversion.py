@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from embhub.diffusion.computing import precision, recomputed, repeatable
 from embhub.diffusion.families import Condition, detect, encoders, loss, min_snr_weights, noise_levels
 from embhub.diffusion.heldout import mean_loss
 from embhub.diffusion.pipelines import trainable_attention
@@ -78,8 +79,8 @@ class Inversion:
     """
 
     def __init__(self, pipe: Any, latents: Tensor, *, token: str, caption: str, recipe: Recipe, seed: int) -> None:
-        self.pipe, self.recipe, self.losses = pipe, recipe, list[float]()
-        self._family, self._latents = detect(pipe), latents.to(pipe.device)
+        self.pipe, self.caption, self.recipe, self.losses = pipe, caption, recipe, list[float]()
+        self._family, self.latents = detect(pipe), latents.to(pipe.device)
         self._generator = torch.Generator().manual_seed(seed)
         words = recipe.start or caption.replace("{}", " ")
         self._rows = Rows(pipe, token, starting_rows(pipe, words, recipe.vectors, generator=self._generator))
@@ -101,8 +102,8 @@ class Inversion:
         with ExitStack() as stack:
             stack.enter_context(self._rows.active())
             stack.enter_context(trainable_attention(self.pipe))
-            stack.enter_context(_recomputed(self.pipe, self.recipe.gradient_checkpointing))
-            stack.enter_context(_repeatable(self.pipe))
+            stack.enter_context(recomputed(self.pipe, self.recipe.gradient_checkpointing))
+            stack.enter_context(repeatable(self.pipe))
             yield
 
     def expand(self, prompt: str) -> str:
@@ -111,8 +112,13 @@ class Inversion:
 
     def condition(self) -> Condition:
         """What the denoiser is told of the caption with the rows as they are."""
-        with _precision(self.pipe, self.recipe):
+        with precision(self.pipe, mixed=self.recipe.mixed_precision):
             return self._family.condition(self.pipe, [self._rows.expand(self.prompt)])
+
+    def errors(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> Tensor:
+        """The denoiser's error for each of B latents, (B,), in the precision of the recipe."""
+        with precision(self.pipe, mixed=self.recipe.mixed_precision):
+            return loss(self.pipe, self._family, latents, condition, noise, times)
 
     def step(self) -> float:
         """One step of AdamW; returns the loss of its batch.
@@ -137,21 +143,23 @@ class Inversion:
 
     def state(self) -> State:
         """A copy of where it stands, to be called after a whole step."""
-        moments = [self._optimizer.state.get(part, {}) for part in self._rows.rows.values()]
-        names, parts = list(self._rows.rows), list(self._rows.rows.values())
-        none = torch.zeros_like
-        means = [held.get("exp_avg", none(part)).clone() for held, part in zip(moments, parts, strict=True)]
-        squares = [held.get("exp_avg_sq", none(part)).clone() for held, part in zip(moments, parts, strict=True)]
         return State(
             self.rows,
-            dict(zip(names, means, strict=True)),
-            dict(zip(names, squares, strict=True)),
+            self._moments("exp_avg"),
+            self._moments("exp_avg_sq"),
             self._generator.get_state(),
             tuple(self.losses),
         )
 
     def restore(self, state: State) -> None:
-        """Stand where `state` stood: the next step is the one that followed it."""
+        """Stand where `state` stood: the next step is the one that followed it.
+
+        Raises:
+            UsageError: its rows are of another shape.
+        """
+        shapes = {name: part.shape for name, part in self._rows.rows.items()}
+        if any({name: part.shape for name, part in kept.items()} != shapes for kept in (state.rows, state.means)):
+            raise UsageError("the state is of other rows than these", "start afresh")
         self.losses = list(state.losses)
         self._generator.set_state(state.generator)
         known = self._optimizer.state_dict()
@@ -164,12 +172,17 @@ class Inversion:
             }
         self._optimizer.load_state_dict(known)
 
+    def _moments(self, name: str) -> dict[str, Tensor]:
+        """Copies of AdamW's means or squares; zeros before the first step."""
+        held = self._optimizer.state
+        return {key: held[p][name].clone() if p in held else torch.zeros_like(p) for key, p in self._rows.rows.items()}
+
     def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Latents, times and noise of a batch, in an order of draws that does not depend on the images."""
-        place = self._latents.device
-        chosen = torch.randint(len(self._latents), (self.recipe.batch_size,), generator=self._generator)
+        place = self.latents.device
+        chosen = torch.randint(len(self.latents), (self.recipe.batch_size,), generator=self._generator)
         times = _draw_times(self.recipe, noise_levels(self.pipe), self._generator)
-        latents = self._latents[chosen.to(place)]
+        latents = self.latents[chosen.to(place)]
         noise = torch.randn(latents.shape, generator=self._generator)
         return latents, times.to(place), noise.to(place)
 
@@ -181,10 +194,9 @@ class Inversion:
         condition = self.condition()
         shared = {name: part.detach().requires_grad_() for name, part in condition.items()}
         total = torch.zeros((), device=latents.device)
-        for part in torch.arange(len(latents)).split(self.recipe.at_once):
-            chosen = slice(int(part[0]), int(part[-1]) + 1)
-            with _precision(self.pipe, self.recipe):
-                errors = loss(self.pipe, self._family, latents[chosen], shared, noise[chosen], times[chosen])
+        for first in range(0, len(latents), self.recipe.at_once):
+            chosen = slice(first, first + self.recipe.at_once)
+            errors = self.errors(latents[chosen], noise[chosen], times[chosen], shared)
             if self.recipe.snr_gamma is not None:
                 errors = errors * min_snr_weights(self.pipe, times[chosen], self.recipe.snr_gamma)
             error = errors.sum() / len(latents)
@@ -228,7 +240,7 @@ def fit(
     seed: int,
     on_step: OnStep | None = None,
     resume: State | None = None,
-    watch: Callable[[Inversion], None] | None = None,
+    watch: Callable[[Inversion], object] | None = None,
 ) -> Fit:
     """Learn rows that make `caption`, with `token` in place of `{}`, stand for the images behind `latents` (N, C, h,
     w).
@@ -265,40 +277,3 @@ def _draw_times(recipe: Recipe, levels: int, generator: torch.Generator) -> Tens
     high = int(recipe.high_noise * recipe.batch_size)
     even = torch.randint(int(recipe.lowest * levels), levels, (recipe.batch_size - high,), generator=generator)
     return torch.cat([even, torch.randint(int(_HIGH * levels), levels, (high,), generator=generator)])
-
-
-def _precision(pipe: Any, recipe: Recipe) -> AbstractContextManager[Any]:
-    if not recipe.mixed_precision or pipe.device.type == "mps":
-        return nullcontext()
-    return torch.autocast(pipe.device.type, torch.bfloat16)
-
-
-@contextmanager
-def _recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
-    """Keep few activations of the denoiser and compute the others again on the way back (Chen et al. 2016, arXiv
-    1604.06174)."""
-    if not wanted or pipe.unet.is_gradient_checkpointing:
-        yield
-        return
-    pipe.unet.enable_gradient_checkpointing()
-    try:
-        yield
-    finally:
-        pipe.unet.disable_gradient_checkpointing()
-
-
-@contextmanager
-def _repeatable(pipe: Any) -> Iterator[None]:
-    """On a GPU, ask torch for kernels that add in a fixed order; a processor's do."""
-    if pipe.device.type != "cuda":
-        yield
-        return
-    flags, cudnn = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn
-    before = (cudnn.deterministic, cudnn.benchmark, torch.is_deterministic_algorithms_warn_only_enabled())
-    try:
-        cudnn.deterministic, cudnn.benchmark = True, False
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before[:2]
-        torch.use_deterministic_algorithms(flags, warn_only=before[2])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from embhub.diffusion.families import resolution
+from embhub.diffusion.families import prediction_type, resolution
 from embhub.errors import UsageError
 
 Norm = Literal["free", "directional"]
@@ -66,3 +66,32 @@ LARGE = Recipe(steps=3000, learning_rate=5e-3, batch_size=4, high_noise=0.0, low
 def default_recipe(pipe: Any) -> Recipe:
     """The recipe that suits a base of this size."""
     return COMPACT if resolution(pipe) <= 128 else LARGE
+
+
+def settle(recipe: Recipe, **given: Any) -> Recipe:
+    """The recipe with what was said in place of its own; None was not said."""
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def describe(pipe: Any, caption: str, recipe: Recipe) -> dict[str, str | int | float]:
+    """What the file's header tells of the training; nothing of the images or the seed."""
+    facts: dict[str, str | int | float] = {
+        "caption": caption,
+        "initial_word": recipe.start or caption.replace("{}", " ").strip(),
+        "vectors": recipe.vectors,
+        "steps": recipe.steps,
+        "learning_rate": recipe.learning_rate,
+        "batch_size": recipe.batch_size,
+        "optimizer": "AdamW" if recipe.norm == "free" else "AdamW on directions",
+        "weight_decay": 0,
+        "schedule": f"cosine, {recipe.warm_up} steps of warm-up",
+        "timestep_bias": f"{recipe.high_noise:g} of each batch from the noisiest 30 %",
+        "loss": "mean squared error" if recipe.snr_gamma is None else "min-SNR",
+        "precision": "bfloat16" if recipe.mixed_precision else "float32",
+        "prediction_type": prediction_type(pipe),
+        "resolution": resolution(pipe),
+        "tool": "embhub",
+    }
+    if recipe.snr_gamma is not None:
+        facts["snr_gamma"] = recipe.snr_gamma
+    return facts

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from embhub import embedding as artifact
 from embhub import fingerprint, runs
-from embhub.cards.personal_data import personal_data
-from embhub.diffusion import inversion
-from embhub.diffusion.families import prediction_type, resolution
+from embhub.diffusion import inversion, memory, previews
+from embhub.diffusion.captions import check_caption, check_words
+from embhub.diffusion.checkpoints import Keeper
+from embhub.diffusion.heldout import losses_with
 from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.inversion import Fit, Recipe
+from embhub.diffusion.inversion import Fit, token_norms
+from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.pipelines import find_base, load_pipeline
+from embhub.diffusion.recipes import Norm, Recipe, describe, settle
+from embhub.diffusion.signals import Lookout, judge_images
 from embhub.embedding import LAYOUTS, Embedding
-from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.errors import ConfigError, UsageError
 from embhub.progress import OnProgress, Progress
 from embhub.site.files import write_atomic
 
 _TENSOR_NAMES = {component: name for name, component in LAYOUTS["sd"].items()}
+
+
+__all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class TrainResult:
 
     `run` is also in the site's private memory (`embhub.runs`). `heldout_before` and `heldout_after` are the mean loss
     on the images kept back, by the caption's words alone and with the embedding; None where none were kept back.
+    `notes` are remarks on the images and warnings of the training; `points` are (step, loss) on the way, on some images
+    kept back, or learned from where there are none, since the training began or was gone on with.
     """
 
     embedding: Embedding
@@ -44,6 +55,7 @@ class TrainResult:
     heldout_after: float | None
     notes: tuple[str, ...]
     path: Path | None
+    points: tuple[tuple[int, float], ...] = ()
 
 
 def train(
@@ -59,14 +71,21 @@ def train(
     steps: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
+    micro_batch: int | None = None,
+    gradient_checkpointing: bool = False,
     snr_gamma: float | None = None,
+    norm: Norm | None = None,
     start: str | None = None,
     seed: int | None = None,
     device: str = "auto",
     dtype: str = "float16",
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    preview: int | None = None,
+    preview_dir: str | Path | None = None,
     on_progress: OnProgress | None = None,
+    on_note: Say | None = None,
 ) -> TrainResult:
     """Learn an embedding by textual inversion (Gal et al. 2022, arXiv 2208.01618).
 
@@ -75,52 +94,89 @@ def train(
         it. token: what will stand for the finding in prompts, such as `<cspca>`. caption: the prompt to learn under,
         with `{}` where the token goes. base: a built-in name, a pipeline folder, or `owner/name` of the Hub. holdout:
         share of the patients to keep back for the audit, 0 to 0.9. Rows with split `holdout` are kept back too.
-        vectors, steps, learning_rate, batch_size, snr_gamma, start: see `embhub.diffusion.inversion.Recipe`; defaults
-            depend on the base.
+        vectors, steps, learning_rate, batch_size, micro_batch, gradient_checkpointing, snr_gamma, norm, start: see
+            `embhub.diffusion.recipes.Recipe`; defaults depend on the base.
         seed: of the split and of every draw; drawn anew and kept in the private record where it is not given.
         dtype: float16 or float32, of the file.
         out: file to write; refused where it exists, unless `overwrite`.
+        resume: go on with the training of `out` that was interrupted, if there is one, to the bytes that it would have
+            ended in. Without it an interrupted one is replaced.
+        preview, preview_dir: every so many steps a sheet of pictures, see `embhub.diffusion.previews.Previews`.
+        on_note: told of the memory needed and of each warning when it arises; warnings are in the result too.
 
     Raises:
-        UsageError: bad images, caption or settings; fewer than two images to learn from; a loss that is not a number.
+        UsageError: bad images, caption or settings; fewer than two images to learn from; a loss that is not a number;
+            not enough memory; an interrupted training of other images or settings.
         ArtifactError: a token that breaks the rules of the format.
         PrivacyError: names that look like patients, one picture under two patients.
-        ConfigError: `out` cannot be written.
+        ConfigError: `out` cannot be written, or what an interrupted training left is damaged.
+        Interrupted: a KeyboardInterrupt that `resume` can go on from.
     """
     artifact.check_token(token)
     caption = check_caption(caption, token)
-    _check_words("start", start or "")
+    check_words("start", start or "")
     path = _check_out(out, overwrite)
-    seed = secrets.randbits(31) if seed is None else seed
+    sheets = previews.choose_folder(preview, preview_dir, path)
+    if resume and path is None:
+        raise UsageError("nothing to go on with: no file to write was named", "give the same `out` as then")
+    keeper = Keeper(path, resume=resume)
+    seed = keeper.choose_seed(seed)
+    notes = _Notes(on_note)
+    if keeper.replaces:
+        notes.say("an interrupted training of this file is given up; --resume would have gone on with it")
     found = find_base(base)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=manifest, where=where, on_progress=on_progress)
+    notes.warn(*images.notes)
     members, kept_back = split(images, holdout, seed)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
     pipe = load_pipeline(found, device=device)
     _stage(on_progress, "loading the base", 1)
-    recipe = _settle(
+    recipe = settle(
         inversion.default_recipe(pipe),
         vectors=vectors,
         steps=steps,
         learning_rate=learning_rate,
         batch_size=batch_size,
+        micro_batch=micro_batch,
+        gradient_checkpointing=gradient_checkpointing,
         snr_gamma=snr_gamma,
+        norm=norm,
         start=start,
     )
-    latents = _encode(pipe, members, on_progress)
-    fit = inversion.fit(
-        pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed, on_step=_stepper(on_progress, recipe)
-    )
-    before, after = _measure(pipe, kept_back, fit, token, caption)
-    facts = describe(pipe, caption, recipe)
+    with memory.explained(recipe), keeper.held():
+        learned_from = encode(pipe, members, on_progress)
+        others = encode(pipe, kept_back) if len(kept_back) else None
+        shown = {"token": token, "caption": caption, "base": fingerprint.digest(identity)}
+        definition = {**_define(pipe, recipe, learned_from, others), **shown}
+        state = keeper.define(definition, seed=seed)
+        notes.warn(*judge_images(pipe, learned_from.latents, caption))
+        seen = others or learned_from
+        lookout = Lookout(seen.latents, own=others is None, warn=notes.warn)
+        watchers = [memory.Forecast(notes.say).watch, keeper.watch, lookout.watch]
+        if sheets and preview:
+            watchers.append(previews.Previews(sheets, preview, found, caption).watch)
+        fit = inversion.fit(
+            pipe,
+            learned_from.latents,
+            token=token,
+            caption=caption,
+            recipe=recipe,
+            seed=seed,
+            resume=state,
+            watch=lambda training: [watch(training) for watch in watchers],
+            on_step=_stepper(on_progress, recipe, lookout),
+        )
+        before, after = _measure(pipe, seen.latents if others else lookout.latents, fit, token, caption)
+    lookout.judge_rows(fit.rows, token_norms(pipe))
+    lookout.judge_losses(before, after)
     embedding = artifact.build(
         {_TENSOR_NAMES[name]: rows.numpy() for name, rows in fit.rows.items()},
         token=token,
         base=identity,
         base_name=found.name,
-        training=facts,
+        training=describe(pipe, caption, recipe),
         dtype=dtype,
     )
     settings = {"seed": seed, "holdout": holdout, "dtype": dtype, "recipe": asdict(recipe)}
@@ -128,7 +184,17 @@ def train(
     runs.save(run)
     if path is not None:
         write_atomic(path, embedding.data)
-    return TrainResult(embedding, run, fit.losses, before, after, images.notes, path)
+    keeper.remove()
+    return TrainResult(
+        embedding=embedding,
+        run=run,
+        losses=fit.losses,
+        heldout_before=float(before.mean()) if others else None,
+        heldout_after=float(after.mean()) if others else None,
+        notes=notes.kept,
+        path=path,
+        points=tuple(lookout.points),
+    )
 
 
 def split(images: ImageSet, holdout: float, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -154,58 +220,6 @@ def split(images: ImageSet, holdout: float, seed: int) -> tuple[ImageSet, ImageS
     return members, images.subset(back)
 
 
-def check_caption(caption: str, token: str) -> str:
-    """The caption with `{}` once, where the token goes; the token itself may stand there instead.
-
-    Raises:
-        UsageError: no place for the token, two of them, or a caption too long for the file's header.
-        PrivacyError: words that look like a person's.
-    """
-    caption = " ".join(caption.replace(token, "{}").split())
-    if caption.count("{}") != 1:
-        raise UsageError(
-            "the caption must have {} once, where the token goes", 'for example "axial t2 prostate mri, {}"'
-        )
-    _check_words("caption", caption)
-    return caption
-
-
-def _check_words(name: str, words: str) -> None:
-    """Refuse words that cannot go into the file's header, which everybody reads."""
-    if len(words) > 300:
-        raise UsageError(f"the {name} is longer than 300 characters", "say what kind of picture it is, in a few words")
-    if found := personal_data(words):
-        raise PrivacyError(f"the {name} looks like personal data: {found[0]}", "it is published: name no person")
-
-
-def describe(pipe: Any, caption: str, recipe: Recipe) -> dict[str, str | int | float]:
-    """What the file's header tells of the training; nothing of the images or the seed."""
-    facts: dict[str, str | int | float] = {
-        "caption": caption,
-        "initial_word": recipe.start or caption.replace("{}", " ").strip(),
-        "vectors": recipe.vectors,
-        "steps": recipe.steps,
-        "learning_rate": recipe.learning_rate,
-        "batch_size": recipe.batch_size,
-        "optimizer": "AdamW",
-        "weight_decay": 0,
-        "schedule": f"cosine, {recipe.warm_up} steps of warm-up",
-        "timestep_bias": f"{recipe.high_noise:g} of each batch from the noisiest 30 %",
-        "loss": "mean squared error" if recipe.snr_gamma is None else "min-SNR",
-        "precision": "bfloat16" if recipe.mixed_precision else "float32",
-        "prediction_type": prediction_type(pipe),
-        "resolution": resolution(pipe),
-        "tool": "embhub",
-    }
-    if recipe.snr_gamma is not None:
-        facts["snr_gamma"] = recipe.snr_gamma
-    return facts
-
-
-def _settle(recipe: Recipe, **given: Any) -> Recipe:
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
-
-
 def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     """Refuse a place that cannot be written before minutes are spent on what should go there."""
     if out is None:
@@ -221,22 +235,20 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     return path
 
 
-def _encode(pipe: Any, images: ImageSet, on_progress: OnProgress | None) -> torch.Tensor:
-    latents, done = [], 0
-    for batch in images.batches(resolution(pipe)):
-        latents.append(inversion.encode_images(pipe, batch))
-        done += len(batch)
-        if on_progress:
-            on_progress(Progress("encoding images", done, len(images)))
-    return torch.cat(latents)
+def _define(pipe: Any, recipe: Recipe, members: Encoded, others: Encoded | None) -> dict[str, str]:
+    """What, beside words, base and seed, decides the bytes of the result, in words that a person is shown."""
+    return {
+        "images": members.digest,
+        "images kept back": others.digest if others else "",
+        "device": pipe.device.type,
+        "version of torch": torch.__version__,
+        **{name: str(value) for name, value in asdict(recipe).items()},
+    }
 
 
-def _measure(pipe: Any, kept_back: ImageSet, fit: Fit, token: str, caption: str) -> tuple[float | None, float | None]:
-    if not len(kept_back):
-        return None, None
-    latents = _encode(pipe, kept_back, None)
-    before = inversion.mean_loss(pipe, latents, token=token, caption=caption, rows=None)
-    after = inversion.mean_loss(pipe, latents, token=token, caption=caption, rows=fit.rows)
+def _measure(pipe: Any, latents: Tensor, fit: Fit, token: str, caption: str) -> tuple[Tensor, Tensor]:
+    """Losses of images (N,) by the caption's words alone and with the embedding, on the same noise."""
+    before, after = (losses_with(pipe, latents, token=token, caption=caption, rows=rows) for rows in (None, fit.rows))
     return before, after
 
 
@@ -266,13 +278,30 @@ def _stage(on_progress: OnProgress | None, stage: str, done: int, total: int = 1
         on_progress(Progress(stage, done, total, note))
 
 
-def _stepper(on_progress: OnProgress | None, recipe: Recipe) -> Callable[[int, float], None]:
+def _stepper(on_progress: OnProgress | None, recipe: Recipe, lookout: Lookout) -> Callable[[int, float], None]:
     """Report each step with a smoothed loss: a single one says little."""
     smooth = math.nan
 
     def on_step(step: int, loss: float) -> None:
         nonlocal smooth
         smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
-        _stage(on_progress, "training", step, recipe.steps, f"loss {smooth:.3f}")
+        _stage(on_progress, "training", step, recipe.steps, f"loss {smooth:.3f}{lookout.note}")
 
     return on_step
+
+
+class _Notes:
+    """Remarks for a person, told when they arise; `kept` are those that also belong to the result."""
+
+    def __init__(self, on_note: Say | None) -> None:
+        self._on_note = on_note
+        self.kept: tuple[str, ...] = ()
+
+    def say(self, sentence: str) -> None:
+        if self._on_note:
+            self._on_note(sentence)
+
+    def warn(self, *sentences: str) -> None:
+        for sentence in sentences:
+            self.kept += (sentence,)
+            self.say(sentence)

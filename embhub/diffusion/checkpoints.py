@@ -1,0 +1,208 @@
+"""Where an interrupted training stood: one private file, from which `--resume` ends in the very same bytes.
+
+It holds rows, AdamW's moments, the state of the random numbers, the losses, the seed, and digests of what defines the
+training; no pixel, path, patient or name. It lies in the site's state under a hash of the file to be written, and goes
+when that file is there. Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from embhub import config
+from embhub.diffusion.inversion import Diverged, Inversion, State
+from embhub.errors import ConfigError, UsageError
+from embhub.formats import strict_json
+from embhub.site.files import write_atomic
+
+SECONDS = 10.0
+"""Between two checkpoints: what a power cut may cost. The first is written after the first step."""
+
+_MAGIC = b"embhub.checkpoint/1"
+_AFRESH = "leave out --resume to start afresh"
+_PARTS = ("rows", "means", "squares")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training was interrupted after `step` whole steps, and `--resume` can go on with it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"interrupted after step {step}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state, its seed, and the `definition` of the training: a digest for each thing that decides the result."""
+
+    definition: Mapping[str, str]
+    seed: int
+    state: State
+
+
+class Keeper:
+    """Keeps the checkpoint of the training that writes `out`; with `out` None it keeps nothing.
+
+    With `resume` it takes up what an earlier process left there, if anything.
+
+    Raises:
+        ConfigError: the checkpoint is damaged, or others can read it.
+    """
+
+    def __init__(self, out: Path | None, *, resume: bool) -> None:
+        self._path = place(out) if out is not None else None
+        found = self._path is not None and self._path.exists()
+        self.saved = read(self._path) if self._path and found and resume else None
+        self.replaces = found and not resume
+        self._definition: Mapping[str, str] = {}
+        self._seed = 0
+        self._last: State | None = None
+        self._due = 0.0
+
+    def choose_seed(self, given: int | None) -> int:
+        """The seed that was said, that of the training to go on with, or a new one."""
+        if given is not None:
+            return given
+        return self.saved.seed if self.saved else secrets.randbits(31)
+
+    def define(self, definition: Mapping[str, str], *, seed: int) -> State | None:
+        """Say what defines this training; returns the state to go on from, if there is one.
+
+        Raises:
+            UsageError: the checkpoint is of another training, named by what differs.
+        """
+        self._definition, self._seed = definition, seed
+        if self.saved is None:
+            return None
+        before = {**self.saved.definition, "seed": str(self.saved.seed)}
+        now = {**definition, "seed": str(seed)}
+        if different := sorted(name for name in {*before, *now} if before.get(name) != now.get(name)):
+            raise UsageError(
+                f"the interrupted training had other settings: {', '.join(different)}",
+                f"give the same command as then, or {_AFRESH}",
+            )
+        return self.saved.state
+
+    def watch(self, training: Inversion) -> None:
+        """Take a copy of the state after a step, and write it when it is time."""
+        if self._path is None or not training.losses:
+            return
+        self._last = training.state()
+        if time.monotonic() >= self._due:
+            self._write()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While open, an interrupt leaves the last whole step on disk; a loss that is no number leaves nothing."""
+        try:
+            yield
+        except Diverged:
+            self.remove()
+            raise
+        except KeyboardInterrupt as error:
+            self._write()
+            stands = self._last or (self.saved.state if self.saved else None)
+            if self._path is None or stands is None:
+                raise
+            raise Interrupted(len(stands.losses)) from error
+
+    def remove(self) -> None:
+        """Forget the training: its file is there."""
+        if self._path is not None:
+            for path in (self._path, *self._path.parent.glob(f".{self._path.name}.*")):  # and what a kill left
+                path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        if self._path is not None and self._last is not None:
+            write(self._path, Checkpoint(self._definition, self._seed, self._last))
+            self._due = time.monotonic() + SECONDS
+
+
+def place(out: Path) -> Path:
+    """Where the checkpoint of the training that writes `out` lies, on this site."""
+    name = hashlib.sha256(str(out.absolute()).encode()).hexdigest()
+    return config.paths().state / "trainings" / f"{name}.checkpoint"
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace a checkpoint in one rename, mode 0600 in a folder of mode 0700.
+
+    Raises:
+        ConfigError: the state folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"cannot write in {path.parent}: {error.strerror}", "check EMBHUB_HOME") from error
+    write_atomic(path, encode(checkpoint), mode=0o600)
+
+
+def read(path: Path) -> Checkpoint:
+    """The checkpoint in a file.
+
+    Raises:
+        ConfigError: it is damaged, was written by something else, or can be read by others.
+    """
+    try:
+        mode, data = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", _AFRESH) from error
+    if mode & 0o077:
+        raise ConfigError(f"others can read {path}, which holds a seed", f"chmod 600 {path}")
+    try:
+        return decode(data)
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ConfigError(f"the checkpoint {path} is damaged", _AFRESH) from error
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """A line with the digest of all that follows, a line of JSON, and the tensors as safetensors."""
+    state = checkpoint.state
+    tensors = {f"{part}.{name}": value for part in _PARTS for name, value in getattr(state, part).items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    tensors["generator"] = state.generator
+    tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
+    facts = {"definition": dict(checkpoint.definition), "seed": checkpoint.seed}
+    body: bytes = json.dumps(facts, sort_keys=True).encode() + b"\n" + safetensors.torch.save(tensors)
+    return _MAGIC + b" " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def decode(data: bytes) -> Checkpoint:
+    """The inverse of `encode`.
+
+    Raises:
+        ValueError, KeyError, TypeError, SafetensorError: not what `encode` wrote.
+    """
+    head, _, body = data.partition(b"\n")
+    if head != _MAGIC + b" " + hashlib.sha256(body).hexdigest().encode():
+        raise ValueError("not a checkpoint, or not a whole one")
+    line, _, rest = body.partition(b"\n")
+    facts = strict_json.read_object(line, limit=100_000)
+    definition, seed = facts["definition"], facts["seed"]
+    if not isinstance(definition, dict) or not isinstance(seed, int):
+        raise TypeError("facts of another type")
+    return Checkpoint(definition, seed, _read_state(safetensors.torch.load(rest)))
+
+
+def _read_state(tensors: dict[str, Tensor]) -> State:
+    parts: dict[str, Any] = {
+        part: {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{part}.")}
+        for part in _PARTS
+    }
+    shapes = [{name: (value.shape, value.dtype) for name, value in parts[part].items()} for part in _PARTS]
+    if not shapes[0] or any(shape != shapes[0] for shape in shapes):
+        raise ValueError("rows and moments differ in shape")
+    return State(**parts, generator=tensors["generator"], losses=tuple(tensors["losses"].tolist()))

@@ -1,0 +1,47 @@
+"""How a step is computed on a device: in which precision, keeping which activations, in which order of additions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+
+def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
+    """bfloat16 where it is wanted and the device has it in autograd; parameters stay as they are."""
+    if not mixed or pipe.device.type == "mps":
+        return nullcontext()
+    return torch.autocast(pipe.device.type, torch.bfloat16)
+
+
+@contextmanager
+def recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
+    """Keep few activations of the denoiser and compute the others again on the way back (Chen et al. 2016, arXiv
+    1604.06174)."""
+    if not wanted or pipe.unet.is_gradient_checkpointing:
+        yield
+        return
+    pipe.unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        pipe.unet.disable_gradient_checkpointing()
+
+
+@contextmanager
+def repeatable(pipe: Any) -> Iterator[None]:
+    """On a GPU, ask torch for kernels that add in a fixed order; a processor's do."""
+    if pipe.device.type != "cuda":
+        yield
+        return
+    flags, cudnn = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.benchmark, torch.is_deterministic_algorithms_warn_only_enabled())
+    try:
+        cudnn.deterministic, cudnn.benchmark = True, False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before[:2]
+        torch.use_deterministic_algorithms(flags, warn_only=before[2])

@@ -68,7 +68,7 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar, remar
 @click.option("--out", required=True, type=options.FILE, metavar="FILE", help="The embedding, ending in .safetensors.")
 @options.as_json
 @click.pass_context
-def command(context: click.Context, images: Path, out: Path, as_json: bool, **choices: Any) -> None:
+def command(context: click.Context, /, images: Path, out: Path, as_json: bool, **choices: Any) -> None:
     """Learn a new word for what IMAGES (a folder, or a manifest's images) show.
 
     Only a few rows of numbers are learned; the base model stays as it is. Which images were used and which were held

@@ -91,17 +91,17 @@ def describe(need: Need, device: torch.device, recipe: Recipe) -> list[str]:
     return said
 
 
-def advise(recipe: Recipe) -> str:
-    """What to change when memory runs out, the cheapest first."""
-    if recipe.at_once > 1:
+def advise(recipe: Recipe | None) -> str:
+    """What to change when memory runs out, the cheapest first; without a recipe the base alone is too large."""
+    if recipe and recipe.at_once > 1:
         return f"give --micro-batch {recipe.at_once // 2}, which learns the same a little slower"
-    if not recipe.gradient_checkpointing:
+    if recipe and not recipe.gradient_checkpointing:
         return "give --gradient-checkpointing, which learns the same in about a third more time"
-    return "close other programs, use --device cpu or a base of a lower resolution"
+    return "close other programs, use --device cpu, or a smaller base"
 
 
 @contextmanager
-def explained(recipe: Recipe) -> Iterator[None]:
+def explained(recipe: Recipe | None) -> Iterator[None]:
     """While open, an error for want of memory becomes one that says what to change.
 
     Raises:
@@ -113,7 +113,8 @@ def explained(recipe: Recipe) -> Iterator[None]:
         told = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error).lower() for w in _WORDS)
         if not told:
             raise
-        raise OutOfMemory(f"not enough memory for {recipe.at_once} images at a time", advise(recipe)) from error
+        what = f"{recipe.at_once} images at a time" if recipe else "the base"
+        raise OutOfMemory(f"not enough memory for {what}", advise(recipe)) from error
 
 
 def _count_saved(training: Inversion, latents: Tensor) -> int:

@@ -83,7 +83,7 @@ def _undisturbed(pipe: Any) -> Iterator[None]:
     scheduler = pipe.scheduler
     pipe.scheduler = copy.deepcopy(scheduler)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([pipe.device] if pipe.device.type == "cuda" else []):
             yield
     finally:
         pipe.scheduler = scheduler

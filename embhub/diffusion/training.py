@@ -131,7 +131,8 @@ def train(
     members, kept_back = split(images, holdout, seed)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
-    pipe = load_pipeline(found, device=device)
+    with memory.explained(None):
+        pipe = load_pipeline(found, device=device)
     _stage(on_progress, "loading the base", 1)
     recipe = settle(
         inversion.default_recipe(pipe),

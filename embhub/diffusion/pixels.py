@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from embhub.errors import UsageError
+from embhub.errors import EmbhubError, UsageError
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
@@ -46,7 +46,9 @@ def read_pixels(path: Path, where: str, look: Callable[[Image.Image], None] | No
         raise UsageError(f"{where} is not an image", "use PNG, JPEG or TIFF files, or leave it out") from error
     except Image.DecompressionBombError as error:
         raise UsageError(f"{where} is too large to be decoded safely", f"at most {MAX_PIXELS:,} pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (EmbhubError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's parsers raise whatever a damaged header makes them stumble on
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged or incomplete"
         raise UsageError(f"{where} cannot be read: {reason}", "replace the file or leave it out") from error
 

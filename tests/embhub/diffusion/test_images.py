@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from embhub.diffusion import pixels
@@ -259,3 +263,41 @@ def test_errors_name_no_file(folder: Path) -> None:
     with pytest.raises(EmbhubError) as caught:
         read_images(folder)
     assert "secret-name" not in str(caught.value)
+
+
+def _files() -> list[bytes]:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x013B] = 6, "x"
+    found = []
+    for kind, options in (("PNG", {"exif": exif}), ("JPEG", {"exif": exif}), ("TIFF", {"exif": exif})):
+        buffer = io.BytesIO()
+        picture(0, (24, 24)).save(buffer, kind, **options)
+        found.append(buffer.getvalue())
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.sampled_from(_files()),
+    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6),
+    tail=st.booleans(),
+)
+def test_a_damaged_file_is_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, changes: list[tuple[int, int]], tail: bool
+) -> None:
+    """Pillow's readers stumble over broken tags with TypeError, struct.error and more; TIFF's tags stand at the end."""
+    damaged = bytearray(data)
+    for place, value in changes:
+        damaged[-1 - place % min(300, len(data)) if tail else place % len(data)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.bin"
+    path.write_bytes(damaged)
+    with contextlib.suppress(UsageError):
+        assert pixels.read_pixels(path, "image 1").mode == "RGB"
+
+
+def test_every_broken_tag_of_a_tiff_is_refused_in_words(tmp_path: Path) -> None:
+    whole, path = _files()[2], tmp_path / "damaged.tif"
+    for place in range(len(whole) - 160, len(whole)):
+        path.write_bytes(whole[:place] + b"\x02" + whole[place + 1 :])
+        with contextlib.suppress(UsageError):
+            pixels.read_pixels(path, "image 1")

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from embhub.diffusion.computing import precision, recomputed, repeatable
 from embhub.diffusion.families import Condition, detect, encoders, loss, min_snr_weights, noise_levels
-from embhub.diffusion.heldout import mean_loss
 from embhub.diffusion.pipelines import trainable_attention
 from embhub.diffusion.recipes import COMPACT, LARGE, Recipe, default_recipe
 from embhub.diffusion.rows import Rows, starting_rows
+from embhub.diffusion.yardstick import mean_loss
 from embhub.errors import UsageError
 
 __all__ = [

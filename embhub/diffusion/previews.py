@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from embhub.diffusion.generation import GUIDANCE, STEPS, draw
-from embhub.diffusion.heldout import without_token
 from embhub.diffusion.inversion import Inversion
 from embhub.diffusion.pipelines import FoundBase
+from embhub.diffusion.yardstick import without_token
 from embhub.errors import ConfigError, UsageError
 from embhub.site import places
 from embhub.site.files import write_atomic

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.families import detect, loss, noise_levels, prediction_type
-from embhub.diffusion.heldout import image_losses, without_token
 from embhub.diffusion.inversion import Inversion, token_norms
+from embhub.diffusion.yardstick import image_losses, without_token
 
 Warn = Callable[[str], None]
 

@@ -9,22 +9,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from embhub import __version__, fingerprint, runs
 from embhub import embedding as artifact
-from embhub import fingerprint, runs
 from embhub.diffusion import inversion, memory, previews
 from embhub.diffusion.captions import check_caption, check_words
 from embhub.diffusion.checkpoints import Keeper
-from embhub.diffusion.heldout import losses_with
+from embhub.diffusion.holdout import split
 from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.inversion import Fit, token_norms
+from embhub.diffusion.inversion import Fit, Inversion, token_norms
 from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.recipes import Norm, Recipe, describe, settle
 from embhub.diffusion.signals import Lookout, judge_images
+from embhub.diffusion.yardstick import losses_with
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ConfigError, UsageError
 from embhub.progress import OnProgress, Progress
@@ -36,6 +35,7 @@ _TENSOR_NAMES = {component: name for name, component in LAYOUTS["sd"].items()}
 __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
 
 Say = Callable[[str], None]
+Watch = Callable[[Inversion], object]
 
 
 @dataclass(frozen=True)
@@ -146,34 +146,12 @@ def train(
         norm=norm,
         start=start,
     )
+    task = _Task(pipe, fingerprint.digest(identity), token, caption, recipe, seed)
+    sheet = previews.Previews(sheets, preview, found, caption).watch if sheets and preview else None
     with memory.explained(recipe), keeper.held():
-        learned_from = encode(pipe, members, on_progress)
-        others = encode(pipe, kept_back) if len(kept_back) else None
-        shown = {"token": token, "caption": caption, "base": fingerprint.digest(identity)}
-        definition = {**_define(pipe, recipe, learned_from, others), **shown}
-        state = keeper.define(definition, seed=seed)
-        notes.warn(*judge_images(pipe, learned_from.latents, caption))
-        seen = others or learned_from
-        lookout = Lookout(seen.latents, own=others is None, warn=notes.warn)
-        watchers = [memory.Forecast(notes.say).watch, keeper.watch, lookout.watch]
-        if sheets and preview:
-            watchers.append(previews.Previews(sheets, preview, found, caption).watch)
-        fit = inversion.fit(
-            pipe,
-            learned_from.latents,
-            token=token,
-            caption=caption,
-            recipe=recipe,
-            seed=seed,
-            resume=state,
-            watch=lambda training: [watch(training) for watch in watchers],
-            on_step=_stepper(on_progress, recipe, lookout),
-        )
-        before, after = _measure(pipe, seen.latents if others else lookout.latents, fit, token, caption)
-    lookout.judge_rows(fit.rows, token_norms(pipe))
-    lookout.judge_losses(before, after)
+        learned = _learn(task, members, kept_back, keeper, notes, sheet, on_progress)
     embedding = artifact.build(
-        {_TENSOR_NAMES[name]: rows.numpy() for name, rows in fit.rows.items()},
+        {_TENSOR_NAMES[name]: rows.numpy() for name, rows in learned.fit.rows.items()},
         token=token,
         base=identity,
         base_name=found.name,
@@ -189,36 +167,13 @@ def train(
     return TrainResult(
         embedding=embedding,
         run=run,
-        losses=fit.losses,
-        heldout_before=float(before.mean()) if others else None,
-        heldout_after=float(after.mean()) if others else None,
+        losses=learned.fit.losses,
+        heldout_before=learned.before if len(kept_back) else None,
+        heldout_after=learned.after if len(kept_back) else None,
         notes=notes.kept,
         path=path,
-        points=tuple(lookout.points),
+        points=learned.points,
     )
-
-
-def split(images: ImageSet, holdout: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Members and images kept back: whole patients, drawn by `seed`, the same however the source is ordered.
-
-    Raises:
-        UsageError: a share outside 0 to 0.9, too few patients for it, or fewer than two images to learn from.
-    """
-    if not 0 <= holdout <= 0.9:
-        raise UsageError(f"a holdout of {holdout}", "keep back a share of the patients between 0 and 0.9")
-    given = {i for i, sample in enumerate(images.samples) if sample.split == "holdout"}
-    units = sorted({images.unit(i) for i in range(len(images)) if i not in given})
-    number = max(1, round(holdout * len(units))) if holdout else 0
-    if number and number >= len(units):
-        raise UsageError(
-            f"{len(units)} patients are too few to keep {holdout:.0%} back", "add patients, or keep back none"
-        )
-    drawn = {units[i] for i in np.random.default_rng(seed).permutation(len(units))[:number]}
-    back = [i for i in range(len(images)) if i in given or images.unit(i) in drawn]
-    front = [i for i in range(len(images)) if i not in set(back)]
-    members = images.subset(front)
-    members.check_number()
-    return members, images.subset(back)
 
 
 def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
@@ -236,21 +191,75 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     return path
 
 
-def _define(pipe: Any, recipe: Recipe, members: Encoded, others: Encoded | None) -> dict[str, str]:
-    """What, beside words, base and seed, decides the bytes of the result, in words that a person is shown."""
-    return {
-        "images": members.digest,
-        "images kept back": others.digest if others else "",
-        "device": pipe.device.type,
-        "version of torch": torch.__version__,
-        **{name: str(value) for name, value in asdict(recipe).items()},
-    }
+@dataclass(frozen=True)
+class _Task:
+    """What is to be learned, and with what; `base` is the digest of the base's fingerprint."""
+
+    pipe: Any
+    base: str
+    token: str
+    caption: str
+    recipe: Recipe
+    seed: int
+
+    def define(self, members: Encoded, others: Encoded | None) -> dict[str, str]:
+        """All that decides the bytes of the result beside the seed, under names that a person is shown."""
+        return {
+            "images": members.digest,
+            "images kept back": others.digest if others else "",
+            "base": self.base,
+            "token": self.token,
+            "caption": self.caption,
+            "device": self.pipe.device.type,
+            "version of torch": torch.__version__,
+            "version of embhub": __version__,
+            **{name: str(value) for name, value in asdict(self.recipe).items()},
+        }
 
 
-def _measure(pipe: Any, latents: Tensor, fit: Fit, token: str, caption: str) -> tuple[Tensor, Tensor]:
-    """Losses of images (N,) by the caption's words alone and with the embedding, on the same noise."""
-    before, after = (losses_with(pipe, latents, token=token, caption=caption, rows=rows) for rows in (None, fit.rows))
-    return before, after
+@dataclass(frozen=True)
+class _Learned:
+    """A fit, the mean loss of the images looked at before and after it, and (step, loss) on the way."""
+
+    fit: Fit
+    before: float
+    after: float
+    points: tuple[tuple[int, float], ...]
+
+
+def _learn(
+    task: _Task,
+    members: ImageSet,
+    kept_back: ImageSet,
+    keeper: Keeper,
+    notes: _Notes,
+    preview: Watch | None,
+    on_progress: OnProgress | None,
+) -> _Learned:
+    """Run the loop, from the start or from what `keeper` has, with an eye on where it leads."""
+    pipe, token, caption = task.pipe, task.token, task.caption
+    learned_from = encode(pipe, members, on_progress)
+    others = encode(pipe, kept_back) if len(kept_back) else None
+    state = keeper.define(task.define(learned_from, others), seed=task.seed)
+    notes.warn(*judge_images(pipe, learned_from.latents, caption))
+    lookout = Lookout((others or learned_from).latents, own=others is None, warn=notes.warn)
+    watchers = [memory.Forecast(notes.say).watch, keeper.watch, lookout.watch, *([preview] if preview else [])]
+    fit = inversion.fit(
+        pipe,
+        learned_from.latents,
+        token=token,
+        caption=caption,
+        recipe=task.recipe,
+        seed=task.seed,
+        resume=state,
+        watch=lambda training: [watch(training) for watch in watchers],
+        on_step=_stepper(on_progress, task.recipe, lookout),
+    )
+    shown = others.latents if others else lookout.latents
+    before, after = (losses_with(pipe, shown, token=token, caption=caption, rows=rows) for rows in (None, fit.rows))
+    lookout.judge_rows(fit.rows, token_norms(pipe))
+    lookout.judge_losses(before, after)
+    return _Learned(fit, float(before.mean()), float(after.mean()), tuple(lookout.points))
 
 
 def _record(

@@ -150,3 +150,59 @@ def test_times_are_biased_to_noise() -> None:
     assert times.shape == (300, 10) and times.min() >= 100 and times.max() <= 999
     assert times[:, 6:].min() >= 700
     assert abs(float(times[:, :6].float().mean()) - 550) < 20
+
+
+def test_rows_of_a_directional_training_keep_the_length_of_the_bases_words(pipe: Any, latents: torch.Tensor) -> None:
+    usual = inversion.token_norms(pipe)["text_encoder"]
+    table = pipe.text_encoder.get_input_embeddings().weight
+    assert usual == pytest.approx(float(table.norm(dim=1).mean()))
+    learned = learn(pipe, latents, replace(QUICK, norm="directional", learning_rate=1.0))
+    free = learn(pipe, latents, replace(QUICK, learning_rate=1.0))
+    assert torch.allclose(learned.rows["text_encoder"].norm(dim=1), torch.tensor(usual), rtol=1e-5)
+    assert float(free.rows["text_encoder"].norm(dim=1).max()) > 2 * usual
+    start = learn(pipe, latents, replace(QUICK, norm="directional", learning_rate=1e-9)).rows["text_encoder"]
+    assert float(torch.cosine_similarity(start, learned.rows["text_encoder"]).max()) < 0.9  # they did turn
+
+
+@pytest.mark.parametrize("saving", [{"micro_batch": 3}, {"micro_batch": 1}, {"gradient_checkpointing": True}])
+def test_saving_memory_learns_the_same(pipe: Any, latents: torch.Tensor, saving: dict[str, Any]) -> None:
+    recipe = replace(QUICK, mixed_precision=False, snr_gamma=5.0)
+    whole, saved = learn(pipe, latents, recipe), learn(pipe, latents, replace(recipe, **saving))
+    assert saved.losses == pytest.approx(whole.losses, rel=1e-5)
+    assert torch.allclose(saved.rows["text_encoder"], whole.rows["text_encoder"], atol=1e-3)
+    assert not pipe.unet.is_gradient_checkpointing
+
+
+def test_a_micro_batch_keeps_the_text_encoder_at_once_a_step(pipe: Any, latents: torch.Tensor) -> None:
+    sizes = []
+    handle = pipe.unet.register_forward_hook(lambda _m, args, _out: sizes.append(len(args[0])))
+    calls = []
+    other = pipe.text_encoder.register_forward_hook(lambda *_: calls.append(None))
+    learn(pipe, latents, replace(QUICK, micro_batch=3, steps=2))
+    handle.remove()
+    other.remove()
+    assert sizes == [3, 1, 3, 1] and len(calls) == 2
+
+
+@pytest.mark.parametrize("norm", ["free", "directional"])
+def test_a_state_is_all_that_the_rest_depends_on(pipe: Any, latents: torch.Tensor, norm: Any) -> None:
+    recipe = replace(QUICK, norm=norm)
+    states: list[inversion.State] = []
+    whole = learn(pipe, latents, recipe, watch=lambda training: states.append(training.state()))
+    assert [len(state.losses) for state in states] == list(range(QUICK.steps + 1))
+    for state in (states[0], states[1], states[4], states[-1]):
+        rest = learn(pipe, latents, recipe, resume=state)
+        assert rest.losses == whole.losses and torch.equal(rest.rows["text_encoder"], whole.rows["text_encoder"])
+
+
+def test_a_state_of_other_rows_is_refused(pipe: Any, latents: torch.Tensor) -> None:
+    states: list[inversion.State] = []
+    learn(pipe, latents, replace(QUICK, steps=1), watch=lambda training: states.append(training.state()))
+    with pytest.raises(UsageError, match="other rows"):
+        learn(pipe, latents, replace(QUICK, vectors=3), resume=states[-1])
+
+
+@pytest.mark.parametrize("wrong", [{"micro_batch": 0}, {"norm": "fixed"}])
+def test_impossible_ways_of_computing(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Recipe(**wrong)

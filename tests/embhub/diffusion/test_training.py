@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -260,20 +257,26 @@ def test_a_loss_that_is_no_number_writes_nothing(
     assert not (tmp_path / "x.safetensors").exists()
 
 
-def test_ctrl_c_in_a_real_process(images: Path, base: Path, tmp_path: Path) -> None:
-    """SIGINT in the middle of training: no file, no record, and no temporary left."""
-    code = f"""
-import os, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with SIGINT ignored
-from embhub.diffusion.training import train
-def on_progress(p):
-    if p.stage == "training" and p.done == 2:
-        os.kill(os.getpid(), signal.SIGINT)
-train({str(images)!r}, token="<a>", caption="mri {{}}", base={str(base)!r}, steps=5, batch_size=2, device="cpu",
-      out={str(tmp_path / "x.safetensors")!r}, on_progress=on_progress)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=False
+def test_what_the_norm_is_stands_in_the_file(images: Path, base: Path) -> None:
+    free, kept = (learn(images, base, norm=norm, dtype="float32") for norm in (None, "directional"))
+    assert (free.embedding.training["optimizer"], kept.embedding.training["optimizer"]) == (
+        "AdamW",
+        "AdamW on directions",
     )
-    assert done.returncode != 0 and "KeyboardInterrupt" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == []
+    assert kept.run.settings["recipe"]["norm"] == "directional"
+
+
+def test_warnings_are_told_and_kept(images: Path, base: Path) -> None:
+    """The tiny base is untrained: it can draw no such image, and its loss does not move."""
+    said: list[str] = []
+    result = learn(images, base, holdout=0.3, learning_rate=1e-9, steps=4, on_note=said.append)
+    assert any("nothing that the base can draw" in note for note in result.notes)
+    assert any("does not move: on images kept back" in note for note in result.notes)
+    assert set(result.notes) < set(said) and any(note.startswith("memory on cpu: ") for note in said)
+    assert [step for step, _ in result.points] == [1, 2, 3]
+
+
+def test_a_norm_that_runs_away_is_warned_of(images: Path, base: Path) -> None:
+    wild = learn(images, base, learning_rate=10.0, steps=8)
+    assert any("norm runs away" in note for note in wild.notes)
+    assert not any("norm" in note for note in learn(images, base).notes)

@@ -1,4 +1,4 @@
-"""The loss on images that nobody learns from, on noise that is always the same, so that two figures compare."""
+"""The loss on noise and times that are always the same, so that two figures compare."""
 
 from __future__ import annotations
 

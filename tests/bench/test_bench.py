@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import machine, page
+from bench import machine, memory, page
 from bench.__main__ import BENCHMARKS
 from bench.measurement import Compared, Ratio, Spent, compare
 from bench.race import Heat, Point, to_our_end, to_the_peers_end
@@ -17,6 +17,7 @@ from bench.scale import SMALLEST
 from bench.table import HEADER, Row, Section, render, timed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_compares_with_a_peer(name: str) -> None:
     section = importlib.import_module(f"bench.{name}").run(SMALLEST)
@@ -28,6 +29,12 @@ def test_a_benchmark_compares_with_a_peer(name: str) -> None:
     assert measured and all(row.wall and row.wall.low > 0 for row in measured)
     goals = [row.goal for row in section.rows if row.goal is not None]
     assert goals == ([1.4, 2.0, 3.0] if name == "training" else [])
+
+
+def test_memory_is_measured_in_a_process_of_its_own() -> None:
+    held = bytearray(400_000_000)  # a child must not inherit what its parent held
+    taken = memory.measure("embhub", "builtin", batch_size=2, images=2)
+    assert 1_000_000 < taken < len(held)
 
 
 def test_large_models_without_a_gpu(tmp_path: Path) -> None:

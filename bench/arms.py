@@ -40,13 +40,14 @@ class Task:
     """What both arms are given: `images` (N, 3, H, W) in [-1, 1], and settings that hold for both.
 
     `first_word` is the peer's initial word, one token. `peer_rate` is the peer's learning rate, None for the one that
-    its README documents.
+    its README documents. `bfloat16` is embhub's precision, `peer_bfloat16` the peer's; float32 otherwise.
     """
 
     images: Tensor
     first_word: str
     batch_size: int
     bfloat16: bool = True
+    peer_bfloat16: bool = True
     peer_rate: float | None = None
     steps: int = 10_000
     seed: int = 0
@@ -84,7 +85,7 @@ def started(side: Side, pipe: Any, task: Task) -> Iterator[Arm]:
                 vectors=recipe.vectors,
                 batch_size=task.batch_size,
                 learning_rate=task.peer_rate,
-                bfloat16=task.bfloat16,
+                bfloat16=task.peer_bfloat16,
                 seed=task.seed,
             )
         yield peer

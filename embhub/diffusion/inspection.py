@@ -43,7 +43,8 @@ def inspect(
     """
     folder, listed_in = find(Path(images), Path(manifest) if manifest else None)
     side = resolution(base)
-    survey, notes = Survey(), ()
+    survey = Survey()
+    notes: tuple[str, ...] = ()
     try:
         found = read_images(images, manifest=manifest, where=where, on_progress=on_progress, watcher=survey)
         notes = found.notes
@@ -69,7 +70,8 @@ def resolution(base: str | Path) -> int:
             raise FileNotFoundError
         denoiser = json.loads((folder / "unet/config.json").read_bytes())
         autoencoder = json.loads((folder / "vae/config.json").read_bytes())
-        return int(denoiser["sample_size"]) * 2 ** (len(autoencoder["block_out_channels"]) - 1)
+        halvings = len(autoencoder["block_out_channels"]) - 1
+        return int(denoiser["sample_size"]) << halvings
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{base} is not a base model here", "name builtin, builtin-xray, or a pipeline folder"

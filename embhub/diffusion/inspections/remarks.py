@@ -19,41 +19,41 @@ def _on_likeness(found: Inspection) -> Iterator[str]:
     same = [pair.row for pair in found.duplicates.pairs if not pair.other_patient]
     if foreign:
         yield (
-            f"{len(foreign)} images nearly show a picture of another patient ({_rows(foreign, found)}): is it one "
-            "patient under two ids? A patient kept back would still be learned from"
+            f"nearly the picture of another patient: {_rows(foreign, found)}. Is it one patient "
+            "under two ids? A patient kept back would still be learned from"
         )
     if same:
-        yield f"{len(same)} images nearly repeat an earlier one ({_rows(same, found)}): copies count twice in training"
+        yield f"nearly repeats an earlier picture: {_rows(same, found)}. Copies count twice in training"
 
 
 def _on_names(found: Inspection) -> Iterator[str]:
     for rows, what in ((found.names.patient_ids, "patient ids"), (found.names.labels, "labels")):
         if rows:
             yield (
-                f"{len(rows)} {what} look like a name, a date or a record number ({_rows(rows, found)}): they stay on "
-                "this machine, but neutral ones cannot slip out; they are not repeated here"
+                f"{what} that look like a name, a date or a record number: {_rows(rows, found)}. They stay on this "
+                "machine, but neutral ones cannot slip out; they are not repeated here"
             )
 
 
 def _on_depth(found: Inspection) -> Iterator[str]:
     if found.deep:
         yield (
-            f"{found.deep.images} images of more than 8 bits, values {found.deep.lowest:g} to {found.deep.highest:g}: "
+            f"more than 8 bits in {found.deep.images:,}, values {found.deep.lowest:g} to {found.deep.highest:g}: "
             "each is scaled by its own range (1st percentile black, 99.5th white), so absolute values are lost"
         )
         if found.deep.within_8_bits:
-            yield f"{found.deep.within_8_bits} of those hold no value beyond 255: were they meant to be 8-bit files?"
+            yield f"no value beyond 255 in {found.deep.within_8_bits:,} of those: were they meant to be 8-bit files?"
         if found.deep.images < found.images.readable:
             yield "deep and 8-bit images are mixed: only the deep ones are scaled, which an embedding may learn"
     if cut := sum(kind.images for kind in found.kinds if kind.bits == 16 and kind.mode in ("RGB", "RGBA", "LA")):
-        yield f"{cut} images of 16-bit colour are read by their upper 8 bits"
+        yield f"16-bit colour in {cut:,}: only the upper 8 bits are read"
 
 
 def _on_metadata(found: Inspection) -> Iterator[str]:
     if found.with_metadata:
         names = ", ".join(f"{field.field} ({field.images})" for field in found.metadata[:6])
         yield (
-            f"{found.with_metadata} files carry words in their headers: {names}. Training reads pixels only; "
+            f"words in the headers of {found.with_metadata:,} files: {names}. Training reads pixels only; "
             "remove them before the files go anywhere"
         )
 
@@ -65,4 +65,4 @@ def _on_balance(found: Inspection) -> Iterator[str]:
 
 
 def _rows(rows: Sequence[int], found: Inspection) -> str:
-    return f"{found.row_name} {', '.join(map(str, rows[:8]))}{', …' if len(rows) > 8 else ''}"
+    return f"{len(rows):,} ({found.row_name} {', '.join(map(str, rows[:8]))}{', …' if len(rows) > 8 else ''})"

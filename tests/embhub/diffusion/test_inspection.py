@@ -195,7 +195,7 @@ def test_copies_exact_and_near_and_across_patients(folder: Path) -> None:
         (8, 4, True),
     ]
     assert found.duplicates.across_patients == 1 and found.accepted
-    assert any("another patient (row 8)" in remark for remark in found.remarks)
+    assert any("another patient: 1 (row 8)" in remark for remark in found.remarks)
     assert found.warnings == read_images(folder).notes
 
 

@@ -46,6 +46,8 @@ def read_pixels(path: Path, where: str, look: Callable[[Image.Image], None] | No
         raise UsageError(f"{where} is not an image", "use PNG, JPEG or TIFF files, or leave it out") from error
     except Image.DecompressionBombError as error:
         raise UsageError(f"{where} is too large to be decoded safely", f"at most {MAX_PIXELS:,} pixels") from error
+    except PermissionError as error:
+        raise UsageError(f"{where} may not be read", "grant the right to read it, or leave it out") from error
     except (EmbhubError, MemoryError):
         raise
     except Exception as error:  # Pillow's parsers raise whatever a damaged header makes them stumble on

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from embhub.diffusion.pipelines import load_pipeline, quiet
@@ -54,13 +54,13 @@ def build_stable_diffusion(device: torch.device) -> Any:
             text_encoder=_text_encoder(tokenizer, width=768, layers=12, heads=12),
             tokenizer=tokenizer,
             unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8),
-            scheduler=load_pipeline("builtin", device="cpu").scheduler.from_config(
-                {
-                    "beta_start": 0.00085,
-                    "beta_end": 0.012,
-                    "beta_schedule": "scaled_linear",
-                    "prediction_type": "epsilon",
-                }
+            scheduler=DDIMScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                clip_sample=False,
+                set_alpha_to_one=False,
+                steps_offset=1,
             ),
             safety_checker=None,
             feature_extractor=None,

@@ -8,13 +8,19 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import machine, memory, page
 from bench.__main__ import BENCHMARKS
+from bench.bases import build_stable_diffusion, write_large_table
 from bench.measurement import Compared, Ratio, Spent, compare
 from bench.race import Heat, Point, to_our_end, to_the_peers_end
 from bench.scale import SMALLEST
 from bench.table import HEADER, Row, Section, render, timed
+from bench.training import measure_large
+from embhub.diffusion.families import resolution
+from embhub.diffusion.inversion import default_recipe
+from embhub.diffusion.pipelines import load_pipeline
 
 
 @pytest.mark.slow
@@ -38,12 +44,15 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
 
 
 def test_large_models_without_a_gpu(tmp_path: Path) -> None:
-    from bench.bases import write_large_table
-    from bench.training import measure_large
-    from embhub.diffusion.pipelines import load_pipeline
-
     rows = measure_large(load_pipeline(write_large_table(tmp_path, vocabulary=200, width=32)), SMALLEST)
     assert len(rows) == 1 and rows[0].wall is not None
+
+
+def test_the_model_for_a_gpu_has_the_size_of_stable_diffusion() -> None:
+    pipe = build_stable_diffusion(torch.device("meta"))  # shapes without memory
+    sizes = [sum(part.numel() for part in model.parameters()) for model in (pipe.unet, pipe.vae, pipe.text_encoder)]
+    assert sizes == [859_520_964, 83_653_863, 123_060_480]  # those of the published weights
+    assert resolution(pipe) == 512 and default_recipe(pipe).batch_size == 4
 
 
 def test_arms_take_turns_and_change_who_goes_first() -> None:

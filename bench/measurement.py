@@ -56,10 +56,8 @@ class Ratio:
     at_least: bool = False
 
     def __str__(self) -> str:
-        most = max(self.low, self.high)
-        places = 0 if most >= 100 else 1 if most >= 10 else 2
-        spread = f" ({self.low:.{places}f} to {self.high:.{places}f})" if self.low != self.high else ""
-        return f"{'over ' if self.at_least else ''}{self.median:.{places}f}{spread}"
+        spread = f" ({_shorten(self.low)} to {_shorten(self.high)})" if self.low != self.high else ""
+        return f"{'over ' if self.at_least else ''}{_shorten(self.median)}{spread}"
 
 
 @dataclass(frozen=True)
@@ -115,3 +113,8 @@ def clocked(act: Callable[[], object], *, times: int = 1) -> Callable[[], Spent]
         return watch.stop() / times
 
     return turn
+
+
+def _shorten(number: float) -> str:
+    """Three digits or so, whatever the size."""
+    return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2 if number >= 0.1 else 3}f}"

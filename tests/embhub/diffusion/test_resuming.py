@@ -165,7 +165,7 @@ def test_other_settings_are_refused_by_name(
     images: Path, base: Path, out: Path, choices: dict[str, Any], named: str
 ) -> None:
     interrupt(images, base, out)
-    with pytest.raises(UsageError, match=f"other settings: {named}$") as caught:
+    with pytest.raises(UsageError, match=rf"other settings: {named}\n") as caught:
         learn(images, base, out, resume=True, **choices)
     assert "without" not in caught.value.message and "leave out --resume" in caught.value.hint
     assert learn(images, base, out, resume=True).losses  # it is still there
@@ -174,9 +174,9 @@ def test_other_settings_are_refused_by_name(
 def test_other_images_or_another_base_are_refused(images: Path, base: Path, out: Path, tmp_path: Path) -> None:
     interrupt(images, base, out)
     write_dataset(tmp_path / "others", "prostate-cspca", images=6, patients=5, normals=0, seed=1)
-    with pytest.raises(UsageError, match=r"other settings: images$"):
+    with pytest.raises(UsageError, match=r"other settings: images\n"):
         learn(tmp_path / "others", base, out, resume=True)
-    with pytest.raises(UsageError, match="other settings: base"):
+    with pytest.raises(UsageError, match=r"other settings: base\n"):
         learn(images, pipelines.write(tmp_path / "other-base", seed=5), out, resume=True)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.signals import IMAGES, strangeness
 from embhub.phantoms import write_dataset
 
-Pictures = NDArray[np.float32]
+Pictures = NDArray[Any]
 FINDINGS = ("prostate-cspca", "cxr-effusion")
 
 

@@ -39,8 +39,16 @@ def run(scale: Scale) -> Section:
         size = f"{scale.vocabulary:,} x {scale.width} table"
         rows = [
             _step("a step on builtin, both bfloat16", "builtin", scale, goal=STEP_GOAL),
-            _step("a step on builtin, both float32", "builtin", scale, bfloat16=False, peer_bfloat16=False),
-            _step("a step on builtin, bfloat16 and the peer's default float32", "builtin", scale, peer_bfloat16=False),
+            _step(
+                "a step on builtin, both float32", "builtin", scale, goal=STEP_GOAL, bfloat16=False, peer_bfloat16=False
+            ),
+            _step(
+                "a step on builtin, bfloat16 and the peer's default float32",
+                "builtin",
+                scale,
+                goal=STEP_GOAL,
+                peer_bfloat16=False,
+            ),
             _step(f"a step with a {size}, both bfloat16", large, shorter, goal=LARGE_STEP_GOAL),
             *_quality(scale),
         ]
@@ -89,7 +97,7 @@ def _quality(scale: Scale) -> list[Row]:
     return [
         race.to_the_peers_end("to the peer's last loss", documented, goal=QUALITY_GOAL),
         race.to_our_end("to embhub's last loss", documented),
-        race.to_the_peers_end(f"to the peer's last loss, its rate set to {ours_rate:g}", same),
+        race.to_the_peers_end(f"to the peer's last loss, its rate set to {ours_rate:g}", same, goal=QUALITY_GOAL),
         race.to_our_end(f"to embhub's last loss, the peer's rate set to {ours_rate:g}", same),
     ]
 

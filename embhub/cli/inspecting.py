@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from embhub.diffusion.inspections.report import Inspection, Refusal
 
 _SHOWN = 6
+_LONGEST = 60
 
 
 @click.command("inspect", short_help="Look through images before training.")
@@ -60,11 +61,13 @@ def _print(found: Inspection) -> None:
 
 def _facts(found: Inspection) -> dict[str, str]:
     counts, copies, splits = found.images, found.duplicates, found.splits
+    if not counts.listed:  # no figure about what was not looked at
+        return {"images": "none listed"}
     kept = [f"{splits.train:,} to learn from", f"{splits.holdout:,} kept back", f"{splits.left_out:,} left out"]
     return {
         "images": f"{counts.listed:,} listed, {counts.readable:,} readable, {counts.different:,} different pictures",
         "patients": _patients(found),
-        "labels": _most([(label.label or "(withheld)", label.images) for label in found.labels]),
+        "labels": _most([(_shown(label.label), label.images) for label in found.labels]),
         "splits": ", ".join(kept) if splits.holdout or splits.left_out else "",
         "sizes": _most([(f"{size.width} x {size.height}", size.images) for size in found.sizes]),
         "stored as": _most([(f"{kind.format} {kind.mode} {kind.bits} bit", kind.images) for kind in found.kinds]),
@@ -82,6 +85,14 @@ def _patients(found: Inspection) -> str:
         [(f"{images} image{'s' if images > 1 else ''}", number) for images, number in each.histogram.items()]
     )
     return f"{each.number:,}, of {each.fewest} to {each.most} images (median {each.median:g}): {spread}"
+
+
+def _shown(label: str | None) -> str:
+    """A label on one line of the terminal, whatever its manifest put into it."""
+    if label is None:
+        return "(withheld)"
+    plain = "".join(letter if letter.isprintable() else "?" for letter in label)
+    return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}…"
 
 
 def _most(counts: Sequence[tuple[str, int]]) -> str:

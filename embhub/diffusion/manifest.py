@@ -51,7 +51,7 @@ def list_images(source: Path, manifest: Path | None, where: str | None, *, watch
     if manifest is not None:
         return _read_manifest(manifest, folder, where, watcher)
     if where:
-        raise UsageError(f"--where {where} needs a manifest", f"put {NAME} beside the images, or name one")
+        raise UsageError("--where needs a manifest", f"put {NAME} beside the images, or name one")
     return _scan(folder, watcher)
 
 
@@ -59,9 +59,15 @@ def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]
     """The folder of images, and its manifest where it has one or one is named.
 
     Raises:
-        UsageError: neither a folder nor a file.
+        UsageError: neither a folder nor a file, or two manifests.
     """
+    if manifest is not None and not manifest.is_file():  # a pipe would wait for ever
+        raise UsageError(f"there is no manifest {manifest}", "name a CSV file with the columns path,patient_id")
     if source.is_file():
+        if manifest is not None and not manifest.samefile(source):
+            raise UsageError(
+                "two manifests are named", "name the folder of images and --manifest, or one manifest alone"
+            )
         return source.parent, source
     if not source.is_dir():
         raise UsageError(f"there is no folder or manifest {source}", "name a folder of images or a manifest")
@@ -89,7 +95,7 @@ def _scan(folder: Path, watcher: Watcher) -> Listing:
 def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watcher) -> Listing:
     rows = _read_rows(manifest)
     column, value = _parse_where(where, rows)
-    samples, relative, left_out = [], [], 0
+    samples, relative, chosen, left_out = [], [], 0, 0
     for number, row in enumerate(rows, start=2):
         if column and row.get(column, "").strip() != value:
             continue
@@ -99,6 +105,7 @@ def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Wat
         if not split:
             left_out += 1
             continue
+        chosen += 1
         try:
             samples.append(
                 Sample(
@@ -112,14 +119,17 @@ def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Wat
             relative.append(row["path"])
         except EmbhubError as error:
             watcher.problem(error, [number])
-    if not samples:
-        raise UsageError(f"no row of the manifest has {where}" if where else "the manifest lists no image to train on")
+    if not chosen:
+        raise UsageError(
+            "no row of the manifest has what --where asks for" if where else "the manifest lists no image to train on",
+            "see the column that --where names" if where else "add rows with the split train, or none",
+        )
     _check_splits(samples, watcher)
     return Listing(tuple(samples), tuple(relative), "row", left_out)
 
 
 def _read_rows(manifest: Path) -> list[dict[str, str]]:
-    hint = "a manifest is a CSV file with a first line such as path,patient_id,label"
+    hint = "name a folder of images, or a CSV file with a first line such as path,patient_id,label"
     try:
         if manifest.stat().st_size > _MAX_BYTES:
             raise UsageError("the manifest is larger than 50 MB", hint)
@@ -145,7 +155,7 @@ def _parse_where(where: str | None, rows: list[dict[str, str]]) -> tuple[str, st
         return "", ""
     column, equals, value = (part.strip() for part in where.partition("="))
     if not equals or (rows and column not in rows[0]):
-        raise UsageError(f"--where {where} names no column of the manifest", "write it as label=pneumonia")
+        raise UsageError("--where names no column of the manifest", "write it as label=pneumonia")
     return column, value
 
 
@@ -162,13 +172,28 @@ def _find(path: str, manifest: Path, folder: Path, number: int) -> Path:
 
 def _inside(path: Path, root: Path, name: str) -> Path:
     """The real file. A path that says `..` is taken at its word; a link that quietly leads elsewhere is not."""
-    real = path.resolve()
-    if not real.is_file():
+    try:
+        real = path.resolve()
+        found = real.is_file()
+    except (OSError, RuntimeError) as error:  # a folder that may not be entered, a link to itself: both tell the path
+        raise UsageError(f"{name} cannot be reached", "list image files that you may read") from error
+    if not found:
         raise UsageError(f"{name} is not a file", "list image files only")
+    if not _is_text(str(real)):
+        raise UsageError(f"{name} has a name that is not UTF-8", "rename it, or the folder that it lies in")
     spelled_inside = path.is_relative_to(root) and ".." not in path.relative_to(root).parts
     if spelled_inside and not real.is_relative_to(root.resolve()):
         raise UsageError(f"{name} is a link that leads out of its folder", "copy the file into the folder")
     return real
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written into this site's record, which is UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _patient(row: dict[str, str], number: int) -> str | None:

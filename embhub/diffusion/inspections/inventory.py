@@ -46,7 +46,7 @@ def list_ignored(folder: Path, manifest: Path | None, listed: Collection[Path]) 
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(place, name)
-            if not name.startswith(".") and path != manifest and name != NAME and path.resolve() not in listed:
+            if not name.startswith(".") and path != manifest and name != NAME and not _is_listed(path, listed):
                 counts[_kind(path, whole_folder=manifest is None)] += 1
     del counts[""]
     return tuple(
@@ -54,6 +54,13 @@ def list_ignored(folder: Path, manifest: Path | None, listed: Collection[Path]) 
         for kind, number in counts.most_common()
         if number
     )
+
+
+def _is_listed(path: Path, listed: Collection[Path]) -> bool:
+    try:
+        return path.resolve() in listed
+    except (OSError, RuntimeError):  # a link to itself: its error would tell the path
+        return False
 
 
 def _kind(path: Path, *, whole_folder: bool) -> str:

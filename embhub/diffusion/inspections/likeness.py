@@ -57,7 +57,8 @@ class Likenesses:
         if not self._hashes:
             return []
         signs = np.stack(self._hashes).astype(np.float32) * 2 - 1
-        whose = np.array(groups)
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+        whose = np.array([numbers[group] for group in groups])  # an array of words is as wide as the longest
         found = []
         for start in range(0, len(signs), _BLOCK):
             block = signs[start : start + _BLOCK]
@@ -70,7 +71,7 @@ class Likenesses:
                     found += self._confirm(second, nearest, whose)
         return found
 
-    def _confirm(self, second: int, candidates: NDArray[np.intp], whose: NDArray[np.str_]) -> list[Pair]:
+    def _confirm(self, second: int, candidates: NDArray[np.intp], whose: NDArray[np.intp]) -> list[Pair]:
         others = _standardise(np.stack([self._thumbnails[int(place)] for place in candidates]))
         correlations = others @ _standardise(self._thumbnails[second][None])[0]
         close = correlations >= LEAST_CORRELATION

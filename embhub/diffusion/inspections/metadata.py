@@ -20,6 +20,8 @@ _FOLDERS = {ExifTags.IFD.Exif: "", ExifTags.IFD.GPSInfo: "GPS position"}
 _WORDS_IN_BYTES = frozenset(
     {"UserComment", "MakerNote", "XMP", "XPTitle", "XPComment", "XPAuthor", "XPKeywords", "XPSubject"}
 )
+_PROFILE_OR_TABLES = frozenset({347, 34675})  # of a TIFF, in bytes: how to decode it, and its colours
+_JPEG_PARTS = frozenset({"APP0", "APP1", "APP2", "APP13", "APP14", "COM"})  # JFIF, Exif and XMP, colours, IPTC, Adobe
 _LAYOUT = frozenset({"ExifVersion", "FlashPixVersion", "ComponentsConfiguration", "InteropIndex", "InteropVersion"})
 
 
@@ -35,6 +37,8 @@ def _fields(image: Image.Image) -> Iterator[str]:
     for key, value in getattr(image, "text", {}).items():
         if value:
             yield key if key in _PNG_KEYS else OTHER
+    if getattr(image, "private_chunks", ()) or set(getattr(image, "app", ())) - _JPEG_PARTS:
+        yield OTHER
     for key, name in _INFO.items():
         if image.info.get(key):
             yield name
@@ -56,5 +60,8 @@ def _named(values: dict[int, Any], *, tiff: bool = False) -> Iterator[str]:
             continue
         if isinstance(value, str) and value.strip(" \0"):
             yield name if known else OTHER
-        elif isinstance(value, bytes) and value.strip(b" \0") and name in _WORDS_IN_BYTES:
-            yield name
+        elif isinstance(value, bytes) and value.strip(b" \0"):
+            if name in _WORDS_IN_BYTES:
+                yield name
+            elif tiff and tag not in _PROFILE_OR_TABLES:  # whoever wrote it may have put anything there
+                yield name if known else OTHER

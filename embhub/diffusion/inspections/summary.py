@@ -89,8 +89,9 @@ def _patients(samples: Sequence[Sample]) -> Patients | None:
 
 
 def _labels(samples: Sequence[Sample]) -> tuple[Label, ...]:
+    withheld = _personal_labels(samples)
     counts: Counter[str | None] = Counter(
-        None if _names_a_person(sample.label) else sample.label for sample in samples if sample.label
+        None if sample.label in withheld else sample.label for sample in samples if sample.label
     )
     return tuple(Label(label=label, images=number) for label, number in counts.most_common())
 
@@ -121,15 +122,21 @@ def _duplicates(survey: Survey) -> Duplicates:
 
 def _names(survey: Survey) -> Names:
     """Files are refused by `train`; ids and labels stay in this site's records, so they are pointed out only."""
+    personal = _personal_labels(survey.samples)
     return Names(
         files=tuple(survey.names),
         patient_ids=tuple(s.row for s in survey.samples if s.patient_id and looks_like_patient(s.patient_id)),
-        labels=tuple(s.row for s in survey.samples if _names_a_person(s.label)),
+        labels=tuple(s.row for s in survey.samples if s.label in personal),
     )
 
 
-def _names_a_person(words: str) -> bool:
-    return bool(words) and bool(looks_like_patient(words) or personal_data(words))
+def _personal_labels(samples: Sequence[Sample]) -> set[str]:
+    """Labels that look like a person's, or stand for one: on every row that has it, the label is the patient's id."""
+    held: dict[str, set[str | None]] = defaultdict(set)
+    for sample in samples:
+        if sample.label:
+            held[sample.label].add(sample.patient_id)
+    return {label for label, ids in held.items() if ids == {label} or looks_like_patient(label) or personal_data(label)}
 
 
 def _refusals(problems: Sequence[tuple[EmbhubError, tuple[int, ...]]]) -> tuple[Refusal, ...]:

@@ -7,9 +7,12 @@ when that file is there. Nothing in it is ever unpickled.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +37,9 @@ SECONDS = 10.0
 _MAGIC = b"embhub.checkpoint/1"
 _AFRESH = "leave out --resume to start afresh"
 _PARTS = ("rows", "means", "squares")
+_MOST_BYTES = 100_000_000
+"""A million losses and 64 rows are a tenth of it."""
+_RANDOM = torch.Generator().get_state()
 
 
 class Interrupted(KeyboardInterrupt):
@@ -46,7 +52,8 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state, its seed, and the `definition` of the training: a digest for each thing that decides the result."""
+    """A state, its seed, and the `definition` of the training: each thing that decides the result, by the name that a
+    person is shown. Images and base as digests, words and settings as they are."""
 
     definition: Mapping[str, str]
     seed: int
@@ -73,8 +80,14 @@ class Keeper:
         self._due = 0.0
 
     def choose_seed(self, given: int | None) -> int:
-        """The seed that was said, that of the training to go on with, or a new one."""
+        """The seed that was said, that of the training to go on with, or a new one.
+
+        Raises:
+            UsageError: no generator takes it.
+        """
         if given is not None:
+            if not 0 <= given < 2**63:
+                raise UsageError(f"a seed of {given}", "choose a whole number from 0 to 2^63 - 1")
             return given
         return self.saved.seed if self.saved else secrets.randbits(31)
 
@@ -154,14 +167,20 @@ def read(path: Path) -> Checkpoint:
     """The checkpoint in a file.
 
     Raises:
-        ConfigError: it is damaged, was written by something else, or can be read by others.
+        ConfigError: it is damaged, was written by something else, is a link, or can be used by others.
     """
     try:
-        mode, data = path.stat().st_mode, path.read_bytes()
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
+                raise ConfigError(f"{path} is no file of yours", f"remove it, or {_AFRESH}")
+            if facts.st_mode & 0o077:
+                raise ConfigError(f"others can read or change {path}, which holds a seed", f"chmod 600 {path}")
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(f"{path} is no file of yours, but a link", f"remove it, or {_AFRESH}") from error
         raise ConfigError(f"cannot read {path}: {error.strerror}", _AFRESH) from error
-    if mode & 0o077:
-        raise ConfigError(f"others can read {path}, which holds a seed", f"chmod 600 {path}")
     try:
         return decode(data)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -187,22 +206,28 @@ def decode(data: bytes) -> Checkpoint:
         ValueError, KeyError, TypeError, SafetensorError: not what `encode` wrote.
     """
     head, _, body = data.partition(b"\n")
-    if head != _MAGIC + b" " + hashlib.sha256(body).hexdigest().encode():
+    if len(data) > _MOST_BYTES or head != _MAGIC + b" " + hashlib.sha256(body).hexdigest().encode():
         raise ValueError("not a checkpoint, or not a whole one")
     line, _, rest = body.partition(b"\n")
     facts = strict_json.read_object(line, limit=100_000)
     definition, seed = facts["definition"], facts["seed"]
-    if not isinstance(definition, dict) or not isinstance(seed, int):
+    words = isinstance(definition, dict) and all(isinstance(value, str) for value in definition.values())
+    if not words or type(seed) is not int or not 0 <= seed < 2**63:
         raise TypeError("facts of another type")
     return Checkpoint(definition, seed, _read_state(safetensors.torch.load(rest)))
 
 
 def _read_state(tensors: dict[str, Tensor]) -> State:
+    generator, losses = tensors.pop("generator"), tensors.pop("losses")
+    if (generator.shape, generator.dtype) != (_RANDOM.shape, _RANDOM.dtype):
+        raise ValueError("random numbers of another generator")
+    if losses.dim() != 1 or losses.dtype != torch.float64:
+        raise ValueError("losses of another shape or type")
     parts: dict[str, Any] = {
         part: {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{part}.")}
         for part in _PARTS
     }
     shapes = [{name: (value.shape, value.dtype) for name, value in parts[part].items()} for part in _PARTS]
-    if not shapes[0] or any(shape != shapes[0] for shape in shapes):
-        raise ValueError("rows and moments differ in shape")
-    return State(**parts, generator=tensors["generator"], losses=tuple(tensors["losses"].tolist()))
+    if not shapes[0] or any(shape != shapes[0] for shape in shapes) or len(tensors) != len(_PARTS) * len(shapes[0]):
+        raise ValueError("rows and moments differ in shape, or there is more")
+    return State(**parts, generator=generator, losses=tuple(losses.tolist()))

@@ -15,6 +15,7 @@ from embhub import runs
 from embhub.__main__ import INTERRUPTED, main
 from embhub.diffusion import checkpoints
 from embhub.diffusion.checkpoints import Interrupted
+from embhub.diffusion.images import read_images
 from embhub.diffusion.training import TrainResult, train
 from embhub.errors import ConfigError, UsageError
 from embhub.phantoms import write_dataset
@@ -234,7 +235,10 @@ def test_what_a_checkpoint_holds(images: Path, base: Path, out: Path, home: Path
     (path,) = (home / "state" / "trainings").iterdir()
     data = path.read_bytes()
     names = [file.name for file in images.rglob("*.png")]
-    assert names and not [name for name in [*names, str(images), str(out), "manifest", ".png"] if name.encode() in data]
+    names += {sample.patient_id for sample in read_images(images).samples if sample.patient_id}
+    assert len(names) == 6 + 5 and not [
+        name for name in [*names, str(images), str(out), "manifest", ".png"] if name.encode() in data
+    ]
     assert len(data) < 20_000
 
 

@@ -58,7 +58,7 @@ def import_file(
         raise UsageError(f"no base family {base_family!r}", f"choose one of {', '.join(FAMILIES)}")
     target = Path(out) if out is not None else None
     if target is not None and target.exists() and not overwrite:
-        raise UsageError(f"{target} exists", "choose another name, or allow it to be overwritten")
+        raise UsageError(f"{target} exists", "choose another name, or say --overwrite")
     name, width = FAMILIES[base_family]
     rows, facts = _read(Path(path))
     if rows.shape[1] != width:

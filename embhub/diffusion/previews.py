@@ -43,8 +43,9 @@ class Previews:
         if step == 0 or step % self._every:
             return
         with _undisturbed(training.pipe):
-            self._without = self._without or self._draw(training.pipe, self._words)
-            pictures = self._without + self._draw(training.pipe, training.expand(training.prompt))
+            at_once = min(_COLUMNS, training.recipe.at_once)  # no more than the training has memory for
+            self._without = self._without or self._draw(training.pipe, self._words, at_once)
+            pictures = self._without + self._draw(training.pipe, training.expand(training.prompt), at_once)
         buffer = io.BytesIO()
         _grid(pictures).save(buffer, "PNG")
         try:
@@ -53,8 +54,8 @@ class Previews:
             raise ConfigError(f"cannot write in {self._folder}: {error.strerror}", "choose --preview-dir") from error
         write_atomic(self._folder / f"step-{step:06d}.png", buffer.getvalue(), mode=0o600)
 
-    def _draw(self, pipe: Any, prompt: str) -> list[Image.Image]:
-        return draw(pipe, prompt, n=_COLUMNS, seed=0, steps=self._steps, guidance=self._guidance, batch_size=_COLUMNS)
+    def _draw(self, pipe: Any, prompt: str, at_once: int) -> list[Image.Image]:
+        return draw(pipe, prompt, n=_COLUMNS, seed=0, steps=self._steps, guidance=self._guidance, batch_size=at_once)
 
 
 def choose_folder(every: int | None, folder: str | Path | None, out: Path | None) -> Path | None:

@@ -47,6 +47,8 @@ class Recipe:
                 raise UsageError(f"{name} is {getattr(self, name)}", f"choose {low} to {high}")
         if not 0 < self.learning_rate <= 10:
             raise UsageError(f"a learning rate of {self.learning_rate}", "choose one above 0, such as 0.03")
+        if self.snr_gamma is not None and not 0 < self.snr_gamma <= 1000:
+            raise UsageError(f"an snr_gamma of {self.snr_gamma}", "choose one above 0, such as 5, or None")
         if self.norm not in get_args(Norm):
             raise UsageError(f"a norm called {self.norm}", "choose free or directional")
 

@@ -184,7 +184,7 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     if path.suffix != ".safetensors":
         raise UsageError(f"{path} does not end in .safetensors", "name the file to write, such as cspca.safetensors")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists", "choose another name, or allow it to be overwritten")
+        raise UsageError(f"{path} exists", "choose another name, or say --overwrite")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"cannot write {path}", "choose a folder that you may write to")

@@ -131,7 +131,8 @@ def test_images_become_latents_in_parts_as_in_one(pipe: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"vectors": 0}, {"vectors": 65}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}]
+    "wrong",
+    [{"vectors": 0}, {"vectors": 65}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"snr_gamma": 0.0}],
 )
 def test_impossible_recipes(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -66,7 +66,7 @@ class Scene:
 
     `tissue` is where a finding may show, `halves` what a level fills on either side, `span` the top and bottom of the
     organ, `centre(place, side, rng)` where a finding sits, `shade(tone, rng)` its value or colour, `finish` what lies
-    over it.
+    over it, `grain` the direction in radians that long findings follow, 0 for across.
     """
 
     image: Array
@@ -76,6 +76,7 @@ class Scene:
     centre: Callable[[str, int, Random], tuple[float, float]]
     shade: Callable[[str, Random], object]
     finish: Callable[[Array], Array]
+    grain: float = 0.0
 
 
 def _grey(tone: str, rng: Random) -> object:
@@ -104,13 +105,15 @@ def chest(canvas: Canvas, body: Random) -> Scene:
         sign = 1 if side else -1
         height_of = {"upper": -0.55, "middle": -0.05, "lower": 0.42}[place]
         outward = 0.06 if place == "lower" else -0.02
-        x = middles[side] + rng.uniform(-0.07, 0.07) + sign * outward
-        return float(x), float(level + height_of * height + rng.uniform(-0.07, 0.07))
+        x = middles[side] + rng.uniform(-0.05, 0.05) + sign * outward
+        return float(x), float(level + height_of * height + rng.uniform(-0.06, 0.06))
 
     span = (level - height * 0.95, level + height * 0.98)
-    return Scene(
-        image, both, (lungs[0], lungs[1]), span, centre, _grey, lambda film: blend(blend(film, 0.72, spine), 0.7, heart)
-    )
+
+    def cover(film: Array) -> Array:
+        return blend(blend(film, 0.72, spine), 0.7, heart)
+
+    return Scene(image, both, (lungs[0], lungs[1]), span, centre, _grey, cover, grain=np.pi / 2)
 
 
 def prostate(canvas: Canvas, body: Random) -> Scene:
@@ -151,28 +154,18 @@ def prostate(canvas: Canvas, body: Random) -> Scene:
 
 
 def histology(canvas: Canvas, body: Random) -> Scene:
-    """A stained tile: open glands, or densely packed nuclei in two tiles of five."""
+    """A stained tile: wavy fibres with small nuclei between them."""
     ground = np.array([0.92, 0.76, 0.85], np.float32) * (1 + body.normal(0, 0.015, 3))
-    nucleus = np.array([0.45, 0.28, 0.6], np.float32) * (1 + body.normal(0, 0.04, 3))
+    nucleus = np.array([0.55, 0.38, 0.68], np.float32) * (1 + body.normal(0, 0.04, 3))
     grain = texture(body, 3.0)[..., None] * np.array([0.012, 0.03, 0.018], np.float32)
     image = (np.ones((SIZE, SIZE, 3), np.float32) * ground + grain).astype(np.float32)
-    if body.random() < 0.4:
-        for _ in range(int(body.integers(26, 40))):
-            radius = body.uniform(0.09, 0.15)
-            cell = canvas.ellipse(
-                body.uniform(-1, 1),
-                body.uniform(-1, 1),
-                radius,
-                radius * body.uniform(0.6, 1),
-                body.uniform(0, 3),
-                0.15,
-            )
-            image = blend(image, nucleus, cell * np.float32(body.uniform(0.7, 1)))
-    else:
-        for _ in range(int(body.integers(2, 4))):
-            cx, cy, radius = body.uniform(-0.7, 0.7), body.uniform(-0.7, 0.7), body.uniform(0.3, 0.45)
-            image = blend(image, nucleus, 0.8 * canvas.ellipse(cx, cy, radius, radius, 0, 0.12))
-            image = blend(image, [0.97, 0.93, 0.96], canvas.ellipse(cx, cy, radius * 0.72, radius * 0.72, 0, 0.12))
+    slope, bend = body.normal(0, 0.2), body.uniform(0.05, 0.12)
+    course = canvas.y + slope * canvas.x + bend * np.sin(3 * canvas.x + body.uniform(0, 6.28))
+    fibres = np.clip(np.sin(course * (14 + body.normal(0, 0.6)) + body.uniform(0, 6.28)) - 0.3, 0, 1)
+    image = blend(image, [0.86, 0.62, 0.76], 0.6 * fibres.astype(np.float32))
+    for row, column in np.ndindex(4, 4):
+        cx, cy = (np.array([column, row]) - 1.5) * 0.5 + body.uniform(-0.16, 0.16, 2)
+        image = blend(image, nucleus, 0.8 * canvas.ellipse(cx, cy, 0.085, 0.06, body.uniform(-0.5, 0.5), 0.2))
 
     def centre(place: str, side: int, rng: Random) -> tuple[float, float]:
         height_of = {"upper": -0.55, "middle": 0.0, "lower": 0.55}[place]

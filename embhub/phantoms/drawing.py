@@ -76,14 +76,15 @@ def _lesion(canvas: Canvas, scene: Scene, finding: Finding, rng: Random) -> Arra
     """Opacity of a finding, float32 (64, 64), 0 to `strength`."""
     side = SIDES.index(finding.side)
     cx, cy = scene.centre(finding.place, side, rng)
-    radius = rng.uniform(0.13, 0.17) if finding.size == "small" else rng.uniform(0.21, 0.28)
-    soft = 0.1 if finding.edge == "sharp" else 0.45
+    radius = rng.uniform(0.17, 0.2) if finding.size == "small" else rng.uniform(0.25, 0.3)
+    soft = 0.1 if finding.edge == "sharp" else 0.35
     if finding.shape == "spot":
         mask = canvas.ellipse(cx, cy, radius, radius * rng.uniform(0.88, 1.14), 0, soft)
     elif finding.shape == "oval":
-        mask = canvas.ellipse(cx, cy, radius * 1.45, radius * 0.68, rng.uniform(-0.6, 0.6), soft)
+        turn = scene.grain + rng.uniform(-0.4, 0.4)
+        mask = canvas.ellipse(cx, cy, radius * 1.5, radius * 0.6, turn, soft)
     elif finding.shape == "ring":
-        outer, inner = radius * 1.15, radius * 0.6
+        outer, inner = radius * 1.15, radius * 0.58
         mask = canvas.ellipse(cx, cy, outer, outer, 0, soft) - canvas.ellipse(cx, cy, inner, inner, 0, soft)
     elif finding.shape == "patch":
         distance = ((canvas.x - cx) / (radius * 1.3)) ** 2 + ((canvas.y - cy) / (radius * 1.1)) ** 2

@@ -26,7 +26,7 @@ PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 _SHAPE_ODDS = (0.23, 0.25, 0.16, 0.16, 0.20)
 # How often each word is left out of a caption, so that a model learns what an unsaid attribute leaves open.
-_DROP = {"tone": 0.12, "size": 0.3, "edge": 0.3, "place": 0.15, "side": 0.4}
+_DROP = {"tone": 0.1, "size": 0.2, "edge": 0.25, "place": 0.1, "side": 0.2}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The bases shipped in the package, and what is known of any base: names, folders, facts. Imports no torch.
 
 `builtin` draws phantoms of three modalities, `builtin-xray` frontal chest X-rays; both are Stable Diffusion pipelines
-of about 12 MB at 64 x 64. `python -m embhub.diffusion.base.train` makes them, `python -m
+of about 14 MB at 64 x 64. `python -m embhub.diffusion.base.train` makes them, `python -m
 embhub.diffusion.base.measure` measures them.
 """
 

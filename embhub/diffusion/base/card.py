@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from embhub.diffusion.base import BaseInfo
+from embhub.diffusion.base.gate import goals
 
 _PHANTOM_STORY = """\
 An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on 20,000 phantoms by
-`python -m embhub.diffusion.base.train builtin`, resumed twice with another number of steps (6,500 in the
-end). Phantoms are drawn by a program (`embhub.phantoms`): chest films, prostate slices and stained tissue,
-with lesions that combine a tone, a size, an edge, a shape, a place and a side. They look like medical images
-from afar and mean nothing clinically."""
+`python -m embhub.diffusion.base.train builtin --compile --out DIR`. Phantoms are drawn by a program
+(`embhub.phantoms`): chest films, prostate slices and stained tissue, with lesions that combine a tone, a size,
+an edge, a shape, a place and a side. They look like medical images from afar and mean nothing clinically."""
 
 _XRAY_STORY = """\
 An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on the films of one
 patient-disjoint part of the source, each in eight slightly altered copies, by `python -m
-embhub.diffusion.base.train builtin-xray --data DIR`. Which patient is in which part is in `xray_split.csv` of
-the source code. Captions hold the label and words read off the pixels. Small pictures of children's chests:
-nothing here is fit for diagnosis."""
+embhub.diffusion.base.train builtin-xray --data DIR --compile --out DIR`. Which patient is in which part is in
+`xray_split.csv` of the source code. Captions hold the label and words read off the pixels. Small pictures of
+children's chests: nothing here is fit for diagnosis."""
 
 _LIMITS = """\
 - 64 x 64 pixels, 48 tokens of prompt, words of its captions only. What it was not taught it does not know.
@@ -42,7 +43,7 @@ def write_card(base: BaseInfo) -> Path:
 def render(base: BaseInfo) -> str:
     """The card as Markdown with front matter."""
     licence = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0"}.get(base.licence, base.licence)
-    story = _XRAY_STORY if base.name == "builtin-xray" else _PHANTOM_STORY
+    story = _PHANTOM_STORY if base.name == "builtin" else _XRAY_STORY
     prompts = "\n".join(f"| {label} | `{prompt}` |" for label, prompt in base.prompts.items())
     settings = ", ".join(f"{name} {value:g}" for name, value in base.recommended.items())
     return f"""---
@@ -65,6 +66,10 @@ Recommended: {settings}.
 |---|---|
 {prompts}
 
+## Goals and what was reached
+
+{_gate(base)}
+
 ## What it can and cannot draw, by a judge's count
 
 {_figures(base)}
@@ -75,10 +80,17 @@ Recommended: {settings}.
 """
 
 
+def _gate(base: BaseInfo) -> str:
+    lines = ["| | goal | measured | |", "|---|---|---|---|"]
+    rows = goals(base.figures)
+    lines += [f"| {row.asked} | {row.goal} | {row.measured} | {'met' if row.met else '**missed**'} |" for row in rows]
+    return "\n".join(lines) if rows else "Not measured yet."
+
+
 def _figures(base: BaseInfo) -> str:
     if not base.figures:
         return "Not measured yet: `python -m embhub.diffusion.base.measure` does it."
-    return _xray_figures(base.figures) if base.name == "builtin-xray" else _phantom_figures(base.figures)
+    return _xray_figures(base.figures) if "judge" in base.figures else _phantom_figures(base.figures)
 
 
 def _phantom_figures(figures: dict[str, Any]) -> str:
@@ -94,15 +106,29 @@ def _phantom_figures(figures: dict[str, Any]) -> str:
     lines += ["", "| held out | images | called target | target and nothing else | other finding | nothing | n |"]
     lines.append("|---|---|---|---|---|---|---|")
     for name, counted in figures["held_out"].items():
-        rows = {f"phantoms: {kind.replace('_', '-')}": shares for kind, shares in counted["real"].items()}
-        rows[f"`{counted['before']['prompt']}`"] = counted["before"]
-        rows[f"`{counted['in_words']['prompt']}`"] = counted["in_words"]
+        kinds = ("target", "look_alike", "normal")
+        rows = {f"phantoms: {kind.replace('_', '-')}": counted["real"][kind] for kind in kinds}
+        rows |= {f"`{counted[kind]['prompt']}`": counted[kind] for kind in ("before", "look_alike", "in_words")}
         fit = counted["inverted"]
         rows[f"inverted: {fit['images']} images, {fit['vectors']} vectors, {fit['steps']} steps"] = fit
         for kind, shares in rows.items():
             cells = " | ".join(_percent(shares[key]) for key in ("target", "target_only", "other", "nothing"))
             lines.append(f"| {name} | {kind} | {cells} | {counted['n']} |")
+    lines += _arms(figures["held_out"][name]["utility"] for name in figures["held_out"])
     return "\n".join(lines)
+
+
+def _arms(found: Iterable[dict[str, Any]]) -> list[str]:
+    """Mean AUC of every arm of the classifier comparisons."""
+    found = list(found)
+    if not found:
+        return []
+    names = list(found[0]["arms"])
+    lines = ["", f"| classifier's AUC, real images a class | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for one in found:
+        means = (f"{sum(values) / len(values):.3f}" for values in one["arms"].values())
+        lines.append(f"| {one['per_class']} ({one['seeds']} seeds) | {' | '.join(means)} |")
+    return lines
 
 
 def _xray_figures(figures: dict[str, Any]) -> str:
@@ -117,12 +143,25 @@ def _xray_figures(figures: dict[str, Any]) -> str:
         "| images | called pneumonia | mean P(normal) | mean P(bacterial) | mean P(viral) | n |",
         "|---|---|---|---|---|---|",
     ]
-    groups = (("real", "real"), ("taught", "drawn"), ("inverted", "inverted"))
-    for group, title in groups:
-        for label, counted in figures[group].items():
+    plain = figures.get("normals_only", {})
+    groups = {
+        "real": figures["real"],
+        "drawn": figures["taught"],
+        "inverted": figures["inverted"],
+        "base of healthy films only, drawn": plain.get("taught", {}),
+        "base of healthy films only, inverted": plain.get("inverted", {}),
+    }
+    for title, group in groups.items():
+        for label, counted in group.items():
             means = " | ".join(f"{value:.2f}" for key, value in counted.items() if key.startswith("mean_p_"))
             name = f"{title}: {label}" + (f" ({counted['images']} images)" if "images" in counted else "")
             lines.append(f"| {name} | {_percent(counted['called_pneumonia'])} | {means} | {counted['n']} |")
+    lines += _arms(figures.get("utility", {}).values())
+    near = ", ".join(f"{value:.3f} ({name})" for name, value in figures["nearest_base_film"].items())
+    lines += [
+        "",
+        f"Mean distance to the nearest film that the base learned from (root mean square at half size): {near}.",
+    ]
     return "\n".join(lines)
 
 

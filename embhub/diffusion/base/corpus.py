@@ -39,7 +39,8 @@ class Corpus:
     `images` uint8 (N, 64, 64, 3); `focus` float16 (N, 64, 64), 0 to 1, where findings are; `group` int64 (N,), the
     kind of picture; `odds` (N,) how often to draw it; `caption(index, rng)` a fresh caption; `vocabulary` texts to
     learn a tokenizer from; `probe` names, images and, for each name, their captions: the right ones, then ones with a
-    word swapped. `mirror` allows moving and flipping images for the autoencoder.
+    word swapped. `mirror` allows moving and flipping images for the autoencoder; `smooth` says that detail can be
+    spared for latents that are easier to denoise.
     """
 
     images: Tensor
@@ -50,6 +51,7 @@ class Corpus:
     vocabulary: Sequence[str]
     probe: Probe
     mirror: bool = False
+    smooth: bool = False
 
 
 def phantoms(count: int, seed: int) -> Corpus:
@@ -84,7 +86,7 @@ def phantoms(count: int, seed: int) -> Corpus:
     }
     lists = [[split(modality, (swap(finding),)) for modality, finding in right] for swap in swaps.values()]
     odds = torch.tensor(
-        [(0.5, 1.0, 0.4)[len(findings)] * (0.4 if kind == "histology" else 1) for kind, findings in facts]
+        [(0.5, 1.0, 0.4)[len(findings)] * (0.6 if kind == "histology" else 1) for kind, findings in facts]
     )
     rng = np.random.default_rng(seed)
     texts = [caption(modality, findings, rng) for modality, findings in facts[:6000]]
@@ -96,4 +98,5 @@ def phantoms(count: int, seed: int) -> Corpus:
         caption=describe,
         vocabulary=texts,
         probe=(tuple(swaps), torch.tensor(sharp), lists),
+        smooth=True,
     )

@@ -1,9 +1,9 @@
 """The denoiser of a base: a small UNet2DConditionModel that predicts v, and the loop that trains it.
 
 Plain loss, no min-SNR: that would nearly remove the noisiest steps, and it is there that the layout, hence what words
-say about place, is decided. For the same reason a third to a half of the draws of the time step are high ones. The
-loss weighs the organ and, more, the finding. Words reach every level by cross-attention and, pooled, the time
-embedding.
+say about place, is decided. For the same reason more of the draws of the time step are high ones, most at first. The
+loss weighs places where findings of a modality tend to be, never the finding of the very image: that would teach the
+denoiser to see findings everywhere. Words reach every level by cross-attention and, pooled, the time embedding.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from embhub.diffusion.base.corpus import Caption
 from embhub.diffusion.base.text_encoder import WIDTH, CaptionEncoder
 
 _PEAK = 1.2e-3
-_DECAY = 0.998
+_DECAY = 0.999
 _HIGH = 780  # time steps from here on decide the layout
 
 
 def build(seed: int) -> UNet2DConditionModel:
-    """An untrained denoiser, 4.2 M parameters, for latents (N, 4, 16, 16)."""
+    """An untrained denoiser, 5.4 M parameters, for latents (N, 4, 16, 16)."""
     torch.manual_seed(seed)
     model = UNet2DConditionModel(
         sample_size=16,
@@ -35,7 +35,7 @@ def build(seed: int) -> UNet2DConditionModel:
         out_channels=4,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(48, 96, 128),
+        block_out_channels=(64, 96, 128),
         layers_per_block=1,
         cross_attention_dim=WIDTH,
         attention_head_dim=4,
@@ -105,12 +105,15 @@ def train(
     batch: int,
     seed: int,
     on_step: Callable[[int, float], None],
+    compiled: bool = False,
 ) -> None:
     """Train from step `start` to `steps`, keeping a moving average of the weights in `average`.
 
-    All randomness of a step comes from `seed` and its number, so a resumed run is the uninterrupted one.
+    All randomness of a step comes from `seed` and its number, so a resumed run is the uninterrupted one. `compiled`
+    goes through torch.compile: minutes to begin with, a quarter less a step, other rounding.
     """
     model.train()
+    predict = torch.compile(model) if compiled else model
     alphas = noise_schedule().alphas_cumprod
     parameters = list(model.parameters())
     for step in range(start, steps):
@@ -121,8 +124,8 @@ def train(
         early = step < steps * 0.5
         chosen = torch.multinomial(latents.odds, batch, replacement=True, generator=generator)
         captions = [caption(int(index), rng) for index in chosen]
-        hidden = encode(captions, rng, merged=0.15 if early else 0.4)
-        high = int(batch * (0.55 if early else 0.35))
+        hidden = encode(captions, rng, merged=0.15 if early else 0.35)
+        high = int(batch * (0.45 if early else 0.2))
         times = torch.cat(
             [
                 torch.randint(0, 1000, (batch - high,), generator=generator),
@@ -131,7 +134,7 @@ def train(
         )
         noisy, target = diffuse(latents.values[chosen], times, alphas, generator)
         with torch.autocast("cpu", torch.bfloat16):
-            predicted = model(noisy, times, hidden).sample
+            predicted = predict(noisy, times, hidden).sample
         loss = ((predicted.float() - target).square() * latents.weights[chosen]).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -31,7 +31,7 @@ _FACTS: dict[str, dict[str, Any]] = {
         "prompts": _PHANTOM_PROMPTS,
         "left_out": ["prostate-cspca", "cxr-effusion"],
         "resolution": 64,
-        "recommended": {"guidance": 1.5, "steps": 20},
+        "recommended": {"guidance": 2.5, "steps": 20},
         "figures": {},
     },
     "builtin-xray": {
@@ -50,9 +50,14 @@ _FACTS: dict[str, dict[str, Any]] = {
         "figures": {},
     },
 }
+_FACTS["xray-normals"] = _FACTS["builtin-xray"] | {
+    "name": "xray-normals",
+    "prompts": {"normal": _XRAY_PROMPTS["normal"]},
+    "left_out": ["bacterial pneumonia", "viral pneumonia"],
+}
 
 
 def facts(name: str) -> dict[str, Any]:
-    """A fresh copy of the facts of `builtin` or `builtin-xray`, with no figures yet. Raises KeyError."""
+    """A fresh copy of the facts of a base that `train` knows, with no figures yet. Raises KeyError."""
     known = _FACTS[name]
     return {key: dict(value) if isinstance(value, dict) else value for key, value in known.items()}

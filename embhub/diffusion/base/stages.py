@@ -24,12 +24,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """Lengths of the two stages in steps, images a step, and the seed of everything."""
+    """Lengths of the two stages in steps, images a step, the seed of everything, and whether to compile the
+    denoiser."""
 
     autoencoder_steps: int
     denoiser_steps: int
     batch: int = 16
     seed: int = 0
+    compiled: bool = False
 
 
 def train_autoencoder(corpus: Corpus, settings: Settings, folder: Path, report: Report) -> AutoencoderKL:
@@ -59,6 +61,7 @@ def train_autoencoder(corpus: Corpus, settings: Settings, folder: Path, report: 
         steps=settings.autoencoder_steps,
         seed=settings.seed,
         on_step=on_step,
+        smooth=corpus.smooth,
     )
     order = torch.randperm(len(corpus.images), generator=torch.Generator().manual_seed(settings.seed))
     autoencoder.whiten(model, corpus.images[order[:1000]])
@@ -97,7 +100,7 @@ def train_denoiser(
             pace = (time.monotonic() - began) / (step - start)
             figures = {"loss": sum(running[-100:]) / len(running[-100:]), "seconds_a_step": pace}
             report(f"denoiser {step}/{settings.denoiser_steps} " + _show(figures))
-        if step % 300 == 0:
+        if step % 500 == 0:
             report("  loss at findings, right and wrong words: " + _show(_probe(corpus, latents, unet, encode)))
         keep(step, now=step == settings.denoiser_steps)
 
@@ -113,20 +116,20 @@ def train_denoiser(
         batch=settings.batch,
         seed=settings.seed,
         on_step=on_step,
+        compiled=settings.compiled,
     )
     return unet.eval(), average
 
 
 def _latents(corpus: Corpus, model: AutoencoderKL) -> denoiser.Latents:
-    """Latents of every image, with loss weights of 1, up to 4 more where findings of its kind tend to be, 1.5 more
-    where they are."""
+    """Latents of every image, with loss weights of 1, up to 6 more where findings of its kind tend to be."""
     focus = F.adaptive_max_pool2d(corpus.focus[:, None].float(), 16)
     kinds = int(corpus.group.max()) + 1
     means = torch.stack(
         [focus[corpus.group == kind].mean(0) if (corpus.group == kind).any() else focus[0] for kind in range(kinds)]
     )
-    region = 4 * means / means.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
-    weights = 1 + region[corpus.group] + 1.5 * focus
+    region = 6 * means / means.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+    weights = 1 + region[corpus.group]
     return denoiser.Latents(autoencoder.encode(model, corpus.images), weights, corpus.odds)
 
 

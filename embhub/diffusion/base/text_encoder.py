@@ -9,13 +9,15 @@ to read it. Token rows have deviation 1 and positions 0.1, so that what a word i
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -25,6 +27,7 @@ from embhub.diffusion.base.corpus import Caption
 LENGTH = 48  # tokens of a prompt: 32 vectors and a sentence fit; 77 would cost a sixth more time a step
 WIDTH = 128
 START, END = "<|startoftext|>", "<|endoftext|>"
+END_OF_WORD = "</w>"
 _MOST_PIECES = 16
 _MOST_ROWS = 8
 _SMALL = {"in", "and", "with"}
@@ -40,35 +43,20 @@ _COMMON = (
 def make_tokenizer(folder: Path, texts: Sequence[str]) -> CLIPTokenizer:
     """Learn a byte-pair vocabulary from `texts` and common words, in CLIP's format in `folder`, and load it.
 
-    Where `folder` holds one already it is loaded as it is: the learner breaks ties at random, so a run that goes on
-    must keep what it began with.
+    Where `folder` holds one already it is loaded as it is.
     """
     if (folder / "tokenizer_config.json").exists():
         kept: CLIPTokenizer = CLIPTokenizer.from_pretrained(str(folder))
         return kept
-    learner = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>"))
-    learner.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    learner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), bytes_])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=1200,
-        min_frequency=2,
-        initial_alphabet=alphabet,
-        end_of_word_suffix="</w>",
-        special_tokens=[],
-        show_progress=False,
-    )
-    learner.train_from_iterator([*texts, *[_COMMON] * 20], trainer)
-    learned = json.loads(learner.to_str())["model"]
-    pieces = sorted(learned["vocab"])
-    pieces += [letter + "</w>" for letter in alphabet if letter + "</w>" not in learned["vocab"]]
+    merges = learn_merges([*texts, *[_COMMON] * 20])
+    pieces = sorted({*alphabet, *(letter + END_OF_WORD for letter in alphabet), *("".join(pair) for pair in merges)})
     pieces += [START, END]
-    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in learned["merges"]]
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     config = {
         "tokenizer_class": "CLIPTokenizer",
         "model_max_length": LENGTH,
@@ -80,6 +68,38 @@ def make_tokenizer(folder: Path, texts: Sequence[str]) -> CLIPTokenizer:
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(str(folder))
     return tokenizer
+
+
+def learn_merges(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges (Sennrich et al. 2016, arXiv 1508.07909) that make one piece of each word that occurs twice.
+
+    Ties are broken by spelling. The learner of `tokenizers` breaks them by chance, so that two runs of one base
+    would give its words different rows. Words of ASCII letters, as all captions here are.
+    """
+    split = pre_tokenizers.Whitespace()
+    counts = Counter(word for text in texts for word, _ in split.pre_tokenize_str(text.lower()))
+    words = {word: (*word[:-1], word[-1] + END_OF_WORD) for word, count in counts.items() if count > 1}
+    merges: list[tuple[str, str]] = []
+    while True:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, pieces in words.items():
+            for pair in pairwise(pieces):
+                pairs[pair] += counts[word]
+        if not pairs:
+            return merges
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        words = {word: _merge(pieces, best) for word, pieces in words.items()}
+
+
+def _merge(pieces: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return tuple(merged)
 
 
 def make_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:

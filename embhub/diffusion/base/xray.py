@@ -24,6 +24,7 @@ from embhub.errors import UsageError
 
 LABELS = ("normal", "bacterial pneumonia", "viral pneumonia")
 LEFT_OUT = "bacterial pneumonia"
+TAUGHT = tuple(label for label in LABELS if label != LEFT_OUT)
 PARTS = ("base", "site", "judge", "test")
 HEAD = "frontal chest x-ray"
 _SHARES = (0.45, 0.70, 0.85, 1.0)
@@ -83,13 +84,29 @@ def read(data: Path, part: str, labels: Sequence[str] = LABELS) -> Films:
     )
 
 
-def corpus(data: Path, seed: int, copies: int = 8) -> Corpus:
-    """The base's part without the left-out label: each film and `copies - 1` augmentations of it."""
-    films = read(data, "base", [label for label in LABELS if label != LEFT_OUT])
+def hospital(data: Path, label: str, count: int) -> Films:
+    """The first `count` films of one label in the `site` part: what an embedding is learned from."""
+    return _choose(read(data, "site", [label]), range(count))
+
+
+def other_hospital(data: Path, label: str, count: int) -> Films:
+    """Normal films and films of `label` in the `site` part, of patients whom `hospital` does not have."""
+    films, theirs = read(data, "site", ("normal", label)), set(hospital(data, label, count).patients)
+    return _choose(films, [place for place, patient in enumerate(films.patients) if patient not in theirs])
+
+
+def _choose(films: Films, places: Sequence[int]) -> Films:
+    chosen = [place for place in places if place < len(films.patients)]
+    return Films(films.images[chosen], films.labels[chosen], tuple(films.patients[place] for place in chosen))
+
+
+def corpus(data: Path, seed: int, copies: int = 8, labels: Sequence[str] = TAUGHT) -> Corpus:
+    """The base's part with these labels alone: each film and `copies - 1` augmentations of it."""
+    films = read(data, "base", labels)
     first = torch.from_numpy(films.images)[:, None].float() / 127.5 - 1
     generator = torch.Generator().manual_seed(seed)
     grey = torch.cat([first, *(augment(first, generator) for _ in range(copies - 1))])
-    labels = films.labels.tolist() * copies
+    shown = films.labels.tolist() * copies
     levels = _levels(grey, len(first))
 
     def describe(index: int, rng: np.random.Generator) -> Caption:
@@ -97,7 +114,7 @@ def corpus(data: Path, seed: int, copies: int = 8) -> Corpus:
             return Caption()
         phrases = []
         if rng.random() > 0.15:
-            label = LABELS[labels[index]]
+            label = LABELS[shown[index]]
             phrases.append("pneumonia" if label != "normal" and rng.random() < 0.15 else label)
         if rng.random() < 0.7:
             phrases += [
@@ -106,7 +123,7 @@ def corpus(data: Path, seed: int, copies: int = 8) -> Corpus:
         return Caption(f"{HEAD},", (", ".join(phrases),)) if phrases else Caption(HEAD)
 
     chosen = torch.arange(0, len(first), max(1, len(first) // 64))[:64]
-    label_of = [LABELS[labels[int(index)]] for index in chosen]
+    label_of = [LABELS[shown[int(index)]] for index in chosen]
     other = {"normal": "viral pneumonia", "viral pneumonia": "normal"}
     lists = [
         [Caption(f"{HEAD},", (words[label],)) for label in label_of]

@@ -1,0 +1,122 @@
+"""What a base is meant to reach, beside what was counted: pure functions of `figures` in base.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from embhub.diffusion.base import info
+from embhub.fingerprint import digest, take
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of a gate: what was asked, the goal in words, what was measured in words, whether it was met."""
+
+    asked: str
+    goal: str
+    measured: str
+    met: bool
+
+
+def describe(name_or_path: str | Path) -> dict[str, Any]:
+    """All that is known of a base: its facts, `fingerprint` (SHA-256), `bytes` on disk, `gate` (one dict a goal).
+
+    Raises UsageError where there is no such base, ArtifactError where its weights cannot be read.
+    """
+    base = info(name_or_path)
+    return asdict(base) | {
+        "fingerprint": digest(take(base.path)),
+        "bytes": sum(path.stat().st_size for path in base.path.rglob("*") if path.is_file()),
+        "gate": [asdict(row) for row in goals(base.figures)],
+    }
+
+
+def goals(figures: dict[str, Any]) -> list[Goal]:
+    """The gate of a base of phantoms or of X-rays, as its figures say; empty where nothing was measured."""
+    if not figures:
+        return []
+    return _xray(figures) if "judge" in figures else _phantoms(figures)
+
+
+def _phantoms(figures: dict[str, Any]) -> list[Goal]:
+    taught = {label: counted["recognised"] for label, counted in figures["taught"].items()}
+    enough = sum(share >= 0.8 for share in taught.values())
+    rows = [
+        Goal(
+            "taught findings recognised in samples",
+            "80% each",
+            f"{enough} of {len(taught)} prompts; lowest {min(taught.values()):.0%}",
+            enough == len(taught),
+        )
+    ]
+    for name, counted in figures["held_out"].items():
+        real, fit, alike = counted["real"], counted["inverted"], counted["look_alike"]
+        rows += [
+            _at_least(f"{name}: judge right on images that it never saw", 0.99, real["right"]),
+            _at_most(f"{name}: target called before inversion", 0.1, counted["before"]["target"]),
+            _at_least(f"{name}: target called after inversion", 0.6, fit["target"]),
+            _at_least(f"{name}: target and no other finding after inversion", 0.5, fit["target_only"]),
+            _at_most(f"{name}: look-alike of the taught words called target", 0.1, alike["target"]),
+            Goal(
+                f"{name}: inversion of {fit['images']} images",
+                "3 minutes of two cores",
+                f"{fit['processor_seconds']} s of one core",
+                fit["processor_seconds"] <= 180,
+            ),
+            _gain(name, counted["utility"], "over real"),
+        ]
+    return [*rows, *_decibels(figures, 27)]
+
+
+def _xray(figures: dict[str, Any]) -> list[Goal]:
+    auc = ", ".join(f"{value:.3f} {pair}" for pair, value in figures["judge"]["auc"].items())
+    rows = [Goal("judge's AUC on real films", "reported", auc, True)]
+    for label, counted in figures["taught"].items():
+        drawn, real = counted[f"mean_p_{label}"], figures["real"][label][f"mean_p_{label}"]
+        rows.append(
+            Goal(f"{label}: mean P({label})", "within 0.1 of real", f"{drawn:.2f}, real {real:.2f}",
+                 round(abs(drawn - real), 3) <= 0.1)
+        )  # fmt: skip
+    key = "mean_p_bacterial pneumonia"
+    inverted = figures["inverted"]
+    reached = [counted[key] for name, counted in inverted.items() if name.startswith("bacterial")]
+    each = ", ".join(f"{value:.2f}" for value in reached)
+    others = {"inverted viral": [counted[key] for name, counted in inverted.items() if name.startswith("viral")]}
+    others["the taught viral caption"] = [
+        counted[key] for label, counted in figures["taught"].items() if label.startswith("viral")
+    ]
+    for name, values in others.items():
+        if values:
+            asked = f"inverted bacterial, mean P(bacterial) of each seed above {name}"
+            met = min(reached) >= max(values) + 0.1
+            rows.append(Goal(asked, "by 0.1", f"{each} against {', '.join(f'{v:.2f}' for v in values)}", met))
+    normals = [counted["called_pneumonia"] for name, counted in inverted.items() if name.startswith("normal")]
+    rows.append(_at_most("inverted normal called pneumonia", 0.1, max(normals)))
+    for counted in figures.get("utility", {}).values():
+        rows += [_gain("", counted, over) for over in ("over real", "over real + drawn normals")]
+    return [*rows, *_decibels(figures, 30)]
+
+
+def _at_least(asked: str, goal: float, share: float) -> Goal:
+    return Goal(asked, f"at least {goal:.0%}", f"{share:.1%}", share >= goal)
+
+
+def _at_most(asked: str, goal: float, share: float) -> Goal:
+    return Goal(asked, f"at most {goal:.0%}", f"{share:.1%}", share <= goal)
+
+
+def _gain(name: str, counted: dict[str, Any], over: str) -> Goal:
+    mean, low, high = counted["gains"][f"real + synthetic {over}"]
+    asked = (
+        f"{f'{name}: ' if name else ''}classifier with {counted['per_class']} real images a class, gain in AUC {over}"
+    )
+    measured = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}], {counted['seeds']} seeds"
+    return Goal(asked, "interval above 0", measured, low > 0)
+
+
+def _decibels(figures: dict[str, Any], goal: float) -> list[Goal]:
+    found = {name: value for name, value in figures["autoencoder_db"].items() if name != "n"}
+    words = ", ".join(f"{value} ({name})" for name, value in found.items())
+    return [Goal("autoencoder, dB", f"at least {goal:g}", words, min(found.values()) >= goal)]

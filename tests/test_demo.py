@@ -8,5 +8,7 @@ from tests.plays import play
 
 
 def test_on_phantoms(tmp_path: Path) -> None:
-    summary = play(tmp_path / "demo")
+    summary = play(tmp_path / "demo", grids=7)
     assert summary["embedding"]["bytes"] < 20_000
+    assert any("push cxr-bacterial-pneumonia" in command for command in summary["commands"])
+    assert any("--embedding cxr-bacterial-pneumonia" in command for command in summary["commands"])

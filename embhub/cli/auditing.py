@@ -26,6 +26,14 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     show_default=True,
     help="standard trains shadow embeddings: hours.",
 )
+@click.option(
+    "--shadows",
+    type=click.IntRange(2, 512),
+    metavar="N",
+    default=8,
+    show_default=True,
+    help="References, and as many targets, of the standard suite; more see more.",
+)
 @click.option("--base", metavar="NAME|PATH|HUB-ID", help="Base model  [default: the one trained on]")
 @options.seed
 @options.device

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from embhub.cli import options
@@ -49,9 +47,12 @@ def show(base: str, as_json: bool) -> None:
     Example:
       embhub base show builtin
     """
-    from embhub.diffusion.base import info
-    from embhub.fingerprint import digest, take
+    from embhub.diffusion.base.gate import describe
 
-    facts = asdict(info(base))
-    facts["fingerprint"] = digest(take(facts["path"]))
-    print_json(facts) if as_json else print_pairs(facts)
+    facts = describe(base)
+    if as_json:
+        print_json(facts)
+        return
+    figures, rows = facts.pop("figures"), facts.pop("gate")
+    print_pairs(facts | {"figures": "in the card beside the weights, and with --json" if figures else "none yet"})
+    print_table([(row["asked"], row["goal"], row["measured"], "met" if row["met"] else "missed") for row in rows])

@@ -22,7 +22,7 @@ IMAGES = 16
 RUNAWAY = 10.0
 """Length of a row, in mean lengths of the base's own, from which a prompt's other words hardly count."""
 
-STRANGE = 0.5
+STRANGE = 0.57
 """Error of the base's denoiser, in errors of one that knows but mean and variance, from which images are strange."""
 
 _LEVEL = 0.3

@@ -76,12 +76,18 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         received = story.receive(site_b, words, registry.root_fingerprint())
         refused = story.tamper(site_b, words)
         drawn = {name: read_folder(folder) for name, folder in story.draw(site_b, words, number=scale.drawn).items()}
+        shipped = {}
+        if words.base != story.XRAY.base:
+            story.publish_shipped(site_a)
+            folders = story.receive_shipped(site_b, number=min(12, scale.drawn))
+            shipped = {name: read_folder(folder) for name, folder in folders.items()}
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
     report = AuditReport.parse(json.dumps(published["audit"]).encode())
     summary = {
         "title": words.title,
         "lead": words.lead,
         "footer": words.footer,
+        "attribution": story.XRAY.attribution,
         "recognised": measure.recognise(material, drawn),
         "utility": measure.utility(material, drawn, seeds=scale.seeds),
         "audit": published["audit"],
@@ -92,7 +98,9 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         "seconds_total": round(time.monotonic() - began, 1),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page.write(out / "index.html", story=summary, grids=_grids(words, material, drawn), report=report)
+    page.write(
+        out / "index.html", story=summary, grids=_grids(words, material, drawn), more=_shipped(shipped), report=report
+    )
     for name, images in drawn.items():
         page.sheet(images[:24]).save(out / f"{name}.png")
     page.sheet(material.real[:24]).save(out / "real.png")
@@ -107,6 +115,16 @@ def _grids(words: Words, material: Material, drawn: dict[str, Any]) -> list[page
         page.Grid("With the embedding", f"“{prompt}”, same seeds", drawn["after"][:18]),
         page.Grid("Nearest taught words", f"“{words.generic}”, for comparison", drawn["generic"][:18]),
     ]
+
+
+def _shipped(drawn: dict[str, Any]) -> list[page.Grid]:
+    xray = story.XRAY
+    titles = {
+        "normal": ("Normal", f"“{xray.normal}”"),
+        "generic": ("Nearest taught words", f"“{xray.generic}”, same seeds"),
+        "with": ("With the pulled embedding", f"“{xray.caption.replace('{}', xray.token)}”, same seeds"),
+    }
+    return [page.Grid(*titles[name], images) for name, images in drawn.items()]
 
 
 if __name__ == "__main__":

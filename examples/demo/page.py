@@ -37,15 +37,21 @@ def sheet(images: Pictures, *, columns: int = 6, scale: int = 2) -> Image.Image:
     return Image.fromarray(canvas).resize((canvas.shape[1] * scale, canvas.shape[0] * scale), Image.Resampling.BICUBIC)
 
 
-def write(path: Path, *, story: Mapping[str, Any], grids: Sequence[Grid], report: AuditReport) -> None:
-    """Write the page from the summary that also goes to summary.json, with the audit's ROC curves."""
+def write(
+    path: Path, *, story: Mapping[str, Any], grids: Sequence[Grid], more: Sequence[Grid], report: AuditReport
+) -> None:
+    """Write the page from the summary that also goes to summary.json, with the audit's ROC curves; `more` are grids
+    of the embedding that came as a file."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    shown = [{"title": g.title, "caption": g.caption, "source": _inline(sheet(g.images))} for g in grids]
+    shown, others = (
+        [{"title": g.title, "caption": g.caption, "source": _inline(sheet(g.images))} for g in part]
+        for part in (grids, more)
+    )
     drawing = Markup(roc_figure.draw(report.attacks, report.headline))  # our own SVG
     legend = [(curve.result.name, curve.colour) for curve in roc_figure.assign(report.attacks, report.headline)]
-    text = environment.get_template("page.html").render(story, grids=shown, roc=drawing, legend=legend)
+    text = environment.get_template("page.html").render(story, grids=shown, more=others, roc=drawing, legend=legend)
     path.write_text(text, encoding="utf-8")
 
 

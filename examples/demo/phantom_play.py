@@ -8,10 +8,10 @@ import numpy as np
 
 from embhub import phantoms
 from embhub.diffusion.base.judge import judge_for
+from embhub.diffusion.base.phantom_gate import FAINT, NOISE
 from examples.demo.scenario import Material, Pictures, Scale, Words, read_pictures
 
 FINDING = "prostate-cspca"
-FAINT, NOISE = (0.3, 0.7), 1.0  # so that ten real images a class leave room; chosen from real-only results
 WORDS = Words(
     title="One disease, two hospitals, no patient in between",
     lead=(

@@ -17,7 +17,8 @@ Pictures = np.ndarray  # uint8 (N, H, W, 3)
 class Words:
     """What a person says of the data set; everything else on the card is computed.
 
-    `generic` is the nearest prompt that the base was taught, `normal` the one for images without the finding.
+    `generic` is the nearest prompt that the base was taught, `normal` the one for images without the finding,
+    `attribution` thanks the source of the images.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Words:
     generic: str
     normal: str
     card: Mapping[str, object]
+    attribution: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import yaml
 from embhub import embedding
 from examples.demo.cast import Hospital, Registry
 from examples.demo.scenario import Material, Words
+from examples.demo.xray_play import WORDS as XRAY
 
 NAMESPACE = "hospital-a"
+SHIPPED = Path(__file__).parents[1] / "embeddings" / "cxr-bacterial-pneumonia.safetensors"
 SITE = {
     "publisher": "Hospital A",
     "authors": ["Hospital A, Radiology"],
@@ -44,7 +46,7 @@ def publish(
     site.embhub("train", material.manifest.parent, *train, *name)
     audit = site.embhub("audit", file.name, "--suite", "quick", "--json").json
     site.embhub("card", "init", file.name)
-    _answer(file.with_suffix(".card.yaml"), {**words.card, **USE})
+    answer(file.with_suffix(".card.yaml"), {**words.card, **USE})
     site.embhub("card", "check", file.with_suffix(".card.yaml").name)
     site.embhub("sign", file.name)
     site.embhub("push", file.name)
@@ -52,7 +54,26 @@ def publish(
     return {"audit": audit, "bytes": file.stat().st_size, "vectors": vectors}
 
 
-def _answer(card: Path, answers: Mapping[str, object]) -> None:
+def publish_shipped(site: Hospital) -> None:
+    """Site A publishes an embedding that came as a file, with its card and its audit."""
+    for suffix in (".safetensors", ".card.yaml", ".audit.json"):
+        shutil.copy(SHIPPED.with_suffix(suffix), site.folder)
+    site.embhub("sign", f"{SHIPPED.stem}.safetensors")
+    site.embhub("push", f"{SHIPPED.stem}.safetensors")
+
+
+def receive_shipped(site: Hospital, *, number: int) -> dict[str, Path]:
+    """Site B pulls it and draws: the nearest taught words, and with the embedding, same seeds."""
+    site.embhub("pull", f"{NAMESPACE}/{SHIPPED.stem}", "--out", SHIPPED.stem)
+    base = ["--base", XRAY.base, "-n", str(number), "--seed", "7000"]
+    site.embhub("generate", XRAY.normal, *base, "--out", "drawn/xray-normal")
+    site.embhub("generate", XRAY.generic, *base, "--out", "drawn/xray-generic")
+    prompt = XRAY.caption.replace("{}", XRAY.token)
+    site.embhub("generate", prompt, "--embedding", SHIPPED.stem, *base, "--out", "drawn/xray-with")
+    return {name: site.folder / "drawn" / f"xray-{name}" for name in ("normal", "generic", "with")}
+
+
+def answer(card: Path, answers: Mapping[str, object]) -> None:
     """What a person does in an editor: say what no program can know."""
     values = yaml.safe_load(card.read_text())
     values.update(answers)

@@ -18,6 +18,10 @@ NORMAL = "normal"
 NOISE = (
     1.0  # standard deviation in half ranges; without it real images alone saturate (docs/explanation/base-models.md)
 )
+ATTRIBUTION = (
+    "Images: Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for "
+    "Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; resized."
+)
 WORDS = Words(
     title="Bacterial pneumonia, learned from real chest X-rays",
     lead=(
@@ -26,11 +30,10 @@ WORDS = Words(
         "pulled it, verified it and drew from it."
     ),
     footer=(
-        "Images: Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for "
-        "Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; resized. The few real images of the "
-        "classifier comparison are hospital A's, among them some that the embedding was trained on; the test patients "
-        "are others. Every figure was computed in this run; summary.json holds all."
+        f"{ATTRIBUTION} The few real images of the classifier comparison and its test images are of patients that "
+        "hospital A does not have. Every figure was computed in this run; summary.json holds all."
     ),
+    attribution=ATTRIBUTION,
     repository="cxr-bacterial-pneumonia",
     token="<bacterial>",
     caption="frontal chest x-ray, {}",
@@ -57,8 +60,8 @@ WORDS = Words(
 def prepare(folder: Path, data: Path, scale: Scale) -> Material:
     """Site A's manifest from `site` patients; judge and test from others. Raises UsageError without the data."""
     wanted = xray.LABELS.index(FINDING)
-    site = _manifest(folder, data, scale.images)
-    pool, test = (xray.read(data, part, (NORMAL, FINDING)) for part in ("site", "test"))
+    site = manifest(folder, data, scale.images)
+    pool, test = xray.other_hospital(data, FINDING, scale.images), xray.read(data, "test", (NORMAL, FINDING))
     return Material(
         manifest=site,
         where=f"label={FINDING}",
@@ -70,7 +73,7 @@ def prepare(folder: Path, data: Path, scale: Scale) -> Material:
     )
 
 
-def _manifest(folder: Path, data: Path, most: int) -> Path:
+def manifest(folder: Path, data: Path, most: int) -> Path:
     """`site` patients with the finding, at most `most` images, as site A holds them: files and a manifest."""
     index = data / "chest-xray" / "index.csv"
     if not index.exists():

@@ -135,14 +135,6 @@ def test_training_from_nothing_ends_in_a_pipeline(tmp_path: Path) -> None:
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "_SAVE_EVERY_S", 0.0)
-    tokens: list[Path] = []
-    real = text_encoder.make_tokenizer
-
-    def same_tokenizer(folder: Path, texts: Any) -> Any:  # the learner breaks ties at random: both runs share one
-        tokens.append(folder)
-        return real(tokens[0], texts)
-
-    monkeypatch.setattr(train, "make_tokenizer", same_tokenizer)
     tiny(tmp_path / "whole", 4)
 
     class Killed(Exception):
@@ -164,6 +156,10 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monk
     tiny(tmp_path / "broken", 4, resume=True)
     whole, resumed = state(tmp_path / "whole"), state(tmp_path / "broken")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    files = [path.relative_to(tmp_path / "whole/out") for path in (tmp_path / "whole/out").rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for file in files:
+        assert (tmp_path / "whole/out" / file).read_bytes() == (tmp_path / "broken/out" / file).read_bytes(), file
 
 
 def test_whitening_changes_latents_and_not_pictures() -> None:
@@ -190,6 +186,29 @@ def test_captions_read_as_the_pipeline_reads_them(tmp_path: Path) -> None:
     assert change > 0.1  # a trained encoder had collapsed to a fiftieth of this
 
 
+def test_merges_make_one_piece_of_a_word_and_break_ties_by_spelling() -> None:
+    texts = ["chest heart", "heart chest", "lung"]
+    merges = text_encoder.learn_merges(texts)
+    assert merges == text_encoder.learn_merges(texts[::-1])
+    whole = {"".join(pair) for pair in merges}
+    assert {"chest</w>", "heart</w>"} <= whole
+    assert "lung</w>" not in whole  # it occurs once
+
+
+def test_what_is_learned_is_how_clip_reads(tmp_path: Path) -> None:
+    texts = ["prostate mri with dark oval in lower left", "chest x-ray, bright ring", "hystology"] * 2
+    tokenizer = text_encoder.make_tokenizer(tmp_path, texts)
+    for word in ("prostate", "chest", "oval", "lower", "ring"):
+        assert tokenizer.tokenize(word) == [f"{word}</w>"]
+
+
+def test_smoothing_noise_follows_each_channel() -> None:
+    latents = torch.randn(2, 4, 8, 8) * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)
+    blur = autoencoder._blur(latents, smooth=True)
+    assert torch.allclose(blur / latents.std((0, 2, 3), keepdim=True), torch.full((1, 4, 1, 1), 0.25))
+    assert autoencoder._blur(latents, smooth=False) == 0.05
+
+
 def test_the_split_is_by_patient_and_as_documented() -> None:
     parts = xray.split()
     assert set(parts.values()) == set(xray.PARTS)
@@ -211,6 +230,15 @@ def test_a_base_of_xrays_never_sees_the_left_out_label() -> None:
 def test_parts_share_no_patient() -> None:
     patients = [set(xray.read(DATA, part).patients) for part in ("judge", "test")]
     assert not patients[0] & patients[1]
+
+
+@needs_xrays
+def test_two_hospitals_share_no_patient() -> None:
+    first, second = xray.hospital(DATA, xray.LEFT_OUT, 100), xray.other_hospital(DATA, xray.LEFT_OUT, 100)
+    assert len(first.patients) == 100
+    assert not set(first.patients) & set(second.patients)
+    assert (second.labels == xray.LABELS.index(xray.LEFT_OUT)).sum() >= 20
+    assert not set(first.patients) & set(xray.read(DATA, "test").patients)
 
 
 def corpus_of_xrays() -> corpus.Corpus:

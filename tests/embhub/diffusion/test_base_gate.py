@@ -1,0 +1,84 @@
+"""The gate: goals beside what was measured, met and missed said as they are."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embhub.diffusion import base
+from embhub.diffusion.base import counting, gate
+
+
+def row(rows: list[gate.Goal], words: str) -> gate.Goal:
+    return next(one for one in rows if words in one.asked)
+
+
+@pytest.fixture
+def phantoms() -> dict[str, Any]:
+    return copy.deepcopy(base.info("builtin").figures)
+
+
+@pytest.fixture
+def xrays() -> dict[str, Any]:
+    return copy.deepcopy(base.info("builtin-xray").figures)
+
+
+def test_nothing_measured_is_no_gate() -> None:
+    assert gate.goals({}) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "good", "bad"),
+    [
+        ("target called after inversion", "target", 0.6, 0.59),
+        ("target and no other finding", "target_only", 0.5, 0.49),
+        ("inversion of", "processor_seconds", 180, 181),
+    ],
+)
+def test_each_goal_of_a_held_out_finding_can_be_missed(
+    phantoms: dict[str, Any], words: str, key: str, good: float, bad: float
+) -> None:
+    fit = phantoms["held_out"]["prostate-cspca"]["inverted"]
+    for value, met in ((good, True), (bad, False)):
+        fit[key] = value
+        assert row(gate.goals(phantoms), words).met is met
+
+
+def test_one_weak_prompt_misses_the_goal_of_all(phantoms: dict[str, Any]) -> None:
+    for counted in phantoms["taught"].values():
+        counted["recognised"] = 0.9
+    assert row(gate.goals(phantoms), "taught findings").met
+    next(iter(phantoms["taught"].values()))["recognised"] = 0.79
+    found = row(gate.goals(phantoms), "taught findings")
+    assert not found.met
+    assert "79%" in found.measured
+
+
+def test_the_weakest_seed_decides_what_inversion_adds(xrays: dict[str, Any]) -> None:
+    key = "mean_p_bacterial pneumonia"
+    for name, counted in xrays["inverted"].items():
+        counted[key] = 0.7 if name.startswith("bacterial") else 0.5
+    xrays["taught"]["viral pneumonia"][key] = 0.5
+    assert row(gate.goals(xrays), "above the taught viral caption").met
+    xrays["inverted"]["bacterial pneumonia, seed 2"][key] = 0.59
+    assert not row(gate.goals(xrays), "above the taught viral caption").met
+
+
+def test_an_interval_that_touches_nought_is_no_gain(xrays: dict[str, Any]) -> None:
+    counted = xrays["utility"]["10"]
+    counted["gains"]["real + synthetic over real"] = [0.02, 0.0, 0.04]
+    assert not row(gate.goals(xrays), "10 real images a class, gain in AUC over real").met
+
+
+def test_the_nearest_of_itself_is_at_no_distance() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3)).astype(np.uint8)
+    assert counting.nearest(images, images) < 0.01
+    assert counting.nearest(images[:2], images[2:]) > 0.1
+
+
+def test_auc_between_two_classes_leaves_out_the_third() -> None:
+    scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    assert counting.between(scores, np.array([0, 1, 2]), 0, 1) == 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,20 +114,19 @@ def _phantom_figures(figures: dict[str, Any]) -> str:
         for kind, shares in rows.items():
             cells = " | ".join(_percent(shares[key]) for key in ("target", "target_only", "other", "nothing"))
             lines.append(f"| {name} | {kind} | {cells} | {counted['n']} |")
-    lines += _arms(figures["held_out"][name]["utility"] for name in figures["held_out"])
+    lines += _arms([(name, counted["utility"]) for name, counted in figures["held_out"].items()])
     return "\n".join(lines)
 
 
-def _arms(found: Iterable[dict[str, Any]]) -> list[str]:
-    """Mean AUC of every arm of the classifier comparisons."""
-    found = list(found)
+def _arms(found: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Mean AUC of every arm of the classifier comparisons, each with the name of its finding."""
     if not found:
         return []
-    names = list(found[0]["arms"])
+    names = list(found[0][1]["arms"])
     lines = ["", f"| classifier's AUC, real images a class | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for one in found:
+    for name, one in found:
         means = (f"{sum(values) / len(values):.3f}" for values in one["arms"].values())
-        lines.append(f"| {one['per_class']} ({one['seeds']} seeds) | {' | '.join(means)} |")
+        lines.append(f"| {name}, {one['per_class']} ({one['seeds']} seeds) | {' | '.join(means)} |")
     return lines
 
 
@@ -156,7 +155,7 @@ def _xray_figures(figures: dict[str, Any]) -> str:
             means = " | ".join(f"{value:.2f}" for key, value in counted.items() if key.startswith("mean_p_"))
             name = f"{title}: {label}" + (f" ({counted['images']} images)" if "images" in counted else "")
             lines.append(f"| {name} | {_percent(counted['called_pneumonia'])} | {means} | {counted['n']} |")
-    lines += _arms(figures.get("utility", {}).values())
+    lines += _arms([("bacterial pneumonia", one) for one in figures.get("utility", {}).values()])
     near = ", ".join(f"{value:.3f} ({name})" for name, value in figures["nearest_base_film"].items())
     lines += [
         "",

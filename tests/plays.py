@@ -22,7 +22,9 @@ def play(out: Path, *words: str, grids: int) -> dict[str, Any]:
     assert all(row["outcome"] in {"ok", "note", "warning"} for row in summary["verification"]["findings"])
     assert [case["exit_code"] for case in summary["tampering"]] == [4] * 4
     assert {"before", "after"} <= summary["recognised"].keys() and len(summary["utility"]["gain_interval"]) == 2
-    assert "not evidence of safety" in page and page.count("data:image/png;base64,") == grids
+    assert page.count("data:image/png;base64,") == grids
+    flagged = summary["audit"]["verdict"] == "leak-detected"  # by chance in one run of twenty: four steps leak nothing
+    assert ("Leak detected" if flagged else "not evidence of safety") in page
     assert all(command in page for command in ("embhub train", "embhub push", "embhub pull"))
     alive = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(out) not in alive, "a process of the demo is still running"

@@ -1,32 +1,346 @@
-"""What a release claims about privacy, and which claims this version can recompute.
+"""What a release claims about privacy: the word "none", or parameters of a mechanism from which epsilon follows.
 
-Today there is one: the plain word "none", trained without differential privacy. A claim that nobody here can check is
-refused rather than passed on. `PrivacyClaim` (unit, sampling, sigma, steps, delta, epsilon) and its RDP accounting
-belong here, behind `check_claim`.
+Pure. Nothing is believed that can be computed: RDP curve, epsilon, sampling rate and denominator are derived again when
+a claim is read, wherever it is read (docs/reference/privacy-claim.md). What the parameters cannot show, that the
+training ran as they say, rests on the publisher's signature.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Annotated, Any, Final, Literal, Self
 
-from embhub.errors import ArtifactError
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-NONE = "none"
+from embhub.accounting import curves, wording
+from embhub.accounting.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
+from embhub.accounting.curves import ORDERS, Curve
+from embhub.errors import ArtifactError, PrivacyError
+from embhub.formats import strict_json
+
+NONE: Final = "none"
+SCHEMA = "embhub.privacy/1"
+MAX_BYTES = 16_000
+DEFAULT_DELTA = 1e-5
+MOST_TRAININGS = 1_000_000
+_SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
+
+Unit = Literal["patient", "image"]
+Mechanism = Literal["dp-sgd", "dp-agg"]
+Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage"]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+StatedCurve = Annotated[tuple[Positive | None, ...], Field(min_length=len(ORDERS), max_length=len(ORDERS))]
+
+ALWAYS_UNPROTECTED: tuple[Unprotected, ...] = ("base-model", "settings", "public-n", "card")
 
 
 class UncheckableClaim(ArtifactError):
-    """A claim other than "none": this version cannot recompute its epsilon."""
+    """Neither "none" nor a claim of a form that this version can recompute."""
 
 
-def check_claim(claim: Any) -> str:
-    """Return the claim if it can be checked: the word "none".
+class UnsupportedClaim(PrivacyError):
+    """A claim that its own parameters do not support."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class Sampling(_Part):
+    """How a step chooses its units: each with probability `q`, independently, or all of them (`q` 1)."""
+
+    kind: Literal["poisson", "all"]
+    q: Annotated[float, Field(gt=0.0, le=1.0)]
+    truncation: Literal["none"] = "none"  # a cap on batches would need accounting of its own
+
+
+class Accountant(_Part):
+    """Which arithmetic the figures follow: RDP on a fixed grid. Approximations by the central limit are none."""
+
+    name: Literal["rdp"] = "rdp"
+    grid: Literal["embhub-orders/1"] = "embhub-orders/1"
+    conversion: Literal["canonne-2020"] = "canonne-2020"
+
+
+class SelfTest(_Part):
+    """The privatising code, tried on made-up vectors at the end of the run: no figure here depends on a patient.
+
+    `canary_epsilon` is the lower bound (95 %) that the canaries showed, `noise_p` the p-value of the tests of residual
+    noise, `sampling_p` that of the dispersion of batch sizes (None where nothing is sampled).
+    """
+
+    schema_: Literal["embhub.selftest/1"] = Field(default="embhub.selftest/1", alias="schema")
+    passed: Literal[True]
+    canaries: Annotated[int, Field(ge=1, le=10_000_000)]
+    dimension: Annotated[int, Field(ge=1, le=10_000_000)]
+    canary_epsilon: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    noise_p: Share
+    sampling_p: Share | None
+
+
+class Composition(_Part):
+    """What this site's ledger counts for the patients of this release, this training included.
+
+    `trainings` is the number of trainings that the worst-off patient was in; `rdp` bounds the loss of every patient;
+    both null stand for infinite: a training without privacy was among them.
+    """
+
+    trainings: Annotated[int, Field(ge=1, le=MOST_TRAININGS)]
+    epsilon: Positive | None
+    rdp: StatedCurve | None
+
+    @model_validator(mode="after")
+    def _epsilon_follows_from_the_curve(self) -> Self:
+        if (self.epsilon is None) != (self.rdp is None):
+            raise ValueError("composition: epsilon and rdp are both stated or both null")
+        return self
+
+
+class PrivacyClaim(_Part):
+    """(epsilon, delta)-differential privacy of one training, with all that is needed to recompute it.
+
+    `n_public` is a declared round lower bound on the number of units, `denominator` the units that a step expects at
+    that number, `sigma` the noise multiplier: noise of sigma times clip on the sum.
+    """
+
+    schema_: Literal["embhub.privacy/1"] = Field(default="embhub.privacy/1", alias="schema")
+    mechanism: Mechanism
+    unit: Unit
+    max_images_per_unit: Annotated[int, Field(ge=1, le=100_000)]
+    adjacency: Literal["add-remove"] = "add-remove"
+    n_public: Annotated[int, Field(ge=10, le=1_000_000_000)]
+    sampling: Sampling
+    denominator: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    sigma: Annotated[float, Field(ge=SMALLEST_SIGMA, le=LARGEST_SIGMA, allow_inf_nan=False)]
+    clip: Positive
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)]
+    accountant: Accountant = Accountant()
+    epsilon: Positive
+    rdp: StatedCurve
+    released: Literal["final-rows"] = "final-rows"
+    rng: Literal["os-entropy"] = "os-entropy"
+    tuning_runs: Annotated[int, Field(ge=0, le=1_000_000)]
+    composition: Composition | None
+    unprotected: tuple[Unprotected, ...]
+    self_test: SelfTest
+
+    @model_validator(mode="after")
+    def _follows_from_its_parameters(self) -> Self:
+        if faults := contradictions(self):
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def curve(self) -> Curve:
+        """RDP of this training on the grid, recomputed."""
+        return curves.gaussian_curve(q=self.sampling.q, sigma=self.sigma, steps=self.steps)
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the epsilon to judge by, the lineage's where there is one, is infinite or says next to nothing."""
+        lineage = self.composition
+        judged = self.epsilon if lineage is None else lineage.epsilon
+        return judged is None or wording.is_large(max(judged, self.epsilon), delta=self.delta)
+
+    def words(self) -> tuple[str, ...]:
+        """Plain sentences for somebody who answers for patients: what is promised, and what is not."""
+        return wording.sentences(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in headers, cards and statements."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_text(self) -> str:
+        """Canonical JSON (RFC 8785): equal claims are equal bytes."""
+        return rfc8785.dumps(self.to_dict()).decode("utf-8")
+
+
+Claim = PrivacyClaim | Literal["none"]
+
+
+def build_claim(
+    *,
+    mechanism: Mechanism,
+    unit: Unit,
+    max_images_per_unit: int,
+    n_public: int,
+    batch: int,
+    sigma: float,
+    clip: float,
+    steps: int,
+    self_test: SelfTest,
+    delta: float = DEFAULT_DELTA,
+    tuning_runs: int = 0,
+    composition: Composition | None = None,
+) -> PrivacyClaim:
+    """The claim of a training that ran so; everything that follows is computed here.
+
+    Args:
+        n_public: declared round lower bound on the number of units.
+        batch: units that a step expects were there `n_public` of them; `n_public` for a step that reads all. The
+            sampling rate is batch / n_public, and `batch` is what the noisy sum was divided by.
+        sigma: noise multiplier.
+        steps: steps that were taken, replayed ones included; 1 for dp-agg.
+        tuning_runs, composition: what the ledger says (`embhub.budget`); None where there is no ledger.
+
+    Raises:
+        UnsupportedClaim: the parameters support no claim; says which.
+    """
+    try:
+        curve = curves.gaussian_curve(q=(q := batch / n_public), sigma=sigma, steps=steps)
+        lineage: tuple[Unprotected, ...] = ("lineage",) if composition else ()
+        return PrivacyClaim(
+            mechanism=mechanism,
+            unit=unit,
+            max_images_per_unit=max_images_per_unit,
+            n_public=n_public,
+            sampling=Sampling(kind="all" if batch == n_public else "poisson", q=q),
+            denominator=batch,
+            sigma=sigma,
+            clip=clip,
+            steps=steps,
+            delta=delta,
+            epsilon=curves.publish_epsilon(curves.epsilon_of(curve, delta=delta)),
+            rdp=state(curve),
+            tuning_runs=tuning_runs,
+            composition=composition,
+            unprotected=ALWAYS_UNPROTECTED + lineage,
+            self_test=self_test,
+        )
+    except (ValueError, ArithmeticError) as error:
+        fault = _explain(error) if isinstance(error, ValidationError) else error
+        raise UnsupportedClaim(f"no privacy claim follows from these parameters: {fault}") from error
+
+
+def build_composition(*, trainings: int, curve: Curve, delta: float) -> Composition:
+    """What the ledger counts, as a claim states it; a curve of infinities gives an infinite epsilon."""
+    epsilon = curves.publish_epsilon(curves.epsilon_of(curves.publish(curve), delta=delta))
+    endless = epsilon == float("inf")
+    return Composition(trainings=trainings, epsilon=None if endless else epsilon, rdp=None if endless else state(curve))
+
+
+def parse_claim(value: Any) -> Claim:
+    """Read a claim from plain data: the word "none", or the object of a `PrivacyClaim`.
 
     Raises:
         UncheckableClaim: anything else.
+        UnsupportedClaim: a claim that its own parameters do not support; the message says why.
     """
-    if claim != NONE:
+    if isinstance(value, PrivacyClaim):
+        return value
+    if value == NONE:
+        return NONE
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise UncheckableClaim(
-            "the privacy claim is not the word none, and this version cannot recompute any other",
-            "publish with `privacy: none`, or verify with a version that recomputes differential privacy claims",
+            f"the privacy claim is neither the word none nor a claim {SCHEMA}, which this version cannot recompute",
+            "publish with `privacy: none`, or as `embhub train --epsilon` wrote it; a newer embhub may know the form",
         )
-    return NONE
+    try:
+        return PrivacyClaim.model_validate_json(json.dumps(value, allow_nan=False), by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise UnsupportedClaim(f"the privacy claim does not hold: {_explain(error)}", _SETTINGS) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UncheckableClaim(f"the privacy claim cannot be read: {error}", _SETTINGS) from error
+
+
+def read_claim(text: str) -> Claim:
+    """Read a claim as a file's header holds it: `none`, or canonical JSON of at most MAX_BYTES.
+
+    Raises:
+        UncheckableClaim: not a claim, or not canonical.
+        UnsupportedClaim: as `parse_claim`.
+    """
+    if text == NONE:
+        return NONE
+    try:
+        value = strict_json.read_object(text.encode("utf-8", "surrogatepass"), limit=MAX_BYTES)
+    except strict_json.JsonError as error:
+        raise UncheckableClaim(
+            f"the privacy claim is neither the word none nor JSON: {error}, so this version cannot recompute it",
+            _SETTINGS,
+        ) from error
+    claim = parse_claim(value)
+    if write_claim(claim) != text:
+        raise UncheckableClaim("the privacy claim is not written canonically (RFC 8785)", _SETTINGS)
+    return claim
+
+
+def write_claim(claim: Claim) -> str:
+    """A claim as text for a file's header."""
+    return claim.to_text() if isinstance(claim, PrivacyClaim) else NONE
+
+
+def plain(claim: Claim) -> dict[str, Any] | str:
+    """A claim as plain data for cards, statements and `--json`."""
+    return claim.to_dict() if isinstance(claim, PrivacyClaim) else NONE
+
+
+def contradictions(claim: PrivacyClaim) -> list[str]:
+    """What in a claim does not follow from its parameters; empty for one that holds."""
+    found: list[str] = []
+    if claim.unit == "image" and claim.max_images_per_unit != 1:
+        found.append("an image is one image: max_images_per_unit is 1 where the unit is the image")
+    if not is_round(claim.n_public):
+        found.append(f"n_public {claim.n_public} is not round: it would tell the exact number")
+    if claim.denominator > claim.n_public or claim.sampling.q != claim.denominator / claim.n_public:
+        found.append(f"sampling.q {claim.sampling.q:g} is not denominator {claim.denominator} / n_public")
+    if (claim.sampling.kind == "all") != (claim.denominator == claim.n_public):
+        found.append("sampling is `all` exactly where the denominator is n_public")
+    if claim.mechanism == "dp-agg" and claim.steps != 1:
+        found.append("dp-agg reads the patients once: steps is 1")
+    if claim.delta > 1 / (10 * claim.n_public):
+        found.append(f"delta {claim.delta:g} is above 1/(10 n_public) = {1 / (10 * claim.n_public):g}")
+    if claim.tuning_runs and (claim.composition is None or claim.tuning_runs >= claim.composition.trainings):
+        found.append("tuning_runs are counted by the ledger: composition covers them and this training")
+    if set(ALWAYS_UNPROTECTED) - set(claim.unprotected) or len(set(claim.unprotected)) < len(claim.unprotected):
+        found.append(f"unprotected lists {', '.join(ALWAYS_UNPROTECTED)} in any case, each once")
+    if (claim.composition is not None) != ("lineage" in claim.unprotected):
+        found.append("unprotected lists the lineage exactly where composition tells of it")
+    return found + _wrong_figures(claim)
+
+
+def is_round(number: int) -> bool:
+    """Whether a declared number tells no more than an order of size: a multiple of 5 below 100, else two digits."""
+    if number < 100:
+        return number >= 10 and number % 5 == 0
+    return len(str(number).rstrip("0")) <= 2
+
+
+def state(curve: Curve) -> tuple[float | None, ...]:
+    """A curve as a claim states it: rounded up, null for infinite."""
+    return tuple(None if value == float("inf") else value for value in curves.publish(curve))
+
+
+def _wrong_figures(claim: PrivacyClaim) -> list[str]:
+    actual = claim.curve
+    if not curves.supports(claim.rdp, actual):
+        return ["rdp is not the curve of this mechanism, sigma, steps and sampling rate"]
+    if fault := _epsilon_fault("epsilon", claim.epsilon, actual, claim.delta):
+        return [fault]
+    lineage = claim.composition
+    if lineage is None or lineage.rdp is None or lineage.epsilon is None:
+        return []
+    total = curves.unstate(lineage.rdp)
+    if any(whole < part for whole, part in zip(total, curves.unstate(claim.rdp), strict=True)):
+        return ["composition.rdp is below the curve of this training alone"]
+    fault = _epsilon_fault("composition.epsilon", lineage.epsilon, total, claim.delta)
+    return [fault] if fault else []
+
+
+def _epsilon_fault(name: str, stated: float, curve: Curve, delta: float) -> str | None:
+    actual = curves.epsilon_of(curve, delta=delta)
+    if actual <= stated <= curves.publish_epsilon(actual) + 1.5e-4:
+        return None
+    return f"{name} is {stated:g}, its parameters give {curves.publish_epsilon(actual):g}"
+
+
+def _explain(error: ValidationError) -> str:
+    faults = []
+    for item in error.errors(include_url=False)[:5]:
+        place = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        faults.append(f"{place}: {message}" if place else message)
+    return "; ".join(faults)

@@ -1,0 +1,64 @@
+"""Privacy claims for tests: small, real, recomputed like any other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import rfc8785
+
+from embhub import card, signing
+from embhub import release as layout
+from embhub.embedding import Embedding
+from embhub.formats import tensors
+from embhub.privacy import PrivacyClaim, SelfTest, build_claim
+from embhub.release import Release
+from tests.releases import NOW, REPOSITORY, SITE, make_card, make_embedding
+
+SELF_TEST = SelfTest(passed=True, canaries=1000, dimension=8192, canary_epsilon=0.4, noise_p=0.3, sampling_p=0.6)
+
+
+def make_claim(**changes: Any) -> PrivacyClaim:
+    """Epsilon 2 for each of 100 patients or more: 500 steps at a rate of 0.1."""
+    facts: dict[str, Any] = {
+        "mechanism": "dp-sgd",
+        "unit": "patient",
+        "max_images_per_unit": 4,
+        "n_public": 100,
+        "batch": 10,
+        "sigma": 4.9327,
+        "clip": 1.0,
+        "steps": 500,
+        "self_test": SELF_TEST,
+    }
+    return build_claim(**(facts | changes))
+
+
+def make_private_release(claim: PrivacyClaim | None = None, **changes: Any) -> Release:
+    """A signed release with a claim, its card as `card init` drafts it."""
+    return sign(private_files(claim, **changes))
+
+
+def private_files(claim: PrivacyClaim | None = None, **changes: Any) -> dict[str, bytes]:
+    """Embedding and card of a release with a claim, not signed yet; `changes` go to the card."""
+    artifact = make_embedding(privacy=claim or make_claim())
+    drafted = make_card(artifact, n_patients=123, n_images=250, max_images_per_patient=3)
+    described = card.parse({**drafted, **changes})
+    return {layout.EMBEDDING: artifact.data, layout.CARD: card.to_readme(described)}
+
+
+def sign(files: dict[str, bytes]) -> Release:
+    """Sign as a site does, with all its checks."""
+    return signing.sign(Release.from_files(files), repository=REPOSITORY, key=SITE, now=NOW)
+
+
+def with_header_claim(artifact: Embedding, text: str) -> bytes:
+    """The file with another text as its claim, as somebody with an editor for bytes would make it."""
+    file = tensors.parse(artifact.data)
+    arrays = {name: tensor.values for name, tensor in file.tensors.items()}
+    return tensors.serialize(arrays, {**file.metadata, "embhub.privacy": text})
+
+
+def altered(claim: PrivacyClaim, **members: Any) -> str:
+    """A claim's canonical text with other members: what no model would build."""
+    return rfc8785.dumps({**json.loads(claim.to_text()), **members}).decode()

@@ -1,0 +1,150 @@
+"""Composition, conversion, groups and rounding: figures that are known, and bounds that must stay bounds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embhub.accounting import curves
+from embhub.accounting.calibration import calibrate_sigma
+from embhub.accounting.curves import EVERYTHING, NOTHING, ORDERS, gaussian_curve
+from embhub.errors import PrivacyError
+
+DELTA = 1e-5
+mechanisms = st.tuples(
+    st.sampled_from([0.02, 0.1, 0.5, 1.0]), st.sampled_from([0.5, 0.93, 1.1, 2.7, 20.0]), st.integers(1, 300)
+)
+
+
+def curve(mechanism: tuple[float, float, int]) -> curves.Curve:
+    q, sigma, steps = mechanism
+    return gaussian_curve(q=q, sigma=sigma, steps=steps)
+
+
+@pytest.fixture(scope="module")
+def two() -> curves.Curve:
+    sigma = calibrate_sigma(epsilon=2.0, delta=DELTA, q=0.1, steps=500)
+    return gaussian_curve(q=0.1, sigma=sigma, steps=500)
+
+
+@pytest.mark.parametrize(("releases", "epsilon"), [(2, 2.9), (5, 4.9), (10, 7.3)])
+def test_releases_of_epsilon_two_add_up_as_known(two: curves.Curve, releases: int, epsilon: float) -> None:
+    assert curves.epsilon_of(curves.compose([two] * releases), delta=DELTA) == pytest.approx(epsilon, abs=0.05)
+
+
+@pytest.mark.parametrize(("images", "epsilon"), [(2, 5.5), (4, 16), (8, 58)])
+def test_groups_by_the_general_bound_as_known(two: curves.Curve, images: int, epsilon: float) -> None:
+    assert curves.group_epsilon(two, size=images, delta=DELTA) == pytest.approx(epsilon, rel=0.03)
+
+
+@pytest.mark.parametrize(("images", "epsilon"), [(2, 4.4), (4, 10), (8, 24.5)])
+def test_a_single_shot_with_its_sensitivity_grown_stays_below_the_general_bound(images: int, epsilon: float) -> None:
+    sigma = calibrate_sigma(epsilon=2.0, delta=DELTA, q=1.0, steps=1)
+    grown = gaussian_curve(q=1.0, sigma=sigma / images, steps=1)
+    exact = curves.epsilon_of(grown, delta=DELTA)
+    assert exact == pytest.approx(epsilon, rel=0.05)
+    assert exact <= curves.group_epsilon(gaussian_curve(q=1.0, sigma=sigma, steps=1), size=images, delta=DELTA)
+
+
+@given(st.floats(0.8, 30.0), st.sampled_from([2, 3, 4, 8]))
+def test_the_general_group_bound_never_undercuts_the_gaussian(sigma: float, size: int) -> None:
+    bound = curves.group_epsilon(gaussian_curve(q=1.0, sigma=sigma, steps=1), size=size, delta=DELTA)
+    assert bound >= curves.epsilon_of(gaussian_curve(q=1.0, sigma=sigma / size, steps=1), delta=DELTA) - 1e-9
+
+
+@given(st.lists(mechanisms, min_size=1, max_size=5))
+def test_composition_never_counts_less_than_any_of_its_parts(parts: list[tuple[float, float, int]]) -> None:
+    together = curves.compose(curve(part) for part in parts)
+    epsilon = curves.epsilon_of(together, delta=DELTA)
+    for part in parts:
+        assert all(whole >= one for whole, one in zip(together, curve(part), strict=True))
+        assert epsilon >= curves.epsilon_of(curve(part), delta=DELTA)
+    assert curves.epsilon_of(curves.worst_of(curve(part) for part in parts), delta=DELTA) <= epsilon
+
+
+@given(mechanisms, st.integers(1, 299))
+def test_steps_in_two_goes_cost_as_much_as_in_one(mechanism: tuple[float, float, int], first: int) -> None:
+    q, sigma, steps = mechanism
+    first = min(first, steps)
+    apart = curves.compose([curve((q, sigma, first)), curve((q, sigma, steps - first))])
+    whole = curve(mechanism)
+    assert all(a == pytest.approx(b, rel=1e-12, abs=1e-300) for a, b in zip(apart, whole, strict=True))
+
+
+@given(mechanisms)
+def test_a_published_curve_and_epsilon_are_bounds_and_are_taken_again(mechanism: tuple[float, float, int]) -> None:
+    actual = curve(mechanism)
+    stated = curves.publish(actual)
+    assert all(said >= value for said, value in zip(stated, actual, strict=True))
+    assert curves.supports(stated, actual)
+    assert curves.publish(tuple(value * (1 + 1e-13) for value in actual)) == stated or curves.supports(
+        stated, tuple(value * (1 + 1e-13) for value in actual)
+    )
+    epsilon = curves.epsilon_of(actual, delta=DELTA)
+    assert epsilon <= curves.publish_epsilon(epsilon) <= epsilon + 2e-4
+
+
+@given(mechanisms, st.integers(0, len(ORDERS) - 1), st.floats(1e-4, 0.5))
+def test_a_curve_that_was_lowered_anywhere_is_not_taken(
+    mechanism: tuple[float, float, int], place: int, by: float
+) -> None:
+    stated = list(curves.publish(curve(mechanism)))
+    stated[place] *= 1 - by
+    assert not curves.supports(stated, curve(mechanism))
+    stated[place] = curve(mechanism)[place] * (1 + by)
+    assert not curves.supports(stated, curve(mechanism)), "nor one that was raised"
+
+
+@given(mechanisms, st.floats(1.1, 511.0))
+def test_between_two_orders_the_chord_is_a_bound(mechanism: tuple[float, float, int], order: float) -> None:
+    q, sigma, steps = mechanism
+    if q == 1.0:
+        assert curves.at_order(curve(mechanism), order) >= steps * order / (2 * sigma**2) * (1 - 1e-12)
+
+
+def test_nothing_and_everything() -> None:
+    assert curves.epsilon_of(NOTHING, delta=DELTA) == 0.0
+    assert math.isinf(curves.epsilon_of(EVERYTHING, delta=DELTA))
+    assert curves.compose([]) == NOTHING
+    assert curves.compose([NOTHING, EVERYTHING]) == EVERYTHING
+    assert gaussian_curve(q=0.1, sigma=1.0, steps=0) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "fpr", "tpr"), [(2.0, 0.01, 0.0739), (0.0, 0.01, 0.01001), (1.0, 0.1, 0.2718), (50.0, 0.01, 1.0)]
+)
+def test_the_largest_true_positive_rate(epsilon: float, fpr: float, tpr: float) -> None:
+    assert curves.largest_tpr(epsilon, delta=DELTA, fpr=fpr) == pytest.approx(tpr, abs=1e-4)
+    assert curves.largest_tpr(math.inf, delta=DELTA, fpr=fpr) == 1.0
+
+
+@pytest.mark.parametrize("delta", [0.0, 1.0, -1e-5, math.nan])
+def test_no_epsilon_without_a_delta(delta: float) -> None:
+    with pytest.raises(ValueError, match="delta"):
+        curves.epsilon_of(NOTHING, delta=delta)
+
+
+@pytest.mark.parametrize(("epsilon", "q", "steps"), [(1.0, 0.16, 1000), (2.0, 0.1, 500), (8.0, 1.0, 1), (0.1, 1.0, 1)])
+def test_calibrated_noise_keeps_the_promise_and_hardly_more(epsilon: float, q: float, steps: int) -> None:
+    sigma = calibrate_sigma(epsilon=epsilon, delta=DELTA, q=q, steps=steps)
+
+    def spent(sigma: float) -> float:
+        return curves.publish_epsilon(curves.epsilon_of(gaussian_curve(q=q, sigma=sigma, steps=steps), delta=DELTA))
+
+    assert spent(sigma) <= epsilon < spent(sigma - 0.0002) + 1e-4
+
+
+def test_opacus_counts_the_calibrated_noise_alike() -> None:
+    accountants = pytest.importorskip("opacus.accountants")
+    accountant = accountants.RDPAccountant()
+    accountant.history = [(calibrate_sigma(epsilon=4.0, delta=DELTA, q=0.1, steps=500), 0.1, 500)]
+    assert 4.0 - 2e-4 <= accountant.get_epsilon(DELTA) <= 4.0
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.inf, math.nan, 1e-9])
+def test_an_epsilon_that_cannot_be_reached_is_refused(epsilon: float) -> None:
+    with pytest.raises(PrivacyError):
+        calibrate_sigma(epsilon=epsilon, delta=DELTA, q=1.0, steps=1000)

@@ -1,0 +1,263 @@
+"""The privacy claim: everything in it is recomputed, and what its parameters do not support is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embhub.accounting import wording
+from embhub.accounting.curves import EVERYTHING, Curve, compose, epsilon_of, gaussian_curve, largest_tpr
+from embhub.privacy import (
+    PrivacyClaim,
+    UncheckableClaim,
+    UnsupportedClaim,
+    build_claim,
+    build_composition,
+    is_round,
+    parse_claim,
+    read_claim,
+    write_claim,
+)
+from tests.claims import SELF_TEST, altered, make_claim
+
+CLAIM = make_claim()
+AGG = make_claim(mechanism="dp-agg", batch=100, sigma=2.15, steps=1)
+
+
+def raised(claim: PrivacyClaim, **members: Any) -> str:
+    with pytest.raises(UnsupportedClaim) as caught:
+        read_claim(altered(claim, **members))
+    assert caught.value.exit_code == 6 and caught.value.hint
+    return caught.value.message
+
+
+def test_a_claim_survives_header_card_and_statement_to_the_byte() -> None:
+    text = write_claim(CLAIM)
+    assert read_claim(text) == CLAIM and write_claim(read_claim(text)) == text
+    assert parse_claim(json.loads(text)) == CLAIM
+    assert make_claim() == CLAIM and make_claim().to_text() == text, "recomputed, it is the same bytes"
+    assert len(text) < 4000
+    assert read_claim("none") == parse_claim("none") == "none" and write_claim("none") == "none"
+
+
+def test_what_is_stated_follows_from_the_mechanism() -> None:
+    assert CLAIM.epsilon == 2.0
+    assert CLAIM.sampling.q == 0.1 and CLAIM.denominator == 10
+    assert CLAIM.epsilon >= epsilon_of(CLAIM.curve, delta=CLAIM.delta)
+    assert AGG.epsilon == pytest.approx(2.0, abs=0.01) and AGG.sampling.kind == "all"
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"epsilon": 1.0}, "its parameters give 2"),
+        ({"epsilon": 1.9999}, "its parameters give 2"),
+        ({"epsilon": 3.0}, "its parameters give 2"),
+        ({"sigma": 9.0}, "rdp is not the curve"),
+        ({"steps": 50}, "rdp is not the curve"),
+        ({"rdp": [0.01] * len(CLAIM.rdp)}, "rdp is not the curve"),
+        ({"rdp": [None] * len(CLAIM.rdp)}, "rdp is not the curve"),
+        ({"rdp": list(CLAIM.rdp)[:-1]}, "rdp"),
+        ({"delta": 0.01}, "delta 0.01 is above"),
+        ({"delta": 0.0}, "delta"),
+        ({"n_public": 1000}, "is not denominator"),
+        ({"n_public": 123}, "not round"),
+        ({"n_public": 5}, "n_public"),
+        ({"denominator": 20}, "is not denominator"),
+        ({"denominator": 100}, "is not denominator"),
+        ({"sampling": {"kind": "all", "q": 0.1, "truncation": "none"}}, "`all` exactly where"),
+        ({"sampling": {"kind": "poisson", "q": 0.1, "truncation": "capped"}}, "truncation"),
+        ({"sampling": {"kind": "shuffled", "q": 0.1, "truncation": "none"}}, "kind"),
+        ({"sigma": 0.0}, "sigma"),
+        ({"sigma": -1.0}, "sigma"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 1.5}, "steps"),
+        ({"clip": 0.0}, "clip"),
+        ({"unit": "image"}, "an image is one image"),
+        ({"unit": "hospital"}, "unit"),
+        ({"mechanism": "dp-agg"}, "reads the patients once"),
+        ({"adjacency": "replace"}, "adjacency"),
+        ({"accountant": {"name": "clt", "grid": "embhub-orders/1", "conversion": "canonne-2020"}}, "accountant"),
+        ({"accountant": {"name": "rdp", "grid": "mine", "conversion": "canonne-2020"}}, "grid"),
+        ({"rng": "mersenne"}, "rng"),
+        ({"released": "all"}, "released"),
+        ({"tuning_runs": 3}, "counted by the ledger"),
+        ({"unprotected": ["base-model"]}, "unprotected"),
+        ({"unprotected": ["base-model", "settings", "public-n", "card", "lineage"]}, "lineage"),
+        ({"self_test": {**SELF_TEST.model_dump(by_alias=True), "passed": False}}, "passed"),
+        ({"exact_n": 117}, "exact_n"),
+        ({"loss": [0.1]}, "loss"),
+    ],
+)
+def test_a_claim_that_its_own_parameters_do_not_support_is_refused(members: dict[str, Any], reason: str) -> None:
+    assert reason in raised(CLAIM, **members)
+
+
+@given(st.sampled_from(["sigma", "steps", "epsilon"]), st.floats(1e-3, 0.9))
+def test_no_parameter_can_be_bent_towards_more_privacy(name: str, by: float) -> None:
+    value = json.loads(CLAIM.to_text())[name]
+    bent = {"sigma": value * (1 + by), "steps": max(1, int(value * (1 - by))), "epsilon": value * (1 - by)}[name]
+    raised(CLAIM, **{name: bent})
+
+
+def test_even_with_curve_and_epsilon_recomputed_the_parameters_must_fit_each_other() -> None:
+    """Who lowers q has to raise n_public, and who raises n_public meets the bound on delta."""
+    curve = gaussian_curve(q=0.05, sigma=4.9327, steps=500)
+    lower = make_claim(n_public=200)
+    assert lower.curve == curve and lower.epsilon < CLAIM.epsilon
+    assert "is not denominator" in raised(lower, n_public=100)
+    with pytest.raises(UnsupportedClaim, match="delta 1e-05 is above"):
+        make_claim(n_public=20_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "neither"),
+        ("None", "neither"),
+        ("{}", "neither"),
+        ('{"epsilon":2}', "cannot recompute"),
+        ("[]", "neither"),
+        ("true", "neither"),
+        ('{"schema":"embhub.privacy/2"}', "cannot recompute"),
+        (CLAIM.to_text() + " ", "canonically"),
+        (json.dumps(json.loads(CLAIM.to_text())), "canonically"),
+        (CLAIM.to_text()[:-1] + ',"epsilon":2}', "twice"),
+        (CLAIM.to_text().replace('"epsilon":2', '"epsilon":NaN'), "NaN"),
+        ("x" * 20_000, "bytes"),
+        ("\ud800", "neither"),
+    ],
+)
+def test_what_is_no_claim_is_not_read(text: str, reason: str) -> None:
+    with pytest.raises(UncheckableClaim, match=reason):
+        read_claim(text)
+
+
+@pytest.mark.parametrize("value", [None, 2, 2.0, [], {}, {"epsilon": 2}, "dp", {"schema": "embhub.privacy/1"}, {1: 2}])
+def test_what_is_no_claim_in_a_card_is_not_read(value: Any) -> None:
+    with pytest.raises((UncheckableClaim, UnsupportedClaim)):
+        parse_claim(value)
+
+
+@given(st.text(max_size=40) | st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=5), max_size=4))
+def test_nonsense_is_refused_in_our_own_words(value: Any) -> None:
+    if value == "none":
+        return
+    with pytest.raises((UncheckableClaim, UnsupportedClaim)):
+        parse_claim(value)
+    with pytest.raises((UncheckableClaim, UnsupportedClaim)):
+        read_claim(value if isinstance(value, str) else json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sigma": math.nan},
+        {"sigma": math.inf},
+        {"steps": 0},
+        {"batch": 0},
+        {"batch": 200},
+        {"delta": 2.0},
+        {"n_public": 0},
+    ],
+)
+def test_no_claim_is_built_from_nonsense(change: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedClaim):
+        make_claim(**change)
+
+
+def test_the_lineage_is_checked_against_its_own_curve() -> None:
+    both = compose([CLAIM.curve] * 2)
+    claim = make_claim(tuning_runs=1, composition=build_composition(trainings=2, curve=both, delta=1e-5))
+    assert claim.composition is not None and claim.composition.epsilon == pytest.approx(2.926, abs=0.01)
+    assert read_claim(claim.to_text()) == claim
+    stated = json.loads(claim.to_text())["composition"]
+    assert "composition.epsilon" in raised(claim, composition={**stated, "epsilon": 2.0})
+    assert "below the curve" in raised(
+        claim, composition={**stated, "rdp": [value / 4 for value in CLAIM.rdp if value], "epsilon": 1.0}
+    )
+    assert "both null" in raised(claim, composition={**stated, "epsilon": None})
+    assert "counted by the ledger" in raised(claim, tuning_runs=2)
+
+
+def test_an_infinite_lineage_says_so() -> None:
+    claim = make_claim(composition=build_composition(trainings=2, curve=EVERYTHING, delta=1e-5))
+    assert claim.composition is not None and claim.composition.epsilon is None
+    assert read_claim(claim.to_text()) == claim
+    assert "No bound holds" in " ".join(claim.words())
+
+
+def test_round_numbers_tell_no_exact_count() -> None:
+    assert all(map(is_round, (10, 15, 70, 95, 100, 120, 990, 1200, 50_000)))
+    assert not any(map(is_round, (0, 5, 9, 11, 76, 101, 123, 1234, 1001)))
+
+
+def test_the_words_say_what_holds_and_what_does_not() -> None:
+    words = " ".join(CLAIM.words())
+    assert "at most 7.4 % of those that were" in words and "wrong about 1 %" in words
+    assert "guesses from this embedding alone" in words and "on average over the chance in training" in words
+    assert "each patient's whole contribution, of which at most 4 images" in words
+    assert "no ledger says" in words and "Not covered: the base model" in words and "choice of settings" in words
+    assert "anonymous" not in words and "safe" not in words
+
+
+def test_image_claims_are_never_put_to_patients_without_the_factor() -> None:
+    claim = make_claim(unit="image", max_images_per_unit=1)
+    words = " ".join(claim.words())
+    assert "each image, not each patient" in words
+    assert "epsilon at most 5.5 for 2, at most 16.3 for 4, at most 58.1 for 8 images of one patient" in words
+
+
+def test_a_large_epsilon_is_called_large() -> None:
+    assert "rules out hardly any attack" in " ".join(make_claim(sigma=1.1).words())
+    assert "rules out hardly any attack" not in " ".join(CLAIM.words())
+
+
+def with_lineage(*curves: Curve) -> PrivacyClaim:
+    together = build_composition(trainings=len(curves) + 1, curve=compose([CLAIM.curve, *curves]), delta=1e-5)
+    return make_claim(composition=together)
+
+
+@pytest.mark.parametrize(("sigma", "weak"), [(2.55, False), (2.4, True), (1.6, True)])
+def test_weak_is_what_lets_an_attacker_find_all_but_one_in_a_hundred(sigma: float, weak: bool) -> None:
+    claim = make_claim(sigma=sigma)
+    assert (largest_tpr(claim.epsilon, delta=claim.delta, fpr=0.01) >= 0.99) is weak
+    assert claim.is_weak is weak
+    assert ("rules out hardly any attack" in " ".join(claim.words())) is weak
+
+
+def test_one_line_tells_what_the_ledger_adds() -> None:
+    alone = "epsilon 2 with delta 1e-05 for each patient, by dp-sgd"
+    assert wording.short(CLAIM) == wording.short(with_lineage()) == alone
+    both = with_lineage(CLAIM.curve)
+    assert both.composition is not None and both.composition.epsilon is not None
+    assert wording.short(both) == f"{alone}; {both.composition.epsilon:g} with this site's other trainings"
+    assert wording.short(with_lineage(EVERYTHING)) == f"{alone}; no bound with this site's other trainings"
+
+
+def test_trainings_that_led_to_no_release_are_not_called_tuning() -> None:
+    both = with_lineage(CLAIM.curve)
+    words = " ".join(make_claim(tuning_runs=1, composition=both.composition).words())
+    assert "1 of which led to no release" in words and "to choose settings" not in words
+
+
+def test_weak_is_what_is_large_or_infinite_together() -> None:
+    assert not CLAIM.is_weak and make_claim(sigma=1.1).is_weak
+    assert not with_lineage(CLAIM.curve).is_weak
+    assert with_lineage(*[CLAIM.curve] * 20).is_weak and with_lineage(EVERYTHING).is_weak
+    assert "it is large" in " ".join(with_lineage(*[CLAIM.curve] * 20).words())
+
+
+def test_figures_in_words_are_rounded_against_the_publisher() -> None:
+    claim = build_claim(
+        mechanism="dp-agg", unit="patient", max_images_per_unit=1, n_public=100, batch=100, sigma=3.0, clip=1.0,
+        steps=1, self_test=SELF_TEST,
+    )  # fmt: skip
+    rate = 100 * largest_tpr(claim.epsilon, delta=claim.delta, fpr=0.01)
+    said = float(" ".join(claim.words()).split("finds at most ")[1].split(" %")[0])
+    assert rate <= said < rate + 0.11

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import config
 from embhub.errors import ConfigError
-from embhub.site import seen
+from embhub.site import seen, trust_store
 
 if TYPE_CHECKING:
     from embhub.hub import Account, Hub
+
+_log = logging.getLogger(__name__)
 
 
 def log_in(registry: str | None = None, *, token: str) -> tuple[Account, Path]:
@@ -25,7 +28,9 @@ def log_in(registry: str | None = None, *, token: str) -> tuple[Account, Path]:
     """
     from embhub.hub import Hub
 
-    address = registry_address(registry)
+    address = config.load(registry=registry).registry
+    if address is None:
+        raise _no_registry()  # a new token goes where its owner says, not where others went
     account = Hub(address, token=config.check_token(token)).whoami()
     path = config.save_credentials(address, token)
     if account.namespaces:
@@ -36,27 +41,40 @@ def log_in(registry: str | None = None, *, token: str) -> tuple[Account, Path]:
 def connect(registry: str | None = None, *, token: str | None = None) -> Hub:
     """The registry in force, as the account whose token is at hand (as nobody without one).
 
+    Where none is set, it is the only one that this site logged in to or trusts, with the token stored for it.
+
     Raises:
-        ConfigError: no registry is set.
+        ConfigError: no registry is set and several are known, or none; or a token came without a registry.
     """
     from embhub.hub import Hub
 
-    address = registry_address(registry)
+    address = config.load(registry=registry).registry
+    if address is None:
+        address = only_registry()
+        loose = config.load(token=token).token  # given without saying for whom: it goes to nobody by a guess
+        if address is None or loose:
+            raise _no_registry()
+        _log.warning("registry: %s, the only one known here", address)
     return Hub(address, token=config.load(registry=address, token=token).token)
 
 
-def registry_address(registry: str | None = None) -> str:
-    """The registry in force: argument > EMBHUB_REGISTRY > config.yaml.
+def only_registry() -> str | None:
+    """The registry in force: EMBHUB_REGISTRY > config.yaml > the only one that this site logged in to or trusts."""
+    if address := config.load().registry:
+        return address
+    known = _known_registries()
+    return known[0] if len(known) == 1 else None
 
-    Raises:
-        ConfigError: none is set.
-    """
-    address = config.load(registry=registry).registry
-    if address is None:
-        raise ConfigError(
-            "no registry is set", "say --registry https://…, set EMBHUB_REGISTRY, or put `registry:` in config.yaml"
-        )
-    return address
+
+def _known_registries() -> list[str]:
+    return sorted({*config.registries_logged_in(), *trust_store.addresses()})
+
+
+def _no_registry() -> ConfigError:
+    hint = "say --registry https://…, set EMBHUB_REGISTRY, or put `registry:` in config.yaml"
+    if known := _known_registries():
+        hint += f"; known here: {', '.join(known)}"
+    return ConfigError("no registry is set", hint)
 
 
 def default_namespace(hub: Hub | None = None) -> str:
@@ -65,7 +83,7 @@ def default_namespace(hub: Hub | None = None) -> str:
     Raises:
         ConfigError: nobody says, or the account has several.
     """
-    settings = config.load(registry=hub.registry if hub else None)
+    settings = config.load(registry=hub.registry if hub else only_registry())
     known = settings.namespace or (seen.namespace(settings.registry) if settings.registry else None)
     if known:
         return known

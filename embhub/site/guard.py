@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from embhub.errors import RegistryError
+from embhub.faults import Compressed, SentElsewhere, TooMuch, TooSlow
 
 LARGEST_ANSWER = 8_000_000  # bytes; the largest honest one, a full page of search results, is well under 1 MB
 LONGEST_ANSWER = 120.0  # seconds for one answer, however slowly it drips
 SILENCE = 30.0  # seconds without a byte, or to connect
+LONGEST_CALL = 300.0  # seconds for everything that one call asks for, headers and second tries included
+LONGEST_QUESTION = 20.0  # the same for what is asked by the way, and may stay open
 
 
 def origin(url: str) -> str:
@@ -55,7 +57,7 @@ class Guard:
         token = str(request.headers.get("Authorization", "")).removeprefix("Bearer ")
         home = self._tokens.get(token)
         if home is not None and home != target:
-            raise RegistryError(
+            raise SentElsewhere(
                 f"a registry sent its client on to {target}, with the token of {home}",
                 "nothing was sent; tell the registry's operator",
             )
@@ -70,11 +72,11 @@ class Guard:
             for address in self._next_addresses(response):
                 target = origin(str(response.request.url.join(address)))
                 if target != home:
-                    raise RegistryError(
+                    raise SentElsewhere(
                         f"a registry sent its client on to {target}", "nothing was asked there; tell its operator"
                     )
             if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise RegistryError("the registry compressed an answer unasked", "is a proxy between you and it?")
+                raise Compressed("the registry compressed an answer unasked", "is a proxy between you and it?")
             response.stream = self._bounded(response.stream)
 
     @staticmethod
@@ -92,11 +94,9 @@ class Guard:
                 for chunk in stream:
                     total += len(chunk)
                     if total > LARGEST_ANSWER:
-                        raise RegistryError("the registry's answer has no end", "nothing was kept; tell its operator")
+                        raise TooMuch("the registry's answer has no end", "nothing was kept; tell its operator")
                     if time.monotonic() > deadline:
-                        raise RegistryError(
-                            f"the registry took over {LONGEST_ANSWER:.0f} s for one answer", "try later"
-                        )
+                        raise TooSlow(f"the registry took over {LONGEST_ANSWER:.0f} s for one answer", "try later")
                     yield chunk
 
             def close(self) -> None:

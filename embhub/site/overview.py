@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from embhub import pulling
+from embhub.cards.card_schema import Card
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, ConfigError, VerificationError
+from embhub.privacy import PrivacyClaim, parse_claim, plain
 from embhub.release import Release
 
 
@@ -22,14 +24,14 @@ def show(target: str | Path, *, registry: str | None = None, token: str | None =
     """
     if pulling.names_repository(target):
         fetched = pulling.fetch(str(target), registry=registry, token=token)
-        return {"verified": "yes", "commit": fetched.commit, **describe(fetched.release)}
+        facts = {"verified": "yes", "commit": fetched.commit, **describe(fetched.release)}
+        return facts | {"audit status": fetched.verified.audit_in_words()}
     release = pulling.read_release(target)
     try:
-        pulling.verify_release(release, target=target)
-        verdict = "yes"
+        verified = pulling.verify_release(release, target=target)
     except (VerificationError, ArtifactError, ConfigError) as error:
-        verdict = f"no: {error.message}"
-    return {"verified": verdict, **describe(release)}
+        return {"verified": f"no: {error.message}", **describe(release)}
+    return {"verified": "yes", **describe(release), "audit status": verified.audit_in_words()}
 
 
 def describe(release: Release) -> dict[str, Any]:
@@ -44,12 +46,11 @@ def describe(release: Release) -> dict[str, Any]:
             "name": f"{card.name} {card.version}",
             "publisher": card.publisher,
             "description": card.description,
-            "trained on": f"{card.n_images} images of {card.n_patients} patients",
+            "trained on": f"{card.n_images} images of {_patients(card)} patients",
             "licence": f"{card.licence} {card.licence_link}",
             "base licence": card.base_model.licence,
             "made for": card.intended_use,
             "not for": card.out_of_scope,
-            "privacy": card.privacy,
         }
     try:
         facts["audit"] = release.audit.statement if release.audit else "none"
@@ -58,12 +59,26 @@ def describe(release: Release) -> dict[str, Any]:
     return facts
 
 
+def in_words(facts: dict[str, Any]) -> dict[str, Any]:
+    """The same for a person: the privacy claim as sentences."""
+    claim = parse_claim(facts["privacy"])
+    if not isinstance(claim, PrivacyClaim):
+        return facts | {"privacy": "none: trained without differential privacy"}
+    return facts | {"privacy": "\n  ".join(claim.words())}
+
+
+def _patients(card: Card) -> str:
+    lower_bound = isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int)
+    return f"at least {card.n_patients}" if lower_bound else str(card.n_patients)
+
+
 def describe_embedding(embedding: Embedding) -> dict[str, Any]:
     """What a person wants to know of an embedding first."""
     return {
         "token": embedding.token,
         "vectors": ", ".join(f"{v.count} x {v.dim} {v.dtype} for {v.encoder}" for v in embedding.vectors),
         "base": embedding.base_name,
+        "privacy": plain(embedding.privacy),
         "bytes": f"{len(embedding.data):,}",
         "sha256": embedding.digest,
     }

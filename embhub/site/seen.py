@@ -22,12 +22,16 @@ MAX_BYTES = 8_000_000
 
 
 class Sighting(BaseModel):
-    """The newest release seen of one repository: its version and the SHA-256 of its embedding."""
+    """The newest release seen of one repository: its version, the SHA-256 of its embedding, and whose key signed it.
+
+    Sightings of the first release of embhub know no `signer`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    signer: str | None = None
 
 
 class _Memory(BaseModel):
@@ -51,12 +55,20 @@ def newest(registry: str, repository: str) -> Sighting | None:
     return _read().releases.get(f"{registry} {repository}")
 
 
-def remember(registry: str, repository: str, *, version: str, digest: str) -> None:
-    """Note an accepted release; an older one than the newest changes nothing."""
+def remember(
+    registry: str,
+    repository: str,
+    *,
+    version: str,
+    digest: str,
+    signer: str | None = None,
+    stolen: frozenset[str] = frozenset(),
+) -> None:
+    """Note an accepted release; an older one than the newest changes nothing, unless a key in `stolen` signed that."""
     memory = _read()
     before = memory.releases.get(f"{registry} {repository}")
-    if before is None or names.version_order(version) >= names.version_order(before.version):
-        memory.releases[f"{registry} {repository}"] = Sighting(version=version, digest=digest)
+    if before is None or before.signer in stolen or names.version_order(version) >= names.version_order(before.version):
+        memory.releases[f"{registry} {repository}"] = Sighting(version=version, digest=digest, signer=signer)
         _write(memory)
 
 

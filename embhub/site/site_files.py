@@ -18,6 +18,7 @@ from embhub.site.files import write_atomic
 
 CARD = ".card.yaml"
 AUDIT = ".audit.json"
+SITE_AUDIT = ".site-audit.json"  # holds scores of patients beside a privacy claim: never sent
 PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"
 _PLACES = {AUDIT: layout.AUDIT, AUDIT_BUNDLE: layout.AUDIT_BUNDLE, PUBLISH_BUNDLE: layout.PUBLISH_BUNDLE}

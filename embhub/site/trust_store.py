@@ -109,6 +109,15 @@ def list_roots() -> list[Root]:
     return [Root(pin.address, pin.root_fingerprint, ring.version, ring.issued, len(ring.members)) for pin, ring in rows]
 
 
+def addresses() -> tuple[str, ...]:
+    """Where the pinned registries are reached, unverified.
+
+    Raises:
+        ConfigError: a file is damaged.
+    """
+    return tuple(pin.address for pin in _pins())
+
+
 def remove(registry: str) -> None:
     """Forget a registry, the highest keyring version seen included.
 
@@ -144,6 +153,11 @@ def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
         raise Rollback(
             f"two different keyrings of {where} have the version {before.keyring.version}",
             "the registry shows different keyrings to different people: ask its operator",
+        )
+    if brought_back := trust.keys_brought_back(before.keyring, opened.keyring):
+        raise Rollback(
+            f"the keyring of {where} lets a revoked key count again: {', '.join(brought_back)}",
+            "a revocation is final, and a member makes a new key: ask the registry's operator what happened",
         )
 
 

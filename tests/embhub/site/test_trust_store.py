@@ -129,3 +129,12 @@ def test_pin_under_another_name_is_noticed(home: Path) -> None:
     pin_file(home).rename(home / "x.json")
     with pytest.raises(ConfigError, match="not the pin"):
         trust_store.load_all()
+
+
+def test_a_revoked_key_that_comes_back_is_refused() -> None:
+    revoked = [{"fingerprint": OTHER_SITE.fingerprint, "date": "2026-11-20T00:00:00Z", "reason": "stolen"}]
+    trust_store.add(make_export(make_keyring(version=2, revoked=revoked)), fingerprint=ROOT.fingerprint)
+    with pytest.raises(Rollback, match="count again"):
+        trust_store.refresh(REGISTRY, make_export(make_keyring(version=3)))
+    assert trust_store.load(REGISTRY).keyring.version == 2
+    trust_store.refresh(REGISTRY, make_export(make_keyring(version=4, revoked=revoked)))

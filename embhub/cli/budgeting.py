@@ -1,0 +1,147 @@
+"""`embhub budget`: what trainings on this site's patients have spent, and what they may spend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import note, print_json, print_pairs, print_table
+
+_DELTA = click.option("--delta", type=float, default=1e-5, show_default=True, help="At which delta epsilon is stated.")
+_MANIFEST = click.option("--manifest", type=options.FILE, metavar="CSV", help="Whose: columns path,patient_id.")
+
+
+class _Epsilon(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click alone
+    name = "epsilon"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        try:
+            return None if value in (None, "none") else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor the word none", param, ctx)
+
+
+@click.group("budget", short_help="Show and cap what trainings have spent.")
+def command() -> None:
+    """The privacy ledger of this site: what every training has spent, counted for each patient.
+
+    Every training is charged before its first step. Patients are known by keyed ids, so a renamed folder changes
+    nothing; the ledger stays at this site. Entries are chained and sealed: what was changed by hand is noticed.
+
+    \b
+    Example:
+      embhub budget show
+      embhub budget cap 4
+    """
+
+
+@command.command("show")
+@_DELTA
+@options.as_json
+def show(delta: float, as_json: bool) -> None:
+    """Show each cohort of patients that hang together by trainings, and the most that any one patient has spent.
+
+    A training without differential privacy counts as infinite. One that was not settled counts in full.
+
+    \b
+    Example:
+      embhub budget show --json
+    """
+    from embhub.site.balance import balance
+
+    facts = balance(delta=delta)
+    print_json(facts) if as_json else _print(facts)
+
+
+@command.command("cap")
+@click.argument("epsilon", type=_Epsilon(), metavar="EPSILON|none")
+@_DELTA
+@_MANIFEST
+def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:
+    """Refuse trainings that would bring any patient above EPSILON; `none` lifts the cap.
+
+    It holds for every patient of this site, or for those in a manifest. A training without differential privacy is
+    refused wherever a cap holds. What was set and lifted stays on record.
+
+    \b
+    Example:
+      embhub budget cap 4
+      embhub budget cap 2 --manifest prostate/manifest.csv
+    """
+    from embhub import budget
+
+    budget.set_cap(epsilon, delta=delta, units=_patients(manifest, None, None) if manifest else None)
+    whom = "the patients of the manifest" if manifest else "every patient"
+    print_pairs({"cap": "lifted" if epsilon is None else f"epsilon {epsilon:g} (delta {delta:g})", "for": whom})
+
+
+@command.command("reserve")
+@click.argument("images", type=options.FILE)
+@click.option(
+    "--of", "release", type=options.FILE, required=True, metavar="FILE", help="The embedding trained on them."
+)
+@_MANIFEST
+@click.option("--where", metavar="COLUMN=VALUE", help="These rows of the manifest only.")
+def reserve(images: Path, release: Path, manifest: Path | None, where: str | None) -> None:
+    """Charge the patients of IMAGES for an embedding that was trained on them elsewhere, without this ledger.
+
+    It costs what the claim in its header says, with all that the ledger behind that claim counted; without a claim it
+    is infinite. What was spent is recorded above a cap as well, with a warning: a cap refuses what is still to come.
+
+    \b
+    Example:
+      embhub budget reserve images --of trained-last-year.safetensors
+    """
+    from embhub import budget, embedding
+
+    run = budget.count(_patients(images, manifest, where), embedding.read(release), on_note=note)
+    print_pairs({"run": run.run, "charged": run.words, "see": "embhub budget show"})
+
+
+def _patients(source: Path, manifest: Path | None, where: str | None) -> list[str]:
+    from embhub.diffusion.manifest import find, list_images
+    from embhub.errors import PrivacyError
+
+    folder, table = find(source, manifest)
+    samples = list_images(folder, table, where).samples
+    if not all(sample.patient_id for sample in samples):
+        raise PrivacyError("the images name no patients", "name a manifest with the columns path,patient_id")
+    return [str(sample.patient_id) for sample in samples]
+
+
+def _print(facts: dict[str, Any]) -> None:
+    caps = [f"{_epsilon(cap['epsilon'])} for {_whom(cap['patients'])}" for cap in facts["caps"]]
+    print_pairs(
+        {"entries": f"{facts['entries']}, ending in {facts['head'][:16]}", "caps": "; ".join(caps) or "none",
+         "delta": f"{facts['delta']:g}"}
+    )  # fmt: skip
+    for cohort in facts["cohorts"]:
+        click.echo()
+        unit = cohort["unit"] + ("" if cohort["units"] == 1 else "s")
+        print_pairs(
+            {
+                "cohort": f"{cohort['units']:,} {unit}",
+                "trainings": f"{len(cohort['runs'])}, of which {cohort['released']} were released",
+                "spent": f"{_epsilon(cohort['epsilon'])} at most, by {cohort['units_at_epsilon']:,} of them",
+            }
+        )
+        print_table([["run", "begun", "mechanism", "units", "steps", "epsilon", "state"], *map(_row, cohort["runs"])])
+    if any(cohort["epsilon"] is None for cohort in facts["cohorts"]):
+        click.echo("\ninfinite: a training without differential privacy; no bound holds for its patients any more")
+
+
+def _row(run: dict[str, Any]) -> list[str]:
+    state = f"{run['state']}, released" if run["released"] else run["state"]
+    steps = f"{run['charged_steps']} of {run['planned_steps']}"
+    return [run["run"], run["at"], run["mechanism"], str(run["units"]), steps, _epsilon(run["epsilon"], ""), state]
+
+
+def _epsilon(value: float | None, word: str = "epsilon ") -> str:
+    return "infinite" if value is None else f"{word}{value:g}"
+
+
+def _whom(patients: int | None) -> str:
+    return "everybody" if patients is None else f"{patients:,} patients"

@@ -1,0 +1,91 @@
+"""The privacy ledger at a glance: cohorts that hang together by shared patients, and what each has spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from embhub.accounting.curves import epsilon_of, publish_epsilon
+from embhub.accounting.lineage import families, loss_of
+from embhub.errors import UsageError
+from embhub.site.books import Books, open_books, try_lock, unlock
+from embhub.site.spending import Cap, Spending
+
+
+def balance(*, delta: float) -> dict[str, Any]:
+    """Everything that `embhub budget show` tells; an epsilon of None is infinite. Names nobody.
+
+    Raises:
+        UsageError: delta is not between 0 and 1.
+        LedgerTampered: the ledger is not what this site wrote.
+        ConfigError: it cannot be read.
+    """
+    if not 0 < delta < 1:
+        raise UsageError(f"delta {delta} is not between 0 and 1", "delta is a small number, such as 1e-5")
+    with open_books() as books:
+        account = books.account()
+        entries, head = books.ledger.tip
+        return {
+            "delta": delta,
+            "entries": entries,
+            "head": head,
+            "caps": [_cap(cap, books) for cap in account.caps],
+            "cohorts": [_cohort(runs, books, delta=delta) for runs in _families(list(account.runs.values()), books)],
+        }
+
+
+def _families(runs: Sequence[Spending], books: Books) -> list[list[Spending]]:
+    found = []
+    for unit in ("patient", "image"):
+        same = [run for run in runs if run.unit == unit]
+        sets = [books.sets.load(run.units) for run in same]
+        found += [[same[index] for index in family] for family in families(sets)]
+    return found
+
+
+def _cohort(runs: Sequence[Spending], books: Books, *, delta: float) -> dict[str, Any]:
+    units = np.unique(np.concatenate([books.sets.load(run.units) for run in runs]))
+    loss = loss_of(units, books.sets.charges([run for run in runs if run.charged]), delta=delta)
+    return {
+        "unit": runs[0].unit,
+        "units": len(units),
+        "epsilon": _finite(loss.epsilon),
+        "units_at_epsilon": loss.worst,
+        "trainings_of_one": loss.trainings,
+        "released": sum(bool(run.released) for run in runs),
+        "runs": [_run(run, delta=delta) for run in runs],
+    }
+
+
+def _run(run: Spending, *, delta: float) -> dict[str, Any]:
+    return {
+        "run": run.run,
+        "at": run.at,
+        "mechanism": run.mechanism,
+        "units": run.count,
+        "planned_steps": run.planned,
+        "charged_steps": run.charged,
+        "epsilon": _finite(publish_epsilon(epsilon_of(run.curve, delta=delta))),
+        "state": "settled" if run.settled else _liveness(run.run),
+        "released": list(run.released),
+    }
+
+
+def _liveness(run: str) -> str:
+    """Whether a run that was not settled is going on; it counts in full either way."""
+    if (lock := try_lock(run)) is None:
+        return "going on"
+    unlock(lock, run)
+    return "stopped"
+
+
+def _cap(cap: Cap, books: Books) -> dict[str, Any]:
+    patients = None if cap.units is None else len(books.sets.load(cap.units))
+    return {"epsilon": cap.epsilon, "delta": cap.delta, "patients": patients}
+
+
+def _finite(epsilon: float) -> float | None:
+    return None if math.isinf(epsilon) else epsilon

@@ -1,13 +1,14 @@
 """The audit of an embedding: can its training images be told from others?
 
 `quick` compares losses on the patients trained on and on patients kept back. `standard` also trains shadow embeddings
-by the same recipe; its headline speaks of the recipe, its other attacks of the file. What is decided from the scores
-stands in `embhub.audits.verdict`; why, in docs/explanation/audits.md.
+by the same recipe; its headline speaks of the recipe, its other attacks of the file. `thorough` adds every attack that
+embhub has. What is decided from the scores stands in `embhub.audits.verdict`; why, in docs/explanation/audits.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,17 +22,26 @@ from embhub import embedding as artifact_module
 from embhub import fingerprint, runs
 from embhub.audit import AuditReport, Design, Split, Suite, Unit, build
 from embhub.audits import commitments, statistics
+from embhub.diffusion import shadow_training
 from embhub.diffusion import shadows as shadow_module
-from embhub.diffusion.attacks import BATCH, DRAWS, QUICK, Draws, Evidence, draw, measure_losses, score_by_lira
+from embhub.diffusion.attacks import QUICK, THOROUGH
+from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
+from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.blind import score_blindly
+from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import resolution
 from embhub.diffusion.inversion import Recipe, encode_images
+from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
+from embhub.diffusion.shadow_training import Shelf
+from embhub.diffusion.shadows import Private
 from embhub.diffusion.sides import Source, compare
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ArtifactError, PrivacyError, UsageError
+from embhub.privacy import PrivacyClaim
 from embhub.progress import OnProgress, Progress
 
+WITH_SHADOWS = ("standard", "thorough")
 _SPLITS: Mapping[Unit, Split] = {
     "patient": "by patient, kept back before training",
     "image": "by image, kept back before training",
@@ -94,6 +104,7 @@ def audit(
     seed: int = 0,
     shadows: int = shadow_module.TARGETS,
     device: str = "auto",
+    executor: Executor | None = None,
     on_progress: OnProgress | None = None,
 ) -> AuditReport:
     """Attack an embedding and report what the attacks could tell.
@@ -103,11 +114,15 @@ def audit(
         members, nonmembers: folders or manifests of images trained on and kept back; by default those that `train`
             remembers on this site.
         base: the base model; by default the one trained on.
-        suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings.
+        suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings;
+            `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim, and reads no image.
         seed: of the noise laid on the images. It is published, so it must not be the training's. Coins, shadows and
             folds come from a seed that only this site's key can derive.
-        shadows: references, and as many targets, of the standard suite.
+        shadows: references, and as many targets, of the other two suites.
         device: `auto`, or a torch device.
+        executor: where shadows are trained, such as `executors.open_executor` gives; by default here.
+
+    Interrupted, the same call goes on after the shadows that were finished.
 
     Raises:
         UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows.
@@ -115,12 +130,14 @@ def audit(
         ArtifactError: not an embedding, or one for another base.
     """
     target = _resolve(embedding)
+    if suite == "mechanism":
+        return audit_mechanism(target)
     run = runs.find(target.digest)
     _check_seed(run, seed)
     sides = compare(*_choose_sides(run, members, nonmembers))
-    if suite == "standard" and run is None:
+    if suite in WITH_SHADOWS and run is None:
         raise UsageError(
-            "the standard suite trains again by the same recipe, which this site has no record of",
+            f"the {suite} suite trains again by the same recipe, which this site has no record of",
             "audit where the embedding was trained, or use the quick suite",
         )
     found = _find_base(target, base, run)
@@ -130,7 +147,8 @@ def audit(
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)
     secret = commitments.derive_seed({"embedding": target.digest, "seed": seed})
     caption = run.caption if run else str(target.training.get("caption", "{}"))
-    evidence = _measure(pipe, latents, draws, caption, target, on_progress)
+    suspect = Suspect(pipe, latents, draws, caption, target.token, _rows(target))
+    evidence = _measure(suspect, on_progress)
 
     scores = _Scores(sides.inside, sides.units, seed, {}, {})
     design = Design(
@@ -139,19 +157,27 @@ def audit(
         split=_SPLITS[sides.unit] if members is None and nonmembers is None else "named by the caller",
     )
     models: dict[str, int] = {}
-    if suite == "standard" and run is not None:
+    shelf = Shelf(f"{target.digest} {secret}")
+    if suite in WITH_SHADOWS and run is not None:
         setting = shadow_module.Setting(
-            pipe, latents, sides.units, run.caption, run.token, Recipe(**run.settings["recipe"]), draws
-        )
+            pipe, latents, sides.units, run.caption, run.token, Recipe(**run.settings["recipe"]), draws,
+            private=_how_private(target, run),
+        )  # fmt: skip
         design = design.model_copy(
             update={"reference_shadows": shadows, "target_shadows": shadows, "subject": "algorithm"}
         )
         models["lira-shadows"] = shadows
-        _attack_with_shadows(scores, setting, evidence, shadows, secret, on_progress)
-    for name, attack in QUICK.items():
+        _attack_with_shadows(
+            scores, setting, evidence, shadows, secret,
+            base=found.folder, executor=executor, shelf=shelf, on_progress=on_progress,
+        )  # fmt: skip
+    attacks = THOROUGH if suite == "thorough" else QUICK
+    for number, (name, attack) in enumerate(attacks.items(), start=1):
         scores.add(name, attack(evidence).numpy())
+        if on_progress and suite == "thorough":
+            on_progress(Progress("attacking", number, len(attacks), name))
     scores.add("blind", score_blindly(images, np.array(sides.inside), sides.units, seed=secret))
-    return build(
+    report = build(
         artifact_digest=target.digest,
         base_digest=fingerprint.digest(target.base) if target.base else None,
         suite=suite,
@@ -164,6 +190,22 @@ def audit(
         patient_intervals=scores.intervals,
         commitment=commitments.commit({**sides.facts(), "embedding": target.digest, "seed": seed}),
     )
+    shelf.clear()
+    return report
+
+
+def _how_private(target: Embedding, run: runs.Run) -> Private | None:
+    """How the file was trained, if privately: shadows of another mechanism would audit another training.
+
+    Raises:
+        ArtifactError: the record says that it was, and the file claims nothing.
+    """
+    said, claim = run.settings.get("protection"), target.privacy
+    if said is None:
+        return None
+    if not isinstance(claim, PrivacyClaim):
+        raise ArtifactError("the file claims no privacy, and was trained with it", "train again")
+    return Private(Protection(**said), claimed_mechanism(claim))
 
 
 def _check_seed(run: runs.Run | None, seed: int) -> None:
@@ -218,10 +260,8 @@ def _rows(target: Embedding) -> Mapping[str, Tensor]:
     }
 
 
-def _measure(
-    pipe: Any, latents: Tensor, draws: Draws, caption: str, target: Embedding, on_progress: OnProgress | None
-) -> Evidence:
-    done, batches = 0, 2 * len(draws.timesteps) * -(-len(latents) // BATCH)
+def _measure(suspect: Suspect, on_progress: OnProgress | None) -> Evidence:
+    done, batches = 0, 2 * len(suspect.draws.timesteps) * -(-len(suspect.latents) // BATCH)
 
     def on_batch() -> None:
         nonlocal done
@@ -230,9 +270,12 @@ def _measure(
             on_progress(Progress("measuring losses", done, batches))
 
     def losses(rows: Mapping[str, Tensor] | None) -> Tensor:
-        return measure_losses(pipe, latents, draws, caption=caption, token=target.token, rows=rows, on_batch=on_batch)
+        return measure_losses(
+            suspect.pipe, suspect.latents, suspect.draws, caption=suspect.caption, token=suspect.token, rows=rows,
+            on_batch=on_batch,
+        )  # fmt: skip
 
-    return Evidence(losses(_rows(target)), losses(None))
+    return Evidence(losses(suspect.rows), losses(None), suspect=suspect)
 
 
 def _attack_with_shadows(
@@ -241,16 +284,12 @@ def _attack_with_shadows(
     evidence: Evidence,
     count: int,
     seed: int,
-    on_progress: OnProgress | None,
+    **place: Any,
 ) -> None:
     units = len(set(setting.units))
     coins = shadow_module.balance_coins(count, units, seed=seed), shadow_module.flip_coins(count, units, seed=seed)
-    references = shadow_module.train(
-        setting, coins[0], seed=seed + 1_000, stage="reference embeddings", on_progress=on_progress
-    )
-    targets = shadow_module.train(
-        setting, coins[1], seed=seed + 2_000, stage="target embeddings", on_progress=on_progress
-    )
+    references = shadow_training.train(setting, coins[0], seed=seed + 1_000, stage="reference embeddings", **place)
+    targets = shadow_training.train(setting, coins[1], seed=seed + 2_000, stage="target embeddings", **place)
     pooled = shadow_module.pool(setting, references, targets)
     scores.add_pooled("lira-shadows", pooled.members, pooled.nonmembers, pooled.member_units, pooled.nonmember_units)
     compared = Evidence(evidence.with_rows, evidence.without, references.losses, ~references.inside)

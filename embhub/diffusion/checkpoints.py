@@ -169,22 +169,31 @@ def read(path: Path) -> Checkpoint:
     Raises:
         ConfigError: it is damaged, was written by something else, is a link, or can be used by others.
     """
+    data = read_bytes(path)
+    try:
+        return decode(data)
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ConfigError(f"the checkpoint {path} is damaged", _AFRESH) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a private file of one's own.
+
+    Raises:
+        ConfigError: it cannot be read, is a link, somebody else's, or can be used by others.
+    """
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
                 raise ConfigError(f"{path} is no file of yours", f"remove it, or {_AFRESH}")
             if facts.st_mode & 0o077:
-                raise ConfigError(f"others can read or change {path}, which holds a seed", f"chmod 600 {path}")
-            data = file.read(_MOST_BYTES + 1)
+                raise ConfigError(f"others can read or change {path}, which is private", f"chmod 600 {path}")
+            return file.read(_MOST_BYTES + 1)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ConfigError(f"{path} is no file of yours, but a link", f"remove it, or {_AFRESH}") from error
         raise ConfigError(f"cannot read {path}: {error.strerror}", _AFRESH) from error
-    try:
-        return decode(data)
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ConfigError(f"the checkpoint {path} is damaged", _AFRESH) from error
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

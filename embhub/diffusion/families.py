@@ -113,7 +113,7 @@ def loss(pipe: Any, family: Family, latents: Tensor, condition: Condition, noise
         UsageError: the scheduler's prediction type is none of the three.
     """
     alpha = _alphas(pipe, latents.device)[timesteps].view(-1, *[1] * (latents.ndim - 1))
-    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    noisy = add_noise(pipe, latents, noise, timesteps)
     kind = prediction_type(pipe)
     if kind == "epsilon":
         target = noise
@@ -124,6 +124,35 @@ def loss(pipe: Any, family: Family, latents: Tensor, condition: Condition, noise
     shared = {name: part.expand(len(latents), *part.shape[1:]) for name, part in condition.items()}
     predicted = family.predict(pipe, noisy, timesteps, shared)
     return F.mse_loss(predicted.float(), target.float(), reduction="none").flatten(1).mean(1)
+
+
+def predict_noise(pipe: Any, noisy: Tensor, condition: Condition, timesteps: Tensor) -> Tensor:
+    """The noise that the denoiser sees in (B, C, h, w) at timesteps (B,), whatever it was taught to predict; float32.
+
+    Raises:
+        UsageError: the scheduler's prediction type is none of the three of `loss`.
+    """
+    alpha = _alphas(pipe, noisy.device)[timesteps].view(-1, *[1] * (noisy.ndim - 1))
+    shared = {name: part.expand(len(noisy), *part.shape[1:]) for name, part in condition.items()}
+    predicted = detect(pipe).predict(pipe, noisy, timesteps, shared).float()
+    kind = prediction_type(pipe)
+    if kind == "epsilon":
+        return predicted
+    if kind == "v_prediction":
+        return alpha.sqrt() * predicted + (1 - alpha).sqrt() * noisy
+    return (noisy - alpha.sqrt() * predicted) / (1 - alpha).sqrt()
+
+
+def add_noise(pipe: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """Latents (B, C, h, w) with noise of the schedule's strength at timesteps (B,)."""
+    alpha = _alphas(pipe, latents.device)[timesteps].view(-1, *[1] * (latents.ndim - 1))
+    return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+
+
+def take_noise(pipe: Any, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """The inverse of `add_noise`: the latents that had this noise laid on them."""
+    alpha = _alphas(pipe, noisy.device)[timesteps].view(-1, *[1] * (noisy.ndim - 1))
+    return (noisy - (1 - alpha).sqrt() * noise) / alpha.sqrt().clamp(min=1e-6)
 
 
 def min_snr_weights(pipe: Any, timesteps: Tensor, gamma: float) -> Tensor:

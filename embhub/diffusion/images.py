@@ -89,6 +89,17 @@ class ImageSet:
         sample = self.samples[index]
         return f"image {sample.row}" if sample.patient_id is None else sample.patient_id
 
+    def names(self) -> tuple[str, ...]:
+        """Whom the privacy ledger charges for each image: its patient, or a digest of its pixels.
+
+        Neither changes when a folder is renamed or ordered anew.
+        """
+        if self.has_patients:
+            return tuple(self.unit(index) for index in range(len(self)))
+        return tuple(
+            pixels.digest(pixels.read_pixels(sample.path, f"{self.kind} {sample.row}")).hex() for sample in self.samples
+        )
+
     @property
     def has_patients(self) -> bool:
         """Whether the source says whose each image is."""

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 OnStep = Callable[[int, float], None]
-_HIGH = 0.7
+HIGH = 0.7
 """Where high noise begins, as a share of the schedule."""
 
 
@@ -83,24 +83,24 @@ class Inversion:
         self._family, self.latents = detect(pipe), latents.to(pipe.device)
         self._generator = torch.Generator().manual_seed(seed)
         words = recipe.start or caption.replace("{}", " ")
-        self._rows = Rows(pipe, token, starting_rows(pipe, words, recipe.vectors, generator=self._generator))
+        self.inserted = Rows(pipe, token, starting_rows(pipe, words, recipe.vectors, generator=self._generator))
         self.prompt = caption.replace("{}", token)
-        self._rows.check_fits(self.prompt)
+        self.inserted.check_fits(self.prompt)
         self._norms = token_norms(pipe)
         if recipe.norm == "directional":
             self._retract()
-        self._optimizer = torch.optim.AdamW(self._rows.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+        self._optimizer = torch.optim.AdamW(self.inserted.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
 
     @property
     def rows(self) -> dict[str, Tensor]:
         """A copy of the rows as they are, (vectors, d) float32 on the processor for each encoder."""
-        return {name: part.detach().float().cpu().clone() for name, part in self._rows.rows.items()}
+        return {name: part.detach().float().cpu().clone() for name, part in self.inserted.rows.items()}
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """While open, the pipeline knows the rows; it is as it was afterwards, whatever ends this."""
         with ExitStack() as stack:
-            stack.enter_context(self._rows.active())
+            stack.enter_context(self.inserted.active())
             stack.enter_context(trainable_attention(self.pipe))
             stack.enter_context(recomputed(self.pipe, self.recipe.gradient_checkpointing))
             stack.enter_context(repeatable(self.pipe))
@@ -108,12 +108,12 @@ class Inversion:
 
     def expand(self, prompt: str) -> str:
         """A prompt with the rows' placeholders where the token stands, for the pipeline while this is active."""
-        return self._rows.expand(prompt)
+        return self.inserted.expand(prompt)
 
     def condition(self) -> Condition:
         """What the denoiser is told of the caption with the rows as they are."""
         with precision(self.pipe, mixed=self.recipe.mixed_precision):
-            return self._family.condition(self.pipe, [self._rows.expand(self.prompt)])
+            return self._family.condition(self.pipe, [self.inserted.expand(self.prompt)])
 
     def errors(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """The denoiser's error for each of B latents, (B,), in the precision of the recipe."""
@@ -126,11 +126,18 @@ class Inversion:
         Raises:
             Diverged: the loss is not a number.
         """
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * _pace(len(self.losses), self.recipe)
-        latents, times, noise = self._draw()
+        latents, times, noise = self.draw()
         self._optimizer.zero_grad()
-        error = self._backward(latents, times, noise)
+        return self.apply(self._backward(latents, times, noise))
+
+    def apply(self, error: float) -> float:
+        """Move the rows by the gradients that they hold, those of a batch whose mean error is given; returns it.
+
+        Raises:
+            Diverged: the error is not a number.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * pace(len(self.losses), self.recipe)
         if self.recipe.norm == "directional":
             self._flatten_gradients()
         self._optimizer.step()
@@ -157,13 +164,13 @@ class Inversion:
         Raises:
             UsageError: its rows are of another shape.
         """
-        shapes = {name: part.shape for name, part in self._rows.rows.items()}
+        shapes = {name: part.shape for name, part in self.inserted.rows.items()}
         if any({name: part.shape for name, part in kept.items()} != shapes for kept in (state.rows, state.means)):
             raise UsageError("the state is of other rows than these", "start afresh")
         self.losses = list(state.losses)
         self._generator.set_state(state.generator)
         known = self._optimizer.state_dict()
-        for number, (name, part) in enumerate(self._rows.rows.items()):
+        for number, (name, part) in enumerate(self.inserted.rows.items()):
             part.data.copy_(state.rows[name])
             known["state"][number] = {
                 "step": torch.tensor(float(len(self.losses))),
@@ -175,10 +182,12 @@ class Inversion:
     def _moments(self, name: str) -> dict[str, Tensor]:
         """Copies of AdamW's means or squares; zeros before the first step."""
         held = self._optimizer.state
-        return {key: held[p][name].clone() if p in held else torch.zeros_like(p) for key, p in self._rows.rows.items()}
+        return {
+            key: held[p][name].clone() if p in held else torch.zeros_like(p) for key, p in self.inserted.rows.items()
+        }
 
-    def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents, times and noise of a batch, in an order of draws that does not depend on the images."""
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, times and noise of the next batch, in an order of draws that does not depend on the images."""
         place = self.latents.device
         chosen = torch.randint(len(self.latents), (self.recipe.batch_size,), generator=self._generator)
         times = _draw_times(self.recipe, noise_levels(self.pipe), self._generator)
@@ -207,14 +216,14 @@ class Inversion:
 
     def _flatten_gradients(self) -> None:
         """Take off each gradient what would only change its row's length."""
-        for part in self._rows.rows.values():
+        for part in self.inserted.rows.values():
             direction = torch.nn.functional.normalize(part.detach(), dim=1)
             if part.grad is not None:
                 part.grad -= (part.grad * direction).sum(1, keepdim=True) * direction
 
     def _retract(self) -> None:
         """Put each row back to the length of the base's own."""
-        for name, part in self._rows.rows.items():
+        for name, part in self.inserted.rows.items():
             part.data.copy_(torch.nn.functional.normalize(part.data, dim=1) * self._norms[name])
 
 
@@ -267,7 +276,7 @@ def fit(
     return Fit(training.rows, tuple(training.losses))
 
 
-def _pace(step: int, recipe: Recipe) -> float:
+def pace(step: int, recipe: Recipe) -> float:
     """The learning rate as a share of its peak."""
     rising = min(1.0, (step + 1) / max(1, recipe.warm_up))
     return rising * max(0.05, 0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
@@ -276,4 +285,4 @@ def _pace(step: int, recipe: Recipe) -> float:
 def _draw_times(recipe: Recipe, levels: int, generator: torch.Generator) -> Tensor:
     high = int(recipe.high_noise * recipe.batch_size)
     even = torch.randint(int(recipe.lowest * levels), levels, (recipe.batch_size - high,), generator=generator)
-    return torch.cat([even, torch.randint(int(_HIGH * levels), levels, (high,), generator=generator)])
+    return torch.cat([even, torch.randint(int(HIGH * levels), levels, (high,), generator=generator)])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from embhub.diffusion.pixels import SUFFIXES
@@ -13,6 +16,7 @@ from embhub.errors import EmbhubError, PrivacyError, UsageError
 
 NAME = "manifest.csv"
 _MAX_BYTES = 50_000_000
+_MAX_ROWS = 500_000  # a row costs some hundred bytes of memory however short it is
 _SPLITS = {"": "train", "train": "train", "training": "train", "holdout": "holdout"}
 
 
@@ -78,8 +82,7 @@ def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]
 
 def _scan(folder: Path, watcher: Watcher) -> Listing:
     root = folder.resolve()
-    files = sorted(p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts))
-    found = [path for path in files if path.suffix.lower() in SUFFIXES]
+    found = sorted(path for path in _walk(root, watcher) if path.suffix.lower() in SUFFIXES)
     if not found:
         raise UsageError("there is no image in the folder", "PNG, JPEG and TIFF files are read")
     samples, relative = [], []
@@ -90,6 +93,20 @@ def _scan(folder: Path, watcher: Watcher) -> Listing:
         except EmbhubError as error:
             watcher.problem(error, [number])
     return Listing(tuple(samples), tuple(relative), "image")
+
+
+def _walk(root: Path, watcher: Watcher) -> Iterator[Path]:
+    """All that is not hidden. A folder that may not be opened is a problem: its images would be missing unseen."""
+    closed: list[OSError] = []
+    for place, folders, files in os.walk(root, onerror=closed.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in (*folders, *files) if not name.startswith("."))
+    if closed:
+        error = UsageError(
+            f"{len(closed)} of the folders may not be opened",
+            "grant the right to read them, or move them out: what they hold would be left out unseen",
+        )
+        watcher.problem(error)
 
 
 def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watcher) -> Listing:
@@ -139,11 +156,13 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
         if "path" not in names or len(set(names)) != len(names):
             raise UsageError("the manifest has no column `path`, or a column twice", hint)
         reader.fieldnames = names
-        rows = list(reader)
+        rows = list(islice(reader, _MAX_ROWS + 1))
     except OSError as error:
         raise UsageError(f"cannot read the manifest: {error.strerror}", "check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError("the manifest is not a CSV file in UTF-8", hint) from error
+    if len(rows) > _MAX_ROWS:
+        raise UsageError(f"the manifest has more than {_MAX_ROWS:,} rows", "split it, and train on a part")
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values() or not row["path"].strip():
             raise UsageError(f"row {number} of the manifest has not as many fields as the first line, or no path", hint)

@@ -78,7 +78,17 @@ def free(device: torch.device) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0])
     report = Path("/proc/meminfo")
     lines = report.read_text().splitlines() if device.type == "cpu" and report.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
+    system = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    return min([*system, *(_container() if system else [])], default=None)
+
+
+def _container(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Bytes left under a container's limit (Linux control groups, version 2); nothing where there is none."""
+    try:
+        limit, used = ((root / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return [] if limit == "max" else [max(0, int(limit) - int(used))]
+    except (OSError, ValueError):
+        return []
 
 
 def describe(need: Need, device: torch.device, recipe: Recipe) -> list[str]:

@@ -18,6 +18,7 @@ from embhub.embedding import Embedding
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
 from embhub.opening import Opened, open_path
+from embhub.privacy import PrivacyClaim
 from embhub.progress import OnProgress
 from embhub.site import places, site_files
 from embhub.site.files import write_atomic
@@ -46,18 +47,26 @@ def audit_to_file(
     *,
     out: Path | None = None,
     html: Path | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
     on_progress: OnProgress | None = None,
     **choices: Any,
 ) -> tuple[AuditReport, dict[str, Any]]:
-    """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding."""
-    target = out or site_files.beside(file, site_files.AUDIT)
+    """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding.
+
+    `workers` processes, or the Dask scheduler at `cluster`, train the shadow embeddings. A report that holds patients'
+    scores of an embedding with a privacy claim gets a name of its own, which `sign` does not take along.
+    """
+    target = out or site_files.beside(file, _report_name(file, str(choices.get("suite"))))
     page = html or target.with_suffix(".html")
     places.check_file(target)
     places.check_file(page)
     from embhub.audits import audit_page
     from embhub.diffusion.auditing import audit
+    from embhub.diffusion.executors import open_executor
 
-    report = audit(file, on_progress=on_progress, **_given(choices))
+    with open_executor(workers=workers, cluster=cluster) as executor:
+        report = audit(file, executor=executor, on_progress=on_progress, **_given(choices))
     write_atomic(target, report.to_bytes())
     write_atomic(page, audit_page.render(report).encode())
     headline = report.headline_result
@@ -66,10 +75,17 @@ def audit_to_file(
         "verdict": report.verdict,
         "meaning": report.statement,
         "headline": f"{headline.name}: AUC {headline.auc:.3f} [{low:.3f}, {high:.3f}]",
-        "counted": f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held back",
+        "counted": f"{report.members.units} canaries in, {report.nonmembers.units} out"
+        if report.unit == "canary"
+        else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held back",
         "report": str(target),
         "page": str(page),
     }
+
+
+def _report_name(file: Path, suite: str) -> str:
+    stays = suite != "mechanism" and isinstance(embedding.read(file).privacy, PrivacyClaim)
+    return site_files.SITE_AUDIT if stays else site_files.AUDIT
 
 
 def import_to_file(file: Path, out: Path, **choices: Any) -> dict[str, Any]:

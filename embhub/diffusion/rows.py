@@ -77,14 +77,18 @@ class Rows(nn.Module):
                 )
 
     @contextmanager
-    def active(self) -> Iterator[None]:
-        """While open, the pipeline's tokenizers know the placeholders and its encoders answer them with the rows."""
+    def active(self, each: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+        """While open, the pipeline's tokenizers know the placeholders and its encoders answer them with the rows.
+
+        With `each`, (P, n, d) for each encoder, the first of P prompts gets the first n rows, the second the next: a
+        gradient of its own for every prompt.
+        """
         hooks = []
         try:
             for encoder, tokenizer in zip(self._encoders, self._tokenizers, strict=True):
                 setattr(self._pipe, encoder.tokenizer_name, tokenizer)
                 first = int(tokenizer.convert_tokens_to_ids(self._names[0]))
-                answer = _Answer(self.rows[encoder.name], first)
+                answer = _Answer(each[encoder.name] if each else self.rows[encoder.name], first)
                 for module in _tables(encoder.model):
                     hooks.append(module.register_forward_pre_hook(answer.before, with_kwargs=True))
                     hooks.append(module.register_forward_hook(answer.after))
@@ -96,8 +100,11 @@ class Rows(nn.Module):
                 setattr(self._pipe, encoder.tokenizer_name, encoder.tokenizer)
 
 
-def starting_rows(pipe: Any, text: str, vectors: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-    """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, spread by a little noise.
+def starting_rows(
+    pipe: Any, text: str, vectors: int, *, generator: torch.Generator, spread: float = _SPREAD
+) -> dict[str, Tensor]:
+    """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, spread by a little noise
+    (`spread`, in the words' standard deviations).
 
     With no known word in `text` the mean of the whole table serves.
     """
@@ -110,7 +117,7 @@ def starting_rows(pipe: Any, text: str, vectors: int, *, generator: torch.Genera
         # A mean of several words is shorter than each; at their own length the encoder reads it as a word.
         mean = F.normalize(words.mean(0), dim=0) * words.norm(dim=1).mean()
         noise = torch.randn(vectors, table.shape[1], generator=generator)
-        start[encoder.name] = mean + _SPREAD * words.std() * noise
+        start[encoder.name] = mean + spread * words.std() * noise
     return start
 
 
@@ -118,7 +125,7 @@ class _Answer:
     """The pair of hooks on one embedding module: placeholders become a harmless id, then their rows."""
 
     def __init__(self, rows: Tensor, first: int) -> None:
-        self._rows, self._first = rows, first
+        self._rows, self._first, self._count = rows, first, rows.shape[-2]
         self._places = torch.empty(0, dtype=torch.long)
 
     def before(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -129,12 +136,15 @@ class _Answer:
 
     def after(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
         mask = self._mask()
+        places = self._places.masked_fill(~mask, 0)
+        if self._rows.ndim == 3:  # rows of each prompt's own, one prompt after the other
+            places = places + self._count * torch.arange(len(places), device=places.device)[:, None]
         # F.embedding and not indexing: its gradient is summed in a fixed order, so one seed gives one file.
-        rows = F.embedding(self._places.masked_fill(~mask, 0), self._rows)
+        rows = F.embedding(places, self._rows.reshape(-1, self._rows.shape[-1]))
         return torch.where(mask[..., None], rows.to(output.dtype), output)
 
     def _mask(self) -> Tensor:
-        return (self._places >= 0) & (self._places < len(self._rows))
+        return (self._places >= 0) & (self._places < self._count)
 
 
 def _matching(pipe: Any, start: Mapping[str, Tensor]) -> list[Encoder]:

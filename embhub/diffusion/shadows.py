@@ -8,7 +8,6 @@ one embedding has. The cost is one training a shadow; measuring adds about a ten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +17,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embhub.audits.statistics import average_by_unit
-from embhub.diffusion import inversion
-from embhub.diffusion.attacks import Draws, Evidence, measure_losses, score_by_lira
+from embhub.diffusion.attacks.evidence import Draws, Evidence
+from embhub.diffusion.attacks.losses import score_by_lira
+from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.inversion import Recipe
-from embhub.errors import UsageError
-from embhub.progress import OnProgress, Progress
 
 REFERENCES = TARGETS = 8
 Flips = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Private:
+    """What was asked for, and the mechanism of the claim: clip, noise and sampling of the file's own training."""
+
+    protection: Protection
+    mechanism: Mechanism
+
+
+@dataclass(frozen=True)
 class Setting:
     """What every shadow shares with the audited embedding: base, images as `latents` (N, C, h, w), caption, recipe.
 
-    `units` says whose each image is.
+    `units` says whose each image is. `private` is how it was trained, if with differential privacy: so are its shadows.
     """
 
     pipe: Any
@@ -42,6 +49,7 @@ class Setting:
     token: str
     recipe: Recipe
     draws: Draws
+    private: Private | None = None
 
     def expand(self, flips: Flips) -> Tensor:
         """From coins by unit (S, U), units in the order of their first image, to coins by image (S, N)."""
@@ -78,30 +86,6 @@ def balance_coins(shadows: int, units: int, *, seed: int) -> Flips:
     return ranks < shadows // 2
 
 
-def train(setting: Setting, flips: Flips, *, seed: int, stage: str, on_progress: OnProgress | None = None) -> Shadows:
-    """Train one shadow a row of `flips` (S, U), one after the other, and measure all images with each.
-
-    Raises:
-        UsageError: fewer than two images in some half.
-    """
-    inside = setting.expand(flips)
-    if int(inside.sum(1).min()) < 2:
-        raise UsageError("too few patients for shadow embeddings", "give more patients, or use the quick suite")
-    total, losses = len(flips) * setting.recipe.steps, []
-    for number, chosen in enumerate(inside):
-        fit = inversion.fit(
-            setting.pipe,
-            setting.latents[chosen],
-            token=setting.token,
-            caption=setting.caption,
-            recipe=setting.recipe,
-            seed=seed + number,
-            on_step=_report(on_progress, stage, number * setting.recipe.steps, total),
-        )
-        losses.append(_measure(setting, fit.rows))
-    return Shadows(torch.stack(losses), inside)
-
-
 def pool(setting: Setting, references: Shadows, targets: Shadows) -> Pooled:
     """LiRA scores of every unit against every target, on one scale.
 
@@ -117,15 +101,3 @@ def pool(setting: Setting, references: Shadows, targets: Shadows) -> Pooled:
             (pooled.members if member_of[unit] else pooled.nonmembers).append(float(value))
             (pooled.member_units if member_of[unit] else pooled.nonmember_units).append(unit)
     return pooled
-
-
-def _measure(setting: Setting, rows: Mapping[str, Tensor]) -> Tensor:
-    return measure_losses(
-        setting.pipe, setting.latents, setting.draws, caption=setting.caption, token=setting.token, rows=rows
-    )
-
-
-def _report(on_progress: OnProgress | None, stage: str, before: int, total: int) -> Callable[[int, float], None] | None:
-    if on_progress is None:
-        return None
-    return lambda step, loss: on_progress(Progress(stage, before + step, total, f"loss {loss:.3f}"))

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from embhub import __version__, fingerprint, runs
 from embhub import embedding as artifact
-from embhub.diffusion import inversion, memory, previews
+from embhub import fingerprint, runs
+from embhub.diffusion import memory, previews
 from embhub.diffusion.captions import check_caption, check_words
-from embhub.diffusion.checkpoints import Keeper
+from embhub.diffusion.dp import settings
+from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.holdout import split
 from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.inversion import Fit, Inversion, token_norms
-from embhub.diffusion.latents import Encoded, encode
+from embhub.diffusion.learned import Task
 from embhub.diffusion.pipelines import find_base, load_pipeline
-from embhub.diffusion.recipes import Norm, Recipe, describe, settle
-from embhub.diffusion.signals import Lookout, judge_images
-from embhub.diffusion.yardstick import losses_with
+from embhub.diffusion.plain_training import PlainTraining
+from embhub.diffusion.recipes import Norm, describe, settle
+from embhub.diffusion.remarks import Remarks, Say
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ConfigError, UsageError
+from embhub.privacy import Mechanism, Unit
 from embhub.progress import OnProgress, Progress
 from embhub.site.files import write_atomic
 
@@ -33,9 +30,6 @@ _TENSOR_NAMES = {component: name for name, component in LAYOUTS["sd"].items()}
 
 
 __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
-
-Say = Callable[[str], None]
-Watch = Callable[[Inversion], object]
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,15 @@ def train(
     norm: Norm | None = None,
     start: str | None = None,
     seed: int | None = None,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    unit: Unit | None = None,
+    mechanism: Mechanism | None = None,
+    n_public: int | None = None,
+    max_images: int | None = None,
+    directions: int | None = None,
+    draws: int | None = None,
+    clip: float | None = None,
     device: str = "auto",
     dtype: str = "float16",
     out: str | Path | None = None,
@@ -95,12 +98,15 @@ def train(
         with `{}` where the token goes. base: a built-in name, a pipeline folder, or `owner/name` of the Hub. holdout:
         share of the patients to keep back for the audit, 0 to 0.9. Rows with split `holdout` are kept back too.
         vectors, steps, learning_rate, batch_size, micro_batch, gradient_checkpointing, snr_gamma, norm, start: see
-            `embhub.diffusion.recipes.Recipe`; defaults depend on the base.
+            `embhub.diffusion.recipes.Recipe`; defaults depend on the base, and on whether the training is private.
         seed: of the split and of every draw; drawn anew and kept in the private record where it is not given.
+        epsilon: learn with differential privacy that spends at most this; None means none, which is what the file says.
+        delta, unit, mechanism, n_public, max_images, directions, draws, clip: see
+            `embhub.diffusion.dp.settings.Protection`; only with `epsilon`, and `n_public` always with it.
         dtype: float16 or float32, of the file.
         out: file to write; refused where it exists, unless `overwrite`.
         resume: go on with the training of `out` that was interrupted, if there is one, to the bytes that it would have
-            ended in. Without it an interrupted one is replaced.
+            ended in; a private one goes on with fresh noise. Without it an interrupted one is replaced.
         preview, preview_dir: every so many steps a sheet of pictures, see `embhub.diffusion.previews.Previews`.
         on_note: told of the memory needed and of each warning when it arises; warnings are in the result too.
 
@@ -108,7 +114,8 @@ def train(
         UsageError: bad images, caption or settings; fewer than two images to learn from; a loss that is not a number;
             not enough memory; an interrupted training of other images or settings.
         ArtifactError: a token that breaks the rules of the format.
-        PrivacyError: names that look like patients, one picture under two patients.
+        PrivacyError: names that look like patients, one picture under two patients; a cap of the site's ledger;
+            privacy that cannot be promised (`embhub.diffusion.dp`).
         ConfigError: `out` cannot be written, or what an interrupted training left is damaged.
         Interrupted: a KeyboardInterrupt that `resume` can go on from.
     """
@@ -119,23 +126,38 @@ def train(
     sheets = previews.choose_folder(preview, preview_dir, path)
     if resume and path is None:
         raise UsageError("nothing to go on with: no file to write was named", "give the same `out` as then")
-    keeper = Keeper(path, resume=resume)
-    seed = keeper.choose_seed(seed)
-    notes = _Notes(on_note)
-    if keeper.replaces:
-        notes.say("an interrupted training of this file is given up; --resume would have gone on with it")
+    protection = settings.ask(
+        epsilon,
+        delta=delta,
+        unit=unit,
+        mechanism=mechanism,
+        n_public=n_public,
+        max_images=max_images,
+        directions=directions,
+        draws=draws,
+        clip=clip,
+    )
+    way: PlainTraining | PrivateTraining
+    if protection is None:
+        way = PlainTraining(path, resume=resume, seed=seed)
+    else:
+        settings.check_choices(seed=seed, norm=norm, preview=preview)
+        way = PrivateTraining(path, protection, resume=resume)
+    remarks = Remarks(on_note)
+    if way.keeper.replaces:
+        remarks.say("an interrupted training of this file is given up; --resume would have gone on with it")
     found = find_base(base)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=manifest, where=where, on_progress=on_progress)
-    notes.warn(*images.notes)
-    members, kept_back = split(images, holdout, seed)
+    remarks.warn(*images.notes)
+    members, kept_back = way.split(images, holdout)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
     with memory.explained(None):
         pipe = load_pipeline(found, device=device)
     _stage(on_progress, "loading the base", 1)
     recipe = settle(
-        inversion.default_recipe(pipe),
+        way.default_recipe(pipe),
         vectors=vectors,
         steps=steps,
         learning_rate=learning_rate,
@@ -146,31 +168,33 @@ def train(
         norm=norm,
         start=start,
     )
-    task = _Task(pipe, fingerprint.digest(identity), token, caption, recipe, seed)
+    task = Task(pipe, fingerprint.digest(identity), token, caption, recipe)
     sheet = previews.Previews(sheets, preview, found, caption).watch if sheets and preview else None
-    with memory.explained(recipe), keeper.held():
-        learned = _learn(task, members, kept_back, keeper, notes, sheet, on_progress)
+    with memory.explained(recipe):
+        learned = way.learn(task, members, kept_back, remarks, sheet, on_progress)
     embedding = artifact.build(
-        {_TENSOR_NAMES[name]: rows.numpy() for name, rows in learned.fit.rows.items()},
+        {_TENSOR_NAMES[name]: rows.numpy() for name, rows in learned.rows.items()},
         token=token,
         base=identity,
         base_name=found.name,
-        training=describe(pipe, caption, recipe),
+        training=describe(pipe, caption, recipe) | dict(learned.facts),
         dtype=dtype,
+        privacy=learned.claim,
     )
-    settings = {"seed": seed, "holdout": holdout, "dtype": dtype, "recipe": asdict(recipe)}
-    run = _record(embedding, members, kept_back, str(base), caption, settings)
+    facts = {"holdout": holdout, "dtype": dtype, "recipe": asdict(recipe), **way.settings}
+    run = _record(embedding, members, kept_back, str(base), caption, facts)
     runs.save(run)
     if path is not None:
         write_atomic(path, embedding.data)
-    keeper.remove()
+    way.keeper.remove()
+    learned.reservation.release(embedding.digest)
     return TrainResult(
         embedding=embedding,
         run=run,
-        losses=learned.fit.losses,
-        heldout_before=learned.before if len(kept_back) else None,
-        heldout_after=learned.after if len(kept_back) else None,
-        notes=notes.kept,
+        losses=learned.losses,
+        heldout_before=learned.before,
+        heldout_after=learned.after,
+        notes=remarks.kept,
         path=path,
         points=learned.points,
     )
@@ -189,77 +213,6 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"cannot write {path}", "choose a folder that you may write to")
     return path
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What is to be learned, and with what; `base` is the digest of the base's fingerprint."""
-
-    pipe: Any
-    base: str
-    token: str
-    caption: str
-    recipe: Recipe
-    seed: int
-
-    def define(self, members: Encoded, others: Encoded | None) -> dict[str, str]:
-        """All that decides the bytes of the result beside the seed, under names that a person is shown."""
-        return {
-            "images": members.digest,
-            "images kept back": others.digest if others else "",
-            "base": self.base,
-            "token": self.token,
-            "caption": self.caption,
-            "device": self.pipe.device.type,
-            "version of torch": torch.__version__,
-            "version of embhub": __version__,
-            **{name: str(value) for name, value in asdict(self.recipe).items()},
-        }
-
-
-@dataclass(frozen=True)
-class _Learned:
-    """A fit, the mean loss of the images looked at before and after it, and (step, loss) on the way."""
-
-    fit: Fit
-    before: float
-    after: float
-    points: tuple[tuple[int, float], ...]
-
-
-def _learn(
-    task: _Task,
-    members: ImageSet,
-    kept_back: ImageSet,
-    keeper: Keeper,
-    notes: _Notes,
-    preview: Watch | None,
-    on_progress: OnProgress | None,
-) -> _Learned:
-    """Run the loop, from the start or from what `keeper` has, with an eye on where it leads."""
-    pipe, token, caption = task.pipe, task.token, task.caption
-    learned_from = encode(pipe, members, on_progress)
-    others = encode(pipe, kept_back) if len(kept_back) else None
-    state = keeper.define(task.define(learned_from, others), seed=task.seed)
-    notes.warn(*judge_images(pipe, learned_from.latents, caption))
-    lookout = Lookout((others or learned_from).latents, own=others is None, warn=notes.warn)
-    watchers = [memory.Forecast(notes.say).watch, keeper.watch, lookout.watch, *([preview] if preview else [])]
-    fit = inversion.fit(
-        pipe,
-        learned_from.latents,
-        token=token,
-        caption=caption,
-        recipe=task.recipe,
-        seed=task.seed,
-        resume=state,
-        watch=lambda training: [watch(training) for watch in watchers],
-        on_step=_stepper(on_progress, task.recipe, lookout),
-    )
-    shown = others.latents if others else lookout.latents
-    before, after = (losses_with(pipe, shown, token=token, caption=caption, rows=rows) for rows in (None, fit.rows))
-    lookout.judge_rows(fit.rows, token_norms(pipe))
-    lookout.judge_losses(before, after)
-    return _Learned(fit, float(before.mean()), float(after.mean()), tuple(lookout.points))
 
 
 def _record(
@@ -286,32 +239,3 @@ def _record(
 def _stage(on_progress: OnProgress | None, stage: str, done: int, total: int = 1, note: str = "") -> None:
     if on_progress:
         on_progress(Progress(stage, done, total, note))
-
-
-def _stepper(on_progress: OnProgress | None, recipe: Recipe, lookout: Lookout) -> Callable[[int, float], None]:
-    """Report each step with a smoothed loss: a single one says little."""
-    smooth = math.nan
-
-    def on_step(step: int, loss: float) -> None:
-        nonlocal smooth
-        smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
-        _stage(on_progress, "training", step, recipe.steps, f"loss {smooth:.3f}{lookout.note}")
-
-    return on_step
-
-
-class _Notes:
-    """Remarks for a person, told when they arise; `kept` are those that also belong to the result."""
-
-    def __init__(self, on_note: Say | None) -> None:
-        self._on_note = on_note
-        self.kept: tuple[str, ...] = ()
-
-    def say(self, sentence: str) -> None:
-        if self._on_note:
-            self._on_note(sentence)
-
-    def warn(self, *sentences: str) -> None:
-        for sentence in sentences:
-            self.kept += (sentence,)
-            self.say(sentence)

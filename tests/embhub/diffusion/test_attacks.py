@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from embhub.audits import statistics
-from embhub.diffusion import attacks, inversion, shadows
-from embhub.diffusion.attacks import Evidence
+from embhub.diffusion import inversion, shadows
+from embhub.diffusion.attacks import evidence as attacks
+from embhub.diffusion.attacks.evidence import Evidence
+from embhub.diffusion.attacks.losses import score_by_difference, score_by_lira, score_by_loss
 from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.rows import Rows
@@ -90,9 +92,9 @@ def test_paired_draws_find_what_independent_ones_miss() -> None:
         own = 0.02 * torch.randn(200, 16, generator=generator).double()
         return 2 + hardness + noise + own - gain * inside[:, None].double()
 
-    paired = attacks.score_by_difference(Evidence(losses(0.02, shared), losses(0, shared)))
+    paired = score_by_difference(Evidence(losses(0.02, shared), losses(0, shared)))
     noise = torch.randn(2, 200, 16, generator=generator).double()
-    unpaired = attacks.score_by_difference(Evidence(losses(0.02, noise[0]), losses(0, noise[1])))
+    unpaired = score_by_difference(Evidence(losses(0.02, noise[0]), losses(0, noise[1])))
     assert statistics.auc(paired[inside], paired[~inside]) > 0.9
     assert statistics.auc(unpaired[inside], unpaired[~inside]) < 0.65
 
@@ -109,7 +111,7 @@ def test_loss_attack_is_blurred_by_hardness_and_lira_is_not() -> None:
 
     inside = torch.rand(images, generator=generator) < 0.5
     evidence = Evidence(losses(inside), losses(torch.zeros(images)), losses(flips), ~flips)
-    scores = {attack.__name__: attack(evidence) for attack in (attacks.score_by_loss, attacks.score_by_lira)}
+    scores = {attack.__name__: attack(evidence) for attack in (score_by_loss, score_by_lira)}
     areas = {name: statistics.auc(values[inside], values[~inside]) for name, values in scores.items()}
     assert areas["score_by_loss"] < 0.65
     assert areas["score_by_lira"] > 0.9
@@ -121,17 +123,15 @@ def test_lira_is_in_standard_deviations_of_the_references_without_the_image() ->
     target = torch.tensor([[2.0], [4.0]]).double()
     spread = np.sqrt((1 + 1 + 4 + 0 + 4) / 3)  # five references about two means
     expected = [(2 - 2) / spread, (7 - 4) / spread]
-    assert attacks.score_by_lira(Evidence(target, target, references, unseen)).tolist() == pytest.approx(expected)
+    assert score_by_lira(Evidence(target, target, references, unseen)).tolist() == pytest.approx(expected)
 
 
 def test_lira_refuses_an_image_that_every_reference_saw() -> None:
     table = torch.zeros(2, 3).double()
     with pytest.raises(ValueError, match="every reference"):
-        attacks.score_by_lira(
-            Evidence(table, table, torch.zeros(2, 2, 3), torch.tensor([[True, False], [True, False]]))
-        )
+        score_by_lira(Evidence(table, table, torch.zeros(2, 2, 3), torch.tensor([[True, False], [True, False]])))
     with pytest.raises(ValueError, match="needs reference"):
-        attacks.score_by_lira(Evidence(table, table))
+        score_by_lira(Evidence(table, table))
 
 
 def test_coins_are_balanced_for_references_and_free_for_targets() -> None:

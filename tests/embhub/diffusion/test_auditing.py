@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from embhub import config, fingerprint, runs
-from embhub.audit import AuditReport
+from embhub.audit import SUITES, AuditReport
 from embhub.audits import commitments
+from embhub.diffusion.attacks import nearest
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.images import read_images
 from embhub.diffusion.pixels import digest, read_pixels
@@ -24,11 +25,6 @@ from embhub.progress import Progress
 from tests import pipelines
 
 FINDING = "prostate-cspca"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipelines.write(tmp_path_factory.mktemp("bases") / "tiny-base")
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +148,19 @@ def test_standard_trains_shadows_and_pools_their_coins(trained: TrainResult) -> 
     stages = list(dict.fromkeys(progress.stage for progress in seen))
     assert stages == ["measuring losses", "reference embeddings", "target embeddings"]
     assert seen[-1].done == seen[-1].total == 9
+
+
+def test_thorough_runs_every_attack_and_counts_coins(trained: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "DRAWN", 2)
+    monkeypatch.setattr(nearest, "STEPS", 2)
+    report = audit(trained, suite="thorough", shadows=2, device="cpu")
+    assert {result.name for result in report.attacks} == {*SUITES["thorough"], "blind"}
+    assert all(result.paper for result in report.attacks)
+    assert report.coins is not None and (report.coins.coins, report.coins.guesses) == (40, 10)
+    assert report.check() == []
+    forged = report.model_copy(update={"coins": report.coins.model_copy(update={"correct": 10})})
+    assert any("coins" in found for found in forged.check())
+    assert AuditReport.parse(report.model_copy(update={"coins": None}).to_bytes()).check() == []  # as earlier versions
 
 
 def test_a_patient_on_both_sides_is_refused(trained: TrainResult, images: Path) -> None:

@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -151,12 +154,36 @@ def test_images_that_no_row_names(folder: Path) -> None:
     assert [(kind.kind, kind.files) for kind in found.ignored] == [("images that no row names", 2)]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read(folder: Path) -> None:
-    (folder / "000.png").chmod(0)
-    (folder / "closed").mkdir(mode=0)
-    found = inspect(folder)
-    assert found.refusals[0].rows == (1,)
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that anybody may enter, so that rights can be tried as somebody who is not root."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Rights do not stop root: be nobody meanwhile."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_what_may_not_be_read(open_to_all: Path) -> None:
+    for number in range(3):
+        picture(number).save(open_to_all / f"00{number}.png")
+    (open_to_all / "000.png").chmod(0)
+    (open_to_all / "closed").mkdir(mode=0)
+    with without_rights():
+        found = inspect(open_to_all)
+        with pytest.raises(UsageError, match="1 of the folders may not be opened"):
+            read_images(open_to_all)
+    assert [refusal.rows for refusal in found.refusals] == [(), (1,)]
     assert any("may not be opened" in kind.kind for kind in found.ignored)
 
 

@@ -77,6 +77,14 @@ def test_more_than_there_is_is_warned_of() -> None:
     assert "--micro-batch 4" in memory.describe(large, device, RECIPE)[1]
 
 
+@pytest.mark.parametrize(("limit", "left"), [("1000", [400]), ("500", [0]), ("max", []), ("nonsense", [])])
+def test_a_container_has_less_than_its_machine(tmp_path: Path, limit: str, left: list[int]) -> None:
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text("600\n")
+    assert memory._container(tmp_path) == left
+    assert memory._container(tmp_path / "absent") == []
+
+
 def test_a_full_memory_is_explained() -> None:
     with pytest.raises(OutOfMemory, match="not enough memory for 8 images") as caught, explained(RECIPE):
         torch.empty(10**15)

@@ -32,17 +32,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipelines.write(tmp_path_factory.mktemp("bases") / "tiny-base")
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def learn(images: Path | ImageSet, base: Path, **choices: Any) -> TrainResult:
     wanted = {"token": "<cspca>", "caption": CAPTION, "steps": 3, "vectors": 2, "batch_size": 2, "seed": 1, **choices}
     return train(images, base=base, device="cpu", **wanted)

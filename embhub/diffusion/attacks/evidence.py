@@ -1,4 +1,4 @@
-"""Membership attacks on an embedding: one function each, one signature, from losses to a score an image.
+"""What attacks look at: losses measured once for all of them, and what else an attacker holds.
 
 All losses of an audit are paired: every image and every model is measured on the same few draws of noise and timestep,
 and the draws are stratified over the schedule. What is left to differ is what the model knows of the image. (On an
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion import families
+from embhub.diffusion.families import Condition
 from embhub.diffusion.rows import Rows
 from embhub.errors import UsageError
 
@@ -32,18 +33,42 @@ class Draws:
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """What anybody holds who has the file: a loaded base, the rows (K, d) of each encoder, the caption (with `{}` where
+    the token goes), and the images in question as `latents` (N, C, h, w)."""
+
+    pipe: Any
+    latents: Tensor
+    draws: Draws
+    caption: str
+    token: str
+    rows: Mapping[str, Tensor]
+
+    def condition(self, rows: Mapping[str, Tensor] | None) -> Condition:
+        """What the denoiser is told of the caption with these rows, or (None) of its other words."""
+        return condition(self.pipe, self.caption, self.token, rows)
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Losses that attacks look at, of N images on D draws.
 
     `with_rows` and `without` (N, D): the denoiser with the audited embedding, and with the caption's other words alone.
     `references` (R, N, D): with embeddings trained by the same recipe on other images; `unseen` (R, N): which of them
-    were trained without this image's patient.
+    were trained without this image's patient. `suspect` is for attacks that ask the denoiser themselves.
     """
 
     with_rows: Tensor
     without: Tensor
     references: Tensor | None = None
     unseen: Tensor | None = None
+    suspect: Suspect | None = None
+
+    def interrogate(self) -> Suspect:
+        """The suspect. Raises ValueError where there is none."""
+        if self.suspect is None:
+            raise ValueError("this attack needs the embedding itself, not its losses alone")
+        return self.suspect
 
 
 Attack = Callable[[Evidence], Tensor]
@@ -77,17 +102,14 @@ def measure_losses(
         UsageError: an unsupported pipeline, or rows that do not fit it.
     """
     family = families.detect(pipe)
-    inserted = Rows(pipe, token, rows) if rows is not None else None
-    prompt = inserted.expand(caption.replace("{}", token)) if inserted else plain(caption)
     table = torch.empty(len(latents), len(draws.timesteps), dtype=torch.float64)
-    with inserted.active() if inserted else nullcontext(), torch.no_grad():
-        condition = family.condition(pipe, [prompt])
+    told = condition(pipe, caption, token, rows)
     with torch.no_grad():
         for number, (noise, time) in enumerate(zip(draws.noise, draws.timesteps, strict=True)):
             for start in range(0, len(latents), BATCH):
                 batch = latents[start : start + BATCH].to(pipe.device)
                 times = time.expand(len(batch)).to(pipe.device)
-                errors = families.loss(pipe, family, batch, condition, noise.to(pipe.device).expand_as(batch), times)
+                errors = families.loss(pipe, family, batch, told, noise.to(pipe.device).expand_as(batch), times)
                 table[start : start + len(batch), number] = errors.double().cpu()
                 if on_batch:
                     on_batch()
@@ -96,39 +118,18 @@ def measure_losses(
     return table
 
 
+def condition(pipe: Any, caption: str, token: str, rows: Mapping[str, Tensor] | None) -> Condition:
+    """The encoding of the caption with `rows` for the token, or (None) of its other words; no gradients kept.
+
+    Raises:
+        UsageError: an unsupported pipeline, or rows that do not fit it.
+    """
+    inserted = Rows(pipe, token, rows) if rows is not None else None
+    prompt = inserted.expand(caption.replace("{}", token)) if inserted else plain(caption)
+    with inserted.active() if inserted else nullcontext(), torch.no_grad():
+        return families.detect(pipe).condition(pipe, [prompt])
+
+
 def plain(caption: str) -> str:
     """The caption without the token's place."""
     return " ".join(caption.replace("{}", " ").split()).strip(" ,")
-
-
-def score_by_loss(evidence: Evidence) -> Tensor:
-    """Members are fitted better: minus the loss (Yeom et al. 2018, arXiv 1709.01604; Matsumoto et al. 2302.03262)."""
-    return -evidence.with_rows.mean(1)
-
-
-def score_by_difference(evidence: Evidence) -> Tensor:
-    """Members gain more from the embedding: loss without minus loss with it, so an image's difficulty cancels."""
-    return (evidence.without - evidence.with_rows).mean(1)
-
-
-def score_by_lira(evidence: Evidence) -> Tensor:
-    """Offline LiRA (Carlini et al. 2022, arXiv 2112.03570): how far is the loss below that of models without the image?
-
-    In standard deviations, one for each draw, pooled over images as its section VI advises for few references.
-
-    Raises:
-        ValueError: no references, or an image that every reference has seen.
-    """
-    if evidence.references is None or evidence.unseen is None:
-        raise ValueError("LiRA needs reference embeddings")
-    weight = evidence.unseen.double()[..., None]
-    count = weight.sum(0)
-    if bool((count == 0).any()):
-        raise ValueError("an image was seen by every reference embedding")
-    mean = (evidence.references * weight).sum(0) / count
-    spare = float((count - 1).sum())
-    spread = (((evidence.references - mean) ** 2 * weight).sum((0, 1)) / max(spare, 1.0)).sqrt()
-    return ((mean - evidence.with_rows) / spread.clamp(min=1e-12)).mean(1)
-
-
-QUICK: Mapping[str, Attack] = {"loss-difference": score_by_difference, "loss": score_by_loss}

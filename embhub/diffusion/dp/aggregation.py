@@ -1,0 +1,43 @@
+"""DPAgg-TI (Peetathawatchai, Chen, Isik, Koyejo and No, arXiv 2411.14639), with the patient as the unit.
+
+Every patient's images get an embedding of their own; how far it went from the public start is cut to a length, and the
+noisy mean of all is released, once. The patients' embeddings are learned many at a time through the same expanded leaf
+as DP-SGD's gradients, and are kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.mechanism import Mechanism, Vectors
+
+
+def collect(
+    loss: PatientLoss, mechanism: Mechanism, *, steps: int, on_step: Callable[[int, int], None] | None = None
+) -> Vectors:
+    """The sum (size,) of the bounded embeddings of those who take part. It is private: `mechanism.release` it.
+
+    `steps` are those of each patient's own training. `on_step` hears of steps taken and to be taken, over all parts.
+    Call inside `loss.active()`.
+
+    Raises:
+        Diverged: a loss is not a number.
+    """
+    chosen = mechanism.sample(len(loss.patients)).tolist()
+    parts = [chosen[first : first + loss.at_once] for first in range(0, len(chosen), loss.at_once)]
+    total = np.zeros(loss.frame.size)
+    for number, part in enumerate(parts):
+        own = torch.zeros(len(part), loss.frame.size, dtype=torch.float64)
+        # Adam treats each number by itself, so no patient's steps depend on another's.
+        optimizer = torch.optim.Adam([own], lr=loss.recipe.learning_rate)
+        for step in range(steps):
+            own.grad = loss.gradients(part, own)
+            optimizer.step()
+            if on_step:
+                on_step(number * steps + step + 1, len(parts) * steps)
+        total += mechanism.bound(own.numpy()).sum(0)
+    return total

@@ -1,0 +1,102 @@
+"""The gradient of every patient by itself, at about the cost of one for all.
+
+Each patient of a batch gets a copy of the rows (an expanded leaf) and a prompt of its own, so that the ordinary
+backward pass ends in one gradient a patient: no hooks on layers, no pass for each. The text encoder runs once a
+patient, the denoiser once an image.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embhub.diffusion.computing import precision, recomputed
+from embhub.diffusion.dp.patients import Patients
+from embhub.diffusion.dp.subspace import Frame
+from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
+from embhub.diffusion.inversion import HIGH, Diverged
+from embhub.diffusion.pipelines import trainable_attention
+from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.rows import Rows
+
+
+class PatientLoss:
+    """The loss of each patient under the caption, and its gradient by the coordinates of `frame`.
+
+    A patient's loss is the mean over `draws` pairs of noise and time on its images. Random numbers of noise and times
+    start from the operating system's entropy and are kept nowhere. Call inside `active`.
+
+    Raises:
+        UsageError: too many vectors for the caption, or an unsupported pipeline.
+    """
+
+    def __init__(
+        self, pipe: Any, patients: Patients, frame: Frame, *, token: str, caption: str, recipe: Recipe, draws: int
+    ) -> None:
+        self.pipe, self.patients, self.frame, self.recipe, self.draws = pipe, patients, frame, recipe, draws
+        self._family, self._rows = detect(pipe), Rows(pipe, token, frame.start)
+        prompt = caption.replace("{}", token)
+        self._rows.check_fits(prompt)
+        self._prompt = self._rows.expand(prompt)
+        self._generator = torch.Generator().manual_seed(secrets.randbits(63))
+
+    @property
+    def at_once(self) -> int:
+        """How many patients are computed at a time, where `recipe.micro_batch` bounds the images."""
+        most = self.recipe.micro_batch or max(self.recipe.batch_size, self.draws)
+        return max(1, most // self.draws)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """While open, the denoiser is set up for training; it is as it was afterwards."""
+        with ExitStack() as stack:
+            stack.enter_context(trainable_attention(self.pipe))
+            stack.enter_context(recomputed(self.pipe, self.recipe.gradient_checkpointing))
+            yield
+
+    def gradients(self, chosen: Sequence[int], coordinates: Tensor) -> Tensor:
+        """One gradient for each chosen patient, (P, size) float64 on the processor.
+
+        `coordinates` (size,) are shared, (P, size) each patient's own.
+
+        Raises:
+            Diverged: the loss of a patient is not a number.
+        """
+        leaf = coordinates.detach().float().to(self.pipe.device).expand(len(chosen), -1).clone().requires_grad_()
+        clean = self.patients.draw(chosen, self.draws, self._generator)
+        noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
+        losses = self.losses(leaf, clean, noise, self._draw_times(len(chosen)).to(clean.device))
+        if not torch.isfinite(losses).all():
+            raise Diverged("the loss of a patient is not a number", "check the images and the base, or use float32")
+        (found,) = torch.autograd.grad(losses.sum(), leaf)
+        return found.double().cpu()
+
+    def losses(self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """The loss of each of P patients, (P,), with rows from `leaf` (P, size); the latents are `draws` a patient."""
+        condition = self._condition(leaf)
+        each = {name: part.repeat_interleave(self.draws, 0) for name, part in condition.items()}
+        with precision(self.pipe, mixed=self.recipe.mixed_precision):
+            errors = loss(self.pipe, self._family, clean, each, noise, times)
+        if self.recipe.snr_gamma is not None:
+            errors = errors * min_snr_weights(self.pipe, times, self.recipe.snr_gamma)
+        return errors.view(-1, self.draws).mean(1)
+
+    def _condition(self, leaf: Tensor) -> Condition:
+        rows = self.frame.rows(leaf)
+        with self._rows.active(rows), precision(self.pipe, mixed=self.recipe.mixed_precision):
+            return self._family.condition(self.pipe, [self._prompt] * len(leaf))
+
+    def _draw_times(self, patients: int) -> Tensor:
+        """Times (patients x draws,): each patient's are spread over equal parts of the recipe's distribution."""
+        levels, high = noise_levels(self.pipe), self.recipe.high_noise
+        place = (torch.arange(self.draws) + torch.rand(patients, self.draws, generator=self._generator)) / self.draws
+        lowest = self.recipe.lowest
+        even = lowest + (1 - lowest) * place / max(1 - high, 1e-9)
+        noisy = HIGH + (1 - HIGH) * (place - (1 - high)) / max(high, 1e-9)
+        share = torch.where(place < 1 - high, even, noisy)
+        return (share * levels).long().clamp(max=levels - 1).flatten()

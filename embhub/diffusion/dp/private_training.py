@@ -1,0 +1,242 @@
+"""A private training from end to end: budget set aside, rows learned, the privatising code tried, a claim made.
+
+No figure of the images is looked at on the way: no loss is shown or kept, nothing is watched on patients kept back,
+nothing stops early. Rows start from the caption's words, which are public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embhub import __version__, budget
+from embhub.budget import Reservation
+from embhub.diffusion.checkpoints import Interrupted
+from embhub.diffusion.dp import aggregation, selftest, settings
+from embhub.diffusion.dp.dpsgd import PrivateDescent
+from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.keeping import PrivateKeeper, Stand
+from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.diffusion.dp.patients import Patients, group
+from embhub.diffusion.dp.settings import Protection
+from embhub.diffusion.dp.subspace import lay
+from embhub.diffusion.images import ImageSet
+from embhub.diffusion.inversion import Diverged
+from embhub.diffusion.latents import Encoded, encode
+from embhub.diffusion.learned import Learned, Task
+from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.remarks import Remarks
+from embhub.privacy import PrivacyClaim, SelfTest, build_claim
+from embhub.progress import OnProgress, Progress
+
+_ANNOUNCEMENTS = 20
+"""Steps are announced to the ledger in at most so many parts: a crash costs what was announced and not taken."""
+
+
+class PrivateTraining:
+    """A private training that writes `out`, from the start or from what an interrupted one left.
+
+    Raises:
+        ConfigError: what an interrupted training left is damaged.
+    """
+
+    def __init__(self, out: Path | None, protection: Protection, *, resume: bool) -> None:
+        self.keeper, self.protection = PrivateKeeper(out, resume=resume), protection
+        self._n_public = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the private record keeps of it: no seed, for there is none."""
+        return {"protection": asdict(self.protection)}
+
+    def split(self, images: ImageSet, holdout: float) -> tuple[ImageSet, ImageSet]:
+        """Members and images kept back, where enough of the right kind are there for what is to be promised.
+
+        Raises:
+            UsageError, PrivacyError: as `settings.check_unit` and `settings.check_number`.
+        """
+        settings.check_unit(self.protection, images)
+        members, kept_back = settings.split(images, holdout)
+        self._n_public = settings.check_number(self.protection, len(set(members.names())))
+        return members, kept_back
+
+    def default_recipe(self, pipe: Any) -> Recipe:
+        """What suits a base, and the number of patients."""
+        return settings.default_recipe(pipe, self.protection, self._n_public)
+
+    def learn(
+        self,
+        task: Task,
+        members: ImageSet,
+        kept_back: ImageSet,  # noqa: ARG002 (nothing is looked at)
+        remarks: Remarks,
+        preview: object,  # noqa: ARG002 (refused before)
+        on_progress: OnProgress | None,
+    ) -> Learned:
+        """Learn rows privately and claim what the ledger and the self-test allow.
+
+        Raises:
+            PrivacyError: a cap of the ledger, an epsilon that cannot be reached, or a self-test that failed.
+            UsageError: settings that do not fit, an interrupted training of something else, a loss that is no number.
+            Interrupted: a KeyboardInterrupt that resuming can go on from.
+            ConfigError: the ledger or the checkpoint cannot be written.
+        """
+        mechanism, steps = settings.calibrate(self.protection, task.recipe, self._n_public)
+        names = members.names()
+        images = encode(task.pipe, members, on_progress)
+        loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
+        self.keeper.check(definition)
+        remarks.say(settings.forecast(self.protection, mechanism, steps, loss.frame.size))
+        with self._reserve(names, mechanism, steps) as reservation:
+            try:
+                with loss.active():
+                    if self.protection.mechanism == "dp-sgd":
+                        coordinates = self._descend(loss, mechanism, steps, reservation, definition, on_progress)
+                    else:
+                        coordinates = _aggregate(loss, mechanism, reservation, on_progress)
+                tested = selftest.run(
+                    mechanism,
+                    steps=reservation.steps,
+                    epsilon=self.protection.epsilon,
+                    delta=self.protection.delta,
+                )
+            except (Diverged, selftest.BrokenMechanism):
+                self.keeper.remove()  # nothing may be built on what broken code has made
+                raise
+        claim = self._claim(mechanism, reservation, tested)
+        return Learned(_rows(task, loss, coordinates), reservation, claim, settings.describe(self.protection))
+
+    def _define(self, task: Task, images: Encoded) -> dict[str, str]:
+        """All that an interrupted training must have in common with this one, under names that a person is shown."""
+        return {
+            "images": images.digest,
+            "base": task.base,
+            "token": task.token,
+            "caption": task.caption,
+            "version of embhub": __version__,
+            **{name: str(value) for name, value in {**asdict(task.recipe), **asdict(self.protection)}.items()},
+        }
+
+    def _reserve(self, names: Sequence[str], mechanism: Mechanism, steps: int) -> Reservation:
+        """Budget for all steps, or for those that an interrupted training has not announced yet."""
+        if (saved := self.keeper.saved) is not None:
+            # The ledger knows best how many were announced; it wants one at least, also where none is left to take.
+            return budget.resume(saved.run, names, steps=max(1, steps - saved.announced))
+        return budget.reserve(
+            names,
+            unit=self.protection.unit,
+            mechanism=self.protection.mechanism,
+            steps=steps,
+            q=mechanism.rate,
+            sigma=mechanism.sigma,
+            delta=self.protection.delta,
+        )
+
+    def _descend(
+        self,
+        loss: PatientLoss,
+        mechanism: Mechanism,
+        steps: int,
+        reservation: Reservation,
+        definition: Mapping[str, str],
+        on_progress: OnProgress | None,
+    ) -> Tensor:
+        """DP-SGD until `steps` steps are announced and taken. Steps that a crash lost count among them."""
+        descent, ahead = PrivateDescent(loss, mechanism, loss.recipe), 0
+        if (saved := self.keeper.saved) is not None:
+            descent.restore(saved.state, saved.taken)
+        try:
+            while ahead or reservation.steps < steps:
+                if not ahead:
+                    ahead = min(-(-steps // _ANNOUNCEMENTS), steps - reservation.steps)
+                    reservation.spend(ahead)  # on disk before any of them is taken
+                descent.step()
+                ahead -= 1
+                self.keeper.keep(Stand(definition, reservation.run, reservation.steps, descent.taken, descent.state()))
+                _report(on_progress, reservation.steps - ahead, steps)
+        except KeyboardInterrupt as error:
+            if self.keeper.path is None or not descent.taken:
+                raise
+            raise Interrupted(descent.taken) from error
+        return descent.coordinates
+
+    def _claim(self, mechanism: Mechanism, reservation: Reservation, tested: SelfTest) -> PrivacyClaim:
+        return build_claim(
+            mechanism=self.protection.mechanism,
+            unit=self.protection.unit,
+            max_images_per_unit=self.protection.max_images,
+            n_public=self._n_public,
+            batch=mechanism.denominator,
+            sigma=mechanism.sigma,
+            clip=mechanism.clip,
+            steps=reservation.steps,
+            self_test=tested,
+            delta=self.protection.delta,
+            **reservation.lineage(delta=self.protection.delta),
+        )
+
+
+def prepare(task: Task, protection: Protection, latents: Tensor, names: Sequence[str]) -> PatientLoss:
+    """The loss of each patient: `names` say whose each of the latents (N, C, h, w) is."""
+    words = task.recipe.start or task.caption.replace("{}", " ")
+    return PatientLoss(
+        task.pipe,
+        Patients(latents.to(task.pipe.device), group(names, protection.max_images)),
+        lay(task.pipe, words, task.recipe.vectors, protection.directions or None),
+        token=task.token,
+        caption=task.caption,
+        recipe=task.recipe,
+        draws=protection.draws,
+    )
+
+
+def fit(
+    task: Task,
+    protection: Protection,
+    latents: Tensor,
+    names: Sequence[str],
+    mechanism: Mechanism,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Tensor]:
+    """The rows alone, for experiments and shadows on this site: no budget is touched, and nothing may be claimed.
+
+    `mechanism` is what `settings.calibrate` gives, or any other.
+    """
+    loss = prepare(task, protection, latents, names)
+    with loss.active():
+        if protection.mechanism == "dp-sgd":
+            descent = PrivateDescent(loss, mechanism, task.recipe)
+            for number in range(task.recipe.steps):
+                descent.step()
+                _report(on_progress, number + 1, task.recipe.steps)
+            return _rows(task, loss, descent.coordinates)
+        total = aggregation.collect(loss, mechanism, steps=task.recipe.steps, on_step=_counter(on_progress))
+        return _rows(task, loss, torch.from_numpy(mechanism.release(total)))
+
+
+def _aggregate(
+    loss: PatientLoss, mechanism: Mechanism, reservation: Reservation, on_progress: OnProgress | None
+) -> Tensor:
+    """DPAgg-TI. The budget is spent where the noisy sum is made: what is interrupted before has told nobody a thing."""
+    total = aggregation.collect(loss, mechanism, steps=loss.recipe.steps, on_step=_counter(on_progress))
+    reservation.spend(1)
+    return torch.from_numpy(mechanism.release(total))
+
+
+def _rows(task: Task, loss: PatientLoss, coordinates: Tensor) -> dict[str, Tensor]:
+    rows = loss.frame.rows(coordinates.float().to(task.pipe.device))
+    return {name: part.cpu() for name, part in rows.items()}
+
+
+def _report(on_progress: OnProgress | None, done: int, total: int) -> None:
+    if on_progress:
+        on_progress(Progress("training", done, total))
+
+
+def _counter(on_progress: OnProgress | None) -> Any:
+    return (lambda done, total: on_progress(Progress("training", done, total))) if on_progress else None

@@ -1,0 +1,156 @@
+"""The gradient of each patient: as Opacus has it, as a slow loop has it, and nobody else's business."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from opacus import GradSampleModule
+from torch import Tensor, nn
+
+from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.patients import Patients, group
+from embhub.diffusion.dp.subspace import lay
+from embhub.diffusion.inversion import Diverged
+from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.rows import Rows
+from tests import pipelines
+
+RECIPE = Recipe(vectors=2, steps=3, batch_size=4, mixed_precision=False)
+UNITS = ["a", "b", "a", "c", "d", "a", "c", "e"]
+
+
+@pytest.fixture(scope="module", params=["clip", "bert"])
+def pipe(request: pytest.FixtureRequest) -> object:
+    built = pipelines.build(encoder=request.param)
+    for part in (built.unet, built.text_encoder, built.vae):
+        part.requires_grad_(False).eval()
+    return built
+
+
+def prepare(pipe: object, *, draws: int = 3, dimensions: int | None = 8, **changes: object) -> PatientLoss:
+    latents = torch.randn(len(UNITS), 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    frame = lay(pipe, "prostate mri", 2, dimensions)
+    people = Patients(latents, group(UNITS, 2))
+    recipe = replace(RECIPE, **changes)  # type: ignore[arg-type]
+    return PatientLoss(pipe, people, frame, token="<a>", caption="mri, {}", recipe=recipe, draws=draws)
+
+
+def inputs(loss: PatientLoss, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    clean = torch.randn(count * loss.draws, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))
+    return clean, noise, torch.arange(len(clean)) * 37 % 1000
+
+
+def by_the_leaf(loss: PatientLoss, point: Tensor, count: int) -> Tensor:
+    leaf = point.expand(count, -1).clone().requires_grad_()
+    with loss.active():
+        return torch.autograd.grad(loss.losses(leaf, *inputs(loss, count)).sum(), leaf)[0]
+
+
+class Wrapped(nn.Module):
+    """The same loss with its coordinates in a layer that Opacus knows."""
+
+    def __init__(self, loss: PatientLoss, point: Tensor) -> None:
+        super().__init__()
+        self._loss, self.coordinates = loss, nn.Embedding(1, len(point))
+        self.coordinates.weight.data.copy_(point[None])
+
+    def forward(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        return self._loss.losses(self.coordinates(torch.zeros(len(clean), 1, dtype=torch.long))[:, 0], *(
+            part.flatten(0, 1) for part in (clean, noise, times)
+        ))  # fmt: skip
+
+
+@pytest.mark.parametrize("dimensions", [8, None])
+def test_gradients_are_those_of_opacus(pipe: object, dimensions: int | None) -> None:
+    loss = prepare(pipe, dimensions=dimensions)
+    point = 0.1 * torch.randn(loss.frame.size, generator=torch.Generator().manual_seed(6))
+    ours = by_the_leaf(loss, point, 5)
+    wrapped = GradSampleModule(Wrapped(loss, point), loss_reduction="sum")
+    with loss.active():
+        wrapped(*(part.unflatten(0, (5, loss.draws)) for part in inputs(loss, 5))).sum().backward()
+    theirs = next(wrapped.parameters()).grad_sample[:, 0]
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+
+
+def test_gradients_are_those_of_a_loop_over_patients(pipe: object) -> None:
+    """One patient, one shared copy of the rows, one ordinary backward pass at a time, by the non-private hooks."""
+    loss = prepare(pipe)
+    point = torch.zeros(loss.frame.size)
+    clean, noise, times = inputs(loss, 4)
+    found = []
+    for number in range(4):
+        own = slice(number * loss.draws, (number + 1) * loss.draws)
+        rows = Rows(pipe, "<a>", loss.frame.rows(point))
+        with loss.active(), rows.active():
+            condition = loss._family.condition(pipe, [rows.expand("mri, <a>")])
+            from embhub.diffusion import families
+
+            families.loss(pipe, loss._family, clean[own], condition, noise[own], times[own]).mean().backward()
+        slope = {name: part.grad for name, part in rows.rows.items()}
+        found.append(torch.cat([(slope[n] @ loss.frame.directions[n].T).flatten() for n in slope]))
+    slow, ours = torch.stack(found), by_the_leaf(loss, point, 4)
+    assert float((ours - slow).norm() / slow.norm()) < 1e-5
+
+
+def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: object) -> None:
+    """Same place and shape, other mates: the same bits."""
+    loss = prepare(pipe)
+    clean, noise, times = inputs(loss, 4)
+    leaf = torch.zeros(4, loss.frame.size, requires_grad=True)
+    with loss.active():
+        one = torch.autograd.grad(loss.losses(leaf, clean, noise, times).sum(), leaf)[0]
+        clean[loss.draws :] = 7.0
+        leaf = torch.zeros(4, loss.frame.size, requires_grad=True)
+        two = torch.autograd.grad(loss.losses(leaf, clean, noise, times).sum(), leaf)[0]
+    assert torch.equal(one[0], two[0]) and not torch.equal(one[1], two[1])
+
+
+def test_each_patient_may_stand_elsewhere(pipe: object) -> None:
+    """As aggregation needs it: coordinates of each patient's own."""
+    loss = prepare(pipe)
+    places = torch.randn(2, loss.frame.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with loss.active():
+        assert loss.gradients([0, 3], places).shape == (2, loss.frame.size)
+        assert loss.gradients([0, 3], places[0]).dtype == torch.float64
+
+
+def test_a_loss_that_is_no_number_stops(pipe: object) -> None:
+    loss = prepare(pipe)
+    loss.patients.latents[UNITS.index("b")] = float("nan")
+    with loss.active():
+        loss.gradients([0, 2], torch.zeros(loss.frame.size))
+        with pytest.raises(Diverged, match="not a number"):
+            loss.gradients([0, 1], torch.zeros(loss.frame.size))
+
+
+def test_patients_keep_their_first_images_whoever_else_is_there() -> None:
+    assert group(UNITS, 2) == ((0, 2), (1,), (3, 6), (4,), (7,))
+    assert group(UNITS, 9) == ((0, 2, 5), (1,), (3, 6), (4,), (7,))
+
+
+def test_a_patients_images_are_used_evenly() -> None:
+    people = Patients(torch.arange(8.0).view(8, 1, 1, 1), group(UNITS, 3))
+    drawn = people.draw([0, 1], 6, torch.Generator().manual_seed(0)).flatten().tolist()
+    assert sorted(drawn[:6]) == [0, 0, 2, 2, 5, 5] and drawn[6:] == [1] * 6
+
+
+def test_times_are_spread_over_the_recipes_distribution(pipe: object) -> None:
+    loss = prepare(pipe, draws=10, high_noise=0.4, lowest=0.1)
+    times = torch.cat([loss._draw_times(50).view(50, 10) for _ in range(10)])
+    assert int(times.min()) >= 100 and int(times.max()) < 1000
+    assert ((times >= 700).sum(1) >= 4).all() and times[:, 6:].min() >= 700
+
+
+def test_the_frame_is_public(pipe: object) -> None:
+    """Base and arguments alone decide it; its axes are orthogonal and as long as the base's words."""
+    one, two = lay(pipe, "prostate mri", 2, 8), lay(pipe, "prostate mri", 2, 8)
+    for name, axes in one.directions.items():
+        assert torch.equal(axes, two.directions[name]) and torch.equal(one.start[name], two.start[name])
+        gram = axes @ axes.T
+        assert torch.allclose(gram, torch.eye(8) * gram[0, 0], atol=1e-4 * float(gram[0, 0]))
+    assert one.size == 16
+    rows = one.rows(torch.zeros(3, 16))
+    assert all(torch.equal(part[1], one.start[name]) for name, part in rows.items())

@@ -1,0 +1,176 @@
+"""What a claim rests on: coins, cutting, noise; and that broken code does not pass its self-test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from embhub.diffusion.dp import noise, selftest
+from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
+from embhub.errors import PrivacyError
+
+RIGHT = Mechanism(rate=0.16, clip=0.01, sigma=2.1, denominator=16)
+ONCE = Mechanism(rate=1.0, clip=1.0, sigma=2.2, denominator=100)
+
+
+def test_normal_draws_are_normal_and_never_the_same() -> None:
+    drawn = noise.draw_normal(100_001)
+    assert drawn.shape == (100_001,) and drawn.dtype == np.float64
+    assert stats.kstest(drawn, "norm").pvalue > 1e-6
+    assert not np.array_equal(drawn, noise.draw_normal(100_001))
+    assert abs(np.corrcoef(drawn[:50_000], drawn[50_000:100_000])[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("chance", [0.0, 1e-3, 0.16, 0.5, 1.0])
+def test_coins_fall_as_often_as_they_should(chance: float) -> None:
+    count = int(noise.flip(200_000, chance).sum())
+    assert stats.binomtest(count, 200_000, chance).pvalue > 1e-6
+
+
+@given(
+    rows=st.lists(st.lists(st.floats(-1e30, 1e30), min_size=3, max_size=3), min_size=1, max_size=5),
+    clip=st.floats(1e-6, 1e6),
+)
+def test_no_vector_is_longer_than_allowed(rows: list[list[float]], clip: float) -> None:
+    bounded = Mechanism(0.5, clip, 1.0, 1).bound(rows)
+    assert np.linalg.norm(bounded, axis=1).max() <= clip
+    for before, after in zip(np.array(rows), bounded, strict=True):
+        if np.linalg.norm(before) <= clip:
+            assert after == pytest.approx((1 - SLACK) * before, rel=1e-9, abs=1e-300)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_vector_that_is_no_number_adds_nothing_and_spoils_no_other(bad: float) -> None:
+    bounded = RIGHT.bound([[bad, 1.0], [0.003, 0.0]])
+    assert bounded[0].tolist() == [0.0, 0.0] and bounded[1, 0] > 0
+
+
+def test_an_empty_batch_is_noise_of_the_full_size() -> None:
+    out = RIGHT.release(np.zeros(100_000)) * RIGHT.denominator
+    assert out.std() == pytest.approx(RIGHT.sigma * RIGHT.clip, rel=0.02)
+    assert RIGHT.bound(np.zeros((0, 4))).shape == (0, 4)
+
+
+def test_the_sum_is_divided_by_the_public_number_however_many_came() -> None:
+    silent = Mechanism(rate=0.1, clip=1.0, sigma=0.0, denominator=10)
+    one, three = (silent.release(silent.bound(np.ones((count, 1))).sum(0)) for count in (1, 3))
+    assert three[0] == pytest.approx(3 * one[0]) and one[0] == pytest.approx((1 - SLACK) / 10)
+
+
+@pytest.mark.parametrize("mechanism", [RIGHT, ONCE, Mechanism(0.02, 1.0, 0.8, 20)], ids=["sgd", "agg", "rare"])
+def test_right_code_passes(mechanism: Mechanism) -> None:
+    found = selftest.run(mechanism, steps=1 if mechanism.rate == 1 else 25, epsilon=2.0, delta=1e-5)
+    assert found.passed and found.canary_epsilon <= 2.0
+    assert (found.sampling_p is None) == (mechanism.rate == 1)
+
+
+@dataclass(frozen=True)
+class Tenth(Mechanism):
+    """A tenth of the noise."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return (total + 0.1 * self.sigma * self.clip * noise.draw_normal(total.size)) / self.denominator
+
+
+@dataclass(frozen=True)
+class Five(Mechanism):
+    """Vectors five times too long."""
+
+    def bound(self, vectors: object) -> Vectors:
+        exact = np.asarray(vectors)
+        lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+        return exact * (5 * self.clip / np.maximum(lengths, 5 * self.clip))
+
+
+@dataclass(frozen=True)
+class Unbounded(Mechanism):
+    """The clip is forgotten."""
+
+    def bound(self, vectors: object) -> Vectors:
+        return np.asarray(vectors, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Scaled(Mechanism):
+    """Cut to the right length, and then counted five times."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return super().release(5 * total)
+
+
+@dataclass(frozen=True)
+class Frozen(Mechanism):
+    """Noise from a fixed seed: the same in every step, and known."""
+
+    def release(self, total: Vectors) -> Vectors:
+        still = np.random.default_rng(0).standard_normal(total.size)
+        return (total + self.sigma * self.clip * still) / self.denominator
+
+
+@dataclass(frozen=True)
+class Flat(Mechanism):
+    """Noise of the right variance that is not Gaussian."""
+
+    def release(self, total: Vectors) -> Vectors:
+        even = np.random.default_rng().uniform(-(3**0.5), 3**0.5, total.size)
+        return (total + self.sigma * self.clip * even) / self.denominator
+
+
+@dataclass(frozen=True)
+class Even(Mechanism):
+    """Batches of a fixed size."""
+
+    def sample(self, units: int) -> NDArray[np.int64]:
+        return np.sort(np.random.default_rng().choice(units, round(self.rate * units), replace=False))
+
+
+@dataclass(frozen=True)
+class Blocks(Mechanism):
+    """Whole groups of people come or stay away together."""
+
+    def sample(self, units: int) -> NDArray[np.int64]:
+        groups = noise.flip(units // 10 + 1, self.rate)
+        return np.flatnonzero(groups[np.arange(units) // 10])
+
+
+@dataclass(frozen=True)
+class Favoured(Mechanism):
+    """Some people come in most steps, others hardly ever."""
+
+    def sample(self, units: int) -> NDArray[np.int64]:
+        chance = np.where(np.arange(units) % 2, 0.2 * self.rate, 1.8 * self.rate)
+        return np.flatnonzero(np.random.default_rng().random(units) < chance)
+
+
+@dataclass(frozen=True)
+class Often(Mechanism):
+    """A higher rate than is said."""
+
+    def sample(self, units: int) -> NDArray[np.int64]:
+        return np.flatnonzero(noise.flip(units, 1.1 * self.rate))
+
+
+BROKEN = {
+    Tenth: "noise", Five: "clip", Unbounded: "clip", Scaled: "clip", Frozen: "noise", Flat: "noise", Even: "sampling",
+    Blocks: "sampling", Favoured: "sampling", Often: "sampling",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_broken_code_is_caught_and_named(kind: type[Mechanism]) -> None:
+    broken = kind(RIGHT.rate, RIGHT.clip, RIGHT.sigma, RIGHT.denominator)
+    with pytest.raises(PrivacyError, match=rf"self-test \(.*{BROKEN[kind]}") as caught:
+        selftest.run(broken, steps=25, epsilon=2.0, delta=1e-5)
+    assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize("kind", [Tenth, Five, Scaled], ids=lambda kind: kind.__name__)
+def test_broken_aggregation_is_caught(kind: type[Mechanism]) -> None:
+    with pytest.raises(PrivacyError):
+        selftest.run(kind(ONCE.rate, ONCE.clip, ONCE.sigma, ONCE.denominator), steps=1, epsilon=2.0, delta=1e-5)

@@ -1,0 +1,333 @@
+"""`train(epsilon=...)`: what is promised, what is refused, what is kept, and what a crash costs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from embhub import budget, config, embedding, runs
+from embhub.__main__ import main
+from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
+from embhub.diffusion import inversion
+from embhub.diffusion.checkpoints import Interrupted
+from embhub.diffusion.dp import private_training, selftest, settings
+from embhub.diffusion.dp.mechanism import Mechanism, Vectors
+from embhub.diffusion.dp.settings import Protection, round_down
+from embhub.diffusion.images import ImageSet, read_images
+from embhub.diffusion.manifest import Sample
+from embhub.diffusion.training import TrainResult, train
+from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
+from embhub.phantoms import write_dataset
+from embhub.privacy import PrivacyClaim
+from embhub.progress import Progress
+from embhub.site.books import open_books
+from embhub.site.spending import Spending
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    write_dataset(folder, "prostate-cspca", images=26, patients=23, normals=0, seed=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A self-test of fewer canaries: its own tests run the whole."""
+    monkeypatch.setattr(selftest, "CANARIES", 200)
+    monkeypatch.setattr(selftest, "ROUNDS", 20)
+    monkeypatch.setattr(selftest, "DIMENSION", 1024)
+
+
+def learn(images: Path | ImageSet, base: Path, **choices: Any) -> TrainResult:
+    asked = {"epsilon": 4.0, "n_public": 20, "steps": STEPS, "batch_size": 5, "draws": 2, "directions": 8, **choices}
+    if asked.get("mechanism") == "dp-agg":
+        asked.pop("batch_size")
+    return train(images, token="<a>", caption="prostate mri, {}", base=base, device="cpu", **asked)
+
+
+def ledger() -> list[Spending]:
+    with open_books() as books:
+        return list(books.account().runs.values())
+
+
+@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg"])
+def test_the_file_carries_the_claim(images: Path, base: Path, tmp_path: Path, mechanism: str) -> None:
+    out = tmp_path / "x.safetensors"
+    result = learn(images, base, out=out, mechanism=mechanism)
+    claim = embedding.read(out).privacy
+    assert isinstance(claim, PrivacyClaim)
+    steps = STEPS if mechanism == "dp-sgd" else 1
+    q = 0.25 if mechanism == "dp-sgd" else 1.0
+    assert (claim.mechanism, claim.unit, claim.n_public, claim.steps, claim.sampling.q) == (
+        mechanism, "patient", 20, steps, q,
+    )  # fmt: skip
+    curve = gaussian_curve(q=q, sigma=claim.sigma, steps=steps)
+    assert claim.epsilon == publish_epsilon(epsilon_of(curve, delta=1e-5)) and 3.9 < claim.epsilon <= 4.0
+    assert claim.self_test.passed and claim.tuning_runs == 0
+    assert result.embedding.data == out.read_bytes()
+    (spent,) = ledger()
+    assert spent.settled and spent.announced == steps and spent.released == (result.embedding.digest,)
+    assert spent.sigma == claim.sigma and spent.q == q and spent.count == 23
+
+
+def test_nothing_is_told_or_kept_that_could_undo_the_noise(images: Path, base: Path, home: Path) -> None:
+    """No loss, no seed, no watching; neither the exact number nor a patient in the file."""
+    seen: list[Progress] = []
+    result = learn(images, base, holdout=0.2, n_public=10, on_progress=seen.append)
+    assert (result.losses, result.points, result.heldout_before, result.heldout_after) == ((), (), None, None)
+    assert not any("loss" in progress.note for progress in seen) and not any("draw" in note for note in result.notes)
+    run = runs.find(result.embedding.digest)
+    assert run is not None and "seed" not in json.dumps(run.settings)
+    told = json.dumps(dict(result.embedding.metadata))
+    assert not [s.patient_id for s in run.members if s.patient_id in told]
+    assert f": {len(run.members)}," not in told and "seed" not in told
+    assert not list((home / "state").rglob("*.private"))
+
+
+def test_two_runs_are_never_alike(images: Path, base: Path) -> None:
+    one, two = (learn(images, base).embedding.tensors["emb_params"] for _ in range(2))
+    assert (one != two).any()
+
+
+def test_the_next_training_counts_the_one_before(images: Path, base: Path, tmp_path: Path) -> None:
+    learn(images, base)
+    again = learn(images, base).embedding.privacy
+    assert isinstance(again, PrivacyClaim) and again.composition is not None
+    assert again.composition.trainings == 2 and again.composition.epsilon > again.epsilon
+    plain = train(images, token="<a>", caption="mri, {}", base=base, device="cpu", steps=1, vectors=1, batch_size=1)
+    assert plain.embedding.privacy == "none"
+    after = learn(images, base).embedding.privacy
+    assert isinstance(after, PrivacyClaim) and after.composition is not None and after.composition.epsilon is None
+
+
+def test_a_cap_refuses_before_the_first_step(images: Path, base: Path) -> None:
+    budget.set_cap(3.0)
+    for choices in ({}, {"epsilon": None, "n_public": None, "draws": None, "directions": None}):
+        with pytest.raises(PrivacyError, match="cap"):
+            learn(images, base, **choices)
+    assert not [item for item in ledger() if item.charged]
+
+
+WRONG: list[tuple[dict[str, Any], type[EmbhubError], str]] = [
+    ({"n_public": None}, UsageError, r"public number.*\n.*--n-public 20"),
+    ({"n_public": 25}, PrivacyError, "fewer are there"),
+    ({"n_public": 23}, PrivacyError, "no round number"),
+    ({"n_public": 5}, PrivacyError, "no round number"),
+    ({"delta": 0.01}, PrivacyError, "delta 0.01 is too large"),
+    ({"epsilon": 1e-7}, PrivacyError, "cannot be reached"),
+    ({"batch_size": 21}, UsageError, "21 patients a step"),
+    ({"unit": "image"}, PrivacyError, "names patients"),
+    ({"seed": 1}, UsageError, "no seed"),
+    ({"norm": "directional"}, UsageError, "not for private"),
+    ({"holdout": 0.9}, PrivacyError, "too few patients"),
+    ({"epsilon": None}, UsageError, "without an epsilon"),
+    ({"epsilon": -1.0}, UsageError, "out of its range"),
+    ({"epsilon": float("nan")}, UsageError, "out of its range"),
+    ({"clip": float("inf")}, UsageError, "out of its range"),
+    ({"vectors": 64}, UsageError, "use at most"),
+]
+
+
+@pytest.mark.parametrize(("choices", "error", "message"), WRONG, ids=lambda item: str(item)[:30])
+def test_refusals_come_before_any_budget_is_spent(
+    images: Path, base: Path, tmp_path: Path, choices: dict[str, Any], error: type[EmbhubError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        learn(images, base, out=tmp_path / "x.safetensors", **choices)
+    assert caught.value.hint and not list(tmp_path.glob("*.safetensors"))
+    assert not [item for item in ledger() if item.charged]
+
+
+def test_patients_that_nobody_names_are_not_promised_anything(images: Path, base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "unnamed"
+    folder.mkdir()
+    for number, path in enumerate(sorted(images.rglob("*.png"))):
+        (folder / f"{number:03d}.png").write_bytes(path.read_bytes())
+    with pytest.raises(PrivacyError, match="without patient ids") as caught:
+        learn(folder, base)
+    assert caught.value.exit_code == 6
+    claim = learn(folder, base, unit="image").embedding.privacy
+    assert isinstance(claim, PrivacyClaim) and (claim.unit, claim.max_images_per_unit) == ("image", 1)
+    renamed = folder.rename(tmp_path / "renamed")
+    again = learn(renamed, base, unit="image").embedding.privacy
+    assert isinstance(again, PrivacyClaim) and again.composition and again.composition.trainings == 2
+
+
+class Loud(Mechanism):
+    """A tenth of the noise."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return Mechanism(self.rate, self.clip, self.sigma / 10, self.denominator).release(total)
+
+
+def test_broken_code_gets_no_claim_and_writes_nothing(
+    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "Noise", Loud)
+    out = tmp_path / "x.safetensors"
+    out.write_text("mine")
+    with pytest.raises(PrivacyError, match="self-test") as caught:
+        learn(images, base, out=out, overwrite=True)
+    assert caught.value.exit_code == 6 and out.read_text() == "mine"
+    (spent,) = ledger()
+    assert spent.announced == STEPS and not spent.released
+
+
+def stop_at(step: int) -> Any:
+    def on_progress(progress: Progress) -> None:
+        if progress.stage == "training" and progress.done == step:
+            raise KeyboardInterrupt
+
+    return on_progress
+
+
+def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path, base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.safetensors"
+    with pytest.raises(Interrupted):
+        learn(images, base, out=out, on_progress=stop_at(4))
+    (spent,) = ledger()
+    assert spent.settled and spent.announced == 4 and not out.exists()
+    with pytest.raises(UsageError, match="other settings: draws"):
+        learn(images, base, out=out, resume=True, draws=3)
+    seen: list[Progress] = []
+    claim = learn(images, base, out=out, resume=True, on_progress=seen.append).embedding.privacy
+    assert isinstance(claim, PrivacyClaim) and claim.steps == STEPS and claim.epsilon <= 4.0
+    assert claim.composition and claim.composition.trainings == 1
+    assert [p.done for p in seen if p.stage == "training"] == [5, 6]
+    with pytest.raises(UsageError, match="exists"):
+        learn(images, base, out=out, resume=True)
+
+
+KILLED = """
+import sys
+from embhub.diffusion.training import train
+from embhub.progress import Progress
+import os, signal
+def die(progress):
+    if progress.stage == "training" and progress.done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(sys.argv[1], token="<a>", caption="prostate mri, {}", base=sys.argv[2], device="cpu", out=sys.argv[3],
+      epsilon=4.0, n_public=20, steps=6, batch_size=5, draws=2, directions=8, on_progress=die)
+"""
+
+
+def test_a_killed_training_pays_for_what_it_announced(images: Path, base: Path, tmp_path: Path, home: Path) -> None:
+    out = tmp_path / "x.safetensors"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(images), str(base), str(out)], check=False)
+    assert done.returncode == -signal.SIGKILL and not out.exists()
+    (before,) = ledger()
+    assert not before.settled and before.charged == STEPS, "all of it counts until it is settled"
+    claim = learn(images, base, out=out, resume=True).embedding.privacy
+    assert isinstance(claim, PrivacyClaim) and claim.steps == STEPS == ledger()[0].announced
+
+
+def test_steps_that_a_crash_lost_are_not_taken_again(
+    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Announced, then lost before it was kept: it counts, so one step fewer is left."""
+    monkeypatch.setattr(private_training, "_ANNOUNCEMENTS", 3)  # two steps an announcement
+    out = tmp_path / "x.safetensors"
+    with pytest.raises(Interrupted) as caught:
+        learn(images, base, out=out, on_progress=stop_at(3))
+    assert caught.value.step == 3 and ledger()[0].announced == 4
+    seen: list[Progress] = []
+    learn(images, base, out=out, resume=True, on_progress=seen.append)
+    assert [p.done for p in seen if p.stage == "training"] == [5, 6] and ledger()[0].announced == STEPS
+
+
+def test_an_interrupted_aggregation_has_told_nothing_and_costs_nothing(images: Path, base: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        learn(images, base, mechanism="dp-agg", on_progress=stop_at(4))
+    (spent,) = ledger()
+    assert spent.settled and spent.charged == 0
+
+
+def test_a_loss_that_is_no_number_writes_nothing_and_is_charged(
+    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        inversion, "encode_images", lambda _pipe, batch: torch.full((len(batch), 4, 8, 8), float("nan"))
+    )
+    with pytest.raises(UsageError, match="not a number"):
+        for _ in range(30):  # an empty batch has no loss
+            learn(images, base, out=tmp_path / "x.safetensors", batch_size=20)
+    assert not (tmp_path / "x.safetensors").exists() and ledger()[-1].charged >= 1
+
+
+def test_a_full_disk_stops_with_the_budget_counted(
+    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ConfigError("cannot write: no space left", "free space")
+
+    monkeypatch.setattr(private_training.PrivateKeeper, "keep", full)
+    with pytest.raises(ConfigError, match="no space"):
+        learn(images, base, out=tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists() and ledger()[0].charged >= 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "edited", "open", "link"])
+def test_a_damaged_checkpoint_is_refused(images: Path, base: Path, tmp_path: Path, damage: str) -> None:
+    out = tmp_path / "x.safetensors"
+    with pytest.raises(Interrupted):
+        learn(images, base, out=out, on_progress=stop_at(2))
+    (path,) = (config.paths().state / "trainings").glob("*.private")
+    if damage == "open":
+        path.chmod(0o644)
+    elif damage == "link":
+        path.replace(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        data = path.read_bytes()
+        path.write_bytes(data[:-9] if damage == "cut" else data.replace(b'"taken": 2', b'"taken": 1'))
+    with pytest.raises(ConfigError):
+        learn(images, base, out=out, resume=True)
+
+
+def numbered(count: int) -> ImageSet:
+    return ImageSet(tuple(Sample(Path(f"{i}.png"), f"P{i}", row=i) for i in range(count)), ((64, 64),) * count)
+
+
+def test_who_is_kept_back_does_not_depend_on_who_else_is_there() -> None:
+    whole, fewer = numbered(200), numbered(150)
+    (front, back), (_, some) = settings.split(whole, 0.3), settings.split(fewer, 0.3)
+    assert {s.patient_id for s in some.samples} == {s.patient_id for s in back.samples if s.row < 150}
+    assert 30 < len(back) < 90 and len(front) + len(back) == 200
+
+
+@pytest.mark.parametrize(("number", "round_one"), [(10, 10), (23, 20), (99, 95), (137, 130), (1999, 1900)])
+def test_a_round_number_is_suggested(number: int, round_one: int) -> None:
+    assert round_down(number) == round_one
+
+
+def test_the_defaults_fit_together() -> None:
+    for mechanism in ("dp-sgd", "dp-agg"):
+        asked = settings.ask(8.0, mechanism=mechanism, n_public=50)
+        assert isinstance(asked, Protection) and settings.check_number(asked, 57) == 50
+
+
+def test_the_command(images: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.safetensors"
+    words = ["train", str(images), "--base", str(base), "--token", "<a>", "--caption", "mri, {}", "--out", str(out)]
+    few = ["--steps", "2", "--batch-size", "5", "--device", "cpu"]
+    assert main([*words, *few, "--epsilon", "4"]) == 2
+    assert "--n-public 20" in capsys.readouterr().err and not out.exists()
+    assert main([*words, *few, "--epsilon", "4", "--n-public", "20"]) == 0
+    told = capsys.readouterr()
+    assert "epsilon = " in told.out and "private for each patient: epsilon at most 4" in told.err
+    assert main([*words, *few, "--overwrite"]) == 0
+    assert "trained without differential privacy" in capsys.readouterr().out
+
+
+def test_reading_images_is_all_that_the_ids_need(images: Path) -> None:
+    assert set(read_images(images).names()) == {s.patient_id for s in read_images(images).samples}

@@ -22,31 +22,39 @@ from embhub.audits.attack_figures import (
     DIGITS,
     PAPERS,
     AttackResult,
+    Coins,
     Count,
     Name,
     Power,
     Strict,
     Words,
+    count_coins,
     limits_of,
     measure,
     published,
     rounded,
 )
-from embhub.audits.verdict import Verdict, decide
+from embhub.audits.verdict import Decision, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 
 SCHEMA = "embhub.audit/1"
 MAX_BYTES = 2_000_000
+_MAX_NODES = 2_500  # twenty attacks hold half of it; a validator explains each wrong one at length
 _TOLERANCE = 1e-5
 
 SUITES: Mapping[str, tuple[str, ...]] = {  # the attacks of a suite, its headline first
     "quick": ("loss-difference", "loss"),
     "standard": ("lira-shadows", "lira-artifact", "loss-difference", "loss"),
-}
+    "thorough": (
+        "lira-shadows", "lira-artifact", "loss-difference", "loss",
+        "clid", "secmi", "pia", "gradient-alignment", "extraction",
+    ),
+    "mechanism": ("mechanism-canaries",),
+}  # fmt: skip
 
-Suite = Literal["quick", "standard"]
-Unit = Literal["patient", "image"]
+Suite = Literal["quick", "standard", "thorough", "mechanism"]
+Unit = Literal["patient", "image", "canary"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A signed report has no room for words of anybody's own: every text in it is one of ours, or follows from the figures.
 Timesteps = Literal["stratified: one uniform draw from each of equally wide bands"]
@@ -55,6 +63,7 @@ Split = Literal[
     "by image, kept back before training",
     "named by the caller",
     "given by the caller",
+    "made up, in or out by a coin each",
 ]
 ToolVersion = Annotated[
     str, Field(pattern=r"^\d{1,4}(\.\d{1,4}){1,2}((a|b|rc|\.dev|\.post)\d{1,4}){0,3}$", max_length=40)
@@ -100,7 +109,14 @@ class Design(Strict):
     reference_shadows: Count = 0
     target_shadows: Count = 0
     split: Split = "given by the caller"
-    subject: Literal["embedding", "algorithm"] = "embedding"
+    subject: Literal["embedding", "algorithm", "mechanism"] = "embedding"
+
+
+class Claimed(Strict):
+    """The epsilon and delta that the embedding claims, where the suite tries the claim's own mechanism."""
+
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
 
 
 class AuditReport(Strict):
@@ -117,6 +133,8 @@ class AuditReport(Strict):
     design: Design
     headline: Name
     attacks: Annotated[tuple[AttackResult, ...], Field(min_length=1, max_length=20)]
+    coins: Coins | None = None
+    claim: Claimed | None = None
     power: Power
     verdict: Verdict
     statement: Words
@@ -147,7 +165,7 @@ class AuditReport(Strict):
         """
         hint = "write the report again with `embhub audit`"
         try:
-            strict_json.read_object(data, limit=MAX_BYTES)
+            strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES)
             report = cls.model_validate_json(data, by_alias=True, by_name=False)
         except ValidationError as error:
             raise ArtifactError(f"the audit report is not valid: {_explain(error)}", hint) from error
@@ -175,6 +193,7 @@ def build(
     nonmembers: Group | None = None,
     design: Design | None = None,
     models: Mapping[str, int] | None = None,
+    claim: Claimed | None = None,
     patient_intervals: Mapping[str, tuple[float, float]] | None = None,
     commitment: str | None = None,
 ) -> AuditReport:
@@ -188,6 +207,7 @@ def build(
         unit: what one score stands for.
         members, nonmembers: counts; by default those of the headline's scores.
         models: for an attack over shadows, the number of trained embeddings that its scores are pooled over.
+        claim: what the embedding claims; of the `mechanism` suite, and of no other.
         patient_intervals: patient-cluster bootstrap intervals of the AUC.
         commitment: keyed commitment (HMAC-SHA256, hex) to the manifest; the key stays at the site.
 
@@ -212,7 +232,8 @@ def build(
     attacks = tuple(results)
     chosen = next(result for result in attacks if result.name == headline)
     power = limits_of(chosen)
-    decision = decide(chosen, attacks, suite=suite, unit=unit, power=power)
+    coins = count_coins(chosen)
+    decision = _decide(chosen, attacks, suite, unit, power, coins, claim)
     return AuditReport(
         tool=Tool(version=__version__),
         artifact=Artifact(sha256=artifact_digest),
@@ -224,6 +245,8 @@ def build(
         design=design or Design(),
         headline=headline,
         attacks=attacks,
+        coins=coins,
+        claim=claim,
         power=power,
         verdict=decision.verdict,
         statement=decision.statement,
@@ -259,15 +282,32 @@ def recompute(report: AuditReport) -> list[str]:
             contradictions.append(f"{result.name}: auc_interval_by_patient is {[low, high]}, far from its scores")
     headline = report.headline_result
     contradictions += _check_design(report, headline)
+    coins = count_coins(headline)
+    if report.coins is not None and not _agree(report.coins.model_dump(), coins and coins.model_dump()):
+        contradictions.append(f"the bounds from coins are {report.coins!r}, the scores give {coins!r}")
     power = limits_of(headline)
     if not _agree(report.power.model_dump(mode="json"), power.model_dump(mode="json")):
         contradictions.append(f"the power is {report.power!r}, the counts give {power!r}")
-    decision = decide(headline, report.attacks, suite=report.suite, unit=report.unit, power=report.power)
+    decision = _decide(headline, report.attacks, report.suite, report.unit, report.power, coins, report.claim)
     if report.verdict != decision.verdict:
         contradictions.append(f"the verdict is {report.verdict}, the scores give {decision.verdict}")
     elif report.statement != decision.statement:
         contradictions.append("the statement is not the one that belongs to the verdict and its figures")
     return contradictions
+
+
+def _decide(
+    headline: AttackResult,
+    attacks: Sequence[AttackResult],
+    suite: Suite,
+    unit: Unit,
+    power: Power,
+    coins: Coins | None,
+    claim: Claimed | None,
+) -> Decision:
+    if suite == "mechanism" and coins is not None and claim is not None:
+        return decide_mechanism(coins.lower_bound, claimed=claim.epsilon, coins=coins.coins)
+    return decide(headline, attacks, suite=suite, unit=unit, power=power)
 
 
 def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
@@ -279,6 +319,8 @@ def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
     absent = set(SUITES[report.suite]) - {result.name for result in report.attacks}
     if absent:
         found.append(f"the suite {report.suite} also runs {', '.join(sorted(absent))}")
+    if len({report.suite == "mechanism", report.unit == "canary", report.claim is not None}) > 1:
+        found.append("canaries and a claim belong to the suite mechanism, and to no other")
     expected = max(1, report.design.target_shadows)
     if headline.models != expected:
         found.append(f"{expected} audited embeddings are stated, the headline has {headline.models}")

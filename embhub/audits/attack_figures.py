@@ -6,19 +6,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from embhub.audits import statistics
+from embhub.audits.one_run import audit_coins
 from embhub.audits.verdict import ALPHA
 
 DIGITS = 6  # significant digits of a published number
 RATES = (0.1, 0.01, 0.001)  # false-positive rates reported, where the number of non-members carries them
+FAIR_COINS = frozenset({"lira-shadows", "mechanism-canaries"})  # attacks whose units went in by independent fair coins
 BASELINES = frozenset({"blind"})  # checks of the split: they never see the embedding, and decide no verdict
 PAPERS: Mapping[str, str] = {
     "loss": "Yeom et al. 2018, arXiv 1709.01604; for diffusion models Matsumoto et al. 2023, arXiv 2302.03262",
     "loss-difference": "loss without the embedding minus loss with it; after Zhai et al. 2024, arXiv 2405.14800",
     "lira-shadows": "Carlini et al. 2022, arXiv 2112.03570: offline LiRA against shadow embeddings",
     "lira-artifact": "Carlini et al. 2022, arXiv 2112.03570: offline LiRA against the embedding itself",
+    "clid": "Zhai et al. 2024, arXiv 2405.14800: conditional likelihood discrepancy, the condition shortened four ways",
+    "secmi": "Duan et al. 2023, arXiv 2302.01316: error of one deterministic step forth and back",
+    "pia": "Kong et al. 2023, arXiv 2305.18355: noise predicted at the start, and again",
+    "gradient-alignment": "after Nasr et al. 2019, arXiv 1812.00910, and Pang et al. 2023, arXiv 2308.06405",
+    "extraction": "after Carlini et al. 2023, arXiv 2301.13188: distance to the nearest of 32 drawn images",
+    "mechanism-canaries": "Steinke et al. 2023, arXiv 2305.08846: made-up vectors through the privatising code",
     "blind": "ridge regression on coarse pixels, without the embedding: a check of the split, not an attack",
 }
 
@@ -27,7 +35,7 @@ Words = Annotated[str, Field(max_length=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Score = Annotated[float, Field(allow_inf_nan=False)]
-Scores = Annotated[tuple[Score, ...], Field(min_length=1, max_length=100_000)]
+Scores = Annotated[tuple[Score, ...], FailFast(), Field(min_length=1, max_length=100_000)]
 Range = tuple[Share, Share]
 
 
@@ -81,6 +89,21 @@ class AttackResult(Strict):
         return len(self.member_scores) // self.models, len(self.nonmember_scores) // self.models
 
 
+class Coins(Strict):
+    """What the coins of the headline's shadow targets refute: each unit of each target went in by a fair coin.
+
+    Steinke et al. 2023, arXiv 2305.08846; `lower_bound_gaussian` holds for mechanisms whose trade-off curve is a
+    Gaussian's, Mahloujifar et al. 2024, arXiv 2410.22235.
+    """
+
+    coins: Count
+    guesses: Count
+    correct: Count
+    delta: Share
+    lower_bound: Annotated[float, Field(ge=0)]
+    lower_bound_gaussian: Annotated[float, Field(ge=0)]
+
+
 class Power(Strict):
     """The most that the headline attack could have shown, and the least that it would have seen.
 
@@ -132,6 +155,21 @@ def _rate(members: tuple[float, ...], nonmembers: tuple[float, ...], fpr: float)
     hits = statistics.hits_at(members, nonmembers, fpr)
     low, high = statistics.proportion_interval(hits, len(members))
     return Rate(fpr=fpr, tpr=rounded(hits / len(members)), interval=(rounded(low), rounded(high)))
+
+
+def count_coins(headline: AttackResult) -> Coins | None:
+    """The bounds from the headline's coins; None where it was not over shadow targets, whose coins alone are fair."""
+    if headline.name not in FAIR_COINS:
+        return None
+    found = audit_coins(headline.member_scores, headline.nonmember_scores)
+    return Coins(
+        coins=found.coins,
+        guesses=found.guesses,
+        correct=found.correct,
+        delta=statistics.DELTA,
+        lower_bound=rounded(found.lower_bound),
+        lower_bound_gaussian=rounded(found.lower_bound_gaussian),
+    )
 
 
 def limits_of(headline: AttackResult) -> Power:

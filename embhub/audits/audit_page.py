@@ -11,45 +11,19 @@ from html import escape
 from embhub.audit import AuditReport
 from embhub.audits import roc_figure, statistics
 from embhub.audits.attack_figures import AttackResult, Rate
-from embhub.audits.verdict import FEWEST_UNITS
-
-_TITLES = {
-    "leak-detected": "Leak detected",
-    "no-leak-detected": "No leak detected",
-    "insufficient-evidence": "Insufficient evidence",
-}
-_MEANS = {
-    "leak-detected": (
-        "Somebody who holds an image of a patient and this embedding can tell, better than by guessing, whether the "
-        "{unit} was in the training set. Having been in it can itself tell something about a person's health.",
-        "It does not mean that images can be read out of the embedding: that was not tried.",
-        "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps leak less; audit again.",
-    ),
-    "no-leak-detected": (
-        "The attacks below could not tell {unit}s inside the training set from others.",
-        "It does not mean that nothing leaks: a leak under AUC {smallest:.2f} would probably have been missed, and "
-        "attacks that were not tried may see more. It makes the embedding neither anonymous nor lawful to release.",
-        "Weigh it together with what the card says of the data. Audit again when a stronger attack is published, after "
-        "another release on the same {unit}s, or after twelve months.",
-    ),
-    "insufficient-evidence": (
-        "The attacks that were run found nothing, and they could hardly have: {why}.",
-        "It does not mean that the embedding is safe. Finding nothing here is not evidence of safety.",
-        "Keep at least {fewest} {unit}s out of training and run the audit with <code>--suite standard</code>.",
-    ),
-}
+from embhub.audits.explanation import TITLES, explain, plural
 
 
 def render(report: AuditReport, *, title: str = "", contradictions: tuple[str, ...] = ()) -> str:
     """The page (HTML 5). `title` names the embedding; `contradictions` are what `recompute` found, shown on top."""
     headline = report.headline_result
-    means, means_not, advice = (text.format(**_facts(report)) for text in _MEANS[report.verdict])
+    means, means_not, advice = map(escape, explain(report))
     heading = escape(title or f"Embedding {report.artifact.sha256[:12]}")
     warning = "".join(f"<li>{escape(line)}</li>" for line in contradictions)
     sections = [
         f'<p class="kicker">Membership-inference audit, {report.suite} suite</p><h1>{heading}</h1>',
         f'<div class="warning"><b>This report contradicts itself.</b><ul>{warning}</ul></div>' if warning else "",
-        f'<div class="verdict {report.verdict}"><strong>{_TITLES[report.verdict]}</strong>'
+        f'<div class="verdict {report.verdict}"><strong>{TITLES[report.verdict]}</strong>'
         f"<p>{escape(report.statement)}</p></div>",
         '<div class="pair">',
         f"<div><h2>What this means</h2><p>{means}</p></div><div><h2>What it does not mean</h2><p>{means_not}</p></div>",
@@ -58,29 +32,16 @@ def render(report: AuditReport, *, title: str = "", contradictions: tuple[str, .
         f"<div><h2>The question, in numbers</h2>{_describe_counts(report)}{_describe_auc(headline, report.unit)}"
         f"{_describe_power(report)}</div>",
         f"<div><h2>The attacks, as curves</h2>{_draw_curves(report)}</div></div>",
-        f"<h2>Every attack</h2>{_tabulate(report)}",
+        f"<h2>Every attack</h2>{tabulate(report)}",
         f"<h2>How it was done</h2>{_describe_design(report)}",
     ]
     return _PAGE.replace("@title@", heading).replace("@style@", _STYLE).replace("@body@", "\n".join(sections))
 
 
-def _facts(report: AuditReport) -> dict[str, object]:
-    members, nonmembers = report.headline_result.units
-    few = f"fewer than {FEWEST_UNITS} {report.unit}s stood on one side"
-    quick = "the quick suite misses leaks that stronger attacks see"
-    why = [text for text, holds in ((quick, report.suite == "quick"), (few, min(members, nonmembers) < 50)) if holds]
-    return {
-        "unit": report.unit,
-        "smallest": report.power.smallest_auc,
-        "why": ", and ".join(why),
-        "fewest": FEWEST_UNITS,
-    }
-
-
 def _describe_counts(report: AuditReport) -> str:
     def count(side: str, units: int, images: int | None) -> str:
         shown = f" ({images} images)" if images is not None and report.unit == "patient" else ""
-        return f"<b>{units}</b> {report.unit}s {side}{shown}"
+        return f"<b>{units}</b> {plural(report.unit)} {side}{shown}"
 
     inside = count("inside the training set", report.members.units, report.members.images)
     outside = count("kept outside", report.nonmembers.units, report.nonmembers.images)
@@ -110,7 +71,7 @@ def _describe_power(report: AuditReport) -> str:
     allowed = statistics.largest_tpr(ceiling, 0.01)
     lower = f"The scores refute every &epsilon; below <b>{shown:.2f}</b>. " if shown > 0 else ""
     return (
-        f"<p>With so many {report.unit}s an audit sees, four times in five, an attack that is right at least "
+        f"<p>With so many {plural(report.unit)} an audit sees, four times in five, an attack that is right at least "
         f"<b>{report.power.smallest_auc * 100:.0f}</b> times in a hundred; less may pass unseen.</p>"
         f"<p>{lower}Had the attack been perfect, it could have shown a privacy loss &epsilon; of at most "
         f"<b>{ceiling:.2f}</b>: a guarantee that weak would let an attacker who wrongly accuses one {report.unit} in a "
@@ -119,20 +80,25 @@ def _describe_power(report: AuditReport) -> str:
 
 
 def _draw_curves(report: AuditReport) -> str:
-    keys = [_key("#999", "3 4", "guessing")]
-    for curve in roc_figure.assign(report.attacks, report.headline):
-        remark = " (checks the split)" if curve.dashed else ""
-        if curve.result.name == report.headline:
-            remark += " (fixed beforehand)"
-        keys.append(_key(curve.colour, "6 3" if curve.dashed else "none", escape(curve.result.name) + remark))
     return (
         '<div class="curves">'
         '<input type="radio" name="axis" id="linear" checked><label for="linear">linear axis</label>'
         '<input type="radio" name="axis" id="log"><label for="log">logarithmic axis</label>'
         f"<div>{roc_figure.draw(report.attacks, report.headline)}</div>"
         f"<div>{roc_figure.draw(report.attacks, report.headline, log=True)}</div>"
-        f"</div><ul class=keys>{''.join([*keys[1:], keys[0]])}</ul>"
+        f"</div>{draw_keys(report)}"
     )
+
+
+def draw_keys(report: AuditReport) -> str:
+    """The legend of the curves."""
+    keys = []
+    for curve in roc_figure.assign(report.attacks, report.headline):
+        remark = " (checks the split)" if curve.dashed else ""
+        if curve.result.name == report.headline:
+            remark += " (fixed beforehand)"
+        keys.append(_key(curve.colour, "6 3" if curve.dashed else "none", escape(curve.result.name) + remark))
+    return f"<ul class=keys>{''.join([*keys, _key('#999', '3 4', 'guessing')])}</ul>"
 
 
 def _key(colour: str, dashes: str, text: str) -> str:
@@ -140,7 +106,8 @@ def _key(colour: str, dashes: str, text: str) -> str:
     return f'<li><svg viewBox="0 0 18 4">{line}</svg>{text}</li>'
 
 
-def _tabulate(report: AuditReport) -> str:
+def tabulate(report: AuditReport) -> str:
+    """Every attack with its figures and intervals, as a table."""
     rows = "".join(
         f"<tr{' class=headline' if result.name == report.headline else ''}><th>{escape(result.name)}<small>"
         f"{escape(result.paper)}</small></th><td>{result.auc:.3f}<small>{_range(result.auc_interval)}</small></td>"
@@ -168,12 +135,13 @@ def _range(interval: tuple[float, float]) -> str:
 
 def _describe_design(report: AuditReport) -> str:
     design = report.design
-    subject = (
-        f"{design.target_shadows} embeddings trained by the same recipe were attacked, with {design.reference_shadows} "
-        "more as reference: the headline speaks of the training recipe, the other attacks of this very file."
-        if design.subject == "algorithm"
-        else "This very file was attacked."
-    )
+    subject = {
+        "algorithm": f"{design.target_shadows} embeddings trained by the same recipe were attacked, with "
+        f"{design.reference_shadows} more as reference: the headline speaks of the training recipe, the other attacks "
+        "of this very file.",
+        "embedding": "This very file was attacked.",
+        "mechanism": "The privatising code was tried, with the parameters of this file's claim.",
+    }[design.subject]
     rows = {
         "Embedding (SHA-256)": f"<code>{report.artifact.sha256}</code>",
         "Base model (fingerprint)": f"<code>{report.base.digest or 'not known'}</code>",

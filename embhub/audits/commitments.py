@@ -39,6 +39,15 @@ def derive_seed(facts: dict[str, Any]) -> int:
     return int.from_bytes(hmac.new(_key(), b"seed\0" + rfc8785.dumps(facts), hashlib.sha256).digest()[:8]) >> 2
 
 
+def derive_key(purpose: str) -> bytes:
+    """A key (32 bytes) of this site for one purpose, from its commitment key: which is to be kept and backed up.
+
+    Raises:
+        ConfigError: as `commit`.
+    """
+    return hmac.new(_key(), b"key\0" + purpose.encode("utf-8"), hashlib.sha256).digest()
+
+
 def _key() -> bytes:
     path = config.paths().config / "commitment.key"
     if not path.exists():

@@ -32,22 +32,25 @@ def assign(results: Sequence[AttackResult], headline: str) -> list[Curve]:
     ]
 
 
-def draw(results: Sequence[AttackResult], headline: str, *, log: bool = False) -> str:
+def draw(results: Sequence[AttackResult], headline: str, *, log: bool = False, both: bool = False) -> str:
     """The curves of these attacks; `log` stretches the false-positive axis, where a few betrayed patients show.
 
     The logarithmic axis starts at one false alarm among the headline's non-members: below it there is nothing to see.
+    `both` stretches the axis of members found as well, from one member found.
     """
     curves = assign(results, headline)
+    log = log or both
     least = 1.0 / max(2, len(curves[0].result.nonmember_scores)) if log else 0.0
+    fewest = 1.0 / max(2, len(curves[0].result.member_scores)) if both else 0.0
     width, height = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
-    kind = "logarithmic" if log else "linear"
+    kind = "two logarithmic axes" if both else "logarithmic false-positive axis" if log else "linear axes"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" class="roc"'
         ' font-family="inherit" font-size="11" fill="#444">',
-        f"<title>ROC curve of {escape(headline)}, {kind} false-positive axis</title>",
+        f"<title>ROC curve of {escape(headline)}, {kind}</title>",
         f'<rect x="{_LEFT:g}" y="{_TOP:g}" width="{_SIDE:g}" height="{_SIDE:g}" fill="#fff" stroke="#bbb"/>',
-        *_ticks(least),
-        _polyline([(x, x) for x in _grid(least)], least, "#999", 'stroke-dasharray="3 4"'),
+        *_ticks(least, fewest),
+        _polyline([(x, x) for x in _grid(least)], least, fewest, "#999", 'stroke-dasharray="3 4"'),
     ]
     for curve in reversed(curves):  # the headline last, on top
         alarms, hits = statistics.roc(curve.result.member_scores, curve.result.nonmember_scores)
@@ -55,7 +58,7 @@ def draw(results: Sequence[AttackResult], headline: str, *, log: bool = False) -
         style = f'stroke-width="{2.4 if curve is curves[0] else 1.3}"' + (
             ' stroke-dasharray="6 3"' if curve.dashed else ""
         )
-        parts.append(_polyline(_from_left_edge(points, least), least, curve.colour, style))
+        parts.append(_polyline(_from_left_edge(points, least), least, fewest, curve.colour, style))
     middle = _LEFT + _SIDE / 2
     parts += [
         f'<text x="{middle:g}" y="{height - 6:g}" text-anchor="middle">others wrongly taken for members</text>',
@@ -66,18 +69,24 @@ def draw(results: Sequence[AttackResult], headline: str, *, log: bool = False) -
     return "".join(parts)
 
 
-def _ticks(least: float) -> list[str]:
+def _ticks(least: float, fewest: float) -> list[str]:
     marks = []
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = _vertical(share)
+    for share in _shares(fewest):
+        y = _vertical(share, fewest)
         marks.append(f'<path d="M{_LEFT:g} {y:.1f}h{_SIDE:g}" stroke="#eee"/>')
-        marks.append(f'<text x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>')
-    shares = [10.0**power for power in range(-6, 1) if 10.0**power >= least] if least else [0.0, 0.25, 0.5, 0.75, 1.0]
-    for share in shares:
+        marks.append(f'<text x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{share * 100:.4g}%</text>')
+    for share in _shares(least):
         x = _horizontal(share, least)
         marks.append(f'<path d="M{x:.1f} {_TOP:g}v{_SIDE:g}" stroke="#eee"/>')
         marks.append(f'<text x="{x:.1f}" y="{_TOP + _SIDE + 15:g}" text-anchor="middle">{share * 100:.4g}%</text>')
     return marks
+
+
+def _shares(least: float) -> list[float]:
+    if not least:
+        return [0.0, 0.25, 0.5, 0.75, 1.0]
+    steps = [digit * 10.0**power for power in range(-6, 0) for digit in (1, 2, 5)]
+    return [share for share in [*steps, 1.0] if share >= least]
 
 
 def _grid(least: float) -> list[float]:
@@ -92,10 +101,10 @@ def _from_left_edge(points: list[tuple[float, float]], least: float) -> list[tup
     return [(least, max(hidden, default=0.0)), *((alarm, hit) for alarm, hit in points if alarm >= least)]
 
 
-def _polyline(points: list[tuple[float, float]], least: float, colour: str, style: str) -> str:
+def _polyline(points: list[tuple[float, float]], least: float, fewest: float, colour: str, style: str) -> str:
     drawn: list[tuple[float, float]] = []
     for number, (alarm, hit) in enumerate(points):
-        x, y = _horizontal(alarm, least), _vertical(hit)
+        x, y = _horizontal(alarm, least), _vertical(hit, fewest)
         near = bool(drawn) and abs(x - drawn[-1][0]) + abs(y - drawn[-1][1]) < 0.3
         if not near or number == len(points) - 1:
             drawn.append((x, y))
@@ -108,5 +117,6 @@ def _horizontal(share: float, least: float) -> float:
     return _LEFT + _SIDE * place
 
 
-def _vertical(share: float) -> float:
-    return _TOP + _SIDE * (1 - share)
+def _vertical(share: float, fewest: float) -> float:
+    place = math.log(max(share, fewest)) / math.log(fewest) if fewest else 1 - share
+    return _TOP + _SIDE * place

@@ -7,6 +7,9 @@ The rule, fixed beforehand (docs/explanation/audits.md):
 * `insufficient-evidence`: nothing was detected, and the suite is `quick` or there are fewer than 50 units a class;
 * `no-leak-detected`: nothing was detected by the `standard` suite on 50 units a class or more.
 
+The `mechanism` suite tries the privatising code, not the file: `leak-detected` where its canaries refute the claimed
+epsilon, else `insufficient-evidence`.
+
 A detection needs no minimum of units, since the test is exact for few; finding nothing does.
 """
 
@@ -93,6 +96,23 @@ def decide(headline: Result, results: Sequence[Result], *, suite: str, unit: str
         return Decision("insufficient-evidence", f"{text} {limits}{blind}")
     text = "No leak was detected by these attacks; a smaller leak, or one that other attacks find, remains possible."
     return Decision("no-leak-detected", f"{text} {limits}{blind}")
+
+
+def decide_mechanism(shown: float, *, claimed: float, coins: int) -> Decision:
+    """The verdict on a privatising mechanism from the epsilon that its canaries showed and the one that is claimed."""
+    tried = f"{coins} made-up vectors went through the privatising code with this file's parameters"
+    if shown > claimed:
+        return Decision(
+            "leak-detected",
+            f"Leak detected: {tried}, and guessing which took part showed an epsilon of at least {shown:.2f}, where "
+            f"{claimed:.2f} is claimed. The code does not do what the claim says.",
+        )
+    return Decision(
+        "insufficient-evidence",
+        f"Insufficient evidence: {tried}, and guessing which took part showed an epsilon of at least {shown:.2f}, "
+        f"which the claimed {claimed:.2f} allows. This tries the code that the claim rests on; no patient's image was "
+        "looked at, and the file itself was not attacked.",
+    )
 
 
 def _describe_leak(found: Result, headline: Result, unit: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -209,6 +211,36 @@ def test_malformed_reports_are_refused() -> None:
         with pytest.raises(ArtifactError) as caught:
             AuditReport.parse(data)
         assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(attacks=[{}] * 600_000),
+        lambda d: d.update(attacks=[{"a": 0}] * 250_000),
+        lambda d: d.update({f"{number:x}": 0 for number in range(170_000)}),
+        lambda d: d["attacks"].append({f"{number:x}": 0 for number in range(170_000)}),
+        lambda d: d["attacks"][0].update(member_scores=["x"] * 290_000),
+        lambda d: d["attacks"][0].update(member_scores=[[]] * 600_000),
+        lambda d: d["attacks"][0].update(tpr_at_fpr=[0] * 900_000),
+    ],
+    ids=["attacks", "attacks with a member", "members", "members of an attack", "scores", "lists", "rates"],
+)
+def test_a_report_made_to_be_costly_costs_little(change: Any) -> None:
+    """A validator's list of all that is wrong took gigabytes and most of a minute here."""
+    document = json.loads(quick(0.3).to_bytes())
+    change(document)
+    data = json.dumps(document, separators=(",", ":")).encode()
+    assert len(data) > 900_000
+    tracemalloc.start()
+    started = time.process_time()
+    try:
+        with pytest.raises(ArtifactError):
+            AuditReport.parse(data)
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+        assert time.process_time() - started < 5
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_headline_without_scores_cannot_be_built() -> None:

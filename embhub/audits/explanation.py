@@ -1,0 +1,85 @@
+"""What a verdict means, what it does not mean and what to do, in words for somebody who answers for patients."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from embhub.audit import AuditReport
+from embhub.audits.verdict import FEWEST_UNITS
+
+TITLES = {
+    "leak-detected": "Leak detected",
+    "no-leak-detected": "No leak detected",
+    "insufficient-evidence": "Insufficient evidence",
+}
+_PATIENTS = {
+    "leak-detected": (
+        "Somebody who holds an image of a patient and this embedding can tell, better than by guessing, whether the "
+        "{unit} was in the training set. Having been in it can itself tell something about a person's health.",
+        "It does not mean that images can be read out of the embedding: {readout}.",
+        "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps leak less; audit again.",
+    ),
+    "no-leak-detected": (
+        "The attacks below could not tell {unit}s inside the training set from others.",
+        "It does not mean that nothing leaks: a leak under AUC {smallest:.2f} would probably have been missed, and "
+        "attacks that were not tried may see more. It makes the embedding neither harmless nor lawful to release.",
+        "Weigh it together with what the card says of the data. Audit again when a stronger attack is published, after "
+        "another release on the same {unit}s, or after twelve months.",
+    ),
+    "insufficient-evidence": (
+        "The attacks that were run found nothing, and they could hardly have: {why}.",
+        "It does not mean that the embedding is safe. Finding nothing here is not evidence of safety.",
+        "Keep at least {fewest} {unit}s out of training and run the audit with --suite standard.",
+    ),
+}
+_MECHANISM = {
+    "leak-detected": (
+        "The code that is to hide each patient in noise did not do so: canaries, vectors made up for the test, "
+        "could be told apart better than the claimed ε allows.",
+        "It does not say which patients can be told; the claim is wrong for all of them.",
+        "Publish nothing that this installation trained, and report a security bug.",
+    ),
+    "insufficient-evidence": (
+        "The code that hides each patient in noise was run on vectors made up for the test, with the parameters of "
+        "this file. What could be told of them is within what the claim allows.",
+        "It does not attack the file, and it does not show that training fed the code with the right data. No image "
+        "of a patient was read for it, so this report tells nothing of a patient.",
+        "Attack the file on site with --suite standard, and keep that report there.",
+    ),
+}
+
+
+class Explanation(NamedTuple):
+    """One sentence or a few each, plain text."""
+
+    means: str
+    means_not: str
+    advice: str
+
+
+def explain(report: AuditReport) -> Explanation:
+    """The verdict of a report in words."""
+    words = _MECHANISM if report.suite == "mechanism" else _PATIENTS
+    facts = _facts(report)
+    return Explanation(*(text.format(**facts) for text in words[report.verdict]))
+
+
+def plural(unit: str) -> str:
+    """Of what a score stands for."""
+    return {"canary": "canaries"}.get(unit, f"{unit}s")
+
+
+def _facts(report: AuditReport) -> dict[str, object]:
+    members, nonmembers = report.headline_result.units
+    few = f"fewer than {FEWEST_UNITS} {plural(report.unit)} stood on one side"
+    quick = "the quick suite misses leaks that stronger attacks see"
+    small = min(members, nonmembers) < FEWEST_UNITS
+    drawn = any(result.name == "extraction" for result in report.attacks)
+    why = [text for text, holds in ((quick, report.suite == "quick"), (few, small)) if holds]
+    return {
+        "unit": report.unit,
+        "readout": "of that, only drawing 32 images was tried" if drawn else "that was not tried",
+        "smallest": report.power.smallest_auc,
+        "why": ", and ".join(why),
+        "fewest": FEWEST_UNITS,
+    }

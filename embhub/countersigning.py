@@ -1,0 +1,253 @@
+"""An auditor of another house vouches for the audit report of a release: verify, say for what, sign, send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embhub import config, keys, pulling, statement, verification
+from embhub import release as layout
+from embhub.audit import AuditReport
+from embhub.checks import consistency
+from embhub.errors import ConfigError, UsageError
+from embhub.formats import p256
+from embhub.publishing import AskPassphrase, load_key
+from embhub.release import Release
+from embhub.signing import attest_audit
+from embhub.site import accounts, roots
+from embhub.site.files import write_atomic
+
+if TYPE_CHECKING:
+    from embhub.hub import Hub
+    from embhub.progress import OnProgress
+    from embhub.trust import KnownKey, Trust
+    from embhub.verification import Verified
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a release came from and a countersignature goes: a registry, at a commit, or a folder."""
+
+    hub: Hub | None = None
+    commit: str = ""
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What would be countersigned, by whom; nothing is signed yet.
+
+    `release` holds the report as `audit.json`; `verified` is the release as it stands, `trust` the keyring that vouches
+    for it, `key` the name of the auditor's key.
+    """
+
+    release: Release
+    verified: Verified
+    report: AuditReport
+    trust: Trust
+    key: str
+    auditor: KnownKey
+    source: Source
+
+    @property
+    def report_digest(self) -> str:
+        """SHA-256 of `audit.json`, hex."""
+        return layout.digest(self.release.files[layout.AUDIT])
+
+    def vouches_for(self) -> tuple[str, ...]:
+        """What a countersignature says, a sentence each."""
+        verified, report = self.verified, self.report
+        result = report.headline_result
+        low, high = result.auc_interval
+        return (
+            f"{self.auditor.namespace}, independent of {verified.signer.namespace}, stands by this audit report: sha256"
+            f" {self.report_digest}",
+            f"the report is about this embedding (sha256 {verified.digest}), published as {verified.repository}"
+            f" {verified.version}",
+            f"its headline: {report.suite} suite, {result.name}, AUC {result.auc:.3f} [{low:.3f}, {high:.3f}], on"
+            f" {_count(report)}; verdict {report.verdict}",
+            "its figures, power and verdict were computed again here from the scores in the report, and agree",
+        )
+
+    def leaves_open(self) -> tuple[str, ...]:
+        """What it does not say, and nobody can tell from afar, a sentence each."""
+        scores = "whether the scores are true: scores can be invented so that every figure fits. "
+        if self.report.commitment is None:
+            scores += "Only who was on site and ran the audit again there can know; do so before you sign"
+        else:
+            scores += (
+                "Only who was on site can know: the same `embhub audit`, run again there with the site's own images and"
+                f" key, gives the commitment {self.report.commitment} and these scores; do so before you sign"
+            )
+        found = [scores, "how it was made: images, split and draws are what the report says; scores cannot show it"]
+        if any(result.auc_interval_by_patient for result in self.report.attacks):
+            found.append("intervals by patient: only who knows which scores are whose can compute them again")
+        if self.report.suite == "mechanism":
+            found.append("what the embedding tells: made-up canaries tried the code, the file itself was not attacked")
+        found.append("the card and what it says of the images: the publisher alone signs that")
+        found.append("that the embedding is safe: an audit sees what its attacks can see, and no more")
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Countersigned:
+    """What was signed and where it went: to a registry as `commit`, or into `folder`."""
+
+    repository: str
+    version: str
+    report: str
+    verdict: str
+    status: str
+    key: str
+    commit: str = ""
+    url: str = ""
+    folder: str = ""
+
+
+def prepare(
+    target: str | Path,
+    *,
+    audit: str | Path | None = None,
+    key: str | None = None,
+    registry: str | None = None,
+    token: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Draft:
+    """Fetch or read a release, verify it, and lay out what a countersignature would say. Signs and sends nothing.
+
+    Args:
+        target: `namespace/name`, or a folder as `pull` leaves it, which needs no network.
+        audit: the auditor's own report, for a release that was signed without one  [default: the release's report].
+        key: name of the auditor's key  [default: the setting `key`].
+
+    Raises:
+        VerificationError: the release does not verify, or the report is not about it, or contradicts its own scores.
+        UsageError: there is nothing to countersign, or another report was signed with the release.
+        ConfigError: the key is not an independent auditor's by the registry's keyring.
+        RegistryError: the registry refuses or cannot be reached.
+    """
+    release, verified, source = _read(target, registry=registry, token=token, on_progress=on_progress)
+    name = key or config.load().key
+    trust, auditor = _find_auditor(verified, name)
+    if audit is not None:
+        release = _with_own_report(release, Path(audit))
+    if release.audit is None:
+        raise UsageError(
+            f"{verified.repository} has no audit report to countersign",
+            "audit the embedding on site, then give your report with --audit",
+        )
+    list(consistency.check_report(release.audit, embedding=release.embedding))
+    return Draft(release, verified, release.audit, trust, name, auditor, source)
+
+
+def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) -> Countersigned:
+    """Sign what was prepared, judge it as every reader will, and send it as a commit of its own, or write it.
+
+    Raises:
+        ConfigError: no such key, no passphrase for it, or the folder cannot be written.
+        VerificationError: what was signed does not verify.
+        RegistryError: the registry refuses, or the repository has moved on meanwhile.
+    """
+    release, verified = _sign(draft, ask_passphrase)
+    done = Countersigned(
+        repository=verified.repository,
+        version=verified.version,
+        report=draft.report_digest,
+        verdict=draft.report.verdict,
+        status=verified.audit_in_words().partition(", ")[2],
+        key=draft.auditor.fingerprint,
+    )
+    source = draft.source
+    if source.hub is None:
+        for name in (layout.AUDIT, layout.AUDIT_BUNDLE):
+            write_atomic(source.folder / name, release.files[name])
+        return replace(done, folder=str(source.folder))
+    message = f"Countersign the audit report of {verified.card.name} {verified.version}"
+    receipt = source.hub.push(release, verified.repository, onto=source.commit, message=message)
+    return replace(done, commit=receipt.commit, url=receipt.url)
+
+
+def _read(
+    target: str | Path, *, registry: str | None, token: str | None, on_progress: OnProgress | None
+) -> tuple[Release, Verified, Source]:
+    if pulling.names_repository(target):
+        hub = accounts.connect(registry, token=token)
+        fetched = pulling.fetch(str(target), registry=registry, token=token, on_progress=on_progress)
+        pulling.remember(fetched)
+        return fetched.release, fetched.verified, Source(hub, fetched.commit)
+    if not Path(target).is_dir():
+        raise UsageError(
+            f"{target} is no release to countersign", "name a repository or a folder that `embhub pull` wrote"
+        )
+    release = pulling.read_release(target)
+    return release, pulling.verify_release(release, target=target), Source(folder=Path(target))
+
+
+def _find_auditor(verified: Verified, name: str) -> tuple[Trust, KnownKey]:
+    """The site's key `name` in the keyring that vouches for the release; ConfigError where it may not countersign."""
+    own = keys.fingerprint(p256.read_public(keys.public_pem(name)))
+    registry, publisher = verified.signer.registry, verified.signer.namespace
+    trust = next(kept for kept in roots.trusted_offline() if kept.registry == registry)
+    key = trust.lookup(own)
+    if key is None:
+        raise ConfigError(
+            f"the keyring of {registry} does not know your key {name} ({own})",
+            "have its operator add it (`embhub key export`, `embhub-registry key add` with --role audit), then"
+            " `embhub trust refresh`",
+        )
+    if "audit" not in key.roles:
+        raise ConfigError(
+            f"your key {name} ({own}) is no auditor's: its role is {', '.join(sorted(key.roles))}",
+            "make another key, and have the registry's operator add it with --role audit",
+        )
+    if key.namespace == publisher:
+        raise ConfigError(
+            f"{publisher} published this release, and nobody countersigns its own audit",
+            "ask an auditor of another house",
+        )
+    if key.revocation is not None:
+        raise ConfigError(
+            f"your key {name} ({own}) is out of use since {key.revocation.date}: {key.revocation.reason}",
+            "make a new key, and have the registry's operator add it with --role audit",
+        )
+    before = verified.auditor
+    if verified.independent and before is not None and before.namespace != key.namespace:
+        raise UsageError(
+            f"{before.namespace} countersigned it already, and a release carries one countersignature",
+            "if theirs has to go, ask them or the registry's admin",
+        )
+    return trust, key
+
+
+def _with_own_report(release: Release, path: Path) -> Release:
+    """The release with the auditor's own report, where its publisher signed it without one."""
+    data = layout.read_file(path, limit=layout.LIMITS[layout.AUDIT])
+    publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+    if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
+        raise UsageError(
+            f"{publish.repository} {publish.version} was signed together with its own report, which stays",
+            "countersign that one, or give yours to the publisher, who signs a new version with it",
+        )
+    return Release.from_files({**release.files, layout.AUDIT: data})
+
+
+def _sign(draft: Draft, ask_passphrase: AskPassphrase | None) -> tuple[Release, Verified]:
+    verified, now = draft.verified, datetime.now(UTC)
+    attestation = attest_audit(
+        draft.report,
+        report_digest=draft.report_digest,
+        repository=verified.repository,
+        version=verified.version,
+        key=load_key(draft.key, ask_passphrase),
+        now=now,
+    )
+    release = Release.from_files({**draft.release.files, layout.AUDIT_BUNDLE: attestation})
+    return release, verification.verify(release, trust=draft.trust, repository=verified.repository, now=now)
+
+
+def _count(report: AuditReport) -> str:
+    if report.unit == "canary":
+        return f"{report.members.units + report.nonmembers.units} made-up canaries"
+    return f"{report.members.units} {report.unit}s trained on and {report.nonmembers.units} others"

@@ -1,0 +1,87 @@
+"""What has to be put right, or looked at, before anybody signs: the checks of `sign`, told instead of raised. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from embhub import release as layout
+from embhub import statement
+from embhub.audit import AuditReport
+from embhub.cards.personal_data import personal_data_in_release
+from embhub.checks import claims, consistency
+from embhub.checks.refusals import Refusal
+from embhub.privacy import Claim, PrivacyClaim, plain
+from embhub.release import Release
+
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # of a statement that is compared and never signed
+
+
+def list_concerns(release: Release, report: AuditReport, *, card_fault: str | None) -> Iterator[str]:
+    """One sentence a concern; none where a signature would find nothing to refuse and a reader nothing to wonder at."""
+    artifact = release.embedding
+    if report.artifact.sha256 != artifact.digest:
+        yield "The audit report is about another embedding."
+    for contradiction in report.check():
+        yield f"The audit report contradicts itself: {contradiction}."
+    if refuted := refute(artifact.privacy, report):
+        yield f"The privacy claim does not hold: {refuted}."
+    if claims.exposed(artifact.privacy, report):
+        yield (
+            f"This audit holds scores of {report.unit}s, which the privacy claim does not cover. It stays at the site,"
+            " and so does this pack."
+        )
+    if any(result.kind == "baseline" and result.auc_interval[0] > 0.5 for result in report.attacks):
+        yield (
+            "Those trained on and those kept back differ in their images alone, without the embedding: the split is not"
+            " random, and the figures may show that instead of what the embedding tells."
+        )
+    if isinstance(artifact.privacy, PrivacyClaim) and artifact.privacy.is_weak:
+        yield (
+            "The privacy claim is weak: the epsilon to judge by is large, or no bound holds for all trainings together."
+        )
+    if card_fault:
+        yield f"There is no complete card: {card_fault}."
+        return
+    yield from _contradictions(release, report)
+    found = personal_data_in_release(release.card, readme=release.files[layout.CARD], training=artifact.training)
+    for place in found:
+        yield f"The card seems to hold personal data: {place}."
+
+
+def refute(claim: Claim, report: AuditReport) -> str | None:
+    """How an audit contradicts a privacy claim; None where it does not, or there is none."""
+    if refuted := claims.refuted(claim, report):
+        return refuted
+    broken = isinstance(claim, PrivacyClaim) and report.suite == "mechanism" and report.verdict == "leak-detected"
+    return "the code that it rests on does not do what it says" if broken else None
+
+
+def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
+    artifact, card, shipped = release.embedding, release.card, release.audit
+    if shipped is None and claims.exposed(artifact.privacy, report):
+        yield "No audit would go out with the release: run --suite mechanism as well."
+    publish = statement.read_publish(
+        statement.build_publish(
+            artifact.digest,
+            repository=f"site/{card.name}",
+            version=card.version,
+            card_digest=layout.digest(release.files[layout.CARD]),
+            audit_digest=layout.digest(release.files[layout.AUDIT]) if shipped is not None else None,
+            base_digest=consistency.base_digest(artifact),
+            privacy=plain(artifact.privacy),
+            recipe=artifact.training,
+            created=_ANY_TIME,
+        )
+    )
+    checks = (
+        lambda: list(consistency.check_card(card, embedding=artifact, publish=publish, report=shipped)),
+        lambda: consistency.check_base(card, embedding=artifact, publish=publish),
+        lambda: consistency.check_claim(card, embedding=artifact, publish=publish),
+        lambda: list(consistency.check_report(shipped, embedding=artifact)) if shipped is not None else None,
+    )
+    for check in checks:
+        try:
+            check()
+        except Refusal as refusal:
+            yield f"Signing would refuse this: {refusal.message}."

@@ -1,0 +1,209 @@
+"""`evidence.json`, schema `embhub.evidence/1`: everything that the page says, for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import Field, ValidationError
+
+from embhub.audit import Digest, Suite, ToolVersion, Unit
+from embhub.audits.attack_figures import Coins, Count, Epsilon, Power, Range, Rate, Share, Strict
+from embhub.audits.verdict import Verdict
+from embhub.errors import ArtifactError
+from embhub.formats import strict_json
+from embhub.formats.instants import Instant
+
+SCHEMA = "embhub.evidence/1"
+MAX_BYTES = 1_000_000
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Tool(Strict):
+    """What made the pack."""
+
+    name: Literal["embhub"] = "embhub"
+    version: ToolVersion
+
+
+class Rows(Strict):
+    """Learned rows of one text encoder."""
+
+    encoder: str
+    count: Count
+    dim: Count
+
+
+class Subject(Strict):
+    """The embedding."""
+
+    name: str
+    sha256: Digest
+    bytes: Count
+    token: str
+    rows: tuple[Rows, ...]
+    base: str
+    base_sha256: Digest | None
+
+
+class CardFacts(Strict):
+    """The card as it would be published: the digest of its README.md, and what it says that a decision needs.
+
+    `fault` says why there is no digest: no card, or one with open questions.
+    """
+
+    sha256: Digest | None
+    version: str | None
+    patients: str | None
+    fault: str | None
+    says: dict[str, str]
+
+
+class ShippedFile(Strict):
+    """A file of the release; bytes and digest are null for one that is made when the release is signed."""
+
+    name: str
+    bytes: Count | None
+    sha256: Digest | None
+    holds: str
+    of_patients: str
+
+
+class Shipment(Strict):
+    """What `push` sends, and what stays."""
+
+    files: tuple[ShippedFile, ...]
+    also_sent: tuple[str, ...]
+    stays: tuple[str, ...]
+
+
+class Limit(Strict):
+    """The most that the claim lets any attack find: members found at this share of others wrongly accused."""
+
+    false_alarms: Share
+    found_at_most: Share
+
+
+class Privacy(Strict):
+    """The claim, recomputed, in words and in shares; `together` counts the site's other trainings too.
+
+    `refuted` says how the audit contradicts the claim.
+    """
+
+    claim: Literal["none"] | dict[str, Any]
+    epsilon: Positive | None
+    delta: Positive | None
+    words: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    together_epsilon: Positive | None
+    together: tuple[Limit, ...]
+    refuted: str | None
+
+
+class Figures(Strict):
+    """One attack's figures, without its scores."""
+
+    name: str
+    paper: str
+    kind: Literal["attack", "baseline"]
+    models: Count
+    auc: Share
+    auc_interval: Range
+    auc_interval_by_patient: Range | None
+    p_value: Share
+    tpr_at_fpr: tuple[Rate, ...]
+    epsilon: Epsilon
+
+
+class Audit(Strict):
+    """The audit report that the pack is about; `leaves_the_site` is false where its scores must stay."""
+
+    sha256: Digest
+    suite: Suite
+    unit: Unit
+    members: Count
+    nonmembers: Count
+    verdict: Verdict
+    statement: str
+    means: str
+    does_not_mean: str
+    advice: str
+    headline: str
+    power: Power
+    attacks: tuple[Figures, ...]
+    coins: Coins | None
+    leaves_the_site: bool
+
+
+class Coverage(Strict):
+    """One kind of attack, and whether this audit tried it."""
+
+    source: str
+    family: str
+    asks: str
+    status: Literal["tried", "partly", "not tried"]
+    by: tuple[str, ...]
+    note: str
+
+
+class Rule(Strict):
+    """A public rule, what it asks, what the pack has for it, and what it has not."""
+
+    source: str
+    asks: str
+    here: str
+    missing: str
+
+
+class Regulation(Strict):
+    """Statements about rules: dated, and no advice."""
+
+    as_of: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    not_advice: str
+    rules: tuple[Rule, ...]
+
+
+class SignOff(Strict):
+    """What a signature under the form is bound to."""
+
+    embedding_sha256: Digest
+    card_sha256: Digest | None
+    report_sha256: Digest
+
+
+class Evidence(Strict):
+    """The whole pack, but for the drawings."""
+
+    schema_: Literal["embhub.evidence/1"] = Field(default="embhub.evidence/1", alias="schema")
+    made: Instant
+    audit_again_by: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    tool: Tool
+    subject: Subject
+    card: CardFacts
+    concerns: tuple[str, ...]
+    shipment: Shipment
+    privacy: Privacy
+    audit: Audit
+    coverage: tuple[Coverage, ...]
+    triggers: tuple[str, ...]
+    after_release: tuple[str, ...]
+    regulation: Regulation
+    sign_off: SignOff
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON (RFC 8785)."""
+        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Evidence:
+        """Read `evidence.json` strictly.
+
+        Raises:
+            ArtifactError: it is none.
+        """
+        try:
+            strict_json.read_object(data, limit=MAX_BYTES)
+            return cls.model_validate_json(data, by_alias=True, by_name=False)
+        except (ValidationError, strict_json.JsonError) as error:
+            hint = "write it again with `embhub audit FILE --report DIR`"
+            raise ArtifactError(f"this is no evidence of embhub: {str(error).splitlines()[0]}", hint) from error

@@ -1,0 +1,174 @@
+"""From a release and an audit report to the evidence about them. Pure: the time is given."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from embhub import __version__
+from embhub import release as layout
+from embhub.accounting import curves
+from embhub.audit import AuditReport
+from embhub.audits.attack_figures import AttackResult
+from embhub.audits.explanation import explain
+from embhub.cards.card_schema import Card
+from embhub.cards.vocabulary import DEIDENTIFICATION
+from embhub.checks import claims, consistency
+from embhub.evidence import document, regulation
+from embhub.evidence.concerns import list_concerns, refute
+from embhub.evidence.coverage import list_coverage
+from embhub.evidence.document import Evidence, Limit
+from embhub.evidence.shipping import list_shipment
+from embhub.formats import instants
+from embhub.privacy import Claim, PrivacyClaim
+from embhub.release import Release
+
+FALSE_ALARMS = (0.001, 0.01, 0.1)
+NO_CLAIM = (
+    "Trained without differential privacy: no epsilon is claimed, and nothing bounds what the embedding tells about a"
+    " patient.",
+    "What is known of that comes from the audit alone, which shows what some attacks found and cannot rule out others.",
+)
+
+
+def gather(
+    release: Release, report: AuditReport, *, name: str, report_digest: str, card_fault: str | None, now: datetime
+) -> Evidence:
+    """Everything that a pack says.
+
+    Args:
+        release: the embedding with what lies beside it; without a card where `card_fault` says why.
+        report: the audit report that the pack is about, which need not be the one in the release.
+        name: what the embedding is called where no card says it.
+        now: time of making, with its zone.
+
+    Raises:
+        ArtifactError: embedding, card or report in the release is malformed.
+    """
+    artifact = release.embedding
+    card = None if card_fault else release.card
+    card_digest = layout.digest(release.files[layout.CARD]) if card else None
+    return Evidence(
+        made=instants.write(now),
+        audit_again_by=_in_a_year(now),
+        tool=document.Tool(version=__version__),
+        subject=document.Subject(
+            name=card.name if card else name,
+            sha256=artifact.digest,
+            bytes=len(artifact.data),
+            token=artifact.token,
+            rows=tuple(document.Rows(encoder=row.encoder, count=row.count, dim=row.dim) for row in artifact.vectors),
+            base=artifact.base_name,
+            base_sha256=consistency.base_digest(artifact),
+        ),
+        card=document.CardFacts(
+            sha256=card_digest,
+            version=card.version if card else None,
+            patients=str(card.n_patients) if card else None,
+            fault=card_fault,
+            says=_say(card),
+        ),
+        concerns=tuple(list_concerns(release, report, card_fault=card_fault)),
+        shipment=list_shipment(release),
+        privacy=describe_privacy(artifact.privacy, refuted=refute(artifact.privacy, report)),
+        audit=_describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
+        coverage=list_coverage(report),
+        triggers=regulation.TRIGGERS,
+        after_release=regulation.AFTER_RELEASE,
+        regulation=document.Regulation(
+            as_of=regulation.AS_OF,
+            not_advice=regulation.NOT_ADVICE,
+            rules=tuple(document.Rule(**rule._asdict()) for rule in regulation.RULES),
+        ),
+        sign_off=document.SignOff(
+            embedding_sha256=artifact.digest, card_sha256=card_digest, report_sha256=report_digest
+        ),
+    )
+
+
+def describe_privacy(claim: Claim, *, refuted: str | None = None) -> document.Privacy:
+    """A claim in words, and as the shares of people that any attack can find."""
+    if not isinstance(claim, PrivacyClaim):
+        return document.Privacy(
+            claim="none",
+            epsilon=None,
+            delta=None,
+            words=NO_CLAIM,
+            limits=(),
+            together_epsilon=None,
+            together=(),
+            refuted=None,
+        )
+    lineage = claim.composition
+    together = lineage.epsilon if lineage and lineage.trainings > 1 else None
+    return document.Privacy(
+        claim=claim.to_dict(),
+        epsilon=claim.epsilon,
+        delta=claim.delta,
+        words=claim.words(),
+        limits=limits(claim.epsilon, delta=claim.delta),
+        together_epsilon=together,
+        together=limits(together, delta=claim.delta) if together else (),
+        refuted=refuted,
+    )
+
+
+def limits(epsilon: float, *, delta: float) -> tuple[Limit, ...]:
+    """The most members that any attack finds at some shares of others wrongly accused."""
+    return tuple(
+        Limit(false_alarms=share, found_at_most=curves.largest_tpr(epsilon, delta=delta, fpr=share))
+        for share in FALSE_ALARMS
+    )
+
+
+def _describe_audit(report: AuditReport, digest: str, *, leaves: bool) -> document.Audit:
+    words = explain(report)
+    return document.Audit(
+        sha256=digest,
+        suite=report.suite,
+        unit=report.unit,
+        members=report.members.units,
+        nonmembers=report.nonmembers.units,
+        verdict=report.verdict,
+        statement=report.statement,
+        means=words.means,
+        does_not_mean=words.means_not,
+        advice=words.advice,
+        headline=report.headline,
+        power=report.power,
+        attacks=tuple(_figures(result) for result in report.attacks),
+        coins=report.coins,
+        leaves_the_site=leaves,
+    )
+
+
+def _figures(result: AttackResult) -> document.Figures:
+    return document.Figures(**{field: getattr(result, field) for field in document.Figures.model_fields})
+
+
+def _say(card: Card | None) -> dict[str, str]:
+    if card is None:
+        return {}
+    codes = ", ".join(f"{code} ({meaning})" if meaning else code for code, meaning in _profile(card))
+    finding = ", ".join(code.display for code in card.finding) or "none (healthy)"
+    return {
+        "What it draws": card.description,
+        "Shows": f"{', '.join(card.modality)}; {', '.join(code.display for code in card.anatomy)}; {finding}",
+        "Publisher, and whom to ask": f"{card.publisher}; {card.contact_role}",
+        "Legal basis": card.legal_basis,
+        "Consent or waiver": card.consent_or_waiver,
+        "Ethics": card.ethics_ref,
+        "De-identification": f"{codes}; pixels reviewed: {card.deidentification.pixel_review}",
+        "Made for": card.intended_use,
+        "Not for": card.out_of_scope,
+        "Limits": card.limitations,
+        "Licence": f"{card.licence}; of the base model: {card.base_model.licence}",
+    }
+
+
+def _profile(card: Card) -> list[tuple[str, str]]:
+    return [(code, DEIDENTIFICATION.get(code, "")) for code in card.deidentification.profile]
+
+
+def _in_a_year(now: datetime) -> str:
+    day = now.replace(day=28) if (now.month, now.day) == (2, 29) else now
+    return day.replace(year=day.year + 1).date().isoformat()

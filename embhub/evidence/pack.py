@@ -1,0 +1,135 @@
+"""The evidence pack as a folder: `index.html`, `evidence.json`, and `sacro/<attack>.json` for output checkers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from embhub import embedding
+from embhub import release as layout
+from embhub.audit import AuditReport
+from embhub.checks.refusals import Refusal
+from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
+from embhub.evidence import page, sacro
+from embhub.evidence.document import Evidence
+from embhub.evidence.gathering import gather
+from embhub.release import Release
+from embhub.site import places, site_files
+from embhub.site.files import write_atomic
+
+PAGE, DOCUMENT, SACRO = "index.html", "evidence.json", "sacro"
+
+
+def write_pack(
+    file: str | Path, folder: str | Path, *, report: str | Path | None = None, now: datetime | None = None
+) -> Evidence:
+    """Write the pack about an embedding and one audit report of it; returns what `evidence.json` says.
+
+    The folder appears whole or not at all; an earlier pack there is replaced, anything else is refused.
+
+    Args:
+        file: `NAME.safetensors`; its card and what else lies beside it is read too.
+        folder: where the pack goes.
+        report: the audit report  [default: `NAME.audit.json` beside the file, else `NAME.site-audit.json`].
+        now: time of making, with its zone  [default: the clock].
+
+    Raises:
+        UsageError: there is no such file or report.
+        ArtifactError: embedding or report is malformed, or the report is about another embedding.
+        ConfigError: the folder holds something else, or cannot be written.
+    """
+    file, folder, now = Path(file), Path(folder), now or datetime.now(UTC)
+    check_place(folder)
+    audited, data, found = read_report(file, report)
+    release, fault = _read_release(file)
+    if audited.artifact.sha256 != release.embedding.digest:
+        raise ArtifactError(f"{found} is about another embedding than {file}", f"embhub audit {file}")
+    evidence = gather(release, audited, name=file.stem, report_digest=layout.digest(data), card_fault=fault, now=now)
+    _write_folder(folder, _render(evidence, audited, now))
+    return evidence
+
+
+def read_report(file: Path, report: str | Path | None) -> tuple[AuditReport, bytes, Path]:
+    """The report named, or the one beside the embedding: parsed, as bytes, and where it lies.
+
+    Raises:
+        UsageError: there is none.
+        ArtifactError: it is malformed.
+    """
+    found = Path(report) if report is not None else site_files.beside(file, site_files.AUDIT)
+    stays = site_files.beside(file, site_files.SITE_AUDIT)  # scores of patients beside a privacy claim
+    if report is None and not found.is_file() and stays.is_file():
+        found = stays
+    if not found.is_file():
+        raise UsageError(f"there is no audit report {found}", f"embhub audit {file}")
+    data = layout.read_file(found, limit=layout.LIMITS[layout.AUDIT])
+    return AuditReport.parse(data), data, found
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that the pack cannot go to, before hours of attacks rather than after.
+
+    Raises:
+        ConfigError: it holds something that is no earlier pack, or cannot be written.
+    """
+    places.check_folder(folder)
+    if folder.exists() and any(folder.iterdir()) and not _is_pack(folder):
+        raise ConfigError(f"{folder} is not empty, and holds no evidence pack", "name a new folder")
+
+
+def _is_pack(folder: Path) -> bool:
+    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT, SACRO}:
+        return False
+    try:
+        Evidence.parse((folder / DOCUMENT).read_bytes())
+    except (OSError, ArtifactError):
+        return False
+    return True
+
+
+def _read_release(file: Path) -> tuple[Release, str | None]:
+    """What lies beside the file; without the card, and why, where the card is absent or not complete."""
+    embedding.read(file)
+    try:
+        release = site_files.read(file)
+        if layout.CARD in release.files:
+            _ = release.card
+            return release, None
+        return release, f"none lies beside {file.name}; embhub card init writes one"
+    except (ArtifactError, PrivacyError, Refusal) as error:
+        files = {layout.EMBEDDING: embedding.read_bytes(file)}
+        shipped = site_files.beside(file, site_files.AUDIT)
+        if shipped.is_file():
+            files[layout.AUDIT] = layout.read_file(shipped, limit=layout.LIMITS[layout.AUDIT])
+        return Release.from_files(files), error.message
+
+
+def _render(evidence: Evidence, report: AuditReport, now: datetime) -> Mapping[str, bytes]:
+    files = {PAGE: page.render(evidence, report).encode(), DOCUMENT: evidence.to_bytes()}
+    for result in report.attacks:
+        exported = sacro.export(report, result, now=now)
+        files[f"{SACRO}/{result.name}.json"] = json.dumps(exported, indent=1).encode() + b"\n"
+    return files
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise ConfigError(f"cannot write in {folder.parent}: {error.strerror}", "choose another folder") from error
+    try:
+        new, old = room / "new", room / "old"
+        for name, data in files.items():
+            write_atomic(new / name, data)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        raise ConfigError(f"cannot write {folder}: {error.strerror}", "choose another folder") from error
+    finally:
+        shutil.rmtree(room, ignore_errors=True)

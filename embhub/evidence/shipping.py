@@ -1,0 +1,88 @@
+"""What leaves the hospital when a release is pushed, byte by byte, and what stays. Pure."""
+
+from __future__ import annotations
+
+from embhub import release as layout
+from embhub.evidence.document import Shipment, ShippedFile
+from embhub.privacy import PrivacyClaim
+from embhub.release import Release
+
+_SIGNED = "made when the release is signed"
+ALSO_SENT = (
+    "the account's token, which the registry knows; the registry sees the address of the computer that sends",
+    "the repository's name, and the message of the commit where one is given (embhub push --message)",
+)
+STAYS = (
+    "every image, and every copy made of it while training",
+    "patient ids, file names, DICOM headers, manifests",
+    "digests of images: who holds an image could compare them, so none is published",
+    "this site's record of the training, its privacy ledger, its keys",
+    "an audit's scores of patients, where a privacy claim is made",
+    "this evidence pack",
+)
+
+
+def list_shipment(release: Release) -> Shipment:
+    """The files of a release, present or to be made, with what each holds and what it tells of patients."""
+    answers = "the card: answers that people gave, and what follows from the file"
+    rows = [
+        _row(release, layout.EMBEDDING, *_embedding_holds(release)),
+        _row(release, layout.CARD, answers, _card_tells(release)),
+    ]
+    if layout.AUDIT in release.files:
+        rows.append(_row(release, layout.AUDIT, "the audit report: figures and scores", _audit_tells(release)))
+    rows.append(
+        _row(
+            release,
+            layout.PUBLISH_BUNDLE,
+            "the publisher's signature on the digests above, with name, version, training facts, time and key",
+            "the privacy claim; nothing else",
+        )
+    )
+    if layout.AUDIT in release.files:
+        holds = "the signature on the audit report, with its headline's figures"
+        rows.append(_row(release, layout.AUDIT_BUNDLE, holds, "the headline's figures"))
+    return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)
+
+
+def _row(release: Release, name: str, holds: str, of_patients: str) -> ShippedFile:
+    data = release.files.get(name)
+    return ShippedFile(
+        name=name,
+        bytes=None if data is None else len(data),
+        sha256=None if data is None else layout.digest(data),
+        holds=holds if data is not None or name == layout.CARD else f"{holds}; {_SIGNED}",
+        of_patients=of_patients,
+    )
+
+
+def _embedding_holds(release: Release) -> tuple[str, str]:
+    artifact = release.embedding
+    numbers = sum(rows.count * rows.dim for rows in artifact.vectors)
+    rows = " and ".join(f"{rows.count} rows of {rows.dim}" for rows in artifact.vectors)
+    facts = ", ".join(sorted(artifact.training)) or "none"
+    return (
+        f"the learned numbers: {rows}, {numbers:,} in all; a header with token, base model, privacy claim and training"
+        f" facts ({facts})",
+        "no image, id or tag; what the numbers tell is what the audit and the privacy claim are about",
+    )
+
+
+def _card_tells(release: Release) -> str:
+    if layout.CARD not in release.files:
+        return "not known yet: the card is not complete"
+    card = release.card
+    least = "at least " if isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int) else ""
+    told = [f"how many: {least}{card.n_patients} patients, {card.n_images} images"]
+    population = card.population
+    if population is not None and (population.age_bands or population.sex):
+        told.append("groups by age or sex, none under 10 people")
+    return "; ".join([*told, "modality, body part, finding, region and years where answered"])
+
+
+def _audit_tells(release: Release) -> str:
+    report = release.audit
+    if report is None or report.unit == "canary":
+        return "nothing: its scores are of made-up vectors"
+    count = sum(len(result.member_scores) + len(result.nonmember_scores) for result in report.attacks)
+    return f"{count:,} scores of {report.unit}s, sorted and rounded, tied to nobody; how many were inside and outside"

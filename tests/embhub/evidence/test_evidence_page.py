@@ -1,0 +1,208 @@
+"""The page of the pack: it stands alone, promises nothing, and its words follow from the figures."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from embhub.accounting import curves
+from embhub.audit import SUITES, Suite, build
+from embhub.checks.consistency import base_digest
+from embhub.evidence import histogram, page
+from embhub.evidence.cover import guarantee, per_hundred
+from embhub.evidence.document import Evidence
+from embhub.evidence.gathering import describe_privacy
+from embhub.evidence.pack import read_report, write_pack
+from embhub.formats import safe_yaml
+from embhub.privacy import Claim, PrivacyClaim, build_composition, state
+from embhub.site import site_files
+from tests.claims import make_claim
+from tests.embhub.evidence.packs import NOW, make_site
+from tests.releases import make_embedding
+
+
+class Text(HTMLParser):
+    """Tags, attributes and visible text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(re.sub(r"<style>.*?</style>", "", source, flags=re.S))
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(folder: Path, suite: Suite, claim: Claim = "none", **more: object) -> tuple[str, Text, Evidence]:
+    made = write_pack(make_site(folder, suite, claim=claim, **more), folder / "pack", now=NOW)  # type: ignore[arg-type]
+    source = (folder / "pack" / "index.html").read_text()
+    return source, Text(source), made
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_it_stands_alone_and_promises_nothing(tmp_path: Path, suite: Suite) -> None:
+    source, shown, made = read(tmp_path, suite, make_claim())
+    assert not {"script", "link", "img", "iframe", "object", "form"} & shown.tags
+    assert not [name for name in shown.attributes if name in ("src", "href") or name.startswith("on")]
+    assert "http" not in source.replace("http://www.w3.org/2000/svg", "")
+    for text in (shown.text, made.to_bytes().decode()):
+        assert not re.search(r"anonym|PHI-free|guaranteed safe|GDPR.compliant", text, re.I)
+        assert re.search(r"not legal advice", text, re.I)
+
+
+def test_every_statement_on_rules_is_dated_and_no_advice(tmp_path: Path) -> None:
+    source, _, made = read(tmp_path, "quick")
+    dated = made.regulation.not_advice
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", made.regulation.as_of) and made.regulation.as_of in dated
+    assert "Not legal advice" in dated
+    sections = [part for part in source.split("<section") if "What the card says" not in part]  # people said that
+    naming = [part for part in sections if re.search(r"EDPB|GDPR|HIPAA|NIST", part)]
+    assert len(naming) == 3 and all(dated in part for part in naming)
+
+
+def test_page_one_answers_the_six_questions_in_order(tmp_path: Path) -> None:
+    _, shown, made = read(tmp_path, "quick")
+    asked = (
+        "leave the hospital?", "The audit: insufficient evidence", "Can somebody tell who was trained on?",
+        "How hard was it tried?", "Is there a guarantee?", "What leaves?", "What was not tried?",
+        "When must it be looked at again?", "What a verdict means", "The controller decides, not this tool.",
+        "byte by byte", "Sign-off",
+    )  # fmt: skip
+    places = [shown.text.index(text) for text in asked]
+    assert places == sorted(places)
+    headline = made.audit.attacks[0]
+    assert f"{headline.auc * 100:.0f} times in a hundred" in shown.text
+    assert f"{made.audit.power.smallest_auc * 100:.0f} times in a hundred" in shown.text
+    assert "No. It was trained without differential privacy" in shown.text
+    assert "learned from images of 80 patients" in shown.text
+    assert made.audit_again_by == "2027-11-20"
+
+
+@pytest.mark.parametrize(("suite", "shift", "words"), [
+    ("quick", 3.0, "The audit: leak detected"),
+    ("standard", 0.0, "The audit: no leak detected"),
+])  # fmt: skip
+def test_verdicts(tmp_path: Path, suite: Suite, shift: float, words: str) -> None:
+    assert words in read(tmp_path, suite, shift=shift)[1].text
+
+
+def test_a_mechanism_audit_says_that_the_file_was_not_attacked(tmp_path: Path) -> None:
+    _, shown, made = read(tmp_path, "mechanism", make_claim())
+    assert "of the code, not of the file: insufficient evidence" in shown.text
+    assert "did not ask that of the file" in shown.text
+    tried = {row.family: row.status for row in made.coverage}
+    assert tried["membership inference"] == "not tried"
+    assert tried["faults of the privatising code"] == "tried"
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_no_kind_of_attack_is_called_tried_that_the_report_does_not_hold(tmp_path: Path, suite: Suite) -> None:
+    _, _, made = read(tmp_path, suite, make_claim())
+    run = {figures.name for figures in made.audit.attacks}
+    named = {row.family for row in made.coverage if row.source.startswith("EDPB")}
+    assert named == {
+        "membership inference", "attribute inference", "exfiltration", "regurgitation of training data",
+        "model inversion", "reconstruction",
+    }  # fmt: skip
+    for row in made.coverage:
+        assert set(row.by) <= run and bool(row.by) == (row.status != "not tried")
+    tried = {row.family: row.status for row in made.coverage}
+    assert tried["membership inference"] == {"quick": "partly", "mechanism": "not tried"}.get(suite, "tried")
+    assert tried["regurgitation of training data"] == ("partly" if suite == "thorough" else "not tried")
+
+
+def test_epsilon_in_people_is_a_bound_that_the_code_computes(tmp_path: Path) -> None:
+    claim = make_claim()
+    _, shown, made = read(tmp_path, "mechanism", claim)
+    rate = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=0.01)
+    assert f"more than {per_hundred(rate)} of 100 trained on" in shown.text
+    assert all(sentence in shown.text for sentence in made.privacy.words)
+    for limit in made.privacy.limits:
+        allowed = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=limit.false_alarms)
+        assert (
+            limit.found_at_most == allowed and float(per_hundred(allowed)) >= allowed * 100 > limit.false_alarms * 100
+        )
+        assert f"{per_hundred(allowed)} of 100" in shown.text
+
+
+def test_a_claim_that_the_audit_contradicts_is_no_guarantee(tmp_path: Path) -> None:
+    _, shown, made = read(tmp_path, "mechanism", make_claim(), shift=5.0)
+    assert made.privacy.refuted and made.audit.verdict == "leak-detected"
+    assert "No. An epsilon of 2 is claimed, and this audit contradicts it" in shown.text
+    assert "Yes, of a stated size" not in shown.text
+    assert any("claim does not hold" in text for text in made.concerns)
+
+
+def test_a_leak_that_another_attack_found_stands_beside_the_headline(tmp_path: Path) -> None:
+    artifact = make_embedding()
+    even = [float(number) for number in range(80)]
+    above = [number + 100 for number in even]
+    scores = {"loss-difference": (even, even), "loss": (above, even), "blind": (above, even)}
+    report = build(artifact_digest=artifact.digest, base_digest=base_digest(artifact), suite="quick", scores=scores)
+    file = make_site(tmp_path, "quick", card=False)
+    site_files.beside(file, site_files.AUDIT).write_bytes(report.to_bytes())
+    made = write_pack(file, tmp_path / "pack", now=NOW)
+    text = Text((tmp_path / "pack" / "index.html").read_text()).text
+    assert made.audit.verdict == "leak-detected"
+    assert "picks the right one 50 times" in text and "But another attack, loss, picks it 100 times." in text
+    assert any("differ in their images alone" in concern for concern in made.concerns)
+
+
+def test_trainings_together_are_said_with_the_claim(tmp_path: Path) -> None:
+    claim = make_claim()
+    curve = curves.compose([claim.curve, claim.curve])
+    together = build_composition(trainings=2, curve=curve, delta=claim.delta)
+    _, shown, made = read(tmp_path / "two", "mechanism", make_claim(composition=together))
+    assert made.privacy.together_epsilon == together.epsilon and f"epsilon {together.epsilon:g}" in shown.text
+    endless = build_composition(trainings=2, curve=tuple([float("inf")] * len(curve)), delta=claim.delta)
+    _, shown, made = read(tmp_path / "none", "mechanism", make_claim(composition=endless))
+    assert made.privacy.together == () and "none holds for all of this site's trainings together" in shown.text
+    assert any("weak" in text for text in made.concerns)
+
+
+def test_page_one_calls_a_weak_guarantee_weak() -> None:
+    curve = curves.compose([make_claim().curve] * 10)
+    together = build_composition(trainings=10, curve=curve, delta=1e-5)
+    assert "Yes, of a stated size" in guarantee(describe_privacy(make_claim(), refuted=None))
+    for weak in (make_claim(sigma=1.6), make_claim(composition=together)):
+        assert "Yes, but a weak one" in guarantee(describe_privacy(weak, refuted=None))
+
+
+def test_an_image_claim_says_what_patients_have(tmp_path: Path) -> None:
+    claim = make_claim(unit="image", max_images_per_unit=1)
+    assert isinstance(claim, PrivacyClaim) and state(claim.curve) == claim.rdp
+    _, shown, _ = read(tmp_path, "mechanism", claim, card=False)
+    assert "A patient with several images has less" in shown.text
+
+
+def test_what_people_wrote_is_escaped(tmp_path: Path) -> None:
+    file = make_site(tmp_path, "quick")
+    card = site_files.beside(file, site_files.CARD)
+    hostile = "<script>alert(1)</script>"
+    card.write_bytes(safe_yaml.dump({**safe_yaml.load(card.read_bytes()), "limitations": hostile}))
+    made = write_pack(file, tmp_path / "pack", now=NOW)
+    assert hostile in made.card.says.values()
+    report = read_report(file, None)[0]
+    assert hostile not in page.render(made, report) and "&lt;script&gt;" in page.render(made, report)
+
+
+def test_histograms_add_up_to_each_side(tmp_path: Path) -> None:
+    report = read_report(make_site(tmp_path, "quick"), None)[0]
+    for result in (
+        *report.attacks,
+        report.attacks[0].model_copy(update={"member_scores": (1.0,), "nonmember_scores": (1.0,)}),
+    ):
+        drawing = ElementTree.fromstring(histogram.draw(result))
+        bars = [float(node.get("height") or 0) for node in drawing.iter() if node.tag.endswith("rect")]
+        assert bars and max(bars) <= 104.1 and all(bar > 0 for bar in bars)

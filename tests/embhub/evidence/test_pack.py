@@ -1,0 +1,165 @@
+"""The evidence pack as a folder: every suite, with and without a card and a claim; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from embhub import release as layout
+from embhub import signing
+from embhub.__main__ import main
+from embhub.audit import SUITES, AuditReport, Suite
+from embhub.errors import ArtifactError, ConfigError, UsageError
+from embhub.evidence import pack as packing
+from embhub.evidence.document import Evidence
+from embhub.evidence.pack import write_pack
+from embhub.site import site_files
+from tests.claims import make_claim
+from tests.embhub.evidence.packs import NOW, make_site
+from tests.releases import SITE, make_embedding, make_report
+
+EVERY = [(suite, claim) for suite in SUITES for claim in (False, True) if claim or suite != "mechanism"]
+
+
+@pytest.mark.parametrize("card", [True, False], ids=["card", "no-card"])
+@pytest.mark.parametrize(("suite", "claimed"), EVERY)
+def test_every_suite_with_and_without_card_and_claim(tmp_path: Path, suite: Suite, claimed: bool, card: bool) -> None:
+    file = make_site(tmp_path, suite, claim=make_claim() if claimed else "none", card=card)
+    made = write_pack(file, tmp_path / "pack", now=NOW)
+    names = {path.relative_to(tmp_path / "pack").as_posix() for path in (tmp_path / "pack").rglob("*.*")}
+    report = AuditReport.parse(site_files.beside(file, site_files.AUDIT).read_bytes())
+    assert names == {"index.html", "evidence.json", *(f"sacro/{result.name}.json" for result in report.attacks)}
+    written = (tmp_path / "pack" / "evidence.json").read_bytes()
+    assert Evidence.parse(written) == made and made.to_bytes() == written
+    assert (made.audit.suite, made.audit.verdict) == (suite, report.verdict)
+    assert (made.privacy.claim == "none") is not claimed
+    assert made.audit.leaves_the_site is (not claimed or suite == "mechanism")
+    if card:
+        release = site_files.read(file)
+        assert made.sign_off.card_sha256 == layout.digest(release.files[layout.CARD])
+    else:
+        assert made.sign_off.card_sha256 is None and any("no complete card" in text for text in made.concerns)
+    assert not list(tmp_path.glob(".pack*"))
+
+
+def test_the_form_is_bound_to_what_is_published(tmp_path: Path) -> None:
+    """The digests on the form are those of the files that `push` would send, and an edited card has another."""
+    file = make_site(tmp_path, "quick")
+    before = write_pack(file, tmp_path / "pack", now=NOW)
+    held = site_files.read(file).files
+    for row in before.shipment.files:
+        assert row.sha256 == (layout.digest(held[row.name]) if row.name in held else None)
+    page = (tmp_path / "pack" / "index.html").read_text()
+    assert all(digest in page for digest in (before.sign_off.card_sha256 or "?", before.sign_off.embedding_sha256))
+    card = site_files.beside(file, site_files.CARD)
+    card.write_bytes(card.read_bytes().replace(b"one scanner", b"one scanner."))
+    after = write_pack(file, tmp_path / "pack", now=NOW)  # replaces the earlier one
+    assert after.sign_off.card_sha256 != before.sign_off.card_sha256
+    assert after.sign_off.card_sha256 in (tmp_path / "pack" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("suite", ["quick", "mechanism"])
+def test_what_leaves_is_what_is_signed(tmp_path: Path, suite: Suite) -> None:
+    """The list is made before the signatures are: the same files, and for all that is there the same bytes."""
+    file = make_site(tmp_path, suite, claim=make_claim() if suite == "mechanism" else "none")
+    made = write_pack(file, tmp_path / "pack", now=NOW)
+    assert made.concerns == ()
+    signed = signing.assemble(file, repository="radboud/prostate-cspca", key=SITE, now=NOW).files
+    assert [row.name for row in made.shipment.files] == [name for name in layout.FILES if name in signed]
+    for row in made.shipment.files:
+        assert row.sha256 is None or (row.sha256, row.bytes) == (layout.digest(signed[row.name]), len(signed[row.name]))
+    assert {row.name for row in made.shipment.files if row.sha256 is None} == {
+        layout.PUBLISH_BUNDLE,
+        layout.AUDIT_BUNDLE,
+    }
+    assert made.sign_off.card_sha256 == layout.digest(signed[layout.CARD])
+
+
+def test_what_signing_would_refuse_is_said_first(tmp_path: Path) -> None:
+    file = make_site(tmp_path, "quick")
+    assert write_pack(file, tmp_path / "sound", now=NOW).concerns == ()
+    artifact = make_embedding()
+    report = make_report(artifact, shift=3.0)  # a leak, which the card does not tell
+    site_files.beside(file, site_files.AUDIT).write_bytes(report.to_bytes())
+    concerns = write_pack(file, tmp_path / "pack", now=NOW).concerns
+    assert any("Signing would refuse" in text and "leak-detected" in text for text in concerns)
+    page = (tmp_path / "pack" / "index.html").read_text()
+    assert page.index("To be put right before anybody signs") < page.index("What a verdict means")
+
+
+def test_scores_of_patients_beside_a_claim_stay(tmp_path: Path) -> None:
+    """As `audit` leaves them: under a name that `sign` does not take along, and found by the pack."""
+    file = make_site(tmp_path, "standard", claim=make_claim(), card=False)
+    site_files.beside(file, site_files.AUDIT).rename(site_files.beside(file, site_files.SITE_AUDIT))
+    made = write_pack(file, tmp_path / "pack", now=NOW)
+    assert any("stays at the site" in text for text in made.concerns)
+    assert not made.audit.leaves_the_site
+    assert layout.AUDIT not in {row.name for row in made.shipment.files}
+
+
+def test_an_edited_report_is_told(tmp_path: Path) -> None:
+    file = make_site(tmp_path, "quick", shift=3.0)
+    path = site_files.beside(file, site_files.AUDIT)
+    edited = AuditReport.parse(path.read_bytes()).model_copy(update={"verdict": "insufficient-evidence"})
+    path.write_bytes(edited.to_bytes())
+    concerns = write_pack(file, tmp_path / "pack", now=NOW).concerns
+    assert any("contradicts itself" in text for text in concerns)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    file = make_site(tmp_path, "quick")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match="no evidence pack"):
+        write_pack(file, tmp_path / "other", now=NOW)
+    assert (tmp_path / "other" / "thesis.tex").exists()
+    with pytest.raises(UsageError, match="no audit report"):
+        write_pack(file, tmp_path / "pack", report=tmp_path / "absent.json")
+    strange = tmp_path / "strange.json"
+    strange.write_bytes(make_report(make_embedding(seed=3)).to_bytes())
+    with pytest.raises(ArtifactError, match="another embedding"):
+        write_pack(file, tmp_path / "pack", report=strange)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_a_crash_leaves_the_earlier_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = make_site(tmp_path, "quick")
+    write_pack(file, tmp_path / "pack", now=NOW)
+    before = (tmp_path / "pack" / "index.html").read_bytes()
+    written: list[Path] = []
+
+    def fail(path: Path, data: bytes) -> None:
+        if written:
+            raise ConfigError("the disk is full")
+        written.append(path)
+
+    monkeypatch.setattr(packing, "write_atomic", fail)
+    for place in ("pack", "new"):
+        written.clear()
+        with pytest.raises(ConfigError, match="full"):
+            write_pack(file, tmp_path / place, now=NOW)
+    assert (tmp_path / "pack" / "index.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["pack"]
+
+
+def test_the_command_takes_the_report_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_site(tmp_path, "standard")
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    assert main(["audit", str(file), "--reuse", "--report", str(tmp_path / "pack")]) == 0
+    said = capsys.readouterr().out
+    assert "no-leak-detected" in said and str(tmp_path / "pack" / "index.html") in said
+    assert main(["audit", str(file), "--reuse"]) == 2
+    assert main(["audit", str(file), "--reuse", "--report", str(file)]) != 0
+
+
+def test_evidence_is_read_strictly(tmp_path: Path) -> None:
+    made = write_pack(make_site(tmp_path, "quick"), tmp_path / "pack", now=NOW)
+    changed = {**json.loads(made.to_bytes()), "more": 1}
+    with pytest.raises(ArtifactError, match="no evidence"):
+        Evidence.parse(json.dumps(changed).encode())
+    assert re.fullmatch(r"embhub\.evidence/1", json.loads(made.to_bytes())["schema"])

@@ -54,7 +54,11 @@ def _run(words: list[str]) -> int:
 
 
 def in_words(error: BaseException) -> EmbhubError:
-    """Any error as an EmbhubError: the operating system's in words, the unforeseen named as a bug."""
+    """Any error as an EmbhubError: the operating system's in words, the unforeseen named as a bug.
+
+    Of what others raise only the kinds below are quoted: any other text may hold a patient's name or a path, and ends
+    up in logs and reports. `--debug` shows it, to whoever asks for it.
+    """
     match error:
         case EmbhubError():
             return error
@@ -71,10 +75,12 @@ def in_words(error: BaseException) -> EmbhubError:
         case OSError(errno=code) if code in _FORBIDDEN:
             return ConfigError(f"{error.strerror}{_where(error)}", "choose a folder that you may read and write")
         case OSError():
-            return ConfigError(f"{error.strerror or error}{_where(error)}", "run again with --debug to see where")
+            reason = error.strerror or f"the system failed with {type(error).__name__}"
+            return ConfigError(f"{reason}{_where(error)}", "run again with --debug to see where")
         case _:
             return EmbhubError(
-                f"unexpected {type(error).__name__}: {error}", "run again with --debug and report what it prints"
+                f"unexpected {type(error).__name__}",
+                "run again with --debug, which shows where and why; report it without what names a patient or a folder",
             )
 
 

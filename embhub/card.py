@@ -19,15 +19,20 @@ from embhub.cards.readme import to_readme as to_readme
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
 
+_MOST_PROBLEMS = 60  # a card has half as many fields
+
 
 class BadCard(ArtifactError):
-    """The card lacks fields or has wrong ones; `problems` lists every one of them."""
+    """The card lacks fields or has wrong ones; `problems` lists every one of them, the message the first ones."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
         count = f"{len(problems)} field{'s' if len(problems) > 1 else ''}"
+        lines = [f"  - {problem}" for problem in problems[:_MOST_PROBLEMS]]
+        if len(problems) > _MOST_PROBLEMS:
+            lines.append(f"  - and {len(problems) - _MOST_PROBLEMS} more")
         super().__init__(
-            f"the card needs {count} corrected:\n" + "\n".join(f"  - {problem}" for problem in problems),
+            f"the card needs {count} corrected:\n" + "\n".join(lines),
             "answer them in the card's .yaml; answers common to all releases can go under `site:` in config.yaml",
         )
 

@@ -178,6 +178,11 @@ def token_for(registry: str) -> str | None:
     return _read_credentials(_credentials_path()).get(check_registry(registry))
 
 
+def registries_logged_in() -> tuple[str, ...]:
+    """Addresses of the registries for which a token is stored. Raises as `token_for`."""
+    return tuple(map(check_registry, _read_credentials(_credentials_path())))
+
+
 def _variable(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 

@@ -23,6 +23,7 @@ from embhub.formats import header
 from embhub.formats import tensors as container
 from embhub.formats.header import check_token as check_token
 from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
+from embhub.privacy import NONE, Claim, read_claim
 
 # Layout -> tensor name -> the pipeline component whose token table the rows extend.
 LAYOUTS: Mapping[str, Mapping[str, str]] = {
@@ -84,10 +85,10 @@ class Embedding:
         """Training facts, keys out of header.TRAINING_FACTS."""
         return header.read_object("training", self.metadata["embhub.training"])
 
-    @property
-    def privacy(self) -> str:
-        """The privacy claim; "none" is the only one that this version can check."""
-        return self.metadata["embhub.privacy"]
+    @cached_property
+    def privacy(self) -> Claim:
+        """The privacy claim, recomputed: "none", or a `PrivacyClaim`."""
+        return read_claim(self.metadata["embhub.privacy"])
 
 
 def parse(data: bytes) -> Embedding:
@@ -142,6 +143,7 @@ def build(
     base: Mapping[str, Any] | None,
     base_name: str,
     training: Mapping[str, Any],
+    privacy: Claim = NONE,
     dtype: str = "float16",
 ) -> Embedding:
     """Write an embedding; the same input gives the same bytes.
@@ -152,6 +154,7 @@ def build(
         base: the fingerprint that `embhub.fingerprint.take`, None where the base is not at hand.
         base_name: the base as its publisher calls it; never a local path.
         training: facts under names of header.TRAINING_FACTS; numbers and short texts.
+        privacy: the claim of the training that made the rows (`privacy.build_claim`), or "none".
 
     Raises:
         ArtifactError: whatever `parse` would refuse.
@@ -168,6 +171,7 @@ def build(
         training=training,
         architecture=_architecture(layout, arrays, base),
         body_digest=hashlib.sha256(container.serialize_body(arrays)).hexdigest(),
+        privacy=privacy,
     )
     return parse(container.serialize(arrays, metadata))
 

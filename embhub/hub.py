@@ -12,10 +12,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlencode
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read at import: a hospital's client phones nobody
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # Xet would upload to another host than the registry
@@ -25,22 +29,32 @@ from huggingface_hub import errors as hf_errors
 from huggingface_hub.utils import _http as hf_http
 from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but not re-exported for mypy
     build_hf_headers,
+    get_session,
     hf_raise_for_status,
-    http_stream_backoff,
 )
 
-from embhub import config
+from embhub import config, faults
 from embhub import release as layout
+from embhub.checks import yanks
 from embhub.errors import EmbhubError, RegistryError
+from embhub.faults import plain
 from embhub.formats import names
 from embhub.progress import OnProgress, Progress
 from embhub.release import Release
+from embhub.site import guard
+from embhub.site.deadline import within
 from embhub.site.guard import Guard
 
 # Releases of huggingface_hub differ in the HTTP library that they speak (httpx, httpx2): take the one it brought.
 _http: Any = importlib.import_module(hf_errors.HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
 
+PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
+_TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_OPERATOR = "tell the registry's operator"
+_log = logging.getLogger(__name__)
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,24 @@ class Listing:
     modified: str
     tags: tuple[str, ...] = field(default=())
 
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Listing:
+        """A row of the answer, as a registry wrote it; nonsense raises what nonsense raises."""
+        modified = str(datetime.fromisoformat(said)) if (said := row.get("lastModified")) else ""
+        tags = tuple(map(plain, row.get("tags") or ()))
+        return cls(plain(row["id"]), plain(row.get("sha") or ""), modified, tags)
+
+
+def _in_time(method: Callable[Concatenate[Hub, Given], Result]) -> Callable[Concatenate[Hub, Given], Result]:
+    """The method, ended with TooSlow where it takes longer than anybody waits."""
+
+    @wraps(method)
+    def run(hub: Hub, /, *args: Given.args, **choices: Given.kwargs) -> Result:
+        late = hub._late(method.__name__, guard.LONGEST_CALL)
+        return within(guard.LONGEST_CALL, lambda: method(hub, *args, **choices), otherwise=late)
+
+    return run
+
 
 class Hub:
     """One registry, spoken to as one account (or as nobody when `token` is None).
@@ -83,6 +115,7 @@ class Hub:
         self._api = hf.HfApi(endpoint=self.registry, token=self._token, library_name="embhub")
         _guard.protect(self.registry, token)
 
+    @_in_time
     def whoami(self) -> Account:
         """Ask the registry whom the token speaks for."""
         if not self._token:
@@ -90,14 +123,17 @@ class Hub:
         with self._translated("whoami"):
             answer = self._api.whoami(token=self._token)
             orgs = answer.get("orgs") or []
-            return Account(_plain(answer["name"]), tuple(sorted(_plain(org["name"]) for org in orgs)))
+            return Account(plain(answer["name"]), tuple(sorted(plain(org["name"]) for org in orgs)))
 
+    @_in_time
     def push(
-        self, release: Release, repository: str, *, message: str = "", on_progress: OnProgress | None = None
-    ) -> Receipt:
+        self, release: Release, repository: str, *, onto: str = "", message: str = "",
+        on_progress: OnProgress | None = None,
+    ) -> Receipt:  # fmt: skip
         """Store the whole `release` as one commit; create the repository where it is missing.
 
-        A file of an earlier release that this one no longer has (an audit, say) is deleted in the same commit.
+        A file of an earlier release that this one no longer has (an audit, say) is deleted in the same commit. Where
+        `onto` names a commit, nothing is stored unless it is still the newest.
         """
         names.check_repository(repository)
         report = on_progress or (lambda _progress: None)
@@ -107,7 +143,7 @@ class Hub:
             if present is None:
                 self._api.create_repo(repository, exist_ok=True, token=self._token)
             else:  # a push that changes nothing sends nothing, and would succeed for a stranger
-                self._read(f"{self.registry}/api/models/{repository}/auth-check/write", limit=10_000, retries=0)
+                self._read_once(f"{self.registry}/api/models/{repository}/auth-check/write", limit=10_000)
             report(Progress("push", 1, 2, f"{len(release.files)} files"))
             operations: list[Any] = [
                 hf.CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in release.files.items()
@@ -117,14 +153,14 @@ class Hub:
             message = message or f"Publish {release.card.name} {release.card.version}"
             try:
                 done = self._api.create_commit(
-                    repository, operations, commit_message=message, token=self._token, parent_commit=parent
+                    repository, operations, commit_message=message, token=self._token, parent_commit=onto or parent
                 )
             except Exception:
                 if present is None:
                     self._discard(repository)
                 raise
             report(Progress("push", 2, 2, "stored"))
-            return Receipt(repository, f"{self.registry}/{repository}", _plain(done.oid), release.embedding.digest)
+            return Receipt(repository, f"{self.registry}/{repository}", plain(done.oid), release.embedding.digest)
 
     def _find(self, repository: str) -> tuple[set[str] | None, str | None]:
         """The paths in a repository, None where there is none, and the commit to build on."""
@@ -143,6 +179,7 @@ class Hub:
             if not (self._find(repository)[0] or set()) & set(layout.LIMITS):
                 self._api.delete_repo(repository, token=self._token, missing_ok=True)
 
+    @_in_time
     def fetch(
         self, repository: str, revision: str | None = None, *, on_progress: OnProgress | None = None
     ) -> tuple[Release, str]:
@@ -154,7 +191,9 @@ class Hub:
         with self._translated(f"{repository}@{revision}" if revision else repository):
             info = self._api.model_info(repository, revision=revision or "main", files_metadata=True, token=self._token)
             if not info.sha or not _COMMIT.fullmatch(info.sha):
-                raise RegistryError(f"{self.registry} names no commit for {repository}", _NONSENSE)
+                raise faults.WrongCommit(f"{self.registry} names no commit for {repository}", _OPERATOR)
+            if revision and _COMMIT.fullmatch(revision) and info.sha != revision:
+                raise faults.another_commit(repository, asked=revision, said=info.sha)
             sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
             paths = [path for path in layout.LIMITS if path in sizes]
             _check_sizes({path: sizes[path] for path in paths}, repository)
@@ -163,47 +202,81 @@ class Hub:
                 if on_progress:
                     on_progress(Progress("pull", done, len(paths), path))
                 url = hf.hf_hub_url(repository, path, revision=info.sha, endpoint=self.registry)
-                files[path] = self._read(url, limit=layout.LIMITS[path])
+                files[path] = self._read(url, limit=layout.LIMITS[path], commit=info.sha)
             if on_progress:
                 on_progress(Progress("pull", len(paths), len(paths), "fetched"))
         return Release.from_files(files), info.sha
 
+    @_in_time
     def search(self, query: str = "", *, limit: int = 50) -> list[Listing]:
-        """List repositories whose name, card or tags match `query`, newest first."""
+        """List repositories whose name, card or tags match `query`, newest first; one page, of 1,000 at most."""
+        asked = {"search": query} if query else {}
+        url = f"{self.registry}/api/models?{urlencode({**asked, 'limit': limit, 'sort': 'lastModified', 'full': True})}"
         with self._translated("search"):
-            found = self._api.list_models(
-                search=query or None, limit=limit, sort="last_modified", full=True, token=self._token
-            )
-            return [
-                Listing(
-                    _plain(model.id),
-                    _plain(model.sha or ""),
-                    _plain(model.last_modified or ""),
-                    tuple(map(_plain, model.tags or ())),
-                )
-                for model in found
-            ]
+            rows = json.loads(self._read_once(url, limit=guard.LARGEST_ANSWER))
+            return [Listing.read(row) for row in rows[:limit]]
 
+    @_in_time
     def trust_export(self) -> bytes:
         """The registry's trust document (`GET /embhub/v1/trust`): root key and signed keyring, unverified."""
         with self._translated("trust"):
-            data = self._read(f"{self.registry}/embhub/v1/trust", limit=4_000_000, retries=0)
+            data = self._read_once(f"{self.registry}/embhub/v1/trust", limit=4_000_000)
             json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
             return data
 
-    def _read(self, url: str, *, limit: int, retries: int = 5) -> bytes:
-        """Stream `url` into memory, at most `limit` bytes."""
+    def status(self, repository: str) -> bytes | None:
+        """What the registry says of a repository's revisions, unverified; None where it is no embhub registry.
+
+        `GET /embhub/v1/status/{namespace}/{name}`; `embhub.checks.yanks` reads it.
+        """
+        names.check_repository(repository)
+        url = f"{self.registry}/embhub/v1/status/{repository}"
+
+        def ask() -> bytes | None:
+            with self._translated(repository):
+                try:
+                    return self._read_once(url, limit=yanks.MAX_BYTES)
+                except hf_errors.HfHubHTTPError as error:
+                    if error.response.status_code == 404:
+                        return None
+                    raise
+
+        return within(guard.LONGEST_QUESTION, ask, otherwise=self._late("status", guard.LONGEST_QUESTION))
+
+    def _read(self, url: str, *, limit: int, commit: str | None = None) -> bytes:
+        """Stream `url` into memory, at most `limit` bytes; what is broken or busy for a moment is asked again."""
+        for pause in PAUSES:
+            try:
+                return self._read_once(url, limit=limit, commit=commit)
+            except _http.TransportError as error:
+                remark = type(error).__name__
+            except hf_errors.HfHubHTTPError as error:
+                if error.response.status_code not in _TRANSIENT:
+                    raise
+                remark = str(error.response.status_code)
+            _log.info("%s: %s; asked again in %s s", url, remark, pause)
+            time.sleep(pause)  # our own pauses: a registry could ask for a pause of years
+        return self._read_once(url, limit=limit, commit=commit)
+
+    def _read_once(self, url: str, *, limit: int, commit: str | None = None) -> bytes:
         headers = build_hf_headers(token=self._token, library_name="embhub")
-        with http_stream_backoff("GET", url, headers=headers, max_retries=retries) as response:
+        with get_session().stream("GET", url, headers=headers) as response:
             hf_raise_for_status(response)
+            said = response.headers.get("X-Repo-Commit")
+            if commit is not None and said is not None and said != commit:
+                raise faults.another_commit(url, asked=commit, said=plain(said))
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > limit:
-                    raise RegistryError(
-                        f"{url} sent more than {limit:,} bytes", "nothing was kept; tell the registry's operator"
-                    )
+                    raise faults.too_large(url, limit=limit)
             return bytes(data)
+
+    def _late(self, what: str, seconds: float) -> RegistryError:
+        return faults.TooSlow(
+            f"{self.registry} did not finish with {what} in {seconds:.0f} s",
+            "try later; after a push, `embhub show` says whether it was stored",
+        )
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -213,77 +286,56 @@ class Hub:
         except EmbhubError:
             raise
         except hf_errors.OfflineModeIsEnabled as error:
-            raise RegistryError(f"offline: {self.registry} was not asked", "unset HF_HUB_OFFLINE") from error
+            raise faults.Unreachable(f"offline: {self.registry} was not asked", "unset HF_HUB_OFFLINE") from error
         except hf_errors.HfHubHTTPError as error:
             raise _refusal(error, self.registry, what) from error
-        except (_http.HTTPError, _http.InvalidURL, OSError) as error:
-            reason = _plain(error) or type(error).__name__
-            raise RegistryError(
-                f"{self.registry} cannot be reached: {reason}",
-                "is it running, and is --registry or EMBHUB_REGISTRY right?",
+        except _http.TimeoutException as error:
+            raise faults.TooSlow(
+                f"{self.registry} cannot be reached: it was silent for too long", "is it running? try later"
             ) from error
+        except _http.RemoteProtocolError as error:
+            raise faults.CutShort(
+                f"{self.registry} broke off its answer: {plain(error)}", "try again; if it stays so, tell its operator"
+            ) from error
+        except (_http.HTTPError, _http.InvalidURL, OSError) as error:
+            raise faults.no_answer(self.registry, error) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # the client parses answers without checking their shape: these are what a nonsense answer raises
-            raise RegistryError(
-                f"{self.registry} answered something that is not a registry's answer", _NONSENSE
-            ) from error
-
-
-_NONSENSE = "is --registry or EMBHUB_REGISTRY the address of an embhub registry, and no proxy's login page?"
+            raise faults.no_registry(self.registry) from error
 
 
 def _refusal(error: hf_errors.HfHubHTTPError, registry: str, what: str) -> RegistryError:
-    """One refused request in words: the server's own message first, then what to do."""
+    """One refused request in words."""
     status = error.response.status_code
-    said = _server_message(error)
     match error:
         case hf_errors.RevisionNotFoundError():
-            return RegistryError(f"{registry} has no such revision: {what}", "leave @revision out for the newest")
+            return faults.NotFound(f"{registry} has no such revision: {what}", "leave @revision out for the newest")
+        case hf_errors.GatedRepoError():
+            return faults.gated(registry=registry, what=what, said=_server_message(error))
         case hf_errors.RepositoryNotFoundError() if status == 404:
-            return RegistryError(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
+            return faults.NotFound(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
         case hf_errors.EntryNotFoundError():
-            return RegistryError(f"{registry} lacks a file that it listed for {what}", "tell the registry's operator")
-    if status == 401:
-        hint = "run `embhub login` with a token that is still valid (the registry's admin can issue one)"
-        return RegistryError(f"{registry} does not accept your token" + (f": {said}" if said else ""), hint)
-    if status == 403:
-        hint = "ask the registry's admin for the role or namespace"
-        return RegistryError(f"{registry} refuses {what}: {said or 'not allowed for your account'}", hint)
-    if status == 412:
-        return RegistryError(
-            f"somebody else changed {what} meanwhile", "look at it with `embhub show`, then push again"
-        )
-    if status >= 500:
-        return RegistryError(f"{registry} failed with {status}: {said or 'no reason given'}", "try again in a while")
-    return RegistryError(
-        f"{registry} refuses {what}: {said or f'status {status}'}", "correct what it names, then try again"
-    )
+            text = f"{registry} lacks a file that it listed for {what}"
+            return faults.NotFound(text, "tell the registry's operator")
+    return faults.refused(status, registry=registry, what=what, said=_server_message(error))
 
 
 def _server_message(error: hf_errors.HfHubHTTPError) -> str:
     """The server's own words: X-Error-Message, else a JSON body's `error`; never a page of HTML."""
     if header := error.response.headers.get("X-Error-Message"):
-        return _plain(header)
+        return plain(header)
     try:
         body = error.response.json()
     except (ValueError, RuntimeError):  # RuntimeError: the body of a streamed answer was never read
         return ""
-    return _plain(body.get("error", "")) if isinstance(body, dict) else ""
-
-
-def _plain(said: object) -> str:
-    """What a registry says, fit for a terminal: no control characters, no end of line, no novel."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(said)[:500])
+    return plain(body.get("error", "")) if isinstance(body, dict) else ""
 
 
 def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
     """Refuse before the first byte is read; an answer that lies about its size meets the limit of the stream."""
     for name, size in sizes.items():
         if size is not None and size > layout.LIMITS[name]:
-            raise RegistryError(
-                f"{name} of {repository} is {size:,} bytes, more than {layout.LIMITS[name]:,}",
-                "nothing was read; tell the registry's operator",
-            )
+            raise faults.too_large(f"{name} of {repository}", announced=size, limit=layout.LIMITS[name])
 
 
 def _guarded_client() -> Any:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embhub import config, embedding, keys, statement, verification
+from embhub import release as layout
+from embhub.checks.claims import check_claim
 from embhub.checks.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRepository, WrongRole
 from embhub.embedding import Embedding
 from embhub.errors import ConfigError, UsageError
@@ -16,7 +18,7 @@ from embhub.formats import instants, names
 from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
 from embhub.release import Release
-from embhub.signing import assemble, check_persons
+from embhub.signing import assemble, check_persons, sign_anew
 from embhub.site import accounts, places, roots, seen, site_files, trust_store
 from embhub.statement import Publish
 
@@ -61,7 +63,11 @@ def sign(
 ) -> Signed:
     """Sign an embedding together with its card and audit report, and write the attestations beside it.
 
+    A folder, as `pull` leaves it, is signed anew under its name and version, with another key perhaps; what an auditor
+    attested stays. Its attestations are replaced.
+
     Args:
+        path: `NAME.safetensors`, or a folder.
         repository: `namespace/name` that it will be published as  [default: the site's namespace and the file's stem].
         card: the card  [default: `STEM.card.yaml`].
         audit: the report  [default: `STEM.audit.json`, where it is there].
@@ -75,9 +81,15 @@ def sign(
         ConfigError: no such key, no namespace, or the folder cannot be written.
     """
     path = Path(path)
+    if path.is_dir():
+        if repository or card or audit:
+            raise UsageError(
+                "a folder is signed anew as it is", "leave out --repository, --card and --audit, or name the file"
+            )
+        return _sign_folder(path, load_key(key, ask_passphrase))
     artifact = embedding.read(path)
     repository = names.check_repository(repository or f"{accounts.default_namespace()}/{path.stem}")
-    signing_key = _load_key(key, ask_passphrase)
+    signing_key = load_key(key, ask_passphrase)
     release = assemble(
         path,
         card_path=card,
@@ -141,6 +153,14 @@ def push(
     return replace(done, url=receipt.url, commit=receipt.commit)
 
 
+def _sign_folder(folder: Path, key: SigningKey) -> Signed:
+    release = sign_anew(Release.from_folder(folder), key=key, now=datetime.now(UTC))
+    publish = _check(release, None)
+    release.to_folder(folder)
+    wrote = tuple(folder / name for name in (layout.AUDIT_BUNDLE, layout.PUBLISH_BUNDLE) if name in release.files)
+    return Signed(release, publish.repository, publish.version, key.fingerprint, wrote)
+
+
 def _signed_release(path: Path, repository: str | None, *, hub: Hub | None, **choices: Any) -> Release:
     """The release as it was signed, or signed now where no attestation lies beside the file."""
     bundle = site_files.beside(path, site_files.PUBLISH_BUNDLE)
@@ -152,12 +172,17 @@ def _signed_release(path: Path, repository: str | None, *, hub: Hub | None, **ch
 
 def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
     """Digest of the newest release of `repository` that this site knows, unless it is the same embedding."""
-    registry = config.load().registry
+    registry = accounts.only_registry()
     before = seen.newest(roots.name_of(registry), repository) if registry else None
     return None if before is None or before.digest == artifact.digest else before.digest
 
 
-def _load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
+def load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
+    """The site's key of this name (the setting `key` where None); `ask` is called where it is encrypted.
+
+    Raises:
+        ConfigError: no such key, or no passphrase for it.
+    """
     name = name or config.load().key
     try:
         return keys.load(name)
@@ -176,6 +201,8 @@ def _check(release: Release, repository: str | None, *, signed_from: str | Path 
     try:
         publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
         _verify(release, publish, repository)
+        # needs no key, so it is found out also where nobody knows the signer
+        check_claim(release.card, embedding=release.embedding, publish=publish)
     except Refusal as refusal:
         if signed_from is not None:
             refusal.hint = f"if the change is this site's own, sign anew: embhub sign {signed_from}"

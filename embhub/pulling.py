@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from embhub import release as layout
 from embhub import verification
+from embhub.checks import yanks
 from embhub.checks.refusals import Finding
-from embhub.errors import ConfigError, UsageError
+from embhub.checks.yanks import Yank
+from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.faults import plain
 from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.release import Release
@@ -21,18 +24,19 @@ from embhub.site.files import write_atomic
 from embhub.verification import Policy, Verified
 
 if TYPE_CHECKING:
-    from embhub.hub import Listing
+    from embhub.hub import Hub, Listing
 
 POLICIES = {policy.name: policy for policy in (verification.STANDARD, verification.STRICT)}
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A verified release in memory, and where it came from."""
+    """A verified release in memory, where it came from, and the keys that are known as stolen by now."""
 
     verified: Verified
     release: Release
     commit: str
+    stolen: frozenset[str] = frozenset()
 
 
 def pull(
@@ -93,13 +97,24 @@ def fetch(
         now=datetime.now(UTC),
         seen=seen.accepted(),
     )
-    return Fetched(replace(verified, findings=(*verified.findings, *remarks)), release, commit)
+    yanked, heard = _ask_for_yank(hub, repository, commit)
+    first = [yanked.as_finding(hub.registry)] if yanked else []
+    findings = (*first, *verified.findings, *remarks, *heard)
+    stolen = frozenset().union(*(trust.keyring.stolen() for trust in trusts))
+    return Fetched(replace(verified, yanked=yanked, findings=findings), release, commit, stolen)
 
 
 def remember(fetched: Fetched) -> None:
     """Note the accepted version, so that an older one is refused from now on."""
     verified = fetched.verified
-    seen.remember(verified.signer.registry, verified.repository, version=verified.version, digest=verified.digest)
+    seen.remember(
+        verified.signer.registry,
+        verified.repository,
+        version=verified.version,
+        digest=verified.digest,
+        signer=verified.signer.fingerprint,
+        stolen=fetched.stolen,
+    )
 
 
 def verify_path(
@@ -181,12 +196,30 @@ def find_policy(policy: str | Policy) -> Policy:
     return POLICIES[policy]
 
 
+def _ask_for_yank(hub: Hub, repository: str, commit: str) -> tuple[Yank | None, list[Finding]]:
+    """What the registry says of a commit that was taken back; a host that is no embhub registry says nothing."""
+    try:
+        said = hub.status(repository)
+        known = yanks.parse(said, repository=repository) if said is not None else ()
+    except RegistryError as error:
+        text = f"not known whether {hub.registry} lists this release as taken back: {error.message}"
+        return None, [Finding(yanks.CHECK, "note", text)]
+    except ValueError as error:
+        text = f"{hub.registry} answered nonsense when asked whether this release was taken back, and it was ignored"
+        return None, [Finding(yanks.CHECK, "warning", f"{text}: {plain(error)}")]
+    return next((yank for yank in known if yank.revision == commit), None), []
+
+
 def _name(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2]
 
 
 def _check_contents(folder: Path) -> None:
-    """Refuse to write over, or remove, what no pull left there."""
+    """Refuse to write over, or remove, what no pull left there, or to follow a link out of the folder."""
+    for name in layout.LIMITS:
+        parent = (folder / name).parent
+        if parent != folder and parent.is_symlink():
+            raise ConfigError(f"{parent} is a link to another place", "remove it, or choose another --out")
     if folder.exists() and any(folder.iterdir()) and not (folder / layout.PUBLISH_BUNDLE).exists():
         raise ConfigError(f"{folder} is there, and holds other things than a release", "choose another --out")
 

@@ -15,6 +15,7 @@ from embhub.checks.refusals import Refusal
 from embhub.dsse import Signer
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.formats.names import check_repository
+from embhub.privacy import plain
 from embhub.release import Release
 from embhub.site import site_files
 
@@ -76,7 +77,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
         card_digest=layout.digest(files[layout.CARD]),
         audit_digest=report_digest,
         base_digest=consistency.base_digest(artifact),
-        privacy=artifact.privacy,
+        privacy=plain(artifact.privacy),
         recipe=artifact.training,
         created=now,
         replaces=replaces,
@@ -100,6 +101,29 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
             report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
         )
     return Release.from_files(files)
+
+
+def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
+    """A published release with new attestations of its publisher, under the same name and version: a key was lost, say.
+
+    What somebody else attested stays as it is.
+
+    Raises:
+        Unsigned, MalformedBundle: there is nothing to sign anew.
+        and as `sign`.
+    """
+    before = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+    attached = {name: release.files[name] for name in (layout.AUDIT, layout.AUDIT_BUNDLE) if name in release.files}
+    independent = release.audit_bundle is not None and release.audit_bundle.hint != release.publish_bundle.hint
+    files = dict(release.files)
+    if before.audit is None:  # the audit came later, and the card does not know of it
+        for name in attached:
+            del files[name]
+    signed = sign(Release.from_files(files), repository=before.repository, key=key, now=now, replaces=before.replaces)
+    kept = attached if before.audit is None else {}
+    if independent:
+        kept = {**kept, layout.AUDIT_BUNDLE: attached[layout.AUDIT_BUNDLE]}
+    return Release.from_files({**signed.files, **kept})
 
 
 def check_persons(release: Release) -> None:

@@ -24,6 +24,8 @@ EXPORT_SCHEMA = "embhub.trust/1"
 MAX_BYTES = dsse.MAX_BYTES
 
 Role = Literal["publish", "audit", "withdraw"]
+Reason = Literal["superseded", "lost", "stolen"]
+REASONS: tuple[Reason, ...] = ("superseded", "lost", "stolen")  # from the lightest to the gravest
 
 
 def _namespace(text: str) -> str:
@@ -52,6 +54,9 @@ Display = Annotated[str, Field(max_length=100), AfterValidator(_display)]
 Address = Annotated[str, Field(max_length=200), AfterValidator(_address)]
 
 
+Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -59,7 +64,7 @@ class _Model(BaseModel):
 class MemberKey(_Model):
     """One role of one public key. A key that publishes and withdraws stands twice."""
 
-    fingerprint: Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+    fingerprint: Fingerprint
     public_key_pem: Annotated[str, Field(max_length=p256.MAX_PEM)]
     role: Role
     added: instants.Instant
@@ -83,10 +88,23 @@ class Member(_Model):
     keys: tuple[MemberKey, ...] = ()
 
 
+class Revocation(_Model):
+    """A key that signs no more: since when, and why. What it signed before counts as `checks/revocations` says."""
+
+    fingerprint: Fingerprint
+    date: instants.Instant
+    reason: Reason
+
+    def is_milder_than(self, other: Revocation) -> bool:
+        """Whether more of what the key signed would count."""
+        return (-REASONS.index(self.reason), self.date) > (-REASONS.index(other.reason), other.date)
+
+
 class Keyring(_Model):
     """`embhub.keyring/1`: every key of a registry's members. `version` only grows.
 
-    A key belongs to one namespace, and an auditor's key has no other role.
+    A key belongs to one namespace, and an auditor's key has no other role. A revoked key stays among its member's keys,
+    so that what it signed can be explained.
     """
 
     schema_: Literal["embhub.keyring/1"] = Field(default="embhub.keyring/1", alias="schema")
@@ -94,6 +112,7 @@ class Keyring(_Model):
     version: Annotated[int, Field(ge=1, le=2**53)]
     issued: instants.Instant
     members: tuple[Member, ...] = ()
+    revoked: tuple[Revocation, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
@@ -114,20 +133,37 @@ class Keyring(_Model):
                 raise ValueError(f"{fingerprint} has one role twice")
             if "audit" in held and len(held) > 1:
                 raise ValueError(f"{fingerprint} is an auditor's key and has another role")
+        revoked = [revocation.fingerprint for revocation in self.revoked]
+        if len(set(revoked)) != len(revoked):
+            raise ValueError("a key is revoked twice")
+        if strangers := set(revoked) - set(owner):
+            raise ValueError(f"{min(strangers)} is revoked, and nobody's key")
         return self
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON (RFC 8785)."""
-        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
+        """Canonical JSON (RFC 8785); `revoked` appears with the first revocation, for older readers to refuse."""
+        unused = None if self.revoked else {"revoked"}
+        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True, exclude=unused))
 
     def fingerprints(self) -> set[str]:
         """Every key in it."""
         return {key.fingerprint for member in self.members for key in member.keys}
 
+    def stolen(self) -> frozenset[str]:
+        """Fingerprints of keys that were reported stolen."""
+        return frozenset(row.fingerprint for row in self.revoked if row.reason == "stolen")
+
+    def revocation_of(self, fingerprint: str) -> Revocation | None:
+        """Why this key signs no more, or None."""
+        return next((row for row in self.revoked if row.fingerprint == fingerprint), None)
+
 
 @dataclass(frozen=True)
 class KnownKey:
-    """A key of a keyring: whose it is and what it may do. `added` is the time of its first role."""
+    """A key of a keyring: whose it is and what it may do. `added` is the time of its first role.
+
+    What a revoked key signed counts as `checks/revocations` says, whatever its roles.
+    """
 
     namespace: str
     name: str | None
@@ -136,6 +172,7 @@ class KnownKey:
     roles: frozenset[Role]
     added: str
     registry: str
+    revocation: Revocation | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +201,7 @@ class Trust:
                     roles=frozenset(row.role for row in rows),
                     added=min(row.added for row in rows),
                     registry=self.registry,
+                    revocation=self.keyring.revocation_of(fingerprint),
                 )
         return found
 
@@ -267,6 +305,16 @@ def open_export(export: TrustExport, *, root_fingerprint: str, minimum_version: 
             "an old keyring may bring back a key that was withdrawn: ask the registry's operator",
         )
     return Trust(keyring.registry, root_fingerprint, keyring)
+
+
+def keys_brought_back(before: Keyring, after: Keyring) -> list[str]:
+    """Fingerprints of keys that `before` revoked and `after` lets count again, or for more. A revocation is final."""
+    found = []
+    for earlier in before.revoked:
+        later = after.revocation_of(earlier.fingerprint)
+        if later.is_milder_than(earlier) if later else earlier.fingerprint in after.fingerprints():
+            found.append(earlier.fingerprint)
+    return found
 
 
 def as_sequence(trust: Trust | Sequence[Trust]) -> Sequence[Trust]:

@@ -8,32 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from embhub import bundle, statement
 from embhub import release as layout
+from embhub import statement
 from embhub import trust as keyrings
 from embhub.audit import AuditReport
 from embhub.cards.card_schema import Card
-from embhub.checks import consistency, signers
+from embhub.checks import artifact, consistency, revocations, signers, versions
 from embhub.checks.refusals import (
     AuditMismatch,
+    BrokenClaim,
     CardMismatch,
-    DigestMismatch,
     Finding,
     MissingAudit,
     Refusal,
-    Rollback,
-    TooLarge,
-    UnreadableArtifact,
     WrongRepository,
 )
 from embhub.checks.signers import Signer as Signer
+from embhub.checks.yanks import Yank
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, PrivacyError
-from embhub.formats import instants, names
+from embhub.formats import instants
+from embhub.privacy import UnsupportedClaim
 from embhub.release import Release
-from embhub.statement import Publish, Statement
+from embhub.statement import Publish
 from embhub.trust import Trust
 
 if TYPE_CHECKING:
@@ -44,22 +43,28 @@ _CLOCK_SKEW = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Policy:
-    """How much a site asks for. There is no policy that asks for no signature."""
+    """How much a site asks for. There is no policy that asks for no signature.
+
+    `countersigned_suffices`: whether an independent auditor may stand in for a publisher whose key was stolen.
+    """
 
     name: str
     require_audit: bool
+    countersigned_suffices: bool
 
 
-STANDARD = Policy("standard", require_audit=False)
-STRICT = Policy("strict", require_audit=True)
+STANDARD = Policy("standard", require_audit=False, countersigned_suffices=True)
+STRICT = Policy("strict", require_audit=True, countersigned_suffices=False)
 
 
 @dataclass(frozen=True)
 class Verified:
     """A release that may be used, and on what evidence.
 
-    `auditor` signed the audit attestation; `independent` says that this was not the publisher. `log_index` and
-    `checkpoint` are None: this version keeps no transparency log, and a finding says so.
+    `auditor` signed the audit attestation; `independent` says that this was not the publisher. `yanked` is what the
+    registry that was asked says, unsigned, of a release that was taken back; the decision never sees it. `freshness`
+    is unknown, `log_index` and `checkpoint` are None: keyrings name no end and there is no transparency log; findings
+    say so.
     """
 
     embedding: Embedding
@@ -73,6 +78,8 @@ class Verified:
     auditor: Signer | None
     policy: Policy
     findings: tuple[Finding, ...]
+    yanked: Yank | None = None
+    freshness: Literal["unknown"] = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
 
@@ -85,6 +92,20 @@ class Verified:
     def independent(self) -> bool:
         """Whether an auditor of another namespace countersigned."""
         return self.auditor is not None and self.auditor.is_independent_of(self.signer)
+
+    @property
+    def audit_status(self) -> Literal["countersigned", "consistent"] | None:
+        """What the audit report's figures rest on: an independent auditor's word, or on each other alone."""
+        if self.report is None:
+            return None
+        return "countersigned" if self.independent else "consistent"
+
+    def audit_in_words(self) -> str:
+        """The verdict and its status: `no-leak-detected, countersigned by nki`; `none` without an audit."""
+        if self.report is None:
+            return "none"
+        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ""
+        return f"{self.report.verdict}, {self.audit_status}{by}"
 
     def to_json(self) -> dict[str, Any]:
         """What `embhub verify --json` prints."""
@@ -99,9 +120,12 @@ class Verified:
             "signer": asdict(self.signer),
             "auditor": asdict(self.auditor) if self.auditor else None,
             "countersigned": self.independent,
+            "audit_status": self.audit_status,
             "verdict": self.report.verdict if self.report else None,
             "policy": self.policy.name,
+            "yanked": self.yanked.to_json() if self.yanked else None,
             "findings": [asdict(finding) for finding in self.findings],
+            "freshness": self.freshness,
             "log_index": self.log_index,
             "checkpoint": self.checkpoint,
         }
@@ -132,22 +156,30 @@ def verify(
     """
     findings: list[Finding] = []
     try:
-        embedding = _open_embedding(release, findings)
+        digest = artifact.check_structure(release, findings)
         attestation = release.publish_bundle
-        signed = _open_statement(attestation, embedding, findings)
-        _check_copies(release, embedding)
+        signed = statement.parse(attestation.envelope.payload)
+        artifact.check_digest(signed, digest, findings)
+        artifact.check_copies(release, digest)
         publish = statement.read_publish(signed)
         trusts = keyrings.as_sequence(trust)
         keyring, signer = signers.find_publisher(
             attestation, repository=publish.repository, trusts=trusts, findings=findings
         )
         _check_name(publish, repository, findings)
-        _check_version(publish, embedding, (seen or {}).get((signer.registry, publish.repository)), findings)
+        embedding = artifact.open_embedding(release, findings)
+        before = (seen or {}).get((signer.registry, publish.repository))
+        findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring))
         card = _open_card(release, publish)
         report = _open_report(release, publish, policy, findings)
         auditor = None
         if report is not None:
             auditor = _check_report(report, release, publish, keyring, signer, findings)
+        if signer.revoked_as is not None:
+            finding = revocations.check_publisher(
+                signer, created=publish.created, auditor=auditor, countersigned_suffices=policy.countersigned_suffices
+            )
+            findings.append(finding)
         _compare(card, embedding, publish, report, findings)
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except Refusal as refusal:
@@ -168,39 +200,6 @@ def verify(
     )
 
 
-def _open_embedding(release: Release, findings: list[Finding]) -> Embedding:
-    for name, limit in layout.LIMITS.items():
-        if len(release.files.get(name, b"")) > limit:
-            raise TooLarge(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size")
-    try:
-        embedding = release.embedding
-    except (ArtifactError, PrivacyError) as error:
-        raise UnreadableArtifact(
-            f"the embedding cannot be read: {error.message}", "fetch it again; if it stays so, ask the publisher"
-        ) from error
-    rows = ", ".join(f"{row.count} rows of {row.dim} for {row.encoder}" for row in embedding.vectors)
-    findings.append(Finding("structure", "ok", f"a well-formed embedding of {len(embedding.data):,} bytes: {rows}"))
-    return embedding
-
-
-def _open_statement(attestation: bundle.Bundle, embedding: Embedding, findings: list[Finding]) -> Statement:
-    signed = statement.parse(attestation.envelope.payload)
-    if signed.digest != embedding.digest:
-        raise DigestMismatch(
-            f"the statement is about {signed.digest[:16]}…, the embedding is {embedding.digest[:16]}…",
-            "the embedding was changed after signing, or the attestation is another one's: fetch both again",
-        )
-    findings.append(Finding("digest", "ok", f"the statement is about these bytes: sha256 {embedding.digest}"))
-    return signed
-
-
-def _check_copies(release: Release, embedding: Embedding) -> None:
-    for name, digest in release.copies.items():
-        if digest != embedding.digest:
-            where = ascii(name)[1:-1]
-            raise DigestMismatch(f"{where} is not the signed embedding", "remove it; nothing vouches for it")
-
-
 def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:
     if repository is None:
         findings.append(Finding("repository", "note", f"published as {publish.repository}; no name was asked for"))
@@ -213,26 +212,6 @@ def _check_name(publish: Publish, repository: str | None, findings: list[Finding
     findings.append(Finding("repository", "ok", f"signed for {repository}"))
 
 
-def _check_version(publish: Publish, embedding: Embedding, seen: Sighting | None, findings: list[Finding]) -> None:
-    if seen is None:
-        findings.append(Finding("version", "ok", f"version {publish.version}; none was seen here before"))
-        return
-    order, before = names.version_order(publish.version), names.version_order(seen.version)
-    if order < before:
-        raise Rollback(
-            f"version {publish.version} of {publish.repository}, but version {seen.version} was accepted here before",
-            "the registry may be holding back the newer one: ask its operator, or the publisher",
-        )
-    if order == before and seen.digest != embedding.digest:
-        raise Rollback(
-            f"another embedding under version {publish.version} of {publish.repository} than was accepted here before",
-            "a publisher raises the version for new bytes: ask the publisher",
-        )
-    findings.append(
-        Finding("version", "ok", f"version {publish.version}, not older than {seen.version} seen here before")
-    )
-
-
 def _open_card(release: Release, publish: Publish) -> Card:
     data = release.files.get(layout.CARD)
     if data is None or layout.digest(data) != publish.card.sha256:
@@ -240,6 +219,8 @@ def _open_card(release: Release, publish: Publish) -> Card:
         raise CardMismatch(f"the card ({layout.CARD}) is {fault}", "it was changed after signing: fetch it again")
     try:
         card = release.card
+    except UnsupportedClaim as error:
+        raise BrokenClaim(f"on the card: {error.message}", artifact.BROKEN_CLAIM) from error
     except (ArtifactError, PrivacyError) as error:
         raise CardMismatch(f"the card cannot be read: {error.message}", error.hint) from error
     consistency.check_readme(card, data)
@@ -284,6 +265,8 @@ def _check_report(
         raise AuditMismatch("the audit attestation is about another embedding", "fetch the release again")
     facts = statement.read_audit(signed)
     auditor = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=findings)
+    if auditor.revoked_as is not None and auditor != publisher:  # the publisher's own is judged once, below
+        findings.append(revocations.check_auditor(auditor, created=facts.created))
     consistency.check_attestation(
         facts, publish=publish, report=report, report_digest=layout.digest(release.files[layout.AUDIT])
     )
@@ -309,11 +292,8 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
             "created", "warning", f"signed at {publish.created}, which is in the future here: check the clocks"
         )
     days = (now - instants.read(keyring.keyring.issued)).days
-    yield Finding(
-        "freshness",
-        "note",
-        f"keyring of {keyring.keyring.issued}, {_count(max(days, 0), 'day')} old; a newer one is not ruled out",
-    )
+    age = f"the keyring is of {keyring.keyring.issued}, {_count(max(days, 0), 'day')} old, and names no end"
+    yield Finding("freshness", "note", f"unknown: {age}; a newer one, or a newer release, is not ruled out")
     yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")
 
 

@@ -9,6 +9,7 @@ from embhub import fingerprint
 from embhub.cards.card_schema import FIELDS, REQUIRED, SCHEMA, BaseModelRef
 from embhub.embedding import Embedding
 from embhub.formats import safe_yaml
+from embhub.privacy import Claim, PrivacyClaim, plain
 
 NOT_AUDITED = {"verdict": "not-audited", "suite": "none", "power": "no audit was run"}
 
@@ -32,12 +33,12 @@ def draft(
         "schema": SCHEMA,
         "token": embedding.token,
         "vectors": [{"encoder": item.encoder, "count": item.count, "dim": item.dim} for item in embedding.vectors],
-        "privacy": embedding.privacy,
+        "privacy": plain(embedding.privacy),
     }
     values = (
         {"name": embedding.token.strip("<>"), "version": "1.0.0", "audit": NOT_AUDITED} | dict(defaults) | dict(facts)
     )
-    values |= computed
+    values |= computed | _declared(embedding.privacy, values.get("n_images"))
     values["base_model"] = {**_mapping(defaults.get("base_model")), **_mapping(facts.get("base_model")), **base}
     known = {name: values[name] for name in FIELDS if values.get(name) is not None}
     questions = [f"{name}: {FIELDS[name]}" for name in REQUIRED if name not in known]
@@ -47,6 +48,24 @@ def draft(
         if known["base_model"].get(name) is None
     ]
     return known, questions
+
+
+def _declared(claim: Claim, images: Any) -> dict[str, Any]:
+    """What a card with a privacy claim tells of the training set: public bounds in place of exact numbers.
+
+    The exact count moves none of them, not even by which round number lies above it.
+    """
+    if not isinstance(claim, PrivacyClaim):
+        return {}
+    if claim.unit == "image":
+        return {"n_images": claim.n_public}
+    told: dict[str, Any] = {"n_patients": claim.n_public, "max_images_per_patient": claim.max_images_per_unit}
+    if not isinstance(images, str):  # a range that a person declared stays
+        most = claim.n_public * claim.max_images_per_unit
+        rounds = (digit * 10**power for power in range(1, 16) for digit in (1, 2, 5))
+        upper = next(number for number in rounds if number >= most and number > claim.n_public)
+        told["n_images"] = f"{claim.n_public}-{upper}"
+    return told
 
 
 def write_draft(values: Mapping[str, Any], questions: list[str]) -> bytes:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
 from embhub.formats.header import check_token
-from embhub.privacy import check_claim
+from embhub.privacy import PrivacyClaim, UncheckableClaim, parse_claim, plain
 
 SCHEMA = "embhub.card/1"
 SMALLEST_CELL = 10
@@ -81,8 +81,8 @@ def _check_token(token: str) -> str:
 
 def _check_privacy(claim: Any) -> Any:
     try:
-        return check_claim(claim)
-    except ArtifactError as error:
+        return parse_claim(claim)  # UnsupportedClaim passes through: a broken promise is no slip of the pen
+    except UncheckableClaim as error:
         raise ValueError(error.message) from error
 
 
@@ -168,7 +168,7 @@ class AuditSummary(_Part):
     """The site's own audit in three words; the report and its attestation hold the figures."""
 
     verdict: Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "not-audited"]
-    suite: Literal["quick", "standard", "none"]
+    suite: Literal["quick", "standard", "thorough", "mechanism", "none"]
     power: Line = Field(description="the smallest leak that this audit would have seen")
 
 
@@ -230,8 +230,8 @@ class Card(_Part):
     intended_use: Text = Field(description="what it is for; non-clinical")
     out_of_scope: Text = Field(description="what it must not be used for")
     limitations: Text = Field(description="where it fails, what it was never shown")
-    privacy: Annotated[str, BeforeValidator(_check_privacy)] = Field(
-        description="none: trained without differential privacy"
+    privacy: Annotated[Literal["none"] | PrivacyClaim, BeforeValidator(_check_privacy)] = Field(
+        description="the claim of the embedding's header (computed); none: trained without differential privacy"
     )
     audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")
     evaluation: tuple[Evaluation, ...] = Field(default=(), description="figures of use, each with its interval")
@@ -256,7 +256,8 @@ class Card(_Part):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the order of the fields, without what was not said."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=False)
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=False)
+        return data | {"privacy": plain(self.privacy)}  # whose nulls say something
 
 
 FIELDS: Mapping[str, str] = {

@@ -47,8 +47,8 @@ _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 _WORD = re.compile(r"[A-ZÀ-ÖØ-Þ][A-Za-zÀ-ÿ'’]+(?:-[A-ZÀ-Þ][a-zß-ÿ]+)?")
 _INSTITUTION = re.compile(
-    r"(?:\W{1,3}[\w'-]{1,30}){0,2}?\W{1,3}(?:Hospital|University|Universit\w+|Institut\w*|Clinic|Klinik\w*|Cent(?:er|re)|College|"
-    r"Foundation|School|Medical|Archive|Award|Data\w*|Tropical|Disease|Syndrome|Sign)\b"
+    r"(?:[^\w'-]{1,3}[\w'-]{1,30}){0,2}?[^\w'-]{1,3}(?:Hospital|University|Universit\w+|Institut\w*|Clinic|Klinik\w*|Cent(?:er|re)|"
+    r"College|Foundation|School|Medical|Archive|Award|Data\w*|Tropical|Disease|Syndrome|Sign)\b"
 )
 
 # A file name has no sentence round it: shapes that would be noise in prose say enough here.

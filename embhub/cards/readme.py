@@ -9,6 +9,7 @@ from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
+from embhub.privacy import PrivacyClaim
 
 MAX_BYTES = 200_000
 
@@ -103,7 +104,7 @@ def _body(card: Card) -> str:
         ("Acquisition", _acquisition(card)),
         (
             "Training images",
-            f"{card.n_images} of {card.n_patients} patients, at most {card.max_images_per_patient} each",
+            f"{card.n_images} of {_patients(card)} patients, at most {card.max_images_per_patient} each",
         ),
         ("Labels", f"{_prose(card.labels.source)}; {_prose(card.labels.annotators)}"),
         ("De-identification", ", ".join(DEIDENTIFICATION[code] for code in card.deidentification.profile)),
@@ -128,7 +129,7 @@ This is a textual inversion embedding: {vectors} numbers that teach the base mod
 
 ## Privacy
 
-{PRIVACY_WORDS}
+{_privacy(card)}
 
 ## Audit
 
@@ -163,6 +164,17 @@ whose terms bind every use of this embedding. Fingerprint: `{base.fingerprint}`.
 
 Both verify signatures, this card and the audit report of what they fetch; the base model is compared before loading.
 """
+
+
+def _patients(card: Card) -> str:
+    lower_bound = isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int)
+    return f"at least {card.n_patients}" if lower_bound else str(card.n_patients)
+
+
+def _privacy(card: Card) -> str:
+    if isinstance(card.privacy, PrivacyClaim):
+        return "\n".join(f"- {_prose(sentence)}" for sentence in card.privacy.words())
+    return PRIVACY_WORDS
 
 
 def _population(card: Card) -> str:

@@ -104,6 +104,12 @@ class WrongRole(Refusal):
     rule = "wrong-role"
 
 
+class RevokedKey(Refusal):
+    """A key that was revoked, and this signature of it counts no more."""
+
+    rule = "revoked-key"
+
+
 class BadSignature(Refusal):
     """The signature was not made by this key over these bytes."""
 
@@ -144,6 +150,12 @@ class ClaimMismatch(Refusal):
     """Statement, card and file header do not make the same claim (base model, privacy)."""
 
     rule = "claim-mismatch"
+
+
+class BrokenClaim(Refusal):
+    """A privacy claim promises more than its own parameters give."""
+
+    rule = "claim-broken"
 
 
 class MalformedKeyring(Refusal):

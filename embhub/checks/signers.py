@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from embhub import dsse
 from embhub.bundle import Bundle
 from embhub.checks.refusals import Finding, UnknownSigner, WrongNamespace, WrongRole
 from embhub.formats import names
-from embhub.trust import KnownKey, Trust
+from embhub.trust import REASONS, KnownKey, Reason, Trust
 
 _ROLE_NAMES = {"publish": "publishing key", "audit": "auditor's key"}
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Whose key signed, by the keyring of `registry`, in which role."""
+    """Whose key signed, by the keyring of `registry`, in which role.
+
+    `revoked_on` and `revoked_as` (superseded, lost, stolen) are set where the keyring revokes the key.
+    """
 
     namespace: str
     name: str | None
     fingerprint: str
     role: Literal["publish", "audit"]
     registry: str
+    revoked_on: str | None = None
+    revoked_as: Reason | None = None
 
     def is_independent_of(self, publisher: Signer) -> bool:
         """Whether this is an auditor of another namespace."""
@@ -53,7 +58,7 @@ def find_publisher(
     able = [(trust, key) for trust, key in own if "publish" in key.roles]
     if not able:
         raise _wrong_role(own[0][1], "publish")
-    trust, key = able[0]
+    trust, key = max(able, key=_gravity)  # the first, unless another keyring revokes the key
     text = f"{namespace}'s publishing key {key.fingerprint}, role publish, by the keyring of {trust.registry}"
     findings.append(Finding("signer", "ok", f"signed by {text} (version {trust.keyring.version})"))
     dsse.verify(attestation.envelope, public_key=key.public_key)
@@ -86,7 +91,7 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
     dsse.verify(attestation.envelope, public_key=key.public_key)
     who = f"{auditor.namespace}'s {_ROLE_NAMES[auditor.role]} {key.fingerprint}"
     if auditor.is_independent_of(publisher):
-        text = f"countersigned: {who}, independent of the publisher, vouches for the report"
+        text = f"countersigned by {who}, independent of the publisher: it vouches for the report"
         findings.append(Finding("auditor", "ok", text))
     else:
         text = f"the site's own audit, signed by {who}; nobody independent countersigned"
@@ -95,7 +100,15 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
 
 
 def _signer(key: KnownKey, role: Literal["publish", "audit"]) -> Signer:
-    return Signer(key.namespace, key.name, key.fingerprint, role, key.registry)
+    signer = Signer(key.namespace, key.name, key.fingerprint, role, key.registry)
+    if key.revocation is None:
+        return signer
+    return replace(signer, revoked_on=key.revocation.date, revoked_as=key.revocation.reason)
+
+
+def _gravity(found: tuple[Trust, KnownKey]) -> int:
+    revocation = found[1].revocation
+    return -1 if revocation is None else REASONS.index(revocation.reason)
 
 
 def _unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSigner:

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "training",
     "import": "importing",
     "audit": "auditing",
+    "budget": "budgeting",
     "card": "cards",
     "key": "keys",
     "sign": "signing",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from embhub.cli import options
+from embhub.cli import countersigning, options
 from embhub.cli.output import print_json, print_pairs, progress_bar
+
+if TYPE_CHECKING:
+    from embhub.audit import AuditReport
 
 
 @click.command("audit", short_help="Attack an embedding to see what it tells.")
-@click.argument("file", type=options.FILE)
+@click.argument("file", type=options.FILE, metavar="FILE|FOLDER|NS/NAME")
 @click.option(
     "--members", type=options.FILE, metavar="IMAGES", help="Images trained on  [default: what `train` remembers]"
 )
@@ -21,10 +24,10 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 )
 @click.option(
     "--suite",
-    type=click.Choice(["quick", "standard"]),
+    type=click.Choice(["quick", "standard", "thorough", "mechanism"]),
     default="quick",
     show_default=True,
-    help="standard trains shadow embeddings: hours.",
+    help="standard trains shadow embeddings: hours; thorough adds every attack; mechanism tries a claim's code.",
 )
 @click.option(
     "--shadows",
@@ -32,8 +35,13 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     metavar="N",
     default=8,
     show_default=True,
-    help="References, and as many targets, of the standard suite; more see more.",
+    help="References, and as many targets, beyond the quick suite; more see more.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 256), metavar="N", default=1, show_default=True,
+    help="Processes that train shadow embeddings.",
+)  # fmt: skip
+@click.option("--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler of your site that trains them instead.")
 @click.option("--base", metavar="NAME|PATH|HUB-ID", help="Base model  [default: the one trained on]")
 @options.seed
 @options.device
@@ -46,20 +54,60 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     metavar="FILE",
     help="The page with the curves  [default: STEM.audit.html beside the report]",
 )
+@click.option(
+    "--report",
+    "pack",
+    type=options.FILE,
+    metavar="DIR",
+    help="Also write the evidence pack there: for whoever decides on release.",
+)
+@click.option(
+    "--reuse", is_flag=True, help="For --report, once the card is written: take the report of --out, attack nothing."
+)
 @options.as_json
-def command(file: Path, as_json: bool, **choices: Any) -> None:
+@countersigning.instead
+def command(file: Path, as_json: bool, pack: Path | None, reuse: bool, **choices: Any) -> None:
     """Attack the embedding in FILE to see whether it tells members from others.
 
     Writes a JSON report, which `sign` and `push` take along, and an HTML page with the ROC curves. The quick suite
-    finds gross leaks only: a clean quick report is not evidence of safety.
+    finds gross leaks only: a clean quick report is not evidence of safety. Interrupted, the same command goes on after
+    the shadow embeddings that were finished.
+
+    With --countersign an auditor of another house signs the audit report of a published release, once it verifies:
+    it says what that vouches for, asks, and adds the attestation to the repository (or to the folder) as a commit.
 
     \b
     Example:
       embhub audit prostate-csPCa.safetensors
       embhub audit prostate-csPCa.safetensors --members train --nonmembers heldout --suite standard
+      embhub audit prostate-csPCa.safetensors --reuse --report evidence
+      embhub audit --countersign radboud/prostate-csPCa
     """
+    if pack is not None:
+        from embhub.evidence.pack import check_place
+
+        check_place(pack)  # before the attacks, which can take hours
+    report, facts = _take(file, choices["out"], pack) if reuse else _attack(file, choices)
+    if pack is not None:
+        from embhub.evidence.pack import PAGE, write_pack
+
+        write_pack(file, pack, report=facts["report"])
+        facts["evidence"] = str(pack / PAGE)
+    print_json(report.model_dump(mode="json", by_alias=True)) if as_json else print_pairs(facts)
+
+
+def _attack(file: Path, choices: dict[str, Any]) -> tuple[AuditReport, dict[str, Any]]:
     from embhub.diffusion.outputs import audit_to_file
 
     with progress_bar() as on_progress:
-        report, facts = audit_to_file(file, on_progress=on_progress, **choices)
-    print_json(report.model_dump(mode="json", by_alias=True)) if as_json else print_pairs(facts)
+        return audit_to_file(file, on_progress=on_progress, **choices)
+
+
+def _take(file: Path, out: Path | None, pack: Path | None) -> tuple[AuditReport, dict[str, Any]]:
+    from embhub.errors import UsageError
+    from embhub.evidence.pack import read_report
+
+    if pack is None:
+        raise UsageError("--reuse is for --report", "say --report DIR as well, or leave out --reuse to attack")
+    report, _, found = read_report(file, out)
+    return report, {"verdict": report.verdict, "meaning": report.statement, "report": str(found)}

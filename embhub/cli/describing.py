@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embhub.cli.output import print_findings, print_json, print_pairs
+from embhub.cli.output import print_findings, print_json, print_pairs, remark
 
 if TYPE_CHECKING:
     from embhub.checks.refusals import Refusal
     from embhub.verification import Verified
+
+
+def warn_of_yank(verified: Verified) -> None:
+    """Before anything else, on stderr: the registry says that this release was taken back."""
+    if verified.yanked is not None:
+        text = next(finding.text for finding in verified.findings if finding.check == "yanked")
+        remark(click.style("warning: ", fg="yellow", bold=True) + text)
 
 
 def print_verified(verified: Verified) -> None:
@@ -28,7 +35,7 @@ def print_verified(verified: Verified) -> None:
             "vouched for by": f"the keyring of {signer.registry}",
             "embedding": f"{verified.embedding.token}, {len(verified.embedding.data):,} bytes",
             "sha256": verified.digest,
-            "audit": verified.report.verdict if verified.report else "none",
+            "audit": verified.audit_in_words(),
             "licence": f"{card.licence} {card.licence_link}",
             "base model": f"{card.base_model.id}, under {card.base_model.licence}",
             "made for": card.intended_use,

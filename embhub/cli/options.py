@@ -27,7 +27,9 @@ def ask_passphrase(key: str) -> str:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")
-registry = click.option("--registry", metavar="URL", help="The registry  [default: EMBHUB_REGISTRY or config.yaml]")
+registry = click.option(
+    "--registry", metavar="URL", help="The registry  [default: EMBHUB_REGISTRY, config.yaml, or the only one known]"
+)
 device = click.option(
     "--device",
     default="auto",

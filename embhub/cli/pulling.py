@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.describing import print_verified, refusals_listed
+from embhub.cli.describing import print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json, progress_bar, remark
 
 
@@ -21,8 +21,8 @@ def command(reference: str, as_json: bool, **choices: Any) -> None:
     """Fetch NS/NAME, verify it against the trusted keyrings, and write it to a folder.
 
     Nothing is written where verification fails, and no option skips it. An older version than one seen before is
-    refused. The folder holds the repository's files and NAME.safetensors, for programs that take the word from the
-    file's name.
+    refused; one that the registry lists as taken back is fetched with a warning. The folder holds the repository's
+    files and NAME.safetensors, for programs that take the word from the file's name.
 
     \b
     Example:
@@ -32,5 +32,6 @@ def command(reference: str, as_json: bool, **choices: Any) -> None:
 
     with refusals_listed(as_json=as_json), progress_bar() as on_progress:
         verified = pull(reference, on_progress=on_progress, **choices)
+    warn_of_yank(verified)
     remark(f"written to {choose_folder(reference, choices['out'])}")
     print_json(verified.to_json()) if as_json else print_verified(verified)

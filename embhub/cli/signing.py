@@ -12,7 +12,7 @@ from embhub.cli.output import print_json, print_pairs
 
 
 @click.command("sign", short_help="Sign an embedding with its card and report.")
-@click.argument("file", type=options.FILE)
+@click.argument("file", type=options.FILE, metavar="FILE|FOLDER")
 @options.card
 @options.audit
 @click.option(
@@ -26,9 +26,13 @@ def command(file: Path, as_json: bool, **choices: Any) -> None:
     Writes STEM.publish.sigstore.json beside FILE, and STEM.audit.sigstore.json where there is a report. The statement
     names repository, version and the digests of all of them: change any and the signature is void.
 
+    A FOLDER, as `pull` leaves it, is signed anew under its name and version, when a key was lost or replaced; what an
+    auditor attested stays. `embhub push --from FOLDER` sends it.
+
     \b
     Example:
       embhub sign prostate-csPCa.safetensors --repository radboud/prostate-csPCa
+      embhub sign prostate-csPCa --key second
     """
     from embhub.publishing import sign
 

@@ -60,6 +60,52 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar, remar
     metavar="N",
     help="Start of all randomness  [default: drawn, and kept private]",
 )
+@click.option(
+    "--epsilon",
+    type=click.FloatRange(0, min_open=True),
+    metavar="E",
+    help="Learn with differential privacy that spends at most this  [default: none, and the file says so]",
+)
+@click.option(
+    "--n-public",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --epsilon: a round number of patients to declare, no more than there are; it is published.",
+)
+@click.option(
+    "--delta",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="D",
+    help="Chance that epsilon does not cover  [default: 1e-5]",
+)
+@click.option(
+    "--unit",
+    type=click.Choice(["patient", "image"]),
+    help="What is protected; image only where nobody knows whose the images are  [default: patient]",
+)
+@click.option(
+    "--mechanism",
+    type=click.Choice(["dp-sgd", "dp-agg"]),
+    help="Noise on the gradients of every step, or on the mean of one embedding a patient  [default: dp-sgd]",
+)
+@click.option(
+    "--max-images", type=click.IntRange(1), metavar="N", help="Images of one patient to use, in private  [default: 8]"
+)
+@click.option(
+    "--directions",
+    type=click.IntRange(0, 8192),
+    metavar="N",
+    help="Size of the public subspace for private rows, 0 for all  [default: what was measured best]",
+)
+@click.option(
+    "--draws", type=click.IntRange(1, 1024), metavar="N", help="Draws of noise behind each patient's private gradient"
+)
+@click.option(
+    "--clip",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help="The most that one patient contributes, in private",
+)
 @options.device
 @click.option("--resume", is_flag=True, help="Go on with the interrupted training of --out, if there is one.")
 @click.option("--preview", type=click.IntRange(1), metavar="N", help="Draw a sheet of pictures every N steps.")
@@ -75,13 +121,19 @@ def command(context: click.Context, /, images: Path, out: Path, as_json: bool, *
     back is remembered on this machine for `embhub audit`, and never published. PNG, JPEG and TIFF, 8 and 16 bit.
     An interrupted training goes on with the same command and --resume, and ends in the same file.
 
+    With --epsilon each patient is protected by differential privacy, the site's ledger is charged, and the file carries
+    a claim that anybody can recompute. Without it the file says `privacy: none`: nothing bounds what it tells.
+
     \b
     Example:
       embhub train images --manifest m.csv --where label=csPCa --holdout 0.3 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
+      embhub train images --manifest m.csv --epsilon 2 --n-public 100 \\
+        --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
     """
     from embhub.diffusion.checkpoints import Interrupted
     from embhub.diffusion.outputs import train_to_file
+    from embhub.site.overview import in_words
 
     try:
         with progress_bar() as on_progress:
@@ -89,4 +141,4 @@ def command(context: click.Context, /, images: Path, out: Path, as_json: bool, *
     except Interrupted as stopped:
         remark(f"{stopped}; to go on with it:\n  {repeat(context, '--resume')}")
         raise
-    print_json(facts) if as_json else print_pairs(facts)
+    print_json(facts) if as_json else print_pairs(in_words(facts))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.describing import print_verified, refusals_listed
+from embhub.cli.describing import print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json
 
 
@@ -30,4 +30,5 @@ def command(target: str, as_json: bool, **choices: Any) -> None:
 
     with refusals_listed(as_json=as_json):
         verified = verify_path(target, **choices)
+    warn_of_yank(verified)
     print_json(verified.to_json()) if as_json else print_verified(verified)

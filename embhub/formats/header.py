@@ -14,7 +14,7 @@ from typing import Any
 from embhub import fingerprint
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
-from embhub.privacy import NONE, check_claim
+from embhub.privacy import NONE, Claim, read_claim, write_claim
 
 SCHEMA = "embhub.embedding/1"
 
@@ -103,6 +103,7 @@ def compose(
     training: Mapping[str, Any],
     architecture: str,
     body_digest: str,
+    privacy: Claim = NONE,
 ) -> dict[str, str]:
     """The metadata of a new file.
 
@@ -115,7 +116,7 @@ def compose(
         "embhub.token": token,
         "embhub.base_name": base_name,
         "embhub.training": _write_json("training", training),
-        "embhub.privacy": NONE,
+        "embhub.privacy": write_claim(privacy),
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": architecture,
         "modelspec.implementation": "diffusers",
@@ -140,6 +141,7 @@ def check(metadata: Mapping[str, str]) -> None:
     Raises:
         ForeignFile, BadToken, BadHeader: see there.
         UncheckableClaim: a privacy claim that this version cannot recompute.
+        UnsupportedClaim: a privacy claim that its own parameters do not support.
         BadFingerprint: the base's fingerprint is malformed.
     """
     if metadata.get("embhub.schema") != SCHEMA:
@@ -157,13 +159,16 @@ def check(metadata: Mapping[str, str]) -> None:
     check_token(metadata["embhub.token"])
     if metadata.get("modelspec.trigger_phrase", metadata["embhub.token"]) != metadata["embhub.token"]:
         raise BadHeader("the header names two tokens, modelspec.trigger_phrase and embhub.token", _REWRITE)
-    check_claim(metadata["embhub.privacy"])
+    claim = read_claim(metadata["embhub.privacy"])
     if not _NAME.fullmatch(metadata["embhub.base_name"]):
         raise BadHeader(
             "the base model's name is not `name` or `owner/name`",
             "a local path would tell others about this machine: name the base as its publisher does",
         )
-    check_training(read_object("training", metadata["embhub.training"]))
+    facts = read_object("training", metadata["embhub.training"])
+    check_training(facts)
+    if claim != NONE and not isinstance(facts.get("loss", ""), str):
+        raise BadHeader("the header tells a loss beside a privacy claim, which does not cover it", _REWRITE)
     if "embhub.base" in metadata:
         fingerprint.check(read_object("base", metadata["embhub.base"]))
 

@@ -1,4 +1,5 @@
-"""YAML as data only: no aliases, no duplicate keys, no objects, nothing that JSON could not hold, bounded in size.
+"""YAML as data only: no aliases, no duplicate keys, no objects, nothing that JSON could not hold, bounded in size and
+in work.
 
 Plain scalars resolve to fewer types than YAML 1.1 allows (no dates, no yes/no, no base-60 numbers), so that what a
 person typed as text stays text; everything that PyYAML's safe dumper writes reads back the same.
@@ -14,6 +15,10 @@ from typing import Any
 import yaml
 
 MAX_BYTES = 65_536
+_LONG = 24  # numbers in a list that is written in a block
+MAX_MARKS = 10_000  # every value needs one of them; PyYAML takes 30 microseconds a value
+MAX_BRACKETS = 32  # one inside the other: the scanner looks at every open one again and again
+_MARKS = b"\n,:[{?-"
 
 
 class YamlError(ValueError):
@@ -37,6 +42,11 @@ class _Loader(yaml.SafeLoader):
     yaml_constructors = {  # noqa: RUF012
         tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag in _TYPES
     }
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        if self.flow_level >= MAX_BRACKETS:
+            raise YamlError("it is nested too deeply")
+        super().fetch_flow_collection_start(TokenClass)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -75,11 +85,13 @@ def load(data: bytes, *, limit: int = MAX_BYTES) -> Any:
     """Parse one YAML document of plain data.
 
     Raises:
-        YamlError: too long, not UTF-8, not YAML, or with aliases, duplicate keys, or what is neither text, number,
-            true, false, null, list nor mapping.
+        YamlError: too long, too many lines and marks, not UTF-8, not YAML, or with aliases, duplicate keys, or what is
+            neither text, number, true, false, null, list nor mapping.
     """
     if len(data) > limit:
         raise YamlError(f"it is {len(data):,} bytes long; at most {limit:,} are read")
+    if (marks := sum(data.count(mark) for mark in _MARKS)) > MAX_MARKS:
+        raise YamlError(f"it has {marks:,} lines and marks; at most {MAX_MARKS:,} are read")
     try:
         return yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
     except YamlError:
@@ -100,8 +112,14 @@ class _Dumper(yaml.SafeDumper):
         style = '"' if any(c in text for c in "\x85\u2028\u2029\ufeff") else None
         return self.represent_scalar(f"{_TAG}str", text, style=style)
 
+    def represent_items(self, items: list[Any]) -> yaml.SequenceNode:
+        # a long list of numbers (an RDP curve) is one block of lines, not a line each
+        numbers = len(items) > _LONG and all(type(item) in (int, float, type(None)) for item in items)
+        return self.represent_sequence(f"{_TAG}seq", items, flow_style=True if numbers else None)
+
 
 _Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(list, _Dumper.represent_items)
 
 
 def dump(value: Any) -> bytes:

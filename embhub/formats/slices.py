@@ -15,6 +15,7 @@ from embhub.formats import strict_json
 from embhub.formats.tensors import DTYPES, widen_bfloat16
 
 _MAX_HEADER = 100_000_000  # what the format's own library allows
+_MAX_NODES = 10_000_000  # a large model has some ten thousand tensors
 _PLAIN = re.compile(r"(?:model|diffusion_pytorch_model)(?:-\d+-of-\d+)?\.safetensors")
 _AGAIN = "download the base model again"
 
@@ -101,7 +102,7 @@ class SliceReader:
             length = int.from_bytes(stream.read(8), "little")
             if length > _MAX_HEADER:
                 raise BadWeights(f"{path} is not a safetensors file", _AGAIN)
-            header = strict_json.read_object(stream.read(length), limit=_MAX_HEADER)
+            header = strict_json.read_object(stream.read(length), limit=_MAX_HEADER, nodes=_MAX_NODES, items=_MAX_NODES)
         except OSError as error:
             raise BadWeights(f"cannot read {path}: {error.strerror}", "check the base model's folder") from error
         except strict_json.JsonError as error:

@@ -16,6 +16,7 @@ from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 
 _MAX_BYTES = 64_000_000
+_MAX_PARTS = 5_000_000  # a vocabulary has some hundred thousand words
 _SENTINEL = re.compile(r"<extra_id_\d+>")  # T5's fast tokenizer lists them, its sentencepiece file does not
 
 
@@ -37,10 +38,10 @@ def hash_vocabulary(folder: Path) -> str:
 def _read(folder: Path) -> dict[str, int]:
     try:
         if (path := folder / "tokenizer.json").is_file():
-            vocabulary = strict_json.read_object(path.read_bytes(), limit=_MAX_BYTES)["model"]["vocab"]
+            vocabulary = _read_json(path)["model"]["vocab"]
             return _by_number(vocabulary)
         if (path := folder / "vocab.json").is_file():
-            return _by_number(strict_json.read_object(path.read_bytes(), limit=_MAX_BYTES))
+            return _by_number(_read_json(path))
         if (path := folder / "vocab.txt").is_file():
             lines = path.read_text("utf-8").split("\n")
             return {word: number for number, word in enumerate(lines[:-1] if not lines[-1] else lines)}
@@ -54,10 +55,16 @@ def _read(folder: Path) -> dict[str, int]:
     )
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    return strict_json.read_object(path.read_bytes(), limit=_MAX_BYTES, nodes=_MAX_PARTS, items=_MAX_PARTS)
+
+
 def _by_number(vocabulary: Any) -> dict[str, int]:
     """A mapping word -> number, or the unigram model's list of [word, score]."""
     if isinstance(vocabulary, list):
         return {str(item[0]): number for number, item in enumerate(vocabulary)}
+    if not isinstance(vocabulary, dict):
+        raise ValueError("a vocabulary is an object or a list")
     return {str(word): int(number) for word, number in vocabulary.items()}
 
 
@@ -65,9 +72,10 @@ def _pieces(data: bytes) -> Iterator[str]:
     """Pieces of a sentencepiece model: field 1 of each message in field 1 (protocol buffers wire format)."""
     for number, value in _fields(data):
         if number == 1 and isinstance(value, bytes):
-            yield next(piece for inner, piece in _fields(value) if inner == 1 and isinstance(piece, bytes)).decode(
-                "utf-8"
-            )
+            texts = [text for inner, text in _fields(value) if inner == 1 and isinstance(text, bytes)]
+            if not texts:
+                raise ValueError("a piece without text")
+            yield texts[0].decode("utf-8")
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

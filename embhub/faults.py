@@ -1,0 +1,110 @@
+"""Every way in which a registry, or somebody in between, fails its client: one class a reason."""
+
+from __future__ import annotations
+
+from embhub.errors import RegistryError
+
+_OPERATOR = "tell the registry's operator"
+
+
+class Unreachable(RegistryError):
+    """There is no connection."""
+
+
+class CutShort(RegistryError):
+    """The connection ended before the answer did."""
+
+
+class TooSlow(RegistryError):
+    """An answer took longer than anybody waits."""
+
+
+class TooMuch(RegistryError):
+    """More bytes are announced or sent than such an answer may have."""
+
+
+class Compressed(RegistryError):
+    """An answer is compressed, though it was asked for plain: its size says nothing about what it unpacks to."""
+
+
+class SentElsewhere(RegistryError):
+    """The client is sent on to another host."""
+
+
+class NotARegistry(RegistryError):
+    """An answer does not have the form of a registry's."""
+
+
+class WrongCommit(RegistryError):
+    """No commit is named, or another one than was asked for."""
+
+
+class NotFound(RegistryError):
+    """There is no such repository or revision, or a file is missing that was listed."""
+
+
+class NotAllowed(RegistryError):
+    """The token is missing, not good any more, or not good for this."""
+
+
+class Failed(RegistryError):
+    """The registry says that it failed."""
+
+
+def refused(status: int, *, registry: str, what: str, said: str) -> RegistryError:
+    """A request that was answered with an error's status, in words: the server's own first, then what to do."""
+    if status == 401:
+        hint = "run `embhub login` with a token that is still valid (the registry's admin can issue one)"
+        return NotAllowed(f"{registry} does not accept your token" + (f": {said}" if said else ""), hint)
+    if status == 403:
+        hint = "ask the registry's admin for the role or namespace"
+        return NotAllowed(f"{registry} refuses {what}: {said or 'not allowed for your account'}", hint)
+    if status == 412:
+        return RegistryError(
+            f"somebody else changed {what} meanwhile", "look at it with `embhub show`, then push again"
+        )
+    if status >= 500 or status == 429:
+        return Failed(f"{registry} failed with {status}: {said or 'no reason given'}", "try again in a while")
+    return RegistryError(
+        f"{registry} refuses {what}: {said or f'status {status}'}", "correct what it names, then try again"
+    )
+
+
+def gated(*, registry: str, what: str, said: str) -> NotAllowed:
+    """Files that are kept for accounts which asked and were let in."""
+    ask = f"POST {registry}/{what.partition('@')[0]}/ask-access"
+    text = f"{registry} keeps the files of {what} for accounts that were let in" + (f": {said}" if said else "")
+    return NotAllowed(text, f"`embhub login`, then ask for access ({ask} with your token); its publisher answers")
+
+
+def too_large(what: str, *, announced: int | None = None, limit: int) -> TooMuch:
+    """A file that is, or says that it is, larger than its kind may be."""
+    if announced is None:
+        return TooMuch(f"{what} sent more than {limit:,} bytes", f"nothing was kept; {_OPERATOR}")
+    return TooMuch(f"{what} is {announced:,} bytes, more than {limit:,}", f"nothing was read; {_OPERATOR}")
+
+
+def another_commit(what: str, *, asked: str, said: str) -> WrongCommit:
+    """An answer for another commit than the one that was asked for."""
+    return WrongCommit(f"{what} was asked for at {asked[:12]}, and answered at {said[:12]}", _OPERATOR)
+
+
+def no_answer(registry: str, error: Exception) -> Unreachable:
+    """No connection, in the operating system's or the HTTP library's words."""
+    return Unreachable(
+        f"{registry} cannot be reached: {plain(error) or type(error).__name__}",
+        "is it running, and is --registry or EMBHUB_REGISTRY right?",
+    )
+
+
+def no_registry(registry: str) -> NotARegistry:
+    """An answer that makes no sense."""
+    return NotARegistry(
+        f"{registry} answered something that is not a registry's answer",
+        "is --registry or EMBHUB_REGISTRY the address of an embhub registry, and no proxy's login page?",
+    )
+
+
+def plain(said: object, *, longest: int = 500) -> str:
+    """What a registry says, fit for a terminal: no control characters, no end of line, no novel."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(said)[:longest])

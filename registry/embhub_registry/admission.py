@@ -1,6 +1,6 @@
 """What may be published: rules over a whole file set, each with a name and a remedy. Pure: no file, socket or clock.
 
-The table in docs/explanation/admission.md is `table()`; a test keeps the two alike.
+The table in docs/reference/admission-rules.md is `table()`; a test keeps the two alike.
 """
 
 from __future__ import annotations
@@ -9,15 +9,24 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from embhub.accounting.wording import short
 from embhub.audit import recompute
+from embhub.checks import claims
 from embhub.checks.refusals import Refusal
 from embhub.errors import EmbhubError
+from embhub.privacy import Claim, PrivacyClaim, UnsupportedClaim
 from embhub.release import AUDIT, CARD, EMBEDDING
 from embhub.verification import Verified
 from embhub_registry import persons
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal
-from embhub_registry.succession import check_audit_kept, check_replaces, check_version, check_weights
+from embhub_registry.succession import (
+    check_audit_kept,
+    check_keys,
+    check_replaces,
+    check_version,
+    check_weights,
+)
 
 IMPORTED = "embhub import"  # what `training.tool` says of a file that came from elsewhere
 _WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth|ckpt|pkl|pickle|onnx|h5|msgpack|gguf|npz|npy)$", re.IGNORECASE)
@@ -56,6 +65,8 @@ def admit(proposal: Proposal) -> Admitted:
             problem = rule.check(proposal)
         except Denied:
             raise
+        except UnsupportedClaim as error:  # whichever file it was found in
+            raise refuse(CLAIM.name, error.message, CLAIM.remedy) from error
         except Refusal as error:
             raise refuse(error.rule, error.message, REMEDIES.get(error.rule, ATTESTATION.remedy)) from error
         except EmbhubError as error:
@@ -152,13 +163,27 @@ def _base(proposal: Proposal) -> str | None:
 
 
 def _privacy(proposal: Proposal) -> str | None:
-    card, header = proposal.release.card.privacy, proposal.release.embedding.privacy
-    return None if card == header else f"the card claims privacy {card!r}, the embedding's header {header!r}"
+    card, header = proposal.release.card, proposal.release.embedding.privacy
+    if card.privacy != header:
+        return f"the card claims privacy {_brief(card.privacy)}, the embedding's header {_brief(header)}"
+    if told := claims.told_numbers(card):
+        return told[0]
+    report = proposal.release.audit
+    return claims.exposed(header, report) or claims.refuted(header, report) if report is not None else None
+
+
+def _brief(claim: Claim) -> str:
+    return short(claim) if isinstance(claim, PrivacyClaim) else "none"
 
 
 def _audit_present(proposal: Proposal) -> str | None:
     missing = proposal.audit_required and AUDIT not in proposal.files
     return f"this registry asks for an audit report and there is no {AUDIT}" if missing else None
+
+
+def _audit_format(proposal: Proposal) -> str | None:
+    _ = proposal.release.audit
+    return None
 
 
 def _audit_figures(proposal: Proposal) -> str | None:
@@ -203,6 +228,14 @@ FORMAT = Rule(
     "`embhub import FILE` turns other formats into one; `embhub inspect FILE` says what is wrong with it",
     _format,
 )  # fmt: skip
+CLAIM = Rule(
+    "privacy-claim",
+    "The card makes the privacy claim of the embedding's header. Its RDP curve, epsilon, sampling rate and denominator"
+    " are those that its parameters give, delta is at most 1/(10 n_public), the card tells no exact numbers beside it,"
+    " and the audit shows no larger epsilon.",
+    "`embhub card init FILE` copies the claim that `embhub train` wrote and declares the numbers; then sign again",
+    _privacy,
+)  # fmt: skip
 ATTESTATION = Rule(
     "attestation",
     "The publish attestation verifies with the registry's own keyring: signer, role, namespace, repository, digests of"
@@ -211,10 +244,12 @@ ATTESTATION = Rule(
     _attestation,
 )  # fmt: skip
 _ACCEPT = "have the registry's admin accept your key: `embhub key export` prints it, `embhub-registry key add` takes it"
+_NEW_KEY = "make a new key (`embhub key new NAME`), have it accepted, then `embhub sign FILE --key NAME` and push again"
 REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for those who pull
     "unknown-signer": _ACCEPT,
     "wrong-namespace": "sign with a key of the repository's namespace, or push to your own",
     "wrong-role": _ACCEPT + " with the role that the signature needs",
+    "revoked-key": _NEW_KEY,
     "wrong-repository": "sign for this repository: `embhub push FILE NAMESPACE/NAME` does",
     "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
     "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",
@@ -227,23 +262,28 @@ RULES: tuple[Rule, ...] = (
     FORMAT,
     Rule("card", "README.md holds a complete, valid card (embhub.card/1).",
          "complete it with `embhub card init FILE`, then `embhub sign` and `embhub push`", _card),
+    Rule("audit-format", "audit.json, where there is one, is a well-formed report (embhub.audit/1): no unknown or"
+         " duplicate member, no NaN, no more parts than twenty attacks need.",
+         "`embhub audit FILE` writes the report anew; then sign and push again", _audit_format),
     Rule("personal-data", "The same for every field of the card, README.md and the embedding's header;"
          " `contact_role` may name a shared mailbox.",
          PERSONS.remedy, _card_persons),
     Rule("base-model", "The base model is named and fingerprinted, in the embedding's header and in the card. An"
          " import, whose header says so, may name it alone.",
          "`embhub train` takes the fingerprint; `embhub import` marks what came from elsewhere", _base),
-    Rule("privacy-claim", "The card makes the privacy claim of the embedding's header, and one that can be recomputed.",
-         "write the claim of the header into the card, sign again", _privacy),
+    CLAIM,
     Rule("audit-missing", "Where the registry asks for it (`init --audit required`), there is an audit report.",
          "`embhub audit FILE`, then sign and push again", _audit_present),
     Rule("audit-mismatch", "Every figure of the audit report follows from the scores in it.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
     ATTESTATION,
+    Rule("revoked-key", "No attestation that a commit brings is signed by a revoked key, whatever date it names.",
+         _NEW_KEY, check_keys),
     Rule("audit-kept", "An audit of the present release is removed or replaced by the namespace that attested it, or by"
          " an admin; an independent one takes the place of the publisher's own.",
          "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
-    Rule("rollback", "The version is higher than every version that was ever published in the repository.",
+    Rule("rollback", "The version is higher than every version that was ever published in the repository. The present"
+         " one may be signed anew while embedding and card stay.",
          "raise `version` in the card, sign again, push again", check_version),
     Rule("replaces", "A statement that names the embedding it replaces names the present one.",
          "pull the present release, then sign again", check_replaces),

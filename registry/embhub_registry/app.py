@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import traceback
-from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -17,26 +15,25 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry import downloads, hf_api, hf_changes, web
+from embhub_registry import downloads, embhub_api, health, hf_access, hf_api, hf_changes, upkeep, web
 from embhub_registry.attempts import Attempts
 from embhub_registry.blobs import MissingBlob
-from embhub_registry.calls import SLASH, registry_of, run_in_threadpool
+from embhub_registry.calls import SLASH, registry_of
 from embhub_registry.database import Busy, StorageFull
-from embhub_registry.denials import BAD_CREDENTIALS, Denied
+from embhub_registry.denials import BAD_CREDENTIALS, DISABLED, Denied
 from embhub_registry.folder import Registry
 from embhub_registry.judging import Judge
 from embhub_registry.logs import log
+from embhub_registry.metrics import Metrics
+from embhub_registry.pace import Pace
+from embhub_registry.recent import Recent, Repeatable
 from embhub_registry.tally import Tally
+from embhub_registry.underway import Underway
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"
-TALLY_SECONDS = 5.0
-
-
-async def healthz(request: Request) -> Response:
-    """Whether this process answers."""
-    del request
-    return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+UNPACED = {"/healthz", "/readyz", "/metrics"}  # who watches must not be turned away
+OPEN = ("/embhub/v1/trust", "/static/", "/api/models-tags-by-type")  # nobody looks at a token there
 
 
 async def trust(request: Request) -> Response:
@@ -47,8 +44,12 @@ async def trust(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/healthz", healthz),
+    Route("/healthz", health.healthz),
+    Route("/readyz", health.readyz),
+    Route("/metrics", health.metrics),
     Route("/embhub/v1/trust", trust),
+    Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
+    Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
     # the Hub's wire
     Route("/api/whoami-v2", hf_api.whoami),
     Route("/api/repos/create", hf_changes.create_repo, methods=["POST"]),
@@ -70,10 +71,17 @@ ROUTES = [
     Route(REPO + "/tag/{revision}", hf_changes.tag, methods=["POST", "DELETE"]),
     Route(REPO + "/auth-check", hf_api.auth_check),
     Route(REPO + "/auth-check/write", hf_api.auth_check),
+    Route(REPO + "/user-access-request/handle", hf_access.handle, methods=["POST"]),
+    Route(REPO + "/user-access-request/grant", hf_access.grant, methods=["POST"]),
+    Route(REPO + "/user-access-request/{status}", hf_access.requests),
+    Route(PAGES + "/ask-access", hf_access.ask, methods=["POST"]),
     Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
     # the pages people look at
     Route("/", web.index),
+    Route("/compare", web.compare),
     Route("/static/{file}", web.static),
+    Route("/datasets/{rest:path}", hf_api.unknown),
+    Route("/spaces/{rest:path}", hf_api.unknown),
     Route("/api/{rest:path}", hf_api.unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
     Route("/{namespace}", web.namespace),
     Route(PAGES, web.embedding),
@@ -86,38 +94,26 @@ ROUTES = [
 def build(registry: Registry) -> Starlette:
     """The application over one opened registry."""
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        def write() -> None:
-            app.state.tally.write(registry.database)
-            app.state.attempts.write(registry.journal)
-
-        async def write_now_and_then() -> None:
-            while True:
-                await asyncio.sleep(TALLY_SECONDS)
-                await run_in_threadpool(write)
-
-        writer = asyncio.create_task(write_now_and_then())
-        yield
-        writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await writer
-        write()
-
-    app = Starlette(routes=ROUTES, lifespan=lifespan)
+    app = Starlette(routes=ROUTES, lifespan=upkeep.lifespan)
     app.router.redirect_slashes = False
     app.add_exception_handler(EmbhubError, refused)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(MissingBlob, refused)
     app.add_exception_handler(Exception, failed)
     app.add_middleware(SegmentedPaths)
+    app.add_middleware(Paced)
     app.add_middleware(Surroundings)
     app.state.registry = registry
+    app.state.metrics = Metrics()
+    app.state.readiness = health.Readiness()
+    app.state.pace = Pace(registry)
     app.state.tally = Tally()
+    app.state.recent = Recent(registry, metrics=app.state.metrics, pace=app.state.pace, tally=app.state.tally)
     app.state.attempts = Attempts()
     app.state.judge = Judge()
     app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(2)
+    app.state.underway = Underway()
     return app
 
 
@@ -148,7 +144,7 @@ async def refused(request: Request, error: Exception) -> Response:
             raise error
     request.state.rule = denied.rule
     text = f"{denied.message}; {denied.hint}" if denied.hint else denied.message
-    shown = BAD_CREDENTIALS if denied.status == 401 else f"{denied.rule}: {text}"
+    shown = hub_words(denied) or f"{denied.rule}: {text}"
     headers = denied.headers | {"X-Error-Message": header_text(shown), "Cache-Control": "no-store"}
     if denied.code:
         headers["X-Error-Code"] = denied.code
@@ -166,6 +162,13 @@ async def failed(request: Request, error: Exception) -> Response:
     return await refused(
         request, Denied(500, "fault", "the registry failed at this", "tell its operator; its log says more")
     )
+
+
+def hub_words(denied: Denied) -> str:
+    """The Hub's own sentence where stock clients tell a refusal by it, else nothing."""
+    if denied.rule == "disabled":
+        return DISABLED
+    return BAD_CREDENTIALS if denied.status == 401 and not denied.code else ""
 
 
 def header_text(text: str) -> str:
@@ -191,6 +194,29 @@ class SegmentedPaths:
         await self.app(scope, receive, send)
 
 
+class Paced:
+    """Nobody without a token asks faster than `rate.address_…` say; tokens are paced where they are read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _counts_for_its_address(scope):
+            pace: Pace = scope["app"].state.pace
+            try:
+                pace.check_address(scope)
+            except Denied as denied:
+                await (await refused(Request(scope, receive), denied))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _counts_for_its_address(scope: Scope) -> bool:
+    if scope["path"] in UNPACED:
+        return False
+    return scope["path"].startswith(OPEN) or not any(name == b"authorization" for name, _ in scope["headers"])
+
+
 class Surroundings:
     """One log line a request, without query or token; headers that browsers heed; 500 in JSON."""
 
@@ -210,14 +236,20 @@ class Surroundings:
                 status = message["status"]
                 present = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(pair for pair in SAFE_HEADERS if pair[0] not in present)]
+                answer: Repeatable | None = state.get("repeatable")
+                if answer is not None:
+                    scope["app"].state.recent.keep(scope, status, message["headers"], answer)
             await send(message)
 
         try:
             await self.app(scope, receive, sending)
         finally:
+            seconds = time.perf_counter() - started
+            metrics: Metrics = scope["app"].state.metrics
+            metrics.answered(scope, status=status, seconds=seconds, rule=state.get("rule"))
             log(
                 "info" if status < 500 else "error", "request", method=scope["method"], path=scope["path"][:200],
-                status=status, ms=round((time.perf_counter() - started) * 1000, 1), user=state.get("user"),
+                status=status, ms=round(seconds * 1000, 1), user=state.get("user"),
                 rule=state.get("rule"), client=(scope.get("client") or [None])[0],
             )  # fmt: skip
 

@@ -32,7 +32,10 @@ class Attempts:
         with self._guard:
             seen, self._seen = self._seen, Counter()
             further, self._further = self._further, 0
-        for (client, reason), times in seen.items():
-            journal.write("login-failed", client=client or None, reason=reason, times=times)
+        rows = [
+            {"client": client or None, "reason": reason, "times": times} for (client, reason), times in seen.items()
+        ]
         if further:
-            journal.write("login-failed", client="others", reason="more clients than are listed", times=further)
+            rows.append({"client": "others", "reason": "more clients than are listed", "times": further})
+        if rows:
+            journal.write_all([("login-failed", row) for row in rows])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import tempfile
 import threading
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from pathlib import Path
 from embhub_registry.database import StorageFull
 
 _TEMPORARY = "incoming"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class MissingBlob(LookupError):
@@ -30,8 +32,10 @@ class Blobs:
         self._held = 0
         self._guard = threading.Lock()
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes, *, durable: bool = True) -> str:
         """Store `data`; returns its SHA-256 in hex. Storing the same bytes twice is one object.
+
+        Who stores many and syncs them after, all at once, says so by `durable=False`.
 
         Raises:
             StorageFull: nothing is left behind.
@@ -46,16 +50,19 @@ class Blobs:
             incoming.mkdir(parents=True, exist_ok=True)
             if not target.parent.is_dir():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _sync(self.folder)
+                if durable:
+                    sync(self.folder)
             handle, temporary = tempfile.mkstemp(dir=incoming)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    os.fsync(stream.fileno())
             Path(temporary).chmod(0o640)
             Path(temporary).replace(target)  # same name, same bytes: a race between two writers has no loser
             temporary = None
-            _sync(target.parent)
+            if durable:
+                sync(target.parent)
         except OSError as error:
             what = "the registry's disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror)
             raise StorageFull(f"the registry could not store this: {what}", "tell the registry's operator") from error
@@ -110,7 +117,16 @@ class Blobs:
     def stored(self) -> Iterator[str]:
         """The digests of all objects on disk."""
         for file in self.folder.glob("??/*"):
-            yield file.name
+            if self._is_object(file):
+                yield file.name
+
+    def strangers(self) -> list[Path]:
+        """What lies among the objects and is none."""
+        return sorted(file for file in self.folder.glob("??/*") if not self._is_object(file))
+
+    def _is_object(self, file: Path) -> bool:
+        name = file.name
+        return bool(_DIGEST.fullmatch(name)) and file == self.path(name) and file.is_file() and not file.is_symlink()
 
     def left_over(self) -> list[Path]:
         """Temporary files of writes that never finished."""
@@ -122,8 +138,9 @@ def git_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from asyncio import Semaphore
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from embhub.config import check_registry
+from embhub.errors import ConfigError
 from embhub_registry import auth, repos
 from embhub_registry.attempts import Attempts
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Repository
 from embhub_registry.denials import Denied, token_needed
 from embhub_registry.folder import Registry
+from embhub_registry.pace import Pace
+from embhub_registry.recent import Recent
 from embhub_registry.tally import Tally
+from embhub_registry.underway import Underway
 
 __all__ = [
     "account_of",
@@ -26,6 +33,7 @@ __all__ = [
     "repository_of",
     "revision_of",
     "run_in_threadpool",
+    "underway_of",
 ]
 
 # Stands for an encoded slash inside one segment of a path; see `app.SegmentedPaths`.
@@ -44,9 +52,27 @@ def tally_of(request: Request) -> Tally:
     return found
 
 
+def recent_of(request: Request) -> Recent:
+    """Answers that may be given again."""
+    found: Recent = request.app.state.recent
+    return found
+
+
+def pace_of(request: Request) -> Pace:
+    """How fast callers may ask."""
+    found: Pace = request.app.state.pace
+    return found
+
+
 def parsing_of(request: Request) -> Semaphore:
     """Held while YAML is parsed for anybody: however many ask, few threads do it."""
     found: Semaphore = request.app.state.parsing
+    return found
+
+
+def underway_of(request: Request) -> Underway:
+    """The commits that are on their way."""
+    found: Underway = request.app.state.underway
     return found
 
 
@@ -54,18 +80,26 @@ def account_of(request: Request) -> Account | None:
     """Who calls; None for nobody. One primary-key read, so it runs inline.
 
     Raises:
-        Denied: 401 for a token that is no good.
+        Denied: 401 for a token that is no good, 429 for one that is used too fast.
     """
     try:
         account = auth.authenticate(registry_of(request).database.connection(), request.headers.get("authorization"))
     except Denied as error:
-        attempts: Attempts = request.app.state.attempts
-        attempts.note(request.client.host if request.client else None, error.message)
+        _note_failure(request, error.message)
         raise
-    if account is not None:
-        tally_of(request).used(account.token_id)
+    if account is not None and not getattr(request.state, "user", None):
         request.state.user = account.user
+        tally_of(request).used(account.token_id)
+        pace_of(request).check_account(request.scope, account)
     return account
+
+
+def _note_failure(request: Request, reason: str) -> None:
+    """A token that was no good counts against the address it came from."""
+    attempts: Attempts = request.app.state.attempts
+    attempts.note(request.client.host if request.client else None, reason)
+    request.app.state.metrics.login_failed()
+    pace_of(request).check_address(request.scope)
 
 
 def member_of(request: Request, what: str) -> Account:
@@ -98,8 +132,24 @@ def path_of(request: Request) -> str:
 
 
 def base_url(request: Request) -> str:
-    """This registry's address as the caller knows it."""
-    return str(request.base_url).rstrip("/")
+    """This registry's address as the caller knows it: the one given at `init`, or one of this machine itself.
+
+    A `Host` header is whatever its sender likes; what stands in no link and no page of ours leads nobody elsewhere.
+    """
+    own = registry_of(request).setting("url")
+    try:
+        said = check_registry(str(request.base_url))
+    except ConfigError:
+        return own
+    host = urlsplit(said).hostname or ""
+    return said if host == urlsplit(own).hostname or _is_loopback(host) else own
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def flag(request: Request, name: str) -> bool:

@@ -3,65 +3,94 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from embhub.errors import EmbhubError
 from embhub_registry import repos
-from embhub_registry.database import repositories
+from embhub_registry.clock import stamp
+from embhub_registry.database import repositories, tombstones
 from embhub_registry.folder import Registry
+
+UNFINISHED = "*.partial"  # what a copy of the database or a backup is called until it is whole
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Something that nothing refers to: a file at `path`, or a blob by `digest` that the database still lists."""
+
+    text: str
+    path: Path
+    digest: str | None = None
 
 
 @dataclass
 class Report:
-    """`corrupt`: what was promised and is not whole. `orphaned`: what nothing refers to; harmless, and removable."""
+    """`corrupt`: what was promised and is not whole. `orphans`: what nothing refers to; harmless, and removable.
+
+    `purged`: how many objects of deleted repositories were looked for and are gone.
+    """
 
     corrupt: list[str] = field(default_factory=list)
-    orphaned: list[str] = field(default_factory=list)
+    orphans: list[Orphan] = field(default_factory=list)
     blobs: int = 0
     revisions: int = 0
+    purged: int = 0
+
+    @property
+    def orphaned(self) -> list[str]:
+        """The orphans in words."""
+        return [orphan.text for orphan in self.orphans]
 
     @property
     def clean(self) -> bool:
         """Nothing to report."""
-        return not self.corrupt and not self.orphaned
+        return not self.corrupt and not self.orphans
 
     def to_json(self) -> dict[str, Any]:
         """The report as a document."""
         return {
             "clean": self.clean, "corrupt": self.corrupt, "orphaned": self.orphaned,
-            "blobs": self.blobs, "revisions": self.revisions,
+            "blobs": self.blobs, "revisions": self.revisions, "purged": self.purged,
         }  # fmt: skip
 
 
 def check(registry: Registry) -> Report:
-    """Database pages and keys, every blob's digest, every commit id, every ref, the keyring's signature."""
+    """Database pages and keys, every blob's digest, every commit id, every ref, keyring, root key, audit log."""
     report = Report()
     report.corrupt += registry.database.problems()
     if report.corrupt:
         return report  # what a damaged database says of the rest is worth nothing
     _check_blobs(registry, report)
     _check_revisions(registry, report)
-    try:
-        registry.open_trust()
-        registry.root_key()
-    except EmbhubError as error:
-        report.corrupt.append(f"keyring: {error.message}")
+    _check_identity(registry, report)
+    report.corrupt += registry.journal.problems()
+    for path in sorted(registry.folder.glob(UNFINISHED)):
+        report.orphans.append(Orphan(f"unfinished write {path}", path))
     return report
 
 
 def _check_blobs(registry: Registry, report: Report) -> None:
+    blobs, db = registry.blobs, registry.database.connection()
     known = set()
-    for row in repositories.all_blobs(registry.database.connection()):
+    for row in repositories.all_blobs(db):
         report.blobs += 1
-        known.add(row["digest"])
-        if problem := registry.blobs.verify(row["digest"], row["size"]):
+        digest = str(row["digest"])
+        known.add(digest)
+        if problem := blobs.verify(digest, row["size"]):
             report.corrupt.append(problem)
         elif not row["uses"]:
-            report.orphaned.append(f"blob {row['digest']}: no revision holds it")
-    report.orphaned += [
-        f"blob {digest}: the database does not know it" for digest in registry.blobs.stored() if digest not in known
-    ]
-    report.orphaned += [f"unfinished write {path}" for path in registry.blobs.left_over()]
+            report.orphans.append(Orphan(f"blob {digest}: no revision holds it", blobs.path(digest), digest))
+    gone, kept = tombstones.purged(db), tombstones.waiting(db, now=stamp())
+    report.purged = len(gone)
+    for digest in blobs.stored():
+        if digest in known or digest in kept:
+            continue
+        why = f"deleted with {gone[digest]} and still there" if digest in gone else "the database does not know it"
+        report.purged -= digest in gone
+        report.orphans.append(Orphan(f"blob {digest}: {why}", blobs.path(digest), digest))
+    report.orphans += [Orphan(f"unfinished write {path}", path) for path in blobs.left_over()]
+    report.orphans += [Orphan(f"{path} is no blob", path) for path in blobs.strangers()]
 
 
 def _check_revisions(registry: Registry, report: Report) -> None:
@@ -77,3 +106,12 @@ def _check_revisions(registry: Registry, report: Report) -> None:
                 report.corrupt.append(f"{repository.full_name}@{revision.id}: its parent {revision.parent} is gone")
         if repositories.find_ref(db, repository.id, repos.MAIN) is None:
             report.corrupt.append(f"{repository.full_name}: no branch {repos.MAIN}")
+
+
+def _check_identity(registry: Registry, report: Report) -> None:
+    try:
+        registry.open_trust()
+        if registry.root_key().fingerprint != registry.setting("root_fingerprint"):
+            report.corrupt.append("keyring: keys/root.pem is another key than the one that sites pinned")
+    except EmbhubError as error:
+        report.corrupt.append(f"keyring: {error.message}")

@@ -14,3 +14,8 @@ def stamp(moment: datetime | None = None) -> str:
     """ISO 8601 with milliseconds and Z, as the Hub writes it; sorts as text."""
     moment = (moment or now()).astimezone(UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def stamp_after(previous: str) -> str:
+    """The current time as `stamp` writes it, or `previous` where the clock went back behind it."""
+    return max(stamp(), previous)

@@ -1,4 +1,4 @@
-"""The Hub's commit body: JSON lines with a header, files and deletions, read strictly. Pure.
+"""The Hub's commit body: JSON lines with a header, files and deletions, read strictly, one line at a time. Pure.
 
 Facts of the wire: `huggingface_hub/_commit_api.py` (`_prepare_commit_payload`).
 """
@@ -16,7 +16,9 @@ from embhub_registry.denials import Denied, malformed
 from embhub_registry.names import check_path, is_commit
 
 MAX_BODY = 6_000_000  # base64 of the largest release that admission could take
+MAX_LINE = 2_800_000  # base64 of the largest file
 MAX_OPERATIONS = 100
+_MAX_PARTS = 30  # of a line's JSON: an operation has seven
 MAX_MESSAGE = 2_000
 
 
@@ -32,53 +34,91 @@ class CommitRequest:
     deleted_folders: frozenset[str]
 
 
+class Reader:
+    """Takes the lines of one commit as they arrive, and keeps what they ask for."""
+
+    def __init__(self) -> None:
+        self._header: Mapping[str, Any] | None = None
+        self._files: dict[str, bytes] = {}
+        self._deleted: set[str] = set()
+        self._folders: set[str] = set()
+        self._number = 0
+
+    def take(self, line: bytes) -> None:
+        """Read one line; an empty one says nothing.
+
+        Raises:
+            Denied: 400 with what is wrong in which line.
+        """
+        if not line.strip():
+            return
+        self._number += 1
+        if self._number > MAX_OPERATIONS + 1:
+            raise malformed(f"a commit has a header and 1 to {MAX_OPERATIONS} operations, this one more lines")
+        key, value = _operation(line, self._number)
+        if key == "header":
+            self._take_header(value)
+        else:
+            self._take_operation(key, value)
+
+    def finish(self) -> CommitRequest:
+        """The whole commit.
+
+        Raises:
+            Denied: 400 where it has no header.
+        """
+        if self._header is None:
+            raise malformed("the commit has no header line")
+        return CommitRequest(
+            title=_short(self._header, "summary") or "Commit",
+            message=_short(self._header, "description"),
+            parent=_parent(self._header),
+            files=self._files,
+            deleted=frozenset(self._deleted),
+            deleted_folders=frozenset(self._folders),
+        )
+
+    def _take_header(self, value: Mapping[str, Any]) -> None:
+        if self._header is not None:
+            raise malformed("a commit has one header, this one has two")
+        self._header = value
+
+    def _take_operation(self, key: str, value: Mapping[str, Any]) -> None:
+        if key not in ("file", "deletedFile", "deletedFolder"):
+            raise malformed(
+                f"line {self._number}: {key[:40]!a} is not taken here",
+                "this registry takes small files in the commit itself: no LFS and no Xet",
+            )
+        path = _text(value, "path", self._number)
+        path = check_path(path.rstrip("/") if key == "deletedFolder" else path)
+        if path in self._files or path in self._deleted or path in self._folders:
+            raise malformed(f"{path} stands twice in one commit", "send one operation a path")
+        if key == "file":
+            self._files[path] = _content(value, self._number)
+        elif key == "deletedFile":
+            self._deleted.add(path)
+        else:
+            self._folders.add(path)
+
+
 def parse(body: bytes) -> CommitRequest:
-    """Read a commit body of at most `MAX_BODY` bytes.
+    """Read a whole commit body of at most `MAX_BODY` bytes.
 
     Raises:
-        Denied: 400 with what is wrong in which line; 413 where it is too long.
+        Denied: 400 with what is wrong in which line; 413 where it, or a line of it, is too long.
     """
     if len(body) > MAX_BODY:
         raise too_large(MAX_BODY)
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if not lines or len(lines) > MAX_OPERATIONS + 1:
-        raise malformed(f"a commit has a header and 1 to {MAX_OPERATIONS} operations, this one {len(lines)} lines")
-    header: Mapping[str, Any] | None = None
-    files: dict[str, bytes] = {}
-    deleted: set[str] = set()
-    folders: set[str] = set()
-    for number, line in enumerate(lines, start=1):
-        key, value = _operation(line, number)
-        if key == "header":
-            if header is not None:
-                raise malformed("a commit has one header, this one has two")
-            header = value
-            continue
-        path = _text(value, "path", number)
-        path = check_path(path.rstrip("/") if key == "deletedFolder" else path)
-        if path in files or path in deleted or path in folders:
-            raise malformed(f"{path} stands twice in one commit", "send one operation a path")
-        if key == "file":
-            files[path] = _content(value, number)
-        elif key == "deletedFile":
-            deleted.add(path)
-        elif key == "deletedFolder":
-            folders.add(path)
-        else:
-            raise malformed(
-                f"line {number}: {key[:40]!r} is not taken here",
-                "this registry takes small files in the commit itself: no LFS and no Xet",
-            )
-    if header is None:
-        raise malformed("the commit has no header line")
-    return CommitRequest(
-        title=_short(header, "summary") or "Commit",
-        message=_short(header, "description"),
-        parent=_parent(header),
-        files=files,
-        deleted=frozenset(deleted),
-        deleted_folders=frozenset(folders),
-    )
+    reader = Reader()
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        if end - start > MAX_LINE:
+            raise too_large(MAX_LINE)
+        reader.take(body[start:end])
+        start = end + 1
+    return reader.finish()
 
 
 def apply(request: CommitRequest, present: Mapping[str, str]) -> tuple[set[str], dict[str, bytes]]:
@@ -101,8 +141,8 @@ def apply(request: CommitRequest, present: Mapping[str, str]) -> tuple[set[str],
                          code="EntryNotFound")  # fmt: skip
         kept -= inside
     kept -= set(request.files)
-    clash = {path for path in (kept | set(request.files)) for other in (kept | set(request.files))
-             if other.startswith(f"{path}/")}  # fmt: skip
+    whole = kept | set(request.files)
+    clash = {path for path in whole for other in whole if other.startswith(f"{path}/")}
     if clash:
         raise malformed(f"{min(clash)} would be a file and a folder at once")
     return kept, dict(request.files)
@@ -123,7 +163,7 @@ def too_large(limit: int) -> Denied:
 
 def _operation(line: bytes, number: int) -> tuple[str, Mapping[str, Any]]:
     try:
-        item = strict_json.read_object(line, limit=MAX_BODY)
+        item = strict_json.read_object(line, limit=MAX_LINE, nodes=_MAX_PARTS, items=_MAX_PARTS)
     except strict_json.JsonError as error:
         raise malformed(f"line {number}: {error}") from error
     key, value = item.get("key"), item.get("value")

@@ -6,6 +6,8 @@ from embhub.errors import RegistryError
 
 # Stock clients read any other 401 on a repository as "the repository does not exist".
 BAD_CREDENTIALS = "Invalid credentials in Authorization header"
+# By these words alone stock clients know a disabled repository.
+DISABLED = "Access to this resource is disabled."
 
 
 class Denied(RegistryError):
@@ -29,6 +31,17 @@ def no_repository(name: str) -> Denied:
     """One answer for what is absent and for what the caller may not see."""
     return Denied(404, "repository", f"repository {name} not found", "check the name; a private one needs a token",
                   code="RepoNotFound")  # fmt: skip
+
+
+def disabled(name: str) -> Denied:
+    """An admin took the repository out of circulation."""
+    return Denied(403, "disabled", f"{DISABLED} An admin of this registry disabled {name}", "ask the registry's admin")
+
+
+def deleted(name: str, date: str, reason: str) -> Denied:
+    """It was there; stock clients read it as a repository that is not."""
+    return Denied(410, "deleted", f"repository {name} was deleted on {date[:10]}: {reason}",
+                  "use another release; what you pulled before can still be verified", code="RepoNotFound")  # fmt: skip
 
 
 def no_revision(name: str, revision: str) -> Denied:

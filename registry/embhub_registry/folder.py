@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +19,25 @@ from embhub.formats import instants, p256
 from embhub.trust import Trust
 from embhub_registry.blobs import Blobs
 from embhub_registry.clock import now, stamp
-from embhub_registry.database import Database, accounts
+from embhub_registry.database import Busy, Database, accounts, schema
 from embhub_registry.journal import Journal
 
 ROOT_KEY = "root"
-AUDIT_POLICIES = ("optional", "required")
-DEFAULT_URL = "http://127.0.0.1:8642"
+
+
+class Turn:
+    """One at a time; who waits too long is told so, instead of holding a thread for as long as others need."""
+
+    def __init__(self, patience: float = 10.0) -> None:
+        self._lock = threading.Lock()
+        self._patience = patience
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._patience):
+            raise Busy("the registry is busy with other writers", "try again in a moment")
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
 
 class Registry:
@@ -32,8 +47,8 @@ class Registry:
         self.folder = folder
         self.database = Database(folder / "registry.db")
         self.blobs = Blobs(folder / "blobs")
-        self.journal = Journal(folder / "audit.jsonl")
-        self.storing = threading.Lock()  # between a blob's write and the commit that names it
+        self.journal = Journal(folder / "audit.jsonl", self.database)
+        self.storing = Turn()  # between a blob's write and the commit that names it
         self._trust: tuple[int, Trust] | None = None
 
     def setting(self, name: str) -> str:
@@ -75,12 +90,18 @@ class Registry:
 
     @contextmanager
     def alone(self, purpose: str) -> Iterator[None]:
-        """Hold the folder's lock: one server, or one check, at a time.
+        """Hold the folder's lock: one server, or one check, at a time. It ends with its process, however that ends.
 
         Raises:
-            ConfigError: another process holds it.
+            ConfigError: another process holds it, or the folder cannot be written.
         """
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        path = self.folder / "lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {path}: {error.strerror}", f"to {purpose}, the registry's own user needs a writable disk"
+            ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,8 +110,9 @@ class Registry:
                 raise ConfigError(
                     f"{self.folder} is in use by {holder}", f"stop it before you {purpose}, or use another folder"
                 ) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} ({purpose})".encode(), 0)
+            with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without its holder's name
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} ({purpose}) on {socket.gethostname()}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -116,7 +138,7 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
     registry = Registry(folder)
     try:
         root = keys.generate(ROOT_KEY, folder=folder / "keys")
-        registry.database.migrate()
+        schema.migrate(registry.database)
         keyring = trust.Keyring(registry=url, version=1, issued=instants.write(now()))
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp()}
@@ -136,23 +158,26 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
 
 
 def open_folder(folder: Path) -> Registry:
-    """Open a registry that `create` made, bringing its schema up to date.
+    """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
 
     Raises:
-        ConfigError: no registry there, or one of a newer release.
+        ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated.
     """
     if not (folder / "registry.db").is_file():
         raise ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
     registry = Registry(folder)
-    registry.database.migrate()
+    try:
+        if lacking := schema.pending(registry.database):
+            with registry.alone("migrate"):
+                copy = schema.migrate(registry.database)
+            names = [step.name for step in lacking]
+            registry.journal.write("migrated", steps=names, copy=copy.name if copy else None)
+    except BaseException:
+        registry.close()
+        raise
     return registry
 
 
 def seal(keyring: trust.Keyring, root: keys.SigningKey) -> bytes:
     """A keyring signed by the root key, as it is stored and served."""
     return json.dumps(trust.sign_keyring(keyring, root_key=root).to_json()).encode()
-
-
-def dump(value: object) -> str:
-    """JSON as every command prints it."""
-    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -6,13 +6,26 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository, Revision
+
+# What the Hub's clients may ask for by `expand`; `embhub` is ours.
+EXPANDABLE = frozenset(
+    [
+        "author", "baseModels", "cardData", "childrenModelCount", "config", "createdAt", "disabled", "downloads",
+        "downloadsAllTime", "embhub", "evalResults", "gated", "gguf", "inference", "inferenceProviderMapping",
+        "lastModified", "library_name", "likes", "mask_token", "model-index", "pipeline_tag", "private",
+        "resourceGroup", "safetensors", "securityRepoStatus", "sha", "siblings", "spaces", "tags", "transformersInfo",
+        "trendingScore", "usedStorage", "widgetData", "xetEnabled",
+    ]
+)  # fmt: skip
 
 
 def whoami(account: Account) -> dict[str, Any]:
     """`GET /api/whoami-v2`; `namespace` and `role` are ours."""
-    writes = account.role in {"publisher", "auditor", "admin"}
+    writes = account.scope != "read" and bool(account.roles & {"publisher", "auditor", "admin"})
+    words = {"admin": "admin", "publisher": "write", "auditor": "write"}
     return {
         "type": "user",
         "id": str(account.user_id),
@@ -20,8 +33,8 @@ def whoami(account: Account) -> dict[str, Any]:
         "fullname": account.user,
         "email": None,
         "isPro": False,
-        "orgs": [{"type": "org", "name": account.namespace, "fullname": account.namespace,
-                  "roleInOrg": "admin" if account.role == "admin" else "write" if writes else "read"}],
+        "orgs": [{"type": "org", "name": name, "fullname": name,
+                  "roleInOrg": words.get(account.role_in(name) or "", "read")} for name in account.namespaces],
         "auth": {"type": "access_token",
                  "accessToken": {"displayName": account.token_id, "role": "write" if writes else "read"}},
         "namespace": account.namespace,
@@ -43,10 +56,12 @@ def model(
         "lastModified": repository.modified,
         "createdAt": repository.created,
         "private": repository.private,
-        "gated": False,
-        "disabled": False,
+        "gated": repository.gated or False,
+        "disabled": repository.disabled,
         "downloads": repository.downloads,
+        "downloadsAllTime": repository.downloads,
         "likes": 0,
+        "trendingScore": 0,
         "tags": list(tags),
     }
     front = repository.summary.get("front_matter") or {}
@@ -60,6 +75,14 @@ def model(
         found["siblings"] = [sibling(entry, blobs=blobs) for entry in entries]
         found["usedStorage"] = sum(entry.size for entry in entries)
     return found
+
+
+def expanded(answer: dict[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
+    """Only what `expand` names, and the id; null where this registry has no such thing."""
+    if not wanted:
+        return answer
+    always = {key: answer[key] for key in ("_id", "id", "modelId")}
+    return always | {key: answer.get(key) for key in sorted(wanted)}
 
 
 def sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
@@ -104,12 +127,21 @@ def tree(
     return shown
 
 
-def commit(revision: Revision) -> dict[str, Any]:
-    """One line of a history."""
-    return {
+def commit(revision: Revision, *, formatted: bool = False) -> dict[str, Any]:
+    """One line of a history; titles and messages are plain text, `formatted` or not."""
+    found: dict[str, Any] = {
         "id": revision.id, "title": revision.title, "message": revision.message, "date": revision.created,
         "authors": [{"user": revision.author, "avatar": ""}],
     }  # fmt: skip
+    return found | ({"formatted": {"title": revision.title, "message": revision.message}} if formatted else {})
+
+
+def access_request(item: Access) -> dict[str, Any]:
+    """One request for a gated repository's files."""
+    return {
+        "requestId": item.id, "status": item.status, "timestamp": item.requested,
+        "user": {"_id": item.user, "user": item.user, "fullname": item.user, "type": "user", "org": item.namespace},
+    } | ({"rejectionReason": item.reason} if item.reason else {})  # fmt: skip
 
 
 def _last(revision: Revision) -> dict[str, Any]:

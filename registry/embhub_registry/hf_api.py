@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub.formats import strict_json
-from embhub_registry import auth, bodies, hf_answers, repos
+from embhub_registry import access, auth, bodies, hf_answers, repos
 from embhub_registry.calls import account_of, base_url, flag, path_of, registry_of, repository_of, revision_of
 from embhub_registry.calls import run_in_threadpool as threaded
-from embhub_registry.database import repositories, search
+from embhub_registry.database import repositories, search, yanks
 from embhub_registry.denials import Denied, malformed, no_entry, token_needed
 
 PAGE = 100
@@ -24,6 +24,16 @@ SORTS = {
     "lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads",
     "trendingScore": "modified",
 }  # fmt: skip
+# Parts of the Hub's addresses that are refused on purpose, and why.
+NOT_OFFERED = {
+    "discussions": "this registry has no discussions and no pull requests",
+    "move": "repositories keep their names: statements are signed for them",
+    "super-squash": "repositories keep their history: releases are looked up by commit",
+    "duplicate": "a repository's statement is signed for its own name: publish under the new one",
+    "lfs-files": "this registry has no LFS: a release is small enough to travel in the commit",
+    "like": "this registry counts no likes",
+    "likers": "this registry counts no likes",
+}
 
 
 async def whoami(request: Request) -> Response:
@@ -41,9 +51,11 @@ async def model_info(request: Request) -> Response:
     snapshot = repos.at(db, repository, revision_of(request))
     entries = repositories.entries(db, repository.id, snapshot.revision.id)
     tags = repositories.tags_of(db, repository.id)
-    blobs = flag(request, "blobs")
+    blobs, expand = flag(request, "blobs"), _expand(request)
     answer = hf_answers.model(repository, tags, sha=snapshot.revision.id, entries=entries, blobs=blobs)
-    return JSONResponse(_expanded(request, answer), headers={"X-Repo-Commit": snapshot.revision.id})
+    if taken := yanks.find(db, repository.id, snapshot.revision.id):
+        answer["embhub"] = {**(answer["embhub"] or {}), "yanked": {"reason": taken.reason, "date": taken.date}}
+    return JSONResponse(hf_answers.expanded(answer, expand), headers={"X-Repo-Commit": snapshot.revision.id})
 
 
 async def list_models(request: Request) -> Response:
@@ -54,13 +66,18 @@ async def list_models(request: Request) -> Response:
     sort = SORTS.get(asked.get("sort", "lastModified"))
     if sort is None:
         raise malformed(f"cannot sort by {asked.get('sort')!a}", f"sort by one of {', '.join(SORTS)}")
-    tags = [t for value in asked.getlist("filter") for t in value.split(",") if t]
+    if asked.get("direction", "-1") != "-1":
+        raise malformed("lists are newest or largest first", "leave `direction` out")
+    tags = [t for value in (*asked.getlist("filter"), *asked.getlist("pipeline_tag")) for t in value.split(",") if t]
     query = search.Query(
-        text=asked.get("search", "")[:200], author=asked.get("author"), tags=tags[:20], sort=sort, limit=limit,
-        after=read_cursor(asked.get("cursor")), reader=account.namespace if account else None,
-        everything=account is not None and account.role == "admin",
+        text=" ".join(asked.getlist("search"))[:200], author=asked.get("author"), tags=tags[:20], sort=sort,
+        limit=limit, gated=flag(request, "gated") if "gated" in asked else None,
+        after=read_cursor(asked.get("cursor")), readers=auth.readable(account),
+        everything=account is not None and account.admin,
     )  # fmt: skip
-    full = flag(request, "full")
+    full, expand = flag(request, "full"), _expand(request)
+    with_files = full or bool(expand & {"siblings", "usedStorage"})
+    with_card = full or flag(request, "cardData") or bool(expand)
 
     def collect() -> tuple[list[dict[str, Any]], str | None]:
         db = registry_of(request).database.connection()
@@ -69,15 +86,13 @@ async def list_models(request: Request) -> Response:
         rows = []
         for repository in page:
             head = repositories.find_ref(db, repository.id, repos.MAIN)
-            entries = repositories.entries(db, repository.id, head) if full and head else None
+            entries = repositories.entries(db, repository.id, head) if with_files and head else None
             tags = repositories.tags_of(db, repository.id)
-            card = full or flag(request, "cardData") or bool(request.query_params.getlist("expand"))
-            rows.append(hf_answers.model(repository, tags, sha=head, entries=entries, card=card))
-        return rows, make_cursor(getattr(page[-1], sort), page[-1].id) if more else None
+            rows.append(hf_answers.model(repository, tags, sha=head, entries=entries, card=with_card))
+        return rows, make_cursor(getattr(page[-1], search.SORTS[sort]), page[-1].id) if more else None
 
     rows, cursor = await threaded(collect)
-    wanted = asked.get("pipeline_tag")
-    rows = [_expanded(request, row) for row in rows if wanted is None or row.get("pipeline_tag") == wanted]
+    rows = [hf_answers.expanded(row, expand) for row in rows]
     headers = {}
     if cursor is not None:
         pairs = [(key, value) for key, value in asked.multi_items() if key != "cursor"] + [("cursor", cursor)]
@@ -130,21 +145,26 @@ async def refs(request: Request) -> Response:
 
 
 async def history(request: Request) -> Response:
-    """`GET …/commits/{revision}`: newest first."""
+    """`GET …/commits/{revision}`: newest first; the next page starts at the parent of the last."""
     repository, _ = repository_of(request)
+    asked = request.query_params
     db = registry_of(request).database.connection()
     snapshot = repos.at(db, repository, revision_of(request))
-    rows = [hf_answers.commit(r) for r in repositories.history(db, repository.id, snapshot.revision.id)]
-    if request.query_params.get("expand[]") == "formatted":
-        rows = [row | {"formatted": {"title": row["title"], "message": row["message"]}} for row in rows]
-    return JSONResponse(rows, headers={"X-Total-Count": str(len(rows))})
+    found = repositories.history(db, repository.id, snapshot.revision.id, limit=_limit(asked.get("limit")))
+    rows = [hf_answers.commit(revision, formatted="formatted" in asked.getlist("expand[]")) for revision in found]
+    headers = {}
+    if found[-1].parent is not None:
+        following = f"{base_url(request)}/api/models/{repository.full_name}/commits/{found[-1].parent}"
+        headers["Link"] = f'<{following}?{urlencode(asked.multi_items())}>; rel="next"'
+    return JSONResponse(rows, headers=headers)
 
 
 async def auth_check(request: Request) -> Response:
     """`GET …/auth-check[/write]`: 200 where the caller may."""
     repository, account = repository_of(request)
+    access.require_files(registry_of(request).database.connection(), repository, account)
     if request.url.path.endswith("/write"):
-        auth.require_member(account, repository.namespace, roles=("publisher", "auditor"), what="publish")
+        auth.require_author(account, repository.namespace)
     return JSONResponse({})
 
 
@@ -157,18 +177,24 @@ async def tags_by_type(request: Request) -> Response:
 async def unknown(request: Request) -> Response:
     """Any other address under /api: said in JSON, as a client of the Hub expects it."""
     path = request.url.path
-    if path.startswith(("/api/datasets/", "/api/spaces/")):
+    if path.startswith(("/api/datasets/", "/api/spaces/", "/datasets/", "/spaces/")):
         raise Denied(404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound")
+    for part in path.split("/"):
+        if part in NOT_OFFERED:
+            raise Denied(400, "not-offered", NOT_OFFERED[part], "docs/reference/hub-conformance.md lists what there is")
     raise Denied(
         404, "address", f"{request.method} {path[:100]!a} is not an address of this registry", "see its reference"
     )
 
 
-def _expanded(request: Request, answer: dict[str, Any]) -> dict[str, Any]:
-    wanted = set(request.query_params.getlist("expand")) | set(request.query_params.getlist("expand[]"))
-    if not wanted:
-        return answer
-    return {key: value for key, value in answer.items() if key in wanted | {"_id", "id", "modelId"}}
+def _expand(request: Request) -> frozenset[str]:
+    asked = request.query_params
+    wanted = frozenset(asked.getlist("expand")) | frozenset(asked.getlist("expand[]"))
+    if unknown := sorted(wanted - hf_answers.EXPANDABLE):
+        raise malformed(
+            f"`expand` does not know {unknown[0][:60]!a}", f"one of {', '.join(sorted(hf_answers.EXPANDABLE))}"
+        )
+    return wanted
 
 
 def _limit(text: str | None) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from embhub_registry import admission, bodies, commits, publication, repos
+from embhub_registry import access, admission, bodies, commits, deletion, publication, repos
 from embhub_registry.calls import (
     account_of,
     base_url,
@@ -17,6 +17,7 @@ from embhub_registry.calls import (
     registry_of,
     repository_of,
     revision_of,
+    underway_of,
 )
 from embhub_registry.calls import run_in_threadpool as threaded
 from embhub_registry.database import repositories
@@ -49,24 +50,20 @@ async def delete_repo(request: Request) -> Response:
     _only_models(body)
     name, organisation = _name(body)
     namespace = organisation or account.namespace
-    await threaded(repos.delete, registry_of(request), account, namespace, name)
+    await threaded(deletion.delete, registry_of(request), account, namespace, name)
     return JSONResponse({})
 
 
 async def settings(request: Request) -> Response:
-    """`PUT /api/models/{id}/settings`: `private` or `visibility`."""
+    """`PUT /api/models/{id}/settings`: `private` or `visibility`, `gated`; `disabled` is an admin's."""
     account = member_of(request, "changing settings")
     body = await bodies.read_json(request)
-    private = _visibility(body)
-    if private is None:
-        raise malformed(
-            "only `private` and `visibility` can be set here", "a registry of this kind has no gated repositories"
-        )
+    wanted = access.Settings(private=_visibility(body), gated=_gate(body), disabled=_yes_or_no(body, "disabled"))
+    if wanted == access.Settings():
+        raise malformed("none of `private`, `visibility`, `gated` and `disabled` is there", "send what is to change")
     params = request.path_params
-    await threaded(
-        repos.set_private, registry_of(request), account, params["namespace"], params["name"], private=private
-    )
-    return JSONResponse({"private": private})
+    changed = await threaded(access.change, registry_of(request), account, params["namespace"], params["name"], wanted)
+    return JSONResponse({"private": changed.private, "gated": changed.gated or False, "disabled": changed.disabled})
 
 
 async def validate_yaml(request: Request) -> Response:
@@ -92,6 +89,8 @@ async def preupload(request: Request) -> Response:
     member_of(request, "publishing")
     repository, _ = repository_of(request)
     body = await bodies.read_json(request)
+    if flag(request, "create_pr"):
+        raise _no_pull_requests()
     files = body.get("files")
     if not isinstance(files, list) or len(files) > commits.MAX_OPERATIONS:
         raise malformed(f"`files` must be a list of at most {commits.MAX_OPERATIONS}")
@@ -114,18 +113,20 @@ async def commit(request: Request) -> Response:
     account = member_of(request, "publishing")
     if flag(request, "create_pr"):
         await bodies.read(request, limit=commits.MAX_BODY)
-        raise Denied(400, "pull-request", "this registry has no pull requests", "commit to the branch itself")
-    body = await bodies.read(request, limit=commits.MAX_BODY)
+        raise _no_pull_requests()
     branch = revision_of(request)
+    underway, reader = underway_of(request), commits.Reader()
 
     def store() -> repositories.Revision:
-        parsed = commits.parse(body)
         return publication.publish(
-            registry_of(request), account, params["namespace"], params["name"], branch=branch, request=parsed
+            registry_of(request), account, params["namespace"], params["name"], branch=branch, request=reader.finish()
         )
 
     try:
-        made = await threaded(store)
+        async with underway.commit(account.user):
+            await bodies.read_lines(request, reader.take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
+            async with underway.judging:
+                made = await threaded(store)
     except Denied as error:
         await threaded(
             registry_of(request).journal.write, "refused", user=account.user,
@@ -164,6 +165,10 @@ async def _change_ref(request: Request, kind: str, ref: str, revision: str) -> R
     return JSONResponse({})
 
 
+def _no_pull_requests() -> Denied:
+    return Denied(400, "pull-request", "this registry has no pull requests", "commit to the branch itself")
+
+
 def _only_models(body: dict[str, Any]) -> None:
     if body.get("type", "model") != "model":
         raise malformed("this registry holds models only", "leave repo_type out")
@@ -178,9 +183,25 @@ def _name(body: dict[str, Any]) -> tuple[str, str | None]:
     return name, organisation
 
 
+def _gate(body: dict[str, Any]) -> str | None:
+    gate = body.get("gated")
+    if gate is None:
+        return None
+    if gate not in ("auto", "manual", False):
+        raise malformed("`gated` is auto, manual or false")
+    return str(gate) if gate else ""
+
+
+def _yes_or_no(body: dict[str, Any], name: str) -> bool | None:
+    found = body.get(name)
+    if found is not None and not isinstance(found, bool):
+        raise malformed(f"`{name}` is true or false")
+    return found
+
+
 def _visibility(body: dict[str, Any]) -> bool | None:
-    if isinstance(body.get("private"), bool):
-        return bool(body["private"])
+    if (private := _yes_or_no(body, "private")) is not None:
+        return private
     visibility = body.get("visibility")
     if visibility is None:
         return None

@@ -41,6 +41,7 @@ class AuditShown:
     inside: int
     outside: int
     smallest_auc: float
+    rates: tuple[tuple[float, float, tuple[float, float]], ...]  # false positives, true positives, interval
     curve: str
     page: str
 
@@ -139,6 +140,8 @@ def _show(report: AuditReport, *, title: str) -> AuditShown:
     return AuditShown(
         verdict=report.verdict, statement=report.statement, suite=report.suite, unit=report.unit, attack=best.name,
         auc=best.auc, interval=best.auc_interval, inside=report.members.units, outside=report.nonmembers.units,
-        smallest_auc=report.power.smallest_auc, curve=roc_figure.draw(report.attacks, report.headline),
+        smallest_auc=report.power.smallest_auc,
+        rates=tuple((r.fpr, r.tpr, r.interval) for r in best.tpr_at_fpr if r.tpr is not None and r.interval),
+        curve=roc_figure.draw(report.attacks, report.headline),
         page=audit_page.render(report, title=title),
     )  # fmt: skip

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embhub.accounting import wording
 from embhub.card import Card
 from embhub.formats import safe_yaml
+from embhub.privacy import PrivacyClaim
 from embhub.release import CARD
 from embhub_registry.admission import Admitted
 
@@ -29,6 +31,7 @@ def describe(full_name: str, files: Mapping[str, bytes], admitted: Admitted) -> 
     """A repository's entry in lists."""
     front, _ = front_matter(files.get(CARD, b""))
     tags = [tag for tag in front.get("tags") or [] if _is_word(tag)][:50]
+    tags += [front[name] for name in ("pipeline_tag", "library_name") if _is_word(front.get(name))]
     if _is_word(licence := front.get("license")):
         tags.append(f"license:{licence}")
     if _is_word(base := front.get("base_model")):
@@ -51,7 +54,8 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
         "name": card.name, "version": card.version, "description": card.description, "publisher": card.publisher,
         "licence": card.licence, "token": card.token, "base": card.base_model.id, "family": card.base_model.family,
         "modality": list(card.modality), "anatomy": [c.display for c in card.anatomy],
-        "finding": [c.display for c in card.finding], "privacy": card.privacy,
+        "finding": [c.display for c in card.finding],
+        "privacy": wording.short(card.privacy) if isinstance(card.privacy, PrivacyClaim) else card.privacy,
         "audit": verified.report.verdict if verified and verified.report else "not-audited",
         "signer": verified.signer.fingerprint if verified else "",
         "embedding": verified.embedding.digest if verified else "",

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 from typing import Any
 
 from embhub_registry.clock import stamp
+from embhub_registry.redaction import redact
+
+_ENCODE = json.JSONEncoder(default=str).encode
 
 
 def log(level: str, event: str, **fields: Any) -> None:
     """Write one line; fields without a value are left out."""
     said = {name: value for name, value in fields.items() if value is not None}
-    sys.stderr.write(json.dumps({"time": stamp(), "level": level, "event": event, **said}, default=str) + "\n")
+    line = _ENCODE({"time": stamp(), "level": level, "event": event, **said})
+    write(redact(line) + "\n")
+
+
+def repeated(said: str, *, now: str, milliseconds: float, client: str) -> str:
+    """A request's line like `log`'s; `said` is the part of it, in JSON and redacted, that was the same before."""
+    line = f'{{"time": "{now}", "level": "info", "event": "request", {said}, "ms": {milliseconds:.1f}'
+    return f'{line}, "client": "{client}"}}\n' if client else f"{line}}}\n"
+
+
+def write(lines: str) -> None:
+    """Lines that hold no secret."""
+    with contextlib.suppress(OSError):  # a log whose disk is full fails no request
+        sys.stderr.write(lines)
 
 
 class Structured(logging.Handler):

@@ -11,7 +11,19 @@ from embhub_registry.persons import find_in_name
 
 # First segments of our own and the Hub's addresses beyond the core's list: such a namespace could not be reached.
 RESERVED = frozenset(
-    ["about", "buckets", "collections", "metrics", "organizations", "raw", "readyz", "resolve", "root", "tree"]
+    [
+        "about",
+        "buckets",
+        "collections",
+        "compare",
+        "metrics",
+        "organizations",
+        "raw",
+        "readyz",
+        "resolve",
+        "root",
+        "tree",
+    ]
 )
 _USER = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _REF = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/+-]{0,98}[A-Za-z0-9])?")

@@ -49,6 +49,12 @@ class Proposal:
         kept = (EMBEDDING, CARD, PUBLISH_BUNDLE)
         return all(path in self.files and self.before.get(path) == release.digest(self.files[path]) for path in kept)
 
+    @cached_property
+    def keeps_embedding_and_card(self) -> bool:
+        """Whether it is the same version: signed anew, by another key perhaps, or only an audit comes or goes."""
+        kept = (EMBEDDING, CARD)
+        return all(path in self.files and self.before.get(path) == release.digest(self.files[path]) for path in kept)
+
     @property
     def policy(self) -> verification.Policy:
         """What the registry asks of every release."""

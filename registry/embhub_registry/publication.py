@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping
 
 from embhub.release import AUDIT_BUNDLE
-from embhub_registry import admission, auth, commits, repos
+from embhub_registry import access, admission, auth, commits, quotas, repos, yanking
 from embhub_registry.blobs import git_oid
-from embhub_registry.clock import now, stamp
+from embhub_registry.clock import now, stamp_after
 from embhub_registry.commits import CommitRequest
-from embhub_registry.database import repositories
+from embhub_registry.database import placement, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.denials import Denied, forbidden
@@ -37,7 +37,8 @@ def publish(
     for _ in range(ATTEMPTS):
         db = registry.database.connection()
         repository = repos.locate(db, account, namespace, name)
-        author = _author(account, namespace)
+        author = auth.require_author(account, namespace)
+        access.require_files(db, repository, account)
         head = _head(registry, repository, branch)
         if request.parent is not None and request.parent != head.revision.id:
             raise stale(repository, request.parent, head.revision)
@@ -48,7 +49,7 @@ def publish(
         gone = set(present) - kept - set(added)
         if not added and not gone:
             return head.revision
-        if author.role == "auditor":
+        if not auth.may(author, namespace, "publish"):
             _only_audit(author, set(added) | gone)
         tree = {path: registry.blobs.get(present[path].digest) for path in kept} | added
         admitted = admission.admit(
@@ -61,14 +62,20 @@ def publish(
                 trust=registry.trust(),
                 now=now(),
                 words=f"{request.title}\n{request.message}",
-                caller=author.namespace,
-                admin=author.role == "admin",
+                caller=namespace if auth.may(author, namespace, "publish") else auth.audits_for(author),
+                admin=author.admin,
                 attested=registry.blobs.get(present[AUDIT_BUNDLE].digest) if AUDIT_BUNDLE in present else None,
             )
         )
         rows = [present[path] for path in kept] + [describe_blob(path, data) for path, data in added.items()]
         draft = Revision(
-            "", head.revision.id, author.user, stamp(), request.title, request.message, admitted.version or None
+            "",
+            head.revision.id,
+            author.user,
+            stamp_after(head.revision.created),
+            request.title,
+            request.message,
+            admitted.version or None,
         )
         revision = repos.name_revision(repository.full_name, draft, {row.path: row.digest for row in rows})
         described = describe(repository.full_name, tree, admitted)  # YAML is slow: not while others wait to write
@@ -79,13 +86,6 @@ def publish(
             )  # fmt: skip
             return revision
     raise Denied(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
-
-
-def _author(account: Account | None, namespace: str) -> Account:
-    """A publisher of the namespace, or an auditor of any: an independent audit comes from elsewhere."""
-    if account is not None and account.role == "auditor":
-        return account
-    return auth.require_member(account, namespace, roles=("publisher",), what="publish")
 
 
 def describe_blob(path: str, data: bytes) -> Entry:
@@ -141,12 +141,19 @@ def _store(
                 if repositories.find_ref(db, repository.id, branch) != revision.parent:
                     return False
                 repositories.add_revision(db, repository.id, revision, rows)
+                if added:
+                    quotas.check(db, repository.namespace, "bytes")
+                if revision.release_version:
+                    quotas.check(db, repository.namespace, "releases")
                 repositories.set_ref(db, repository.id, kind="branch", name=branch, revision_id=revision.id)
                 if branch == repos.MAIN:
                     repositories.describe(
                         db, repository.id, described.summary, tags=described.tags, text=described.text
                     )
-                written = []
+                    yanking.refresh(db, repository.id)
+                else:
+                    placement.raise_to_top(db, repository.id)
+            written = []  # only now: COMMIT itself may find the disk full
         finally:
             # whatever failed, blobs that no commit names do not stay; `storing` keeps other writers out meanwhile
             for digest in written:

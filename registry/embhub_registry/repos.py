@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import rfc8785
 
-from embhub_registry import auth
+from embhub_registry import auth, quotas
 from embhub_registry.clock import stamp
-from embhub_registry.database import Connection, accounts, repositories
+from embhub_registry.database import Connection, accounts, repositories, tombstones
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository, Revision
-from embhub_registry.denials import Denied, forbidden, no_entry, no_repository, no_revision, token_needed
+from embhub_registry.denials import Denied, deleted, forbidden, no_entry, no_repository, no_revision, token_needed
 from embhub_registry.folder import Registry
 from embhub_registry.names import check_ref, check_repository, is_commit
 
@@ -53,7 +53,8 @@ def create(
     """A new repository with an empty first commit, so that `main` exists from the start.
 
     Raises:
-        Denied: no such namespace, not the caller's, a bad name, or the repository exists (409).
+        Denied: no such namespace, not the caller's, a bad name, over quota, or the repository exists (409) or
+            was deleted (410).
     """
     if account is None:
         raise token_needed("creating a repository")
@@ -66,13 +67,19 @@ def create(
                 f"publish under {account.namespace!r}, or ask the registry's admin to add {namespace!r}",
                 rule="namespace",
             )
-        auth.require_member(account, namespace, roles=WRITERS, what="create repositories")
+        auth.require(account, namespace, "create")
         present = repositories.find_folded(db, namespace, name)
         if present is not None:
-            same = "" if present == name else f", which differs from {full_name} by case alone"
+            by = "case" if present.lower() == name.lower() else "case, '.', '_' and '-'"
+            same = "" if present == name else f", which differs from {full_name} by {by} alone"
             text = f"{namespace}/{present} exists already{same}"
             raise Denied(409, "exists", text, "push to it, or choose another name", present=f"{namespace}/{present}")
+        buried = tombstones.find(db, namespace, name)
+        if buried is not None:
+            raise Denied(410, "deleted", f"{buried.full_name} was deleted on {buried.created[:10]}: {buried.reason}",
+                         "choose another name, or ask the registry's admin to free this one: `repo free`")  # fmt: skip
         identity = repositories.add(db, namespace, name, private=private, now=stamp())
+        quotas.check(db, namespace, "repositories")
         blank = Revision("", None, account.user, stamp(), "Create the repository", "")
         first = name_revision(full_name, blank, {})
         repositories.add_revision(db, identity, first, [])
@@ -87,9 +94,12 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
     """The repository, where the caller may see it.
 
     Raises:
-        Denied: 404; a private one of somebody else looks like an absent one.
+        Denied: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
     """
     found = repositories.find(db, namespace, name)
+    buried = tombstones.find(db, namespace, name) if found is None else None
+    if buried is not None and auth.may_read(account, namespace, private=buried.private):
+        raise deleted(buried.full_name, buried.created, buried.reason)
     if found is None or not auth.may_read(account, namespace, private=found.private):
         raise no_repository(f"{namespace}/{name}")
     return found
@@ -127,49 +137,6 @@ def files(registry: Registry, snapshot: Snapshot) -> dict[str, bytes]:
     return {row.path: registry.blobs.get(row.digest) for row in rows}
 
 
-def delete(registry: Registry, account: Account | None, namespace: str, name: str) -> None:
-    """Remove a repository and the blobs that only it held; an admin's decision, noted in the audit log.
-
-    Raises:
-        Denied: not an admin's token, or no such repository.
-    """
-    if account is None:
-        raise token_needed("deleting a repository")
-    with registry.storing:
-        with registry.database.writing() as db:
-            repository = locate(db, account, namespace, name)
-            auth.require_member(account, namespace, roles=WRITERS, what="delete repositories")
-            released = repositories.released_versions(db, repository.id)
-            if released and account.role != "admin":
-                raise forbidden(
-                    f"{repository.full_name} has published releases; a publisher may not delete them",
-                    "ask the registry's admin: other sites may rely on them",
-                )
-            unused = repositories.delete(db, repository.id)
-        for digest in unused:
-            registry.blobs.delete(digest)
-    registry.journal.write("repository-deleted", user=account.user, repository=repository.full_name, releases=released)
-
-
-def set_private(registry: Registry, account: Account | None, namespace: str, name: str, *, private: bool) -> None:
-    """Show or hide a repository; what was published is hidden by an admin alone, as it is deleted by one alone.
-
-    Raises:
-        Denied: not a publisher of this namespace, or an admin is needed.
-    """
-    with registry.database.writing() as db:
-        repository = locate(db, account, namespace, name)
-        member = auth.require_member(account, namespace, roles=WRITERS, what="change settings")
-        hides = private and not repository.private
-        if hides and member.role != "admin" and repositories.released_versions(db, repository.id):
-            raise forbidden(
-                f"{repository.full_name} has published releases; a publisher may not hide them",
-                "ask the registry's admin: other sites may rely on them",
-            )
-        repositories.set_private(db, repository.id, private=private)
-    registry.journal.write("settings", user=member.user, repository=repository.full_name, private=private)
-
-
 def add_ref(
     registry: Registry, account: Account | None, namespace: str, name: str, *, kind: str, ref: str, revision: str
 ) -> None:
@@ -181,7 +148,7 @@ def add_ref(
     check_ref(ref)
     with registry.database.writing() as db:
         repository = locate(db, account, namespace, name)
-        member = auth.require_member(account, namespace, roles=WRITERS, what=f"create a {kind}")
+        member = auth.require(account, namespace, "refs")
         snapshot = at(db, repository, revision)
         if any(row["name"] == ref for row in repositories.list_refs(db, repository.id)):
             raise Denied(
@@ -199,7 +166,7 @@ def delete_ref(registry: Registry, account: Account | None, namespace: str, name
     """
     with registry.database.writing() as db:
         repository = locate(db, account, namespace, name)
-        member = auth.require_member(account, namespace, roles=WRITERS, what=f"delete a {kind}")
+        member = auth.require(account, namespace, "refs")
         if kind == "branch" and ref == MAIN:
             raise forbidden("the branch main cannot be deleted", "delete the repository, or push a new release")
         if not repositories.delete_ref(db, repository.id, kind=kind, name=ref):

@@ -3,66 +3,50 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import socket
+import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from embhub.errors import ConfigError
 from embhub_registry import app, logs
+from embhub_registry.connections import BoundedHttp
 from embhub_registry.folder import Registry
-
-MAX_HEAD_BYTES = 32_000
-HEAD_SECONDS = 15.0
-
-
-class BoundedHttp(HttpToolsProtocol):
-    """Closes a connection whose request head is too long, or too long in coming (slow loris)."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._head = 0
-        self._deadline = self.loop.call_later(HEAD_SECONDS, transport.close)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head = 0
-        self._deadline.cancel()
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-    def on_headers_complete(self) -> None:
-        self._deadline.cancel()
-        self._head = -1
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        if self._head >= 0:
-            self._head += min(len(data), MAX_HEAD_BYTES)
-        super().data_received(data)
-        if self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The request head is too long.")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
 
 
 class Server(uvicorn.Server):
     """Says where it listens once it answers."""
 
-    def __init__(self, config: uvicorn.Config, *, url: str, as_json: bool) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, url: str, as_json: bool, drain: float, on_drain: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self.url = url
         self.as_json = as_json
+        self._drain = drain
+        self._on_drain = on_drain
+        self._stop_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop once requests under way are finished, with exit code 0; a second Ctrl-C does not wait for them."""
+        """First `/readyz` says no, for `drain` seconds; then nothing new is accepted, what is under way is finished.
+
+        A second signal ends the draining; a further Ctrl-C does not wait for requests.
+        """
         del frame
         self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
+        self.should_exit = self.should_exit or self._stop_at is not None or not self._drain
+        self._stop_at = time.monotonic() + self._drain
+        self._on_drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        """As uvicorn's; the end of the draining is noticed here."""
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, then one line on standard output: who waits for it knows that requests are answered."""
@@ -72,8 +56,10 @@ class Server(uvicorn.Server):
             print(line, flush=True)  # noqa: T201
 
 
-def serve(registry: Registry, *, host: str, port: int, as_json: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are finished.
+def serve(
+    registry: Registry, *, host: str, port: int, as_json: bool = False, drain: float = 0.0, grace: float = 20.0
+) -> None:
+    """Serve until SIGTERM or SIGINT; not ready for `drain` seconds, then requests under way get `grace` to finish.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -82,12 +68,18 @@ def serve(registry: Registry, *, host: str, port: int, as_json: bool = False) ->
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
     logs.configure()
+    application = app.build(registry)
     config = uvicorn.Config(
-        app.build(registry), http=BoundedHttp, ws="none", lifespan="on", log_config=None, access_log=False,
-        server_header=False, timeout_keep_alive=20, timeout_graceful_shutdown=20, limit_concurrency=500, backlog=512,
+        application, http=BoundedHttp, ws="none", lifespan="on", log_config=None, access_log=False,
+        server_header=False, timeout_keep_alive=20, timeout_graceful_shutdown=math.ceil(grace), limit_concurrency=500,
+        backlog=512,
     )  # fmt: skip
     logs.log("info", "start", url=url, folder=str(registry.folder))
-    Server(config, url=url, as_json=as_json).run(sockets=[listening])
+
+    def not_ready() -> None:
+        application.state.readiness.draining = True
+
+    Server(config, url=url, as_json=as_json, drain=drain, on_drain=not_ready).run(sockets=[listening])
     logs.log("info", "stop", url=url)
 
 

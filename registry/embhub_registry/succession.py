@@ -25,7 +25,7 @@ def check_audit_kept(proposal: Proposal) -> str | None:
     """Who may remove or replace an audit of the present release."""
     held = {path: proposal.before[path] for path in AUDIT_FILES if path in proposal.before}
     same = all(path in proposal.files and release.digest(proposal.files[path]) == held[path] for path in held)
-    if same or proposal.admin or proposal.attested is None or not proposal.is_the_present_release:
+    if same or proposal.admin or proposal.attested is None or not proposal.keeps_embedding_and_card:
         return None
     key = proposal.trust.lookup(bundle.parse(proposal.attested).hint)
     owner = key.namespace if key is not None else "a key that was taken out of the keyring"
@@ -36,9 +36,9 @@ def check_audit_kept(proposal: Proposal) -> str | None:
 
 
 def check_version(proposal: Proposal) -> str | None:
-    """Versions grow, over all that was ever published."""
+    """Versions grow, over all that was ever published; the present one may be signed anew."""
     version = proposal.release.card.version
-    if proposal.is_the_present_release:
+    if proposal.keeps_embedding_and_card:
         return None
     newest = max(proposal.versions, key=names.version_order, default=None)
     if newest is not None and names.version_order(version) <= names.version_order(newest):
@@ -48,9 +48,24 @@ def check_version(proposal: Proposal) -> str | None:
 
 def check_replaces(proposal: Proposal) -> str | None:
     """A statement that names its predecessor names the present embedding."""
-    if proposal.is_the_present_release:
+    if proposal.keeps_embedding_and_card:
         return None
     replaces = proposal.verified.replaces
     if replaces is not None and replaces != proposal.before.get(EMBEDDING):
         return f"the statement says that it replaces {replaces[:12]}…, which is not the present embedding"
+    return None
+
+
+def check_keys(proposal: Proposal) -> str | None:
+    """A revoked key signs nothing new, whatever date it writes; what it signed before may stay where it is."""
+    verified, signed = proposal.verified, []
+    if not proposal.is_the_present_release:
+        signed.append(verified.signer)
+    bundle_digest = release.digest(proposal.files.get(AUDIT_BUNDLE, b""))
+    if verified.auditor is not None and proposal.before.get(AUDIT_BUNDLE) != bundle_digest:
+        signed.append(verified.auditor)
+    for signer in signed:
+        if signer.revoked_as is not None:
+            who = f"{signer.namespace}'s key {signer.fingerprint}"
+            return f"{who} was revoked on {signer.revoked_on}: {signer.revoked_as}"
     return None

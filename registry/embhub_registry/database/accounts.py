@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who a token speaks for. `token_id` is the token's public name, never the secret."""
+    """Who a token speaks for. `token_id` is the token's public name, never the secret.
+
+    `namespace` is the one that the account publishes in by default, `role` its role there, `memberships` its role in
+    every namespace that it belongs to. `scope` bounds what the token may do of what the account may.
+    """
 
     user_id: int
     user: str
@@ -19,6 +25,29 @@ class Account:
     digest: bytes
     expires: str | None
     revoked: str | None
+    scope: str = "publish"
+    disabled: str | None = None
+    unlimited: bool = False
+    memberships: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def admin(self) -> bool:
+        """Whether the account is an admin of the registry; admins are so everywhere."""
+        return "admin" in self.roles
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Every role that the account has anywhere."""
+        return frozenset((self.role, *self.memberships.values()))
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Every namespace that the account belongs to, its own first."""
+        return (self.namespace, *(name for name in sorted(self.memberships) if name != self.namespace))
+
+    def role_in(self, namespace: str) -> str | None:
+        """The account's role in a namespace; None where it does not belong to it."""
+        return self.role if namespace == self.namespace else self.memberships.get(namespace)
 
 
 def read_setting(db: sqlite3.Connection, name: str) -> str | None:
@@ -41,7 +70,7 @@ def namespace_exists(db: sqlite3.Connection, name: str) -> bool:
 
 def add_namespace(db: sqlite3.Connection, name: str, *, now: str) -> bool:
     """Create a namespace; False where it was there."""
-    return db.execute("INSERT OR IGNORE INTO namespace VALUES (?, ?)", (name, now)).rowcount == 1
+    return db.execute("INSERT OR IGNORE INTO namespace (name, created) VALUES (?, ?)", (name, now)).rowcount == 1
 
 
 def list_namespaces(db: sqlite3.Connection) -> list[str]:
@@ -55,42 +84,114 @@ def find_user(db: sqlite3.Connection, name: str) -> sqlite3.Row | None:
 
 
 def add_user(db: sqlite3.Connection, *, name: str, namespace: str, role: str, now: str) -> int:
-    """Create a user; returns the row's id."""
-    statement = "INSERT INTO user (name, namespace, role, created) VALUES (?, ?, ?, ?)"
-    return cast(int, db.execute(statement, (name, namespace, role, now)).lastrowid)
+    """Create a user with a role in its own namespace; returns the row's id."""
+    statement = "INSERT INTO user (name, namespace, created) VALUES (?, ?, ?)"
+    user_id = cast(int, db.execute(statement, (name, namespace, now)).lastrowid)
+    set_membership(db, user_id, namespace, role, now=now)
+    return user_id
+
+
+def set_membership(db: sqlite3.Connection, user_id: int, namespace: str, role: str, *, now: str) -> None:
+    """Give a user a role in a namespace, in place of the one it had there."""
+    db.execute(
+        "INSERT INTO membership VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (user_id, namespace) DO UPDATE SET role = excluded.role, created = excluded.created",
+        (user_id, namespace, role, now),
+    )
+
+
+def remove_membership(db: sqlite3.Connection, user_id: int, namespace: str) -> bool:
+    """Take a user out of a namespace; False where it was not in it."""
+    statement = "DELETE FROM membership WHERE user_id = ? AND namespace = ?"
+    return db.execute(statement, (user_id, namespace)).rowcount == 1
+
+
+def set_disabled(db: sqlite3.Connection, user_id: int, moment: str | None) -> None:
+    """Shut a user out from `moment` on; None lets it in again."""
+    db.execute("UPDATE user SET disabled = ? WHERE id = ?", (moment, user_id))
 
 
 def list_users(db: sqlite3.Connection) -> list[sqlite3.Row]:
-    """Users by name, with the number of tokens that are not revoked."""
+    """Users by name, with their role at home, the JSON of all roles, and the number of tokens that are not revoked."""
     return db.execute(
-        "SELECT user.name, namespace, role, user.created, count(token.id) AS tokens, max(last_used) AS last_used"
-        " FROM user LEFT JOIN token ON token.user_id = user.id AND token.revoked IS NULL"
+        "SELECT user.name, user.namespace, home.role, user.created, user.disabled,"
+        " (SELECT json_group_object(namespace, role) FROM membership WHERE user_id = user.id) AS memberships,"
+        " count(token.id) AS tokens, max(last_used) AS last_used"
+        " FROM user JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
+        " LEFT JOIN token ON token.user_id = user.id AND token.revoked IS NULL"
         " GROUP BY user.id ORDER BY user.name"
     ).fetchall()
 
 
+def roles_of(db: sqlite3.Connection, user_id: int) -> dict[str, str]:
+    """Namespace and role of each membership."""
+    statement = "SELECT namespace, role FROM membership WHERE user_id = ?"
+    return {row["namespace"]: row["role"] for row in db.execute(statement, (user_id,))}
+
+
+def count_admins(db: sqlite3.Connection) -> int:
+    """How many users that are not shut out are admins."""
+    statement = (
+        "SELECT count(DISTINCT user_id) FROM membership JOIN user ON user.id = user_id"
+        " WHERE role = 'admin' AND disabled IS NULL"
+    )
+    return int(db.execute(statement).fetchone()[0])
+
+
 def add_token(
-    db: sqlite3.Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None
-) -> None:
+    db: sqlite3.Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None,
+    scope: str = "publish", unlimited: bool = False,
+) -> None:  # fmt: skip
     """Remember a token by its digest."""
-    statement = "INSERT INTO token (id, digest, user_id, created, expires) VALUES (?, ?, ?, ?, ?)"
-    db.execute(statement, (token_id, digest, user_id, now, expires))
+    statement = (
+        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    )
+    db.execute(statement, (token_id, digest, user_id, now, expires, scope, int(unlimited)))
 
 
 def find_account(db: sqlite3.Connection, digest: bytes) -> Account | None:
     """The account behind a token's SHA-256, revoked or expired ones included."""
     row = db.execute(
-        "SELECT user.id, user.name, user.namespace, user.role, token.id, token.digest, token.expires, token.revoked"
-        " FROM token JOIN user ON user.id = token.user_id WHERE token.digest = ?",
+        "SELECT user.id, user.name, user.namespace, home.role, token.id, token.digest, expires, revoked, scope,"
+        " disabled, unlimited,"
+        " (SELECT json_group_object(namespace, role) FROM membership WHERE user_id = user.id)"
+        " FROM token JOIN user ON user.id = token.user_id"
+        " JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
+        " WHERE token.digest = ?",
         (digest,),
     ).fetchone()
-    return None if row is None else Account(*row)
+    if row is None:
+        return None
+    values = (*row[:10], bool(row[10]), json.loads(row[11]))
+    return Account(*values)
+
+
+def find_token(db: sqlite3.Connection, token_id: str) -> sqlite3.Row | None:
+    """One token's row with its user's name, without the secret, or None."""
+    statement = (
+        "SELECT token.id, user_id, user.name AS user, token.created, expires, revoked, scope, unlimited"
+        " FROM token JOIN user ON user.id = user_id WHERE token.id = ?"
+    )
+    return cast("sqlite3.Row | None", db.execute(statement, (token_id,)).fetchone())
+
+
+def end_token(db: sqlite3.Connection, token_id: str, moment: str) -> None:
+    """Let a token expire at `moment`, where it does not before."""
+    db.execute("UPDATE token SET expires = ?1 WHERE id = ?2 AND (expires IS NULL OR expires > ?1)", (moment, token_id))
+
+
+def forget_tokens(db: sqlite3.Connection, *, ended_before: str, really: bool) -> int:
+    """How many tokens were revoked or expired before a moment; removed where `really`."""
+    condition = "min(coalesce(revoked, expires), coalesce(expires, revoked)) < ?"
+    if really:
+        return db.execute(f"DELETE FROM token WHERE {condition}", (ended_before,)).rowcount  # noqa: S608
+    return int(db.execute(f"SELECT count(*) FROM token WHERE {condition}", (ended_before,)).fetchone()[0])  # noqa: S608
 
 
 def list_tokens(db: sqlite3.Connection, *, user: str | None = None) -> list[sqlite3.Row]:
     """Tokens without their secret, newest first."""
     return db.execute(
-        "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used"
+        "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used, scope, unlimited, disabled"
         " FROM token JOIN user ON user.id = token.user_id WHERE ?1 IS NULL OR user.name = ?1"
         " ORDER BY token.created DESC",
         (user,),

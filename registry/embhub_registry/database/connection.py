@@ -1,18 +1,20 @@
-"""One SQLite file: a connection a thread, transactions, numbered migrations."""
+"""One SQLite file: a connection a thread, transactions, copies. Its tables are `schema`'s."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import resources
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from embhub.errors import ConfigError, RegistryError
+from embhub_registry.database import wording
 
 Connection = sqlite3.Connection
 Row = sqlite3.Row
+DatabaseError = sqlite3.DatabaseError
 
 
 class StorageFull(RegistryError):
@@ -47,11 +49,17 @@ class Database:
                 self.path, timeout=self._patience, isolation_level=None, check_same_thread=False, cached_statements=256
             )
             opened.row_factory = sqlite3.Row
+            wording.install(opened)
             opened.execute("PRAGMA journal_mode = WAL")
             opened.execute("PRAGMA synchronous = FULL")
             opened.execute("PRAGMA foreign_keys = ON")
             opened.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
+            if not os.access(self.path.parent, os.W_OK):
+                raise ConfigError(
+                    f"the registry's folder {self.path.parent} cannot be written: its database cannot be opened",
+                    "remount its disk for writing, or work as the folder's owner",
+                ) from error
             raise ConfigError(
                 f"cannot open the registry's database {self.path}: {error}", "check the folder's owner and free space"
             ) from error
@@ -78,34 +86,28 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
-    def migrate(self) -> int:
-        """Bring the schema to this release's version; returns that version.
+    def copy_to(self, path: Path) -> None:
+        """A copy as of one moment, made while others read and write (SQLite's online backup); durable, mode 0600.
 
         Raises:
-            ConfigError: the database was written by a newer release.
+            StorageFull: nothing is left at `path`, or what was there before.
         """
-        known = sorted(
-            (
-                item
-                for item in resources.files("embhub_registry").joinpath("migrations").iterdir()
-                if item.name.endswith(".sql")
-            ),
-            key=lambda item: item.name,
-        )
-        with self.writing() as connection:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            newest = int(known[-1].name.split("_")[0])
-            if version > newest:
-                raise ConfigError(
-                    f"{self.path} has schema {version}, this program knows {newest}", "use the newer embhub-registry"
-                )
-            for item in known:
-                number = int(item.name.split("_")[0])
-                if number > version:
-                    for statement in split_statements(item.read_text(encoding="utf-8")):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {number}")
-        return newest
+        partial = path.with_name(f"{path.name}.partial")
+        partial.unlink(missing_ok=True)
+        try:
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            with translated(), closing(sqlite3.connect(partial)) as target:
+                self.connection().backup(target)
+                target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            _sync(partial)
+            partial.replace(path)
+            _sync(path.parent)
+        except OSError as error:
+            raise StorageFull(
+                f"cannot write {partial}: {error.strerror}", "free space there, or make the folder writable"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def problems(self) -> list[str]:
         """What SQLite itself finds wrong with the file; empty when clean."""
@@ -124,6 +126,22 @@ class Database:
                 connection.close()
             self._all.clear()
         self._local = threading.local()
+
+
+@contextmanager
+def reading_copy(path: Path) -> Iterator[sqlite3.Connection]:
+    """A finished copy, read without a byte of it or beside it being written.
+
+    Raises:
+        ConfigError: it is no database.
+    """
+    try:
+        opened = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    except sqlite3.Error as error:
+        raise ConfigError(f"cannot open {path}: {error}", "check that it is a copy of a registry's database") from error
+    opened.row_factory = sqlite3.Row
+    with closing(opened):
+        yield opened
 
 
 @contextmanager
@@ -146,14 +164,9 @@ def translated() -> Iterator[None]:
         raise
 
 
-def split_statements(script: str) -> list[str]:
-    """The statements of a migration: `executescript` would commit the transaction that surrounds them."""
-    statements, buffer = [], ""
-    for line in script.splitlines(keepends=True):
-        buffer += line
-        if sqlite3.complete_statement(buffer):
-            statements.append(buffer)
-            buffer = ""
-    if buffer.strip():
-        statements.append(buffer)
-    return statements
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,10 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embhub_registry.database.placement import place, remove
+
+REF_PREFIXES = {"refs/heads/": "branch", "refs/tags/": "tag"}
+
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository. `summary` is what lists and pages show of its newest release."""
+    """One repository. `summary` is what lists and pages show of its newest release, `position` its place in them.
+
+    `gated` says how accounts are let in to its files: no gate (""), at once when they ask (auto), by hand (manual).
+    """
 
     id: int
     namespace: str
@@ -21,6 +28,10 @@ class Repository:
     modified: str
     downloads: int
     summary: Mapping[str, Any]
+    gated: str = ""
+    disabled: bool = False
+    position: int = 0
+    hidden: bool = False
 
     @property
     def full_name(self) -> str:
@@ -52,11 +63,12 @@ class Entry:
 
 def _repository(row: sqlite3.Row) -> Repository:
     values = dict(row)
-    values["private"], values["summary"] = bool(values["private"]), json.loads(values["summary"])
+    values |= {flag: bool(values[flag]) for flag in ("private", "disabled", "hidden")}
+    values["summary"] = json.loads(values["summary"])
     return Repository(**values)
 
 
-_COLUMNS = "id, namespace, name, private, created, modified, downloads, summary"
+_COLUMNS = "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled"
 
 
 def find(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None:
@@ -67,8 +79,9 @@ def find(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None
 
 
 def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None:
-    """The name of a repository that differs from `name` by case at most, or None."""
-    statement = "SELECT name FROM repository WHERE namespace = ? AND lower(name) = lower(?)"
+    """The name of a repository that reads like `name`: alike but for case and which of `.`, `_`, `-` stands where."""
+    folded = "replace(replace(lower({}), '.', '-'), '_', '-')"
+    statement = f"SELECT name FROM repository WHERE namespace = ? AND {folded.format('name')} = {folded.format('?')}"  # noqa: S608
     row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else str(row[0])
 
@@ -76,7 +89,8 @@ def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None
 def add(db: sqlite3.Connection, namespace: str, name: str, *, private: bool, now: str) -> int:
     """Create a repository without revisions; returns its id."""
     cursor = db.execute(
-        "INSERT INTO repository (namespace, name, private, created, modified) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO repository (namespace, name, private, created, modified, position)"
+        " SELECT ?, ?, ?, ?, ?, coalesce(max(position), 0) + 1 FROM repository",
         (namespace, name, int(private), now, now),
     )
     identity = cursor.lastrowid
@@ -91,16 +105,24 @@ def delete(db: sqlite3.Connection, repository_id: int) -> list[str]:
         row[0] for row in db.execute("SELECT DISTINCT digest FROM entry WHERE repository_id = ?", (repository_id,))
     ]
     db.execute("DELETE FROM ref WHERE repository_id = ?", (repository_id,))
-    db.execute("DELETE FROM search WHERE rowid = ?", (repository_id,))
+    remove(db, repository_id)
     db.execute("DELETE FROM repository WHERE id = ?", (repository_id,))
     unused = [d for d in digests if db.execute("SELECT 1 FROM entry WHERE digest = ?", (d,)).fetchone() is None]
     db.executemany("DELETE FROM blob WHERE digest = ?", [(digest,) for digest in unused])
     return unused
 
 
-def set_private(db: sqlite3.Connection, repository_id: int, *, private: bool) -> None:
-    """Show or hide a repository."""
-    db.execute("UPDATE repository SET private = ? WHERE id = ?", (int(private), repository_id))
+def set_access(
+    db: sqlite3.Connection, repository_id: int, *, private: bool | None, gated: str | None, disabled: bool | None
+) -> Repository:
+    """Change who may see a repository and read its files; None leaves a setting as it is. Returns it as it is now."""
+    db.execute(
+        "UPDATE repository SET private = coalesce(?, private), gated = coalesce(?, gated),"
+        " disabled = coalesce(?, disabled) WHERE id = ?",
+        (private, gated, disabled, repository_id),
+    )
+    row = db.execute(f"SELECT {_COLUMNS} FROM repository WHERE id = ?", (repository_id,)).fetchone()  # noqa: S608
+    return _repository(row)
 
 
 def count_downloads(db: sqlite3.Connection, counts: Mapping[int, int]) -> None:
@@ -113,15 +135,13 @@ def describe(
 ) -> None:
     """Replace what lists and search know of a repository."""
     db.execute("UPDATE repository SET summary = ? WHERE id = ?", (json.dumps(summary, allow_nan=False), repository_id))
-    db.execute("DELETE FROM repository_tag WHERE repository_id = ?", (repository_id,))
-    db.executemany("INSERT INTO repository_tag VALUES (?, ?)", [(tag, repository_id) for tag in sorted(set(tags))])
-    db.execute("DELETE FROM search WHERE rowid = ?", (repository_id,))
-    db.execute("INSERT INTO search (rowid, text) VALUES (?, ?)", (repository_id, text))
+    place(db, repository_id, summary, tags=tags, text=text)
 
 
 def tags_of(db: sqlite3.Connection, repository_id: int) -> list[str]:
     """The tags by name."""
-    return [row[0] for row in db.execute("SELECT tag FROM repository_tag WHERE repository_id = ?", (repository_id,))]
+    statement = "SELECT value FROM label WHERE repository_id = ? AND kind = 'tag'"
+    return [row[0] for row in db.execute(statement, (repository_id,))]
 
 
 def add_revision(db: sqlite3.Connection, repository_id: int, revision: Revision, entries: Iterable[Entry]) -> None:
@@ -178,9 +198,12 @@ def find_entry(db: sqlite3.Connection, repository_id: int, revision_id: str, pat
 
 
 def find_ref(db: sqlite3.Connection, repository_id: int, name: str) -> str | None:
-    """The commit that a branch, else a tag, points to."""
+    """The commit that a branch, else a tag, points to; `refs/heads/NAME` is a branch alone, `refs/tags/NAME` a tag."""
+    kinds = [kind for prefix, kind in REF_PREFIXES.items() if name.startswith(prefix)]
     row = db.execute(
-        "SELECT revision_id FROM ref WHERE repository_id = ? AND name = ? ORDER BY kind LIMIT 1", (repository_id, name)
+        "SELECT revision_id FROM ref WHERE repository_id = ?1 AND name = ?2 AND (?3 IS NULL OR kind = ?3)"
+        " ORDER BY kind LIMIT 1",
+        (repository_id, name.split("/", 2)[2] if kinds else name, kinds[0] if kinds else None),
     ).fetchone()
     return None if row is None else str(row[0])
 

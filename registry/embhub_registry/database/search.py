@@ -1,20 +1,40 @@
-"""Lists of repositories: filter, sort, pages by key rather than by offset."""
+"""Lists of repositories: words, tags and facets; pages by key rather than by offset; counts beside each facet.
+
+Everything newest-first is a walk down one integer, `repository.position`, which grows with every commit. The walk
+starts from whatever is rarest: the rows of one label, the full-text index, or the repositories themselves.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embhub_registry.database.repositories import Repository, _repository
+from embhub_registry.database.placement import BETWEEN, INSIDE
+from embhub_registry.database.repositories import _COLUMNS, Repository, _repository
+from embhub_registry.database.wording import phrase, words_of
+from embhub_registry.denials import malformed
 
-SORTS = {"modified": "modified", "created": "created", "downloads": "downloads"}
+SORTS = {"modified": "position", "created": "created", "downloads": "downloads"}
+FACETS = ("modality", "anatomy", "finding", "base", "privacy", "audit")
+COUNTED = 300  # of a narrowed list, facets are counted over this many of the newest
+VALUES = 12
+REACH = 20_000  # how many of the newest are looked through for one or two letters, which no index holds
+_FREQUENT = 100  # values of a facet among which the most frequent are looked for
+_FEW = 2000  # rows of one label that are quicker to look through than an index of words
+_TRIGRAM = 3
+_ROW = ", ".join(f"r.{column}" for column in _COLUMNS.split(", "))
 
 
 @dataclass(frozen=True)
 class Query:
-    """What to list. `after` is the sort value and id of the last row of the page before."""
+    """What to list. `after` is the sort value (of `SORTS`) and id of the last row of the page before.
+
+    `tags` are the Hub's words; `facets` maps a facet to the values that a row must all have. `released` leaves out what
+    holds no release, and what was taken back. `readers` are the namespaces whose private repositories may be listed.
+    """
 
     text: str = ""
     author: str | None = None
@@ -22,44 +42,176 @@ class Query:
     sort: str = "modified"
     limit: int = 100
     after: tuple[Any, int] | None = None
-    reader: str | None = None
+    readers: Sequence[str] = ()
     everything: bool = False
     released: bool = False
+    facets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    gated: bool | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything is asked for but who may see it."""
+        asked = self.text.strip() or self.author is not None or self.tags or any(self.facets.values())
+        return bool(asked) or self.gated is not None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows there are, and how many of them have each value of each facet, most frequent first.
+
+    Where `capped` is set, there are more than `total`, and the newest `total` were counted.
+    """
+
+    total: int
+    capped: bool
+    facets: Mapping[str, Sequence[tuple[str, int]]]
 
 
 def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
     """At most `limit + 1` repositories, so that a caller sees whether a next page exists.
 
-    A private one is listed for a `reader` of its namespace only.
+    A private one is listed for `readers` of its namespace only.
+
+    Raises:
+        Denied: 400 where `after` is of another order than this one.
     """
-    column = SORTS[query.sort]
-    where = ["1"]
-    values: list[Any] = []
-    if not query.everything:
-        where.append("(private = 0 OR namespace = ?)")
-        values.append(query.reader or "")
-    if query.released:
-        where.append("summary ->> '$.release' IS NOT NULL")
-    if query.author is not None:
-        where.append("namespace = ?")
-        values.append(query.author)
-    for tag in query.tags:
-        where.append("id IN (SELECT repository_id FROM repository_tag WHERE tag = ?)")
-        values.append(tag)
-    for word in query.text.split():
-        # LIKE over a trigram table is an index look-up from three letters on, and a scan, still right, below
-        where.append("id IN (SELECT rowid FROM search WHERE text LIKE ?)")
-        values.append(f"%{word}%")
-    if query.after is not None:
-        where.append(f"({column}, id) < (?, ?)")
-        values.extend(query.after)
-    statement = (
-        "SELECT id, namespace, name, private, created, modified, downloads, summary FROM repository"  # noqa: S608
-        f" WHERE {' AND '.join(where)} ORDER BY {column} DESC, id DESC LIMIT ?"
-    )
-    return [_repository(row) for row in db.execute(statement, (*values, query.limit + 1))]
+    return [_repository(row) for row in _select(db, query, _ROW)]
 
 
 def count(db: sqlite3.Connection) -> int:
     """How many public repositories there are."""
     return int(db.execute("SELECT count(*) FROM repository WHERE private = 0").fetchone()[0])
+
+
+def count_facets(db: sqlite3.Connection, query: Query) -> Counts:
+    """What is beside a list: its length and its facets, of the rows that `run` would give and no others."""
+    if query.narrowed or query.everything or not query.released:
+        return _count_found(db, query)
+    total = _shown(db, "SELECT coalesce(sum(shown), 0) FROM label_count WHERE kind = 'namespace'")
+    counts: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
+    for facet in FACETS:
+        most = "SELECT value, shown FROM label_count WHERE kind = ? AND shown > 0 ORDER BY shown DESC LIMIT ?"
+        counts[facet] = {row["value"]: row["shown"] for row in db.execute(most, (facet, _FREQUENT))}
+    own = (
+        "SELECT kind, value, count(*) AS rows FROM repository JOIN label ON repository_id = repository.id"  # noqa: S608
+        f" WHERE namespace IN ({_marks(query.readers)}) AND private = 1 AND released = 1 AND hidden = 0"
+        " GROUP BY kind, value"
+    )
+    for row in db.execute(own, tuple(query.readers)):
+        if row["kind"] == "namespace":
+            total += row["rows"]
+        elif row["kind"] in counts:
+            values = counts[row["kind"]]
+            values[row["value"]] = values.get(row["value"], 0) + row["rows"]
+    return Counts(total, False, {facet: _ranked(values) for facet, values in counts.items()})
+
+
+def _count_found(db: sqlite3.Connection, query: Query) -> Counts:
+    wide = replace(query, limit=COUNTED, after=None, sort="modified")
+    found = [row["facets"] for row in _select(db, wide, "r.facets")]
+    counter = Counter(facet for facets in found[:COUNTED] for facet in facets.split(BETWEEN))
+    counts: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
+    for facet, rows in counter.items():
+        kind, _, value = facet.partition(INSIDE)
+        if kind in counts:
+            counts[kind][value] = rows
+    total = min(len(found), COUNTED)
+    return Counts(total, len(found) > COUNTED, {facet: _ranked(values) for facet, values in counts.items()})
+
+
+def _ranked(values: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(values.items(), key=lambda item: (-item[1], item[0]))[:VALUES]
+
+
+def _select(db: sqlite3.Connection, query: Query, columns: str) -> sqlite3.Cursor:
+    """The rows of a query in its order, one more than its limit."""
+    labels = _labels(query)
+    words = words_of(query.text)
+    long = [word for word in words if len(word) >= _TRIGRAM]
+    start, where, values = _start(db, query, labels, long)
+    for kind, value in labels:
+        where.append(f"EXISTS (SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {start})")  # noqa: S608
+        values += [kind, value]
+    matched = start == "search.rowid" or query.sort != "modified"
+    for word in words:
+        if matched and word in long:
+            continue  # the index of words said so; two letters have no entry in it
+        where.append(f"instr((SELECT words FROM wording WHERE wording.position = {start}), ?) > 0")  # noqa: S608
+        values.append(word)
+    if len(long) < len(words) and not matched:
+        where.append(f"{start} > (SELECT max(position) FROM repository) - ?")  # noqa: S608
+        values.append(REACH)
+    if not query.everything:
+        where.append(f"(r.private = 0 OR r.namespace IN ({_marks(query.readers)}))")
+        values += query.readers
+    if query.released:
+        where.append("r.released = 1")
+    if query.released or not query.everything:  # an admin's scripts see what was yanked, pages do not
+        where.append("r.hidden = 0")
+    if query.gated is not None:
+        where.append("r.gated <> ''" if query.gated else "r.gated = ''")
+    order = start if query.sort == "modified" else f"r.{SORTS[query.sort]}"
+    if query.after is not None:
+        condition, bounds = _beyond(query, order)
+        where.append(condition)
+        values += bounds
+    tie = "" if query.sort == "modified" else ", r.id DESC"
+    statement = (
+        f"SELECT {columns} FROM {_FROM[start]} WHERE {' AND '.join(where) or '1'} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608
+    )
+    return db.execute(statement, (*values, query.limit + 1))
+
+
+_FROM = {
+    "walk.position": "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id",
+    "search.rowid": "search CROSS JOIN repository AS r ON r.position = search.rowid",
+    "r.position": "repository AS r",
+}
+
+
+def _labels(query: Query) -> list[tuple[str, str]]:
+    labels = [("tag", tag) for tag in query.tags]
+    labels += [(kind, value) for kind, values in query.facets.items() for value in values]
+    if query.author is not None:
+        labels.append(("namespace", query.author))
+    return labels
+
+
+def _start(
+    db: sqlite3.Connection, query: Query, labels: list[tuple[str, str]], long: list[str]
+) -> tuple[str, list[str], list[Any]]:
+    """Where the walk starts, and the condition that this puts; a label that is walked is taken off the list."""
+    if query.sort != "modified":
+        return "r.position", *_by_index(long)
+    sizes = [_shown(db, "SELECT max(shown) FROM label_count WHERE kind = ? AND value = ?", label) for label in labels]
+    if labels and (not long or min(sizes) <= _FEW):
+        kind, value = labels.pop(sizes.index(min(sizes)))
+        return "walk.position", ["walk.kind = ? AND walk.value = ?"], [kind, value]
+    if long:
+        return "search.rowid", ["search MATCH ?"], [phrase(long)]
+    return "r.position", [], []
+
+
+def _by_index(long: Sequence[str]) -> tuple[list[str], list[Any]]:
+    if not long:
+        return [], []
+    return ["r.position IN (SELECT rowid FROM search WHERE search MATCH ?)"], [phrase(long)]
+
+
+def _beyond(query: Query, order: str) -> tuple[str, list[Any]]:
+    """The condition for what comes after a page's last row."""
+    assert query.after is not None  # noqa: S101
+    value, identity = query.after
+    if isinstance(value, str) != (query.sort == "created"):
+        raise malformed("the cursor is of a list in another order", "start from the first page")
+    if query.sort == "modified":
+        return f"{order} < ?", [value]
+    return f"({order}, r.id) < (?, ?)", [value, identity]
+
+
+def _shown(db: sqlite3.Connection, statement: str, values: Sequence[Any] = ()) -> int:
+    return int(db.execute(statement, values).fetchone()[0] or 0)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))

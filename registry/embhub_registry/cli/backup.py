@@ -1,0 +1,34 @@
+"""`embhub-registry backup`: everything that makes the registry, in one file, while it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from embhub_registry.cli import options
+from embhub_registry.cli.output import show
+
+if TYPE_CHECKING:
+    from embhub_registry.folder import Registry
+
+
+@click.command("backup")
+@click.argument("file", type=options.FILE)
+@options.as_json
+@options.opened
+def command(registry: Registry, *, file: Path, as_json: bool) -> None:
+    """Write everything to FILE (a tar), also while the registry serves.
+
+    FILE holds the root key and the digests of all tokens: guard it as you guard the registry. `restore` proves it.
+    """
+    from embhub_registry.backup import back_up
+
+    made = back_up(registry, file)
+    lines = [
+        f"wrote       {made['file']}   (mode 0600)",
+        f"holds       {made['blobs']:,} blobs, {made['bytes']:,} bytes, keyring version {made['keyring_version']}",
+        "guard it    the root key and every token's digest are in it",
+    ]
+    show(made, *lines, as_json=as_json)

@@ -1,0 +1,38 @@
+"""`embhub-registry check`: is everything that was stored still whole?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from embhub_registry.cli import options
+from embhub_registry.cli.output import show
+
+if TYPE_CHECKING:
+    from embhub_registry.folder import Registry
+
+NOT_CLEAN = 5
+
+
+@click.command("check")
+@click.option("--repair", "mending", is_flag=True, help="Remove what nothing refers to (blobs, unfinished writes).")
+@options.as_json
+@options.opened
+@click.pass_context
+def command(context: click.Context, registry: Registry, *, mending: bool, as_json: bool) -> None:
+    """Read everything back (server stopped): exit 0 when clean, 5 with a list of what is corrupt or orphaned.
+
+    Without --repair nothing is changed. With it, orphans are removed where nothing is corrupt.
+    """
+    from embhub_registry import checking, repair
+
+    with registry.alone("check"):
+        report = checking.check(registry)
+        removed = repair.repair(registry, report) if mending else []
+        report = checking.check(registry) if removed else report
+    lines = [("removed ", removed), ("corrupt ", report.corrupt), ("orphaned", report.orphaned)]
+    said = "clean" if report.clean else f"{len(report.corrupt)} corrupt, {len(report.orphaned)} orphaned"
+    document = report.to_json() | ({"removed": removed} if mending else {})
+    show(document, *(f"{word}  {line}" for word, rows in lines for line in rows), said, as_json=as_json)
+    context.exit(0 if report.clean else NOT_CLEAN)

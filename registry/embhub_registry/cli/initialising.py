@@ -1,0 +1,35 @@
+"""`embhub-registry init`: a new registry."""
+
+from __future__ import annotations
+
+import click
+
+from embhub_registry.cli import options
+from embhub_registry.cli.output import show
+from embhub_registry.settings import AUDIT_POLICIES, DEFAULT_URL
+
+
+@click.command("init")
+@click.option("--name", default="embhub registry", show_default=True, help="What people call it.")
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Its address, which the keyring names.")
+@click.option(
+    "--audit",
+    type=click.Choice(AUDIT_POLICIES),
+    default="optional",
+    show_default=True,
+    help="Whether a release must carry an audit report.",
+)
+@options.as_json
+@click.pass_context
+def command(context: click.Context, *, name: str, url: str, audit: str, as_json: bool) -> None:
+    """Lay out a new registry: database, root key, empty keyring, an admin whose token is shown once."""
+    from embhub_registry import administration, folder
+
+    registry = folder.create(context.obj, name=name, url=url.rstrip("/"), audit=audit)
+    try:
+        added = administration.add_user(registry, "admin", namespace="registry", role="admin")
+        result = {"dir": str(context.obj), "url": url.rstrip("/"), "root_key": registry.setting("root_fingerprint")}
+    finally:
+        registry.close()
+    lines = [f"made        {context.obj}", f"root key    {result['root_key']}"]
+    show(result | added, *lines, f"admin token {added['token']}   (shown once)", as_json=as_json)

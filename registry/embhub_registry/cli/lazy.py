@@ -1,0 +1,28 @@
+"""A click group that imports a command's file only when that command (or the list of all) is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """`commands_in` maps a command's name to the file of `embhub_registry.cli` that holds it as `command`."""
+
+    def __init__(self, *arguments: Any, commands_in: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._files = commands_in
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of an operator's work, not of the alphabet."""
+        return list(self._files)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the file of `cmd_name`; None for a name that is no command."""
+        if cmd_name not in self._files:
+            return None
+        command: click.Command = importlib.import_module(f"embhub_registry.cli.{self._files[cmd_name]}").command
+        return command

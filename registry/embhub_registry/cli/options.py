@@ -1,0 +1,38 @@
+"""What several commands share: the opened registry and options that read the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embhub_registry.roles import SCOPES
+
+FILE = click.Path(path_type=Path)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+days = click.option("--expires-days", "days", type=int, help="End of the token, in days from now (default: none).")
+
+scope = click.option(
+    "--scope", type=click.Choice(SCOPES), help="What the token may do of what the account may  [default: all of it]."
+)
+
+
+def opened(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Open the registry of --dir, hand it to the command as its first argument and close it after."""
+
+    @click.pass_context
+    @wraps(command)
+    def run(context: click.Context, /, *args: Any, **arguments: Any) -> Any:
+        from embhub_registry import folder
+
+        registry = folder.open_folder(context.obj)
+        try:
+            return command(registry, *args, **arguments)
+        finally:
+            registry.close()
+
+    return run

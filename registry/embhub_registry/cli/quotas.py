@@ -1,0 +1,78 @@
+"""`embhub-registry quota`: how much a namespace may hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from embhub_registry.cli import options
+from embhub_registry.cli.output import show, table
+
+if TYPE_CHECKING:
+    from embhub_registry.folder import Registry
+
+
+LIMIT = "at most; `none` for the registry's own setting"
+
+
+def _wanted(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int | None] | None:
+    """None where the option was not given, else a tuple of the limit."""
+    if text is None:
+        return None
+    if text == "none":
+        return (None,)
+    if not text.isdigit():
+        raise click.BadParameter("give a whole number, or none")
+    return (int(text),)
+
+
+@click.group("quota")
+def command() -> None:
+    """How much each namespace may hold. What holds for all: `setting`."""
+
+
+@command.command("show")
+@options.as_json
+@options.opened
+def show_(registry: Registry, *, as_json: bool) -> None:
+    """Show what each namespace uses and may use."""
+    from embhub_registry import quotas
+
+    result = quotas.list_all(registry)
+    rows = [("namespace", *quotas.KINDS)]
+    for row in result["namespaces"]:
+        rows.append((row["namespace"], *(_of(row[kind]) for kind in quotas.KINDS)))
+    show(result, *table(rows), as_json=as_json)
+
+
+@command.command("set")
+@click.argument("namespace")
+@click.option("--bytes", "size", callback=_wanted, metavar="N", help=f"Bytes, {LIMIT}.")
+@click.option("--repositories", callback=_wanted, metavar="N", help=f"Repositories, {LIMIT}.")
+@click.option("--releases", callback=_wanted, metavar="N", help=f"Releases, {LIMIT}.")
+@options.as_json
+@options.opened
+def set_(
+    registry: Registry,
+    *,
+    namespace: str,
+    size: tuple[int | None] | None,
+    repositories: tuple[int | None] | None,
+    releases: tuple[int | None] | None,
+    as_json: bool,
+) -> None:
+    """Give NAMESPACE limits of its own; what is not named stays."""
+    from embhub_registry import quotas
+
+    given = {"bytes": size, "repositories": repositories, "releases": releases}
+    result = quotas.change(registry, namespace, {kind: value[0] for kind, value in given.items() if value})
+    show(result, *(f"{kind:13} {_words(n)}" for kind, n in result["allowed"].items()), as_json=as_json)
+
+
+def _of(row: dict[str, int | None]) -> str:
+    return f"{row['used']:,} of {_words(row['allowed'])}"
+
+
+def _words(limit: int | None) -> str:
+    return "no limit" if limit is None else f"{limit:,}"

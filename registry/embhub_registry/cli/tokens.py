@@ -1,0 +1,76 @@
+"""`embhub-registry token`: what an account proves itself with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from embhub_registry.cli import options
+from embhub_registry.cli.output import show, table
+
+if TYPE_CHECKING:
+    from embhub_registry.folder import Registry
+
+
+@click.group("token")
+def command() -> None:
+    """Tokens: 256 random bits, stored as a digest."""
+
+
+@command.command("new")
+@click.argument("name")
+@options.days
+@options.scope
+@click.option("--unlimited", is_flag=True, help="Rate limits do not hold for it: a mirror's token.")
+@options.as_json
+@options.opened
+def new(registry: Registry, *, name: str, days: int | None, scope: str | None, unlimited: bool, as_json: bool) -> None:
+    """Print another token for the account NAME, once."""
+    from embhub_registry import administration
+
+    result = administration.new_token(registry, name, days=days, scope=scope, unlimited=unlimited)
+    show(result, f"token {result['token']}   (shown once)", as_json=as_json)
+
+
+@command.command("rotate")
+@click.argument("token_id", metavar="ID")
+@click.option("--grace-hours", type=click.FloatRange(min=0), default=0.0, show_default=True,
+              help="How long the old one stays good beside the new.")  # fmt: skip
+@options.as_json
+@options.opened
+def rotate(registry: Registry, *, token_id: str, grace_hours: float, as_json: bool) -> None:
+    """Print a new token in place of the one with this ID: same account, same scope, as long a life."""
+    from embhub_registry import administration
+
+    result = administration.rotate_token(registry, token_id, grace_hours=grace_hours)
+    show(result, f"token {result['token']}   (shown once)", f"the old one ends at {result['old_ends']}",
+         as_json=as_json)  # fmt: skip
+
+
+@command.command("revoke")
+@click.argument("which")
+@options.as_json
+@options.opened
+def revoke(registry: Registry, *, which: str, as_json: bool) -> None:
+    """Revoke a token by its id or text, or every token of an account."""
+    from embhub_registry import administration
+
+    result = administration.revoke_token(registry, which)
+    show(result, f"revoked {result['revoked']}", as_json=as_json)
+
+
+@command.command("list")
+@options.as_json
+@options.opened
+def list_(registry: Registry, *, as_json: bool) -> None:
+    """Show tokens by id, never the secret."""
+    from embhub_registry import administration
+
+    result = administration.list_tokens(registry)
+    rows = [
+        (t["id"], t["user"], t["scope"], t["state"], f"ends {t['expires'] or 'never'}",
+         f"last used {t['last_used'] or 'never'}")
+        for t in result["tokens"]
+    ]  # fmt: skip
+    show(result, *table(rows), as_json=as_json)

@@ -1,0 +1,69 @@
+"""Who asked for the files of a gated repository, and what was answered."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from dataclasses import dataclass
+
+STATUSES = ("pending", "accepted", "rejected")
+
+
+@dataclass(frozen=True)
+class Access:
+    """One account's request; `decided_by` is None while nobody has answered it."""
+
+    id: str
+    user: str
+    namespace: str
+    status: str
+    requested: str
+    decided: str | None
+    decided_by: str | None
+    reason: str
+
+
+_SELECT = (
+    "SELECT access.id, user.name, user.namespace, status, requested, decided, decided_by, reason"
+    " FROM access JOIN user ON user.id = access.user_id WHERE repository_id = ?"
+)
+
+
+def find(
+    db: sqlite3.Connection, repository_id: int, *, user_id: int | None = None, access_id: str | None = None
+) -> Access | None:
+    """One request by the account or by its own id, or None."""
+    condition, value = ("user_id", user_id) if user_id is not None else ("access.id", access_id)
+    row = db.execute(f"{_SELECT} AND {condition} = ?", (repository_id, value)).fetchone()
+    return None if row is None else Access(*row)
+
+
+def find_all(db: sqlite3.Connection, repository_id: int, status: str) -> list[Access]:
+    """The requests with this status, oldest first."""
+    rows = db.execute(f"{_SELECT} AND status = ? ORDER BY requested, access.id", (repository_id, status))
+    return [Access(*row) for row in rows]
+
+
+def is_accepted(db: sqlite3.Connection, repository_id: int, user_id: int) -> bool:
+    """Whether this account may read the files. By key, for every download."""
+    statement = "SELECT 1 FROM access WHERE repository_id = ? AND user_id = ? AND status = 'accepted'"
+    return db.execute(statement, (repository_id, user_id)).fetchone() is not None
+
+
+def add(
+    db: sqlite3.Connection, repository_id: int, user_id: int, *, status: str, now: str, decided_by: str | None
+) -> None:
+    """A new request; `decided_by` where it is answered at once."""
+    db.execute(
+        "INSERT INTO access (id, repository_id, user_id, status, requested, decided, decided_by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (secrets.token_hex(12), repository_id, user_id, status, now, now if decided_by else None, decided_by),
+    )
+
+
+def decide(db: sqlite3.Connection, access_id: str, *, status: str, now: str, decided_by: str, reason: str) -> None:
+    """Answer a request, or answer it anew."""
+    db.execute(
+        "UPDATE access SET status = ?, decided = ?, decided_by = ?, reason = ? WHERE id = ?",
+        (status, now, decided_by, reason, access_id),
+    )

@@ -1,0 +1,37 @@
+"""Where the audit log ends, and where what was kept of it begins: one row, so that the file alone proves nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Head:
+    """`number` and `digest` of the last line, the month of the open segment and how many bytes of it are sealed.
+
+    `first_number` and `first_previous` are those of the line before the oldest one that is kept.
+    """
+
+    number: int
+    digest: str
+    segment: str
+    size: int
+    first_number: int
+    first_previous: str
+
+
+def read(db: sqlite3.Connection) -> Head | None:
+    """The head; None before the first line of a chain."""
+    row = db.execute(
+        "SELECT number, digest, segment, size, first_number, first_previous FROM audit_head WHERE one = 1"
+    ).fetchone()
+    return None if row is None else Head(*row)
+
+
+def write(db: sqlite3.Connection, head: Head) -> None:
+    """Move the head."""
+    db.execute(
+        "INSERT OR REPLACE INTO audit_head VALUES (1, ?, ?, ?, ?, ?, ?)",
+        (head.number, head.digest, head.segment, head.size, head.first_number, head.first_previous),
+    )

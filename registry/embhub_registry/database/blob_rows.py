@@ -1,0 +1,18 @@
+"""What the database knows of stored objects, apart from the repositories that hold them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+def forget_unused(db: sqlite3.Connection, digest: str) -> bool:
+    """Drop a blob's row where no commit holds it; True where its file may go too, listed before or not."""
+    if db.execute("SELECT 1 FROM entry WHERE digest = ?", (digest,)).fetchone() is not None:
+        return False
+    db.execute("DELETE FROM blob WHERE digest = ?", (digest,))
+    return True
+
+
+def sizes(db: sqlite3.Connection) -> dict[str, int]:
+    """Digest and size in bytes of every object that the database names."""
+    return {row[0]: row[1] for row in db.execute("SELECT digest, size FROM blob ORDER BY digest")}

@@ -1,0 +1,16 @@
+"""Tokens whose end has come are revoked, so that a clock that is put back revives none."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+def any_ended(db: sqlite3.Connection, *, now: str) -> bool:
+    """Whether a token has ended that is not yet revoked."""
+    statement = "SELECT 1 FROM token WHERE revoked IS NULL AND expires <= ? LIMIT 1"
+    return db.execute(statement, (now,)).fetchone() is not None
+
+
+def retire(db: sqlite3.Connection, *, now: str) -> int:
+    """Revoke them as of their end; returns how many. Whoever lists them tells the two apart by the equal times."""
+    return db.execute("UPDATE token SET revoked = expires WHERE revoked IS NULL AND expires <= ?", (now,)).rowcount

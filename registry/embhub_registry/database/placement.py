@@ -1,0 +1,82 @@
+"""Where a repository stands in lists, and under which words, tags and facets it is found there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from embhub_registry.database.wording import facet_value, plain
+
+BETWEEN, INSIDE = "\x1e", "\x1f"  # in `repository.facets`: between facets, and between a facet and its value
+
+
+def place(
+    db: sqlite3.Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str
+) -> None:
+    """Put a repository on top of the lists, with what they know of it."""
+    release = summary.get("release")
+    row = db.execute("SELECT namespace FROM repository WHERE id = ?", (repository_id,)).fetchone()
+    remove(db, repository_id)
+    position = _next(db)
+    facets = dict.fromkeys(facets_of(release or {}))
+    db.execute(
+        "UPDATE repository SET position = ?, released = ?, facets = ? WHERE id = ?",
+        (position, release is not None, BETWEEN.join(INSIDE.join(facet) for facet in facets), repository_id),
+    )
+    labels = {("namespace", row["namespace"]), *(("tag", tag) for tag in tags), *facets}
+    db.executemany(
+        "INSERT INTO label SELECT ?1, ?2, position, id, private = 0 AND released = 1 AND hidden = 0"
+        " FROM repository WHERE id = ?3",
+        [(kind, value, repository_id) for kind, value in sorted(labels)],
+    )
+    _write(db, repository_id, position, plain(text))
+
+
+def remove(db: sqlite3.Connection, repository_id: int) -> None:
+    """Take a repository out of every list and search; before its row is deleted, too."""
+    db.execute("DELETE FROM label WHERE repository_id = ?", (repository_id,))
+    _take_words(db, repository_id)
+
+
+def raise_to_top(db: sqlite3.Connection, repository_id: int) -> None:
+    """The same place for a repository that changed beside its main branch: newest first, found under the same words."""
+    words = _take_words(db, repository_id)
+    position = _next(db)
+    db.execute("UPDATE repository SET position = ? WHERE id = ?", (position, repository_id))
+    db.execute("UPDATE label SET position = ? WHERE repository_id = ?", (position, repository_id))
+    _write(db, repository_id, position, words)
+
+
+def set_hidden(db: sqlite3.Connection, repository_id: int, *, hidden: bool) -> None:
+    """Take a repository out of the pages' lists and counts, or back into them; it stays readable by its name."""
+    db.execute("UPDATE repository SET hidden = ? WHERE id = ?", (int(hidden), repository_id))
+
+
+def facets_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Facet and value of a release's summary, as `place` stores them."""
+    if not release:
+        return []
+    found = [("modality", str(code)) for code in release["modality"]]
+    found += [(kind, facet_value(word)) for kind in ("anatomy", "finding") for word in release[kind]]
+    found += [("base", str(release["base"])), ("audit", str(release["audit"]))]
+    return [*found, ("privacy", "none" if release["privacy"] == "none" else "claimed")]
+
+
+def _next(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(position), 0) + 1 FROM repository").fetchone()[0])
+
+
+def _write(db: sqlite3.Connection, repository_id: int, position: int, words: str) -> None:
+    db.execute("INSERT INTO wording VALUES (?, ?, ?)", (position, repository_id, words))
+    db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, words))
+
+
+def _take_words(db: sqlite3.Connection, repository_id: int) -> str:
+    row = db.execute("SELECT position, words FROM wording WHERE repository_id = ?", (repository_id,)).fetchone()
+    if row is None:
+        return ""
+    # an index over another table's text forgets a row only when told what it held
+    db.execute("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", (row["position"], row["words"]))
+    db.execute("DELETE FROM wording WHERE repository_id = ?", (repository_id,))
+    return str(row["words"])

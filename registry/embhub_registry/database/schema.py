@@ -1,0 +1,128 @@
+"""The schema's history: numbered SQL files, each applied once, in one transaction, and written down.
+
+A step counts as known by its number and name, not by being the highest: one that arrives later with a lower number is
+applied too. `user_version` holds the highest number, so that the first release refuses what came after it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+
+from embhub.errors import ConfigError
+from embhub_registry.clock import stamp
+from embhub_registry.database.connection import Database
+
+_RECORD = (
+    "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL,"
+    " program TEXT NOT NULL) STRICT"
+)
+_FIRST = {1: "001_start.sql"}  # the first release wrote no record
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file of `migrations/`: `002_people.sql` has number 2."""
+
+    number: int
+    name: str
+    script: str
+
+
+def known_steps() -> list[Step]:
+    """This program's steps by number."""
+    files = [f for f in resources.files("embhub_registry").joinpath("migrations").iterdir() if f.name.endswith(".sql")]
+    steps = [Step(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8")) for file in files]
+    return sorted(steps, key=lambda step: step.number)
+
+
+def pending(database: Database, steps: Sequence[Step] | None = None) -> list[Step]:
+    """The steps that this database still lacks, in order. Nothing is locked and nothing is written.
+
+    Raises:
+        ConfigError: the database has been through a step that this program does not know.
+    """
+    known = known_steps() if steps is None else list(steps)
+    db = database.connection()
+    applied = _applied(db)
+    names = {step.number: step.name for step in known}
+    highest = int(db.execute("PRAGMA user_version").fetchone()[0])
+    foreign = sorted(name for number, name in applied.items() if names.get(number) != name)
+    if foreign or highest > max(names):
+        what = foreign[-1] if foreign else f"schema {highest}"
+        raise ConfigError(
+            f"{database.path} was written by another release: it has been through {what},"
+            f" this program knows {known[-1].name} and what is before it",
+            "use that release or a newer one; to go back, restore a backup that this release made",
+        )
+    return [step for step in known if step.number not in applied]
+
+
+def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | None:
+    """Apply what is pending; returns the copy of the database that was made before, None where none was needed.
+
+    Each step is one transaction: killed at any moment, the database is as before that step or after it, and the next
+    call goes on from there. The caller keeps servers out.
+
+    Raises:
+        ConfigError: the database is of another release, or a step leaves references without their target.
+        StorageFull, Busy: this step was not applied.
+    """
+    lacking = pending(database, steps)
+    if not lacking:
+        return None
+    db = database.connection()
+    copy = None
+    if applied := _applied(db):
+        copy = database.path.with_name(f"{database.path.stem}.before-{lacking[0].number:03d}{database.path.suffix}")
+        database.copy_to(copy)
+    db.execute("PRAGMA foreign_keys = OFF")  # a table that is rebuilt loses its rows to no cascade; checked below
+    try:
+        for step in lacking:
+            _apply(database, step, before=applied)
+    finally:
+        db.execute("PRAGMA foreign_keys = ON")
+    return copy
+
+
+def _apply(database: Database, step: Step, *, before: dict[int, str]) -> None:
+    with database.writing() as db:
+        if step.number in _applied(db):
+            return  # another process was faster
+        for statement in split_statements(step.script):
+            db.execute(statement)
+        broken = db.execute("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            raise ConfigError(
+                f"{step.name} would leave {len(broken)} rows of {database.path} without what they refer to",
+                "nothing was changed; run `check` with the release that wrote this database",
+            )
+        db.execute(_RECORD)
+        program = metadata.version("embhub")
+        for number, name in {**before, step.number: step.name}.items():
+            db.execute("INSERT OR IGNORE INTO migration VALUES (?, ?, ?, ?)", (number, name, stamp(), program))
+        highest = max(int(db.execute("PRAGMA user_version").fetchone()[0]), step.number)
+        db.execute(f"PRAGMA user_version = {highest}")
+
+
+def _applied(db: sqlite3.Connection) -> dict[int, str]:
+    """Number and name of each step that this database has been through."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone():
+        return {row["number"]: row["name"] for row in db.execute("SELECT number, name FROM migration ORDER BY number")}
+    return dict(_FIRST) if db.execute("PRAGMA user_version").fetchone()[0] else {}
+
+
+def split_statements(script: str) -> list[str]:
+    """The statements of a migration: `executescript` would commit the transaction that surrounds them."""
+    statements, buffer = [], ""
+    for line in script.splitlines(keepends=True):
+        buffer += line
+        if sqlite3.complete_statement(buffer):
+            statements.append(buffer)
+            buffer = ""
+    if buffer.strip():
+        statements.append(buffer)
+    return statements

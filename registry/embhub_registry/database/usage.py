@@ -1,0 +1,49 @@
+"""What a namespace holds, and the limits that are its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+_MEASURE = {
+    "bytes": "SELECT coalesce(sum(size), 0) FROM blob WHERE digest IN"
+    " (SELECT digest FROM entry JOIN repository ON repository.id = repository_id WHERE namespace = ?)",
+    "repositories": "SELECT count(*) FROM repository WHERE namespace = ?",
+    "releases": "SELECT count(*) FROM (SELECT DISTINCT repository_id, release_version FROM revision"
+    " JOIN repository ON repository.id = repository_id WHERE namespace = ? AND release_version IS NOT NULL)",
+}
+
+
+def measure(db: sqlite3.Connection, namespace: str, kind: str) -> int:
+    """How much a namespace holds: `bytes` (each object once, in however many commits), `repositories`, `releases`."""
+    return int(db.execute(_MEASURE[kind], (namespace,)).fetchone()[0])
+
+
+def own_limits(db: sqlite3.Connection, namespace: str) -> dict[str, int | None]:
+    """The limits that somebody set for this namespace."""
+    row = db.execute(
+        "SELECT max_bytes AS bytes, max_repositories AS repositories, max_releases AS releases FROM namespace"
+        " WHERE name = ?",
+        (namespace,),
+    ).fetchone()
+    return dict(row) if row is not None else dict.fromkeys(("bytes", "repositories", "releases"))
+
+
+def set_own_limits(db: sqlite3.Connection, namespace: str, limits: Mapping[str, int | None]) -> None:
+    """Set some of them; None takes one away."""
+    for kind, value in limits.items():
+        column = {"bytes": "max_bytes", "repositories": "max_repositories", "releases": "max_releases"}[kind]
+        db.execute(f"UPDATE namespace SET {column} = ? WHERE name = ?", (value, namespace))  # noqa: S608
+
+
+def totals(db: sqlite3.Connection) -> dict[str, int]:
+    """The whole registry: objects, bytes, repositories, releases, yanked, deleted, accounts, tokens in force."""
+    row = db.execute(
+        "SELECT (SELECT count(*) FROM blob) AS objects, (SELECT coalesce(sum(size), 0) FROM blob) AS bytes,"
+        " (SELECT count(*) FROM repository) AS repositories,"
+        " (SELECT count(*) FROM revision WHERE release_version IS NOT NULL) AS releases,"
+        " (SELECT count(*) FROM yank) AS yanked, (SELECT count(*) FROM tombstone) AS deleted,"
+        " (SELECT count(*) FROM user WHERE disabled IS NULL) AS accounts,"
+        " (SELECT count(*) FROM token WHERE revoked IS NULL) AS tokens"
+    ).fetchone()
+    return dict(row)

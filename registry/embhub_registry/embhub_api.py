@@ -1,0 +1,46 @@
+"""Our own addresses under /embhub/v1: what became of a release, and taking one back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from embhub_registry import bodies, yanking
+from embhub_registry.calls import account_of, member_of, registry_of
+from embhub_registry.calls import run_in_threadpool as threaded
+from embhub_registry.denials import malformed
+
+FRESH = {"Cache-Control": "no-cache"}
+
+
+async def status(request: Request) -> Response:
+    """`GET /embhub/v1/status/{id}`: what was yanked or deleted, with the reason; for who may see the repository."""
+    account, params = account_of(request), request.path_params
+    found = await threaded(yanking.status, registry_of(request), account, params["namespace"], params["name"])
+    return JSONResponse(found, headers=FRESH)
+
+
+async def yank(request: Request) -> Response:
+    """`POST /embhub/v1/yank/{id}` with `reason` and `version` or `revision`; `DELETE` takes the yank back."""
+    account, params = member_of(request, "yanking a release"), request.path_params
+    body = await bodies.read_json(request)
+    which = {name: _text(body, name) for name in ("version", "revision")}
+    if request.method == "DELETE":
+        found = await threaded(
+            yanking.unyank, registry_of(request), account, params["namespace"], params["name"], **which
+        )
+    else:
+        reason = _text(body, "reason") or ""
+        found = await threaded(
+            yanking.yank, registry_of(request), account, params["namespace"], params["name"], reason=reason, **which
+        )
+    return JSONResponse(found, headers=FRESH)
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise malformed(f"`{name}` must be text")
+    return value

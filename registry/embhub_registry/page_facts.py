@@ -1,0 +1,310 @@
+"""What each page says, as data: templates render these, and `?format=json` answers with them, so both say the same.
+
+Addresses are relative to the registry, times are UTC. Nothing here names a person: accounts stay out of pages.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "not-audited"]
+
+
+class Facts(BaseModel):
+    """Immutable; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class FacetValue(Facts):
+    """One value of a facet: how many of the listed have it, and the list's address with it or (`chosen`) without."""
+
+    value: str
+    label: str
+    count: int
+    chosen: bool
+    address: str
+
+
+class Facet(Facts):
+    """One facet; `values` the most frequent first."""
+
+    name: str
+    label: str
+    values: tuple[FacetValue, ...]
+
+
+class ReleaseRow(Facts):
+    """The newest release in one row of a list; `claim` is its privacy claim in one line, null where there is none."""
+
+    version: str
+    description: str
+    publisher: str
+    token: str
+    base: str
+    modality: tuple[str, ...]
+    anatomy: tuple[str, ...]
+    finding: tuple[str, ...]
+    privacy: Literal["none", "claimed"]
+    claim: str | None
+    audit: Verdict
+
+
+class Item(Facts):
+    """One repository of a list; `release` is null where nothing was published yet, `yanked` where it was taken back."""
+
+    id: str
+    namespace: str
+    name: str
+    address: str
+    private: bool
+    yanked: bool
+    modified: str
+    downloads: int
+    release: ReleaseRow | None
+
+
+class ListPage(Facts):
+    """`/`: what was published, newest first. `total` is exact, or the number counted where there are `more`."""
+
+    schema_: Literal["embhub.page.list/1"] = Field(default="embhub.page.list/1", alias="schema")
+    registry: str
+    text: str
+    chosen: tuple[FacetValue, ...]
+    total: int
+    more: bool
+    items: tuple[Item, ...]
+    facets: tuple[Facet, ...]
+    next: str | None
+
+
+class MemberKey(Facts):
+    """A key of the keyring. `revoked` says since when and why, null where it is in force."""
+
+    fingerprint: str
+    roles: tuple[str, ...]
+    added: str
+    revoked: str | None
+
+
+class NamespacePage(Facts):
+    """`/{namespace}`: whose keys sign for it, what they may, and what was published. `may` is in words."""
+
+    schema_: Literal["embhub.page.namespace/1"] = Field(default="embhub.page.namespace/1", alias="schema")
+    registry: str
+    namespace: str
+    name: str
+    may: tuple[str, ...]
+    keys: tuple[MemberKey, ...]
+    keyring: int
+    total: int
+    more: bool
+    items: tuple[Item, ...]
+    next: str | None
+
+
+class Problem(Facts):
+    """Why a release is not shown."""
+
+    message: str
+    remedy: str
+
+
+class Checked(Facts):
+    """When the registry verified the release, and against which version of its keyring."""
+
+    at: str
+    keyring: int
+
+
+class KeyOwner(Facts):
+    """Whose key signed. `namespace` answers for it; `revoked` says why and when the key was taken out of use since."""
+
+    namespace: str
+    name: str
+    fingerprint: str
+    revoked: str | None
+
+
+class FindingRow(Facts):
+    """One check that was made, and how it came out."""
+
+    check: str
+    outcome: str
+    text: str
+
+
+class Provenance(Facts):
+    """Who signed what and when; `independent` where an auditor of another namespace countersigned the audit."""
+
+    signer: KeyOwner
+    signed: str
+    covers: tuple[str, ...]
+    auditor: KeyOwner | None
+    independent: bool
+    findings: tuple[FindingRow, ...]
+
+
+class Privacy(Facts):
+    """The privacy claim as it stands in the card, and the same in sentences.
+
+    `together`: what stands beside `epsilon` where the site's ledger counts more than this training; null elsewhere.
+    `weak`: nothing is claimed, or an epsilon that, with all that the site made of these patients, means little.
+    """
+
+    claim: Literal["none"] | dict[str, Any]
+    epsilon: float | None
+    together: str | None
+    delta: float | None
+    unit: str | None
+    weak: bool
+    sentences: tuple[str, ...]
+
+
+class Rate(Facts):
+    """How many insiders an attack finds while it is wrong about the share `fpr` of outsiders."""
+
+    fpr: float
+    tpr: float
+    interval: tuple[float, float]
+
+
+class Audit(Facts):
+    """An audit's headline figures; `report` leads to the whole of it."""
+
+    verdict: Verdict
+    statement: str
+    suite: str
+    attack: str
+    auc: float
+    interval: tuple[float, float]
+    smallest_auc: float
+    unit: str
+    inside: int
+    outside: int
+    rates: tuple[Rate, ...]
+    report: str
+
+
+class Row(Facts):
+    """One row of the card, in words; `link` where the card gives an address for it."""
+
+    name: str
+    value: str
+    link: str | None = None
+
+
+class Section(Facts):
+    """Some rows of the card that belong together."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+class File(Facts):
+    """One file to download."""
+
+    path: str
+    size: int
+    sha256: str
+    address: str
+
+
+class Version(Facts):
+    """One commit; `version` where it published a release, `yanked` where that was taken back."""
+
+    revision: str
+    version: str | None
+    title: str
+    date: str
+    address: str
+    yanked: bool
+
+
+class Yanked(Facts):
+    """A release that its publisher took back: it can be read, and should not be used."""
+
+    reason: str
+    date: str
+
+
+class Use(Facts):
+    """Text to copy."""
+
+    token: str
+    command: str
+    python: str
+    diffusers: str
+
+
+class EmbeddingPage(Facts):
+    """`/{id}`: one embedding at one commit.
+
+    `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
+    `verified`. `sentence` says what it is; `card` is the whole card. Where the reader may not have the files of a gated
+    repository, `opened` is false, and of an audit there is its `verdict` alone.
+    """
+
+    schema_: Literal["embhub.page.embedding/1"] = Field(default="embhub.page.embedding/1", alias="schema")
+    registry: str
+    id: str
+    namespace: str
+    name: str
+    revision: str
+    newest: bool
+    private: bool
+    opened: bool
+    state: Literal["empty", "refused", "verified"]
+    checked: Checked | None
+    problem: Problem | None
+    yanked: Yanked | None
+    version: str | None
+    sentence: str | None
+    description: str | None
+    provenance: Provenance | None
+    privacy: Privacy | None
+    verdict: Verdict | None
+    audit: Audit | None
+    use: Use | None
+    sections: tuple[Section, ...]
+    card: dict[str, Any] | None
+    files: tuple[File, ...]
+    versions: tuple[Version, ...]
+
+
+class ComparedRow(Facts):
+    """One fact of two releases."""
+
+    section: str
+    name: str
+    values: tuple[str, str]
+    same: bool
+
+
+class ComparisonPage(Facts):
+    """`/compare?with={id}&with={id}`: two releases side by side. `same` and `different` count the rows."""
+
+    schema_: Literal["embhub.page.comparison/1"] = Field(default="embhub.page.comparison/1", alias="schema")
+    registry: str
+    asked: tuple[str, ...]
+    ids: tuple[str, str] | None
+    revisions: tuple[str, str] | None
+    rows: tuple[ComparedRow, ...]
+    same: int
+    different: int
+
+
+class AuditPage(Facts):
+    """`/{id}/audit/{rev}`: the audit's figures; scores are in the file at `document`."""
+
+    schema_: Literal["embhub.page.audit/1"] = Field(default="embhub.page.audit/1", alias="schema")
+    registry: str
+    id: str
+    revision: str
+    audit: Audit
+    document: str
+
+
+PAGES: tuple[type[Facts], ...] = (ListPage, NamespacePage, EmbeddingPage, ComparisonPage, AuditPage)

@@ -1,0 +1,219 @@
+"""What an embedding's page says, from what verification found and what the database holds."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from embhub.accounting import wording
+from embhub.cards.card_schema import Card, Code
+from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
+from embhub.checks.signers import Signer
+from embhub.privacy import PrivacyClaim
+from embhub_registry.clock import stamp
+from embhub_registry.database import Connection, repositories, yanks
+from embhub_registry.database.repositories import Entry, Revision
+from embhub_registry.judging import AuditShown, Judged, Shown
+from embhub_registry.page_facts import (
+    Audit,
+    Checked,
+    EmbeddingPage,
+    File,
+    FindingRow,
+    KeyOwner,
+    Privacy,
+    Problem,
+    Provenance,
+    Rate,
+    Row,
+    Section,
+    Use,
+    Version,
+    Yanked,
+)
+from embhub_registry.repos import MAIN, Snapshot
+from embhub_registry.wordings import NO_PRIVACY, describe
+
+
+def collect(
+    db: Connection, snapshot: Snapshot, judged: Judged | None, *, opened: bool, registry: str, url: str
+) -> EmbeddingPage:
+    """Everything that the page of this commit says; what did not verify is not quoted.
+
+    `opened` is whether the reader may have the files: without, an audit is its verdict in the card.
+    """
+    repository, revision = snapshot.repository, snapshot.revision
+    shown = judged.shown if judged else None
+    problem = judged.problem if judged else None
+    files = repositories.entries(db, repository.id, revision.id)
+    line = repositories.history(db, repository.id, revision.id)
+    name = repository.full_name
+    taken_back = {y.revision: Yanked(reason=y.reason, date=y.date) for y in yanks.of(db, repository.id)}
+    return EmbeddingPage(
+        registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
+        newest=repositories.find_ref(db, repository.id, MAIN) == revision.id, private=repository.private,
+        opened=opened, verdict=shown.audit.verdict if shown and shown.audit else "not-audited" if shown else None,
+        state="empty" if judged is None else "verified" if shown else "refused",
+        checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
+        problem=Problem(message=problem.message, remedy=problem.hint) if problem else None,
+        yanked=taken_back.get(revision.id),
+        version=shown.version if shown else None,
+        sentence=describe(shown.card) if shown else None,
+        description=shown.card.description if shown else None,
+        provenance=_provenance(shown) if shown else None,
+        privacy=_privacy(shown.card) if shown else None,
+        audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
+        use=_use(shown.card, name, url) if shown else None,
+        sections=_sections(shown.card) if shown else (),
+        card=shown.card.to_dict() if shown else None,
+        files=tuple(_file(entry, name, revision.id) for entry in files),
+        versions=tuple(
+            _version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None
+        ),
+    )  # fmt: skip
+
+
+def audit(shown: AuditShown, name: str, revision: str) -> Audit:
+    """A report's headline figures."""
+    return Audit(
+        verdict=shown.verdict, statement=shown.statement, suite=shown.suite, attack=shown.attack, auc=shown.auc,
+        interval=shown.interval, smallest_auc=shown.smallest_auc, unit=shown.unit, inside=shown.inside,
+        outside=shown.outside,
+        rates=tuple(Rate(fpr=fpr, tpr=tpr, interval=interval) for fpr, tpr, interval in shown.rates),
+        report=f"/{quote(name)}/audit/{revision}",
+    )  # fmt: skip
+
+
+def _provenance(shown: Shown) -> Provenance:
+    covers = ("embedding", "card", *(("audit report",) if shown.audit else ()))
+    return Provenance(
+        signer=_owner(shown.signer), signed=shown.created, covers=covers,
+        auditor=_owner(shown.auditor) if shown.auditor else None, independent=shown.independent,
+        findings=tuple(FindingRow(check=f.check, outcome=f.outcome, text=f.text) for f in shown.findings),
+    )  # fmt: skip
+
+
+def _owner(signer: Signer) -> KeyOwner:
+    revoked = f"{signer.revoked_as} on {signer.revoked_on[:10]}" if signer.revoked_on else None
+    return KeyOwner(
+        namespace=signer.namespace,
+        name=signer.name or signer.namespace,
+        fingerprint=signer.fingerprint,
+        revoked=revoked,
+    )
+
+
+def _privacy(card: Card) -> Privacy:
+    claim = card.privacy
+    if not isinstance(claim, PrivacyClaim):
+        return Privacy(
+            claim="none", epsilon=None, together=None, delta=None, unit=None, weak=True, sentences=(NO_PRIVACY,)
+        )
+    return Privacy(
+        claim=claim.to_dict(),
+        epsilon=claim.epsilon,
+        together=wording.together(claim),
+        delta=claim.delta,
+        unit=claim.unit,
+        weak=claim.is_weak,
+        sentences=claim.words(),
+    )
+
+
+def _use(card: Card, name: str, url: str) -> Use:
+    prompt = f"a scan with {card.token}"
+    return Use(
+        token=card.token,
+        command=f'export EMBHUB_REGISTRY={url}\nembhub pull {name}\nembhub generate "{prompt}" \\\n'
+        f"  --embedding {name} \\\n  -n 4 --out pictures",
+        python=f'import embhub\n\nembedding = embhub.pull(\n    "{name}",\n    registry="{url}",\n)\n'
+        f'embhub.load_into(pipe, embedding)\nimage = pipe("{prompt}").images[0]',
+        diffusers=f'# started with HF_ENDPOINT={url}\npipe.load_textual_inversion(\n    "{name}",\n'
+        f'    token="{card.token}",\n)\nimage = pipe("{prompt}").images[0]',
+    )
+
+
+def _file(entry: Entry, name: str, revision: str) -> File:
+    address = f"/{quote(name)}/resolve/{revision}/{quote(entry.path)}"
+    return File(path=entry.path, size=entry.size, sha256=entry.digest, address=address)
+
+
+def _version(revision: Revision, name: str, *, yanked: bool) -> Version:
+    return Version(
+        revision=revision.id, version=revision.release_version, title=revision.title, date=revision.created,
+        address=f"/{quote(name)}/commit/{revision.id}", yanked=yanked,
+    )  # fmt: skip
+
+
+def _sections(card: Card) -> tuple[Section, ...]:
+    base, data = card.base_model, card.deidentification
+    population, acquisition = card.population, card.acquisition
+    return (
+        _section(
+            "What it draws",
+            ("Modality", ", ".join(f"{MODALITIES[code]} ({code})" for code in card.modality)),
+            ("Sequence", card.sequence),
+            ("View", card.view),
+            ("Anatomy", _codes(card.anatomy)),
+            ("Finding", _codes(card.finding) or "none (healthy)"),
+            ("Vectors", ", ".join(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
+            ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
+            ("Fingerprint of the base", base.fingerprint),
+            ("Measured", "; ".join(_measured(item) for item in card.evaluation)),
+        ),
+        _section(
+            "What it may be used for",
+            ("Made for", card.intended_use),
+            ("Not for", card.out_of_scope),
+            ("Limitations", card.limitations),
+            ("Licence", card.licence, card.licence_link),
+            ("Licence of the base", base.licence),
+        ),
+        _section(
+            "The patients behind it",
+            (
+                "Trained on",
+                f"{card.n_images} images of {card.n_patients} patients, at most {card.max_images_per_patient} each",
+            ),
+            ("Ages", _cells(population.age_bands) if population else None),
+            ("Sex", _cells(population.sex) if population else None),
+            ("Region", population.region if population else None),
+            ("Setting", population.setting if population else None),
+            ("Scanners", ", ".join([*acquisition.manufacturer, *acquisition.model]) if acquisition else None),
+            ("Years", acquisition.years if acquisition else None),
+            ("Labels", f"{card.labels.source}; {card.labels.annotators}"),
+            ("Preprocessing", card.preprocessing),
+            ("De-identification", ", ".join(DEIDENTIFICATION[code] for code in data.profile)),
+            ("Pixel review", data.pixel_review),
+            ("Legal basis", card.legal_basis),
+            ("Consent", card.consent_or_waiver),
+            ("Ethics", card.ethics_ref),
+        ),
+        _section(
+            "Who answers for it",
+            ("Publisher", card.publisher),
+            ("Authors", "; ".join(card.authors)),
+            ("Contact", card.contact_role),
+        ),
+    )
+
+
+def _section(title: str, *rows: tuple[str, str | None] | tuple[str, str, str]) -> Section:
+    """Name, value and, for some, an address; what was not said is left out."""
+    said = [Row(name=row[0], value=row[1], link=row[2] if len(row) > 2 else None) for row in rows if row[1]]
+    return Section(title=title, rows=tuple(said))
+
+
+def _codes(codes: tuple[Code, ...]) -> str:
+    return ", ".join(f"{code.display} ({code.system} {code.code})" for code in codes)
+
+
+def _cells(cells: object) -> str | None:
+    return "; ".join(f"{name}: {count}" for name, count in cells.items()) if isinstance(cells, dict) else None
+
+
+def _measured(item: object) -> str:
+    task, dataset, metric, value, interval = (
+        getattr(item, name) for name in ("task", "dataset", "metric", "value", "interval")
+    )
+    spread = f" ({interval[0]:g} to {interval[1]:g})" if interval else ""
+    return f"{task} on {dataset}: {metric} {value:g}{spread}"

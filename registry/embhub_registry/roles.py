@@ -1,0 +1,46 @@
+"""The roles there are, of accounts and of keys, why a key may be revoked, and which role may do what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ROLES = ("reader", "publisher", "auditor", "approver", "admin")  # of accounts, in the database
+KEY_ROLES = ("publish", "audit", "withdraw")  # of keys, in the keyring
+KEY_REASONS = ("superseded", "lost", "stolen")  # of a revocation, from the lightest to the gravest
+SCOPES = ("read", "publish", "admin")  # of tokens; each includes those before it
+
+
+@dataclass(frozen=True)
+class Action:
+    """What `roles` may do in their namespace with a token of at least `scope`; `words` as a refusal says it.
+
+    An admin may do everything everywhere.
+    """
+
+    words: str
+    scope: str
+    roles: tuple[str, ...]
+
+
+ACTIONS: Mapping[str, Action] = {
+    "read-private": Action("read private repositories", "read", ("reader", "publisher", "auditor", "approver")),
+    "create": Action("create repositories", "publish", ("publisher",)),
+    "publish": Action("publish", "publish", ("publisher",)),
+    "attest": Action("add an audit", "publish", ("publisher", "auditor")),
+    "refs": Action("change branches and tags", "publish", ("publisher",)),
+    "settings": Action("change settings", "publish", ("publisher",)),
+    "approve": Action("answer requests for access", "publish", ("publisher", "approver")),
+    "yank": Action("yank a release", "publish", ("publisher", "approver")),
+    "delete-unreleased": Action("delete repositories without releases", "publish", ("publisher",)),
+    "delete-released": Action("delete what was published", "admin", ()),
+    "hide-released": Action("hide what was published", "admin", ()),
+    "operate": Action("look into the registry's operation", "admin", ()),
+}
+
+
+def widest_scope(roles: set[str]) -> str:
+    """The scope that a token has where nobody chose: as much as the account's roles can use."""
+    if "admin" in roles:
+        return "admin"
+    return "publish" if roles - {"reader"} else "read"

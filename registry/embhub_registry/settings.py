@@ -1,0 +1,83 @@
+"""The choices that an operator has: their names, what they are where nobody chose, and how they are written."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from embhub.errors import UsageError
+
+AUDIT_POLICIES = ("optional", "required")
+DEFAULT_URL = "http://127.0.0.1:8642"
+NONE = "none"
+
+Value = float | bool | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`default` as it would be typed; `read` turns what was typed into a value; None is `none`: no limit."""
+
+    default: str
+    read: Callable[[str], Value]
+    meaning: str
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError("a number from 0 up is needed")
+    return value
+
+
+def _positive(text: str) -> float:
+    if (value := _number(text)) <= 0:
+        raise ValueError("a number above 0 is needed")
+    return value
+
+
+def _limit(text: str) -> float | None:
+    return None if text == NONE else _number(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("yes or no is needed")
+    return text == "yes"
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(word, strict=False)) for word in text.replace(",", " ").split())
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "rate.token_per_second": Setting("50", _positive, "requests a second that one token may go on making"),
+    "rate.token_burst": Setting("2000", _positive, "requests that one token may make at once"),
+    "rate.address_per_second": Setting("20", _positive, "requests a second from one address without a token"),
+    "rate.address_burst": Setting("1000", _positive, "requests at once from one address without a token"),
+    "rate.exempt": Setting("", _networks, "networks without rate limits, a mirror's for example"),
+    "quota.bytes": Setting("2000000000", _limit, "bytes that a namespace may hold, each object counted once"),
+    "quota.repositories": Setting("1000", _limit, "repositories of a namespace"),
+    "quota.releases": Setting("10000", _limit, "releases of a namespace"),
+    "retention.audit_days": Setting(NONE, _limit, "days that closed months of the audit log are kept"),
+    "retention.deleted_days": Setting("0", _number, "days that the bytes of deleted releases are kept, unserved"),
+    "retention.token_days": Setting("365", _limit, "days that ended tokens stay listed"),
+    "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
+    "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says no"),
+}
+
+
+def parse(name: str, text: str) -> Value:
+    """The value of a setting as it was typed.
+
+    Raises:
+        UsageError: no such setting, or not a value of it.
+    """
+    if name not in SETTINGS:
+        raise UsageError(f"there is no setting {name!r}", f"there are: {', '.join(SETTINGS)}")
+    try:
+        return SETTINGS[name].read(text.strip())
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a value of {name}: {error}", SETTINGS[name].meaning) from error

@@ -1,0 +1,75 @@
+"""Codes as pages say them: verdicts, facets, roles of keys, and a card's one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from embhub.cards.card_schema import Card
+from embhub.cards.vocabulary import MODALITIES
+
+
+class Badge(NamedTuple):
+    """How a verdict is marked: a style, a sign that needs no colour, words, and what they mean for a patient."""
+
+    style: str
+    sign: str
+    words: str
+    short: str
+    meaning: str
+
+
+AUDITS: Mapping[str, Badge] = {
+    "leak-detected": Badge("bad", "✗", "Audit: leak detected", "leak detected", "who was in the training can be told"),
+    "no-leak-detected": Badge(
+        "good", "✓", "Audit: no leak detected", "no leak detected", "none that this audit could see"
+    ),
+    "insufficient-evidence": Badge(
+        "weak", "?", "Audit: insufficient evidence", "insufficient evidence", "too weak to say anything"
+    ),
+    "not-audited": Badge("weak", "–", "Not audited", "not audited", "nobody has measured what it tells"),
+}
+FACETS: Mapping[str, str] = {
+    "modality": "Modality",
+    "anatomy": "Anatomy",
+    "finding": "Finding",
+    "base": "Base model",
+    "privacy": "Privacy",
+    "audit": "Audit verdict",
+}
+PRIVACY: Mapping[str, str] = {"none": "no guarantee", "claimed": "differential privacy"}
+NO_PRIVACY = (
+    "Trained without differential privacy: no mathematical bound limits what the embedding tells about a patient."
+)
+MAY: Mapping[str, str] = {
+    "publish": "publish embeddings under {namespace}/",
+    "audit": "countersign audits of any embedding here",
+    "withdraw": "withdraw releases under {namespace}/",
+}
+
+
+def many(unit: str) -> str:
+    """What an audit counts, more than one of it."""
+    return {"canary": "canaries"}.get(unit, f"{unit}s")
+
+
+def facet_label(facet: str, value: str) -> str:
+    """A facet's value in words."""
+    if facet == "modality" and value in MODALITIES:
+        return f"{MODALITIES[value]} ({value})"
+    if facet == "audit" and value in AUDITS:
+        return AUDITS[value].short
+    return PRIVACY.get(value, value) if facet == "privacy" else value
+
+
+def describe(card: Card) -> str:
+    """What an embedding is, in one sentence."""
+    pictures = " and ".join(MODALITIES[code] for code in card.modality)
+    organs = " and ".join(code.display for code in card.anatomy)
+    findings = " and ".join(code.display for code in card.finding)
+    numbers = sum(vector.count * vector.dim for vector in card.vectors)
+    shows = f"with {findings}" if findings else "without a finding"
+    return (
+        f"{numbers:,} numbers that teach the base model {card.base_model.id} one new word, {card.token}: it then draws"
+        f" {pictures} images of the {organs} {shows}."
+    )

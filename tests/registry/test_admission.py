@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from embhub import embedding, signing
+from embhub.checks.refusals import Refusal
 from embhub.formats import tensors
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
-from embhub_registry import admission
+from embhub_registry import admission, admission_page
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal
 from tests import releases
 
-DOCUMENT = Path(__file__).parents[2] / "docs/explanation/admission.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/reference/admission-rules.md"
 
 
 def propose(files: Mapping[str, bytes], **changes: object) -> Proposal:
@@ -308,7 +309,26 @@ def test_what_is_replaced_is_the_present_embedding(release: Release) -> None:
     assert refusal(astray.files, before=present, versions=("1.0.0",)).rule == "replaces"
 
 
-def test_the_table_of_rules_is_the_documented_one() -> None:
-    rows = [f"| `{name}` | {when} | {says} | {remedy} |" for name, when, says, remedy in admission.table()]
-    assert "\n".join(rows) in DOCUMENT.read_text()
-    assert "\n".join(f"| `{name}` | {remedy} |" for name, remedy in admission.remedies()) in DOCUMENT.read_text()
+def test_the_page_of_rules_is_written_from_the_rules() -> None:
+    assert DOCUMENT.read_text() == admission_page.render(), "python -m embhub_registry.admission_page writes it"
+
+
+def test_every_rule_says_what_it_demands_and_what_to_do() -> None:
+    for rule in admission.RULES:
+        assert rule.name == rule.name.lower() and rule.says.endswith(".") and rule.remedy and callable(rule.check)
+    checks = {refusal.rule for refusal in subclasses(Refusal)}
+    assert set(admission.REMEDIES) <= checks
+
+
+def subclasses(kind: type[Refusal]) -> set[type[Refusal]]:
+    """Every refusal of the core."""
+    return {kind}.union(*(subclasses(child) for child in kind.__subclasses__()))
+
+
+def test_every_rule_is_seen_to_refuse() -> None:
+    """A rule without a refusal in these tests could be deleted unnoticed."""
+    here = Path(__file__).parents[1]
+    tested = "".join(path.read_text() for path in [*here.rglob("test_*.py"), here / "hostile_files.py"])
+    assert [
+        rule.name for rule in admission.RULES if f'"{rule.name}"' not in tested and rule.name != "attestation"
+    ] == []

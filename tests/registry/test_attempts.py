@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from embhub_registry.attempts import MOST, Attempts
+from embhub_registry.database import Database, schema
 from embhub_registry.journal import Journal
+
+
+def new_journal(folder: Path) -> Journal:
+    database = Database(folder / "registry.db")
+    schema.migrate(database)
+    return Journal(folder / "audit.jsonl", database)
 
 
 def written(path: Path) -> list[dict[str, Any]]:
@@ -15,7 +22,7 @@ def written(path: Path) -> list[dict[str, Any]]:
 
 
 def test_repeated_failures_are_one_line(tmp_path: Path) -> None:
-    attempts, journal = Attempts(), Journal(tmp_path / "audit.jsonl")
+    attempts, journal = Attempts(), new_journal(tmp_path)
     for _ in range(1000):
         attempts.note("10.0.0.1", "expired")
     attempts.note(None, "unknown")
@@ -29,7 +36,7 @@ def test_repeated_failures_are_one_line(tmp_path: Path) -> None:
 
 
 def test_many_clients_are_counted_in_one_line(tmp_path: Path) -> None:
-    attempts, journal = Attempts(), Journal(tmp_path / "audit.jsonl")
+    attempts, journal = Attempts(), new_journal(tmp_path)
     for number in range(5000):
         attempts.note(f"10.0.{number // 250}.{number % 250}", "unknown")
     attempts.write(journal)

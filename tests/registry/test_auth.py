@@ -11,6 +11,7 @@ from embhub_registry import administration, auth, folder
 from embhub_registry.database.accounts import Account
 from embhub_registry.denials import Denied
 from embhub_registry.folder import Registry
+from embhub_registry.roles import ROLES
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def someone(role: str, namespace: str = "radboud") -> Account:
     return Account(1, "x", namespace, role, "t", b"", None, None)
 
 
-@pytest.mark.parametrize("role", auth.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_roles(role: str) -> None:
     def may(account: Account | None) -> bool:
         try:

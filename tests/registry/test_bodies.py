@@ -6,15 +6,19 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
 from embhub.formats import strict_json
 from embhub_registry import bodies
-from embhub_registry.denials import Denied
+from embhub_registry.denials import Denied, malformed
+from embhub_registry.underway import MOST, MOST_OF_ONE, Underway
 from tests.registry.conftest import House
 
 YAML = "/api/validate-yaml"
@@ -54,9 +58,9 @@ def test_json_is_read_off_the_event_loop(
     threads = []
     real = strict_json.read_object
 
-    def noted(data: bytes, *, limit: int) -> dict[str, Any]:
+    def noted(data: bytes, **bounds: int) -> dict[str, Any]:
         threads.append(threading.current_thread())
-        return real(data, limit=limit)
+        return real(data, **bounds)
 
     monkeypatch.setattr(strict_json, "read_object", noted)
 
@@ -105,3 +109,75 @@ def test_paths_are_counted(house: House, count: int, status: int) -> None:
     paths = {"paths": ["x"] * count}
     answer = house.registry.request("POST", "/api/models/radboud/pathless/paths-info/main", json_body=paths)
     assert answer.status == status
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=12)), st.integers(1, 9))
+def test_lines_are_those_of_the_whole_body_however_it_arrives(lines: list[bytes], size: int) -> None:
+    whole = b"\n".join(line.replace(b"\r", b"") for line in lines)
+    chunks = [whole[start : start + size] for start in range(0, len(whole), size)]
+    taken: list[bytes] = []
+    asyncio.run(bodies.read_lines(make_request(sending_in(chunks)), taken.append, limit=10_000, longest=100))
+    assert taken == [line for line in whole.split(b"\n") if line]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "status", "words"),
+    [
+        ([b"a" * 60, b"a" * 60], 413, "100 bytes"),
+        ([b"a" * 120 + b"\nb"], 413, "100 bytes"),
+        ([b"a\n" * 600], 413, "1,000 bytes"),
+        ([b"a\n", b"bad\n", b"c\n", b"d"], 400, "not this"),
+    ],
+)
+def test_a_refused_body_is_taken_to_its_end_and_not_kept(chunks: list[bytes], status: int, words: str) -> None:
+    taken: list[bytes] = []
+    left = list(chunks)
+
+    def take(line: bytes) -> None:
+        if line == b"bad":
+            raise malformed("not this")
+        taken.append(line)
+
+    with pytest.raises(Denied, match=words) as caught:
+        asyncio.run(bodies.read_lines(make_request(sending_in(left)), take, limit=1000, longest=100))
+    assert caught.value.status == status
+    assert not left and b"c" not in taken and b"d" not in taken
+
+
+def sending_in(chunks: list[bytes]) -> Callable[[], Awaitable[Message]]:
+    async def receive() -> Message:
+        if not chunks:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": chunks.pop(0), "more_body": True}
+
+    return receive
+
+
+def test_multipart_forms_are_not_taken(house: House) -> None:
+    house.registry.request("POST", "/api/repos/create", token=house.alice, json_body={"name": "no-forms"})
+    form = b'--x\r\nContent-Disposition: form-data; name="paths"\r\n\r\nREADME.md\r\n--x--\r\n'
+    answer = house.registry.request(
+        "POST", "/api/models/radboud/no-forms/paths-info/main",
+        headers={"Content-Type": "multipart/form-data; boundary=x"}, body=form,
+    )  # fmt: skip
+    assert answer.status == 415 and b"multipart" in answer.body
+
+
+def test_only_so_many_commits_are_under_way_at_once() -> None:
+    async def run() -> None:
+        underway = Underway()
+        async with AsyncExitStack() as held:
+            for _ in range(MOST_OF_ONE):
+                await held.enter_async_context(underway.commit("alice"))
+            with pytest.raises(Denied, match="commits of alice") as caught:
+                await held.enter_async_context(underway.commit("alice"))
+            assert caught.value.status == 503 and caught.value.headers["Retry-After"]
+            for number in range(MOST - MOST_OF_ONE):
+                await held.enter_async_context(underway.commit(f"user {number}"))
+            with pytest.raises(Denied, match="too many commits are"):
+                await held.enter_async_context(underway.commit("lea"))
+        async with underway.commit("alice"):
+            assert underway._receiving.total() == 1
+
+    asyncio.run(run())

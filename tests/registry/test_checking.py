@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry import administration, checking, folder, publication, repos
+from embhub import keys
+from embhub_registry import administration, checking, folder, publication, repair, repos
 from embhub_registry.commits import CommitRequest
 from embhub_registry.database import accounts
 from embhub_registry.folder import Registry
@@ -59,6 +60,12 @@ def lose_root_key(registry: Registry) -> None:
     (registry.folder / "keys" / "root.pem").unlink()
 
 
+def swap_root_key(registry: Registry) -> None:
+    for suffix in ("pem", "pub"):
+        (registry.folder / "keys" / f"root.{suffix}").unlink()
+    keys.generate("root", folder=registry.folder / "keys")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -68,6 +75,7 @@ def lose_root_key(registry: Registry) -> None:
         (lose_main, "no branch main"),
         (forge_keyring, "keyring"),
         (lose_root_key, "keyring"),
+        (swap_root_key, "another key"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
@@ -84,3 +92,57 @@ def test_orphans_are_named(registry: Registry) -> None:
     report = checking.check(registry)
     assert not report.corrupt and len(report.orphaned) == 2
     assert digest in report.orphaned[0] and "half" in report.orphaned[1]
+
+
+def files(registry: Registry) -> set[Path]:
+    return {path for path in registry.folder.rglob("*") if path.is_file() and not path.name.startswith("registry.db")}
+
+
+def litter(registry: Registry) -> set[Path]:
+    """What crashes leave: an object without a row, a row without a commit, half a write, half a copy."""
+    alone, unused = registry.blobs.put(b"alone"), registry.blobs.put(b"unused")
+    with registry.database.writing() as db:
+        db.execute("INSERT INTO blob VALUES (?, 6, ?)", (unused, "0" * 40))
+    half, copy = registry.folder / "blobs/incoming/half", registry.folder / "registry.before-002.db.partial"
+    half.write_bytes(b"x")
+    copy.write_bytes(b"x")
+    odd = registry.blobs.path(alone).with_name("notes.txt")
+    odd.write_text("not a blob")
+    return {registry.blobs.path(alone), registry.blobs.path(unused), half, copy, odd}
+
+
+def test_repair_removes_what_nothing_refers_to_and_nothing_else(registry: Registry) -> None:
+    before = files(registry)
+    added = litter(registry)
+    report = checking.check(registry)
+    assert not report.corrupt and len(report.orphaned) == 5 and files(registry) == before | added, (
+        "check changes nothing"
+    )
+    assert set(repair.repair(registry, report)) == set(report.orphaned)
+    assert files(registry) == before and checking.check(registry).clean
+    assert "repaired" in registry.journal.path.read_text()
+
+
+def test_nothing_is_removed_where_something_is_corrupt(registry: Registry) -> None:
+    lose(registry)
+    added = litter(registry)
+    assert repair.repair(registry, checking.check(registry)) == []
+    assert added <= files(registry)
+
+
+def test_a_blob_that_a_commit_took_up_after_all_stays(registry: Registry) -> None:
+    digest = registry.blobs.put(b"# Later\n")
+    report = checking.check(registry)
+    alice = accounts.Account(1, "alice", "radboud", "publisher", "", b"", None, None)
+    request = CommitRequest("t", "", None, {"README.md": b"# Later\n"}, frozenset(), frozenset())
+    publication.publish(registry, alice, "radboud", "r", branch="main", request=request)
+    assert digest in report.orphaned[0] and repair.repair(registry, report) == []
+    assert registry.blobs.path(digest).exists() and checking.check(registry).clean
+
+
+def test_a_folder_among_the_blobs_is_named_and_left_alone(registry: Registry) -> None:
+    inside = blob(registry).parent / "mine" / "file"
+    inside.parent.mkdir()
+    inside.write_text("x")
+    report = checking.check(registry)
+    assert "is no blob" in report.orphaned[0] and repair.repair(registry, report) == [] and inside.exists()

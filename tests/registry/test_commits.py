@@ -27,7 +27,8 @@ def file(path: str, content: bytes = b"x", encoding: str = "base64") -> dict[str
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "header"),
+        (b"", "no header"),
+        (b"\n" * 100_000, "no header"),
         (b"{", "line 1"),
         (b"\xff\xfe", "not UTF-8"),
         (body(HEADER, HEADER), "two"),
@@ -48,7 +49,9 @@ def file(path: str, content: bytes = b"x", encoding: str = "base64") -> dict[str
         (body(HEADER, {"key": "file", "value": []}), "operation"),
         (body(HEADER, [1]), "not a JSON object"),
         (body(HEADER, b'{"key":"file","key":"deletedFile","value":{"path":"a"}}'), "twice"),
-        (body(HEADER, b'{"key":"file","value":' + b"[" * 50_000 + b"]" * 50_000 + b"}"), "deep"),
+        (body(HEADER, b'{"key":"file","value":' + b"[" * 20 + b"]" * 20 + b"}"), "operation"),
+        (body(HEADER, b'{"key":"file","value":' + b"[" * 50_000 + b"]" * 50_000 + b"}"), "more than 30"),
+        (body(HEADER, b'{"key":"file","value":{"path":"a","content":' + b'{"":0},' * 300_000), "more than 30"),
         (body({"key": "header", "value": {"summary": "x" * 5000}}), "at most"),
         (body({"key": "header", "value": {"summary": 3}}), "summary"),
         (body({"key": "header", "value": {"summary": "s", "parentCommit": "main"}}, file("a")), "parentCommit"),

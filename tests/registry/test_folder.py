@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import pytest
 from embhub.errors import ConfigError, UsageError
 from embhub_registry import administration, folder
 from tests import releases
+from tests.servers import environment
 
 
 def create(path: Path) -> folder.Registry:
@@ -84,4 +89,24 @@ def test_the_audit_log_is_json_lines_for_the_operator_alone(tmp_path: Path) -> N
     lines = [json.loads(line) for line in registry.journal.path.read_text().splitlines()]
     assert [line["event"] for line in lines] == ["init", "odd"] and lines[1]["text"] == 'line\nbreak "quote" é'
     assert stat.S_IMODE(registry.journal.path.stat().st_mode) == 0o600
+    registry.close()
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    registry = create(tmp_path / "x")
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom embhub_registry.folder import open_folder\n"
+        f"with open_folder(Path({str(tmp_path / 'x')!r})).alone('serve'):\n"
+        "    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment())
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    with pytest.raises(ConfigError) as refused, registry.alone("check"):
+        pass
+    assert f"in use by process {process.pid} (serve) on {socket.gethostname()}" in refused.value.message
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with registry.alone("check"):
+        assert f"process {os.getpid()} (check)" in (tmp_path / "x/lock").read_text()
     registry.close()

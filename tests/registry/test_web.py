@@ -44,8 +44,8 @@ def page(house: House, path: str, *, status: int = 200) -> tuple[Answer, str]:
 def test_an_embeddings_page(house: House, published: str) -> None:
     _, text = page(house, f"/{NAME}")
     for words in (
-        "Signed by Radboud, verified by this registry", "contains no image file", releases.SITE.fingerprint,
-        "insufficient evidence",
+        "Signed by Radboud’s publishing key, checked just now", "contains no image file", releases.SITE.fingerprint,
+        "Audit: insufficient evidence",
         "without differential privacy", "<cspca>", f"embhub pull {NAME}", EMBEDDING, published[:12], "95 % interval",
         "nobody independent did", "research; augmenting training sets",
     ):  # fmt: skip
@@ -65,11 +65,11 @@ def test_a_release_that_no_longer_verifies_says_so_on_top(house: House, publishe
     try:
         _, text = page(house, f"/{NAME}")
         assert "Does not verify: do not use it" in text
-        assert "verified by this registry" not in text and "Prostate" not in text, "nothing that it claims is shown"
+        assert "publishing key" not in text and "Prostate" not in text, "nothing that it claims is shown"
         assert house.registry.get(f"/{NAME}/audit/{published}").status == 404
     finally:
         house.registry.add_key(releases.SITE, namespace="radboud")
-    assert "verified by this registry" in page(house, f"/{NAME}")[1]
+    assert "checked just now" in page(house, f"/{NAME}")[1]
 
 
 def test_lists_and_search(house: House, published: str) -> None:
@@ -79,7 +79,7 @@ def test_lists_and_search(house: House, published: str) -> None:
     assert "whether it was audited" in page(house, "/")[1], "audits are optional"
     assert "Nothing published in it yet" in page(house, "/radboud")[1]
     assert "Nothing was found" in page(house, "/?q=zzzzzz")[1]
-    assert "Nothing was found" in page(house, "/?tag=modality:XX")[1]
+    assert "Nothing was found" in page(house, "/?modality=XX")[1]
     page(house, "/?q=%3Cscript%3Ealert(1)%3C/script%3E%22")
     assert "Nothing published yet" in page(house, "/radboud/page-empty")[1]
 
@@ -113,15 +113,34 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_text_has_contrast(house: House) -> None:
-    """WCAG 2.2, 1.4.3: 4.5 to 1 for text, in the pairs that the style sheet uses."""
-    css = house.registry.get("/static/style.css").body.decode()
-    named = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6}|#[0-9a-f]{3})", css))
-    named = {k: v if len(v) == 7 else "#" + "".join(c * 2 for c in v[1:]) for k, v in named.items()}
-    pairs = [
-        (fore, back) for fore in ("ink", "soft", "link") for back in ("paper", "white", "good-bg", "bad-bg", "weak-bg")
+def contrast(fore: str, back: str) -> float:
+    light, dark = sorted((luminance(fore), luminance(back)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def schemes(css: str) -> list[dict[str, str]]:
+    """The colours of each `:root` by name: light, dark, paper."""
+    found = [
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)
     ]
-    pairs += [("good", "good-bg"), ("bad", "bad-bg"), ("weak", "weak-bg"), ("white", "brand")]
-    for fore, back in pairs:
-        light, dark = sorted((luminance(named[fore]), luminance(named[back])), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 4.5, (fore, back)
+    return [found[0], found[0] | found[1], found[0] | found[2]]
+
+
+def test_text_and_controls_have_contrast(house: House) -> None:
+    """WCAG 2.2, 1.4.3: 4.5 to 1 for text; 1.4.11: 3 to 1 for the edges of controls and the mark of the focus."""
+    css = house.registry.get("/static/style.css").body.decode()
+    grounds = ("paper", "white", "good-bg", "bad-bg", "weak-bg")
+    texts = [(fore, back) for fore in ("ink", "link") for back in grounds]
+    texts += [("soft", back) for back in ("paper", "white", "chip")] + [("ink", "chip"), ("oncode", "code")]
+    texts += [(name, f"{name}-bg") for name in ("good", "bad", "weak")] + [("good", "white"), ("weak", "white")]
+    edges = [(fore, back) for fore in ("edge", "focus") for back in ("paper", "white")]
+    for number, named in enumerate(schemes(css)):
+        screen = [("onbar", "bar"), ("oncode", "key"), ("soft", "weak-bg")] if number < 2 else []
+        for fore, back in texts + screen:
+            assert contrast(named[fore], named[back]) >= 4.5, (number, fore, back)
+        for fore, back in edges:
+            assert contrast(named[fore], named[back]) >= 3, (number, fore, back)
+    used = set(
+        re.findall(r"(?:color|background|border[a-z-]*): [^;]*?(#[0-9a-fA-F]{3,6})", css.split("@media print")[0])
+    )
+    assert used <= {"#fff", "#ffd166", "#6d8894"}, "other colours have names, so that this test sees them"

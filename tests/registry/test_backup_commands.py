@@ -1,0 +1,64 @@
+"""`check --repair`, `backup` and `restore` as a person runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.registry.test_main import ask, run_command
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("commands") / "hub"
+    ask(folder, "init", "--name", "Consortium", "--url", "https://hub.example.org")
+    return folder
+
+
+def test_check_names_and_repair_removes(hub: Path) -> None:
+    half = hub / "blobs/incoming/half"
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"x")
+    done = run_command("--dir", hub, "check", check=False)
+    assert done.returncode == 5 and "orphaned  unfinished write" in done.stdout and half.exists()
+    done = run_command("--dir", hub, "check", "--repair")
+    assert done.returncode == 0 and "removed   unfinished write" in done.stdout and not half.exists()
+    assert ask(hub, "check", "--repair")["removed"] == []
+
+
+def test_what_is_corrupt_is_not_repaired(hub: Path) -> None:
+    key = hub / "keys/root.pem"
+    kept = key.read_bytes()
+    key.unlink()
+    done = run_command("--dir", hub, "check", "--repair", check=False)
+    assert done.returncode == 5 and "corrupt   keyring" in done.stdout
+    key.write_bytes(kept)
+    key.chmod(0o600)
+    assert run_command("--dir", hub, "check").stdout == "clean\n"
+
+
+def test_there_and_back(hub: Path, tmp_path: Path) -> None:
+    made = ask(hub, "backup", tmp_path / "hub.tar")
+    done = run_command("--dir", tmp_path / "again", "restore", tmp_path / "hub.tar")
+    assert "revoke again" in done.stdout and str(made["root_fingerprint"]) in done.stdout
+    assert ask(tmp_path / "again", "key", "list") == ask(hub, "key", "list")
+    words = run_command("--dir", hub, "backup", tmp_path / "words.tar").stdout
+    assert "root key" in words and "0600" in words
+
+
+def test_refusals_have_words_and_a_code(hub: Path, tmp_path: Path) -> None:
+    ask(hub, "backup", tmp_path / "hub.tar")
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "hub.tar").read_bytes()[:20_000])
+    for folder, words, code in (
+        (hub, ("backup", tmp_path / "hub.tar"), 2),
+        (hub, ("backup", tmp_path / "none/hub.tar"), 2),
+        (tmp_path / "none", ("backup", tmp_path / "x.tar"), 7),
+        (hub, ("restore", tmp_path / "hub.tar"), 2),
+        (tmp_path / "again", ("restore", tmp_path / "none.tar"), 2),
+        (tmp_path / "again", ("restore", tmp_path / "cut.tar"), 5),
+        (tmp_path / "again", ("restore", hub / "registry.db"), 5),
+    ):
+        done = run_command("--dir", folder, *words, check=False)
+        assert done.returncode == code and "hint:" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert not (tmp_path / "again").exists()

@@ -1,0 +1,210 @@
+"""Who is slow, or says too much, is cut off in time; everybody else is served meanwhile. Real sockets, short times."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from embhub_registry import app, bodies, connections
+from embhub_registry.folder import open_folder
+from embhub_registry.serving import listen
+from tests.servers import init_registry
+
+TIMES = {"HEAD_SECONDS": 0.5, "BODY_SECONDS": 0.8, "REST_SECONDS": 0.5, "ANSWER_SECONDS": 0.7}
+DOCUMENTED = {name: getattr(connections, name) for name in TIMES}
+MAIN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /api/validate-yaml HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[uvicorn.Server]:
+    """A server whose times are short; the documented ones are checked below."""
+    registry = open_folder(init_registry(tmp_path_factory.mktemp("lines")).folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, seconds in TIMES.items():
+            patch.setattr(connections, name, seconds)
+        application = app.build(registry)
+        application.router.routes.insert(0, Route("/large", large_answer))
+        config = uvicorn.Config(
+            application, http=connections.BoundedHttp, ws="none", log_config=None, timeout_keep_alive=1,
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server, listening = uvicorn.Server(config), listen("127.0.0.1", 0)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        server.config.port = listening.getsockname()[1]
+        yield server
+        server.should_exit = True
+        thread.join(timeout=10)
+    registry.close()
+
+
+@pytest.fixture
+def port(server: uvicorn.Server) -> int:
+    return server.config.port
+
+
+async def large_answer(request: Request) -> Response:
+    return Response(b"x" * 30_000_000)
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=15)
+
+
+def drip(line: socket.socket, data: bytes, *, pause: float = 0.05) -> float:
+    """Send byte by byte, without end, until the line is cut; returns how long that took."""
+    started = time.monotonic()
+    with contextlib.suppress(OSError):
+        while time.monotonic() - started < 10:
+            for byte in data:
+                line.sendall(bytes([byte]))
+                time.sleep(pause)
+    return time.monotonic() - started
+
+
+def ends(line: socket.socket) -> bytes:
+    """Everything until the end of the line."""
+    got = b""
+    with contextlib.suppress(ConnectionError):
+        while part := line.recv(65536):
+            got += part
+    return got
+
+
+def is_served(port: int) -> bool:
+    with connect(port) as line:
+        line.sendall(MAIN + b"Connection: close\r\n\r\n")
+        return b" 200 " in ends(line)
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ",
+        POST + b"Content-Length: 1000\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n3e8\r\n",
+        b"POST /api/models/a/b/commit/main HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+        MAIN + b"Content-Length: 1000000\r\n\r\n",
+    ],
+    ids=["nothing", "head", "body", "chunks", "body after a 401", "body after a 200"],
+)
+def test_a_slow_line_is_cut_while_others_are_served(port: int, slow: bytes) -> None:
+    with connect(port) as line:
+        line.sendall(slow)
+        cut: list[float] = []
+        thread = threading.Thread(target=lambda: cut.append(drip(line, b"a" * 100)))
+        if not slow:  # who says nothing at all
+            assert ends(line) == b""
+            return
+        thread.start()
+        assert is_served(port)
+        thread.join(timeout=12)
+    assert cut and 0.3 < cut[0] < 6
+    assert is_served(port)
+
+
+def test_a_hundred_slow_lines_hold_nobody_back(port: int) -> None:
+    lines = [connect(port) for _ in range(100)]
+    try:
+        for line in lines:
+            line.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert is_served(port)
+        started = time.monotonic()
+        assert all(ends(line) == b"" for line in lines)
+        assert time.monotonic() - started < 8
+    finally:
+        for line in lines:
+            line.close()
+
+
+@pytest.mark.parametrize("read", [0, 100])
+def test_an_answer_that_nobody_takes_is_dropped(server: uvicorn.Server, port: int, read: int) -> None:
+    wait_for(lambda: not server.server_state.connections)
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(15)
+        line.connect(("127.0.0.1", port))
+        line.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        line.recv(read + 1)
+        assert len(server.server_state.connections) == 1
+        assert is_served(port)
+        wait_for(lambda: not server.server_state.connections)
+
+
+def wait_for(state: Callable[[], bool]) -> None:
+    """Until it is so; not longer than all times here together."""
+    deadline = time.monotonic() + 8
+    while not state():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        MAIN + b"X-Long: " + b"a" * 40_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        MAIN + b"".join(b"X-%d: a\r\n" % number for number in range(200)) + b"\r\n",
+        MAIN + b"a" * 40_000 + b": b\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 400_000 + b"\r\na\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-T: " + b"x" * 400_000 + b"\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-T: y\r\n" * 200 + b"\r\n",
+        (MAIN + b"\r\n") * 500,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\naaaaaa",
+        POST + b"Content-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX : a\r\n\r\n",
+    ],
+    ids=[
+        *("value", "address", "many headers", "name", "chunk extension", "trailer", "trailers", "pipeline", "TLS"),
+        *("length and chunks", "two lengths", "negative length", "space before the colon"),
+    ],
+)
+def test_what_says_too_much_or_nonsense_is_cut(port: int, request_: bytes) -> None:
+    with connect(port) as line:
+        with contextlib.suppress(OSError):
+            line.sendall(request_)
+        started = time.monotonic()
+        answer = ends(line)
+    assert time.monotonic() - started < 6
+    assert answer.count(b" 200 OK") < 500 and (answer == b"" or b" 400 " in answer or b" 200 " in answer)
+    assert is_served(port)
+
+
+def test_an_honest_request_has_room(port: int) -> None:
+    head = MAIN + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 200) for number in range(90))
+    with connect(port) as line:
+        line.sendall(head + b"Connection: close\r\n\r\n")
+        assert b" 200 OK" in ends(line)
+    with connect(port) as line:
+        line.sendall((MAIN + b"\r\n") * 20 + MAIN + b"Connection: close\r\n\r\n")
+        assert ends(line).count(b" 200 OK") == 21
+
+
+def test_the_times_are_the_documented_ones() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/hostile-input.md").read_text()
+    rows = [
+        ("the head of a request", DOCUMENTED["HEAD_SECONDS"]),
+        ("a small body", bodies.SECONDS_SMALL),
+        ("a commit", bodies.SECONDS),
+        ("any body, whoever reads it", DOCUMENTED["BODY_SECONDS"]),
+        ("the rest of a body after its answer", DOCUMENTED["REST_SECONDS"]),
+        ("an answer that is not taken", DOCUMENTED["ANSWER_SECONDS"]),
+    ]
+    for what, seconds in rows:
+        assert f"| {what} | {seconds:.0f} s |" in page

@@ -1,0 +1,89 @@
+"""What a monitoring system sees, and who may see it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from embhub.errors import RegistryError
+from embhub_registry import configuration, folder, health
+from embhub_registry.database import schema
+from tests.registry.conftest import House
+
+
+def test_ready_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    fine = {"database": "ok", "schema": "ok", "disk": "ok", "serving": "ok"}
+    try:
+        readiness = health.Readiness()
+        assert readiness.look(made) == fine
+        readiness.draining = True
+        assert readiness.look(made) == fine | {"serving": "shutting down"}
+        configuration.write(made, "ready.free_bytes", "1e18")
+        assert readiness.look(made)["disk"] == "ok", "looked at every few seconds, however many ask"
+        assert health.Readiness().look(made) == fine | {"disk": "nearly full"}
+        configuration.write(made, "ready.free_bytes", "0")
+        with monkeypatch.context() as patch:
+            patch.setattr(schema, "pending", lambda _database: ["a step"])
+            assert health.Readiness().look(made) == fine | {"schema": "behind this program"}
+
+        def refuse() -> None:
+            raise RegistryError("read-only")
+
+        monkeypatch.setattr(made.database, "writing", refuse)
+        assert health.Readiness().look(made)["database"] == "cannot be written"
+    finally:
+        made.close()
+
+
+def test_ready_over_the_wire(house: House) -> None:
+    answer = house.registry.get("/readyz")
+    assert answer.status == 200 and answer.json()["ready"] is True and answer.header("Cache-Control") == "no-store"
+
+
+def test_metrics_count_by_route_and_never_by_path(house: House) -> None:
+    secret = "emb_" + "Q" * 43
+    for path in ("/api/models/radboud/never-there", "/radboud/never-there", f"/x/{secret}", f"/api/models/x/{secret}"):
+        house.registry.get(path)
+    house.registry.get("/api/whoami-v2", token=secret)
+    answer = house.registry.get("/metrics")
+    assert answer.status == 200 and (answer.header("Content-Type") or "").startswith("text/plain")
+    text = answer.body.decode()
+    assert "never-there" not in text and secret not in text and "alice" not in text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    requests = {
+        (s.labels["method"], s.labels["route"], s.labels["status"]): s.value
+        for s in families["embhub_requests"].samples
+        if s.name.endswith("_total")
+    }
+    route = "/api/models/{namespace}/{name}"
+    assert requests["GET", route, "404"] >= 2
+    assert families["embhub_failed_logins"].samples[0].value >= 1
+    assert any(s.labels["rule"] == "repository" for s in families["embhub_refusals"].samples)
+    times = [s for s in families["embhub_request_seconds"].samples if s.labels["route"] == route]
+    buckets = [s.value for s in times if s.name.endswith("_bucket") and s.labels["method"] == "GET"]
+    answered = sum(count for (method, at, _), count in requests.items() if (method, at) == ("GET", route))
+    assert buckets == sorted(buckets) and buckets[-1] == answered
+    for gauge in ("embhub_accounts", "embhub_tokens", "embhub_audit_lines", "embhub_disk_free_bytes", "embhub_serving"):
+        assert families[gauge].samples[0].value >= 1
+    assert all(re.fullmatch(r"embhub_[a-z_]+", name) for name in families)
+
+
+def test_metrics_are_not_for_everybody(house: House) -> None:
+    far = {"X-Forwarded-For": "192.0.2.77"}
+    assert house.registry.get("/metrics", headers=far).status == 401
+    assert house.registry.get("/metrics", headers=far, token=house.alice).status == 403
+    assert house.registry.get("/metrics", headers=far, token=house.registry.admin).status == 200
+    with house.registry.opened() as opened:
+        configuration.write(opened, "metrics.public", "yes")
+        assert house.registry.get("/metrics", headers=far).status == 200
+        configuration.write(opened, "metrics.public", "no")
+
+
+def test_an_odd_method_makes_no_new_series(house: House) -> None:
+    for method in ("BREW", "PROPFIND"):
+        house.registry.request(method, "/api/models")
+    assert b"BREW" not in house.registry.get("/metrics").body

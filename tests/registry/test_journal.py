@@ -1,0 +1,177 @@
+"""The audit log is a chain: edited, removed, reordered or cut lines are noticed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from embhub.errors import UsageError
+from embhub_registry import folder, inspection, journal
+from embhub_registry.database import audit_head
+from embhub_registry.folder import Registry
+
+TOKEN = "emb_" + "Zx9-_q" * 7
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    for number in range(6):
+        made.journal.write("event", user="anna", what=number)
+    yield made
+    made.close()
+
+
+def lines(registry: Registry) -> list[str]:
+    return registry.journal.path.read_text().splitlines(keepends=True)
+
+
+def edit(change: Callable[[list[str]], list[str]]) -> Callable[[Registry], None]:
+    def apply(registry: Registry) -> None:
+        registry.journal.path.write_text("".join(change(lines(registry))))
+
+    return apply
+
+
+def rechain(registry: Registry) -> None:
+    """What somebody does who may write the file, but not the database: all lines after the edited one anew."""
+    rows = [json.loads(line) for line in lines(registry)]
+    rows[2]["user"] = "nobody"
+    for before, row in pairwise(rows):
+        row["previous"] = journal.digest_of(json.dumps(before).encode())
+    registry.journal.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        edit(lambda rows: [row.replace("anna", "bert") if n == 3 else row for n, row in enumerate(rows)]),
+        edit(lambda rows: [*rows[:-1], rows[-1].replace("anna", "bert")]),
+        edit(lambda rows: rows[:2] + rows[3:]),
+        edit(lambda rows: rows[1:]),
+        edit(lambda rows: rows[:-1]),
+        edit(lambda rows: [rows[0], rows[2], rows[1], *rows[3:]]),
+        edit(lambda rows: [*rows[:3], rows[2], *rows[3:]]),
+        edit(lambda rows: [*rows[:-1], rows[-1][:-20]]),
+        edit(lambda rows: []),
+        rechain,
+        lambda registry: registry.journal.path.unlink(),
+    ],
+    ids=(
+        "edited",
+        "last-edited",
+        "removed",
+        "first-removed",
+        "cut",
+        "reordered",
+        "doubled",
+        "torn",
+        "emptied",
+        "rewritten",
+        "deleted",
+    ),
+)
+def test_what_was_done_to_the_log_is_noticed(registry: Registry, attack: Callable[[Registry], None]) -> None:
+    assert registry.journal.problems() == []
+    attack(registry)
+    found = registry.journal.problems()
+    assert found and all(text.startswith("audit log: ") for text in found)
+    registry.journal.write("later")
+    assert registry.journal.problems(), "going on does not heal it"
+
+
+def test_lines_that_were_appended_by_hand_are_told_apart(registry: Registry) -> None:
+    forged = {**json.loads(lines(registry)[-1]), "number": 8, "event": "forged"}
+    forged["previous"] = registry.journal.head().digest
+    with registry.journal.path.open("a") as stream:
+        stream.write(json.dumps(forged) + "\n")
+    assert registry.journal.unsealed() > 0
+    assert not any("forged" in line for line in inspection.export(registry))
+    registry.journal.write("later")
+    rows = [json.loads(line) for line in inspection.export(registry)]
+    assert [row["event"] for row in rows[-2:]] == ["audit-log-unsealed", "later"]
+    assert "forged" in rows[-2]["text"] and registry.journal.problems() == [] and registry.journal.unsealed() == 0
+
+
+def test_a_writer_killed_after_its_line_leaves_a_whole_chain(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(audit_head, "write", die)
+        registry.journal.write("half")
+    registry.journal.write("after")
+    assert registry.journal.problems() == []
+    assert [json.loads(line)["event"] for line in inspection.export(registry)][-2:] == ["audit-log-unsealed", "after"]
+
+
+def test_a_head_that_was_written_down_shows_a_rewritten_log(registry: Registry) -> None:
+    known = inspection.head(registry)["head"]
+    registry.journal.write("later")
+    assert inspection.verify(registry, known=known)["whole"]
+    rechain(registry)  # and now the database as well: whoever owns the disk can do both
+    rows = lines(registry)
+    with registry.database.writing() as db:
+        head = audit_head.read(db)
+        assert head is not None
+        digest, size = journal.digest_of(rows[-1].rstrip("\n").encode()), sum(map(len, rows))
+        forged = audit_head.Head(head.number, digest, head.segment, size, head.first_number, head.first_previous)
+        audit_head.write(db, forged)
+    assert registry.journal.problems() == [], "the folder alone does not show it"
+    assert not inspection.verify(registry, known=known)["whole"]
+    with pytest.raises(UsageError, match="head"):
+        inspection.verify(registry, known="7")
+
+
+def test_months_are_segments_and_old_ones_can_go(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    for month in ("2031-01", "2031-02", "2031-01", "2031-03"):
+        monkeypatch.setattr(journal, "stamp", lambda month=month: f"{month}-01T00:00:00.000Z")
+        registry.journal.write("monthly", month=month)
+    names = [path.name for path in registry.journal.segments()]
+    assert len(names) == 4 and names[1:] == ["audit-2031-01.jsonl", "audit-2031-02.jsonl", "audit.jsonl"]
+    assert registry.journal.problems() == [], "a clock that goes back opens no older segment"
+    kept = registry.journal.segments()[0].read_bytes()
+    gone, _ = registry.journal.prune("2031-02")
+    assert gone == names[:2] and registry.journal.problems() == []
+    registry.journal.path.with_name(names[0]).write_bytes(kept)  # as if it had been killed before it removed this one
+    assert registry.journal.problems() == [] and names[0] not in [path.name for path in registry.journal.segments()]
+    assert registry.journal.prune("2031-02")[0] == names[:1] and registry.journal.problems() == []
+    registry.journal.write("later")
+    assert registry.journal.problems() == []
+    registry.journal.segments()[0].unlink()
+    assert registry.journal.problems()
+
+
+def test_the_log_of_the_first_release_is_sealed_as_a_whole(tmp_path: Path) -> None:
+    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    try:
+        with made.database.writing() as db:
+            db.execute("DELETE FROM audit_head")
+        old = '{"time": "2026-01-01T00:00:00.000Z", "event": "init"}\n{"event": "user-added", "user": "anna"}\n'
+        made.journal.path.write_text(old)
+        made.journal.write("new")
+        assert made.journal.problems() == [] and made.journal.path.read_text().startswith(old)
+        made.journal.path.write_text(made.journal.path.read_text().replace("anna", "bert", 1))
+        assert made.journal.problems()
+    finally:
+        made.close()
+
+
+def test_no_token_is_written_down(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    from embhub_registry.logs import log
+
+    basic = "authorization: Basic YTpiYzpk"
+    planted = {"path": f"/{TOKEN}/x", "text": f"Authorization: Bearer {TOKEN}", "basic": basic}
+    registry.journal.write("odd", **planted)
+    log("info", "odd", **planted)
+    for text in (registry.journal.path.read_text(), capsys.readouterr().err):
+        assert "[redacted]" in text and TOKEN not in text and TOKEN[10:30] not in text and "YTpiYzpk" not in text
+    assert not re.search(r"emb_[A-Za-z0-9_-]{16,}", registry.journal.path.read_text())
+    assert registry.journal.problems() == []

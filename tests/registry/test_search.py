@@ -1,0 +1,282 @@
+"""Lists, search and facets: the same rows whichever way the walk starts, in one order, and nobody's private ones."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench import registry_search
+from embhub_registry.database import Database, accounts, placement, repositories, schema, search
+from embhub_registry.database.repositories import Revision
+from embhub_registry.database.search import FACETS, Query
+from embhub_registry.database.wording import plain
+from embhub_registry.denials import Denied
+
+DAY = "2026-11-20T10:00:00.000Z"
+CARDS = 400
+PAGES = Query(limit=20, released=True)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """The benchmark's catalogue, smaller."""
+    database = Database(tmp_path_factory.mktemp("search") / "x.db")
+    schema.migrate(database)
+    registry_search.fill(database, CARDS)
+    yield database.connection()
+    database.close()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "x.db")
+    schema.migrate(made)
+    with made.writing() as db:
+        for name in ("radboud", "lumc"):
+            accounts.add_namespace(db, name, now=DAY)
+    yield made
+    made.close()
+
+
+def release(**changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "modality": ["MR"], "anatomy": ["Prostate"], "finding": ["cancer"], "base": "builtin", "privacy": "none",
+        "audit": "not-audited",
+    }  # fmt: skip
+    return {"release": made | changes}
+
+
+def add(
+    database: Database, name: str, *, namespace: str = "radboud", private: bool = False, text: str = "", **changes: Any
+) -> int:
+    with database.writing() as db:
+        identity = repositories.add(db, namespace, name, private=private, now=DAY)
+        repositories.describe(db, identity, release(**changes), tags=["x"], text=f"{namespace}/{name} {text}")
+    return identity
+
+
+def names(db: sqlite3.Connection, **query: Any) -> list[str]:
+    return [row.name for row in search.run(db, Query(released=True, **query))]
+
+
+def facts(row: repositories.Repository) -> set[tuple[str, str]]:
+    return set(placement.facets_of(row.summary["release"]))
+
+
+def expected(db: sqlite3.Connection, query: Query) -> list[int]:
+    """What a query means, spelt out: every row looked at."""
+    rows = [row for row in repositories.all_repositories(db) if not row.private or row.namespace in query.readers]
+    wanted = {(kind, value) for kind, values in query.facets.items() for value in values}
+    texts = dict(db.execute("SELECT repository_id, words FROM wording").fetchall())
+    found = [
+        row
+        for row in rows
+        if wanted <= facts(row)
+        and all(word in texts[row.id] for word in plain(query.text).split())
+        and query.author in (None, row.namespace)
+    ]
+    return [row.id for row in sorted(found, key=lambda row: -row.position)]
+
+
+words = st.sampled_from(["lung", "effus", "ka", "MR", "ncl", "Carcinoma of the", '"', "of the kidney", "qqq", "%", "_"])
+queries = st.builds(
+    lambda text, modality, organ, author, readers: replace(
+        PAGES, text=" ".join(text), author=author, readers=readers, limit=CARDS,
+        facets={"modality": modality, "anatomy": organ},
+    ),
+    st.lists(words, max_size=3),
+    st.lists(st.sampled_from(registry_search.MODALITIES), max_size=1),
+    st.lists(st.sampled_from(registry_search.ORGANS), max_size=1),
+    st.sampled_from([None, None, "site-3"]),
+    st.lists(st.sampled_from([f"site-{n}" for n in range(60)]), max_size=3).map(tuple),
+)  # fmt: skip
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(queries, st.booleans())
+def test_any_query_finds_what_a_look_at_every_row_finds(filled: sqlite3.Connection, query: Query, few: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_FEW", 5 if few else 2000)  # both ways to start a walk
+        found = [row.id for row in search.run(filled, query)]
+        assert found == expected(filled, query)
+        seen: list[int] = []
+        after = None
+        while True:
+            page = search.run(filled, replace(query, limit=7, after=after))
+            seen += [row.id for row in page[:7]]
+            if len(page) <= 7:
+                break
+            after = (page[6].position, page[6].id)
+        assert seen == found, "pages by key are the list, each row once"
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(queries)
+def test_counts_are_of_the_rows_that_the_list_has(filled: sqlite3.Connection, query: Query) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "VALUES", 10_000)
+        patch.setattr(search, "_FREQUENT", 10_000)
+        patch.setattr(search, "COUNTED", CARDS)
+        counts = search.count_facets(filled, query)
+    rows = search.run(filled, query)
+    counter = Counter(fact for row in rows for fact in facts(row))
+    assert counts.total == len(rows) and not counts.capped
+    assert {(kind, value): n for kind, found in counts.facets.items() for value, n in found} == {
+        fact: n for fact, n in counter.items() if fact[0] in FACETS
+    }
+
+
+def test_long_lists_are_counted_in_part_and_say_so(filled: sqlite3.Connection) -> None:
+    counts = search.count_facets(filled, replace(PAGES, text="axial"))
+    assert counts.capped and counts.total == search.COUNTED
+    assert sum(n for _, n in counts.facets["privacy"]) == counts.total
+    assert not search.count_facets(filled, PAGES).capped, "a whole catalogue has counters"
+
+
+def test_one_and_two_letters_are_looked_for_among_the_newest(
+    filled: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reached(text: str) -> int:
+        return min(row.position for row in search.run(filled, replace(PAGES, text=text, limit=CARDS)))
+
+    whole = reached("ka")
+    monkeypatch.setattr(search, "REACH", 50)
+    assert reached("ka") > whole and reached("lung") == reached("lung lu"), "long words have an index to start from"
+
+
+def test_accents_and_case_do_not_matter(database: Database) -> None:
+    add(database, "one", text="Früh ERKANNTES Karzinom, Sjögren")
+    db = database.connection()
+    for text in ("früh", "FRUH", "erkannt sjogren", "Karzinom,", "ra"):
+        assert names(db, text=text) == ["one"], text
+    assert names(db, text="fruhe") == [] and names(db, text='früh "') == []
+    assert names(db, facets={"anatomy": ["prostate"]}) == ["one"], "facets have one spelling"
+
+
+def test_what_is_private_is_in_no_count_and_no_list_of_others(database: Database) -> None:
+    add(database, "open")
+    identity = add(database, "secret", private=True, text="rare", finding=["rare disease"], anatomy=["eye"])
+    db = database.connection()
+
+    def told(**query: Any) -> str:
+        asked = Query(released=True, **query)
+        return f"{search.run(db, asked)} {search.count_facets(db, asked)}"
+
+    for query in (
+        {},
+        {"text": "radboud"},
+        {"text": "rare"},
+        {"facets": {"finding": ["rare disease"]}},
+        {"author": "radboud"},
+    ):
+        for readers in ((), ("lumc",)):
+            assert "rare" not in told(readers=readers, **query) and "eye" not in told(readers=readers, **query)
+        assert "rare" in told(readers=("radboud",), **query)
+        assert "rare" in told(everything=True, **query)
+    assert search.count_facets(db, PAGES).total == 1
+    assert search.count_facets(db, replace(PAGES, readers=("radboud",))).total == 2
+    with database.writing() as writing:
+        repositories.set_access(writing, identity, private=False, gated=None, disabled=None)
+    assert "rare" in told() and search.count_facets(db, PAGES).total == 2
+    with database.writing() as writing:
+        repositories.set_access(writing, identity, private=True, gated=None, disabled=None)
+    assert "rare" not in told() and search.count_facets(db, PAGES).total == 1
+
+
+def test_counters_follow_every_change(database: Database) -> None:
+    def counted() -> dict[str, int]:
+        rows = database.connection().execute("SELECT kind || ':' || value, shown FROM label_count WHERE shown <> 0")
+        return dict(rows.fetchall())
+
+    first, second = add(database, "a"), add(database, "b", modality=["CT"])
+    assert counted()["modality:MR"] == 1 and counted()["anatomy:prostate"] == 2 and counted()["namespace:radboud"] == 2
+    with database.writing() as db:
+        repositories.describe(db, first, release(modality=["CT"]), tags=[], text="a")
+    assert "modality:MR" not in counted() and counted()["modality:CT"] == 2
+    with database.writing() as db:
+        placement.set_hidden(db, second, hidden=True)
+    assert counted()["modality:CT"] == 1 and names(database.connection()) == ["a"]
+    with database.writing() as db:
+        placement.set_hidden(db, second, hidden=False)
+        placement.raise_to_top(db, second)
+    assert counted()["modality:CT"] == 2 and names(database.connection()) == ["b", "a"]
+    with database.writing() as db:
+        repositories.delete(db, first)
+        repositories.delete(db, second)
+    assert counted() == {} and database.problems() == []
+    database.connection().execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+
+
+def test_a_commit_beside_the_main_branch_moves_up_and_is_found_as_before(database: Database) -> None:
+    first = add(database, "a", text="unusual")
+    add(database, "b")
+    with database.writing() as db:
+        repositories.add_revision(db, first, Revision("c" * 40, None, "anna", DAY, "t", ""), [])
+        placement.raise_to_top(db, first)
+    assert names(database.connection()) == ["a", "b"] and names(database.connection(), text="unusual") == ["a"]
+
+
+@pytest.mark.parametrize(("sort", "value"), [("modified", "2026"), ("downloads", "x"), ("created", 5)])
+def test_a_cursor_of_another_order_is_refused(filled: sqlite3.Connection, sort: str, value: Any) -> None:
+    with pytest.raises(Denied) as refused:
+        search.run(filled, Query(sort=sort, after=(value, 1)))
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("sort", ["created", "downloads"])
+def test_other_orders(filled: sqlite3.Connection, sort: str) -> None:
+    seen: list[int] = []
+    after = None
+    while True:
+        page = search.run(filled, Query(sort=sort, text="lung", limit=9, after=after))
+        seen += [row.id for row in page[:9]]
+        if len(page) <= 9:
+            break
+        after = (getattr(page[8], search.SORTS[sort]), page[8].id)
+    rows = [r for r in repositories.all_repositories(filled) if r.id in set(seen)]
+    assert seen == [r.id for r in sorted(rows, key=lambda r: (getattr(r, sort), r.id), reverse=True)] and seen
+
+
+def test_a_database_of_the_first_release_is_searched_as_before(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.db")
+    schema.migrate(database, schema.known_steps()[:1])
+    summary = json.dumps(release(anatomy=["Prostate "], finding=[], base="b"))
+    with database.writing() as db:
+        db.execute("INSERT INTO namespace VALUES ('radboud', ?)", (DAY,))
+        for number, held in ((1, summary), (2, '{"release": null}')):
+            db.execute(
+                "INSERT INTO repository (id, namespace, name, created, modified, summary)"
+                " VALUES (?, 'radboud', ?, ?, ?, ?)",
+                (number, f"r{number}", DAY, f"2026-11-2{number}T10:00:00.000Z", held),
+            )
+            db.execute("INSERT INTO repository_tag VALUES ('x', ?)", (number,))
+            db.execute("INSERT INTO search (rowid, text) VALUES (?, ?)", (number, f"radboud/r{number} Äther"))
+    schema.migrate(database)
+    db = database.connection()
+    assert (
+        names(db) == ["r1"]
+        and names(db, text="ather") == ["r1"]
+        and names(db, facets={"anatomy": ["prostate"]}) == ["r1"]
+    )
+    assert [r.name for r in search.run(db, Query(tags=["x"]))] == ["r2", "r1"]
+    assert (
+        search.count_facets(db, PAGES).facets["modality"] == [("MR", 1)] and search.count_facets(db, PAGES).total == 1
+    )
+    assert search.count_facets(db, replace(PAGES, text="r1")).facets["base"] == [("b", 1)]
+    database.close()
+
+
+def test_the_benchmark_measures_every_kind_of_query(filled: sqlite3.Connection) -> None:
+    found = registry_search.measure(filled, turns=2)
+    assert len(found) == 18 and all(row.p50 <= row.p95 for row in found)
+    table = registry_search.render(found)
+    assert table.count("\n") == 19 and "word and facet" in table

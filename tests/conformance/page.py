@@ -1,0 +1,103 @@
+"""docs/reference/hub-conformance.md, written from what the clients of today did:
+
+python -m tests.conformance.page > docs/reference/hub-conformance.md
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.conformance.driver.listed import CALLS, GROUPS
+from tests.conformance.driver.stage import Call
+from tests.conformance.environments import CLIENTS
+from tests.conformance.playing import Played, fault, play
+
+TITLES = {
+    "repositories": "Accounts and repositories",
+    "commits": "Publishing",
+    "files": "Reading",
+    "lists": "Lists",
+    "refs": "Branches and tags",
+    "cards": "Model cards",
+    "gates": "Gated and disabled repositories",
+    "commands": "The `hf` command",
+    "refusals": "What is missing or refused",
+}
+INTRODUCTION = """\
+# Stock clients of the Hub
+
+A registry speaks the Hugging Face Hub's protocol. This page says which calls of unmodified clients were made against a
+running one, and that each gave what is expected of the Hub: the value, or the client's own exception with this status.
+Each client lives in an environment of its own, with nothing of embhub in it.
+
+The page is written by `python -m tests.conformance.page` from what the clients did; `tests/conformance` repeats every
+call, and fails where a client's environment cannot be made. `diffusers.load_textual_inversion` is played there too: by
+repository id, by branch, by commit, and up to a gate; so are ranges, conditional requests and encoded addresses.
+
+`yes`: the client got what the second column says. Words in its place say why this version cannot make the call.
+
+## Refused on purpose
+
+There is no LFS and no Xet, because a release is small enough to travel in the commit: every upload is `regular`. There
+are no pull requests and no discussions: who may publish commits, and admission judges the commit. There are no datasets
+and no spaces: a registry holds embeddings, which are models. Repositories are not moved, duplicated or squashed: what
+is signed names its repository and is looked up by commit. Lists go newest or largest first; `direction` is refused.
+"""
+
+
+def main() -> int:
+    """Play every client and print the page; the exit code says whether all is as it must be."""
+    with tempfile.TemporaryDirectory() as scratch:
+        played = {}
+        for client in CLIENTS:
+            folder = Path(scratch) / client
+            folder.mkdir()
+            played[client] = play(client, folder)
+    wrong = [
+        f"{found.version}: {wanted.name}: {problem}"
+        for found in played.values()
+        for wanted in CALLS
+        if (problem := fault(wanted, found.outcomes[wanted.name], _major(found))) is not None
+    ]
+    print(render(played))
+    print("\n".join(wrong), file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def render(played: Mapping[str, Played]) -> str:
+    """The page's text."""
+    versions = [found.version for found in played.values()]
+    parts = [INTRODUCTION]
+    for group in GROUPS:
+        head = f"| call | gives | {' | '.join(versions)} |\n|---|---|{'---|' * len(versions)}"
+        calls = [wanted for wanted in CALLS if wanted.group == group]
+        rows = [f"| {wanted.name} | {expected(wanted)} | {_cells(wanted, played)} |" for wanted in calls]
+        parts.append("\n".join([f"## {TITLES[group]}", "", head, *rows]))
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def expected(wanted: Call) -> str:
+    """The middle column: the exception with its status, or the value that was asked for."""
+    if wanted.raises is None:
+        return "as asked"
+    return f"`{wanted.raises}`" + (f", {wanted.status}" if wanted.status else "")
+
+
+def _cells(wanted: Call, played: Mapping[str, Played]) -> str:
+    cells = []
+    for found in played.values():
+        outcome = found.outcomes[wanted.name]
+        wrong = fault(wanted, outcome, _major(found))
+        cells.append("**no**" if wrong else outcome.get("absent", "yes"))
+    return " | ".join(cells)
+
+
+def _major(found: Played) -> int:
+    return int(found.version.split(".")[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

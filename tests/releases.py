@@ -17,6 +17,7 @@ from embhub.audit import SUITES, AuditReport, build
 from embhub.checks.consistency import base_digest, power
 from embhub.embedding import Embedding
 from embhub.keys import SigningKey
+from embhub.privacy import Claim
 from embhub.release import Release
 from embhub.trust import Keyring, Trust
 
@@ -93,6 +94,7 @@ def make_embedding(
     base: Mapping[str, Any] | None = BASE,
     token: str = "<cspca>",
     training: Mapping[str, Any] | None = None,
+    privacy: Claim = "none",
 ) -> Embedding:
     """Eight rows of 32 numbers."""
     rows = np.random.default_rng(seed).normal(size=(8, 32)) * 0.05
@@ -102,6 +104,7 @@ def make_embedding(
         base=base,
         base_name="builtin",
         training=training or {"steps": 200, "learning_rate": 0.005},
+        privacy=privacy,
     )
 
 

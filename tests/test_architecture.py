@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("formats", "cards", "audits", "checks", "site", "phantoms")
+PACKAGES = ("accounting", "formats", "cards", "audits", "checks", "evidence", "site", "phantoms")
 CORE = sorted(
     [*(ROOT / "embhub").glob("*.py"), *(p for name in PACKAGES for p in (ROOT / "embhub" / name).glob("*.py"))]
 )
@@ -22,8 +22,21 @@ SOURCES = [*CORE, *DIFFUSION, *COMMANDS, *REGISTRY]
 HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate"}
 PURE = [
     *("verification", "dsse", "statement", "bundle", "audit", "privacy", "trust"),
-    *("checks/signers", "checks/consistency", "checks/refusals"),
+    *("accounting/gaussian", "accounting/curves", "accounting/calibration", "accounting/lineage", "accounting/wording"),
+    *(
+        "checks/claims",
+        "checks/signers",
+        "checks/revocations",
+        "checks/versions",
+        "checks/yanks",
+        "checks/consistency",
+        "checks/refusals",
+    ),
     *("audits/statistics", "audits/attack_figures", "audits/verdict", "audits/audit_page", "audits/roc_figure"),
+    "audits/explanation",
+    *("evidence/concerns", "evidence/cover", "evidence/coverage", "evidence/document", "evidence/gathering"),
+    *("evidence/histogram", "evidence/page", "evidence/regulation", "evidence/sacro", "evidence/sections"),
+    "evidence/shipping",
     *("formats/strict_json", "formats/tensors", "formats/header", "formats/p256", "formats/instants", "formats/names"),
 ]
 WORLD = {"os", "pathlib", "socket", "time", "subprocess", "urllib", "http", "huggingface_hub", "tempfile", "shutil"}
@@ -105,3 +118,14 @@ def test_help_is_fast_because_it_imports_click_and_nothing_heavy() -> None:
     loaded = {m.split(".")[0] for m in out.rsplit("LOADED", 1)[1].split()}
     assert "click" in loaded
     assert not loaded & (HEAVY | {"numpy", "scipy", "pydantic", "huggingface_hub", "cryptography", "PIL", "yaml"})
+
+
+def test_the_registrys_help_is_fast_too() -> None:
+    code = (
+        "import sys\nfrom embhub_registry.__main__ import main\nsys.argv = ['embhub-registry', '--help']\n"
+        "try: main()\nexcept SystemExit: pass\nprint('LOADED', *sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {m.split(".")[0] for m in out.rsplit("LOADED", 1)[1].split()}
+    assert "click" in loaded
+    assert not loaded & (HEAVY | {"starlette", "uvicorn", "sqlite3", "numpy", "pydantic", "cryptography", "yaml"})

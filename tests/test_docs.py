@@ -10,7 +10,7 @@ import click
 import pytest
 
 from embhub.cli import root as embhub_cli
-from embhub_registry.__main__ import cli as registry_cli
+from embhub_registry.cli import root as registry_cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

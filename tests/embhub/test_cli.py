@@ -225,6 +225,32 @@ def test_every_error_in_words(error: Exception, kind: type[EmbhubError], words: 
     assert words in known.message and known.hint
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("cannot open /data/Janssen_Maria_1954-03-12.dcm"),
+        ValueError("Janssen"),
+        KeyError("Janssen"),
+        OSError("cannot identify image file '/data/Janssen.png'"),
+        UnicodeDecodeError("utf-8", b"Janssen", 0, 1, "Janssen"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_others_raise_is_named_and_not_quoted(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("embhub.__main__._run", fail)
+    assert main(["show", "x"]) in (EmbhubError.exit_code, ConfigError.exit_code)
+    said = capsys.readouterr().err
+    assert "Janssen" not in said and "/data" not in said
+    assert type(error).__name__ in said and "--debug" in said
+    assert main(["show", "x", "--debug"])
+    assert "Janssen" in capsys.readouterr().err
+
+
 def test_keys_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["key", "export"]) == ConfigError.exit_code
     assert "embhub key new" in capsys.readouterr().err

@@ -225,6 +225,7 @@ def _field(number: int, value: bytes) -> bytes:
         (lambda folder: (folder / "text_encoder" / "config.json").write_text("{"), BadBase),
         (lambda folder: shutil.rmtree(folder / "tokenizer"), BadTokenizer),
         (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text("{}"), BadTokenizer),
+        (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text('{"model":{"vocab":null}}'), BadTokenizer),
         (
             lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\xff" * 40),
             BadWeights,

@@ -99,8 +99,9 @@ def test_two_hospitals(
         "--out", "stripes.safetensors")  # fmt: skip
     run("card", "init", "stripes.safetensors")
     answer(Path("stripes.card.yaml"), n_patients="5-10")
-    run("audit", "stripes.safetensors")
+    run("audit", "stripes.safetensors", "--report", "evidence")
     assert "not evidence of safety" in capsys.readouterr().out
+    assert "leave the hospital?" in Path("evidence/index.html").read_text()
     assert Path("stripes.audit.html").read_text().startswith("<!doctype html>")
     run("sign", "stripes.safetensors", code=3)  # the card says that nothing was audited
     run("card", "init", "stripes.safetensors")  # keeps the answers, takes over the verdict

@@ -130,6 +130,34 @@ def test_a_silent_registry_meets_a_deadline(liar: hostile.Registry, monkeypatch:
         Hub(liar.url).fetch(REPOSITORY)
 
 
+@pytest.mark.parametrize("fault", ["hung up", "half a file", "silent in the middle", "busy"])
+def test_a_file_that_fails_once_is_asked_for_again(
+    liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(guard, "SILENCE", 0.3)
+    monkeypatch.setattr("embhub.hub.PAUSES", (0.0,))
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nxx"
+
+    def stall(handler: Handler) -> None:
+        handler.wfile.write(half)
+        time.sleep(1)
+
+    faults = {
+        "hung up": hostile.raw(b""),
+        "half a file": hostile.raw(half),
+        "silent in the middle": stall,
+        "busy": lambda handler: handler.send(503, b"{}"),
+    }
+
+    def fail_once(handler: Handler) -> None:
+        del liar.lies["learned_embeds"]
+        handler.close_connection = True
+        faults[fault](handler)
+
+    liar.lies["learned_embeds"] = fail_once
+    assert Hub(liar.url).fetch(REPOSITORY)[0].files == liar.files
+
+
 def test_a_compressed_answer_is_refused(liar: hostile.Registry) -> None:
     """A kilobyte may unpack to gigabytes."""
     liar.lies["/api/models"] = lambda h: h.send(200, b"x", Content_Encoding="gzip")
@@ -220,16 +248,46 @@ def test_a_page_of_html_is_not_quoted(liar: hostile.Registry) -> None:
     assert "<html" not in str(caught.value)
 
 
-def test_a_registry_that_is_down_fails_at_once() -> None:
+def test_a_registry_that_is_down_fails_at_once(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.monotonic()
     hub = Hub(f"http://127.0.0.1:{port}", token=TOKEN)
-    for call in (hub.whoami, hub.trust_export, lambda: hub.fetch(REPOSITORY)):
+    for call in (hub.whoami, hub.trust_export, lambda: hub.fetch(REPOSITORY), hub.search):
         with pytest.raises(RegistryError, match="cannot be reached"):
             call()
     assert time.monotonic() - began < 15
+    assert not caplog.records and capfd.readouterr() == ("", ""), "the error says it, once"
+
+
+def test_a_search_asks_once_for_as_much_as_was_wanted(liar: hostile.Registry) -> None:
+    rows = [
+        {"id": f"a/{n}", "sha": COMMIT, "lastModified": "2026-11-20T10:22:33.000Z", "tags": ["x"]} for n in range(3)
+    ]
+    link = f'<{liar.url}/api/models?cursor=more>; rel="next"'
+    asked = []
+
+    def reply(handler: Handler) -> None:
+        asked.append(handler.path)
+        handler.send(200, json.dumps(rows).encode(), Link=link)
+
+    liar.lies["/api/models"] = reply
+    found = Hub(liar.url, token=TOKEN).search("chest & x-ray", limit=2)
+    assert [listing.repository for listing in found] == ["a/0", "a/1"]
+    assert found[0].modified == "2026-11-20 10:22:33+00:00" and found[0].tags == ("x",)
+    assert asked == ["/api/models?search=chest+%26+x-ray&limit=2&sort=lastModified&full=True"]
+    ((_, _, headers, _),) = liar.requests
+    assert headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("said", [b"{}", b"[1]", b'[{"sha": "x"}]', b'[{"id": "a/b", "lastModified": "soon"}]', b"<p>"])
+def test_a_list_that_is_none(liar: hostile.Registry, said: bytes) -> None:
+    liar.lies["/api/models"] = lambda h: h.send(200, said)
+    with pytest.raises(RegistryError, match="not a registry's answer"):
+        Hub(liar.url).search("x")
 
 
 def test_a_commit_that_is_none_is_refused(liar: hostile.Registry) -> None:

@@ -25,6 +25,7 @@ from tests.releases import (
 )
 
 EXPORT = json.loads(make_export())
+REVOKED = {"fingerprint": SITE.fingerprint, "date": "2026-11-20T00:00:00Z", "reason": "lost"}
 
 
 def export_of(payload: bytes, *, kind: str = trust.KEYRING_TYPE) -> bytes:
@@ -55,6 +56,34 @@ def test_a_key_may_publish_and_withdraw() -> None:
 def test_same_keyring_is_the_same_bytes() -> None:
     assert make_keyring().to_bytes() == trust.parse_keyring(make_keyring().to_bytes()).to_bytes()
     assert trust.parse_export(make_export()).to_bytes().endswith(b"\n")
+
+
+def test_a_keyring_without_revocations_reads_as_it_always_did() -> None:
+    assert "revoked" not in json.loads(make_keyring().to_bytes())
+    revoking = make_keyring(revoked=[REVOKED])
+    assert json.loads(revoking.to_bytes())["revoked"] == [REVOKED]
+    key = make_trust(revoking).lookup(SITE.fingerprint)
+    assert key is not None and key.revocation is not None and key.revocation.reason == "lost"
+
+
+@pytest.mark.parametrize(
+    ("after", "back"),
+    [
+        ([REVOKED], False),
+        ([{**REVOKED, "reason": "stolen", "date": "2026-11-25T00:00:00Z"}], False),
+        ([{**REVOKED, "date": "2026-11-19T00:00:00Z"}], False),
+        ([{**REVOKED, "reason": "superseded"}], True),
+        ([{**REVOKED, "date": "2026-11-21T00:00:00Z"}], True),
+        ([], True),
+    ],
+)
+def test_a_revocation_does_not_grow_milder(after: list[dict[str, Any]], back: bool) -> None:
+    earlier, later = make_keyring(revoked=[REVOKED]), make_keyring(version=2, revoked=after)
+    assert trust.keys_brought_back(earlier, later) == ([SITE.fingerprint] if back else [])
+
+
+def test_a_revoked_key_may_leave_the_keyring() -> None:
+    assert trust.keys_brought_back(make_keyring(revoked=[REVOKED]), make_keyring(members=[])) == []
 
 
 def key_row(**changes: Any) -> dict[str, Any]:
@@ -92,6 +121,11 @@ BAD_KEYRINGS: dict[str, dict[str, Any]] = {
     "another schema": ring(schema="embhub.keyring/2"),
     "address that is none": ring(registry="hub"),
     "date that never was": ring(issued="2026-02-30T00:00:00Z"),
+    "revocation of nobody's key": ring(key_row(), revoked=[{**REVOKED, "fingerprint": STRANGER.fingerprint}]),
+    "revocation twice": ring(key_row(), revoked=[REVOKED, {**REVOKED, "reason": "stolen"}]),
+    "revocation for no reason": ring(key_row(), revoked=[{**REVOKED, "reason": "bored"}]),
+    "revocation without a date": ring(key_row(), revoked=[{k: v for k, v in REVOKED.items() if k != "date"}]),
+    "revocation with more": ring(key_row(), revoked=[{**REVOKED, "until": "tomorrow"}]),
 }
 
 

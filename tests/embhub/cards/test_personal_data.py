@@ -195,3 +195,10 @@ def test_a_release_is_read_beyond_its_card() -> None:
     ]
     told = personal_data_in_release(found, readme=readme, training={"caption": "mri of Jane Smith, {}"})
     assert told == ["a person's name in the training fact caption"]
+
+
+def test_given_names_among_apostrophes_take_no_time() -> None:
+    text = ("John Smith" + "'-" * 32 + " ") * 2_000
+    started = time.process_time()
+    personal_data(text)
+    assert time.process_time() - started < 1.5

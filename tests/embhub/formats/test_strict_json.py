@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,8 @@ from embhub.formats.strict_json import JsonError
         (b"{} {}", "not JSON"),
         (b"{} x", "not JSON"),
         (b"", "not JSON"),
-        (b"[" * 100_000, "deeply"),
+        (b"[" * 40_000, "deeply"),
+        (b"[" * 100_000, "more than"),
         (b"[" * 80 + b"]" * 80, "deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
         (b"[" + b" " * 200_000 + b"]", "at most"),
@@ -44,8 +46,38 @@ def test_a_name_that_comes_twice_among_many_is_found_fast() -> None:
     members = ",".join(f'"{number:x}":0' for number in range(50_000))
     started = time.perf_counter()
     with pytest.raises(JsonError, match="'zz' stands twice"):
-        strict_json.read(f'{{{members},"zz":0,"zz":0}}'.encode(), limit=1_000_000)
+        strict_json.read(f'{{{members},"zz":0,"zz":0}}'.encode(), limit=1_000_000, nodes=60_000)
     assert time.perf_counter() - started < 2.0
+
+
+@pytest.mark.parametrize("part", [b"[],", b"{},", b'{"":0},', b"[0],", b"0,", b'"",'])
+def test_no_document_costs_much_more_than_its_bytes(part: bytes) -> None:
+    data = b"[" + part * (6_000_000 // len(part)) + b"0]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(JsonError, match="more than"):
+            strict_json.read(data, limit=len(data))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_stands_in_strings_is_not_counted() -> None:
+    text = '[{:,\\"' * 100
+    assert strict_json.read(json.dumps([text, {"a": text}]).encode(), limit=10_000, nodes=3, items=1) == [
+        text,
+        {"a": text},
+    ]
+    with pytest.raises(JsonError, match="more than 2 objects"):
+        strict_json.read(b'[{"a":0}]', limit=100, nodes=2)
+    with pytest.raises(JsonError, match="more than 1 commas"):
+        strict_json.read(b"[0,0,0]", limit=100, items=1)
+
+
+@given(st.binary(max_size=100))
+def test_the_count_ends_whatever_comes(data: bytes) -> None:
+    with contextlib.suppress(JsonError):
+        strict_json.read(data, limit=100, nodes=1, items=0)
 
 
 def test_object_is_asked_for() -> None:

@@ -1,0 +1,186 @@
+"""A publishing key is lost or stolen: from the operator's one command to a release that is good again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embhub import keys, publishing, pulling, signing
+from embhub import release as layout
+from embhub.__main__ import main
+from embhub.checks.refusals import RevokedKey, Rollback, WrongRoot
+from embhub.errors import RegistryError, UsageError
+from embhub.hub import Hub
+from embhub.release import Release
+from embhub.site import roots, seen, trust_store
+from tests.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
+from tests.servers import RunningRegistry, init_registry, running_registry
+from tests.sites import Site, new_key, open_site
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path / "hub") as running:
+        running.add_key(AUDITOR, namespace="nki", role="audit")
+        yield running
+
+
+@pytest.fixture
+def publisher(registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    site = open_site(registry, tmp_path / "a", namespace="radboud", user="alice").enter(monkeypatch)
+    new_key(registry, namespace="radboud")
+    publishing.push(site.make())
+    return site
+
+
+@pytest.fixture
+def reader(registry: RunningRegistry, publisher: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    site = Site(tmp_path / "b", registry.url).enter(monkeypatch)
+    site.trust(registry)
+    pulling.pull(REPOSITORY)
+    return site
+
+
+def said(folder: str = "prostate-cspca") -> tuple[str, str]:
+    found = pulling.verify_path(folder).findings
+    (row,) = [(finding.outcome, finding.text) for finding in found if finding.check == "revocation"]
+    return row
+
+
+def test_a_stolen_key_from_end_to_end(
+    registry: RunningRegistry,
+    publisher: Site,
+    reader: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry.run("key", "revoke", reader_key(), "--reason", "stolen")
+    assert main(["verify", "prostate-cspca"]) == 0, (
+        "what was pulled is judged by the keyring at hand, until it is renewed"
+    )
+    with pytest.raises(RevokedKey, match="stolen"):
+        pulling.pull(REPOSITORY)
+    capsys.readouterr()
+    assert main(["verify", "prostate-cspca", "--json"]) == 4, "the pull that was refused renewed the keyring"
+    document = json.loads(capsys.readouterr().out)
+    assert document["verified"] is False and document["rule"] == "revoked-key" and "sign" in document["hint"]
+    assert main(["show", "prostate-cspca"]) == 0
+    assert "no: " in capsys.readouterr().out
+
+    publisher.enter(monkeypatch)
+    publisher.make("second", seed=2)
+    with pytest.raises(RegistryError, match="revoked-key"):
+        publishing.push("second.safetensors")
+    new_key(registry, namespace="radboud", name="second")
+    assert main(["sign", "prostate-cspca.safetensors", "--key", "second"]) == 0
+    assert main(["push", "prostate-cspca.safetensors"]) == 0
+
+    reader.enter(monkeypatch)
+    verified = pulling.pull(REPOSITORY)
+    assert verified.version == "1.0.0" and verified.signer.revoked_as is None
+    assert main(["verify", "prostate-cspca", "--policy", "strict"]) == 0
+
+
+def reader_key() -> str:
+    """The fingerprint that signed what lies in the reader's folder."""
+    return Release.from_folder("prostate-cspca").publish_bundle.hint
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [("lost", "warning"), ("superseded", "note")])
+def test_a_lost_key_leaves_earlier_releases_good_and_signs_nothing_new(
+    registry: RunningRegistry, publisher: Site, reader: Site, monkeypatch: pytest.MonkeyPatch, reason: str, outcome: str
+) -> None:
+    registry.run("key", "revoke", reader_key(), "--reason", reason)
+    assert pulling.pull(REPOSITORY).signer.revoked_as == reason
+    how, text = said()
+    assert how == outcome and "stays good" in text and "back-dated" in text
+    publisher.enter(monkeypatch)
+    publisher.make("second", seed=2)
+    with pytest.raises(RegistryError, match="revoked-key"):
+        publishing.push("second.safetensors")
+
+
+def test_a_version_that_a_thief_raised_does_not_lock_the_publisher_out(
+    registry: RunningRegistry, publisher: Site, reader: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TUF calls fast-forward: a number so high that nothing honest follows it."""
+    lodged = seen.newest(registry.url, REPOSITORY)
+    assert lodged is not None and lodged.signer == reader_key()
+    seen.remember(registry.url, REPOSITORY, version="999999.0.0", digest="0" * 64, signer=reader_key())
+    with pytest.raises(Rollback):
+        pulling.pull(REPOSITORY)
+    registry.run("key", "revoke", reader_key(), "--reason", "stolen")
+    publisher.enter(monkeypatch)
+    new_key(registry, namespace="radboud", name="second")
+    publishing.sign("prostate-cspca.safetensors", key="second")
+    publishing.push("prostate-cspca.safetensors")
+    reader.enter(monkeypatch)
+    assert "counts no more" in str(pulling.pull(REPOSITORY).findings)
+    newest = seen.newest(registry.url, REPOSITORY)
+    assert newest is not None and (newest.version, newest.signer) == ("1.0.0", reader_key())
+    with pytest.raises(Rollback):
+        seen.remember(registry.url, REPOSITORY, version="2.0.0", digest="0" * 64, signer=reader_key())
+        pulling.pull(REPOSITORY)
+
+
+def test_a_countersignature_outlives_a_stolen_key(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.add_key(SITE, namespace="radboud")
+    site = open_site(registry, tmp_path / "a", namespace="radboud", user="alice").enter(monkeypatch)
+    Hub(registry.url, token=site.token).push(resigned(make_release(), audit_key=AUDITOR), REPOSITORY)
+    site.trust(registry)
+    registry.run("key", "revoke", SITE.fingerprint, "--reason", "stolen")
+    with pytest.raises(RevokedKey):
+        pulling.pull(REPOSITORY, policy="strict")
+    assert pulling.pull(REPOSITORY).independent
+    assert said()[0] == "warning"
+
+    new_key(registry, namespace="radboud", name="second")
+    roots.refresh_roots()
+    before = Path("prostate-cspca", layout.AUDIT_BUNDLE).read_bytes()
+    assert main(["sign", "prostate-cspca", "--key", "second"]) == 0
+    assert Path("prostate-cspca", layout.AUDIT_BUNDLE).read_bytes() == before
+    assert main(["push", "--from", "prostate-cspca"]) == 0
+    verified = pulling.pull(REPOSITORY, policy="strict")
+    assert verified.independent and verified.signer.fingerprint == keys.load("second").fingerprint
+    with pytest.raises(UsageError, match="as it is"):
+        publishing.sign("prostate-cspca", repository="radboud/x")
+
+
+def test_signed_anew_a_release_says_the_same_but_for_key_and_date() -> None:
+    for before in (make_release(), make_release(audited=False), make_release(replaces="d" * 64)):
+        after = signing.sign_anew(before, key=OTHER_SITE, now=NOW)
+        assert after.publish_bundle.hint == OTHER_SITE.fingerprint
+        assert after.publish_bundle.envelope.payload == before.publish_bundle.envelope.payload
+        if before.audit_bundle is not None:
+            assert after.audit_bundle is not None and after.audit_bundle.hint == OTHER_SITE.fingerprint
+
+
+def test_an_audit_that_came_later_stays_outside_the_statement() -> None:
+    late, plain = resigned(make_release(), audit_key=AUDITOR), make_release(audited=False)
+    bundle = signing.attest_audit(
+        late.audit, report_digest=layout.digest(late.files[layout.AUDIT]), repository=REPOSITORY, version="1.0.0",
+        key=AUDITOR, now=NOW,
+    )  # type: ignore[arg-type]  # fmt: skip
+    files = {**plain.files, layout.AUDIT: late.files[layout.AUDIT], layout.AUDIT_BUNDLE: bundle}
+    after = signing.sign_anew(Release.from_files(files), key=SITE, now=NOW)
+    assert after.files[layout.AUDIT_BUNDLE] == bundle
+    assert after.publish_bundle.envelope.payload == plain.publish_bundle.envelope.payload
+
+
+def test_another_root_key_is_never_taken_over(reader: Site, registry: RunningRegistry, tmp_path: Path) -> None:
+    """A registry laid out anew under the same address: refused until a person pins the new key by hand."""
+    anew = init_registry(tmp_path / "anew")
+    export = anew.run("trust", "export").stdout.replace(anew.url, registry.url).encode()
+    for call in (
+        lambda: trust_store.refresh(registry.url, export),
+        lambda: trust_store.add(export, fingerprint=anew.root_fingerprint, address=registry.url),
+    ):
+        with pytest.raises(WrongRoot):
+            call()
+    assert pulling.verify_path("prostate-cspca").version == "1.0.0"
+    assert trust_store.load(registry.url).root_fingerprint == registry.root_fingerprint

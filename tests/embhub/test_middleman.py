@@ -1,0 +1,184 @@
+"""A middleman between a site and a real registry: each of his lies has its own refusal, and leaves no file behind."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embhub import faults, pulling
+from embhub import release as layout
+from embhub.__main__ import main
+from embhub.checks import refusals
+from embhub.errors import EmbhubError, RegistryError
+from embhub.hub import Hub
+from tests import hostile
+from tests.between import (
+    AUDIT,
+    AUDITED,
+    CARD,
+    EMBEDDING,
+    INFO,
+    OTHER,
+    PUBLISHED,
+    TRUST,
+    TWIN,
+    World,
+    answer,
+    as_file,
+    file_of,
+    files,
+    forged_keyring,
+    forged_statement,
+    keyring_of_another_root,
+    last_bit,
+    listed,
+    named,
+    unlisted,
+    withheld,
+)
+from tests.hostile import Answer, Middleman, edited, raw
+from tests.releases import REPOSITORY, STRANGER, make_export
+
+HTML = edited(lambda _: b"<html><body>Please log in</body></html>", **{"Content-Type": "text/html"})
+BOMB = gzip.compress(bytes(16_000_000), 1) * 250  # 17 MB that unpack to 4 GB
+
+LIES: dict[str, tuple[dict[str, Answer], type[EmbhubError]]] = {
+    # the embedding
+    "tensor, one bit": ({EMBEDDING: edited(last_bit)}, refusals.DigestMismatch),
+    "header, one letter": (
+        {EMBEDDING: edited(lambda body: body.replace(b"<cspca>", b"<cspcA>", 1))},
+        refusals.DigestMismatch,
+    ),
+    "tensor of another embedding": (
+        {EMBEDDING: file_of(OTHER, layout.EMBEDDING)},
+        refusals.DigestMismatch,
+    ),
+    "tensor withheld": ({EMBEDDING: withheld}, faults.NotFound),
+    "tensor not listed": ({INFO: unlisted(layout.EMBEDDING)}, refusals.UnreadableArtifact),
+    "tensor cut": ({EMBEDDING: edited(lambda body: body[:-7])}, refusals.UnreadableArtifact),
+    "tensor with more behind it": ({EMBEDDING: edited(lambda body: body + b"\0")}, refusals.UnreadableArtifact),
+    "a pickle": ({EMBEDDING: edited(lambda _: b"\x80\x02}q\x00.")}, refusals.UnreadableArtifact),
+    # the card
+    "card edited": ({CARD: edited(lambda body: body.replace(b"diagnosis", b"screening"))}, refusals.CardMismatch),
+    "card of another release": ({CARD: file_of(OTHER, layout.CARD)}, refusals.CardMismatch),
+    "card withheld": ({CARD: withheld}, faults.NotFound),
+    "card not listed": ({INFO: unlisted(layout.CARD)}, refusals.CardMismatch),
+    # the audit
+    "report edited": ({AUDIT: edited(lambda body: body.replace(b"0.", b"1.", 1))}, refusals.AuditMismatch),
+    "report of another embedding": ({AUDIT: file_of(OTHER, layout.AUDIT)}, refusals.AuditMismatch),
+    "audit of another embedding, whole": (
+        {AUDIT: file_of(OTHER, layout.AUDIT), AUDITED: file_of(OTHER, layout.AUDIT_BUNDLE)},
+        refusals.AuditMismatch,
+    ),
+    "audit attestation of another release": (
+        {AUDITED: file_of(OTHER, layout.AUDIT_BUNDLE)},
+        refusals.AuditMismatch,
+    ),
+    "report not listed": ({INFO: unlisted(layout.AUDIT)}, refusals.MissingAudit),
+    "audit attestation not listed": ({INFO: unlisted(layout.AUDIT_BUNDLE)}, refusals.MissingAudit),
+    "the whole audit not listed": ({INFO: unlisted(layout.AUDIT, layout.AUDIT_BUNDLE)}, refusals.MissingAudit),
+    "report withheld": ({AUDIT: withheld}, faults.NotFound),
+    # the publish attestation
+    "statement forged": ({PUBLISHED: edited(forged_statement)}, refusals.BadSignature),
+    "statement cut": ({PUBLISHED: edited(lambda body: body[:-9])}, refusals.MalformedBundle),
+    "statement not listed": ({INFO: unlisted(layout.PUBLISH_BUNDLE)}, refusals.Unsigned),
+    "audit attestation in its place": ({PUBLISHED: file_of(REPOSITORY, layout.AUDIT_BUNDLE)}, refusals.WrongPredicate),
+    # whole releases
+    "another repository's release": (as_file(OTHER), refusals.WrongRepository),
+    "the same embedding's release under another name": (as_file(TWIN), refusals.WrongRepository),
+    # the keyring
+    "keyring forged": ({TRUST: edited(forged_keyring)}, refusals.BadSignature),
+    "keyring of another root": ({TRUST: edited(lambda _: make_export(root=STRANGER))}, refusals.WrongRoot),
+    "keyring that the root did not sign": ({TRUST: edited(keyring_of_another_root)}, refusals.BadSignature),
+    # commits
+    "no commit": ({INFO: named("main")}, faults.WrongCommit),
+    "a commit that is no text": ({INFO: named(17)}, faults.NotARegistry),
+    "a commit that changes between two answers": (
+        {CARD: edited(lambda body: body, **{"x-repo-commit": "f" * 40})},
+        faults.WrongCommit,
+    ),
+    # nonsense
+    "HTML for JSON": ({INFO: HTML}, faults.NotARegistry),
+    "JSON cut": ({INFO: edited(lambda body: body[:-20])}, faults.NotARegistry),
+    "a list for an object": ({INFO: edited(lambda body: b"[" + body + b"]")}, faults.NotARegistry),
+    "nested without end": ({INFO: edited(lambda _: b"[" * 200_000)}, faults.NotARegistry),
+    "HTML for a file": ({PUBLISHED: HTML}, refusals.MalformedBundle),
+    "sizes that are words": ({INFO: listed(size="small")}, faults.NotARegistry),
+    "no HTTP": ({INFO: raw(b"SSH-2.0-OpenSSH_9.2\r\n")}, faults.CutShort),
+    "nothing, and the line is cut": ({INFO: raw(b"")}, faults.CutShort),
+    # bytes
+    "sizes of gigabytes": ({INFO: listed(size=4_000_000_000)}, faults.TooMuch),
+    "a file without end": ({EMBEDDING: hostile.drip(b"x" * 65536)}, faults.TooMuch),
+    "an answer without end": ({INFO: hostile.drip(b" " * 65536)}, faults.TooMuch),
+    "headers without end": (
+        {INFO: hostile.drip(b"X-More: " + b"x" * 8000 + b"\r\n", first=b"HTTP/1.1 200 OK\r\n", framed=False)},
+        faults.CutShort,
+    ),
+    "less than announced": ({EMBEDDING: answer(b"x" * 100, length=5000)}, faults.CutShort),
+    "more than announced": ({EMBEDDING: answer(b"x" * 5000, length=100)}, refusals.UnreadableArtifact),
+    "two lengths": ({EMBEDDING: answer(b"x" * 10, "Content-Length: 20")}, faults.CutShort),
+    "a bomb for a file": ({EMBEDDING: answer(BOMB, "Content-Encoding: gzip")}, faults.Compressed),
+    "a bomb for JSON": ({INFO: answer(BOMB, "Content-Encoding: gzip")}, faults.Compressed),
+    # refusals
+    "out of order": ({INFO: lambda h: h.send(503, b"{}")}, faults.Failed),
+    "busy for years": ({EMBEDDING: lambda h: h.send(429, b"{}", Retry_After="999999999")}, faults.Failed),
+    "not allowed": ({INFO: lambda h: h.send(403, b"{}")}, faults.NotAllowed),
+    "not there": ({INFO: lambda h: h.send(404, b"{}", X_Error_Code="RepoNotFound")}, faults.NotFound),
+}
+
+
+def refused(call: Callable[[], object], kind: type[EmbhubError]) -> None:
+    with pytest.raises(EmbhubError) as caught:
+        call()
+    assert type(caught.value) is kind, caught.value
+    assert caught.value.message and caught.value.hint
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embhub.hub.PAUSES", (0.0,))
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_lie_is_refused_and_leaves_nothing(
+    world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    lies, kind = LIES[name]
+    fresh = world.site(tmp_path / "fresh", monkeypatch, warm=False).folder
+    middle.lies = lies
+    refused(lambda: pulling.pull(REPOSITORY), kind)
+    assert [path.name for path in fresh.iterdir()] == ["home"]
+
+    warm = world.site(tmp_path / "warm", monkeypatch, warm=True).folder
+    before = files(warm)
+    assert "prostate-cspca/learned_embeds.safetensors" in before
+    assert main(["pull", REPOSITORY]) == kind.exit_code
+    assert files(warm) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["tensor, one bit", "report of another embedding", "keyring forged", "HTML for JSON", "a bomb for a file"]
+)
+def test_verify_by_name_refuses_the_same(
+    world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    middle.lies, kind = LIES[name]
+    site = world.site(tmp_path / "site", monkeypatch, warm=True)
+    refused(lambda: pulling.verify_path(REPOSITORY), kind)
+    assert pulling.verify_path(site.folder / "prostate-cspca").version == "1.1.0"
+
+
+def test_a_bomb_does_not_go_off(
+    world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.site(tmp_path / "site", monkeypatch, warm=False)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for part in (INFO, EMBEDDING, TRUST):
+        middle.lies = {part: answer(BOMB, "Content-Encoding: gzip")}
+        with pytest.raises(RegistryError):
+            pulling.pull(REPOSITORY) if part != TRUST else Hub(middle.url).trust_export()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB

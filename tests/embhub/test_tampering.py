@@ -1,0 +1,345 @@
+"""A release as a lying registry, a thief of files or a careless publisher could leave it: each has its own refusal."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embhub import bundle, dsse, embedding, verification
+from embhub import release as layout
+from embhub.checks.refusals import (
+    AuditMismatch,
+    BadSignature,
+    CardMismatch,
+    ClaimMismatch,
+    DigestMismatch,
+    MalformedBundle,
+    MalformedStatement,
+    MissingAudit,
+    Refusal,
+    TooLarge,
+    UnknownSigner,
+    UnreadableArtifact,
+    Unsigned,
+    WrongNamespace,
+    WrongPredicate,
+    WrongRepository,
+    WrongRole,
+)
+from embhub.errors import ArtifactError, PrivacyError, VerificationError
+from embhub.release import Release
+from embhub.verification import Verified
+from tests.claims import altered, make_claim, make_private_release, with_header_claim
+from tests.releases import (
+    AUDITOR,
+    NOW,
+    OTHER_SITE,
+    REPOSITORY,
+    SITE,
+    STRANGER,
+    WITHDRAWER,
+    edited_card,
+    edited_report,
+    make_embedding,
+    make_release,
+    make_report,
+    make_trust,
+    replaced,
+    resigned,
+)
+
+GOOD = make_release()
+OTHER = make_release(artifact=make_embedding(seed=5))
+UNAUDITED = make_release(audited=False)
+TRUST = make_trust()
+
+
+def judge(release: Release, **arguments: Any) -> Verified:
+    given: dict[str, Any] = {"trust": TRUST, "now": NOW, "repository": REPOSITORY, **arguments}
+    return verification.verify(Release.from_files(release.files), **given)
+
+
+def edit_byte(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def with_statement(**changes: Any) -> Callable[[], Release]:
+    return lambda: resigned(GOOD, publish=changes)
+
+
+def with_vouched(**changes: Any) -> Callable[[], Release]:
+    return lambda: resigned(GOOD, vouched=changes)
+
+
+def with_card(**changes: Any) -> Callable[[], Release]:
+    return lambda: resigned(replaced(GOOD, card=edited_card(GOOD, **changes)))
+
+
+def with_report(**changes: Any) -> Callable[[], Release]:
+    return lambda: resigned(replaced(GOOD, audit=edited_report(GOOD, **changes)))
+
+
+def with_payload(payload: bytes) -> Callable[[], Release]:
+    return lambda: replaced(GOOD, publish_bundle=bundle.to_json(dsse.sign(payload, key=SITE)))
+
+
+def invented_report() -> Release:
+    """Scores of a leak under the figures of none, signed by the site."""
+    assert GOOD.audit is not None
+    result = GOOD.audit.headline_result
+    lie = result.model_copy(update={"member_scores": tuple(score + 5 for score in result.member_scores)})
+    attacks = tuple(lie if attack.name == lie.name else attack for attack in GOOD.audit.attacks)
+    return resigned(replaced(GOOD, audit=edited_report(GOOD, attacks=attacks)))
+
+
+PUBLISH, AUDIT = GOOD.files[layout.PUBLISH_BUNDLE], GOOD.files[layout.AUDIT_BUNDLE]
+HEADER_BYTE, TENSOR_BYTE = 20, len(GOOD.files[layout.EMBEDDING]) - 9
+
+TAMPERED: dict[str, tuple[Callable[[], Release], type[Refusal]]] = {
+    # files edited after signing
+    "tensor": (lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[layout.EMBEDDING], TENSOR_BYTE)), DigestMismatch),
+    "header": (
+        lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[layout.EMBEDDING], HEADER_BYTE)),
+        UnreadableArtifact,
+    ),
+    "length": (lambda: replaced(GOOD, embedding=GOOD.files[layout.EMBEDDING] + b"\0"), UnreadableArtifact),
+    "pickle": (lambda: replaced(GOOD, embedding=b"\x80\x02}q\x00."), UnreadableArtifact),
+    "no embedding": (lambda: replaced(GOOD, embedding=None), UnreadableArtifact),
+    "card": (lambda: replaced(GOOD, card=GOOD.files[layout.CARD] + b"\n"), CardMismatch),
+    "no card": (lambda: replaced(GOOD, card=None), CardMismatch),
+    "report": (lambda: replaced(GOOD, audit=GOOD.files[layout.AUDIT] + b" "), AuditMismatch),
+    "report dropped": (lambda: replaced(GOOD, audit=None), MissingAudit),
+    "report and attestation dropped": (lambda: replaced(GOOD, audit=None, audit_bundle=None), MissingAudit),
+    "attestation dropped": (lambda: replaced(GOOD, audit_bundle=None), MissingAudit),
+    "attestation without report": (lambda: replaced(UNAUDITED, audit_bundle=AUDIT), MissingAudit),
+    "publish bundle dropped": (lambda: replaced(GOOD, publish_bundle=None), Unsigned),
+    "publish bundle cut": (lambda: replaced(GOOD, publish_bundle=PUBLISH[:-10]), MalformedBundle),
+    "audit bundle cut": (lambda: replaced(GOOD, audit_bundle=AUDIT[:-10]), MalformedBundle),
+    # whole files of other releases
+    "embedding of another release": (
+        lambda: replaced(GOOD, embedding=OTHER.files[layout.EMBEDDING]),
+        DigestMismatch,
+    ),
+    "publish bundle of another release": (
+        lambda: replaced(GOOD, publish_bundle=OTHER.files[layout.PUBLISH_BUNDLE]),
+        DigestMismatch,
+    ),
+    "audit bundle of another release": (
+        lambda: replaced(GOOD, audit_bundle=OTHER.files[layout.AUDIT_BUNDLE]),
+        AuditMismatch,
+    ),
+    "report and attestation of another release": (
+        lambda: replaced(GOOD, audit=OTHER.files[layout.AUDIT], audit_bundle=OTHER.files[layout.AUDIT_BUNDLE]),
+        AuditMismatch,
+    ),
+    "card of another release": (
+        lambda: replaced(GOOD, card=edited_card(GOOD, description="Another description.")),
+        CardMismatch,
+    ),
+    "bundles swapped": (lambda: replaced(GOOD, publish_bundle=AUDIT, audit_bundle=PUBLISH), WrongPredicate),
+    "publish bundle as audit bundle": (lambda: replaced(GOOD, audit_bundle=PUBLISH), WrongPredicate),
+    "release of another repository": (lambda: make_release(repository="radboud/other"), WrongRepository),
+    # keys
+    "stranger's key": (lambda: resigned(GOOD, key=STRANGER), UnknownSigner),
+    "another member's key": (lambda: resigned(GOOD, key=OTHER_SITE), WrongNamespace),
+    "auditor's key": (lambda: resigned(GOOD, key=AUDITOR), WrongNamespace),
+    "withdrawal key": (lambda: resigned(GOOD, key=WITHDRAWER), WrongRole),
+    "audit by a stranger": (lambda: resigned(GOOD, audit_key=STRANGER), UnknownSigner),
+    "audit by another publisher": (lambda: resigned(GOOD, audit_key=OTHER_SITE), WrongNamespace),
+    "audit by the withdrawal key": (lambda: resigned(GOOD, audit_key=WITHDRAWER), WrongRole),
+    # what was signed contradicts itself
+    "relative repository": (with_statement(repository="../radboud/x"), MalformedStatement),
+    "reserved namespace": (with_statement(repository="api/x"), MalformedStatement),
+    "no version": (with_statement(version=""), MalformedStatement),
+    "time without a form": (with_statement(created="yesterday"), MalformedStatement),
+    "audit says false": (with_statement(audit=False), MalformedStatement),
+    "another version than the card": (
+        lambda: resigned(GOOD, publish={"version": "1.0.1"}, vouched={"version": "1.0.1"}),
+        CardMismatch,
+    ),
+    "another version than the audit's": (with_statement(version="1.0.1"), AuditMismatch),
+    "another card digest": (with_statement(card={"sha256": "0" * 64}), CardMismatch),
+    "another report digest": (with_statement(audit={"sha256": "0" * 64}), AuditMismatch),
+    "another base": (with_statement(base={"sha256": "0" * 64}), ClaimMismatch),
+    "no base": (with_statement(base=None), ClaimMismatch),
+    "a privacy claim": (with_statement(privacy={"epsilon": 1}), ClaimMismatch),
+    "another recipe": (with_statement(recipe={"steps": 1}), ClaimMismatch),
+    "card with another token": (with_card(token="<other>"), CardMismatch),
+    "card with other vectors": (
+        with_card(vectors=[{"encoder": "text_encoder", "count": 9, "dim": 32}]),
+        CardMismatch,
+    ),
+    "card with another base": (
+        with_card(base_model={**GOOD.card.to_dict()["base_model"], "fingerprint": "0" * 64}),
+        ClaimMismatch,
+    ),
+    "card with another verdict": (
+        with_card(audit={"verdict": "no-leak-detected", "suite": "quick", "power": "much"}),
+        CardMismatch,
+    ),
+    "signed README with more than its card": (
+        lambda: resigned(replaced(GOOD, card=GOOD.files[layout.CARD] + b"\nMr. John Smith, born 1956-03-02.\n")),
+        CardMismatch,
+    ),
+    "signed README with other front matter": (
+        lambda: resigned(
+            replaced(GOOD, card=GOOD.files[layout.CARD].replace(b"tags:", b"extra: MRN 1234567\ntags:", 1))
+        ),
+        CardMismatch,
+    ),
+    "card that denies the audit it was signed with": (
+        with_card(audit={"verdict": "not-audited", "suite": "none", "power": "no audit was run"}),
+        CardMismatch,
+    ),
+    "card with another power": (
+        with_card(audit={**GOOD.card.to_dict()["audit"], "power": "would have seen an AUC of 0.501"}),
+        CardMismatch,
+    ),
+    "card of fewer patients than were attacked": (with_card(n_patients="20-59"), CardMismatch),
+    "card without an audit that names a suite": (
+        lambda: resigned(
+            replaced(
+                UNAUDITED,
+                card=edited_card(UNAUDITED, audit={"verdict": "not-audited", "suite": "standard", "power": "0.501"}),
+            )
+        ),
+        CardMismatch,
+    ),
+    "group that the report's count gives away": (
+        with_card(n_patients="50-100", n_images="50-100", population={"sex": {"female": 53, "male": "<10"}}),
+        CardMismatch,
+    ),
+    "card that is no card": (lambda: resigned(replaced(GOOD, card=b"# no front matter\n")), CardMismatch),
+    "card of an audit that never was": (
+        lambda: resigned(replaced(GOOD, audit=None, audit_bundle=None)),
+        CardMismatch,
+    ),
+    "report that is no report": (lambda: resigned(replaced(GOOD, audit=b"{}")), AuditMismatch),
+    "report of another embedding": (
+        with_report(artifact=OTHER.audit.artifact if OTHER.audit else None),
+        AuditMismatch,
+    ),
+    "report of another base": (
+        with_report(base=make_report(make_embedding(base=None)).base),
+        AuditMismatch,
+    ),
+    "scores that do not give the figures": (invented_report, AuditMismatch),
+    "attested figures that are not the report's": (with_vouched(headline={"auc": 0.5}), AuditMismatch),
+    "attested report that is another": (with_vouched(report={"sha256": "0" * 64}), AuditMismatch),
+    "audit attested for another repository": (with_vouched(repository="radboud/other"), AuditMismatch),
+    "audit attested for another version": (with_vouched(version="0.9.0"), AuditMismatch),
+    "statement that is no JSON": (with_payload(b"hello"), MalformedStatement),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_tampered(name: str) -> None:
+    make, expected = TAMPERED[name]
+    with pytest.raises(Refusal) as caught:
+        judge(make())
+    assert type(caught.value) is expected, caught.value
+    assert caught.value.exit_code == 4
+    assert caught.value.message and caught.value.hint
+    assert caught.value.findings[-1].outcome == "failed"
+    assert caught.value.findings[-1].check == expected.rule
+    assert all(finding.outcome != "failed" for finding in caught.value.findings[:-1])
+
+
+def test_payload_edited_under_its_signature() -> None:
+    document = json.loads(PUBLISH)
+    payload = GOOD.publish_bundle.envelope.payload.replace(b'"replaces":null', b'"replaces":"' + b"0" * 64 + b'"')
+    document["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+    with pytest.raises(BadSignature):
+        judge(replaced(GOOD, publish_bundle=json.dumps(document).encode()))
+
+
+def test_signature_of_another_key_under_our_hint() -> None:
+    theirs = json.loads(resigned(GOOD, key=STRANGER).files[layout.PUBLISH_BUNDLE])
+    ours = json.loads(PUBLISH)
+    ours["dsseEnvelope"]["signatures"][0]["sig"] = theirs["dsseEnvelope"]["signatures"][0]["sig"]
+    with pytest.raises(BadSignature):
+        judge(replaced(GOOD, publish_bundle=json.dumps(ours).encode()))
+
+
+@pytest.mark.parametrize("name", layout.LIMITS)
+def test_oversized_file(name: str) -> None:
+    huge = Release({**GOOD.files, name: b"\0" * (layout.LIMITS[name] + 1)})
+    with pytest.raises(TooLarge):
+        verification.verify(huge, trust=TRUST, now=NOW)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(layout.FILES), st.data())
+def test_no_edited_byte_goes_unnoticed(name: str, data: st.DataObject) -> None:
+    raw = GOOD.files[name]
+    place = data.draw(st.integers(0, len(raw) - 1))
+    value = data.draw(st.integers(0, 255).filter(lambda value: value != raw[place]))
+    edited = Release({**GOOD.files, name: raw[:place] + bytes([value]) + raw[place + 1 :]})
+    try:
+        verified = verification.verify(edited, trust=TRUST, now=NOW, repository=REPOSITORY)
+    except VerificationError:
+        return
+    # what can change unnoticed says the same: white space in a bundle's JSON, the older spelling, s of the other half
+    assert name in (layout.PUBLISH_BUNDLE, layout.AUDIT_BUNDLE)
+    assert verified.embedding.data == GOOD.files[layout.EMBEDDING]
+    assert identities(edited) == identities(GOOD)
+
+
+@pytest.mark.parametrize("release", [GOOD, make_private_release()], ids=["plain", "with a claim"])
+def test_a_changed_byte_of_the_embedding_is_nobodys_fault_but_the_ways(release: Release) -> None:
+    """What the header says is believed, or held against its publisher, only once the signature covers it."""
+    raw = release.files[layout.EMBEDDING]
+    length = int.from_bytes(raw[:8], "little")
+    rules: dict[str, set[type[Refusal]]] = {"lead": set(), "header": set(), "numbers": set()}
+    for place in range(len(raw)):
+        part = "lead" if place < 8 else "header" if place < 8 + length else "numbers"
+        changed = replaced(release, embedding=edit_byte(raw, place))
+        with pytest.raises(Refusal) as caught:
+            judge(changed)
+        assert "publisher" not in caught.value.hint.partition("if it stays so")[0], place
+        rules[part].add(type(caught.value))
+    assert rules["numbers"] == {DigestMismatch}
+    assert rules["header"] == {DigestMismatch, UnreadableArtifact}  # the latter where the container is broken
+
+
+@pytest.mark.parametrize("changes", ["epsilon", "token", "nan"])
+def test_a_readable_container_with_other_bytes_is_a_digest_mismatch(changes: str) -> None:
+    release = make_private_release()
+    raw = release.files[layout.EMBEDDING]
+    edited = {
+        "epsilon": with_header_claim(release.embedding, altered(make_claim(), epsilon=0.5)),
+        "token": raw.replace(b"<cspca>", b"<cspc >"),
+        "nan": raw[:-1] + b"\x7f",
+    }[changes]
+    assert edited != raw
+    with pytest.raises((ArtifactError, PrivacyError)):
+        embedding.parse(edited)
+    with pytest.raises(DigestMismatch):
+        judge(replaced(release, embedding=edited))
+
+
+def test_a_stranger_cannot_put_a_broken_claim_into_a_publishers_mouth() -> None:
+    """Embedding and statement both changed: the signature is what is wrong, and the publisher said nothing."""
+    release = make_private_release()
+    files = dict(release.files)
+    files[layout.EMBEDDING] = with_header_claim(release.embedding, altered(make_claim(), epsilon=0.5))
+    forged = resigned(Release.from_files(files), key=STRANGER)
+    with pytest.raises(UnknownSigner):
+        judge(forged)
+
+
+def identities(release: Release) -> tuple[str, str]:
+    assert release.audit_bundle is not None
+    return release.publish_bundle.envelope.identity, release.audit_bundle.envelope.identity
+
+
+@given(st.dictionaries(st.sampled_from(layout.FILES), st.binary(max_size=200)))
+def test_arbitrary_files_are_refused(files: dict[str, bytes]) -> None:
+    with pytest.raises(Refusal):
+        verification.verify(Release.from_files(files), trust=TRUST, now=NOW)

@@ -1,0 +1,105 @@
+"""What the fuzzer calls: each takes any bytes, and raises only where a parser breaks its promise.
+
+A promise is: no exception but the parser's own, and what was read is written again to what reads the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from embhub import bundle, dsse, embedding, statement
+from embhub.checks.refusals import MalformedBundle, MalformedEnvelope, MalformedStatement
+from embhub.errors import ArtifactError
+from embhub.formats import tensors
+from embhub_registry import commits
+from embhub_registry.denials import Denied
+from embhub_registry.names import check_path
+
+
+def read_safetensors(data: bytes) -> None:
+    """The container, then the embedding's own header in it."""
+    try:
+        file = tensors.parse(data)
+    except ArtifactError as error:
+        assert error.message
+        with contextlib.suppress(ArtifactError):
+            embedding.parse(data)
+        return
+    for tensor in file.tensors.values():
+        assert tensor.values.ndim == 2 and np.isfinite(tensor.values).all()
+    if all(tensor.dtype != "bfloat16" for tensor in file.tensors.values()):
+        written = tensors.serialize({name: tensor.values for name, tensor in file.tensors.items()}, file.metadata)
+        again = tensors.parse(written)
+        assert again.metadata == file.metadata and again.tensors.keys() == file.tensors.keys()
+    with contextlib.suppress(ArtifactError):
+        assert embedding.parse(data).data == data
+
+
+def read_envelope(data: bytes) -> None:
+    """A DSSE envelope."""
+    try:
+        envelope = dsse.parse(data)
+    except MalformedEnvelope as error:
+        assert error.message
+        return
+    assert dsse.parse(json.dumps(envelope.to_json()).encode()) == envelope
+    read_statement(envelope.payload)
+
+
+def read_bundle(data: bytes) -> None:
+    """A Sigstore bundle and the statement in it."""
+    try:
+        found = bundle.parse(data)
+    except MalformedBundle as error:
+        assert error.message
+        return
+    named = replace(found.envelope, keyid=found.hint)
+    assert bundle.parse(bundle.to_json(named)).envelope == named
+    read_statement(found.envelope.payload)
+
+
+def read_statement(payload: bytes) -> None:
+    """A statement and its predicate."""
+    try:
+        stated = statement.parse(payload)
+        written = statement.parse(stated.to_bytes())
+        assert (written.digest, written.predicate_type) == (stated.digest, stated.predicate_type)
+        statement.read_publish(stated)
+    except (MalformedStatement, ArtifactError) as error:
+        assert error.message
+
+
+def read_commit(data: bytes) -> None:
+    """A commit body, and what it would make of a small repository."""
+    try:
+        asked = commits.parse(data)
+    except Denied as error:
+        assert error.status in {400, 413} and error.message and error.message.isprintable()
+        return
+    for path in {*asked.files, *asked.deleted, *asked.deleted_folders}:
+        assert check_path(path) == path and ".." not in path.split("/")
+    try:
+        kept, added = commits.apply(asked, {"README.md": "0", "attestations/a.json": "1"})
+    except Denied as error:
+        assert error.status in {400, 404}
+        return
+    assert added == asked.files and not kept & added.keys()
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    "safetensors": read_safetensors,
+    "envelope": read_envelope,
+    "bundle": read_bundle,
+    "commit": read_commit,
+}
+
+
+def read_all(data: bytes) -> None:
+    """Every parser, since none may mind what belongs to another."""
+    for target in TARGETS.values():
+        target(data)

@@ -1,0 +1,286 @@
+"""Every parser, on any bytes and on damaged documents: it reads them or raises its own error, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
+
+from embhub import bundle, card, dsse, embedding, fingerprint, keys, privacy, statement, trust, verification
+from embhub.audit import AuditReport, recompute
+from embhub.checks.refusals import (
+    MalformedBundle,
+    MalformedEnvelope,
+    MalformedKeyring,
+    MalformedStatement,
+    WrongKey,
+)
+from embhub.errors import ArtifactError, ConfigError, EmbhubError
+from embhub.formats import header, instants, names, p256, safe_yaml, slices, strict_json, tensors, tokenizer_files
+from embhub.release import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
+from embhub_registry import admission, auth, backup_file, bodies, commits, downloads, hf_api, listing
+from embhub_registry import names as served_names
+from embhub_registry.backup_file import BadBackup
+from embhub_registry.denials import Denied
+from embhub_registry.proposal import Proposal
+from tests import claims, releases
+from tests.damage import damaged, odd_json
+
+RELEASE = releases.make_release()
+STATEMENT = RELEASE.publish_bundle.envelope.payload
+ENVELOPE = json.dumps(RELEASE.publish_bundle.envelope.to_json()).encode()
+KEYRING = releases.make_keyring().to_bytes()
+CARD_YAML = safe_yaml.dump(RELEASE.card.to_dict())
+MANIFEST = json.dumps(
+    {
+        "schema": "embhub.backup/1", "made": "x", "program": "x", "name": "x", "url": "x", "root_fingerprint": "x",
+        "keyring_version": 1, "files": {}, "blobs": 0, "blob_bytes": 0,
+    }
+).encode()  # fmt: skip
+
+
+def read_audit(data: bytes) -> None:
+    recompute(AuditReport.parse(data))
+
+
+def read_card(data: bytes) -> None:
+    read = card.from_readme(data)
+    assert card.from_readme(card.to_readme(read)) == read
+
+
+def read_statement(data: bytes) -> None:
+    stated = statement.parse(data)
+    for read in (statement.read_publish, statement.read_audit):
+        try:
+            read(stated)
+        except MalformedStatement:
+            continue
+
+
+def read_keyring(data: bytes) -> None:
+    ring = trust.parse_keyring(data)
+    assert trust.parse_keyring(ring.to_bytes()) == ring
+
+
+def read_rows(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder) / "model.safetensors").write_bytes(data)
+        with slices.SliceReader([path]) as reader:
+            for key in reader.matrices:
+                reader.read_row(key, 0)
+
+
+def read_vocabulary(name: str) -> Callable[[bytes], None]:
+    def read(data: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / name).write_bytes(data)
+            tokenizer_files.hash_vocabulary(Path(folder))
+
+    return read
+
+
+def read_key(data: bytes) -> None:
+    keys._decode(data, name="x", passphrase=None)
+
+
+def read_body(kind: str) -> Callable[[bytes], None]:
+    def read(data: bytes) -> None:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": data, "more_body": False}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", kind.encode())]}
+        fields = asyncio.run(bodies.read_fields(Request(scope, receive)))
+        assert all(isinstance(value, str) for values in fields.values() for value in values)
+
+    return read
+
+
+PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], bytes]] = {
+    "tensors": (tensors.parse, (ArtifactError,), RELEASE.files[EMBEDDING]),
+    "embedding": (embedding.parse, (ArtifactError,), RELEASE.files[EMBEDDING]),
+    "slices": (read_rows, (slices.BadWeights,), RELEASE.files[EMBEDDING]),
+    "tokenizer.json": (
+        read_vocabulary("tokenizer.json"), (tokenizer_files.BadTokenizer,), b'{"model": {"vocab": {"a": 0, "b": 1}}}',
+    ),
+    "vocab.txt": (read_vocabulary("vocab.txt"), (tokenizer_files.BadTokenizer,), b"a\nb\n"),
+    "spiece.model": (
+        read_vocabulary("spiece.model"), (tokenizer_files.BadTokenizer,), b"\n\x05\n\x01a\x15\x00\n\x03\n\x01b",
+    ),
+    "json": (lambda data: strict_json.read(data, limit=10_000), (strict_json.JsonError,), STATEMENT),
+    "yaml": (safe_yaml.load, (safe_yaml.YamlError,), CARD_YAML),
+    "envelope": (dsse.parse, (MalformedEnvelope,), ENVELOPE),
+    "bundle": (bundle.parse, (MalformedBundle,), RELEASE.files[PUBLISH_BUNDLE]),
+    "statement": (read_statement, (MalformedStatement,), STATEMENT),
+    "audit": (read_audit, (ArtifactError,), RELEASE.files[AUDIT]),
+    "card": (card.parse_yaml, (ArtifactError,), CARD_YAML),
+    "README.md": (read_card, (ArtifactError,), RELEASE.files[CARD]),
+    "keyring": (read_keyring, (MalformedKeyring,), KEYRING),
+    "trust export": (trust.parse_export, (MalformedKeyring, MalformedEnvelope, WrongKey), releases.make_export()),
+    "public key": (p256.read_public, (WrongKey,), releases.SITE.public_pem.encode()),
+    "private key": (read_key, (ConfigError,), b"-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"),
+    "privacy claim": (
+        lambda data: privacy.read_claim(data.decode("utf-8", "surrogateescape")), (EmbhubError,),
+        privacy.write_claim(claims.make_claim()).encode(),
+    ),
+    "commit": (commits.parse, (Denied,), b'{"key":"header","value":{}}\n{"key":"deletedFile","value":{"path":"a"}}'),
+    "front matter": (listing.front_matter, (), RELEASE.files[CARD]),
+    "JSON body": (read_body("application/json"), (Denied,), b'{"paths": ["a", "b"], "expand": true}'),
+    "form": (read_body("application/x-www-form-urlencoded"), (Denied,), b"paths=a&paths=b&expand=True"),
+    "backup": (backup_file.parse_manifest, (BadBackup,), MANIFEST),
+}  # fmt: skip
+
+
+def is_json(document: bytes) -> bool:
+    try:
+        json.loads(document)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_nothing_but_its_own_error(name: str, data: st.DataObject) -> None:
+    parse, errors, valid = PARSERS[name]
+    kinds = [damaged(valid), damaged(valid), st.binary(max_size=200)]
+    document = data.draw(st.one_of([*kinds, odd_json(valid), odd_json(valid)] if is_json(valid) else kinds))
+    try:
+        parse(document)
+    except errors as error:
+        assert str(error) and len(str(error)) < 20_000
+
+
+@pytest.mark.parametrize("name", [name for name in PARSERS if name != "private key"])
+def test_what_is_damaged_there_was_valid(name: str) -> None:
+    parse, _, valid = PARSERS[name]
+    if name != "backup":  # a whole one needs the files that it names
+        parse(valid)
+
+
+@settings(max_examples=80)
+@given(data=st.data())
+def test_admission_of_a_damaged_release(data: st.DataObject) -> None:
+    """Whatever one file holds, the rules refuse or admit; a fault of ours would be another exception."""
+    name = data.draw(st.sampled_from(sorted(RELEASE.files)))
+    valid = RELEASE.files[name]
+    kinds = [damaged(valid), odd_json(valid)] if is_json(valid) else [damaged(valid)]
+    files = {**RELEASE.files, name: data.draw(st.one_of(kinds))}
+    proposal = Proposal(
+        repository=releases.REPOSITORY, files=files, before={}, versions=(), audit_required=False,
+        trust=TRUST, now=releases.NOW,
+    )  # fmt: skip
+    try:
+        admitted = admission.admit(proposal)
+    except Denied as error:
+        assert error.status == 422 and error.rule and error.hint
+    else:
+        assert admitted.verified is not None and admitted.verified.digest == RELEASE.embedding.digest
+
+
+TRUST = releases.make_trust()
+
+
+@given(st.dictionaries(st.sampled_from([*header.REQUIRED_KEYS, *header.OPTIONAL_KEYS, "x"]), st.text(max_size=40)))
+def test_any_header(metadata: dict[str, str]) -> None:
+    good = dict(RELEASE.embedding.metadata)
+    with pytest.raises(ArtifactError):
+        header.check(metadata)
+    try:
+        header.check(good | metadata)
+    except EmbhubError as error:
+        assert error.message.isprintable()
+
+
+@given(st.sampled_from(range(30)), odd_json(json.dumps(releases.BASE).encode()))
+def test_any_fingerprint(_: int, document: bytes) -> None:
+    value = json.loads(document)
+    try:
+        fingerprint.check(value)
+    except fingerprint.BadFingerprint:
+        return
+    assert len(fingerprint.digest(value)) == 64
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Za-z0-9._/+-]{0,50}", fullmatch=True))
+def test_any_name(text: str) -> None:
+    for fault in (names.namespace_fault, names.repository_fault, names.version_fault):
+        found = fault(text)
+        assert found is None or found.isprintable()
+    if names.version_fault(text) is None:
+        assert names.version_order(text) == names.version_order(text)
+    for check in (
+        served_names.check_ref,
+        served_names.check_path,
+        lambda name: served_names.check_repository("a", name),
+    ):
+        try:
+            check(text)
+        except Denied as error:
+            assert error.message.isprintable()
+    try:
+        instants.read(text)
+    except ValueError:
+        return
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(1, 5000))
+def test_a_range_is_what_it_says(first: int, last: int, size: int) -> None:
+    whole = bytes(number % 251 for number in range(size))
+    part = downloads._part(f"bytes={first}-{last}", size)
+    if last < first:
+        assert part is None
+    elif first < size:
+        assert part is not None and whole[part[0] : part[1]] == whole[first : last + 1]
+    else:
+        assert part is not None and part[0] >= part[1], "answered with 416"
+    suffix = downloads._part(f"bytes=-{last}", size)
+    assert suffix is not None and whole[suffix[0] : suffix[1]] == whole[max(0, size - last) :]
+
+
+@given(st.text(max_size=60) | st.from_regex(r"bytes=[0-9,-]{0,40}", fullmatch=True), st.integers(0, 3_000_000))
+def test_any_range(asked: str, size: int) -> None:
+    part = downloads._part(asked, size)
+    assert part is None or (part[0] >= 0 and part[1] <= size)
+
+
+@given(st.text(max_size=300), st.sampled_from(["", "Bearer ", "bearer  ", "Basic "]))
+def test_any_token(text: str, scheme: str) -> None:
+    """No header is taken for a token, before a database is asked."""
+
+    class Nobody:
+        def execute(self, *args: Any) -> Any:
+            raise LookupError
+
+    try:
+        auth.authenticate(Nobody(), scheme + text)  # type: ignore[arg-type]
+    except (Denied, LookupError):
+        return
+    raise AssertionError
+
+
+@given(st.text(max_size=80))
+def test_any_cursor(text: str) -> None:
+    try:
+        found = hf_api.read_cursor(text)
+    except Denied:
+        return
+    assert found is not None and hf_api.read_cursor(hf_api.make_cursor(*found)) == found
+
+
+@given(st.one_of(st.integers(-(2**62), 2**62), st.text(max_size=20)), st.integers(0, 2**62))
+def test_a_cursor_comes_back(value: str | int, identity: int) -> None:
+    assert hf_api.read_cursor(hf_api.make_cursor(value, identity)) == (value, identity)
+
+
+def test_the_strictest_reader_of_all_takes_the_valid_release() -> None:
+    assert verification.verify(Release.from_files(RELEASE.files), trust=TRUST, now=releases.NOW).version == "1.0.0"

@@ -1,0 +1,159 @@
+-- All mutable state of a registry. Times are UTC, ISO 8601 with milliseconds, so that text order is time order.
+
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE namespace (name TEXT PRIMARY KEY, created TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE user (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    namespace TEXT NOT NULL REFERENCES namespace (name),
+    role TEXT NOT NULL CHECK (role IN ('reader', 'publisher', 'auditor', 'approver', 'admin')),
+    created TEXT NOT NULL
+) STRICT;
+
+-- The token itself is never stored: SHA-256 of 256 random bits cannot be guessed back.
+CREATE TABLE token (
+    id TEXT PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    user_id INTEGER NOT NULL REFERENCES user (id),
+    created TEXT NOT NULL,
+    expires TEXT,
+    revoked TEXT,
+    last_used TEXT
+) STRICT;
+
+CREATE TABLE keyring (version INTEGER PRIMARY KEY, envelope BLOB NOT NULL, created TEXT NOT NULL) STRICT;
+
+CREATE TABLE blob (
+    digest TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    git_oid TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE repository (
+    id INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL REFERENCES namespace (name),
+    name TEXT NOT NULL,
+    private INTEGER NOT NULL DEFAULT 0,
+    created TEXT NOT NULL,
+    modified TEXT NOT NULL,
+    downloads INTEGER NOT NULL DEFAULT 0,
+    summary TEXT NOT NULL DEFAULT '{}',
+    UNIQUE (namespace, name)
+) STRICT;
+
+-- Two names that differ only by case would be one folder on some sites' disks.
+CREATE UNIQUE INDEX repository_folded ON repository (namespace, lower(name));
+CREATE INDEX repository_modified ON repository (modified DESC, id DESC);
+
+CREATE TABLE revision (
+    repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    parent TEXT,
+    author TEXT NOT NULL,
+    created TEXT NOT NULL,
+    title TEXT NOT NULL,
+    message TEXT NOT NULL,
+    release_version TEXT,
+    PRIMARY KEY (repository_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entry (
+    repository_id INTEGER NOT NULL,
+    revision_id TEXT NOT NULL,
+    path TEXT NOT NULL,
+    digest TEXT NOT NULL REFERENCES blob (digest),
+    PRIMARY KEY (repository_id, revision_id, path),
+    FOREIGN KEY (repository_id, revision_id) REFERENCES revision (repository_id, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX entry_digest ON entry (digest);
+
+CREATE TABLE ref (
+    repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('branch', 'tag')),
+    name TEXT NOT NULL,
+    revision_id TEXT NOT NULL,
+    PRIMARY KEY (repository_id, kind, name),
+    FOREIGN KEY (repository_id, revision_id) REFERENCES revision (repository_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE repository_tag (
+    tag TEXT NOT NULL,
+    repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    PRIMARY KEY (tag, repository_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX repository_tag_repository ON repository_tag (repository_id);
+
+-- Trigrams, so that the Hub's substring search is an index look-up.
+CREATE VIRTUAL TABLE search USING fts5 (text, tokenize = 'trigram');
+
+INSERT INTO setting VALUES ('audit', 'optional');
+INSERT INTO setting VALUES ('created', '2026-11-20T16:47:58.311Z');
+INSERT INTO setting VALUES ('name', 'First hub');
+INSERT INTO setting VALUES ('root_fingerprint', 'SHA256:0z9T2+eZ9c0A43UgBB+pnXvQxXySBq06xC8ggWKVEqM');
+INSERT INTO setting VALUES ('root_key', '-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqIrwRgqm4fuUf6V6eM/2EyreOd1T
+0QiKEg/QxJEroLGs+kJzWwjR14pZY7q/hNUvetts+dSEC8C4OxAlGSI2dg==
+-----END PUBLIC KEY-----
+');
+INSERT INTO setting VALUES ('url', 'https://hub.example.org');
+INSERT INTO namespace VALUES ('lumc', '2026-11-20T16:47:58.359Z');
+INSERT INTO namespace VALUES ('radboud', '2026-11-20T16:47:58.351Z');
+INSERT INTO namespace VALUES ('registry', '2026-11-20T16:47:58.339Z');
+INSERT INTO user VALUES (1, 'admin', 'registry', 'admin', '2026-11-20T16:47:58.339Z');
+INSERT INTO user VALUES (2, 'anna', 'radboud', 'publisher', '2026-11-20T16:47:58.351Z');
+INSERT INTO user VALUES (3, 'lea', 'lumc', 'reader', '2026-11-20T16:47:58.359Z');
+INSERT INTO token VALUES ('a63769ef0c81', X'C190EC981A1366AB655B76344747E6B065AA946D862D157FD22DD699F41BFFA5', 1, '2026-11-20T16:47:58.339Z', NULL, NULL, NULL);
+INSERT INTO token VALUES ('3e7323de5dba', X'55F9836BD82FCF56A63E35F1210F7BB69BFF725634941C1C7B3451D56A2D34C8', 2, '2026-11-20T16:47:58.351Z', NULL, NULL, NULL);
+INSERT INTO token VALUES ('290cddc06680', X'4B4A1214009D7BEA545B2367E6C62211A7F861FDCACFFE706A8E54B893F2B435', 3, '2026-11-20T16:47:58.359Z', NULL, NULL, NULL);
+INSERT INTO token VALUES ('aa', X'5AE09B8E685147ADC5EE3A1B26275ABE4B174F65E71F34AFC3CA1ABD6EF2EC18', 2, '2026-11-20T10:00:00.000Z', NULL, NULL, '2026-11-20T11:00:00.000Z');
+INSERT INTO token VALUES ('bb', X'450A85819270862152EF140960BD06D784A1B3459B4AD5A419582BA6FF5B2F06', 2, '2026-11-20T10:00:00.000Z', NULL, '2026-11-20T10:00:00.000Z', NULL);
+INSERT INTO token VALUES ('cc', X'9C73661C9A0FCB59FF2681D2BF52144DC40663A155D852E3BCEC5E603071BFCF', 2, '2026-11-20T10:00:00.000Z', '2026-11-20T10:00:00.000Z', NULL, NULL);
+INSERT INTO keyring VALUES (1, X'7B227061796C6F6164223A202265794A7063334E315A5751694F6949794D4449324C5445784C544977564445324F6A51334F6A553457694973496D316C62574A6C636E4D694F6C74644C434A795A5764706333527965534936496D68306448427A4F693876614856694C6D5634595731776247557562334A6E4969776963324E6F5A573168496A6F695A573169614856694C6D746C65584A70626D63764D534973496E5A6C636E4E70623234694F6A4639222C20227061796C6F616454797065223A20226170706C69636174696F6E2F766E642E656D626875622E6B657972696E672B6A736F6E222C20227369676E617475726573223A205B7B22736967223A20224D45514349485553686768482B794E37535A39714D446D3743706B6D4E375A5653436863492F6B325551545831356B70416942645837613056596F494F7A6F61502B4653447A6F58314536562F452F534F346237504544514152374342413D3D222C20226B65796964223A20225348413235363A307A3954322B655A396330413433556742422B706E58765178587953427130367843386767574B5645714D227D5D7D', '2026-11-20T16:47:58.317Z');
+INSERT INTO keyring VALUES (2, X'7B227061796C6F6164223A202265794A7063334E315A5751694F6949794D4449324C5445784C544977564445324F6A51334F6A553457694973496D316C62574A6C636E4D694F6C7437496D746C65584D694F6C7437496D466B5A47566B496A6F694D6A41794E6930784D5330794D4651784E6A6F304E7A6F314F466F694C434A6D6157356E5A584A77636D6C7564434936496C4E49515449314E6A705454444E3661444E6F616C52765A33453552586F355754466E596D4E796557686B56466435625468354F466B77516E6732616D70704B326C4A496977696348566962476C6A5832746C655639775A5730694F6949744C5330744C554A4652306C4F49464256516B784A5179424C52566B744C5330744C56787554555A72643056335755684C6231704A656D6F775130465257556C4C6231704A656D6F7752454652593052525A3046465247646954544E7654446859557A457A4D6C4A6E546D3542626B70495A6B70366446457653467875576B7479555442566333684D564745776369744D655668365A48465962566442636D4E54536A49355445517A5A6E46775A575977555846524E6E5A576232394561554D305A475A424D6B3034647A3039584734744C5330744C55564F5243425156554A4D53554D675330565A4C5330744C53316362694973496E4A76624755694F694A7764574A7361584E6F496E31644C434A755957316C496A6F69556D466B596D39315A48567459794973496D35686257567A6347466A5A534936496E4A685A474A766457516966563073496E4A6C5A326C7A64484A35496A6F696148523063484D364C79396F645749755A586868625842735A533576636D63694C434A7A5932686C625745694F694A6C62574A6F6457497561325635636D6C755A79387849697769646D567963326C76626949364D6E303D222C20227061796C6F616454797065223A20226170706C69636174696F6E2F766E642E656D626875622E6B657972696E672B6A736F6E222C20227369676E617475726573223A205B7B22736967223A20224D4559434951447272585831522F4569475A736C4B67597255694D444B564C70506A6A4B414C764E732B565647376B3676774968414F6351704D52554D6B7A6C4F4B574765514B494F6B2F7656325253524B62474A386A38484F61646F716357222C20226B65796964223A20225348413235363A307A3954322B655A396330413433556742422B706E58765178587953427130367843386767574B5645714D227D5D7D', '2026-11-20T16:47:58.373Z');
+INSERT INTO blob VALUES ('0b2731100f08a09bede36587ebe018ee7944c5cc7b51907019853fb155ff3221', 10, '42fd275b61b8aeb02e211046cd130c23111a564c');
+INSERT INTO blob VALUES ('30915e896b7ea8e59793a8f4f5333711c190916d2306dc65358d4ce50cedfaa6', 1256, '40271387782c62b6534b4875e050bc96965c9b0c');
+INSERT INTO blob VALUES ('4b3687a62b81f8d07658adfb85732c6784af1f9499d59ff589aa9ebf56dc1170', 1256, 'af43d2df7cb2566fdd7520b59bf2c8cd60a12cf7');
+INSERT INTO blob VALUES ('4c8f0bf61cbc6e67968ad746d27075a9fb057715d0be332a448d1883b6a38f11', 1512, '26718703ac8b21787b848bdc9aa375f67e54db61');
+INSERT INTO blob VALUES ('56ce1576c4366ea59db3bbba986e1ae052e7570bb1f42f44f0c5354b7d5fe126', 1424, 'f7e535f47be436c5f37c2512887d24ae91c04864');
+INSERT INTO blob VALUES ('5807cc1890c52f0d58c98a2c22a2a0ab9b7b418566a9404a2ad0654805f48ea7', 4530, 'b78c136a9a9d98f4aaeec15a85fe1550c091fdd2');
+INSERT INTO blob VALUES ('5bb941596be326a19dd8c7e2accefc12cae3f81b74fc6383c66870bfdf2bb890', 4530, 'c7693554cf4a420e869315666310c6eb05d264d1');
+INSERT INTO blob VALUES ('6df093c3619cdd659b36796d08f2febf21b2791b771b69c1d303d1c5af94b4a7', 1512, '123ea1185005c30ee4dd4675d1e841d614b378e4');
+INSERT INTO blob VALUES ('853aefa34ca67f235820ee4d66d8731243bfd433639931e5bb6bbc8d0c572c3e', 3525, 'a25ce5bb2cf33f57148e2feb44880585aa173aa0');
+INSERT INTO blob VALUES ('bc9356c524ee096f3d18f07872b9d234835457adcf4ce5c0c79110d1928ff5fb', 3525, '61b4e0045a2c925b23ff79ba2a92f8c489807110');
+INSERT INTO blob VALUES ('c49882a773d2e08fdbd94e78375a1047f9db1ae1e35aed7a028b914cc9ce86db', 1340, 'd8cd6cdbddd0fb69abe8f1215a2404050be6b629');
+INSERT INTO repository VALUES (1, 'radboud', 'prostate-cspca', 0, '2026-11-20T16:47:58.384Z', '2026-11-20T16:47:58.765Z', 3, '{"front_matter": {"license": "cc-by-4.0", "library_name": "diffusers", "pipeline_tag": "text-to-image", "tags": ["embhub", "textual-inversion", "modality:MR", "anatomy:prostate", "finding:clinically-significant-prostate-cancer"], "embhub": {"schema": "embhub.card/1", "name": "prostate-cspca", "version": "1.1.0", "description": "Axial T2 prostate MRI with clinically significant cancer.", "authors": ["Diagnostic Image Analysis Group"], "publisher": "Radboud", "contact_role": "data protection office", "licence": "CC-BY-4.0", "licence_link": "https://creativecommons.org/licenses/by/4.0/", "base_model": {"id": "builtin", "revision": "1", "family": "sd1", "fingerprint": "9618dd441990ccb91f8bf4c7f61fad432768ac2a5cec0e2d349e6ca93899808b", "licence": "Apache-2.0"}, "token": "<cspca>", "vectors": [{"encoder": "text_encoder", "count": 8, "dim": 32}], "modality": ["MR"], "sequence": "T2w", "anatomy": [{"system": "RadLex", "code": "RID343", "display": "prostate"}], "finding": [{"system": "local", "code": "csPCa", "display": "clinically significant prostate cancer"}], "n_patients": 60, "n_images": 60, "max_images_per_patient": 1, "labels": {"source": "histopathology", "annotators": "two radiologists"}, "preprocessing": "centre crop, resized", "deidentification": {"profile": ["not-dicom"], "pixel_review": "manual"}, "legal_basis": "GDPR Art. 9(2)(j)", "consent_or_waiver": "waiver", "ethics_ref": "not needed: phantoms", "intended_use": "research; augmenting training sets", "out_of_scope": "diagnosis", "limitations": "one scanner", "privacy": "none", "audit": {"verdict": "insufficient-evidence", "suite": "quick", "power": "would have seen an AUC of 0.65 four times in five"}, "evaluation": []}}, "release": {"name": "prostate-cspca", "version": "1.1.0", "description": "Axial T2 prostate MRI with clinically significant cancer.", "publisher": "Radboud", "licence": "CC-BY-4.0", "token": "<cspca>", "base": "builtin", "family": "sd1", "modality": ["MR"], "anatomy": ["prostate"], "finding": ["clinically significant prostate cancer"], "privacy": "none", "audit": "insufficient-evidence", "signer": "SHA256:SL3zh3hjTogq9Ez9Y1gbcryhdTWym8y8Y0Bx6jji+iI", "embedding": "6df093c3619cdd659b36796d08f2febf21b2791b771b69c1d303d1c5af94b4a7"}}');
+INSERT INTO repository VALUES (2, 'radboud', 'draft', 1, '2026-11-20T16:47:58.387Z', '2026-11-20T16:47:58.396Z', 0, '{"front_matter": {}, "release": null}');
+INSERT INTO revision VALUES (1, '44e5b21121144a8c1d576cde2a07c089e8d2976c', '88038220e7856f1e12bce781ac6d40847d6b941c', 'anna', '2026-11-20T16:47:58.765Z', 'Publish', '', '1.1.0');
+INSERT INTO revision VALUES (1, '4711d25fc44bbb0025303d46bc97f03a135c3ac7', NULL, 'anna', '2026-11-20T16:47:58.384Z', 'Create the repository', '', NULL);
+INSERT INTO revision VALUES (1, '88038220e7856f1e12bce781ac6d40847d6b941c', '4711d25fc44bbb0025303d46bc97f03a135c3ac7', 'anna', '2026-11-20T16:47:58.556Z', 'Publish', '', '1.0.0');
+INSERT INTO revision VALUES (2, 'd85afcaa7ffcef49bd445d042d82bb1659737c03', 'e48779c289c0286b8449e03c0e357ac3b851a454', 'anna', '2026-11-20T16:47:58.396Z', 'Publish', '', NULL);
+INSERT INTO revision VALUES (2, 'e48779c289c0286b8449e03c0e357ac3b851a454', NULL, 'anna', '2026-11-20T16:47:58.387Z', 'Create the repository', '', NULL);
+INSERT INTO entry VALUES (2, 'd85afcaa7ffcef49bd445d042d82bb1659737c03', 'README.md', '0b2731100f08a09bede36587ebe018ee7944c5cc7b51907019853fb155ff3221');
+INSERT INTO entry VALUES (1, '88038220e7856f1e12bce781ac6d40847d6b941c', 'attestations/audit.sigstore.json', '30915e896b7ea8e59793a8f4f5333711c190916d2306dc65358d4ce50cedfaa6');
+INSERT INTO entry VALUES (1, '44e5b21121144a8c1d576cde2a07c089e8d2976c', 'attestations/audit.sigstore.json', '4b3687a62b81f8d07658adfb85732c6784af1f9499d59ff589aa9ebf56dc1170');
+INSERT INTO entry VALUES (1, '88038220e7856f1e12bce781ac6d40847d6b941c', 'learned_embeds.safetensors', '4c8f0bf61cbc6e67968ad746d27075a9fb057715d0be332a448d1883b6a38f11');
+INSERT INTO entry VALUES (1, '44e5b21121144a8c1d576cde2a07c089e8d2976c', 'attestations/publish.sigstore.json', '56ce1576c4366ea59db3bbba986e1ae052e7570bb1f42f44f0c5354b7d5fe126');
+INSERT INTO entry VALUES (1, '44e5b21121144a8c1d576cde2a07c089e8d2976c', 'audit.json', '5807cc1890c52f0d58c98a2c22a2a0ab9b7b418566a9404a2ad0654805f48ea7');
+INSERT INTO entry VALUES (1, '88038220e7856f1e12bce781ac6d40847d6b941c', 'audit.json', '5bb941596be326a19dd8c7e2accefc12cae3f81b74fc6383c66870bfdf2bb890');
+INSERT INTO entry VALUES (1, '44e5b21121144a8c1d576cde2a07c089e8d2976c', 'learned_embeds.safetensors', '6df093c3619cdd659b36796d08f2febf21b2791b771b69c1d303d1c5af94b4a7');
+INSERT INTO entry VALUES (1, '44e5b21121144a8c1d576cde2a07c089e8d2976c', 'README.md', '853aefa34ca67f235820ee4d66d8731243bfd433639931e5bb6bbc8d0c572c3e');
+INSERT INTO entry VALUES (1, '88038220e7856f1e12bce781ac6d40847d6b941c', 'README.md', 'bc9356c524ee096f3d18f07872b9d234835457adcf4ce5c0c79110d1928ff5fb');
+INSERT INTO entry VALUES (1, '88038220e7856f1e12bce781ac6d40847d6b941c', 'attestations/publish.sigstore.json', 'c49882a773d2e08fdbd94e78375a1047f9db1ae1e35aed7a028b914cc9ce86db');
+INSERT INTO ref VALUES (1, 'branch', 'main', '44e5b21121144a8c1d576cde2a07c089e8d2976c');
+INSERT INTO ref VALUES (1, 'tag', 'v1.0.0', '88038220e7856f1e12bce781ac6d40847d6b941c');
+INSERT INTO ref VALUES (2, 'branch', 'main', 'd85afcaa7ffcef49bd445d042d82bb1659737c03');
+INSERT INTO repository_tag VALUES ('anatomy:prostate', 1);
+INSERT INTO repository_tag VALUES ('audit:insufficient-evidence', 1);
+INSERT INTO repository_tag VALUES ('embhub', 1);
+INSERT INTO repository_tag VALUES ('finding:clinically-significant-prostate-cancer', 1);
+INSERT INTO repository_tag VALUES ('license:cc-by-4.0', 1);
+INSERT INTO repository_tag VALUES ('modality:MR', 1);
+INSERT INTO repository_tag VALUES ('privacy:none', 1);
+INSERT INTO repository_tag VALUES ('textual-inversion', 1);
+INSERT INTO search (rowid, text) VALUES (1, 'radboud/prostate-cspca Axial T2 prostate MRI with clinically significant cancer. Radboud <cspca> MR prostate clinically significant prostate cancer builtin embhub textual-inversion modality:MR anatomy:prostate finding:clinically-significant-prostate-cancer license:cc-by-4.0 audit:insufficient-evidence privacy:none');
+INSERT INTO search (rowid, text) VALUES (2, 'radboud/draft ');
+PRAGMA user_version = 1;

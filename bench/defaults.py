@@ -91,7 +91,7 @@ def page(tables: dict[str, list[tuple[str, float, float, float]]]) -> str:
         "# Defaults by measurement",
         "",
         "Written by `python -m bench.defaults --write`, which anybody may run again. One setting is changed at a time,",
-        f"from {COMPACT.vectors} vectors, {COMPACT.steps} steps, learning rate {COMPACT.learning_rate:g}, batches of",
+        f"from {COMPACT.vectors} vectors, {COMPACT.steps} steps, learning rate {COMPACT.learning_rate:g}, batches of "
         f"{COMPACT.batch_size}, free norm, start from the caption's words, {COMPACT.high_noise:.0%} of each batch at",
         f"high noise. {LEARNED} images were learned from, {KEPT} of other patients kept back; the loss is of fixed",
         "noise at ten fixed times. Lower is better on what was kept back; where only the loss of the learned images",

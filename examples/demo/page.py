@@ -46,7 +46,7 @@ def write(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     shown, others = (
-        [{"title": g.title, "caption": g.caption, "source": _inline(sheet(g.images))} for g in part]
+        [{"title": g.title, "caption": g.caption, "source": inline(sheet(g.images))} for g in part]
         for part in (grids, more)
     )
     drawing = Markup(roc_figure.draw(report.attacks, report.headline))  # our own SVG
@@ -55,7 +55,8 @@ def write(
     path.write_text(text, encoding="utf-8")
 
 
-def _inline(image: Image.Image) -> str:
+def inline(image: Image.Image) -> str:
+    """A picture as an address of its own, so that a page needs no other file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -11,14 +11,17 @@ export GOMP_SPINCOUNT ?= 0
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE =
 
-.PHONY: help setup demo demo-xray bench test check format clean
+.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all check format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
 	@echo "make demo       two hospitals and a registry on this machine; results in demo-out/"
 	@echo "make demo-xray  the same on real chest X-rays: make demo-xray DATA=folder"
+	@echo "make demo-private  a private training beside a plain one, its ledger and both audits"
 	@echo "make bench      embhub beside its peers; prints the table, writes docs/benchmarks.md"
-	@echo "make test       every test"
+	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
+	@echo "make test       the tests, but for those that take minutes each"
+	@echo "make test-all   those too: crashes, fuzzing, foreign clients at length"
 	@echo "make check      ruff, mypy, import-linter, docs"
 
 setup: $(READY)
@@ -37,11 +40,22 @@ demo: $(READY)
 demo-xray: $(READY)
 	@$(BIN)/python -m examples.demo --xray "$(DATA)" --out demo-xray-out
 
+demo-private: $(READY)
+	@$(BIN)/python -m examples.demo.private --out demo-private-out
+
 bench: $(READY)
 	@$(BIN)/python -m bench --write
 
+bench-privacy: $(READY)
+	@$(BIN)/python -m bench.privacy --part step --part utility
+	@$(BIN)/python -m bench.audits --part truths --part cost
+
 test: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough"
+
+test-all: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m thorough
+	@$(MAKE) --no-print-directory test
 
 check: $(READY)
 	@$(BIN)/ruff check .
@@ -55,4 +69,4 @@ format: $(READY)
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf demo-out demo-xray-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo-out demo-xray-out demo-private-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -126,13 +126,13 @@ def run_arm(material: Material, name: str, epsilon: float | None, said: dict[str
     }  # fmt: skip
 
 
-def study(material: Material, seeds: int, done: list[Row], keep: Callable[[Row], None], only: str) -> None:
+def study(material: Material, seeds: int, done: list[Row], keep: Callable[[Row], None], only: Sequence[str]) -> None:
     """Every arm, a seed at a time, so that what is there is a study at any moment."""
     have = {(row["base"], row["arm"], row["epsilon"], row["seed"]) for row in done if row["part"] == "utility"}
     for seed in range(seeds):
         for name, epsilon, said in arms():
             once = name == "nothing learned" and seed > 0
-            if once or only not in name or (material.name, name, epsilon, seed) in have:
+            if once or (only and name not in only) or (material.name, name, epsilon, seed) in have:
                 continue
             keep(run_arm(material, name, epsilon, said, seed))
 
@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.privacy", description=__doc__)
     parser.add_argument("--part", action="append", choices=("step", "utility"), default=[])
     parser.add_argument("--base", choices=("builtin", "builtin-xray"), default="builtin")
-    parser.add_argument("--only", default="", help="arms whose name has this")
+    parser.add_argument("--only", action="append", default=[], metavar="ARM", help="these arms, by their whole names")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--turn", type=int, default=3, help="steps a turn of the clock")

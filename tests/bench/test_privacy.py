@@ -39,9 +39,9 @@ def test_every_arm_runs_once_and_is_kept(material: privacy.Material, monkeypatch
     ]
     monkeypatch.setattr(privacy, "arms", lambda: iter(arms))
     rows: list[dict[str, Any]] = []
-    privacy.study(material, 2, rows, rows.append, "")
+    privacy.study(material, 2, rows, rows.append, [])
     assert len(rows) == 7 and all(row["loss"] > 0 for row in rows)
-    privacy.study(material, 2, list(rows), rows.append, "")
+    privacy.study(material, 2, list(rows), rows.append, [])
     assert len(rows) == 7
     shown = privacy.table(rows)
     assert "| tiny | dp-agg | 8.0 |" in shown and " ± " in shown

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import CMStochasticIterativeScheduler, DDPMScheduler, EulerDiscreteScheduler
 
 from embhub.diffusion.families import (
     detect,
@@ -35,11 +35,11 @@ def test_what_a_pipeline_is(pipe: Any) -> None:
 
 
 def test_other_kinds_are_refused() -> None:
-    class FluxPipeline:
+    class PixArtSigmaPipeline:
         pass
 
-    with pytest.raises(UsageError, match="no adapter for a FluxPipeline"):
-        detect(FluxPipeline())
+    with pytest.raises(UsageError, match="no adapter for a PixArtSigmaPipeline"):
+        detect(PixArtSigmaPipeline())
 
 
 def test_latents_are_exact_and_scaled(pipe: Any) -> None:
@@ -101,6 +101,6 @@ def test_unsupported_schedulers_are_refused() -> None:
     pipe = pipelines.build()
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     assert prediction_type(pipe) == "epsilon"
-    pipe.scheduler = FlowMatchEulerDiscreteScheduler()
+    pipe.scheduler = CMStochasticIterativeScheduler()
     with pytest.raises(UsageError, match="not supported"):
         prediction_type(pipe)

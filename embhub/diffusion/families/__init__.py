@@ -1,0 +1,39 @@
+"""What differs between kinds of diffusion model, and the loss that they share.
+
+A family is three short functions: images to latents, prompts to a condition, noisy latents to a prediction, one file
+each. Everything else (rows, loop, audit) is written once against `Family` and `loss`.
+"""
+
+from embhub.diffusion.families.detection import FAMILIES, denoiser, detect, resolution, room
+from embhub.diffusion.families.family import Condition, Encoder, Family, encoders
+from embhub.diffusion.families.objective import loss, predict_noise
+from embhub.diffusion.families.schedule import (
+    add_noise,
+    is_flow,
+    min_snr_weights,
+    noise_levels,
+    prediction_type,
+    strengths,
+    take_noise,
+)
+
+__all__ = [
+    "FAMILIES",
+    "Condition",
+    "Encoder",
+    "Family",
+    "add_noise",
+    "denoiser",
+    "detect",
+    "encoders",
+    "is_flow",
+    "loss",
+    "min_snr_weights",
+    "noise_levels",
+    "predict_noise",
+    "prediction_type",
+    "resolution",
+    "room",
+    "strengths",
+    "take_noise",
+]

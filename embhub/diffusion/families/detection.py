@@ -1,0 +1,48 @@
+"""Which family a loaded pipeline is of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embhub.diffusion.families.family import Encoder, Family, encoders
+from embhub.diffusion.families.sd import SD
+from embhub.errors import UsageError
+
+FAMILIES: tuple[Family, ...] = (SD,)
+
+
+def detect(pipe: Any) -> Family:
+    """The family of a loaded pipeline.
+
+    Raises:
+        UsageError: no adapter knows this kind of pipeline, or one of its text encoders was left out.
+    """
+    kinds = {kind.__name__ for kind in type(pipe).__mro__}
+    family = next((known for known in FAMILIES if kinds & set(known.pipelines)), None)
+    if family is None:
+        raise UsageError(
+            f"no adapter for a {type(pipe).__name__}",
+            "docs/how-to/base-families.md lists the kinds of base that there are adapters for",
+        )
+    there = {encoder.name for encoder in encoders(pipe)}
+    if missing := [name for name in family.encoders if name not in there]:
+        raise UsageError(
+            f"this {type(pipe).__name__} was loaded without its {missing[0]}",
+            "embeddings have rows for every text encoder: use a folder that holds them all",
+        )
+    return family
+
+
+def resolution(pipe: Any) -> int:
+    """Side of the square images, in pixels, that the denoiser was trained for."""
+    return detect(pipe).resolution(pipe)
+
+
+def denoiser(pipe: Any) -> Any:
+    """The network that takes noise off: a U-Net or a transformer."""
+    return getattr(pipe, detect(pipe).denoiser)
+
+
+def room(pipe: Any, encoder: Encoder) -> int:
+    """Most tokens that the pipeline reads with an encoder."""
+    return min(int(encoder.tokenizer.model_max_length), detect(pipe).longest.get(encoder.name, 10**9))

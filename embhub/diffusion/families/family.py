@@ -1,0 +1,70 @@
+"""What a family of base models is: a few short functions, and the facts that a loader must know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+Condition = dict[str, Tensor]
+"""What the denoiser is told of a prompt: tensors whose first axis counts prompts. Masks are of whole numbers or bool;
+what is learned from is of floating point."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One text encoder of a pipeline, its tokenizer, and the name of the tokenizer's place in the pipeline."""
+
+    name: str
+    tokenizer_name: str
+    tokenizer: Any
+    model: Any
+
+    @property
+    def table(self) -> Tensor:
+        """The token-embedding table, (vocabulary, width)."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one kind of pipeline is driven.
+
+    `latents(pipe, images)`: images (B, 3, H, W) in [-1, 1] to latents, without sampling, so that a cache is exact.
+    `condition(pipe, prompts)`: the pipeline's own encoding of P prompts, gradients kept, as its call makes it.
+    `predict(pipe, latents, times, condition)`: the denoiser's output for B noisy latents; `times` (B,) are what the
+    pipeline tells its denoiser: steps of the schedule, or a thousand times the noise's share for a flow.
+    `resolution(pipe)`: side of the square images, in pixels, that the denoiser was trained for.
+
+    `pipelines` are class names in diffusers; `encoders` the text encoders that there must be; `layout` the file's, see
+    `embhub.embedding.LAYOUTS`. `denoiser` is the component's name. `longest` are the most tokens that the pipeline
+    reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the pipeline's own
+    defaults of sampling. `remark` is said before a training.
+    """
+
+    name: str
+    pipelines: tuple[str, ...]
+    encoders: tuple[str, ...]
+    layout: str
+    latents: Callable[[Any, Tensor], Tensor]
+    condition: Callable[[Any, Sequence[str]], Condition]
+    predict: Callable[[Any, Tensor, Tensor, Condition], Tensor]
+    resolution: Callable[[Any], int]
+    denoiser: str = "unet"
+    longest: Mapping[str, int] = field(default_factory=dict)
+    guidance: float = 7.5
+    steps: int = 50
+    remark: str = ""
+
+
+def encoders(pipe: Any) -> list[Encoder]:
+    """The text encoders of a pipeline that have a tokenizer, in the pipeline's order."""
+    found = []
+    for suffix in ("", "_2", "_3"):
+        model, tokenizer = getattr(pipe, f"text_encoder{suffix}", None), getattr(pipe, f"tokenizer{suffix}", None)
+        if model is not None and tokenizer is not None:
+            found.append(Encoder(f"text_encoder{suffix}", f"tokenizer{suffix}", tokenizer, model))
+    return found

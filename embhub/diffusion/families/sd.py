@@ -1,0 +1,40 @@
+"""Stable Diffusion 1 and 2 and what has their shape: the built-in bases, and U-Nets with a BERT encoder (the kind of
+MSDM). They predict noise, v or the sample, as their scheduler says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from embhub.diffusion.families import autoencoding
+from embhub.diffusion.families.family import Condition, Family
+
+
+def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+    hidden, _ = pipe.encode_prompt(list(prompts), pipe.device, 1, do_classifier_free_guidance=False)
+    return {"hidden": hidden}
+
+
+def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+    noisy = latents.to(pipe.unet.dtype)
+    predicted: Tensor = pipe.unet(noisy, times, encoder_hidden_states=condition["hidden"]).sample
+    return predicted
+
+
+def unet_resolution(pipe: Any) -> int:
+    """Side of the images of a pipeline whose U-Net states the side of its latents."""
+    return int(pipe.unet.config.sample_size) * int(pipe.vae_scale_factor)
+
+
+SD = Family(
+    name="sd",
+    pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
+    encoders=("text_encoder",),
+    layout="sd",
+    latents=autoencoding.encode,
+    condition=_condition,
+    predict=_predict,
+    resolution=unet_resolution,
+)

@@ -12,14 +12,16 @@ from embhub.embedding import Embedding
 from embhub.formats import instants, names
 from embhub.release import Release
 from embhub.site import roots, seen, site_files, trust_store
+from embhub.verification import Verified
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An embedding that may be loaded, and what its user should be told first."""
+    """An embedding that may be loaded, and what its user should be told first; `verified` where it is signed."""
 
     embedding: Embedding
     warnings: tuple[str, ...]
+    verified: Verified | None = None
 
 
 def open_path(path: str | Path) -> Opened:
@@ -44,7 +46,8 @@ def open_path(path: str | Path) -> Opened:
     own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
     verified = verification.verify(release, trust=trusts, now=now, seen=seen.accepted())
-    return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))
+    warnings = tuple(item.text for item in verified.findings if item.outcome == "warning")
+    return Opened(verified.embedding, warnings, verified)
 
 
 def _is_signed(file: Path) -> bool:

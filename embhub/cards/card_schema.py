@@ -230,6 +230,10 @@ class Card(_Part):
     intended_use: Text = Field(description="what it is for; non-clinical")
     out_of_scope: Text = Field(description="what it must not be used for")
     limitations: Text = Field(description="where it fails, what it was never shown")
+    synthetic_data: Literal["allowed", "research-only", "forbidden"] | None = Field(
+        default=None,
+        description="may drawn images be put together as a data set: allowed, research-only or forbidden",
+    )
     privacy: Annotated[Literal["none"] | PrivacyClaim, BeforeValidator(_check_privacy)] = Field(
         description="the claim of the embedding's header (computed); none: trained without differential privacy"
     )

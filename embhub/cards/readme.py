@@ -143,7 +143,7 @@ Verdict of the publisher's own audit: **{card.audit.verdict}** (suite: {card.aud
 ## Out of scope
 
 {_prose(card.out_of_scope)}
-
+{_synthetic_data(card)}
 ## Limitations
 
 {_prose(card.limitations)}
@@ -200,6 +200,12 @@ def _evaluation(card: Card) -> str:
         interval = f" [{item.interval[0]:g}, {item.interval[1]:g}]" if item.interval else " (no interval stated)"
         lines.append(f"- {_prose(item.task)}, {_prose(item.dataset)}: {_prose(item.metric)} {item.value:g}{interval}")
     return "\n## Evaluation\n\n" + "\n".join(lines) + "\n"
+
+
+def _synthetic_data(card: Card) -> str:
+    if card.synthetic_data is None:
+        return ""
+    return f"\nData sets of images drawn with it: **{card.synthetic_data}**.\n"
 
 
 def _codes(codes: tuple[Code, ...]) -> str:

@@ -164,6 +164,7 @@ def _sections(card: Card) -> tuple[Section, ...]:
             "What it may be used for",
             ("Made for", card.intended_use),
             ("Not for", card.out_of_scope),
+            ("Data sets of drawn images", card.synthetic_data),
             ("Limitations", card.limitations),
             ("Licence", card.licence, card.licence_link),
             ("Licence of the base", base.licence),

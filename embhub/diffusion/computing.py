@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from embhub.diffusion.families import denoiser
+
 
 def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
     """bfloat16 where it is wanted and the device has it in autograd; parameters stay as they are."""
@@ -20,14 +22,15 @@ def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
 def recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
     """Keep few activations of the denoiser and compute the others again on the way back (Chen et al. 2016, arXiv
     1604.06174)."""
-    if not wanted or pipe.unet.is_gradient_checkpointing:
+    model = denoiser(pipe)
+    if not wanted or model.is_gradient_checkpointing:
         yield
         return
-    pipe.unet.enable_gradient_checkpointing()
+    model.enable_gradient_checkpointing()
     try:
         yield
     finally:
-        pipe.unet.disable_gradient_checkpointing()
+        model.disable_gradient_checkpointing()
 
 
 @contextmanager

@@ -201,7 +201,7 @@ class Inversion:
         The text encoder runs once: the parts' gradients meet at its output and go through it together.
         """
         condition = self.condition()
-        shared = {name: part.detach().requires_grad_() for name, part in condition.items()}
+        shared = {name: part.detach().requires_grad_(part.requires_grad) for name, part in condition.items()}
         total = torch.zeros((), device=latents.device)
         for first in range(0, len(latents), self.recipe.at_once):
             chosen = slice(first, first + self.recipe.at_once)
@@ -211,7 +211,8 @@ class Inversion:
             error = errors.sum() / len(latents)
             error.backward()  # type: ignore[no-untyped-call]
             total += error.detach()
-        torch.autograd.backward(list(condition.values()), [part.grad for part in shared.values()])
+        reached = [name for name, part in shared.items() if part.grad is not None]  # a mask has no gradient
+        torch.autograd.backward([condition[name] for name in reached], [shared[name].grad for name in reached])
         return total.item()
 
     def _flatten_gradients(self) -> None:

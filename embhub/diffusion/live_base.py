@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from embhub import fingerprint
-from embhub.diffusion.families import Encoder, encoders
+from embhub.diffusion.families import Encoder, encoders, is_flow
 from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader
 from embhub.formats.tokenizer_files import hash_vocabulary
@@ -34,7 +34,7 @@ def take(pipe: Any) -> dict[str, Any]:
     denoiser = next((getattr(pipe, n) for n in ("unet", "transformer", "prior") if getattr(pipe, n, None)), None)
     if denoiser is None:
         raise ArtifactError(f"a {type(pipe).__name__} has no denoiser that can be recognised", "load a whole pipeline")
-    kind = "flow" if type(pipe.scheduler).__name__.startswith("FlowMatch") else None
+    kind = "flow" if is_flow(pipe) else None
     return {
         "schema": fingerprint.SCHEMA,
         "prediction_type": kind or str(getattr(pipe.scheduler.config, "prediction_type", None) or "epsilon"),

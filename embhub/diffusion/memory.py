@@ -12,11 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from embhub.diffusion.families import denoiser
 from embhub.diffusion.inversion import Inversion, Recipe
 from embhub.errors import UsageError
 
 _WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
-_PIECES = ("ResnetBlock2D", "BasicTransformerBlock")
+_PIECES = (
+    "ResnetBlock2D",
+    "BasicTransformerBlock",
+    "JointTransformerBlock",
+    "FluxTransformerBlock",
+    "FluxSingleTransformerBlock",
+)
 """What diffusers computes again as one with gradient checkpointing."""
 
 
@@ -141,7 +148,7 @@ class _Tally:
     """Sums what autograd saves. With gradient checkpointing each piece is computed again alone: the largest counts."""
 
     def __init__(self, pipe: Any) -> None:
-        self._unet = pipe.unet
+        self._denoiser = denoiser(pipe)
         self._seen = {part.untyped_storage().data_ptr() for part in _weights(pipe)}
         self._held: list[Tensor] = []
         self._open: list[saved_tensors_hooks] = []
@@ -151,7 +158,7 @@ class _Tally:
     @contextmanager
     def counting(self, *, pieces: bool) -> Iterator[None]:
         with ExitStack() as stack:
-            for module in self._unet.modules() if pieces else ():
+            for module in self._denoiser.modules() if pieces else ():
                 if type(module).__name__ in _PIECES:
                     stack.callback(module.register_forward_pre_hook(self._enter).remove)
                     stack.callback(module.register_forward_hook(self._leave).remove)

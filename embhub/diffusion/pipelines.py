@@ -12,10 +12,10 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from embhub.diffusion.base import info, resolve
-from embhub.diffusion.families import detect
+from embhub.diffusion.families import denoiser, detect
 from embhub.errors import UsageError
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
@@ -120,16 +120,21 @@ def freeze(pipe: Any) -> None:
 
 @contextmanager
 def trainable_attention(pipe: Any) -> Iterator[None]:
-    """On a processor, plain attention while open: the fused kernel's backward pass takes half as long again there."""
-    if pipe.device.type != "cpu":
+    """On a processor, plain attention while open: the fused kernel's backward pass takes half as long again there.
+
+    Where all of a denoiser's attention is of the usual kind; others, such as joint attention, have no plain twin.
+    """
+    model = denoiser(pipe)
+    before = dict(getattr(model, "attn_processors", {}))
+    plain = bool(before) and all(type(part) in (AttnProcessor, AttnProcessor2_0) for part in before.values())
+    if pipe.device.type != "cpu" or not plain:
         yield
         return
-    before = dict(pipe.unet.attn_processors)
-    pipe.unet.set_attn_processor(AttnProcessor())
+    model.set_attn_processor(AttnProcessor())
     try:
         yield
     finally:
-        pipe.unet.set_attn_processor(before)
+        model.set_attn_processor(before)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub.diffusion.families import detect, loss, noise_levels, prediction_type
+from embhub.diffusion.families import detect, loss, noise_levels, prediction_type, strengths
 from embhub.diffusion.inversion import Inversion, token_norms
 from embhub.diffusion.yardstick import image_losses, without_token
 
@@ -113,7 +113,7 @@ def strangeness(pipe: Any, latents: Tensor, caption: str) -> Tensor:
     Needs no picture of the base's own, and is free of scale: it compares bases and latents of any kind.
     """
     level = int(_LEVEL * noise_levels(pipe))
-    alpha = float(pipe.scheduler.alphas_cumprod[level])
+    signal, strength = (float(part) ** 2 for part in strengths(pipe, torch.tensor([level])))
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(pipe.device)
     times = torch.full((len(latents),), level, device=pipe.device)
     family = detect(pipe)
@@ -121,7 +121,7 @@ def strangeness(pipe: Any, latents: Tensor, caption: str) -> Tensor:
         condition = family.condition(pipe, [without_token(caption)])
         errors = loss(pipe, family, latents.to(pipe.device), condition, noise, times).cpu()
     # From the error of what the base predicts to that of the clean latent it implies.
-    scale = {"epsilon": (1 - alpha) / alpha, "v_prediction": 1 - alpha, "sample": 1.0}[prediction_type(pipe)]
+    scales = {"epsilon": strength / signal, "v_prediction": strength, "flow": strength, "sample": 1.0}
     variance = latents.float().cpu().var((2, 3))
-    linear = (variance * (1 - alpha) / (alpha * variance + 1 - alpha)).mean(1)
-    return errors * scale / linear.clamp(min=1e-9)
+    linear = (variance * strength / (signal * variance + strength)).mean(1)
+    return errors * scales[prediction_type(pipe)] / linear.clamp(min=1e-9)

@@ -25,7 +25,7 @@ def score_by_gradient(evidence: Evidence) -> Tensor:
     """
     suspect = evidence.interrogate()
     start, end = _start(suspect), suspect.condition(suspect.rows)
-    way = torch.cat([(end[name] - start[name]).flatten() for name in sorted(start)]).float()
+    way = torch.cat([(end[name] - start[name]).flatten() for name in _learned(start)]).float()
     batches = torch.split(suspect.latents, BATCH)
     pulls = -torch.cat([_gradients(suspect, batch.to(suspect.pipe.device), start) for batch in batches])
     # What every image of the kind pulls towards tells nothing of one.
@@ -44,14 +44,18 @@ def _gradients(suspect: Suspect, latents: Tensor, start: Condition) -> Tensor:
     """Gradient of each image's loss, summed over the draws, by its own copy of the condition: (B, F)."""
     family, total = families.detect(suspect.pipe), torch.zeros(())
     for noise, time in zip(suspect.draws.noise, suspect.draws.timesteps, strict=True):
-        own = {
-            name: part.expand(len(latents), *part.shape[1:]).clone().requires_grad_() for name, part in start.items()
-        }
+        own = {name: part.expand(len(latents), *part.shape[1:]).clone() for name, part in start.items()}
+        learned = [own[name].requires_grad_() for name in _learned(start)]
         times = time.expand(len(latents)).to(latents.device)
         with trainable_attention(suspect.pipe):
             errors = families.loss(
                 suspect.pipe, family, latents, own, noise.to(latents.device).expand_as(latents), times
             )
-            gradients = torch.autograd.grad(errors.sum(), [own[name] for name in sorted(own)])
+            gradients = torch.autograd.grad(errors.sum(), learned)
         total = total + torch.cat([part.flatten(1).float() for part in gradients], dim=1)
     return total
+
+
+def _learned(condition: Condition) -> list[str]:
+    """Names of the parts that rows have a hand in; a mask is not one of them."""
+    return sorted(name for name, part in condition.items() if part.is_floating_point())

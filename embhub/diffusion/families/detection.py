@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from embhub.diffusion.families.family import Encoder, Family, encoders
-from embhub.diffusion.families.kandinsky3 import KANDINSKY3
 from embhub.diffusion.families.flux import FLUX
+from embhub.diffusion.families.kandinsky3 import KANDINSKY3
 from embhub.diffusion.families.sd import SD
 from embhub.diffusion.families.sd3 import SD3
 from embhub.diffusion.families.sdxl import SDXL
@@ -14,6 +14,9 @@ from embhub.errors import UsageError
 
 FAMILIES: tuple[Family, ...] = (
     SD,
+    SDXL,
+    SD3,
+    FLUX,
     KANDINSKY3,
 )
 

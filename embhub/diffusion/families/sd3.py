@@ -1,0 +1,53 @@
+"""Stable Diffusion 3 and 3.5 (Esser et al. 2024, arXiv 2403.03206): a rectified flow, told by two CLIP encoders and
+T5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from embhub.diffusion.families import autoencoding
+from embhub.diffusion.families.family import Condition, Family
+
+
+def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+    hidden, _, pooled, _ = pipe.encode_prompt(
+        list(prompts), None, None, device=pipe.device, do_classifier_free_guidance=False
+    )
+    return {"hidden": hidden, "pooled": pooled}
+
+
+def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+    predicted: Tensor = pipe.transformer(
+        hidden_states=latents.to(pipe.transformer.dtype),
+        timestep=times,
+        encoder_hidden_states=condition["hidden"],
+        pooled_projections=condition["pooled"],
+    ).sample
+    return predicted
+
+
+def _resolution(pipe: Any) -> int:
+    return int(pipe.transformer.config.sample_size) * int(pipe.vae_scale_factor)
+
+
+SD3 = Family(
+    name="sd3",
+    pipelines=(
+        "StableDiffusion3Pipeline",
+        "StableDiffusion3Img2ImgPipeline",
+        "StableDiffusion3InpaintPipeline",
+    ),
+    encoders=("text_encoder", "text_encoder_2", "text_encoder_3"),
+    layout="sd3",
+    latents=autoencoding.encode,
+    condition=_condition,
+    predict=_predict,
+    resolution=_resolution,
+    denoiser="transformer",
+    longest={"text_encoder_3": 256},
+    guidance=7.0,
+    steps=28,
+)

@@ -1,27 +1,93 @@
-"""Drawing images, with embeddings or without."""
+"""Drawing images, with embeddings or without: one prompt, or several with weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from embhub import fingerprint
+from embhub.diffusion import live_base
+from embhub.diffusion.composition import at_once, composed
+from embhub.diffusion.families import encoders
 from embhub.diffusion.loading import Source, load_into
-from embhub.diffusion.pipelines import find_base, load_pipeline, quiet
+from embhub.diffusion.parts import Part
+from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline, quiet
 from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
 
-__all__ = ["draw", "generate", "load_into"]
+__all__ = ["draw", "generate", "load_into", "prepare"]
 
 GUIDANCE, STEPS = 7.5, 50
 """Stable Diffusion's own, where a base recommends nothing."""
 
+Prompt = str | Sequence[Part | tuple[str, float]]
+"""What to draw: a text, or texts with weights."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A loaded base with embeddings plugged in: their tokens, and how it is drawn with."""
+
+    pipe: Any
+    base: FoundBase
+    tokens: tuple[str, ...]
+    steps: int
+    guidance: float
+
+    def fill(self, prompt: Prompt) -> tuple[Part, ...]:
+        """The prompt in its parts, with the tokens of all embeddings for `{}`.
+
+        Raises:
+            UsageError: an empty prompt, a weight that is none, or an embedding whose token no prompt mentions.
+        """
+        tokens = " ".join(self.tokens)
+        filled = tuple(Part(part.prompt.replace("{}", tokens), part.weight) for part in as_parts(prompt))
+        if missing := [token for token in self.tokens if not any(token in part.prompt for part in filled)]:
+            raise UsageError(
+                f"the prompt does not mention {missing[0]}", f'write it where it belongs: "… {missing[0]}"'
+            )
+        return filled
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says of the base and the settings."""
+        return {
+            "base": self.base.name,
+            "base_fingerprint": fingerprint.digest(live_base.take(self.pipe)),
+            "steps": self.steps,
+            "guidance": self.guidance,
+        }
+
+
+def prepare(
+    embeddings: Sequence[Source] = (),
+    *,
+    base: str | Path = "builtin",
+    steps: int | None = None,
+    guidance: float | None = None,
+    device: str = "auto",
+) -> Studio:
+    """Load a base and plug embeddings in. `steps` and `guidance` default to what the base recommends.
+
+    Raises:
+        UsageError: no such base or device, or settings outside their bounds.
+        ArtifactError: an embedding made for another base, or tokens that collide.
+    """
+    found = find_base(base)
+    pipe = load_pipeline(found, device=device)
+    tokens = tuple(load_into(pipe, embedding) for embedding in embeddings)
+    chosen = int(found.recommended.get("steps", STEPS)) if steps is None else steps
+    strength = float(found.recommended.get("guidance", GUIDANCE)) if guidance is None else guidance
+    return Studio(pipe, found, tokens, chosen, strength)
+
 
 def generate(
-    prompt: str,
+    prompt: Prompt,
     *,
     embeddings: Sequence[Source] = (),
     base: str | Path = "builtin",
@@ -36,25 +102,21 @@ def generate(
     """Draw `n` images of `prompt` with a base and embeddings made for it.
 
     Image i comes from `seed + i` alone, whatever `n` and `batch_size` are. `{}` in the prompt stands for the tokens
-    of all embeddings. `steps` and `guidance` default to what the base recommends.
+    of all embeddings. A list of prompts with weights, `[("lung, <normal>", 0.3), ("lung, <cspca>", 0.7)]`, is drawn as
+    their composition (see `embhub.diffusion.composition`). `steps` and `guidance` default to what the base recommends.
 
     Raises:
         UsageError: a prompt without an embedding's token or longer than the base reads, or bad settings.
         ArtifactError: an embedding made for another base, or tokens that collide.
     """
-    found = find_base(base)
-    pipe = load_pipeline(found, device=device)
-    tokens = [load_into(pipe, embedding) for embedding in embeddings]
-    prompt = prompt.replace("{}", " ".join(tokens))
-    if missing := [token for token in tokens if token not in prompt]:
-        raise UsageError(f"the prompt does not mention {missing[0]}", f'write it where it belongs: "… {missing[0]}"')
+    studio = prepare(embeddings, base=base, steps=steps, guidance=guidance, device=device)
     return draw(
-        pipe,
-        prompt,
+        studio.pipe,
+        studio.fill(prompt),
         n=n,
         seed=seed,
-        steps=int(found.recommended.get("steps", STEPS)) if steps is None else steps,
-        guidance=found.recommended.get("guidance", GUIDANCE) if guidance is None else guidance,
+        steps=studio.steps,
+        guidance=studio.guidance,
         batch_size=batch_size,
         on_progress=on_progress,
     )
@@ -62,7 +124,7 @@ def generate(
 
 def draw(
     pipe: Any,
-    prompt: str,
+    prompt: Prompt,
     *,
     n: int,
     seed: int,
@@ -72,33 +134,56 @@ def draw(
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
     """Draw `n` images with a loaded pipeline; image i comes from `seed + i` alone. Raises UsageError as `generate`."""
-    if n < 1 or steps < 1 or batch_size < 1:
-        raise UsageError(f"{n} images in {steps} steps, {batch_size} at a time", "each of the three is at least 1")
-    check_length(pipe, prompt)
+    check_settings(n, steps, batch_size)
+    if "Inpaint" in type(pipe).__name__:
+        raise UsageError("this base only redraws a part of an image", "use embhub inpaint, or another base")
+    parts = as_parts(prompt)
+    check_lengths(pipe, parts)
     drawn: list[Image.Image] = []
-    while len(drawn) < n:
-        seeds = range(seed + len(drawn), seed + min(n, len(drawn) + batch_size))
-        # On the processor whatever the device: the same seed starts from the same noise everywhere.
-        generators = [torch.Generator().manual_seed(number) for number in seeds]
-        drawn += pipe(
-            [prompt] * len(seeds), num_inference_steps=steps, guidance_scale=guidance, generator=generators
-        ).images
-        if on_progress:
-            on_progress(Progress("drawing", len(drawn), n))
+    with composed(pipe, parts, guidance=guidance) as text:
+        while len(drawn) < n:
+            seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
+            drawn += pipe(
+                [text] * len(seeds),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                generator=generators(seeds),
+            ).images
+            if on_progress:
+                on_progress(Progress("drawing", len(drawn), n))
     return drawn
 
 
-def check_length(pipe: Any, prompt: str) -> None:
+def as_parts(prompt: Prompt) -> tuple[Part, ...]:
+    """A prompt in its parts; a text is one of weight 1. Raises UsageError: an empty text, a weight that is none."""
+    given = [(prompt, 1.0)] if isinstance(prompt, str) else prompt
+    return tuple(part if isinstance(part, Part) else Part(*part) for part in given)
+
+
+def generators(seeds: Iterable[int]) -> list[torch.Generator]:
+    """One for each image, on the processor whatever the device: a seed starts from the same noise everywhere."""
+    return [torch.Generator().manual_seed(number) for number in seeds]
+
+
+def check_settings(n: int, steps: int, batch_size: int) -> None:
+    """Refuse numbers below 1. Raises UsageError."""
+    if n < 1 or steps < 1 or batch_size < 1:
+        raise UsageError(f"{n} images in {steps} steps, {batch_size} at a time", "each of the three is at least 1")
+
+
+def check_lengths(pipe: Any, parts: Iterable[Part]) -> None:
     """Refuse a prompt of which the encoder would silently cut off the end: two embeddings of 64 vectors, for one.
 
     Raises:
         UsageError: more tokens than the base reads.
     """
-    with quiet():
-        needed = len(pipe.tokenizer(pipe.maybe_convert_prompt(prompt, pipe.tokenizer)).input_ids)
-    room = int(pipe.tokenizer.model_max_length)
-    if needed > room:
-        raise UsageError(
-            f"prompt and vectors make {needed} tokens; this base reads {room}",
-            "shorten the prompt, or use fewer embeddings or vectors",
-        )
+    for encoder, part in product(encoders(pipe), parts):
+        with quiet():
+            text = pipe.maybe_convert_prompt(part.prompt, encoder.tokenizer)
+            needed = len(encoder.tokenizer(text).input_ids)
+        room = int(encoder.tokenizer.model_max_length)
+        if needed > room:
+            raise UsageError(
+                f"prompt and vectors make {needed} tokens; this base reads {room}",
+                "shorten the prompt, use fewer embeddings or vectors, or give each embedding a prompt of its own",
+            )

@@ -34,6 +34,11 @@ LAYOUTS: Mapping[str, Mapping[str, str]] = {
     "t5": {"t5xxl": "text_encoder"},
 }
 
+PER_LAYER = "sd-per-layer"
+"""Rows of their own for each place where a denoiser of Stable Diffusion's shape reads text (P+, arXiv 2303.09522):
+tensors layer_00, layer_01, … of one shape, in the denoiser's own order. No other program reads them."""
+MOST_LAYERS = 64
+
 
 class BadLayout(ArtifactError):
     """Tensor names that no known loader expects together."""
@@ -100,6 +105,8 @@ def parse(data: bytes) -> Embedding:
     file = container.parse(data)
     header.check(file.metadata)
     layout, components = _find_layout(set(file.tensors))
+    if layout == PER_LAYER and len({(part.values.shape, part.dtype) for part in file.tensors.values()}) > 1:
+        raise BadLayout("the layers differ in shape or number type", "write the file again with `embhub train`")
     vectors = tuple(
         Vectors(components[name], tensor.values.shape[0], tensor.values.shape[1], tensor.dtype)
         for name, tensor in file.tensors.items()
@@ -176,7 +183,14 @@ def build(
     return parse(container.serialize(arrays, metadata))
 
 
+def layer_names(count: int) -> tuple[str, ...]:
+    """The tensors of the layout PER_LAYER for so many places; none where there are too few or too many."""
+    return tuple(f"layer_{number:02}" for number in range(count)) if 2 <= count <= MOST_LAYERS else ()
+
+
 def _find_layout(names: set[str]) -> tuple[str, Mapping[str, str]]:
+    if names == set(layer_names(len(names))):
+        return PER_LAYER, dict.fromkeys(names, "text_encoder")
     known = {"t5xxl" if name == "t5" else name for name in names}
     for layout, components in LAYOUTS.items():
         if known == set(components) and len(known) == len(names):
@@ -197,7 +211,8 @@ def _architecture(layout: str, arrays: Mapping[str, NDArray[Any]], base: Mapping
     }
     if layout in names:
         return f"{names[layout]}/textual-inversion"
+    kind = "textual-inversion-per-layer" if layout == PER_LAYER else "textual-inversion"
     width = next(iter(arrays.values())).shape[-1]
     velocity = base is not None and base.get("prediction_type") == "v_prediction"
     sizes = {768: "stable-diffusion-v1", 1024: "stable-diffusion-v2-768-v" if velocity else "stable-diffusion-v2-512"}
-    return f"{sizes.get(width, f'stable-diffusion-width-{width}')}/textual-inversion"
+    return f"{sizes.get(width, f'stable-diffusion-width-{width}')}/{kind}"

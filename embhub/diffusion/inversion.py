@@ -18,9 +18,10 @@ from torch import Tensor
 
 from embhub.diffusion.computing import precision, recomputed, repeatable
 from embhub.diffusion.families import Condition, detect, encoders, loss, min_snr_weights, noise_levels
+from embhub.diffusion.layered import insert, spread
 from embhub.diffusion.pipelines import trainable_attention
 from embhub.diffusion.recipes import COMPACT, LARGE, Recipe, default_recipe
-from embhub.diffusion.rows import Rows, starting_rows
+from embhub.diffusion.rows import starting_rows
 from embhub.diffusion.yardstick import mean_loss
 from embhub.errors import UsageError
 
@@ -48,7 +49,10 @@ class Diverged(UsageError):
 
 @dataclass(frozen=True)
 class Fit:
-    """Learned `rows`, (vectors, d) float32 on the processor for each encoder, and the loss of every step."""
+    """Learned `rows`, (vectors, d) float32 on the processor for each encoder, and the loss of every step.
+
+    With rows for each layer they are (places, vectors, d), here as everywhere in a training.
+    """
 
     rows: Mapping[str, Tensor]
     losses: tuple[float, ...]
@@ -83,7 +87,8 @@ class Inversion:
         self._family, self.latents = detect(pipe), latents.to(pipe.device)
         self._generator = torch.Generator().manual_seed(seed)
         words = recipe.start or caption.replace("{}", " ")
-        self.inserted = Rows(pipe, token, starting_rows(pipe, words, recipe.vectors, generator=self._generator))
+        start = starting_rows(pipe, words, recipe.vectors, generator=self._generator)
+        self.inserted = insert(pipe, token, spread(pipe, start) if recipe.per_layer else start)
         self.prompt = caption.replace("{}", token)
         self.inserted.check_fits(self.prompt)
         self._norms = token_norms(pipe)
@@ -218,14 +223,14 @@ class Inversion:
     def _flatten_gradients(self) -> None:
         """Take off each gradient what would only change its row's length."""
         for part in self.inserted.rows.values():
-            direction = torch.nn.functional.normalize(part.detach(), dim=1)
+            direction = torch.nn.functional.normalize(part.detach(), dim=-1)
             if part.grad is not None:
-                part.grad -= (part.grad * direction).sum(1, keepdim=True) * direction
+                part.grad -= (part.grad * direction).sum(-1, keepdim=True) * direction
 
     def _retract(self) -> None:
         """Put each row back to the length of the base's own."""
         for name, part in self.inserted.rows.items():
-            part.data.copy_(torch.nn.functional.normalize(part.data, dim=1) * self._norms[name])
+            part.data.copy_(torch.nn.functional.normalize(part.data, dim=-1) * self._norms[name])
 
 
 def encode_images(pipe: Any, images: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ class Recipe:
 
     `norm` is `free`, or `directional`: every row keeps the mean length of the base's own token rows and only turns
     (Kim, Park, Hong and Shim 2025, arXiv 2512.13672; here AdamW with gradients along the sphere, without their prior).
+    `per_layer` learns rows for each place where a denoiser of Stable Diffusion's shape reads text (P+, see
+    `embhub.diffusion.layered`): `vectors` of them a place, in a file that no other program reads.
     `micro_batch` images of a batch are computed at a time, None all of them; `gradient_checkpointing` computes
     activations twice instead of keeping them. Both only save memory: the sum is the same but for rounding.
     """
@@ -37,6 +39,7 @@ class Recipe:
     start: str = ""
     mixed_precision: bool = True
     norm: Norm = "free"
+    per_layer: bool = False
     micro_batch: int | None = None
     gradient_checkpointing: bool = False
 

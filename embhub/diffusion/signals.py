@@ -63,7 +63,7 @@ class Lookout:
 
     def judge_rows(self, rows: Mapping[str, Tensor], usual: Mapping[str, float]) -> None:
         """Warn, once, of rows (n, d) that have grown out of all proportion to the base's own of `usual` length."""
-        ratio = max(float(part.norm(dim=1).max()) / max(usual[name], 1e-12) for name, part in rows.items())
+        ratio = max(float(part.norm(dim=-1).max()) / max(usual[name], 1e-12) for name, part in rows.items())
         if ratio > RUNAWAY:
             self._warn(
                 f"the norm runs away: a row is {ratio:.0f} times as long as the base's words, so that a prompt's other "

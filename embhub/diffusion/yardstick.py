@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.families import Condition, detect, loss, noise_levels
-from embhub.diffusion.rows import Rows
+from embhub.diffusion.layered import insert
 
 
 def mean_loss(
@@ -24,7 +24,7 @@ def losses_with(
     pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
 ) -> Tensor:
     """The same for each of the N images, (N,) float64."""
-    inserted = Rows(pipe, token, rows) if rows is not None else None
+    inserted = insert(pipe, token, rows) if rows is not None else None
     prompt = caption.replace("{}", token) if inserted else without_token(caption)
     with inserted.active() if inserted else nullcontext(), torch.no_grad():
         condition = detect(pipe).condition(pipe, [inserted.expand(prompt) if inserted else prompt])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from embhub.diffusion import families
 from embhub.diffusion.families import Condition
-from embhub.diffusion.rows import Rows
+from embhub.diffusion.layered import insert
 from embhub.errors import UsageError
 
 DRAWS = 16
@@ -124,7 +124,7 @@ def condition(pipe: Any, caption: str, token: str, rows: Mapping[str, Tensor] | 
     Raises:
         UsageError: an unsupported pipeline, or rows that do not fit it.
     """
-    inserted = Rows(pipe, token, rows) if rows is not None else None
+    inserted = insert(pipe, token, rows) if rows is not None else None
     prompt = inserted.expand(caption.replace("{}", token)) if inserted else plain(caption)
     with inserted.active() if inserted else nullcontext(), torch.no_grad():
         return families.detect(pipe).condition(pipe, [prompt])

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from embhub.diffusion import families
 from embhub.diffusion.attacks.evidence import BATCH, Evidence, Suspect
 from embhub.diffusion.families import Condition
+from embhub.diffusion.layered import spread
 from embhub.diffusion.pipelines import trainable_attention
 from embhub.diffusion.rows import starting_rows
 
@@ -35,9 +36,10 @@ def score_by_gradient(evidence: Evidence) -> Tensor:
 def _start(suspect: Suspect) -> Condition:
     """Where training began, as far as it can be told from outside: every row the mean of the caption's words."""
     words = suspect.caption.replace("{}", " ")
-    count = min(len(rows) for rows in suspect.rows.values())
+    count = min(rows.shape[-2] for rows in suspect.rows.values())
     rows = starting_rows(suspect.pipe, words, count, generator=torch.Generator().manual_seed(0), spread=0.0)
-    return suspect.condition(rows)
+    per_layer = any(part.ndim == 3 for part in suspect.rows.values())
+    return suspect.condition(spread(suspect.pipe, rows) if per_layer else rows)
 
 
 def _gradients(suspect: Suspect, latents: Tensor, start: Condition) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from embhub.diffusion.attacks.evidence import Evidence
 from embhub.diffusion.generation import draw
 from embhub.diffusion.inversion import encode_images
-from embhub.diffusion.rows import Rows
+from embhub.diffusion.layered import insert
 
 DRAWN = 32
 STEPS, GUIDANCE = 20, 1.0
@@ -26,7 +26,7 @@ def score_by_nearest(evidence: Evidence) -> Tensor:
         ValueError: no embedding to ask.
     """
     suspect = evidence.interrogate()
-    rows = Rows(suspect.pipe, suspect.token, suspect.rows)
+    rows = insert(suspect.pipe, suspect.token, suspect.rows)
     prompt = rows.expand(suspect.caption.replace("{}", suspect.token))
     with rows.active(), torch.no_grad():
         drawn = draw(suspect.pipe, prompt, n=DRAWN, seed=0, steps=STEPS, guidance=GUIDANCE)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embhub.diffusion.rows import Rows
+from embhub.diffusion.layered import insert
 
 _AT_ONCE = 16
 
@@ -36,7 +36,7 @@ def sample_with(
 ) -> NDArray[np.uint8]:
     """`count` pictures of `caption` with learned `rows` in place of `{}`."""
     token = "<measured>"  # noqa: S105
-    inserted = Rows(pipe, token, rows)
+    inserted = insert(pipe, token, rows)
     with inserted.active():
         prompt = inserted.expand(caption.replace("{}", token))
         return sample(pipe, prompt, count, guidance=guidance, steps=steps, seed=seed)

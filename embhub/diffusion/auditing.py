@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -31,12 +30,13 @@ from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import resolution
 from embhub.diffusion.inversion import Recipe, encode_images
+from embhub.diffusion.loading import tensors
 from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
 from embhub.diffusion.shadow_training import Shelf
 from embhub.diffusion.shadows import Private
 from embhub.diffusion.sides import Source, compare
-from embhub.embedding import LAYOUTS, Embedding
+from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.privacy import PrivacyClaim
 from embhub.progress import OnProgress, Progress
@@ -147,7 +147,7 @@ def audit(
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)
     secret = commitments.derive_seed({"embedding": target.digest, "seed": seed})
     caption = run.caption if run else str(target.training.get("caption", "{}"))
-    suspect = Suspect(pipe, latents, draws, caption, target.token, _rows(target))
+    suspect = Suspect(pipe, latents, draws, caption, target.token, tensors(target))
     evidence = _measure(suspect, on_progress)
 
     scores = _Scores(sides.inside, sides.units, seed, {}, {})
@@ -250,14 +250,6 @@ def _find_base(target: Embedding, base: str | Path | None, run: runs.Run | None)
                 f"name its base, which calls itself {target.base_name}",
             )
     return found
-
-
-def _rows(target: Embedding) -> Mapping[str, Tensor]:
-    components = LAYOUTS[target.layout]
-    return {
-        components[name]: torch.from_numpy(np.array(values, dtype=np.float32))
-        for name, values in target.tensors.items()
-    }
 
 
 def _measure(suspect: Suspect, on_progress: OnProgress | None) -> Evidence:

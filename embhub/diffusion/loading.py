@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from embhub import fingerprint
 from embhub.diffusion import live_base
-from embhub.diffusion.families import Encoder, encoders
+from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find
 from embhub.diffusion.pipelines import quiet
+from embhub.diffusion.rows import Rows, misled_ends
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.opening import open_path
@@ -44,17 +47,21 @@ class HasEmbedding(Protocol):
         ...
 
 
+_STOCK = ("sd", "sdxl")
+"""Layouts that diffusers loads itself, one encoder at a time."""
+
 Source = Embedding | HasEmbedding | str | Path
 
 
 def load_into(pipe: Any, source: Source) -> str:
-    """Load an embedding into a Stable Diffusion pipeline and return its token, for use in prompts.
+    """Load an embedding into a pipeline and return its token, for use in prompts.
 
     `source` is an `Embedding`, what `pull` or `verify` returned, or a file (a folder stands for the embedding in it). A
     file that is signed is verified; one that is not gives an `UnverifiedWarning`.
-    The base is compared first, then the token, and only then is anything changed; diffusers' own
-    `load_textual_inversion` is given the checked numbers, never a path. A base with the same token space and other
-    weights gives a `BaseWarning`.
+    The base is compared first, then the token, and only then is anything changed. Stable Diffusion 1, 2 and XL are
+    served by diffusers' own `load_textual_inversion`, which is given the checked numbers, never a path. For the others
+    it has none that fits: their rows stand in hooks on the token table, which is not written to, and are not saved
+    with the pipeline. A base with the same token space and other weights gives a `BaseWarning`.
 
     Raises:
         ArtifactError: malformed; `WrongBase` with the reason; `TokenCollision` with an embedding already loaded.
@@ -62,18 +69,31 @@ def load_into(pipe: Any, source: Source) -> str:
         VerificationError: a signed file that is not what a trusted publisher or this site signed.
     """
     embedding = open_embedding(source)
-    if embedding.layout != "sd" or not hasattr(pipe, "load_textual_inversion"):
+    if embedding.layout != (layout := _layout(pipe)):
         raise UsageError(
             f"an embedding of layout {embedding.layout} does not go into a {type(pipe).__name__}",
-            "use a Stable Diffusion 1 or 2 pipeline",
+            f"load {embedding.base_name}, or a base of the same kind",
         )
-    found = {encoder.name: encoder for encoder in encoders(pipe)}
     check_base(pipe, embedding)
+    found = {encoder.name: encoder for encoder in encoders(pipe)}
     for encoder in found.values():
         _check_collisions(embedding.token, encoder)
-    for name, values in embedding.tensors.items():
-        _insert(pipe, found[LAYOUTS["sd"][name]], embedding.token, values)
+        live_base.base_rows(encoder)
+    if layout in _STOCK:
+        for name, values in tensors(embedding).items():
+            _insert(pipe, found[name], embedding.token, values)
+    else:
+        Rows(pipe, embedding.token, tensors(embedding)).plug_in()
     return embedding.token
+
+
+def tensors(embedding: Embedding) -> dict[str, Tensor]:
+    """The rows (n, d) of an embedding for each encoder, float32."""
+    components = LAYOUTS[embedding.layout]
+    return {
+        components["t5xxl" if name == "t5" else name]: torch.from_numpy(np.array(values, dtype=np.float32))
+        for name, values in embedding.tensors.items()
+    }
 
 
 def open_embedding(source: Source) -> Embedding:
@@ -112,6 +132,18 @@ def check_base(pipe: Any, embedding: Embedding) -> None:
         warnings.warn(f"{embedding.token} on a fine-tuned base: {match.reason}", BaseWarning, stacklevel=3)
 
 
+def _layout(pipe: Any) -> str:
+    """The layout of embeddings for a pipeline; "" where none fits.
+
+    Pipelines that no adapter trains on, such as those with a ControlNet, have the encoders of those that one does.
+    """
+    if family := find(pipe):
+        return family.layout
+    names = tuple(encoder.name for encoder in encoders(pipe))
+    known = {SD.encoders: SD.layout, SDXL.encoders: SDXL.layout}
+    return known.get(names, "") if type(pipe).__name__.startswith("StableDiffusion") else ""
+
+
 def _check_widths(pipe: Any, embedding: Embedding) -> None:
     widths = {encoder.name: encoder.table.shape[1] for encoder in encoders(pipe)}
     for vectors in embedding.vectors:
@@ -126,8 +158,9 @@ def _check_collisions(token: str, encoder: Encoder) -> None:
     """diffusers replaces tokens as plain text, so one inside another would break prompts without a word."""
     words = encoder.tokenizer.get_vocab()
     special = set(encoder.tokenizer.all_special_tokens)
-    added = [word for word in encoder.tokenizer.get_added_vocab() if word not in special]
-    if token in words or f"{token}_1" in words:
+    # Rows that stand in hooks have placeholders such as <cspca|0>.
+    added = [re.sub(r"\|\d+>$", ">", word) for word in encoder.tokenizer.get_added_vocab() if word not in special]
+    if token in words or f"{token}_1" in words or token in added:
         raise TokenCollision(f"the pipeline already knows {token}", "unload it first, or load into a fresh pipeline")
     if clash := next((word for word in added if word in token or token in word), None):
         raise TokenCollision(
@@ -136,18 +169,15 @@ def _check_collisions(token: str, encoder: Encoder) -> None:
         )
 
 
-def _insert(pipe: Any, encoder: Encoder, token: str, values: np.ndarray[Any, Any]) -> None:
-    live_base.base_rows(encoder)
+def _insert(pipe: Any, encoder: Encoder, token: str, values: Tensor) -> None:
     # diffusers draws random rows before it overwrites them: the caller's random numbers stay the caller's.
     with quiet(), torch.random.fork_rng(devices=[]):
         pipe.load_textual_inversion(
-            torch.from_numpy(np.array(values, dtype=np.float32)),
+            values,
             token=token,
             tokenizer=encoder.tokenizer,
             text_encoder=encoder.model,
         )
     encoder.model.get_input_embeddings().requires_grad_(False)
-    for part in encoder.model.modules():
-        # Old CLIP configurations name 2 as the end of text; transformers then pools at the highest id, a new token.
-        if getattr(part, "eos_token_id", None) == 2 and encoder.tokenizer.eos_token_id not in (None, 2):
-            part.eos_token_id = encoder.tokenizer.eos_token_id
+    for part in misled_ends(encoder):
+        part.eos_token_id = encoder.tokenizer.eos_token_id

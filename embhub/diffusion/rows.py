@@ -8,15 +8,16 @@ pipeline's own `encode_prompt` does the rest, so what is trained is exactly what
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
-from embhub.diffusion.families import Encoder, encoders
+from embhub.diffusion.families import Encoder, encoders, room
 from embhub.diffusion.pipelines import quiet
 from embhub.embedding import check_token
 from embhub.errors import UsageError
@@ -67,13 +68,13 @@ class Rows(nn.Module):
         Raises:
             UsageError: too many vectors for this prompt.
         """
-        for tokenizer in self._tokenizers:
+        for encoder, tokenizer in zip(self._encoders, self._tokenizers, strict=True):
             with quiet():
-                needed, room = len(tokenizer(self.expand(prompt)).input_ids), int(tokenizer.model_max_length)
-            if needed > room:
+                needed, most = len(tokenizer(self.expand(prompt)).input_ids), room(self._pipe, encoder)
+            if needed > most:
                 raise UsageError(
-                    f"{len(self._names)} vectors and the caption make {needed} tokens; this base reads {room}",
-                    f"use at most {max(len(self._names) - needed + room, 0)} vectors, or a shorter caption",
+                    f"{len(self._names)} vectors and the caption make {needed} tokens; this base reads {most}",
+                    f"use at most {max(len(self._names) - needed + most, 0)} vectors, or a shorter caption",
                 )
 
     @contextmanager
@@ -83,21 +84,39 @@ class Rows(nn.Module):
         With `each`, (P, n, d) for each encoder, the first of P prompts gets the first n rows, the second the next: a
         gradient of its own for every prompt.
         """
-        hooks = []
+        hooks: list[RemovableHandle] = []
+        ends = [(part, part.eos_token_id) for encoder in self._encoders for part in misled_ends(encoder)]
         try:
-            for encoder, tokenizer in zip(self._encoders, self._tokenizers, strict=True):
-                setattr(self._pipe, encoder.tokenizer_name, tokenizer)
-                first = int(tokenizer.convert_tokens_to_ids(self._names[0]))
-                answer = _Answer(each[encoder.name] if each else self.rows[encoder.name], first)
-                for module in _tables(encoder.model):
-                    hooks.append(module.register_forward_pre_hook(answer.before, with_kwargs=True))
-                    hooks.append(module.register_forward_hook(answer.after))
+            self._put_in(each or self.rows, hooks)
             yield
         finally:
             for hook in hooks:
                 hook.remove()
+            for part, end in ends:
+                part.eos_token_id = end
             for encoder in self._encoders:
                 setattr(self._pipe, encoder.tokenizer_name, encoder.tokenizer)
+
+    def plug_in(self) -> None:
+        """Stay active for good, for drawing; the pipeline's tokenizers read the token itself in prompts.
+
+        For pipelines that diffusers has no loader for. Nothing of the base is written to: neither table nor weights.
+        """
+        self.requires_grad_(False)
+        for tokenizer in self._tokenizers:
+            _teach(tokenizer, self.expand)
+        self._put_in(self.rows, [])
+
+    def _put_in(self, rows: Mapping[str, Tensor] | nn.ParameterDict, hooks: list[RemovableHandle]) -> None:
+        for encoder, tokenizer in zip(self._encoders, self._tokenizers, strict=True):
+            for part in misled_ends(encoder):
+                part.eos_token_id = encoder.tokenizer.eos_token_id
+            setattr(self._pipe, encoder.tokenizer_name, tokenizer)
+            first = int(tokenizer.convert_tokens_to_ids(self._names[0]))
+            answer = _Answer(rows[encoder.name], first)
+            for module in _tables(encoder.model):
+                hooks.append(module.register_forward_pre_hook(answer.before, with_kwargs=True))
+                hooks.append(module.register_forward_hook(answer.after))
 
 
 def starting_rows(
@@ -121,6 +140,17 @@ def starting_rows(
     return start
 
 
+def misled_ends(encoder: Encoder) -> list[Any]:
+    """Parts of a CLIP encoder that would take the pooled text at a placeholder.
+
+    Old configurations name 2 as the end of the text; transformers then pools at the highest id, which is a new token's.
+    """
+    end = encoder.tokenizer.eos_token_id
+    return [
+        part for part in encoder.model.modules() if getattr(part, "eos_token_id", None) == 2 and end not in (None, 2)
+    ]
+
+
 class _Answer:
     """The pair of hooks on one embedding module: placeholders become a harmless id, then their rows."""
 
@@ -140,7 +170,7 @@ class _Answer:
         if self._rows.ndim == 3:  # rows of each prompt's own, one prompt after the other
             places = places + self._count * torch.arange(len(places), device=places.device)[:, None]
         # F.embedding and not indexing: its gradient is summed in a fixed order, so one seed gives one file.
-        rows = F.embedding(places, self._rows.reshape(-1, self._rows.shape[-1]))
+        rows = F.embedding(places, self._rows.reshape(-1, self._rows.shape[-1]).to(places.device))
         return torch.where(mask[..., None], rows.to(output.dtype), output)
 
     def _mask(self) -> Tensor:
@@ -165,6 +195,17 @@ def _extended(tokenizer: Any, names: list[str]) -> Any:
     if extended.add_tokens(names) != len(names):
         raise UsageError(f"the base's tokenizer already has tokens like {names[0]}", "choose another token")
     return extended
+
+
+def _teach(tokenizer: Any, expand: Callable[[str], str]) -> None:
+    """Make one tokenizer expand prompts before it reads them: a class of its own, under the name of the old one."""
+    kind = type(tokenizer)
+
+    def call(self: Any, text: Any = None, *rest: Any, **named: Any) -> Any:
+        expanded = [expand(part) for part in text] if isinstance(text, list) else expand(text)
+        return kind.__call__(self, expanded, *rest, **named)
+
+    tokenizer.__class__ = type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
 
 
 def _tables(model: nn.Module) -> list[nn.Module]:

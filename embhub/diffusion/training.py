@@ -13,6 +13,7 @@ from embhub.diffusion import memory, previews
 from embhub.diffusion.captions import check_caption, check_words
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
+from embhub.diffusion.families import detect
 from embhub.diffusion.holdout import split
 from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.learned import Task
@@ -25,9 +26,6 @@ from embhub.errors import ConfigError, UsageError
 from embhub.privacy import Mechanism, Unit
 from embhub.progress import OnProgress, Progress
 from embhub.site.files import write_atomic
-
-_TENSOR_NAMES = {component: name for name, component in LAYOUTS["sd"].items()}
-
 
 __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
 
@@ -155,6 +153,7 @@ def train(
     identity = fingerprint.take(found.folder)
     with memory.explained(None):
         pipe = load_pipeline(found, device=device)
+    remarks.warn(*filter(None, [detect(pipe).remark]))
     _stage(on_progress, "loading the base", 1)
     recipe = settle(
         way.default_recipe(pipe),
@@ -173,7 +172,7 @@ def train(
     with memory.explained(recipe):
         learned = way.learn(task, members, kept_back, remarks, sheet, on_progress)
     embedding = artifact.build(
-        {_TENSOR_NAMES[name]: rows.numpy() for name, rows in learned.rows.items()},
+        {name: learned.rows[component].numpy() for name, component in LAYOUTS[detect(pipe).layout].items()},
         token=token,
         base=identity,
         base_name=found.name,

@@ -4,7 +4,7 @@ A family is three short functions: images to latents, prompts to a condition, no
 each. Everything else (rows, loop, audit) is written once against `Family` and `loss`.
 """
 
-from embhub.diffusion.families.detection import FAMILIES, denoiser, detect, resolution, room
+from embhub.diffusion.families.detection import FAMILIES, denoiser, detect, find, resolution, room
 from embhub.diffusion.families.family import Condition, Encoder, Family, encoders
 from embhub.diffusion.families.objective import loss, predict_noise
 from embhub.diffusion.families.schedule import (
@@ -16,9 +16,13 @@ from embhub.diffusion.families.schedule import (
     strengths,
     take_noise,
 )
+from embhub.diffusion.families.sd import SD
+from embhub.diffusion.families.sdxl import SDXL
 
 __all__ = [
     "FAMILIES",
+    "SD",
+    "SDXL",
     "Condition",
     "Encoder",
     "Family",
@@ -26,6 +30,7 @@ __all__ = [
     "denoiser",
     "detect",
     "encoders",
+    "find",
     "is_flow",
     "loss",
     "min_snr_weights",

@@ -27,9 +27,7 @@ def detect(pipe: Any) -> Family:
     Raises:
         UsageError: no adapter knows this kind of pipeline, or one of its text encoders was left out.
     """
-    kinds = {kind.__name__ for kind in type(pipe).__mro__}
-    family = next((known for known in FAMILIES if kinds & set(known.pipelines)), None)
-    if family is None:
+    if (family := find(pipe)) is None:
         raise UsageError(
             f"no adapter for a {type(pipe).__name__}",
             "docs/how-to/base-families.md lists the kinds of base that there are adapters for",
@@ -41,6 +39,12 @@ def detect(pipe: Any) -> Family:
             "embeddings have rows for every text encoder: use a folder that holds them all",
         )
     return family
+
+
+def find(pipe: Any) -> Family | None:
+    """The same by its class alone; None where there is no adapter."""
+    kinds = {kind.__name__ for kind in type(pipe).__mro__}
+    return next((known for known in FAMILIES if kinds & set(known.pipelines)), None)
 
 
 def resolution(pipe: Any) -> int:

@@ -189,7 +189,7 @@ def layer_names(count: int) -> tuple[str, ...]:
 
 
 def _find_layout(names: set[str]) -> tuple[str, Mapping[str, str]]:
-    if names == set(layer_names(len(names))):
+    if names and names == set(layer_names(len(names))):
         return PER_LAYER, dict.fromkeys(names, "text_encoder")
     known = {"t5xxl" if name == "t5" else name for name in names}
     for layout, components in LAYOUTS.items():

@@ -29,6 +29,8 @@ COMMANDS = {
     "pull": "pulling",
     "verify": "verifying",
     "generate": "generating",
+    "dataset": "datasets",
+    "evaluate": "evaluating",
     "base": "bases",
 }
 

@@ -1,0 +1,226 @@
+"""What lies beside the images of a data set: `manifest.csv`, `croissant.json`, and `README.md`, its data sheet.
+
+The manifest is the kind that every verb of embhub reads. The description follows MLCommons Croissant 1.0
+(https://docs.mlcommons.org/croissant/docs/croissant-spec.html) with its vocabulary for responsible AI.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
+from embhub.diffusion.datasets.sources import Origin
+from embhub.diffusion.manifest import NAME as MANIFEST
+from embhub.site.files import write_atomic
+
+CROISSANT, SHEET = "croissant.json", "README.md"
+FILES = (MANIFEST, CROISSANT, SHEET, PLAN)
+COLUMNS = ("path", "label", "seed", "prompt", "guidance", "steps", "embedding", "base")
+
+SYNTHETIC = (
+    "Every image was drawn by a diffusion model. None was taken of a patient, none may be used to diagnose, treat or"
+    " advise anybody, and none is evidence of how often or in which form a disease occurs."
+)
+LEAKS = (
+    "Drawn is not the same as free of personal data: a model can draw what it was trained on. What was measured of that"
+    " is named with each embedding; whether it is enough is for the controller of these images to decide."
+)
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+_TYPES = {"seed": "sc:Integer", "steps": "sc:Integer", "guidance": "sc:Float"}
+_MEANING = {
+    "path": "the image, relative to this file",
+    "label": "what the prompt asked for: nobody looked at the image to label it",
+    "seed": "start of its noise: `embhub generate PROMPT --seed` draws it again",
+    "prompt": "what was drawn",
+    "guidance": "how hard the model followed the prompt",
+    "steps": "sampling steps",
+    "embedding": "SHA-256 of each embedding, with spaces between",
+    "base": "SHA-256 of the base model's fingerprint",
+}
+
+
+def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]) -> None:
+    """Write the three files, the same bytes for the same plan.
+
+    Raises:
+        ConfigError: the folder cannot be written, or is full.
+    """
+    table = manifest(classes, pictures, plan)
+    write_atomic(folder / MANIFEST, table)
+    description = croissant(folder.resolve().name, classes, table=table, images=len(pictures))
+    write_atomic(folder / CROISSANT, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_atomic(folder / SHEET, sheet(classes, plan, images=len(pictures)).encode())
+
+
+def manifest(classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]) -> bytes:
+    """One row an image. There is no column `patient_id`: nobody is behind an image."""
+    digests = {item.label: " ".join(origin.embedding.digest for origin in item.origins) for item in classes}
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for picture in pictures:
+        rows.writerow(
+            (
+                picture.path, picture.label, picture.seed, picture.prompt, plan["guidance"], plan["steps"],
+                digests[picture.label], plan["base"]["fingerprint"],
+            )
+        )  # fmt: skip
+    return text.getvalue().encode()
+
+
+def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, images: int) -> dict[str, Any]:
+    """The description as JSON-LD; `table` is the manifest's bytes, whose digest it names."""
+    origins = _origins(classes)
+    licences = sorted({origin.card.licence_link for origin in origins if origin.card})
+    fields = [_field(column) for column in COLUMNS]
+    return {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
+        "name": name,
+        "description": f"{images} drawn images of {len(classes)} classes. {SYNTHETIC}",
+        **({"license": licences} if licences else {}),
+        "version": "1.0.0",
+        "creativeWorkStatus": "synthetic",
+        "keywords": ["synthetic", "not clinical", *(item.label for item in classes)],
+        "isBasedOn": [f"{o.name}, SHA-256 {o.embedding.digest}" for o in origins],
+        "isLiveDataset": False,
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": MANIFEST,
+                "name": MANIFEST,
+                "contentUrl": MANIFEST,
+                "encodingFormat": "text/csv",
+                "sha256": hashlib.sha256(table).hexdigest(),
+            },
+            {
+                "@type": "cr:FileSet",
+                "@id": "pictures",
+                "name": "pictures",
+                "encodingFormat": "image/png",
+                "includes": [f"{item.folder}/*.png" for item in classes],
+            },
+        ],
+        "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": fields}],
+        "rai:dataCollection": "Drawn by a diffusion model with textual inversion embeddings; no image was collected.",
+        "rai:dataLimitations": SYNTHETIC,
+        "rai:personalSensitiveInformation": [LEAKS],
+        "rai:dataUseCases": "Research on, and training of, image models beside real images. Not for clinical use.",
+    }
+
+
+def sheet(classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, images: int) -> str:
+    """The data sheet for people."""
+    rows = "".join(
+        f"| {_cell(c.label)} | {plan['per_class']} | {_code(c.prompt)} | "
+        f"{', '.join(_code(o.embedding.token) for o in c.origins) or 'none: words of the base alone'} |\n"
+        for c in classes
+    )
+    return f"""# Drawn images
+
+{images} images of {len(classes)} classes. {SYNTHETIC}
+
+{LEAKS}
+
+A label says what the prompt asked for. Nobody looked at the images to label them, and some will not show it: have
+somebody who can tell look at a part of each class before anything is learned from them.
+
+| label | images | prompt | embeddings |
+|---|---|---|---|
+{rows}
+## Embeddings
+
+{"".join(_about(origin) for origin in _origins(classes))}
+## Base model and settings
+
+{_code(plan["base"]["name"])}, fingerprint `{plan["base"]["fingerprint"]}`; {plan["steps"]} steps, guidance
+{plan["guidance"]:g}, seed {plan["seed"]}. Its licence binds what is drawn with it, too.
+
+`{MANIFEST}` has a row an image: path, label, and what is needed to draw it again. `{CROISSANT}` says the same to
+programs (MLCommons Croissant 1.0), `{PLAN}` is the plan that the images were drawn by.
+"""
+
+
+def _about(origin: Origin) -> str:
+    lines = [
+        f"- {_code(origin.embedding.token)}: {_cell(origin.name)}, "
+        f"{'signed and verified' if origin.signed else 'not signed: nobody vouches for it'}. "
+        f"SHA-256 `{origin.embedding.digest}`.",
+        f"  - Audit for what it tells about who was trained on: {origin.verdict}.",
+    ]
+    if origin.card:
+        lines.append(f"  - Licence: [{_cell(origin.card.licence)}]({origin.card.licence_link}).")
+        lines.append(f"  - Not for: {_cell(origin.card.out_of_scope)}")
+    lines += [f"  - Condition: {_cell(text)}." for text in origin.conditions]
+    lines += [f"  - Declared by who made this data set: {_cell(text)}." for text in origin.declared]
+    return "\n".join(lines) + "\n"
+
+
+def _field(column: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"images/{column}",
+        "name": column,
+        "description": _MEANING[column],
+        "dataType": _TYPES.get(column, "sc:Text"),
+        "source": {"fileObject": {"@id": MANIFEST}, "extract": {"column": column}},
+    }
+
+
+def _origins(classes: Sequence[PlannedClass]) -> list[Origin]:
+    return list({origin.target: origin for item in classes for origin in item.origins}.values())
+
+
+def _code(text: str) -> str:
+    """Text as code in a table of Markdown; a code span knows no other escapes."""
+    return f"`{' '.join(text.split()).replace('`', '´').replace('|', '¦')}`"
+
+
+def _cell(text: str) -> str:
+    """Text that opens no table cell, tag or link of its own in Markdown."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    for letter in "\\`|[]*_":
+        line = line.replace(letter, "\\" + letter)
+    return line

@@ -1,0 +1,225 @@
+"""`embhub dataset`: draw every image of a data set, one at a time, so that it can be interrupted anywhere.
+
+An image is written whole or not at all, and comes from its own seed in a call of its own: what a call that is
+interrupted leaves is what an uninterrupted one would have written, byte for byte, on the same kind of machine.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from embhub import fingerprint
+from embhub.diffusion.datasets import asking, description, plan, sources
+from embhub.diffusion.datasets.asking import Asked
+from embhub.diffusion.datasets.plan import Picture, PlannedClass
+from embhub.diffusion.datasets.sources import Origin
+from embhub.diffusion.generation import GUIDANCE, STEPS, draw
+from embhub.diffusion.loading import load_into
+from embhub.diffusion.pipelines import FoundBase, choose_device, find_base, load_pipeline
+from embhub.errors import ConfigError, UsageError
+from embhub.progress import OnProgress, Progress
+from embhub.site import places
+from embhub.site.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished data set: how many images it holds, how many of them an earlier call had drawn, what to be told."""
+
+    folder: Path
+    images: int
+    found: int
+    classes: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """For a person."""
+        return {
+            "data set": str(self.folder),
+            "images": f"{self.images} drawn{f', {self.found} of them earlier' if self.found else ''}",
+            "classes": ", ".join(f"{label} ({count})" for label, count in self.classes.items()),
+            "described in": ", ".join(description.FILES),
+            "warning": "; ".join(self.warnings),
+        }
+
+
+def make_dataset(
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    classes: Sequence[str] = (),
+    embeddings: Sequence[str] = (),
+    base: str | None = None,
+    per_class: int | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    no_card: Sequence[str] = (),
+    terms_read: Sequence[str] = (),
+    registry: str | None = None,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> Made:
+    """Draw a labelled data set into `out`, or go on with one that was interrupted there.
+
+    Args:
+        out: a new folder, or one that the same call began.
+        config: a file in YAML with classes and settings; or instead of it:
+        classes: `LABEL=PROMPT` each; `embeddings` the files, folders or repositories whose tokens they mention.
+        base, per_class, seed, steps, guidance: stand above the file's; steps and guidance default to the base's own.
+        no_card: tokens of unsigned files without a card whose use the caller answers for.
+        terms_read: tokens whose terms the caller has read, where no program can.
+
+    Raises:
+        UsageError: a malformed request; `UseForbidden` where a licence or card forbids it or nobody answered for it.
+        VerificationError: a signed embedding that is not what a trusted publisher signed.
+        ArtifactError: an embedding made for another base.
+        ConfigError: the folder holds something else, another process is at it, or the disk is full; the same call goes
+            on where it ended.
+    """
+    folder = Path(out)
+    asked = asking.read(
+        Path(config) if config is not None else None, classes=classes, embeddings=embeddings, base=base,
+        per_class=per_class, seed=seed, steps=steps, guidance=guidance,
+    )  # fmt: skip
+    places.check_folder(folder)
+    origins = sources.find(
+        [target for item in asked.classes for target in item.embeddings],
+        registry=registry, no_card=no_card, terms_read=terms_read,
+    )  # fmt: skip
+    planned = _plan(asked, origins, from_words=config is None)
+    found = find_base(asked.base)
+    drawing = {
+        "per_class": asked.per_class,
+        "seed": asked.seed,
+        "steps": asked.steps or int(found.recommended.get("steps", STEPS)),
+        "guidance": float(found.recommended.get("guidance", GUIDANCE) if asked.guidance is None else asked.guidance),
+    }
+    known = {"name": found.name, "fingerprint": fingerprint.digest(fingerprint.take(found.folder))}
+    document = plan.describe(planned, base=known, drawing=drawing, device=choose_device(device).type)
+    plan.begin(folder, document)
+    with plan.alone(folder):
+        earlier = _draw_all(folder, planned, drawing, found, device, on_progress)
+        pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
+        description.write(folder, planned, pictures, document)
+    warnings = dict.fromkeys(text for origin in origins.values() for text in origin.warnings)
+    counts = {item.label: asked.per_class for item in planned}
+    return Made(folder, len(pictures), earlier, counts, tuple(warnings))
+
+
+def _plan(asked: Asked, origins: Mapping[str, Origin], *, from_words: bool) -> list[PlannedClass]:
+    planned = []
+    for item in asked.classes:
+        named = [origins[target] for target in dict.fromkeys(item.embeddings)]
+        chosen = sources.assign(item, named, all_of_them=not from_words)
+        prompt = item.prompt.replace("{}", " ".join(origin.embedding.token for origin in chosen))
+        planned.append(PlannedClass(item.label, item.folder, prompt, chosen))
+    used = {origin.target for item in planned for origin in item.origins}
+    if not origins:
+        raise UsageError("no class has an embedding", "name one: --embedding FILE, with its token in a prompt")
+    if idle := sorted(origins.keys() - used):
+        token = origins[idle[0]].embedding.token
+        raise UsageError(f"no prompt mentions {token}, the token of {idle[0]}", "write it into the prompt of its class")
+    return planned
+
+
+def _draw_all(
+    folder: Path,
+    planned: Sequence[PlannedClass],
+    drawing: Mapping[str, Any],
+    found: FoundBase,
+    device: str,
+    on_progress: OnProgress | None,
+) -> int:
+    """Draw what is missing; returns how many were there."""
+    clock = _Clock(len(planned) * drawing["per_class"], on_progress)
+    for item in planned:
+        _sweep(folder / item.folder)
+        missing = []
+        for picture in item.pictures(drawing["per_class"], drawing["seed"]):
+            if _is_whole(folder / picture.path):
+                clock.found()
+            else:
+                missing.append(picture)
+        if not missing:
+            continue
+        pipe = load_pipeline(found, device=device)  # a fresh one a class: its embeddings and no others
+        for origin in item.origins:
+            load_into(pipe, origin.embedding)
+        for picture in missing:
+            _write(folder, picture, _draw(pipe, picture, drawing), clock)
+            clock.drew(item.label)
+    return clock.earlier
+
+
+def _draw(pipe: Any, picture: Picture, drawing: Mapping[str, Any]) -> bytes:
+    steps, guidance = drawing["steps"], drawing["guidance"]
+    image = draw(pipe, picture.prompt, n=1, seed=picture.seed, steps=steps, guidance=guidance, batch_size=1)[0]
+    return _encode(image)
+
+
+def _encode(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _write(folder: Path, picture: Picture, data: bytes, clock: _Clock) -> None:
+    try:
+        write_atomic(folder / picture.path, data)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error.message} after {clock.done} of {clock.total} images",
+            "free space; the same command goes on where this one ended",
+        ) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Parts of images that a call left when it was killed."""
+    for part in folder.glob(".*.png.*"):
+        part.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an image is there as it was written; one that a disk cut short or damaged is drawn again."""
+    if not path.is_file():
+        return False
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()
+            return _encode(image) == path.read_bytes()  # decoders pass over a missing end
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+class _Clock:
+    """Counts images, and says how long the rest will take at the pace of this call."""
+
+    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
+        self.total, self.done, self.earlier = total, 0, 0
+        self._on_progress, self._start = on_progress, time.monotonic()
+
+    def found(self) -> None:
+        self.done += 1
+        self.earlier += 1
+
+    def drew(self, label: str) -> None:
+        self.done += 1
+        if self._on_progress:
+            each = (time.monotonic() - self._start) / (self.done - self.earlier)
+            left = in_words(each * (self.total - self.done))
+            self._on_progress(Progress("drawing", self.done, self.total, f"{label}, {left} left"))
+
+
+def in_words(seconds: float) -> str:
+    """A time to wait, as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

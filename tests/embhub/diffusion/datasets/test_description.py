@@ -1,0 +1,55 @@
+"""The description is Croissant, and the data sheet says what the images are and are not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from embhub import embedding as artifact
+from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
+
+
+@pytest.fixture
+def folder(make: Make) -> Path:
+    return make().folder
+
+
+def test_croissant_by_its_own_validator(folder: Path) -> None:
+    croissant = pytest.importorskip("mlcroissant", reason="the reference validator is an extra of dev")
+    found = croissant.Dataset(folder / "croissant.json")
+    assert not found.metadata.ctx.issues.errors
+    records = list(found.records("images"))
+    assert [record["images/label"] for record in records] == [b"sick"] * 3 + [b"well"] * 3
+    assert all((folder / record["images/path"].decode()).is_file() for record in records)
+    assert isinstance(records[0]["images/seed"], int)
+
+
+def test_croissant_names_the_manifest_by_digest(folder: Path) -> None:
+    said = json.loads((folder / "croissant.json").read_text())
+    table = (folder / "manifest.csv").read_bytes()
+    assert said["distribution"][0]["sha256"] == hashlib.sha256(table).hexdigest()
+    assert said["license"] == ["https://creativecommons.org/licenses/by/4.0/"]
+    assert {field["name"] for field in said["recordSet"][0]["field"]} == set(table.decode().split("\n")[0].split(","))
+
+
+def test_the_manifest_says_what_draws_an_image_again(folder: Path, file: Path) -> None:
+    first = (folder / "manifest.csv").read_text().splitlines()
+    assert first[0] == "path,label,seed,prompt,guidance,steps,embedding,base"
+    assert artifact.read(file).digest in first[1] and artifact.read(file).digest not in first[-1]
+
+
+def test_the_sheet(make: Make, base: Path, tmp_path: Path) -> None:
+    odd = write_embedding(
+        tmp_path / "b.safetensors", base, "<bb>", licence="CC-BY-NC-4.0", synthetic_data="research-only"
+    )
+    folder = make(classes=["a | b=mri <bb>"], embeddings=[str(odd)], per_class=1).folder
+    sheet = (folder / "README.md").read_text()
+    for words in (
+        "drawn by a diffusion model", "Drawn is not the same as free of personal data", "`<bb>`", r"| a \| b | 1 |",
+        "not audited", "not signed: nobody vouches", "for research only", "not for commercial use",
+        "Diagnosis, or any decision about a patient", artifact.read(odd).digest,
+    ):  # fmt: skip
+        assert words in sheet, words

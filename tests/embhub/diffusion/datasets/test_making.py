@@ -1,0 +1,205 @@
+"""A data set is the same bytes however it was interrupted, and every verb reads it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from embhub.__main__ import main
+from embhub.diffusion.datasets.making import in_words
+from embhub.diffusion.generation import generate
+from embhub.diffusion.images import read_images
+from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.progress import Progress
+from tests.disks import fill, small_disk
+from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((folder / "manifest.csv").read_text())))
+
+
+def test_what_is_made(make: Make, tmp_path: Path) -> None:
+    made = make()
+    assert (made.images, made.found, dict(made.classes)) == (6, 0, {"sick": 3, "well": 3})
+    found = read_images(made.folder, where="label=sick")
+    assert [sample.label for sample in found.samples] == ["sick"] * 3
+    assert not found.has_patients, "nobody is behind an image"
+    assert found.sizes == ((32, 32),) * 3
+    assert any("not signed" in text for text in made.warnings)
+
+
+def test_each_row_draws_its_image_again(make: Make, base: Path, file: Path) -> None:
+    folder = make().folder
+    for row in rows(folder):
+        embeddings = [str(file)] if row["embedding"] else []
+        again = generate(
+            row["prompt"], embeddings=embeddings, base=base, seed=int(row["seed"]), steps=int(row["steps"]),
+            guidance=float(row["guidance"]), device="cpu",
+        )[0]  # fmt: skip
+        with Image.open(folder / row["path"]) as image:
+            assert image.tobytes() == again.tobytes()
+
+
+def test_an_image_depends_on_its_class_and_number_alone(make: Make, tmp_path: Path) -> None:
+    small = contents(make(per_class=2).folder)
+    turned = make(out=tmp_path / "other", classes=["well=mri", "sick=mri, <a>"], per_class=3).folder
+    for name, data in small.items():
+        if name.endswith(".png"):
+            assert (turned / name).read_bytes() == data
+    seeds = [row["seed"] for row in rows(turned)]
+    assert len(set(seeds)) == len(seeds), "no two images start from one noise"
+
+
+def test_killed_anywhere_it_ends_with_the_same_bytes(make: Make, tmp_path: Path) -> None:
+    whole = contents(make(out=tmp_path / "whole", per_class=4).folder)
+    for after in (1, 5):
+        folder = tmp_path / f"killed-{after}" / "whole"
+        child = os.fork()
+        if child == 0:
+            make(out=folder, per_class=4)
+            os._exit(0)
+        deadline = time.monotonic() + 60
+        while len(list(folder.rglob("*.png"))) < after and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert not (folder / "manifest.csv").exists()
+        (folder / "sick").mkdir(exist_ok=True)
+        (folder / "sick/.00003.png.abcd").write_bytes(b"half an image")
+        made = make(out=folder, per_class=4)
+        assert made.found >= after
+        assert contents(folder) == whole
+
+
+def test_an_image_that_a_disk_damaged_is_drawn_again(make: Make) -> None:
+    folder = make().folder
+    before = contents(folder)
+    damaged = folder / "sick/00001.png"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    (folder / "sick/00002.png").write_bytes(b"")
+    assert make().found == 4
+    assert contents(folder) == before
+    assert make().found == 6
+
+
+@pytest.mark.parametrize("change", [{"per_class": 2}, {"seed": 1}, {"steps": 3}, {"classes": ["sick=mri, <a>"]}])
+def test_another_data_set_in_its_place(make: Make, change: dict[str, object]) -> None:
+    folder = make().folder
+    before = contents(folder)
+    with pytest.raises(UsageError, match="begun as another"):
+        make(**change)
+    assert contents(folder) == before
+
+
+def test_a_folder_of_something_else(make: Make, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years")
+    with pytest.raises(ConfigError, match="holds no data set"):
+        make(out=other)
+    (other / "dataset.json").write_text('{"schema": "cooking/1"}')
+    with pytest.raises(ConfigError, match="no plan"):
+        make(out=other)
+
+
+def test_one_process_at_a_time(make: Make, tmp_path: Path) -> None:
+    folder = make().folder
+    from embhub.diffusion.datasets.plan import alone
+
+    with alone(folder), pytest.raises(ConfigError, match="another process"):
+        make()
+
+
+def test_a_full_disk_is_said_and_the_rest_comes_later(make: Make, tmp_path: Path) -> None:
+    whole = contents(make(out=tmp_path / "whole/drawn", per_class=4).folder)
+    with small_disk(tmp_path / "small", kilobytes=400) as disk:
+        folder = disk / "drawn"
+        make(out=folder, per_class=4)
+        (folder / "manifest.csv").unlink()
+        for name in ("sick/00003.png", "well/00000.png"):
+            (folder / name).unlink()
+        filler = fill(disk)
+        with pytest.raises(ConfigError, match=r"after [34] of 8 images") as caught:
+            make(out=folder, per_class=4)
+        assert "the same command goes on" in caught.value.hint
+        filler.unlink()
+        make(out=folder, per_class=4)
+        assert contents(folder) == whole
+
+
+def test_progress_says_how_long_the_rest_takes(make: Make) -> None:
+    seen: list[Progress] = []
+    make(on_progress=seen.append)
+    assert [(p.done, p.total) for p in seen] == [(n, 6) for n in range(1, 7)]
+    assert all(p.note.endswith(" left") for p in seen)
+    assert [in_words(s) for s in (3, 600, 7200)] == ["3 s", "10 min", "2.0 h"]
+
+
+def test_from_a_file(make: Make, base: Path, file: Path, tmp_path: Path) -> None:
+    config = tmp_path / "set.yaml"
+    config.write_text(
+        f"base: {base}\nper_class: 3\nsteps: 2\nclasses:\n"
+        f'- label: sick\n  prompt: "mri, {{}}"\n  embeddings: [{file}]\n- label: well\n  prompt: mri\n'
+    )
+    words = make(out=tmp_path / "words/drawn").folder
+    nothing = {"classes": (), "embeddings": (), "base": None, "per_class": None, "steps": None}
+    read = make(config=config, out=tmp_path / "file/drawn", **nothing).folder
+    assert contents(words) == contents(read)
+
+
+def test_two_hospitals_with_one_token_each_a_class(make: Make, base: Path, tmp_path: Path) -> None:
+    other = write_embedding(tmp_path / "b.safetensors", base, "<a>", name="other")
+    with pytest.raises(UsageError, match="same token"):
+        make(embeddings=[str(tmp_path / "a.safetensors"), str(other)])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": ["sick=mri"]}, "no prompt mentions <a>"),
+        ({"embeddings": [], "classes": ["well=mri"]}, "no class has an embedding"),
+        ({"classes": []}, "a data set has classes"),
+        ({"classes": ["sick"]}, "names no class"),
+        ({"classes": ["Sick!=mri, <a>", "sick=mri"]}, "two classes"),
+        ({"per_class": 0}, "per_class"),
+        ({"no_card": ["<b>"]}, "no embedding has the token"),
+        ({"config": "set.yaml"}, "a data set has classes"),
+    ],
+)
+def test_what_cannot_be_made(make: Make, tmp_path: Path, change: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make(**change)
+    assert not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.parametrize("label", ["Mrs Jansen", "john-smith-1956-03-02", "12345678"])
+def test_a_label_that_names_a_person(make: Make, tmp_path: Path, label: str) -> None:
+    with pytest.raises(PrivacyError) as caught:
+        make(classes=[f"{label}=mri, <a>"])
+    assert label not in str(caught.value)
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_the_command(base: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["dataset", "--class", "sick=mri, <a>", "--embedding", str(file), "--base", str(base), "--steps", "2"]
+    words += ["--per-class", "2", "--device", "cpu", "--out", str(tmp_path / "drawn")]
+    assert main([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["images"], said["found"], said["classes"]) == (2, 0, {"sick": 2})
+    assert main(words) == 0
+    assert "2 of them earlier" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "drawn"), "--base", str(base)]) == 0
+    assert "train would accept" in capsys.readouterr().out

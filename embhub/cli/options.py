@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from embhub.errors import UsageError
 
 FILE = click.Path(path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def ask_secret(what: str, *, twice: bool = False) -> str:
@@ -45,13 +48,54 @@ seed = click.option(
     show_default=True,
     help="Start of all randomness.",
 )
-base = click.option(
-    "--base",
-    metavar="NAME|PATH|HUB-ID",
-    default="builtin",
-    show_default=True,
-    help="Base model; `embhub base list` names ours.",
+
+
+def _note_replacements(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -> None:
+    context.meta["embhub.replace"] = words
+
+
+def _with_replacements(context: click.Context, _: click.Parameter, base: str | None) -> str | None:
+    if not (words := context.meta.get("embhub.replace")):
+        return base
+    from embhub.diffusion.base.replacements import replace_in
+
+    if base is None:
+        raise UsageError("--replace without --base", "name the base as well")
+    return replace_in(base, words)
+
+
+_replace = click.option(
+    "--replace",
+    multiple=True,
+    metavar="PART=SOURCE",
+    is_eager=True,  # read before the base, whose value it becomes a part of
+    expose_value=False,
+    callback=_note_replacements,
+    help="Take a part of the base from elsewhere: unet=DIR, vae=owner/name@rev, text_encoder=DIR, lora=FILE.",
 )
+
+
+def _base_option(default: str | None, text: str) -> Callable[[F], F]:
+    option = click.option(
+        "--base",
+        metavar="NAME|PATH|HUB-ID",
+        default=default,
+        show_default=default is not None,
+        callback=_with_replacements,
+        help=text,
+    )
+    return lambda command: option(_replace(command))
+
+
+base = _base_option("builtin", "Base model; `embhub base list` names ours.")
+base_trained_on = _base_option(None, "Base model  [default: the one trained on]")
+
+
+def base_argument(command: F) -> F:
+    """The base as an argument, and what is replaced in it."""
+    return click.argument("base", metavar="BASE", callback=_with_replacements)(_replace(command))
+
+
 card = click.option(
     "--card", type=FILE, metavar="FILE", help="The card  [default: STEM.card.yaml beside the embedding]"
 )
@@ -65,4 +109,27 @@ policy = click.option(
     default="standard",
     show_default=True,
     help="What must be there beyond a good signature: strict asks for an audit as well.",
+)
+embeddings = click.option(
+    "--embedding",
+    "embeddings",
+    multiple=True,
+    metavar="FILE|NS/NAME",
+    help="Embedding to plug in; several are allowed.",
+)
+also = click.option(
+    "--and",
+    "also",
+    multiple=True,
+    metavar="PROMPT[:WEIGHT]",
+    help="A further prompt in the same picture, and its weight [1]; PROMPT may then end in :WEIGHT, too.",
+)
+sampling_steps = click.option(
+    "--steps", type=click.IntRange(1, 1000), metavar="N", help="Sampling steps  [default: what suits the base]"
+)
+guidance = click.option(
+    "--guidance",
+    type=click.FloatRange(0, 100),
+    metavar="X",
+    help="How hard to follow the prompt  [default: what suits the base]",
 )

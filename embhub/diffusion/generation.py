@@ -14,7 +14,7 @@ from PIL import Image
 from embhub import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.composition import at_once, composed
-from embhub.diffusion.families import encoders
+from embhub.diffusion.families import encoders, room, told_size
 from embhub.diffusion.loading import Source, load_into
 from embhub.diffusion.parts import Part
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline, quiet
@@ -148,6 +148,7 @@ def draw(
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 generator=generators(seeds),
+                **told_size(pipe),
             ).images
             if on_progress:
                 on_progress(Progress("drawing", len(drawn), n))
@@ -177,13 +178,12 @@ def check_lengths(pipe: Any, parts: Iterable[Part]) -> None:
     Raises:
         UsageError: more tokens than the base reads.
     """
+    convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)
     for encoder, part in product(encoders(pipe), parts):
         with quiet():
-            text = pipe.maybe_convert_prompt(part.prompt, encoder.tokenizer)
-            needed = len(encoder.tokenizer(text).input_ids)
-        room = int(encoder.tokenizer.model_max_length)
-        if needed > room:
+            needed = len(encoder.tokenizer(convert(part.prompt, encoder.tokenizer)).input_ids)
+        if needed > (most := room(pipe, encoder)):
             raise UsageError(
-                f"prompt and vectors make {needed} tokens; this base reads {room}",
+                f"prompt and vectors make {needed} tokens; this base reads {most}",
                 "shorten the prompt, use fewer embeddings or vectors, or give each embedding a prompt of its own",
             )

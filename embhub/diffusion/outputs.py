@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,44 +95,18 @@ def import_to_file(file: Path, out: Path, **choices: Any) -> dict[str, Any]:
     return {"wrote": str(out), **describe_embedding(made)}
 
 
-def generate_to_folder(
-    prompt: str,
-    out: Path,
-    *,
-    embeddings: Sequence[str] = (),
-    registry: str | None = None,
-    on_progress: OnProgress | None = None,
-    **choices: Any,
-) -> dict[str, Any]:
-    """Draw images (see `embhub.diffusion.generation.generate`) into `out`, with a manifest to draw them again.
+def open_target(target: str, registry: str | None) -> Opened:
+    """An embedding to use: a file or folder, verified where it is signed, or a repository, fetched and verified.
 
-    A repository among `embeddings` is fetched and verified first; so is a file or folder that is signed. A file that
-    is not is used, and `warning` says so.
+    Raises:
+        EmbhubError: as `embhub.opening.open_path` and `embhub.pulling.verify_path`.
     """
-    places.check_folder(out)
-    opened = [_load(target, registry) for target in embeddings]
-    loaded = [item.embedding for item in opened]
-    from embhub.diffusion.generation import generate
+    if Path(target).is_file():
+        return open_path(target)
+    from embhub.pulling import verify_path
 
-    choices = _given(choices)
-    images = generate(prompt, embeddings=loaded, on_progress=on_progress, **choices)
-    files = [f"{number:04d}.png" for number in range(len(images))]
-    for name, image in zip(files, images, strict=True):
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        write_atomic(out / name, buffer.getvalue())
-    manifest = {
-        "schema": "embhub.samples/1",
-        "embhub": __version__,
-        "prompt": prompt,
-        **{name: value for name, value in choices.items() if name != "device"},
-        "embeddings": [{"token": item.token, "sha256": item.digest} for item in loaded],
-        "files": files,
-    }
-    write_atomic(out / "manifest.json", json.dumps(manifest, indent=1, default=str).encode() + b"\n")
-    tokens = ", ".join(item.token for item in loaded)
-    facts = {"wrote": f"{len(files)} images and manifest.json", "folder": str(out), "embeddings": tokens or "none"}
-    return {**facts, "warning": "; ".join(text for item in opened for text in item.warnings)}
+    verified = verify_path(target, registry=registry)
+    return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))
 
 
 def draft_card(file: Path, *, out: Path | None = None, force: bool = False) -> tuple[Path, list[str]]:
@@ -167,15 +139,6 @@ def _read_answers(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ArtifactError(f"{path} is not a list of `field: value` lines", "say --force to begin anew")
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _load(target: str, registry: str | None) -> Opened:
-    if Path(target).is_file():
-        return open_path(target)
-    from embhub.pulling import verify_path
-
-    verified = verify_path(target, registry=registry)
-    return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))
 
 
 def _base_facts(artifact: Embedding) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from embhub.card import Card as Card
     from embhub.diffusion.auditing import audit as audit
+    from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
     from embhub.diffusion.generation import generate as generate
     from embhub.diffusion.generation import load_into as load_into
     from embhub.diffusion.importing import import_file as import_file
@@ -43,6 +44,7 @@ _PLACES = {
     "Release": "embhub.release:Release",
     "Verified": "embhub.verification:Verified",
     "audit": "embhub.diffusion.auditing:audit",
+    "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
     "generate": "embhub.diffusion.generation:generate",
     "import_file": "embhub.diffusion.importing:import_file",
     "inspect": "embhub.diffusion.inspection:inspect",
@@ -56,7 +58,7 @@ _PLACES = {
 
 __all__ = [
     "Card", "Embedding", "EmbhubError", "Hub", "Release", "Verified",
-    "audit", "generate", "import_file", "inspect", "load_into", "pull", "push", "sign", "train", "verify",
+    "audit", "evaluate", "generate", "import_file", "inspect", "load_into", "pull", "push", "sign", "train", "verify",
 ]  # fmt: skip
 
 

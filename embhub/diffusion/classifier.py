@@ -5,7 +5,7 @@ Deterministic for a seed on one machine; about 200 steps fit in three seconds of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _SIDE = 64
+Factory = Callable[[int], nn.Module]
+"""Takes the number of classes, gives a network from images (N, 3, H, W) in [-1, 1] to scores (N, classes)."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Classifier:
     network: nn.Module
     classes: tuple[str, ...]
     exclusive: bool
+    side: int = _SIDE
 
     @torch.no_grad()
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -32,10 +35,16 @@ class Classifier:
         Rows add up to 1 where classes exclude each other; else each column stands alone.
         """
         self.network.eval()
-        parts = [self.network(part) for part in torch.split(_tensor(images), 200)]
-        scores = torch.cat(parts).double()
+        parts = [self.network(part) for part in self.batches(images)]
+        scores = torch.cat(parts).double().cpu()
         found: NDArray[np.float64] = (scores.softmax(1) if self.exclusive else scores.sigmoid()).numpy()
         return found
+
+    def batches(self, images: NDArray[np.uint8]) -> Iterator[Tensor]:
+        """The images as the network takes them, at most 200 at a time, where the network is."""
+        device = next(self.network.parameters()).device
+        for start in range(0, len(images), 200):
+            yield _tensor(images[start : start + 200], self.side).to(device)
 
 
 def fit(
@@ -50,13 +59,16 @@ def fit(
     noise: float = 0.05,
     rate: float = 2e-3,
     mirror: bool = True,
+    network: Factory | None = None,
+    side: int = _SIDE,
+    device: str = "cpu",
 ) -> Classifier:
-    """Fit a classifier to uint8 images (N, H, W) or (N, H, W, 3), any size (they are brought to 64 x 64).
+    """Fit a classifier to uint8 images (N, H, W) or (N, H, W, 3), any size (they are brought to `side` x `side`).
 
     `labels` is int (N,), one index into `classes` an image, or 0/1 (N, classes) where several may hold. AdamW under
     one cycle of the rate; every batch is flipped at random (unless `mirror` is off), shifted, re-lit and covered with
-    Gaussian `noise` (in units of the half range). Same arguments, same classifier. Raises ValueError where lengths do
-    not fit.
+    Gaussian `noise` (in units of the half range). `network` makes another than the small one, which wants a side of
+    64 and takes `width`. Same arguments, same classifier, on a processor. Raises ValueError where lengths do not fit.
     """
     truth = torch.from_numpy(np.asarray(labels))
     if len(images) != len(truth) or len(images) == 0:
@@ -64,25 +76,26 @@ def fit(
     exclusive = truth.ndim == 1
     if not exclusive and truth.shape[1] != len(classes):
         raise ValueError(f"{truth.shape[1]} columns of labels for {len(classes)} classes")
-    pixels = _tensor(images)
+    pixels = _tensor(images, side)
     with torch.random.fork_rng(devices=[]):  # dropout and first weights draw from the global generator
         torch.manual_seed(seed)
-        network = _network(len(classes), width)
-        optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
+        learner = _network(len(classes), width) if network is None else network(len(classes))
+        learner.to(device)
+        optimizer = torch.optim.AdamW(learner.parameters(), rate, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate * 2, total_steps=max(steps, 2))
-        network.train()
+        learner.train()
         for _ in range(steps):
             chosen = torch.randint(len(pixels), (batch,))
-            scores = network(_varied(pixels[chosen], noise, mirror))
+            scores = learner(_varied(pixels[chosen], noise, mirror).to(device))
             if exclusive:
-                loss = F.cross_entropy(scores, truth[chosen].long())
+                loss = F.cross_entropy(scores, truth[chosen].long().to(device))
             else:
-                loss = F.binary_cross_entropy_with_logits(scores, truth[chosen].float())
+                loss = F.binary_cross_entropy_with_logits(scores, truth[chosen].float().to(device))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-    return Classifier(network.eval(), tuple(classes), exclusive)
+    return Classifier(learner.eval(), tuple(classes), exclusive, side)
 
 
 def area_under_curve(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
@@ -105,21 +118,22 @@ def _network(outputs: int, width: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), head).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _tensor(images: NDArray[np.uint8]) -> Tensor:
-    """Float (N, 3, 64, 64) in [-1, 1]."""
+def _tensor(images: NDArray[np.uint8], side: int) -> Tensor:
+    """Float (N, 3, side, side) in [-1, 1]."""
     pixels = torch.from_numpy(np.ascontiguousarray(images))
     pixels = pixels[..., None].expand(-1, -1, -1, 3) if pixels.ndim == 3 else pixels
     values = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
-    if values.shape[2:] != (_SIDE, _SIDE):
-        values = F.interpolate(values, size=(_SIDE, _SIDE), mode="area")
+    if values.shape[2:] != (side, side):
+        values = F.interpolate(values, size=(side, side), mode="area")
     return values.contiguous(memory_format=torch.channels_last)
 
 
 def _varied(images: Tensor, noise: float, mirror: bool) -> Tensor:
-    """The batch shifted by up to three pixels, re-lit, half of it mirrored, with noise."""
-    count = len(images)
-    dx, dy = (int(value) - 3 for value in torch.randint(7, (2,)))
-    moved = F.pad(images, (3, 3, 3, 3), mode="replicate")[..., 3 + dy : 3 + dy + _SIDE, 3 + dx : 3 + dx + _SIDE]
+    """The batch shifted by up to a twentieth of its side, re-lit, half of it mirrored, with noise."""
+    count, side = len(images), images.shape[-1]
+    most = side * 3 // 64
+    left, top = (int(value) for value in torch.randint(2 * most + 1, (2,)))
+    moved = F.pad(images, (most,) * 4, mode="replicate")[..., top : top + side, left : left + side]
     if mirror:
         flip = torch.rand(count) < 0.5
         moved = torch.where(flip.view(-1, 1, 1, 1), moved.flip(-1), moved)

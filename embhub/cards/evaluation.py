@@ -1,0 +1,231 @@
+"""What `embhub evaluate` found, `evaluation.json`, and the figures of it that go on a card.
+
+Counts, means and intervals alone: no patient, path, score or picture. A card's figures are of one cell of the grid,
+which the counts decide before anything is measured: the most real images with the most drawn ones.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from embhub.cards.card_schema import SMALLEST_CELL
+from embhub.cards.personal_data import personal_data
+from embhub.errors import ArtifactError, PrivacyError
+from embhub.formats import strict_json
+
+SCHEMA = "embhub.evaluation/1"
+MAX_BYTES = 2_000_000
+_HINT = "name the evaluation.json of a report"
+
+Outcome = Literal["helped", "did harm", "made no difference that this comparison can show"]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+Range = tuple[Real, Real]
+Number = Annotated[int, Field(ge=0, le=10**9)]
+Word = Annotated[str, Field(min_length=1, max_length=300)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Classifier(_Part):
+    """What learned in every arm, for the same number of steps."""
+
+    name: Word
+    steps: Number
+    batch: Number
+    rate: Real
+    resolution: Number
+    mirrored: bool
+
+
+class Group(_Part):
+    """Real images and of how many patients; `patients` is None where the source names none."""
+
+    images: Number
+    positives: Number
+    patients: Number | None
+
+
+class Arm(_Part):
+    """Drawn images. `embeddings` drew them, as far as the folder says.
+
+    `learned_from_real` is whether a patient of the real training images taught one of them: None where this site does
+    not remember the training.
+    """
+
+    name: Word
+    images: Number
+    positives: Number
+    embeddings: tuple[Digest, ...] = ()
+    learned_from_real: bool | None = None
+
+
+class Figure(_Part):
+    """The mean AUC of one cell over the seeds; `interval` is for the choice of test patients and of seeds together."""
+
+    real: Number
+    arm: str = Field(max_length=300)
+    drawn: Number
+    auc: Real
+    interval: Range
+    delong: Range
+    patients: Range
+    seeds: Range
+    each_seed: tuple[Real, ...]
+
+
+class Difference(_Part):
+    """What a cell has over the same real images alone, paired by test image and seed."""
+
+    real: Number
+    arm: Word
+    drawn: Number
+    gain: Real
+    interval: Range
+    delong: Range
+    delong_p: Real
+    patients: Range
+    seeds: Range
+    each_seed: tuple[Real, ...]
+    outcome: Outcome
+
+
+class Fidelity(_Part):
+    """How near images of one label come to the real test images of that label; `arm` "" are the real training images.
+
+    `kid` and `kid_sd` are None where there are too few images.
+    """
+
+    arm: str = Field(max_length=300)
+    label: Word
+    images: Number
+    kid: Real | None
+    kid_sd: Real | None
+    subset: Number
+    precision: Real
+    recall: Real
+    diversity: Real
+
+
+class EvaluationReport(_Part):
+    """Everything measured. `headline` is the cell for cards; None where no arm was compared with real images."""
+
+    schema_: Literal["embhub.evaluation/1"] = Field(default="embhub.evaluation/1", alias="schema")
+    embhub: Word
+    dataset: Word
+    positive: Word
+    negative: tuple[Word, ...]
+    unit: Literal["patient", "image"]
+    seeds: Annotated[int, Field(ge=2, le=1000)]
+    classifier: Classifier
+    real: Group
+    test: Group
+    arms: Annotated[tuple[Arm, ...], Field(max_length=100)]
+    aucs: Annotated[tuple[Figure, ...], Field(min_length=1, max_length=5000)]
+    differences: Annotated[tuple[Difference, ...], Field(max_length=5000)]
+    fidelity: Annotated[tuple[Fidelity, ...], Field(max_length=1000)] = ()
+    remarks: Annotated[tuple[Word, ...], Field(max_length=50)] = ()
+
+    @property
+    def headline(self) -> Difference | None:
+        """The first arm at the most real and the most drawn images: a choice that no figure had a say in."""
+        mine = [one for one in self.differences if one.arm == self.arms[0].name] if self.arms else []
+        return max(mine, key=lambda one: (one.real, one.drawn), default=None)
+
+    def auc(self, real: int, arm: str = "", drawn: int = 0) -> Figure | None:
+        """The figure of a cell, if it was measured."""
+        return next((one for one in self.aucs if (one.real, one.arm, one.drawn) == (real, arm, drawn)), None)
+
+    def words(self) -> str:
+        """The outcome in sentences that claim no more than the intervals."""
+        found = self.headline
+        if found is None:
+            return "No drawn images were compared with real ones."
+        alone, both = self.auc(found.real), self.auc(found.real, found.arm, found.drawn)
+        shown = f"AUC {alone.auc:.3f} real, {both.auc:.3f} real and drawn, " if alone and both else ""
+        low, high = found.interval
+        return (
+            f"With {found.real} real images, {found.drawn} drawn ones beside them {found.outcome}: {shown}"
+            f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
+        )
+
+    def smallest(self) -> float | None:
+        """The smallest true difference that a comparison of this size would call one, four times in five."""
+        found = self.headline
+        if found is None:
+            return None
+        return (found.interval[1] - found.interval[0]) / 2 * (1.959964 + 0.841621) / 1.959964
+
+    def to_bytes(self) -> bytes:
+        """The document as it is written."""
+        return self.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
+
+
+def parse(data: bytes) -> EvaluationReport:
+    """Read an `evaluation.json`.
+
+    Raises:
+        ArtifactError: not such a document.
+    """
+    try:
+        return EvaluationReport.model_validate_json(json.dumps(strict_json.read(data, limit=MAX_BYTES)))
+    except strict_json.JsonError as error:
+        raise ArtifactError(f"the evaluation cannot be read: {error}", _HINT) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ascii(".".join(str(part) for part in first["loc"]))[1:-1][:80]
+        raise ArtifactError(f"the evaluation is not one of {SCHEMA}: {place}: {first['msg']}", _HINT) from error
+
+
+def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> list[dict[str, Any]]:
+    """The card's `evaluation` field: AUC of real images, of real and drawn ones, of drawn ones alone, and the gain.
+
+    `embedding` is the SHA-256 of the file that the card is for. `private`: it carries a privacy claim. A claim covers
+    what the embedding tells of its training images, not figures that were measured on them, so these are taken only
+    where the report says that the real images are of other patients.
+
+    Raises:
+        ArtifactError: measured on images that another embedding drew, or nothing was compared.
+        PrivacyError: the data set's name looks like a person's; figures that a privacy claim does not cover.
+    """
+    arm, gain = report.arms[0] if report.arms else None, report.headline
+    if arm is None or gain is None:
+        raise ArtifactError("the evaluation compares no drawn images with real ones", "run `embhub evaluate` anew")
+    if arm.embeddings and embedding not in arm.embeddings:
+        raise ArtifactError(
+            "the evaluation is of images that another embedding drew", "name the report of this embedding's images"
+        )
+    if private and (embedding not in arm.embeddings or arm.learned_from_real is not False):
+        raise PrivacyError(
+            "the figures may be of images that the embedding was learned from: its privacy claim does not cover them",
+            "evaluate on images of other patients, at the site that trained it, from a folder of `embhub dataset`",
+        )
+    if personal_data("\n".join([report.dataset, report.positive, *report.negative])):
+        raise PrivacyError("the evaluation's names look like a person's", "say --dataset with a neutral name")
+    patients = report.test.patients if report.test.patients is not None else report.test.images
+    people = f"<{SMALLEST_CELL}" if patients < SMALLEST_CELL else str(patients)
+    dataset = f"{report.dataset} ({people} test {report.unit}s)"
+
+    def item(metric: str, value: float, interval: tuple[float, float]) -> dict[str, Any]:
+        shown = [round(number, 3) for number in interval]
+        named = f"{metric}, mean of {report.seeds} seeds"
+        return {
+            "task": "Image classification", "dataset": dataset, "metric": named,
+            "value": round(value, 3), "interval": shown,
+        }  # fmt: skip
+
+    figures = []
+    for name, found in (
+        (f"AUC, {gain.real} real images", report.auc(gain.real)),
+        (f"AUC, {gain.real} real and {gain.drawn} drawn images", report.auc(gain.real, gain.arm, gain.drawn)),
+        (f"AUC, {gain.drawn} drawn images alone", report.auc(0, gain.arm, gain.drawn)),
+    ):
+        if found is not None:
+            figures.append(item(name, found.auc, found.interval))
+    name = f"AUC gained by {gain.drawn} drawn images beside {gain.real} real ones"
+    return [*figures, item(name, gain.gain, gain.interval)]

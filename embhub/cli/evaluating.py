@@ -1,0 +1,118 @@
+"""`embhub evaluate`: do drawn images help a classifier of real ones?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import note, print_pairs, progress_bar
+
+if TYPE_CHECKING:
+    from embhub.diffusion.evaluation.evaluating import Evaluated
+
+
+def _counts(_: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Whole numbers with commas between them."""
+    try:
+        return None if value is None else tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list such as 10,50,200", param=option) from None
+
+
+def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    """Folders by name."""
+    found = {}
+    for value in values:
+        name, _equals, folder = (part.strip() for part in value.partition("="))
+        if not (name and folder) or name in found:
+            raise click.BadParameter(f"{value!r} is not of the kind NAME=DIR, or its name is taken", param=option)
+        found[name] = Path(folder)
+    return found
+
+
+@click.command("evaluate", short_help="Do drawn images help a classifier?")
+@click.option("--real", required=True, type=options.FILE, metavar="MANIFEST|DIR", help="Real images to learn from.")
+@click.option("--test", required=True, type=options.FILE, metavar="MANIFEST|DIR", help="Real images of other patients.")
+@click.option("--synthetic", type=options.FILE, metavar="DIR", help="Drawn images, as `embhub dataset` makes them.")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    callback=_arms,
+    metavar="NAME=DIR",
+    help="Further drawn images.",
+)
+@click.option("--positive", metavar="LABEL", help="The label to find  [default: the one that is not normal]")
+@click.option(
+    "--classifier",
+    metavar="small|resnet18|MODULE:FACTORY",
+    default="small",
+    show_default=True,
+    help="What learns; a factory takes the number of classes and gives a torch module.",
+)
+@click.option("--steps", type=click.IntRange(1, 1_000_000), metavar="N", help="Training steps, the same in every arm.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(2, 1000),
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="Draws of the images, each with a network started anew.",
+)
+@click.option(
+    "--real-counts", callback=_counts, metavar="N,N", help="How many real images  [default: 10,20,50,200, all]"
+)
+@click.option(
+    "--synthetic-counts",
+    callback=_counts,
+    metavar="N,N,…",
+    help="Numbers of drawn images  [default: 0,100,500 and all]",
+)
+@click.option(
+    "--resolution",
+    type=click.IntRange(16, 1024),
+    metavar="N",
+    default=64,
+    show_default=True,
+    help="Side in pixels that all images are brought to.",
+)
+@click.option("--mirror/--no-mirror", default=True, show_default=True, help="Whether left and right may be exchanged.")
+@click.option("--real-where", metavar="COLUMN=VALUE", help="Only these rows of the manifest of --real.")
+@click.option("--test-where", metavar="COLUMN=VALUE", help="Only these rows of the manifest of --test.")
+@click.option(
+    "--dataset", metavar="NAME", default="images of the site", show_default=True, help="What a card calls the images."
+)
+@options.device
+@click.option("--report", required=True, type=options.FILE, metavar="DIR", help="Folder for report, page and curve.")
+@options.as_json
+def command(report: Path, as_json: bool, **choices: Any) -> None:
+    """Teach classifiers with real images, with drawn ones beside them and with drawn ones alone, and compare.
+
+    All are measured on the same test images, of patients that nothing was learned from; a patient on both sides is
+    refused. Every arm takes the same number of steps. Writes evaluation.json, index.html and learning-curve.png;
+    interrupted, the same command goes on. `card init --evaluation` takes the figures to a card.
+
+    \b
+    Example:
+      embhub evaluate --real train.csv --test test.csv --synthetic drawn --report evaluation
+      embhub evaluate --real train.csv --test test.csv --synthetic drawn --arm "plain words=other" \\
+          --classifier resnet18 --real-counts 20,100 --synthetic-counts 0,200 --report evaluation
+    """
+    import embhub
+
+    with progress_bar() as on_progress:
+        found = embhub.evaluate(report=report, on_progress=on_progress, **choices)
+    for line in found.notes:
+        note(line)
+    click.echo(found.report.to_bytes(), nl=False) if as_json else _print(found, report)
+
+
+def _print(found: Evaluated, folder: Path) -> None:
+    from embhub.diffusion.evaluation import evaluating, page
+
+    print_pairs({"found": found.report.words(), "page": folder / evaluating.PAGE, "report": folder / evaluating.REPORT})
+    for line in page.remarks(found.report):
+        click.echo(f"  - {line}")

@@ -1,0 +1,166 @@
+"""`embhub.evaluate`: real images against real and drawn ones, by patient, in a report that says what it cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embhub import __version__
+from embhub.cards.evaluation import Classifier, EvaluationReport
+from embhub.cards.personal_data import looks_like_patient, personal_data
+from embhub.diffusion.evaluation import curve, outcome, page
+from embhub.diffusion.evaluation.cells import grid
+from embhub.diffusion.evaluation.fitting import teach
+from embhub.diffusion.evaluation.material import Drawn, Source, check_apart, check_labels, read_drawn, read_real
+from embhub.diffusion.evaluation.networks import find
+from embhub.diffusion.pipelines import choose_device
+from embhub.errors import PrivacyError, UsageError
+from embhub.progress import OnProgress
+from embhub.site import places
+from embhub.site.files import write_atomic
+
+REAL_COUNTS, DRAWN_COUNTS = (10, 20, 50, 200), (0, 100, 500)
+REPORT, PAGE, CURVE, KEPT = "evaluation.json", "index.html", "learning-curve.png", "fits"
+FIRST = "synthetic"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """`report` holds counts and figures alone. `notes` are for the person at the site: they name rows, never files."""
+
+    report: EvaluationReport
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    real: str | Path,
+    test: str | Path,
+    synthetic: str | Path | None = None,
+    *,
+    arms: Mapping[str, str | Path] | None = None,
+    positive: str | None = None,
+    classifier: str = "small",
+    seeds: int = 5,
+    real_counts: Sequence[int] | None = None,
+    synthetic_counts: Sequence[int] | None = None,
+    steps: int | None = None,
+    resolution: int = 64,
+    mirror: bool = True,
+    real_where: str | None = None,
+    test_where: str | None = None,
+    dataset: str = "images of the site",
+    device: str = "auto",
+    report: str | Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Evaluated:
+    """Measure whether drawn images help a classifier of real ones, on test patients that nothing was learned from.
+
+    Args:
+        real, test: a manifest or folder with labels, as `embhub.train` takes them (or a folder for each label); what
+            `real_where` and `test_where` leave of it. No patient may be in both.
+        synthetic: drawn images with the same labels, a folder of `embhub dataset` or a folder for each label; `arms`
+            names further ones.
+        positive: the label to find; guessed where only one of the labels is not called normal or the like.
+        classifier: `small`, `resnet18`, or `module:factory`, see `networks.find`; taught `steps` steps in every arm.
+        real_counts, synthetic_counts: how many images, half of each class. Defaults are cut to what is there; 0 real
+            images are the drawn ones alone, which every arm has.
+        resolution: side in pixels that all images are brought to. mirror: whether left and right may be exchanged.
+        dataset: what a card calls the images; nothing of a path goes into the report.
+        report: folder for the report, its page and curve, and for what was taught so far: a second call goes on.
+
+    Raises:
+        UsageError: images, labels or counts that do not fit, or no such classifier.
+        PrivacyError: a patient or picture on both sides, or a name that looks like a person's.
+        ConfigError: the report cannot be written.
+    """
+    learner = find(classifier, steps=steps)
+    if seeds < 2:
+        raise UsageError(f"{seeds} seed", "two or more are needed to say what chance does; five are usual")
+    if personal_data(dataset) or looks_like_patient(dataset):
+        raise PrivacyError("the data set's name looks like a person's", "give it a neutral name")
+    folder = Path(report) if report is not None else None
+    if folder is not None:
+        places.check_folder(folder)
+    learner.describe(resolution)
+    folders = {**({FIRST: synthetic} if synthetic is not None else {}), **(arms or {})}
+    if not folders:
+        raise UsageError("nothing to compare real images with", "name drawn ones: --synthetic DIR")
+    known = read_real(real, "real images", resolution, where=real_where, on_progress=on_progress)
+    held = read_real(test, "test images", resolution, where=test_where, on_progress=on_progress)
+    drawn = {name: read_drawn(at, f"arm {name}", resolution, on_progress=on_progress) for name, at in folders.items()}
+    chosen, negatives = check_labels(known, held, drawn, positive)
+    check_apart(known, held, drawn)
+    pool, trial = known.labelled(chosen), held.labelled(chosen)
+    made = {name: one.source.labelled(chosen) for name, one in drawn.items()}
+    numbers = _counts(real_counts, REAL_COUNTS, pool.most, "real images")
+    amounts = {
+        name: _counts(synthetic_counts, DRAWN_COUNTS, one.most, f"images of arm {name}") for name, one in made.items()
+    }
+    cells = grid(numbers, amounts)
+    machine = str(choose_device(device))
+    scores = teach(
+        cells, pool, made, trial, learner=learner, seeds=seeds, side=resolution, mirror=mirror, device=machine,
+        keep=folder / KEPT if folder else None, on_progress=on_progress,
+    )  # fmt: skip
+    likeness = outcome.likeness(pool, made, trial, (chosen, negatives), learner, resolution, mirror, machine)
+    found = EvaluationReport(
+        embhub=__version__,
+        dataset=dataset,
+        positive=chosen,
+        negative=tuple(negatives),
+        unit="patient" if held.has_patients else "image",
+        seeds=seeds,
+        classifier=Classifier(
+            name=learner.name, steps=learner.steps, batch=learner.batch, rate=learner.rate, resolution=resolution,
+            mirrored=mirror,
+        ),
+        real=outcome.group(pool, known.has_patients),
+        test=outcome.group(trial, held.has_patients),
+        arms=tuple(outcome.arm(name, drawn[name], made[name], known) for name in made),
+        aucs=outcome.aucs(trial, scores),
+        differences=outcome.differences(trial, scores),
+        fidelity=likeness,
+        remarks=_remarks(known, held, drawn),
+    )  # fmt: skip
+    if folder is not None:
+        write(found, folder)
+    return Evaluated(found, (*known.notes, *held.notes, *(note for one in drawn.values() for note in one.source.notes)))
+
+
+def write(report: EvaluationReport, folder: Path) -> None:
+    """Write the report, its page and its learning curve.
+
+    Raises:
+        ConfigError: the folder cannot be written, or is full.
+    """
+    write_atomic(folder / CURVE, curve.to_png(curve.shapes(report)))
+    write_atomic(folder / PAGE, page.render(report).encode())
+    write_atomic(folder / REPORT, report.to_bytes())
+
+
+def _counts(asked: Sequence[int] | None, usual: Sequence[int], most: int, what: str) -> list[int]:
+    """What was asked for; else the usual counts as far as there are images, and all of them at the end."""
+    if asked is None:
+        fits = [count for count in usual if count <= most]
+        return fits if max(fits, default=0) >= most * 0.8 else [*fits, most]
+    if any(count < 0 or count == 1 for count in asked) or not any(asked):
+        raise UsageError(f"counts of {what} are 0, or 2 and more", "half of the images are of each class")
+    if max(asked) > most:
+        raise UsageError(f"{max(asked)} {what} are asked for; {most} can be drawn, half of each class", "ask for fewer")
+    return sorted(set(asked))
+
+
+def _remarks(real: Source, test: Source, drawn: Mapping[str, Drawn]) -> tuple[str, ...]:
+    remarks = []
+    if not (real.has_patients and test.has_patients):
+        remarks.append(
+            "The images name no patients: each counts as a person of its own, and whether a patient is among both the "
+            "training and the test images could not be checked."
+        )
+    if any(not one.embeddings for one in drawn.values()):
+        remarks.append(
+            "Nothing says which embeddings drew some of the images, so whether these were learned from test patients "
+            "could not be checked."
+        )
+    return tuple(remarks)

@@ -1,0 +1,208 @@
+"""The images of an evaluation: real ones to learn from, real ones to test on, drawn ones, with nobody on both sides."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embhub import runs
+from embhub.diffusion import pixels
+from embhub.diffusion.evaluation.cells import Labelled
+from embhub.diffusion.images import ImageSet, read_images
+from embhub.diffusion.manifest import NAME as MANIFEST
+from embhub.errors import PrivacyError, UsageError
+from embhub.progress import OnProgress
+
+NEGATIVES = frozenset({"normal", "healthy", "negative", "control", "benign", "none", "no finding", "0"})
+"""Labels that are taken for negatives where nothing is said."""
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+_MOST = 10_000_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images as they were read: `labels` in words, `names` says whose each is, `digests` tells equal pictures apart."""
+
+    images: NDArray[np.uint8]
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    digests: tuple[bytes, ...]
+    has_patients: bool
+    notes: tuple[str, ...]
+
+    def labelled(self, positive: str) -> Labelled:
+        """The same with 1 for positives."""
+        truth = np.array([label == positive for label in self.labels], dtype=np.int64)
+        return Labelled(self.images, truth, self.names)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Drawn images of an arm; `embeddings` are the SHA-256 that their folder names."""
+
+    source: Source
+    embeddings: tuple[str, ...]
+
+
+def read_real(
+    place: str | Path, name: str, resolution: int, *, where: str | None = None, on_progress: OnProgress | None = None
+) -> Source:
+    """Real images with their labels: a manifest's, or a folder's with a folder for each label.
+
+    Raises:
+        UsageError, PrivacyError: as `read_images`; an image without a label.
+    """
+    parts = _labelled_sets(Path(place), name, where, on_progress)
+    return _gather(parts, name, resolution)
+
+
+def read_drawn(place: str | Path, name: str, resolution: int, *, on_progress: OnProgress | None = None) -> Drawn:
+    """Drawn images: a folder of `embhub dataset`, any manifest with labels, or a folder for each label.
+
+    Raises:
+        UsageError: as `read_real`, or not a folder.
+    """
+    folder = Path(place)
+    parts = _labelled_sets(folder, name, None, on_progress)
+    return Drawn(_gather(parts, name, resolution), _origins(folder if folder.is_dir() else folder.parent))
+
+
+def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive: str | None) -> tuple[str, list[str]]:
+    """The positive label and the negative ones.
+
+    Raises:
+        UsageError: a single label, an unknown one among the others, no positive one that can be guessed, or an arm with
+            one class only.
+    """
+    known = sorted(set(real.labels))
+    if len(known) < 2:
+        raise UsageError(
+            "the real images have one label only", "a classifier needs images with the finding and without"
+        )
+    likely = [label for label in known if label.lower() not in NEGATIVES]
+    if positive is None and len(likely) != 1:
+        raise UsageError(
+            f"which of {', '.join(known[:6])} is the finding?", f'say it: --positive "{(likely or known)[0]}"'
+        )
+    chosen = positive or likely[0]
+    if chosen not in known:
+        raise UsageError(f"no real image has the label {chosen}", f"choose one of {', '.join(known[:6])}")
+    for name, source in (("test images", test), *((f"the arm {arm}", one.source) for arm, one in arms.items())):
+        if strange := sorted(set(source.labels) - set(known)):
+            raise UsageError(
+                f"{name}: the label {strange[0]} is none of the real training images'", "use the same labels throughout"
+            )
+        if len({label == chosen for label in source.labels}) < 2:
+            raise UsageError(
+                f"{name}: images of one class only",
+                "draw both, with the finding and without: else drawn is learned to mean one of them",
+            )
+    return chosen, [label for label in known if label != chosen]
+
+
+def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
+    """Refuse what would make the test no test.
+
+    Raises:
+        PrivacyError: a patient in both training and test, a test picture among those learned from, or an embedding
+            that this site knows to have been learned from a test patient.
+    """
+    if real.has_patients and test.has_patients and (both := len(set(real.names) & set(test.names))):
+        raise PrivacyError(
+            f"{both} patients are in the training and in the test images", "give each patient to one of the two"
+        )
+    for name, source in (("real training images", real), *((f"arm {arm}", one.source) for arm, one in arms.items())):
+        if both := len(set(source.digests) & set(test.digests)):
+            raise PrivacyError(f"{both} test pictures are among those of the {name}", "take them out of one of the two")
+    for name, drawn in arms.items():
+        if learned_from(drawn, test):
+            raise PrivacyError(
+                f"arm {name}: its embedding was learned from patients of the test images",
+                "test on patients that no embedding was learned from",
+            )
+
+
+def learned_from(drawn: Drawn, source: Source) -> bool | None:
+    """Whether a patient of `source` taught one of the embeddings; None where this site cannot tell."""
+    if not drawn.embeddings:
+        return None
+    found: list[bool | None] = []
+    for digest in drawn.embeddings:
+        run = runs.find(digest)
+        if run is None or not source.has_patients:
+            found.append(None)
+        else:
+            found.append(not {sample.patient_id for sample in run.members}.isdisjoint(source.names))
+    return True if True in found else None if None in found else False
+
+
+def _labelled_sets(
+    place: Path, name: str, where: str | None, on_progress: OnProgress | None
+) -> list[tuple[ImageSet, str | None]]:
+    """What is there, with the label that a folder's name gives."""
+    classes = sorted(one for one in place.iterdir() if one.is_dir() and not one.name.startswith(".")) if (
+        place.is_dir() and not (place / MANIFEST).is_file()
+    ) else []  # fmt: skip
+    if not classes:
+        if place.is_dir() and not (place / MANIFEST).is_file():
+            raise UsageError(
+                f"{name}: nothing says what the images show",
+                f"put each label's images into a folder of that name, or a {MANIFEST} with path,label beside them",
+            )
+        return [(read_images(place, where=where, on_progress=on_progress), None)]
+    if where:
+        raise UsageError(f"{name}: rows can be chosen from a manifest only", f"put a {MANIFEST} beside the images")
+    return [(read_images(one, on_progress=on_progress), one.name) for one in classes]
+
+
+def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution: int) -> Source:
+    images, labels, digests = [], [], []
+    names: list[str] = []
+    notes: list[str] = []
+    has_patients = all(found.has_patients for found, _ in parts)
+    for found, folder in parts:
+        notes += found.notes
+        found.check_resolution(resolution)
+        for index, sample in enumerate(found.samples):
+            if not (label := folder or sample.label):
+                raise UsageError(f"{name}: {found.kind} {sample.row} has no label", "give every image a label")
+            picture = pixels.read_pixels(sample.path, f"{name}: {found.kind} {sample.row}")
+            values = (pixels.fit(picture, resolution).transpose(1, 2, 0) + 1) * 127.5
+            images.append(np.rint(values).clip(0, 255).astype(np.uint8))
+            labels.append(label)
+            names.append(found.unit(index) if has_patients else f"{name} {len(names)}")
+            digests.append(pixels.digest(picture))
+    return Source(np.stack(images), tuple(labels), tuple(names), tuple(digests), has_patients, tuple(notes))
+
+
+def _origins(folder: Path) -> tuple[str, ...]:
+    """Embeddings that a folder of `embhub dataset` or `embhub generate` names."""
+    found: set[str] = set()
+    for path in [folder / MANIFEST, *folder.glob("*/manifest.json"), folder / "manifest.json"]:
+        if not path.is_file() or path.stat().st_size > _MOST:
+            continue
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        if path.suffix == ".csv":
+            rows = csv.DictReader(io.StringIO(text, newline=""))
+            found |= {digest for row in rows for digest in _DIGEST.findall(row.get("embedding") or "")}
+        else:
+            found |= _listed(text)
+    return tuple(sorted(found))
+
+
+def _listed(text: str) -> set[str]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return set()
+    items = values.get("embeddings") if isinstance(values, dict) else None
+    digests = [item.get("sha256") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return {digest for digest in digests if isinstance(digest, str) and _DIGEST.fullmatch(digest)}

@@ -14,7 +14,7 @@ from PIL import Image
 from embhub import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.composition import at_once, composed
-from embhub.diffusion.families import encoders, room, told_size
+from embhub.diffusion.families import detect, encoders, room, told_size
 from embhub.diffusion.loading import Source, load_into
 from embhub.diffusion.parts import Part
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline, quiet
@@ -72,7 +72,8 @@ def prepare(
     guidance: float | None = None,
     device: str = "auto",
 ) -> Studio:
-    """Load a base and plug embeddings in. `steps` and `guidance` default to what the base recommends.
+    """Load a base and plug embeddings in. `steps` and `guidance` default to what the base recommends, or
+    its kind of pipeline does.
 
     Raises:
         UsageError: no such base or device, or settings outside their bounds.
@@ -81,8 +82,9 @@ def prepare(
     found = find_base(base)
     pipe = load_pipeline(found, device=device)
     tokens = tuple(load_into(pipe, embedding) for embedding in embeddings)
-    chosen = int(found.recommended.get("steps", STEPS)) if steps is None else steps
-    strength = float(found.recommended.get("guidance", GUIDANCE)) if guidance is None else guidance
+    family = detect(pipe)
+    chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
+    strength = float(found.recommended.get("guidance", family.guidance)) if guidance is None else guidance
     return Studio(pipe, found, tokens, chosen, strength)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from embhub.diffusion.generation import GUIDANCE, STEPS, draw
+from embhub.diffusion.families import detect
+from embhub.diffusion.generation import draw
 from embhub.diffusion.inversion import Inversion
 from embhub.diffusion.pipelines import FoundBase
 from embhub.diffusion.yardstick import without_token
@@ -33,8 +34,7 @@ class Previews:
 
     def __init__(self, folder: Path, every: int, base: FoundBase, caption: str) -> None:
         self._folder, self._every, self._words = folder, every, without_token(caption)
-        self._steps = min(_MOST_STEPS, int(base.recommended.get("steps", STEPS)))
-        self._guidance = base.recommended.get("guidance", GUIDANCE)
+        self._recommended = base.recommended
         self._without: list[Image.Image] = []
 
     def watch(self, training: Inversion) -> None:
@@ -55,7 +55,10 @@ class Previews:
         write_atomic(self._folder / f"step-{step:06d}.png", buffer.getvalue(), mode=0o600)
 
     def _draw(self, pipe: Any, prompt: str, at_once: int) -> list[Image.Image]:
-        return draw(pipe, prompt, n=_COLUMNS, seed=0, steps=self._steps, guidance=self._guidance, batch_size=at_once)
+        family = detect(pipe)
+        steps = min(_MOST_STEPS, int(self._recommended.get("steps", family.steps)))
+        guidance = self._recommended.get("guidance", family.guidance)
+        return draw(pipe, prompt, n=_COLUMNS, seed=0, steps=steps, guidance=guidance, batch_size=at_once)
 
 
 def choose_folder(every: int | None, folder: str | Path | None, out: Path | None) -> Path | None:

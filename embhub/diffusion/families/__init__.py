@@ -4,7 +4,7 @@ A family is three short functions: images to latents, prompts to a condition, no
 each. Everything else (rows, loop, audit) is written once against `Family` and `loss`.
 """
 
-from embhub.diffusion.families.detection import FAMILIES, denoiser, detect, find, resolution, room
+from embhub.diffusion.families.detection import FAMILIES, denoiser, detect, find, resolution, room, told_size
 from embhub.diffusion.families.family import Condition, Encoder, Family, encoders
 from embhub.diffusion.families.objective import loss, predict_noise
 from embhub.diffusion.families.schedule import (
@@ -41,4 +41,5 @@ __all__ = [
     "room",
     "strengths",
     "take_noise",
+    "told_size",
 ]

@@ -52,6 +52,12 @@ def resolution(pipe: Any) -> int:
     return detect(pipe).resolution(pipe)
 
 
+def told_size(pipe: Any) -> dict[str, int]:
+    """The size of images for a pipeline's call, where it must be told it."""
+    family = find(pipe)
+    return dict.fromkeys(("height", "width"), family.resolution(pipe)) if family and family.told_size else {}
+
+
 def denoiser(pipe: Any) -> Any:
     """The network that takes noise off: a U-Net or a transformer."""
     return getattr(pipe, detect(pipe).denoiser)

@@ -42,7 +42,8 @@ class Family:
     `pipelines` are class names in diffusers; `encoders` the text encoders that there must be; `layout` the file's, see
     `embhub.embedding.LAYOUTS`. `denoiser` is the component's name. `longest` are the most tokens that the pipeline
     reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the pipeline's own
-    defaults of sampling. `remark` is said before a training.
+    defaults of sampling. `told_size`: its call must be told the images' size, and assumes its makers' otherwise.
+    `remark` is said before a training.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Family:
     longest: Mapping[str, int] = field(default_factory=dict)
     guidance: float = 7.5
     steps: int = 50
+    told_size: bool = False
     remark: str = ""
 
 

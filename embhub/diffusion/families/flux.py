@@ -54,6 +54,7 @@ FLUX = Family(
     resolution=_resolution,
     denoiser="transformer",
     longest={"text_encoder_2": 512},
+    told_size=True,
     guidance=3.5,
     steps=28,
     remark=(

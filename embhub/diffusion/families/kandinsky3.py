@@ -54,4 +54,5 @@ KANDINSKY3 = Family(
     longest={"text_encoder": 128},
     guidance=3.0,
     steps=25,
+    told_size=True,
 )

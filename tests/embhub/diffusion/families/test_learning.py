@@ -1,0 +1,189 @@
+"""Textual inversion on every family: the loss falls, the base stays as it is, and what is trained is what is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from embhub import embedding, fingerprint
+from embhub.diffusion import inversion, memory
+from embhub.diffusion.families import detect, encoders, room
+from embhub.diffusion.inversion import Fit, Inversion
+from embhub.diffusion.loading import load_into
+from embhub.diffusion.many import fit_many
+from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.rows import Rows, starting_rows
+from embhub.diffusion.yardstick import mean_loss
+from embhub.embedding import LAYOUTS, Embedding
+from embhub.errors import UsageError
+from tests import families
+
+TOKEN, CAPTION = "<cspca>", "mri, {}"
+RECIPE = replace(
+    inversion.COMPACT,
+    vectors=3,
+    steps=20,
+    batch_size=4,
+    learning_rate=0.3,
+    warm_up=1,
+    mixed_precision=False,
+)
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A base in a folder and in memory, four pictures as it sees them, and rows that were learned of them."""
+
+    base: Path
+    pipe: Any
+    latents: Tensor
+    fit: Fit
+    before: str
+
+    def loss(self, rows: Any) -> float:
+        return mean_loss(self.pipe, self.latents, token=TOKEN, caption=CAPTION, rows=rows)
+
+    def file(self) -> Embedding:
+        names = LAYOUTS[detect(self.pipe).layout]
+        return embedding.build(
+            {name: self.fit.rows[part].numpy() for name, part in names.items()},
+            token=TOKEN,
+            base=fingerprint.take(self.base),
+            base_name="tiny",
+            training={"steps": RECIPE.steps},
+            dtype="float32",
+        )
+
+
+NEW = pytest.mark.parametrize("case", ["sdxl", "sd3", "flux"], indirect=True)
+"""Bases of Stable Diffusion's shape have tests of their own."""
+
+
+@pytest.fixture(scope="module", params=families.BUILDERS)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    base = families.write(tmp_path_factory.mktemp("bases") / request.param, request.param)
+    pipe = load_pipeline(base, device="cpu")
+    before = weights(pipe)
+    pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latents = inversion.encode_images(pipe, pictures)
+    fit = inversion.fit(pipe, latents, token=TOKEN, caption=CAPTION, recipe=RECIPE, seed=SEED)
+    yield Case(base, pipe, latents, fit, before)
+
+
+def weights(pipe: Any) -> str:
+    """A hash of all weights and buffers of all parts."""
+    digest = hashlib.sha256()
+    for name, part in sorted(pipe.components.items()):
+        if isinstance(part, nn.Module):
+            for key, value in part.state_dict().items():
+                digest.update(f"{name} {key}".encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_the_loss_falls_and_rows_of_every_encoder_are_learned(case: Case) -> None:
+    start = starting_rows(case.pipe, CAPTION.replace("{}", " "), 3, generator=torch.Generator().manual_seed(SEED))
+    assert case.loss(case.fit.rows) < case.loss(start) - 1e-3
+    assert set(case.fit.rows) == set(detect(case.pipe).encoders) == {part.name for part in encoders(case.pipe)}
+    assert all(float((rows - start[name]).norm(dim=1).min()) > 0.1 for name, rows in case.fit.rows.items())
+
+
+def test_the_base_is_as_it_was(case: Case) -> None:
+    assert weights(case.pipe) == case.before
+    tables = [
+        part for encoder in encoders(case.pipe) for part in encoder.model.modules() if isinstance(part, nn.Embedding)
+    ]
+    assert not [table for table in tables if table._forward_hooks or table._forward_pre_hooks]
+
+
+def test_what_is_trained_is_what_the_stock_pipeline_encodes(case: Case) -> None:
+    rows = Rows(case.pipe, TOKEN, case.fit.rows)
+    stock = load_pipeline(case.base, device="cpu")
+    load_into(stock, case.file())
+    prompt = CAPTION.replace("{}", TOKEN)
+    with torch.no_grad():
+        with rows.active():
+            trained = detect(case.pipe).condition(case.pipe, [rows.expand(prompt)])
+        plain = detect(case.pipe).condition(case.pipe, ["mri, x y z"])
+        drawn = stock_encoding(stock, prompt)
+    assert len(trained) == len(drawn)
+    for ours, theirs, other in zip(trained.values(), drawn, plain.values(), strict=True):
+        assert float((ours - theirs).abs().max()) == 0.0
+        assert float((ours - other).abs().max()) > 1e-3
+
+
+def stock_encoding(pipe: Any, prompt: str) -> list[Tensor]:
+    """Hidden states and pooled text as the pipeline's own call asks for them."""
+    kind = type(pipe).__name__
+    if kind == "FluxPipeline":
+        return list(pipe.encode_prompt(prompt=prompt, prompt_2=None)[:2])
+    more = {"prompt_2": None, "prompt_3": None} if kind == "StableDiffusion3Pipeline" else {}
+    if kind == "StableDiffusionPipeline":
+        more = {"device": pipe.device, "num_images_per_prompt": 1}
+    found = pipe.encode_prompt(prompt=prompt, do_classifier_free_guidance=False, **more)
+    return [found[0]] if len(found) == 2 else [found[0], found[2]]
+
+
+@NEW
+def test_several_trainings_at_once_are_those_alone(case: Case) -> None:
+    recipe = replace(RECIPE, steps=2, learning_rate=1e-2)
+    jobs = [(case.latents[:2], 1), (case.latents[2:], 2)]
+    together = fit_many(case.pipe, jobs, token=TOKEN, caption=CAPTION, recipe=recipe)
+    for (latents, seed), one in zip(jobs, together, strict=True):
+        alone = inversion.fit(case.pipe, latents, token=TOKEN, caption=CAPTION, recipe=recipe, seed=seed)
+        for name, rows in alone.rows.items():
+            torch.testing.assert_close(one.rows[name], rows, rtol=1e-3, atol=2e-4)
+
+
+@NEW
+@pytest.mark.parametrize("saving", [{"micro_batch": 1}, {"gradient_checkpointing": True}])
+def test_saving_memory_learns_the_same(case: Case, saving: dict[str, Any]) -> None:
+    recipe = replace(RECIPE, steps=1, batch_size=2)
+    whole, saved = (
+        inversion.fit(case.pipe, case.latents, token=TOKEN, caption=CAPTION, recipe=chosen, seed=1)
+        for chosen in (recipe, replace(recipe, **saving))
+    )
+    for name, rows in whole.rows.items():
+        torch.testing.assert_close(saved.rows[name], rows, rtol=1e-3, atol=1e-3)
+
+
+def test_memory_is_counted(case: Case) -> None:
+    def need(**choices: Any) -> memory.Need:
+        recipe = replace(RECIPE, **choices)
+        training = Inversion(case.pipe, case.latents, token=TOKEN, caption=CAPTION, recipe=recipe, seed=0)
+        with training.active():
+            return memory.estimate(training)
+
+    parts = [part for part in case.pipe.components.values() if isinstance(part, nn.Module)]
+    held = sum(t.numel() * t.element_size() for part in parts for t in (*part.parameters(), *part.buffers()))
+    four, one, saving = need(), need(micro_batch=1), need(gradient_checkpointing=True)
+    assert four.weights == one.weights == held
+    assert one.activations < four.activations
+    assert saving.activations < four.activations
+
+
+def test_a_caption_that_an_encoder_would_cut_off_is_refused(case: Case) -> None:
+    shortest = min(room(case.pipe, encoder) for encoder in encoders(case.pipe))
+    recipe = replace(RECIPE, vectors=60)
+    caption = "a " * (shortest - 60) + "{}"
+    with pytest.raises(UsageError, match=f"this base reads {shortest}"):
+        Inversion(case.pipe, case.latents, token=TOKEN, caption=caption, recipe=recipe, seed=0)
+
+
+def test_latents_are_what_the_pipeline_would_decode(case: Case) -> None:
+    """The pipeline's own way back, (latents / scaling + shift), gives the autoencoder's mode again."""
+    pictures = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    config = case.pipe.vae.config
+    shift = config.get("shift_factor") or 0.0
+    with torch.no_grad():
+        mode = case.pipe.vae.encode(pictures).latent_dist.mode()
+        back = detect(case.pipe).latents(case.pipe, pictures) / config.scaling_factor + shift
+    np.testing.assert_allclose(back.numpy(), mode.numpy(), atol=1e-5)

@@ -53,6 +53,11 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar, remar
     type=click.Choice(["free", "directional"]),
     help="directional: rows stay as long as the base's words and only turn  [default: what suits the base]",
 )
+@click.option(
+    "--per-layer",
+    is_flag=True,
+    help="Learn rows for each layer of the denoiser (P+): a larger file that only embhub reads.",
+)
 @click.option("--start", metavar="TEXT", help="Words to start from; they are published  [default: the caption's]")
 @click.option(
     "--seed",

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from embhub.diffusion.families import denoiser
+from embhub.errors import UsageError
 
 
 def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
@@ -21,8 +22,16 @@ def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
 @contextmanager
 def recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
     """Keep few activations of the denoiser and compute the others again on the way back (Chen et al. 2016, arXiv
-    1604.06174)."""
+    1604.06174).
+
+    Raises:
+        UsageError: a denoiser that cannot.
+    """
     model = denoiser(pipe)
+    if wanted and not model._supports_gradient_checkpointing:
+        raise UsageError(
+            f"a {type(model).__name__} has no gradient checkpointing", "leave it out, and lower --micro-batch instead"
+        )
     if not wanted or model.is_gradient_checkpointing:
         yield
         return

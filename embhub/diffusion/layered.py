@@ -9,25 +9,24 @@ as they are, in training as in drawing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from diffusers.models.attention_processor import Attention
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from embhub.diffusion.families import denoiser, detect
-from embhub.diffusion.rows import Rows, _Answer, _tables
+from embhub.diffusion.families import denoiser, detect, encoders
+from embhub.diffusion.rows import Rows, _Answer
+from embhub.embedding import MAX_BYTES, layer_names
 from embhub.errors import UsageError
 
-
-class Handle(Protocol):
-    """What torch gives for a hook."""
-
-    def remove(self) -> None:
-        """Take it off."""
+_HEADER = 20_000
+"""Bytes of a file that are kept free of rows: its header has about 3,000 and 100 for each tensor."""
 
 
 def places(pipe: Any) -> list[nn.Module]:
@@ -59,6 +58,26 @@ def spread(pipe: Any, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: rows.expand(count, -1, -1).clone() for name, rows in start.items()}
 
 
+def check_size(pipe: Any, vectors: int, dtype: str) -> None:
+    """Refuse, before a training, what will not fit into a file.
+
+    Raises:
+        UsageError: too many vectors, or a base of another shape.
+    """
+    each = len(places(pipe)) * encoders(pipe)[0].table.shape[1] * np.dtype(dtype).itemsize
+    most = (MAX_BYTES - _HEADER) // each
+    if vectors > most:
+        raise UsageError(
+            f"{vectors} vectors for each of {len(places(pipe))} layers do not fit into a file of {MAX_BYTES:,} bytes",
+            f"use at most {most} vectors" + ("" if dtype == "float16" else ", or float16"),
+        )
+
+
+def named(rows: Tensor) -> dict[str, NDArray[Any]]:
+    """Rows (places, n, d) as the tensors of a file."""
+    return {name: part.numpy() for name, part in zip(layer_names(len(rows)), rows, strict=True)}
+
+
 class LayeredRows(Rows):
     """Rows of one token, a parameter (places, n, d) for the text encoder.
 
@@ -73,83 +92,47 @@ class LayeredRows(Rows):
                 f"rows for another number of places than the {count} where this base reads text", "use the right base"
             )
         super().__init__(pipe, token, {name: rows[0] for name, rows in start.items()})
-        if any(encoder.model in _PLUGGED for encoder in self._encoders):
-            raise UsageError("the pipeline holds an embedding with rows for each layer", "load a fresh pipeline")
         for encoder in self._encoders:
             rows = start[encoder.name].detach().float().clone()
             self.rows[encoder.name] = nn.Parameter(rows.to(encoder.table.device))
+        self._lasting = False
+        self._answers: list[_LayerAnswer] = []
 
-    @contextmanager
-    def active(self, each: Mapping[str, Tensor] | None = None) -> Iterator[None]:
-        """As `Rows.active`; `each` is (P, places, n, d)."""
-        ((encoder, tokenizer),) = zip(self._encoders, self._tokenizers, strict=True)
-        first = int(tokenizer.convert_tokens_to_ids(self._names[0]))
-        rows = each[encoder.name] if each else self.rows[encoder.name]
-        answer = _LayerAnswer(lambda: rows, first)
-        handles: list[Handle] = []
-        try:
-            setattr(self._pipe, encoder.tokenizer_name, tokenizer)
-            for module in _tables(encoder.model):
-                handles.append(module.register_forward_pre_hook(answer.before, with_kwargs=True))
-                handles.append(module.register_forward_hook(answer.after))
-            handles += _Stacking(places(self._pipe), [answer], width=rows.shape[-1]).attach(encoder.model)
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            setattr(self._pipe, encoder.tokenizer_name, encoder.tokenizer)
+    def plug_in(self) -> None:
+        """As `Rows.plug_in`; several may be plugged into one pipeline."""
+        self._lasting = True
+        super().plug_in()
 
+    def _put_in(self, rows: Mapping[str, Tensor] | nn.ParameterDict, hooks: list[RemovableHandle]) -> None:
+        model, readers = self._encoders[0].model, places(self._pipe)
+        known = _PLUGGED.get(model)
+        if known is not None and not self._lasting:
+            raise UsageError("the pipeline holds an embedding with rows for each layer", "load a fresh pipeline")
+        super()._put_in(rows, hooks)
+        if known is None:
+            known = _Stacking(readers, width=self.rows[self._encoders[0].name].shape[-1])
+            hooks += known.attach(model)
+        known.answers += self._answers
+        self._answers = []
+        if self._lasting:
+            _PLUGGED[model] = known
 
-def plug(pipe: Any, model: nn.Module, first: int, rows: Tensor) -> None:
-    """Keep rows (places, n, d) in a text encoder for the tokens of numbers from `first` on, which its table has.
-
-    Several may be plugged into one pipeline. The rows go with the encoder to another device or data type.
-
-    Raises:
-        UsageError: rows for another number of places.
-    """
-    readers = places(pipe)
-    if len(rows) != len(readers):
-        raise UsageError(
-            f"rows for {len(rows)} places; this base reads text in {len(readers)}", "load the base it was made for"
-        )
-    stacking = _PLUGGED.get(model)
-    if stacking is None:
-        stacking = _PLUGGED[model] = _Stacking(readers, [], width=rows.shape[-1])
-        stacking.attach(model)
-    kept = _Kept(rows.to(next(model.parameters())))
-    model.add_module(f"embhub_rows_{len(stacking.answers)}", kept)
-    answer = _LayerAnswer(lambda: kept.rows, first)
-    for module in _tables(model):
-        module.register_forward_pre_hook(answer.note, with_kwargs=True)
-        module.register_forward_hook(answer.after)
-    stacking.answers.append(answer)
-
-
-class _Kept(nn.Module):
-    """Rows that go where their encoder goes, and are no part of what it saves."""
-
-    rows: Tensor
-
-    def __init__(self, rows: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("rows", rows, persistent=False)
+    def _answer(self, rows: Tensor, first: int) -> _Answer:
+        self._answers.append(_LayerAnswer(rows, first))
+        return self._answers[-1]
 
 
 class _LayerAnswer(_Answer):
     """The hooks on a table that answer with the rows of one place at a time."""
 
-    def __init__(self, rows: Callable[[], Tensor], first: int) -> None:
+    def __init__(self, rows: Tensor, first: int) -> None:
+        """`rows` are (places, n, d), or (P, places, n, d) with some for each prompt."""
         self._all = rows
-        super().__init__(rows()[..., 0, :, :], first)
+        super().__init__(rows[..., 0, :, :], first)
 
     def turn(self, place: int) -> None:
         """From now on answer for this place."""
-        self._rows = self._all()[..., place, :, :]
-
-    def note(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """As `before`, for tokens that the table has: only look where they are."""
-        self._places = (args[0] if args else kwargs["input"]) - self._first
+        self._rows = self._all[..., place, :, :]
 
     @property
     def asked(self) -> bool:
@@ -160,12 +143,13 @@ class _LayerAnswer(_Answer):
 class _Stacking:
     """Hooks that make a text encoder answer for every place, and every place read its part."""
 
-    def __init__(self, readers: Sequence[nn.Module], answers: list[_LayerAnswer], *, width: int) -> None:
-        self._readers, self.answers, self._width = readers, answers, width
+    def __init__(self, readers: Sequence[nn.Module], *, width: int) -> None:
+        self._readers, self._width = readers, width
+        self.answers: list[_LayerAnswer] = []
 
-    def attach(self, model: nn.Module) -> list[Handle]:
+    def attach(self, model: nn.Module) -> list[RemovableHandle]:
         """Put the hooks on a text encoder and the readers."""
-        handles: list[Handle] = [
+        handles = [
             model.register_forward_pre_hook(self._begin, with_kwargs=True),
             model.register_forward_hook(self._go_on, with_kwargs=True),
         ]

@@ -15,9 +15,10 @@ from torch import Tensor
 from embhub import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find
+from embhub.diffusion.layered import insert
 from embhub.diffusion.pipelines import quiet
-from embhub.diffusion.rows import Rows, misled_ends
-from embhub.embedding import LAYOUTS, Embedding
+from embhub.diffusion.rows import misled_ends
+from embhub.embedding import LAYOUTS, PER_LAYER, Embedding, layer_names
 from embhub.errors import ArtifactError, UsageError
 from embhub.opening import open_path
 
@@ -69,7 +70,8 @@ def load_into(pipe: Any, source: Source) -> str:
         VerificationError: a signed file that is not what a trusted publisher or this site signed.
     """
     embedding = open_embedding(source)
-    if embedding.layout != (layout := _layout(pipe)):
+    layout = _layout(pipe)
+    if embedding.layout != layout and (embedding.layout, layout) != (PER_LAYER, "sd"):
         raise UsageError(
             f"an embedding of layout {embedding.layout} does not go into a {type(pipe).__name__}",
             f"load {embedding.base_name}, or a base of the same kind",
@@ -79,16 +81,19 @@ def load_into(pipe: Any, source: Source) -> str:
     for encoder in found.values():
         _check_collisions(embedding.token, encoder)
         live_base.base_rows(encoder)
-    if layout in _STOCK:
+    if embedding.layout in _STOCK:
         for name, values in tensors(embedding).items():
             _insert(pipe, found[name], embedding.token, values)
     else:
-        Rows(pipe, embedding.token, tensors(embedding)).plug_in()
+        insert(pipe, embedding.token, tensors(embedding)).plug_in()
     return embedding.token
 
 
 def tensors(embedding: Embedding) -> dict[str, Tensor]:
-    """The rows (n, d) of an embedding for each encoder, float32."""
+    """The rows of an embedding for each encoder, float32: (n, d), or (places, n, d) with rows for each layer."""
+    if embedding.layout == PER_LAYER:
+        layers = [embedding.tensors[name] for name in layer_names(len(embedding.tensors))]
+        return {"text_encoder": torch.from_numpy(np.stack(layers).astype(np.float32))}
     components = LAYOUTS[embedding.layout]
     return {
         components["t5xxl" if name == "t5" else name]: torch.from_numpy(np.array(values, dtype=np.float32))

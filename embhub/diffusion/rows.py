@@ -113,10 +113,13 @@ class Rows(nn.Module):
                 part.eos_token_id = encoder.tokenizer.eos_token_id
             setattr(self._pipe, encoder.tokenizer_name, tokenizer)
             first = int(tokenizer.convert_tokens_to_ids(self._names[0]))
-            answer = _Answer(rows[encoder.name], first)
+            answer = self._answer(rows[encoder.name], first)
             for module in _tables(encoder.model):
                 hooks.append(module.register_forward_pre_hook(answer.before, with_kwargs=True))
                 hooks.append(module.register_forward_hook(answer.after))
+
+    def _answer(self, rows: Tensor, first: int) -> _Answer:
+        return _Answer(rows, first)
 
 
 def starting_rows(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+from torch import Tensor
+
 from embhub import embedding as artifact
 from embhub import fingerprint, runs
-from embhub.diffusion import memory, previews
+from embhub.diffusion import layered, memory, previews
 from embhub.diffusion.captions import check_caption, check_words
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
@@ -67,6 +71,7 @@ def train(
     gradient_checkpointing: bool = False,
     snr_gamma: float | None = None,
     norm: Norm | None = None,
+    per_layer: bool = False,
     start: str | None = None,
     seed: int | None = None,
     epsilon: float | None = None,
@@ -95,8 +100,8 @@ def train(
         it. token: what will stand for the finding in prompts, such as `<cspca>`. caption: the prompt to learn under,
         with `{}` where the token goes. base: a built-in name, a pipeline folder, or `owner/name` of the Hub. holdout:
         share of the patients to keep back for the audit, 0 to 0.9. Rows with split `holdout` are kept back too.
-        vectors, steps, learning_rate, batch_size, micro_batch, gradient_checkpointing, snr_gamma, norm, start: see
-            `embhub.diffusion.recipes.Recipe`; defaults depend on the base, and on whether the training is private.
+        vectors, steps, learning_rate, batch_size, micro_batch, gradient_checkpointing, snr_gamma, norm, per_layer,
+            start: see `embhub.diffusion.recipes.Recipe`; defaults depend on the base, and on whether it is private.
         seed: of the split and of every draw; drawn anew and kept in the private record where it is not given.
         epsilon: learn with differential privacy that spends at most this; None means none, which is what the file says.
         delta, unit, mechanism, n_public, max_images, directions, draws, clip: see
@@ -139,7 +144,7 @@ def train(
     if protection is None:
         way = PlainTraining(path, resume=resume, seed=seed)
     else:
-        settings.check_choices(seed=seed, norm=norm, preview=preview)
+        settings.check_choices(seed=seed, norm=norm, preview=preview, per_layer=per_layer)
         way = PrivateTraining(path, protection, resume=resume)
     remarks = Remarks(on_note)
     if way.keeper.replaces:
@@ -165,14 +170,17 @@ def train(
         gradient_checkpointing=gradient_checkpointing,
         snr_gamma=snr_gamma,
         norm=norm,
+        per_layer=per_layer,
         start=start,
     )
+    if recipe.per_layer:
+        layered.check_size(pipe, recipe.vectors, dtype)
     task = Task(pipe, fingerprint.digest(identity), token, caption, recipe)
     sheet = previews.Previews(sheets, preview, found, caption).watch if sheets and preview else None
     with memory.explained(recipe):
         learned = way.learn(task, members, kept_back, remarks, sheet, on_progress)
     embedding = artifact.build(
-        {name: learned.rows[component].numpy() for name, component in LAYOUTS[detect(pipe).layout].items()},
+        _tensors(pipe, learned.rows),
         token=token,
         base=identity,
         base_name=found.name,
@@ -212,6 +220,13 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"cannot write {path}", "choose a folder that you may write to")
     return path
+
+
+def _tensors(pipe: Any, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Learned rows under the names of the file's layout."""
+    if rows["text_encoder"].ndim == 3:
+        return layered.named(rows["text_encoder"])
+    return {name: rows[component].numpy() for name, component in LAYOUTS[detect(pipe).layout].items()}
 
 
 def _record(

@@ -93,7 +93,7 @@ def default_recipe(pipe: Any, protection: Protection, n_public: int) -> Recipe:
     return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)  # type: ignore[arg-type]
 
 
-def check_choices(*, seed: int | None, norm: str | None, preview: int | None) -> None:
+def check_choices(*, seed: int | None, norm: str | None, preview: int | None, per_layer: bool = False) -> None:
     """Refuse what has no place in a private training.
 
     Raises:
@@ -105,6 +105,11 @@ def check_choices(*, seed: int | None, norm: str | None, preview: int | None) ->
         )
     if norm == "directional" or preview:
         raise UsageError("--norm directional and --preview are not for private training", "leave them out")
+    if per_layer:
+        raise UsageError(
+            "--per-layer is not for private training: noise falls on every number that is learned, and it has many",
+            "leave it out",
+        )
 
 
 def check_unit(protection: Protection, images: ImageSet) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("accounting", "formats", "cards", "audits", "checks", "evidence", "site", "phantoms")
+PACKAGES = ("accounting", "formats", "cards", "audits", "checks", "copies", "evidence", "site", "phantoms")
 CORE = sorted(
     [*(ROOT / "embhub").glob("*.py"), *(p for name in PACKAGES for p in (ROOT / "embhub" / name).glob("*.py"))]
 )
@@ -33,7 +33,7 @@ PURE = [
         "checks/refusals",
     ),
     *("audits/statistics", "audits/attack_figures", "audits/verdict", "audits/audit_page", "audits/roc_figure"),
-    "audits/explanation",
+    "audits/explanation", "copies/tail", "copies/report", "copies/page",
     *("evidence/concerns", "evidence/cover", "evidence/coverage", "evidence/document", "evidence/gathering"),
     *("evidence/histogram", "evidence/page", "evidence/regulation", "evidence/sacro", "evidence/sections"),
     "evidence/shipping",

@@ -129,18 +129,18 @@ def audit(
         PrivacyError: a patient or a picture on both sides, or the training's own seed.
         ArtifactError: not an embedding, or one for another base.
     """
-    target = _resolve(embedding)
+    target = resolve(embedding)
     if suite == "mechanism":
         return audit_mechanism(target)
     run = runs.find(target.digest)
     _check_seed(run, seed)
-    sides = compare(*_choose_sides(run, members, nonmembers))
+    sides = compare(*choose_sides(run, members, nonmembers))
     if suite in WITH_SHADOWS and run is None:
         raise UsageError(
             f"the {suite} suite trains again by the same recipe, which this site has no record of",
             "audit where the embedding was trained, or use the quick suite",
         )
-    found = _find_base(target, base, run)
+    found = find_audited_base(target, base, run)
     pipe = load_pipeline(found, device=device)
     images = sides.load(resolution(pipe))
     latents = encode_images(pipe, images)
@@ -214,13 +214,15 @@ def _check_seed(run: runs.Run | None, seed: int) -> None:
         raise PrivacyError("the audit's seed is published, and it is the training's", "give the audit another --seed")
 
 
-def _resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:
+def resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:
+    """The checked embedding behind any of these."""
     if isinstance(embedding, str | Path):
         return artifact_module.read(embedding)
     return embedding if isinstance(embedding, Embedding) else embedding.embedding
 
 
-def _choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Source | None) -> tuple[Source, Source]:
+def choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Source | None) -> tuple[Source, Source]:
+    """Images trained on and kept back: those named, else those remembered. Raises UsageError where there are none."""
     if run is None and (members is None or nonmembers is None):
         raise UsageError(
             "this site has no record of training this embedding",
@@ -239,7 +241,7 @@ def _choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Sour
     return chosen
 
 
-def _find_base(target: Embedding, base: str | Path | None, run: runs.Run | None) -> FoundBase:
+def find_audited_base(target: Embedding, base: str | Path | None, run: runs.Run | None) -> FoundBase:
     """The base on this machine, after a look at its fingerprint: on another one every loss would mean nothing."""
     found = find_base(base or (run.base if run else target.base_name))
     if target.base is not None:

@@ -18,6 +18,7 @@ from embhub.site.files import write_atomic
 
 CARD = ".card.yaml"
 AUDIT = ".audit.json"
+COPIES = ".copies.json"  # distances from patients' images: never sent
 SITE_AUDIT = ".site-audit.json"  # holds scores of patients beside a privacy claim: never sent
 PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"

@@ -1,0 +1,183 @@
+"""`embhub copy-check`: nearest training image of every drawn one, judged against patients who were kept back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embhub import __version__, runs
+from embhub.copies import report as reports
+from embhub.copies import tail
+from embhub.copies.report import Group, Nearness, Planted, Report
+from embhub.diffusion import pixels
+from embhub.diffusion.auditing import HasEmbedding, choose_sides, find_audited_base, resolve
+from embhub.diffusion.copying.distances import measure
+from embhub.diffusion.copying.planting import MOST, plant
+from embhub.diffusion.families import resolution
+from embhub.diffusion.manifest import list_images
+from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.sides import Comparison, Source, compare
+from embhub.embedding import Embedding
+from embhub.errors import UsageError
+from embhub.progress import OnProgress, Progress
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A report, and for each sample the row of the training image that is nearest on each measure.
+
+    `members` are those images (N, 3, H, W) in [-1, 1], and `samples` the drawn ones: they stay at the site.
+    """
+
+    report: Report
+    nearest: tuple[dict[str, int], ...]
+    members: Tensor
+    samples: Tensor
+
+
+def check_copies(
+    embedding: str | Path | Embedding | HasEmbedding,
+    samples: str | Path,
+    *,
+    members: Source | None = None,
+    nonmembers: Source | None = None,
+    base: str | Path | None = None,
+    alpha: float = ALPHA,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> Checked:
+    """Ask of every image in a folder whether it is a copy of one that the embedding was trained on.
+
+    Args:
+        embedding: the file, or what `train` or `pull` gave.
+        samples: a folder of drawn images (or a manifest): exactly these files are checked.
+        members, nonmembers: images trained on and kept back; by default those that `train` remembers on this site.
+        base: the base model; by default the one trained on.
+        alpha: chance that any of the samples is suspected though none is a copy.
+
+    Raises:
+        UsageError: no record of the training and no images named, no samples, too few patients trained on or kept back.
+        PrivacyError: a patient or a picture on both sides.
+        ArtifactError: not an embedding, or one for another base.
+    """
+    if not 0 < alpha < 1:
+        raise UsageError(f"alpha is {alpha}", "it is a chance, such as 0.05")
+    target = resolve(embedding)
+    run = runs.find(target.digest)
+    sides = compare(*choose_sides(run, members, nonmembers))
+    files = [(sample.path, name) for sample, name in _list(samples)]
+    controls = _one_each(sides.nonmembers.units)
+    check_numbers(sides, len(controls))
+    found = find_audited_base(target, base, run)
+    pipe = load_pipeline(found, device=device)
+    side = resolution(pipe)
+    drawn = torch.cat([_read(path, f"sample {n}", side) for n, (path, _) in enumerate(files, start=1)])
+    trained = sides.members.images.load(side)
+    kept = sides.nonmembers.images.load(side)[controls]
+    copied = plant(pipe, trained[_one_each(sides.members.units)[:MOST]])
+    asked = {"samples": drawn, "patients kept back": kept, **copied}
+    tables: dict[str, dict[str, Any]] = {}
+    for done, (name, images) in enumerate(asked.items(), start=1):
+        tables[name] = measure(pipe, images, trained)
+        if on_progress:
+            on_progress(Progress("measuring distances", done, len(asked), name))
+    report = _report(target, found.name, sides, files, tables, alpha=alpha, controls=len(controls))
+    rows = [{name: int(table[i].argmin()) for name, table in tables["samples"].items()} for i in range(len(drawn))]
+    return Checked(report, tuple(rows), trained, drawn)
+
+
+def check_numbers(sides: Comparison, controls: int) -> None:
+    """Refuse a comparison that could not find anything.
+
+    Raises:
+        UsageError: too few patients on a side.
+    """
+    trained = len(set(sides.members.units))
+    if controls < tail.FEWEST_CONTROLS:
+        raise UsageError(
+            f"{controls} {sides.unit}s were kept back; at least {tail.FEWEST_CONTROLS} are needed to say how near is"
+            " too near",
+            "train again with --holdout 0.3, or name others of the same kind: --nonmembers",
+        )
+    if trained < tail.FEWEST_MEMBERS:
+        raise UsageError(
+            f"the embedding was trained on {trained} {sides.unit}s; distances mean something from"
+            f" {tail.FEWEST_MEMBERS} on",
+            "do not publish what it draws",
+        )
+
+
+def _report(
+    target: Embedding,
+    base: str,
+    sides: Comparison,
+    files: Sequence[tuple[Path, str]],
+    tables: dict[str, dict[str, Any]],
+    *,
+    alpha: float,
+    controls: int,
+) -> Report:
+    owners = sides.members.units
+    scores = {
+        name: {measured: tail.score(table, owners) for measured, table in tables[name].items()} for name in tables
+    }
+    kept, drawn = scores["patients kept back"], scores["samples"]
+    threshold = tail.threshold(alpha, samples=len(files), measures=len(kept))
+    chances = {name: tail.p_values(drawn[name], kept[name]) for name in kept}
+    samples = []
+    for index, (path, name) in enumerate(files):
+        near = {
+            measured: Nearness(
+                distance=round(float(tables["samples"][measured][index].min()), 6),
+                ratio=round(float(np.exp(drawn[measured][index])), 6),
+                p=float(f"{chances[measured][index]:.6g}"),
+            )
+            for measured in kept
+        }
+        suspected = any(item.p <= threshold for item in near.values())
+        digest = None if suspected else reports.digest(path.read_bytes())
+        samples.append(reports.Sample(name=name, sha256=digest, suspected=suspected, measures=near))
+    planted = []
+    for kind in (kind for kind in tables if kind not in ("samples", "patients kept back")):
+        p = np.min([tail.p_values(scores[kind][measured], kept[measured]) for measured in kept], axis=0)
+        planted.append(Planted(kind=kind, tried=len(p), caught=int((p <= threshold).sum())))
+    everything = tuple(samples)
+    return Report(
+        embhub=__version__,
+        embedding=target.digest,
+        base=base,
+        unit="patient" if sides.unit == "patient" else "image",
+        members=Group(**sides.members.group.model_dump()),
+        controls=Group(units=controls, images=controls),
+        alpha=alpha,
+        threshold=threshold,
+        scores={name: tuple(round(float(x), 4) for x in np.sort(values)) for name, values in kept.items()},
+        samples=everything,
+        planted=tuple(planted),
+        verdict=reports.decide(tuple(s for s in everything if s.suspected), tuple(planted)),
+    )
+
+
+def _list(samples: str | Path) -> list[tuple[Any, str]]:
+    listing = list_images(Path(samples), None, None)
+    return list(zip(listing.samples, listing.relative, strict=True))
+
+
+def _one_each(units: Sequence[str]) -> list[int]:
+    """The first image of each patient: several of one person are not several controls."""
+    return [index for index, unit in enumerate(units) if unit not in units[:index]]
+
+
+def _read(path: Path, where: str, side: int) -> Tensor:
+    image = pixels.read_pixels(path, where)
+    if 2 * min(image.size) < side:
+        raise UsageError(f"{where} is under half of the base's {side} pixels", "check images that this base drew")
+    return torch.from_numpy(pixels.fit(image, side))[None]

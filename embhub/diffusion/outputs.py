@@ -10,6 +10,7 @@ from typing import Any
 from embhub import __version__, card, config, embedding, runs
 from embhub import release as layout
 from embhub.audit import AuditReport
+from embhub.cards import evaluation as evaluation_report
 from embhub.checks import consistency
 from embhub.diffusion import base as bases
 from embhub.embedding import Embedding
@@ -109,18 +110,22 @@ def open_target(target: str, registry: str | None) -> Opened:
     return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))
 
 
-def draft_card(file: Path, *, out: Path | None = None, force: bool = False) -> tuple[Path, list[str]]:
+def draft_card(
+    file: Path, *, out: Path | None = None, evaluation: Path | None = None, force: bool = False
+) -> tuple[Path, list[str]]:
     """Write a card with everything computed filled in; returns its path and what a person must still say.
 
     Site defaults come from config.yaml; counts from this site's memory of the training; the verdict from the report
     beside the file; the base's licence from the base, where it came with embhub. A card that is there keeps its
-    answers, and only what follows from file, base and report is renewed; `force` begins anew.
+    answers, and only what follows from file, base and report is renewed; `force` begins anew. `evaluation` is a report
+    of `embhub evaluate`, whose figures replace the card's.
     """
     artifact = embedding.read(file)
     target = out or site_files.beside(file, site_files.CARD)
     earlier = {} if force else _read_answers(target)
     facts = {"name": file.stem, **_run_facts(artifact), **_base_facts(artifact), **_audit_facts(file)}
     facts = {name: value for name, value in facts.items() if name in ("audit", "base_model") or name not in earlier}
+    facts |= _evaluation_facts(artifact, evaluation)
     values, questions = card.draft(artifact, defaults={**config.load().site, **earlier}, facts=facts)
     write_atomic(target, card.write_draft(values, questions))
     return target, questions
@@ -169,6 +174,14 @@ def _audit_facts(file: Path) -> dict[str, Any]:
         return {}
     report = AuditReport.parse(path.read_bytes())
     return {"audit": {"verdict": report.verdict, "suite": report.suite, "power": consistency.power(report)}}
+
+
+def _evaluation_facts(artifact: Embedding, path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    report = evaluation_report.parse(layout.read_file(path, limit=evaluation_report.MAX_BYTES))
+    private = isinstance(artifact.privacy, PrivacyClaim)
+    return {"evaluation": evaluation_report.card_figures(report, artifact.digest, private=private)}
 
 
 def _given(choices: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def evaluate(
     )  # fmt: skip
     if folder is not None:
         write(found, folder)
-    return Evaluated(found, (*known.notes, *held.notes, *(note for one in drawn.values() for note in one.source.notes)))
+    return Evaluated(
+        found, tuple(note for one in (known, held, *(arm.source for arm in drawn.values())) for note in one.notes)
+    )
 
 
 def write(report: EvaluationReport, folder: Path) -> None:

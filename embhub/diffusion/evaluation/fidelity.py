@@ -24,7 +24,7 @@ NEIGHBOURS = 3
 SUBSETS, LARGEST_SUBSET = 100, 100
 _FEWEST = NEIGHBOURS + 1
 _MOST = 2_000  # images compared pairwise
-_STEADY = 1e-3
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Likeness:
 
 
 class Features(nn.Module):
-    """What goes into the last layer of a taught classifier, (N, d), each number scaled by its spread over real images.
+    """What goes into the last layer of a taught classifier, (N, d), with the spread of real images as the unit.
 
-    Without the scale the cubic kernel would measure how large a network happens to make its numbers.
+    Without the unit the cubic kernel would measure how large a network happens to make its numbers. It is one for all
+    d, since a feature that hardly moves among the real images would else outweigh all others.
     """
 
     mean: Tensor
@@ -58,8 +59,7 @@ class Features(nn.Module):
         self._judge, self._layer = judge, last_layer(judge.network)
         raw = self._raw(real)
         self.register_buffer("mean", raw.mean(0))
-        spread = raw.std(0)
-        self.register_buffer("spread", spread.clamp_min(_STEADY * float(spread.max()) + 1e-12))
+        self.register_buffer("spread", raw.var(0).mean().sqrt().clamp_min(_TINY))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of uint8 images (N, H, W, 3)."""

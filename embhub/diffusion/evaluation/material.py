@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class Source:
     names: tuple[str, ...]
     digests: tuple[bytes, ...]
     has_patients: bool
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def labelled(self, positive: str) -> Labelled:
         """The same with 1 for positives."""
@@ -72,7 +72,9 @@ def read_drawn(place: str | Path, name: str, resolution: int, *, on_progress: On
     """
     folder = Path(place)
     parts = _labelled_sets(folder, name, None, on_progress)
-    return Drawn(_gather(parts, name, resolution), _origins(folder if folder.is_dir() else folder.parent))
+    found = _gather(parts, name, resolution)
+    notes = tuple(note for note in found.notes if not note.startswith("no patient ids"))  # nobody is behind them
+    return Drawn(replace(found, notes=notes), _origins(folder if folder.is_dir() else folder.parent))
 
 
 def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive: str | None) -> tuple[str, list[str]]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
+
+from embhub.audits.statistics import auc_interval
 from embhub.cards import evaluation as document
 from embhub.diffusion.evaluation import fidelity, paired
 from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, choose
@@ -19,7 +23,7 @@ def aucs(test: Labelled, scores: Scores) -> tuple[document.Figure, ...]:
     """The AUC of every cell, real images alone first."""
     found = []
     for cell, each in scores.items():
-        measured = paired.estimate(test.labels == 1, test.patients, each)
+        measured = _cautious(paired.estimate(test.labels == 1, test.patients, each), test)
         found.append(
             document.Figure(
                 real=cell.real, arm=cell.arm, drawn=cell.drawn, auc=_round(measured.mean),
@@ -48,6 +52,14 @@ def differences(test: Labelled, scores: Scores) -> tuple[document.Difference, ..
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _cautious(measured: paired.Estimate, test: Labelled) -> paired.Estimate:
+    """The patients' interval at least as wide as Newcombe's, which keeps a width where no two images are confused."""
+    people = [len({test.patients[place] for place in np.flatnonzero(test.labels == value)}) for value in (1, 0)]
+    low, high = auc_interval(measured.mean, *people)
+    drawn = measured.patients
+    return replace(measured, patients=paired.Interval(min(low, drawn.low), max(high, drawn.high)))
 
 
 def call(interval: paired.Interval) -> document.Outcome:
@@ -107,7 +119,7 @@ def _round(value: float) -> float:
 
 def _range(interval: paired.Interval | None) -> tuple[float, float]:
     low, high = (interval.low, interval.high) if interval is not None else (-1.0, 1.0)  # one seed shows nothing
-    return _round(low), _round(high)
+    return _round(max(-1.0, low)), _round(min(1.0, high))
 
 
 def _within(interval: paired.Interval | None) -> tuple[float, float]:

@@ -27,7 +27,7 @@ def render(report: EvaluationReport) -> str:
         f"<figure>{curve.to_svg(curve.shapes(report))}<figcaption>Bars are 95 % intervals for the choice of test "
         f"{report.unit}s and of the seeds together. Every classifier took {report.classifier.steps:,} steps."
         "</figcaption></figure>",
-        "<h2>What drawn images add to real ones</h2>" + _differences(report.differences),
+        "<h2>What drawn images add to real ones</h2>" + _PAIRED + _differences(report.differences),
         "<h2>Every arm</h2>" + _aucs(report.aucs),
         "<h2>How real the drawn images look</h2>" + _fidelity(report),
         "<h2>How it was done</h2>" + _design(report),
@@ -152,6 +152,11 @@ def _range(pair: tuple[float, float], form: str) -> str:
     return f'<span class="range">[{pair[0]:{form}}, {pair[1]:{form}}]</span>'
 
 
+_PAIRED = (
+    "<p>Each row is paired: the same real images, seeds and test images, with the drawn ones and without. The "
+    "interval that counts is the one for both, the choice of test patients and that of the seeds; DeLong's and "
+    "the patients' are of the very networks that were taught, and hold for no others.</p>"
+)
 _STYLE = """
 *{box-sizing:border-box}body{margin:0;background:#fff;color:#222;font:15px/1.45 system-ui,sans-serif}
 main{max-width:62rem;margin:0 auto;padding:1.5rem 1.2rem 3rem}

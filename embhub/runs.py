@@ -20,13 +20,17 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Sample(BaseModel):
-    """An image of a training set: where it lies on this site, and whose it is."""
+    """An image of a training set: where it lies on this site, and whose it is.
+
+    `view` is which picture of a DICOM file or volume it is, and in which window (`embhub.diffusion.readers.view`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     patient_id: str
     label: str | None = None
+    view: str | None = None
 
 
 class Run(BaseModel):

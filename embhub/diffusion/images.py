@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
+from embhub import runs
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion import pixels
+from embhub.diffusion.header_review import check_headers, warn_of_few
 from embhub.diffusion.manifest import Listing, Sample, list_images
+from embhub.diffusion.readers.encoding import Encoding
+from embhub.diffusion.readers.view import parse
+from embhub.diffusion.volumes import Statement
 from embhub.diffusion.watcher import REFUSE, Watcher
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress
@@ -28,13 +34,15 @@ _CHUNK = 32
 class ImageSet:
     """Checked images in the order of their source. `notes` are remarks for a person; they name rows, never files.
 
-    `kind` is what a row is called: a row of a manifest, or an image of a folder.
+    `kind` is what a row is called: a row of a manifest, an image of a folder, a picture of a volumes file. `statement`
+    is what the site says of how the images were de-identified.
     """
 
     samples: tuple[Sample, ...]
     sizes: tuple[tuple[int, int], ...]
     notes: tuple[str, ...] = ()
     kind: str = "row"
+    statement: Statement | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -56,9 +64,7 @@ class ImageSet:
         self.check_resolution(resolution)
         for start in range(0, len(self.samples), _CHUNK):
             chunk = self.samples[start : start + _CHUNK]
-            arrays = [
-                pixels.fit(pixels.read_pixels(sample.path, f"image {sample.row}"), resolution) for sample in chunk
-            ]
+            arrays = [pixels.fit(read_sample(sample, "image"), resolution) for sample in chunk]
             yield torch.from_numpy(np.stack(arrays))
 
     def check_resolution(self, resolution: int) -> None:
@@ -82,7 +88,8 @@ class ImageSet:
 
     def subset(self, chosen: Sequence[int]) -> ImageSet:
         """The images at these positions."""
-        return ImageSet(tuple(self.samples[i] for i in chosen), tuple(self.sizes[i] for i in chosen), kind=self.kind)
+        samples, sizes = tuple(self.samples[i] for i in chosen), tuple(self.sizes[i] for i in chosen)
+        return ImageSet(samples, sizes, kind=self.kind, statement=self.statement)
 
     def unit(self, index: int) -> str:
         """Whose image it is: the patient, or the image itself where the source names no patients."""
@@ -96,9 +103,7 @@ class ImageSet:
         """
         if self.has_patients:
             return tuple(self.unit(index) for index in range(len(self)))
-        return tuple(
-            pixels.digest(pixels.read_pixels(sample.path, f"{self.kind} {sample.row}")).hex() for sample in self.samples
-        )
+        return tuple(pixels.digest(read_sample(sample, self.kind)).hex() for sample in self.samples)
 
     @property
     def has_patients(self) -> bool:
@@ -114,7 +119,7 @@ def read_images(
     on_progress: OnProgress | None = None,
     watcher: Watcher = REFUSE,
 ) -> ImageSet:
-    """Read and check the images of a folder or manifest (rules: docs/explanation/training.md).
+    """Read and check the images of a folder, manifest or volumes file (rules: docs/explanation/training.md).
 
     A manifest is CSV with the columns `path` (relative to it), `patient_id`, and optionally `label` and `split`
     (`train` or `holdout`; other splits are left out). A folder's `manifest.csv` is found by itself. `where` keeps the
@@ -122,17 +127,59 @@ def read_images(
 
     Raises:
         UsageError: nothing there, not an image, a malformed manifest, a row without patient.
-        PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split.
+        PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split,
+            DICOM headers that name patients or pictures that show names (`embhub.diffusion.header_review`).
     """
     listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher)
     watcher.listing(listing)
     _check_names(listing, watcher)
+    warnings = check_headers(listing, watcher)
     kept, sizes, notes = _decode(listing, watcher, on_progress)
+    notes += [*warnings, *warn_of_few(kept)]
     if listing.left_out:
         notes.append(f"{listing.left_out} rows of other splits were left out")
     if any(sample.patient_id is None for sample in kept):
         notes.append("no patient ids: each image counts as a person of its own, here and in the audit")
-    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind)
+    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement)
+
+
+def read_sample(
+    sample: Sample,
+    kind: str = "image",
+    look: Callable[[Image.Image], None] | None = None,
+    stored: Callable[[Encoding], None] | None = None,
+) -> Image.Image:
+    """The picture of a sample as 8-bit RGB of its own size; errors name it as `kind` and its row.
+
+    Raises:
+        UsageError: as `pixels.read_pixels`.
+    """
+    return pixels.read_pixels(sample.path, f"{kind} {sample.row}", look, view=sample.view, stored=stored)
+
+
+def record(images: ImageSet) -> tuple[runs.Sample, ...]:
+    """What this site remembers of the images of a training."""
+    return tuple(
+        runs.Sample(
+            path=str(sample.path),
+            patient_id=images.unit(place),
+            label=sample.label or None,
+            view=sample.view.to_text() if sample.view else None,
+        )
+        for place, sample in enumerate(images.samples)
+    )
+
+
+def recall(samples: Sequence[runs.Sample]) -> tuple[Sample, ...]:
+    """Samples as the site remembers them, to be read with `read_sample`.
+
+    Raises:
+        ConfigError: a record that says of a picture what no picture has.
+    """
+    return tuple(
+        Sample(Path(s.path), s.patient_id, s.label or "", row=row, view=parse(s.view) if s.view else None)
+        for row, s in enumerate(samples, start=1)
+    )
 
 
 def find_names(listing: Listing) -> list[int]:
@@ -159,7 +206,7 @@ def _decode(
         if on_progress:
             on_progress(Progress("reading images", done, len(listing.samples)))
         try:
-            image = pixels.read_pixels(sample.path, f"{listing.kind} {sample.row}", partial(watcher.file, sample))
+            image = read_sample(sample, listing.kind, partial(watcher.file, sample), partial(watcher.stored, sample))
         except EmbhubError as error:
             watcher.problem(error, [sample.row])
             continue

@@ -1,22 +1,30 @@
-"""Which images, whose, and what they show: a folder, or a table `path,patient_id,label?,split?` beside the images."""
+"""Which images, whose, and what they show: a folder, a table `path,patient_id,label?,split?`, or a volumes file."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from embhub.diffusion.pixels import SUFFIXES
+from embhub.diffusion.readers.sniffing import kind_of
+from embhub.diffusion.readers.view import View
+from embhub.diffusion.volumes import NAMES as VOLUMES
+from embhub.diffusion.volumes import Statement, is_volumes_file
 from embhub.diffusion.watcher import REFUSE, Watcher
 from embhub.errors import EmbhubError, PrivacyError, UsageError
+from embhub.site.patients import is_keyed, key_patient
+
+if TYPE_CHECKING:
+    from embhub.diffusion.readers.dicom_header import Header
 
 NAME = "manifest.csv"
 _MAX_BYTES = 50_000_000
-_MAX_ROWS = 500_000  # a row costs some hundred bytes of memory however short it is
+MAX_ROWS = 500_000  # a row costs some hundred bytes of memory however short it is
 _SPLITS = {"": "train", "train": "train", "training": "train", "holdout": "holdout"}
 
 
@@ -24,7 +32,9 @@ _SPLITS = {"": "train", "train": "train", "training": "train", "holdout": "holdo
 class Sample:
     """One image of one patient. `patient_id` is None where the source names no patients.
 
-    `row` is its line in the manifest, or its place in the folder: what messages say instead of a name.
+    It is what a manifest says, or keyed (`embhub.site.patients`) where it is from a header or of a named issuer. `row`
+    is its line in the manifest, or its place in the folder: what messages say instead of a name. `view` says which
+    picture of a file that holds several.
     """
 
     path: Path
@@ -32,35 +42,53 @@ class Sample:
     label: str = ""
     split: str = "train"
     row: int = 0
+    view: View | None = None
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Samples in the order of their source, `relative` their paths as it has them; `kind` is row or image."""
+    """Samples in the order of their source, `relative` their paths as it has them; `kind` is row, image or picture.
+
+    `headers` are those of DICOM files, by row; `without_picture` such files that hold none; `statement` is what the
+    site says of how the images were de-identified.
+    """
 
     samples: tuple[Sample, ...]
     relative: tuple[str, ...]
     kind: str
     left_out: int = 0
+    headers: Mapping[int, Header] = field(default_factory=dict, repr=False)
+    without_picture: int = 0
+    statement: Statement | None = None
+    notes: tuple[str, ...] = ()
 
 
 def list_images(source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE) -> Listing:
-    """The images that `source` (folder or manifest) names, no file opened yet.
+    """The images that `source` (folder, manifest or volumes file) names; of DICOM files the headers are read.
 
     Raises:
         UsageError: nothing there, a malformed manifest, an unknown column, or no image left.
+        ConfigError: the site's key, under which patients of DICOM files are kept, cannot be read.
         PrivacyError: one patient in training and in the part kept back.
     """
     folder, manifest = find(source, manifest)
-    if manifest is not None:
-        return _read_manifest(manifest, folder, where, watcher)
-    if where:
+    if manifest is not None and is_volumes_file(manifest):
+        from embhub.diffusion.volume_listing import list_volumes  # which lists samples too
+
+        listing = list_volumes(manifest, where, watcher)
+    elif manifest is not None:
+        listing = _read_manifest(manifest, folder, where, watcher)
+    elif where:
         raise UsageError("--where needs a manifest", f"put {NAME} beside the images, or name one")
-    return _scan(folder, watcher)
+    else:
+        listing = _scan(folder, watcher)
+    listing = replace(listing, samples=_settle_ids(listing.samples))
+    _check_splits(listing.samples, watcher)
+    return listing
 
 
 def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]:
-    """The folder of images, and its manifest where it has one or one is named.
+    """The folder of images, and its manifest or volumes file where it has one or one is named.
 
     Raises:
         UsageError: neither a folder nor a file, or two manifests.
@@ -75,27 +103,63 @@ def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]
         return source.parent, source
     if not source.is_dir():
         raise UsageError(f"there is no folder or manifest {source}", "name a folder of images or a manifest")
-    if manifest is None and (source / NAME).is_file():
-        manifest = source / NAME
+    if manifest is None:
+        manifest = next((source / name for name in (NAME, *VOLUMES) if (source / name).is_file()), None)
     return source, manifest
 
 
 def _scan(folder: Path, watcher: Watcher) -> Listing:
     root = folder.resolve()
-    found = sorted(path for path in _walk(root, watcher) if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in walk(root, watcher) if kind_of(path) in ("picture", "dicom"))
     if not found:
-        raise UsageError("there is no image in the folder", "PNG, JPEG and TIFF files are read")
-    samples, relative = [], []
+        raise UsageError(
+            "there is no image in the folder", f"PNG, JPEG, TIFF and DICOM files are read; volumes by a {VOLUMES[0]}"
+        )
+    samples, relative, opened = [], [], _Headers(watcher)
     for number, path in enumerate(found, start=1):
         try:
-            samples.append(Sample(_inside(path, root, f"image {number}"), None, row=number))
-            relative.append(str(path.relative_to(root)))
+            sample = Sample(reach(path, root, f"image {number}"), None, row=number)
         except EmbhubError as error:
             watcher.problem(error, [number])
-    return Listing(tuple(samples), tuple(relative), "image")
+            continue
+        if (seen := opened.look(sample, "image")) is not None:
+            samples.append(seen)
+            relative.append(str(path.relative_to(root)))
+    if not samples and opened.without_picture:
+        raise UsageError("there is no image in the folder", "its DICOM files hold no pictures")
+    return Listing(
+        tuple(samples), tuple(relative), "image", headers=opened.found, without_picture=opened.without_picture
+    )
 
 
-def _walk(root: Path, watcher: Watcher) -> Iterator[Path]:
+class _Headers:
+    """Headers of the DICOM files among samples; patients that nobody named come from there, keyed."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.found: dict[int, Header] = {}
+        self.without_picture = 0
+        self._watcher = watcher
+
+    def look(self, sample: Sample, kind: str) -> Sample | None:
+        """The sample with its patient; None for a file that is left out."""
+        if kind_of(sample.path) != "dicom":
+            return sample
+        from embhub.diffusion.readers.dicom_file import NoPicture
+        from embhub.diffusion.readers.dicom_header import take
+
+        try:
+            header = take(sample.path, f"{kind} {sample.row}")
+        except NoPicture:
+            self.without_picture += 1
+            return None
+        except UsageError as error:
+            self._watcher.problem(error, [sample.row])
+            return None
+        self.found[sample.row] = header
+        return replace(sample, patient_id=header.patient) if sample.patient_id is None else sample
+
+
+def walk(root: Path, watcher: Watcher) -> Iterator[Path]:
     """All that is not hidden. A folder that may not be opened is a problem: its images would be missing unseen."""
     closed: list[OSError] = []
     for place, folders, files in os.walk(root, onerror=closed.append):
@@ -110,9 +174,9 @@ def _walk(root: Path, watcher: Watcher) -> Iterator[Path]:
 
 
 def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watcher) -> Listing:
-    rows = _read_rows(manifest)
-    column, value = _parse_where(where, rows)
-    samples, relative, chosen, left_out = [], [], 0, 0
+    rows = read_rows(manifest)
+    column, value = parse_where(where, rows)
+    samples, relative, chosen, left_out, opened = [], [], 0, 0, _Headers(watcher)
     for number, row in enumerate(rows, start=2):
         if column and row.get(column, "").strip() != value:
             continue
@@ -124,28 +188,28 @@ def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Wat
             continue
         chosen += 1
         try:
-            samples.append(
-                Sample(
-                    path=_find(row["path"], manifest, folder, number),
-                    patient_id=_patient(row, number),
-                    label=row.get("label", "").strip(),
-                    split=split,
-                    row=number,
-                )
+            sample = Sample(
+                path=_find(row["path"], manifest, folder, number),
+                patient_id=_patient(row, number),
+                label=row.get("label", "").strip(),
+                split=split,
+                row=number,
             )
-            relative.append(row["path"])
         except EmbhubError as error:
             watcher.problem(error, [number])
+            continue
+        if (seen := opened.look(sample, "row")) is not None:
+            samples.append(seen)
+            relative.append(row["path"])
     if not chosen:
         raise UsageError(
             "no row of the manifest has what --where asks for" if where else "the manifest lists no image to train on",
             "see the column that --where names" if where else "add rows with the split train, or none",
         )
-    _check_splits(samples, watcher)
-    return Listing(tuple(samples), tuple(relative), "row", left_out)
+    return Listing(tuple(samples), tuple(relative), "row", left_out, opened.found, opened.without_picture)
 
 
-def _read_rows(manifest: Path) -> list[dict[str, str]]:
+def read_rows(manifest: Path) -> list[dict[str, str]]:
     hint = "name a folder of images, or a CSV file with a first line such as path,patient_id,label"
     try:
         if manifest.stat().st_size > _MAX_BYTES:
@@ -156,20 +220,20 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
         if "path" not in names or len(set(names)) != len(names):
             raise UsageError("the manifest has no column `path`, or a column twice", hint)
         reader.fieldnames = names
-        rows = list(islice(reader, _MAX_ROWS + 1))
+        rows = list(islice(reader, MAX_ROWS + 1))
     except OSError as error:
         raise UsageError(f"cannot read the manifest: {error.strerror}", "check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError("the manifest is not a CSV file in UTF-8", hint) from error
-    if len(rows) > _MAX_ROWS:
-        raise UsageError(f"the manifest has more than {_MAX_ROWS:,} rows", "split it, and train on a part")
+    if len(rows) > MAX_ROWS:
+        raise UsageError(f"the manifest has more than {MAX_ROWS:,} rows", "split it, and train on a part")
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values() or not row["path"].strip():
             raise UsageError(f"row {number} of the manifest has not as many fields as the first line, or no path", hint)
     return rows
 
 
-def _parse_where(where: str | None, rows: list[dict[str, str]]) -> tuple[str, str]:
+def parse_where(where: str | None, rows: list[dict[str, str]]) -> tuple[str, str]:
     if not where:
         return "", ""
     column, equals, value = (part.strip() for part in where.partition("="))
@@ -183,13 +247,13 @@ def _find(path: str, manifest: Path, folder: Path, number: int) -> Path:
     for root in (manifest.parent, folder):
         try:
             if (candidate := root / path.strip()).exists():
-                return _inside(candidate, root, f"the image of row {number}")
+                return reach(candidate, root, f"the image of row {number}")
         except OSError:  # a name too long for any file, a folder that may not be entered
             continue
     raise UsageError(f"the image of row {number} is not there", "paths are relative to the manifest")
 
 
-def _inside(path: Path, root: Path, name: str) -> Path:
+def reach(path: Path, root: Path, name: str) -> Path:
     """The real file. A path that says `..` is taken at its word; a link that quietly leads elsewhere is not."""
     try:
         real = path.resolve()
@@ -220,10 +284,23 @@ def _patient(row: dict[str, str], number: int) -> str | None:
         return None
     if not (patient := row["patient_id"].strip()):
         raise UsageError(f"row {number} has no patient id", "give every image a patient, or drop the column patient_id")
-    return patient
+    issuer = row.get("issuer", "").strip()
+    return key_patient(patient, issuer=issuer) if issuer else patient
 
 
-def _check_splits(samples: list[Sample], watcher: Watcher) -> None:
+def _settle_ids(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """All ids keyed where some are: a patient of a header and of a manifest is then one."""
+    named = [sample.patient_id for sample in samples if sample.patient_id is not None]
+    keyed = [is_keyed(name) for name in named]
+    if all(keyed) or not any(keyed):
+        return samples
+    return tuple(
+        sample if sample.patient_id is None else replace(sample, patient_id=key_patient(sample.patient_id))
+        for sample in samples
+    )
+
+
+def _check_splits(samples: Sequence[Sample], watcher: Watcher) -> None:
     sides: dict[str, set[str]] = {}
     for sample in samples:
         if sample.patient_id is not None:

@@ -1,7 +1,7 @@
-"""One image file to pixels: PNG, JPEG or TIFF, 8 or 16 bits, grey or colour; nothing else in the file is read.
+"""One picture of a file to pixels: PNG, JPEG or TIFF here, DICOM and NIfTI by their readers; nothing else goes on.
 
 Deep images (more than 8 bits) have no common scale, so each is scaled by its own range: its 1st percentile becomes
-black, its 99.5th white. All are cut to the central square and resized.
+black, its 99.5th white; DICOM files mostly say their window. All are cut to the central square and resized.
 """
 
 from __future__ import annotations
@@ -14,23 +14,59 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from embhub.diffusion.readers import grey
+from embhub.diffusion.readers.encoding import Encoding
+from embhub.diffusion.readers.sniffing import PICTURES, kind_of
+from embhub.diffusion.readers.view import View
 from embhub.errors import EmbhubError, UsageError
 
 FORMATS = ("PNG", "JPEG", "TIFF")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+SUFFIXES = PICTURES
 MAX_PIXELS = 100_000_000
-PERCENTILES = (1.0, 99.5)
+PERCENTILES = grey.PERCENTILES
 DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 
 
-def read_pixels(path: Path, where: str, look: Callable[[Image.Image], None] | None = None) -> Image.Image:
+def read_pixels(
+    path: Path,
+    where: str,
+    look: Callable[[Image.Image], None] | None = None,
+    *,
+    view: View | None = None,
+    stored: Callable[[Encoding], None] | None = None,
+) -> Image.Image:
     """The image as 8-bit RGB of its own size. `where` names it in errors, without its file name.
 
-    `look` is shown the image as its file has it, once it is known to be readable; it must not raise.
+    `look` is shown a PNG, JPEG or TIFF as its file has it, once it is known to be readable; it must not raise. `stored`
+    is told how a DICOM file or a volume keeps it. `view` chooses among the pictures of those; without one it is the
+    only frame, in the file's own window.
 
     Raises:
-        UsageError: not a readable PNG, JPEG or TIFF, more than one page, or over MAX_PIXELS.
+        UsageError: not a readable picture, more than one page or frame, or over MAX_PIXELS.
     """
+    kind = kind_of(path)
+    if kind not in ("dicom", "nifti"):
+        return _read_picture(path, where, look)
+    image, encoding = _read_medical(kind, path, where, view)
+    if stored:
+        stored(encoding)
+    return image
+
+
+def _read_medical(kind: str, path: Path, where: str, view: View | None) -> tuple[Image.Image, Encoding]:
+    """The readers are loaded where they are needed: their libraries are extras."""
+    if kind == "dicom":
+        from embhub.diffusion.readers.dicom_pixels import read_frame
+
+        return read_frame(path, where, view, most=MAX_PIXELS)
+    if view is None:
+        raise UsageError(f"{where} is a volume", "say which of its slices in a volumes file")
+    from embhub.diffusion.readers.nifti_file import read_slice
+
+    return read_slice(path, where, view, most=MAX_PIXELS)
+
+
+def _read_picture(path: Path, where: str, look: Callable[[Image.Image], None] | None) -> Image.Image:
     try:
         with warnings.catch_warnings():
             # The limit below says the same in our own words, before any pixel is decoded.
@@ -78,7 +114,7 @@ def _check(image: Image.Image, where: str) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in DEEP:
-        return Image.fromarray(_scale(np.asarray(image, dtype=np.float64))).convert("RGB")
+        return _scaled(np.asarray(image, dtype=np.float64))
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "P":
         upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
@@ -88,15 +124,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return upright.convert("RGB")
 
 
-def _scale(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = np.percentile(finite, PERCENTILES)
-    if high <= low:
-        low, high = float(finite.min()), float(finite.max())
-    spread = high - low or 1.0
-    scaled: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = np.rint(
-        np.clip((finite - low) / spread, 0, 1) * 255
-    ).astype(np.uint8)
-    return scaled
+def _scaled(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image.Image:
+    return Image.fromarray(grey.scale(values, *grey.percentile_range(values))).convert("RGB")

@@ -11,6 +11,7 @@ from embhub.errors import EmbhubError
 
 if TYPE_CHECKING:
     from embhub.diffusion.manifest import Listing, Sample
+    from embhub.diffusion.readers.encoding import Encoding
 
 
 class Watcher:
@@ -25,6 +26,9 @@ class Watcher:
 
     def file(self, sample: Sample, image: Image.Image) -> None:
         """An image as its file has it: format, mode, tags. Must not raise."""
+
+    def stored(self, sample: Sample, encoding: Encoding) -> None:
+        """How a DICOM file or a volume keeps an image: in place of `file`, which those have none for."""
 
     def picture(self, sample: Sample, image: Image.Image, digest: bytes) -> None:
         """The same image as it is learned from: upright, 8-bit RGB, its own size, with the hash of its pixels."""

@@ -21,6 +21,7 @@ from embhub.accounting.lineage import Charge
 from embhub.errors import ConfigError, UsageError
 from embhub.site.files import write_atomic
 from embhub.site.ledger import Entry, LedgerTampered
+from embhub.site.patients import ledger_number
 
 Unit = Literal["patient", "image"]
 Ids = NDArray[np.uint64]
@@ -107,6 +108,8 @@ class UnitSets:
     def keyed(self, units: Iterable[str], *, unit: Unit, issuer: str) -> Ids:
         """HMAC-SHA256(site key, kind | issuer | id), the first 64 bits of each, sorted and without doubles.
 
+        An id that `embhub.site.patients` keyed before, with whatever issuer, is taken as it is.
+
         Raises:
             UsageError: there are none, or one is empty.
         """
@@ -116,6 +119,9 @@ class UnitSets:
         start = hmac.new(self._key, f"{unit}\0{issuer}\0".encode(), hashlib.sha256)
         found = []
         for name in names:
+            if unit == "patient" and (number := ledger_number(name)) is not None:
+                found.append(number)
+                continue
             mac = start.copy()
             mac.update(name.encode("utf-8", "surrogatepass"))
             found.append(int.from_bytes(mac.digest()[:8]))

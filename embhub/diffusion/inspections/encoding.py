@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from embhub.diffusion.pixels import DEEP
+from embhub.diffusion.readers.encoding import Encoding
 
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 _PNG_DEPTH = 24  # offset of the bit depth in IHDR, which is the first chunk of every PNG
 _TIFF_DEPTH = 258
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """`bits` a channel in the file; `lowest` and `highest` finite value where the image is read as a deep one."""
-
-    format: str
-    mode: str
-    bits: int
-    lowest: float | None = None
-    highest: float | None = None
 
 
 def describe(path: Path, image: Image.Image) -> Encoding:

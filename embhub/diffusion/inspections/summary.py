@@ -8,7 +8,6 @@ from statistics import median
 from typing import Literal
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
-from embhub.diffusion.inspections.encoding import Encoding
 from embhub.diffusion.inspections.report import (
     Counts,
     Deep,
@@ -27,6 +26,7 @@ from embhub.diffusion.inspections.report import (
 )
 from embhub.diffusion.inspections.survey import Survey
 from embhub.diffusion.manifest import Sample
+from embhub.diffusion.readers.encoding import Encoding
 from embhub.errors import EmbhubError
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 from embhub.diffusion.images import find_names
-from embhub.diffusion.inspections.encoding import Encoding, describe
+from embhub.diffusion.inspections.encoding import describe
 from embhub.diffusion.inspections.likeness import Likenesses
 from embhub.diffusion.inspections.metadata import text_fields
 from embhub.diffusion.manifest import Listing, Sample
+from embhub.diffusion.readers.encoding import Encoding
 from embhub.diffusion.watcher import Watcher
 from embhub.errors import EmbhubError
 
@@ -54,6 +55,10 @@ class Survey(Watcher):
         fields = text_fields(image)
         self.fields.update(fields)
         self.with_fields += bool(fields)
+
+    def stored(self, sample: Sample, encoding: Encoding) -> None:  # noqa: ARG002 (of whichever sample)
+        """Remember it; a reader that knows its format has opened the file."""
+        self.encodings.append(encoding)
 
     def picture(self, sample: Sample, image: Image.Image, digest: bytes) -> None:
         """Look at the size, and at what the picture resembles."""

@@ -1,0 +1,201 @@
+"""One frame of a DICOM file as a picture: modality LUT, window, MONOCHROME1, colour; by pydicom's own functions.
+
+The order is that of PS3.4 N.2: stored values, modality transformation, value of interest, presentation. Padding and
+what lies behind the stored bits (old overlays) are not looked at.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embhub.diffusion.readers import codestreams
+from embhub.diffusion.readers.dicom_file import open_pixels, read_header
+from embhub.diffusion.readers.dicom_header import frame
+from embhub.diffusion.readers.encoding import Encoding
+from embhub.diffusion.readers.grey import Grey, percentile_range, scale, square
+from embhub.diffusion.readers.quiet import quiet
+from embhub.diffusion.readers.view import View, Window
+from embhub.errors import EmbhubError, UsageError
+
+
+def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple[Image.Image, Encoding]:
+    """8-bit RGB of its own size with square pixels, and how the file stores it; `most` is the largest number of pixels.
+
+    Without a `view` the file must hold one frame, which is shown in its own window.
+
+    Raises:
+        UsageError: as `dicom_file.read_header`; no such frame or window, too large, a compression that nothing here
+            reads, pixels that are damaged or missing.
+    """
+    header = read_header(path, where)
+    frames = int(header.get("NumberOfFrames", 1) or 1)
+    if view is None and frames > 1:
+        raise UsageError(f"{where} holds {frames:,} frames", "say which of them in a volumes file")
+    view = view or View()
+    try:
+        with quiet(), np.errstate(all="ignore"):
+            _check_size(header, path, where, view, most)
+            stored = _decode(path, where, view.index)
+            flat = frame(header, view.index)
+            image, encoding = _picture(stored, flat, where, view.window)
+            return square(image, *_spacing(flat)), encoding
+    except (EmbhubError, MemoryError):
+        raise
+    except NotImplementedError:
+        raise UsageError(
+            f"{where} is compressed or coded in a way that is not read here", "store it uncompressed"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or "damaged or incomplete"
+        raise UsageError(f"{where} cannot be read: {reason}", "replace the file or leave it out") from None
+    except Exception:  # noqa: BLE001  # decoders raise whatever damaged pixels make them stumble on, and cite headers
+        raise UsageError(
+            f"the pixels of {where} are damaged or incomplete", "replace the file or leave it out"
+        ) from None
+
+
+def _check_size(header: Any, path: Path, where: str, view: View, most: int) -> None:
+    """Of the header, and of the compressed picture itself, which may say something else."""
+    width, height, frames = int(header.Columns), int(header.Rows), int(header.get("NumberOfFrames", 1) or 1)
+    samples = int(header.get("SamplesPerPixel", 1) or 1)
+    if not 1 <= width * height <= most or samples not in (1, 3, 4):
+        raise UsageError(f"{where} has {width} x {height} pixels", f"at most {most:,} are read: scale it down")
+    if not 0 <= view.index < frames:
+        raise UsageError(f"{where} has {frames:,} frames and no number {view.index}", "choose another frame")
+    if not header.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    if (told := codestreams.size(_first_bytes(path, view.index, frames))) and told != (width, height):
+        raise UsageError(f"{where} holds a picture of another size than it says", "replace the file or leave it out")
+
+
+def _first_bytes(path: Path, index: int, frames: int) -> bytes:
+    from pydicom import dcmread
+    from pydicom.encaps import get_frame
+
+    with path.open("rb") as file:
+        header = dcmread(file, stop_before_pixels=True, force=True, defer_size=1_000_000)
+        file.seek(file.tell() + 12)  # tag, VR, two reserved bytes and the undefined length: PS3.5 7.1.2
+        offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
+        return get_frame(file, index, number_of_frames=frames, extended_offsets=offsets if all(offsets) else None)  # type: ignore[no-any-return]  # pydicom's types are not followed
+
+
+def _decode(path: Path, where: str, index: int) -> NDArray[Any]:
+    from pydicom.pixels import pixel_array
+
+    return np.asarray(pixel_array(open_pixels(path, where), index=index))
+
+
+def _picture(stored: NDArray[Any], header: Any, where: str, window: Window) -> tuple[Image.Image, Encoding]:
+    kind = str(header.get("PhotometricInterpretation", "MONOCHROME2")).strip().upper()
+    bits = int(header.get("BitsStored", 8) or 8)
+    if stored.ndim == 3:
+        colours = stored[..., :3]
+        shift = max(0, bits - 8)
+        return Image.fromarray(np.asarray(colours >> shift, np.uint8)), Encoding("DICOM", "RGB", bits)
+    if kind == "PALETTE COLOR":
+        return _palette(stored, header), Encoding("DICOM", "P", bits)
+    values, padding = _measured(_mask(stored, header), header)
+    grey, deep = _window(values, padding, header, where, window)
+    if kind == "MONOCHROME1" or str(header.get("PresentationLUTShape", "")).strip().upper() == "INVERSE":
+        grey = 255 - grey
+    if padding is not None:
+        grey[padding] = 0
+    return Image.fromarray(grey).convert("RGB"), Encoding("DICOM", "L", bits, *deep)
+
+
+def _mask(stored: NDArray[Any], header: Any) -> NDArray[Any]:
+    """Without the bits above those stored, where files of old keep overlays; the sign is kept."""
+    bits = header.get("BitsStored")
+    if not np.issubdtype(stored.dtype, np.integer) or not bits:
+        return stored
+    wide = stored.astype(np.int64)
+    if not 1 <= int(bits) < 8 * stored.dtype.itemsize:
+        return wide
+    wide &= (1 << int(bits)) - 1
+    if np.issubdtype(stored.dtype, np.signedinteger):
+        wide = np.where(wide >> (int(bits) - 1), wide - (1 << int(bits)), wide)
+    return wide
+
+
+def _measured(stored: NDArray[Any], header: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Values in the file's units, and where there is only padding."""
+    from pydicom.pixels import apply_modality_lut
+
+    padding = None
+    if (first := header.get("PixelPaddingValue", None)) is not None:
+        last = header.get("PixelPaddingRangeLimit", None)
+        ends = sorted((int(first), int(first if last is None else last)))
+        padding = (stored >= ends[0]) & (stored <= ends[1])
+        if padding.all() or not padding.any():
+            padding = None
+    return np.asarray(apply_modality_lut(stored, header)), padding
+
+
+def _window(
+    values: NDArray[Any], padding: NDArray[np.bool_] | None, header: Any, where: str, window: Window
+) -> tuple[Grey, tuple[float, ...]]:
+    """Eight bits, and the range of the values where nothing but that decided."""
+    if window.kind == "values":
+        return scale(values, window.first, window.second), ()
+    if window.kind == "header":
+        tables = len(header.get("VOILUTSequence", None) or ())
+        if not tables and "WindowCenter" in header and "WindowWidth" in header:
+            return _apply_window(values, header, where, int(window.first) - 1), ()
+        if tables:
+            return _apply_table(values, header, where, int(window.first) - 1), ()
+        if window.first != 1:
+            raise UsageError(f"{where} has no window of its own", "choose values or percentiles")
+    inside = values if padding is None else values[~padding]
+    percentiles = (window.first, window.second) if window.kind == "percentiles" else (1.0, 99.5)
+    finite = inside[np.isfinite(inside)]
+    deep = (float(finite.min()), float(finite.max())) if finite.size and int(header.get("BitsStored", 8)) > 8 else ()
+    return scale(values, *percentile_range(inside, percentiles)), deep
+
+
+def _apply_window(values: NDArray[Any], header: Any, where: str, place: int) -> Grey:
+    from pydicom.pixels import apply_windowing
+
+    if place >= header["WindowCenter"].VM or place >= header["WindowWidth"].VM:
+        raise UsageError(f"{where} has no window {place + 1}", "choose one that it has, values or percentiles")
+    whole = np.array([-1e15, 1e15])  # of which it makes its darkest and its lightest
+    low, high = (float(value) for value in apply_windowing(whole, header, index=place))
+    return scale(np.asarray(apply_windowing(values, header, index=place)), low, high)
+
+
+def _apply_table(values: NDArray[Any], header: Any, where: str, place: int) -> Grey:
+    from pydicom.dataset import Dataset
+    from pydicom.pixels import apply_voi
+
+    if place >= len(header.VOILUTSequence):
+        raise UsageError(f"{where} has no window {place + 1}", "choose one that it has, values or percentiles")
+    item = Dataset()
+    item.update(header.VOILUTSequence[place])
+    entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    if bits == 8:  # pydicom would count in eight bits as well, and tables have more entries than that
+        item.LUTDescriptor = [entries, first, 16]
+    table = Dataset()
+    table.VOILUTSequence = [item]
+    table.file_meta = header.file_meta
+    table.set_original_encoding(*header.original_encoding)
+    return scale(np.asarray(apply_voi(np.rint(values).astype(np.int64), table)), 0, 2**bits - 1)
+
+
+def _palette(stored: NDArray[Any], header: Any) -> Image.Image:
+    from pydicom.pixels import apply_color_lut
+
+    colours = np.asarray(apply_color_lut(stored, header))
+    return Image.fromarray(np.asarray(colours >> (8 * (colours.dtype.itemsize - 1)), np.uint8)[..., :3])
+
+
+def _spacing(header: Any) -> tuple[float, float]:
+    """Width and height of a pixel in mm, or their ratio; (1, 1) where nothing is said."""
+    for name in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
+        value = header.get(name, None)
+        if value and len(value) == 2:
+            return float(value[1]), float(value[0])
+    return 1.0, 1.0

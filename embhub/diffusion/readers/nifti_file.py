@@ -1,0 +1,197 @@
+"""A NIfTI volume read with bounds, and its slices as a radiologist sees them. Only header numbers and voxels are used.
+
+The volume is turned to the nearest anatomical axes (nibabel's canonical order: right, front, up), so that a slice's
+number and its picture do not depend on how the file is laid out. Slices are shown as DICOM viewers show them, the
+patient's right at the left.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embhub.diffusion.readers.encoding import Encoding
+from embhub.diffusion.readers.grey import PERCENTILES, percentile_range, scale, square
+from embhub.diffusion.readers.quiet import quiet
+from embhub.diffusion.readers.view import Plane, View
+from embhub.errors import EmbhubError, UsageError
+
+MAX_BYTES = 1_000_000_000
+"""Of a volume's voxels as its header states them, which are all that is unpacked."""
+
+AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+_HEADER = 540  # of NIfTI-2; that of NIfTI-1 has 348
+_MOST_EXTENSIONS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels (x, y, z[, t]) in canonical order, as stored; `words` are names of header fields that hold text."""
+
+    voxels: Any
+    zooms: tuple[float, float, float]
+    affine: NDArray[np.float64]
+    dtype: np.dtype[Any]
+    words: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along right, front, up, and times where there are several."""
+        return tuple(int(number) for number in self.voxels.shape)
+
+    @property
+    def times(self) -> int:
+        """Volumes in the file."""
+        return self.shape[3] if len(self.shape) == 4 else 1
+
+    def cut(self, plane: Plane, index: int, time: int = 0) -> NDArray[Any]:
+        """One slice (rows, columns) in the file's units, the patient's right (sagittal: front) at the left."""
+        place: list[Any] = [slice(None)] * 3
+        place[AXES[plane]] = index
+        values = np.asarray(self.voxels[(*place, time) if len(self.shape) == 4 else tuple(place)])
+        return values[::-1, ::-1].T  # columns towards left or back, rows towards back or feet: in all three planes
+
+
+def read_slice(path: Path, where: str, view: View, *, most: int) -> tuple[Image.Image, Encoding]:
+    """8-bit RGB with square pixels, and how the file stores it; `most` is the largest number of pixels.
+
+    Raises:
+        UsageError: not NIfTI, damaged, too large, no such slice; or the extra `nifti` is not installed.
+    """
+    volume = read_volume(path, where)
+    plane = view.plane or "axial"
+    axis = AXES[plane]
+    if not (0 <= view.index < volume.shape[axis] and 0 <= view.time < volume.times):
+        raise UsageError(f"{where} has no {plane} slice {view.index} at time {view.time}", "choose another slice")
+    values = volume.cut(plane, view.index, view.time)
+    if not 1 <= values.size <= most:
+        raise UsageError(f"{where} has slices of {values.size:,} pixels", f"at most {most:,} are read: scale it down")
+    low, high, deep = _range(path, where, view)
+    image = Image.fromarray(scale(values, low, high)).convert("RGB")
+    across, down = (volume.zooms[other] for other in range(3) if other != axis)
+    bits = 8 * volume.dtype.itemsize
+    return square(image, across, down), Encoding("NIfTI", "L", bits, *((low, high) if deep else ()))
+
+
+def read_volume(path: Path, where: str) -> Volume:
+    """The whole volume; the last one read is kept, since its slices come one after the other.
+
+    Raises:
+        UsageError: as `read_slice`.
+    """
+    try:
+        facts = path.stat()
+        return _read(path, where, facts.st_mtime_ns, facts.st_size)
+    except OSError as error:
+        reason = error.strerror or "damaged or incomplete"
+        raise UsageError(f"{where} cannot be read: {reason}", "replace the file or leave it out") from None
+
+
+def _range(path: Path, where: str, view: View) -> tuple[float, float, bool]:
+    """Black and white: the values named, or percentiles of the volume at that time."""
+    if view.window.kind == "values":
+        return view.window.first, view.window.second, False
+    chosen = (view.window.first, view.window.second) if view.window.kind == "percentiles" else PERCENTILES
+    facts = path.stat()
+    low, high = _percentiles(path, where, view.time, chosen, facts.st_mtime_ns, facts.st_size)
+    return low, high, True
+
+
+@lru_cache(maxsize=64)
+def _percentiles(
+    path: Path, where: str, time: int, chosen: tuple[float, float], changed: int, size: int
+) -> tuple[float, float]:
+    volume = _read(path, where, changed, size)
+    values = volume.voxels[..., time] if len(volume.shape) == 4 else volume.voxels[...]
+    return percentile_range(np.asarray(values, np.float32), chosen)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, where: str, changed: int, size: int) -> Volume:  # noqa: ARG001 (they tell a changed file)
+    try:
+        import nibabel
+    except ImportError as error:
+        raise UsageError("reading NIfTI needs nibabel", "install the extra: pip install 'embhub[nifti]'") from error
+    try:
+        with quiet(), path.open("rb") as raw, np.errstate(all="ignore"):
+            zipped = path.name.lower().endswith(".gz")
+            data = _bounded(gzip.GzipFile(fileobj=raw) if zipped else raw, where)
+            kind = nibabel.Nifti2Image if _is_second(data) else nibabel.Nifti1Image
+            image = nibabel.as_closest_canonical(kind.from_stream(io.BytesIO(data)))
+            return Volume(
+                image.dataobj,
+                _zooms(image.header),
+                np.asarray(image.affine, np.float64),
+                image.get_data_dtype(),
+                (*_words(image.header), *(("name in the gzip header",) if zipped and _names_itself(path) else ())),
+            )
+    except (EmbhubError, MemoryError):
+        raise
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UsageError(f"{where} is damaged or incomplete", "replace the file or leave it out") from None
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  # nibabel raises whatever a damaged header makes it stumble on, and cites it
+        raise UsageError(f"{where} is no NIfTI volume, or a damaged one", "replace the file or leave it out") from None
+
+
+def _bounded(file: IO[bytes] | gzip.GzipFile, where: str) -> bytes:
+    """Header, extensions and as many voxels as the header states, not a byte more."""
+    import nibabel
+
+    head = file.read(_HEADER)
+    second = _is_second(head)
+    kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+    header = kind.from_fileobj(io.BytesIO(head), check=False)
+    shape, offset = header.get_data_shape(), int(header.get_data_offset())
+    if not (3 <= len(shape) <= 4 and all(number >= 1 for number in shape[:4])) or (
+        header.get_data_dtype().kind not in "iuf"
+    ):
+        raise UsageError(f"{where} is no volume of three dimensions, or of three and time", "write it as one, in grey")
+    voxels = 1
+    for number in shape:
+        voxels *= int(number)
+    size = voxels * int(header.get_data_dtype().itemsize)
+    if size > MAX_BYTES:
+        raise UsageError(f"{where} claims {size:,} bytes of voxels", f"at most {MAX_BYTES:,} are read: cut it")
+    if not len(head) >= 348 or not 0 <= offset <= _MOST_EXTENSIONS or not size:
+        raise UsageError(f"{where} is no NIfTI volume, or a damaged one", "replace the file or leave it out")
+    data = head + file.read(max(0, offset + size - len(head)))
+    if len(data) < offset + size:
+        raise UsageError(f"{where} is incomplete: it ends before its last voxel", "replace the file or leave it out")
+    return data
+
+
+def _zooms(header: Any) -> tuple[float, float, float]:
+    right, front, up = (float(zoom) for zoom in header.get_zooms()[:3])
+    return right, front, up
+
+
+def _names_itself(path: Path) -> bool:
+    """RFC 1952: the flag FNAME says that the name the file once had follows."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return len(head) == 4 and bool(head[3] & 8)
+
+
+def _is_second(data: bytes) -> bool:
+    return 540 in (int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big"))
+
+
+def _words(header: Any) -> tuple[str, ...]:
+    """Fields that hold text anybody may have typed."""
+    found = [
+        name
+        for name in ("descrip", "aux_file", "db_name", "intent_name", "data_type")
+        if name in header and bytes(header[name].tobytes()).strip(b"\0 ")
+    ]
+    return (*found, *(("extensions",) if len(header.extensions) else ()))

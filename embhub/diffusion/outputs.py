@@ -161,7 +161,10 @@ def _run_facts(artifact: Embedding) -> dict[str, Any]:
     if run is None:
         return {}
     counts = Counter(sample.patient_id for sample in run.members)
+    stated = run.settings.get("deidentification")
+    said = {name: stated[name] for name in ("profile", "pixel_review")} if isinstance(stated, dict) else None
     return {
+        **({"deidentification": said} if said else {}),
         "n_images": len(run.members),
         "n_patients": len(counts),
         "max_images_per_patient": max(counts.values()),

@@ -13,9 +13,9 @@ from torch import Tensor
 from embhub import runs
 from embhub.audit import Group, Unit
 from embhub.diffusion import pixels
-from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.manifest import Sample
+from embhub.diffusion.images import ImageSet, read_images, read_sample, recall
 from embhub.errors import PrivacyError, UsageError
+from embhub.site.patients import key_patient
 
 _PLACE = re.compile(r"image \d+")
 """What `ImageSet.unit` calls an image whose source names no patients."""
@@ -82,7 +82,7 @@ def compare(members: Source, nonmembers: Source) -> Comparison:
     """
     inside, outside = _read(members, "members"), _read(nonmembers, "non-members")
     named = inside.has_patients and outside.has_patients
-    if both := len(set(inside.units) & set(outside.units)) if named else 0:
+    if both := len(_people(inside) & _people(outside)) if named else 0:
         raise PrivacyError(
             f"{both} patients are among the members and among the non-members", "give each patient to one side"
         )
@@ -102,7 +102,7 @@ def _read(source: Source, name: str) -> Side:
         samples, units = source.samples, [source.unit(index) for index in range(len(source))]
         has_patients = source.has_patients
     else:
-        samples = tuple(Sample(Path(s.path), s.patient_id, row=row) for row, s in enumerate(source, start=1))
+        samples = recall(source)
         units = [sample.patient_id for sample in source]
         has_patients = not any(_PLACE.fullmatch(unit) for unit in units)
     if not samples:
@@ -111,10 +111,15 @@ def _read(source: Source, name: str) -> Side:
     for row, sample in enumerate(samples, start=1):
         if not sample.path.is_file():
             raise UsageError(f"image {row} of the {name} is no longer there", "restore it, or name the images")
-        image = pixels.read_pixels(sample.path, f"image {row} of the {name}")
+        image = read_sample(sample, f"of the {name}, image")
         sizes.append(image.size)
         digests.append(pixels.digest(image))
     return Side(ImageSet(tuple(samples), tuple(sizes)), tuple(units), tuple(digests), has_patients)
+
+
+def _people(side: Side) -> set[str]:
+    """Under the site's key: one side may name its patients in a manifest, the other in headers."""
+    return {key_patient(unit) for unit in side.units}
 
 
 def _by_image(side: Side, name: str) -> Side:

@@ -19,7 +19,7 @@ from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.families import detect
 from embhub.diffusion.holdout import split
-from embhub.diffusion.images import ImageSet, read_images
+from embhub.diffusion.images import ImageSet, read_images, record
 from embhub.diffusion.learned import Task
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.plain_training import PlainTraining
@@ -232,20 +232,16 @@ def _tensors(pipe: Any, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 def _record(
     embedding: Embedding, members: ImageSet, kept_back: ImageSet, base: str, caption: str, settings: dict[str, Any]
 ) -> runs.Run:
-    def remember(images: ImageSet) -> tuple[runs.Sample, ...]:
-        return tuple(
-            runs.Sample(path=str(sample.path), patient_id=images.unit(i), label=sample.label or None)
-            for i, sample in enumerate(images.samples)
-        )
-
+    if members.statement is not None:
+        settings = {**settings, "deidentification": members.statement.model_dump(mode="json")}
     return runs.Run(
         embedding_digest=embedding.digest,
         base=base,
         caption=caption,
         token=embedding.token,
         vectors=embedding.vectors[0].count,
-        members=remember(members),
-        holdout=remember(kept_back),
+        members=record(members),
+        holdout=record(kept_back),
         settings=settings,
     )
 

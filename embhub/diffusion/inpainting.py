@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from diffusers import AutoPipelineForInpainting
+from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
 from PIL import Image
 
 from embhub.diffusion import masks
@@ -177,7 +177,8 @@ def redraw(
 
 def _inpainter(pipe: Any) -> Any:
     """The stock pipeline that inpaints with the parts of this one, tokens of embeddings included."""
-    if detect(pipe).name not in ("sd", "sdxl"):
+    kind = detect(pipe).name
+    if kind not in ("sd", "sdxl"):
         raise UsageError(
             f"a {type(pipe).__name__} cannot redraw a part of an image here", "use a Stable Diffusion 1, 2 or XL base"
         )
@@ -190,7 +191,11 @@ def _inpainter(pipe: Any) -> Any:
     if "Inpaint" in type(pipe).__name__:
         return pipe
     with quiet():
-        made = AutoPipelineForInpainting.from_pipe(pipe)
+        made = (
+            StableDiffusionXLInpaintPipeline(**pipe.components)
+            if kind == "sdxl"
+            else StableDiffusionInpaintPipeline(**pipe.components, requires_safety_checker=False)
+        )
     made.set_progress_bar_config(disable=True)
     return made
 

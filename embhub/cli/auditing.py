@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="Processes that train shadow embeddings.",
 )  # fmt: skip
 @click.option("--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler of your site that trains them instead.")
-@click.option("--base", metavar="NAME|PATH|HUB-ID", help="Base model  [default: the one trained on]")
+@options.base_trained_on
 @options.seed
 @options.device
 @click.option(

@@ -1,21 +1,25 @@
-"""`embhub base`: the base models that come along."""
+"""`embhub base`: the base models that come along, what a base is recognised by, and bases of a site's own."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_json, print_pairs, print_table
+from embhub.cli.output import note, print_json, print_pairs, print_table, progress_bar, remark, repeat
 
 
-@click.group("base", short_help="Look at the base models that come along.")
+@click.group("base", short_help="Look at base models, compare them, fine-tune one.")
 def command() -> None:
-    """Look at the base models that embhub brings.
+    """Look at the base models that embhub brings, tell bases apart, and fine-tune a component of one.
 
     \b
     Example:
       embhub base list
       embhub base show builtin
+      embhub base compare builtin adapted
     """
 
 
@@ -56,3 +60,135 @@ def show(base: str, as_json: bool) -> None:
     figures, rows = facts.pop("figures"), facts.pop("gate")
     print_pairs(facts | {"figures": "in the card beside the weights, and with --json" if figures else "none yet"})
     print_table([(row["asked"], row["goal"], row["measured"], "met" if row["met"] else "missed") for row in rows])
+
+
+@command.command("fingerprint")
+@options.base_argument
+@options.as_json
+def fingerprint(base: str, as_json: bool) -> None:
+    """Show by what a base is recognised: token space, weights, prediction type, autoencoder.
+
+    Reads slices of the weights: it takes a blink. Copies in float32, float16 and bfloat16 have digests of their own;
+    `embhub base compare` sees that they are one base.
+
+    \b
+    Example:
+      embhub base fingerprint builtin
+      embhub base fingerprint runwayml/stable-diffusion-v1-5 --replace unet=adapted
+    """
+    from embhub.diffusion.base_identity import identify
+
+    facts = identify(base)
+    print_json(facts) if as_json else print_pairs({name: facts[name] for name in facts if name != "fingerprint"})
+
+
+@command.command("compare")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B|EMBEDDING")
+@options.as_json
+@click.pass_context
+def compare(context: click.Context, first: str, second: str, as_json: bool) -> None:
+    """Say whether base A is base B, or the base that an EMBEDDING (.safetensors) was trained on.
+
+    exact: the same weights, as far as the fingerprint sees. fine-tuned: the same token space and other weights; the
+    embedding loads with a warning. different: it is refused. The exit code is 0 for the first two, 3 for the last.
+    A base with replaced parts is written "BASE + unet=FOLDER".
+
+    \b
+    Example:
+      embhub base compare builtin adapted
+      embhub base compare "builtin + lora=adapted" prostate-csPCa.safetensors
+    """
+    from embhub.diffusion.base_identity import compare_bases
+
+    facts = compare_bases(first, second)
+    print_json(facts) if as_json else print_pairs(facts)
+    context.exit(facts["exit_code"])
+
+
+@command.command("train-component")
+@options.base_argument
+@click.argument("images", type=options.FILE)
+@click.option(
+    "--component",
+    "components",
+    required=True,
+    multiple=True,
+    type=click.Choice(["unet", "text-encoder", "vae-decoder"]),
+    help="What learns; unet and text-encoder may be given together.",
+)
+@click.option(
+    "--caption", required=True, metavar="TEXT", help='What an image shows; {} stands for its label: "chest x-ray, {}".'
+)
+@click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
+@click.option("--where", metavar="COLUMN=VALUE", help="Learn from these rows of the manifest only.")
+@click.option(
+    "--holdout",
+    type=click.FloatRange(0, 0.9),
+    metavar="X",
+    default=0.1,
+    show_default=True,
+    help="Share of patients kept back, on which the loss is shown.",
+)
+@click.option("--lora-rank", type=click.IntRange(1, 1024), metavar="R", help="Learn a LoRA of this rank, not weights.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps of AdamW  [default: what suits the base]")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="X",
+    help="AdamW's, at its peak  [default: what suits the base]",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 65536), metavar="N", help="Images a step, of all processes together."
+)
+@click.option(
+    "--micro-batch", type=click.IntRange(1, 65536), metavar="N", help="Compute so many at a time in each process."
+)
+@click.option("--gradient-checkpointing", is_flag=True, help="Compute twice what does not fit in memory.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of the computation; weights stay float32  [default: bfloat16 on a GPU]",
+)
+@options.seed
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="auto is accelerate's choice.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the interrupted or killed adaptation of --out.")
+@click.option("--overwrite", is_flag=True, help="Write over an earlier adaptation in --out.")
+@click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the adapted base.")
+@options.as_json
+@click.pass_context
+def train_component(
+    context: click.Context, /, base: str, images: Path, out: Path, as_json: bool, **choices: Any
+) -> None:
+    """Fine-tune a component of BASE on IMAGES (a folder, or a manifest's images), and write a base of your own.
+
+    NO PRIVACY: a fine-tuned base is no embedding. No audit of embhub and no privacy claim covers it, and the site's
+    ledger counts it as a loss without bound for every patient in IMAGES. Treat the weights as you treat the images.
+
+    Writes a folder in diffusers' format, or with --lora-rank the LoRA alone, with a card; use it as --base DIR or
+    --replace lora=DIR. Under `accelerate launch` several GPUs share each batch. Killed, it goes on with --resume.
+
+    \b
+    Example:
+      embhub base train-component builtin images --component unet --caption "chest x-ray, {}" --out adapted
+      accelerate launch -m embhub base train-component owner/name images --component unet --lora-rank 16 \\
+        --caption "chest x-ray, {}" --out adapted-lora
+    """
+    from embhub.diffusion.adaptation.component_training import train_component
+    from embhub.diffusion.adaptation.overview import describe
+    from embhub.diffusion.checkpoints import Interrupted
+
+    try:
+        with progress_bar() as on_progress:
+            done = train_component(base, images, out=out, on_progress=on_progress, on_note=note, **choices)
+    except Interrupted as stopped:
+        remark(f"{stopped}; to go on with it:\n  {repeat(context, '--resume')}")
+        raise
+    if done is not None:  # in the first of several processes
+        print_json(describe(done, out)) if as_json else print_pairs(describe(done, out))

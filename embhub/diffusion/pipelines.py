@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import huggingface_hub
 import torch
 import transformers
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from embhub.diffusion.base import info, resolve
+from embhub.diffusion.base.replacements import parse_base
 from embhub.diffusion.families import denoiser, detect
 from embhub.errors import UsageError
 
@@ -34,10 +36,18 @@ class FoundBase:
 def find_base(base: str | Path = "builtin") -> FoundBase:
     """Find a built-in base, a pipeline folder, or a repository `owner/name[@revision]` of the Hub, which is downloaded.
 
+    `BASE + unet=SOURCE + lora=SOURCE` has parts replaced, see `embhub.diffusion.assembly`.
+
     Raises:
-        UsageError: no such base, or the Hub cannot deliver it.
-        ConfigError: a built-in base is missing from this installation.
+        UsageError: no such base, the Hub cannot deliver it, or a replaced part does not fit.
+        ArtifactError: a replaced part has no weights, or pickled ones.
+        ConfigError: a built-in base is missing from this installation, or the cache cannot be written.
     """
+    first, replacements = parse_base(str(base))
+    if replacements:
+        from embhub.diffusion.assembly import assemble
+
+        return assemble(find_base(first), replacements)
     folder = resolve(base)
     if folder is None and (hub_id := _HUB_ID.fullmatch(str(base))) and not Path(base).exists():
         return FoundBase(hub_id[1], _download(hub_id[1], hub_id[2]))
@@ -90,6 +100,23 @@ def _download(name: str, revision: str | None) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"the base {name} cannot be fetched from the Hub", "check name and network, or name a local folder"
+        ) from error
+
+
+def download_part(source: str, files: Sequence[str]) -> Path:
+    """The `files` (patterns) of a repository `owner/name[@revision]` that is a part of a pipeline, or holds one.
+
+    Raises:
+        UsageError: no folder and no such name, or the Hub cannot deliver it.
+    """
+    if not (hub_id := _HUB_ID.fullmatch(source)):
+        raise UsageError(f"there is no {source}", "name a folder, or owner/name[@revision] of the Hub")
+    try:
+        with quiet():
+            return Path(huggingface_hub.snapshot_download(hub_id[1], revision=hub_id[2], allow_patterns=list(files)))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"{source} cannot be fetched from the Hub", "check name and network, or name a local folder"
         ) from error
 
 

@@ -1,0 +1,226 @@
+"""`python -m bench.components`: which component of a base to adapt to real X-rays, after Chambon et al. 2022.
+
+Arms of one base, `builtin`, which saw phantoms alone: as it is, textual inversion, text encoder, denoiser, both, a LoRA
+of the denoiser, and the autoencoder's decoder. All learn from the same films of the `base` part, as many steps of as
+many images (textual inversion by its own default recipe); what they draw is judged on films of other patients. Every
+arm goes into a JSON file as it ends, and is not run again: the study can be left and gone on with.
+
+Seeds, numbers of steps and pictures, guidance and prompts stand here, fixed before anything was seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bench import machine
+from bench.likeness import FilmFeatures, kernel_distance
+from embhub.diffusion import inversion
+from embhub.diffusion.adaptation import loop
+from embhub.diffusion.adaptation.components import learned_weights
+from embhub.diffusion.adaptation.examples import Examples
+from embhub.diffusion.adaptation.objectives import build_objective
+from embhub.diffusion.adaptation.plan import Component, Plan
+from embhub.diffusion.base import xray
+from embhub.diffusion.base.counting import decibels, nearest, tensor
+from embhub.diffusion.base.sampling import sample, sample_with
+from embhub.diffusion.base.train import default_data
+from embhub.diffusion.base.xray_judge import Judge, colour, xray_judge_for
+from embhub.diffusion.inversion import default_recipe
+from embhub.diffusion.pipelines import load_pipeline, trainable_attention
+
+RESULTS = Path(__file__).parent / "results" / "components.json"
+BASE, CLASSES, CAPTION = "builtin", ("normal", "pneumonia"), "chest x-ray, {}"
+TAUGHT, KEPT = 300, 40
+STEPS, BATCH, RATE, LORA_RATE, RANK = 400, 8, 5e-4, 2e-3, 8
+DRAWN, GUIDANCE, SAMPLING = 48, 1.5, 20
+Row = dict[str, Any]
+Pictures = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A name, what learns in it, and the arm whose result it starts from."""
+
+    name: str
+    components: tuple[Component, ...] = ()
+    lora: bool = False
+    after: str = ""
+
+
+ARMS = (
+    Arm("original"),
+    Arm("U-Net", ("unet",)),
+    Arm("textual inversion"),
+    Arm("text encoder", ("text-encoder",)),
+    Arm("U-Net and text encoder", ("unet", "text-encoder")),
+    Arm("VAE decoder", ("vae-decoder",)),
+    Arm("U-Net, then VAE decoder", ("vae-decoder",), after="U-Net"),
+    Arm("U-Net, LoRA of rank 8", ("unet",), lora=True),
+)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Films of normal chests and of pneumonia to learn from, a few of other patients, and films that judge."""
+
+    taught: dict[str, Pictures]
+    kept: dict[str, Pictures]
+    test: dict[str, Pictures]
+    judge: Judge
+    features: FilmFeatures
+
+    def examples(self, pipe: Any, films: Mapping[str, Pictures]) -> Examples:
+        """The films of both classes as a base sees them."""
+        pictures = tensor(np.concatenate([films[name] for name in CLASSES]))
+        captions = tuple(CAPTION.format(name) for name in CLASSES for _ in films[name])
+        return Examples(inversion.encode_images(pipe, pictures), captions, lambda chosen: pictures[chosen])
+
+
+def gather(data: Path) -> Material:
+    """The parts of the committed split: `base` teaches, `site` teaches what compares, `judge` what judges."""
+    base, test, site = xray.read(data, "base"), xray.read(data, "test"), xray.read(data, "site")
+    sick = (base.labels != 0).astype(np.int64)
+    taught, kept = {}, {}
+    for number, name in enumerate(CLASSES):
+        places = np.random.default_rng(number).permutation(np.flatnonzero(sick == number))
+        patients = list(dict.fromkeys(base.patients[i] for i in places))
+        back = set(patients[: len(patients) // 8])
+        inside = [i for i in places if base.patients[i] not in back][:TAUGHT]
+        outside = [i for i in places if base.patients[i] in back][:KEPT]
+        taught[name], kept[name] = colour(base.images[inside]), colour(base.images[outside])
+    shown = {name: colour(test.images[(test.labels != 0) == number]) for number, name in enumerate(CLASSES)}
+    return Material(
+        taught, kept, shown, xray_judge_for(data, BASE), FilmFeatures.learn(colour(site.images), site.labels)
+    )
+
+
+def run_arm(material: Material, arm: Arm, seed: int, work: Path) -> Row:
+    """Adapt, draw and count."""
+    pipe = load_pipeline(BASE, device="cpu")
+    if arm.after:
+        put_back(pipe, work / f"{arm.after}-{seed}.safetensors")
+    began = time.process_time()
+    facts: Row = {}
+    rows: dict[str, Mapping[str, Tensor]] = {}
+    if arm.name == "textual inversion":
+        rows = {name: _invert(pipe, material.taught[name], seed) for name in CLASSES}
+    elif arm.components:
+        facts = adapt(material, pipe, arm, seed, work)
+    seconds = time.process_time() - began
+    drawn = {name: _draw(pipe, name, rows.get(name), seed) for name in CLASSES}
+    np.savez_compressed(work / f"{arm.name}-{seed}.npz", normal=drawn["normal"], pneumonia=drawn["pneumonia"])
+    return {
+        "arm": arm.name, "seed": seed, "seconds": round(seconds, 1), **facts,
+        **judge_pictures(material, drawn, pipe),
+    }  # fmt: skip
+
+
+def adapt(material: Material, pipe: Any, arm: Arm, seed: int, work: Path) -> Row:
+    """Adapt the components of an arm in place; the held-out loss before and after."""
+    plan = Plan(
+        arm.components,
+        STEPS,
+        LORA_RATE if arm.lora else RATE,
+        BATCH,
+        high_noise=0.3,
+        lora_rank=RANK if arm.lora else None,
+    )
+    accelerator, objective = loop.open_accelerator(plan, "cpu"), build_objective(pipe, plan)
+    members, others = (material.examples(pipe, films) for films in (material.taught, material.kept))
+    with trainable_attention(pipe):
+        learned = loop.learn(accelerator, objective, plan, members, others, seed=seed, looks=2)
+    weights = learned_weights(dict(objective.adapted.items()))
+    save_file({name: part.detach().clone() for name, part in weights.items()}, work / f"{arm.name}-{seed}.safetensors")
+    return {"weights": sum(part.numel() for part in weights.values()), "held_out_loss": learned.points}
+
+
+def put_back(pipe: Any, path: Path) -> None:
+    """Give a pipeline the weights that an earlier arm learned."""
+    for name, value in load_file(path).items():
+        place, _, inner = name.partition(".")
+        getattr(pipe, place).get_parameter(inner).data.copy_(value)
+
+
+def judge_pictures(material: Material, drawn: Mapping[str, Pictures], pipe: Any | None = None) -> Row:
+    """KID to films of other patients, agreement of the judge with the prompt, nearness to the films taught."""
+    pneumonia = {name: 1 - material.judge(pictures)[:, 0] for name, pictures in drawn.items()}
+    both = np.concatenate([drawn[name] for name in CLASSES])
+    found: Row = {
+        "kid": kernel_distance(material.features, np.concatenate(_even(material.test)), both),
+        "kid_each": {
+            name: kernel_distance(material.features, material.test[name], drawn[name], size=40) for name in CLASSES
+        },
+        "called_normal_of_normal": round(float((pneumonia["normal"] < 0.5).mean()), 3),
+        "called_pneumonia_of_pneumonia": round(float((pneumonia["pneumonia"] > 0.5).mean()), 3),
+        "nearest_taught": nearest(both, np.concatenate([material.taught[name] for name in CLASSES])),
+        "n": len(both),
+    }
+    if pipe is not None:
+        found["autoencoder_db"] = decibels(pipe, np.concatenate(_even(material.test)))
+    return found
+
+
+def _even(films: Mapping[str, Pictures]) -> list[Pictures]:
+    count = min(len(part) for part in films.values())
+    return [films[name][:count] for name in CLASSES]
+
+
+def _invert(pipe: Any, films: Pictures, seed: int) -> Mapping[str, Tensor]:
+    latents, recipe = inversion.encode_images(pipe, tensor(films)), default_recipe(pipe)
+    return inversion.fit(pipe, latents, token="<study>", caption=CAPTION, recipe=recipe, seed=seed).rows
+
+
+def _draw(pipe: Any, name: str, rows: Mapping[str, Tensor] | None, seed: int) -> Pictures:
+    settings: dict[str, Any] = {"guidance": GUIDANCE, "steps": SAMPLING, "seed": 5000 + 1000 * seed}
+    if rows is not None:
+        return sample_with(pipe, rows, CAPTION, DRAWN, **settings)
+    return sample(pipe, CAPTION.format(name), DRAWN, **settings)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run what is not in the results yet, and print each arm."""
+    parser = argparse.ArgumentParser(prog="python -m bench.components", description=__doc__)
+    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--work", type=Path, required=True, help="folder for weights and pictures of the arms")
+    chosen = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    chosen.work.mkdir(parents=True, exist_ok=True)
+    study = json.loads(chosen.results.read_text()) if chosen.results.exists() else {"rows": []}
+    study["settings"] = {
+        "taught_a_class": TAUGHT, "steps": STEPS, "batch": BATCH, "learning_rate": RATE,
+        "lora_learning_rate": LORA_RATE,
+        "drawn_a_class": DRAWN, "guidance": GUIDANCE, "sampling_steps": SAMPLING, "machine": machine.describe(),
+    }  # fmt: skip
+    material = gather(chosen.data)
+
+    def keep(row: Row) -> None:
+        study["rows"].append(row)
+        chosen.results.write_text(json.dumps(study, indent=1) + "\n")
+        print({name: value for name, value in row.items() if name != "held_out_loss"}, flush=True)
+
+    have = {(row["arm"], row["seed"]) for row in study["rows"]}
+    if ("real films of other patients", 0) not in have:
+        taught = {name: part[:DRAWN] for name, part in material.kept.items()}
+        keep({"arm": "real films of other patients", "seed": 0, **judge_pictures(material, taught)})
+    for seed in range(chosen.seeds):
+        for arm in ARMS:
+            if (arm.name, seed) not in have:
+                keep(run_arm(material, arm, seed, chosen.work))
+
+
+if __name__ == "__main__":
+    main()

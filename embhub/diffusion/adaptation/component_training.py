@@ -1,0 +1,217 @@
+"""From a base and a site's images to an adapted base: keep patients back, learn, write a folder that says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from embhub import budget, fingerprint
+from embhub.diffusion import memory
+from embhub.diffusion.adaptation.checkpoint import Checkpoint
+from embhub.diffusion.adaptation.components import learned_weights
+from embhub.diffusion.adaptation.examples import Examples, encode_examples
+from embhub.diffusion.adaptation.facts import NO_CLAIM, Adaptation
+from embhub.diffusion.adaptation.folder import check_place, write_base
+from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator
+from embhub.diffusion.adaptation.objectives import build_objective
+from embhub.diffusion.adaptation.plan import Component, Plan, Precision, default_plan, settle
+from embhub.diffusion.computing import recomputed, repeatable
+from embhub.diffusion.holdout import split
+from embhub.diffusion.images import ImageSet, read_images
+from embhub.diffusion.pipelines import find_base, load_pipeline, trainable_attention
+from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.remarks import Remarks, Say
+from embhub.errors import UsageError
+from embhub.privacy import Unit
+from embhub.progress import OnProgress, Progress
+
+
+def train_component(
+    base: str | Path,
+    images: str | Path | ImageSet,
+    *,
+    components: Sequence[str],
+    caption: str,
+    out: str | Path,
+    manifest: str | Path | None = None,
+    where: str | None = None,
+    holdout: float = 0.1,
+    lora_rank: int | None = None,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    micro_batch: int | None = None,
+    gradient_checkpointing: bool = False,
+    precision: Precision | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+    on_note: Say | None = None,
+) -> Adaptation | None:
+    """Adapt components of a base to images, and write `out`: a pipeline folder, or with `lora_rank` LoRA weights.
+
+    Args:
+        base: as at `embhub.diffusion.pipelines.find_base`.
+        images, manifest, where: see `embhub.diffusion.images.read_images`.
+        components: `unet` (the denoiser, whatever it is), `text-encoder` (all of them, their token table excepted), or
+            `vae-decoder`. The first two may be adapted together.
+        caption: what an image shows; `{}` stands for its label in the manifest.
+        holdout: share of the patients kept back, on which the loss is taken before, on the way and after.
+        lora_rank, steps, learning_rate, batch_size, micro_batch, gradient_checkpointing, precision: see
+            `embhub.diffusion.adaptation.plan.Plan`; defaults depend on the base.
+        device: `auto` (what accelerate chooses) or `cpu`.
+        resume: go on with the adaptation of `out` that was interrupted or killed, if there is one.
+
+    Returns what was done; None in all but the first of several processes.
+
+    Raises:
+        UsageError: bad images, caption or settings; an unknown component; a loss that is not a number; not enough
+            memory; an interrupted adaptation of something else.
+        PrivacyError: names that look like patients; a cap of the site's ledger, which counts this as infinite.
+        ConfigError: `out` cannot be written, the disk is full, or what an interrupted adaptation left is damaged.
+        Interrupted: a KeyboardInterrupt that `resume` can go on from.
+    """
+    out, remarks = Path(out), Remarks(on_note)
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"no device called {device} here", "say auto, which is accelerate's choice, or cpu")
+    found = find_base(base)
+    check_place(out, overwrite, found)
+    first = Plan(cast("tuple[Component, ...]", tuple(components)), 1, 1e-5, 1, lora_rank=lora_rank)
+    if not isinstance(images, ImageSet):
+        images = read_images(images, manifest=manifest, where=where, on_progress=on_progress)
+    remarks.warn(*images.notes)
+    members, kept_back = split(images, holdout, seed)
+    identity = fingerprint.digest(fingerprint.take(found.folder))
+    with memory.explained(None):
+        pipe = load_pipeline(found, device="cpu")
+    plan = settle(
+        default_plan(pipe, first.components, lora_rank=lora_rank),
+        steps=steps,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        gradient_checkpointing=gradient_checkpointing,
+        precision=precision,
+    )
+    accelerator = open_accelerator(plan, device)
+    main = accelerator.is_main_process
+    with memory.explained(_as_recipe(plan)):
+        pipe.to(accelerator.device)
+        inside = encode_examples(pipe, members, caption, on_progress if main else None)
+        outside = encode_examples(pipe, kept_back, caption) if len(kept_back) else None
+        with torch.random.fork_rng():  # a LoRA starts at random: alike in every process, and when resumed
+            torch.manual_seed(seed)
+            objective = build_objective(pipe, plan)
+        modules = dict(objective.adapted.items())
+        checkpoint = Checkpoint(out, _define(plan, inside, outside, identity, seed))
+        if main and checkpoint.path.exists() and not resume:
+            remarks.say("an interrupted adaptation of this folder is given up; --resume would have gone on with it")
+        if main:
+            remarks.say(NO_CLAIM)
+        with ExitStack() as stack:
+            reservation = stack.enter_context(_charge(members)) if main else None
+            stack.enter_context(trainable_attention(pipe))
+            stack.enter_context(recomputed(pipe, plan.gradient_checkpointing))
+            stack.enter_context(repeatable(pipe))
+            learned = learn(
+                accelerator,
+                objective,
+                plan,
+                inside,
+                outside,
+                seed=seed,
+                checkpoint=checkpoint,
+                resume=resume,
+                on_step=_stepper(on_progress, plan) if main else None,
+            )
+    if reservation is None:
+        return None
+    done = _describe(found.name, identity, plan, modules, members, inside, learned)
+    write_base(out, pipe, found, modules, done)
+    reservation.release(_digest(out))
+    checkpoint.remove()
+    return done
+
+
+@contextmanager
+def _charge(members: ImageSet) -> Iterator[budget.Reservation]:
+    """The site's ledger counts it as a loss without bound for everybody whose images are learned from."""
+    unit: Unit = "patient" if members.has_patients else "image"
+    with budget.reserve(members.names(), unit=unit, mechanism="none", steps=1) as reservation:
+        reservation.spend(1)
+        yield reservation
+
+
+def _define(plan: Plan, inside: Examples, outside: Examples | None, identity: str, seed: int) -> dict[str, str]:
+    """All that decides the result, under names that a person is shown."""
+    words = json.dumps([inside.captions, outside.captions if outside else []])
+    return {
+        "images": inside.digest,
+        "images kept back": outside.digest if outside else "none",
+        "captions": hashlib.sha256(words.encode()).hexdigest(),
+        "base": identity,
+        "seed": str(seed),
+        **{name.replace("_", " "): str(value) for name, value in asdict(plan).items()},
+    }
+
+
+def _describe(
+    base: str,
+    identity: str,
+    plan: Plan,
+    modules: Mapping[str, nn.Module],
+    members: ImageSet,
+    inside: Examples,
+    learned: Learned,
+) -> Adaptation:
+    parts = tuple("vae decoder" if plan.trains_decoder else name for name in modules)
+    settings = {name: value for name, value in asdict(plan).items() if name not in ("components", "lora_rank")}
+    return Adaptation(
+        base=base,
+        base_fingerprint=identity,
+        parts=parts,
+        lora_rank=plan.lora_rank,
+        weights=sum(weight.numel() for weight in learned_weights(modules).values()),
+        images=len(members),
+        patients=len({members.unit(i) for i in range(len(members))}) if members.has_patients else None,
+        captions=tuple(dict.fromkeys(inside.captions)),
+        settings=settings,
+        held_out_loss=(learned.points[0][1], learned.points[-1][1]) if learned.points else None,
+    )
+
+
+def _digest(out: Path) -> str:
+    """SHA-256 over the digests of the folder's weights, by their places."""
+    lines = []
+    for path in sorted(out.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            lines.append(f"{path.relative_to(out)} {hashlib.file_digest(file, 'sha256').hexdigest()}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _as_recipe(plan: Plan) -> Recipe:
+    """What the advice on memory looks at: images at a time, and whether activations are computed twice."""
+    return Recipe(
+        batch_size=min(plan.batch_size, 4096),
+        micro_batch=min(plan.at_once, 4096),
+        gradient_checkpointing=plan.gradient_checkpointing,
+    )
+
+
+def _stepper(on_progress: OnProgress | None, plan: Plan) -> OnStep:
+    def step(done: int, loss: float, kept_back: float | None) -> None:
+        if on_progress:
+            shown = f"loss {loss:.4f}" if kept_back is None else f"held-out loss {kept_back:.4f}"
+            on_progress(Progress("adapting", done, plan.steps, shown))
+
+    return step

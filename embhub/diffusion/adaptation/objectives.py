@@ -1,0 +1,150 @@
+"""What is minimised: the denoiser's error under a caption, or the distance of decoded pictures from their originals.
+
+An objective is one module, so that accelerate can wrap it: its parameters are those of the adapted components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from embhub.diffusion.adaptation.components import choose
+from embhub.diffusion.adaptation.examples import Examples
+from embhub.diffusion.adaptation.plan import Plan
+from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
+from embhub.diffusion.inversion import HIGH
+
+_AT_ONCE = 16  # images measured at a time
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Places (B,) of images in their set, with the noise, times and empty captions of their losses."""
+
+    chosen: Tensor
+    times: Tensor
+    noise: Tensor
+    empty: Tensor
+
+    def part(self, places: slice) -> Batch:
+        """Some of it."""
+        return Batch(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
+
+
+class NoiseObjective(nn.Module):
+    """Error of the denoiser's prediction, for denoiser and text encoders.
+
+    Raises:
+        UsageError: the pipeline has no such component.
+    """
+
+    def __init__(self, pipe: Any, plan: Plan) -> None:
+        super().__init__()
+        self._pipe, self._plan, self._family = pipe, plan, detect(pipe)
+        self.adapted = nn.ModuleDict(choose(pipe, plan))
+        self._known: dict[str, Condition] | None = None if "text-encoder" in plan.components else {}
+
+    def draw(self, examples: Examples, generator: torch.Generator) -> Batch:
+        """A batch; the order of draws does not depend on the images."""
+        size, levels = self._plan.batch_size, noise_levels(self._pipe)
+        chosen = torch.randint(len(examples), (size,), generator=generator)
+        high = int(self._plan.high_noise * size)
+        even = torch.randint(levels, (size - high,), generator=generator)
+        times = torch.cat([torch.randint(int(HIGH * levels), levels, (high,), generator=generator), even])
+        # Shuffled, so that each process gets both kinds.
+        times = times[torch.randperm(size, generator=generator)]
+        noise = torch.randn((size, *examples.latents.shape[1:]), generator=generator)
+        return Batch(chosen, times, noise, torch.rand(size, generator=generator) < self._plan.dropout)
+
+    def forward(self, examples: Examples, batch: Batch) -> Tensor:
+        """Mean loss of the batch."""
+        errors = self._errors(examples, batch)
+        if self._plan.snr_gamma is not None:
+            weights = min_snr_weights(self._pipe, batch.times.to(errors.device), self._plan.snr_gamma)
+            errors = errors * weights
+        return errors.mean()
+
+    @torch.no_grad()
+    def measure(self, examples: Examples, draws: int = 4) -> float:
+        """Mean error over all examples, on noise and times that are always the same."""
+        generator, total = torch.Generator().manual_seed(0), 0.0
+        for draw in range(draws):
+            # The middle of each equal part of the schedule, as in `embhub.diffusion.yardstick`.
+            level = int(noise_levels(self._pipe) * (draw + 0.5) / draws)
+            for chosen in torch.split(torch.arange(len(examples)), _AT_ONCE):
+                noise = torch.randn((len(chosen), *examples.latents.shape[1:]), generator=generator)
+                empty = torch.zeros(len(chosen), dtype=torch.bool)
+                batch = Batch(chosen, torch.full_like(chosen, level), noise, empty)
+                total += float(self._errors(examples, batch).double().sum())
+        return total / (draws * len(examples))
+
+    def _errors(self, examples: Examples, batch: Batch) -> Tensor:
+        place = self._pipe.device
+        prompts = ["" if empty else examples.captions[i] for i, empty in zip(batch.chosen, batch.empty, strict=True)]
+        latents, noise, times = (part.to(place) for part in (examples.latents[batch.chosen], batch.noise, batch.times))
+        return loss(self._pipe, self._family, latents, self._condition(prompts), noise, times)
+
+    def _condition(self, prompts: list[str]) -> Condition:
+        """What the denoiser is told of B prompts; each is encoded once, for good where the encoders stay."""
+        words = list(dict.fromkeys(prompts))
+        known = {} if self._known is None else self._known
+        if new := [word for word in words if word not in known]:
+            found = self._family.condition(self._pipe, new)
+            parts = {word: {name: part[i] for name, part in found.items()} for i, word in enumerate(new)}
+            known.update(parts if self._known is None else _detached(parts))
+        return {name: torch.stack([known[word][name] for word in prompts]) for name in known[words[0]]}
+
+
+class PictureObjective(nn.Module):
+    """Distance of decoded latents from the pictures they were made of: Huber's, squared under a tenth.
+
+    The encoder stays as it is, and with it every latent: denoiser and embeddings go on as before.
+
+    Raises:
+        UsageError: the pipeline has no autoencoder known here.
+    """
+
+    def __init__(self, pipe: Any, plan: Plan) -> None:
+        super().__init__()
+        self._pipe, self._plan = pipe, plan
+        self.adapted = nn.ModuleDict(choose(pipe, plan))
+
+    def draw(self, examples: Examples, generator: torch.Generator) -> Batch:
+        """A batch; only places are drawn."""
+        chosen = torch.randint(len(examples), (self._plan.batch_size,), generator=generator)
+        nothing = torch.zeros(len(chosen))
+        return Batch(chosen, nothing, nothing, nothing)
+
+    def forward(self, examples: Examples, batch: Batch) -> Tensor:
+        """Mean loss of the batch."""
+        return self._errors(examples, batch.chosen).mean()
+
+    @torch.no_grad()
+    def measure(self, examples: Examples) -> float:
+        """Mean loss over all examples."""
+        parts = torch.split(torch.arange(len(examples)), _AT_ONCE)
+        return sum(float(self._errors(examples, chosen).double().sum()) for chosen in parts) / len(examples)
+
+    def _errors(self, examples: Examples, chosen: Tensor) -> Tensor:
+        autoencoder: Any = next(iter(self.adapted.values()))
+        pictures = examples.pictures(chosen).to(self._pipe.device)
+        latents = examples.latents[chosen].to(self._pipe.device) / float(autoencoder.config.scaling_factor)
+        gap = autoencoder.decode(latents + (getattr(autoencoder.config, "shift_factor", None) or 0.0)).sample - pictures
+        return F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.1).flatten(1).mean(1)
+
+
+Objective = NoiseObjective | PictureObjective
+
+
+def build_objective(pipe: Any, plan: Plan) -> Objective:
+    """The objective of a plan. Raises UsageError where the pipeline has no such component."""
+    return PictureObjective(pipe, plan) if plan.trains_decoder else NoiseObjective(pipe, plan)
+
+
+def _detached(parts: Mapping[str, Condition]) -> dict[str, Condition]:
+    return {word: {name: value.detach() for name, value in part.items()} for word, part in parts.items()}

@@ -1,0 +1,170 @@
+"""Images with their labels, from manifests and folders, and nobody on both sides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embhub import runs
+from embhub.diffusion.evaluation.material import (
+    Drawn,
+    Source,
+    check_apart,
+    check_labels,
+    learned_from,
+    read_drawn,
+    read_real,
+)
+from embhub.errors import EmbhubError, PrivacyError, UsageError
+from tests.sites import Site
+
+DIGEST = "ab" * 32
+
+
+def write(folder: Path, rows: list[tuple[str, str, str]], *, seed: int, columns: str = "path,patient_id,label") -> Path:
+    """Noise under these names, and a manifest."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for name, *_ in rows:
+        Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(folder / name)
+    lines = [columns, *(",".join(row[: columns.count(",") + 1]) for row in rows)]
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def some(labels: str = "ab", start: int = 0) -> list[tuple[str, str, str]]:
+    return [(f"{n}.png", f"P{start + n // 2}", label) for n, label in enumerate(labels * 2)]
+
+
+def source(labels: tuple[str, ...], *, patients: bool = True, seed: int = 0) -> Source:
+    count = len(labels)
+    names = tuple(f"P{seed}-{n}" for n in range(count))
+    return Source(np.zeros((count, 4, 4, 3), np.uint8), labels, names, tuple(f"{seed}{n}".encode() for n in
+                  range(count)), patients)  # fmt: skip
+
+
+def test_a_manifest_gives_labels_and_patients(tmp_path: Path) -> None:
+    found = read_real(write(tmp_path / "a", some(), seed=1), "real images", 16)
+    assert found.images.shape == (4, 16, 16, 3) and found.images.dtype == np.uint8
+    assert found.labels == ("a", "b", "a", "b")
+    assert found.names == ("P0", "P0", "P1", "P1") and found.has_patients
+    assert found.labelled("b").labels.tolist() == [0, 1, 0, 1]
+
+
+def test_folders_give_labels_too_and_each_image_is_a_person(tmp_path: Path) -> None:
+    for label in ("normal", "sick"):
+        write(tmp_path / "a" / label, some(), seed=len(label))
+        (tmp_path / "a" / label / "manifest.csv").unlink()
+    found = read_drawn(tmp_path / "a", "arm x", 16)
+    assert found.source.labels == ("normal",) * 4 + ("sick",) * 4
+    assert len(set(found.source.names)) == 8 and not found.source.has_patients
+    assert found.embeddings == () and found.source.notes == ()
+
+
+def test_the_embeddings_that_drew_are_read_from_a_data_set_and_from_generated_images(tmp_path: Path) -> None:
+    rows = [(f"{n}.png", "ab"[n % 2], f"{DIGEST} {'cd' * 32}" if n % 2 else "") for n in range(4)]
+    folder = write(tmp_path / "set", rows, seed=1, columns="path,label,embedding")
+    assert read_drawn(folder, "arm x", 16).embeddings == (DIGEST, "cd" * 32)
+    for label in ("normal", "sick"):
+        write(tmp_path / "b" / label, some(), seed=len(label))
+        (tmp_path / "b" / label / "manifest.csv").unlink()
+    listed = {"embeddings": [{"token": "<x>", "sha256": DIGEST}]}
+    (tmp_path / "b" / "sick" / "manifest.json").write_text(json.dumps(listed))
+    (tmp_path / "b" / "normal" / "manifest.json").write_text("{not json")
+    assert read_drawn(tmp_path / "b", "arm x", 16).embeddings == (DIGEST,)
+
+
+@pytest.mark.parametrize(
+    ("arrange", "reason"),
+    [
+        (lambda folder: (folder / "manifest.csv").unlink(), "nothing says what the images show"),
+        (lambda folder: (folder / "manifest.csv").write_text("path,patient_id\n0.png,P1\n"), "has no label"),
+    ],
+)
+def test_images_without_labels_are_refused(tmp_path: Path, arrange: object, reason: str) -> None:
+    folder = write(tmp_path / "a", some(), seed=1)
+    arrange(folder)  # type: ignore[operator]
+    with pytest.raises(UsageError, match=reason):
+        read_real(folder, "real images", 16)
+
+
+def test_no_file_name_and_no_patient_is_in_an_error(tmp_path: Path) -> None:
+    folder = write(tmp_path / "secret-place", [("secret.png", "SecretPatient", ""), ("b.png", "X", "a")], seed=1)
+    with pytest.raises(EmbhubError) as refused:
+        read_real(folder, "real images", 16)
+    assert "ecret" not in str(refused.value)
+
+
+def test_the_positive_label_is_guessed_only_where_there_is_one() -> None:
+    both = source(("normal", "cspca"))
+    assert check_labels(both, both, {}, None) == ("cspca", ["normal"])
+    three = source(("normal", "cspca", "cyst"))
+    with pytest.raises(UsageError, match="which of"):
+        check_labels(three, three, {}, None)
+    assert check_labels(three, three, {}, "cyst") == ("cyst", ["cspca", "normal"])
+    with pytest.raises(UsageError, match="no real image has the label"):
+        check_labels(both, both, {}, "cyst")
+
+
+@pytest.mark.parametrize(
+    ("real", "test", "drawn", "reason"),
+    [
+        ("aa", "ab", "ab", "one label only"),
+        ("ab", "ac", "ab", "test images: the label c"),
+        ("ab", "ab", "az", "the arm x: the label z"),
+        ("ab", "ab", "aa", "the arm x: images of one class only"),
+        ("ab", "bb", "ab", "test images: images of one class only"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(real: str, test: str, drawn: str, reason: str) -> None:
+    arms = {"x": Drawn(source(tuple(drawn)), ())}
+    with pytest.raises(UsageError, match=reason):
+        check_labels(source(tuple(real)), source(tuple(test)), arms, "a")
+
+
+def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
+    real = read_real(write(tmp_path / "a", some(), seed=1), "real images", 16)
+    test = read_real(write(tmp_path / "b", some(start=1), seed=2), "test images", 16)
+    with pytest.raises(PrivacyError, match="1 patients are in the training and in the test"):
+        check_apart(real, test, {})
+    check_apart(real, read_real(write(tmp_path / "c", some(start=2), seed=2), "test images", 16), {})
+
+
+def test_a_test_picture_among_the_drawn_or_real_ones_is_refused() -> None:
+    test = source(("a", "b"), seed=1)
+    copied = Source(test.images, test.labels, ("x", "y"), test.digests, False)
+    with pytest.raises(PrivacyError, match="2 test pictures are among those of the real training images"):
+        check_apart(copied, test, {})
+    with pytest.raises(PrivacyError, match="2 test pictures are among those of the arm x"):
+        check_apart(source(("a", "b")), test, {"x": Drawn(copied, ())})
+
+
+def remember(*patients: str) -> None:
+    members = tuple(runs.Sample(path="/x.png", patient_id=patient) for patient in patients)
+    runs.save(runs.Run(embedding_digest=DIGEST, base="b", caption="c {}", token="<x>", vectors=1, members=members))
+
+
+def test_an_embedding_learned_from_test_patients_is_refused(site: Site) -> None:
+    real, test = source(("a", "b"), seed=1), source(("a", "b"), seed=2)
+    drawn = Drawn(source(("a", "b"), patients=False, seed=3), (DIGEST,))
+    assert learned_from(drawn, test) is None
+    check_apart(real, test, {"x": drawn})  # this site remembers nothing of it
+    remember("P1-0", "P9")
+    check_apart(real, test, {"x": drawn})
+    assert learned_from(drawn, real) is True and learned_from(drawn, test) is False
+    remember("P2-1")
+    with pytest.raises(PrivacyError, match="learned from patients of the test images"):
+        check_apart(real, test, {"x": drawn})
+
+
+def test_without_patients_or_with_an_unknown_embedding_nothing_is_claimed(site: Site) -> None:
+    remember("P1-0")
+    drawn = Drawn(source(("a", "b"), patients=False, seed=3), (DIGEST, "cd" * 32))
+    assert learned_from(drawn, source(("a", "b"), seed=2)) is None
+    assert learned_from(drawn, source(("a", "b"), seed=1)) is True
+    nameless = source(("a", "b"), patients=False, seed=2)
+    assert learned_from(Drawn(drawn.source, (DIGEST,)), nameless) is None

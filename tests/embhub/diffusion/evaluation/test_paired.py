@@ -1,0 +1,131 @@
+"""Intervals of paired AUCs, against the definition written out by hand, and against what is known of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from embhub.audits import statistics
+from embhub.diffusion.evaluation.paired import Interval, estimate
+
+
+def scores(seed: int, truth: np.ndarray, shift: float) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=len(truth)) + shift * truth
+
+
+def delong_by_hand(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Difference and its standard error, from the placements of DeLong, DeLong and Clarke-Pearson, one by one."""
+    rows, columns = [], []
+    for one in (first, second):
+        x, y = one[truth], one[~truth]
+        psi = np.array([[1.0 if a > b else 0.5 if a == b else 0.0 for b in y] for a in x])
+        rows.append(psi.mean(1))
+        columns.append(psi.mean(0))
+    covariance = np.cov(rows) / len(rows[0]) + np.cov(columns) / len(columns[0])
+    contrast = np.array([1.0, -1.0])
+    return float(rows[0].mean() - rows[1].mean()), math.sqrt(contrast @ covariance @ contrast)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.integers(3, 30), st.integers(3, 30), st.booleans())
+def test_delong_is_its_definition(seed: int, positives: int, negatives: int, ties: bool) -> None:
+    truth = np.repeat([True, False], [positives, negatives])
+    first, second = scores(seed, truth, 1.0), scores(seed + 1, truth, 0.3)
+    if ties:
+        first, second = first.round(), second.round()
+    found = estimate(truth, range(len(truth)), [first], [second], rounds=10)
+    difference, error = delong_by_hand(truth, first, second)
+    half = 1.959964 * error
+    assert found.mean == pytest.approx(difference, abs=1e-12)
+    assert (found.delong.low, found.delong.high) == pytest.approx((difference - half, difference + half), abs=1e-6)
+    if error:
+        assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(difference) / error), abs=1e-9)
+
+
+def test_one_arm_agrees_with_the_audits_auc_and_bootstrap() -> None:
+    truth = np.repeat([True, False], [40, 60])
+    people = [place // 2 for place in range(100)]
+    one = scores(1, truth, 0.8)
+    found = estimate(truth, people, [one], rounds=4000)
+    assert found.mean == pytest.approx(statistics.auc(one[truth], one[~truth]))
+    theirs = statistics.bootstrap_interval(
+        one[truth], one[~truth], member_clusters=people[:40], nonmember_clusters=people[40:], seed=3, rounds=4000
+    )
+    assert (found.patients.low, found.patients.high) == pytest.approx(theirs, abs=0.01)
+
+
+def test_the_same_scores_in_both_arms_differ_by_nothing() -> None:
+    truth = np.repeat([True, False], 20)
+    one = scores(1, truth, 0.5)
+    found = estimate(truth, range(40), [one, one], [one, one])
+    assert found.mean == 0 and found.p_value == 1
+    assert found.interval == Interval(0, 0) == found.delong
+
+
+def test_copies_of_a_patients_images_narrow_delong_and_not_the_patients_interval() -> None:
+    truth = np.repeat([True, False], 30)
+    first, second = scores(1, truth, 1.0), scores(2, truth, 0.6)
+    once = estimate(truth, range(60), [first], [second])
+    copies = [np.repeat(part, 4) for part in (truth, first, second)]
+    often = estimate(copies[0], [place // 4 for place in range(240)], [copies[1]], [copies[2]])
+    width = {name: [one.high - one.low for one in (getattr(once, name), getattr(often, name))] for name in
+             ("delong", "patients")}  # fmt: skip
+    assert width["delong"][1] < 0.6 * width["delong"][0]
+    assert width["patients"][1] == pytest.approx(width["patients"][0], rel=1e-9)
+
+
+def test_both_sources_of_chance_are_in_the_interval() -> None:
+    truth = np.repeat([True, False], 30)
+    arms = [[scores(10 * arm + seed, truth, shift) for seed in range(4)] for arm, shift in ((1, 1.0), (2, 0.5))]
+    found = estimate(truth, range(60), *arms)
+    areas = [[statistics.auc(one[truth], one[~truth]) for one in arm] for arm in arms]
+    each = np.subtract(*areas)
+    assert found.each_seed == pytest.approx(each.tolist())
+    assert found.mean == pytest.approx(each.mean())
+    half = stats.t.ppf(0.975, 3) * each.std(ddof=1) / 2
+    assert found.seeds is not None and found.seeds.high - found.mean == pytest.approx(half)
+    assert found.interval.low == pytest.approx(found.mean - math.hypot(half, found.mean - found.patients.low))
+    assert found.interval.high == pytest.approx(found.mean + math.hypot(half, found.patients.high - found.mean))
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """Two arms whose true AUCs are known, 200 test sets of 40 + 40 images."""
+    apart = stats.norm.cdf(1.0 / math.sqrt(2)) - stats.norm.cdf(0.7 / math.sqrt(2))
+    truth, held = np.repeat([True, False], 40), {"delong": 0, "patients": 0}
+    for round_ in range(200):
+        rng = np.random.default_rng([7, round_])
+        shared = rng.normal(size=80) * 0.8
+        first, second = (shared + 0.6 * rng.normal(size=80) + shift * truth for shift in (1.0, 0.7))
+        found = estimate(truth, range(80), [first], [second], rounds=300)
+        for name in held:
+            interval = getattr(found, name)
+            held[name] += interval.low <= apart <= interval.high
+    assert all(180 <= count <= 199 for count in held.values()), held
+
+
+def test_a_large_test_set_is_the_same_in_parts() -> None:
+    truth = np.arange(700) % 2 == 0
+    first, second = scores(1, truth, 0.5), scores(2, truth, 0.2)
+    found = estimate(truth, range(700), [first], [second], rounds=20)
+    difference, error = delong_by_hand(truth, first, second)
+    assert found.mean == pytest.approx(difference)
+    assert found.delong.high - found.mean == pytest.approx(1.959964 * error, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("truth", "arms", "reason"),
+    [
+        ([True, False, False], [[np.zeros(3)]], "two images of each class"),
+        ([True, True, False, False], [[np.zeros(3)]], "one score an image"),
+        ([True, True, False, False], [[np.zeros(4)], [np.zeros(4)] * 2], "each seed of each arm"),
+        ([True, True, False, False], [[]], "one score an image"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused(truth: list[bool], arms: list[list[np.ndarray]], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        estimate(np.array(truth), range(len(truth)), *arms)

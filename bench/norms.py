@@ -1,9 +1,9 @@
-"""`python -m bench.norms`: rows whose length is free, beside rows that only turn, and what a judge sees of each.
+"""`python -m bench.norms`: rows of free length, rows that only turn, rows for each layer; what a judge sees of each.
 
-Free norm is textual inversion as Gal et al. have it; directional keeps every row at the length of the base's own (Kim,
-Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.recipes.Recipe`). Both arms learn from the same
-images with the same draws, for each seed other images; the judge of the built-in base counts what is drawn. Every run
-goes into a JSON file as it ends, and is not run again.
+Free norm is textual inversion as Gal et al. have it. Directional keeps every row at the length of the base's own (Kim,
+Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.recipes.Recipe`). Per layer is P+ with free norms
+(Voynov et al. 2023, arXiv 2303.09522). All learn from the same images with the same draws, for each seed other ones;
+the judge of the built-in base counts what is drawn. Every run goes into a JSON file as it ends, and is not run again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ from embhub.phantoms.findings import PREFIXES
 
 RESULTS = Path(__file__).parent / "results" / "norms.json"
 LEARNED, KEPT, SAMPLES, TOKEN = 100, 60, 48, "<bench>"
-ARMS: Mapping[str, Recipe] = {"free": COMPACT, "directional": replace(COMPACT, norm="directional")}
+ARMS: Mapping[str, Recipe] = {
+    "free": COMPACT,
+    "directional": replace(COMPACT, norm="directional"),
+    "per layer": replace(COMPACT, per_layer=True),
+}
 FIGURES = ("loss", "target", "target_only", "length")
 Row = dict[str, Any]
 

@@ -9,9 +9,9 @@ as they are, in training as in drawing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -104,13 +104,13 @@ class LayeredRows(Rows):
         super().plug_in()
 
     def _put_in(self, rows: Mapping[str, Tensor] | nn.ParameterDict, hooks: list[RemovableHandle]) -> None:
-        model, readers = self._encoders[0].model, places(self._pipe)
+        model = self._encoders[0].model
         known = _PLUGGED.get(model)
         if known is not None and not self._lasting:
             raise UsageError("the pipeline holds an embedding with rows for each layer", "load a fresh pipeline")
         super()._put_in(rows, hooks)
         if known is None:
-            known = _Stacking(readers, width=self.rows[self._encoders[0].name].shape[-1])
+            known = _Stacking(_read_by_place(self._pipe))
             hooks += known.attach(model)
         known.answers += self._answers
         self._answers = []
@@ -141,21 +141,18 @@ class _LayerAnswer(_Answer):
 
 
 class _Stacking:
-    """Hooks that make a text encoder answer for every place, and every place read its part."""
+    """Hooks that make a text encoder answer for every place, side by side."""
 
-    def __init__(self, readers: Sequence[nn.Module], *, width: int) -> None:
-        self._readers, self._width = readers, width
+    def __init__(self, count: int) -> None:
+        self._count = count
         self.answers: list[_LayerAnswer] = []
 
     def attach(self, model: nn.Module) -> list[RemovableHandle]:
-        """Put the hooks on a text encoder and the readers."""
-        handles = [
+        """Put the hooks on."""
+        return [
             model.register_forward_pre_hook(self._begin, with_kwargs=True),
             model.register_forward_hook(self._go_on, with_kwargs=True),
         ]
-        for number, reader in enumerate(self._readers):
-            handles.append(reader.register_forward_pre_hook(self._reading(number), with_kwargs=True))
-        return handles
 
     def _begin(self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if kwargs.get("output_hidden_states"):
@@ -165,30 +162,45 @@ class _Stacking:
     def _go_on(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         parts = [output.last_hidden_state]
         if any(answer.asked for answer in self.answers):
-            for place in range(1, len(self._readers)):
+            for place in range(1, self._count):
                 self._turn(place)
                 parts.append(module.forward(*args, **kwargs).last_hidden_state)  # not a call: these hooks stay out
         else:
-            parts *= len(self._readers)
+            parts *= self._count
         return dataclasses.replace(output, last_hidden_state=torch.cat(parts, -1))
 
     def _turn(self, place: int) -> None:
         for answer in self.answers:
             answer.turn(place)
 
-    def _reading(self, number: int) -> Callable[..., Any]:
-        """A hook for the reader of this number; an encoding made without these hooks passes as it is."""
-        first, last, stacked = number * self._width, (number + 1) * self._width, len(self._readers) * self._width
 
-        def own(text: Tensor) -> Tensor:
-            return text[..., first:last] if text.shape[-1] == stacked else text
+def _read_by_place(pipe: Any) -> int:
+    """Make every place of the denoiser read its own part of what was encoded for all; returns their number.
 
-        def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if "encoder_hidden_states" in kwargs:
-                return args, {**kwargs, "encoder_hidden_states": own(kwargs["encoder_hidden_states"])}
-            return (own(args[0]), *args[1:]), kwargs  # the pooled text
+    The hooks stay: what was encoded without such rows passes them as it is, and what was encoded with them is read
+    right wherever it is used, also on the way back.
+    """
+    model, readers = denoiser(pipe), places(pipe)
+    if model not in _READING:
+        _READING.add(model)
+        for number, reader in enumerate(readers):
+            width = int(model.config.cross_attention_dim)
+            hook = _reader(number * width, (number + 1) * width, len(readers) * width)
+            reader.register_forward_pre_hook(hook, with_kwargs=True)
+    return len(readers)
 
-        return read
+
+def _reader(first: int, last: int, stacked: int) -> Callable[..., Any]:
+    def own(text: Tensor) -> Tensor:
+        return text[..., first:last] if text.shape[-1] == stacked else text
+
+    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if "encoder_hidden_states" in kwargs:
+            return args, {**kwargs, "encoder_hidden_states": own(kwargs["encoder_hidden_states"])}
+        return (own(args[0]), *args[1:]), kwargs  # the pooled text
+
+    return read
 
 
 _PLUGGED: WeakKeyDictionary[nn.Module, _Stacking] = WeakKeyDictionary()
+_READING: WeakSet[nn.Module] = WeakSet()

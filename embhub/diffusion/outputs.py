@@ -87,15 +87,6 @@ def _report_name(file: Path, suite: str) -> str:
     return site_files.SITE_AUDIT if stays else site_files.AUDIT
 
 
-def import_to_file(file: Path, out: Path, **choices: Any) -> dict[str, Any]:
-    """Convert a foreign embedding (see `embhub.diffusion.importing.import_file`) and write it."""
-    places.check_file(out)
-    from embhub.diffusion.importing import import_file
-
-    made = import_file(file, out=out, **_given(choices))
-    return {"wrote": str(out), **describe_embedding(made)}
-
-
 def open_target(target: str, registry: str | None) -> Opened:
     """An embedding to use: a file or folder, verified where it is signed, or a repository, fetched and verified.
 

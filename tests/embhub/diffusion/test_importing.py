@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embhub import embedding
-from embhub.diffusion.importing import import_file
+from embhub import embedding, fingerprint
+from embhub.diffusion.importing import FAMILIES, import_file, read_foreign
 from embhub.diffusion.loading import BaseWarning, load_into
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.errors import ArtifactError, UsageError
+from embhub.formats.tensors import TooLarge
 from tests import pipelines
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
@@ -74,6 +75,10 @@ def write_a1111(path: Path) -> None:
         ("learned_embeds.bin", lambda path: torch.save({"<x>": rows}, path)),
         ("kohya.safetensors", lambda path: save_file({"emb_params": rows}, path)),
         ("diffusers.safetensors", lambda path: save_file({"<Some Token>": rows}, path, metadata={"author": "x"})),
+        ("tensor.pt", lambda path: torch.save(rows, path)),
+        ("list.pt", lambda path: torch.save([rows[0], rows[1:]], path)),
+        ("dictionaries.pt", lambda path: torch.save([{"a": rows[:2]}, {"b": rows[2]}], path)),
+        ("bundle.safetensors", lambda path: save_file({"bundle_emb.x.clip_l": rows}, path)),
         ("half.safetensors", lambda path: save_file({"emb_params": rows.half()}, path)),
     ],
 )
@@ -88,6 +93,103 @@ def test_one_vector_alone(tmp_path: Path) -> None:
     torch.save({"<x>": rows[0]}, tmp_path / "x.bin")
     made = import_file(tmp_path / "x.bin", base_family="sd2", token="<x>")
     assert made.tensors["emb_params"].shape == (1, 1024)
+
+
+WIDTHS = {"clip_l": 768, "clip_g": 1280, "t5xxl": 4096}
+PARTS = {name: torch.randn(2, width, generator=torch.Generator().manual_seed(1)) for name, width in WIDTHS.items()}
+
+
+@pytest.mark.parametrize(
+    ("family", "content"),
+    [
+        ("sdxl", {name: PARTS[name] for name in ("clip_g", "clip_l")}),
+        ("sdxl", [{"*": PARTS["clip_l"]}, {"*": PARTS["clip_g"]}]),
+        ("sdxl", {"bundle_emb.x.clip_l": PARTS["clip_l"], "bundle_emb.x.clip_g": PARTS["clip_g"]}),
+        ("sdxl", {"first": PARTS["clip_l"], "second": PARTS["clip_g"]}),
+        ("sd3", PARTS),
+        ("sd3", {"clip_l": PARTS["clip_l"], "clip_g": PARTS["clip_g"], "t5": PARTS["t5xxl"]}),
+        ("flux", {"clip_l": PARTS["clip_l"], "t5": PARTS["t5xxl"]}),
+        ("kandinsky3", {"t5": PARTS["t5xxl"]}),
+        ("kandinsky3", PARTS["t5xxl"]),
+    ],
+)
+def test_several_encoders(tmp_path: Path, family: str, content: Any) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    made = import_file(tmp_path / "x.pt", base_family=family, token="<x>")
+    assert made.tensors.keys() == FAMILIES[family][1].keys()
+    for name, values in made.tensors.items():
+        assert values.dtype == np.float32 and np.array_equal(values, PARTS[name].numpy())
+
+
+def test_a_file_for_each_encoder(tmp_path: Path) -> None:
+    for name in ("clip_g", "clip_l"):
+        torch.save({"<x>": PARTS[name]}, tmp_path / f"{name}.bin")
+    paths = [tmp_path / "clip_g.bin", tmp_path / "clip_l.bin"]
+    made = import_file(paths, base_family="sdxl", token="<x>")
+    assert made.layout == "sdxl" and np.array_equal(made.tensors["clip_g"], PARTS["clip_g"].numpy())
+    with pytest.raises(ArtifactError, match="1 matrices of rows where sdxl has 2"):
+        import_file(paths[0], base_family="sdxl", token="<x>")
+    with pytest.raises(ArtifactError, match="1280 wide; sdxl needs 768 for clip_l"):
+        import_file([paths[0], paths[0]], base_family="sdxl", token="<x>")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"bundle_emb.x.clip_l": PARTS["clip_l"], "lora_te.weight": rows}, "more than rows"),
+        ({"bundle_emb.x.clip_l": PARTS["clip_l"], "bundle_emb.y.clip_g": PARTS["clip_g"]}, "2 embeddings"),
+        ({"bundle_emb.x.clip_l_out": PARTS["clip_l"]}, "more than rows"),
+        ({"clip_l": PARTS["clip_l"], "t5xxl": PARTS["t5xxl"]}, "t5xxl, which sdxl does not have"),
+        ({"string_to_param": {"a": PARTS["clip_l"], "b": PARTS["clip_g"], "c": PARTS["clip_l"]}}, "3 matrices"),
+    ],
+)
+def test_what_is_no_embedding_of_two_encoders(tmp_path: Path, content: Any, reason: str) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(ArtifactError, match=reason):
+        import_file(tmp_path / "x.pt", base_family="sdxl", token="<x>")
+
+
+def test_the_number_type_is_as_asked_or_refused_with_the_size(tmp_path: Path) -> None:
+    many = {name: torch.randn(64, width, generator=torch.Generator().manual_seed(2)) for name, width in WIDTHS.items()}
+    torch.save({"clip_l": many["clip_l"], "t5": many["t5xxl"]}, tmp_path / "flux.pt")
+    with pytest.raises(TooLarge, match="1,245,184 bytes as float32"):
+        import_file(tmp_path / "flux.pt", base_family="flux", token="<x>", dtype="float32")
+    assert list(tmp_path.iterdir()) == [tmp_path / "flux.pt"]
+    made = read_foreign([tmp_path / "flux.pt"], base_family="flux", token="<x>")
+    assert made.embedding.vectors[0].dtype == "float16" and 0 < made.rounding < 2e-3
+    torch.save({"<x>": rows}, tmp_path / "x.bin")
+    kept = read_foreign([tmp_path / "x.bin"], base_family="sd2", token="<x>", dtype="float32")
+    assert kept.rounding == 0 and kept.embedding.vectors[0].dtype == "float32"
+    torch.save({"<x>": rows * 1e6}, tmp_path / "large.bin")
+    with pytest.raises(ArtifactError, match="do not fit float16"):
+        import_file(tmp_path / "large.bin", base_family="sd2", token="<x>", dtype="float16")
+
+
+@pytest.mark.parametrize(
+    ("stored", "becomes"),
+    [
+        (torch.float16, "float16"),
+        (torch.float8_e4m3fn, "float16"),
+        (torch.bfloat16, "float32"),
+        (torch.float64, "float32"),
+    ],
+)
+def test_no_number_type_loses_anything_that_float32_holds(tmp_path: Path, stored: torch.dtype, becomes: str) -> None:
+    save_file({"emb_params": rows.to(stored)}, tmp_path / "x.safetensors")
+    made = import_file(tmp_path / "x.safetensors", base_family="sd2", token="<x>")
+    assert made.vectors[0].dtype == becomes
+    assert np.array_equal(made.tensors["emb_params"].astype(np.float32), rows.to(stored).float().numpy())
+
+
+def test_a_base_at_hand_gives_its_fingerprint_and_its_widths(tmp_path: Path) -> None:
+    folder = pipelines.write(tmp_path / "base", width=32)
+    torch.save({"<x>": torch.randn(2, 32)}, tmp_path / "x.bin")
+    made = import_file(tmp_path / "x.bin", base=folder, token="<x>")
+    assert made.base == fingerprint.take(folder) and made.base_name == "base"
+    assert load_into(load_pipeline(folder), made) == "<x>"  # no BaseWarning: warnings are errors
+    torch.save({"<x>": rows}, tmp_path / "y.bin")
+    with pytest.raises(ArtifactError, match="1024 wide; base needs 32"):
+        import_file(tmp_path / "y.bin", base=folder, token="<x>")
 
 
 class Touch:
@@ -128,6 +230,7 @@ def test_numbers_of_any_precision_become_float32(tmp_path: Path) -> None:
         ({"<x>": torch.randn(2, 768)}, "768 wide; sd2 needs 1024"),
         ({"<x>": rows, "<y>": rows}, "2 matrices"),
         ({"clip_l": torch.randn(2, 768), "clip_g": torch.randn(2, 1280)}, "2 matrices"),
+        ({"clip_g": torch.randn(2, 1280)}, "1280 wide; sd2 needs 1024"),
         ({}, "0 matrices"),
         ({"<x>": torch.full((2, 1024), float("nan"))}, "NaN|finite|infinit"),
         ({"<x>": torch.ones(2, 1024, dtype=torch.long)}, "0 matrices"),
@@ -159,6 +262,12 @@ def test_misuse(tmp_path: Path) -> None:
     write_a1111(tmp_path / "a.pt")
     with pytest.raises(UsageError, match="no base family"):
         import_file(tmp_path / "a.pt", base_family="sd9", token="<x>")
+    with pytest.raises(UsageError, match="one of --base-family and --base"):
+        import_file(tmp_path / "a.pt", token="<x>")
+    with pytest.raises(UsageError, match="one of --base-family and --base"):
+        import_file(tmp_path / "a.pt", token="<x>", base="builtin", base_family="sd2")
+    with pytest.raises(UsageError, match="no number type"):
+        import_file(tmp_path / "a.pt", token="<x>", base_family="sd2", dtype="bfloat16")
     with pytest.raises(UsageError, match="cannot read"):
         import_file(tmp_path / "absent.pt", base_family="sd2", token="<x>")
     with pytest.raises(ArtifactError):

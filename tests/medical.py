@@ -1,4 +1,4 @@
-"""Real DICOM and NIfTI files for tests, written by pydicom and nibabel: any geometry, any header, any transfer syntax."""
+"""Real DICOM and NIfTI files for tests, by pydicom and nibabel: any geometry, any header, any transfer syntax."""
 
 from __future__ import annotations
 

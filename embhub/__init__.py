@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from embhub.diffusion.generation import generate as generate
     from embhub.diffusion.generation import load_into as load_into
     from embhub.diffusion.importing import import_file as import_file
+    from embhub.diffusion.inpainting import inpaint as inpaint
     from embhub.diffusion.inspection import inspect as inspect
+    from embhub.diffusion.interpolation import interpolate as interpolate
     from embhub.diffusion.training import train as train
     from embhub.embedding import Embedding as Embedding
     from embhub.errors import EmbhubError as EmbhubError
@@ -47,7 +49,9 @@ _PLACES = {
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
     "generate": "embhub.diffusion.generation:generate",
     "import_file": "embhub.diffusion.importing:import_file",
+    "inpaint": "embhub.diffusion.inpainting:inpaint",
     "inspect": "embhub.diffusion.inspection:inspect",
+    "interpolate": "embhub.diffusion.interpolation:interpolate",
     "load_into": "embhub.diffusion.generation:load_into",
     "pull": "embhub.pulling:pull",
     "push": "embhub.publishing:push",
@@ -58,7 +62,8 @@ _PLACES = {
 
 __all__ = [
     "Card", "Embedding", "EmbhubError", "Hub", "Release", "Verified",
-    "audit", "evaluate", "generate", "import_file", "inspect", "load_into", "pull", "push", "sign", "train", "verify",
+    "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "pull", "push",
+    "sign", "train", "verify",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from embhub import embedding
+from embhub.cli import root
 from embhub.diffusion.exporting import convert, export_file
 from embhub.diffusion.importing import FAMILIES, import_file
 from embhub.diffusion.pipelines import load_pipeline
@@ -275,3 +278,18 @@ def test_nothing_is_overwritten_or_half_written(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "cspca.safetensors").read_text() == "mine"
     export_file(made, tmp_path / "out", to="forge", overwrite=True)
     assert (tmp_path / "out" / "cspca.safetensors").read_bytes() == made.data
+
+
+def test_the_command_says_what_was_written_and_that_the_signature_stays(tmp_path: Path) -> None:
+    made = make("sdxl")
+    (tmp_path / "x.safetensors").write_bytes(made.data)
+    words = ["export", str(tmp_path / "x.safetensors"), "--to", "diffusers", "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(root, words)
+    assert done.exit_code == 0 and "not signed" in done.stderr
+    facts = json.loads(done.stdout)
+    assert [Path(name).name for name in facts["wrote"]] == sorted(path.name for path in (tmp_path / "out").iterdir())[
+        ::-1
+    ]
+    assert facts["prompt"] == "<cspca>" and "stays behind" in facts["signature"] and "anew" in facts["bytes"]
+    again = CliRunner().invoke(root, [*words[:-2], str(tmp_path / "out")])
+    assert isinstance(again.exception, UsageError)

@@ -2,8 +2,10 @@
 
 Rows of a textual inversion mean something only in the token space they were learned in. The fingerprint records, per
 text encoder, the vocabulary's hash, 64 rows of the token table and one deep layer, each row projected to one number by
-fixed signs; the same of the denoiser's cross-attention; and the prediction type. Copies in float32, float16 and
-bfloat16 agree within TOLERANCE. A fine-tune that moves the probed weights by less than that reads as exact.
+fixed signs; the same of the denoiser's cross-attention; figures of its other weights and of the autoencoder's
+(`embhub.body_probe`; fingerprints of earlier versions lack them, and then they are not compared); and the prediction
+type. Copies in float32, float16 and bfloat16 agree within TOLERANCE. A fine-tune that moves the probed weights by less
+than that reads as exact.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from typing import Any, Literal
 
 import numpy as np
 import rfc8785
-from numpy.typing import NDArray
 
+from embhub import body_probe
 from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader, find_weights
 from embhub.formats.tokenizer_files import hash_vocabulary
@@ -32,6 +34,7 @@ TABLE_ROWS = 64
 DEEP_ROWS = 16
 DENOISER_TENSORS = 8
 DENOISER_ROWS = 4
+AUTOENCODERS = ("vae", "movq")
 
 _TABLES = ("token_embedding.weight", "word_embeddings.weight", "shared.weight", "embed_tokens.weight")
 _DEEP = re.compile(
@@ -70,12 +73,16 @@ def take(folder: Path) -> dict[str, Any]:
     parts = sorted(path.name for path in folder.glob("text_encoder*") if path.is_dir())
     if not parts:
         raise BadBase(f"{folder} has no text_encoder folder", "give a pipeline folder as diffusers saves it")
-    return {
+    taken = {
         "schema": SCHEMA,
         "prediction_type": _prediction_type(folder / "scheduler" / "scheduler_config.json"),
         "encoders": {name: _take_encoder(folder, name) for name in parts},
         "denoiser": _take_denoiser(folder),
     }
+    if autoencoder := next((folder / name for name in AUTOENCODERS if (folder / name).is_dir()), None):
+        with SliceReader(find_weights(autoencoder)) as weights:
+            taken["autoencoder"] = body_probe.take(weights)
+    return taken
 
 
 def digest(fingerprint: Mapping[str, Any]) -> str:
@@ -106,10 +113,13 @@ def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
     if max(moved, drift) > UNRELATED:
         part = "text encoder" if moved > UNRELATED else "denoiser"
         return Match("different", f"the weights of the {part} are unrelated")
-    if max(moved, drift) <= TOLERANCE:
+    drift = max(drift, _beyond(expected["denoiser"], actual["denoiser"], "body"))
+    decoding = _beyond(expected, actual, "autoencoder")
+    if max(moved, drift, decoding) <= TOLERANCE:
         return Match("exact", "the same weights")
+    also = f", {decoding:.1%} (autoencoder)" if decoding > TOLERANCE else ""
     return Match(
-        "fine-tuned", f"same token space, weights moved by {moved:.1%} (text encoder) and {drift:.1%} (denoiser)"
+        "fine-tuned", f"same token space, weights moved by {moved:.1%} (text encoder), {drift:.1%} (denoiser){also}"
     )
 
 
@@ -117,12 +127,16 @@ def check(fingerprint: Mapping[str, Any]) -> None:
     """Raise BadFingerprint unless the value has the form that `take` writes."""
     try:
         sound = (
-            set(fingerprint) == {"schema", "prediction_type", "encoders", "denoiser"}
+            set(fingerprint) - {"autoencoder"} == {"schema", "prediction_type", "encoders", "denoiser"}
+            and ("autoencoder" not in fingerprint or body_probe.is_sound(fingerprint["autoencoder"], _is_probe))
             and fingerprint["schema"] == SCHEMA
             and _is_word(fingerprint["prediction_type"])
             and 1 <= len(fingerprint["encoders"]) <= 4
             and all(_is_word(name) and _is_encoder(item) for name, item in fingerprint["encoders"].items())
-            and set(fingerprint["denoiser"]) == {"tensors", "probe"}
+            and set(fingerprint["denoiser"]) - {"body"} == {"tensors", "probe"}
+            and (
+                "body" not in fingerprint["denoiser"] or body_probe.is_sound(fingerprint["denoiser"]["body"], _is_probe)
+            )
             and _is_word(fingerprint["denoiser"]["tensors"])
             and _is_probe(fingerprint["denoiser"]["probe"], DENOISER_TENSORS * DENOISER_ROWS)
         )
@@ -165,6 +179,11 @@ def _compare_tokens(name: str, expected: Mapping[str, Any], actual: Mapping[str,
     if (moved := _distance(expected["table"], actual["table"])) > TOLERANCE:
         return f"{name} has another token table (off by {moved:.1%})"
     return ""
+
+
+def _beyond(expected: Mapping[str, Any], actual: Mapping[str, Any], key: str) -> float:
+    """Distance of figures that fingerprints of earlier versions lack: 0 where one of the two does."""
+    return body_probe.distance(expected[key], actual[key]) if key in expected and key in actual else 0.0
 
 
 def _distance(left: Sequence[float], right: Sequence[float]) -> float:
@@ -210,26 +229,16 @@ def _take_denoiser(folder: Path) -> dict[str, Any]:
         return {
             "tensors": hashlib.sha256(shapes.encode("utf-8")).hexdigest()[:32],
             "probe": [value for key in chosen for value in _probe(weights, key, DENOISER_ROWS)],
+            "body": body_probe.take(weights, but=_CROSS.search),
         }
 
 
 def _probe(weights: SliceReader, key: str, count: int) -> list[float]:
     """`count` rows of a matrix, each projected to one number by fixed signs, to four significant digits."""
     rows, width = weights.matrices[key]
-    picked = sorted({_pick(index, rows) for index in range(count)})
-    signs = _signs(width)
+    picked = sorted({body_probe.pick_row(index, rows) for index in range(count)})
+    signs = body_probe.fixed_signs(width)
     return [float(f"{float(weights.read_row(key, row) @ signs):.4g}") for row in picked]
-
-
-def _pick(index: int, rows: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"embhub.base/1 row {index}".encode()).digest()[:8], "big") % rows
-
-
-def _signs(width: int) -> NDArray[np.float64]:
-    """+1 or -1 a column, from SHAKE-256: the same on every machine and with every version of numpy."""
-    raw = hashlib.shake_256(b"embhub.base/1 signs").digest((width + 7) // 8)
-    bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8))[:width]
-    return bits.astype(np.float64) * 2 - 1
 
 
 def _prediction_type(path: Path) -> str:

@@ -6,6 +6,7 @@ Embeddings that were loaded before do not count: their rows and tokens are left 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embhub import fingerprint
+from embhub import body_probe, fingerprint
 from embhub.diffusion.families import Encoder, encoders, is_flow
 from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader
@@ -35,12 +36,15 @@ def take(pipe: Any) -> dict[str, Any]:
     if denoiser is None:
         raise ArtifactError(f"a {type(pipe).__name__} has no denoiser that can be recognised", "load a whole pipeline")
     kind = "flow" if is_flow(pipe) else None
-    return {
+    taken: dict[str, Any] = {
         "schema": fingerprint.SCHEMA,
         "prediction_type": kind or str(getattr(pipe.scheduler.config, "prediction_type", None) or "epsilon"),
         "encoders": {encoder.name: _take_encoder(encoder) for encoder in encoders(pipe)},
         "denoiser": _take_denoiser(denoiser),
     }
+    if autoencoder := next((getattr(pipe, n) for n in fingerprint.AUTOENCODERS if getattr(pipe, n, None)), None):
+        taken["autoencoder"] = body_probe.take(_ModuleReader(autoencoder))
+    return taken
 
 
 def base_rows(encoder: Encoder) -> int:
@@ -81,26 +85,30 @@ def _take_denoiser(model: torch.nn.Module) -> dict[str, Any]:
     return {
         "tensors": hashlib.sha256(shapes.encode("utf-8")).hexdigest()[:32],
         "probe": [value for key in chosen for value in fingerprint._probe(weights, key, fingerprint.DENOISER_ROWS)],
+        "body": body_probe.take(weights, but=fingerprint._CROSS.search),
     }
 
 
 class _ModuleReader:
-    """Rows of the two-dimensional tensors of a module, as `embhub.formats.slices.SliceReader` gives those of files."""
+    """Rows of matrices and kernels of a module, as `embhub.formats.slices.SliceReader` gives those of files."""
 
     def __init__(self, module: torch.nn.Module, *, table: torch.Tensor | None = None, rows: int = 0) -> None:
-        self._tensors = {name: value for name, value in module.state_dict().items() if value.ndim == 2}
+        self._tensors = {name: value for name, value in module.state_dict().items() if value.ndim in (2, 4)}
         self.matrices = {
             name: (
                 rows if table is not None and value.data_ptr() == table.data_ptr() else value.shape[0],
                 value.shape[1],
             )
             for name, value in self._tensors.items()
+            if value.ndim == 2
         }
+        kernels = {name: value for name, value in self._tensors.items() if value.ndim == 4}
+        self.kernels = {name: (value.shape[0], math.prod(value.shape[1:])) for name, value in kernels.items()}
 
     def read_row(self, key: str, row: int) -> NDArray[np.float64]:
         """One row as float64."""
         value = self._tensors[key]
         if value.is_meta:
             raise ArtifactError("the pipeline's weights are not in memory", "load embeddings before offloading it")
-        numbers: NDArray[np.float64] = value[row].detach().to("cpu", torch.float64).numpy()
+        numbers: NDArray[np.float64] = value[row].detach().flatten().to("cpu", torch.float64).numpy()
         return numbers

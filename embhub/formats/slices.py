@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from types import TracebackType
@@ -51,10 +52,12 @@ def find_weights(folder: Path) -> list[Path]:
 
 
 class SliceReader:
-    """Rows of the two-dimensional tensors in some files; `matrices` maps their names to (rows, width)."""
+    """Rows of tensors in some files: `matrices` maps the names of those of two dimensions to (rows, width), `kernels`
+    those of convolutions, of four, flattened but for the first."""
 
     def __init__(self, files: list[Path]) -> None:
         self.matrices: dict[str, tuple[int, int]] = {}
+        self.kernels: dict[str, tuple[int, int]] = {}
         self._entries: dict[str, _Entry] = {}
         self._streams: list[BinaryIO] = []
         try:
@@ -116,6 +119,7 @@ class SliceReader:
             shape, kind, offset = entry["shape"], entry["dtype"], entry["data_offsets"][0]
         except (TypeError, KeyError, IndexError) as error:
             raise BadWeights(f"{path} has a malformed header", _AGAIN) from error
-        if len(shape) == 2 and all(type(size) is int and size > 0 for size in shape) and type(offset) is int:
-            self.matrices[key] = (shape[0], shape[1])
-            self._entries[key] = _Entry(stream, start + offset, shape[1], str(kind))
+        if len(shape) in (2, 4) and all(type(size) is int and size > 0 for size in shape) and type(offset) is int:
+            width = math.prod(shape[1:])
+            (self.matrices if len(shape) == 2 else self.kernels)[key] = (shape[0], width)
+            self._entries[key] = _Entry(stream, start + offset, width, str(kind))

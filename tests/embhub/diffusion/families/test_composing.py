@@ -1,0 +1,63 @@
+"""Composition and inpainting beyond Stable Diffusion 1 and 2: pooled texts and transformers are mixed as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from embhub.diffusion.generation import draw
+from embhub.diffusion.inpainting import inpaint
+from embhub.diffusion.parts import Part
+from embhub.diffusion.pipelines import load_pipeline
+from embhub.errors import UsageError
+from tests import families
+
+Array = np.ndarray[Any, Any]
+SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance": 3.0}
+
+
+@pytest.fixture(scope="module", params=["sdxl", "sd3"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return families.write(tmp_path_factory.mktemp("bases") / request.param, request.param)
+
+
+def pixels(images: list[Image.Image]) -> Array:
+    return np.stack([np.asarray(image, dtype=int) for image in images])
+
+
+@torch.no_grad()
+def test_the_whole_condition_of_each_prompt_is_mixed(folder: Path) -> None:
+    """At equal weights the order is of no account; it would be, were a pooled text taken from the first alone."""
+    pipe = load_pipeline(folder, device="cpu")
+    generator = torch.Generator().manual_seed(4)
+    stock = pipe("mri a", num_inference_steps=2, guidance_scale=3.0, generator=generator).images
+    one = pixels(draw(pipe, [("mri a", 1.0), ("b", 0.0)], n=1, **SETTINGS))
+    other = pixels(draw(pipe, [("mri a", 0.0), ("b", 1.0)], n=1, **SETTINGS))
+    assert np.array_equal(one, pixels(stock)) and not np.array_equal(one, other)
+    both = [pixels(draw(pipe, [(x, 0.5), (y, 0.5)], n=2, **SETTINGS)) for x, y in (("mri a", "b"), ("b", "mri a"))]
+    assert np.abs(both[0] - both[1]).max() <= 1
+    assert np.abs(both[0][0] - one[0]).max() > 1 and np.abs(both[0][0] - other[0]).max() > 1
+
+
+def test_a_place_is_redrawn(folder: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    choices: dict[str, Any] = {"box": (8, 8, 12, 12), "base": folder, "border": 0, "device": "cpu", **SETTINGS}
+    if folder.name == "sd3":
+        with pytest.raises(UsageError, match="StableDiffusion3Pipeline"):
+            inpaint(image, "mri a", **choices)
+        return
+    new, old = pixels(inpaint(image, [Part("mri a", 0.5), Part("b", 0.5)], **choices))[0], pixels([image])[0]
+    changed = (new != old).any(-1)
+    assert changed[8:20, 8:20].mean() > 0.9 and changed.sum() == changed[8:20, 8:20].sum()
+
+
+def test_flux_mixes_no_prompts(tmp_path: Path) -> None:
+    pipe = load_pipeline(families.write(tmp_path / "flux", "flux"), device="cpu")
+    assert len(draw(pipe, "mri a", n=1, **SETTINGS)) == 1
+    with pytest.raises(UsageError, match="FluxPipeline"):
+        draw(pipe, [("mri a", 0.5), ("b", 0.5)], n=1, **SETTINGS)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from PIL import Image
 from torch import Tensor
 
 Condition = dict[str, Tensor]
@@ -43,7 +45,8 @@ class Family:
     `embhub.embedding.LAYOUTS`. `denoiser` is the component's name. `longest` are the most tokens that the pipeline
     reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the pipeline's own
     defaults of sampling. `told_size`: its call must be told the images' size, and assumes its makers' otherwise.
-    `remark` is said before a training.
+    `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators)` gives a picture a prompt,
+    where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
     """
 
     name: str
@@ -60,11 +63,19 @@ class Family:
     steps: int = 50
     told_size: bool = False
     remark: str = ""
+    draw: Callable[[Any, list[str], int, float, list[torch.Generator]], list[Image.Image]] | None = None
+    previews: bool = True
+
+
+def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:
+    """The same with its parts of floating point in `dtype`: some are left in what autocast made of them."""
+    return {name: part.to(dtype) if part.is_floating_point() else part for name, part in condition.items()}
 
 
 def encoders(pipe: Any) -> list[Encoder]:
     """The text encoders of a pipeline that have a tokenizer, in the pipeline's order."""
     found = []
+    pipe = getattr(pipe, "prior_pipe", pipe)  # of two pipelines in one, the part that reads words
     for suffix in ("", "_2", "_3"):
         model, tokenizer = getattr(pipe, f"text_encoder{suffix}", None), getattr(pipe, f"tokenizer{suffix}", None)
         if model is not None and tokenizer is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
-from embhub.diffusion.families.family import Condition, Family
+from embhub.diffusion.families.family import Condition, Family, in_precision
 
 _GUIDANCE = 1.0
 """What a distilled denoiser is told in training: no guidance, so that the loss is that of the flow itself."""
@@ -22,15 +22,16 @@ def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
 
 def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     count, channels, height, width = latents.shape
+    told = in_precision(condition, pipe.transformer.dtype)
     noisy = latents.to(pipe.transformer.dtype)
     guidance = torch.full((count,), _GUIDANCE, device=noisy.device) if pipe.transformer.config.guidance_embeds else None
     predicted: Tensor = pipe.transformer(
         hidden_states=pipe._pack_latents(noisy, count, channels, height, width),
         timestep=times / 1000,
         guidance=guidance,
-        pooled_projections=condition["pooled"],
-        encoder_hidden_states=condition["hidden"],
-        txt_ids=torch.zeros(condition["hidden"].shape[1], 3, device=noisy.device, dtype=noisy.dtype),
+        pooled_projections=told["pooled"],
+        encoder_hidden_states=told["hidden"],
+        txt_ids=torch.zeros(told["hidden"].shape[1], 3, device=noisy.device, dtype=noisy.dtype),
         img_ids=pipe._prepare_latent_image_ids(count, height // 2, width // 2, noisy.device, noisy.dtype),
     ).sample
     scale = int(pipe.vae_scale_factor)

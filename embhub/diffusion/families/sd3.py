@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
-from embhub.diffusion.families.family import Condition, Family
+from embhub.diffusion.families.family import Condition, Family, in_precision
 
 
 def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
@@ -20,11 +20,12 @@ def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
 
 
 def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+    told = in_precision(condition, pipe.transformer.dtype)
     predicted: Tensor = pipe.transformer(
         hidden_states=latents.to(pipe.transformer.dtype),
         timestep=times,
-        encoder_hidden_states=condition["hidden"],
-        pooled_projections=condition["pooled"],
+        encoder_hidden_states=told["hidden"],
+        pooled_projections=told["pooled"],
     ).sample
     return predicted
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
-from embhub.diffusion.families.family import Condition, Family
+from embhub.diffusion.families.family import Condition, Family, in_precision
 from embhub.diffusion.families.sd import unet_resolution
 
 
@@ -20,14 +20,15 @@ def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
 
 
 def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+    told = in_precision(condition, pipe.unet.dtype)
     height, width = (side * int(pipe.vae_scale_factor) for side in latents.shape[-2:])
     # As in sampling: the picture was this size from the start, and nothing was cropped off it.
-    sizes = torch.tensor([[height, width, 0, 0, height, width]], device=latents.device, dtype=condition["pooled"].dtype)
+    sizes = torch.tensor([[height, width, 0, 0, height, width]], device=latents.device, dtype=pipe.unet.dtype)
     predicted: Tensor = pipe.unet(
         latents.to(pipe.unet.dtype),
         times,
-        encoder_hidden_states=condition["hidden"],
-        added_cond_kwargs={"text_embeds": condition["pooled"], "time_ids": sizes.expand(len(latents), -1)},
+        encoder_hidden_states=told["hidden"],
+        added_cond_kwargs={"text_embeds": told["pooled"], "time_ids": sizes.expand(len(latents), -1)},
     ).sample
     return predicted
 

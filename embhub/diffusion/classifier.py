@@ -67,8 +67,9 @@ def fit(
 
     `labels` is int (N,), one index into `classes` an image, or 0/1 (N, classes) where several may hold. AdamW under
     one cycle of the rate; every batch is flipped at random (unless `mirror` is off), shifted, re-lit and covered with
-    Gaussian `noise` (in units of the half range). `network` makes another than the small one, which wants a side of
-    64 and takes `width`. Same arguments, same classifier, on a processor. Raises ValueError where lengths do not fit.
+    Gaussian `noise` (in units of the half range). `network` makes another than the small one, which takes `width`
+    and a side of 16 or more. Same arguments, same classifier, on a processor. Raises ValueError where lengths
+    do not fit.
     """
     truth = torch.from_numpy(np.asarray(labels))
     if len(images) != len(truth) or len(images) == 0:
@@ -79,7 +80,7 @@ def fit(
     pixels = _tensor(images, side)
     with torch.random.fork_rng(devices=[]):  # dropout and first weights draw from the global generator
         torch.manual_seed(seed)
-        learner = _network(len(classes), width) if network is None else network(len(classes))
+        learner = _network(len(classes), width, side) if network is None else network(len(classes))
         learner.to(device)
         optimizer = torch.optim.AdamW(learner.parameters(), rate, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate * 2, total_steps=max(steps, 2))
@@ -107,14 +108,14 @@ def area_under_curve(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> f
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
 
 
-def _network(outputs: int, width: int) -> nn.Module:
+def _network(outputs: int, width: int, side: int) -> nn.Module:
     def block(inputs: int, filters: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, filters, 3, padding=1, bias=False)
         return [convolution, nn.BatchNorm2d(filters), nn.ReLU(), nn.MaxPool2d(2)]
 
     first = [nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     layers = [*first, *block(width, 2 * width), *block(2 * width, 3 * width), *block(3 * width, 4 * width)]
-    head = nn.Linear(4 * width * (_SIDE // 16) ** 2, outputs)
+    head = nn.Linear(4 * width * ((side + 1) // 2 // 8) ** 2, outputs)
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), head).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -172,7 +172,11 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
     has_patients = all(found.has_patients for found, _ in parts)
     for found, folder in parts:
         notes += found.notes
-        found.check_resolution(resolution)
+        if small := sum(2 * min(size) < resolution for size in found.sizes):
+            raise UsageError(
+                f"{name}: {small} images are under half of {resolution} pixels",
+                "say --resolution with a smaller number",
+            )
         for index, sample in enumerate(found.samples):
             if not (label := folder or sample.label):
                 raise UsageError(f"{name}: {found.kind} {sample.row} has no label", "give every image a label")

@@ -67,3 +67,11 @@ def test_area_under_curve_counts_ties_half() -> None:
     truth = np.array([True, True, False, False])
     assert classifier.area_under_curve(truth, np.array([0.9, 0.5, 0.5, 0.1])) == 0.875
     assert np.isnan(classifier.area_under_curve(np.array([True]), np.array([0.5])))
+
+
+@pytest.mark.parametrize("side", [16, 47, 80])
+def test_the_small_network_takes_images_of_other_sides(side: int) -> None:
+    images, labels = squares(12, 1)
+    learned = classifier.fit(images, labels, classes=("a", "b"), steps=2, side=side)
+    assert learned.side == side
+    assert learned.probabilities(images).shape == (12, 2)

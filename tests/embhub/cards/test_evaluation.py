@@ -1,0 +1,162 @@
+"""The figures of an evaluation on a card: as measured, of this embedding, and none that a privacy claim denies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embhub import card
+from embhub.cards import evaluation
+from embhub.cards.evaluation import EvaluationReport, card_figures
+from embhub.errors import ArtifactError, PrivacyError
+from embhub.formats import safe_yaml
+from tests import cards
+
+DIGEST = "ab" * 32
+
+
+def figure(real: int, drawn: int, auc: float) -> dict[str, Any]:
+    pair = [auc - 0.02, auc + 0.03]
+    return {"real": real, "arm": "synthetic" if drawn else "", "drawn": drawn, "auc": auc, "interval": pair,
+            "delong": pair, "patients": pair, "seeds": pair, "each_seed": [auc, auc]}  # fmt: skip
+
+
+def difference(real: int, drawn: int, gain: float, **changes: Any) -> dict[str, Any]:
+    pair = [gain - 0.02, gain + 0.03]
+    return {"real": real, "arm": "synthetic", "drawn": drawn, "gain": gain, "interval": pair, "delong": pair,
+            "delong_p": 0.2, "patients": pair, "seeds": pair, "each_seed": [gain, gain],
+            "outcome": "made no difference that this comparison can show", **changes}  # fmt: skip
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A grid of 20 and 80 real images with 0, 50 and 100 drawn ones, where fewer are better."""
+    values = {
+        "schema": "embhub.evaluation/1", "embhub": "0.1.0", "dataset": "phantoms", "positive": "cspca",
+        "negative": ["normal"], "unit": "patient", "seeds": 2,
+        "classifier": {"name": "small", "steps": 20, "batch": 32, "rate": 2e-3, "resolution": 64, "mirrored": True},
+        "real": {"images": 80, "positives": 40, "patients": 40},
+        "test": {"images": 60, "positives": 30, "patients": 45},
+        "arms": [{"name": "synthetic", "images": 120, "positives": 60, "embeddings": [DIGEST],
+                  "learned_from_real": False}],
+        "aucs": [figure(20, 0, 0.7), figure(80, 0, 0.8), figure(0, 50, 0.6), figure(0, 100, 0.65),
+                 figure(20, 50, 0.9), figure(20, 100, 0.85), figure(80, 50, 0.84), figure(80, 100, 0.81)],
+        "differences": [difference(20, 50, 0.2, outcome="helped"), difference(20, 100, 0.15), difference(80, 50, 0.04),
+                        difference(80, 100, 0.01)],
+    }  # fmt: skip
+    return values | changes
+
+
+def report(**changes: Any) -> EvaluationReport:
+    return evaluation.parse(json.dumps(document(**changes)).encode())
+
+
+def test_the_headline_is_the_largest_cell_and_not_the_best() -> None:
+    found = report().headline
+    assert found is not None and (found.real, found.drawn, found.gain) == (80, 100, 0.01)
+    words = report().words()
+    assert "With 80 real images, 100 drawn ones beside them made no difference" in words
+    assert "AUC 0.800 real, 0.810 real and drawn, difference +0.010 [-0.010, +0.040] over 2 seeds" in words
+
+
+def test_the_figures_are_those_of_the_report_with_their_intervals() -> None:
+    found = card_figures(report(), DIGEST, private=False)
+    assert [(one["metric"], one["value"], one["interval"]) for one in found] == [
+        ("AUC, 80 real images, mean of 2 seeds", 0.8, [0.78, 0.83]),
+        ("AUC, 80 real and 100 drawn images, mean of 2 seeds", 0.81, [0.79, 0.84]),
+        ("AUC, 100 drawn images alone, mean of 2 seeds", 0.65, [0.63, 0.68]),
+        ("AUC gained by 100 drawn images beside 80 real ones, mean of 2 seeds", 0.01, [-0.01, 0.04]),
+    ]
+    assert {one["dataset"] for one in found} == {"phantoms (45 test patients)"}
+
+
+def test_the_card_takes_them_and_the_hub_reads_its_model_index() -> None:
+    found = card.parse(cards.complete(evaluation=card_figures(report(), DIGEST, private=False)))
+    page = card.to_readme(found)
+    front = safe_yaml.load(page.split(b"---\n")[1])
+    name, results = model_index_to_eval_results(front["model-index"])
+    assert name == found.name and len(results) == 4
+    assert results[-1].task_type == "image-classification"
+    assert results[-1].metric_value == 0.01
+    assert "[-0.01, 0.04]" in page.decode()
+    assert card.from_readme(page) == found
+
+
+@pytest.mark.parametrize(("patients", "shown"), [(9, "<10"), (10, "10"), (None, "60")])
+def test_a_small_number_of_test_patients_is_not_told(patients: int | None, shown: str) -> None:
+    values = report(test={"images": 60, "positives": 30, "patients": patients})
+    assert card_figures(values, DIGEST, private=False)[0]["dataset"] == f"phantoms ({shown} test patients)"
+
+
+def test_images_that_another_embedding_drew_are_no_evidence_for_this_one() -> None:
+    with pytest.raises(ArtifactError, match="another embedding drew"):
+        card_figures(report(), "cd" * 32, private=False)
+    unnamed = [{"name": "synthetic", "images": 120, "positives": 60}]
+    assert len(card_figures(report(arms=unnamed), "cd" * 32, private=False)) == 4  # the folder did not say
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"embeddings": [DIGEST], "learned_from_real": True},
+        {"embeddings": [DIGEST], "learned_from_real": None},
+        {"embeddings": [], "learned_from_real": None},
+        {"embeddings": [], "learned_from_real": False},
+    ],
+)
+def test_a_privacy_claim_takes_no_figures_that_may_be_of_its_training_images(arm: dict[str, Any]) -> None:
+    values = report(arms=[{"name": "synthetic", "images": 120, "positives": 60, **arm}])
+    with pytest.raises(PrivacyError, match="privacy claim does not cover"):
+        card_figures(values, DIGEST, private=True)
+    assert card_figures(values, DIGEST, private=False)
+    assert card_figures(report(), DIGEST, private=True)  # of other patients
+
+
+@pytest.mark.parametrize("field", ["dataset", "positive"])
+def test_a_name_that_looks_like_a_persons_goes_on_no_card(field: str) -> None:
+    with pytest.raises(PrivacyError, match="look like a person's"):
+        card_figures(report(**{field: "images of Dr. Smith"}), DIGEST, private=False)
+
+
+def test_without_a_comparison_there_is_nothing_for_a_card() -> None:
+    for values in (report(differences=[]), report(arms=[])):
+        assert values.headline is None and values.smallest() is None
+        assert values.words() == "No drawn images were compared with real ones."
+        with pytest.raises(ArtifactError, match="compares no drawn images"):
+            card_figures(values, DIGEST, private=False)
+
+
+def test_the_smallest_difference_follows_from_the_interval() -> None:
+    assert report().smallest() == pytest.approx(0.025 * 2.801585 / 1.959964)
+
+
+def test_a_document_is_read_as_it_was_written() -> None:
+    once = report()
+    assert evaluation.parse(once.to_bytes()) == once
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"{", "cannot be read"),
+        (b'{"schema": "embhub.audit/1"}', "is not one of embhub.evaluation/1"),
+        (json.dumps(document(patients=["P1"])).encode(), "patients"),
+        (json.dumps(document(seeds=1)).encode(), "seeds"),
+        (b'{"a": 1, "a": 2}', "cannot be read"),
+        (b" " * (evaluation.MAX_BYTES + 1), "cannot be read"),
+    ],
+)
+def test_anything_else_is_refused_in_words(data: bytes, reason: str) -> None:
+    with pytest.raises(ArtifactError, match=reason):
+        evaluation.parse(data)
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=200))
+def test_bytes_of_any_kind_are_refused_or_read(data: bytes) -> None:
+    with pytest.raises(ArtifactError):
+        evaluation.parse(data)

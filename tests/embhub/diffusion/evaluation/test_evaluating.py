@@ -1,0 +1,245 @@
+"""A whole evaluation, small: what it finds where the truth is known, what it writes, and how it goes on."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import embhub
+from embhub import embedding, runs
+from embhub.__main__ import main
+from embhub.cards import evaluation as document
+from embhub.diffusion import classifier
+from embhub.diffusion.evaluation import evaluating, page
+from embhub.errors import EmbhubError, UsageError
+from embhub.progress import Progress
+from tests.sites import Site
+
+SIDE = 24
+
+
+def pictures(folder: Path, count: int, *, seed: int, mislabelled: bool = False, patients: str = "") -> Path:
+    """Noise, with a faint bright square where the label says sick; two images a patient."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    lines = ["path,patient_id,label" if patients else "path,label"]
+    for number in range(2 * count):
+        sick = number % 2 == 1
+        image = rng.normal(110, 30, (SIDE, SIDE))
+        if sick != mislabelled:
+            y, x = rng.integers(1, 14), rng.integers(1, 5)
+            image[y : y + 8, x : x + 6] += 15
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / f"{number:03d}.png")
+        person = f"{patients}{number // 2}," if patients else ""
+        lines.append(f"{number:03d}.png,{person}{'sick' if sick else 'normal'}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    pictures(root / "secret-real", 10, seed=1, patients="SecretReal")
+    pictures(root / "test", 60, seed=2, patients="SecretTest")
+    pictures(root / "good", 60, seed=3)
+    pictures(root / "bad", 60, seed=4, mislabelled=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluated(images: Path) -> tuple[evaluating.Evaluated, Path, list[Progress]]:
+    seen: list[Progress] = []
+    folder = images.parent / "report"
+    found = embhub.evaluate(
+        images / "secret-real", images / "test", images / "good", arms={"swapped": images / "bad"},
+        seeds=2, real_counts=[6, 20], synthetic_counts=[0, 100], steps=40, resolution=SIDE, mirror=False,
+        dataset="squares", device="cpu", report=folder, on_progress=seen.append,
+    )  # fmt: skip
+    return found, folder, seen
+
+
+Run = tuple[evaluating.Evaluated, Path, list[Progress]]
+
+
+def test_good_images_help_and_mislabelled_ones_do_harm(evaluated: Run) -> None:
+    gains = {(one.arm, one.real): one for one in evaluated[0].report.differences}
+    assert gains["synthetic", 6].gain > 0.03
+    assert gains["swapped", 6].gain < -0.5
+    report = evaluated[0].report
+    alone, both = report.auc(6), report.auc(6, "synthetic", 100)
+    assert alone is not None and both is not None
+    assert gains["synthetic", 6].gain == pytest.approx(both.auc - alone.auc, abs=2e-4)
+    only = report.auc(0, "swapped", 100)
+    assert only is not None and only.auc < 0.3
+    assert all(len(one.each_seed) == 2 and one.interval[0] <= one.auc <= one.interval[1] for one in report.aucs)
+
+
+def test_counts_and_groups_are_told_and_nobody_is_named(evaluated: Run) -> None:
+    found, folder, _ = evaluated
+    report = found.report
+    assert report.unit == "patient" and (report.positive, report.negative) == ("sick", ("normal",))
+    assert (report.real.images, report.real.positives, report.real.patients) == (20, 10, 10)
+    assert (report.test.images, report.test.patients) == (120, 60)
+    assert {arm.name: arm.learned_from_real for arm in report.arms} == {"synthetic": None, "swapped": None}
+    assert any("whether these were learned from test patients" in line for line in report.remarks)
+    for name in (evaluating.REPORT, evaluating.PAGE):
+        text = (folder / name).read_text()
+        assert "ecret" not in text and str(folder.parent) not in text
+    assert document.parse((folder / evaluating.REPORT).read_bytes()) == report
+
+
+def test_likeness_stands_beside_that_of_the_real_training_images(evaluated: Run) -> None:
+    rows = {(row.arm, row.label): row for row in evaluated[0].report.fidelity}
+    assert {arm for arm, _ in rows} == {"", "synthetic", "swapped"} and len(rows) == 6
+    assert all(row.kid is not None and row.subset < row.images and 0 <= row.recall <= 1 for row in rows.values())
+    assert rows["synthetic", "sick"].kid < rows["swapped", "sick"].kid  # type: ignore[operator]  # None was excluded
+
+
+class Strict(html.parser.HTMLParser):
+    """Counts tags and keeps whatever would fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "onload", "onclick")]
+        self.fetched += [tag] if tag in ("script", "link", "iframe") else []
+        if tag not in ("meta", "circle", "polyline", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("circle", "polyline"):
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_fetches_nothing_and_says_what_it_cannot_show(evaluated: Run) -> None:
+    found, folder, _ = evaluated
+    text = (folder / evaluating.PAGE).read_text()
+    parser = Strict()
+    parser.feed(text)
+    assert not parser.open and not parser.fetched
+    smallest = found.report.smallest()
+    assert f"true difference of {smallest:.3f}" in text
+    assert "[-0.025, +0.057]" in text and "not Inception" in text
+    assert found.report.words()[:40] in text
+
+
+def test_words_from_outside_are_escaped(evaluated: Run) -> None:
+    text = page.render(evaluated[0].report.model_copy(update={"dataset": "<script>alert(1)</script>"}))
+    assert "<script>" not in text and "&lt;script&gt;" in text
+
+
+def test_the_curve_is_a_picture_with_every_series_in_it(evaluated: Run) -> None:
+    picture = Image.open(io.BytesIO((evaluated[1] / evaluating.CURVE).read_bytes()))
+    assert picture.size == (1720, 760)
+    colours = {pixel for _, pixel in picture.getcolors(1 << 20) or []}
+    assert {(0x22, 0x22, 0x22), (0xB3, 0x20, 0x3A), (0x2A, 0x5D, 0x9F)} <= colours
+
+
+def test_what_was_taught_is_not_taught_again(evaluated: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, folder, seen = evaluated
+    kept = sorted((folder / evaluating.KEPT).iterdir())
+    assert len(kept) == 2 * (2 + 2 * 3) and all(path.stat().st_mode & 0o077 == 0 for path in kept)
+    assert [(one.done, one.total) for one in seen if one.stage == "teaching classifiers"][-1] == (16, 16)
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    kept[0].write_bytes(b"half a file")
+    fitted: list[int] = []
+    fit = classifier.fit
+    monkeypatch.setattr(classifier, "fit", lambda *args, **kwargs: fitted.append(1) or fit(*args, **kwargs))
+    again = embhub.evaluate(
+        images / "secret-real", images / "test", images / "good", arms={"swapped": images / "bad"},
+        seeds=2, real_counts=[6, 20], synthetic_counts=[0, 100], steps=40, resolution=SIDE, mirror=False,
+        dataset="squares", device="cpu", report=folder,
+    )  # fmt: skip
+    assert again.report == found.report
+    assert len(fitted) == 2  # the damaged one, and the one whose features tell likeness
+    assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == [kept[0]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"real_counts": [40]}, "40 real images are asked for; 20 can be drawn"),
+        ({"synthetic_counts": [500]}, "500 images of arm synthetic are asked for; 120"),
+        ({"real_counts": [1]}, "counts of real images are 0, or 2 and more"),
+        ({"seeds": 1}, "1 seed"),
+        ({"classifier": "resnet50"}, "no classifier"),
+        ({"synthetic": None}, "nothing to compare"),
+        ({"dataset": "Dr. Smith"}, "looks like a person"),
+        ({"positive": "cyst"}, "no real image has the label cyst"),
+        ({"resolution": 200}, "under half"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_taught(
+    images: Path, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    asked = {"synthetic": images / "good", "report": tmp_path / "out", "device": "cpu", "resolution": SIDE, **changes}
+    with pytest.raises(EmbhubError, match=reason):
+        embhub.evaluate(images / "secret-real", images / "test", **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_default_counts_end_with_all_there_is() -> None:
+    assert evaluating._counts(None, (10, 20, 50, 200), 80, "x") == [10, 20, 50, 80]
+    assert evaluating._counts(None, (10, 20, 50, 200), 220, "x") == [10, 20, 50, 200]
+    assert evaluating._counts(None, (0, 100, 500), 60, "x") == [0, 60]
+    with pytest.raises(UsageError):
+        evaluating._counts([0], (1,), 9, "x")
+
+
+def test_from_the_command_line_to_the_card(site: Site, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = site.make()
+    digest = embedding.read(file).digest
+    drawn = site.folder / "drawn"
+    pictures(drawn, 20, seed=9)
+    lines = (drawn / "manifest.csv").read_text().split()
+    (drawn / "manifest.csv").write_text(
+        "\n".join([f"{lines[0]},embedding"] + [f"{line},{digest}" for line in lines[1:]])
+    )
+    members = (runs.Sample(path="/x.png", patient_id="SecretReal1"),)
+    runs.save(runs.Run(embedding_digest=digest, base="b", caption="c {}", token="<x>", vectors=1, members=members))
+    words = [
+        *("evaluate", "--real", str(images / "secret-real"), "--test", str(images / "test"), "--synthetic", str(drawn)),
+        *("--real-counts", "20", "--synthetic-counts", "0,40", "--steps", "2", "--seeds", "2", "--dataset", "squares"),
+        *("--resolution", "32", "--report", "out"),
+    ]
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((site.folder / "out/evaluation.json").read_text())
+    assert printed["arms"][0]["embeddings"] == [digest] and printed["arms"][0]["learned_from_real"] is True
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "drawn ones beside them" in said.out and "cannot be relied on for anything smaller" in said.out
+    assert "ecret" not in said.out + said.err
+    assert main(["card", "init", str(file), "--evaluation", "out/evaluation.json"]) == 0
+    text = file.with_name("prostate-cspca.card.yaml").read_text()
+    assert "squares (60 test patients)" in text and "AUC gained by 40 drawn images beside 20 real ones" in text
+    assert main(["card", "check", str(file.with_name("prostate-cspca.card.yaml"))]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--real-counts", "ten"], "is not a list such as 10,50,200"),
+        (["--arm", "drawn"], "not of the kind NAME=DIR"),
+        (["--arm", "a=x", "--arm", "a=y"], "name is taken"),
+        (["--seeds", "1"], "not in the range"),
+        (["--real", "nowhere"], "no folder or manifest"),
+    ],
+)
+def test_wrong_words_are_refused(
+    site: Site, images: Path, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
+) -> None:
+    known = ["--real", str(images / "secret-real"), "--test", str(images / "test"), "--synthetic", str(images / "good")]
+    assert main(["evaluate", *known, "--report", "out", *words]) == 2
+    said = capsys.readouterr()
+    assert reason in said.err and not said.out

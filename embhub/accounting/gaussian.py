@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 
 _TAIL = -32.0  # terms below exp(-32), against a sum of at least 1, are left out; `slack` covers them
 _CHUNK = 256
@@ -70,6 +69,8 @@ def _log_binomials(order: int) -> tuple[float, ...]:
 
 def _broken_log_moment(q: float, sigma: float, order: float) -> float:
     """log A for a fractional order: two alternating series that meet at z0, where both densities are equal."""
+    from scipy.special import log_ndtr  # here, not above: it takes longer to import than a header to read
+
     z0 = sigma**2 * (math.log1p(-q) - math.log(q)) + 0.5
     log_q, log_rest = math.log(q), math.log1p(-q)
     logs: list[NDArray[Any]] = []

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from numpy.typing import ArrayLike, NDArray
 
+from embhub.audits.brent import find_root
 from embhub.audits.statistics import DELTA
 
 SHARE = 0.25
@@ -64,9 +64,9 @@ def p_value(coins: int, guesses: int, correct: int, *, epsilon: float, delta: fl
     success e^epsilon / (1 + e^epsilon); delta adds its worst share.
     """
     chance = 1 / (1 + math.exp(-epsilon))
-    tail = float(stats.binom.sf(correct - 1, guesses, chance))
+    tail = float(_at_least(np.array([correct]), guesses, chance)[0])
     fewer = np.arange(1, correct + 1)
-    gains = (stats.binom.sf(correct - fewer - 1, guesses, chance) - tail) / fewer
+    gains = (_at_least(correct - fewer, guesses, chance) - tail) / fewer
     return min(1.0, tail + 2 * coins * delta * float(np.max(gains, initial=0.0)))
 
 
@@ -86,11 +86,13 @@ def bound_gaussian(coins: int, guesses: int, correct: int, *, delta: float = DEL
     right guesses says whether it could have given so many; the epsilon is that of the largest noise refuted, at delta.
     """
 
+    from scipy.special import ndtr, ndtri
+
     def spare(epsilon: float) -> float:
         noise = gaussian_noise(epsilon, delta)
         right, wrong = alpha * correct / coins, alpha * (guesses - correct) / coins
         for number in range(correct - 1, -1, -1):
-            more = float(stats.norm.cdf(stats.norm.ppf(min(right, 1.0)) - 1 / noise))
+            more = float(ndtr(ndtri(min(right, 1.0)) - 1 / noise))
             if more <= wrong:
                 break  # neither changes from here on
             right += number / (guesses - number) * (more - wrong)
@@ -106,12 +108,23 @@ def gaussian_noise(epsilon: float, delta: float) -> float:
     Theorem 8 of Balle and Wang (2018), arXiv 1805.06530, solved for the noise.
     """
 
+    from scipy.special import ndtr
+
     def excess(noise: float) -> float:
         half = 1 / (2 * noise)
-        spent = stats.norm.cdf(half - epsilon * noise)
-        return float(spent - math.exp(epsilon) * stats.norm.cdf(-half - epsilon * noise)) - delta
+        spent = ndtr(half - epsilon * noise)
+        return float(spent - math.exp(epsilon) * ndtr(-half - epsilon * noise)) - delta
 
-    return float(optimize.brentq(excess, 1e-2, 1e6))
+    return find_root(excess, 1e-2, 1e6)
+
+
+def _at_least(hits: NDArray[np.int64], trials: int, chance: float) -> NDArray[np.float64]:
+    """Probability of so many hits or more, of a binomial."""
+    from scipy.special import betainc
+
+    some = np.maximum(hits, 1)
+    tails: NDArray[np.float64] = np.where(hits <= 0, 1.0, betainc(some, trials - some + 1, chance))
+    return tails
 
 
 def _largest_root(spare: Callable[[float], float]) -> float:
@@ -123,4 +136,4 @@ def _largest_root(spare: Callable[[float], float]) -> float:
         if high >= _LARGEST:
             return _LARGEST
         high *= 2
-    return float(optimize.brentq(spare, 1e-9, high, xtol=1e-6))
+    return find_root(spare, 1e-9, high, tolerance=1e-6)

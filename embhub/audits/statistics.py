@@ -5,6 +5,8 @@ set; higher is more member-like. Every function takes the members' scores first,
 one-dimensional sequences of finite numbers, both non-empty.
 
 A tie never helps the auditor: it counts one half in the AUC and against the audit everywhere else.
+
+scipy.special is imported where a figure needs it: most of what imports this module computes none.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+
+from embhub.audits import rank_test
+from embhub.audits.brent import find_root
 
 CONFIDENCE = 0.95
 DELTA = 1e-5
@@ -42,9 +46,7 @@ class EpsilonBound(NamedTuple):
 def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     """Probability that a member scores above a non-member, ties counting one half (Mann-Whitney)."""
     inside, outside = _scores(members), _scores(nonmembers)
-    ranks = stats.rankdata(np.concatenate([inside, outside]))
-    pairs = inside.size * outside.size
-    return float((ranks[: inside.size].sum() - inside.size * (inside.size + 1) / 2) / pairs)
+    return rank_test.wins(inside, outside) / (inside.size * outside.size)
 
 
 def auc_interval(area: float, n_members: int, n_nonmembers: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -54,7 +56,7 @@ def auc_interval(area: float, n_members: int, n_nonmembers: int, *, confidence: 
     Statistics in Medicine 25:559-573. Unlike the Wald and DeLong intervals it keeps its width at an AUC of 0 or 1; at
     0.5 its variance is the exact one of the rank test, so "above 0.5" and the test agree.
     """
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    z = _normal_quantile((1 + confidence) / 2)
     pairs = n_members * n_nonmembers
     half = (n_members + n_nonmembers) / 2 - 1
 
@@ -63,8 +65,8 @@ def auc_interval(area: float, n_members: int, n_nonmembers: int, *, confidence: 
         return (area - theta) ** 2 - z * z * variance
 
     edge = 1e-12  # `excess` is also zero at 0 and 1 themselves, which is not the limit that is sought
-    low = 0.0 if area <= 0 else float(optimize.brentq(excess, 0.0, min(area, 1 - edge)))
-    high = 1.0 if area >= 1 else float(optimize.brentq(excess, max(area, edge), 1.0))
+    low = 0.0 if area <= 0 else find_root(excess, 0.0, min(area, 1 - edge))
+    high = 1.0 if area >= 1 else find_root(excess, max(area, edge), 1.0)
     return Interval(low, high)
 
 
@@ -120,8 +122,10 @@ def p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
     if distinct == 1:
         return 1.0
     exact = distinct == pooled.size and inside.size * outside.size <= _EXACT_UP_TO
-    method = "exact" if exact else "asymptotic"
-    return float(stats.mannwhitneyu(inside, outside, alternative="greater", method=method).pvalue)
+    won = rank_test.wins(inside, outside)
+    if exact:
+        return rank_test.chance_exact(int(won), inside.size, outside.size)
+    return min(1.0, rank_test.chance_normal(won, inside, outside))
 
 
 def smallest_auc(n_members: int, n_nonmembers: int, *, alpha: float, chance: float = 0.8) -> float:
@@ -130,17 +134,21 @@ def smallest_auc(n_members: int, n_nonmembers: int, *, alpha: float, chance: flo
     By the test's standard deviation under no leak; a class of six or so is beyond the approximation.
     """
     deviation = math.sqrt((n_members + n_nonmembers + 1) / (12 * n_members * n_nonmembers))
-    return min(1.0, 0.5 + float(stats.norm.isf(alpha) + stats.norm.ppf(chance)) * deviation)
+    return min(1.0, 0.5 + (_normal_quantile(chance) - _normal_quantile(alpha)) * deviation)
 
 
 def proportion_low(successes: int, trials: int, *, alpha: float) -> float:
     """One-sided Clopper-Pearson lower limit: exact, at level 1 - alpha."""
-    return 0.0 if successes == 0 else float(stats.beta.ppf(alpha, successes, trials - successes + 1))
+    from scipy.special import betaincinv
+
+    return 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, alpha))
 
 
 def proportion_high(successes: int, trials: int, *, alpha: float) -> float:
     """One-sided Clopper-Pearson upper limit: exact, at level 1 - alpha."""
-    return 1.0 if successes == trials else float(stats.beta.isf(alpha, successes + 1, trials - successes))
+    from scipy.special import betainccinv
+
+    return 1.0 if successes == trials else float(betainccinv(successes + 1, trials - successes, alpha))
 
 
 def proportion_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -222,6 +230,12 @@ def average_by_unit(scores: ArrayLike, units: Sequence[Hashable]) -> tuple[list[
     order = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
     codes = np.array([order[unit] for unit in units])
     return list(order), np.bincount(codes, weights=values) / np.bincount(codes)
+
+
+def _normal_quantile(share: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(share))
 
 
 def _scores(values: ArrayLike) -> Floats:

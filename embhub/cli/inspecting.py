@@ -27,16 +27,17 @@ _LONGEST = 60
 )
 @options.as_json
 def command(images: Path, as_json: bool, **choices: Any) -> int:
-    """Look through IMAGES (a folder, or a manifest's images): what is there, and what `train` would say to it.
+    """Look through IMAGES (a folder, a manifest or a volumes file): what is there, and what `train` would say to it.
 
     Counts images, sizes, depths, patients, labels, copies, files that cannot be read or are ignored, and names and
-    headers that may tell of a person. All problems are listed, not the first alone. Nothing is written, and no path,
-    patient id or header is printed: rows are. The exit code is the one that `train` would end with.
+    headers that may tell of a person: of DICOM files the attributes, by keyword and tag. All problems are listed, not
+    the first alone. No path, patient id or value of a header is printed: rows are. The exit code is that of `train`.
 
     \b
     Example:
       embhub inspect images
       embhub inspect images/manifest.csv --where label=csPCa --base builtin --json
+      embhub inspect export-of-the-pacs/volumes.yaml
     """
     import embhub
 
@@ -72,9 +73,15 @@ def _facts(found: Inspection) -> dict[str, str]:
         "sizes": _most([(f"{size.width} x {size.height}", size.images) for size in found.sizes]),
         "stored as": _most([(f"{kind.format} {kind.mode} {kind.bits} bit", kind.images) for kind in found.kinds]),
         "copies": f"{copies.exact:,} exact, {copies.near:,} near, {copies.across_patients:,} across patients",
-        "headers": f"{found.with_metadata:,} files with words in them",
+        "headers": f"{found.with_metadata:,} files with words in them" if not found.dicom else _headers(found),
         "names": f"{len(found.names.files):,} file names look like a person's",
     }
+
+
+def _headers(found: Inspection) -> str:
+    named = _most([(f"{one.attribute} {one.tag}", one.files) for one in found.identifiers])
+    plain = f", {found.with_metadata:,} other files with words in them" if found.with_metadata else ""
+    return f"{found.dicom:,} DICOM, with {named or 'no direct identifiers'}{plain}"
 
 
 def _patients(found: Inspection) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from embhub.diffusion import base as bases
 from embhub.diffusion.images import read_images
@@ -17,6 +18,7 @@ from embhub.diffusion.inspections.report import Inspection
 from embhub.diffusion.inspections.summary import summarise
 from embhub.diffusion.inspections.survey import Survey
 from embhub.diffusion.manifest import find
+from embhub.diffusion.volumes import is_volumes_file
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import OnProgress
 
@@ -32,8 +34,8 @@ def inspect(
     """Look through a site's images and report what is there; nothing is written, nothing is learned.
 
     Args:
-        images: folder or manifest, as `embhub.train` takes them; `manifest` and `where` likewise. base: a built-in name
-        or a pipeline folder, whose resolution the images are held against.
+        images: folder, manifest or volumes file, as `embhub.train` takes them; `manifest` and `where` likewise. base: a
+        built-in name or a pipeline folder, whose resolution the images are held against.
 
     What `train` would refuse is reported, not raised: see `Inspection.refusals`, `accepted` and `exit_code`. Neither
     path nor patient id nor any value of a file's header is in the report.
@@ -54,7 +56,10 @@ def inspect(
     except EmbhubError as error:  # nothing could be listed at all
         survey.problem(error)
     ignored = list_ignored(folder, listed_in, {sample.path for sample in survey.samples})
-    inspection = summarise(survey, side, source="manifest" if listed_in else "folder", ignored=ignored, warnings=notes)
+    source: Literal["folder", "manifest", "volumes"] = "folder"
+    if listed_in:
+        source = "volumes" if is_volumes_file(listed_in) else "manifest"
+    inspection = summarise(survey, side, source=source, ignored=ignored, warnings=notes, on_progress=on_progress)
     return inspection.model_copy(update={"remarks": remarks_on(inspection)})
 
 

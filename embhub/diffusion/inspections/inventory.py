@@ -9,10 +9,9 @@ from pathlib import Path
 
 from embhub.diffusion.inspections.report import Ignored
 from embhub.diffusion.manifest import NAME
-from embhub.diffusion.pixels import SUFFIXES
+from embhub.diffusion.readers.sniffing import kind_of
 
 _SUFFIXES = {
-    "DICOM": (".dcm", ".dicom", ".ima"),
     "NIfTI": (".nii", ".nii.gz"),
     "other volume": (".mha", ".mhd", ".nrrd", ".mgz", ".raw", ".hdr", ".img"),
     "whole slide": (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".czi"),
@@ -21,8 +20,7 @@ _SUFFIXES = {
     "table": (".csv", ".tsv", ".xlsx", ".xls", ".json", ".parquet"),
 }
 _REMEDIES = {
-    "DICOM": "write the pixels as 16-bit PNG, without the header, which names the patient",
-    "NIfTI": "write the slices that show the finding as 16-bit PNG",
+    "NIfTI": "say in a volumes file which slices show the finding",
     "other volume": "write the slices that show the finding as 16-bit PNG",
     "whole slide": "cut tiles and write them as PNG",
     "other image": "write them as PNG",
@@ -65,20 +63,9 @@ def _is_listed(path: Path, listed: Collection[Path]) -> bool:
 
 def _kind(path: Path, *, whole_folder: bool) -> str:
     name = path.name.lower()
-    if path.suffix.lower() in SUFFIXES:
+    if kind_of(path) in ("picture", "dicom"):
         return "" if whole_folder else "images that no row names"  # in a folder each was read, or is a problem
     for kind, endings in _SUFFIXES.items():
         if name.endswith(endings):
             return kind
-    return "DICOM" if _begins_as_dicom(path) else "other"
-
-
-def _begins_as_dicom(path: Path) -> bool:
-    """PS3.10: 128 bytes of anything, then `DICM`. Archives often store files without an ending."""
-    try:
-        if not path.is_file():  # a pipe would wait for ever
-            return False
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    return "other"

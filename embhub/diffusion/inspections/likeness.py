@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from embhub.diffusion.inspections.neighbours import Neighbours
+from embhub.progress import OnProgress, Progress
+
 MOST_BITS = 12
 """Bits of 128 in which the hashes of two candidates may differ."""
 LEAST_CORRELATION = 0.985
@@ -49,26 +52,24 @@ class Likenesses:
         small = grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
         self._thumbnails.append(np.asarray(small, np.uint8).ravel())
 
-    def pairs(self, groups: list[str]) -> list[Pair]:
+    def pairs(self, groups: list[str], on_progress: OnProgress | None = None) -> list[Pair]:
         """For each picture the earlier one that it resembles most, if any; one of another group goes first.
 
-        `groups` says whose each picture is. Time grows with the square of the number: 10,000 take seconds.
+        `groups` says whose each picture is. Pictures that differ are told apart by an index (`neighbours`), so time
+        grows hardly faster than their number; where all are alike, with its square.
         """
         if not self._hashes:
             return []
-        signs = np.stack(self._hashes).astype(np.float32) * 2 - 1
         numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
         whose = np.array([numbers[group] for group in groups])  # an array of words is as wide as the longest
+        index = Neighbours(np.packbits(np.stack(self._hashes), axis=1), MOST_BITS)
         found = []
-        for start in range(0, len(signs), _BLOCK):
-            block = signs[start : start + _BLOCK]
-            bits = (block.shape[1] - block @ signs[: start + len(block)].T) / 2
-            for offset in range(len(block)):
-                second = start + offset
-                candidates = np.flatnonzero(bits[offset, :second] <= MOST_BITS)
-                if len(candidates):
-                    nearest = candidates[np.argsort(bits[offset, candidates], kind="stable")[:_MOST_CANDIDATES]]
-                    found += self._confirm(second, nearest, whose)
+        for start in range(0, len(groups), _BLOCK):
+            stop = min(start + _BLOCK, len(groups))
+            for second, candidates in index.earlier(start, stop, most=_MOST_CANDIDATES):
+                found += self._confirm(second, candidates, whose)
+            if on_progress:
+                on_progress(Progress("comparing pictures", stop, len(groups)))
         return found
 
     def _confirm(self, second: int, candidates: NDArray[np.intp], whose: NDArray[np.intp]) -> list[Pair]:

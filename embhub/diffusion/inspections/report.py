@@ -102,6 +102,14 @@ class TextField(_Part):
     images: int
 
 
+class Identifier(_Part):
+    """A DICOM attribute that names a person, by keyword and tag, and in how many files it holds something."""
+
+    attribute: str
+    tag: str
+    files: int
+
+
 class Ignored(_Part):
     """Files of a kind that are not read, and what can be done."""
 
@@ -124,12 +132,13 @@ class Refusal(_Part):
 class Inspection(_Part):
     """What is in a folder or manifest (docs/how-to/prepare-images.md). Rows are lines of the manifest, or places.
 
-    `row_name` is `row` or `image`, `resolution` the base's in pixels, `under_half` the images that it refuses for their
-    size. `refusals` and `warnings` are what `train` itself says, in its order; `remarks` are the inspection's own.
+    `row_name` is `row`, `image` or `picture`, `dicom` counts files whose header was read, `resolution` is the base's in
+    pixels, `under_half` the images that it refuses for their size. `refusals` and `warnings` are what `train` itself
+    says, in its order; `remarks` are the inspection's own.
     """
 
     schema_: Literal["embhub.inspection/1"] = Field(default="embhub.inspection/1", alias="schema")
-    source: Literal["folder", "manifest"]
+    source: Literal["folder", "manifest", "volumes"]
     row_name: str
     images: Counts
     resolution: int
@@ -144,6 +153,8 @@ class Inspection(_Part):
     names: Names
     metadata: tuple[TextField, ...]
     with_metadata: int
+    dicom: int = 0
+    identifiers: tuple[Identifier, ...] = ()
     ignored: tuple[Ignored, ...]
     refusals: tuple[Refusal, ...]
     warnings: tuple[str, ...]

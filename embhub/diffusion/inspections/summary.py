@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
+from embhub.diffusion.header_review import count_identifiers, tag_of
 from embhub.diffusion.inspections.report import (
     Counts,
     Deep,
     Duplicates,
+    Identifier,
     Ignored,
     Inspection,
     Kind,
@@ -28,21 +30,27 @@ from embhub.diffusion.inspections.survey import Survey
 from embhub.diffusion.manifest import Sample
 from embhub.diffusion.readers.encoding import Encoding
 from embhub.errors import EmbhubError
+from embhub.progress import OnProgress
+from embhub.site.patients import is_keyed
+
+if TYPE_CHECKING:
+    from embhub.diffusion.readers.dicom_header import Header
 
 
 def summarise(
     survey: Survey,
     resolution: int,
     *,
-    source: Literal["folder", "manifest"],
+    source: Literal["folder", "manifest", "volumes"],
     ignored: tuple[Ignored, ...],
     warnings: tuple[str, ...],
+    on_progress: OnProgress | None = None,
 ) -> Inspection:
     """The report, without remarks."""
     kinds = Counter((e.format, e.mode, e.bits) for e in survey.encodings)
     return Inspection(
         source=source,
-        row_name="row" if source == "manifest" else "image",
+        row_name=survey.kind or ("row" if source == "manifest" else "image"),
         images=Counts(listed=survey.listed, readable=len(survey.read), different=len(survey.pictures)),
         resolution=resolution,
         under_half=sum(2 * min(size) < resolution for size in survey.sizes),
@@ -52,10 +60,12 @@ def summarise(
         patients=_patients(survey.read),
         labels=_labels(survey.read),
         splits=_splits(survey),
-        duplicates=_duplicates(survey),
+        duplicates=_duplicates(survey, on_progress),
         names=_names(survey),
         metadata=tuple(TextField(field=name, images=n) for name, n in survey.fields.most_common()),
         with_metadata=survey.with_fields,
+        dicom=len(survey.headers),
+        identifiers=_identifiers(tuple(survey.headers.values())),
         ignored=ignored,
         refusals=_refusals(survey.problems),
         warnings=warnings,
@@ -101,7 +111,14 @@ def _splits(survey: Survey) -> Splits:
     return Splits(train=len(survey.read) - holdout, holdout=holdout, left_out=survey.left_out)
 
 
-def _duplicates(survey: Survey) -> Duplicates:
+def _identifiers(headers: Sequence[Header]) -> tuple[Identifier, ...]:
+    return tuple(
+        Identifier(attribute=keyword, tag=tag_of(keyword), files=files)
+        for keyword, files in count_identifiers(headers).most_common()
+    )
+
+
+def _duplicates(survey: Survey, on_progress: OnProgress | None) -> Duplicates:
     firsts = [twins[0] for twins in survey.pictures.values()]
     pairs = tuple(
         Near(
@@ -109,7 +126,7 @@ def _duplicates(survey: Survey) -> Duplicates:
             like=firsts[pair.first].row,
             other_patient=firsts[pair.first].patient_id != firsts[pair.second].patient_id,
         )
-        for pair in survey.likenesses.pairs([sample.patient_id or "" for sample in firsts])
+        for pair in survey.likenesses.pairs([sample.patient_id or "" for sample in firsts], on_progress)
     )
     shared = sum(len({twin.patient_id for twin in twins}) > 1 for twins in survey.pictures.values())
     return Duplicates(
@@ -125,7 +142,11 @@ def _names(survey: Survey) -> Names:
     personal = _personal_labels(survey.samples)
     return Names(
         files=tuple(survey.names),
-        patient_ids=tuple(s.row for s in survey.samples if s.patient_id and looks_like_patient(s.patient_id)),
+        patient_ids=tuple(
+            s.row
+            for s in survey.samples
+            if s.patient_id and not is_keyed(s.patient_id) and looks_like_patient(s.patient_id)
+        ),
         labels=tuple(s.row for s in survey.samples if s.label in personal),
     )
 

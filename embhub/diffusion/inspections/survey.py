@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -15,6 +16,9 @@ from embhub.diffusion.manifest import Listing, Sample
 from embhub.diffusion.readers.encoding import Encoding
 from embhub.diffusion.watcher import Watcher
 from embhub.errors import EmbhubError
+
+if TYPE_CHECKING:
+    from embhub.diffusion.readers.dicom_header import Header
 
 
 class Survey(Watcher):
@@ -37,10 +41,13 @@ class Survey(Watcher):
         self.with_fields = 0
         self.pictures: dict[bytes, list[Sample]] = defaultdict(list)
         self.likenesses = Likenesses()
+        self.kind = ""
+        self.headers: Mapping[int, Header] = {}
 
     def listing(self, listing: Listing) -> None:
         """Remember what was named; rows that could not be followed were named too."""
         self.samples, self.left_out = listing.samples, listing.left_out
+        self.kind, self.headers = listing.kind, listing.headers
         self.names = find_names(listing)
         rows = {sample.row for sample in listing.samples}
         self.listed = len(rows.union(*(found for _, found in self.problems)))

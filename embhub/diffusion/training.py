@@ -14,6 +14,7 @@ from torch import Tensor
 from embhub import embedding as artifact
 from embhub import fingerprint, runs
 from embhub.diffusion import layered, memory, previews
+from embhub.diffusion.adaptation.facts import refuse_claim
 from embhub.diffusion.captions import check_caption, check_words
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
@@ -150,6 +151,8 @@ def train(
     if way.keeper.replaces:
         remarks.say("an interrupted training of this file is given up; --resume would have gone on with it")
     found = find_base(base)
+    if protection is not None:
+        refuse_claim(found)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=manifest, where=where, on_progress=on_progress)
     remarks.warn(*images.notes)
@@ -173,6 +176,8 @@ def train(
         per_layer=per_layer,
         start=start,
     )
+    if preview and not detect(pipe).previews:
+        raise UsageError(f"a {type(pipe).__name__} makes no pictures while it is trained on", "leave out --preview")
     if recipe.per_layer:
         layered.check_size(pipe, recipe.vectors, dtype)
     task = Task(pipe, fingerprint.digest(identity), token, caption, recipe)
@@ -224,7 +229,7 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
 
 def _tensors(pipe: Any, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Learned rows under the names of the file's layout."""
-    if rows["text_encoder"].ndim == 3:
+    if "text_encoder" in rows and rows["text_encoder"].ndim == 3:
         return layered.named(rows["text_encoder"])
     return {name: rows[component].numpy() for name, component in LAYOUTS[detect(pipe).layout].items()}
 

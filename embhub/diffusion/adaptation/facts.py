@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.diffusion.pipelines import FoundBase
+from embhub.errors import PrivacyError
 from embhub.formats import safe_yaml
 
 MARK = "adaptation.json"
@@ -51,6 +52,19 @@ class Adaptation:
 def is_adapted(folder: Path) -> bool:
     """Whether a part of this pipeline folder was learned from a site's images without privacy, as its mark says."""
     return any(folder.glob(f"*/{MARK}")) or (folder / MARK).is_file()
+
+
+def refuse_claim(found: FoundBase) -> None:
+    """Refuse to train with a privacy claim on an adapted base: its weights may tell of the very same patients.
+
+    Raises:
+        PrivacyError: the base is marked as learned from a site's images.
+    """
+    if is_adapted(found.folder):
+        raise PrivacyError(
+            f"{found.name} was fine-tuned on a site's images without privacy, and a claim would not cover what it learned",
+            "use the base as it was before, or train without --epsilon",
+        )
 
 
 def find_licence(found: FoundBase) -> tuple[str, str]:

@@ -33,8 +33,8 @@ def render(report: Report, *, title: str, pairs: Sequence[tuple[str, str]] = ())
 <p>For every drawn image the nearest of {report.members.images} training images ({report.members.units} {unit}) was
 looked for. How near is too near was learned from {report.controls.units} {unit} kept back: the grey marks. An image is
 suspected where others' images come as near with a chance of {report.threshold:.2g} or less on any of
-{len(report.scores)} measures, so that with {len(report.samples)} images the chance of any false alarm is at most
-{report.alpha:.0%}.</p>
+{len(report.scores)} measures: among {len(report.samples)} images that are as far from the training images as other
+people's, the chance of any false alarm is then about {report.alpha:.0%} at most.</p>
 {"".join(_strip(report, name) for name in report.scores)}
 <h2>Every image</h2>
 <div class=scroll><table><thead><tr>{"<th></th><th></th>" if pairs else ""}<th>image</th>{head}<th></th></tr></thead>
@@ -86,8 +86,8 @@ def _strip(report: Report, name: str) -> str:
     return (
         f"<figure><figcaption><b>{name}</b>: {escape(MEASURES[name])}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-size="10" fill="#555"><title>{name}</title>'
-        f'<path d="M8 20H{_WIDTH - 8}" stroke="#ccc"/>{marks}{dots}<text x="8" y="44">nearer than others</text>'
-        f'<text x="{_WIDTH - 8}" y="44" text-anchor="end">as far as others</text></svg></figure>'
+        f'<path d="M8 20H{_WIDTH - 8}" stroke="#ccc"/>{marks}{dots}<text x="8" y="44">nearer</text>'
+        f'<text x="{_WIDTH - 8}" y="44" text-anchor="end">farther</text></svg></figure>'
     )
 
 

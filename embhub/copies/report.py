@@ -112,8 +112,8 @@ class Report(_Part):
                 f" kept back to compare with, and this check misses copies. {power}"
             )
         return (
-            f"None of {count} images comes nearer to a training image than those of {self.controls.units} {self.unit}s"
-            f" kept back, on three measures. {power} A likeness that none of the three measures sees is not ruled out."
+            f"None of {count} images comes strangely near to a training image, judged by {self.controls.units}"
+            f" {self.unit}s kept back. {power} A likeness that none of the measures sees is not ruled out."
         )
 
     def to_bytes(self) -> bytes:

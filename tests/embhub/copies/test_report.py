@@ -1,0 +1,77 @@
+"""The report's verdict follows from its figures, and a page of it names nobody."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from embhub.copies import page
+from embhub.copies.report import Group, Nearness, Planted, Report, Sample, decide, parse
+from embhub.errors import ArtifactError
+
+KINDS = ("exact", "mirrored")
+
+
+def make(*, p: float = 0.5, caught: int = 20, **changes: Any) -> Report:
+    """A report on one sample."""
+    threshold = 0.01
+    suspected = p <= threshold
+    near = {"pixel": Nearness(distance=0.1, ratio=0.8, p=p)}
+    sample = Sample(name="0000.png", sha256=None if suspected else "1" * 64, suspected=suspected, measures=near)
+    planted = tuple(Planted(kind=kind, tried=20, caught=caught) for kind in KINDS)
+    values: dict[str, Any] = {
+        "embhub": "0.1.0", "embedding": "0" * 64, "base": "builtin", "unit": "patient",
+        "members": Group(units=40, images=60), "controls": Group(units=30, images=30), "alpha": 0.05,
+        "threshold": threshold, "scores": {"pixel": (-0.2, -0.1)}, "samples": (sample,), "planted": planted,
+        "verdict": decide((sample,) if suspected else (), planted),
+    }  # fmt: skip
+    return Report(**{**values, **changes})
+
+
+def test_verdicts() -> None:
+    assert make().verdict == "no-copies-found"
+    assert make(p=0.001).verdict == "copies-suspected"
+    assert make(caught=17).verdict == "insufficient-evidence"
+    assert decide((), ()) == "insufficient-evidence", "without planted copies silence says nothing"
+
+
+def test_it_reads_back() -> None:
+    report = make()
+    assert parse(report.to_bytes()) == report
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"verdict": "no-copies-found"},
+        {"samples": [{"name": "a", "sha256": "1" * 64, "suspected": False,
+                      "measures": {"pixel": {"distance": 0.1, "ratio": 0.1, "p": 0.001}}}]},
+        {"alpha": float("nan")},
+        {"more": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_edited_by_hand(edit: dict[str, Any]) -> None:
+    values = json.loads(make(p=0.001).to_bytes()) | edit
+    with pytest.raises(ArtifactError):
+        parse(json.dumps(values).encode())
+
+
+def test_no_hash_of_what_may_be_a_training_image() -> None:
+    assert make(p=0.001).samples[0].sha256 is None
+
+
+def test_the_page() -> None:
+    text = page.render(make(), title="<script>alert(1)</script>")
+    assert "<script" not in text and "<img" not in text and "http" not in text
+    assert page.STAYS in text and "No copies found" in text
+    shown = page.render(make(p=0.001), title="x", pairs=[("data:image/png;base64,A", "data:image/png;base64,B")])
+    assert shown.count("<img") == 2 and page.SHOWS_PATIENTS in shown and "Copies suspected" in shown
+
+
+def test_words_claim_no_more_than_was_measured() -> None:
+    assert "not ruled out" in make().statement
+    assert "says little" in make(caught=3).statement
+    assert "treat them as copies" in make(p=0.001).statement

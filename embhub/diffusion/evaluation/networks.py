@@ -37,8 +37,8 @@ class Learner:
         if self.factory is None:
             return {"name": self.name, "layers": ""}
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            network = self.factory(2).eval()
             try:
+                network = self.factory(2).eval()
                 shape = tuple(network(torch.zeros(2, 3, side, side)).shape)
             except (RuntimeError, TypeError, AttributeError, ValueError) as error:
                 raise UsageError(

@@ -46,6 +46,7 @@ FACTORIES = """
 from torch import nn
 def line(classes): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes))
 def wide(classes): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes + 1))
+def none(*, classes): return None
 number = 3
 """
 
@@ -80,7 +81,10 @@ def test_wrong_names_are_refused(here: Path, name: str, reason: str) -> None:
         networks.find(name)
 
 
-@pytest.mark.parametrize(("name", "side", "reason"), [("wide", 16, "scores of shape"), ("line", 32, "does not take")])
+@pytest.mark.parametrize(
+    ("name", "side", "reason"),
+    [("wide", 16, "scores of shape"), ("line", 32, "does not take"), ("none", 16, "does not take")],
+)
 def test_a_factory_of_the_wrong_shape_is_refused_before_anything_is_taught(
     here: Path, name: str, side: int, reason: str
 ) -> None:

@@ -34,6 +34,7 @@ from embhub.audits.attack_figures import (
     published,
     rounded,
 )
+from embhub.audits.remembered import by_bytes
 from embhub.audits.verdict import Decision, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
@@ -254,6 +255,7 @@ def build(
     )
 
 
+@by_bytes
 def recompute(report: AuditReport) -> list[str]:
     """Derive every figure, the power, the verdict and its words from the scores; return what contradicts the report.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -246,3 +247,21 @@ def test_a_report_made_to_be_costly_costs_little(change: Any) -> None:
 def test_a_headline_without_scores_cannot_be_built() -> None:
     with pytest.raises(ValueError, match="no scores"):
         build(artifact_digest="a" * 64, base_digest=None, suite="quick", scores={"loss": ([1.0], [0.0])})
+
+
+def test_figures_are_derived_once_for_a_report_and_anew_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = quick(0.1, members=61, seed=20_261_120)  # of this test alone: nothing of it is remembered yet
+    asked = []
+    audit = import_module("embhub.audit")  # `embhub.audit` itself is the function of that name
+    derive = audit.measure
+
+    def count(**facts: Any) -> Any:
+        asked.append(facts["name"])
+        return derive(**facts)
+
+    monkeypatch.setattr(audit, "measure", count)
+    assert recompute(report) == recompute(AuditReport.parse(report.to_bytes())) == []
+    assert len(asked) == len(report.attacks)
+    changed = report.model_copy(update={"statement": "All is well."})
+    assert recompute(changed) == ["the statement is not the one that belongs to the verdict and its figures"]
+    assert len(asked) == 2 * len(report.attacks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from embhub.diffusion.base import info, resolve
 from embhub.diffusion.base.replacements import parse_base
-from embhub.diffusion.families import denoiser, detect
+from embhub.diffusion.families import FAMILIES, denoiser, detect
 from embhub.errors import UsageError
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
@@ -68,7 +70,7 @@ def load_pipeline(
     """A frozen pipeline of `base`, in evaluation mode, without a progress bar of its own.
 
     Weights come from safetensors only. `device` is `auto` (CUDA, then Apple's, then the processor) or a torch device;
-    `dtype` defaults to float32.
+    `dtype` defaults to float32; for the largest families on a GPU (SD 3, FLUX) to bfloat16.
 
     Raises:
         UsageError: no such base or device, or a folder that is not a diffusion pipeline of a supported kind.
@@ -76,9 +78,14 @@ def load_pipeline(
     found = base if isinstance(base, FoundBase) else find_base(base)
     place = choose_device(device)
     try:
-        with quiet():
+        precision = dtype or _usual_precision(found.folder, place)
+        # Read in that precision from the start: 17 billion weights in float32 fill most machines.
+        reading = {} if precision is torch.float32 else {"torch_dtype": precision}
+        with quiet(), warnings.catch_warnings():
+            # Newer releases of diffusers call it `dtype`, which older ones do not know.
+            warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
             pipe = diffusers.DiffusionPipeline.from_pretrained(
-                str(found.folder), use_safetensors=True, local_files_only=True
+                str(found.folder), use_safetensors=True, local_files_only=True, **reading
             )
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["unknown reason"])[0][:200]
@@ -90,7 +97,13 @@ def load_pipeline(
     pipe.set_progress_bar_config(disable=True)
     freeze(pipe)
     with quiet():
-        return pipe.to(place, dtype or torch.float32)
+        return pipe.to(place, precision)
+
+
+def _usual_precision(folder: Path, place: torch.device) -> torch.dtype:
+    kind = json.loads((folder / "model_index.json").read_bytes()).get("_class_name")
+    halved = any(family.half_on_gpu and kind in family.pipelines for family in FAMILIES)
+    return torch.bfloat16 if halved and place.type == "cuda" else torch.float32
 
 
 def _download(name: str, revision: str | None) -> Path:

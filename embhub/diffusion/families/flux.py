@@ -54,6 +54,7 @@ FLUX = Family(
     predict=_predict,
     resolution=_resolution,
     denoiser="transformer",
+    half_on_gpu=True,
     longest={"text_encoder_2": 512},
     told_size=True,
     guidance=3.5,

@@ -48,6 +48,7 @@ SD3 = Family(
     predict=_predict,
     resolution=_resolution,
     denoiser="transformer",
+    half_on_gpu=True,
     longest={"text_encoder_3": 256},
     guidance=7.0,
     steps=28,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from embhub import embedding, fingerprint
-from embhub.diffusion import inversion, memory
+from embhub.diffusion import inversion, memory, pipelines
 from embhub.diffusion.families import detect, encoders, room
 from embhub.diffusion.inversion import Fit, Inversion
 from embhub.diffusion.loading import load_into
@@ -187,3 +187,32 @@ def test_latents_are_what_the_pipeline_would_decode(case: Case) -> None:
         mode = case.pipe.vae.encode(pictures).latent_dist.mode()
         back = detect(case.pipe).latents(case.pipe, pictures) / config.scaling_factor + shift
     np.testing.assert_allclose(back.numpy(), mode.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+def test_weights_of_bfloat16_train_and_draw(tmp_path: Path, kind: str) -> None:
+    """How the largest families stand on a GPU, here on the processor; what is trained is what is drawn, as ever."""
+    base = families.write(tmp_path / kind, kind)
+    pipe = load_pipeline(base, device="cpu", dtype=torch.bfloat16)
+    assert detect(pipe).half_on_gpu
+    assert {p.dtype for part in encoders(pipe) for p in part.model.parameters()} == {torch.bfloat16}
+    latents = inversion.encode_images(pipe, torch.rand(2, 3, 32, 32) * 2 - 1)
+    fit = inversion.fit(
+        pipe, latents, token=TOKEN, caption=CAPTION, recipe=replace(RECIPE, steps=2, mixed_precision=True), seed=SEED
+    )
+    assert {rows.dtype for rows in fit.rows.values()} == {torch.float32}
+    rows = Rows(pipe, TOKEN, fit.rows)
+    stock = load_pipeline(base, device="cpu", dtype=torch.bfloat16)
+    load_into(stock, Case(base, pipe, latents, fit, "").file())
+    prompt = CAPTION.replace("{}", TOKEN)
+    with torch.no_grad(), rows.active():
+        trained = detect(pipe).condition(pipe, [rows.expand(prompt)])
+    with torch.no_grad():
+        assert all(map(torch.equal, trained.values(), stock_encoding(stock, prompt)))
+
+
+def test_the_largest_families_are_halved_on_a_gpu_only(tmp_path: Path) -> None:
+    for kind, halved in (("sdxl", torch.float32), ("sd3", torch.bfloat16), ("flux", torch.bfloat16)):
+        base = families.write(tmp_path / kind, kind)
+        assert pipelines._usual_precision(base, torch.device("cuda")) is halved
+        assert pipelines._usual_precision(base, torch.device("cpu")) is torch.float32

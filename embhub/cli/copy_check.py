@@ -28,7 +28,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @click.option(
     "--nonmembers", type=options.FILE, metavar="IMAGES", help="Images held back  [default: what `train` remembers]"
 )
-@click.option("--base", metavar="NAME|PATH|HUB-ID", help="Base model  [default: the one trained on]")
+@options.base_trained_on
 @click.option(
     "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.05, show_default=True,
     help="Chance that any image is suspected though none is a copy.",

@@ -21,7 +21,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     "--embedding", "embeddings", multiple=True, metavar="FILE|NS/NAME",
     help="Embedding for the classes whose prompt has its token; several are allowed.",
 )  # fmt: skip
-@click.option("--base", metavar="NAME|PATH|HUB-ID", help="Base model  [default: CONFIG's, or builtin]")
+@options.base_option("Base model  [default: CONFIG's, or builtin]")
 @click.option(
     "--per-class", type=click.IntRange(1, 1_000_000), metavar="N", help="Images of each class  [default: 100]"
 )

@@ -16,7 +16,7 @@ FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky3", "builtin"]
 @click.command("import", short_help="Take over another program's embedding.")
 @click.argument("files", type=options.FILE, nargs=-1, required=True, metavar="FILE...")
 @click.option("--base-family", type=click.Choice(FAMILIES), help="What it was trained on, where that is not at hand.")
-@click.option("--base", metavar="NAME|PATH|HUB-ID", help="What it was trained on; its fingerprint goes into the file.")
+@options.base_option("What it was trained on; its fingerprint goes into the file.")
 @click.option("--base-name", metavar="NAME", help="The base as its publisher calls it, like owner/name.")
 @click.option("--token", required=True, metavar="WORD", help='Its word from now on, like "<cspca>".')
 @click.option(

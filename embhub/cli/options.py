@@ -75,7 +75,8 @@ _replace = click.option(
 )
 
 
-def _base_option(default: str | None, text: str) -> Callable[[F], F]:
+def base_option(text: str, *, default: str | None = None) -> Callable[[F], F]:
+    """`--base` in the words of a command, and `--replace` with it."""
     option = click.option(
         "--base",
         metavar="NAME|PATH|HUB-ID",
@@ -87,8 +88,8 @@ def _base_option(default: str | None, text: str) -> Callable[[F], F]:
     return lambda command: option(_replace(command))
 
 
-base = _base_option("builtin", "Base model; `embhub base list` names ours.")
-base_trained_on = _base_option(None, "Base model  [default: the one trained on]")
+base = base_option("Base model; `embhub base list` names ours.", default="builtin")
+base_trained_on = base_option("Base model  [default: the one trained on]")
 
 
 def base_argument(command: F) -> F:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,3 +161,10 @@ def test_anything_else_is_refused_in_words(data: bytes, reason: str) -> None:
 def test_bytes_of_any_kind_are_refused_or_read(data: bytes) -> None:
     with pytest.raises(ArtifactError):
         evaluation.parse(data)
+
+
+def test_every_field_is_in_the_reference() -> None:
+    told = (Path(__file__).parents[3] / "docs/reference/evaluation-report.md").read_text()
+    parts = [getattr(evaluation, name) for name in ("Classifier", "Group", "Arm", "Figure", "Difference", "Fidelity")]
+    fields = {field.alias or name for part in (EvaluationReport, *parts) for name, field in part.model_fields.items()}
+    assert not {field for field in fields if f"`{field}`" not in told}

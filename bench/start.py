@@ -25,21 +25,26 @@ def main():
 
 main()
 """
+HEAVY = "import sys, scipy.stats, scipy.optimize; from embhub.__main__ import main; sys.argv[0] = 'embhub'; main()"
+"""The same command, with the packages imported that audit figures once came from."""
 HELP_GOAL = 2.5
 VERIFY_GOAL = 0.050  # seconds of CPU time past start
 
 
 @dataclass(frozen=True)
 class Started:
-    """CPU seconds, medians: help, a bare program's help, a verify; `helped` is help over bare, turn by turn.
+    """CPU seconds, medians: help, a bare program's help, a verify, and one with all of scipy that audits once imported.
 
+    `helped` is help over bare, `lighter` verify over that heavy one, turn by turn;
     `past_start` is what a verify takes beyond help, `decision` what the decision takes once its modules are loaded.
     """
 
     help: float
     bare: float
     verify: float
+    heavy: float
     helped: Ratio
+    lighter: Ratio
     past_start: float
     decision: float
 
@@ -59,6 +64,7 @@ def measure(*, turns: int) -> Started:
             "bare": [sys.executable, str(bare), "--help"],
             "help": [sys.executable, "-m", "embhub", "--help"],
             "verify": [sys.executable, "-m", "embhub", "verify", str(root / "release")],
+            "heavy": [sys.executable, "-c", HEAVY, "verify", str(root / "release")],
         }
         spent: dict[str, list[float]] = {name: [] for name in programs}
         for turn in range(turns + 1):  # the first fills the disk's cache
@@ -69,8 +75,8 @@ def measure(*, turns: int) -> Started:
     past = [verify - helped for verify, helped in zip(spent["verify"], spent["help"], strict=True)]
     middle = {name: median(all_) for name, all_ in spent.items()}
     return Started(
-        middle["help"], middle["bare"], middle["verify"], ratio(spent["help"], spent["bare"]), median(past),
-        _decide(turns),
+        middle["help"], middle["bare"], middle["verify"], middle["heavy"], ratio(spent["help"], spent["bare"]),
+        ratio(spent["verify"], spent["heavy"]), median(past), _decide(turns),
     )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def _differences(rows: Sequence[Difference]) -> str:
         (
             f"{row.real}", f"{row.drawn}, {escape(row.arm)}", f"<b>{row.gain:+.3f}</b>", _range(row.interval, "+.3f"),
             _range(row.patients, "+.3f"), _range(row.seeds, "+.3f"),
-            f"{_range(row.delong, '+.3f')}<small>p = {row.delong_p:.3g}</small>", escape(row.outcome),
+            f"{_range(row.delong, '+.3f')}<small>{_probability(row.delong_p)}</small>", escape(row.outcome),
         )
         for row in rows
     ]  # fmt: skip
@@ -100,7 +100,7 @@ def _fidelity(report: EvaluationReport) -> str:
     cells = [
         (
             escape(row.arm) or "<i>real training images</i>", escape(row.label), f"{row.images}",
-            "" if row.kid is None else f"{row.kid:.3f} ± {row.kid_sd or 0:.3f}", f"{row.precision:.2f}",
+            "" if row.kid is None else f"{row.kid:.3f} ± {row.kid_sd or 0:.3f} ({row.subset})", f"{row.precision:.2f}",
             f"{row.recall:.2f}", f"{row.diversity:.2f}",
         )
         for row in report.fidelity
@@ -111,7 +111,7 @@ def _fidelity(report: EvaluationReport) -> str:
         "training images. <b>This is not Inception's KID or FID</b>: compare rows of this page with each other, and "
         "with the row of real training images, and nothing else. Precision: share of images that lie where real ones "
         "do. Recall: share of real ones that lie where these do. Diversity: mean distance of two images, real ones "
-        f"being 1. Kernel distance: mean and spread over subsets of {report.fidelity[0].subset} images.</p>"
+        "being 1. Kernel distance: mean and spread over 100 subsets, of as many images as stand in brackets.</p>"
         + _table(heads, cells)
     )
 
@@ -146,6 +146,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _probability(value: float) -> str:
+    return f"p = {value:.3g}" if value >= 1e-6 else "p &lt; 0.000001"
 
 
 def _range(pair: tuple[float, float], form: str) -> str:

@@ -10,10 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from embhub.diffusion.generation import draw
+from embhub import embedding as artifact
+from embhub import fingerprint
+from embhub.diffusion.families import detect, encoders
+from embhub.diffusion.generation import draw, generate
 from embhub.diffusion.inpainting import inpaint
+from embhub.diffusion.interpolation import interpolate
 from embhub.diffusion.parts import Part
 from embhub.diffusion.pipelines import load_pipeline
+from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import UsageError
 from tests import families
 
@@ -54,6 +59,28 @@ def test_a_place_is_redrawn(folder: Path) -> None:
     new, old = pixels(inpaint(image, [Part("mri a", 0.5), Part("b", 0.5)], **choices))[0], pixels([image])[0]
     changed = (new != old).any(-1)
     assert changed[8:20, 8:20].mean() > 0.9 and changed.sum() == changed[8:20, 8:20].sum()
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+def test_rows_turn_between_siblings_in_every_encoder(kind: str, tmp_path: Path) -> None:
+    base = families.write(tmp_path / kind, kind)
+    pipe = load_pipeline(base, device="cpu")
+    widths = {encoder.name: encoder.table.shape[1] for encoder in encoders(pipe)}
+
+    def embed(token: str, shift: float) -> Embedding:
+        rows = {
+            name: np.random.default_rng(width).normal(size=(2, width)) + shift
+            for name, width in ((name, widths[part]) for name, part in LAYOUTS[detect(pipe).layout].items())
+        }
+        return artifact.build(rows, token=token, base=fingerprint.take(base), base_name=kind, training={})
+
+    one, other = embed("<a>", 0.0), embed("<b>", 0.4)
+    series = interpolate("mri {}", embeddings=[one], slerp_to=other, series=3, base=base, device="cpu", **SETTINGS)
+    drawn = pixels(list(series.pictures[0]))
+    for place, end in ((0, one), (2, other)):
+        plain = pixels(generate("mri {}", embeddings=[end], base=base, device="cpu", **SETTINGS))
+        assert np.abs(drawn[place] - plain[0]).max() <= 1
+    assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[1], drawn[2])
 
 
 def test_flux_mixes_no_prompts(tmp_path: Path) -> None:

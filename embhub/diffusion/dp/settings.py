@@ -121,7 +121,8 @@ def check_unit(protection: Protection, images: ImageSet) -> None:
     if protection.unit == "patient" and not images.has_patients:
         raise PrivacyError(
             "privacy for patients was asked for, and the images come without patient ids",
-            "give a manifest with the column patient_id; --unit image promises each image the same, and says so",
+            "give a manifest with the column patient_id, or DICOM files with a PatientID; --unit image promises each image"
+            " the same, and says so",
         )
     if protection.unit == "image" and images.has_patients:
         raise PrivacyError(

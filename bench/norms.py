@@ -33,6 +33,7 @@ from embhub.diffusion.recipes import COMPACT, Recipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 
+PAGE = Path(__file__).parents[1] / "docs/explanation/norms-and-layers.md"
 RESULTS = Path(__file__).parent / "results" / "norms.json"
 LEARNED, KEPT, SAMPLES, TOKEN = 100, 60, 48, "<bench>"
 ARMS: Mapping[str, Recipe] = {
@@ -42,6 +43,8 @@ ARMS: Mapping[str, Recipe] = {
 }
 FIGURES = ("loss", "target", "target_only", "length")
 Row = dict[str, Any]
+VERDICT = ""
+"""What a reader may take from the table; written by hand, after it."""
 
 
 def run_arm(pipe: Any, finding: str, arm: str, seed: int, judge: Judge, base: Any) -> Row:
@@ -115,7 +118,38 @@ def table(rows: Sequence[Row]) -> str:
 def _cell(values: Sequence[float], name: str, sign: str = "") -> str:
     mean, half = interval(values)
     digits = 4 if name == "loss" else 2
-    return f"{mean:{sign}.{digits}f} ± {half:.{digits}f}"
+    return f"{mean:{sign}.{digits}f}" + ("" if np.isnan(half) else f" ± {half:.{digits}f}")
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The page of docs."""
+    recipe, names = ARMS["free"], ", ".join(sorted({f"`{row['base']}`" for row in rows}))
+    text = [
+        "# Norms and layers, measured",
+        "",
+        "Written by `python -m bench.norms --write` from `bench/results/norms.json`; `--seeds N` runs what is missing.",
+        "",
+        "- *free*: rows may grow, as Gal et al. have it.",
+        "- *directional*: every row keeps the mean length of the base's own and only turns (Kim, Park, Hong and Shim",
+        "  2025, [arXiv 2512.13672](https://arxiv.org/abs/2512.13672); here AdamW with gradients along the sphere,",
+        "  without their prior).",
+        "- *per layer*: rows of free length for each place where the denoiser reads the text (P+, Voynov et al. 2023,",
+        "  [arXiv 2303.09522](https://arxiv.org/abs/2303.09522)): as many times the numbers, see",
+        "  [how to train per layer](../how-to/train-per-layer.md).",
+        "",
+        f"Held-out findings of {names}, that it never saw: {LEARNED} phantoms to learn from, {KEPT} others kept back,",
+        f"{recipe.vectors} vectors, {recipe.steps} steps, batches of {recipe.batch_size}, learning rate "
+        f"{recipe.learning_rate:g}. For one seed all arms have",
+        "the same images, the same draws in training and in drawing. The loss is of fixed noise at ten fixed times.",
+        f"The judge of the base counts {SAMPLES} drawn pictures: how many show the finding, and how many show it and",
+        "nothing else; it is a network with faults of its own (see the base's card). The length of rows is in lengths",
+        "of the base's words. ± is a 95 % interval over the seeds (Student's t): with two or three it is wide, and it",
+        "says nothing of other findings, bases or recipes. Rows *less free* are differences within a seed, which is",
+        "what to read. Seconds are the processor's, of a busy machine.",
+        "",
+        table(rows),
+    ]
+    return "\n".join(text) + "\n" + VERDICT
 
 
 def main() -> None:
@@ -123,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.norms", description=__doc__)
     parser.add_argument("--finding", action="append", choices=sorted(HELD_OUT), help="this one; all of them by default")
     parser.add_argument("--seeds", type=int, default=0, help="run so many seeds; 0 only prints")
+    parser.add_argument("--write", action="store_true", help=f"write docs/explanation/{PAGE.name}")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -136,6 +171,8 @@ def main() -> None:
 
     study(asked.finding or list(HELD_OUT), asked.seeds, list(rows), keep)
     print(table(rows))
+    if asked.write:
+        PAGE.write_text(page(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

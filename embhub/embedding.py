@@ -25,13 +25,16 @@ from embhub.formats.header import check_token as check_token
 from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
 from embhub.privacy import NONE, Claim, read_claim
 
-# Layout -> tensor name -> the pipeline component whose token table the rows extend.
+# Layout -> tensor name -> the pipeline component whose token table the rows extend. A Kandinsky 2.2 decoder has none:
+# its embedding is one CLIP image embedding, which its U-Net is told of as `image_embeds`.
 LAYOUTS: Mapping[str, Mapping[str, str]] = {
     "sd": {"emb_params": "text_encoder"},
     "sdxl": {"clip_l": "text_encoder", "clip_g": "text_encoder_2"},
     "sd3": {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5xxl": "text_encoder_3"},
     "flux": {"clip_l": "text_encoder", "t5xxl": "text_encoder_2"},
     "t5": {"t5xxl": "text_encoder"},
+    "kandinsky22-prior": {"clip_g": "text_encoder"},
+    "kandinsky22-image": {"image_embeds": "image_embeds"},
 }
 
 PER_LAYER = "sd-per-layer"
@@ -105,6 +108,11 @@ def parse(data: bytes) -> Embedding:
     file = container.parse(data)
     header.check(file.metadata)
     layout, components = _find_layout(set(file.tensors))
+    if layout == "kandinsky22-image" and len(file.tensors["image_embeds"].values) != 1:
+        raise BadLayout("image_embeds holds more than one image embedding", "a decoder is told of one")
+    base = header.read_object("base", file.metadata["embhub.base"]) if "embhub.base" in file.metadata else None
+    if base is not None and (not base["encoders"]) != (layout == "kandinsky22-image"):
+        raise BadLayout("the base's fingerprint has not the text encoders that the rows are for", "train again")
     if layout == PER_LAYER and len({(part.values.shape, part.dtype) for part in file.tensors.values()}) > 1:
         raise BadLayout("the layers differ in shape or number type", "write the file again with `embhub train`")
     vectors = tuple(
@@ -208,7 +216,10 @@ def _architecture(layout: str, arrays: Mapping[str, NDArray[Any]], base: Mapping
         "sd3": "stable-diffusion-3",
         "flux": "flux-1",
         "t5": "t5-conditioned",
+        "kandinsky22-prior": "kandinsky-2-2-prior",
     }
+    if layout == "kandinsky22-image":
+        return "kandinsky-2-2-decoder/image-embedding"
     if layout in names:
         return f"{names[layout]}/textual-inversion"
     kind = "textual-inversion-per-layer" if layout == PER_LAYER else "textual-inversion"

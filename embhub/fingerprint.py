@@ -63,6 +63,8 @@ class Match:
 def take(folder: Path) -> dict[str, Any]:
     """Fingerprint a pipeline in diffusers' folder format (text_encoder*, tokenizer*, unet or transformer, scheduler).
 
+    A decoder of image embeddings has no text encoder: its denoiser alone is looked at.
+
     Reads slices of the safetensors files and the JSON beside them; no weights are loaded.
 
     Raises:
@@ -71,7 +73,7 @@ def take(folder: Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     parts = sorted(path.name for path in folder.glob("text_encoder*") if path.is_dir())
-    if not parts:
+    if not parts and not _reads_images(folder):
         raise BadBase(f"{folder} has no text_encoder folder", "give a pipeline folder as diffusers saves it")
     taken = {
         "schema": SCHEMA,
@@ -108,7 +110,7 @@ def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
     if expected["denoiser"]["tensors"] != actual["denoiser"]["tensors"]:
         return Match("different", "the denoiser has another architecture")
     pairs = [(encoder["deep"], actual["encoders"][name]["deep"]) for name, encoder in expected["encoders"].items()]
-    moved = max(_distance(left, right) for left, right in pairs)
+    moved = max((_distance(left, right) for left, right in pairs), default=0.0)
     drift = _distance(expected["denoiser"]["probe"], actual["denoiser"]["probe"])
     if max(moved, drift) > UNRELATED:
         part = "text encoder" if moved > UNRELATED else "denoiser"
@@ -131,7 +133,7 @@ def check(fingerprint: Mapping[str, Any]) -> None:
             and ("autoencoder" not in fingerprint or body_probe.is_sound(fingerprint["autoencoder"], _is_probe))
             and fingerprint["schema"] == SCHEMA
             and _is_word(fingerprint["prediction_type"])
-            and 1 <= len(fingerprint["encoders"]) <= 4
+            and len(fingerprint["encoders"]) <= 4
             and all(_is_word(name) and _is_encoder(item) for name, item in fingerprint["encoders"].items())
             and set(fingerprint["denoiser"]) - {"body"} == {"tensors", "probe"}
             and (
@@ -194,6 +196,12 @@ def _distance(left: Sequence[float], right: Sequence[float]) -> float:
     scale = float(np.linalg.norm(first))
     gap = float(np.linalg.norm(first - second))
     return gap / scale if scale else (0.0 if gap == 0 else float("inf"))
+
+
+def _reads_images(folder: Path) -> bool:
+    """A decoder that is told of a CLIP image embedding and of no words: it has no text encoder."""
+    path = folder / "unet" / "config.json"
+    return path.is_file() and _read_config(path).get("encoder_hid_dim_type") == "image_proj"
 
 
 def _take_encoder(folder: Path, name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, d
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.families import resolution
+from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.inversion import Recipe, encode_images
 from embhub.diffusion.loading import tensors
 from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism
@@ -142,6 +142,8 @@ def audit(
         )
     found = find_audited_base(target, base, run)
     pipe = load_pipeline(found, device=device)
+    if suite == "thorough" and not detect(pipe).previews:
+        raise UsageError(f"the thorough suite draws, and a {type(pipe).__name__} alone does not", "use another suite")
     images = sides.load(resolution(pipe))
     latents = encode_images(pipe, images)
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)

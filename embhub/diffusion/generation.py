@@ -14,7 +14,7 @@ from PIL import Image
 from embhub import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.composition import at_once, composed
-from embhub.diffusion.families import detect, encoders, room, told_size
+from embhub.diffusion.families import detect, encoders, find, room, told_size
 from embhub.diffusion.loading import Source, load_into
 from embhub.diffusion.parts import Part
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline, quiet
@@ -145,16 +145,22 @@ def draw(
     with composed(pipe, parts, guidance=guidance) as text:
         while len(drawn) < n:
             seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
-            drawn += pipe(
-                [text] * len(seeds),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                generator=generators(seeds),
-                **told_size(pipe),
-            ).images
+            drawn += _draw(pipe, [text] * len(seeds), steps, guidance, generators(seeds))
             if on_progress:
                 on_progress(Progress("drawing", len(drawn), n))
     return drawn
+
+
+def _draw(
+    pipe: Any, prompts: list[str], steps: int, guidance: float, sources: list[torch.Generator]
+) -> list[Image.Image]:
+    """A picture for each prompt: by the pipeline's own call, or as its family says."""
+    if (family := find(pipe)) and family.draw:
+        return family.draw(pipe, prompts, steps, guidance, sources)
+    images: list[Image.Image] = pipe(
+        prompts, num_inference_steps=steps, guidance_scale=guidance, generator=sources, **told_size(pipe)
+    ).images
+    return images
 
 
 def as_parts(prompt: Prompt) -> tuple[Part, ...]:

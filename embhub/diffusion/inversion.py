@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.computing import precision, recomputed, repeatable
-from embhub.diffusion.families import Condition, detect, encoders, loss, min_snr_weights, noise_levels
+from embhub.diffusion.families import Condition, detect, encoders, image_vectors, loss, min_snr_weights, noise_levels
 from embhub.diffusion.layered import insert, spread
 from embhub.diffusion.pipelines import trainable_attention
 from embhub.diffusion.recipes import COMPACT, LARGE, Recipe, default_recipe
@@ -92,6 +92,8 @@ class Inversion:
         self.prompt = caption.replace("{}", token)
         self.inserted.check_fits(self.prompt)
         self._norms = token_norms(pipe)
+        if recipe.norm == "directional" and not encoders(pipe):
+            raise UsageError("an image embedding has no usual length to keep", "leave out --norm directional")
         if recipe.norm == "directional":
             self._retract()
         self._optimizer = torch.optim.AdamW(self.inserted.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
@@ -241,7 +243,10 @@ def encode_images(pipe: Any, images: Tensor) -> Tensor:
 
 
 def token_norms(pipe: Any) -> dict[str, float]:
-    """Mean length of the base's own token rows, for each encoder."""
+    """Mean length of the base's own token rows, for each encoder; infinite where the base reads no words, so that no
+    row is long beside it."""
+    if not encoders(pipe):
+        return {image_vectors.NAME: math.inf}
     return {part.name: float(part.table.detach().float().norm(dim=1).mean()) for part in encoders(pipe)}
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from embhub.diffusion.families import denoiser, detect, encoders
+from embhub.diffusion.image_rows import ImageRows
 from embhub.diffusion.rows import Rows, _Answer
 from embhub.embedding import MAX_BYTES, layer_names
 from embhub.errors import UsageError
@@ -47,7 +48,10 @@ def places(pipe: Any) -> list[nn.Module]:
 
 
 def insert(pipe: Any, token: str, rows: Mapping[str, Tensor]) -> Rows:
-    """Rows (n, d) for each encoder put in everywhere, or (places, n, d) each at its place; raises as `Rows`."""
+    """Rows (n, d) for each encoder put in everywhere, or (places, n, d) each at its place; for a decoder an image
+    embedding (1, d). Raises as `Rows`."""
+    if detect(pipe).layout == "kandinsky22-image":
+        return ImageRows(pipe, token, rows)
     layered = any(part.ndim == 3 for part in rows.values())
     return LayeredRows(pipe, token, rows) if layered else Rows(pipe, token, rows)
 

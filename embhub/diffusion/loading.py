@@ -14,7 +14,7 @@ from torch import Tensor
 
 from embhub import fingerprint
 from embhub.diffusion import live_base
-from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find
+from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find, image_vectors
 from embhub.diffusion.layered import insert
 from embhub.diffusion.pipelines import quiet
 from embhub.diffusion.rows import misled_ends
@@ -70,6 +70,7 @@ def load_into(pipe: Any, source: Source) -> str:
         VerificationError: a signed file that is not what a trusted publisher or this site signed.
     """
     embedding = open_embedding(source)
+    pipe = _part(pipe, embedding.layout)
     layout = _layout(pipe)
     if embedding.layout != layout and (embedding.layout, layout) != (PER_LAYER, "sd"):
         raise UsageError(
@@ -81,6 +82,8 @@ def load_into(pipe: Any, source: Source) -> str:
     for encoder in found.values():
         _check_collisions(embedding.token, encoder)
         live_base.base_rows(encoder)
+    if not found and embedding.token in image_vectors.PLUGGED.get(pipe.unet, {}):
+        raise TokenCollision(f"the pipeline already knows {embedding.token}", "load into a fresh pipeline")
     if embedding.layout in _STOCK:
         for name, values in tensors(embedding).items():
             _insert(pipe, found[name], embedding.token, values)
@@ -135,6 +138,12 @@ def check_base(pipe: Any, embedding: Embedding) -> None:
         )
     if match.level == "fine-tuned":
         warnings.warn(f"{embedding.token} on a fine-tuned base: {match.reason}", BaseWarning, stacklevel=3)
+
+
+def _part(pipe: Any, layout: str) -> Any:
+    """Of the combined Kandinsky 2.2 the part that an embedding is for; any other pipeline as it is."""
+    parts = {"kandinsky22-prior": "prior_pipe", "kandinsky22-image": "decoder_pipe"}
+    return getattr(pipe, parts.get(layout, ""), pipe)
 
 
 def _layout(pipe: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from embhub.diffusion.families import prediction_type, resolution
+from embhub.diffusion.families import encoders, prediction_type, resolution
 from embhub.errors import UsageError
 
 Norm = Literal["free", "directional"]
@@ -70,7 +70,8 @@ LARGE = Recipe(steps=3000, learning_rate=5e-3, batch_size=4, high_noise=0.0, low
 
 def default_recipe(pipe: Any) -> Recipe:
     """The recipe that suits a base of this size."""
-    return COMPACT if resolution(pipe) <= 128 else LARGE
+    recipe = COMPACT if resolution(pipe) <= 128 else LARGE
+    return recipe if encoders(pipe) else replace(recipe, vectors=1)
 
 
 def settle(recipe: Recipe, **given: Any) -> Recipe:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
-from embhub.diffusion.families import Encoder, encoders, room
+from embhub.diffusion.families import Encoder, encoders, image_vectors, room
 from embhub.diffusion.pipelines import quiet
 from embhub.embedding import check_token
 from embhub.errors import UsageError
@@ -128,8 +128,13 @@ def starting_rows(
     """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, spread by a little noise
     (`spread`, in the words' standard deviations).
 
-    With no known word in `text` the mean of the whole table serves.
+    With no known word in `text` the mean of the whole table serves. A decoder without words has one vector (1, d).
+
+    Raises:
+        UsageError: several vectors for such a decoder.
     """
+    if not encoders(pipe):
+        return image_vectors.start(pipe, vectors, generator=generator, spread=spread)
     start = {}
     for encoder in encoders(pipe):
         table = encoder.table.detach().float().cpu()

@@ -95,6 +95,8 @@ def test_known_bases_are_named_as_modelspec_names_them(width: int, prediction: s
         (("clip_l", "clip_g", "t5"), "sd3", ["text_encoder", "text_encoder_2", "text_encoder_3"]),
         (("clip_l", "t5xxl"), "flux", ["text_encoder", "text_encoder_2"]),
         (("t5xxl",), "t5", ["text_encoder"]),
+        (("clip_g",), "kandinsky22-prior", ["text_encoder"]),
+        (("layer_00", "layer_01"), "sd-per-layer", ["text_encoder", "text_encoder"]),
     ],
 )
 def test_each_layout_names_the_encoders_it_extends(names: tuple[str, ...], layout: str, encoders: list[str]) -> None:
@@ -103,7 +105,7 @@ def test_each_layout_names_the_encoders_it_extends(names: tuple[str, ...], layou
 
 
 @pytest.mark.parametrize(
-    "names", [("<cxr>",), ("emb_params", "extra"), ("clip_g",), ("t5", "t5xxl"), ("string_to_param",)]
+    "names", [("<cxr>",), ("emb_params", "extra"), ("clip_g", "t5"), ("t5", "t5xxl"), ("string_to_param",)]
 )
 def test_other_tensor_names_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(BadLayout):

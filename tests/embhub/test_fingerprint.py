@@ -261,7 +261,7 @@ def _cut(path: Path) -> None:
         lambda fp: fp.clear(),
         lambda fp: fp.update(extra=1),
         lambda fp: fp.update(schema="embhub.base/2"),
-        lambda fp: fp.update(encoders={}),
+        lambda fp: fp.update(encoders=dict.fromkeys("abcde", fp["encoders"]["text_encoder"])),
         lambda fp: fp.update(encoders=[]),
         lambda fp: fp.update(denoiser=None),
         lambda fp: fp["encoders"]["text_encoder"].update(dim=True),

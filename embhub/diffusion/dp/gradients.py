@@ -20,9 +20,9 @@ from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
 from embhub.diffusion.inversion import HIGH, Diverged
+from embhub.diffusion.layered import insert
 from embhub.diffusion.pipelines import trainable_attention
 from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.rows import Rows
 
 
 class PatientLoss:
@@ -39,7 +39,7 @@ class PatientLoss:
         self, pipe: Any, patients: Patients, frame: Frame, *, token: str, caption: str, recipe: Recipe, draws: int
     ) -> None:
         self.pipe, self.patients, self.frame, self.recipe, self.draws = pipe, patients, frame, recipe, draws
-        self._family, self._rows = detect(pipe), Rows(pipe, token, frame.start)
+        self._family, self._rows = detect(pipe), insert(pipe, token, frame.start)
         prompt = caption.replace("{}", token)
         self._rows.check_fits(prompt)
         self._prompt = self._rows.expand(prompt)

@@ -50,11 +50,13 @@ class Frame:
 def lay(pipe: Any, words: str, vectors: int, dimensions: int | None) -> Frame:
     """The frame for `vectors` rows that start from `words`; with None for `dimensions` rows may go anywhere.
 
-    It depends on the base and on the arguments alone.
+    It depends on the base and on the arguments alone. Where the base reads no words, its vector may go anywhere.
     """
     generator = torch.Generator().manual_seed(_PUBLIC_SEED)
     start = starting_rows(pipe, words, vectors, generator=generator)
     directions = {}
+    for name, rows in start.items() if not encoders(pipe) else ():  # no table to tell main directions of
+        directions[name] = torch.eye(rows.shape[1], device=pipe.device)
     for encoder in encoders(pipe):
         table = encoder.table.detach()[: base_rows(encoder)].double().cpu()
         length = float(table.norm(dim=1).mean())

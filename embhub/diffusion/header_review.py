@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from embhub.diffusion.manifest import Listing, Sample
@@ -22,7 +22,7 @@ def check_headers(listing: Listing, watcher: Watcher) -> list[str]:
 
     Refused: direct identifiers, unless the site states that identified headers may be read here; a picture that says
     it has annotations burned in; ultrasound, endoscopy and captures of a screen, unless the site states a review of
-    pixels.
+    pixels; several pictures of one series without a patient.
 
     Raises:
         PrivacyError: any of these, by a watcher that refuses.
@@ -34,6 +34,7 @@ def check_headers(listing: Listing, watcher: Watcher) -> list[str]:
         return notes
     _refuse_identifiers(listing, watcher)
     _refuse_annotations(listing, watcher)
+    _refuse_orphans(listing, watcher)
     return [*notes, *_warnings(tuple(listing.headers.values()), _reviewed(listing))]
 
 
@@ -97,6 +98,20 @@ def _refuse_annotations(listing: Listing, watcher: Watcher) -> None:
             f"look at their pixels, then state so as `pixel_review` in a volumes file: {_GUIDE}",
         )
         watcher.problem(error, unseen)
+
+
+def _refuse_orphans(listing: Listing, watcher: Watcher) -> None:
+    """Slices of one series are of one patient; without an id some could be learned from and some be controls."""
+    series: dict[bytes, list[int]] = defaultdict(list)
+    for sample in listing.samples:
+        if sample.patient_id is None and sample.row in listing.headers:
+            series[listing.headers[sample.row].series].append(sample.row)
+    if rows := sorted(row for several in series.values() if len(several) > 1 for row in several):
+        error = PrivacyError(
+            f"{len(rows):,} pictures of DICOM series come without a PatientID ({_rows(rows, listing.kind)})",
+            "say whose they are in a manifest or a volumes file: slices of one patient must stay together",
+        )
+        watcher.problem(error, rows)
 
 
 def _reviewed(listing: Listing) -> bool:

@@ -5,8 +5,9 @@ Messages name entries and scans by number; no path, UID or description is repeat
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -22,12 +23,13 @@ from embhub.diffusion.readers.view import Plane, View, Window
 from embhub.diffusion.slices import choose
 from embhub.diffusion.volumes import Entry, Slices, Volumes, parse
 from embhub.diffusion.watcher import Watcher
-from embhub.errors import EmbhubError, UsageError
+from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.site.patients import key_patient
 
 _MAX_BYTES = 1_000_000
 _SAME_PLACE = 1e-3  # mm
 _SAME_WAY = 0.999
+_HEAD = re.compile(r"_T1w|_FLAIR|_bold|mprage|brain|head|skull|cranial", re.I)  # BIDS suffixes, and plain words
 
 
 @dataclass
@@ -37,6 +39,7 @@ class _Found:
     headers: dict[int, Header] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     without_picture: int = 0
+    heads: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
     `--where` keeps those of one label or split.
 
     Raises:
+        PrivacyError: several slices of a volume and nobody whose they are.
         UsageError: a malformed file, an entry that finds nothing, a series or slice that cannot be chosen.
         ConfigError: the site's key cannot be read.
     """
@@ -82,6 +86,10 @@ def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
     if found.words:
         notes.append(
             f"words in the headers of NIfTI files ({', '.join(sorted(found.words))}): training reads voxels only"
+        )
+    if found.heads:
+        notes.append(
+            f"{found.heads:,} NIfTI volumes are of a head, by their names: faces can be drawn from slices, and learned from"
         )
     return Listing(
         tuple(found.samples),
@@ -225,23 +233,29 @@ def _add_nifti(config: Volumes, entry: Entry, root: Path, where: str, path: Path
     real = reach(path, root, where)
     volume = read_volume(real, where)
     found.words |= set(volume.words)
-    if any(real.with_name(f"{stem}.json").exists() for stem in _stems(real)):
+    if real.with_name(f"{_stem(real)}.json").exists():
         found.words.add("side-car files")
+    found.heads += _HEAD.search(real.name) is not None
     plane: Plane = entry.plane or "axial"
     areas = None
     if isinstance(entry.slices, Slices) and entry.slices.largest_mask:
         areas = _areas(entry, root, real, where, plane, volume.shape[:3])
     if entry.time >= volume.times:
         raise UsageError(f"{where} has {volume.times} times and no number {entry.time}", "choose another `time`")
-    for place in choose(entry.slices, volume.shape[AXES[plane]], where, areas):
+    chosen = choose(entry.slices, volume.shape[AXES[plane]], where, areas)
+    if len(chosen) > 1 and entry.patient_id is None and entry.patient_folder is None:
+        raise PrivacyError(
+            f"{len(chosen)} slices of {where} come without a patient",
+            "say whose they are by patient_id, patient_folder or a table: slices of one patient must stay together",
+        )
+    for place in chosen:
         _add(config, entry, root, real, View(place, plane, entry.time, _window(entry)), None, found)
 
 
 def _areas(entry: Entry, root: Path, path: Path, where: str, plane: Plane, shape: tuple[int, ...]) -> list[int]:
     """Pixels of the mask in every slice. In its path `{folder}` and `{stem}` are those of the volume."""
-    stem = next(iter(_stems(path)))
     inside = path.parent.relative_to(root.resolve()).as_posix()
-    name = str(entry.mask).replace("{folder}", inside).replace("{stem}", stem)
+    name = str(entry.mask).replace("{folder}", inside).replace("{stem}", _stem(path))
     if Path(name).is_absolute() or ".." in Path(name).parts or kind_of(root / name) != "nifti":
         raise UsageError(f"the mask of {where} is no NIfTI file in the folder", "see `mask`")
     mask = read_volume(reach(root / name, root, f"the mask of {where}"), f"the mask of {where}")
@@ -252,8 +266,8 @@ def _areas(entry: Entry, root: Path, path: Path, where: str, plane: Plane, shape
     return [int(number) for number in inside_mask.sum(axis=others)]
 
 
-def _stems(path: Path) -> Iterator[str]:
-    yield path.name.removesuffix(".gz").removesuffix(".nii")
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _window(entry: Entry) -> Window:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embhub.diffusion import slices
 from embhub.diffusion.images import ImageSet, read_images, read_sample, recall, record
 from embhub.diffusion.volumes import Slices, parse
-from embhub.errors import EmbhubError, UsageError
+from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.formats import safe_yaml
 from embhub.site.patients import key_patient
 from tests import medical
@@ -29,6 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 def volumes(folder: Path, *entries: dict[str, Any], **fields: Any) -> Path:
     path = folder / "volumes.yaml"
+    entries = tuple({"patient_id": "P1", **one} if "patient_folder" not in one else one for one in entries)
     path.write_bytes(safe_yaml.dump({"schema": "embhub.volumes/1", **fields, "volumes": list(entries)}))
     return path
 
@@ -160,7 +161,7 @@ def test_one_of_several_series(tmp_path: Path, series: dict[str, Any]) -> None:
         ({"path": "scan"}, "holds 2 series"),
         ({"path": "scan", "series": {"SeriesDescription": "dwi"}}, "no pictures of the series"),
         ({"path": "scan", "series": {"SeriesNumber": 4}, "slices": {"index": [3]}}, "has 3 slices"),
-        ({"path": "nothing"}, "finds no DICOM files"),
+        ({"path": "absent"}, "finds no DICOM files"),
         ({"path": "*.nii"}, "finds no DICOM files"),
         ({"path": "notes.txt"}, "neither DICOM nor NIfTI"),
         (
@@ -219,6 +220,20 @@ def test_a_mask_chooses_slices(tmp_path: Path) -> None:
     medical.nifti(tmp_path / "sub-b" / "b_mask.nii.gz", mask * 0)
     with pytest.raises(UsageError, match=r"mask .* is empty"):
         read_images(volumes(tmp_path, entry))
+
+
+def test_slices_of_nobody_are_refused(tmp_path: Path) -> None:
+    """Some of one patient's slices could be learned from and some be controls."""
+    medical.nifti(tmp_path / "a.nii", VOXELS)
+    (tmp_path / "volumes.yaml").write_text("schema: embhub.volumes/1\nvolumes: [{path: a.nii}]\n")
+    with pytest.raises(PrivacyError, match="10 slices of volume 1 of volume entry 1 come without a patient"):
+        read_images(tmp_path)
+    medical.series(tmp_path / "scan", np.ascontiguousarray(VOXELS[:3]), PatientID=None)
+    (tmp_path / "volumes.yaml").write_text("schema: embhub.volumes/1\nvolumes: [{path: scan}]\n")
+    with pytest.raises(PrivacyError, match="3 pictures of DICOM series come without a PatientID"):
+        read_images(tmp_path)
+    with pytest.raises(PrivacyError, match="3 pictures of DICOM series"):
+        read_images(tmp_path / "scan")
 
 
 def test_times_and_percentiles_of_the_whole_volume(tmp_path: Path) -> None:

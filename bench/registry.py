@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -29,7 +29,7 @@ from embhub.hub import Hub
 from embhub.release import EMBEDDING
 from embhub_registry.database import Database, schema
 from tests.releases import BASE, REPOSITORY, SITE, make_release
-from tests.servers import running_registry
+from tests.servers import RunningRegistry, running_registry
 
 HEAD_GOAL = 20_000.0  # answers a CPU second
 NGINX_GOAL, DOCKER_GOAL = 0.5, 10.0  # our answers a CPU second over theirs
@@ -225,7 +225,7 @@ def _rows(
 
 
 @contextmanager
-def _published(root: Path):  # type: ignore[no-untyped-def]
+def _published(root: Path) -> Iterator[tuple[RunningRegistry, str]]:
     with running_registry(root) as registry:
         registry.add_key(SITE, namespace=REPOSITORY.partition("/")[0])
         token = registry.add_user("alice", namespace=REPOSITORY.partition("/")[0])

@@ -7,6 +7,7 @@ import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,7 +39,7 @@ def _file(header: bytes, body: bytes) -> bytes:
     return struct.pack("<Q", len(header)) + header + body
 
 
-def _edit(change: Callable[[dict[str, object]], object], body: Callable[[bytes], bytes] = lambda b: b) -> bytes:
+def _edit(change: Callable[[dict[str, Any]], object], body: Callable[[bytes], bytes] = lambda b: b) -> bytes:
     data = make_embedding().data
     length = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + length])
@@ -46,8 +47,9 @@ def _edit(change: Callable[[dict[str, object]], object], body: Callable[[bytes],
     return _file(json.dumps(header).encode(), body(data[8 + length :]))
 
 
-def _rows(header: dict[str, object]) -> dict[str, list[int]]:
-    return header["emb_params"]  # type: ignore[return-value]
+def _rows(header: dict[str, Any]) -> dict[str, Any]:
+    rows: dict[str, Any] = header["emb_params"]
+    return rows
 
 
 def _numbers(value: float) -> bytes:
@@ -71,8 +73,8 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
         lambda d: _file(b'{"emb_params":{},' + d[9 : 8 + struct.unpack("<Q", d[:8])[0]], d[-512:])
     )(make_embedding().data),
     "a huge header": lambda: struct.pack("<Q", 2**62) + b"{}",
-    "a header of half a megabyte": lambda: _edit(lambda h: h["__metadata__"].update(x="y" * 500_000)),  # type: ignore[attr-defined]
-    "a wrong dtype": lambda: _edit(lambda h: _rows(h).update(dtype="I16")),  # type: ignore[call-overload]
+    "a header of half a megabyte": lambda: _edit(lambda h: h["__metadata__"].update(x="y" * 500_000)),
+    "a wrong dtype": lambda: _edit(lambda h: _rows(h).update(dtype="I16")),
     "not a number": lambda: _numbers(np.nan),
     "infinity": lambda: _numbers(np.inf),
     "oversized": lambda: make_embedding().data + b"\0" * 1_000_000,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.keys import SigningKey
+from embhub.trust import Role
 from embhub_registry import administration
 from embhub_registry.folder import Registry, create, open_folder
 
@@ -60,7 +61,7 @@ class RunningRegistry:
         with self.opened() as registry:
             return str(administration.add_user(registry, name, namespace=namespace, role=role, days=days)["token"])
 
-    def add_key(self, key: SigningKey, *, namespace: str, role: str = "publish") -> str:
+    def add_key(self, key: SigningKey, *, namespace: str, role: Role = "publish") -> str:
         """Accept a key's public half; returns its fingerprint."""
         file = self.folder.parent / f"{key.fingerprint[7:15].replace('/', '_')}.pem"
         file.write_text(key.public_pem)

@@ -14,14 +14,11 @@ _DELTA = click.option("--delta", type=float, default=1e-5, show_default=True, he
 _MANIFEST = click.option("--manifest", type=options.FILE, metavar="CSV", help="Whose: columns path,patient_id.")
 
 
-class _Epsilon(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click alone
-    name = "epsilon"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        try:
-            return None if value in (None, "none") else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor the word none", param, ctx)
+def _read_epsilon(_: click.Context, __: click.Parameter, value: str) -> float | None:
+    try:
+        return None if value == "none" else float(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is neither a number nor the word none") from error
 
 
 @click.group("budget", short_help="Show and cap what trainings have spent.")
@@ -57,7 +54,7 @@ def show(delta: float, as_json: bool) -> None:
 
 
 @command.command("cap")
-@click.argument("epsilon", type=_Epsilon(), metavar="EPSILON|none")
+@click.argument("epsilon", callback=_read_epsilon, metavar="EPSILON|none")
 @_DELTA
 @_MANIFEST
 def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:

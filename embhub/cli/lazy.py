@@ -16,11 +16,11 @@ class LazyGroup(click.Group):
         super().__init__(*arguments, **options)
         self._files = commands_in
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click gives it
         """In the order of the work, not of the alphabet."""
         return list(self._files)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click gives it
         """Import the file of `cmd_name`; None for a name that is no command."""
         if cmd_name not in self._files:
             return None

@@ -229,7 +229,7 @@ def _delegate(
                 losses = future.result()
             except EmbhubError:
                 raise
-            except Exception as error:  # whatever an executor raises when its worker is gone
+            except Exception as error:  # processes and Dask raise errors of no common kind when a worker is gone
                 raise LostWorker(
                     f"a worker that trained shadow embeddings failed: {type(error).__name__}",
                     "it may have run out of memory; the same command goes on after those that are finished",

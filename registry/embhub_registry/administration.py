@@ -145,7 +145,7 @@ def _add_token(
     return {"token": token.secret, "token_id": token.id, "expires": expires, "scope": scope}
 
 
-def add_key(registry: Registry, file: Path, *, namespace: str, role: str, name: str = "") -> dict[str, Any]:
+def add_key(registry: Registry, file: Path, *, namespace: str, role: trust.Role, name: str = "") -> dict[str, Any]:
     """Accept a public key for a namespace: a new version of the keyring, signed by the root key.
 
     Raises:
@@ -162,7 +162,7 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: str, name: 
     added = trust.MemberKey(
         fingerprint=fingerprint,
         public_key_pem=p256.public_pem(key),
-        role=role,  # type: ignore[arg-type]  # pydantic refuses any other word
+        role=role,
         added=instants.write(now()),
     )
     created = False
@@ -209,7 +209,7 @@ def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
     return {"fingerprint": fingerprint, "keyring_version": version}
 
 
-def revoke_key(registry: Registry, fingerprint: str, *, reason: str) -> dict[str, Any]:
+def revoke_key(registry: Registry, fingerprint: str, *, reason: trust.Reason) -> dict[str, Any]:
     """Say in the keyring's next version that a key signs no more: `lost`, `stolen` or `superseded`.
 
     A revocation is final; only a graver reason may take its place, when a lost key turns out to be stolen, say.
@@ -227,7 +227,7 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: str) -> dict[str
         revocation = trust.Revocation(
             fingerprint=fingerprint,
             date=instants.write(now()),
-            reason=reason,  # type: ignore[arg-type]  # pydantic refuses any other word
+            reason=reason,
         )
         others = [row for row in keyring.revoked if row.fingerprint != fingerprint]
         revoked = tuple(sorted([*others, revocation], key=lambda row: row.fingerprint))

@@ -169,8 +169,9 @@ class BoundedHttp(HttpToolsProtocol):
         if self._believed is None:
             self._believed = ProxyHeadersMiddleware(_nothing, trusted_hosts=self.config.forwarded_allow_ips or "")
         scope: Any = {"type": "http", "client": self.client, "headers": passed_on, "scheme": self.scheme}
+        ends: Any = _nothing  # it stands for what receives and for what sends, and is called as neither
         with contextlib.suppress(StopIteration):  # it waits for nothing, so one step is all of it
-            self._believed(scope, _nothing, _nothing).send(None)  # type: ignore[arg-type]
+            self._believed(scope, ends, ends).send(None)
         found: tuple[str, int] | None = scope["client"]
         return found
 

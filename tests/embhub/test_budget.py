@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,10 +194,18 @@ def test_a_cap_of_a_cohort_holds_for_its_patients_alone_and_can_be_lifted() -> N
     "change",
     [{"q": 0.0}, {"q": 1.5}, {"sigma": 0.0}, {"sigma": float("nan")}, {"steps": 0}, {"q": None}, {"units": []}],
 )
-def test_nonsense_is_refused_and_not_written(change: dict[str, object]) -> None:
-    facts = {"units": PATIENTS, "unit": "patient", "mechanism": "dp-sgd", "q": 0.1, "sigma": 1.0, "steps": 5, **change}
+def test_nonsense_is_refused_and_not_written(change: dict[str, Any]) -> None:
+    facts: dict[str, Any] = {
+        "units": PATIENTS,
+        "unit": "patient",
+        "mechanism": "dp-sgd",
+        "q": 0.1,
+        "sigma": 1.0,
+        "steps": 5,
+        **change,
+    }
     with pytest.raises(UsageError):
-        budget.reserve(facts.pop("units"), **facts)  # type: ignore[arg-type]
+        budget.reserve(facts.pop("units"), **facts)
     assert charged() == []
 
 

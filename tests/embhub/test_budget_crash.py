@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_killed_at_every_call_into_the_file_system(home: Path, every: int) -> No
     for number in range(every // 2 + 1, 400, every):
         notes = home / f"taken-{number}"
         os.environ["EMBHUB_HOME"] = str(home / f"home-{number}")
-        status = die_at_call(number, lambda notes=notes: take_steps(notes))  # type: ignore[misc]
+        status = die_at_call(number, partial(take_steps, notes))
         before = counted()
         assert before >= taken_in(notes), "as the crash left it"
         reserve(1).settle()  # settles what is dead

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -43,8 +44,8 @@ def call(*words: str) -> Result:
     return result
 
 
-def shown() -> dict[str, object]:
-    found: dict[str, object] = json.loads(call("budget", "show", "--json").output)
+def shown() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(call("budget", "show", "--json").output)
     return found
 
 
@@ -59,7 +60,7 @@ def test_an_empty_ledger_shows_nothing() -> None:
 
 def test_a_release_from_elsewhere_is_charged_by_its_claim(home: Path) -> None:
     assert "500 of 500 steps" in reserve(home, "private").output
-    (cohort,) = shown()["cohorts"]  # type: ignore[misc]
+    (cohort,) = shown()["cohorts"]
     assert cohort["epsilon"] == 2.0 and cohort["units"] == 3 and cohort["units_at_epsilon"] == 3
     (run,) = cohort["runs"]
     assert run["state"] == "settled" and run["epsilon"] == 2.0 and len(run["released"]) == 1
@@ -70,7 +71,7 @@ def test_a_release_without_a_claim_is_infinite_and_that_is_said(home: Path) -> N
     assert "infinite" in reserve(home, "plain").output
     text = call("budget", "show").output
     assert "infinite at most" in text and "no bound holds" in text
-    assert shown()["cohorts"][0]["epsilon"] is None  # type: ignore[index]
+    assert shown()["cohorts"][0]["epsilon"] is None
 
 
 def test_a_release_is_charged_once(home: Path) -> None:
@@ -84,8 +85,8 @@ def test_cohorts_hang_together_by_patients(home: Path) -> None:
         with budget.reserve(patients, unit="patient", mechanism="dp-sgd", q=0.1, sigma=2.0, steps=5) as run:
             run.spend(5)
     cohorts = shown()["cohorts"]
-    assert [(c["units"], len(c["runs"])) for c in cohorts] == [(3, 2), (1, 1), (1, 1)]  # type: ignore[attr-defined]
-    assert cohorts[0]["units_at_epsilon"] == 1 and cohorts[0]["trainings_of_one"] == 2  # type: ignore[index]
+    assert [(c["units"], len(c["runs"])) for c in cohorts] == [(3, 2), (1, 1), (1, 1)]
+    assert cohorts[0]["units_at_epsilon"] == 1 and cohorts[0]["trainings_of_one"] == 2
 
 
 @pytest.mark.parametrize(("file", "spent"), [("plain", None), ("other", 2.0)])
@@ -96,7 +97,7 @@ def test_what_is_spent_already_is_recorded_above_a_cap_and_warned_of(
     call("budget", "cap", "1.5")
     result = reserve(home, file)
     assert result.exit_code == 0 and "this is above the cap" in result.stderr and "charged" in result.stdout
-    (cohort,) = shown()["cohorts"]  # type: ignore[misc]
+    (cohort,) = shown()["cohorts"]
     assert cohort["epsilon"] == spent
     with pytest.raises(PrivacyError):
         train()
@@ -114,7 +115,7 @@ def test_a_release_is_charged_with_all_that_its_own_ledger_counted(home: Path) -
     data = make_embedding(privacy=make_claim(composition=together, tuning_runs=4)).data
     (home / "private.safetensors").write_bytes(data)
     assert f"epsilon {together.epsilon:g}" in reserve(home, "private").output
-    (cohort,) = shown()["cohorts"]  # type: ignore[misc]
+    (cohort,) = shown()["cohorts"]
     assert cohort["epsilon"] == cohort["runs"][0]["epsilon"] == together.epsilon
     with train() as run:
         lineage = run.lineage()["composition"]
@@ -130,7 +131,7 @@ def test_a_release_whose_own_ledger_had_no_bound_is_infinite(home: Path) -> None
     call("budget", "cap", "4")
     result = reserve(home, "private")
     assert "infinite" in result.stdout and "this is above the cap" in result.stderr
-    assert shown()["cohorts"][0]["epsilon"] is None  # type: ignore[index]
+    assert shown()["cohorts"][0]["epsilon"] is None
 
 
 def train() -> budget.Reservation:
@@ -154,7 +155,7 @@ def test_a_cap_refuses_with_exit_code_6_and_is_lifted_again(home: Path) -> None:
 
 def test_a_run_that_goes_on_and_one_that_stopped(home: Path) -> None:
     run = budget.reserve(PATIENTS, unit="patient", mechanism="dp-sgd", q=0.1, sigma=2.0, steps=5)
-    assert shown()["cohorts"][0]["runs"][0]["state"] == "going on"  # type: ignore[index]
+    assert shown()["cohorts"][0]["runs"][0]["state"] == "going on"
     run.settle()
 
 

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,11 +90,11 @@ def attestation(
     from tests.releases import NOW
 
     assert release.audit is not None
-    facts = {
+    facts: dict[str, Any] = {
         "repository": repository, "version": version, "headline": headline(release.audit), "created": NOW,
         "report_digest": digest or layout.digest(release.files[layout.AUDIT]),
     }  # fmt: skip
-    signed = statement.build_audit(release.embedding.digest, **facts)  # type: ignore[arg-type]
+    signed = statement.build_audit(release.embedding.digest, **facts)
     return bundle.to_json(statement.sign(signed, key=key))
 
 

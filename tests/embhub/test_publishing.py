@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -215,7 +216,7 @@ def test_an_encrypted_key_asks_for_its_passphrase(site: Site) -> None:
 
 def test_calls_that_contradict_themselves(site: Site, tmp_path: Path) -> None:
     path = site.make()
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {},
         {"path": path, "from_folder": tmp_path},
         {"path": path, "dry_run": True},
@@ -223,9 +224,10 @@ def test_calls_that_contradict_themselves(site: Site, tmp_path: Path) -> None:
         {"path": path, "repository": "not a name"},
         {"path": site.folder / "nowhere.safetensors"},
         {"from_folder": site.folder / "nowhere"},
-    ):
+    )
+    for wrong in wrongs:
         with pytest.raises(UsageError) as caught:
-            publishing.push(**wrong)  # type: ignore[arg-type]
+            publishing.push(**wrong)
         assert caught.value.hint
 
 

@@ -24,7 +24,7 @@ from tests import releases
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/admission-rules.md"
 
 
-def propose(files: Mapping[str, bytes], **changes: object) -> Proposal:
+def propose(files: Mapping[str, bytes], **changes: Any) -> Proposal:
     whole = Proposal(
         repository=releases.REPOSITORY,
         files=files,
@@ -34,7 +34,7 @@ def propose(files: Mapping[str, bytes], **changes: object) -> Proposal:
         trust=releases.make_trust(),
         now=releases.NOW,
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    return replace(whole, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +90,9 @@ def mutated(release: Release, **files: bytes | None) -> dict[str, bytes]:
     return dict(releases.replaced(release, **files).files)
 
 
-def resigned(release: Release, **changes: object) -> dict[str, bytes]:
+def resigned(release: Release, **changes: Any) -> dict[str, bytes]:
     """Edited, then signed again by the publisher: only the rule in question can refuse."""
-    return dict(releases.resigned(releases.replaced(release, **changes)).files)  # type: ignore[arg-type]
+    return dict(releases.resigned(releases.replaced(release, **changes)).files)
 
 
 def bad_weights(release: Release) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,14 +136,15 @@ def test_a_repository_deleted_meanwhile_means_a_new_copy(
     publish(registry, "goes", b"# Goes\n")
     whole = backup._write_archive
 
-    def delete_first(*arguments: object) -> object:
+    def delete_first(*arguments: Any) -> object:
         monkeypatch.setattr(backup, "_write_archive", whole)
         with registry.database.writing() as db:
             found = repositories.find(db, "registry", "goes")
-            unused = repositories.delete(db, found.id)  # type: ignore[union-attr]
+            assert found is not None
+            unused = repositories.delete(db, found.id)
         for digest in unused:
             registry.blobs.delete(digest)
-        return whole(*arguments)  # type: ignore[arg-type]
+        return whole(*arguments)
 
     monkeypatch.setattr(backup, "_write_archive", delete_first)
     assert back_up(registry, tmp_path / "x.tar")["blobs"] == 1

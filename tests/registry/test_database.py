@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,8 +79,8 @@ def add(database: Database, name: str, *, namespace: str = "radboud", private: b
         return repositories.add(db, namespace, name, private=private, now=f"2026-11-{day:02d}T00:00:00.000Z")
 
 
-def names(database: Database, **query: object) -> list[str]:
-    return [r.name for r in search.run(database.connection(), search.Query(**query))]  # type: ignore[arg-type]
+def names(database: Database, **query: Any) -> list[str]:
+    return [r.name for r in search.run(database.connection(), search.Query(**query))]
 
 
 def test_lists(database: Database) -> None:

@@ -10,6 +10,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def run_command(*words: str | Path, check: bool = True) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def ask(folder: Path, *words: str | Path) -> dict[str, object]:
+def ask(folder: Path, *words: str | Path) -> dict[str, Any]:
     answer = json.loads(run_command("--dir", folder, *words, "--json").stdout)
     assert isinstance(answer, dict)
     return answer
@@ -69,9 +70,9 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
     more = ask(folder, "token", "new", "anna", "--expires-days", "30")
     assert more["expires"] and more["token"] != token
     assert ask(folder, "token", "revoke", token)["revoked"] == 1
-    states = {row["id"]: row["state"] for row in ask(folder, "token", "list")["tokens"]}  # type: ignore[attr-defined]
+    states = {row["id"]: row["state"] for row in ask(folder, "token", "list")["tokens"]}
     assert states[added["token_id"]] == "revoked" and states[more["token_id"]] == "good"
-    assert [row["name"] for row in ask(folder, "user", "list")["users"]] == ["admin", "anna"]  # type: ignore[attr-defined]
+    assert [row["name"] for row in ask(folder, "user", "list")["users"]] == ["admin", "anna"]
 
     public = tmp_path / "site.pem"
     public.write_text(releases.SITE.public_pem)

@@ -49,7 +49,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def unpack(data: bytes) -> Parts:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        return {name: archive.extractfile(name).read() for name in archive.getnames()}  # type: ignore[union-attr]
+        opened = {name: archive.extractfile(name) for name in archive.getnames()}
+        return {name: file.read() for name, file in opened.items() if file is not None}
 
 
 def pack(parts: Parts, **kinds: bytes) -> bytes:

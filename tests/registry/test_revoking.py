@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,9 +94,9 @@ def admit(release: Release, *, trusted: trust.Trust, before: Release | None = No
     admission.admit(proposal)
 
 
-def refused(release: Release, **situation: object) -> Denied:
+def refused(release: Release, **situation: Any) -> Denied:
     with pytest.raises(Denied) as caught:
-        admit(release, **situation)  # type: ignore[arg-type]
+        admit(release, **situation)
     return caught.value
 
 

@@ -12,6 +12,7 @@ It costs seconds, reads no image, and says nothing of what the mechanism is fed 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,5 +172,13 @@ def _judge_scatter(counts: NDArray[np.int64], coins: int, chance: float) -> floa
     return float(2 * stats.norm.sf(abs(excess) / np.sqrt(len(counts) * (fourth - spread**2))))
 
 
-def _two_sided(law: object, value: float) -> float:
-    return min(1.0, 2 * min(float(law.cdf(value)), float(law.sf(value))))  # type: ignore[attr-defined]
+class _Law(Protocol):
+    """A distribution of scipy.stats with its parameters."""
+
+    def cdf(self, x: float) -> float: ...
+
+    def sf(self, x: float) -> float: ...
+
+
+def _two_sided(law: _Law, value: float) -> float:
+    return min(1.0, 2 * min(float(law.cdf(value)), float(law.sf(value))))

@@ -25,7 +25,7 @@ FEWEST = 10
 
 _SGD = replace(COMPACT, vectors=1, steps=50, learning_rate=0.1, batch_size=16, warm_up=5)
 _AGG = replace(COMPACT, vectors=1, steps=16, learning_rate=0.1, warm_up=1)
-_LARGE = {"high_noise": LARGE.high_noise, "lowest": LARGE.lowest, "snr_gamma": LARGE.snr_gamma}
+_LARGE: dict[str, Any] = {"high_noise": LARGE.high_noise, "lowest": LARGE.lowest, "snr_gamma": LARGE.snr_gamma}
 _MICRO_BATCH = 16
 
 
@@ -90,7 +90,7 @@ def default_recipe(pipe: Any, protection: Protection, n_public: int) -> Recipe:
     recipe = replace(_SGD if protection.mechanism == "dp-sgd" else _AGG, micro_batch=_MICRO_BATCH)
     most = recipe.batch_size if protection.mechanism == "dp-sgd" else 4096
     recipe = replace(recipe, batch_size=min(most, n_public))
-    return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)  # type: ignore[arg-type]
+    return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)
 
 
 def check_choices(*, seed: int | None, norm: str | None, preview: int | None, per_layer: bool = False) -> None:
@@ -121,8 +121,8 @@ def check_unit(protection: Protection, images: ImageSet) -> None:
     if protection.unit == "patient" and not images.has_patients:
         raise PrivacyError(
             "privacy for patients was asked for, and the images come without patient ids",
-            "give a manifest with the column patient_id, or DICOM files with a PatientID; --unit image promises each image"
-            " the same, and says so",
+            "give a manifest with the column patient_id, or DICOM files with a PatientID; --unit image promises each"
+            " image the same, and says so",
         )
     if protection.unit == "image" and images.has_patients:
         raise PrivacyError(

@@ -12,6 +12,7 @@ from embhub_registry.cli.output import show
 from embhub_registry.roles import KEY_REASONS, KEY_ROLES
 
 if TYPE_CHECKING:
+    from embhub.trust import Reason, Role
     from embhub_registry.folder import Registry
 
 
@@ -27,7 +28,7 @@ def command() -> None:
 @click.option("--name", default="", help="The organisation's name in words, shown on pages.")
 @options.as_json
 @options.opened
-def add(registry: Registry, *, file: Path, namespace: str, role: str, name: str, as_json: bool) -> None:
+def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str, as_json: bool) -> None:
     """Accept a public key (PEM of `embhub key export`): the keyring's next version, signed by the root key."""
     from embhub_registry import administration
 
@@ -53,7 +54,7 @@ def remove(registry: Registry, *, fingerprint: str, as_json: bool) -> None:
 @click.option("--reason", type=click.Choice(KEY_REASONS), required=True, help="Why; what is stolen may not be trusted.")
 @options.as_json
 @options.opened
-def revoke(registry: Registry, *, fingerprint: str, reason: str, as_json: bool) -> None:
+def revoke(registry: Registry, *, fingerprint: str, reason: Reason, as_json: bool) -> None:
     """Say that a key signs no more. Stolen: nothing that it signed counts. Otherwise: earlier releases stay good.
 
     A revocation is final. The site makes a new key, `key add` takes it, and `embhub sign --key` signs anew with it.

@@ -1,4 +1,8 @@
-"""A click group that imports a command's file only when that command (or the list of all) is asked for."""
+"""A click group that imports a command's file only when that command (or the list of all) is asked for.
+
+The same lines stand in `embhub.cli.lazy`: the registry may import the core alone, as import-linter sees to, and the
+core knows no click.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,11 @@ class LazyGroup(click.Group):
         super().__init__(*arguments, **options)
         self._files = commands_in
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click gives it
         """In the order of an operator's work, not of the alphabet."""
         return list(self._files)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click gives it
         """Import the file of `cmd_name`; None for a name that is no command."""
         if cmd_name not in self._files:
             return None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.accounting.curves import EVERYTHING, NOTHING, compose, epsilon_of, gaussian_curve, worst_of
+from embhub.accounting.curves import EVERYTHING, NOTHING, Curve, compose, epsilon_of, gaussian_curve, worst_of
 from embhub.accounting.lineage import Charge, contains, families, loss_of
 
 DELTA = 1e-5
@@ -26,8 +26,8 @@ def ids(members: frozenset[int]) -> np.typing.NDArray[np.uint64]:
 
 
 @given(sets, st.lists(st.tuples(sets, st.sampled_from(CURVES), st.booleans()), min_size=1, max_size=6))
-def test_as_a_slow_loop_over_units(units: frozenset[int], trainings: list[tuple[frozenset[int], object, bool]]) -> None:
-    charges = [Charge(ids(members), curve, released) for members, curve, released in trainings]  # type: ignore[arg-type]
+def test_as_a_slow_loop_over_units(units: frozenset[int], trainings: list[tuple[frozenset[int], Curve, bool]]) -> None:
+    charges = [Charge(ids(members), curve, released) for members, curve, released in trainings]
     loss = loss_of(ids(units), charges, delta=DELTA)
     each = {
         unit: [charge for charge, (members, _, _) in zip(charges, trainings, strict=True) if unit in members]

@@ -142,13 +142,15 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monk
 
     original = denoiser.diffuse
 
+    calls = 0
+
     def dies(*arguments: Any) -> Any:
-        if dies.calls == 2:  # type: ignore[attr-defined]
+        nonlocal calls
+        if calls == 2:
             raise Killed
-        dies.calls += 1  # type: ignore[attr-defined]
+        calls += 1
         return original(*arguments)
 
-    dies.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(denoiser, "diffuse", dies)
     with pytest.raises(Killed):
         tiny(tmp_path / "broken", 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,9 +72,9 @@ def test_shadows_of_a_private_training_are_trained_by_its_mechanism(
 ) -> None:
     used: list[Mechanism] = []
 
-    def keep(*words: object, **choices: object) -> dict[str, torch.Tensor]:
-        used.append(words[4])  # type: ignore[arg-type]
-        return real(*words, **choices)  # type: ignore[arg-type]
+    def keep(*words: Any, **choices: Any) -> dict[str, torch.Tensor]:
+        used.append(words[4])
+        return real(*words, **choices)
 
     real = private_training.fit
     monkeypatch.setattr(shadow_training.private_training, "fit", keep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -44,8 +45,8 @@ class Text(HTMLParser):
         self.text += data
 
 
-def read(folder: Path, suite: Suite, claim: Claim = "none", **more: object) -> tuple[str, Text, Evidence]:
-    made = write_pack(make_site(folder, suite, claim=claim, **more), folder / "pack", now=NOW)  # type: ignore[arg-type]
+def read(folder: Path, suite: Suite, claim: Claim = "none", **more: Any) -> tuple[str, Text, Evidence]:
+    made = write_pack(make_site(folder, suite, claim=claim, **more), folder / "pack", now=NOW)
     source = (folder / "pack" / "index.html").read_text()
     return source, Text(source), made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -29,11 +30,11 @@ def pipe(request: pytest.FixtureRequest) -> object:
     return built
 
 
-def prepare(pipe: object, *, draws: int = 3, dimensions: int | None = 8, **changes: object) -> PatientLoss:
+def prepare(pipe: object, *, draws: int = 3, dimensions: int | None = 8, **changes: Any) -> PatientLoss:
     latents = torch.randn(len(UNITS), 4, 8, 8, generator=torch.Generator().manual_seed(3))
     frame = lay(pipe, "prostate mri", 2, dimensions)
     people = Patients(latents, group(UNITS, 2))
-    recipe = replace(RECIPE, **changes)  # type: ignore[arg-type]
+    recipe = replace(RECIPE, **changes)
     return PatientLoss(pipe, people, frame, token="<a>", caption="mri, {}", recipe=recipe, draws=draws)
 
 

@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embhub import runs
+from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion import pixels
 from embhub.diffusion.evaluation.cells import Labelled
-from embhub.diffusion.images import ImageSet, read_images
+from embhub.diffusion.images import ImageSet, read_images, read_sample, recall
 from embhub.diffusion.manifest import NAME as MANIFEST
+from embhub.diffusion.manifest import Sample
 from embhub.errors import PrivacyError, UsageError
 from embhub.progress import OnProgress
+from embhub.site.patients import key_patient
 
 NEGATIVES = frozenset({"normal", "healthy", "negative", "control", "benign", "none", "no finding", "0"})
 """Labels that are taken for negatives where nothing is said."""
@@ -37,6 +40,11 @@ class Source:
     digests: tuple[bytes, ...]
     has_patients: bool
     notes: tuple[str, ...] = ()
+
+    @property
+    def people(self) -> frozenset[str]:
+        """The patients under the site's key: one source may name them in a manifest, another in headers."""
+        return frozenset(key_patient(name) for name in self.names)
 
     def labelled(self, positive: str) -> Labelled:
         """The same with 1 for positives."""
@@ -83,8 +91,11 @@ def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive
     Raises:
         UsageError: a single label, an unknown one among the others, no positive one that can be guessed, or an arm with
             one class only.
+        PrivacyError: a label that looks like a person's name.
     """
     known = sorted(set(real.labels))
+    if any(personal_data(label) or looks_like_patient(label) for label in known):
+        raise PrivacyError("a label looks like it names a person", "label findings, never patients")
     if len(known) < 2:
         raise UsageError(
             "the real images have one label only", "a classifier needs images with the finding and without"
@@ -117,7 +128,7 @@ def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
         PrivacyError: a patient in both training and test, a test picture among those learned from, or an embedding
             that this site knows to have been learned from a test patient.
     """
-    if real.has_patients and test.has_patients and (both := len(set(real.names) & set(test.names))):
+    if real.has_patients and test.has_patients and (both := len(real.people & test.people)):
         raise PrivacyError(
             f"{both} patients are in the training and in the test images", "give each patient to one of the two"
         )
@@ -133,17 +144,29 @@ def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
 
 
 def learned_from(drawn: Drawn, source: Source) -> bool | None:
-    """Whether a patient of `source` taught one of the embeddings; None where this site cannot tell."""
-    if not drawn.embeddings:
+    """Whether a patient or picture of `source` taught one of the embeddings; None where this site cannot tell."""
+    found = [_taught(digest, source) for digest in drawn.embeddings]
+    return True if True in found else None if None in found or not found else False
+
+
+def _taught(embedding: str, source: Source) -> bool | None:
+    """By patient where the source names them, and by picture: one person may go by two ids."""
+    if (run := runs.find(embedding)) is None:
         return None
-    found: list[bool | None] = []
-    for digest in drawn.embeddings:
-        run = runs.find(digest)
-        if run is None or not source.has_patients:
-            found.append(None)
-        else:
-            found.append(not {sample.patient_id for sample in run.members}.isdisjoint(source.names))
-    return True if True in found else None if None in found else False
+    if source.has_patients and not source.people.isdisjoint(key_patient(one.patient_id) for one in run.members):
+        return True
+    learned = {_picture(sample) for sample in recall(run.members)}
+    if not learned.isdisjoint(source.digests):
+        return True
+    return False if source.has_patients and None not in learned else None
+
+
+def _picture(sample: Sample) -> bytes | None:
+    """The digest of a picture that was learned from; None where it has gone since."""
+    try:
+        return pixels.digest(read_sample(sample))
+    except UsageError:
+        return None
 
 
 def _labelled_sets(
@@ -180,7 +203,7 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
         for index, sample in enumerate(found.samples):
             if not (label := folder or sample.label):
                 raise UsageError(f"{name}: {found.kind} {sample.row} has no label", "give every image a label")
-            picture = pixels.read_pixels(sample.path, f"{name}: {found.kind} {sample.row}")
+            picture = read_sample(sample, f"{name}: {found.kind}")
             values = (pixels.fit(picture, resolution).transpose(1, 2, 0) + 1) * 127.5
             images.append(np.rint(values).clip(0, 255).astype(np.uint8))
             labels.append(label)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,14 @@ def pictures(folder: Path, count: int, *, seed: int, mislabelled: bool = False, 
         lines.append(f"{number:03d}.png,{person}{'sick' if sick else 'normal'}")
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home for the site's key, so that nobody's own is used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBHUB_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="module")

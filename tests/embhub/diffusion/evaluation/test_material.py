@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from embhub import runs
+from embhub.diffusion import pixels
 from embhub.diffusion.evaluation.material import (
     Drawn,
     Source,
@@ -20,6 +22,7 @@ from embhub.diffusion.evaluation.material import (
     read_real,
 )
 from embhub.errors import EmbhubError, PrivacyError, UsageError
+from embhub.site.patients import key_patient
 from tests.sites import Site
 
 DIGEST = "ab" * 32
@@ -126,7 +129,7 @@ def test_labels_that_do_not_fit_are_refused(real: str, test: str, drawn: str, re
         check_labels(source(tuple(real)), source(tuple(test)), arms, "a")
 
 
-def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
+def test_a_patient_on_both_sides_is_refused(site: Site, tmp_path: Path) -> None:
     real = read_real(write(tmp_path / "a", some(), seed=1), "real images", 16)
     test = read_real(write(tmp_path / "b", some(start=1), seed=2), "test images", 16)
     with pytest.raises(PrivacyError, match="1 patients are in the training and in the test"):
@@ -134,7 +137,7 @@ def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
     check_apart(real, read_real(write(tmp_path / "c", some(start=2), seed=2), "test images", 16), {})
 
 
-def test_a_test_picture_among_the_drawn_or_real_ones_is_refused() -> None:
+def test_a_test_picture_among_the_drawn_or_real_ones_is_refused(site: Site) -> None:
     test = source(("a", "b"), seed=1)
     copied = Source(test.images, test.labels, ("x", "y"), test.digests, False)
     with pytest.raises(PrivacyError, match="2 test pictures are among those of the real training images"):
@@ -143,9 +146,18 @@ def test_a_test_picture_among_the_drawn_or_real_ones_is_refused() -> None:
         check_apart(source(("a", "b")), test, {"x": Drawn(copied, ())})
 
 
-def remember(*patients: str) -> None:
-    members = tuple(runs.Sample(path="/x.png", patient_id=patient) for patient in patients)
-    runs.save(runs.Run(embedding_digest=DIGEST, base="b", caption="c {}", token="<x>", vectors=1, members=members))
+def remember(folder: Path, *patients: str) -> None:
+    """A training of this site, on one picture of each patient."""
+    folder.mkdir(exist_ok=True)
+    members = []
+    for number, patient in enumerate(patients):
+        path = folder / f"{patient}.png"
+        Image.fromarray(np.full((8, 8, 3), 10 * number, np.uint8)).save(path)
+        members.append(runs.Sample(path=str(path), patient_id=patient))
+    run = runs.Run(
+        embedding_digest=DIGEST, base="b", caption="c {}", token="<x>", vectors=1, members=tuple(members)
+    )  # fmt: skip
+    runs.save(run)
 
 
 def test_an_embedding_learned_from_test_patients_is_refused(site: Site) -> None:
@@ -153,18 +165,46 @@ def test_an_embedding_learned_from_test_patients_is_refused(site: Site) -> None:
     drawn = Drawn(source(("a", "b"), patients=False, seed=3), (DIGEST,))
     assert learned_from(drawn, test) is None
     check_apart(real, test, {"x": drawn})  # this site remembers nothing of it
-    remember("P1-0", "P9")
+    remember(site.folder / "learned", "P1-0", "P9")
     check_apart(real, test, {"x": drawn})
     assert learned_from(drawn, real) is True and learned_from(drawn, test) is False
-    remember("P2-1")
+    remember(site.folder / "learned", "P2-1")
     with pytest.raises(PrivacyError, match="learned from patients of the test images"):
         check_apart(real, test, {"x": drawn})
 
 
+def test_a_picture_that_was_learned_from_is_known_under_any_name(site: Site) -> None:
+    remember(site.folder / "learned", "P1", "P2")
+    picture = pixels.digest(Image.fromarray(np.full((8, 8, 3), 10, np.uint8)))
+    drawn = Drawn(source(("a", "b"), patients=False, seed=3), (DIGEST,))
+    renamed = replace(source(("a", "b"), seed=2), digests=(b"x", picture))
+    assert learned_from(drawn, renamed) is True
+    assert learned_from(drawn, replace(renamed, has_patients=False)) is True
+    with pytest.raises(PrivacyError, match="learned from patients of the test images"):
+        check_apart(source(("a", "b"), seed=1), renamed, {"x": drawn})
+    (site.folder / "learned" / "P1.png").unlink()
+    assert learned_from(drawn, source(("a", "b"), seed=2)) is None  # it might have been this one
+
+
+def test_ids_from_headers_are_the_patients_of_a_manifest(site: Site) -> None:
+    remember(site.folder / "learned", "Secret  7")
+    drawn = Drawn(source(("a", "b"), patients=False, seed=3), (DIGEST,))
+    keyed = replace(source(("a", "b"), seed=2), names=("x", key_patient("Secret 7")))
+    assert learned_from(drawn, keyed) is True
+
+
 def test_without_patients_or_with_an_unknown_embedding_nothing_is_claimed(site: Site) -> None:
-    remember("P1-0")
+    remember(site.folder / "learned", "P1-0")
     drawn = Drawn(source(("a", "b"), patients=False, seed=3), (DIGEST, "cd" * 32))
     assert learned_from(drawn, source(("a", "b"), seed=2)) is None
     assert learned_from(drawn, source(("a", "b"), seed=1)) is True
     nameless = source(("a", "b"), patients=False, seed=2)
     assert learned_from(Drawn(drawn.source, (DIGEST,)), nameless) is None
+    assert learned_from(Drawn(drawn.source, ()), nameless) is None
+
+
+def test_a_label_that_names_a_person_is_refused_without_repeating_it() -> None:
+    named = source(("normal", "Smith^John"))
+    with pytest.raises(PrivacyError) as refused:
+        check_labels(named, named, {}, None)
+    assert "mith" not in str(refused.value)

@@ -89,7 +89,7 @@ def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
         )
     if found.heads:
         notes.append(
-            f"{found.heads:,} NIfTI volumes are of a head, by their names: faces can be drawn from slices, and learned from"
+            f"{found.heads:,} NIfTI volumes are of a head, by their names: faces can be drawn from slices, and learned"
         )
     return Listing(
         tuple(found.samples),

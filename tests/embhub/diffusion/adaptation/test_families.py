@@ -1,0 +1,87 @@
+"""Every family of bases can be adapted, part by part, and takes parts from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from embhub import fingerprint
+from embhub.diffusion.adaptation.component_training import train_component
+from embhub.diffusion.pipelines import find_base, load_pipeline
+from embhub.formats.slices import find_weights
+from tests import families, kandinsky, pipelines
+
+KINDS = ("sd-bert", "sdxl", "sd3", "flux", "kandinsky3")
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("families")
+    found = {kind: families.write(folder / kind, kind) for kind in ("sdxl", "sd3", "flux")}
+    found["sd-bert"] = pipelines.write(folder / "sd-bert", encoder="bert")
+    found["kandinsky3"] = kandinsky.write_kandinsky3(folder / "kandinsky3")
+    return found
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, generator = tmp_path_factory.mktemp("films"), np.random.default_rng(0)
+    for number in range(6):
+        Image.fromarray(generator.integers(0, 256, (64, 64), dtype=np.uint8)).save(folder / f"f{number}.png")
+    return folder
+
+
+def _changed(base: Path, out: Path) -> set[str]:
+    """Parts of which a weight differs."""
+    index = json.loads((base / "model_index.json").read_text())
+    found = set()
+    for part in (name for name in index if (base / name / "config.json").is_file()):
+        before, after = (
+            {key: value for path in find_weights(folder / part) for key, value in load_file(path).items()}
+            for folder in (base, out)
+        )
+        if any(not torch.equal(before[key], after[key]) for key in before):
+            found.add(part)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("component", ["unet", "text-encoder", "vae-decoder"])
+def test_a_component_learns_and_the_others_stay(
+    bases: dict[str, Path], images: Path, tmp_path: Path, kind: str, component: str
+) -> None:
+    base, out = bases[kind], tmp_path / "adapted"
+    done = train_component(
+        base, images, components=(component,), caption="film", out=out,
+        steps=2, batch_size=2, learning_rate=1e-3, holdout=0.3, device="cpu",
+    )  # fmt: skip
+    assert done is not None and done.held_out_loss is not None and np.isfinite(done.held_out_loss).all()
+    changed = _changed(base, out)
+    if component == "text-encoder":
+        assert changed and all(part.startswith("text_encoder") for part in changed)
+    else:
+        assert changed == {{"unet": "transformer" if kind in ("sd3", "flux") else "unet"}.get(component, "")} or (
+            component == "vae-decoder" and changed in ({"vae"}, {"movq"})
+        )
+    load_pipeline(out, device="cpu")
+    match = fingerprint.compare(fingerprint.take(base), fingerprint.take(out))
+    assert match.level in ("exact", "fine-tuned"), match.reason
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+def test_a_lora_of_the_family_is_written_and_used(
+    bases: dict[str, Path], images: Path, tmp_path: Path, kind: str
+) -> None:
+    base, out = bases[kind], tmp_path / "lora"
+    train_component(
+        base, images, components=("unet",), caption="film", out=out, lora_rank=2,
+        steps=3, batch_size=2, learning_rate=0.05, holdout=0.0, device="cpu",
+    )  # fmt: skip
+    found = find_base(f"{base} + lora={out}")
+    assert _changed(base, found.folder) == {"transformer" if kind in ("sd3", "flux") else "unet"}

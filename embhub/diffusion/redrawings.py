@@ -147,6 +147,8 @@ def _read(path: Path, name: str) -> Image.Image:
     """The image in mode L or RGB, every pixel as the file has it."""
     modes: list[str] = []
     image = read_pixels(path, name, lambda found: modes.append(found.mode))
+    if not modes:
+        raise UsageError(f"{name} is a DICOM file or a volume", "window it to 8-bit grey first, and redraw that")
     if modes[0] in DEEP:
         raise UsageError(
             f"{name} has more than 8 bits, which would not be kept", "window it to 8-bit grey first, and redraw that"

@@ -123,7 +123,8 @@ def command(context: click.Context, /, images: Path, out: Path, as_json: bool, *
     """Learn a new word for what IMAGES (a folder, or a manifest's images) show.
 
     Only a few rows of numbers are learned; the base model stays as it is. Which images were used and which were held
-    back is remembered on this machine for `embhub audit`, and never published. PNG, JPEG and TIFF, 8 and 16 bit.
+    back is remembered on this machine for `embhub audit`, and never published. PNG, JPEG, TIFF and DICOM, 8 and 16
+    bit; slices of volumes by a volumes.yaml (docs/how-to/use-dicom-and-nifti.md).
     An interrupted training goes on with the same command and --resume, and ends in the same file.
 
     With --epsilon each patient is protected by differential privacy, the site's ledger is charged, and the file carries

@@ -149,7 +149,7 @@ class _Tally:
 
     def __init__(self, pipe: Any) -> None:
         self._denoiser = denoiser(pipe)
-        self._seen = {part.untyped_storage().data_ptr() for part in _weights(pipe)}
+        self._seen = {part.untyped_storage()._cdata for part in _weights(pipe)}
         self._held: list[Tensor] = []
         self._open: list[saved_tensors_hooks] = []
         self._piece = 0
@@ -185,11 +185,11 @@ class _Tally:
         return tensor
 
     def _bytes(self, tensor: Tensor) -> int:
-        """Of a storage that was not counted yet; it is held, so that its address is not used again."""
+        """Of a storage that was not counted yet; it is held, so that its identity is not used again."""
         storage = tensor.untyped_storage()
-        if storage.data_ptr() in self._seen:
+        if storage._cdata in self._seen:
             return 0
-        self._seen.add(storage.data_ptr())
+        self._seen.add(storage._cdata)
         self._held.append(tensor)
         return storage.nbytes()
 

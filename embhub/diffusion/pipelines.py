@@ -70,7 +70,7 @@ def load_pipeline(
     """A frozen pipeline of `base`, in evaluation mode, without a progress bar of its own.
 
     Weights come from safetensors only. `device` is `auto` (CUDA, then Apple's, then the processor) or a torch device;
-    `dtype` defaults to float32; for the largest families on a GPU (SD 3, FLUX) to bfloat16.
+    `dtype` defaults to float32; for large families on a GPU (SDXL, SD 3, FLUX) to bfloat16.
 
     Raises:
         UsageError: no such base or device, or a folder that is not a diffusion pipeline of a supported kind.

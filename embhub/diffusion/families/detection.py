@@ -6,8 +6,8 @@ from typing import Any
 
 from embhub.diffusion.families.family import Encoder, Family, encoders
 from embhub.diffusion.families.flux import FLUX
-from embhub.diffusion.families.kandinsky22 import COMBINED, DECODER, PRIOR
 from embhub.diffusion.families.kandinsky3 import KANDINSKY3
+from embhub.diffusion.families.kandinsky22 import COMBINED, DECODER, PRIOR
 from embhub.diffusion.families.sd import SD
 from embhub.diffusion.families.sd3 import SD3
 from embhub.diffusion.families.sdxl import SDXL

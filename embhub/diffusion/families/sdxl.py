@@ -46,5 +46,6 @@ SDXL = Family(
     condition=_condition,
     predict=_predict,
     resolution=unet_resolution,
+    half_on_gpu=True,
     guidance=5.0,
 )

@@ -189,9 +189,9 @@ def test_latents_are_what_the_pipeline_would_decode(case: Case) -> None:
     np.testing.assert_allclose(back.numpy(), mode.numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
 def test_weights_of_bfloat16_train_and_draw(tmp_path: Path, kind: str) -> None:
-    """How the largest families stand on a GPU, here on the processor; what is trained is what is drawn, as ever."""
+    """How large families stand on a GPU, here on the processor; what is trained is what is drawn, as ever."""
     base = families.write(tmp_path / kind, kind)
     pipe = load_pipeline(base, device="cpu", dtype=torch.bfloat16)
     assert detect(pipe).half_on_gpu
@@ -211,8 +211,9 @@ def test_weights_of_bfloat16_train_and_draw(tmp_path: Path, kind: str) -> None:
         assert all(map(torch.equal, trained.values(), stock_encoding(stock, prompt)))
 
 
-def test_the_largest_families_are_halved_on_a_gpu_only(tmp_path: Path) -> None:
-    for kind, halved in (("sdxl", torch.float32), ("sd3", torch.bfloat16), ("flux", torch.bfloat16)):
-        base = families.write(tmp_path / kind, kind)
-        assert pipelines._usual_precision(base, torch.device("cuda")) is halved
-        assert pipelines._usual_precision(base, torch.device("cpu")) is torch.float32
+@pytest.mark.parametrize(("kind", "halved"), [("sd1", False), ("sdxl", True), ("sd3", True), ("flux", True)])
+def test_large_families_are_halved_on_a_gpu_only(tmp_path: Path, kind: str, halved: bool) -> None:
+    base = families.write(tmp_path / kind, kind)
+    usual = torch.bfloat16 if halved else torch.float32
+    assert pipelines._usual_precision(base, torch.device("cuda")) is usual
+    assert pipelines._usual_precision(base, torch.device("cpu")) is torch.float32

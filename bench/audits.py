@@ -9,13 +9,11 @@ and is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import machine
+from bench.results_file import ResultsFile, Row
 from embhub.audits import statistics
 from embhub.audits.verdict import ALPHA
 from embhub.diffusion import inversion, shadow_training, shadows
@@ -45,7 +43,6 @@ LEARNED, OTHERS, SPARE = 8, 24, 24
 LEAKING = Recipe(vectors=32, steps=300, learning_rate=0.1, batch_size=8, high_noise=0.6)
 EPSILON, PRIVATE_PATIENTS = 2.0, 30
 SHADOWS = (2, 4, 8)
-Row = dict[str, Any]
 Keep = Callable[[Row], None]
 
 
@@ -163,12 +160,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = json.loads(asked.results.read_text()) if asked.results.exists() else []
-
-    def keep(row: Row) -> None:
-        rows.append({**row, "day": date.today().isoformat(), "processor": machine.describe()["processor"]})
-        asked.results.parent.mkdir(parents=True, exist_ok=True)
-        asked.results.write_text(json.dumps(rows, indent=1) + "\n")
+    results = ResultsFile(asked.results)
+    rows = results.rows
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["EMBHUB_HOME"] = home
@@ -177,10 +170,12 @@ def main() -> None:
         for seed in range(asked.trials if "truths" in asked.part else 0):
             if seed not in done:
                 rows[:] = [row for row in rows if row["part"] != "truths" or row["seed"] != seed]
-                try_truths(pipe, seed, keep)
+                try_truths(pipe, seed, results.keep)
                 print(f"trial {seed} done", flush=True)
         if "cost" in asked.part and not any(row["part"] == "cost" for row in rows):
-            weigh(pipe, keep, images=asked.images, recipe=replace(COMPACT, steps=asked.steps), most=asked.shadows)
+            weigh(
+                pipe, results.keep, images=asked.images, recipe=replace(COMPACT, steps=asked.steps), most=asked.shadows
+            )
     print(table(rows))
 
 

@@ -9,11 +9,9 @@ as it ends, and is not run again: the study can be left and gone on with.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -24,9 +22,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
-from bench import machine
 from bench.defaults import TOKEN, phantoms
 from bench.measurement import clocked, compare
+from bench.results_file import ResultsFile, Row
 from embhub.diffusion import inversion
 from embhub.diffusion.base import info, xray
 from embhub.diffusion.base.counting import tensor
@@ -44,7 +42,6 @@ from embhub.diffusion.recipes import COMPACT, settle
 RESULTS = Path(__file__).parent / "results" / "privacy.json"
 EPSILONS, KEPT = (1.0, 8.0, 2.0, 4.0), 60
 PATIENTS = {"builtin": 100, "builtin-xray": 80}
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -237,12 +234,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = json.loads(asked.results.read_text()) if asked.results.exists() else []
+    results = ResultsFile(asked.results)
 
     def keep(row: Row) -> None:
-        rows.append({**row, "day": date.today().isoformat(), "processor": machine.describe()["processor"]})
-        asked.results.parent.mkdir(parents=True, exist_ok=True)
-        asked.results.write_text(json.dumps(rows, indent=1) + "\n")
+        results.keep(row)
         print({name: row.get(name) for name in ("base", "arm", "epsilon", "seed", "loss", "ratio")}, flush=True)
 
     if asked.part and asked.base == "builtin-xray" and not (asked.data / "chest-xray").exists():
@@ -254,8 +249,8 @@ def main() -> None:
             for row in race(material, repeats=asked.repeats, turn=asked.turn, patients=patients, draws=draws):
                 keep(row)
     if "utility" in asked.part:
-        study(material, asked.seeds, list(rows), keep, asked.only)
-    print(table(rows))
+        study(material, asked.seeds, list(results.rows), keep, asked.only)
+    print(table(results.rows))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ from embhub.checks.refusals import (
 )
 from embhub.errors import ArtifactError, PrivacyError, VerificationError
 from embhub.release import Release
-from embhub.verification import Verified
 from tests.claims import altered, make_claim, make_private_release, with_header_claim
+from tests.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.releases import (
     AUDITOR,
     NOW,
@@ -49,20 +49,9 @@ from tests.releases import (
     make_embedding,
     make_release,
     make_report,
-    make_trust,
     replaced,
     resigned,
 )
-
-GOOD = make_release()
-OTHER = make_release(artifact=make_embedding(seed=5))
-UNAUDITED = make_release(audited=False)
-TRUST = make_trust()
-
-
-def judge(release: Release, **arguments: Any) -> Verified:
-    given: dict[str, Any] = {"trust": TRUST, "now": NOW, "repository": REPOSITORY, **arguments}
-    return verification.verify(Release.from_files(release.files), **given)
 
 
 def edit_byte(data: bytes, place: int) -> bytes:

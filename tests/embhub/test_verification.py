@@ -26,6 +26,7 @@ from embhub.signing import attest_audit
 from embhub.site.seen import Sighting
 from embhub.trust import Trust
 from embhub.verification import STANDARD, STRICT, Verified
+from tests.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.releases import (
     AUDITOR,
     NOW,
@@ -44,16 +45,6 @@ from tests.releases import (
     replaced,
     resigned,
 )
-
-GOOD = make_release()
-OTHER = make_release(artifact=make_embedding(seed=5))
-UNAUDITED = make_release(audited=False)
-TRUST = make_trust()
-
-
-def judge(release: Release, **arguments: Any) -> Verified:
-    given: dict[str, Any] = {"trust": TRUST, "now": NOW, "repository": REPOSITORY, **arguments}
-    return verification.verify(Release.from_files(release.files), **given)
 
 
 def check(verified: Verified, name: str) -> tuple[str, str]:

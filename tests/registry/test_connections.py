@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from embhub_registry import app, bodies, connections
 from embhub_registry.folder import open_folder
-from embhub_registry.serving import listen
 from tests.servers import init_registry
+from tests.threads import serving
 
 TIMES = {"HEAD_SECONDS": 0.5, "BODY_SECONDS": 0.8, "REST_SECONDS": 0.5, "ANSWER_SECONDS": 0.7}
 DOCUMENTED = {name: getattr(connections, name) for name in TIMES}
@@ -35,19 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[uvicorn.Server]
             patch.setattr(connections, name, seconds)
         application = app.build(registry)
         application.router.routes.insert(0, Route("/large", large_answer))
-        config = uvicorn.Config(
-            application, http=connections.BoundedHttp, ws="none", log_config=None, timeout_keep_alive=1,
-            timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        server, listening = uvicorn.Server(config), listen("127.0.0.1", 0)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        server.config.port = listening.getsockname()[1]
-        yield server
-        server.should_exit = True
-        thread.join(timeout=10)
+        with serving(application) as server:
+            yield server
     registry.close()
 
 

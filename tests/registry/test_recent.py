@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from embhub.release import EMBEDDING
-from embhub_registry import access, app, connections, deletion, pace, recent
+from embhub_registry import access, app, deletion, pace, recent
 from embhub_registry.clock import stamp
 from embhub_registry.database import accounts, repositories
 from embhub_registry.folder import Registry, open_folder
 from embhub_registry.recent import Recent, Repeatable
-from embhub_registry.serving import listen
 from tests import pushes, releases
 from tests.servers import RunningRegistry, init_registry
+from tests.threads import serving
 
 NAME = "radboud/prostate-cspca"
 
@@ -60,18 +58,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     alice = running.add_user("alice", namespace="radboud")
     registry = open_folder(running.folder)
     application = app.build(registry)
-    config = uvicorn.Config(
-        application, http=connections.BoundedHttp, ws="none", log_config=None, timeout_keep_alive=1,
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server, listening = uvicorn.Server(config), listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    running.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    assert pushes.create(running, "prostate-cspca", token=alice).status == 200
-    assert pushes.commit(running, NAME, releases.make_release().files, token=alice).status == 200
     beside = open_folder(running.folder)
     admin = accounts.Account(0, "admin", "registry", "admin", "", b"", None, None, scope="admin")
     made = Served(running, application, beside, alice, admin)
@@ -82,12 +68,14 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         made.memory.append(answer is not None)
         return answer
 
-    monkeypatch.setattr(application.state.recent, "repeat", noted)
-    yield made
-    if made.line:
-        made.line.close()
-    server.should_exit = True
-    thread.join(timeout=10)
+    with serving(application) as server:
+        running.url = f"http://127.0.0.1:{server.config.port}"
+        assert pushes.create(running, "prostate-cspca", token=alice).status == 200
+        assert pushes.commit(running, NAME, releases.make_release().files, token=alice).status == 200
+        monkeypatch.setattr(application.state.recent, "repeat", noted)
+        yield made
+        if made.line:
+            made.line.close()
     beside.close()
     registry.close()
 

@@ -1,0 +1,34 @@
+"""The registry's application, served by a thread of the test's own process: a test can then look into its memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from embhub_registry import connections
+from embhub_registry.serving import listen
+
+
+@contextmanager
+def serving(application: Starlette) -> Iterator[uvicorn.Server]:
+    """Answers on a free port of loopback, `server.config.port`, until the block ends."""
+    config = uvicorn.Config(
+        application, http=connections.BoundedHttp, ws="none", log_config=None, timeout_keep_alive=1,
+        timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server, listening = uvicorn.Server(config), listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    server.config.port = listening.getsockname()[1]
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)

@@ -12,12 +12,10 @@ Each part is kept in bench/results/compositions.json as it ends, and is not draw
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
 
-from bench import machine
 from bench.findings import SUBJECTS, Judge, Pictures, Subject, ask_for, judge, keep_rows, shares, studio
 from bench.insertion import xray_judge, xray_studio
+from bench.results_file import ResultsFile, Row
 from embhub.diffusion.base import xray
 from embhub.diffusion.base.train import default_data
 from embhub.diffusion.computing import precision
@@ -41,7 +39,6 @@ RESULTS = Path(__file__).parent / "results" / "compositions.json"
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SERIES, SEED, COMBINED = 20, 7000, 30
 PAIRS = (("cxr-effusion", "bright ring"), ("bright spot", "bright ring"))
-Row = dict[str, Any]
 Ready = Callable[[], AbstractContextManager[tuple[Studio, str, str]]]
 
 
@@ -191,12 +188,11 @@ def main() -> None:
     if asked.sheet:
         sheet(asked.sheet)
         return
-    rows: list[Row] = json.loads(asked.results.read_text()) if asked.results.exists() else []
+    results = ResultsFile(asked.results)
+    rows = results.rows
 
     def keep(row: Row) -> None:
-        rows.append({**row, "day": date.today().isoformat(), "processor": machine.describe()["processor"]})
-        asked.results.parent.mkdir(parents=True, exist_ok=True)
-        asked.results.write_text(json.dumps(rows, indent=1) + "\n")
+        results.keep(row)
         print(row["part"], row["of"], row.get("arm", ""), flush=True)
 
     if not asked.table:

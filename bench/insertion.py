@@ -46,17 +46,22 @@ from embhub.diffusion.base import xray
 from embhub.diffusion.base.train import default_data
 from embhub.diffusion.base.xray_judge import colour
 from embhub.diffusion.computing import precision
-from embhub.diffusion.generation import Studio, prepare
+from embhub.diffusion.generation import Prompt, Studio, prepare
 from embhub.diffusion.inpainting import arrange, redraw
 from embhub.phantoms import draw
 
 RESULTS = Path(__file__).parent / "results" / "insertion.json"
 SHIPPED = Path(__file__).parents[1] / "examples/embeddings/cxr-bacterial-pneumonia.safetensors"
-COUNT, SEED, LOOK_SEED, LOOK = 60, 5000, 900, 5
+COUNT, SEED, LOOK_SEED, LOOK = 60, 5000, 900, 6
 MARGIN = 2
 """Pixels by which a box is wider than the finding that a phantom of the same patient would have."""
 STRENGTH, FILM_GUIDANCE = 1.0, 4.0
 """Phantoms are drawn with the guidance that their base recommends. Films at the 1.5 of theirs showed little haze."""
+STRONGER = 6.0
+"""Guidance of a second setting for phantoms, chosen by looking again at pictures of other seeds once the first figures
+(those of cxr-effusion) were known; it is judged on other patients, with other seeds. So are the `pushed` films (weights
+of 2 for the finding and -1 for healthy), chosen once the figures of both lungs were known."""
+FILMS = 110
 INSERTED = ("cxr-effusion", "bright ring", "prostate-cspca")
 LUNGS = {"both lungs": [(8, 12, 20, 38), (36, 12, 20, 38)], "one lung": [(8, 12, 20, 38)]}
 """Boxes x, y, width, height in films of 64 x 64."""
@@ -73,9 +78,10 @@ class Trial:
     base: str
     images: Pictures
     places: Sequence[masks.Mask]
-    ready: Callable[[], AbstractContextManager[tuple[Studio, str, str]]]
+    ready: Callable[[], AbstractContextManager[tuple[Studio, Prompt, str]]]
     judges: Callable[[], Verdicts]
     positives: Callable[[], Pictures]
+    seed: int = SEED
 
     def draw(self, arm: str, seed: int, *, strength: float = STRENGTH) -> Pictures:
         """The images of an arm."""
@@ -85,14 +91,15 @@ class Trial:
             return self.positives()
         with self.ready() as (drawing, finding, healthy):
             scenes = [arrange(Image.fromarray(one), place) for one, place in zip(self.images, self.places, strict=True)]
-            prompt = finding if arm == "inserted" else healthy
+            prompt: Prompt = finding if arm == "inserted" else healthy
             with precision(drawing.pipe, mixed=True):
                 pictures = list(redraw(drawing, scenes, prompt, seed=seed, strength=strength))
             return np.stack([np.asarray(picture) for picture in pictures])
 
 
-def phantoms(subject: Subject, count: int = COUNT, seed: int = SEED) -> Trial:
-    """Healthy phantoms, each of another patient, and where a finding of that patient lies."""
+def phantoms(subject: Subject, count: int = COUNT, seed: int = SEED, guidance: float | None = None) -> Trial:
+    """Healthy phantoms, each of another patient, and where a finding of that patient lies; drawn with `guidance`, or as
+    the base recommends."""
     rng = np.random.default_rng(seed)
     images, places = [], []
     for patient in range(seed, seed + count):
@@ -107,37 +114,41 @@ def phantoms(subject: Subject, count: int = COUNT, seed: int = SEED) -> Trial:
         places.append(place)
 
     @contextmanager
-    def ready() -> Iterator[tuple[Studio, str, str]]:
+    def ready() -> Iterator[tuple[Studio, Prompt, str]]:
         with ask_for(subject) as prompt:
-            yield studio(), prompt, subject.healthy
+            yield replace(studio(), guidance=guidance or studio().guidance), prompt, subject.healthy
 
     return Trial(
-        subject.name, "builtin", np.stack(images), places, ready,
+        f"{subject.name}, guidance {guidance:g}" if guidance else subject.name,
+        "builtin", np.stack(images), places, ready,
         lambda: {f"against {kind}": judge(subject.name, kind) for kind in ("healthy", "look-alikes")},
-        lambda: real(subject, count, seed + 1),
+        lambda: real(subject, count, seed + 1), seed,
     )  # fmt: skip
 
 
-def films(data: Path, place: str, count: int | None = None, part: str = "test") -> Trial:
-    """Normal films of patients whom neither base nor embedding nor judge has, and the lungs as places."""
+def films(data: Path, place: str, *, count: int | None = None, part: str = "test", pushed: bool = False) -> Trial:
+    """Normal films of patients whom neither base nor embedding nor judge has, and the lungs as places. `pushed` films
+    are moved away from the healthy prompt as well as towards the finding."""
     shown = xray.read(data, part, ("normal",))
-    images = colour(shown.images[:count])
+    learned = set(xray.read(data, "site", (xray.LEFT_OUT,)).patients)
+    chosen = [number for number, patient in enumerate(shown.patients) if patient not in learned]
+    images = colour(shown.images[chosen][LOOK if pushed else 0 :][:count])
     marked = np.any([masks.from_box(box, (64, 64)) for box in LUNGS[place]], axis=0)
 
     @contextmanager
-    def ready() -> Iterator[tuple[Studio, str, str]]:
+    def ready() -> Iterator[tuple[Studio, Prompt, str]]:
         drawing = xray_studio()
+        finding, healthy = f"{xray.HEAD}, {drawing.tokens[0]}", f"{xray.HEAD}, normal"
         # A studio insists that its token is mentioned; the healthy prompt must not.
-        yield (
-            replace(drawing, tokens=(), guidance=FILM_GUIDANCE),
-            f"{xray.HEAD}, {drawing.tokens[0]}",
-            f"{xray.HEAD}, normal",
-        )
+        free = replace(drawing, tokens=(), guidance=FILM_GUIDANCE)
+        yield free, [(finding, 2.0), (healthy, -1.0)] if pushed else finding, healthy
 
     return Trial(
-        f"bacterial pneumonia, {place}", "builtin-xray", images, [marked] * len(images), ready,
+        f"bacterial pneumonia, {place}{', pushed' if pushed else ''}",
+        "builtin-xray", images, [marked] * len(images), ready,
         lambda: {"against healthy": xray_judge(data)},
-        lambda: colour(xray.read(data, part, (xray.LEFT_OUT,)).images),
+        lambda: colour(xray.read(data, "test", (xray.LEFT_OUT,)).images),
+        SEED + 1000 if pushed else SEED,
     )  # fmt: skip
 
 
@@ -161,9 +172,13 @@ def xray_judge(data: Path) -> Judge:
 def gather(data: Path, count: int = COUNT, seed: int = SEED, part: str = "test") -> list[Trial]:
     """All trials, those that tell most first; of films all that the part has, unless fewer are looked at."""
     there = (data / "chest-xray").exists()
-    shown = [films(data, place, None if part == "test" else count, part) for place in LUNGS] if there else []
+    most = None if part == "test" else count
+    shown = [films(data, place, count=most, part=part) for place in LUNGS] if there else []
+    if there:
+        shown.append(films(data, "both lungs", count=most or FILMS, part="site", pushed=part == "test"))
     drawn = [phantoms(subject, count, seed) for subject in map(SUBJECTS.__getitem__, INSERTED)]
-    return [*drawn[:1], *shown, *drawn[1:]]
+    stronger = [phantoms(SUBJECTS[name], count, seed + 1000, STRONGER) for name in INSERTED]
+    return [*drawn[:1], *shown, *drawn[1:], *stronger]
 
 
 def look(folder: Path, data: Path) -> None:
@@ -187,7 +202,7 @@ def study(trials: Sequence[Trial], done: Sequence[Row], keep: Callable[[Row], No
             if (trial.base, trial.name, arm) in have:
                 continue
             began = time.process_time()
-            pictures = trial.draw(arm, SEED)
+            pictures = trial.draw(arm, trial.seed)
             called = {kind: shares(found(pictures) > 0.5) for kind, found in trial.judges().items()}
             seconds = round(time.process_time() - began, 1)
             keep({"base": trial.base, "finding": trial.name, "set": arm, "called positive": called, "seconds": seconds})

@@ -47,8 +47,17 @@ def read(pipe: Any, prompts: Sequence[str]) -> Tensor:
 
 
 def plugged(pipe: Any, prompts: Sequence[str]) -> Tensor | None:
-    """The vectors (P, D) behind prompts that are a loaded token and nothing else; None where one is something else."""
+    """The vectors (P, D) behind prompts that are a loaded token and nothing else; None where one has no such token.
+
+    Raises:
+        UsageError: a token among other words, which no decoder would read.
+    """
     known = PLUGGED.get(pipe.unet, {})
+    for text in prompts:
+        if text.strip() not in known and (found := next((token for token in known if token in text), None)):
+            raise UsageError(
+                f"{found} is an image embedding, which takes no words beside it", f'give "{found}" alone as the prompt'
+            )
     if not all(text.strip() in known for text in prompts):
         return None
     return torch.stack([known[text.strip()] for text in prompts]).to(pipe.unet.device, pipe.unet.dtype)

@@ -166,8 +166,11 @@ def test_the_decoder_alone_draws_without_guidance(world: World) -> None:
     assert drawn.size == (64, 64)
     with pytest.raises(UsageError, match="guidance of 4 needs"):
         generate("{}", embeddings=[one], base=base, steps=2, guidance=4.0)
+    for where in (base, world.bases["combined"]):
+        with pytest.raises(UsageError, match="takes no words beside it"):
+            generate("mri, {}", embeddings=[one], base=where, steps=2)
     with pytest.raises(UsageError, match="reads no words"):
-        generate("mri, {}", embeddings=[one], base=base, steps=2)
+        generate("mri", base=base, steps=2)
 
 
 def test_both_at_once(world: World) -> None:

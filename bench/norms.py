@@ -9,11 +9,9 @@ the judge of the built-in base counts what is drawn. Every run goes into a JSON 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -22,7 +20,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from bench import machine
+from bench.results_file import ResultsFile, Row
 from embhub.diffusion import inversion
 from embhub.diffusion.base import info
 from embhub.diffusion.base.counting import tensor
@@ -42,7 +40,6 @@ ARMS: Mapping[str, Recipe] = {
     "per layer": replace(COMPACT, per_layer=True),
 }
 FIGURES = ("loss", "target", "target_only", "length")
-Row = dict[str, Any]
 VERDICT = ""
 """What a reader may take from the table; written by hand, after it."""
 
@@ -161,12 +158,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = json.loads(asked.results.read_text()) if asked.results.exists() else []
+    results = ResultsFile(asked.results)
+    rows = results.rows
 
     def keep(row: Row) -> None:
-        rows.append({**row, "day": date.today().isoformat(), "processor": machine.describe()["processor"]})
-        asked.results.parent.mkdir(parents=True, exist_ok=True)
-        asked.results.write_text(json.dumps(rows, indent=1) + "\n")
+        results.keep(row)
         print({name: row[name] for name in ("finding", "arm", "seed", *FIGURES, "seconds")}, flush=True)
 
     study(asked.finding or list(HELD_OUT), asked.seeds, list(rows), keep)

@@ -34,7 +34,7 @@ from embhub.site.files import write_atomic
 RESULTS = Path(__file__).parent / "results" / "first_seed.json"
 PAGE = Path(__file__).parents[1] / "docs/explanation/does-it-help.md"
 WORK = Path(__file__).parents[1] / "build" / "first-seed"
-SEEDS, STEPS, SIDE = 5, 150, 64
+SEEDS, STEPS, SIDE = 5, 150, 32
 NOISES, ROOM = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0), 0.85
 Pictures = NDArray[np.uint8]
 Row = dict[str, Any]
@@ -194,16 +194,20 @@ def main() -> None:
         PAGE.write_text(put_into(PAGE.read_text(), json.loads(asked.results.read_text())))
         return
     torch.set_num_threads(1)
-    found = (ready if asked.judge else draw_all)(asked.data, asked.work)
-    rows = [judge(task, asked.work, seeds=asked.seeds, arms=arms) for task, arms in found if arms]
     protocol = {
         "day": date.today().isoformat(), "processor": machine.describe()["processor"], "seeds": asked.seeds,
-        "classifier": f"small, {STEPS} steps of 32", "drawn_per_class": material.DRAWN,
-        "learned_per_class": list(IMAGES), "vectors": list(VECTORS), "training_steps": material.STEPS,
-        "sampling_steps": material.SAMPLING, "noise_rule": f"first of {NOISES} with AUC {ROOM} or less, real alone",
+        "classifier": f"small, {STEPS} steps of 32 images, {SIDE} x {SIDE} pixels",
+        "drawn_per_class": material.DRAWN, "learned_per_class": list(IMAGES), "vectors": list(VECTORS),
+        "training_steps": material.STEPS, "sampling_steps": material.SAMPLING,
+        "noise_rule": f"first of {NOISES} with AUC {ROOM} or less, real alone",
     }  # fmt: skip
-    asked.results.parent.mkdir(parents=True, exist_ok=True)
-    asked.results.write_text(json.dumps({"protocol": protocol, "tasks": rows}, indent=1) + "\n")
+    rows: list[Row] = []
+    for task, arms in (ready if asked.judge else draw_all)(asked.data, asked.work):
+        if not arms:
+            continue
+        rows.append(judge(task, asked.work, seeds=asked.seeds, arms=arms))
+        results = json.dumps({"protocol": protocol, "tasks": rows}, indent=1)
+        write_atomic(asked.results, results.encode() + b"\n")  # after each task: what is there is a study
     print(table(rows))
 
 

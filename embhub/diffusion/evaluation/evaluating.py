@@ -77,8 +77,10 @@ def evaluate(
     learner = find(classifier, steps=steps)
     if seeds < 2:
         raise UsageError(f"{seeds} seed", "two or more are needed to say what chance does; five are usual")
-    if personal_data(dataset) or looks_like_patient(dataset):
-        raise PrivacyError("the data set's name looks like a person's", "give it a neutral name")
+    if FIRST in (arms or {}):
+        raise UsageError(f"{FIRST} is what --synthetic is called", "give the arm another name")
+    if any(personal_data(name) or looks_like_patient(name) for name in (dataset, *(arms or {}))):
+        raise PrivacyError("the name of the data set or of an arm looks like a person's", "give it a neutral name")
     folder = Path(report) if report is not None else None
     if folder is not None:
         places.check_folder(folder)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,5 +114,11 @@ def _import(name: str) -> Factory:
         sys.path.remove(here)
     if not callable(found):
         raise UsageError(f"{name} cannot be called", _HINT)
-    factory: Factory = found
-    return factory
+    return _positional(found)
+
+
+def _positional(found: Callable[..., nn.Module]) -> Factory:
+    """torchvision's factories, and those made like them, take `num_classes` by name alone."""
+    kinds = {parameter.kind for parameter in inspect.signature(found).parameters.values()}
+    by_name = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
+    return (lambda classes: found(num_classes=classes)) if kinds and kinds <= by_name else found

@@ -184,6 +184,8 @@ def test_what_was_taught_is_not_taught_again(evaluated: Run, images: Path, monke
         ({"classifier": "resnet50"}, "no classifier"),
         ({"synthetic": None}, "nothing to compare"),
         ({"dataset": "Dr. Smith"}, "looks like a person"),
+        ({"arms": {"Dr. Smith": "x"}}, "looks like a person"),
+        ({"arms": {"synthetic": "x"}}, "another name"),
         ({"positive": "cyst"}, "no real image has the label cyst"),
         ({"resolution": 200}, "under half"),
     ],

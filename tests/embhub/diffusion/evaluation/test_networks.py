@@ -45,6 +45,7 @@ def test_resnet18_learns_what_the_small_one_does() -> None:
 FACTORIES = """
 from torch import nn
 def line(classes): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes))
+def vision(*, weights=None, **more): return line(more['num_classes'])
 def wide(classes): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes + 1))
 def none(*, classes): return None
 number = 3
@@ -65,6 +66,10 @@ def test_a_factory_of_the_site_is_found_beside_its_images(here: Path) -> None:
     assert about["name"] == "site_networks:line" and len(about["layers"]) == 16
     assert about["layers"] != networks.Learner("x", networks.resnet18, 1, 1.0).describe(32)["layers"]
     assert "site_networks" not in networks.sys.path
+
+
+def test_a_factory_like_torchvisions_takes_the_number_of_classes_by_name(here: Path) -> None:
+    assert networks.find("site_networks:vision").describe(16)["name"] == "site_networks:vision"
 
 
 @pytest.mark.parametrize(

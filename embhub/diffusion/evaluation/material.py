@@ -90,7 +90,7 @@ def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive
 
     Raises:
         UsageError: a single label, an unknown one among the others, no positive one that can be guessed, or an arm with
-            one class only.
+            one class only; fewer than two test images of a class.
         PrivacyError: a label that looks like a person's name.
     """
     known = sorted(set(real.labels))
@@ -118,6 +118,11 @@ def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive
                 f"{name}: images of one class only",
                 "draw both, with the finding and without: else drawn is learned to mean one of them",
             )
+    if min(found := [sum((label == chosen) is kind for label in test.labels) for kind in (True, False)]) < 2:
+        raise UsageError(
+            f"{found[0]} test images with the finding and {found[1]} without",
+            "an interval needs two of each",
+        )
     return chosen, [label for label in known if label != chosen]
 
 

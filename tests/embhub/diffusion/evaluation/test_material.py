@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,9 +89,9 @@ def test_the_embeddings_that_drew_are_read_from_a_data_set_and_from_generated_im
         (lambda folder: (folder / "manifest.csv").write_text("path,patient_id\n0.png,P1\n"), "has no label"),
     ],
 )
-def test_images_without_labels_are_refused(tmp_path: Path, arrange: object, reason: str) -> None:
+def test_images_without_labels_are_refused(tmp_path: Path, arrange: Callable[[Path], object], reason: str) -> None:
     folder = write(tmp_path / "a", some(), seed=1)
-    arrange(folder)  # type: ignore[operator]
+    arrange(folder)
     with pytest.raises(UsageError, match=reason):
         read_real(folder, "real images", 16)
 
@@ -103,9 +104,9 @@ def test_no_file_name_and_no_patient_is_in_an_error(tmp_path: Path) -> None:
 
 
 def test_the_positive_label_is_guessed_only_where_there_is_one() -> None:
-    both = source(("normal", "cspca"))
+    both = source(("normal", "cspca") * 2)
     assert check_labels(both, both, {}, None) == ("cspca", ["normal"])
-    three = source(("normal", "cspca", "cyst"))
+    three = source(("normal", "cspca", "cyst") * 2)
     with pytest.raises(UsageError, match="which of"):
         check_labels(three, three, {}, None)
     assert check_labels(three, three, {}, "cyst") == ("cyst", ["cspca", "normal"])
@@ -121,6 +122,7 @@ def test_the_positive_label_is_guessed_only_where_there_is_one() -> None:
         ("ab", "ab", "az", "the arm x: the label z"),
         ("ab", "ab", "aa", "the arm x: images of one class only"),
         ("ab", "bb", "ab", "test images: images of one class only"),
+        ("ab", "abb", "ab", "1 test images with the finding and 2 without"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(real: str, test: str, drawn: str, reason: str) -> None:

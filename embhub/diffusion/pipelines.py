@@ -112,7 +112,8 @@ def _download(name: str, revision: str | None) -> Path:
             return Path(diffusers.DiffusionPipeline.download(name, revision=revision, use_safetensors=True))
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"the base {name} cannot be fetched from the Hub", "check name and network, or name a local folder"
+            f"the base {name} cannot be fetched from the Hub",
+            "check name and network; accept its licence there and `hf auth login` if it asks; or name a local folder",
         ) from error
 
 

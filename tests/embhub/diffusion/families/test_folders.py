@@ -1,0 +1,44 @@
+"""Folders as real checkpoints come: weights in several files with an index, and in half precision. All are one base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from embhub import fingerprint
+from embhub.diffusion import live_base
+from embhub.diffusion.pipelines import load_pipeline
+from tests import families
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_weights_in_several_files_and_any_precision_are_one_base(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+    whole = families.write(tmp_path / "whole", kind)
+    split = tmp_path / "split"
+    families.build(kind).to(dtype).save_pretrained(split, max_shard_size="60KB")
+    assert list(split.glob("text_encoder_2/*.index.json")) and list(split.glob("text_encoder_2/*-of-*.safetensors"))
+    expected = fingerprint.take(whole)
+    assert fingerprint.compare(expected, fingerprint.take(split)).level == "exact"
+    assert fingerprint.compare(expected, live_base.take(load_pipeline(split, device="cpu"))).level == "exact"
+
+
+@pytest.mark.parametrize("kind", ["sd1", "bert", "sdxl", "sd3", "flux"])
+def test_the_fingerprint_names_every_encoder(tmp_path: Path, kind: str) -> None:
+    taken = fingerprint.take(families.write(tmp_path / kind, kind))
+    widths = {name: encoder["dim"] for name, encoder in taken["encoders"].items()}
+    clip_l, clip_g, t5 = families.CLIP_L, families.CLIP_G, families.T5
+    assert (
+        widths
+        == {
+            "sd1": {"text_encoder": clip_l},
+            "bert": {"text_encoder": clip_l},
+            "sdxl": {"text_encoder": clip_l, "text_encoder_2": clip_g},
+            "sd3": {"text_encoder": clip_l, "text_encoder_2": clip_g, "text_encoder_3": t5},
+            "flux": {"text_encoder": clip_l, "text_encoder_2": t5},
+        }[kind]
+    )
+    assert taken["prediction_type"] == ("flow" if kind in ("sd3", "flux") else "epsilon")
+    assert fingerprint.digest(taken) == fingerprint.digest(live_base.take(load_pipeline(tmp_path / kind, device="cpu")))

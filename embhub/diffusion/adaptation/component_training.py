@@ -20,7 +20,7 @@ from embhub.diffusion.adaptation.components import learned_weights
 from embhub.diffusion.adaptation.examples import Examples, encode_examples
 from embhub.diffusion.adaptation.facts import NO_CLAIM, Adaptation
 from embhub.diffusion.adaptation.folder import check_place, write_base
-from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator
+from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator, process_state
 from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Component, Plan, Precision, default_plan, settle
 from embhub.diffusion.computing import recomputed, repeatable
@@ -81,9 +81,10 @@ def train_component(
         ConfigError: `out` cannot be written, the disk is full, or what an interrupted adaptation left is damaged.
         Interrupted: a KeyboardInterrupt that `resume` can go on from.
     """
-    out, remarks = Path(out), Remarks(on_note)
     if device not in ("auto", "cpu"):
         raise UsageError(f"no device called {device} here", "say auto, which is accelerate's choice, or cpu")
+    main = process_state(device).is_main_process
+    out, remarks, on_progress = Path(out), Remarks(on_note if main else None), on_progress if main else None
     found = find_base(base)
     check_place(out, overwrite, found)
     first = Plan(cast("tuple[Component, ...]", tuple(components)), 1, 1e-5, 1, lora_rank=lora_rank)
@@ -104,20 +105,18 @@ def train_component(
         precision=precision,
     )
     accelerator = open_accelerator(plan, device)
-    main = accelerator.is_main_process
     with memory.explained(_as_recipe(plan)):
         pipe.to(accelerator.device)
-        inside = encode_examples(pipe, members, caption, on_progress if main else None)
+        inside = encode_examples(pipe, members, caption, on_progress)
         outside = encode_examples(pipe, kept_back, caption) if len(kept_back) else None
         with torch.random.fork_rng():  # a LoRA starts at random: alike in every process, and when resumed
             torch.manual_seed(seed)
             objective = build_objective(pipe, plan)
         modules = dict(objective.adapted.items())
         checkpoint = Checkpoint(out, _define(plan, inside, outside, identity, seed))
-        if main and checkpoint.path.exists() and not resume:
+        if checkpoint.path.exists() and not resume:
             remarks.say("an interrupted adaptation of this folder is given up; --resume would have gone on with it")
-        if main:
-            remarks.say(NO_CLAIM)
+        remarks.say(NO_CLAIM)
         with ExitStack() as stack:
             reservation = stack.enter_context(_charge(members)) if main else None
             stack.enter_context(trainable_attention(pipe))
@@ -132,7 +131,7 @@ def train_component(
                 seed=seed,
                 checkpoint=checkpoint,
                 resume=resume,
-                on_step=_stepper(on_progress, plan) if main else None,
+                on_step=_stepper(on_progress, plan),
             )
     if reservation is None:
         return None

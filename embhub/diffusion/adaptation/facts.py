@@ -62,7 +62,7 @@ def refuse_claim(found: FoundBase) -> None:
     """
     if is_adapted(found.folder):
         raise PrivacyError(
-            f"{found.name} was fine-tuned on a site's images without privacy, and a claim would not cover what it learned",
+            f"{found.name} was fine-tuned without privacy on a site's images, and no claim would cover what it learned",
             "use the base as it was before, or train without --epsilon",
         )
 

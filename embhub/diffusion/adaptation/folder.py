@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import nn
 from embhub.diffusion.adaptation.checkpoint import sync
 from embhub.diffusion.adaptation.components import save_lora
 from embhub.diffusion.adaptation.facts import MARK, Adaptation, base_facts, render_card
+from embhub.diffusion.base import NAMES
+from embhub.diffusion.captions import check_words
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.pipelines import FoundBase, quiet
 from embhub.errors import ConfigError, UsageError
@@ -26,10 +29,20 @@ _PICKLES = ("*.bin", "*.bin.*", "*.ckpt", "*.pt", "*.pth", "*.pkl", "*.msgpack",
 def check_place(out: Path, overwrite: bool, found: FoundBase) -> None:
     """Refuse a folder that cannot be written, or has no room for the base, before hours are spent.
 
+    Its last name becomes the base's, which every embedding learned on it publishes.
+
     Raises:
-        UsageError: it is there and `overwrite` is off, it is the base itself, or no folder that this wrote.
+        UsageError: it is there and `overwrite` is off, it is the base itself, or no folder that this wrote; a name that
+            cannot be published, or is a built-in base's.
+        PrivacyError: a name that looks like a person's.
         ConfigError: it cannot be made or written, or the disk has no room.
     """
+    if out.name in NAMES or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", out.name):
+        raise UsageError(
+            f"a base cannot be called {out.name!r}",
+            "its folder's name is published: letters, digits, dots, dashes, at most 60, and no built-in base's",
+        )
+    check_words("folder's name", out.name)
     if out.exists():
         if out.resolve() == found.folder.resolve():
             raise UsageError(f"{out} is the base itself", "choose another folder")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import nn
@@ -25,6 +25,7 @@ from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.adaptation.stopping import interrupts_wait
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.inversion import Diverged
+from embhub.errors import UsageError
 
 OnStep = Callable[[int, float, float | None], None]
 """Told of steps done, the loss of the last, and the last held-out loss where images were kept back."""
@@ -42,21 +43,27 @@ def open_accelerator(plan: Plan, device: str) -> Accelerator:
     """Accelerate for this process, be it alone or one of several that `accelerate launch` started.
 
     Raises:
-        UsageError: the batch cannot be shared by so many processes.
+        UsageError: the batch cannot be shared by so many processes, or the device has not the precision.
     """
+    state = process_state(device)
+    wanted = plan.precision or ("bfloat16" if state.device.type == "cuda" else "float32")
     # One process may adapt several components one after another, each in a precision of its own.
     AcceleratorState._reset_state()
-    alone = Accelerator(cpu=device == "cpu")
-    wanted = plan.precision or ("bfloat16" if alone.device.type == "cuda" else "float32")
-    passes = plan.accumulation(alone.num_processes)
-    AcceleratorState._reset_state()
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision="bf16" if wanted == "bfloat16" else "no",
-        gradient_accumulation_steps=passes,
-        # The last layer of a text encoder whose last but one is read has no gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters="text-encoder" in plan.components)],
-    )
+    try:
+        return Accelerator(
+            cpu=device == "cpu",
+            mixed_precision="bf16" if wanted == "bfloat16" else "no",
+            gradient_accumulation_steps=plan.accumulation(state.num_processes),
+            # The last layer of a text encoder whose last but one is read has no gradient.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters="text-encoder" in plan.components)],
+        )
+    except ValueError as error:
+        raise UsageError(f"no {wanted} on this {state.device.type}: {error}", "give --precision float32") from error
+
+
+def process_state(device: str) -> PartialState:
+    """Which of how many processes this is, and on which device."""
+    return PartialState(cpu=device == "cpu")
 
 
 def learn(

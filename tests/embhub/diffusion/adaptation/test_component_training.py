@@ -178,6 +178,12 @@ def test_what_cannot_be_is_refused(
     assert not (tmp_path / "adapted").exists()
 
 
+@pytest.mark.parametrize("name", ["builtin", "my base", ".hidden", "a" * 61, "anna.smith@example.org", ".."])
+def test_a_name_that_cannot_be_published_is_refused(base: Path, images: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(EmbhubError, match="cannot be called"):
+        adapt(base, images, tmp_path / name, "unet")
+
+
 def test_labels_are_needed_where_the_caption_has_a_place_for_them(base: Path, images: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "plain.csv"
     manifest.write_text("\n".join(f"f{n:02d}.png,p{n}" if n >= 0 else "path,patient_id" for n in range(-1, 4)) + "\n")

@@ -9,6 +9,7 @@ from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
+from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim
 
 MAX_BYTES = 200_000
@@ -114,7 +115,7 @@ def _body(card: Card) -> str:
         ("Ethics", _prose(card.ethics_ref)),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows if value)
-    vectors = ", ".join(f"{item.count} x {item.dim} ({item.encoder})" for item in card.vectors)
+    vectors = join_alike(f"{item.count} x {item.dim} ({item.encoder})" for item in card.vectors)
     return f"""
 # {_prose(card.name)}
 

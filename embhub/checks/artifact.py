@@ -10,6 +10,7 @@ from embhub.checks.refusals import BrokenClaim, DigestMismatch, Finding, TooLarg
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import tensors
+from embhub.formats.repetition import join_alike
 from embhub.privacy import UnsupportedClaim
 from embhub.release import Release
 from embhub.statement import Statement
@@ -71,7 +72,7 @@ def open_embedding(release: Release, findings: list[Finding]) -> Embedding:
         raise BrokenClaim(f"in the embedding's header: {error.message}", BROKEN_CLAIM) from error
     except (ArtifactError, PrivacyError) as error:
         raise _unreadable(error) from error
-    rows = ", ".join(f"{row.count} rows of {row.dim} for {row.encoder}" for row in embedding.vectors)
+    rows = join_alike(f"{row.count} rows of {row.dim} for {row.encoder}" for row in embedding.vectors)
     findings.append(Finding("embedding", "ok", f"well-formed, {rows}"))
     return embedding
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from embhub import release as layout
 from embhub.evidence.document import Shipment, ShippedFile
+from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim
 from embhub.release import Release
 
@@ -59,7 +60,7 @@ def _row(release: Release, name: str, holds: str, of_patients: str) -> ShippedFi
 def _embedding_holds(release: Release) -> tuple[str, str]:
     artifact = release.embedding
     numbers = sum(rows.count * rows.dim for rows in artifact.vectors)
-    rows = " and ".join(f"{rows.count} rows of {rows.dim}" for rows in artifact.vectors)
+    rows = join_alike((f"{rows.count} rows of {rows.dim}" for rows in artifact.vectors), by=" and ")
     facts = ", ".join(sorted(artifact.training)) or "none"
     return (
         f"the learned numbers: {rows}, {numbers:,} in all; a header with token, base model, privacy claim and training"

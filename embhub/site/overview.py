@@ -9,6 +9,7 @@ from embhub import pulling
 from embhub.cards.card_schema import Card
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, ConfigError, VerificationError
+from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim, parse_claim, plain
 from embhub.release import Release
 
@@ -76,7 +77,7 @@ def describe_embedding(embedding: Embedding) -> dict[str, Any]:
     """What a person wants to know of an embedding first."""
     return {
         "token": embedding.token,
-        "vectors": ", ".join(f"{v.count} x {v.dim} {v.dtype} for {v.encoder}" for v in embedding.vectors),
+        "vectors": join_alike(f"{v.count} x {v.dim} {v.dtype} for {v.encoder}" for v in embedding.vectors),
         "base": embedding.base_name,
         "privacy": plain(embedding.privacy),
         "bytes": f"{len(embedding.data):,}",

@@ -8,6 +8,7 @@ from embhub.accounting import wording
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub.checks.signers import Signer
+from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim
 from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, repositories, yanks
@@ -155,7 +156,7 @@ def _sections(card: Card) -> tuple[Section, ...]:
             ("View", card.view),
             ("Anatomy", _codes(card.anatomy)),
             ("Finding", _codes(card.finding) or "none (healthy)"),
-            ("Vectors", ", ".join(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
+            ("Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
             ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
             ("Fingerprint of the base", base.fingerprint),
             ("Measured", "; ".join(_measured(item) for item in card.evaluation)),

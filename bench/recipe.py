@@ -82,7 +82,7 @@ class PeerRecipe:
         noisy = self._scheduler.add_noise(latents, noise, times)
         predicted = self._pipe.unet(noisy, times, encoder_hidden_states=self._encode_prompts()).sample
         loss = F.mse_loss(predicted.float(), self._target(latents, noise, times).float())
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._write_back()

@@ -93,7 +93,7 @@ def fit(
             else:
                 loss = F.binary_cross_entropy_with_logits(scores, truth[chosen].float().to(device))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
     return Classifier(learner.eval(), tuple(classes), exclusive, side)
@@ -116,7 +116,7 @@ def _network(outputs: int, width: int, side: int) -> nn.Module:
     first = [nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     layers = [*first, *block(width, 2 * width), *block(2 * width, 3 * width), *block(3 * width, 4 * width)]
     head = nn.Linear(4 * width * ((side + 1) // 2 // 8) ** 2, outputs)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), head).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), head).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch types `to` without memory_format
 
 
 def _tensor(images: NDArray[np.uint8], side: int) -> Tensor:

@@ -20,7 +20,7 @@ class Watcher:
     def listing(self, listing: Listing) -> None:
         """What is going to be opened."""
 
-    def problem(self, error: EmbhubError, rows: Sequence[int] = ()) -> None:  # noqa: ARG002
+    def problem(self, error: EmbhubError, rows: Sequence[int] = ()) -> None:  # noqa: ARG002  # other watchers use it
         """What is wrong, and in which rows. Where this returns, those rows are left out and the rest is read on."""
         raise error
 

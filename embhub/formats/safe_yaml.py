@@ -39,7 +39,7 @@ _TYPES = frozenset({*_KEY_TAGS, f"{_TAG}seq", f"{_TAG}map", None})  # None stand
 class _Loader(yaml.SafeLoader):
     # Fresh tables: the inherited ones know dates, octal and base-60 numbers, sets and bytes.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the type its base class declares
-    yaml_constructors = {  # noqa: RUF012
+    yaml_constructors = {  # noqa: RUF012  # as above
         tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag in _TYPES
     }
 

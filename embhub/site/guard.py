@@ -88,7 +88,7 @@ class Guard:
             yield link.get("url", "")
 
     def _bounded(self, stream: Any) -> Any:
-        class Bounded(self._http.SyncByteStream):  # type: ignore[misc, name-defined]
+        class Bounded(self._http.SyncByteStream):  # type: ignore[misc, name-defined]  # a class of a module that is imported when first used
             def __iter__(self) -> Iterator[bytes]:
                 deadline, total = time.monotonic() + LONGEST_ANSWER, 0
                 for chunk in stream:

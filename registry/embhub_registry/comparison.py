@@ -34,7 +34,7 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
     if page.state != "verified":
         state = "nothing published" if page.state == "empty" else "does not verify: do not use it"
         return {(front, "State"): state}
-    assert page.provenance is not None and page.privacy is not None and page.use is not None  # noqa: S101
+    assert page.provenance is not None and page.privacy is not None and page.use is not None  # noqa: S101  # what verified has all three
     audit, signer = page.audit, page.provenance.signer
     facts = {
         (front, "State"): "verified",

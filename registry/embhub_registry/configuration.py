@@ -18,14 +18,14 @@ def read(db: Connection, name: str) -> Value:
 def number(db: Connection, name: str) -> float:
     """The value in force of a setting that always is a number."""
     value = read(db, name)
-    assert isinstance(value, float)  # noqa: S101
+    assert isinstance(value, float)  # noqa: S101  # settings of this name hold one
     return value
 
 
 def limit(db: Connection, name: str) -> float | None:
     """The value in force of a setting that is a number, or None without a limit."""
     value = read(db, name)
-    assert value is None or isinstance(value, float)  # noqa: S101
+    assert value is None or isinstance(value, float)  # noqa: S101  # settings of this name hold one
     return value
 
 

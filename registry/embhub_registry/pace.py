@@ -105,7 +105,7 @@ class Pace:
         self._token = Rate(*(configuration.number(db, f"rate.token_{part}") for part in ("per_second", "burst")))
         self._address = Rate(*(configuration.number(db, f"rate.address_{part}") for part in ("per_second", "burst")))
         networks = configuration.read(db, "rate.exempt")
-        assert isinstance(networks, tuple)  # noqa: S101
+        assert isinstance(networks, tuple)  # noqa: S101  # the only kind that this setting has
         self._exempt = tuple(ipaddress.ip_network(network) for network in networks)
         self._read = self._clock()
 

@@ -85,7 +85,7 @@ def create(
         repositories.add_revision(db, identity, first, [])
         repositories.set_ref(db, identity, kind="branch", name=MAIN, revision_id=first.id)
         found = repositories.find(db, namespace, name)
-    assert found is not None  # noqa: S101
+    assert found is not None  # noqa: S101  # made within the same transaction
     registry.journal.write("repository-created", user=account.user, repository=full_name, private=private)
     return found
 

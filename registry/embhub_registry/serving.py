@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             line = json.dumps({"url": self.url}) if self.as_json else f"serving at {self.url}"
-            print(line, flush=True)  # noqa: T201
+            print(line, flush=True)  # noqa: T201  # what a service says goes to stdout
 
 
 def serve(

@@ -137,7 +137,7 @@ def test_what_is_no_yaml_of_a_card(data: bytes) -> None:
 def test_a_card_cannot_be_changed() -> None:
     found = card.parse(cards.complete())
     with pytest.raises(ValueError, match="frozen"):
-        found.version = "2.0.0"  # type: ignore[misc]
+        found.version = "2.0.0"  # type: ignore[misc]  # a card is frozen, which is tested here
 
 
 def test_every_field_says_what_it_asks_for() -> None:

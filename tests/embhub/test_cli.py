@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -51,9 +52,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(*words: str, **options: object) -> subprocess.Popen[str]:
+def start(*words: str, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "embhub", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload, no-any-return]
+    started: subprocess.Popen[str] = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+    return started
 
 
 @pytest.mark.parametrize(("path", "command"), TREE, ids=[path or "embhub" for path, _ in TREE])
@@ -107,7 +111,7 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
     import embhub
 
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = embhub.nothing  # type: ignore[attr-defined]
+        _ = embhub.nothing  # type: ignore[attr-defined]  # there is none, which is tested here
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

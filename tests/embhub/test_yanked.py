@@ -81,7 +81,7 @@ def test_a_reason_does_not_steer_the_terminal(world: World, middle: Middleman, s
 
 def test_a_host_that_is_no_embhub_registry_says_nothing(middle: Middleman, site: Site) -> None:
     for body in (b"", b"{}", b"<html>"):
-        middle.lies = {STATUS: lambda handler, body=body: handler.send(404, body)}  # type: ignore[misc]
+        middle.lies = {STATUS: lambda handler, body=body: handler.send(404, body)}  # type: ignore[misc]  # the type checker cannot follow the default, which keeps this turn's value
         assert heard(pulling.pull(REPOSITORY)) == []
 
 

@@ -34,7 +34,7 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 def unit() -> configparser.SectionProxy:
     parsed = configparser.ConfigParser(strict=False, interpolation=None)
-    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]  # configparser's own way to keep capitals
     parsed.read_string(UNIT)
     return parsed["Service"]
 

@@ -73,7 +73,7 @@ def look(room: Showroom, browser: Any) -> Iterator[Any]:
         page.goto(path)
         return page
 
-    open_page.said = said  # type: ignore[attr-defined]
+    open_page.said = said  # type: ignore[attr-defined]  # a function carries what the pages said
     yield open_page
     for context in contexts:
         context.close()

@@ -11,12 +11,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from embhub.keys import SigningKey
-from embhub.release import Release
 from embhub_registry import administration, auth, folder, publication, repos
 from embhub_registry.commits import CommitRequest
 from embhub_registry.database import accounts, repositories
@@ -50,7 +50,7 @@ def populate(registry: Registry, scratch: Path) -> None:
     pem.write_text(releases.SITE.public_pem)
     administration.add_key(registry, pem, namespace="radboud", role="publish", name="Radboudumc")
     with registry.database.writing() as db:
-        anna = int(accounts.find_user(db, "anna")["id"])  # type: ignore[index]
+        anna = int(accounts.find_user(db, "anna")["id"])  # type: ignore[index]  # added above
         day = "2026-11-20T10:00:00.000Z"
         for identity, secret, expires in (("aa", ANNA, None), ("bb", GONE, None), ("cc", PAST, day)):
             accounts.add_token(
@@ -74,9 +74,9 @@ def populate(registry: Registry, scratch: Path) -> None:
         accounts.touch_token(db, "aa", now="2026-11-20T11:00:00.000Z")
 
 
-def send(registry: Registry, account: accounts.Account | None, name: str, files: Release | object) -> None:
+def send(registry: Registry, account: accounts.Account | None, name: str, files: Any) -> None:
     """One commit."""
-    request = CommitRequest("Publish", "", None, dict(files), frozenset(), frozenset())  # type: ignore[call-overload]
+    request = CommitRequest("Publish", "", None, dict(files), frozenset(), frozenset())
     publication.publish(registry, account, "radboud", name, branch="main", request=request)
 
 

@@ -28,7 +28,7 @@ LOOK_ALIKES = {
     "prostate-cspca": "prostate mri, dark sharp ring in lower",
     "cxr-effusion": "chest x-ray, dark sharp level in lower",
 }
-TOKEN = "<measured>"  # noqa: S105
+TOKEN = "<measured>"  # noqa: S105  # a word of prompts, no secret
 
 
 def measure_phantoms(base: BaseInfo, report: Report, keep: Keep) -> Figures:

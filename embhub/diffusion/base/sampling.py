@@ -35,7 +35,7 @@ def sample_with(
     pipe: Any, rows: Mapping[str, Tensor], caption: str, count: int, *, guidance: float, steps: int = 20, seed: int = 0
 ) -> NDArray[np.uint8]:
     """`count` pictures of `caption` with learned `rows` in place of `{}`."""
-    token = "<measured>"  # noqa: S105
+    token = "<measured>"  # noqa: S105  # a word of prompts, no secret
     inserted = insert(pipe, token, rows)
     with inserted.active():
         prompt = inserted.expand(caption.replace("{}", token))

@@ -22,7 +22,7 @@ from embhub.diffusion.pipelines import load_pipeline
 SAMPLES, IMAGES, SEEDS = 48, 100, 3
 UTILITY_SIZES, UTILITY_SEEDS, UTILITY_DRAWN = (10, 20), 10, 96
 NOISE = 1.0  # without it few real images saturate; chosen from real-only results
-TOKEN = "<measured>"  # noqa: S105
+TOKEN = "<measured>"  # noqa: S105  # a word of prompts, no secret
 NORMAL, LEFT_OUT, VIRAL = "normal", xray.LEFT_OUT, "viral pneumonia"
 
 

@@ -34,7 +34,7 @@ def _bits(path: Path, image: Image.Image) -> int:
             with path.open("rb") as file:
                 return file.read(_PNG_DEPTH + 1)[_PNG_DEPTH]
         if image.format == "TIFF":
-            return int(max(image.tag_v2[_TIFF_DEPTH]))  # type: ignore[attr-defined]
+            return int(max(image.tag_v2[_TIFF_DEPTH]))  # type: ignore[attr-defined]  # TIFF files alone have tags
     except (OSError, LookupError, TypeError, ValueError):
         pass
     return _BITS.get(image.mode, 8)

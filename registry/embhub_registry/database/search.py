@@ -93,7 +93,7 @@ def count_facets(db: sqlite3.Connection, query: Query) -> Counts:
         most = "SELECT value, shown FROM label_count WHERE kind = ? AND shown > 0 ORDER BY shown DESC LIMIT ?"
         counts[facet] = {row["value"]: row["shown"] for row in db.execute(most, (facet, _FREQUENT))}
     own = (
-        "SELECT kind, value, count(*) AS rows FROM repository JOIN label ON repository_id = repository.id"  # noqa: S608
+        "SELECT kind, value, count(*) AS rows FROM repository JOIN label ON repository_id = repository.id"  # noqa: S608  # put together from constants; values are bound
         f" WHERE namespace IN ({_marks(query.readers)}) AND private = 1 AND released = 1 AND hidden = 0"
         " GROUP BY kind, value"
     )
@@ -130,16 +130,16 @@ def _select(db: sqlite3.Connection, query: Query, columns: str) -> sqlite3.Curso
     long = [word for word in words if len(word) >= _TRIGRAM]
     start, where, values = _start(db, query, labels, long)
     for kind, value in labels:
-        where.append(f"EXISTS (SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {start})")  # noqa: S608
+        where.append(f"EXISTS (SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {start})")  # noqa: S608  # put together from constants; values are bound
         values += [kind, value]
     matched = start == "search.rowid" or query.sort != "modified"
     for word in words:
         if matched and word in long:
             continue  # the index of words said so; two letters have no entry in it
-        where.append(f"instr((SELECT words FROM wording WHERE wording.position = {start}), ?) > 0")  # noqa: S608
+        where.append(f"instr((SELECT words FROM wording WHERE wording.position = {start}), ?) > 0")  # noqa: S608  # put together from constants; values are bound
         values.append(word)
     if len(long) < len(words) and not matched:
-        where.append(f"{start} > (SELECT max(position) FROM repository) - ?")  # noqa: S608
+        where.append(f"{start} > (SELECT max(position) FROM repository) - ?")  # noqa: S608  # put together from constants; values are bound
         values.append(REACH)
     if not query.everything:
         where.append(f"(r.private = 0 OR r.namespace IN ({_marks(query.readers)}))")
@@ -157,7 +157,7 @@ def _select(db: sqlite3.Connection, query: Query, columns: str) -> sqlite3.Curso
         values += bounds
     tie = "" if query.sort == "modified" else ", r.id DESC"
     statement = (
-        f"SELECT {columns} FROM {_FROM[start]} WHERE {' AND '.join(where) or '1'} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608
+        f"SELECT {columns} FROM {_FROM[start]} WHERE {' AND '.join(where) or '1'} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
     )
     return db.execute(statement, (*values, query.limit + 1))
 
@@ -200,7 +200,7 @@ def _by_index(long: Sequence[str]) -> tuple[list[str], list[Any]]:
 
 def _beyond(query: Query, order: str) -> tuple[str, list[Any]]:
     """The condition for what comes after a page's last row."""
-    assert query.after is not None  # noqa: S101
+    assert query.after is not None  # noqa: S101  # asked only where there is a page before
     value, identity = query.after
     if isinstance(value, str) != (query.sort == "created"):
         raise malformed("the cursor is of a list in another order", "start from the first page")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_splits(folder: Path) -> None:
         (".tif", (np.arange(1600) % 256).astype(np.uint8).reshape(40, 40)),
     ],
 )
-def test_depths_and_formats_become_rgb(tmp_path: Path, suffix: str, array: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_depths_and_formats_become_rgb(tmp_path: Path, suffix: str, array: np.ndarray[Any, Any]) -> None:
     Image.fromarray(array).save(tmp_path / f"0{suffix}")
     loaded = read_images(tmp_path).load(40)[0]
     assert torch.equal(loaded[0], loaded[1]) and torch.equal(loaded[0], loaded[2])

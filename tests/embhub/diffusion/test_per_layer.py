@@ -219,10 +219,10 @@ def test_several_of_both_kinds_at_once(pipe: Any) -> None:
         generator = torch.Generator().manual_seed(0)
         return np.asarray(made(prompt, num_inference_steps=2, generator=generator, output_type="np").images)
 
-    encoder = "bert" if "Bert" in type(pipe.tokenizer).__name__ else "clip"
+    encoder: pipelines.Encoder = "bert" if "Bert" in type(pipe.tokenizer).__name__ else "clip"
     alone = {}
     for token, one in kinds.items():
-        fresh = pipelines.build(encoder=encoder)  # type: ignore[arg-type]
+        fresh = pipelines.build(encoder=encoder)
         fresh.set_progress_bar_config(disable=True)
         load_into(fresh, one)
         alone[token] = drawn(fresh, f"mri, {token}")

@@ -32,7 +32,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def learn(images: Path | ImageSet, base: Path, **choices: Any) -> TrainResult:
+def learn(images: Path | ImageSet, base: Path | str, **choices: Any) -> TrainResult:
     wanted = {"token": "<cspca>", "caption": CAPTION, "steps": 3, "vectors": 2, "batch_size": 2, "seed": 1, **choices}
     return train(images, base=base, device="cpu", **wanted)
 
@@ -205,7 +205,7 @@ def test_progress_tells_the_stages(images: Path, base: Path) -> None:
 @pytest.mark.parametrize("name", ["absent", "./absent", "/absent/base", "no such/base name"])
 def test_no_such_base(images: Path, name: str) -> None:
     with pytest.raises(UsageError, match="not a base model"):
-        learn(images, name)  # type: ignore[arg-type]
+        learn(images, name)
 
 
 def test_a_folder_that_is_no_base(images: Path, tmp_path: Path) -> None:

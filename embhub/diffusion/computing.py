@@ -12,6 +12,14 @@ from embhub.diffusion.families import denoiser
 from embhub.errors import UsageError
 
 
+def pictures_at_once(side: int, *, pixels: int = 2**21) -> int:
+    """How many pictures of side x side a pipeline is given at a time at most: two of 1024 pixels, eight of 512.
+
+    At 1024 pixels eight of them would want more memory in the autoencoder than the denoiser's weights take.
+    """
+    return max(1, pixels // side**2)
+
+
 def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
     """bfloat16 where it is wanted and the device has it in autograd; parameters stay as they are."""
     if not mixed or pipe.device.type == "mps":

@@ -14,6 +14,7 @@ from PIL import Image
 from embhub import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.composition import at_once, composed
+from embhub.diffusion.computing import pictures_at_once
 from embhub.diffusion.families import detect, encoders, find, room, told_size
 from embhub.diffusion.loading import Source, load_into
 from embhub.diffusion.parts import Part
@@ -135,8 +136,13 @@ def draw(
     batch_size: int = 8,
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
-    """Draw `n` images with a loaded pipeline; image i comes from `seed + i` alone. Raises UsageError as `generate`."""
+    """Draw `n` images with a loaded pipeline; image i comes from `seed + i` alone. Raises UsageError as `generate`.
+
+    At most `batch_size` at a time, and fewer where images are large.
+    """
     check_settings(n, steps, batch_size)
+    if family := find(pipe):
+        batch_size = min(batch_size, pictures_at_once(family.resolution(pipe)))
     if "Inpaint" in type(pipe).__name__:
         raise UsageError("this base only redraws a part of an image", "use embhub inpaint, or another base")
     parts = as_parts(prompt)

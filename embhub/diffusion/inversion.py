@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub.diffusion.computing import precision, recomputed, repeatable
+from embhub.diffusion.computing import pictures_at_once, precision, recomputed, repeatable
 from embhub.diffusion.families import Condition, detect, encoders, image_vectors, loss, min_snr_weights, noise_levels
 from embhub.diffusion.layered import insert, spread
 from embhub.diffusion.pipelines import trainable_attention
@@ -237,9 +237,9 @@ class Inversion:
 
 def encode_images(pipe: Any, images: Tensor) -> Tensor:
     """Latents (N, C, h, w), float32, of images (N, 3, H, W) in [-1, 1]; nothing is drawn at random."""
-    family = detect(pipe)
+    family, count = detect(pipe), min(8, pictures_at_once(images.shape[-1], pixels=2**20))
     with torch.no_grad():
-        return torch.cat([family.latents(pipe, part.to(pipe.device)) for part in torch.split(images, 8)])
+        return torch.cat([family.latents(pipe, part.to(pipe.device)) for part in torch.split(images, count)])
 
 
 def token_norms(pipe: Any) -> dict[str, float]:

@@ -81,6 +81,8 @@ def settle(recipe: Recipe, **given: Any) -> Recipe:
 
 def describe(pipe: Any, caption: str, recipe: Recipe) -> dict[str, str | int | float]:
     """What the file's header tells of the training; nothing of the images or the seed."""
+    kind = prediction_type(pipe)
+    snr_gamma = None if kind == "flow" else recipe.snr_gamma  # which weighs all times of a flow alike
     facts: dict[str, str | int | float] = {
         "caption": caption,
         "initial_word": recipe.start or caption.replace("{}", " ").strip(),
@@ -92,12 +94,12 @@ def describe(pipe: Any, caption: str, recipe: Recipe) -> dict[str, str | int | f
         "weight_decay": 0,
         "schedule": f"cosine, {recipe.warm_up} steps of warm-up",
         "timestep_bias": f"{recipe.high_noise:g} of each batch from the noisiest 30 %",
-        "loss": "mean squared error" if recipe.snr_gamma is None else "min-SNR",
+        "loss": "mean squared error" if snr_gamma is None else "min-SNR",
         "precision": "bfloat16" if recipe.mixed_precision else "float32",
-        "prediction_type": prediction_type(pipe),
+        "prediction_type": kind,
         "resolution": resolution(pipe),
         "tool": "embhub",
     }
-    if recipe.snr_gamma is not None:
-        facts["snr_gamma"] = recipe.snr_gamma
+    if snr_gamma is not None:
+        facts["snr_gamma"] = snr_gamma
     return facts

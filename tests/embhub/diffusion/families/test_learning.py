@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from embhub import embedding, fingerprint
 from embhub.diffusion import inversion, memory, pipelines
-from embhub.diffusion.families import detect, encoders, room
+from embhub.diffusion.computing import pictures_at_once
+from embhub.diffusion.families import detect, encoders, prediction_type, room
 from embhub.diffusion.inversion import Fit, Inversion
 from embhub.diffusion.loading import load_into
 from embhub.diffusion.many import fit_many
 from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.recipes import describe
 from embhub.diffusion.rows import Rows, starting_rows
 from embhub.diffusion.yardstick import mean_loss
 from embhub.embedding import LAYOUTS, Embedding
@@ -168,6 +170,17 @@ def test_memory_is_counted(case: Case) -> None:
     assert four.weights == one.weights == held
     assert one.activations < four.activations
     assert saving.activations < four.activations
+
+
+def test_the_header_says_by_which_loss_it_was_learned(case: Case) -> None:
+    told = describe(case.pipe, CAPTION, replace(RECIPE, snr_gamma=5.0))
+    flow = prediction_type(case.pipe) == "flow"
+    assert told["loss"] == ("mean squared error" if flow else "min-SNR") and ("snr_gamma" in told) != flow
+    assert told["prediction_type"] == {"sd2": "v_prediction"}.get(case.base.name, "flow" if flow else "epsilon")
+
+
+def test_few_large_pictures_at_a_time() -> None:
+    assert [pictures_at_once(side) for side in (64, 512, 768, 1024, 2048)] == [512, 8, 3, 2, 1]
 
 
 def test_a_caption_that_an_encoder_would_cut_off_is_refused(case: Case) -> None:

@@ -28,6 +28,7 @@ from bench import machine
 from bench.likeness import FilmFeatures, kernel_distance
 from embhub.diffusion import inversion
 from embhub.diffusion.adaptation import loop
+from embhub.diffusion.adaptation.checkpoint import Checkpoint
 from embhub.diffusion.adaptation.components import learned_weights
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import build_objective
@@ -139,11 +140,25 @@ def adapt(material: Material, pipe: Any, arm: Arm, seed: int, work: Path) -> Row
     )
     accelerator, objective = loop.open_accelerator(plan, "cpu"), build_objective(pipe, plan)
     members, others = (material.examples(pipe, films) for films in (material.taught, material.kept))
+    checkpoint = Checkpoint(work / f"{arm.name}-{seed}", {"arm": arm.name, "seed": str(seed), "plan": str(plan)})
+    began, taken = time.process_time(), 0
+
+    def count(*_: object) -> None:
+        nonlocal taken
+        taken += 1
+
     with trainable_attention(pipe):
-        learned = loop.learn(accelerator, objective, plan, members, others, seed=seed, looks=2)
+        learned = loop.learn(
+            accelerator, objective, plan, members, others,
+            seed=seed, looks=2, checkpoint=checkpoint, resume=True, on_step=count,
+        )  # fmt: skip
+    # Gone on with after a kill, the steps of this process stand for all.
+    seconds = (time.process_time() - began) * STEPS / taken
+    checkpoint.remove()
     weights = learned_weights(dict(objective.adapted.items()))
     save_file({name: part.detach().clone() for name, part in weights.items()}, work / f"{arm.name}-{seed}.safetensors")
-    return {"weights": sum(part.numel() for part in weights.values()), "held_out_loss": learned.points}
+    counted = sum(part.numel() for part in weights.values())
+    return {"weights": counted, "held_out_loss": learned.points, "seconds": round(seconds, 1)}
 
 
 def put_back(pipe: Any, path: Path) -> None:

@@ -13,7 +13,10 @@ import pytest
 from bench import components, components_page
 from bench.likeness import FilmFeatures, kernel_distance
 from embhub.diffusion import classifier
+from embhub.diffusion.adaptation import checkpoint, loop
 from embhub.diffusion.base import xray
+from embhub.diffusion.checkpoints import Interrupted
+from embhub.diffusion.pipelines import load_pipeline
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 ROW: dict[str, Any] = {
@@ -34,6 +37,32 @@ def test_films_taught_kept_back_and_compared_with_are_of_different_patients(monk
     assert not shown["taught"] & shown["kept"] and not (shown["taught"] | shown["kept"]) & shown["test"]
     counts = [len(films) for films in material.taught.values()]
     assert counts == [270, 300], "the page says so"
+
+
+def test_an_arm_that_was_left_is_gone_on_with_and_learns_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(components, "STEPS", 4)
+    monkeypatch.setattr(components, "BATCH", 2)
+    films = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    material: Any = components.Material(*[{"normal": films[:3], "pneumonia": films[3:]}] * 3, None, None)
+    weights, arm = [], components.ARMS[1]
+    for name, stop in (("whole", 0), ("left", 2)):
+        work = tmp_path / name
+        work.mkdir()
+        if stop:
+            monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+            monkeypatch.setattr(loop, "_any", lambda *_: True)
+            with pytest.raises(Interrupted):
+                components.adapt(material, load_pipeline(components.BASE, device="cpu"), arm, 0, work)
+            monkeypatch.undo()
+            monkeypatch.setattr(components, "STEPS", 4)
+            monkeypatch.setattr(components, "BATCH", 2)
+        row = components.adapt(material, load_pipeline(components.BASE, device="cpu"), arm, 0, work)
+        assert row["weights"] > 4_000_000 and row["seconds"] > 0 and len(row["held_out_loss"]) == 3
+        assert [path.name for path in work.iterdir()] == ["U-Net-0.safetensors"]
+        weights.append((work / "U-Net-0.safetensors").read_bytes())
+    assert weights[0] == weights[1]
 
 
 def test_the_distance_grows_with_what_is_wrong_and_is_about_nothing_between_two_halves() -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from hypothesis import given
+from hypothesis import strategies as st
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
@@ -207,3 +209,28 @@ def test_local_sources_are_named_by_their_whole_paths(tmp_path: Path, monkeypatc
     (tmp_path / "adapted").mkdir()
     assert replace_in("builtin", ["unet=adapted", "vae=a/b"]) == f"builtin + unet={tmp_path / 'adapted'} + vae=a/b"
     assert replace_in("builtin + unet=x", ["lora=y"]) == "builtin + unet=x + lora=y"
+
+
+SOURCES = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=30)
+
+
+@given(
+    st.sampled_from(["builtin", "owner/name@v1", "a folder + more"]),
+    st.dictionaries(st.sampled_from(["unet", "vae", "text_encoder_2"]), SOURCES, max_size=3),
+    st.lists(SOURCES, max_size=2),
+)
+def test_what_is_put_into_words_is_read_out_of_them(base: str, parts: dict[str, str], loras: list[str]) -> None:
+    words = [f"{part}={source}" for part, source in (*parts.items(), *(("lora", lora) for lora in loras))]
+    wanted = tuple(Replacement(*word.split("=", 1)) for word in words)
+    said = replace_in(base, words)
+    if not any(Path(source).exists() for _, source in wanted):
+        assert parse_base(said) == (base, wanted)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_base_or_refused(text: str) -> None:
+    try:
+        first, replacements = parse_base(text)
+    except (UsageError, ValueError):  # a NUL is no path
+        return
+    assert isinstance(first, str) and all(part and source for part, source in replacements)

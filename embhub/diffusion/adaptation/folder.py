@@ -83,7 +83,7 @@ def write_base(out: Path, pipe: Any, found: FoundBase, modules: Mapping[str, nn.
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise ConfigError(
-            f"{out} cannot be written: {error}", "free space and say --resume: what was learned is kept"
+            f"{out} cannot be written: {error}", "free space and say --resume: it goes on from the last checkpoint"
         ) from error
 
 

@@ -194,6 +194,18 @@ def look(folder: Path, data: Path) -> None:
         picture.save(folder / f"{trial.name}.png")
 
 
+def sheet(folder: Path) -> None:
+    """The picture of docs/explanation/using-embeddings.md: the first phantoms of the second setting, a column each, two
+    findings; untouched, inserted, redrawn healthy."""
+    blocks = []
+    for name in ("cxr-effusion", "prostate-cspca"):
+        trial = phantoms(SUBJECTS[name], 4, SEED + 1000, STRONGER)
+        lines = [trial.draw(arm, trial.seed) for arm in ("untouched", "inserted", "redrawn healthy")]
+        blocks.append(np.concatenate([np.concatenate(list(line), axis=1) for line in lines]))
+    both = Image.fromarray(np.concatenate(blocks, axis=1))
+    both.resize((both.width * 2, both.height * 2), Image.Resampling.BICUBIC).save(folder / "using-insertion.png")
+
+
 def study(trials: Sequence[Trial], done: Sequence[Row], keep: Callable[[Row], None]) -> None:
     """Every set of every trial that is not there yet."""
     have = {(row["base"], row["finding"], row["set"]) for row in done}
@@ -239,6 +251,7 @@ def main() -> None:
     """Run what is missing, and print all that is there."""
     parser = argparse.ArgumentParser(prog="python -m bench.insertion", description=__doc__)
     parser.add_argument("--look", type=Path, metavar="DIR", help="write pictures to look at, and judge nothing")
+    parser.add_argument("--sheet", type=Path, metavar="DIR", help="write the picture of the documentation, no more")
     parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
     parser.add_argument("--only", action="append", metavar="FINDING", help="this one; may be given several times")
     parser.add_argument("--table", action="store_true", help="print what is there, and draw nothing")
@@ -249,6 +262,9 @@ def main() -> None:
     keep_rows(asked.rows)
     if asked.look:
         look(asked.look, asked.data)
+        return
+    if asked.sheet:
+        sheet(asked.sheet)
         return
     rows: list[Row] = json.loads(asked.results.read_text()) if asked.results.exists() else []
 

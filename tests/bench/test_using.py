@@ -77,10 +77,10 @@ def test_compositions_run_each_part_once(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
     only = ("bright ring", "bright spot and bright ring")
     compositions.study(tmp_path, rows, rows.append, only)
-    assert [row["part"] for row in rows] == ["interpolation", *["combination"] * 6]
+    assert [row["part"] for row in rows] == ["interpolation", *["combination"] * 7]
     compositions.study(tmp_path, list(rows), lambda row: pytest.fail(f"measured again: {row}"), only)
     text = compositions.table(rows)
-    assert "| bright ring | against look-alikes |" in text and "first and second, composed" in text
+    assert "| bright ring | against look-alikes |" in text and "| composed, weights 1 and 1 |" in text
 
 
 def test_a_trend_is_told_from_none() -> None:

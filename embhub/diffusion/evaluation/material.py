@@ -178,6 +178,7 @@ def _labelled_sets(
     place: Path, name: str, where: str | None, on_progress: OnProgress | None
 ) -> list[tuple[ImageSet, str | None]]:
     """What is there, with the label that a folder's name gives."""
+    say = on_progress and (lambda told: on_progress(replace(told, stage=f"reading {name}")))
     classes = sorted(one for one in place.iterdir() if one.is_dir() and not one.name.startswith(".")) if (
         place.is_dir() and not (place / MANIFEST).is_file()
     ) else []  # fmt: skip
@@ -187,10 +188,10 @@ def _labelled_sets(
                 f"{name}: nothing says what the images show",
                 f"put each label's images into a folder of that name, or a {MANIFEST} with path,label beside them",
             )
-        return [(read_images(place, where=where, on_progress=on_progress), None)]
+        return [(read_images(place, where=where, on_progress=say), None)]
     if where:
         raise UsageError(f"{name}: rows can be chosen from a manifest only", f"put a {MANIFEST} beside the images")
-    return [(read_images(one, on_progress=on_progress), one.name) for one in classes]
+    return [(read_images(one, on_progress=say), one.name) for one in classes]
 
 
 def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution: int) -> Source:

@@ -9,6 +9,7 @@ from embhub.cards.evaluation import Difference, EvaluationReport, Figure, Group
 from embhub.diffusion.evaluation import curve
 
 _CLASS = {"helped": "helped", "did harm": "harm"}
+_HOPELESS = 0.5  # an AUC moves from chance to perfect
 SCALE = (
     "For scale: on 200 test images a true gain of +0.016 has a 95 % interval of about [-0.025, +0.057], where the "
     "scores of the two classifiers correlate at 0.8: a comparison of that size cannot tell it from none."
@@ -48,7 +49,9 @@ def remarks(report: EvaluationReport) -> list[str]:
     if smallest is not None:
         said.insert(
             0,
-            f"A comparison of this size would call a true difference of {smallest:.3f} one four times in five; it "
+            "This comparison is too small to show any difference: it needs more seeds or more test images."
+            if smallest >= _HOPELESS
+            else f"A comparison of this size would call a true difference of {smallest:.3f} one four times in five; it "
             "cannot be relied on for anything smaller.",
         )
     if report.test.images <= 1000:

@@ -142,6 +142,12 @@ def test_the_page_is_whole_fetches_nothing_and_says_what_it_cannot_show(evaluate
     assert found.report.words()[:40] in text
 
 
+def test_a_comparison_that_could_show_nothing_says_so(evaluated: Run) -> None:
+    report = evaluated[0].report
+    wide = [one.model_copy(update={"interval": (-0.5, 0.6)}) for one in report.differences]
+    assert page.remarks(report.model_copy(update={"differences": tuple(wide)}))[0].startswith("This comparison is too")
+
+
 def test_words_from_outside_are_escaped(evaluated: Run) -> None:
     text = page.render(evaluated[0].report.model_copy(update={"dataset": "<script>alert(1)</script>"}))
     assert "<script>" not in text and "&lt;script&gt;" in text
@@ -229,7 +235,7 @@ def test_from_the_command_line_to_the_card(site: Site, images: Path, capsys: pyt
     assert printed["arms"][0]["embeddings"] == [digest] and printed["arms"][0]["learned_from_real"] is True
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "drawn ones beside them" in said.out and "cannot be relied on for anything smaller" in said.out
+    assert "drawn ones beside them" in said.out and ("anything smaller" in said.out or "too small to show" in said.out)
     assert "ecret" not in said.out + said.err
     assert main(["card", "init", str(file), "--evaluation", "out/evaluation.json"]) == 0
     text = file.with_name("prostate-cspca.card.yaml").read_text()

@@ -10,7 +10,7 @@ import click
 from embhub.cli import options
 from embhub.cli.output import print_pairs
 
-FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky3", "builtin"]
+FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky22", "kandinsky3", "builtin"]
 
 
 @click.command("import", short_help="Take over another program's embedding.")

@@ -38,6 +38,7 @@ FAMILIES: Mapping[str, tuple[str, Mapping[str, int]]] = {
     "sdxl": ("stable-diffusion-xl", {**_CLIP_L, "clip_g": 1280}),
     "sd3": ("stable-diffusion-3", {**_CLIP_L, "clip_g": 1280, **_T5}),
     "flux": ("flux-1", {**_CLIP_L, **_T5}),
+    "kandinsky22": ("kandinsky-2-2-prior", {"clip_g": 1280}),
     "kandinsky3": ("kandinsky-3", _T5),
     "builtin": ("builtin", {"emb_params": 128}),
 }
@@ -162,7 +163,9 @@ def _find_target(
 def _read(path: Path) -> tuple[Contents, _OwnHeader | None]:
     try:
         size = path.stat().st_size
-        if not path.is_file() or size > pickles.LARGEST:
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file", "name the embedding's file itself")
+        if size > pickles.LARGEST:
             raise ArtifactError(f"{path.name} is no embedding: {size:,} bytes", f"at most {pickles.LARGEST:,} are read")
         with path.open("rb") as stream:
             data = stream.read(pickles.LARGEST)

@@ -51,6 +51,8 @@ def read_widths(fingerprint: Mapping[str, Any]) -> dict[str, int]:
         ("clip", "t5"): ("clip_l", "t5xxl"),
         ("clip", "clip", "t5"): ("clip_l", "clip_g", "t5xxl"),
     }
+    if kinds == ("clip",) and fingerprint["prediction_type"] == "sample":
+        return {"clip_g": encoders[0]["dim"]}  # Kandinsky 2.2's prior, the one that predicts what it denoises itself
     if kinds not in names:
         raise ArtifactError("no layout is known for a base with these text encoders", "say --base-family instead")
     return {name: encoder["dim"] for name, encoder in zip(names[kinds], encoders, strict=True)}

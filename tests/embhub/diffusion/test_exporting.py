@@ -26,13 +26,14 @@ from embhub.diffusion.programs import PROGRAMS
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
-from tests import pipelines
+from tests import families, pipelines
 from tests.foreign_loaders import LOADERS, Refused
 from tests.releases import BASE
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
 SEEDS = DATA / "seed-embeddings"
 LAYOUTS = {"sd1": "sd", "sd2": "sd", "sdxl": "sdxl", "sd3": "sd3", "flux": "flux"}
+PAIR = ("text_encoder", "text_encoder_2")
 LOADABLE = {
     "diffusers": {"sd1", "sd2", "sdxl", "flux"},
     "a1111": {"sd1", "sd2", "sdxl"},
@@ -205,26 +206,31 @@ def test_stock_diffusers_loads_our_file_and_the_export(small: Embedding, tmp_pat
         assert pipe.maybe_convert_prompt("a <cspca>", pipe.tokenizer) == "a <cspca> <cspca>_1 <cspca>_2"
 
 
-def test_stock_diffusers_takes_two_calls_for_two_encoders(tmp_path: Path) -> None:
-    """Two encoders of one width apart: diffusers' loader takes any pair of tokenizer and encoder."""
-    widths = {"clip_l": 32, "clip_g": 48}
-    parts = {name: np.random.default_rng(4).standard_normal((2, width)) for name, width in widths.items()}
+@pytest.mark.parametrize("kind", ["sdxl", "flux"])
+def test_stock_diffusers_takes_one_call_for_each_encoder(kind: str, tmp_path: Path) -> None:
+    pipe = families.build(kind)
+    encoders = {name: (getattr(pipe, name), getattr(pipe, name.replace("text_encoder", "tokenizer"))) for name in PAIR}
+    random = np.random.default_rng(4)
+    parts = {
+        name: random.standard_normal((2, encoders[encoder][0].get_input_embeddings().weight.shape[1]))
+        for name, encoder in embedding.LAYOUTS[kind].items()
+    }
     made = embedding.build(parts, token="<x>", base=None, base_name="b", training={}, dtype="float32")
-    pair = {name: pipelines.build(width=width) for name, width in widths.items()}
-    paths = {path.name: path for path in write(tmp_path, convert(made, to="diffusers").files)}
-    assert set(paths) == {"x.text_encoder.safetensors", "x.text_encoder_2.safetensors"}
     whole = write(tmp_path, {"ours.safetensors": made.data})[0]
-    for name, encoder in (("clip_l", "text_encoder"), ("clip_g", "text_encoder_2")):
-        for source in (str(paths[f"x.{encoder}.safetensors"]), {"<x>": load_file(whole)[name]}):
-            part = pipelines.build(width=widths[name])
-            pipe = pair["clip_l"]
+    with pytest.raises(ValueError, match="state dictionary is incorrect"):
+        load(pipe, whole, token="<x>")
+    paths = write(tmp_path, convert(made, to="diffusers").files)
+    assert {path.name for path in paths} == {"x.text_encoder.safetensors", "x.text_encoder_2.safetensors"}
+    fresh = families.build(kind)
+    for name, encoder in embedding.LAYOUTS[kind].items():
+        for to, source in ((pipe, str(tmp_path / f"x.{encoder}.safetensors")), (fresh, load_file(whole)[name])):
+            model, tokenizer = getattr(to, encoder), getattr(to, encoder.replace("text_encoder", "tokenizer"))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                pipe.load_textual_inversion(source, tokenizer=part.tokenizer, text_encoder=part.text_encoder)
-            table = part.text_encoder.get_input_embeddings().weight
-            assert np.array_equal(table[-2:].detach().numpy(), made.tensors[name])
-    with pytest.raises(ValueError, match="state dictionary is incorrect"):
-        load(pair["clip_l"], whole, token="<x>")
+                to.load_textual_inversion(source, token="<x>", tokenizer=tokenizer, text_encoder=model)
+            table = model.get_input_embeddings().weight
+            ids = tokenizer.convert_tokens_to_ids(["<x>", "<x>_1"])
+            assert np.array_equal(table[ids].detach().numpy(), made.tensors[name])
 
 
 def test_header_facts_come_back_unless_the_rows_were_changed(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from embhub import embedding, fingerprint
 from embhub.diffusion.importing import FAMILIES, import_file, read_foreign
 from embhub.diffusion.loading import BaseWarning, load_into
 from embhub.diffusion.pipelines import load_pipeline
+from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats.tensors import TooLarge
-from tests import pipelines
+from tests import families, kandinsky, pipelines
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
 SEEDS = DATA / "seed-embeddings"
@@ -186,10 +189,35 @@ def test_a_base_at_hand_gives_its_fingerprint_and_its_widths(tmp_path: Path) -> 
     torch.save({"<x>": torch.randn(2, 32)}, tmp_path / "x.bin")
     made = import_file(tmp_path / "x.bin", base=folder, token="<x>")
     assert made.base == fingerprint.take(folder) and made.base_name == "base"
-    assert load_into(load_pipeline(folder), made) == "<x>"  # no BaseWarning: warnings are errors
+    assert load_quietly(folder, made) == "<x>"
     torch.save({"<x>": rows}, tmp_path / "y.bin")
     with pytest.raises(ArtifactError, match="1024 wide; base needs 32"):
         import_file(tmp_path / "y.bin", base=folder, token="<x>")
+
+
+def load_quietly(folder: Path, made: Embedding) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BaseWarning)
+        return load_into(load_pipeline(folder), made)
+
+
+BASES: dict[str, Any] = {
+    **{kind: partial(families.write, kind=kind) for kind in ("sdxl", "sd3", "flux")},
+    "t5": kandinsky.write_kandinsky3,
+    "kandinsky22-prior": kandinsky.write_prior,
+}
+
+
+@pytest.mark.parametrize("layout", BASES)
+def test_a_base_at_hand_of_each_kind_tells_which_rows_are_whose(tmp_path: Path, layout: str) -> None:
+    folder = BASES[layout](tmp_path / "base")
+    taken = fingerprint.take(folder)
+    names = embedding.LAYOUTS[layout].items()
+    parts = {name: torch.randn(2, taken["encoders"][encoder]["dim"]) for name, encoder in names}
+    torch.save(parts, tmp_path / "x.pt")
+    made = import_file(tmp_path / "x.pt", base=folder, token="<x>")
+    assert made.layout == layout and made.base == taken
+    assert load_quietly(folder, made) == "<x>"
 
 
 class Touch:
@@ -268,6 +296,8 @@ def test_misuse(tmp_path: Path) -> None:
         import_file(tmp_path / "a.pt", token="<x>", base="builtin", base_family="sd2")
     with pytest.raises(UsageError, match="no number type"):
         import_file(tmp_path / "a.pt", token="<x>", base_family="sd2", dtype="bfloat16")
+    with pytest.raises(UsageError, match="is not a file"):
+        import_file(tmp_path, token="<x>", base_family="sd2")
     with pytest.raises(UsageError, match="cannot read"):
         import_file(tmp_path / "absent.pt", base_family="sd2", token="<x>")
     with pytest.raises(ArtifactError):

@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from embhub.diffusion.generation import Studio, draw, prepare
+from embhub.diffusion.layered import insert
 from embhub.diffusion.loading import Source, check_base, open_embedding, tensors
 from embhub.diffusion.parts import Part
-from embhub.diffusion.rows import Rows
 from embhub.diffusion.siblings import check_siblings, slerp
 from embhub.embedding import Embedding
 from embhub.errors import UsageError
@@ -132,6 +132,6 @@ def _turn(
     check_base(studio.pipe, one)
     filled = replace(studio, tokens=(one.token,)).fill(prompt)
     for weight in weights:
-        rows = Rows(studio.pipe, one.token, tensors(slerp(one, other, weight)))
+        rows = insert(studio.pipe, one.token, tensors(slerp(one, other, weight)))
         with rows.active():
             yield tuple(Part(rows.expand(part.prompt)) for part in filled)

@@ -18,17 +18,21 @@ from embhub import embedding
 from embhub.diffusion import inversion, many
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
+from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.families import detect
-from embhub.diffusion.generation import generate
+from embhub.diffusion.generation import generate, prepare
+from embhub.diffusion.interpolation import draw_series
 from embhub.diffusion.layered import LayeredRows, insert, places, spread
 from embhub.diffusion.loading import TokenCollision, WrongBase, load_into, tensors
 from embhub.diffusion.pipelines import freeze, load_pipeline
 from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.siblings import slerp
 from embhub.diffusion.training import TrainResult, train
 from embhub.embedding import BadLayout, Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset
+from embhub.progress import Progress
 from tests import kandinsky, pipelines
 from tests.journeys import travel
 from tests.releases import make_embedding
@@ -249,6 +253,28 @@ def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, 
     ]
     assert np.array_equal(*drawn)
     assert not np.array_equal(drawn[0], np.asarray(generate("mri", base=base, steps=2, seed=5)[0]))
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bytes(trained: TrainResult, images: Path, base: Path,
+                                                           tmp_path: Path) -> None:  # fmt: skip
+    def stop(progress: Progress) -> None:
+        if progress.stage == "training" and progress.done == 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "cspca.safetensors"
+    with pytest.raises(Interrupted):
+        learn(images, base, out=out, on_progress=stop)
+    assert learn(images, base, out=out, resume=True).embedding.data == trained.embedding.data
+
+
+def test_previews_and_series_of_siblings(trained: TrainResult, images: Path, base: Path, tmp_path: Path) -> None:
+    sibling = learn(images, base, steps=4, preview=2, preview_dir=tmp_path / "previews").embedding
+    assert len(list((tmp_path / "previews").glob("*.png"))) == 2
+    middle = slerp(trained.embedding, sibling, 0.5)
+    assert middle.layout == embedding.PER_LAYER
+    made = draw_series(prepare(base=base, steps=2), "mri, {}", (trained.embedding, sibling), series=3, n=1, seed=0)
+    first = generate("mri, {}", embeddings=[trained.embedding], base=base, steps=2, seed=0)[0]
+    assert np.array_equal(np.asarray(made.pictures[0][0]), np.asarray(first))
 
 
 def test_plain_loaders_refuse_it(trained: TrainResult, base: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Size of a compressed picture as its own first bytes say, before a decoder makes room for it."""
+"""Size of a compressed picture as its own bytes say, before a decoder makes room for it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,30 @@ def size(data: bytes) -> tuple[int, int] | None:
         numbers = [int.from_bytes(data[at : at + 4], "big") for at in range(start + 8, start + 24, 4)]
         return (numbers[0] - numbers[2], numbers[1] - numbers[3]) if len(data) >= start + 24 else None
     return _of_jpeg(data) if data[:2] == b"\xff\xd8" else None
+
+
+def unpacks_beyond(data: bytes, most: int) -> bool:
+    """Whether a segment of a frame in RLE (PS3.5 G) unpacks to more than `most` bytes: two bytes can stand for 128."""
+    count = int.from_bytes(data[:4], "little")
+    if not 1 <= count <= 15:
+        return True
+    offsets = [int.from_bytes(data[4 * place : 4 * place + 4], "little") for place in range(1, count + 1)]
+    ends = [*offsets[1:], len(data)]
+    return any(_unpacked(data[start:end], most) > most for start, end in zip(offsets, ends, strict=True))
+
+
+def _unpacked(segment: bytes, most: int) -> int:
+    """Bytes that a segment unpacks to, counted as far as just above `most`."""
+    at, total = 0, 0
+    while at < len(segment) and total <= most:
+        head = segment[at]
+        if head == 128:
+            at += 1
+        elif head > 128:
+            at, total = at + 2, total + 257 - head
+        else:
+            at, total = at + head + 2, total + head + 1
+    return total
 
 
 def _of_jpeg(data: bytes) -> tuple[int, int] | None:

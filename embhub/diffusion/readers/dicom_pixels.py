@@ -22,6 +22,8 @@ from embhub.diffusion.readers.quiet import quiet
 from embhub.diffusion.readers.view import View, Window
 from embhub.errors import EmbhubError, UsageError
 
+_RUN_LENGTHS = "1.2.840.10008.1.2.5"
+
 
 def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple[Image.Image, Encoding]:
     """8-bit RGB of its own size with square pixels, and how the file stores it; `most` is the largest number of pixels.
@@ -69,11 +71,15 @@ def _check_size(header: Any, path: Path, where: str, view: View, most: int) -> N
         raise UsageError(f"{where} has {frames:,} frames and no number {view.index}", "choose another frame")
     if not header.file_meta.TransferSyntaxUID.is_encapsulated:
         return
-    if (told := codestreams.size(_first_bytes(path, view.index, frames))) and told != (width, height):
+    data = _compressed(path, view.index, frames)
+    runs = str(header.file_meta.TransferSyntaxUID) == _RUN_LENGTHS
+    beyond = codestreams.unpacks_beyond(data, width * height + 1) if runs else False  # one byte of padding
+    told = None if runs else codestreams.size(data)
+    if beyond or told not in (None, (width, height)):
         raise UsageError(f"{where} holds a picture of another size than it says", "replace the file or leave it out")
 
 
-def _first_bytes(path: Path, index: int, frames: int) -> bytes:
+def _compressed(path: Path, index: int, frames: int) -> bytes:
     from pydicom import dcmread
     from pydicom.encaps import get_frame
 

@@ -29,7 +29,7 @@ from tests import medical
 
 RAMP = (np.arange(4096, dtype=np.uint16)).reshape(64, 64)
 SECRET = "QUILLFEATHER^THEODORA"
-LIMIT = 300_000_000  # bytes that any refusal may have allocated on the way
+LIMIT = 50_000_000  # bytes that any refusal may have allocated on the way
 
 
 @pytest.fixture(autouse=True)
@@ -117,25 +117,37 @@ def test_an_empty_header_with_a_foreign_picture(tmp_path: Path) -> None:
     assert "another size than it says" in refusal(path, lambda: look(path)).message
 
 
+def test_a_bomb_of_run_lengths(tmp_path: Path) -> None:
+    """Two bytes stand for 128: a segment that unpacks beyond the picture is refused before it is unpacked."""
+    from pydicom.encaps import encapsulate
+
+    data = secret(syntax=RLELossless)
+    segment = b"\x81\x07" * 2_000_000
+    head = [2, 64, 64 + len(segment), *[0] * 13]
+    data.PixelData = encapsulate([b"".join(n.to_bytes(4, "little") for n in head) + segment * 2])
+    path = medical.write(tmp_path / "x.dcm", data)
+    assert "another size than it says" in refusal(path, lambda: look(path)).message
+
+
 def test_a_deflate_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_file, "MAX_INFLATED", 20_000_000)
+    monkeypatch.setattr(dicom_file, "MAX_INFLATED", 5_000_000)
     raw = medical.to_bytes(secret(syntax=DeflatedExplicitVRLittleEndian))
     start = 144 + int.from_bytes(raw[140:144], "little")
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    bomb = packer.compress(zlib.decompress(raw[start:], -zlib.MAX_WBITS) + bytes(400_000_000)) + packer.flush()
+    bomb = packer.compress(zlib.decompress(raw[start:], -zlib.MAX_WBITS) + bytes(80_000_000)) + packer.flush()
     path = tmp_path / "x.dcm"
     path.write_bytes(raw[:start] + bomb)
-    assert "unpacks to over 20,000,000 bytes" in refusal(path, lambda: look(path)).message
+    assert "unpacks to over 5,000,000 bytes" in refusal(path, lambda: look(path)).message
 
 
 def test_a_header_of_a_million_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_file, "MAX_HEADER", 1_000_000)
+    monkeypatch.setattr(dicom_file, "MAX_HEADER", 300_000)
     raw = medical.to_bytes(secret())
     pixels = raw.index(b"\xe0\x7f\x10\x00")
     element = b"\x29\x00\x01\x10LO\x02\x00ab"
     path = tmp_path / "x.dcm"
-    path.write_bytes(raw[:pixels] + element * 200_000 + raw[pixels:])
-    assert "over 1,000,000 bytes of header" in refusal(path, lambda: look(path)).message
+    path.write_bytes(raw[:pixels] + element * 40_000 + raw[pixels:])
+    assert "over 300,000 bytes of header" in refusal(path, lambda: look(path)).message
 
 
 def test_a_long_value_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +176,11 @@ def test_a_nifti_bomb(tmp_path: Path) -> None:
     """A few kilobytes that unpack to gigabytes: what the header does not state is never unpacked."""
     path = tmp_path / "x.nii.gz"
     image = medical.nifti(tmp_path / "y.nii", np.zeros((4, 4, 4), np.int16)).read_bytes()
-    path.write_bytes(gzip.compress(image + bytes(300_000_000), 9))
+    path.write_bytes(gzip.compress(image + bytes(60_000_000), 9))
     assert read_volume(path, "volume 1").shape == (4, 4, 4)
     huge = bytearray(image)
     huge[40:56] = np.array([3, 30_000, 30_000, 30_000, 1, 1, 1, 1], "<i2").tobytes()
-    path.write_bytes(gzip.compress(bytes(huge) + bytes(100_000_000), 9))
+    path.write_bytes(gzip.compress(bytes(huge) + bytes(10_000_000), 9))
     assert "claims 54,000,000,000,000 bytes" in refusal(path, lambda: read_volume(path, "volume 1")).message
 
 
@@ -261,6 +273,7 @@ def test_mutated_nifti_is_read_or_refused(tmp_path: Path, changes: list[tuple[in
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_codestream_or_none(data: bytes) -> None:
+    assert codestreams.unpacks_beyond(data, 100) in (True, False)
     for start in (b"", b"\xff\xd8", b"\xff\x4f\xff\x51"):
         assert codestreams.size(start + data) is None or len(codestreams.size(start + data) or ()) == 2
 

@@ -168,7 +168,7 @@ def _read(path: Path) -> tuple[Contents, _OwnHeader | None]:
         if size > pickles.LARGEST:
             raise ArtifactError(f"{path.name} is no embedding: {size:,} bytes", f"at most {pickles.LARGEST:,} are read")
         with path.open("rb") as stream:
-            data = stream.read(pickles.LARGEST)
+            data = stream.read(size)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "check the path") from error
     if pickles.is_pickle(data) and data[3:9] != b"\0\0\0\0\0{":  # as in formats.tensors.check_kind

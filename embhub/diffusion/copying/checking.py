@@ -17,7 +17,7 @@ from embhub.copies import tail
 from embhub.copies.report import Group, Nearness, Planted, Report
 from embhub.diffusion import pixels
 from embhub.diffusion.auditing import HasEmbedding, choose_sides, find_audited_base, resolve
-from embhub.diffusion.copying.distances import measure
+from embhub.diffusion.copying.distances import Gallery
 from embhub.diffusion.copying.planting import MOST, plant
 from embhub.diffusion.families import resolution
 from embhub.diffusion.manifest import list_images
@@ -85,8 +85,9 @@ def check_copies(
     copied = plant(pipe, trained[_one_each(sides.members.units)[:MOST]])
     asked = {"samples": drawn, "patients kept back": kept, **copied}
     tables: dict[str, dict[str, Any]] = {}
+    gallery = Gallery(pipe, trained)
     for done, (name, images) in enumerate(asked.items(), start=1):
-        tables[name] = measure(pipe, images, trained)
+        tables[name] = gallery.measure(images)
         if on_progress:
             on_progress(Progress("measuring distances", done, len(asked), name))
     report = _report(target, found.name, sides, files, tables, alpha=alpha, controls=len(controls))

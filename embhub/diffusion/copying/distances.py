@@ -23,24 +23,33 @@ Distances = NDArray[np.float64]
 
 _SIDE = 64
 _PLACES = 8
-_BATCH = 16
+_BATCH = 8  # as `encode_images` splits them: one pass of the encoder serves both
 _SHIFTS = [(dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2)]  # the middle one is no shift
 
 
-def measure(pipe: Any, images: Tensor, references: Tensor) -> dict[str, Distances]:
-    """Distances (N, M) on each measure of `embhub.copies.report.MEASURES`, the least over mirroring the references.
-
-    `images` (N, 3, H, W) and `references` (M, 3, H, W), float32 in [-1, 1], both at the base's resolution.
+class Gallery:
+    """Images to be found again, (M, 3, H, W) float32 in [-1, 1] at the base's resolution: looked at once.
 
     Raises:
         UsageError: a base without an autoencoder whose encoder is known.
     """
-    mirrored = references.flip(-1)
-    return {
-        "pixel": _least([pixel(images, side) for side in (references, mirrored)]),
-        "latent": _between(encode_images(pipe, images), [encode_images(pipe, s) for s in (references, mirrored)]),
-        "perceptual": _between(features(pipe, images), [features(pipe, s) for s in (references, mirrored)]),
-    }
+
+    def __init__(self, pipe: Any, references: Tensor) -> None:
+        self._pipe = pipe
+        self._sides = [references, references.flip(-1)]
+        self._looks = [_look(pipe, side) for side in self._sides]
+
+    def measure(self, images: Tensor) -> dict[str, Distances]:
+        """Distances (N, M) of images (N, 3, H, W) on each measure of `embhub.copies.report.MEASURES`.
+
+        Of an image and its mirror image the nearer counts.
+        """
+        latents, features = _look(self._pipe, images)
+        return {
+            "pixel": _least([pixel(images, side) for side in self._sides]),
+            "latent": _least([_euclidean(latents, look[0]) for look in self._looks]),
+            "perceptual": _least([_euclidean(features, look[1]) for look in self._looks]),
+        }
 
 
 def pixel(images: Tensor, references: Tensor) -> Distances:
@@ -53,22 +62,22 @@ def pixel(images: Tensor, references: Tensor) -> Distances:
     return _least([_euclidean(inner, part) for part in moved]) / float(np.sqrt(inner.shape[1]))
 
 
-@torch.no_grad()
-def features(pipe: Any, images: Tensor) -> Tensor:
-    """Features (N, F): every stage of the encoder, each place's channels to unit length, averaged over 8 x 8 places.
+def _look(pipe: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents (N, L), and features (N, F) that the autoencoder computes on the way to them.
 
-    After Zhang et al. 2018, arXiv 1801.03924, without weights learned from people.
+    Features are every stage of the encoder, each place's channels to unit length, averaged over 8 x 8 places: after
+    Zhang et al. 2018, arXiv 1801.03924, without weights learned from people.
     """
     autoencoder = getattr(pipe, "vae", None) or getattr(pipe, "movq", None)
     encoder = getattr(autoencoder, "encoder", None)
     if encoder is None or not hasattr(encoder, "down_blocks"):
         raise UsageError("this base has no autoencoder whose features can be compared", "name a base with one")
-    rows = []
+    latents, features = [], []
     for part in torch.split(images, _BATCH):
         with _listening(encoder) as heard:
-            encoder(part.to(next(encoder.parameters())))
-        rows.append(torch.cat([_pool(stage) for stage in heard], dim=1).cpu())
-    return torch.cat(rows)
+            latents.append(encode_images(pipe, part).flatten(1).cpu())
+        features.append(torch.cat([_pool(stage) for stage in heard], dim=1).cpu())
+    return torch.cat(latents), torch.cat(features)
 
 
 @contextmanager
@@ -96,10 +105,6 @@ def _shrink(images: Tensor, grey: bool) -> Tensor:
     """At most 64 pixels a side; one channel where the references are grey."""
     images = images.mean(1, keepdim=True) if grey else images
     return F.interpolate(images, (_SIDE, _SIDE), mode="area") if images.shape[-1] > _SIDE else images
-
-
-def _between(images: Tensor, sides: list[Tensor]) -> Distances:
-    return _least([_euclidean(images.flatten(1), side.flatten(1)) for side in sides])
 
 
 def _euclidean(left: Tensor, right: Tensor) -> Distances:

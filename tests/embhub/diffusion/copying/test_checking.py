@@ -1,0 +1,153 @@
+"""Planted copies among drawn images are caught, strangers are not, and what is written stays at the site."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embhub import embedding as artifact
+from embhub import fingerprint, phantoms
+from embhub.__main__ import main
+from embhub.copies import report as reports
+from embhub.diffusion import base as bases
+from embhub.diffusion.copying.checking import Checked, check_copies
+from embhub.errors import PrivacyError, UsageError
+
+WIDTH = 128  # of the built-in base's rows
+
+
+def person(number: int) -> np.ndarray:
+    """A phantom of somebody, (64, 64, 3) uint8."""
+    return phantoms.draw("cxr", (), np.random.default_rng(number)).image
+
+
+def write(folder: Path, images: dict[str, np.ndarray], *, patients: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = ["path,patient_id"]
+    for number, (name, pixels) in enumerate(images.items()):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        rows.append(f"{name}.png,{folder.name}-{number}")
+    if patients:
+        (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def copies(original: np.ndarray) -> dict[str, np.ndarray]:
+    noise = np.random.default_rng(0).normal(0, 4, original.shape)
+    return {
+        "exact": original,
+        "flipped": original[:, ::-1].copy(),
+        "shifted": np.roll(original, (1, -1), (0, 1)),
+        "noised": np.clip(original + noise, 0, 255).astype(np.uint8),
+        "both": np.roll(original[:, ::-1], 1, 1).copy(),
+    }
+
+
+@pytest.fixture(scope="module")
+def base() -> Path:
+    """The built-in base: only an autoencoder that was trained can be asked what its copies look like."""
+    return bases.info("builtin").path
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("people")
+    write(root / "members", {f"m{n}": person(n) for n in range(24)})
+    write(root / "controls", {f"c{n}": person(100 + n) for n in range(24)})
+    write(root / "strangers", {f"s{n:02d}": person(500 + n) for n in range(40)}, patients=False)
+    write(root / "planted", {**copies(person(3)), "stranger": person(900)}, patients=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def file(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = np.random.default_rng(0).normal(size=(1, WIDTH))
+    made = artifact.build(
+        {"emb_params": rows}, token="<a>", base=fingerprint.take(base), base_name="tiny", training={}, dtype="float16"
+    )
+    path = tmp_path_factory.mktemp("made") / "a.safetensors"
+    path.write_bytes(made.data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def check(base: Path, file: Path, people: Path) -> Callable[..., Checked]:
+    @cache
+    def run(samples: str, **changes: object) -> Checked:
+        usual = {"members": people / "members", "nonmembers": people / "controls", "base": base, "device": "cpu"}
+        return check_copies(file, people / samples, **{**usual, **changes})  # type: ignore[arg-type]
+
+    return run
+
+
+def test_planted_copies_are_caught_and_the_stranger_is_not(check: Callable[..., Checked]) -> None:
+    found = check("planted")
+    said = {Path(sample.name).stem: sample for sample in found.report.samples}
+    assert [name for name, sample in said.items() if not sample.suspected] == ["stranger"]
+    assert found.report.verdict == "copies-suspected"
+    assert all(sample.sha256 is None for sample in found.report.suspected)
+    exact = [s.name for s in found.report.samples].index("exact.png")
+    assert set(found.nearest[exact].values()) == {3}, "it names the training image"
+
+
+def test_strangers_are_not_suspected_more_than_promised(check: Callable[..., Checked]) -> None:
+    """40 phantoms that nobody learned from: p-values spread evenly, and the family's threshold holds."""
+    report = check("strangers").report
+    assert not report.suspected and report.verdict == "no-copies-found"
+    assert all(item.caught == item.tried for item in report.planted)
+    for name in reports.MEASURES:
+        p = np.array([sample.measures[name].p for sample in report.samples])
+        for level in (0.05, 0.2, 0.5):
+            assert (p <= level).mean() <= level + 3 * np.sqrt(level * (1 - level) * (1 / 40 + 1 / 24)), (name, level)
+
+
+def test_each_measure_alone_finds_an_exact_copy(check: Callable[..., Checked]) -> None:
+    report = check("planted").report
+    exact = next(sample for sample in report.samples if sample.name == "exact.png")
+    assert {name: near.p < report.threshold for name, near in exact.measures.items()} == dict.fromkeys(
+        reports.MEASURES, True
+    )
+
+
+def test_digests_are_of_exactly_these_files(check: Callable[..., Checked], people: Path) -> None:
+    for sample in check("strangers").report.samples[:3]:
+        assert sample.sha256 == reports.digest((people / "strangers" / sample.name).read_bytes())
+
+
+def test_who_may_be_compared(check: Callable[..., Checked], people: Path, tmp_path: Path) -> None:
+    few = write(tmp_path / "few", {f"f{n}": person(300 + n) for n in range(19)})
+    with pytest.raises(UsageError, match="at least 20 are needed"):
+        check("planted", nonmembers=few)
+    with pytest.raises(UsageError, match="trained on 9 patients"):
+        check("planted", members=write(tmp_path / "nine", {f"n{n}": person(400 + n) for n in range(9)}))
+    with pytest.raises(PrivacyError):
+        check("planted", nonmembers=people / "members")
+    with pytest.raises(UsageError, match="alpha"):
+        check("planted", alpha=1.0)
+
+
+def test_the_command_draws_checks_and_keeps_to_itself(
+    base: Path, file: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "a.safetensors"
+    mine.write_bytes(file.read_bytes())
+    sides = ["--members", people / "members", "--nonmembers", people / "controls", "--base", base, "--device", "cpu"]
+    words = ["copy-check", mine, *sides]
+    assert main([*map(str, words), "-n", "2", "--json"]) == 2
+    assert "--prompt" in capsys.readouterr().err
+    assert main([*map(str, words), "-n", "2", "--prompt", "mri {}", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["samples"]) == 2 and len(list((tmp_path / "a.samples").glob("*.png"))) == 2
+    for name in ("a.copies.json", "a.copies.html"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    text = (tmp_path / "a.copies.html").read_text()
+    assert "<img" not in text and str(people) not in text and "members" not in json.dumps(said["samples"])
+    assert main([*map(str, words), "--samples", str(people / "planted"), "--show-pairs"]) == 6
+    assert "copies-suspected" in capsys.readouterr().out
+    assert (tmp_path / "a.copies.html").read_text().count("<img") == 12

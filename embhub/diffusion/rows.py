@@ -74,7 +74,7 @@ class Rows(nn.Module):
             if needed > most:
                 raise UsageError(
                     f"{len(self._names)} vectors and the caption make {needed} tokens; this base reads {most}",
-                    f"use at most {max(len(self._names) - needed + most, 0)} vectors, or a shorter caption",
+                    _fewer(len(self._names) - needed + most),
                 )
 
     @contextmanager
@@ -146,6 +146,10 @@ def starting_rows(
         noise = torch.randn(vectors, table.shape[1], generator=generator)
         start[encoder.name] = mean + spread * words.std() * noise
     return start
+
+
+def _fewer(vectors: int) -> str:
+    return f"use at most {vectors} vectors, or a shorter caption" if vectors > 0 else "use a shorter caption"
 
 
 def misled_ends(encoder: Encoder) -> list[Any]:

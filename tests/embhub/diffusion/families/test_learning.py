@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from embhub import embedding, fingerprint
 from embhub.diffusion import inversion, memory, pipelines
+from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.computing import pictures_at_once
 from embhub.diffusion.families import detect, encoders, prediction_type, room
 from embhub.diffusion.inversion import Fit, Inversion
@@ -23,9 +24,12 @@ from embhub.diffusion.many import fit_many
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.recipes import describe
 from embhub.diffusion.rows import Rows, starting_rows
+from embhub.diffusion.training import train
 from embhub.diffusion.yardstick import mean_loss
 from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import UsageError
+from embhub.phantoms import write_dataset
+from embhub.progress import Progress
 from tests import families
 
 TOKEN, CAPTION = "<cspca>", "mri, {}"
@@ -155,6 +159,26 @@ def test_saving_memory_learns_the_same(case: Case, saving: dict[str, Any]) -> No
     )
     for name, rows in whole.rows.items():
         torch.testing.assert_close(saved.rows[name], rows, rtol=1e-3, atol=1e-3)
+
+
+@NEW
+@pytest.mark.usefixtures("home")
+def test_an_interrupted_training_goes_on_to_the_same_bytes(case: Case, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "images", "prostate-cspca", images=3, patients=3, normals=0, seed=0)
+    asked: dict[str, Any] = {"steps": 3, "vectors": 2, "batch_size": 1, "seed": 1, "device": "cpu", "base": case.base}
+
+    def learn(name: str, **more: Any) -> bytes:
+        out = tmp_path / name
+        return train(tmp_path / "images", token=TOKEN, caption=CAPTION, out=out, **asked, **more).embedding.data
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "training" and progress.done == 2:
+            raise KeyboardInterrupt
+
+    whole = learn("whole.safetensors")
+    with pytest.raises(Interrupted):
+        learn("left.safetensors", on_progress=stop)
+    assert learn("left.safetensors", resume=True) == whole
 
 
 def test_memory_is_counted(case: Case) -> None:

@@ -27,7 +27,7 @@ from embhub.phantoms import write_dataset
 from embhub.privacy import PrivacyClaim
 from tests import families
 
-KINDS = ("sdxl", "sd3", "flux")
+KINDS = ["sdxl", "sd3", "flux", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("sd2", "bert"))]
 CAPTION = "prostate mri, {}"
 
 
@@ -49,6 +49,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selftest, "CANARIES", 200)
     monkeypatch.setattr(selftest, "ROUNDS", 20)
     monkeypatch.setattr(selftest, "DIMENSION", 1024)
+
+
+@pytest.mark.parametrize("base", ["sd3"], indirect=True)
+@pytest.mark.usefixtures("quick")
+def test_private_means_of_patients(images: Path, base: Path) -> None:
+    """The other mechanism: an embedding a patient, and noise on their mean."""
+    asked: dict[str, Any] = {"epsilon": 4.0, "n_public": 20, "steps": 1, "draws": 1, "directions": 4, "vectors": 1}
+    made = train(images, token="<a>", caption=CAPTION, base=base, device="cpu", mechanism="dp-agg", **asked)
+    claim = made.embedding.privacy
+    assert isinstance(claim, PrivacyClaim) and (claim.mechanism, claim.steps) == ("dp-agg", 1) and claim.epsilon <= 4.0
+    assert set(made.embedding.tensors) == {"clip_l", "clip_g", "t5xxl"}
 
 
 @pytest.mark.usefixtures("quick")

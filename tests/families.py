@@ -147,7 +147,7 @@ def _flux(*, guidance: bool = True) -> FluxPipeline:
 BUILDERS: dict[str, Callable[[], Any]] = {
     "sd1": lambda: _attentive(pipelines.build()),
     "sd2": lambda: _attentive(pipelines.build(prediction="v_prediction", width=48)),
-    "bert": lambda: _attentive(pipelines.build(encoder="bert")),
+    "bert": lambda: _attentive(pipelines.build(encoder="bert", latent_channels=8)),  # the shape of MSDM
     "sdxl": lambda: _attentive(_sdxl()),
     "sd3": _sd3,
     "flux": _flux,

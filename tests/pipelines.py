@@ -31,17 +31,22 @@ def write(
 
 
 def build(
-    *, encoder: Encoder = "clip", prediction: Prediction = "epsilon", width: int = WIDTH, seed: int = 0
+    *,
+    encoder: Encoder = "clip",
+    prediction: Prediction = "epsilon",
+    width: int = WIDTH,
+    seed: int = 0,
+    latent_channels: int = 4,
 ) -> StableDiffusionPipeline:
-    """The pipeline itself, in memory."""
+    """The pipeline itself, in memory. MSDM, the model of "Prompt to Polyp", has a BERT of 64 tokens and 8 channels."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer, text_encoder = _clip(width) if encoder == "clip" else _bert(width)
         return StableDiffusionPipeline(
-            vae=_autoencoder(),
+            vae=_autoencoder(latent_channels),
             text_encoder=text_encoder,
             tokenizer=tokenizer,
-            unet=_denoiser(width),
+            unet=_denoiser(width, latent_channels),
             scheduler=DDIMScheduler(
                 beta_start=0.00085,
                 beta_end=0.012,
@@ -112,7 +117,7 @@ def _bert(width: int) -> tuple[Any, Any]:
     return tokenizer, BertModel(config).eval()
 
 
-def _autoencoder() -> AutoencoderKL:
+def _autoencoder(channels: int) -> AutoencoderKL:
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -120,17 +125,17 @@ def _autoencoder() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 3,
         block_out_channels=(8, 16, 16),
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=channels,
         norm_num_groups=4,
         sample_size=RESOLUTION,
     ).eval()
 
 
-def _denoiser(width: int) -> UNet2DConditionModel:
+def _denoiser(width: int, channels: int) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=RESOLUTION // 4,
-        in_channels=4,
-        out_channels=4,
+        in_channels=channels,
+        out_channels=channels,
         block_out_channels=(16, 32),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),

@@ -113,7 +113,7 @@ def test_every_attack_tells_images_apart(base: Path, monkeypatch: pytest.MonkeyP
 def test_the_gradient_of_each_patient_is_its_own(base: Path) -> None:
     """One backward pass for all gives what one for each gives, through every encoder."""
     pipe = load_pipeline(base, device="cpu")
-    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(3, pipe.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))
     frame = lay(pipe, "mri", 2, 4)
     assert set(frame.start) == set(detect(pipe).encoders)
     recipe = Recipe(vectors=2, batch_size=3, mixed_precision=False)

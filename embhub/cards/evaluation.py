@@ -54,8 +54,8 @@ class Group(_Part):
 class Arm(_Part):
     """Drawn images. `embeddings` drew them, as far as the folder says.
 
-    `learned_from_real` is whether a patient of the real training images taught one of them: None where this site does
-    not remember the training.
+    `learned_from_real` is whether a patient of the real training images taught one of them, `learned_from_test` whether
+    one of the test images did (then nothing was measured): None where this site cannot tell.
     """
 
     name: Word
@@ -63,6 +63,7 @@ class Arm(_Part):
     positives: Number
     embeddings: tuple[Digest, ...] = ()
     learned_from_real: bool | None = None
+    learned_from_test: bool | None = None
 
 
 class Figure(_Part):
@@ -187,7 +188,7 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
 
     `embedding` is the SHA-256 of the file that the card is for. `private`: it carries a privacy claim. A claim covers
     what the embedding tells of its training images, not figures that were measured on them, so these are taken only
-    where the report says that the real images are of other patients.
+    where the report says that real images and test images are of other patients.
 
     Raises:
         ArtifactError: measured on images that another embedding drew, or nothing was compared.
@@ -200,10 +201,12 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
         raise ArtifactError(
             "the evaluation is of images that another embedding drew", "name the report of this embedding's images"
         )
-    if private and (embedding not in arm.embeddings or arm.learned_from_real is not False):
+    of_others = arm.learned_from_real is False and arm.learned_from_test is False
+    if private and (embedding not in arm.embeddings or not of_others):
         raise PrivacyError(
             "the figures may be of images that the embedding was learned from: its privacy claim does not cover them",
-            "evaluate on images of other patients, at the site that trained it, from a folder of `embhub dataset`",
+            "evaluate with real images of other patients, to learn from and to test on, which name their patients, at"
+            " the site that trained it, from a folder of `embhub dataset`",
         )
     if personal_data("\n".join([report.dataset, report.positive, *report.negative])):
         raise PrivacyError("the evaluation's names look like a person's", "say --dataset with a neutral name")

@@ -24,6 +24,7 @@ from embhub.site import places
 if TYPE_CHECKING:
     from embhub.diffusion.inpainting import Scene
 
+SCHEMA = "embhub.inpainted/1"
 PRIVATE = 0o600
 
 
@@ -121,7 +122,7 @@ def inpaint_to_folder(
         **describe_parts(parts), **where.facts(), "strength": strength, "n": n, "seed": seed, **studio.facts(),
         "embeddings": describe(opened), "pictures": pictures,
     }  # fmt: skip
-    write_manifest(out, "embhub.inpainted/1", facts, mode=PRIVATE)
+    write_manifest(out, SCHEMA, facts, mode=PRIVATE)
     return report(out, len(pictures), opened)
 
 

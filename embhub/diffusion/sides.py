@@ -17,7 +17,7 @@ from embhub.diffusion.images import ImageSet, read_images, read_sample, recall
 from embhub.errors import PrivacyError, UsageError
 from embhub.site.patients import key_patient
 
-_PLACE = re.compile(r"image \d+")
+PLACE = re.compile(r"image \d+")
 """What `ImageSet.unit` calls an image whose source names no patients."""
 
 Source = str | Path | ImageSet | Sequence[runs.Sample]
@@ -104,7 +104,7 @@ def _read(source: Source, name: str) -> Side:
     else:
         samples = recall(source)
         units = [sample.patient_id for sample in source]
-        has_patients = not any(_PLACE.fullmatch(unit) for unit in units)
+        has_patients = not any(PLACE.fullmatch(unit) for unit in units)
     if not samples:
         raise UsageError(f"there are no {name} to compare", "keep patients back with `--holdout`, or name their images")
     sizes, digests = [], []

@@ -12,7 +12,15 @@ from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion.evaluation import curve, outcome, page
 from embhub.diffusion.evaluation.cells import grid
 from embhub.diffusion.evaluation.fitting import teach
-from embhub.diffusion.evaluation.material import Drawn, Source, check_apart, check_labels, read_drawn, read_real
+from embhub.diffusion.evaluation.material import (
+    Drawn,
+    Source,
+    check_apart,
+    check_labels,
+    learned_from,
+    read_drawn,
+    read_real,
+)
 from embhub.diffusion.evaluation.networks import find
 from embhub.diffusion.pipelines import choose_device
 from embhub.errors import PrivacyError, UsageError
@@ -119,11 +127,11 @@ def evaluate(
         ),
         real=outcome.group(pool, known.has_patients),
         test=outcome.group(trial, held.has_patients),
-        arms=tuple(outcome.arm(name, drawn[name], made[name], known) for name in made),
+        arms=tuple(outcome.arm(name, drawn[name], made[name], known, held) for name in made),
         aucs=outcome.aucs(trial, scores),
         differences=outcome.differences(trial, scores),
         fidelity=likeness,
-        remarks=_remarks(known, held, drawn),
+        remarks=remarks(known, held, drawn),
     )  # fmt: skip
     if folder is not None:
         write(found, folder)
@@ -155,16 +163,27 @@ def _counts(asked: Sequence[int] | None, usual: Sequence[int], most: int, what: 
     return sorted(set(asked))
 
 
-def _remarks(real: Source, test: Source, drawn: Mapping[str, Drawn]) -> tuple[str, ...]:
-    remarks = []
+def remarks(real: Source, test: Source, drawn: Mapping[str, Drawn]) -> tuple[str, ...]:
+    """What could not be checked, for the report."""
+    said = []
     if not (real.has_patients and test.has_patients):
-        remarks.append(
+        said.append(
             "The images name no patients: each counts as a person of its own, and whether a patient is among both the "
             "training and the test images could not be checked."
         )
-    if any(not one.embeddings for one in drawn.values()):
-        remarks.append(
+    if any(one.redrawn for one in drawn.values()):
+        said.append(
+            "Some of the drawn images are real ones with a part drawn anew: whether these are of test patients could "
+            "not be checked."
+        )
+    if any(not (one.embeddings and one.told) for one in drawn.values()):
+        said.append(
             "Nothing says which embeddings drew some of the images, so whether these were learned from test patients "
             "could not be checked."
         )
-    return tuple(remarks)
+    if any(one.embeddings and one.told and learned_from(one, test) is None for one in drawn.values()):
+        said.append(
+            "This site cannot tell from whom some of the embeddings were learned: whether test patients are among them "
+            "could not be checked."
+        )
+    return tuple(said)

@@ -20,6 +20,8 @@ from embhub.diffusion.evaluation.cells import Labelled
 from embhub.diffusion.images import ImageSet, read_images, read_sample, recall
 from embhub.diffusion.manifest import NAME as MANIFEST
 from embhub.diffusion.manifest import Sample
+from embhub.diffusion.redrawings import SCHEMA as REDRAWN
+from embhub.diffusion.sides import PLACE
 from embhub.errors import PrivacyError, UsageError
 from embhub.progress import OnProgress
 from embhub.site.patients import key_patient
@@ -54,10 +56,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Drawn images of an arm; `embeddings` are the SHA-256 that their folder names."""
+    """Drawn images of an arm; `embeddings` are the SHA-256 that their folders name.
+
+    `told` is whether each of these says what drew it. `redrawn`: some are real images with a part drawn anew.
+    """
 
     source: Source
     embeddings: tuple[str, ...]
+    told: bool = True
+    redrawn: bool = False
 
 
 def read_real(
@@ -82,7 +89,8 @@ def read_drawn(place: str | Path, name: str, resolution: int, *, on_progress: On
     parts = _labelled_sets(folder, name, None, on_progress)
     found = _gather(parts, name, resolution)
     notes = tuple(note for note in found.notes if not note.startswith("no patient ids"))  # nobody is behind them
-    return Drawn(replace(found, notes=notes), _origins(folder if folder.is_dir() else folder.parent))
+    embeddings, told, redrawn = _origins(folder)
+    return Drawn(replace(found, notes=notes), embeddings, told, redrawn)
 
 
 def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive: str | None) -> tuple[str, list[str]]:
@@ -151,7 +159,9 @@ def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
 def learned_from(drawn: Drawn, source: Source) -> bool | None:
     """Whether a patient or picture of `source` taught one of the embeddings; None where this site cannot tell."""
     found = [_taught(digest, source) for digest in drawn.embeddings]
-    return True if True in found else None if None in found or not found else False
+    if True in found:
+        return True
+    return None if None in found or not found or not drawn.told or drawn.redrawn else False
 
 
 def _taught(embedding: str, source: Source) -> bool | None:
@@ -163,7 +173,8 @@ def _taught(embedding: str, source: Source) -> bool | None:
     learned = {_picture(sample) for sample in recall(run.members)}
     if not learned.isdisjoint(source.digests):
         return True
-    return False if source.has_patients and None not in learned else None
+    named = source.has_patients and not any(PLACE.fullmatch(one.patient_id) for one in run.members)
+    return False if named and None not in learned else None
 
 
 def _picture(sample: Sample) -> bytes | None:
@@ -179,9 +190,7 @@ def _labelled_sets(
 ) -> list[tuple[ImageSet, str | None]]:
     """What is there, with the label that a folder's name gives."""
     say = on_progress and (lambda told: on_progress(replace(told, stage=f"reading {name}")))
-    classes = sorted(one for one in place.iterdir() if one.is_dir() and not one.name.startswith(".")) if (
-        place.is_dir() and not (place / MANIFEST).is_file()
-    ) else []  # fmt: skip
+    classes = _class_folders(place)
     if not classes:
         if place.is_dir() and not (place / MANIFEST).is_file():
             raise UsageError(
@@ -192,6 +201,13 @@ def _labelled_sets(
     if where:
         raise UsageError(f"{name}: rows can be chosen from a manifest only", f"put a {MANIFEST} beside the images")
     return [(read_images(one, on_progress=say), one.name) for one in classes]
+
+
+def _class_folders(place: Path) -> list[Path]:
+    """The folders of a folder without a manifest: each is named after its label."""
+    if not place.is_dir() or (place / MANIFEST).is_file():
+        return []
+    return sorted(one for one in place.iterdir() if one.is_dir() and not one.name.startswith("."))
 
 
 def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution: int) -> Source:
@@ -218,26 +234,42 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
     return Source(np.stack(images), tuple(labels), tuple(names), tuple(digests), has_patients, tuple(notes))
 
 
-def _origins(folder: Path) -> tuple[str, ...]:
-    """Embeddings that a folder of `embhub dataset` or `embhub generate` names."""
-    found: set[str] = set()
-    for path in [folder / MANIFEST, *folder.glob("*/manifest.json"), folder / "manifest.json"]:
-        if not path.is_file() or path.stat().st_size > _MOST:
-            continue
-        text = path.read_bytes().decode("utf-8", errors="replace")
-        if path.suffix == ".csv":
-            rows = csv.DictReader(io.StringIO(text, newline=""))
-            found |= {digest for row in rows for digest in _DIGEST.findall(row.get("embedding") or "")}
-        else:
-            found |= _listed(text)
-    return tuple(sorted(found))
+def _origins(place: Path) -> tuple[tuple[str, ...], bool, bool]:
+    """Embeddings that `embhub dataset` or `embhub generate` wrote down, as `Drawn` has them."""
+    table = place if place.is_file() else place / MANIFEST
+    if table.is_file():
+        found, told = _in_table(table)
+        return tuple(sorted(found)), told, False
+    lists = [_in_list(one / "manifest.json") for one in _class_folders(place)]
+    digests = {digest for item in lists if item is not None for digest in item[0]}
+    redrawn = any(item is not None and item[1] for item in lists)
+    return tuple(sorted(digests)), None not in lists, redrawn
 
 
-def _listed(text: str) -> set[str]:
+def _in_table(path: Path) -> tuple[set[str], bool]:
+    """The digests of a manifest's column `embedding`, and whether it has one."""
+    if (text := _text(path)) is None:
+        return set(), False
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    found = {digest for row in rows for digest in _DIGEST.findall(row.get("embedding") or "")}
+    return found, "embedding" in (rows.fieldnames or ())
+
+
+def _in_list(path: Path) -> tuple[set[str], bool] | None:
+    """The digests that a `manifest.json` names, and whether it is one of `embhub inpaint`; None where it says none."""
     try:
-        values = json.loads(text)
-    except ValueError:
-        return set()
+        values = json.loads(_text(path) or "")
+    except (ValueError, RecursionError):
+        return None
     items = values.get("embeddings") if isinstance(values, dict) else None
-    digests = [item.get("sha256") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    return {digest for digest in digests if isinstance(digest, str) and _DIGEST.fullmatch(digest)}
+    if not isinstance(items, list):
+        return None
+    digests = [item.get("sha256") for item in [*items, values.get("slerp_to")] if isinstance(item, dict)]
+    known = {digest for digest in digests if isinstance(digest, str) and _DIGEST.fullmatch(digest)}
+    return known, values.get("schema") == REDRAWN
+
+
+def _text(path: Path) -> str | None:
+    if not path.is_file() or path.stat().st_size > _MOST:
+        return None
+    return path.read_bytes().decode("utf-8", errors="replace")

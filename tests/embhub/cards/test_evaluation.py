@@ -43,7 +43,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "real": {"images": 80, "positives": 40, "patients": 40},
         "test": {"images": 60, "positives": 30, "patients": 45},
         "arms": [{"name": "synthetic", "images": 120, "positives": 60, "embeddings": [DIGEST],
-                  "learned_from_real": False}],
+                  "learned_from_real": False, "learned_from_test": False}],
         "aucs": [figure(20, 0, 0.7), figure(80, 0, 0.8), figure(0, 50, 0.6), figure(0, 100, 0.65),
                  figure(20, 50, 0.9), figure(20, 100, 0.85), figure(80, 50, 0.84), figure(80, 100, 0.81)],
         "differences": [difference(20, 50, 0.2, outcome="helped"), difference(20, 100, 0.15), difference(80, 50, 0.04),
@@ -107,6 +107,8 @@ def test_images_that_another_embedding_drew_are_no_evidence_for_this_one() -> No
         {"embeddings": [DIGEST], "learned_from_real": None},
         {"embeddings": [], "learned_from_real": None},
         {"embeddings": [], "learned_from_real": False},
+        {"embeddings": [DIGEST], "learned_from_real": False},
+        {"embeddings": [DIGEST], "learned_from_real": False, "learned_from_test": None},
     ],
 )
 def test_a_privacy_claim_takes_no_figures_that_may_be_of_its_training_images(arm: dict[str, Any]) -> None:

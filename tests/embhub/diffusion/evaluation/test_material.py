@@ -13,6 +13,7 @@ from PIL import Image
 
 from embhub import runs
 from embhub.diffusion import pixels
+from embhub.diffusion.evaluation.evaluating import remarks
 from embhub.diffusion.evaluation.material import (
     Drawn,
     Source,
@@ -205,8 +206,68 @@ def test_without_patients_or_with_an_unknown_embedding_nothing_is_claimed(site: 
     assert learned_from(Drawn(drawn.source, ()), nameless) is None
 
 
+def test_a_training_without_patients_cannot_say_that_a_test_patient_was_not_in_it(site: Site) -> None:
+    remember(site.folder / "learned", "image 1", "image 2")
+    drawn = Drawn(source(("a", "b"), patients=False, seed=3), (DIGEST,))
+    test = source(("a", "b"), seed=2)
+    assert learned_from(drawn, test) is None
+    picture = pixels.digest(Image.fromarray(np.full((8, 8, 3), 10, np.uint8)))
+    assert learned_from(drawn, replace(test, digests=(b"x", picture))) is True
+
+
+def classes(root: Path, **manifests: object) -> Path:
+    """A folder for each label, with the manifest.json that is given for it."""
+    for label, said in manifests.items():
+        (write(root / label, some(), seed=len(label)) / "manifest.csv").unlink()
+        if said is not None:
+            (root / label / "manifest.json").write_text(json.dumps(said))
+    return root
+
+
+def test_images_are_of_an_embedding_only_where_every_folder_says_which_drew_it(site: Site, tmp_path: Path) -> None:
+    remember(site.folder / "learned", "P9")
+    test, listed = source(("a", "b"), seed=2), {"embeddings": [{"token": "<x>", "sha256": DIGEST}]}
+    whole = read_drawn(classes(tmp_path / "whole", sick=listed, normal={"embeddings": []}), "arm x", 16)
+    assert learned_from(whole, test) is False
+    half = read_drawn(classes(tmp_path / "half", sick=listed, normal=None), "arm x", 16)
+    assert half.embeddings == (DIGEST,) and learned_from(half, test) is None
+    redrawn = {"schema": "embhub.inpainted/1", **listed}
+    parts = read_drawn(classes(tmp_path / "parts", sick=listed, normal=redrawn), "arm x", 16)
+    assert learned_from(parts, test) is None and parts.redrawn and not half.redrawn
+
+
+def test_both_ends_of_a_turned_series_drew_it(tmp_path: Path) -> None:
+    turned = {"embeddings": [], "slerp_to": {"token": "<y>", "sha256": "cd" * 32}}
+    folder = classes(tmp_path / "a", sick=turned, normal={"embeddings": []})
+    assert read_drawn(folder, "arm x", 16).embeddings == ("cd" * 32,)
+
+
+def test_a_manifest_that_was_named_is_the_one_that_is_asked_who_drew(tmp_path: Path) -> None:
+    rows = [(f"{n}.png", "ab"[n % 2], DIGEST) for n in range(4)]
+    folder = write(tmp_path / "set", rows, seed=1, columns="path,label,embedding")
+    (folder / "some.csv").write_text((folder / "manifest.csv").read_text().replace(DIGEST, "cd" * 32))
+    assert read_drawn(folder / "some.csv", "arm x", 16).embeddings == ("cd" * 32,)
+    (folder / "bare.csv").write_text("path,label\n0.png,a\n1.png,b\n")
+    bare = read_drawn(folder / "bare.csv", "arm x", 16)
+    assert bare.embeddings == () and not bare.told
+
+
 def test_a_label_that_names_a_person_is_refused_without_repeating_it() -> None:
     named = source(("normal", "Smith^John"))
     with pytest.raises(PrivacyError) as refused:
         check_labels(named, named, {}, None)
     assert "mith" not in str(refused.value)
+
+
+def test_what_could_not_be_checked_is_remarked(site: Site) -> None:
+    real, test = source(("a", "b"), seed=1), source(("a", "b"), seed=2)
+    images = source(("a", "b"), patients=False, seed=3)
+    remember(site.folder / "learned", "P9")
+    assert remarks(real, test, {"x": Drawn(images, (DIGEST,))}) == ()
+    for drawn, said in (
+        (Drawn(images, ("cd" * 32,)), "cannot tell from whom"),  # another site trained it
+        (Drawn(images, (DIGEST,), told=False), "Nothing says which embeddings"),
+        (Drawn(images, (DIGEST,), redrawn=True), "with a part drawn anew"),
+    ):
+        assert said in remarks(real, test, {"x": drawn})[0]
+    assert "name no patients" in remarks(real, replace(test, has_patients=False), {"x": Drawn(images, (DIGEST,))})[0]

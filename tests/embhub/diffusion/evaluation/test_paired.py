@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from embhub.audits import statistics
-from embhub.diffusion.evaluation import page
+from embhub.diffusion.evaluation import outcome, page
+from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.diffusion.evaluation.paired import Interval, estimate
 
 
@@ -146,3 +147,34 @@ def test_the_interval_that_the_page_gives_for_scale() -> None:
         halves.append(found.delong.high - found.mean)
     assert np.mean(halves) == pytest.approx(0.041, abs=0.002)
     assert "[-0.025, +0.057]" in page.SCALE
+
+
+@pytest.mark.parametrize(("images", "people"), [(40, range(80)), (8, range(16)), (40, [n // 10 for n in range(80)])])
+def test_no_difference_is_called_without_a_doubt(images: int, people: list[int]) -> None:
+    """Where no two images are confused, or few people stand behind them, resampling them shows no spread."""
+    truth = np.repeat([True, False], images)
+    right, wrong = truth.astype(float), (~truth).astype(float)
+    test = Labelled(np.zeros((len(truth), 1, 1, 3), np.uint8), truth.astype(np.int64), tuple(map(str, people)))
+    alone, both = Cell(10), Cell(10, "x", 10)
+    (same,) = outcome.differences(test, {alone: [right, right], both: [right, right]})
+    assert same.gain == 0 and same.interval[0] < -0.01 and same.interval[1] > 0.01
+    assert same.outcome.startswith("made no difference")
+    (turned,) = outcome.differences(test, {alone: [wrong, wrong], both: [right, right]})
+    assert turned.gain == 1 and turned.interval[0] < 0.99 and turned.interval[1] == 1
+
+
+def test_two_test_images_of_a_class_call_nothing() -> None:
+    truth = np.array([True, True, False, False])
+    test = Labelled(np.zeros((4, 1, 1, 3), np.uint8), truth.astype(np.int64), tuple("abcd"))
+    even, right = np.zeros(4), truth.astype(float)
+    (found,) = outcome.differences(test, {Cell(10): [even, even], Cell(10, "x", 10): [right, right]})
+    assert found.gain == 0.5 and found.outcome.startswith("made no difference")
+
+
+def test_many_people_keep_the_paired_interval() -> None:
+    truth = np.repeat([True, False], 60)
+    test = Labelled(np.zeros((120, 1, 1, 3), np.uint8), truth.astype(np.int64), tuple(map(str, range(120))))
+    first, second = scores(1, truth, 1.0), scores(2, truth, 0.5)
+    (found,) = outcome.differences(test, {Cell(10): [second], Cell(10, "x", 10): [first]})
+    plain = estimate(truth, range(120), [first], [second]).patients
+    assert found.patients == (round(plain.low, 4), round(plain.high, 4))

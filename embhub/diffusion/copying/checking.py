@@ -76,6 +76,11 @@ def check_copies(
     files = [(sample.path, name) for sample, name in _list(samples)]
     controls = _one_each(sides.nonmembers.units)
     check_numbers(sides, len(controls))
+    if run is not None and (named := len(sides.members.units)) < len(run.members):
+        raise UsageError(
+            f"{named} images are named, and the embedding was trained on {len(run.members)}",
+            "name all of them: a copy of one that is left out would not be seen",
+        )
     found = find_audited_base(target, base, run)
     pipe = load_pipeline(found, device=device)
     side = resolution(pipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from embhub import embedding, runs
 from embhub.copies import page
 from embhub.copies.report import Report
+from embhub.diffusion.auditing import choose_sides
 from embhub.diffusion.copying.checking import Checked, check_copies
 from embhub.diffusion.generation import generate
 from embhub.errors import UsageError
@@ -23,6 +25,7 @@ from embhub.site.files import write_atomic
 
 SAMPLES = ".samples"
 DRAWN = 8
+_NUMBERED = re.compile(r"[0-9]{4,}\.png|\.[0-9]{4,}\.png\..+")  # or what is left of one after a kill
 
 
 def check_to_file(
@@ -74,19 +77,36 @@ def _draw(
 ) -> None:
     made = embedding.read(file)
     run = runs.find(made.digest)
+    choose_sides(run, choices.get("members"), choices.get("nonmembers"))  # what is missing is said before the drawing
     caption = run.caption if run else str(made.training.get("caption", ""))
     if prompt is None and "{}" not in caption:
         raise UsageError("it is not known with which words this embedding was trained", 'say --prompt "… {}"')
     base = choices.get("base") or (run.base if run else made.base_name)
-    if folder.is_dir():
-        for old in folder.glob("*.png"):  # of an earlier check: a report speaks of exactly what lies there
-            old.unlink()
+    earlier = _drawn_before(folder)
     images = generate(
         prompt or caption, embeddings=[made], n=n, seed=seed, base=base, device=choices.get("device") or "auto",
         on_progress=on_progress,
     )  # fmt: skip
+    for old in earlier:  # a report speaks of exactly what lies there
+        old.unlink()
     for number, image in enumerate(images):
         write_atomic(folder / f"{number:04d}.png", _png(image))
+
+
+def _drawn_before(folder: Path) -> list[Path]:
+    """What an earlier check drew into its folder.
+
+    Raises:
+        UsageError: the folder is somebody's: it holds anything else.
+    """
+    places.check_folder(folder)
+    found = sorted(folder.iterdir()) if folder.exists() else []
+    if not all(_NUMBERED.fullmatch(one.name) and one.is_file() for one in found):
+        raise UsageError(
+            f"{folder} holds other things than images that a check drew",
+            f"check the images there with --samples {folder}, or move them away",
+        )
+    return found
 
 
 def _pairs(checked: Checked) -> Sequence[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from embhub import embedding as artifact
-from embhub import fingerprint, phantoms
+from embhub import fingerprint, phantoms, runs
 from embhub.__main__ import main
 from embhub.copies import report as reports
 from embhub.diffusion import base as bases
@@ -130,6 +130,30 @@ def test_who_may_be_compared(check: Callable[..., Checked], people: Path, tmp_pa
         check("planted", nonmembers=people / "members")
     with pytest.raises(UsageError, match="alpha"):
         check("planted", alpha=1.0)
+
+
+def test_fewer_images_than_were_trained_on_are_not_all_of_them(
+    check: Callable[..., Checked], file: Path, people: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
+    trained = tuple(runs.Sample(path=f"/gone/{n}.png", patient_id=f"p{n}") for n in range(25))
+    digest = artifact.read(file).digest
+    runs.save(runs.Run(embedding_digest=digest, base="b", caption="{}", token="<a>", vectors=1, members=trained))
+    with pytest.raises(UsageError, match="24 images are named, and the embedding was trained on 25"):
+        check("planted", alpha=0.04)
+
+
+def test_nobodys_pictures_are_thrown_away(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, folder = tmp_path / "a.safetensors", tmp_path / "a.samples"
+    mine.write_bytes(file.read_bytes())
+    write(folder, {"0000": person(1)}, patients=False)
+    (folder / "manifest.json").write_text("{}")  # as `embhub generate` leaves it
+    words = ["copy-check", str(mine), "--prompt", "mri {}", "--members", "x", "--nonmembers", "y", "--device", "cpu"]
+    assert main(words) == 2
+    assert "holds other things" in capsys.readouterr().err and (folder / "0000.png").exists()
+    (folder / "manifest.json").unlink()
+    assert main([*words, "--base", str(tmp_path)]) != 0  # nothing can be drawn, so nothing is replaced
+    assert (folder / "0000.png").exists()
 
 
 def test_the_command_draws_checks_and_keeps_to_itself(

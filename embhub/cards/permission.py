@@ -17,7 +17,7 @@ _RANK: dict[Standing, int] = {"forbidden": 0, "ask": 1, "allowed": 2}
 
 NO_DERIVATIVES = re.compile(r"(?:^|-)ND(?:-|$)", re.IGNORECASE)
 """Images are drawn with the numbers of the embedding: a licence without derivatives gives no right to hand them on."""
-NON_COMMERCIAL = re.compile(r"(?:^|-)NC(?:-|$)", re.IGNORECASE)
+NON_COMMERCIAL = re.compile(r"(?:^|-)(?:NC|NonCommercial)(?:-|$)", re.IGNORECASE)
 KNOWN_OWN = frozenset({"licenseref-creativeml-openrail-m"})
 """Of the licences that SPDX does not list: those whose text is known to leave what is drawn to who draws it."""
 MENTIONS = ("synthe", "generat", "augment", "data set", "dataset", "training data", "training set")

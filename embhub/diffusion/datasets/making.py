@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from embhub import fingerprint
+from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
@@ -23,7 +24,7 @@ from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.generation import GUIDANCE, STEPS, draw
 from embhub.diffusion.loading import load_into
 from embhub.diffusion.pipelines import FoundBase, choose_device, find_base, load_pipeline
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress
 from embhub.site import places
 from embhub.site.files import write_atomic
@@ -78,6 +79,7 @@ def make_dataset(
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
+        PrivacyError: a label, a prompt or a name that the description bears looks like a person's.
         UsageError: a malformed request; `UseForbidden` where a licence or card forbids it or nobody answered for it.
         VerificationError: a signed embedding that is not what a trusted publisher signed.
         ArtifactError: an embedding made for another base.
@@ -85,6 +87,8 @@ def make_dataset(
             on where it ended.
     """
     folder = Path(out)
+    if looks_like_patient(folder.resolve().name):
+        raise PrivacyError("the name of the folder looks like a person's", "its description bears it: choose another")
     asked = asking.read(
         Path(config) if config is not None else None, classes=classes, embeddings=embeddings, base=base,
         per_class=per_class, seed=seed, steps=steps, guidance=guidance,

@@ -10,9 +10,10 @@ from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.cards import permission
 from embhub.cards.card_schema import Card
+from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.datasets.asking import Class
 from embhub.embedding import Embedding
-from embhub.errors import UsageError
+from embhub.errors import PrivacyError, UsageError
 from embhub.opening import open_path
 from embhub.pulling import verify_path
 from embhub.site import site_files
@@ -58,7 +59,8 @@ def find(
 
     Raises:
         UseForbidden: the licence or card of one forbids it, or leaves it to a person who has not answered.
-        UsageError: no such file, or an answer about a token that is not used.
+        UsageError: no such file, a card of another token, or an answer about a token that is not used.
+        PrivacyError: an unsigned file whose name looks like a person's.
         VerificationError: a signed one that is not what a trusted publisher signed.
     """
     found = {target: _open(target, registry) for target in dict.fromkeys(targets)}
@@ -98,6 +100,13 @@ def _open(target: str, registry: str | None) -> Origin:
     file = path / layout.EMBEDDING if path.is_dir() else path
     release = site_files.read(file)
     card = release.card if layout.CARD in release.files else None
+    if card is not None and card.token != opened.embedding.token:
+        raise UsageError(
+            f"the embedding has the token {opened.embedding.token}, and its card is of {card.token}",
+            f"renew the card: embhub card init {target}",
+        )
+    if looks_like_patient(file.stem):  # it is written into the description
+        raise PrivacyError("the name of an embedding's file looks like a person's", "give the file a neutral name")
     return Origin(
         target=target, name=file.stem, embedding=opened.embedding, card=card, signed=False,
         verdict=_verdict(_about(release.audit, opened.embedding)), warnings=opened.warnings,

@@ -71,6 +71,7 @@ def test_what_the_scope_mentions_a_person_reads(word: str) -> None:
 def test_conditions_travel() -> None:
     conditions = judge(card.parse(cards.complete(licence="CC-BY-NC-SA-4.0"))).conditions
     assert [word for word in ("commercial", "same licence") if not any(word in text for text in conditions)] == []
+    assert "commercial" in judge(card.parse(cards.complete(licence="PolyForm-Noncommercial-1.0.0"))).conditions[0]
 
 
 def test_the_field_is_in_the_readme_and_cards_without_it_are_as_before() -> None:

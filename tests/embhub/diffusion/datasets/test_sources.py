@@ -10,6 +10,7 @@ from embhub import release as layout
 from embhub.checks.refusals import DigestMismatch
 from embhub.diffusion.datasets import sources
 from embhub.diffusion.datasets.sources import UseForbidden
+from embhub.errors import PrivacyError, UsageError
 from embhub.site import trust_store
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 from tests.releases import ROOT, make_embedding, make_export, make_release
@@ -61,6 +62,23 @@ def test_what_a_person_has_to_read(base: Path, tmp_path: Path, answers: dict[str
         sources.find([file], no_card=["<a>"])
     assert '--terms-read "<a>"' in caught.value.hint
     assert "a person read its terms" in sources.find([file], terms_read=["<a>"])[file].declared[0]
+
+
+def test_a_card_of_something_else_answers_for_nothing(base: Path, tmp_path: Path) -> None:
+    file = write_embedding(tmp_path / "b.safetensors", base)
+    write_embedding(file, base, "<other>", card=False)
+    with pytest.raises(UsageError, match="card is of <a>"):
+        sources.find([str(file)])
+
+
+def test_no_name_of_a_person_goes_into_the_description(make: Make, base: Path, tmp_path: Path) -> None:
+    file = write_embedding(tmp_path / "Smith_John_19610203.safetensors", base)
+    with pytest.raises(PrivacyError) as refused:
+        sources.find([str(file)])
+    assert "mith" not in str(refused.value)
+    with pytest.raises(PrivacyError) as refused:
+        make(out=tmp_path / "Smith_John_19610203")
+    assert "mith" not in str(refused.value) and not (tmp_path / "Smith_John_19610203").exists()
 
 
 def test_nothing_is_drawn_when_one_is_forbidden(make: Make, base: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple
             stored = _decode(path, where, view.index)
             flat = frame(header, view.index)
             image, encoding = _picture(stored, flat, where, view.window)
-            return square(image, *_spacing(flat)), encoding
+            return square(image, *_spacing(flat), where, most=most), encoding
     except (EmbhubError, MemoryError):
         raise
     except NotImplementedError:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from embhub.errors import UsageError
+
 PERCENTILES = (1.0, 99.5)
 """Black and white of a picture that says nothing of its own."""
 
@@ -32,8 +34,12 @@ def scale(values: NDArray[Any], low: float, high: float) -> Grey:
     return np.asarray(np.rint(np.clip((finite - low) / spread, 0, 1) * 255), np.uint8)
 
 
-def square(image: Image.Image, across: float, down: float) -> Image.Image:
-    """The image with square pixels: `across` and `down` are the width and height of one, in any unit."""
+def square(image: Image.Image, across: float, down: float, where: str, *, most: int) -> Image.Image:
+    """The image with square pixels: `across` and `down` are the width and height of one, in any unit.
+
+    Raises:
+        UsageError: it would have more than `most` pixels: two numbers of a header can ask for gigabytes.
+    """
     if not (0 < across < float("inf") and 0 < down < float("inf")) or abs(across / down - 1) < _NEARLY_SQUARE:
         return image
     width, height = image.size
@@ -41,4 +47,6 @@ def square(image: Image.Image, across: float, down: float) -> Image.Image:
         width = min(_LONGEST, max(1, round(width * across / down)))
     else:
         height = min(_LONGEST, max(1, round(height * down / across)))
+    if width * height > most:
+        raise UsageError(f"{where} has pixels that are too far from square", "resample it, or leave it out")
     return image.resize((width, height), Image.Resampling.BICUBIC)

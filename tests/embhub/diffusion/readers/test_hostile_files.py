@@ -220,6 +220,15 @@ def test_a_damaged_gzip_and_a_slice_that_is_not_there(tmp_path: Path) -> None:
     refusal(path, lambda: read_volume(path, "volume 1"))
 
 
+def test_a_spacing_that_asks_for_gigabytes(tmp_path: Path) -> None:
+    """Pixels are made square by resizing: two numbers of a header must not decide how much memory that takes."""
+    column = medical.dataset(np.zeros((65_535, 1), np.uint8), PixelSpacing=[0.0001, 100])
+    path = medical.write(tmp_path / "x.dcm", column)
+    assert "too far from square" in refusal(path, lambda: look(path)).message
+    volume = medical.nifti(tmp_path / "x.nii", np.zeros((32_767, 2, 2), np.uint8), affine=np.diag([1e-3, 1e3, 1, 1]))
+    assert "too far from square" in refusal(volume, lambda: read_pixels(volume, "v", view=View(0, "axial"))).message
+
+
 def mutants() -> st.SearchStrategy[list[tuple[int, int]]]:
     return st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 255)), min_size=1, max_size=12)
 

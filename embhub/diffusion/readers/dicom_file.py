@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,9 +18,10 @@ from embhub.errors import EmbhubError, UsageError
 MAX_HEADER = 32_000_000
 """Bytes that are read before the pixels begin; values of over a megabyte are skipped and count nothing."""
 MAX_INFLATED = 512_000_000
-"""Bytes of a deflated data set, pixels included."""
+"""Bytes of a deflated data set, pixels included, and of a file that is read whole."""
 
 _LONG_VALUE = 1_000_000
+_PIECE = 65_536
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
@@ -30,13 +32,18 @@ class NoPicture(UsageError):
 
 
 class _Bounded:
-    """A file that refuses to be read on after so many bytes: a million tiny elements would fill the memory."""
+    """A file that refuses to be read on after so many bytes: a million tiny elements would fill the memory.
+
+    It refuses to be read to its end as well: pydicom does that to inflate what it finds, without a limit.
+    """
 
     def __init__(self, file: IO[bytes], limit: int) -> None:
         self._file, self._left = file, limit
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > self._left:
+        if size < 0:
+            raise UsageError("deflated elsewhere")
+        if size > self._left:
             size = self._left + 1
         data = self._file.read(size)
         self._left -= len(data)
@@ -62,10 +69,10 @@ def read_header(path: Path, where: str) -> Any:
     try:
         with quiet(), path.open("rb") as file:
             if _transfer_syntax(file) == _DEFLATED:
-                return _check(_inflate(file, where, pixels=False), where)
-            header = pydicom.dcmread(
-                _Bounded(file, MAX_HEADER), force=True, stop_before_pixels=True, defer_size=_LONG_VALUE
-            )
+                return _check(_inflate_header(file), where)
+            bounded = _Bounded(file, MAX_HEADER)
+            header = pydicom.dcmread(bounded, force=True, stop_before_pixels=True, defer_size=_LONG_VALUE)
+            _read_sequences(header, bounded)
             _settle_syntax(header)
             return _check(header, where)
     except EmbhubError as error:
@@ -73,6 +80,8 @@ def read_header(path: Path, where: str) -> Any:
             raise UsageError(
                 f"{where} has over {MAX_HEADER:,} bytes of header", "leave it out, or write its frames as files"
             ) from None
+        if error.message == "deflated elsewhere":
+            raise UsageError(f"{where} is deflated and does not say where", "store it uncompressed") from None
         raise
     except OSError as error:
         reason = error.strerror or "damaged or incomplete"
@@ -83,12 +92,15 @@ def read_header(path: Path, where: str) -> Any:
         raise UsageError(f"{where} is no DICOM file, or a damaged one", "replace the file or leave it out") from None
 
 
-def open_pixels(path: Path, where: str) -> Any:
-    """What `pydicom.pixels.pixel_array` takes: the path, or a whole data set that it could not read in parts."""
+def open_pixels(path: Path, where: str, *, size: int) -> Any:
+    """What `pydicom.pixels.pixel_array` takes: the path, or a whole data set that it could not read in parts.
+
+    `size` is how many bytes the pixels have by the header: no more than those and a header are inflated.
+    """
     with path.open("rb") as file:
         syntax = _transfer_syntax(file)
         if syntax == _DEFLATED:
-            return _inflate(file, where, pixels=True)
+            return _inflate(file, where, limit=min(MAX_INFLATED, MAX_HEADER + size))
         if syntax:
             return path
     if path.stat().st_size > MAX_INFLATED:
@@ -120,27 +132,60 @@ def _transfer_syntax(file: IO[bytes]) -> str:
     return head[place + 8 : place + 8 + length].rstrip(b"\0 ").decode("ascii", "replace")
 
 
-def _inflate(file: IO[bytes], where: str, *, pixels: bool) -> Any:
-    """PS3.5 A.5: everything behind the meta group is one deflated stream."""
+def _inflate_header(file: IO[bytes]) -> Any:
+    """As much of a deflated data set as a header may have, read up to its pixels."""
+    data, more = _unpack(file, MAX_HEADER)
+    bounded = _Bounded(io.BytesIO(data), MAX_HEADER)
+    header = _parse(bounded, stop=_at_pixels, defer=_LONG_VALUE)
+    if more and bounded.tell() >= len(data):
+        raise UsageError("too much header")
+    _read_sequences(header, bounded)
+    return header
+
+
+def _inflate(file: IO[bytes], where: str, *, limit: int) -> Any:
+    data, more = _unpack(file, limit)
+    if more:
+        raise UsageError(f"{where} unpacks to over {limit:,} bytes", "leave it out, or store it uncompressed")
+    return _parse(io.BytesIO(data), stop=None, defer=None)
+
+
+def _unpack(file: IO[bytes], limit: int) -> tuple[bytes, bool]:
+    """PS3.5 A.5: everything behind the meta group is one deflated stream; whether there is more of it than `limit`."""
+    head = file.read(144)
+    if head[132:138] != b"\x02\x00\x00\x00UL":
+        raise UsageError("deflated elsewhere")
+    file.seek(144 + int.from_bytes(head[140:144], "little"))
+    inflater, data = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+    while packed := file.read(_PIECE):
+        data += inflater.decompress(packed, limit + 1 - len(data))
+        if len(data) > limit:
+            return bytes(data[:limit]), True
+    return bytes(data), False
+
+
+def _parse(buffer: Any, *, stop: Callable[[int, str | None, int], bool] | None, defer: int | None) -> Any:
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.filereader import read_dataset
     from pydicom.uid import UID
 
-    head = file.read(144)
-    if head[132:138] != b"\x02\x00\x00\x00UL":
-        raise UsageError(f"{where} is deflated and does not say where", "replace the file or leave it out")
-    file.seek(144 + int.from_bytes(head[140:144], "little"))
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = inflater.decompress(file.read(MAX_INFLATED), MAX_INFLATED)
-    if inflater.unconsumed_tail:
-        raise UsageError(f"{where} unpacks to over {MAX_INFLATED:,} bytes", "leave it out, or store it uncompressed")
-    buffer: Any = io.BytesIO(data)
-    bounded = buffer if pixels else _Bounded(buffer, MAX_HEADER)
-    stop = None if pixels else _at_pixels
-    found = read_dataset(bounded, False, True, stop_when=stop, defer_size=None if pixels else _LONG_VALUE)
+    found = read_dataset(buffer, False, True, stop_when=stop, defer_size=defer)
     whole = FileDataset("", found, file_meta=FileMetaDataset(), is_implicit_VR=False, is_little_endian=True)
     whole.file_meta.TransferSyntaxUID = UID(_EXPLICIT)  # which is what it is, now
     return whole
+
+
+def _read_sequences(header: Any, file: _Bounded) -> None:
+    """What was passed over for its length is a value or a sequence; frames say in those where they lie."""
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+    for tag in list(header.keys()):
+        raw = header.get_item(tag, keep_deferred=True)
+        if raw.value is not None or not getattr(raw, "length", 0):
+            continue
+        if raw.VR == "SQ" or (raw.VR is None and dictionary_has_tag(raw.tag) and dictionary_VR(raw.tag) == "SQ"):
+            file.seek(raw.value_tell)
+            header[raw.tag] = raw._replace(value=file.read(raw.length))
 
 
 def _at_pixels(tag: int, _: str | None, __: int) -> bool:

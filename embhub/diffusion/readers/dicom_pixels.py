@@ -35,14 +35,14 @@ def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple
             reads, pixels that are damaged or missing.
     """
     header = read_header(path, where)
-    frames = int(header.get("NumberOfFrames", 1) or 1)
-    if view is None and frames > 1:
-        raise UsageError(f"{where} holds {frames:,} frames", "say which of them in a volumes file")
-    view = view or View()
     try:
         with quiet(), np.errstate(all="ignore"):
+            frames = int(header.get("NumberOfFrames", 1) or 1)
+            if view is None and frames > 1:
+                raise UsageError(f"{where} holds {frames:,} frames", "say which of them in a volumes file")
+            view = view or View()
             _check_size(header, path, where, view, most)
-            stored = _decode(path, where, view.index)
+            stored = _decode(path, where, view.index, size=_bytes(header))
             flat = frame(header, view.index)
             image, encoding = _picture(stored, flat, where, view.window)
             return square(image, *_spacing(flat), where, most=most), encoding
@@ -90,10 +90,16 @@ def _compressed(path: Path, index: int, frames: int) -> bytes:
         return get_frame(file, index, number_of_frames=frames, extended_offsets=offsets if all(offsets) else None)  # type: ignore[no-any-return]  # pydicom's types are not followed
 
 
-def _decode(path: Path, where: str, index: int) -> NDArray[Any]:
+def _decode(path: Path, where: str, index: int, *, size: int) -> NDArray[Any]:
     from pydicom.pixels import pixel_array
 
-    return np.asarray(pixel_array(open_pixels(path, where), index=index))
+    return np.asarray(pixel_array(open_pixels(path, where, size=size), index=index))
+
+
+def _bytes(header: Any) -> int:
+    """Of all frames uncompressed, as the header has them."""
+    frames, samples = (int(header.get(name, 1) or 1) for name in ("NumberOfFrames", "SamplesPerPixel"))
+    return int(header.Rows) * int(header.Columns) * frames * samples * -(-int(header.BitsAllocated) // 8)
 
 
 def _picture(stored: NDArray[Any], header: Any, where: str, window: Window) -> tuple[Image.Image, Encoding]:

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from embhub.diffusion.pixels import read_pixels
 from embhub.diffusion.readers import codestreams, dicom_file
@@ -129,15 +131,46 @@ def test_a_bomb_of_run_lengths(tmp_path: Path) -> None:
     assert "another size than it says" in refusal(path, lambda: look(path)).message
 
 
-def test_a_deflate_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_file, "MAX_INFLATED", 5_000_000)
+def deflated(trailing: int) -> tuple[bytes, bytes]:
+    """A deflated file in two parts: up to its meta group's end, and a stream with so many bytes after the pixels."""
     raw = medical.to_bytes(secret(syntax=DeflatedExplicitVRLittleEndian))
     start = 144 + int.from_bytes(raw[140:144], "little")
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    bomb = packer.compress(zlib.decompress(raw[start:], -zlib.MAX_WBITS) + bytes(80_000_000)) + packer.flush()
+    stream = packer.compress(zlib.decompress(raw[start:], -zlib.MAX_WBITS) + bytes(trailing)) + packer.flush()
+    return raw[:start], stream
+
+
+def test_a_deflate_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more is inflated than a header and the pixels that it tells of."""
     path = tmp_path / "x.dcm"
-    path.write_bytes(raw[:start] + bomb)
-    assert "unpacks to over 5,000,000 bytes" in refusal(path, lambda: look(path)).message
+    path.write_bytes(b"".join(deflated(80_000_000)))
+    monkeypatch.setattr(dicom_file, "MAX_HEADER", 5_000_000)
+    assert "unpacks to over 5,008,192 bytes" in refusal(path, lambda: look(path)).message
+    monkeypatch.setattr(dicom_file, "MAX_HEADER", 300)
+    assert "over 300 bytes of header" in refusal(path, lambda: take(path, "image 7")).message
+
+
+def late(head: bytes) -> bytes:
+    """The transfer syntax behind 8,000 bytes of another UID."""
+    long = b"\x02\x00\x03\x00UI" + (8_000).to_bytes(2, "little") + b"1" * 8_000
+    place = head.index(b"\x02\x00\x10\x00UI")
+    return head[:place] + long + head[place:]
+
+
+def foretold(head: bytes) -> bytes:
+    """Another transfer syntax in the bytes of an element before it."""
+    told = b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
+    place = head.index(b"\x02\x00\x02\x00UI")
+    return head[:place] + b"\x02\x00\x01\x00OB\0\0" + len(told).to_bytes(4, "little") + told + head[place:]
+
+
+@pytest.mark.parametrize("disguise", [lambda head: head[132:], late, foretold])
+def test_a_deflate_bomb_in_disguise(tmp_path: Path, disguise: Callable[[bytes], bytes]) -> None:
+    """Files that pydicom would take for deflated where this reader does not: it inflates without any limit."""
+    head, stream = deflated(80_000_000)
+    path = tmp_path / "x.dcm"
+    path.write_bytes(disguise(head) + stream)
+    assert "is deflated and does not say where" in refusal(path, lambda: look(path)).message
 
 
 def test_a_header_of_a_million_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +189,25 @@ def test_a_long_value_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     data = secret()
     data.private_block(0x29, "X", create=True).add_new(1, "OB", bytes(5_000_000))
     look(medical.write(tmp_path / "x.dcm", data))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_long_sequence_is_no_long_value(tmp_path: Path, syntax: str) -> None:
+    """What a thousand frames say of themselves is over a megabyte, and is read: places, and names hidden in it."""
+    groups = []
+    for number in range(40):
+        group, place, words = Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient = [0, 0, number]
+        words.FrameComments, words.OperatorsName = "x" * 30_000, "PIKE^ABERNETHY"
+        group.PlanePositionSequence, group.FrameContentSequence = Sequence([place]), Sequence([words])
+        groups.append(group)
+    frames = medical.dataset(
+        np.zeros((40, 8, 8), np.uint16), sop_class=medical.ENHANCED_MR, syntax=syntax, PatientIdentityRemoved=None,
+        PerFrameFunctionalGroupsSequence=Sequence(groups), ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+    )  # fmt: skip
+    header = take(medical.write(tmp_path / "x.dcm", frames), "image 7")
+    assert [place.distance for place in header.places if place is not None] == list(range(40))
+    assert header.found.identifiers == ("OperatorsName",)
 
 
 def test_sequences_without_an_end(tmp_path: Path) -> None:

@@ -141,11 +141,20 @@ def _measured(stored: NDArray[Any], header: Any) -> tuple[NDArray[Any], NDArray[
     padding = None
     if (first := header.get("PixelPaddingValue", None)) is not None:
         last = header.get("PixelPaddingRangeLimit", None)
-        ends = sorted((int(first), int(first if last is None else last)))
+        ends = sorted(_as_stored(int(value), header) for value in (first, first if last is None else last))
         padding = (stored >= ends[0]) & (stored <= ends[1])
         if padding.all() or not padding.any():
             padding = None
     return np.asarray(apply_modality_lut(stored, header)), padding
+
+
+def _as_stored(value: int, header: Any) -> int:
+    """A padding value as the pixels have it: many a file writes that of signed pixels as an unsigned number."""
+    bits = int(header.get("BitsAllocated", 16))
+    signed = int(header.get("PixelRepresentation", 0) or 0) == 1
+    if signed and value >= 1 << (bits - 1):
+        return value - (1 << bits)
+    return value + (1 << bits) if value < 0 and not signed else value
 
 
 def _window(
@@ -156,7 +165,7 @@ def _window(
         return scale(values, window.first, window.second), ()
     if window.kind == "header":
         tables = len(header.get("VOILUTSequence", None) or ())
-        if not tables and "WindowCenter" in header and "WindowWidth" in header:
+        if not tables and all(header.get(name) is not None for name in ("WindowCenter", "WindowWidth")):
             return _apply_window(values, header, where, int(window.first) - 1), ()
         if tables:
             return _apply_table(values, header, where, int(window.first) - 1), ()

@@ -109,6 +109,15 @@ def test_without_a_window_percentiles_decide(tmp_path: Path) -> None:
     assert (chosen == rounded((values - low) / (high - low))).all()
 
 
+@pytest.mark.parametrize("blank", ["WindowCenter", "WindowWidth"])
+def test_a_window_that_was_blanked_is_none(tmp_path: Path, blank: str) -> None:
+    """De-identification may leave an attribute without its value."""
+    fields = {"WindowCenter": 2000, "WindowWidth": 1001, blank: ""}
+    assert (read(tmp_path, RAMP, **fields) == read(tmp_path, RAMP)).all()
+    with pytest.raises(UsageError, match="no window of its own"):
+        read(tmp_path, RAMP, View(window=Window("header", 2)), **fields)
+
+
 def test_monochrome1_is_turned_over(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 4001}
     plain = read(tmp_path, RAMP, **fields)
@@ -128,6 +137,16 @@ def test_padding_is_black_and_does_not_count(tmp_path: Path, kind: str) -> None:
     padded[:5] = -1990
     ranged = read(tmp_path, padded, view, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1900, **fields)
     assert (ranged == found).all()
+
+
+@pytest.mark.parametrize(("dtype", "written"), [(np.int16, ("US", 63_536)), (np.uint16, ("SS", -2000))])
+def test_padding_under_the_other_sign_is_padding(tmp_path: Path, dtype: Any, written: tuple[str, int]) -> None:
+    values = np.tile(np.arange(100, 164, dtype=np.int16), (64, 1))
+    values[:20] = -2000
+    data = medical.dataset(values.astype(dtype), PhotometricInterpretation="MONOCHROME1")
+    data.add_new("PixelPaddingValue", *written)
+    found = grey(medical.write(tmp_path / "x.dcm", data))
+    assert (found[:20] == 0).all() and found[20:].max() == 255
 
 
 def test_bits_above_those_stored_are_not_looked_at(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ DIRECT = frozenset(
         "PatientDeathDateInAlternativeCalendar",
         "PatientBirthTime",
         "OtherPatientIDs",
+        "OtherPatientIDsSequence",
         "PatientAddress",
         "PatientTelephoneNumbers",
         "PatientTelecomInformation",
@@ -37,7 +38,15 @@ DIRECT = frozenset(
         "MilitaryRank",
         "RequestedProcedureID",
         "FillerOrderNumberImagingServiceRequest",
+        "FillerOrderNumberImagingServiceRequestRetired",
+        "FillerOrderNumberProcedure",
         "PlacerOrderNumberImagingServiceRequest",
+        "PlacerOrderNumberImagingServiceRequestRetired",
+        "PlacerOrderNumberProcedure",
+        "OrderCallbackPhoneNumber",
+        "OrderCallbackTelecomInformation",
+        "PatientInstitutionResidence",
+        "ScheduledPatientInstitutionResidence",
     ]
 )
 """Besides every name of a person (VR PN), wherever it stands."""
@@ -83,8 +92,10 @@ def search(header: Any) -> Found:
     patient = _letters(header.get("PatientID", ""))
     found: set[str] = set()
     private, overlays = 0, False
-    for element in _elements(header, 0):
+    for tag, element in _elements(header, 0):
         if element is None:
+            if _may_name(tag):  # what cannot be read may name somebody all the same
+                found.add(_keyword(tag))
             continue
         if element.tag.is_private:
             private += 1
@@ -116,22 +127,37 @@ def shows_head(header: Any) -> bool:
     return bool(codes & _HEAD_CODES) or any(_HEAD.search(word.replace("_", " ")) for word in words)
 
 
-def _elements(data: Any, depth: int) -> Iterator[Any]:
-    """All elements, those inside sequences too; one that cannot be read is None."""
+def _elements(data: Any, depth: int) -> Iterator[tuple[Any, Any]]:
+    """All elements with their tags, those inside sequences too; one that cannot be read is None."""
     for tag in list(data.keys()):
         try:
             element = data[tag]
             value = element.value
         except Exception:  # noqa: BLE001  # pydicom raises whatever a malformed value makes it stumble on
-            yield None
+            yield tag, None
             continue
-        yield element
+        yield tag, element
         if element.VR == "SQ" and depth < _DEPTH:
             for item in value:
                 yield from _elements(item, depth + 1)
 
 
+def _may_name(tag: Any) -> bool:
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+    return dictionary_has_tag(tag) and (dictionary_VR(tag) == "PN" or _keyword(tag) in DIRECT)
+
+
+def _keyword(tag: Any) -> str:
+    from pydicom.datadict import keyword_for_tag
+
+    return keyword_for_tag(tag)
+
+
 def _stands_in(element: Any, *, removed: bool, patient: str) -> bool:
+    if element.VR == "SQ":  # of other ids: one that is the patient's own says nothing more
+        ids = [_letters(item.get("PatientID", "")) for item in element.value]
+        return all(value in _STAND_INS or value in ("", patient) for value in ids)
     values = [_letters(value) for value in _several(element.value)]
     if element.VR == "PN":
         return removed or all(value in _STAND_INS or value in ("", patient) for value in values)

@@ -60,6 +60,7 @@ def read(path: Path, *films: Any) -> ImageSet:
             {"PatientAddress": "7 Tolbooth Wynd", "PatientTelephoneNumbers": "555"},
             ["PatientAddress", "PatientTelephone"],
         ),
+        ({"OrderCallbackPhoneNumber": "555 0199"}, ["OrderCallbackPhoneNumber (0040,2010) in 2"]),
     ],
 )
 def test_direct_identifiers_are_refused_by_keyword_and_count(
@@ -83,6 +84,26 @@ def test_identifiers_inside_sequences(tmp_path: Path) -> None:
     one = film(0, ReferencedStudySequence=Sequence([inner]), PatientIdentityRemoved="NO")
     with pytest.raises(PrivacyError, match=r"ScheduledPerformingPhysicianName \(0040,0006\)"):
         read(tmp_path, one, film(1))
+
+
+def test_other_ids_of_the_patient_in_a_sequence(tmp_path: Path) -> None:
+    other = Dataset()
+    other.PatientID = "MRN-90471"
+    one = film(0, OtherPatientIDsSequence=Sequence([other]))
+    with pytest.raises(PrivacyError, match=r"OtherPatientIDsSequence \(0010,1002\) in 1"):
+        read(tmp_path, one, film(1))
+    other.PatientID = "P0"
+    assert len(read(tmp_path, one, film(1))) == 2
+
+
+@pytest.mark.filterwarnings("ignore:The PN component length")
+def test_a_name_that_is_passed_over_for_its_length_is_a_name(tmp_path: Path) -> None:
+    one = film(0, PatientIdentityRemoved=None)
+    one.PatientName = "QUILLFEATHER" * 100_000
+    folder(tmp_path, film(1))
+    (tmp_path / "bare").write_bytes(medical.without_preamble(one))  # in implicit VR a name may have any length
+    with pytest.raises(PrivacyError, match=r"PatientName \(0010,0010\) in 1"):
+        read_images(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TOOLS = {"embhub": embhub_cli, "embhub-registry": registry_cli}
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
-BLOCK = re.compile(r"```(?:console|sh|bash)\n(.*?)```", re.S)
+BLOCK = re.compile(r"```(?:console|sh|bash)\n(.*?)```|((?:^ {4}[^\n]*\n)+)", re.S | re.M)
 
 
 def name(path: Path) -> str:
@@ -24,12 +24,12 @@ def name(path: Path) -> str:
 
 
 def commands(page: Path) -> list[str]:
-    """Every shell line of a page's console blocks that calls one of our tools, continuation lines joined."""
+    """Every shell line of a page's console and indented blocks that calls one of our tools; continuations joined."""
     lines = []
-    for block in BLOCK.findall(page.read_text()):
+    for block in map("".join, BLOCK.findall(page.read_text())):
         for line in block.replace("\\\n", " ").splitlines():
             line = line.strip().removeprefix("$ ").split(" #")[0].split(" | ")[0]
-            if line.split(" ")[0] in TOOLS:
+            if line.split(" ")[0] in TOOLS and "[OPTIONS]" not in line:
                 lines.append(line)
     return lines
 

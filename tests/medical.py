@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def dataset(pixels: NDArray[Any], *, sop_class: str = CR, syntax: str = Explicit
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     colour = pixels.ndim == 3 and pixels.shape[-1] == 3
     rows, columns = pixels.shape[:2] if colour else pixels.shape[-2:]
+    study = f"1.2.3.{zlib.crc32(repr(fields.get('PatientID', 'P1')).encode())}"  # a study of each patient
     values: dict[str, Any] = {
         "Modality": {CT: "CT", MR: "MR", ENHANCED_MR: "MR", ULTRASOUND: "US", SECONDARY_CAPTURE: "OT"}.get(
             sop_class, "CR"
@@ -43,8 +45,8 @@ def dataset(pixels: NDArray[Any], *, sop_class: str = CR, syntax: str = Explicit
         "PatientName": "",
         "PatientIdentityRemoved": "YES",
         "BurnedInAnnotation": "NO",
-        "StudyInstanceUID": "1.2.3.4",
-        "SeriesInstanceUID": "1.2.3.4.5",
+        "StudyInstanceUID": study,
+        "SeriesInstanceUID": f"{study}.5",
         "SeriesNumber": 1,
         "InstanceNumber": 1,
         "Rows": rows,

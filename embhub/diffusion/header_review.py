@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from embhub.diffusion.manifest import Listing, Sample
 from embhub.diffusion.readers.dicom_header import Header
@@ -22,7 +23,7 @@ def check_headers(listing: Listing, watcher: Watcher) -> list[str]:
 
     Refused: direct identifiers, unless the site states that identified headers may be read here; a picture that says
     it has annotations burned in; ultrasound, endoscopy and captures of a screen, unless the site states a review of
-    pixels; several pictures of one series without a patient.
+    pixels; several pictures of one study or volume of which some are of nobody; those of one series under two patients.
 
     Raises:
         PrivacyError: any of these, by a watcher that refuses.
@@ -30,12 +31,13 @@ def check_headers(listing: Listing, watcher: Watcher) -> list[str]:
     notes = list(listing.notes)
     if listing.without_picture:
         notes.append(f"{listing.without_picture} DICOM files without a picture were left out (reports, plans, states)")
-    if not listing.headers:
-        return notes
     _refuse_identifiers(listing, watcher)
     _refuse_annotations(listing, watcher)
     _refuse_orphans(listing, watcher)
-    return [*notes, *_warnings(tuple(listing.headers.values()), _reviewed(listing))]
+    _refuse_shared_series(listing, watcher)
+    if not listing.headers:
+        return notes
+    return [*notes, *_warnings(tuple(listing.headers.values()), _reviewed(listing)), *_doubts(listing)]
 
 
 def warn_of_few(samples: Sequence[Sample]) -> list[str]:
@@ -101,17 +103,50 @@ def _refuse_annotations(listing: Listing, watcher: Watcher) -> None:
 
 
 def _refuse_orphans(listing: Listing, watcher: Watcher) -> None:
-    """Slices of one series are of one patient; without an id some could be learned from and some be controls."""
-    series: dict[bytes, list[int]] = defaultdict(list)
-    for sample in listing.samples:
-        if sample.patient_id is None and sample.row in listing.headers:
-            series[listing.headers[sample.row].series].append(sample.row)
-    if rows := sorted(row for several in series.values() if len(several) > 1 for row in several):
+    """A study is of one patient, a volume too; without an id some pictures could be learned from and some controls."""
+    studies = _together(listing, lambda header: header.study)
+    several = (samples for samples in studies if len(samples) > 1)
+    if rows := sorted(sample.row for samples in several for sample in samples if sample.patient_id is None):
         error = PrivacyError(
-            f"{len(rows):,} pictures of DICOM series come without a PatientID ({_rows(rows, listing.kind)})",
-            "say whose they are in a manifest or a volumes file: slices of one patient must stay together",
+            f"{len(rows):,} pictures are of no patient, and there are others of the same study or volume"
+            f" ({_rows(rows, listing.kind)})",
+            "say whose they are in a manifest or a volumes file: pictures of one patient must stay together",
         )
         watcher.problem(error, rows)
+
+
+def _refuse_shared_series(listing: Listing, watcher: Watcher) -> None:
+    series = _together(listing, lambda header: header.series if header.numbered else b"")
+    shared = [samples for samples in series if len({sample.patient_id for sample in samples} - {None}) > 1]
+    if rows := sorted(sample.row for samples in shared for sample in samples):
+        error = PrivacyError(
+            f"{len(shared):,} DICOM series or volumes stand under several patients ({_rows(rows, listing.kind)})",
+            "put the ids right: all pictures of a series are of one patient, and no two series have one UID",
+        )
+        watcher.problem(error, rows)
+
+
+def _together(listing: Listing, of: Callable[[Header], bytes]) -> list[list[Sample]]:
+    """Samples that must be of one patient: of one study or series, or slices of one volume."""
+    groups: dict[bytes | Path, list[Sample]] = defaultdict(list)
+    for sample in listing.samples:
+        header = listing.headers.get(sample.row)
+        if key := of(header) if header else sample.path if sample.view else b"":
+            groups[key].append(sample)
+    return list(groups.values())
+
+
+def _doubts(listing: Listing) -> Iterator[str]:
+    """One PatientID of headers under several ids of a manifest: right where headers say it wrongly, else dangerous."""
+    ids: dict[str, set[str | None]] = defaultdict(set)
+    for sample in listing.samples:
+        if (header := listing.headers.get(sample.row)) and header.patient:
+            ids[header.patient].add(sample.patient_id)
+    if parted := sum(len(found) > 1 for found in ids.values()):
+        yield (
+            f"{parted:,} of the PatientIDs in headers stand under several patients here: if the headers are right,"
+            " people count as several, and what is claimed or measured by patient is not"
+        )
 
 
 def _reviewed(listing: Listing) -> bool:

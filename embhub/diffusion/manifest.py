@@ -17,7 +17,7 @@ from embhub.diffusion.volumes import NAMES as VOLUMES
 from embhub.diffusion.volumes import Statement, is_volumes_file
 from embhub.diffusion.watcher import REFUSE, Watcher
 from embhub.errors import EmbhubError, PrivacyError, UsageError
-from embhub.site.patients import is_keyed, key_patient
+from embhub.site.patients import is_keyed, key_patient, tidy
 
 if TYPE_CHECKING:
     from embhub.diffusion.readers.dicom_header import Header
@@ -282,9 +282,9 @@ def _is_text(name: str) -> bool:
 def _patient(row: dict[str, str], number: int) -> str | None:
     if "patient_id" not in row:
         return None
-    if not (patient := row["patient_id"].strip()):
+    if not (patient := tidy(row["patient_id"])):
         raise UsageError(f"row {number} has no patient id", "give every image a patient, or drop the column patient_id")
-    issuer = row.get("issuer", "").strip()
+    issuer = tidy(row.get("issuer", ""))
     return key_patient(patient, issuer=issuer) if issuer else patient
 
 

@@ -70,7 +70,7 @@ def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
     root = (file.parent / config.folder).resolve()
     if not root.is_dir():
         raise UsageError("the folder of the volumes file is not there", "it is relative to the file")
-    entries = config.volumes or config.rows(read_rows(root / str(config.table)))
+    entries = config.volumes or config.rows(read_rows(reach(root / str(config.table), root, "the table of volumes")))
     column, value = parse_where(where, [{"label": "", "split": ""}])
     found = _Found()
     for number, entry in enumerate(entries, start=1):
@@ -280,9 +280,13 @@ def _add(config: Volumes, entry: Entry, root: Path, path: Path, view: View, pati
     relative = path.relative_to(root)
     said = entry.patient_id
     if entry.patient_folder is not None:
-        said = next((part for part in relative.parts if fnmatchcase(part, entry.patient_folder)), None)
+        # never the file itself: two of one patient would count as two patients
+        said = next((part for part in relative.parts[:-1] if fnmatchcase(part, entry.patient_folder)), None)
         if said is None:
-            raise UsageError("a path has no part that `patient_folder` fits", "see the entries of the volumes file")
+            raise UsageError(
+                "a path has no folder that `patient_folder` fits",
+                "see the entries of the volumes file; patient_id or a table says whose a file is that lies in none",
+            )
     if said is not None:
         patient = key_patient(said, issuer=config.issuer or "")
     found.samples.append(Sample(path, patient, entry.label, entry.split or "train", len(found.samples) + 1, view=view))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import unicodedata
 
 from embhub.audits.commitments import derive_key
 
@@ -16,16 +17,24 @@ _KEYED = re.compile(r"keyed-([0-9a-f]{64})")
 
 
 def key_patient(patient_id: str, *, issuer: str = "") -> str:
-    """`keyed-` and 64 hex digits; white space at the ends and in rows does not count, an id that is keyed stays.
+    """`keyed-` and 64 hex digits of the `tidy` id; one that is keyed stays.
 
     Raises:
         ConfigError: the site's key cannot be read or made.
     """
-    name = " ".join(patient_id.split())
+    name = tidy(patient_id)
     if is_keyed(name):
         return name
-    message = f"patient\0{' '.join(issuer.split())}\0{name}".encode("utf-8", "surrogatepass")
+    message = f"patient\0{tidy(issuer)}\0{name}".encode("utf-8", "surrogatepass")
     return f"keyed-{hmac.new(derive_key('budget units'), message, hashlib.sha256).hexdigest()}"
+
+
+def tidy(name: str) -> str:
+    """An id as it is told from others: white space at the ends and in rows does not count, nor how Unicode writes it.
+
+    A file system may hand out a letter and its accent as two characters where a table has one.
+    """
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def is_keyed(name: str) -> bool:

@@ -61,6 +61,8 @@ class Place:
 class Header:
     """Facts of one file. `patient` is keyed, None where the file names none; nothing here is ever written.
 
+    `study` and `series` are digests that tell them apart; `numbered` where the file says of which it is.
+
     `places` has one entry a frame, None for a picture that does not say where it lies.
     """
 
@@ -71,10 +73,12 @@ class Header:
     burned_in: str
     identity_removed: str
     needs_review: bool
+    numbered: bool
     head: bool
     size: tuple[int, int]
     frames: int
     places: tuple[Place | None, ...] = field(repr=False)
+    study: bytes = field(repr=False)
     series: bytes = field(repr=False)
     number: int = field(repr=False)
     choices: Mapping[str, tuple[str, ...]] = field(repr=False)
@@ -105,7 +109,7 @@ def take(path: Path, where: str, *, issuer: str = "") -> Header:
 
 def _facts(header: Any) -> dict[str, Any]:
     frames = int(header.get("NumberOfFrames", 1) or 1)
-    uids = [str(header.get(name, "")) for name in ("StudyInstanceUID", "SeriesInstanceUID")]
+    uids = [str(header.get(name, "") or "").strip() for name in ("StudyInstanceUID", "SeriesInstanceUID")]
     return {
         "found": identifiers.search(header),
         "modality": str(header.get("Modality", "")).strip().upper(),
@@ -116,6 +120,8 @@ def _facts(header: Any) -> dict[str, Any]:
         "size": (int(header.Columns), int(header.Rows)),
         "frames": frames,
         "places": _places(header, min(frames, MAX_FRAMES)),
+        "numbered": all(uids),
+        "study": hashlib.sha256(uids[0].encode()).digest(),
         "series": hashlib.sha256("\0".join(uids).encode()).digest(),
         "number": int(header.get("InstanceNumber", 0) or 0),
         "choices": {name: _words(header, name) for name in CHOICES},

@@ -151,7 +151,8 @@ def _may_name(tag: Any) -> bool:
 def _keyword(tag: Any) -> str:
     from pydicom.datadict import keyword_for_tag
 
-    return keyword_for_tag(tag)
+    found: str = keyword_for_tag(tag)
+    return found
 
 
 def _stands_in(element: Any, *, removed: bool, patient: str) -> bool:

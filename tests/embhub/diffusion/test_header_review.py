@@ -205,9 +205,7 @@ def test_volumes_that_are_called_heads_are_warned_of(tmp_path: Path) -> None:
     voxels = np.random.default_rng(0).integers(0, 100, (64, 64, 3)).astype(np.int16)
     for number, name in enumerate(("sub-01_T1w.nii.gz", "sub-02_brain.nii.gz", "sub-03_ct.nii.gz")):
         medical.nifti(tmp_path / name, np.roll(voxels, number, axis=0))
-    (tmp_path / "volumes.yaml").write_text(
-        'schema: embhub.volumes/1\nvolumes: [{path: "*.nii.gz", patient_folder: "*", slices: middle}]\n'
-    )
+    (tmp_path / "volumes.yaml").write_text('schema: embhub.volumes/1\nvolumes: [{path: "*.nii.gz", slices: middle}]\n')
     assert any(note.startswith("2 NIfTI volumes are of a head, by their names") for note in read_images(tmp_path).notes)
 
 

@@ -76,6 +76,43 @@ def test_ids_of_headers_and_of_manifests_in_one_source_are_one_patient(tmp_path:
     assert found == [key_patient("P1"), key_patient("P2", issuer="H"), key_patient("P1")]
 
 
+@pytest.mark.parametrize("written", ["M\u00fc 1", " Mu\u0308  1 "])
+def test_an_id_is_one_however_it_is_written(tmp_path: Path, written: str) -> None:
+    """White space, and an accent as a character of its own, make no second patient: not in a table, not in the key."""
+    assert key_patient(written) == key_patient("M\u00fc 1")
+    ids = {sample.patient_id for sample in read_images(pngs(tmp_path / "a", ["M\u00fc 1", written])).samples}
+    assert ids == {"M\u00fc 1"}
+
+
+@pytest.mark.parametrize("patients", [[None, None], ["P1", None]])
+def test_two_views_of_one_study_are_of_one_patient(tmp_path: Path, patients: list[str | None]) -> None:
+    """Frontal and lateral, each a series of its own: without ids they would count as two persons."""
+    folder = films(tmp_path / "a", patients, StudyInstanceUID="1.2.77")
+    with pytest.raises(PrivacyError, match="are of no patient, and there are others of the same study"):
+        read_images(folder)
+    (folder / "manifest.csv").write_text("path,patient_id\n000.dcm,P1\n001.dcm,P1\n")
+    assert {sample.patient_id for sample in read_images(folder).samples} == {"P1"}
+
+
+def test_a_series_is_of_one_patient(tmp_path: Path) -> None:
+    """A manifest that numbers images instead of patients is refused where headers tell."""
+    for number in range(3):
+        medical.write(tmp_path / f"{number:03d}.dcm", film(number, "P1"))
+    (tmp_path / "manifest.csv").write_text("path,patient_id\n000.dcm,1\n001.dcm,2\n002.dcm,3\n")
+    with pytest.raises(PrivacyError, match=r"1 DICOM series or volumes stand under several patients \(row 2, 3, 4\)"):
+        read_images(tmp_path)
+
+
+def test_one_patient_of_headers_under_two_ids_is_warned_of(tmp_path: Path) -> None:
+    """Not refused: headers say it wrongly where a de-identification wrote one word into all of them."""
+    for number in range(2):
+        medical.write(tmp_path / f"{number:03d}.dcm", film(number, "P1", SeriesInstanceUID=f"1.2.{number}"))
+    (tmp_path / "manifest.csv").write_text("path,patient_id\n000.dcm,1\n001.dcm,2\n")
+    assert any("1 of the PatientIDs in headers stand under several" in note for note in read_images(tmp_path).notes)
+    (tmp_path / "manifest.csv").write_text("path,patient_id\n000.dcm,1\n001.dcm,1\n")
+    assert not any("PatientIDs in headers" in note for note in read_images(tmp_path).notes)
+
+
 def test_privacy_for_patients_is_refused_without_their_ids(tmp_path: Path) -> None:
     images = read_images(films(tmp_path / "a", ["P1", None, "P2"]))
     assert not images.has_patients

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +170,7 @@ def test_one_of_several_series(tmp_path: Path, series: dict[str, Any]) -> None:
             {"path": "scan", "series": {"SeriesNumber": 4}, "slices": {"largest_mask": True}, "mask": "m.nii"},
             "NIfTI only",
         ),
-        ({"path": "scan", "series": {"SeriesNumber": 4}, "patient_folder": "sub-*"}, "no part"),
+        ({"path": "scan", "series": {"SeriesNumber": 4}, "patient_folder": "sub-*"}, "no folder"),
     ],
 )
 def test_what_cannot_be_chosen(tmp_path: Path, entry: dict[str, Any], words: str) -> None:
@@ -230,10 +232,48 @@ def test_slices_of_nobody_are_refused(tmp_path: Path) -> None:
         read_images(tmp_path)
     medical.series(tmp_path / "scan", np.ascontiguousarray(VOXELS[:3]), PatientID=None)
     (tmp_path / "volumes.yaml").write_text("schema: embhub.volumes/1\nvolumes: [{path: scan}]\n")
-    with pytest.raises(PrivacyError, match="3 pictures of DICOM series come without a PatientID"):
+    with pytest.raises(PrivacyError, match="3 pictures are of no patient, and there are others of the same study"):
         read_images(tmp_path)
-    with pytest.raises(PrivacyError, match="3 pictures of DICOM series"):
+    with pytest.raises(PrivacyError, match="3 pictures are of no patient"):
         read_images(tmp_path / "scan")
+
+
+def test_slices_of_nobody_are_refused_however_many_entries_choose_them(tmp_path: Path) -> None:
+    medical.nifti(tmp_path / "a.nii", VOXELS)
+    entries = [{"path": "a.nii", "slices": {"index": [place]}} for place in (3, 5)]
+    (tmp_path / "volumes.json").write_text(json.dumps({"schema": "embhub.volumes/1", "volumes": entries}))
+    with pytest.raises(PrivacyError, match=r"2 pictures are of no patient, .* same study or volume \(picture 1, 2\)"):
+        read_images(tmp_path)
+    entries[0]["patient_id"] = "P1"
+    (tmp_path / "volumes.json").write_text(json.dumps({"schema": "embhub.volumes/1", "volumes": entries}))
+    with pytest.raises(PrivacyError, match=r"1 pictures are of no patient, .* \(picture 2\)"):
+        read_images(tmp_path)
+    entries[1]["patient_id"] = "P2"
+    (tmp_path / "volumes.json").write_text(json.dumps({"schema": "embhub.volumes/1", "volumes": entries}))
+    with pytest.raises(PrivacyError, match="1 DICOM series or volumes stand under several patients"):
+        read_images(tmp_path)
+
+
+def test_a_file_is_no_folder_of_a_patient(tmp_path: Path) -> None:
+    """Two files of one patient, taken for folders, would count as two patients."""
+    for name in ("sub-01_T1w.nii", "sub-01_T2w.nii"):
+        medical.nifti(tmp_path / name, VOXELS)
+    entry = {"path": "sub-*.nii", "patient_folder": "sub-*", "slices": "middle"}
+    (tmp_path / "volumes.json").write_text(json.dumps({"schema": "embhub.volumes/1", "volumes": [entry]}))
+    with pytest.raises(UsageError, match="no folder that `patient_folder` fits"):
+        read_images(tmp_path)
+
+
+def test_a_table_is_a_file_of_its_folder(tmp_path: Path) -> None:
+    """A pipe would be waited for, for ever."""
+    os.mkfifo(tmp_path / "scans.csv")
+    (tmp_path / "volumes.yaml").write_text("schema: embhub.volumes/1\ntable: scans.csv\n")
+    with pytest.raises(UsageError, match="the table of volumes is not a file"):
+        read_images(tmp_path)
+    (tmp_path / "scans.csv").unlink()
+    (tmp_path / "scans.csv").symlink_to(__file__)
+    with pytest.raises(UsageError, match="the table of volumes is a link that leads out of its folder"):
+        read_images(tmp_path)
 
 
 def test_times_and_percentiles_of_the_whole_volume(tmp_path: Path) -> None:

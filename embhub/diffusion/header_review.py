@@ -173,7 +173,7 @@ def _warnings(headers: Sequence[Header], reviewed: bool) -> Iterator[str]:
     named = [header for header in headers if header.patient is not None]
     if 0 < len(named) < len(headers):
         yield f"{len(headers) - len(named):,} of the DICOM files have no PatientID"
-    if 0 < sum(header.has_issuer for header in named) < len(named):
+    if 0 < sum(bool(header.issuer) for header in named) < len(named):
         yield "IssuerOfPatientID is in some DICOM files only: one patient may count as two; set `issuer` for all"
 
 

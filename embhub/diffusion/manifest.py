@@ -50,7 +50,7 @@ class Listing:
     """Samples in the order of their source, `relative` their paths as it has them; `kind` is row, image or picture.
 
     `headers` are those of DICOM files, by row; `without_picture` such files that hold none; `statement` is what the
-    site says of how the images were de-identified.
+    site says of how the images were de-identified; `issuers` gave out the ids, headers' own apart.
     """
 
     samples: tuple[Sample, ...]
@@ -61,6 +61,7 @@ class Listing:
     without_picture: int = 0
     statement: Statement | None = None
     notes: tuple[str, ...] = ()
+    issuers: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def list_images(source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE) -> Listing:
@@ -206,7 +207,15 @@ def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Wat
             "no row of the manifest has what --where asks for" if where else "the manifest lists no image to train on",
             "see the column that --where names" if where else "add rows with the split train, or none",
         )
-    return Listing(tuple(samples), tuple(relative), "row", left_out, opened.found, opened.without_picture)
+    return Listing(
+        tuple(samples),
+        tuple(relative),
+        "row",
+        left_out,
+        opened.found,
+        opened.without_picture,
+        issuers=frozenset(tidy(row.get("issuer", "")) for row in rows),
+    )
 
 
 def read_rows(manifest: Path) -> list[dict[str, str]]:

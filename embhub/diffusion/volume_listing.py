@@ -99,6 +99,7 @@ def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
         without_picture=found.without_picture,
         statement=config.deidentification,
         notes=tuple(notes),
+        issuers=frozenset({config.issuer or ""}),
     )
 
 

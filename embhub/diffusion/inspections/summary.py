@@ -31,7 +31,7 @@ from embhub.diffusion.manifest import Sample
 from embhub.diffusion.readers.encoding import Encoding
 from embhub.errors import EmbhubError
 from embhub.progress import OnProgress
-from embhub.site.patients import is_keyed
+from embhub.site.patients import is_keyed, key_patient, tidy
 
 if TYPE_CHECKING:
     from embhub.diffusion.readers.dicom_header import Header
@@ -58,7 +58,7 @@ def summarise(
         kinds=tuple(Kind(format=f, mode=m, bits=b, images=n) for (f, m, b), n in kinds.most_common()),
         deep=_deep(survey.encodings),
         patients=_patients(survey.read),
-        labels=_labels(survey.read),
+        labels=_labels(survey),
         splits=_splits(survey),
         duplicates=_duplicates(survey, on_progress),
         names=_names(survey),
@@ -98,10 +98,10 @@ def _patients(samples: Sequence[Sample]) -> Patients | None:
     )
 
 
-def _labels(samples: Sequence[Sample]) -> tuple[Label, ...]:
-    withheld = _personal_labels(samples)
+def _labels(survey: Survey) -> tuple[Label, ...]:
+    withheld = _personal_labels(survey)
     counts: Counter[str | None] = Counter(
-        None if sample.label in withheld else sample.label for sample in samples if sample.label
+        None if sample.label in withheld else sample.label for sample in survey.read if sample.label
     )
     return tuple(Label(label=label, images=number) for label, number in counts.most_common())
 
@@ -139,7 +139,7 @@ def _duplicates(survey: Survey, on_progress: OnProgress | None) -> Duplicates:
 
 def _names(survey: Survey) -> Names:
     """Files are refused by `train`; ids and labels stay in this site's records, so they are pointed out only."""
-    personal = _personal_labels(survey.samples)
+    personal = _personal_labels(survey)
     return Names(
         files=tuple(survey.names),
         patient_ids=tuple(
@@ -151,13 +151,26 @@ def _names(survey: Survey) -> Names:
     )
 
 
-def _personal_labels(samples: Sequence[Sample]) -> set[str]:
+def _personal_labels(survey: Survey) -> set[str]:
     """Labels that look like a person's, or stand for one: on every row that has it, the label is the patient's id."""
     held: dict[str, set[str | None]] = defaultdict(set)
-    for sample in samples:
+    for sample in survey.samples:
         if sample.label:
             held[sample.label].add(sample.patient_id)
-    return {label for label, ids in held.items() if ids == {label} or looks_like_patient(label) or personal_data(label)}
+    return {
+        label
+        for label, ids in held.items()
+        if (len(ids) == 1 and all(_is_id(label, patient, survey) for patient in ids))
+        or looks_like_patient(label)
+        or personal_data(label)
+    }
+
+
+def _is_id(label: str, patient: str | None, survey: Survey) -> bool:
+    """Whether a label is a patient's id, which may be known here by its key alone."""
+    if patient is None or not is_keyed(patient):
+        return patient == tidy(label)
+    return any(key_patient(label, issuer=issuer) == patient for issuer in survey.issuers)
 
 
 def _refusals(problems: Sequence[tuple[EmbhubError, tuple[int, ...]]]) -> tuple[Refusal, ...]:

@@ -43,11 +43,13 @@ class Survey(Watcher):
         self.likenesses = Likenesses()
         self.kind = ""
         self.headers: Mapping[int, Header] = {}
+        self.issuers: frozenset[str] = frozenset()
 
     def listing(self, listing: Listing) -> None:
         """Remember what was named; rows that could not be followed were named too."""
         self.samples, self.left_out = listing.samples, listing.left_out
         self.kind, self.headers = listing.kind, listing.headers
+        self.issuers = listing.issuers.union({""}, (header.issuer for header in listing.headers.values()))
         self.names = find_names(listing)
         rows = {sample.row for sample in listing.samples}
         self.listed = len(rows.union(*(found for _, found in self.problems)))

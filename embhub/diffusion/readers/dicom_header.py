@@ -59,7 +59,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Header:
-    """Facts of one file. `patient` is keyed, None where the file names none; nothing here is ever written.
+    """Facts of one file. `patient` is keyed, None where the file names none, and `issuer` is who gave out its id;
+    nothing here is ever written.
 
     `study` and `series` are digests that tell them apart; `numbered` where the file says of which it is.
 
@@ -67,7 +68,7 @@ class Header:
     """
 
     patient: str | None = field(repr=False)
-    has_issuer: bool
+    issuer: str = field(repr=False)
     found: identifiers.Found
     modality: str
     burned_in: str
@@ -104,7 +105,7 @@ def take(path: Path, where: str, *, issuer: str = "") -> Header:
         patient = " ".join(str(header.get("PatientID", "") or "").split())
         own = " ".join(str(header.get("IssuerOfPatientID", "") or "").split())
     keyed = key_patient(patient, issuer=issuer or own) if patient else None
-    return Header(patient=keyed, has_issuer=bool(issuer or own), **facts)
+    return Header(patient=keyed, issuer=issuer or own, **facts)
 
 
 def _facts(header: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from embhub.__main__ import main
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.images import read_images
+from embhub.diffusion.inspection import inspect
 from embhub.diffusion.sides import compare
 from embhub.errors import PrivacyError
 from embhub.site.patients import key_patient
@@ -111,6 +112,18 @@ def test_one_patient_of_headers_under_two_ids_is_warned_of(tmp_path: Path) -> No
     assert any("1 of the PatientIDs in headers stand under several" in note for note in read_images(tmp_path).notes)
     (tmp_path / "manifest.csv").write_text("path,patient_id\n000.dcm,1\n001.dcm,1\n")
     assert not any("PatientIDs in headers" in note for note in read_images(tmp_path).notes)
+
+
+@pytest.mark.parametrize(("issuer", "column"), [("", ""), ("H", ""), ("", "H")])
+def test_a_label_that_is_the_id_of_a_header_is_withheld(tmp_path: Path, issuer: str, column: str) -> None:
+    """The id is known by its key alone, and a label is printed."""
+    folder = films(tmp_path / "a", ["KX1WYSTAN", "KX2WYSTAN"], IssuerOfPatientID=issuer or None)
+    ids = ",patient_id,issuer" if column else ""
+    rows = [f"{n:03d}.dcm,KX{n + 1}WYSTAN" + (f",KX{n + 1}WYSTAN,{column}" if column else "") for n in range(2)]
+    (folder / "manifest.csv").write_text("\n".join([f"path,label{ids}", *rows]) + "\n")
+    found = inspect(folder)
+    assert [label.label for label in found.labels] == [None] and "WYSTAN" not in found.to_json()
+    assert found.names.labels == (2, 3)
 
 
 def test_privacy_for_patients_is_refused_without_their_ids(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a repository holds: the embedding, its card, its audit report and the attestations about them.
+"""What a repository holds: the embedding, its card, its audit report, a sheet of samples, and the attestations.
 
 A release is bytes under known names; nothing in it is trusted before `verification.verify`.
 """
@@ -27,6 +27,7 @@ from embhub.site.files import write_atomic
 EMBEDDING = "learned_embeds.safetensors"
 CARD = "README.md"
 AUDIT = "audit.json"
+SAMPLES = "samples.png"
 PUBLISH_BUNDLE = "attestations/publish.sigstore.json"
 AUDIT_BUNDLE = "attestations/audit.sigstore.json"
 LIMITS: Mapping[str, int] = MappingProxyType(
@@ -34,6 +35,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         EMBEDDING: embedding.MAX_BYTES,
         CARD: 256_000,
         AUDIT: 2_000_000,
+        SAMPLES: 512_000,
         PUBLISH_BUNDLE: bundle.MAX_BYTES,
         AUDIT_BUNDLE: bundle.MAX_BYTES,
     }

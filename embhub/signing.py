@@ -8,10 +8,11 @@ from pathlib import Path
 from embhub import bundle, embedding, statement
 from embhub import release as layout
 from embhub.audit import AuditReport
-from embhub.card import parse_yaml, to_readme
+from embhub.card import Card, parse_yaml, to_readme
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.checks import consistency
 from embhub.checks.refusals import Refusal
+from embhub.checks.samples import check_samples
 from embhub.dsse import Signer
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.formats.names import check_repository
@@ -48,7 +49,10 @@ def assemble(
     """
     check_repository(repository)
     path = Path(embedding_path)
-    files = {layout.EMBEDDING: embedding.read_bytes(path), layout.CARD: _read_card(path, card_path)}
+    card = _read_card(path, card_path)
+    files = {layout.EMBEDDING: embedding.read_bytes(path), layout.CARD: to_readme(card)}
+    if card.samples is not None:
+        files[layout.SAMPLES] = _read_samples(path)
     report = _read_report(path, audit_path)
     if report is not None:
         files[layout.AUDIT] = report
@@ -67,7 +71,9 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     artifact, card, report = release.embedding, release.card, release.audit
     check_persons(release)
     files = {
-        name: release.files[name] for name in (layout.EMBEDDING, layout.CARD, layout.AUDIT) if name in release.files
+        name: release.files[name]
+        for name in (layout.EMBEDDING, layout.CARD, layout.AUDIT, layout.SAMPLES)
+        if name in release.files
     }
     report_digest = layout.digest(files[layout.AUDIT]) if report is not None else None
     published = statement.build_publish(
@@ -88,6 +94,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
         list(consistency.check_card(card, embedding=artifact, publish=facts, report=report))
         consistency.check_base(card, embedding=artifact, publish=facts)
         consistency.check_claim(card, embedding=artifact, publish=facts)
+        list(check_samples(release, card, digest=artifact.digest))
         if report is not None:
             list(consistency.check_report(report, embedding=artifact))
     except Refusal as refusal:
@@ -158,11 +165,21 @@ def attest_audit(
     return bundle.to_json(statement.sign(vouched, key=key))
 
 
-def _read_card(path: Path, card_path: str | Path | None) -> bytes:
+def _read_card(path: Path, card_path: str | Path | None) -> Card:
     card = Path(card_path) if card_path is not None else site_files.beside(path, site_files.CARD)
     if not card.exists():
         raise UsageError(f"there is no card {card}", f"embhub card init {path}")
-    return to_readme(parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD])))
+    return parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD]))
+
+
+def _read_samples(path: Path) -> bytes:
+    sheet = site_files.beside(path, site_files.SHEET)
+    if not sheet.is_file():
+        raise UsageError(
+            f"the card records samples, and there is no {sheet}",
+            "embhub copy-check --sheet draws them; or take `samples:` out of the card",
+        )
+    return layout.read_file(sheet, limit=layout.LIMITS[layout.SAMPLES])
 
 
 def _read_report(path: Path, audit_path: str | Path | None) -> bytes | None:

@@ -15,7 +15,7 @@ from embhub import statement
 from embhub import trust as keyrings
 from embhub.audit import AuditReport
 from embhub.cards.card_schema import Card
-from embhub.checks import artifact, consistency, revocations, signers, versions
+from embhub.checks import artifact, consistency, revocations, samples, signers, versions
 from embhub.checks.refusals import (
     AuditMismatch,
     BrokenClaim,
@@ -181,6 +181,7 @@ def verify(
             )
             findings.append(finding)
         _compare(card, embedding, publish, report, findings)
+        findings.extend(samples.check_samples(release, card, digest=embedding.digest))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except Refusal as refusal:
         refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import utils
 
 from embhub import bundle, dsse, statement
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
+from embhub.formats import plain_png
+from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, Release
 from tests import releases
 from tests.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, WITHDRAWER
 
@@ -103,6 +106,20 @@ def front(release: Release, extra: bytes) -> Files:
     return again(release, card=release.files[CARD].replace(b"---\n", b"---\n" + extra + b"\n", 1))
 
 
+def sheet(release: Release, data: bytes, **changes: Any) -> Files:
+    """A sheet of samples that the card records, but for these changes, signed so."""
+    card = releases.edited_card(release, samples=releases.record_of(data, release.embedding, **changes))
+    return again(release, samples=data, card=card)
+
+
+def squeezed(lines: int) -> bytes:
+    """A PNG of 16 x 16 pixels whose stream unpacks to so many lines."""
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(17 * lines), 9)),
+             (b"IEND", b""))  # fmt: skip
+    chunks = [struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in parts]
+    return plain_png.SIGNATURE + b"".join(chunks)
+
+
 def raw_signature(release: Release) -> bytes:
     r, s = utils.decode_dss_signature(release.publish_bundle.envelope.signature)
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
@@ -132,7 +149,7 @@ class _Shell:
         return (__import__("os").system, ("touch /tmp/embhub-was-run",))
 
 
-_F, _E, _K, _A, _C = "Files", "Envelope", "Keys", "Audit", "Card"
+_F, _E, _K, _A, _C, _S = "Files", "Envelope", "Keys", "Audit", "Card", "Samples"
 _SUBJECT = {"name": "x", "digest": {"sha256": "0" * 64}}
 _HUGE = 2**63 - 1
 CASES: tuple[Case, ...] = (
@@ -252,6 +269,20 @@ CASES: tuple[Case, ...] = (
          "card-mismatch"),
     Case(_C, "a person in it", lambda r: again(
         r, card=releases.edited_card(r, limitations="Made from the scans of patient no 12345678")), "personal-data"),
+    Case(_S, "an oversized sheet", lambda r: {SAMPLES: b"\0" * (LIMITS[SAMPLES] + 1)}, "file-size"),
+    Case(_S, "a sheet that no card records", lambda r: {SAMPLES: releases.make_sheet()}, "samples"),
+    Case(_S, "a record without its sheet", lambda r: {**sheet(r, releases.make_sheet()), SAMPLES: None}, "samples"),
+    Case(_S, "another sheet than the recorded one",
+         lambda r: {**sheet(r, releases.make_sheet()), SAMPLES: releases.make_sheet(seed=1)}, "samples"),
+    Case(_S, "a sheet of another embedding", lambda r: sheet(r, releases.make_sheet(), embedding="ab" * 32), "samples"),
+    Case(_S, "a resolution inside", lambda r: sheet(r, releases.make_sheet(dpi=(72, 72))), "samples"),
+    Case(_S, "an archive behind it", lambda r: sheet(r, releases.make_sheet() + b"PK\x03\x04"), "samples"),
+    Case(_S, "a page in its place", lambda r: sheet(r, b"<svg onload=alert(1)>"), "samples"),
+    Case(_S, "more pixels than it says", lambda r: sheet(r, squeezed(5_000_000)), "samples"),
+    Case(_S, "a side too long", lambda r: sheet(r, releases.make_sheet(size=(2049, 16))), "samples"),
+    Case(_S, "a sheet of suspected copies", lambda r: {
+        **sheet(r, releases.make_sheet()),
+        CARD: (sheet(r, releases.make_sheet())[CARD] or b"").replace(b"no-copies-found", b"copies-suspected")}, "card"),
 )  # fmt: skip
 
 

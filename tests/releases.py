@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
+from PIL import Image
 
 from embhub import bundle, card, embedding, signing, statement, trust
 from embhub import release as layout
@@ -151,22 +153,43 @@ def make_card(artifact: Embedding, *, report: AuditReport | None = None, **chang
     return known
 
 
+def make_sheet(*, seed: int = 0, size: tuple[int, int] = (66, 32), **options: Any) -> bytes:
+    """A contact sheet as good as any; `options` go to Pillow."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0]), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def record_of(sheet: bytes, artifact: Embedding, **changes: Any) -> dict[str, Any]:
+    """What a card says of a sheet that this embedding drew."""
+    return {
+        "sha256": layout.digest(sheet), "embedding": artifact.digest, "images": 2, "prompt": f"mri, {artifact.token}",
+        "seed": 7, "steps": 25, "guidance": 3.0, "copy_check": "no-copies-found", **changes,
+    }  # fmt: skip
+
+
 def make_release(
     *,
     artifact: Embedding | None = None,
+    sheet: bytes | None = None,
     audited: bool = True,
     key: SigningKey = SITE,
     repository: str = REPOSITORY,
     replaces: str | None = None,
     **changes: Any,
 ) -> Release:
-    """A signed release; `changes` go to its card."""
+    """A signed release; `changes` go to its card, which records the `sheet` where there is one."""
     embedded = artifact or make_embedding()
+    if sheet is not None:
+        changes = {"samples": record_of(sheet, embedded), **changes}
     report = make_report(embedded) if audited else None
     described = card.parse(make_card(embedded, report=report, **changes))
     files = {layout.EMBEDDING: embedded.data, layout.CARD: card.to_readme(described)}
     if report is not None:
         files[layout.AUDIT] = report.to_bytes()
+    if sheet is not None:
+        files[layout.SAMPLES] = sheet
     return signing.sign(Release.from_files(files), repository=repository, key=key, now=NOW, replaces=replaces)
 
 
@@ -176,6 +199,7 @@ def replaced(release: Release, **files: bytes | None) -> Release:
         "embedding": layout.EMBEDDING,
         "card": layout.CARD,
         "audit": layout.AUDIT,
+        "samples": layout.SAMPLES,
         "publish_bundle": layout.PUBLISH_BUNDLE,
         "audit_bundle": layout.AUDIT_BUNDLE,
     }

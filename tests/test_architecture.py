@@ -30,9 +30,11 @@ PURE = [
         "checks/versions",
         "checks/yanks",
         "checks/consistency",
+        "checks/samples",
         "checks/refusals",
     ),
     "cards/evaluation",
+    "cards/samples",
     *("audits/statistics", "audits/attack_figures", "audits/verdict", "audits/audit_page", "audits/roc_figure"),
     "audits/explanation",
     "copies/tail",
@@ -42,6 +44,7 @@ PURE = [
     *("evidence/histogram", "evidence/page", "evidence/regulation", "evidence/sacro", "evidence/sections"),
     "evidence/shipping",
     *("formats/strict_json", "formats/tensors", "formats/header", "formats/p256", "formats/instants", "formats/names"),
+    "formats/plain_png",
 ]
 WORLD = {"os", "pathlib", "socket", "time", "subprocess", "urllib", "http", "huggingface_hub", "tempfile", "shutil"}
 MAX_LINES = 350

@@ -18,6 +18,7 @@ from embhub.privacy import PrivacyClaim, UncheckableClaim, parse_claim, plain
 
 SCHEMA = "embhub.card/1"
 SMALLEST_CELL = 10
+MOST_SAMPLES = 16
 PLACEHOLDERS = frozenset({"", "todo", "tbd", "fixme", "xxx", "n.n", "fill in"})
 
 
@@ -93,6 +94,7 @@ Licence = Annotated[str, Field(max_length=200), AfterValidator(check_licence)]
 Count = Annotated[int | str, BeforeValidator(_check_count)]
 Cell = Annotated[int | str, BeforeValidator(_check_cell)]
 Cells = Annotated[Mapping[Line, Cell], Field(min_length=1, max_length=50)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&'*+,;=%-]*$", max_length=300)]
 
 
@@ -182,6 +184,22 @@ class Evaluation(_Part):
     interval: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
 
 
+class Samples(_Part):
+    """The contact sheet `samples.png` and what drew it; `embhub copy-check --sheet` writes it, no person does.
+
+    `copy_check` is its verdict, or `not-run`: beside a privacy claim the verdict would itself be told of the patients.
+    """
+
+    sha256: Digest = Field(description="of samples.png")
+    embedding: Digest = Field(description="of the embedding that drew it")
+    images: int = Field(ge=1, le=MOST_SAMPLES)
+    prompt: Line
+    seed: int = Field(ge=0, lt=2**63)
+    steps: int = Field(ge=1, le=1000)
+    guidance: float = Field(ge=0, le=100, allow_inf_nan=False)
+    copy_check: Literal["no-copies-found", "not-run"]
+
+
 class Card(_Part):
     """Everything that a stranger must know before using the embedding; see `docs/reference/card.md`."""
 
@@ -239,6 +257,9 @@ class Card(_Part):
     )
     audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")
     evaluation: tuple[Evaluation, ...] = Field(default=(), description="figures of use, each with its interval")
+    samples: Samples | None = Field(
+        default=None, description="the contact sheet of drawn images, as `embhub copy-check --sheet` recorded it"
+    )
 
     @model_validator(mode="after")
     def _no_cell_follows_from_the_others(self) -> Self:
@@ -256,6 +277,17 @@ class Card(_Part):
                         f"population.{table} hides one group that a total gives away: "
                         'write n_patients (and n_images) as a range such as "50-100", or merge groups'
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _samples_passed_what_they_had_to(self) -> Self:
+        """Without a privacy claim only the copy check lets images out. Beside one its verdict must not be told."""
+        needed = "not-run" if isinstance(self.privacy, PrivacyClaim) else "no-copies-found"
+        if self.samples is not None and self.samples.copy_check != needed:
+            because = "a verdict on patients' images is not covered by the privacy claim" if needed == "not-run" else ""
+            raise ValueError(
+                f"samples.copy_check must be {needed}: " + (because or "without it no drawn image is published")
+            )
         return self
 
     def to_dict(self) -> dict[str, Any]:

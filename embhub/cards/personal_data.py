@@ -78,7 +78,7 @@ def personal_data_in_card(card: Card) -> list[str]:
         if field in _PUBLIC_FIELDS:
             continue
         for place, text in _texts(value, field):
-            if place.endswith((".code", ".system")):
+            if place.endswith((".code", ".system", ".sha256", ".embedding")):
                 continue
             kinds = [_kind(finding) for finding in personal_data(text)]
             found += [f"{kind} in {place}" for kind in kinds if not (field == "contact_role" and kind in _MAILBOX)]

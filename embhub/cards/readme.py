@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from embhub.cards import samples
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
@@ -152,7 +153,7 @@ Verdict of the publisher's own audit: **{card.audit.verdict}** (suite: {card.aud
 ## Preprocessing
 
 {_prose(card.preprocessing)}
-{_evaluation(card)}
+{_evaluation(card)}{_samples(card)}
 ## Base model
 
 `{base.id}` (family {base.family}, revision {_prose(base.revision)}), under the licence {_prose(base.licence)},
@@ -201,6 +202,12 @@ def _evaluation(card: Card) -> str:
         interval = f" [{item.interval[0]:g}, {item.interval[1]:g}]" if item.interval else " (no interval stated)"
         lines.append(f"- {_prose(item.task)}, {_prose(item.dataset)}: {_prose(item.metric)} {item.value:g}{interval}")
     return "\n## Evaluation\n\n" + "\n".join(lines) + "\n"
+
+
+def _samples(card: Card) -> str:
+    if card.samples is None:
+        return ""
+    return f"\n## Samples\n\n![{samples.ALT}](samples.png)\n\n{_prose(samples.caption(card))}\n"
 
 
 def _synthetic_data(card: Card) -> str:

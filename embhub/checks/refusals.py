@@ -134,6 +134,12 @@ class CardMismatch(Refusal):
     rule = "card-mismatch"
 
 
+class SamplesMismatch(Refusal):
+    """The contact sheet of samples is missing, is not the one of the card, is of another embedding, or is not plain."""
+
+    rule = "samples"
+
+
 class MissingAudit(Refusal):
     """An audit that the statement names or the policy asks for is not there."""
 

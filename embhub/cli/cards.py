@@ -27,13 +27,17 @@ def command() -> None:
     "--out", type=options.FILE, metavar="FILE", help="The card  [default: STEM.card.yaml beside the embedding]"
 )
 @click.option("--evaluation", type=options.FILE, metavar="FILE", help="The evaluation.json of `embhub evaluate`.")
+@click.option(
+    "--samples", type=options.FILE, metavar="FILE", help="The STEM.samples.json of `embhub copy-check --sheet`."
+)
 @click.option("--force", is_flag=True, help="Begin anew: forget the answers of a card that is there.")
-def init(file: Path, out: Path | None, evaluation: Path | None, force: bool) -> None:
+def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | None, force: bool) -> None:
     """Draft a card for the embedding in FILE.
 
     Everything that can be computed is filled in; site defaults come from config.yaml (`site:`); what only a person can
     say is left open and listed. Run it again after an audit: answers are kept, what is computed is renewed.
     --evaluation takes the figures of one evaluation to the card, and so to the model-index that the Hub reads.
+    --samples takes a sheet of drawn images into the release.
 
     \b
     Example:
@@ -42,7 +46,7 @@ def init(file: Path, out: Path | None, evaluation: Path | None, force: bool) -> 
     """
     from embhub.diffusion.outputs import draft_card
 
-    path, missing = draft_card(file, out=out, evaluation=evaluation, force=force)
+    path, missing = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
     print_pairs({"card": path, "still to say": len(missing) or "nothing"})
     for line in missing:
         remark(f"  to say: {line}")

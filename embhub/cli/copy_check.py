@@ -39,6 +39,9 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 )
 @click.option("--html", type=options.FILE, metavar="FILE", help="The page  [default: STEM.copies.html]")
 @click.option("--show-pairs", is_flag=True, help="Put patients' images beside the drawn ones on the page.")
+@click.option(
+    "--sheet", is_flag=True, help="Write a contact sheet for the card, if no copies are found: STEM.samples.png."
+)
 @options.as_json
 def command(file: Path, as_json: bool, **choices: Any) -> int:
     """Check whether images drawn with the embedding in FILE are copies of images that it was trained on.
@@ -47,14 +50,22 @@ def command(file: Path, as_json: bool, **choices: Any) -> int:
     against images of patients who were kept back. The same is done with copies planted on purpose, which says what the
     check would have caught. The exit code is 6 where a copy is suspected. The report and its page stay at the site.
 
+    With --sheet the images that were drawn become one picture for the card, if the verdict is no-copies-found (else the
+    exit code is 6). Of an embedding with a privacy claim it is drawn without a check, whose outcome would tell of
+    patients what the claim does not cover.
+
     \b
     Example:
       embhub copy-check prostate-csPCa.safetensors
       embhub copy-check prostate-csPCa.safetensors --samples drawn --show-pairs
+      embhub copy-check prostate-csPCa.safetensors --sheet
     """
     from embhub.diffusion.copying.outcome import check_to_file
 
     with progress_bar() as on_progress:
         report, facts = check_to_file(file, on_progress=on_progress, **choices)
-    print_json(report.model_dump(mode="json", by_alias=True)) if as_json else print_pairs(facts)
-    return 6 if report.suspected else 0
+    said = facts if report is None else report.model_dump(mode="json", by_alias=True)
+    print_json(said) if as_json else print_pairs(facts)
+    if report is None:
+        return 0
+    return 6 if report.suspected or (choices["sheet"] and report.verdict != "no-copies-found") else 0

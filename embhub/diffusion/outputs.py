@@ -11,6 +11,7 @@ from embhub import __version__, card, config, embedding, runs
 from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.cards import evaluation as evaluation_report
+from embhub.cards import samples as sample_record
 from embhub.checks import consistency
 from embhub.diffusion import base as bases
 from embhub.embedding import Embedding
@@ -102,21 +103,26 @@ def open_target(target: str, registry: str | None) -> Opened:
 
 
 def draft_card(
-    file: Path, *, out: Path | None = None, evaluation: Path | None = None, force: bool = False
+    file: Path,
+    *,
+    out: Path | None = None,
+    evaluation: Path | None = None,
+    samples: Path | None = None,
+    force: bool = False,
 ) -> tuple[Path, list[str]]:
     """Write a card with everything computed filled in; returns its path and what a person must still say.
 
     Site defaults come from config.yaml; counts from this site's memory of the training; the verdict from the report
     beside the file; the base's licence from the base, where it came with embhub. A card that is there keeps its
     answers, and only what follows from file, base and report is renewed; `force` begins anew. `evaluation` is a report
-    of `embhub evaluate`, whose figures replace the card's.
+    of `embhub evaluate`, whose figures replace the card's; `samples` the record of `embhub copy-check --sheet`.
     """
     artifact = embedding.read(file)
     target = out or site_files.beside(file, site_files.CARD)
     earlier = {} if force else _read_answers(target)
     facts = {"name": file.stem, **_run_facts(artifact), **_base_facts(artifact), **_audit_facts(file)}
     facts = {name: value for name, value in facts.items() if name in ("audit", "base_model") or name not in earlier}
-    facts |= _evaluation_facts(artifact, evaluation)
+    facts |= _evaluation_facts(artifact, evaluation) | _samples_facts(artifact, file, samples)
     values, questions = card.draft(artifact, defaults={**config.load().site, **earlier}, facts=facts)
     write_atomic(target, card.write_draft(values, questions))
     return target, questions
@@ -176,6 +182,16 @@ def _evaluation_facts(artifact: Embedding, path: Path | None) -> dict[str, Any]:
     report = evaluation_report.parse(layout.read_file(path, limit=evaluation_report.MAX_BYTES))
     private = isinstance(artifact.privacy, PrivacyClaim)
     return {"evaluation": evaluation_report.card_figures(report, artifact.digest, private=private)}
+
+
+def _samples_facts(artifact: Embedding, file: Path, path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    sheet = site_files.beside(file, site_files.SHEET)
+    digest = layout.digest(layout.read_file(sheet, limit=layout.LIMITS[layout.SAMPLES]))
+    record = layout.read_file(path, limit=sample_record.MAX_BYTES)
+    said = sample_record.read(record, sheet=digest, embedding=artifact.digest, claim=artifact.privacy)
+    return {"samples": said}
 
 
 def _given(choices: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from embhub.audit import AuditReport
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.checks import claims, consistency
 from embhub.checks.refusals import Refusal
+from embhub.checks.samples import check_samples
 from embhub.privacy import Claim, PrivacyClaim, plain
 from embhub.release import Release
 
@@ -78,6 +79,7 @@ def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
         lambda: list(consistency.check_card(card, embedding=artifact, publish=publish, report=shipped)),
         lambda: consistency.check_base(card, embedding=artifact, publish=publish),
         lambda: consistency.check_claim(card, embedding=artifact, publish=publish),
+        lambda: list(check_samples(release, card, digest=artifact.digest)),
         lambda: list(consistency.check_report(shipped, embedding=artifact)) if shipped is not None else None,
     )
     for check in checks:

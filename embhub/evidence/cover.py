@@ -8,6 +8,7 @@ from embhub.accounting.wording import is_large
 from embhub.audits.explanation import TITLES, plural
 from embhub.audits.verdict import ALPHA
 from embhub.evidence.document import Audit, Evidence, Figures, Privacy
+from embhub.release import SAMPLES
 
 VERDICTS = {
     "leak-detected": "An attack could tell who was trained on. This speaks against releasing the file as it is.",
@@ -174,10 +175,11 @@ def _leaves(evidence: Evidence) -> str:
     files = evidence.shipment.files
     there = sum(row.bytes or 0 for row in files)
     made = " and those that are made on signing" if any(row.bytes is None for row in files) else ""
+    drawn = " The sheet of samples was drawn, not taken: look at it." if SAMPLES in {row.name for row in files} else ""
     return (
-        f"{len(files)} files: {there:,} bytes{made}, listed one by one in section 1. By design no image, patient id,"
-        f" file"
-        " name or digest of an image is among them. The card is text that people wrote: read it."
+        f"{len(files)} files: {there:,} bytes{made}, listed one by one in section 1. By design no patient's image,"
+        " patient id, file name or digest of such an image is among them."
+        f"{drawn} The card is text that people wrote: read it."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from embhub import release as layout
+from embhub.cards.samples import count
 from embhub.evidence.document import Shipment, ShippedFile
 from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim
@@ -32,6 +33,8 @@ def list_shipment(release: Release) -> Shipment:
     ]
     if layout.AUDIT in release.files:
         rows.append(_row(release, layout.AUDIT, "the audit report: figures and scores", _audit_tells(release)))
+    if layout.SAMPLES in release.files:
+        rows.append(_row(release, layout.SAMPLES, *_samples_hold(release)))
     rows.append(
         _row(
             release,
@@ -79,6 +82,18 @@ def _card_tells(release: Release) -> str:
     if population is not None and (population.age_bands or population.sex):
         told.append("groups by age or sex, none under 10 people")
     return "; ".join([*told, "modality, body part, finding, region and years where answered"])
+
+
+def _samples_hold(release: Release) -> tuple[str, str]:
+    record = release.card.samples
+    if record is None:
+        return "a sheet of drawn images that the card does not record", "not known: do not publish it"
+    told = (
+        "what the embedding's numbers tell, which the privacy claim bounds, and what the base model was trained on"
+        if record.copy_check == "not-run"
+        else "drawn images can resemble those trained on: the copy check found none that does, and rules out no more"
+    )
+    return f"a sheet of {count(record)} drawn with the embedding, none taken of a patient; no metadata", told
 
 
 def _audit_tells(release: Release) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from embhub import release as layout
-from embhub.card import parse_yaml, to_readme
+from embhub.card import Card, parse_yaml, to_readme
 from embhub.checks.refusals import CardMismatch
 from embhub.embedding import read_bytes
 from embhub.errors import ArtifactError, UsageError
@@ -19,6 +19,7 @@ from embhub.site.files import write_atomic
 CARD = ".card.yaml"
 AUDIT = ".audit.json"
 COPIES = ".copies.json"  # distances from patients' images: never sent
+SHEET, SHEET_RECORD = ".samples.png", ".samples.json"
 SITE_AUDIT = ".site-audit.json"  # holds scores of patients beside a privacy claim: never sent
 PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"
@@ -50,7 +51,10 @@ def read(path: Path) -> Release:
     files = {layout.EMBEDDING: read_bytes(path)}
     card = beside(path, CARD)
     if card.exists():
-        files[layout.CARD] = _render(card, signed=signed)
+        known = _read_card(card, signed=signed)
+        files[layout.CARD] = to_readme(known)
+        if known.samples is not None and beside(path, SHEET).exists():  # one that no card records stays at the site
+            files[layout.SAMPLES] = layout.read_file(beside(path, SHEET), limit=layout.LIMITS[layout.SAMPLES])
     for suffix, name in _PLACES.items():
         if beside(path, suffix).exists():
             files[name] = layout.read_file(beside(path, suffix), limit=layout.LIMITS[name])
@@ -82,9 +86,9 @@ def _in_release_folder(path: Path) -> Release:
     return Release(found.files, found.others, copies)
 
 
-def _render(card: Path, *, signed: bool) -> bytes:
+def _read_card(card: Path, *, signed: bool) -> Card:
     try:
-        return to_readme(parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD])))
+        return parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD]))
     except ArtifactError as error:
         if signed:
             raise CardMismatch(f"{card.name} is not the signed card: {error.message}", error.hint) from error

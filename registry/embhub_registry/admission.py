@@ -13,7 +13,9 @@ from embhub.accounting.wording import short
 from embhub.audit import recompute
 from embhub.checks import claims
 from embhub.checks.refusals import Refusal
+from embhub.checks.samples import check_samples
 from embhub.errors import EmbhubError
+from embhub.formats import plain_png
 from embhub.privacy import Claim, PrivacyClaim, UnsupportedClaim
 from embhub.release import AUDIT, CARD, EMBEDDING
 from embhub.verification import Verified
@@ -192,6 +194,12 @@ def _audit_figures(proposal: Proposal) -> str | None:
     return f"the audit report contradicts its own scores: {'; '.join(wrong[:3])}" if wrong else None
 
 
+def _samples(proposal: Proposal) -> str | None:
+    release = proposal.release
+    list(check_samples(release, release.card, digest=release.embedding.digest))
+    return None
+
+
 def _attestation(proposal: Proposal) -> str | None:
     _ = proposal.verified
     return None
@@ -211,7 +219,8 @@ SIZE = Rule(
 )  # fmt: skip
 WEIGHTS = Rule(
     "weights-missing",
-    "Once a version was published the repository holds an embedding; before, it holds no report or attestation.",
+    "Once a version was published the repository holds an embedding; before, it holds no report, samples or"
+    " attestation.",
     "push a whole release; what was published is for the registry's admin to delete",
     check_weights, weights_only=False,
 )  # fmt: skip
@@ -236,6 +245,15 @@ CLAIM = Rule(
     "`embhub card init FILE` copies the claim that `embhub train` wrote and declares the numbers; then sign again",
     _privacy,
 )  # fmt: skip
+SAMPLES = Rule(
+    "samples",
+    "samples.png is there exactly where the card records it: the bytes with its digest, drawn by this embedding; a PNG"
+    f" of 8-bit grey or RGB, {plain_png.SMALLEST_SIDE} to {plain_png.LARGEST_SIDE} pixels a side, not a byte besides"
+    " pixels. The card takes a record only with the copy check's verdict no-copies-found, or, beside a privacy claim,"
+    " with none.",
+    "`embhub copy-check --sheet` draws one, `embhub card init --samples` records it; then sign and push again",
+    _samples,
+)  # fmt: skip
 ATTESTATION = Rule(
     "attestation",
     "The publish attestation verifies with the registry's own keyring: signer, role, namespace, repository, digests of"
@@ -252,6 +270,7 @@ REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for t
     "revoked-key": _NEW_KEY,
     "wrong-repository": "sign for this repository: `embhub push FILE NAMESPACE/NAME` does",
     "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
+    SAMPLES.name: SAMPLES.remedy,
     "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",
 }
 RULES: tuple[Rule, ...] = (
@@ -276,6 +295,7 @@ RULES: tuple[Rule, ...] = (
          "`embhub audit FILE`, then sign and push again", _audit_present),
     Rule("audit-mismatch", "Every figure of the audit report follows from the scores in it.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
+    SAMPLES,
     ATTESTATION,
     Rule("revoked-key", "No attestation that a commit brings is signed by a revoked key, whatever date it names.",
          _NEW_KEY, check_keys),

@@ -14,7 +14,7 @@ from embhub_registry.calls import path_of, recent_of, registry_of, repository_of
 from embhub_registry.denials import Denied
 from embhub_registry.recent import Repeatable
 
-TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json"}
+TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 

@@ -17,7 +17,8 @@ from embhub.cards.card_schema import Card
 from embhub.checks.refusals import Finding
 from embhub.checks.signers import Signer
 from embhub.errors import EmbhubError
-from embhub.release import LIMITS, Release
+from embhub.formats import plain_png
+from embhub.release import LIMITS, SAMPLES, Release
 from embhub_registry import repos
 from embhub_registry.clock import now
 from embhub_registry.folder import Registry
@@ -59,6 +60,7 @@ class Shown:
     independent: bool
     findings: tuple[Finding, ...]
     audit: AuditShown | None
+    sheet: plain_png.Size | None = None  # of the samples, where there are some
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
         card=found.card, repository=found.repository, version=found.version, created=found.created,
         signer=found.signer, auditor=found.auditor, independent=found.independent, findings=found.findings,
         audit=_show(found.report, title=f"{name} {found.version}") if found.report else None,
+        sheet=plain_png.check(release.files[SAMPLES]) if found.card.samples else None,
     )  # fmt: skip
     return Judged(moment, trust.keyring.version, shown=shown)
 

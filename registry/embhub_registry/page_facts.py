@@ -188,6 +188,16 @@ class Audit(Facts):
     report: str
 
 
+class SampleSheet(Facts):
+    """The contact sheet of drawn images at `address`, `width` x `height` pixels; `caption` says what was checked."""
+
+    address: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+
+
 class Row(Facts):
     """One row of the card, in words; `link` where the card gives an address for it."""
 
@@ -267,6 +277,7 @@ class EmbeddingPage(Facts):
     privacy: Privacy | None
     verdict: Verdict | None
     audit: Audit | None
+    samples: SampleSheet | None
     use: Use | None
     sections: tuple[Section, ...]
     card: dict[str, Any] | None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from embhub.accounting import wording
+from embhub.cards import samples
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub.checks.signers import Signer
 from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim
+from embhub.release import SAMPLES
 from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, repositories, yanks
 from embhub_registry.database.repositories import Entry, Revision
@@ -26,6 +28,7 @@ from embhub_registry.page_facts import (
     Provenance,
     Rate,
     Row,
+    SampleSheet,
     Section,
     Use,
     Version,
@@ -63,6 +66,7 @@ def collect(
         provenance=_provenance(shown) if shown else None,
         privacy=_privacy(shown.card) if shown else None,
         audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
+        samples=_samples(shown, name, revision.id) if opened and shown else None,
         use=_use(shown.card, name, url) if shown else None,
         sections=_sections(shown.card) if shown else (),
         card=shown.card.to_dict() if shown else None,
@@ -84,8 +88,18 @@ def audit(shown: AuditShown, name: str, revision: str) -> Audit:
     )  # fmt: skip
 
 
+def _samples(shown: Shown, name: str, revision: str) -> SampleSheet | None:
+    if shown.sheet is None:
+        return None
+    return SampleSheet(
+        address=f"/{quote(name)}/resolve/{revision}/{SAMPLES}", width=shown.sheet.width, height=shown.sheet.height,
+        alt=samples.ALT, caption=samples.caption(shown.card),
+    )  # fmt: skip
+
+
 def _provenance(shown: Shown) -> Provenance:
-    covers = ("embedding", "card", *(("audit report",) if shown.audit else ()))
+    attached = {"sheet of samples": shown.sheet, "audit report": shown.audit}
+    covers = ("embedding", "card", *(name for name, part in attached.items() if part))
     return Provenance(
         signer=_owner(shown.signer), signed=shown.created, covers=covers,
         auditor=_owner(shown.auditor) if shown.auditor else None, independent=shown.independent,
@@ -159,7 +173,7 @@ def _sections(card: Card) -> tuple[Section, ...]:
             ("Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
             ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
             ("Fingerprint of the base", base.fingerprint),
-            ("Measured", "; ".join(_measured(item) for item in card.evaluation)),
+            ("Measured, by the publisher", "; ".join(_measured(item) for item in card.evaluation)),
         ),
         _section(
             "What it may be used for",

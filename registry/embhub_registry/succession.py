@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from embhub import bundle, release
 from embhub.formats import names
-from embhub.release import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE
+from embhub.release import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES
 from embhub_registry.proposal import AUDIT_FILES, Proposal
 
 
@@ -17,7 +17,7 @@ def check_weights(proposal: Proposal) -> str | None:
         return None
     if proposal.versions:
         return f"versions were published here, and there would be no {EMBEDDING}"
-    speaking = sorted({AUDIT, AUDIT_BUNDLE, PUBLISH_BUNDLE} & proposal.files.keys())
+    speaking = sorted({AUDIT, AUDIT_BUNDLE, PUBLISH_BUNDLE, SAMPLES} & proposal.files.keys())
     return f"{', '.join(speaking)} without the {EMBEDDING} that they speak of" if speaking else None
 
 

@@ -16,7 +16,7 @@ from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryErro
 from embhub.hub import Hub
 from embhub.keys import PassphraseRequired
 from embhub.site import seen, site_files
-from tests.releases import edited_card, make_release, replaced, resigned
+from tests.releases import edited_card, make_embedding, make_release, make_sheet, record_of, replaced, resigned
 from tests.servers import RunningRegistry, start_registry
 from tests.sites import Site, new_key, open_site
 
@@ -69,6 +69,22 @@ def test_a_new_version_names_the_digest_that_it_replaces(site: Site) -> None:
     second = publishing.push(path)
     release, _ = Hub(site.registry, token=site.token).fetch(second.repository)
     assert first.digest.encode() in release.publish_bundle.envelope.payload
+
+
+def test_a_sheet_of_samples_goes_along_and_goes_with_the_next_version(site: Site) -> None:
+    sheet, artifact = make_sheet(), make_embedding()
+    path = site.make(samples=record_of(sheet, artifact))
+    with pytest.raises(UsageError, match="there is no"):
+        publishing.push(path)
+    site_files.beside(path, site_files.SHEET).write_bytes(sheet)
+    site_files.beside(path, site_files.SHEET_RECORD).write_bytes(b"{}")  # stays
+    done = publishing.push(path)
+    assert layout.SAMPLES in done.files
+    hub = Hub(site.registry, token=site.token)
+    assert hub.fetch(done.repository)[0].files[layout.SAMPLES] == sheet
+    publishing.sign(site.make(version="1.1.0"))
+    publishing.push(path)
+    assert layout.SAMPLES not in hub.fetch(done.repository)[0].files
 
 
 def test_an_audit_that_a_new_version_lacks_goes(site: Site) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 from embhub import config, embedding, keys, publishing, runs
 from embhub.audit import AuditReport
 from embhub.audits import commitments
+from embhub.diffusion.copying.outcome import check_to_file
 from embhub.diffusion.inspections import likeness
 from embhub.diffusion.outputs import audit_to_file, train_to_file
 from embhub.diffusion.pixels import digest, read_pixels
@@ -111,8 +112,13 @@ def test_nothing_of_a_patient_is_sent(
             audit_to_file(file, suite="mechanism")
         artifact = embedding.read(file)
         report = AuditReport.parse(file.with_name("stripes.audit.json").read_bytes())
+        drawn = {}
+        if private:  # under the claim a sheet of samples goes along, and no verdict on anybody's images
+            check_to_file(file, sheet=True, n=2, base=str(base), device="cpu")
+            said = safe_yaml.load(file.with_name("stripes.samples.json").read_bytes())
+            drawn = {"samples": {name: value for name, value in said.items() if name != "schema"}}
         card = make_card(artifact, report=report, name="stripes", n_patients="10-50", n_images="10-50",
-                         max_images_per_patient=5)  # fmt: skip
+                         max_images_per_patient=5, **drawn)  # fmt: skip
         file.with_name("stripes.card.yaml").write_bytes(safe_yaml.dump(card))
         assert not sent, "nothing may be sent before `push`"
         publishing.push(file, f"{name}/stripes", message="first release")
@@ -135,6 +141,8 @@ def test_nothing_of_a_patient_is_sent(
 
     seen = {"token": b"<cspca>", "digest": bytes.fromhex(artifact.digest), "file": artifact.data,
             "card": b"clinically significant", "message": b"first release"}  # fmt: skip
+    if private:
+        seen["sheet"] = file.with_name("stripes.samples.png").read_bytes()
     assert traffic.search(sent, seen) == set(seen), "the recording has all that was sent"
 
 

@@ -15,7 +15,7 @@ import pytest
 from embhub import embedding, signing
 from embhub.checks.refusals import Refusal
 from embhub.formats import tensors
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
+from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, SAMPLES, Release
 from embhub_registry import admission, admission_page
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal
@@ -168,6 +168,33 @@ def broken_bundle(release: Release) -> dict[str, bytes]:
     return mutated(release, publish_bundle=b"{}")
 
 
+def sheet_alone(release: Release) -> dict[str, bytes]:
+    return mutated(release, samples=releases.make_sheet())
+
+
+def record_alone(release: Release) -> dict[str, bytes]:
+    return mutated(releases.make_release(sheet=releases.make_sheet()), samples=None)
+
+
+def another_sheet(release: Release) -> dict[str, bytes]:
+    return mutated(releases.make_release(sheet=releases.make_sheet()), samples=releases.make_sheet(seed=1))
+
+
+def sheet_of(sheet: bytes, **changes: Any) -> Callable[[Release], dict[str, bytes]]:
+    """Signed by a publisher who checks nothing."""
+
+    def make(release: Release) -> dict[str, bytes]:
+        record = releases.record_of(sheet, release.embedding, **changes)
+        return resigned(release, samples=sheet, card=releases.edited_card(release, samples=record))
+
+    return make
+
+
+def suspected_sheet(release: Release) -> dict[str, bytes]:
+    good = sheet_of(releases.make_sheet())(release)
+    return resigned(release, samples=good[SAMPLES], card=good[CARD].replace(b"no-copies-found", b"copies-suspected"))
+
+
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
@@ -188,6 +215,14 @@ def broken_bundle(release: Release) -> dict[str, bytes]:
         (other_weights, "digest-mismatch"),
         (other_repository, "wrong-repository"),
         (broken_bundle, "bundle-malformed"),
+        (sheet_alone, "samples"),
+        (record_alone, "samples"),
+        (another_sheet, "samples"),
+        (sheet_of(releases.make_sheet(), embedding="ab" * 32), "samples"),
+        (sheet_of(releases.make_sheet(dpi=(72, 72))), "samples"),
+        (sheet_of(releases.make_sheet() + b"hidden"), "samples"),
+        (sheet_of(releases.make_sheet(size=(16, 2049))), "samples"),
+        (suspected_sheet, "card"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
@@ -289,9 +324,9 @@ def test_a_statement_alone_does_not_bring_its_release_back(release: Release, hel
     assert refusal(release.files, before=before, versions=("1.0.0", "2.0.0")).rule == "rollback"
 
 
-@pytest.mark.parametrize("path", [AUDIT, PUBLISH_BUNDLE, AUDIT_BUNDLE])
+@pytest.mark.parametrize("path", [AUDIT, PUBLISH_BUNDLE, AUDIT_BUNDLE, SAMPLES])
 def test_what_speaks_of_weights_needs_them(release: Release, path: str) -> None:
-    assert refusal({path: release.files[path]}).rule == "weights-missing"
+    assert refusal({path: release.files.get(path, b"a sheet")}).rule == "weights-missing"
 
 
 def test_what_was_published_keeps_its_weights() -> None:

@@ -57,6 +57,31 @@ def test_an_embeddings_page(house: House, published: str) -> None:
     assert "'unsafe-inline'" not in str(answer.header("content-security-policy"))
 
 
+def test_the_sheet_of_samples_is_shown_as_what_it_is(house: House, published: str) -> None:
+    name, sheet = "radboud/page-of-samples", releases.make_sheet()
+    release = releases.make_release(repository=name, sheet=sheet, name="page-of-samples")
+    api = HfApi(endpoint=house.registry.url, token=house.alice)
+    api.create_repo(name)
+    commit = api.create_commit(
+        name, [CommitOperationAdd(path, data) for path, data in release.files.items()], commit_message="Publish"
+    ).oid
+    answer, text = page(house, f"/{name}")
+    address = f"/{name}/resolve/{commit}/samples.png"
+    image = re.search(r'<img src="([^"]*)" width="66" height="32" alt="([^"]*)"', answer.body.decode())
+    assert image is not None and image[1] == address and "none is of a patient" in image[2]
+    assert "Drawn, not real: 2 pictures" in text and "publisher’s word" in text
+    assert "its sheet of samples and its audit report" in " ".join(text.split())
+    shown = house.registry.get(address)
+    assert shown.body == sheet and str(shown.header("content-type")) == "image/png"
+    assert shown.header("x-content-type-options") == "nosniff"
+    assert "sandbox" in str(shown.header("content-security-policy"))
+    api.update_repo_settings(name, gated="manual")
+    closed, text = page(house, f"/{name}")
+    assert b'<img src="/radboud' not in closed.body and "Drawn, not real" not in text
+    assert house.registry.get(address).status == 401
+    assert b'<img src="/radboud' in answer.body and b'<img src="/radboud' not in page(house, f"/{NAME}")[0].body
+
+
 def test_a_release_that_no_longer_verifies_says_so_on_top(house: House, published: str) -> None:
     from embhub_registry import administration
 

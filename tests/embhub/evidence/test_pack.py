@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from embhub import embedding, signing
 from embhub import release as layout
-from embhub import signing
 from embhub.__main__ import main
 from embhub.audit import SUITES, AuditReport, Suite
 from embhub.errors import ArtifactError, ConfigError, UsageError
 from embhub.evidence import pack as packing
 from embhub.evidence.document import Evidence
 from embhub.evidence.pack import write_pack
+from embhub.formats import safe_yaml
 from embhub.site import site_files
 from tests.claims import make_claim
 from tests.embhub.evidence.packs import NOW, make_site
-from tests.releases import SITE, make_embedding, make_report
+from tests.releases import SITE, make_embedding, make_report, make_sheet, record_of
 
 EVERY = [(suite, claim) for suite in SUITES for claim in (False, True) if claim or suite != "mechanism"]
 
@@ -61,12 +62,23 @@ def test_the_form_is_bound_to_what_is_published(tmp_path: Path) -> None:
     assert after.sign_off.card_sha256 in (tmp_path / "pack" / "index.html").read_text()
 
 
+def add_sheet(file: Path, copy_check: str) -> None:
+    """Have the card record a sheet of samples."""
+    card = site_files.beside(file, site_files.CARD)
+    record = record_of(make_sheet(), embedding.read(file), copy_check=copy_check)
+    card.write_bytes(safe_yaml.dump({**safe_yaml.load(card.read_bytes()), "samples": record}))
+
+
 @pytest.mark.parametrize("suite", ["quick", "mechanism"])
 def test_what_leaves_is_what_is_signed(tmp_path: Path, suite: Suite) -> None:
     """The list is made before the signatures are: the same files, and for all that is there the same bytes."""
     file = make_site(tmp_path, suite, claim=make_claim() if suite == "mechanism" else "none")
+    add_sheet(file, "not-run" if suite == "mechanism" else "no-copies-found")
+    without = write_pack(file, tmp_path / "pack").concerns
+    assert "Signing would refuse this: the card records a samples.png" in without[0]
+    site_files.beside(file, site_files.SHEET).write_bytes(make_sheet())
     made = write_pack(file, tmp_path / "pack", now=NOW)
-    assert made.concerns == ()
+    assert made.concerns == () and "drawn, not taken" in (tmp_path / "pack" / "index.html").read_text()
     signed = signing.assemble(file, repository="radboud/prostate-cspca", key=SITE, now=NOW).files
     assert [row.name for row in made.shipment.files] == [name for name in layout.FILES if name in signed]
     for row in made.shipment.files:

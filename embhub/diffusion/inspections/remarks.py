@@ -43,8 +43,8 @@ def _on_depth(found: Inspection) -> Iterator[str]:
         )
         if found.deep.within_8_bits:
             yield f"no value beyond 255 in {found.deep.within_8_bits:,} of those: were they meant to be 8-bit files?"
-        if found.deep.images < found.images.readable:
-            yield "deep and 8-bit images are mixed: only the deep ones are scaled, which an embedding may learn"
+        if others := found.images.readable - found.deep.images:
+            yield f"{others:,} others are read as they are, or in a window: an embedding may learn the difference"
     if cut := sum(kind.images for kind in found.kinds if kind.bits == 16 and kind.mode in ("RGB", "RGBA", "LA")):
         yield f"16-bit colour in {cut:,}: only the upper 8 bits are read"
 

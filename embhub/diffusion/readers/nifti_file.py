@@ -79,7 +79,7 @@ def read_slice(path: Path, where: str, view: View, *, most: int) -> tuple[Image.
     image = Image.fromarray(scale(values, low, high)).convert("RGB")
     across, down = (volume.zooms[other] for other in range(3) if other != axis)
     bits = 8 * volume.dtype.itemsize
-    encoding = Encoding("NIfTI", "L", bits, *((low, high) if deep else ()))
+    encoding = Encoding("NIfTI", "L", bits, *((low, high) if deep and bits > 8 else ()))
     return square(image, across, down, where, most=most), encoding
 
 

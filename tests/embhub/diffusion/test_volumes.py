@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from embhub.diffusion import slices
 from embhub.diffusion.images import ImageSet, read_images, read_sample, recall, record
+from embhub.diffusion.manifest import Sample
+from embhub.diffusion.readers.encoding import Encoding
+from embhub.diffusion.readers.view import View
 from embhub.diffusion.volumes import Slices, parse
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.formats import safe_yaml
@@ -262,6 +266,30 @@ def test_a_file_is_no_folder_of_a_patient(tmp_path: Path) -> None:
     (tmp_path / "volumes.json").write_text(json.dumps({"schema": "embhub.volumes/1", "volumes": [entry]}))
     with pytest.raises(UsageError, match="no folder that `patient_folder` fits"):
         read_images(tmp_path)
+
+
+def test_the_example_of_the_guide_is_found_where_its_commands_look(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs/how-to/use-dicom-and-nifti.md").read_text()
+    file = tmp_path / re.findall(r"^\$ embhub inspect (\S+\.yaml)$", guide, re.M)[0]
+    for number in range(2):
+        medical.series(
+            tmp_path / f"export/{number}/t2", np.ascontiguousarray(VOXELS.T + number), PatientID=f"P{number}",
+            SeriesDescription="t2_tse_tra",
+        )  # fmt: skip
+        volume = tmp_path / f"export/sub-0{number}/anat/s0{number}_T2w.nii.gz"
+        medical.nifti(volume, np.roll(VOXELS, number, axis=0))
+        medical.nifti(volume.with_name(f"s0{number}_T2w_mask.nii.gz"), (VOXELS > 900).astype(np.uint8))
+    file.write_text(re.findall(r"^```yaml\n(schema.*?)^```", guide, re.M | re.S)[0])
+    images = read_images(file)
+    assert len(images) == 2 * 3 + 2 * 2 and len({sample.patient_id for sample in images.samples}) == 4
+
+
+def test_volumes_of_eight_bits_are_not_deep(tmp_path: Path) -> None:
+    seen: list[Encoding] = []
+    for dtype, deep in ((np.uint8, False), (np.int16, True)):
+        path = medical.nifti(tmp_path / f"{np.dtype(dtype)}.nii", (VOXELS // 4).astype(dtype))
+        read_sample(Sample(path, None, view=View(1, "axial")), stored=seen.append)
+        assert (seen[-1].lowest is not None) == deep
 
 
 def test_a_table_is_a_file_of_its_folder(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_depth_is_told(tmp_path: Path) -> None:
     ]
     assert found.deep is not None
     assert (found.deep.images, found.deep.lowest, found.deep.highest, found.deep.within_8_bits) == (3, 0, 65520, 1)
-    assert any("mixed" in remark for remark in found.remarks)
+    assert any("1 others are read as they are" in remark for remark in found.remarks)
     assert "NaN" not in found.to_json()
 
 

@@ -281,7 +281,7 @@ def test_the_example_of_the_guide_is_found_where_its_commands_look(tmp_path: Pat
         medical.nifti(volume.with_name(f"s0{number}_T2w_mask.nii.gz"), (VOXELS > 900).astype(np.uint8))
     file.write_text(re.findall(r"^```yaml\n(schema.*?)^```", guide, re.M | re.S)[0])
     images = read_images(file)
-    assert len(images) == 2 * 3 + 2 * 2 and len({sample.patient_id for sample in images.samples}) == 4
+    assert len(images) == 2 * 2 + 2 * 2 and len({sample.patient_id for sample in images.samples}) == 4
 
 
 def test_volumes_of_eight_bits_are_not_deep(tmp_path: Path) -> None:

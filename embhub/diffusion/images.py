@@ -138,8 +138,8 @@ def read_images(
     notes += [*warnings, *warn_of_few(kept)]
     if listing.left_out:
         notes.append(f"{listing.left_out} rows of other splits were left out")
-    if any(sample.patient_id is None for sample in kept):
-        notes.append("no patient ids: each image counts as a person of its own, here and in the audit")
+    if nameless := sum(sample.patient_id is None for sample in kept):
+        notes.append(_of_nobody(nameless, len(kept)))
     return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement)
 
 
@@ -242,6 +242,15 @@ def _remarks(sizes: Sequence[tuple[int, int]], again: Sequence[int], kind: str) 
     elif sizes and sizes[0][0] != sizes[0][1]:
         notes.append("images are not square: each is cut to its central square")
     return notes
+
+
+def _of_nobody(nameless: int, images: int) -> str:
+    if nameless == images:
+        return "no patient ids: each image counts as a person of its own, here and in the audit"
+    return (
+        f"{nameless:,} of {images:,} pictures come without a patient id: in the audit and in the privacy ledger each"
+        " image counts as a person of its own, those of named patients too"
+    )
 
 
 def _rows(numbers: Sequence[int], kind: str = "row") -> str:

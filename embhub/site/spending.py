@@ -21,7 +21,7 @@ from embhub.accounting.lineage import Charge
 from embhub.errors import ConfigError, UsageError
 from embhub.site.files import write_atomic
 from embhub.site.ledger import Entry, LedgerTampered
-from embhub.site.patients import ledger_number
+from embhub.site.patients import ledger_number, tidy
 
 Unit = Literal["patient", "image"]
 Ids = NDArray[np.uint64]
@@ -113,7 +113,7 @@ class UnitSets:
         Raises:
             UsageError: there are none, or one is empty.
         """
-        names = {" ".join(name.split()) for name in units}
+        names = {tidy(name) for name in units}
         if not names or "" in names:
             raise UsageError(f"no {unit}s are named, or one has no name", "every image needs a patient id")
         start = hmac.new(self._key, f"{unit}\0{issuer}\0".encode(), hashlib.sha256)

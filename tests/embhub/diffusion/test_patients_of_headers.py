@@ -129,6 +129,7 @@ def test_a_label_that_is_the_id_of_a_header_is_withheld(tmp_path: Path, issuer: 
 def test_privacy_for_patients_is_refused_without_their_ids(tmp_path: Path) -> None:
     images = read_images(films(tmp_path / "a", ["P1", None, "P2"]))
     assert not images.has_patients
+    assert any(note.startswith("1 of 3 pictures come without a patient id") for note in images.notes)
     with pytest.raises(PrivacyError, match="come without patient ids") as caught:
         settings.check_unit(Protection(2.0, n_public=10), images)
     assert "PatientID" in caught.value.hint

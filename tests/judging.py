@@ -7,9 +7,9 @@ from typing import Any
 from embhub import verification
 from embhub.release import Release
 from embhub.verification import Verified
-from tests.releases import NOW, REPOSITORY, make_embedding, make_release, make_trust
+from tests.releases import NOW, REPOSITORY, make_embedding, make_release, make_sheet, make_trust
 
-GOOD = make_release()
+GOOD = make_release(sheet=make_sheet())
 OTHER = make_release(artifact=make_embedding(seed=5))
 UNAUDITED = make_release(audited=False)
 TRUST = make_trust()

@@ -40,6 +40,9 @@ class Showroom:
         api.create_commit(repository, additions, commit_message=f"Publish {release.card.version}")
 
 
+SHEET = releases.make_sheet(size=(514, 256))
+
+
 def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
     """Audited, leaking, unaudited, differentially private, private and empty; several versions of one."""
     registry = start_registry(folder, name=name)
@@ -73,7 +76,7 @@ def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
     room.push(
         "lumc/knee-effusion",
         make_release(
-            "lumc/knee-effusion", seed=6, token="<effusion>", key=releases.OTHER_SITE, claim=make_claim(),
+            "lumc/knee-effusion", seed=6, token="<effusion>", key=releases.OTHER_SITE, claim=make_claim(), sheet=True,
             name="knee-effusion", publisher="Leiden University Medical Center", description="Joint effusion of the"
             " knee on sagittal proton-density MRI, trained with differential privacy for each patient.",
             n_patients="400-500", n_images="400-900", max_images_per_patient=2,
@@ -90,7 +93,7 @@ def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
         private=True,
     )  # fmt: skip
     HfApi(endpoint=registry.url, token=room.alice).create_repo("radboud/planned")
-    newer = make_release("radboud/prostate-cspca", seed=3, version="1.1.0")
+    newer = make_release("radboud/prostate-cspca", seed=3, version="1.1.0", sheet=True)
     room.push("radboud/prostate-cspca", newer)
     return room
 
@@ -118,10 +121,14 @@ def local(display: str) -> dict[str, str]:
 
 def make_release(
     repository: str, *, seed: int, token: str = "<cspca>", shift: float = 0.0, audited: bool = True,
-    key: SigningKey = releases.SITE, claim: privacy.Claim = "none", base: str = "builtin", **changes: Any,
+    key: SigningKey = releases.SITE, claim: privacy.Claim = "none", base: str = "builtin", sheet: bool = False,
+    **changes: Any,
 ) -> Release:  # fmt: skip
-    """A signed release; `changes` go to its card, None takes a field out of it."""
+    """A signed release, `sheet` with samples; `changes` go to its card, None takes a field out of it."""
     embedded = _embedding(seed=seed, token=token, claim=claim, base=base)
+    if sheet:
+        verdict = "no-copies-found" if claim == "none" else "not-run"
+        changes["samples"] = releases.record_of(SHEET, embedded, copy_check=verdict)
     report = _audit(embedded, shift=shift, claim=claim) if audited else None
     known = releases.make_card(embedded, report=report, **changes)
     files = {
@@ -130,6 +137,8 @@ def make_release(
     }
     if report is not None:
         files[layout.AUDIT] = report.to_bytes()
+    if sheet:
+        files[layout.SAMPLES] = SHEET
     return signing.sign(Release.from_files(files), repository=repository, key=key, now=releases.NOW)
 
 

@@ -25,7 +25,18 @@ from embhub.checks.refusals import (
     WrongKey,
 )
 from embhub.errors import ArtifactError, ConfigError, EmbhubError
-from embhub.formats import header, instants, names, p256, safe_yaml, slices, strict_json, tensors, tokenizer_files
+from embhub.formats import (
+    header,
+    instants,
+    names,
+    p256,
+    plain_png,
+    safe_yaml,
+    slices,
+    strict_json,
+    tensors,
+    tokenizer_files,
+)
 from embhub.release import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub_registry import admission, auth, backup_file, bodies, commits, downloads, hf_api, listing
 from embhub_registry import names as served_names
@@ -135,6 +146,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
     "front matter": (listing.front_matter, (), RELEASE.files[CARD]),
     "JSON body": (read_body("application/json"), (Denied,), b'{"paths": ["a", "b"], "expand": true}'),
     "form": (read_body("application/x-www-form-urlencoded"), (Denied,), b"paths=a&paths=b&expand=True"),
+    "samples": (plain_png.check, (plain_png.NotPlain,), releases.make_sheet()),
     "backup": (backup_file.parse_manifest, (BadBackup,), MANIFEST),
 }  # fmt: skip
 

@@ -44,10 +44,12 @@ def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | 
       embhub card init prostate-csPCa.safetensors
       embhub card init prostate-csPCa.safetensors --evaluation evaluation/evaluation.json
     """
-    from embhub.diffusion.outputs import draft_card
+    from embhub.diffusion.outputs import draft_card, kept_evaluation
 
     path, missing = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
     print_pairs({"card": path, "still to say": len(missing) or "nothing"})
+    if evaluation is None and kept_evaluation(path):
+        remark("  kept: the evaluation of the earlier card; after another training evaluate again")
     for line in missing:
         remark(f"  to say: {line}")
 

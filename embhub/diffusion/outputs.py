@@ -120,12 +120,19 @@ def draft_card(
     artifact = embedding.read(file)
     target = out or site_files.beside(file, site_files.CARD)
     earlier = {} if force else _read_answers(target)
+    if not _drew(artifact, earlier.get("samples")):
+        earlier.pop("samples", None)
     facts = {"name": file.stem, **_run_facts(artifact), **_base_facts(artifact), **_audit_facts(file)}
     facts = {name: value for name, value in facts.items() if name in ("audit", "base_model") or name not in earlier}
     facts |= _evaluation_facts(artifact, evaluation) | _samples_facts(artifact, file, samples)
     values, questions = card.draft(artifact, defaults={**config.load().site, **earlier}, facts=facts)
     write_atomic(target, card.write_draft(values, questions))
     return target, questions
+
+
+def kept_evaluation(card_path: Path) -> bool:
+    """Whether a card that was just drafted has figures of an evaluation: nothing in it says of which embedding."""
+    return bool(_read_answers(card_path).get("evaluation"))
 
 
 def _read_answers(path: Path) -> dict[str, Any]:
@@ -192,6 +199,11 @@ def _samples_facts(artifact: Embedding, file: Path, path: Path | None) -> dict[s
     record = layout.read_file(path, limit=sample_record.MAX_BYTES)
     said = sample_record.read(record, sheet=digest, embedding=artifact.digest, claim=artifact.privacy)
     return {"samples": said}
+
+
+def _drew(artifact: Embedding, record: Any) -> bool:
+    """Whether a card's samples are of this embedding, and not of one that lay here before."""
+    return isinstance(record, dict) and record.get("embedding") == artifact.digest
 
 
 def _given(choices: dict[str, Any]) -> dict[str, Any]:

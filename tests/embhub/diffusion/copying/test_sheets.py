@@ -89,6 +89,10 @@ def test_what_passed_becomes_a_sheet_that_the_card_takes(write: Write, check: Ch
     assert site_files.read(file).files[layout.SAMPLES] == sheet.read_bytes()
     assert main(["card", "init", str(file)]) == 0
     assert parse_yaml(answers.read_bytes()).samples == found.samples, "a later `card init` keeps it"
+    file.write_bytes(artifact.read(write(claims.make_claim())).data)  # another embedding under the same name
+    assert main(["card", "init", str(file)]) == 0
+    assert b"samples" not in answers.read_bytes()
+    write()
     sheet.write_bytes(sheets.compose([Image.new("RGB", (32, 32))]))
     assert main(["card", "init", str(file), "--samples", str(record)]) == 3
 

@@ -241,6 +241,9 @@ def test_from_the_command_line_to_the_card(site: Site, images: Path, capsys: pyt
     text = file.with_name("prostate-cspca.card.yaml").read_text()
     assert "squares (60 test patients)" in text and "AUC gained by 40 drawn images beside 20 real ones" in text
     assert main(["card", "check", str(file.with_name("prostate-cspca.card.yaml"))]) == 0
+    assert "kept:" not in capsys.readouterr().err
+    assert main(["card", "init", str(file)]) == 0
+    assert "kept: the evaluation of the earlier card" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

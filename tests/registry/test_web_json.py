@@ -45,7 +45,8 @@ def ask(room: Showroom, path: str, *, token: str | None = None) -> Any:
 def read(room: Showroom, path: str, *, token: str | None = None) -> str:
     answer = room.registry.get(path, token=token, headers={"Accept": "text/html"})
     assert answer.status == 200 and str(answer.header("content-type")).startswith("text/html")
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", answer.body.decode())).split())
+    text = re.sub(r'<img [^>]*alt="([^"]*)"[^>]*>', r" \1 ", answer.body.decode())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -47,9 +47,9 @@ class PatientLoss:
 
     @property
     def at_once(self) -> int:
-        """How many patients are computed at a time, where `recipe.micro_batch` bounds the images."""
+        """How many patients are computed at a time, always: `recipe.micro_batch` bounds their images."""
         most = self.recipe.micro_batch or max(self.recipe.batch_size, self.draws)
-        return max(1, most // self.draws)
+        return max(1, min(most // self.draws, self.recipe.batch_size))
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -60,21 +60,26 @@ class PatientLoss:
             yield
 
     def gradients(self, chosen: Sequence[int], coordinates: Tensor) -> Tensor:
-        """One gradient for each chosen patient, (P, size) float64 on the processor.
+        """One gradient for each chosen patient, (P, size) float64 on the processor; give at most `at_once`.
 
-        `coordinates` (size,) are shared, (P, size) each patient's own.
+        `coordinates` (size,) are shared, (P, size) each patient's own. Fewer patients than `at_once` are filled up with
+        copies of the last, which are thrown away: for another number of them kernels may add in another order, and
+        then a patient's gradient would tell, in bfloat16 by up to a hundredth, how many others there are.
 
         Raises:
             Diverged: the loss of a patient is not a number.
         """
-        leaf = coordinates.detach().float().to(self.pipe.device).expand(len(chosen), -1).clone().requires_grad_()
-        clean = self.patients.draw(chosen, self.draws, self._generator)
+        count = len(chosen)
+        places = [min(place, count - 1) for place in range(max(count, self.at_once))]
+        point = coordinates.detach().float().to(self.pipe.device).expand(count, -1)
+        leaf = point[places].requires_grad_()
+        clean = self.patients.draw([chosen[place] for place in places], self.draws, self._generator)
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
-        losses = self.losses(leaf, clean, noise, self._draw_times(len(chosen)).to(clean.device))
-        if not torch.isfinite(losses).all():
+        losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device))
+        if not torch.isfinite(losses[:count]).all():
             raise Diverged("the loss of a patient is not a number", "check the images and the base, or use float32")
         (found,) = torch.autograd.grad(losses.sum(), leaf)
-        return found.double().cpu()
+        return found[:count].double().cpu()
 
     def losses(self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """The loss of each of P patients, (P,), with rows from `leaf` (P, size); the latents are `draws` a patient."""

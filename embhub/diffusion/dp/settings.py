@@ -26,7 +26,7 @@ FEWEST = 10
 _SGD = replace(COMPACT, vectors=1, steps=50, learning_rate=0.1, batch_size=16, warm_up=5)
 _AGG = replace(COMPACT, vectors=1, steps=16, learning_rate=0.1, warm_up=1)
 _LARGE: dict[str, Any] = {"high_noise": LARGE.high_noise, "lowest": LARGE.lowest, "snr_gamma": LARGE.snr_gamma}
-_MICRO_BATCH = 16
+_MICRO_BATCH = 8
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,18 @@ def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: object) -> Non
     assert torch.equal(one[0], two[0]) and not torch.equal(one[1], two[1])
 
 
+def test_as_many_patients_are_computed_whoever_came(pipe: Any) -> None:
+    """By the number of a batch kernels choose the order of their additions: it must not tell how many others came."""
+    loss, seen = prepare(pipe, draws=2, micro_batch=6), list[int]()
+    hook = pipe.unet.register_forward_pre_hook(lambda _module, told: seen.append(len(told[0])))
+    with loss.active():
+        for chosen in ([0], [0, 1], [0, 3, 4]):
+            own = torch.zeros(len(chosen), loss.frame.size)
+            assert loss.gradients(chosen, own).shape == loss.gradients(chosen, own[0]).shape == own.shape
+    hook.remove()
+    assert loss.at_once == 3 and set(seen) == {6}
+
+
 def test_each_patient_may_stand_elsewhere(pipe: object) -> None:
     """As aggregation needs it: coordinates of each patient's own."""
     loss = prepare(pipe)

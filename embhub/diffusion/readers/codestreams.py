@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 _START_OF_CODESTREAM = b"\xff\x4f\xff\x51"
-_BARE = {0xD8, 0x01, *range(0xD0, 0xD8)}  # JPEG's markers without a length
+_JP2 = b"\0\0\0\x0cjP  "
+_SKIPPED = {
+    0xC4,
+    0xCC,
+    0xDB,
+    0xDD,
+    0xF8,
+    0xFE,
+    *range(0xE0, 0xF0),
+}  # tables, LSE of JPEG-LS, APPn, COM: all have lengths
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 (T.81 B.2.2), and that of JPEG-LS (T.87)
+_MOST_COMPONENTS = 4
 
 
 def size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG, JPEG-LS or JPEG 2000 codestream, None where it tells none."""
-    start = data[:4096].find(_START_OF_CODESTREAM)
-    if start >= 0:
-        numbers = [int.from_bytes(data[at : at + 4], "big") for at in range(start + 8, start + 24, 4)]
-        return (numbers[0] - numbers[2], numbers[1] - numbers[3]) if len(data) >= start + 24 else None
-    return _of_jpeg(data) if data[:2] == b"\xff\xd8" else None
+    """Width and height of a JPEG, JPEG-LS or JPEG 2000 codestream.
+
+    None where it tells none in the way of the standards: decoders look for it further, and find what hides there.
+    """
+    return _of_jpeg(data) if data[:2] == b"\xff\xd8" else _of_jpeg2000(data, _codestream(data))
 
 
 def unpacks_beyond(data: bytes, most: int) -> bool:
@@ -40,16 +49,33 @@ def _unpacked(segment: bytes, most: int) -> int:
     return total
 
 
+def _codestream(data: bytes) -> int:
+    """Where a JPEG 2000 codestream begins: at once, or in the first box that holds one (T.800 I.4)."""
+    at = 0
+    while data[:8] == _JP2 and at + 16 <= len(data) and data[at + 4 : at + 8] != b"jp2c":
+        length = int.from_bytes(data[at : at + 4], "big")
+        at += length if length >= 8 else len(data)  # longer than 4 GB, or to the end
+    return at + 8 if at else 0
+
+
+def _of_jpeg2000(data: bytes, start: int) -> tuple[int, int] | None:
+    if data[start : start + 4] != _START_OF_CODESTREAM or len(data) < start + 42:
+        return None
+    numbers = [int.from_bytes(data[at : at + 4], "big") for at in range(start + 8, start + 24, 4)]
+    components = int.from_bytes(data[start + 40 : start + 42], "big")
+    return (numbers[0] - numbers[2], numbers[1] - numbers[3]) if components <= _MOST_COMPONENTS else None
+
+
 def _of_jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xFF:
             at += 1
-        elif marker in _BARE:
-            at += 2
-        elif marker in _FRAMES:
+        elif marker in _SKIPPED and length >= 2:
+            at += 2 + length
+        elif marker in _FRAMES and data[at + 9] <= _MOST_COMPONENTS:
             return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
         else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            return None
     return None

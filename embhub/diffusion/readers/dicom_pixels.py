@@ -63,6 +63,8 @@ def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple
 
 def _check_size(header: Any, path: Path, where: str, view: View, most: int) -> None:
     """Of the header, and of the compressed picture itself, which may say something else."""
+    from pydicom.pixels import get_decoder
+
     width, height, frames = int(header.Columns), int(header.Rows), int(header.get("NumberOfFrames", 1) or 1)
     samples = int(header.get("SamplesPerPixel", 1) or 1)
     if not 1 <= width * height <= most or samples not in (1, 3, 4):
@@ -71,12 +73,16 @@ def _check_size(header: Any, path: Path, where: str, view: View, most: int) -> N
         raise UsageError(f"{where} has {frames:,} frames and no number {view.index}", "choose another frame")
     if not header.file_meta.TransferSyntaxUID.is_encapsulated:
         return
+    get_decoder(header.file_meta.TransferSyntaxUID)  # or it says that nobody reads this
     data = _compressed(path, view.index, frames)
     runs = str(header.file_meta.TransferSyntaxUID) == _RUN_LENGTHS
     beyond = codestreams.unpacks_beyond(data, width * height + 1) if runs else False  # one byte of padding
-    told = None if runs else codestreams.size(data)
-    if beyond or told not in (None, (width, height)):
-        raise UsageError(f"{where} holds a picture of another size than it says", "replace the file or leave it out")
+    told = (width, height) if runs else codestreams.size(data)
+    if beyond or told != (width, height):
+        raise UsageError(
+            f"{where} holds a picture of another size than it says, or hides its size",
+            "replace the file or leave it out",
+        )
 
 
 def _compressed(path: Path, index: int, frames: int) -> bytes:

@@ -119,6 +119,43 @@ def test_an_empty_header_with_a_foreign_picture(tmp_path: Path) -> None:
     assert "another size than it says" in refusal(path, lambda: look(path)).message
 
 
+HUGE = (60_000).to_bytes(2, "big") * 2
+
+
+def jpeg(hide: Callable[[bytes, bytes], bytes]) -> bytes:
+    """A picture of 64 x 64 with a frame of 60000 x 60000 before its own: what leads there is hidden from a reader."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64)).save(buffer, "JPEG")
+    data = buffer.getvalue()
+    at = data.index(b"\xff\xc0")
+    frame = data[at : at + 13]
+    return data[:at] + hide(frame[:5] + HUGE + frame[9:], frame) + data[at + 13 :]
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda huge, _: b"\0\0" + huge,  # decoders skip what is no marker
+        lambda huge, frame: b"\xff\x00" + (len(huge) + 2).to_bytes(2, "big") + huge + frame,
+        lambda huge, frame: b"\xff\xde" + huge[2:] + frame,  # of a hierarchy, larger than its first frame
+        lambda huge, frame: frame[:9] + b"\xff" + frame[10:],  # of 255 components
+    ],
+    ids=["junk", "no marker", "hierarchy", "components"],
+)
+def test_a_jpeg_that_hides_its_size(tmp_path: Path, hide: Callable[[bytes, bytes], bytes]) -> None:
+    """A kilobyte for which libjpeg makes room of gigabytes."""
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEGBaseline8Bit
+
+    data = medical.dataset(np.zeros((64, 64), np.uint8))
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    data.PixelData = encapsulate([jpeg(hide)])
+    path = medical.write(tmp_path / "x.dcm", data)
+    assert "another size than it says" in refusal(path, lambda: look(path)).message
+
+
 def test_a_bomb_of_run_lengths(tmp_path: Path) -> None:
     """Two bytes stand for 128: a segment that unpacks beyond the picture is refused before it is unpacked."""
     from pydicom.encaps import encapsulate
@@ -345,5 +382,11 @@ def test_codestreams_tell_their_size() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (37, 21)).save(buffer, "JPEG", progressive=True)
     assert codestreams.size(buffer.getvalue()) == (37, 21)
-    assert codestreams.size(b"\xff\x4f\xff\x51\x00\x2f\x00\x00" + b"".join(
-        number.to_bytes(4, "big") for number in (47, 31, 10, 10))) == (37, 21)  # fmt: skip
+    numbers = b"".join(number.to_bytes(4, "big") for number in (47, 31, 10, 10, 1, 1, 0, 0))
+    stream = b"\xff\x4f\xff\x51\x00\x2f\x00\x00" + numbers + b"\0\3"
+    assert codestreams.size(stream) == (37, 21)
+    assert codestreams.size(stream[:-1]) is None and codestreams.size(stream[:-2] + b"\1\0") is None
+    head = b"\0\0\0\x0cjP  \r\n\x87\n"
+    decoy = len(stream).to_bytes(4, "big") + b"uuid" + stream[8:16].replace(b"\x2f", b"\x11") + stream[16:]
+    assert codestreams.size(head + decoy + b"\0\0\0\0jp2c" + stream) == (37, 21)
+    assert codestreams.size(head + decoy) is None and codestreams.size(head + b"\0\0\0\0free" + stream) is None

@@ -5,7 +5,7 @@ An objective is one module, so that accelerate can wrap it: its parameters are t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,8 +16,18 @@ from torch.nn import functional as F
 from embhub.diffusion.adaptation.components import choose
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.plan import Plan
-from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
+from embhub.diffusion.families import (
+    Condition,
+    autoencoding,
+    detect,
+    encoders,
+    loss,
+    min_snr_weights,
+    movq,
+    noise_levels,
+)
 from embhub.diffusion.inversion import HIGH
+from embhub.errors import UsageError
 
 _AT_ONCE = 16  # images measured at a time
 
@@ -40,11 +50,16 @@ class NoiseObjective(nn.Module):
     """Error of the denoiser's prediction, for denoiser and text encoders.
 
     Raises:
-        UsageError: the pipeline has no such component.
+        UsageError: the pipeline has no such component, or reads no words.
     """
 
     def __init__(self, pipe: Any, plan: Plan) -> None:
         super().__init__()
+        if not encoders(pipe):
+            raise UsageError(
+                f"a {type(pipe).__name__} reads no words, and the pictures that it is told are not at hand here",
+                "adapt its vae-decoder, or a base that reads words",
+            )
         self._pipe, self._plan, self._family = pipe, plan, detect(pipe)
         self.adapted = nn.ModuleDict(choose(pipe, plan))
         self._known: dict[str, Condition] | None = None if "text-encoder" in plan.components else {}
@@ -97,7 +112,7 @@ class NoiseObjective(nn.Module):
             found = self._family.condition(self._pipe, new)
             parts = {word: {name: part[i] for name, part in found.items()} for i, word in enumerate(new)}
             known.update(parts if self._known is None else _detached(parts))
-        return {name: torch.stack([known[word][name] for word in prompts]) for name in known[words[0]]}
+        return {name: _stack([known[word][name] for word in prompts]) for name in known[words[0]]}
 
 
 class PictureObjective(nn.Module):
@@ -131,10 +146,10 @@ class PictureObjective(nn.Module):
         return sum(float(self._errors(examples, chosen).double().sum()) for chosen in parts) / len(examples)
 
     def _errors(self, examples: Examples, chosen: Tensor) -> Tensor:
-        autoencoder: Any = next(iter(self.adapted.values()))
+        place, autoencoder = next(iter(self.adapted.items()))
         pictures = examples.pictures(chosen).to(self._pipe.device)
-        latents = examples.latents[chosen].to(self._pipe.device) / float(autoencoder.config.scaling_factor)
-        gap = autoencoder.decode(latents + (getattr(autoencoder.config, "shift_factor", None) or 0.0)).sample - pictures
+        decode = movq.decode if place == "movq" else autoencoding.decode
+        gap = decode(autoencoder, examples.latents[chosen].to(self._pipe.device)) - pictures
         return F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.1).flatten(1).mean(1)
 
 
@@ -144,6 +159,13 @@ Objective = NoiseObjective | PictureObjective
 def build_objective(pipe: Any, plan: Plan) -> Objective:
     """The objective of a plan. Raises UsageError where the pipeline has no such component."""
     return PictureObjective(pipe, plan) if plan.trains_decoder else NoiseObjective(pipe, plan)
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    """Parts (T, …) as one tensor. Kandinsky 3 cuts them to the longest prompt of a call: zeros, which its mask leaves
+    out, make them as long as the longest here."""
+    longest = max(len(part) for part in parts)
+    return torch.stack([F.pad(part, (0, 0) * (part.ndim - 1) + (0, longest - len(part))) for part in parts])
 
 
 def _detached(parts: Mapping[str, Condition]) -> dict[str, Condition]:

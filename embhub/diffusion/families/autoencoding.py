@@ -22,5 +22,16 @@ def encode(pipe: Any, images: Tensor) -> Tensor:
     return (latents - float(getattr(config, "shift_factor", None) or 0.0)) * scale
 
 
+def decode(autoencoder: Any, latents: Tensor) -> Tensor:
+    """The inverse: images (B, 3, H, W) of latents, as diffusers' own pipelines decode them; with gradients."""
+    config, latents = autoencoder.config, latents / float(autoencoder.config.scaling_factor)
+    if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
+        latents = latents * _channels(config.latents_std, latents) + _channels(config.latents_mean, latents)
+    else:
+        latents = latents + float(getattr(config, "shift_factor", None) or 0.0)
+    images: Tensor = autoencoder.decode(latents).sample
+    return images
+
+
 def _channels(numbers: list[float], latents: Tensor) -> Tensor:
     return torch.tensor(numbers, device=latents.device).view(1, -1, 1, 1)

@@ -17,6 +17,12 @@ def encode(pipe: Any, images: Tensor) -> Tensor:
     return latents.float()
 
 
+def decode(autoencoder: Any, latents: Tensor) -> Tensor:
+    """The inverse: images (B, 3, H, W) of latents that are neither scaled nor quantised; with gradients."""
+    images: Tensor = autoencoder.decode(latents, force_not_quantize=True).sample
+    return images
+
+
 def shrinkage(pipe: Any) -> int:
     """How many pixels a latent is wide."""
     return int(2 ** (len(pipe.movq.config.block_out_channels) - 1))

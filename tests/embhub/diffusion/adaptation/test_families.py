@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ from safetensors.torch import load_file
 
 from embhub import fingerprint
 from embhub.diffusion.adaptation.component_training import train_component
+from embhub.diffusion.adaptation.examples import Examples
+from embhub.diffusion.adaptation.objectives import PictureObjective
+from embhub.diffusion.adaptation.plan import Plan
+from embhub.diffusion.families import detect
 from embhub.diffusion.pipelines import find_base, load_pipeline
+from embhub.errors import UsageError
 from embhub.formats.slices import find_weights
 from tests import families, kandinsky, pipelines
 
@@ -72,6 +78,47 @@ def test_a_component_learns_and_the_others_stay(
     load_pipeline(out, device="cpu")
     match = fingerprint.compare(fingerprint.take(base), fingerprint.take(out))
     assert match.level in ("exact", "fine-tuned"), match.reason
+
+
+def test_captions_of_several_lengths(bases: dict[str, Path], images: Path, tmp_path: Path) -> None:
+    """Kandinsky 3 cuts what it tells its U-Net to the longest prompt; empty captions are drawn among the others."""
+    films = [f"{path.name},{number},{'x' * (number + 1)}" for number, path in enumerate(sorted(images.glob("*.png")))]
+    manifest = images / "lengths.csv"
+    manifest.write_text("\n".join(["path,patient_id,label", *films]) + "\n")
+    done = train_component(
+        bases["kandinsky3"], images, manifest=manifest, components=("unet",), caption="film {}", out=tmp_path / "out",
+        steps=8, batch_size=2, learning_rate=1e-3, holdout=0.3, device="cpu",
+    )  # fmt: skip
+    assert done is not None and done.held_out_loss is not None and np.isfinite(done.held_out_loss).all()
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", "kandinsky3", "decoder"])
+def test_the_decoder_learns_from_what_the_pipeline_gives_it(kind: str) -> None:
+    """The autoencoder is asked for pictures in training as it is when the stock pipeline draws."""
+    pipe: Any = {"kandinsky3": kandinsky.kandinsky3, "decoder": kandinsky.decoder}.get(
+        kind, lambda: families.build(kind)
+    )()
+    place, model = ("vae", pipe.vae) if hasattr(pipe, "vae") else ("movq", pipe.movq)
+    if place == "vae":
+        model.register_to_config(latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[0.5, 1.0, 1.5, 2.0])
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        latents = detect(pipe).latents(pipe, pictures)
+        code = model.encode(pictures)
+        expected = (
+            model.decode(code.latent_dist.mode()).sample
+            if place == "vae"
+            else model.decode(code.latents, force_not_quantize=True).sample
+        )
+        objective = PictureObjective(pipe, Plan(("vae-decoder",), 1, 1e-3, 1))
+        examples = Examples(latents, ("", ""), lambda _chosen: expected)
+        assert objective.measure(examples) < 1e-9
+
+
+def test_a_decoder_that_reads_no_words_learns_none(images: Path, tmp_path: Path) -> None:
+    base = kandinsky.write_decoder(tmp_path / "base")
+    with pytest.raises(UsageError, match="reads no words"):
+        train_component(base, images, components=("unet",), caption="film", out=tmp_path / "out", steps=1, device="cpu")
 
 
 @pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])

@@ -100,7 +100,8 @@ class Report(_Part):
     def statement(self) -> str:
         """The verdict in words that claim no more than was measured."""
         count = len(self.samples)
-        power = f"Of copies planted on purpose, at least {self.caught:.0%} of each kind were caught."
+        tried = min((item.tried for item in self.planted), default=0)
+        power = f"Of {tried} copies of each kind that were planted on purpose, {self.caught:.0%} or more were caught."
         if self.verdict == "copies-suspected":
             return (
                 f"{len(self.suspected)} of {count} images come nearer to a training image than images of other people"

@@ -10,10 +10,8 @@ import pytest
 from embhub import config, publishing, pulling
 from embhub import release as layout
 from embhub.errors import ConfigError, RegistryError, UsageError
-from embhub.site import accounts
-from tests.releases import (
-    REPOSITORY,
-)
+from embhub.site import accounts, site_files
+from tests.releases import REPOSITORY, make_embedding, make_sheet, record_of
 from tests.servers import RunningRegistry, start_registry
 from tests.sites import Site, new_key, open_site
 
@@ -30,7 +28,9 @@ def publisher(registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         site = open_site(registry, tmp_path_factory.mktemp("a"), namespace="radboud", user="alice").enter(patch)
         new_key(registry, namespace="radboud")
-        publishing.push(site.make())
+        path = site.make(samples=record_of(make_sheet(), make_embedding()))
+        site_files.beside(path, site_files.SHEET).write_bytes(make_sheet())
+        publishing.push(path)
     return site
 
 

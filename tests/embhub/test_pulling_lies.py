@@ -34,6 +34,7 @@ from tests.releases import (
     make_export,
     make_keyring,
     make_release,
+    make_sheet,
     replaced,
 )
 from tests.sites import Site
@@ -46,7 +47,7 @@ def files(folder: Path) -> list[str]:
 @pytest.fixture
 def liar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hostile.Registry]:
     with hostile.serve() as registry:
-        registry.files = make_release().files
+        registry.files = make_release(sheet=make_sheet()).files
         registry.export = make_export()
         Site(tmp_path / "site", registry.url).enter(monkeypatch)
         roots.add_root(registry.url, fingerprint=ROOT.fingerprint)

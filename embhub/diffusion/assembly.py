@@ -22,7 +22,7 @@ import diffusers
 from safetensors import SafetensorError, safe_open
 
 from embhub import config
-from embhub.diffusion.adaptation.facts import MARK
+from embhub.diffusion.adaptation.facts import MARK, is_adapted, read_lora_mark
 from embhub.diffusion.base.replacements import LORA, Replacement
 from embhub.diffusion.parts_of_bases import Part, check_part, find_part
 from embhub.diffusion.pipelines import FoundBase, download_part, quiet
@@ -61,6 +61,8 @@ def _build(folder: Path, found: FoundBase, parts: Sequence[Part], loras: Sequenc
         for own in found.folder.iterdir():
             if own.is_dir():
                 (partial / own.name).symlink_to(replaced.get(own.name, own).resolve())
+        if is_adapted(found.folder) and not any(found.folder.glob(f"*/{MARK}")):  # nothing says which part it is
+            (partial / MARK).write_text("{}\n", encoding="utf-8")
         if loras:
             _fuse(partial, found, loras)
         partial.rename(folder)
@@ -79,14 +81,14 @@ def _fuse(partial: Path, found: FoundBase, loras: Sequence[Path]) -> None:
         for path in loras:
             changed |= _add(pipe, path, found.name)
     for name in changed:
-        marks = [path.parent / MARK for path in loras if (path.parent / MARK).is_file()]
-        marks += [partial / name / MARK] if (partial / name / MARK).is_file() else []
-        text = marks[0].read_text(encoding="utf-8") if marks else None
+        marks = [mark for path in loras if (mark := read_lora_mark(path))]
+        own = partial / name / MARK
+        marks += [own.read_text(encoding="utf-8")] if own.is_file() else []
         (partial / name).unlink()
         with quiet():
             getattr(pipe, name).save_pretrained(str(partial / name), safe_serialization=True)
-        if text is not None:
-            (partial / name / MARK).write_text(text, encoding="utf-8")
+        if marks:
+            own.write_text(marks[0], encoding="utf-8")
 
 
 def _add(pipe: Any, path: Path, base: str) -> set[str]:

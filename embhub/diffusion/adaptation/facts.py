@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from embhub.diffusion.pipelines import FoundBase
 from embhub.errors import PrivacyError
 from embhub.formats import safe_yaml
@@ -25,6 +28,7 @@ NO_CLAIM = (
     "this is a base. Millions of weights can keep far more of single images than the few rows of an embedding."
 )
 _SCHEMA = "embhub.adaptation/1"
+_IN_LORA = "embhub.adaptation"
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,32 @@ class Adaptation:
 
 
 def is_adapted(folder: Path) -> bool:
-    """Whether a part of this pipeline folder was learned from a site's images without privacy, as its mark says."""
-    return any(folder.glob(f"*/{MARK}")) or (folder / MARK).is_file()
+    """Whether a part of this pipeline folder was learned from a site's images without privacy, as its mark says, or the
+    base's own facts."""
+    return any(folder.glob(f"*/{MARK}")) or (folder / MARK).is_file() or bool(_own_facts(folder).get("adaptation"))
+
+
+def mark_lora(path: Path, mark: str) -> None:
+    """Write the mark into a LoRA's file as well: it is often passed on alone.
+
+    Raises:
+        OSError, SafetensorError: the disk is full.
+    """
+    with safe_open(path, framework="pt") as file:
+        said, tensors = file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata={**said, _IN_LORA: mark})
+
+
+def read_lora_mark(path: Path) -> str | None:
+    """The mark of a LoRA that learned from a site's images, from its file or from beside it; None where there is none.
+
+    Raises:
+        OSError, SafetensorError: no file of safetensors.
+    """
+    with safe_open(path, framework="pt") as file:
+        inside: str | None = (file.metadata() or {}).get(_IN_LORA)
+    beside = path.parent / MARK
+    return inside or (beside.read_text(encoding="utf-8") if beside.is_file() else None)
 
 
 def refuse_claim(found: FoundBase) -> None:
@@ -69,9 +97,7 @@ def refuse_claim(found: FoundBase) -> None:
 
 def find_licence(found: FoundBase) -> tuple[str, str]:
     """Licence and attribution of a base, from its `base.json` or the front matter of its README; else unknown."""
-    path = found.folder / "base.json"
-    if path.is_file():
-        told = json.loads(path.read_text(encoding="utf-8"))
+    if told := _own_facts(found.folder):
         return str(told.get("licence", UNKNOWN)), str(told.get("attribution", ""))
     readme = found.folder / "README.md"
     front = (
@@ -153,6 +179,13 @@ Captions:
 
 Not for diagnosis. What it draws is no evidence of anything in a patient.
 """
+
+
+def _own_facts(folder: Path) -> dict[str, Any]:
+    """What a base's `base.json` tells; nothing where it has none."""
+    path = folder / "base.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return told if isinstance(told, dict) else {}
 
 
 def _in_words(done: Adaptation) -> str:

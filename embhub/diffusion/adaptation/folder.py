@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from embhub.diffusion.adaptation.checkpoint import sync
-from embhub.diffusion.adaptation.components import save_lora
-from embhub.diffusion.adaptation.facts import MARK, Adaptation, base_facts, render_card
+from embhub.diffusion.adaptation.components import LORA_FILE, save_lora
+from embhub.diffusion.adaptation.facts import MARK, Adaptation, base_facts, mark_lora, render_card
 from embhub.diffusion.base import NAMES
 from embhub.diffusion.captions import check_words
 from embhub.diffusion.families import detect, resolution
@@ -71,6 +71,7 @@ def write_base(out: Path, pipe: Any, found: FoundBase, modules: Mapping[str, nn.
         partial.mkdir(parents=True)
         if done.lora_rank:
             save_lora(pipe, modules, partial)
+            mark_lora(partial / LORA_FILE, done.to_json())
         else:
             _write_parts(partial, found.folder, modules, done)
             facts = base_facts(out.name, found, resolution(pipe), detect(pipe).name, done)

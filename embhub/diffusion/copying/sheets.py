@@ -18,7 +18,7 @@ from PIL import Image
 from embhub import release as layout
 from embhub.cards import samples as records
 from embhub.cards.card_schema import MOST_SAMPLES, Samples
-from embhub.diffusion.adaptation.facts import MARK
+from embhub.diffusion.adaptation.facts import is_adapted
 from embhub.diffusion.base.replacements import parse_base
 from embhub.diffusion.captions import check_words
 from embhub.diffusion.copying.checking import ALPHA
@@ -55,7 +55,7 @@ def check_request(file: Path, *, samples: Path | None, n: int, prompt: str, base
     if alpha < ALPHA:
         raise UsageError(f"alpha is {alpha:g}; a check for a sheet has {ALPHA:g} or more", "leave out --alpha")
     check_words("prompt", prompt)
-    if parse_base(str(base))[1] or (find_base(base).folder / MARK).is_file():
+    if parse_base(str(base))[1] or is_adapted(find_base(base).folder):
         raise PrivacyError(
             "this base was fine-tuned, or has parts replaced: its pictures may be of the images it learned from then",
             "no check compares with these; publish the embedding without a sheet",

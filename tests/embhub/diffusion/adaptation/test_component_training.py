@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from embhub import budget, fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.adaptation import loop
 from embhub.diffusion.adaptation.component_training import train_component
-from embhub.diffusion.adaptation.facts import Adaptation, is_adapted
+from embhub.diffusion.adaptation.facts import MARK, Adaptation, is_adapted
 from embhub.diffusion.inversion import Diverged
 from embhub.diffusion.memory import OutOfMemory
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.training import train
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.site.books import open_books
@@ -154,6 +155,19 @@ def test_no_privacy_claim_is_made_on_a_base_that_learned_from_a_site(
     adapted = f"{base}{part}{tmp_path / 'adapted/unet'}" if part else str(tmp_path / "adapted")
     with pytest.raises(PrivacyError, match="without privacy"):
         train(images, token="<a>", caption="film, {}", base=adapted, device="cpu", epsilon=4.0, n_public=5)
+
+
+def test_marks_that_were_left_behind(base: Path, images: Path, tmp_path: Path) -> None:
+    """A LoRA's file tells it by itself, wherever it is copied to; a base without its marks by its own facts."""
+    adapt(base, images, tmp_path / "lora", "unet", lora_rank=2)
+    alone = tmp_path / "mine.safetensors"
+    shutil.copy(tmp_path / "lora/pytorch_lora_weights.safetensors", alone)
+    assert is_adapted(find_base(f"{base} + lora={alone}").folder)
+    adapt(base, images, tmp_path / "adapted", "unet")
+    for mark in (tmp_path / "adapted").rglob(MARK):
+        mark.unlink()
+    assert is_adapted(find_base(tmp_path / "adapted").folder)
+    assert is_adapted(find_base(f"{tmp_path / 'adapted'} + vae={base}").folder)
 
 
 @pytest.mark.parametrize(

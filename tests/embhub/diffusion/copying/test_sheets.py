@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,14 +140,14 @@ def test_what_cannot_become_a_sheet_is_refused_before_anything_is_drawn(write: W
 
 
 @pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize("place", [".", "unet"])
 def test_a_base_that_learned_from_images_of_the_site_draws_no_sheet(
-    write: Write, check: Check, base: Path, tmp_path: Path, claimed: bool
+    write: Write, check: Check, base: Path, tmp_path: Path, claimed: bool, place: str
 ) -> None:
     own = tmp_path / "own"
     own.mkdir()
-    for part in base.iterdir():
-        (own / part.name).symlink_to(part)
-    (own / MARK).write_text("{}")
+    shutil.copytree(base, own, dirs_exist_ok=True)
+    (own / place / MARK).write_text("{}")
     with pytest.raises(PrivacyError, match="fine-tuned"):
         check(write(claims.make_claim() if claimed else "none"), "no-copies-found", base=str(own))
 

@@ -262,9 +262,7 @@ def _areas(entry: Entry, root: Path, path: Path, where: str, plane: Plane, shape
     mask = read_volume(reach(root / name, root, f"the mask of {where}"), f"the mask of {where}")
     if mask.shape[:3] != shape:
         raise UsageError(f"the mask of {where} has another shape than the volume", "give the mask of this volume")
-    inside_mask = np.asarray(mask.voxels if len(mask.shape) == 3 else mask.voxels[..., 0]) > 0.5
-    others = tuple(axis for axis in range(3) if axis != AXES[plane])
-    return [int(number) for number in inside_mask.sum(axis=others)]
+    return [int((mask.values(plane, place) > 0.5).sum()) for place in range(shape[AXES[plane]])]
 
 
 def _stem(path: Path) -> str:

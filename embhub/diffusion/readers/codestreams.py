@@ -12,7 +12,7 @@ _SKIPPED = {
     0xF8,
     0xFE,
     *range(0xE0, 0xF0),
-}  # tables, LSE of JPEG-LS, APPn, COM: all have lengths
+}  # tables, LSE of JPEG-LS, APPn, COM: with lengths
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 (T.81 B.2.2), and that of JPEG-LS (T.87)
 _MOST_COMPONENTS = 4
 

@@ -16,22 +16,34 @@ PERCENTILES = (1.0, 99.5)
 Grey = NDArray[np.uint8]
 _NEARLY_SQUARE = 0.01
 _LONGEST = 16_384
+_AT_ONCE = 1_000_000  # pixels
 
 
 def percentile_range(values: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:
     """Values at the percentiles; lowest and highest where the two are one. What is not finite counts as 0."""
-    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return take_percentiles(np.array(values), percentiles)
+
+
+def take_percentiles(values: NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """The same, with no copy of the `values`: they are changed and put into another order."""
+    finite = np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     if not finite.size:
         return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(finite, percentiles))
+    low, high = (float(value) for value in np.percentile(finite, percentiles, overwrite_input=True))
     return (low, high) if high > low else (float(finite.min()), float(finite.max()))
 
 
 def scale(values: NDArray[Any], low: float, high: float) -> Grey:
-    """0 at `low` and below, 255 at `high` and above, straight between."""
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    """0 at `low` and below, 255 at `high` and above, straight between. Some rows at a time: the numbers on the way take
+    eight times the room of a picture."""
     spread = high - low or 1.0
-    return np.asarray(np.rint(np.clip((finite - low) / spread, 0, 1) * 255), np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    rows = max(1, _AT_ONCE // max(1, values[:1].size))
+    for start in range(0, len(values), rows):
+        some = values[start : start + rows].astype(np.float64)
+        finite = np.nan_to_num(some, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        grey[start : start + rows] = np.rint(np.clip((finite - low) / spread, 0, 1) * 255)
+    return grey
 
 
 def square(image: Image.Image, across: float, down: float, where: str, *, most: int) -> Image.Image:

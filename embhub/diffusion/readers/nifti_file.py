@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embhub.diffusion.readers.encoding import Encoding
-from embhub.diffusion.readers.grey import PERCENTILES, percentile_range, scale, square
+from embhub.diffusion.readers.grey import PERCENTILES, scale, square, take_percentiles
 from embhub.diffusion.readers.quiet import quiet
 from embhub.diffusion.readers.view import Plane, View
 from embhub.errors import EmbhubError, UsageError
 
 MAX_BYTES = 1_000_000_000
 """Of a volume's voxels as its header states them, which are all that is unpacked."""
+
+MAX_VOXELS = 500_000_000
+"""Of all times; those of one time are held at once as single floats, whatever the file's own numbers are."""
 
 AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 _HEADER = 540  # of NIfTI-2; that of NIfTI-1 has 348
@@ -35,9 +38,11 @@ _MOST_EXTENSIONS = 10_000_000
 
 @dataclass(frozen=True)
 class Volume:
-    """Voxels (x, y, z[, t]) in canonical order, as stored; `words` are names of header fields that hold text."""
+    """Voxels (x, y, z[, t]) in canonical order, as stored, and the slope and intercept that make values of them;
+    `words` are names of header fields that hold text."""
 
     voxels: Any
+    scaling: tuple[float, float]
     zooms: tuple[float, float, float]
     affine: NDArray[np.float64]
     dtype: np.dtype[Any]
@@ -55,10 +60,18 @@ class Volume:
 
     def cut(self, plane: Plane, index: int, time: int = 0) -> NDArray[Any]:
         """One slice (rows, columns) in the file's units, the patient's right (sagittal: front) at the left."""
+        values = self.values(plane, index, time)
+        return values[::-1, ::-1].T  # columns towards left or back, rows towards back or feet: in all three planes
+
+    def values(self, plane: Plane, index: int, time: int = 0) -> NDArray[Any]:
+        """The same with the volume's own two axes. One slice is scaled at a time: the whole would be eight times
+        as large."""
+        from nibabel.volumeutils import apply_read_scaling
+
         place: list[Any] = [slice(None)] * 3
         place[AXES[plane]] = index
-        values = np.asarray(self.voxels[(*place, time) if len(self.shape) == 4 else tuple(place)])
-        return values[::-1, ::-1].T  # columns towards left or back, rows towards back or feet: in all three planes
+        stored = self.voxels[(*place, time) if len(self.shape) == 4 else tuple(place)]
+        return np.asarray(apply_read_scaling(stored, *(np.asarray(number, np.float64) for number in self.scaling)))
 
 
 def read_slice(path: Path, where: str, view: View, *, most: int) -> tuple[Image.Image, Encoding]:
@@ -112,8 +125,12 @@ def _percentiles(
     path: Path, where: str, time: int, chosen: tuple[float, float], changed: int, size: int
 ) -> tuple[float, float]:
     volume = _read(path, where, changed, size)
-    values = volume.voxels[..., time] if len(volume.shape) == 4 else volume.voxels[...]
-    return percentile_range(np.asarray(values, np.float32), chosen)
+    across, along, up = volume.shape[:3]
+    values = np.empty((up, across, along), np.float32)
+    with np.errstate(all="ignore"):
+        for place in range(up):
+            values[place] = volume.values("axial", place, time)
+    return take_percentiles(values.ravel(), chosen)
 
 
 @lru_cache(maxsize=1)
@@ -127,9 +144,13 @@ def _read(path: Path, where: str, changed: int, size: int) -> Volume:  # noqa: A
             zipped = path.name.lower().endswith(".gz")
             data = _bounded(gzip.GzipFile(fileobj=raw) if zipped else raw, where)
             kind = nibabel.Nifti2Image if _is_second(data) else nibabel.Nifti1Image
-            image = nibabel.as_closest_canonical(kind.from_stream(io.BytesIO(data)))
+            found = kind.from_stream(io.BytesIO(data))
+            del data
+            stored = kind(found.dataobj.get_unscaled(), found.affine, found.header)
+            image = nibabel.as_closest_canonical(stored)
             return Volume(
                 image.dataobj,
+                (found.dataobj.slope, found.dataobj.inter),
                 _zooms(image.header),
                 np.asarray(image.affine, np.float64),
                 image.get_data_dtype(),
@@ -164,6 +185,8 @@ def _bounded(file: IO[bytes] | gzip.GzipFile, where: str) -> bytes:
     size = voxels * int(header.get_data_dtype().itemsize)
     if size > MAX_BYTES:
         raise UsageError(f"{where} claims {size:,} bytes of voxels", f"at most {MAX_BYTES:,} are read: cut it")
+    if voxels > MAX_VOXELS:
+        raise UsageError(f"{where} claims {voxels:,} voxels", f"at most {MAX_VOXELS:,} are read: cut it")
     if not len(head) >= 348 or not 0 <= offset <= _MOST_EXTENSIONS or not size:
         raise UsageError(f"{where} is no NIfTI volume, or a damaged one", "replace the file or leave it out")
     data = head + file.read(max(0, offset + size - len(head)))

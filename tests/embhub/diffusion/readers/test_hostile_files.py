@@ -273,6 +273,27 @@ def test_a_nifti_bomb(tmp_path: Path) -> None:
     assert "claims 54,000,000,000,000 bytes" in refusal(path, lambda: read_volume(path, "volume 1")).message
 
 
+def test_a_volume_takes_little_more_room_than_its_voxels(tmp_path: Path) -> None:
+    """Zeros pack well, and scaled as a whole, turned and sorted they would take twice that."""
+    voxels = 4_000_000
+    path = medical.nifti(tmp_path / "x.nii.gz", np.zeros((200, 200, 100), np.uint8), affine=np.diag([-1, 1, 1, 1]),
+                         scl_slope=2.5, scl_inter=0)  # fmt: skip
+    tracemalloc.start()
+    try:
+        read_pixels(path, "volume 1", view=View(1, "axial"))
+        assert tracemalloc.get_traced_memory()[1] < 11 * voxels
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_volume_of_too_many_voxels(tmp_path: Path) -> None:
+    image = bytearray(medical.nifti(tmp_path / "y.nii", np.zeros((4, 4, 4), np.uint8)).read_bytes())
+    image[40:56] = np.array([3, 1000, 1000, 501, 1, 1, 1, 1], "<i2").tobytes()
+    path = tmp_path / "x.nii"
+    path.write_bytes(bytes(image))
+    assert "claims 501,000,000 voxels" in refusal(path, lambda: read_volume(path, "volume 1")).message
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

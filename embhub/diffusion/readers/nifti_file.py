@@ -33,6 +33,7 @@ MAX_VOXELS = 500_000_000
 
 AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 _HEADER = 540  # of NIfTI-2; that of NIfTI-1 has 348
+_FIRST, _SECOND = 352, 544  # with the four bytes that say whether extensions follow: words of a header are no voxels
 _MOST_EXTENSIONS = 10_000_000
 
 
@@ -189,6 +190,8 @@ def _bounded(file: IO[bytes] | gzip.GzipFile, where: str) -> bytes:
         raise UsageError(f"{where} claims {voxels:,} voxels", f"at most {MAX_VOXELS:,} are read: cut it")
     if not len(head) >= 348 or not 0 <= offset <= _MOST_EXTENSIONS or not size:
         raise UsageError(f"{where} is no NIfTI volume, or a damaged one", "replace the file or leave it out")
+    if offset < (_SECOND if second else _FIRST):
+        raise UsageError(f"the voxels of {where} begin inside its header", "replace the file or leave it out")
     data = head + file.read(max(0, offset + size - len(head)))
     if len(data) < offset + size:
         raise UsageError(f"{where} is incomplete: it ends before its last voxel", "replace the file or leave it out")

@@ -320,6 +320,23 @@ def test_damaged_volumes(tmp_path: Path, change: Callable[[bytes], bytes], words
     assert re.search(words, refusal(path, lambda: read_pixels(path, "volume 1", view=view)).message)
 
 
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("begin", [0, 1])
+def test_no_header_is_read_as_voxels(tmp_path: Path, second: bool, begin: int) -> None:
+    """Where voxels begin inside the header, its words would become pixels."""
+    import nibabel
+
+    kind = nibabel.Nifti2Image if second else nibabel.Nifti1Image
+    image = kind(np.zeros((8, 8, 8), np.int16), np.eye(4))
+    image.header["descrip"] = SECRET.encode()
+    path, data = tmp_path / "x.nii", bytearray(image.to_bytes())
+    offset = np.int64(begin * 540).tobytes() if second else np.float32(begin * 348).tobytes()
+    data[168:176] = offset if second else data[168:176]
+    data[108:112] = data[108:112] if second else offset
+    path.write_bytes(data)
+    assert "begin inside its header" in refusal(path, lambda: read_volume(path, "volume 1")).message
+
+
 def test_a_damaged_gzip_and_a_slice_that_is_not_there(tmp_path: Path) -> None:
     path = medical.nifti(tmp_path / "x.nii.gz", np.zeros((4, 4, 4), np.int16))
     with pytest.raises(UsageError, match="no axial slice 4"):

@@ -178,3 +178,25 @@ def test_many_people_keep_the_paired_interval() -> None:
     (found,) = outcome.differences(test, {Cell(10): [second], Cell(10, "x", 10): [first]})
     plain = estimate(truth, range(120), [first], [second]).patients
     assert found.patients == (round(plain.low, 4), round(plain.high, 4))
+
+
+def test_the_bootstrap_is_its_definition_where_a_patient_has_images_of_both_classes() -> None:
+    """Patients drawn one by one, all their images with them, and both AUCs of each draw counted pair by pair."""
+    rng = np.random.default_rng(5)
+    truth = rng.random(24) < 0.5
+    people = rng.integers(0, 8, 24)
+    arms = [[rng.normal(size=24) + shift * truth for _ in range(2)] for shift in (1.0, 0.4)]
+    found = estimate(truth, people.tolist(), *arms, rounds=300, seed=3)
+    order = list(dict.fromkeys(people.tolist()))
+    weights = np.random.Generator(np.random.PCG64(3)).multinomial(len(order), np.full(len(order), 1 / len(order)), 300)
+    drawn = []
+    for row in weights:
+        places = [place for person, times in zip(order, row, strict=True) for _ in range(times)
+                  for place in np.flatnonzero(people == person)]  # fmt: skip
+        chosen = truth[places]
+        if chosen.any() and not chosen.all():
+            areas = [
+                np.mean([statistics.auc(one[places][chosen], one[places][~chosen]) for one in arm]) for arm in arms
+            ]
+            drawn.append(areas[0] - areas[1])
+    assert (found.patients.low, found.patients.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))

@@ -1,8 +1,8 @@
-"""Which base model is it? A fingerprint of about two kilobytes, read from slices of the weights in a blink.
+"""Which base model is it? A fingerprint of a few kilobytes, read from slices of the weights in a blink.
 
 Rows of a textual inversion mean something only in the token space they were learned in. The fingerprint records, per
 text encoder, the vocabulary's hash, 64 rows of the token table and one deep layer, each row projected to one number by
-fixed signs; the same of the denoiser's cross-attention; figures of its other weights and of the autoencoder's
+fixed signs; the same of the denoiser's cross-attention; figures of the other weights of both and of the autoencoder's
 (`embhub.body_probe`; fingerprints of earlier versions lack them, and then they are not compared); and the prediction
 type. Copies in float32, float16 and bfloat16 agree within TOLERANCE. A fine-tune that moves the probed weights by less
 than that reads as exact.
@@ -40,6 +40,7 @@ _TABLES = ("token_embedding.weight", "word_embeddings.weight", "shared.weight", 
 _DEEP = re.compile(
     r"(?:layers|layer|block)\.(\d+)\.(?:self_attn\.k_proj|attention\.self\.key|layer\.0\.SelfAttention\.k)\.weight$"
 )
+_LAYERS = re.compile(r"(?:layers|layer|block)\.\d+\..+\.weight$")
 _CROSS = re.compile(r"(?:attn2\.to_[kv]|add_k_proj|context_embedder|attn\.to_k)\.weight$")
 _MAX_CONFIG = 1_000_000
 
@@ -115,7 +116,8 @@ def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
     if max(moved, drift) > UNRELATED:
         part = "text encoder" if moved > UNRELATED else "denoiser"
         return Match("different", f"the weights of the {part} are unrelated")
-    drift = max(drift, _beyond(expected["denoiser"], actual["denoiser"], "body"))
+    bodies = [_beyond(encoder, actual["encoders"][name], "body") for name, encoder in expected["encoders"].items()]
+    moved, drift = max([moved, *bodies]), max(drift, _beyond(expected["denoiser"], actual["denoiser"], "body"))
     decoding = _beyond(expected, actual, "autoencoder")
     if max(moved, drift, decoding) <= TOLERANCE:
         return Match("exact", "the same weights")
@@ -150,12 +152,13 @@ def check(fingerprint: Mapping[str, Any]) -> None:
 
 def _is_encoder(value: Mapping[str, Any]) -> bool:
     return (
-        set(value) == {"kind", "dim", "vocabulary", "table", "deep"}
+        set(value) - {"body"} == {"kind", "dim", "vocabulary", "table", "deep"}
         and _is_word(value["kind"])
         and type(value["dim"]) is int
         and _is_word(value["vocabulary"])
         and _is_probe(value["table"], TABLE_ROWS)
         and _is_probe(value["deep"], DEEP_ROWS)
+        and ("body" not in value or body_probe.is_sound(value["body"], _is_probe))
     )
 
 
@@ -218,7 +221,13 @@ def _take_encoder(folder: Path, name: str) -> dict[str, Any]:
             "vocabulary": hash_vocabulary(folder / name.replace("text_encoder", "tokenizer")),
             "table": _probe(weights, table, TABLE_ROWS),
             "deep": _probe(weights, deep, DEEP_ROWS),
+            "body": body_probe.take(weights, but=beside_layers),
         }
+
+
+def beside_layers(key: str) -> bool:
+    """Is a matrix none of an encoder's layers'? Tables are looked at apart; files may hold heads that nobody loads."""
+    return _LAYERS.search(key) is None
 
 
 def _take_denoiser(folder: Path) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def _take_encoder(encoder: Encoder) -> dict[str, Any]:
         "vocabulary": vocabulary,
         "table": fingerprint._probe(weights, table, fingerprint.TABLE_ROWS),
         "deep": fingerprint._probe(weights, max(sorted(layers), key=lambda key: layers[key]), fingerprint.DEEP_ROWS),
+        "body": body_probe.take(weights, but=fingerprint.beside_layers),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embhub import body_probe, fingerprint
+from embhub.diffusion import live_base
+from embhub.diffusion.pipelines import load_pipeline
 from embhub.fingerprint import BadFingerprint
-from tests import pipelines
+from tests import families, pipelines
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +25,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pipelines.write(tmp_path_factory.mktemp("body") / "base")
 
 
-def _moved(base: Path, folder: Path, part: str, which: Callable[[str], bool], share: float) -> Path:
+def _moved(base: Path, folder: Path, part: str, which: Callable[[str], object], share: float) -> Path:
     """A copy of the base in which the chosen tensors of a part have moved by `share` of their length."""
     shutil.copytree(base, folder)
-    path = folder / part / "diffusion_pytorch_model.safetensors"
+    (path,) = (folder / part).glob("*.safetensors")
     generator, tensors = torch.Generator().manual_seed(3), load_file(path)
     chosen = [name for name, value in tensors.items() if which(name) and value.ndim > 1]
     assert chosen
@@ -42,7 +45,16 @@ def _compare(base: Path, other: Path) -> fingerprint.Match:
 
 @pytest.mark.parametrize(
     ("part", "layers"),
-    [("unet", "conv1"), ("unet", "attn1.to_q"), ("unet", "attn2.to_out"), ("unet", "ff.net"), ("vae", "decoder")],
+    [
+        ("unet", "conv1"),
+        ("unet", "attn1.to_q"),
+        ("unet", "attn2.to_out"),
+        ("unet", "ff.net"),
+        ("vae", "decoder"),
+        ("text_encoder", "mlp"),
+        ("text_encoder", "v_proj"),
+        ("text_encoder", "layers.0"),
+    ],
 )
 def test_a_fine_tune_of_any_kind_of_layer_is_no_longer_exact(
     base: Path, tmp_path: Path, part: str, layers: str
@@ -50,6 +62,18 @@ def test_a_fine_tune_of_any_kind_of_layer_is_no_longer_exact(
     match = _compare(base, _moved(base, tmp_path / "tuned", part, lambda name: layers in name, 0.05))
     assert match.level == "fine-tuned", match
     assert ("autoencoder" in match.reason) == (part == "vae")
+    assert ("0.0% (text encoder)" in match.reason) == (part != "text_encoder")
+
+
+@pytest.mark.parametrize("kind", ["bert", "sdxl", "sd3", "flux"])
+def test_text_encoders_of_all_kinds_are_looked_at(kind: str, tmp_path: Path) -> None:
+    base = families.write(tmp_path / kind, kind)
+    live = live_base.take(load_pipeline(base, device="cpu"))
+    assert fingerprint.compare(fingerprint.take(base), live).level == "exact"
+    assert all(encoder["body"] for encoder in live["encoders"].values())
+    for part in live["encoders"]:
+        tuned = _moved(base, tmp_path / part, part, re.compile(r"\.(?:v_proj|value|v)\.").search, 0.05)
+        assert _compare(base, tuned).level == "fine-tuned", part
 
 
 @pytest.mark.parametrize(("share", "level"), [(0.001, "exact"), (0.03, "fine-tuned")])
@@ -68,7 +92,7 @@ def test_copies_of_less_precision_are_the_same_base(base: Path, tmp_path: Path, 
 
 def test_fingerprints_of_earlier_versions_compare_by_what_they_have(base: Path, tmp_path: Path) -> None:
     earlier: dict[str, Any] = copy.deepcopy(fingerprint.take(base))
-    del earlier["autoencoder"], earlier["denoiser"]["body"]
+    del earlier["autoencoder"], earlier["denoiser"]["body"], earlier["encoders"]["text_encoder"]["body"]
     fingerprint.check(earlier)
     tuned = fingerprint.take(_moved(base, tmp_path / "tuned", "vae", lambda _: True, 0.05))
     assert fingerprint.compare(earlier, tuned).level == "exact"
@@ -81,7 +105,12 @@ def test_fingerprints_of_earlier_versions_compare_by_what_they_have(base: Path, 
 )
 def test_figures_of_another_form_are_refused(base: Path, body: Any) -> None:
     taken = fingerprint.take(base)
-    for bad in ({**taken, "autoencoder": body}, {**taken, "denoiser": {**taken["denoiser"], "body": body}}):
+    encoder = {**taken["encoders"]["text_encoder"], "body": body}
+    for bad in (
+        {**taken, "autoencoder": body},
+        {**taken, "denoiser": {**taken["denoiser"], "body": body}},
+        {**taken, "encoders": {"text_encoder": encoder}},
+    ):
         with pytest.raises(BadFingerprint):
             fingerprint.check(bad)
 

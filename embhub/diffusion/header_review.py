@@ -169,7 +169,7 @@ def _warnings(headers: Sequence[Header], reviewed: bool) -> Iterator[str]:
         if files:
             yield f"{what} in {files:,} DICOM files: training reads pixels only"
     if heads := sum(header.head for header in headers):
-        yield f"{heads:,} DICOM files are of a head: faces can be drawn from slices, and learned from"
+        yield f"{heads:,} DICOM files are of a head or recognizable: faces can be drawn from slices, and learned from"
     named = [header for header in headers if header.patient is not None]
     if 0 < len(named) < len(headers):
         yield f"{len(headers) - len(named):,} of the DICOM files have no PatientID"

@@ -114,7 +114,7 @@ def _facts(header: Any) -> dict[str, Any]:
     return {
         "found": identifiers.search(header),
         "modality": str(header.get("Modality", "")).strip().upper(),
-        "burned_in": str(header.get("BurnedInAnnotation", "")).strip().upper(),
+        "burned_in": _gravest(_words(header, "BurnedInAnnotation")),
         "identity_removed": str(header.get("PatientIdentityRemoved", "")).strip().upper(),
         "needs_review": identifiers.needs_review(header),
         "head": identifiers.shows_head(header),
@@ -192,6 +192,12 @@ def _place(data: Sequence[Any]) -> Place | None:
     normal = normal / length * (1 if normal @ _TOWARDS[plane] > 0 else -1)
     x, y, z = (float(value) for value in normal)
     return Place(plane, (x, y, z), float(normal @ where))
+
+
+def _gravest(values: tuple[str, ...]) -> str:
+    """YES where any of several values is: one is all that the standard has room for."""
+    said = {value.upper() for value in values}
+    return "YES" if "YES" in said else next(iter(sorted(said)), "")
 
 
 def _words(header: Any, name: str) -> tuple[str, ...]:

@@ -121,7 +121,9 @@ def needs_review(header: Any) -> bool:
 
 
 def shows_head(header: Any) -> bool:
-    """Whether the header says that a head is in the picture, from which a face can be drawn."""
+    """Whether the header says that a head is in the picture, from which a face can be drawn, or somebody's features."""
+    if str(header.get("RecognizableVisualFeatures", "")).strip().upper() == "YES":
+        return True
     words = [str(header.get(name, "")) for name in ("BodyPartExamined", "StudyDescription", "ProtocolName")]
     codes = {str(item.get("CodeValue", "")) for item in header.get("AnatomicRegionSequence", None) or ()}
     return bool(codes & _HEAD_CODES) or any(_HEAD.search(word.replace("_", " ")) for word in words)

@@ -15,7 +15,10 @@ _HEAD = 132
 
 
 def kind_of(path: Path) -> Kind:
-    """The reader for a file; "" for none. At most 132 bytes are read."""
+    """The reader for a file; "" for none. At most 132 bytes are read.
+
+    A file that may not be opened and may be DICOM is taken for it: left out, it would be missing unseen.
+    """
     name = path.name.lower()
     if path.suffix.lower() in PICTURES:
         return "picture"
@@ -33,6 +36,8 @@ def _begins_as_dicom(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             head = file.read(_HEAD)
+    except PermissionError:
+        return _may_be_bare(path)
     except OSError:
         return False
     return head[128:] == b"DICM" or (_may_be_bare(path) and _begins_as_data_set(head))

@@ -120,8 +120,10 @@ def test_stand_ins_are_no_identifiers(tmp_path: Path, fields: dict[str, Any]) ->
     assert len(read(tmp_path, film(0, **fields), film(1))) == 2
 
 
-def test_pixels_that_say_they_show_names_are_refused_whatever_was_stated(tmp_path: Path) -> None:
-    source = folder(tmp_path, film(0, BurnedInAnnotation="YES"), film(1))
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("said", ["YES", "yes ", ["NO", "YES"]])
+def test_pixels_that_say_they_show_names_are_refused_whatever_was_stated(tmp_path: Path, said: Any) -> None:
+    source = folder(tmp_path, film(0, BurnedInAnnotation=said), film(1))
     for path in (source, stated(source, pixel_review="manual", identified_headers=True)):
         with pytest.raises(PrivacyError, match=r"1 DICOM files say that annotations are burned .*1\)"):
             read_images(path)
@@ -162,6 +164,7 @@ def test_derived_reformats_and_cardiac_films_are_no_captures_and_no_heads(tmp_pa
         ({"BurnedInAnnotation": None}, "BurnedInAnnotation is absent in 1 DICOM"),
         ({"PatientIdentityRemoved": None}, "PatientIdentityRemoved is absent or NO in 1"),
         ({"BodyPartExamined": "HEAD"}, "1 DICOM files are of a head"),
+        ({"RecognizableVisualFeatures": "YES"}, "1 DICOM files are of a head or recognizable"),
         ({"StudyDescription": "MR_BRAIN w/o contrast"}, "1 DICOM files are of a head"),
         ({"PatientID": None}, "1 of the DICOM files have no PatientID"),
         ({"IssuerOfPatientID": "H"}, "IssuerOfPatientID is in some DICOM files only"),

@@ -185,6 +185,17 @@ def test_what_may_not_be_read(open_to_all: Path) -> None:
     assert any("may not be opened" in kind.kind for kind in found.ignored)
 
 
+def test_a_scan_without_an_ending_that_may_not_be_read(open_to_all: Path) -> None:
+    """Archives name files by numbers: what such a file is cannot be seen, and it is not left out unseen."""
+    for number in range(2):
+        picture(number).save(open_to_all / f"00{number}.png")
+    (open_to_all / "IM00002").write_bytes(b"x")
+    (open_to_all / "IM00002").chmod(0)
+    with without_rights():
+        found = inspect(open_to_all)
+    assert [refusal.message for refusal in found.refusals] == ["image 3 cannot be read: Permission denied"]
+
+
 def test_a_decompression_bomb_is_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixels, "MAX_PIXELS", 5000)
     picture(5, (100, 100)).save(folder / "004.png")

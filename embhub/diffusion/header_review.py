@@ -10,6 +10,7 @@ from embhub.diffusion.manifest import Listing, Sample
 from embhub.diffusion.readers.dicom_header import Header
 from embhub.diffusion.watcher import Watcher
 from embhub.errors import PrivacyError
+from embhub.site.patients import key_patient
 
 FEW = 10
 """Patients under which a group can point at a person: that of a card's smallest cell."""
@@ -137,11 +138,22 @@ def _together(listing: Listing, of: Callable[[Header], bytes]) -> list[list[Samp
 
 
 def _doubts(listing: Listing) -> Iterator[str]:
-    """One PatientID of headers under several ids of a manifest: right where headers say it wrongly, else dangerous."""
+    """One PatientID of headers under several ids of a manifest: right where headers say it wrongly, else dangerous.
+
+    Or the same id without the issuer that the header names: another training may know the patient with it.
+    """
     ids: dict[str, set[str | None]] = defaultdict(set)
+    bare = 0
     for sample in listing.samples:
         if (header := listing.headers.get(sample.row)) and header.patient:
             ids[header.patient].add(sample.patient_id)
+            if header.issuer and sample.patient_id not in (None, header.patient):
+                bare += key_patient(str(sample.patient_id), issuer=header.issuer) == header.patient
+    if bare:
+        yield (
+            f"the ids of {bare:,} DICOM files are given without the issuer that their headers name: the privacy ledger"
+            " takes patients with and without for two; add a column `issuer`"
+        )
     if parted := sum(len(found) > 1 for found in ids.values()):
         yield (
             f"{parted:,} of the PatientIDs in headers stand under several patients here: if the headers are right,"

@@ -126,6 +126,15 @@ def test_a_label_that_is_the_id_of_a_header_is_withheld(tmp_path: Path, issuer: 
     assert found.names.labels == (2, 3)
 
 
+def test_ids_without_the_issuer_of_the_headers_are_warned_of(tmp_path: Path) -> None:
+    """The ledger would know the same patients twice: once by the folder, once by the manifest."""
+    folder = films(tmp_path / "a", ["P1", "P2"], IssuerOfPatientID="H")
+    (folder / "manifest.csv").write_text("path,patient_id\n000.dcm,P1\n001.dcm,P2\n")
+    assert any("ids of 2 DICOM files are given without the issuer" in note for note in read_images(folder).notes)
+    (folder / "manifest.csv").write_text("path,patient_id,issuer\n000.dcm,P1,H\n001.dcm,P2,H\n")
+    assert not any("issuer" in note for note in read_images(folder).notes)
+
+
 def test_privacy_for_patients_is_refused_without_their_ids(tmp_path: Path) -> None:
     images = read_images(films(tmp_path / "a", ["P1", None, "P2"]))
     assert not images.has_patients

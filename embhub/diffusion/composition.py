@@ -32,9 +32,12 @@ def composed(pipe: Any, parts: Sequence[Part], *, guidance: float) -> Iterator[s
     the picture is the plain pipeline's, bit for bit.
 
     Raises:
-        UsageError: no part has a weight, no guidance to mix weights that do not add up to 1, another kind of pipeline.
+        UsageError: no part has a weight, no guidance to mix weights that do not add up to 1 or one that is no number,
+            another kind of pipeline.
     """
     settled = settle_parts(parts)
+    if not math.isfinite(guidance):
+        raise UsageError(f"a guidance of {guidance:g}", "choose a number, such as 7.5; at 1 or less there is none")
     if len(settled) == 1 and settled[0].weight == 1:
         yield settled[0].prompt
         return

@@ -172,6 +172,10 @@ def _draw(
 def as_parts(prompt: Prompt) -> tuple[Part, ...]:
     """A prompt in its parts; a text is one of weight 1. Raises UsageError: an empty text, a weight that is none."""
     given = [(prompt, 1.0)] if isinstance(prompt, str) else prompt
+    if any(not isinstance(part, Part) and (isinstance(part, str) or len(part) != 2) for part in given):
+        raise UsageError(
+            "several prompts are pairs of prompt and weight", 'such as [("lung", 0.3), ("lung, <a>", 0.7)]'
+        )
     return tuple(part if isinstance(part, Part) else Part(*part) for part in given)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ def from_box(box: Box, size: tuple[int, int], where: str = "the image") -> Mask:
         UsageError: the box is empty or reaches out of the image.
     """
     x, y, width, height = box
+    if not all(isinstance(number, Integral) for number in box):
+        raise UsageError(f"the box {box} is not in whole pixels", "give x, y, width and height as whole numbers")
     if width < 1 or height < 1 or x < 0 or y < 0 or x + width > size[0] or y + height > size[1]:
         raise UsageError(
             f"the box {x},{y},{width},{height} is not inside {where}, which has {size[0]} x {size[1]} pixels",
@@ -64,6 +67,10 @@ def check_mask(mask: Mask, size: tuple[int, int], where: str = "the mask") -> No
     Raises:
         UsageError: each with what to do.
     """
+    if mask.ndim != 2:
+        raise UsageError(
+            f"{where} has {mask.ndim} dimensions", "give one of height x width, such as an image of mode L"
+        )
     height, width = mask.shape
     if (width, height) != size:
         raise UsageError(

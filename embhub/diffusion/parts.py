@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from embhub.errors import UsageError
 
@@ -25,8 +26,12 @@ class Part:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            raise UsageError(f"{ascii(self.prompt)[:40]} is no prompt", "give pairs of prompt and weight")
         if not self.prompt.strip():
             raise UsageError("a prompt is empty", "write what to draw, and its weight after a colon: lung, <cspca>:0.7")
+        if not isinstance(self.weight, Real):
+            raise UsageError(f"{ascii(self.weight)[:40]} is no weight", "give a number, such as 0.5")
         if not (math.isfinite(self.weight) and abs(self.weight) <= MOST_WEIGHT):
             raise UsageError(
                 f"a weight of {self.weight:g}", f"choose a number from {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}, such as 0.5"

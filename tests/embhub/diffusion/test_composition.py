@@ -42,6 +42,13 @@ def mixed(pipe: Any, *parts: tuple[str, float], guidance: float = GUIDANCE, n: i
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("guidance", [float("nan"), float("inf")])
+def test_guidance_that_is_no_number_is_refused(pipe: Any, guidance: float) -> None:
+    """diffusers would draw without any, and the manifest would hold what is no JSON."""
+    with pytest.raises(UsageError, match="guidance of"):
+        mixed(pipe, ("mri", 1), guidance=guidance)
+
+
 def latents_by_hand(pipe: Any, parts: list[tuple[str, float]], guidance: float, seed: int = 4) -> Tensor:
     """The formula, step by step, each prompt in a call of its own."""
 

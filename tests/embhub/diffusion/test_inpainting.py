@@ -168,3 +168,15 @@ def test_a_denoiser_of_other_channels(tmp_path: Path) -> None:
     plain.save_pretrained(tmp_path / "eight")
     with pytest.raises(UsageError, match="8 input channels"):
         redraw(tmp_path / "eight", picture())
+
+
+@pytest.mark.parametrize("mask", [np.ones((32, 32, 3), bool), np.ones(32, bool)])
+def test_a_mask_of_another_form(base: Path, mask: Any) -> None:
+    with pytest.raises(UsageError, match="dimensions"):
+        inpaint(Image.new("L", (32, 32)), "mri", mask=mask, base=base, steps=1)
+
+
+def test_a_box_of_broken_pixels(base: Path) -> None:
+    box: Any = (1.5, 2, 10, 10)
+    with pytest.raises(UsageError, match="whole pixels"):
+        inpaint(Image.new("L", (32, 32)), "mri", box=box, base=base, steps=1)

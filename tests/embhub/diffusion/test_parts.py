@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embhub.diffusion.generation import as_parts
 from embhub.diffusion.parts import MOST_WEIGHT, Part, parse_part, settle_parts
 from embhub.errors import UsageError
 
@@ -68,3 +70,15 @@ def test_what_does_nothing_is_left_out_and_what_is_equal_is_one() -> None:
     assert settled == (Part("a", 1.0), Part("c", -1))
     with pytest.raises(UsageError, match="nothing to draw"):
         settle_parts([Part("a", 1), Part("a", -1)])
+
+
+@pytest.mark.parametrize("weight", ["0.5", None, [1.0]])
+def test_a_weight_of_another_type(weight: Any) -> None:
+    with pytest.raises(UsageError, match="weight"):
+        Part("lung", weight)
+
+
+@pytest.mark.parametrize("given", [["lung", "chest"], [("lung", 0.5, 1)], [("lung",)]])
+def test_prompts_that_are_no_pairs(given: Any) -> None:
+    with pytest.raises(UsageError, match="prompt and weight"):
+        as_parts(given)

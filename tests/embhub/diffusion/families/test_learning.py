@@ -17,7 +17,7 @@ from embhub import embedding, fingerprint
 from embhub.diffusion import inversion, memory, pipelines
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.computing import pictures_at_once
-from embhub.diffusion.families import detect, encoders, prediction_type, room
+from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
 from embhub.diffusion.inversion import Fit, Inversion
 from embhub.diffusion.loading import load_into
 from embhub.diffusion.many import fit_many
@@ -254,3 +254,23 @@ def test_large_families_are_halved_on_a_gpu_only(tmp_path: Path, kind: str, halv
     usual = torch.bfloat16 if halved else torch.float32
     assert pipelines._usual_precision(base, torch.device("cuda")) is usual
     assert pipelines._usual_precision(base, torch.device("cpu")) is torch.float32
+
+
+def test_the_denoiser_is_told_in_training_what_the_stock_pipeline_tells_it(case: Case) -> None:
+    """Same latents, times, words, pooled text, sizes, places and guidance (1): the same prediction, bit for bit."""
+    pipe, family, calls = case.pipe, detect(case.pipe), list[Any]()
+    hook = denoiser(pipe).register_forward_hook(lambda *call: calls.append(call[1:]), with_kwargs=True)
+    generator = torch.Generator().manual_seed(0)
+    asked: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 1.0, "output_type": "latent"}
+    pipe("mri, x", generator=generator, **asked, **told_size(pipe))
+    hook.remove()
+    packed, side = type(pipe).__name__ == "FluxPipeline", resolution(pipe)
+    with torch.no_grad():
+        condition = family.condition(pipe, ["mri, x"])
+        for words, named, (told, *_) in calls:
+            seen, time = (*words, *named.values())[:2] if words else (named["hidden_states"], named["timestep"])
+            if packed:  # FLUX is told a flow's share of noise, the others a thousand times as much
+                seen, told = (pipe._unpack_latents(part, side, side, pipe.vae_scale_factor) for part in (seen, told))
+                time = 1000 * time
+            assert torch.equal(family.predict(pipe, seen, time.expand(1), condition), told)
+    assert len(calls) == 2

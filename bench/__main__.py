@@ -1,4 +1,7 @@
-"""`make bench` and `python -m bench`: measure embhub and its peers in one run, print the table, write it on demand."""
+"""`make bench` and `python -m bench`: measure embhub and its peers in one run, print the table, write it on demand.
+
+A whole run ends with the tables of the studies (`bench.studies`), which were measured earlier and say so.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,9 @@ def main() -> None:
     if asked.write:
         page.write(sections, facts, day=date.today(), scale=scale.name)
         print(f"written to {page.PAGE.relative_to(page.PAGE.parents[1])}")
+    if not asked.only:
+        print("\nStudies, as measured earlier\n")
+        _load("studies").main()
 
 
 def _load(name: str) -> ModuleType:

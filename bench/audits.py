@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench import marked
 from bench.results_file import ResultsFile, Row
 from embhub.audits import statistics
 from embhub.audits.verdict import ALPHA
@@ -37,6 +38,7 @@ from embhub.phantoms.drawing import draw as draw_phantom
 from embhub.phantoms.findings import random_finding
 
 RESULTS = Path(__file__).parent / "results" / "audits.json"
+PAGE = Path(__file__).parents[1] / "docs/explanation/audits.md"
 CAPTION, TOKEN = "prostate mri, {}", "<bench>"
 LEARNED, OTHERS, SPARE = 8, 24, 24
 """Patients of one image each: learned from, to be told from them, and two further halves that nobody learned from."""
@@ -158,6 +160,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=COMPACT.steps)
     parser.add_argument("--shadows", type=int, default=max(SHADOWS))
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--write", action="store_true", help=f"write the tables into docs/explanation/{PAGE.name}")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     results = ResultsFile(asked.results)
@@ -177,6 +180,8 @@ def main() -> None:
                 pipe, results.keep, images=asked.images, recipe=replace(COMPACT, steps=asked.steps), most=asked.shadows
             )
     print(table(rows))
+    if asked.write:
+        PAGE.write_text(marked.put(PAGE.read_text(encoding="utf-8"), table(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

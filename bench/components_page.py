@@ -15,28 +15,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench import marked
 from bench.components import ARMS, CLASSES, RESULTS
 
 ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs/explanation/which-component.md", ROOT / "docs/images/components.png"
 FLOOR = "real films of other patients"
-BEGIN, END = "<!-- the table: python -m bench.components_page -->\n", "<!-- end of the table -->\n"
-SHOWN, SCALE = 6, 2
+SHOWN, SCALE = 4, 1
 Row = Mapping[str, Any]
 _HEAD = ("learns", "weights", "KID", "agreement: normal", "agreement: pneumonia", "nearest", "decoder, dB", "seconds")
-
-
-def put_table(page: str, study: Mapping[str, Any]) -> str:
-    """The page with the table in its place.
-
-    Raises:
-        ValueError: the page has no such place.
-    """
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise ValueError("the page has no place for the table")
-    return before + BEGIN + "\n" + compose(study) + "\n" + END + after
 
 
 def compose(study: Mapping[str, Any]) -> str:
@@ -92,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if chosen.work:
         draw(chosen.work)
     study = json.loads(chosen.results.read_text(encoding="utf-8"))
-    PAGE.write_text(put_table(PAGE.read_text(encoding="utf-8"), study), encoding="utf-8")
+    PAGE.write_text(marked.put(PAGE.read_text(encoding="utf-8"), compose(study)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench import first_seed_material as material
-from bench import machine
+from bench import machine, marked
 from bench.first_seed_material import IMAGES, VECTORS, Part, Task
 from embhub.diffusion import classifier
 from embhub.diffusion.base.train import default_data
@@ -38,7 +38,6 @@ SEEDS, STEPS, SIDE = 5, 150, 32
 NOISES, ROOM = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0), 0.85
 Pictures = NDArray[np.uint8]
 Row = dict[str, Any]
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def judge(task: Task, work: Path, *, seeds: int, arms: Sequence[tuple[int, int]]) -> Row:
@@ -162,10 +161,6 @@ def ready(data: Path, work: Path) -> Iterator[tuple[Task, list[tuple[int, int]]]
 
 def put_into(page: str, results: Mapping[str, Any]) -> str:
     """The page with what was measured between its two marks."""
-    before, found, after = page.partition(BEGIN)
-    _, end, rest = after.partition(END)
-    if not (found and end):
-        raise ValueError("the page has no place for the table")
     protocol = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in results["protocol"].items())
     tasks = "\n".join(
         f"| {row['task']} | {row['finding']} | {row['noise']:g} | "
@@ -173,10 +168,11 @@ def put_into(page: str, results: Mapping[str, Any]) -> str:
         + f" | {row['test_images']} of {row['test_patients']} |"
         for row in results["tasks"]
     )
-    return (
-        f"{before}{BEGIN}\n{table(results['tasks'])}\n\n"
+    return marked.put(
+        page,
+        f"{table(results['tasks'])}\n\n"
         "| task | finding | noise | AUC of real alone, by noise, on images apart | test images of patients |\n"
-        f"|---|---|---|---|---|\n{tasks}\n\n| protocol | |\n|---|---|\n{protocol}\n{END}{rest}"
+        f"|---|---|---|---|---|\n{tasks}\n\n| protocol | |\n|---|---|\n{protocol}\n",
     )
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
+from bench import marked
 from bench.defaults import TOKEN, phantoms
 from bench.measurement import clocked, compare
 from bench.results_file import ResultsFile, Row
@@ -41,6 +42,8 @@ from embhub.diffusion.recipes import COMPACT, settle
 
 RESULTS = Path(__file__).parent / "results" / "privacy.json"
 EPSILONS, KEPT = (1.0, 8.0, 2.0, 4.0), 60
+NOTHING, PLAIN = "nothing learned", "plain, 8 vectors, 200 steps"
+PAGE = Path(__file__).parents[1] / "docs/explanation/private-training.md"
 PATIENTS = {"builtin": 100, "builtin-xray": 80}
 
 
@@ -81,7 +84,7 @@ def gather(name: str, data: Path) -> Material:
 
 def arms() -> Iterator[tuple[str, float | None, dict[str, Any]]]:
     """Name, epsilon, and what is said beside the defaults; what tells most comes first."""
-    yield "nothing learned", None, {}
+    yield NOTHING, None, {}
     for epsilon in EPSILONS:
         yield "dp-sgd", epsilon, {}
         if epsilon in (1.0, 8.0):
@@ -92,7 +95,7 @@ def arms() -> Iterator[tuple[str, float | None, dict[str, Any]]]:
             yield "dp-sgd, 8 patients x 2 draws a step", epsilon, {"draws": 2, "batch_size": 8}
     for epsilon in EPSILONS:
         yield "dp-agg", epsilon, {"mechanism": "dp-agg"}
-    yield "plain, 8 vectors, 200 steps", None, {}
+    yield PLAIN, None, {}
     yield "plain, 1 vector, 200 steps", None, {"vectors": 1}
 
 
@@ -200,23 +203,43 @@ def race(material: Material, *, repeats: int, turn: int, patients: int, draws: i
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Means with 95 % intervals over the seeds (Student's t), and the steps."""
-    lines = ["| base | training | epsilon | loss kept back | seeds | seconds |", "|---|---|---|---|---|---|"]
+    """Means with 95 % intervals over the seeds (Student's t), and the steps beside other steps."""
+    return f"{utilities(rows)}\n\n{steps(rows)}"
+
+
+def utilities(rows: Sequence[Row]) -> str:
+    """What was learned at which epsilon. The share is of the way from nothing learned to the plain training's loss."""
+    lines = [
+        "| base | training | epsilon | loss kept back | share of the plain gain | seeds | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row["part"] == "utility":
             groups.setdefault((row["base"], row["arm"], row["epsilon"]), []).append(row)
-    for (base, arm, epsilon), runs in groups.items():
+    for base, arm, epsilon in sorted(groups, key=lambda key: (key[0], key[2] or 0, key[1])):
+        runs = groups[base, arm, epsilon]
         losses = [run["loss"] for run in runs]
         half = stats.t.ppf(0.975, len(losses) - 1) * stdev(losses) / len(losses) ** 0.5 if len(losses) > 1 else None
         shown = f"{fmean(losses):.4f}" + (f" ± {half:.4f}" if half is not None else "")
+        ends = [groups.get((base, name, None)) for name in (NOTHING, PLAIN)]
+        share = ""
+        if all(ends):
+            least, most = (fmean(run["loss"] for run in end or ()) for end in ends)
+            share = f"{(least - fmean(losses)) / (least - most):.0%}"
         seconds = fmean(run["seconds"] for run in runs)
-        lines.append(f"| {base} | {arm} | {epsilon or '-'} | {shown} | {len(losses)} | {seconds:.0f} |")
+        lines.append(f"| `{base}` | {arm} | {epsilon or '-'} | {shown} | {share} | {len(losses)} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def steps(rows: Sequence[Row]) -> str:
+    """A private step's processor time over that of others."""
+    lines = ["| base | a step, patients x draws | ratio (least to largest) | seconds |", "|---|---|---|---|"]
     for row in rows:
         if row["part"] == "step":
             lines.append(
-                f"| {row['base']} | {row['arm']}: {row['patients']} patients x {row['draws']} | - | "
-                f"{row['ratio']:.2f} times ({row['low']:.2f} to {row['high']:.2f}) | - | {row['seconds']:.2f} |"
+                f"| `{row['base']}` | {row['arm']}: {row['patients']} x {row['draws']} | "
+                f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f}) | {row['seconds']:.2f} |"
             )
     return "\n".join(lines)
 
@@ -232,6 +255,7 @@ def main() -> None:
     parser.add_argument("--turn", type=int, default=3, help="steps a turn of the clock")
     parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--write", action="store_true", help=f"write the tables into docs/explanation/{PAGE.name}")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     results = ResultsFile(asked.results)
@@ -251,6 +275,8 @@ def main() -> None:
     if "utility" in asked.part:
         study(material, asked.seeds, list(results.rows), keep, asked.only)
     print(table(results.rows))
+    if asked.write:
+        PAGE.write_text(marked.put(PAGE.read_text(encoding="utf-8"), table(results.rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

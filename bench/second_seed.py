@@ -120,14 +120,23 @@ Written by `python -m bench.second_seed --write` from the pictures of `python -m
 their own; real films are of others again. KID's features are not Inception's: figures compare within this table only.
 The first row is what real films come to. There is one training an arm, so that small differences are chance.
 
-| arm | KID (sd of subsets) | precision | recall | diversity | normal called so | pneumonia called so | bytes | CPU s |
-|---|---|---|---|---|---|---|---|---|
 """
+_COLUMNS = (
+    "arm", "KID (sd of subsets)", "precision", "recall", "diversity", "normal called so", "pneumonia called so",
+    "bytes", "CPU s",
+)  # fmt: skip
 _CLOSING = """
 Bytes are what a site adds and sends, CPU seconds what it spends on learning (as the other study measured them).
 
 `builtin-xray` was taught normal chests and viral pneumonia; bacterial pneumonia, which is among the real films, was
 left out of it on purpose. The adapted arms learned from both kinds.
+
+**What was found.** The model of the domain is ahead of every adapted one in likeness, precision and recall. Next is the
+adapted denoiser, with as many bytes. What is small to send, a LoRA or an embedding, pleases a judge of pneumonia and
+draws few normal chests: on a base that never saw the modality an embedding alone brings none of its pictures near to
+real ones (precision 0). An embedding belongs on a base that knows the modality already, which is what `builtin-xray`
+is for. The model of the domain learned for an hour or two ([base models](base-models.md)), the adapted arms for less
+than two minutes: more steps might bring them closer, which was not measured.
 
 Measured on {processor}, one thread.
 """
@@ -140,15 +149,19 @@ def render(study: Mapping[str, Any]) -> str:
         drawn=settings["drawn_a_class"], steps=settings["sampling_steps"], guidance=settings["guidance"],
         seed=settings["seed"],
     )  # fmt: skip
-    rows = "".join(map(_line, study["rows"]))
-    return opening + rows + _CLOSING.format(processor=settings["machine"].get("processor", "a processor"))
+    return opening + table(study) + _CLOSING.format(processor=settings["machine"].get("processor", "a processor"))
+
+
+def table(study: Mapping[str, Any]) -> str:
+    """An arm a line."""
+    return f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|\n" + "".join(map(_line, study["rows"]))
 
 
 def _line(row: Mapping[str, Any]) -> str:
     size = "" if row.get("bytes") is None else f"{row['bytes']:,}"
     spent = "" if row.get("cpu_seconds") is None else f"{row['cpu_seconds']:,.0f}"
     if row["arm"] == COMPACT:
-        spent = "an hour or two (not measured here)"
+        spent = "not measured here"
     return (
         f"| {row['arm']} | {row['kid']:.3f} ({row['kid_sd']:.3f}) | {row['precision']:.2f} | {row['recall']:.2f} | "
         f"{row['diversity']:.2f} | {row['called_normal_of_normal']:.0%} | {row['called_pneumonia_of_pneumonia']:.0%} | "

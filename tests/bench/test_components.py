@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import components, components_page
+from bench import components, components_page, marked
 from bench.likeness import FilmFeatures, kernel_distance
 from embhub.diffusion import classifier
 from embhub.diffusion.adaptation import checkpoint, loop
@@ -81,17 +81,11 @@ def test_the_page_has_the_table_of_what_was_measured_and_names_the_rest() -> Non
     made = components_page.compose({"rows": [ROW], "settings": settings})
     assert "| original |  | 2.50 (0.10) | 90% | 25% | 0.36 | 21.8 |  |" in made
     assert "Not measured yet: real films of other patients, U-Net, textual inversion" in made
-    page = components_page.put_table(
-        "a\n" + components_page.BEGIN + "old" + components_page.END + "b\n", {"rows": [ROW], "settings": settings}
-    )
-    assert page.startswith("a\n") and page.endswith("b\n") and "old" not in page
-    with pytest.raises(ValueError, match="no place"):
-        components_page.put_table("nothing", {"rows": [ROW], "settings": settings})
 
 
 def test_the_page_is_what_the_results_say() -> None:
     page = components_page.PAGE.read_text(encoding="utf-8")
     study = json.loads(components.RESULTS.read_text(encoding="utf-8"))
-    assert components_page.put_table(page, study) == page, "python -m bench.components_page"
+    assert marked.put(page, components_page.compose(study)) == page, "python -m bench.components_page"
     assert {row["arm"] for row in study["rows"]} <= {arm.name for arm in components.ARMS} | {components_page.FLOOR}
     assert xray.LABELS[0] == components.CLASSES[0]

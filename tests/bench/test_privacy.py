@@ -44,10 +44,10 @@ def test_every_arm_runs_once_and_is_kept(material: privacy.Material, monkeypatch
     privacy.study(material, 2, list(rows), rows.append, [])
     assert len(rows) == 7
     shown = privacy.table(rows)
-    assert "| tiny | dp-agg | 8.0 |" in shown and " ± " in shown
+    assert "| `tiny` | dp-agg | 8.0 |" in shown and " ± " in shown
 
 
 def test_steps_are_compared_side_by_side(material: privacy.Material) -> None:
     rows = privacy.race(material, repeats=1, turn=1, patients=2, draws=2)
     assert [row["arm"] for row in rows] == ["dp-sgd over plain", "dp-sgd over opacus hooks"]
-    assert all(row["ratio"] > 0 for row in rows) and "times (" in privacy.table(rows)
+    assert all(row["ratio"] > 0 for row in rows) and "| dp-sgd over opacus hooks: 2 x 2 | " in privacy.table(rows)

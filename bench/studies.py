@@ -1,0 +1,77 @@
+"""Tables of the studies, from what they kept: each takes an hour of a core or so, and `make bench` does not rerun them.
+
+`python -m bench.studies` prints them all; each says the command that measures it anew and the page that reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import (
+    audits,
+    components,
+    components_page,
+    compositions,
+    first_seed,
+    insertion,
+    norms,
+    privacy,
+    second_seed,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What it asks, the module that measures it, the page that reads it, and its table of the results kept."""
+
+    question: str
+    module: str
+    page: str
+    results: Path
+    table: Callable[[Any], str]
+
+    def render(self) -> str:
+        """A heading, where it comes from, and the table; without results, the command that makes them."""
+        head = f"## {self.question}\n\nMeasured by `python -m bench.{self.module}`; read it in {self.page}.\n\n"
+        if not self.results.exists():
+            return f"{head}Not measured yet.\n"
+        return f"{head}{self.table(json.loads(self.results.read_text(encoding='utf-8'))).strip()}\n"
+
+
+STUDIES = (
+    Study("Do drawn images help a classifier?", "first_seed", "docs/explanation/does-it-help.md",
+          first_seed.RESULTS, lambda kept: first_seed.table(kept["tasks"])),
+    Study("A compact model, or one that was adapted?", "second_seed", "docs/explanation/compact-or-adapted.md",
+          second_seed.RESULTS, second_seed.table),
+    Study("Which component to adapt?", "components", "docs/explanation/which-component.md",
+          components.RESULTS, components_page.compose),
+    Study("Does a finding put at a place show?", "insertion", "docs/explanation/using-embeddings.md",
+          insertion.RESULTS, insertion.table),
+    Study("Do findings come with their weight, and together?", "compositions", "docs/explanation/using-embeddings.md",
+          compositions.RESULTS, compositions.table),
+    Study("Free norms, directions, rows for each layer?", "norms", "docs/explanation/norms-and-layers.md",
+          norms.RESULTS, norms.table),
+    Study("What does privacy cost?", "privacy", "docs/explanation/private-training.md", privacy.RESULTS, privacy.table),
+    Study("What do audits find where the truth is known?", "audits", "docs/explanation/audits.md",
+          audits.RESULTS, audits.table),
+)  # fmt: skip
+
+
+def render() -> Iterator[str]:
+    """The studies one after another."""
+    yield from (study.render() for study in STUDIES)
+
+
+def main() -> None:
+    """Print them all."""
+    print("\n".join(render()))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,6 +24,8 @@ from embhub.errors import UsageError
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _PUBLIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+ADAPTED = "adaptation.json"
+"""The file that marks a base, or a part, as learned from a site's images; see `embhub.diffusion.adaptation.facts`."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ def _usual_precision(folder: Path, place: torch.device) -> torch.dtype:
 def _download(name: str, revision: str | None) -> Path:
     try:
         with quiet():
-            return Path(diffusers.DiffusionPipeline.download(name, revision=revision, use_safetensors=True))
+            folder = Path(diffusers.DiffusionPipeline.download(name, revision=revision, use_safetensors=True))
+            # diffusers leaves behind what it does not load: the marks of a base that a site's images made
+            huggingface_hub.snapshot_download(
+                name, revision=folder.name, allow_patterns=["model_index.json", ADAPTED, f"*/{ADAPTED}"]
+            )
+            return folder
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"the base {name} cannot be fetched from the Hub",

@@ -15,11 +15,11 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from embhub.diffusion.pipelines import FoundBase
+from embhub.diffusion.pipelines import ADAPTED, FoundBase
 from embhub.errors import PrivacyError
 from embhub.formats import safe_yaml
 
-MARK = "adaptation.json"
+MARK = ADAPTED
 """The file that marks a part as learned from a site's images without privacy, wherever the part is copied to."""
 
 UNKNOWN = "unknown"

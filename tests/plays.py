@@ -22,7 +22,9 @@ def play(out: Path, *words: str, grids: int) -> dict[str, Any]:
     assert all(row["outcome"] in {"ok", "note", "warning"} for row in summary["verification"]["findings"])
     assert [case["exit_code"] for case in summary["tampering"]] == [4] * 4
     assert {"before", "after"} <= summary["recognised"].keys() and len(summary["utility"]["gain_interval"]) == 2
-    assert page.count("data:image/png;base64,") == grids
+    assert page.count("data:image/png;base64,") == grids + summary["copies"]["sheet"]
+    assert summary["copies"]["verdict"] in page and (out / "work/site-b").exists()
+    assert any("copy-check" in command for command in summary["commands"])
     flagged = summary["audit"]["verdict"] == "leak-detected"  # by chance in one run of twenty: four steps leak nothing
     assert ("Leak detected" if flagged else "not evidence of safety") in page
     assert all(command in page for command in ("embhub train", "embhub push", "embhub pull"))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from embhub.audit import AuditReport
+from embhub.copies.report import Report
 from embhub.diffusion.base.train import default_data
 from embhub.errors import EmbhubError
 from examples.demo import measure, page, story
@@ -83,6 +84,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
             shipped = {name: read_folder(folder) for name, folder in folders.items()}
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
     report = AuditReport.parse(json.dumps(published["audit"]).encode())
+    copies = Report.model_validate_json(json.dumps(published["copies"]))
     summary = {
         "title": words.title,
         "lead": words.lead,
@@ -92,6 +94,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         "recognised": measure.recognise(material, drawn),
         "utility": measure.utility(material, drawn, seeds=scale.seeds),
         "audit": published["audit"],
+        "copies": {"verdict": copies.verdict, "statement": copies.statement, "sheet": published["sheet"] is not None},
         "embedding": {"bytes": published["bytes"], "vectors": published["vectors"], "digest": received["digest"]},
         "verification": received,
         "tampering": refused,
@@ -100,8 +103,9 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     page.write(
-        out / "index.html", story=summary, grids=_grids(words, material, drawn), more=_shipped(shipped), report=report
-    )
+        out / "index.html", story=summary, grids=_grids(words, material, drawn), more=_shipped(shipped), report=report,
+        samples=published["sheet"],
+    )  # fmt: skip
     for name, images in drawn.items():
         page.sheet(images[:24]).save(out / f"{name}.png")
     page.sheet(material.real[:24]).save(out / "real.png")

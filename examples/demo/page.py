@@ -38,10 +38,11 @@ def sheet(images: Pictures, *, columns: int = 6, scale: int = 2) -> Image.Image:
 
 
 def write(
-    path: Path, *, story: Mapping[str, Any], grids: Sequence[Grid], more: Sequence[Grid], report: AuditReport
-) -> None:
+    path: Path, *, story: Mapping[str, Any], grids: Sequence[Grid], more: Sequence[Grid], report: AuditReport,
+    samples: Path | None,
+) -> None:  # fmt: skip
     """Write the page from the summary that also goes to summary.json, with the audit's ROC curves; `more` are grids
-    of the embedding that came as a file."""
+    of the embedding that came as a file, `samples` is the published contact sheet."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -51,7 +52,10 @@ def write(
     )
     drawing = Markup(roc_figure.draw(report.attacks, report.headline))  # our own SVG
     legend = [(curve.result.name, curve.colour) for curve in roc_figure.assign(report.attacks, report.headline)]
-    text = environment.get_template("page.html").render(story, grids=shown, more=others, roc=drawing, legend=legend)
+    published = inline(Image.open(samples)) if samples else None
+    text = environment.get_template("page.html").render(
+        story, grids=shown, more=others, roc=drawing, legend=legend, samples=published
+    )
     path.write_text(text, encoding="utf-8")
 
 

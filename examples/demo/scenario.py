@@ -47,7 +47,7 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(train_steps=4, images=44, drawn=2, seeds=2, judge_examples=40, judge_steps=4)
+SHORT = Scale(train_steps=4, images=120, drawn=2, seeds=2, judge_examples=40, judge_steps=4)
 """Every step in a minute, for the tests: its pictures and figures mean nothing."""
 
 

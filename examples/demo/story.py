@@ -45,13 +45,17 @@ def publish(
     name += ["--steps", str(steps)] if steps else []
     site.embhub("train", material.manifest.parent, *train, *name)
     audit = site.embhub("audit", file.name, "--suite", "quick", "--json").json
-    site.embhub("card", "init", file.name)
+    # Where a copy is suspected the exit code is 6, there is no sheet, and the release goes out without pictures.
+    copies = site.embhub("copy-check", file.name, "-n", "12", "--sheet", "--json", allow=[6]).json
+    record = file.with_suffix(".samples.json")
+    site.embhub("card", "init", file.name, *(["--samples", record.name] if record.exists() else []))
     answer(file.with_suffix(".card.yaml"), {**words.card, **USE})
     site.embhub("card", "check", file.with_suffix(".card.yaml").name)
     site.embhub("sign", file.name)
     site.embhub("push", file.name)
     vectors = sum(rows.count for rows in embedding.read(file).vectors)
-    return {"audit": audit, "bytes": file.stat().st_size, "vectors": vectors}
+    sheet = file.with_suffix(".samples.png") if record.exists() else None
+    return {"audit": audit, "copies": copies, "sheet": sheet, "bytes": file.stat().st_size, "vectors": vectors}
 
 
 def publish_shipped(site: Hospital) -> None:

@@ -101,7 +101,8 @@ class Report(_Part):
         """The verdict in words that claim no more than was measured."""
         count = len(self.samples)
         tried = min((item.tried for item in self.planted), default=0)
-        power = f"Of {tried} copies of each kind that were planted on purpose, {self.caught:.0%} or more were caught."
+        share = "all" if self.caught == 1 else f"{self.caught:.0%} or more"
+        power = f"Of {tried} copies of each kind that were planted on purpose, {share} were caught."
         if self.verdict == "copies-suspected":
             return (
                 f"{len(self.suspected)} of {count} images come nearer to a training image than images of other people"

@@ -111,7 +111,7 @@ def check_numbers(sides: Comparison, controls: int) -> None:
         raise UsageError(
             f"{controls} {sides.unit}s were kept back; at least {tail.FEWEST_CONTROLS} are needed to say how near is"
             " too near",
-            "train again with --holdout 0.3, or name others of the same kind: --nonmembers",
+            "train again with a larger --holdout, or name others of the same kind: --nonmembers",
         )
     if trained < tail.FEWEST_MEMBERS:
         raise UsageError(

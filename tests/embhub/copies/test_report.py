@@ -75,6 +75,7 @@ def test_words_claim_no_more_than_was_measured() -> None:
     assert "not ruled out" in make().statement
     assert (
         "Of 20 copies of each kind that were planted on purpose, 90% or more were caught" in make(caught=18).statement
+        and "of each kind that were planted on purpose, all were caught" in make(caught=20).statement
     )
     assert "says little" in make(caught=3).statement
     assert "treat them as copies" in make(p=0.001).statement

@@ -15,7 +15,6 @@ from bench.measurement import clocked, compare
 from bench.scale import Scale
 from bench.table import Section, timed
 from embhub import pulling
-from embhub import release as layout
 from embhub.hub import Hub
 from embhub.site import roots
 from tests.releases import REPOSITORY, SITE, make_release
@@ -35,7 +34,7 @@ def run(scale: Scale) -> Section:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with running_registry(root) as registry, _reading_site(root / "home", registry):
-            _publish(registry)
+            names = _publish(registry)
             number = count()
 
             def pull() -> None:
@@ -43,21 +42,24 @@ def run(scale: Scale) -> Section:
 
             def download() -> None:
                 cache = root / f"cache-{next(number)}"
-                for path in layout.LIMITS:
+                for path in names:
                     hf.hf_hub_download(REPOSITORY, path, endpoint=registry.url, cache_dir=cache, token=False)
 
             calls = min(CALLS, scale.calls)
             compared = compare(clocked(pull, times=calls), clocked(download, times=calls), repeats=scale.repeats)
     row = timed("a release: fetch, verify, write", compared)
-    notes = (f"{len(layout.LIMITS)} files, {calls} pulls a turn; the CPU time is the client's.",)
+    notes = (f"{len(names)} files, {calls} pulls a turn; the CPU time is the client's.",)
     return Section("Pulling", PEER, (row,), notes)
 
 
-def _publish(registry: RunningRegistry) -> None:
+def _publish(registry: RunningRegistry) -> tuple[str, ...]:
+    """Publish a release, and say which files it has."""
     registry.add_key(SITE, namespace=_NAMESPACE)
     token = registry.add_user("alice", namespace=_NAMESPACE)
-    Hub(registry.url, token=token).push(make_release(), REPOSITORY)
+    made = make_release()
+    Hub(registry.url, token=token).push(made, REPOSITORY)
     roots.add_root(registry.url, fingerprint=registry.root_fingerprint)
+    return tuple(made.files)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench import audits, marked
+from bench import audits, marked, privacy
 
 
 def test_a_table_takes_the_place_of_the_one_before() -> None:
@@ -21,7 +21,7 @@ def test_a_page_without_a_place_is_refused(page: str) -> None:
         marked.put(page, "table")
 
 
-@pytest.mark.parametrize("study", [audits], ids=["audits"])
+@pytest.mark.parametrize("study", [privacy, audits], ids=["privacy", "audits"])
 def test_the_pages_on_privacy_hold_what_was_measured(study: object) -> None:
     page = study.PAGE.read_text()  # type: ignore[attr-defined]  # both modules have it
     rows = json.loads(study.RESULTS.read_text())  # type: ignore[attr-defined]  # and this

@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embhub import embedding, signing
+from embhub import embedding
 from embhub.checks.refusals import Refusal
-from embhub.formats import tensors
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, SAMPLES, Release
 from embhub_registry import admission, admission_page
 from embhub_registry.denials import Denied
-from embhub_registry.proposal import Proposal
 from tests import releases
+from tests.proposals import propose, refusal, resigned
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/admission-rules.md"
-
-
-def propose(files: Mapping[str, bytes], **changes: Any) -> Proposal:
-    whole = Proposal(
-        repository=releases.REPOSITORY,
-        files=files,
-        before={},
-        versions=(),
-        audit_required=False,
-        trust=releases.make_trust(),
-        now=releases.NOW,
-    )
-    return replace(whole, **changes)
 
 
 @pytest.fixture(scope="module")
 def release() -> Release:
     return releases.make_release()
-
-
-def refusal(files: Mapping[str, bytes], **changes: object) -> Denied:
-    with pytest.raises(Denied) as caught:
-        admission.admit(propose(files, **changes))
-    assert caught.value.status == 422
-    assert caught.value.hint, "a refusal carries its remedy"
-    return caught.value
 
 
 def test_a_whole_release_is_admitted(release: Release) -> None:
@@ -88,11 +64,6 @@ def test_sizes(release: Release) -> None:
 
 def mutated(release: Release, **files: bytes | None) -> dict[str, bytes]:
     return dict(releases.replaced(release, **files).files)
-
-
-def resigned(release: Release, **changes: Any) -> dict[str, bytes]:
-    """Edited, then signed again by the publisher: only the rule in question can refuse."""
-    return dict(releases.resigned(releases.replaced(release, **changes)).files)
 
 
 def bad_weights(release: Release) -> dict[str, bytes]:
@@ -240,61 +211,8 @@ def test_an_import_may_name_its_base_alone() -> None:
     assert admission.admit(propose(releases.make_release(artifact=imported).files)).version == "1.0.0"
 
 
-def test_personal_data_in_a_readme_without_weights() -> None:
-    assert refusal({CARD: b"# Scans of Mrs Jansen, born 1.2.1956\n"}).rule == "personal-data"
-    digest = hashlib.sha256(b"x").hexdigest()
-    admission.admit(propose({CARD: f"# Embedding {digest}\n".encode()}))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"files": {".gitattributes": b"# of Mrs Jansen, born 1.2.1956\n"}},
-        {"words": "First release\nMade for Mrs Jansen"},
-        {"words": "MRN 1234567"},
-        {"repository": "radboud/john-smith-1956-03-02"},
-        {"repository": "radboud/scan-of-12345678"},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("weights", [True, False])
-def test_personal_data_beside_the_card(release: Release, changes: dict[str, Any], weights: bool) -> None:
-    changes = dict(changes)
-    files = {**(release.files if weights else {}), **changes.pop("files", {})}
-    denied = refusal(files, **changes)
-    assert denied.rule == "personal-data"
-    assert not any(word in denied.message.lower() for word in ("jansen", "1234567", "smith")), "the value is not told"
-
-
-def test_digests_in_words_are_no_record_numbers(release: Release) -> None:
-    words = f"Publish {release.embedding.digest}, signed by {releases.SITE.fingerprint}, after {'12345678' * 5}"
-    admission.admit(propose(release.files, words=words))
-
-
-def test_personal_data_in_a_readme_with_weights(release: Release) -> None:
-    readme = release.files[CARD] + b"\nScans of Mrs Jansen, born 1.2.1956\n"
-    assert refusal(resigned(release, card=readme)).rule == "personal-data"
-    tagged = release.files[CARD].replace(b"tags:\n", b"tags:\n- Mrs Jansen\n", 1)
-    assert refusal(resigned(release, card=tagged)).rule == "personal-data"
-
-
 def test_a_readme_says_no_more_than_its_card(release: Release) -> None:
     assert refusal(resigned(release, card=release.files[CARD] + b"\nCertified safe.\n")).rule == "card-mismatch"
-
-
-@pytest.mark.parametrize("place", ["training", "title", "token"])
-def test_personal_data_in_the_header(release: Release, place: str) -> None:
-    made = releases.make_embedding(token="<john-smith-1956>" if place == "token" else "<cspca>")
-    metadata = dict(made.metadata)
-    if place == "training":
-        metadata["embhub.training"] = json.dumps({**made.training, "initial_word": "MRN 1234567"})
-    if place == "title":
-        metadata["modelspec.title"] = "Mrs Jansen, born 1.2.1956"
-    artifact = embedding.parse(tensors.serialize(dict(made.tensors), metadata))
-    with pytest.MonkeyPatch.context() as patch:  # a client that does not look before it signs
-        patch.setattr(signing, "check_persons", lambda release: None)
-        files = releases.make_release(artifact=artifact, audited=False).files
-    assert refusal(files).rule == "personal-data"
 
 
 def test_an_audit_is_asked_for_where_the_registry_says_so(release: Release) -> None:

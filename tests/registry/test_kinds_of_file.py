@@ -14,9 +14,8 @@ from embhub.embedding import Embedding
 from embhub.formats import tensors
 from embhub.release import EMBEDDING
 from embhub_registry import admission
-from embhub_registry.denials import Denied
-from embhub_registry.proposal import Proposal
 from tests import releases
+from tests.proposals import propose, refusal
 
 DECODER = {**releases.BASE, "encoders": {}}
 ROWS = np.random.default_rng(0).normal(size=(2, 32)).astype(np.float16)
@@ -29,18 +28,6 @@ def build(named: Mapping[str, Any], base: Mapping[str, Any]) -> Embedding:
 LAYERED = build({f"layer_{number:02}": ROWS + number for number in range(3)}, releases.BASE)
 IMAGE = build({"image_embeds": ROWS[:1]}, DECODER)
 WORDS = build({"emb_params": ROWS}, releases.BASE)
-
-
-def propose(files: Mapping[str, bytes]) -> Proposal:
-    return Proposal(
-        repository=releases.REPOSITORY,
-        files=files,
-        before={},
-        versions=(),
-        audit_required=False,
-        trust=releases.make_trust(),
-        now=releases.NOW,
-    )
 
 
 @pytest.mark.parametrize("artifact", [LAYERED, IMAGE])
@@ -69,6 +56,4 @@ def test_spoilt_ones_are_refused(artifact: Embedding, spoilt: Mapping[str, Any],
     release = releases.make_release(artifact=artifact, audited=False)
     data = tensors.serialize(dict(spoilt), dict(header.metadata))
     signed = {**releases.resigned(releases.replaced(release, embedding=data)).files, EMBEDDING: data}
-    with pytest.raises(Denied) as caught:
-        admission.admit(propose(signed))
-    assert caught.value.status == 422 and words in str(caught.value)
+    assert words in str(refusal(signed))

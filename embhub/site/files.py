@@ -31,15 +31,16 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             os.fsync(stream.fileno())
         Path(name).chmod(mode)
         Path(name).replace(path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", "free space or choose another folder") from error
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -23,7 +23,7 @@ import rfc8785
 
 from embhub.errors import ConfigError, PrivacyError
 from embhub.formats import instants, strict_json
-from embhub.site.files import write_atomic
+from embhub.site.files import sync, write_atomic
 
 _LONGEST_LINE = 100_000
 _START = "0" * 64
@@ -184,7 +184,7 @@ class Ledger:
             finally:
                 os.close(descriptor)
             if at == 0:
-                _sync_folder(self._path.parent)
+                sync(self._path.parent)
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -220,14 +220,6 @@ class Ledger:
         if cut:
             os.truncate(self._path, head.size)
         self._write_head(head)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:

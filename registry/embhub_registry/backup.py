@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from embhub.errors import ConfigError, UsageError
+from embhub.site.files import sync
 from embhub_registry import backup_file
 from embhub_registry.backup_file import DATABASE, KEYS, MANIFEST, Manifest
-from embhub_registry.blobs import MissingBlob, sync
+from embhub_registry.blobs import MissingBlob
 from embhub_registry.clock import stamp
 from embhub_registry.database import StorageFull, accounts, audit_head, blob_rows, reading_copy
 from embhub_registry.database.audit_head import Head

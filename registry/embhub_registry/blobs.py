@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
+from embhub.site.files import sync
 from embhub_registry.database import StorageFull
 
 _TEMPORARY = "incoming"
@@ -136,12 +137,3 @@ class Blobs:
 def git_oid(data: bytes) -> str:
     """The id that git gives a file with these bytes; stock clients compare it to skip unchanged files."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

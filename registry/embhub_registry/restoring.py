@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.site.files import sync
 from embhub_registry import checking
 from embhub_registry.backup_file import (
     LARGEST_OBJECT,
@@ -21,7 +22,7 @@ from embhub_registry.backup_file import (
     object_name,
     parse_manifest,
 )
-from embhub_registry.blobs import Blobs, sync
+from embhub_registry.blobs import Blobs
 from embhub_registry.database import DatabaseError, StorageFull
 from embhub_registry.folder import open_folder
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from embhub.errors import ConfigError, UsageError
+from embhub.site.files import sync
 
 SECONDS = 60.0
 """Between two checkpoints: what a power cut may cost."""
@@ -110,15 +110,6 @@ class Checkpoint:
                 f"the interrupted adaptation had other settings: {', '.join(different)}",
                 f"give the same command as then, or {_AFRESH}",
             )
-
-
-def sync(path: Path) -> None:
-    """Have a file or folder on disk, not in memory alone. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _restore(

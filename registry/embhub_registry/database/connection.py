@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from embhub.errors import ConfigError, RegistryError
+from embhub.site.files import sync
 from embhub_registry.database import wording
 
 Connection = sqlite3.Connection
@@ -99,9 +100,9 @@ class Database:
             with translated(), closing(sqlite3.connect(partial)) as target:
                 self.connection().backup(target)
                 target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-            _sync(partial)
+            sync(partial)
             partial.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
         except OSError as error:
             raise StorageFull(
                 f"cannot write {partial}: {error.strerror}", "free space there, or make the folder writable"
@@ -162,11 +163,3 @@ def translated() -> Iterator[None]:
                 "the registry's folder is read-only", "tell the operator to remount it for writing"
             ) from error
         raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -120,8 +120,8 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
 @click.option(
     "--caption", required=True, metavar="TEXT", help='What an image shows; {} stands for its label: "chest x-ray, {}".'
 )
-@click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
-@click.option("--where", metavar="COLUMN=VALUE", help="Learn from these rows of the manifest only.")
+@options.manifest
+@options.where("Learn from")
 @click.option(
     "--holdout",
     type=click.FloatRange(0, 0.9),

@@ -16,16 +16,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.also
 @options.embeddings
 @options.base
-@click.option(
-    "-n",
-    "--number",
-    "n",
-    type=click.IntRange(1, 100_000),
-    metavar="N",
-    default=8,
-    show_default=True,
-    help="Images to draw; rows of a series.",
-)
+@options.number("Images to draw; rows of a series.", default=8)
 @options.seed
 @options.sampling_steps
 @options.guidance

@@ -33,16 +33,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 )
 @options.embeddings
 @options.base
-@click.option(
-    "-n",
-    "--number",
-    "n",
-    type=click.IntRange(1, 100_000),
-    metavar="N",
-    default=1,
-    show_default=True,
-    help="Times to redraw each image.",
-)
+@options.number("Times to redraw each image.", default=1)
 @options.seed
 @options.sampling_steps
 @options.guidance

@@ -20,8 +20,8 @@ _LONGEST = 60
 
 @click.command("inspect", short_help="Look through images before training.")
 @click.argument("images", type=options.FILE)
-@click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
-@click.option("--where", metavar="COLUMN=VALUE", help="Look at these rows of the manifest only.")
+@options.manifest
+@options.where("Look at")
 @click.option(
     "--base", metavar="NAME|PATH", default="builtin", show_default=True, help="Base whose resolution images must meet."
 )

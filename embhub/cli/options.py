@@ -29,6 +29,22 @@ def ask_passphrase(key: str) -> str:
     return ask_secret(f"Passphrase of the key {key}")
 
 
+manifest = click.option("--manifest", type=FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
+
+
+def where(verb: str) -> Callable[[F], F]:
+    """`--where`: rows of the manifest to `verb`."""
+    return click.option("--where", metavar="COLUMN=VALUE", help=f"{verb} these rows of the manifest only.")
+
+
+def number(what: str, *, default: int) -> Callable[[F], F]:
+    """`-n`: how many of `what` to draw."""
+    return click.option(
+        "-n", "--number", "n", type=click.IntRange(1, 100_000), metavar="N", default=default, show_default=True,
+        help=what,
+    )  # fmt: skip
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")
 registry = click.option(
     "--registry", metavar="URL", help="The registry  [default: EMBHUB_REGISTRY, config.yaml, or the only one known]"

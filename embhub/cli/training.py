@@ -17,8 +17,8 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar, remar
 @click.option(
     "--caption", required=True, metavar="TEXT", help='What an image shows, {} for the word: "axial t2 mri, {}".'
 )
-@click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
-@click.option("--where", metavar="COLUMN=VALUE", help="Learn from these rows of the manifest only.")
+@options.manifest
+@options.where("Learn from")
 @click.option(
     "--holdout",
     type=click.FloatRange(0, 0.9),

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
@@ -72,7 +71,7 @@ def _sdxl() -> StableDiffusionXLPipeline:
         projection_class_embeddings_input_dim=6 * 8 + CLIP_L,
     ).eval()
     return StableDiffusionXLPipeline(
-        vae=_autoencoder(4),
+        vae=pipelines.autoencoder(4),
         text_encoder=first[1],
         text_encoder_2=second[1],
         tokenizer=first[0],
@@ -107,7 +106,7 @@ def _sd3() -> StableDiffusion3Pipeline:
         pos_embed_max_size=16,
     ).eval()
     return StableDiffusion3Pipeline(
-        vae=_autoencoder(4, flow=True),
+        vae=pipelines.autoencoder(4, **_SHIFTED),
         text_encoder=first[1],
         text_encoder_2=second[1],
         text_encoder_3=third[1],
@@ -134,7 +133,7 @@ def _flux(*, guidance: bool = True) -> FluxPipeline:
         guidance_embeds=guidance,
     ).eval()
     return FluxPipeline(
-        vae=_autoencoder(4, flow=True),
+        vae=pipelines.autoencoder(4, **_SHIFTED),
         text_encoder=first[1],
         text_encoder_2=second[1],
         tokenizer=first[0],
@@ -207,22 +206,10 @@ def _t5() -> tuple[Any, Any]:
     return tokenizer, T5EncoderModel(config).eval()
 
 
-def _autoencoder(channels: int, *, flow: bool = False) -> AutoencoderKL:
-    shifted: dict[str, Any] = {
-        "shift_factor": 0.06,
-        "scaling_factor": 1.5,
-        "use_quant_conv": False,
-        "use_post_quant_conv": False,
-    }
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(8, 16, 16),
-        layers_per_block=1,
-        latent_channels=channels,
-        norm_num_groups=4,
-        sample_size=pipelines.RESOLUTION,
-        **(shifted if flow else {}),
-    ).eval()
+_SHIFTED: dict[str, Any] = {
+    "shift_factor": 0.06,
+    "scaling_factor": 1.5,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+"""As the autoencoders of flows say."""

@@ -43,7 +43,7 @@ def build(
         torch.manual_seed(seed)
         tokenizer, text_encoder = _clip(width) if encoder == "clip" else _bert(width)
         return StableDiffusionPipeline(
-            vae=_autoencoder(latent_channels),
+            vae=autoencoder(latent_channels),
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             unet=_denoiser(width, latent_channels),
@@ -117,7 +117,8 @@ def _bert(width: int) -> tuple[Any, Any]:
     return tokenizer, BertModel(config).eval()
 
 
-def _autoencoder(channels: int) -> AutoencoderKL:
+def autoencoder(channels: int, **told: Any) -> AutoencoderKL:
+    """The VAE of all tiny pipelines, of `channels` latent channels; `told` goes into its configuration."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -128,6 +129,7 @@ def _autoencoder(channels: int) -> AutoencoderKL:
         latent_channels=channels,
         norm_num_groups=4,
         sample_size=RESOLUTION,
+        **told,
     ).eval()
 
 

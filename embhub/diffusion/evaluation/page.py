@@ -16,6 +16,18 @@ SCALE = (
 )
 
 
+_OF_TRAINING = {
+    True: "learned from patients among the real training images",
+    False: "learned from others than the real training images' patients",
+    None: "not known here whether learned from the real training images' patients",
+}
+_OF_TEST = {
+    True: "and from test patients",
+    False: "from no test patient",
+    None: "not known here whether from test patients",
+}
+
+
 def render(report: EvaluationReport) -> str:
     """The page (HTML 5); text that people wrote is escaped."""
     found = report.headline
@@ -127,13 +139,12 @@ def _design(report: EvaluationReport) -> str:
         "positive": report.positive,
         "negative": ", ".join(report.negative),
         "real training images": _group(report.real),
-        "test images": f"{_group(report.test)}; none of them learned from",
+        "test images": f"{_group(report.test)}; no classifier was taught with them",
         "seeds": f"{report.seeds}: each draws which real and drawn images are used, and starts the network anew",
         "embhub": report.embhub,
     }
     for arm in report.arms:
-        known = {True: "learned from patients among the real training images", False: "learned from other patients"}
-        origin = known.get(arm.learned_from_real, "not known here from whom they were learned")  # type: ignore[arg-type]  # None is no key
+        origin = f"{_OF_TRAINING[arm.learned_from_real]}, {_OF_TEST[arm.learned_from_test]}"
         drew = " ".join(digest[:12] for digest in arm.embeddings) or "not named"
         facts[f"arm {arm.name}"] = f"{arm.images} images, {arm.positives} positive; embeddings: {drew}; {origin}"
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in facts.items())

@@ -148,6 +148,22 @@ def test_a_comparison_that_could_show_nothing_says_so(evaluated: Run) -> None:
     assert page.remarks(report.model_copy(update={"differences": tuple(wide)}))[0].startswith("This comparison is too")
 
 
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (None, "not known here whether from test patients"),
+        (True, "and from test patients"),
+        (False, "from no test patient"),
+    ],
+)
+def test_the_page_claims_no_more_of_test_patients_than_is_known(evaluated: Run, known: bool | None, words: str) -> None:
+    report = evaluated[0].report
+    arms = [arm.model_copy(update={"learned_from_test": known}) for arm in report.arms]
+    text = page.render(report.model_copy(update={"arms": tuple(arms)}))
+    assert text.count(words) == len(arms)
+    assert "no classifier was taught with them" in text and "none of them learned from" not in text
+
+
 def test_words_from_outside_are_escaped(evaluated: Run) -> None:
     text = page.render(evaluated[0].report.model_copy(update={"dataset": "<script>alert(1)</script>"}))
     assert "<script>" not in text and "&lt;script&gt;" in text

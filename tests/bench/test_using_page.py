@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from bench import compositions, insertion
 
-PAGE = (Path(__file__).parents[2] / "docs/explanation/using-embeddings.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, IMAGES = (DOCS / "explanation/using-embeddings.md").read_text(), DOCS / "images"
 
 
 @pytest.mark.parametrize("study", [insertion, compositions], ids=["insertion", "compositions"])
@@ -20,5 +22,7 @@ def test_tables_are_those_of_the_results(study: object) -> None:
     assert not [line for line in lines if line not in PAGE]
 
 
-def test_no_picture_is_of_a_person() -> None:
-    assert PAGE.count("](../images/using-") == 2 and "phantoms" in PAGE
+def test_both_pictures_are_there_and_said_to_be_of_phantoms() -> None:
+    shown = re.findall(r"!\[([^\]]*)\]\(\.\./images/(using-[a-z]+\.png)\)", PAGE)
+    assert {name for _, name in shown} == {"using-insertion.png", "using-interpolation.png"}
+    assert all("phantom" in words.lower() and (IMAGES / name).exists() for words, name in shown)

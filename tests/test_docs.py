@@ -68,6 +68,17 @@ def test_commands_and_options_exist(page: Path) -> None:
         assert used <= known, f"{line}: unknown {used - known}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_command_stands_in_a_block_that_is_not_read(page: Path) -> None:
+    blocks = re.findall(r"^```(.*)\n((?:(?!```).*\n)*)```", page.read_text(), re.M)
+    assert not [
+        line
+        for language, block in blocks
+        for line in block.splitlines()
+        if language not in ("console", "sh", "bash") and line.removeprefix("$ ").split(" ")[0] in TOOLS
+    ]
+
+
 def test_the_readme_names_make_targets_that_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"\bmake ([a-z][a-z-]*)", (ROOT / "README.md").read_text()))

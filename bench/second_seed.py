@@ -131,7 +131,8 @@ Bytes are what a site adds and sends, CPU seconds what it spends on learning (as
 `builtin-xray` was taught normal chests and viral pneumonia; bacterial pneumonia, which is among the real films, was
 left out of it on purpose. The adapted arms learned from both kinds.
 
-**What was found.** The model of the domain is ahead of every adapted one in likeness, precision and recall. Next is the
+**What was found.** The model of the domain is ahead of every adapted one here in likeness, precision and recall (arms
+with an adapted decoder are not among them). Next is the
 adapted denoiser, with as many bytes. What is small to send, a LoRA or an embedding, pleases a judge of pneumonia and
 draws few normal chests: on a base that never saw the modality an embedding alone brings none of its pictures near to
 real ones (precision 0). An embedding belongs on a base that knows the modality already, which is what `builtin-xray`

@@ -132,8 +132,8 @@ Bytes are what a site adds and sends, CPU seconds what it spends on learning (as
 left out of it on purpose. The adapted arms learned from both kinds.
 
 **What was found.** The model of the domain is ahead of every adapted one here in likeness, precision and recall (arms
-with an adapted decoder are not among them). Next is the
-adapted denoiser, with as many bytes. What is small to send, a LoRA or an embedding, pleases a judge of pneumonia and
+with an adapted decoder are not among them). Next is the adapted denoiser, in more bytes (float32, where the model of
+the domain is stored in halves). What is small to send, a LoRA or an embedding, pleases a judge of pneumonia and
 draws few normal chests: on a base that never saw the modality an embedding alone brings none of its pictures near to
 real ones (precision 0). An embedding belongs on a base that knows the modality already, which is what `builtin-xray`
 is for. The model of the domain learned for an hour or two ([base models](base-models.md)), the adapted arms for less

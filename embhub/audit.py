@@ -1,11 +1,12 @@
-"""The report of a membership-inference audit: scores in, figures and a verdict out.
+"""The report of a membership-inference audit: the order of labels in, figures and a verdict out.
 
 Pure: no file, clock or socket is read. `build` makes a report from scores, `AuditReport.parse` reads one strictly and
-`recompute` derives every figure again from the scores inside, so that a registry which never saw an image can tell
-whether a report agrees with itself. Self-consistent is all that it can be told: scores can be invented.
+`recompute` derives every figure again from what the report publishes, so that a registry which never saw an image can
+tell whether a report agrees with itself. Self-consistent is all that it can be told: an order can be invented.
 
-A report holds no path, no identity and no fingerprint of an image. Scores are sorted within each class, which forgets
-whose they are, and rounded.
+A report holds no score of a patient or an image, no seed, no path, no identity and no fingerprint of an image. A score
+is a function of public files and one image: whoever holds the image could compute it and look it up. What the order of
+labels still tells those who hold most of the cohort's images stands in docs/explanation/audits.md.
 """
 
 from __future__ import annotations
@@ -18,28 +19,37 @@ import rfc8785
 from pydantic import Field, ValidationError
 
 from embhub import __version__
+from embhub.audits import version1
 from embhub.audits.attack_figures import (
-    DIGITS,
     PAPERS,
     AttackResult,
     Coins,
-    Count,
     Name,
     Power,
     Strict,
     Words,
-    count_coins,
     limits_of,
     measure,
-    published,
-    rounded,
+    publish_order,
 )
 from embhub.audits.remembered import by_bytes
+from embhub.audits.report_facts import Artifact as Artifact
+from embhub.audits.report_facts import Attempt as Attempt
+from embhub.audits.report_facts import Base, Deciding, Tool
+from embhub.audits.report_facts import Bounds as Bounds
+from embhub.audits.report_facts import Claimed as Claimed
+from embhub.audits.report_facts import Design as Design
+from embhub.audits.report_facts import Digest as Digest
+from embhub.audits.report_facts import Group as Group
+from embhub.audits.report_facts import Split as Split
+from embhub.audits.report_facts import Suite as Suite
+from embhub.audits.report_facts import ToolVersion as ToolVersion
+from embhub.audits.report_facts import Unit as Unit
 from embhub.audits.verdict import Decision, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 
-SCHEMA = "embhub.audit/1"
+SCHEMA = "embhub.audit/2"
 MAX_BYTES = 2_000_000
 _MAX_NODES = 2_500  # twenty attacks hold half of it; a validator explains each wrong one at length
 _TOLERANCE = 1e-5
@@ -54,76 +64,14 @@ SUITES: Mapping[str, tuple[str, ...]] = {  # the attacks of a suite, its headlin
     "mechanism": ("mechanism-canaries",),
 }  # fmt: skip
 
-Suite = Literal["quick", "standard", "thorough", "mechanism"]
-Unit = Literal["patient", "image", "canary"]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# A signed report has no room for words of anybody's own: every text in it is one of ours, or follows from the figures.
-Timesteps = Literal["stratified: one uniform draw from each of equally wide bands"]
-Split = Literal[
-    "by patient, kept back before training",
-    "by image, kept back before training",
-    "named by the caller",
-    "given by the caller",
-    "made up, in or out by a coin each",
-]
-ToolVersion = Annotated[
-    str, Field(pattern=r"^\d{1,4}(\.\d{1,4}){1,2}((a|b|rc|\.dev|\.post)\d{1,4}){0,3}$", max_length=40)
-]
-
-
-class Artifact(Strict):
-    """The audited embedding, by the digest of its file."""
-
-    sha256: Digest
-
-
-class Base(Strict):
-    """The base model, by the digest of its fingerprint; None where the embedding names none."""
-
-    digest: Digest | None
-
-
-class Tool(Strict):
-    """What made the report."""
-
-    name: Literal["embhub"] = "embhub"
-    version: ToolVersion
-
-
-class Group(Strict):
-    """How many units and images stand on one side; None where a site keeps the images' number to itself."""
-
-    units: Count
-    images: Count | None = None
-
-
-class Design(Strict):
-    """What was fixed before a score was seen.
-
-    `draws` are pairs of noise and timestep an image, the same for every image and model; `noise_seed` made them and was
-    used for nothing else. `split` says how members and non-members came about.
-    """
-
-    draws: Count = 0
-    timesteps: Timesteps = "stratified: one uniform draw from each of equally wide bands"
-    noise_seed: Count = 0
-    reference_shadows: Count = 0
-    target_shadows: Count = 0
-    split: Split = "given by the caller"
-    subject: Literal["embedding", "algorithm", "mechanism"] = "embedding"
-
-
-class Claimed(Strict):
-    """The epsilon and delta that the embedding claims, where the suite tries the claim's own mechanism."""
-
-    epsilon: Annotated[float, Field(gt=0)]
-    delta: Annotated[float, Field(gt=0, lt=1)]
-
 
 class AuditReport(Strict):
-    """A membership-inference audit of one embedding."""
+    """A membership-inference audit of one embedding.
 
-    schema_: Literal["embhub.audit/1"] = Field(default="embhub.audit/1", alias="schema")
+    `schema_` is version 2, or version 1 for a report that was read from an old release (`embhub.audits.version1`).
+    """
+
+    schema_: Literal["embhub.audit/1", "embhub.audit/2"] = Field(default="embhub.audit/2", alias="schema")
     tool: Tool
     artifact: Artifact
     base: Base
@@ -134,9 +82,10 @@ class AuditReport(Strict):
     design: Design
     headline: Name
     attacks: Annotated[tuple[AttackResult, ...], Field(min_length=1, max_length=20)]
-    coins: Coins | None = None
     claim: Claimed | None = None
     power: Power
+    attempt: Attempt | None = None
+    deciding: Deciding
     verdict: Verdict
     statement: Words
     commitment: Digest | None = None
@@ -145,6 +94,21 @@ class AuditReport(Strict):
     def headline_result(self) -> AttackResult:
         """The attack that was named beforehand."""
         return self.attack(self.headline)
+
+    @property
+    def deciding_result(self) -> AttackResult:
+        """The attack that decided the verdict: the headline, unless another one detected a leak."""
+        return self.attack(self.deciding.attack)
+
+    @property
+    def coins(self) -> Coins | None:
+        """The bounds from the headline's coins; None where its units did not go in by fair coins."""
+        return self.headline_result.coins
+
+    @property
+    def is_version1(self) -> bool:
+        """Whether it is of version 1, whose scores let whoever holds an image find out which side it was on."""
+        return self.schema_ == version1.SCHEMA
 
     def attack(self, name: str) -> AttackResult:
         """The result of the attack of that name. Raises KeyError."""
@@ -161,20 +125,26 @@ class AuditReport(Strict):
     def parse(cls, data: bytes) -> AuditReport:
         """Read a report strictly: at most 2 MB, no duplicate key, no unknown field, no NaN.
 
+        A report of version 1 is read too: its scores become the order of labels, its verdict stays as it was stated.
+
         Raises:
             ArtifactError: the bytes are not such a report; the hint lists what is wrong.
         """
         hint = "write the report again with `embhub audit`"
         try:
-            strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES)
+            document = strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES)
+            if document.get("schema") == version1.SCHEMA:
+                return _from_version1(data)
             report = cls.model_validate_json(data, by_alias=True, by_name=False)
+            if report.schema_ != SCHEMA:
+                raise strict_json.JsonError(f"schema is not {SCHEMA}")
         except ValidationError as error:
             raise ArtifactError(f"the audit report is not valid: {_explain(error)}", hint) from error
         except strict_json.JsonError as error:
             raise ArtifactError(f"the audit report is not valid: {error}", hint) from error
         names = [result.name for result in report.attacks]
-        if len(set(names)) < len(names) or report.headline not in names:
-            raise ArtifactError("the audit report names an attack twice, or a headline that it does not hold", hint)
+        if len(set(names)) < len(names) or not {report.headline, report.deciding.attack} <= set(names):
+            raise ArtifactError("the audit report names an attack twice, or one that it does not hold", hint)
         return report
 
     def check(self) -> list[str]:
@@ -195,10 +165,10 @@ def build(
     design: Design | None = None,
     models: Mapping[str, int] | None = None,
     claim: Claimed | None = None,
-    patient_intervals: Mapping[str, tuple[float, float]] | None = None,
+    attempt: Attempt | None = None,
     commitment: str | None = None,
 ) -> AuditReport:
-    """Make a report from unit scores.
+    """Make a report from unit scores; the scores themselves do not go into it.
 
     Args:
         artifact_digest: SHA-256 of the embedding's file, hex.
@@ -209,7 +179,7 @@ def build(
         members, nonmembers: counts; by default those of the headline's scores.
         models: for an attack over shadows, the number of trained embeddings that its scores are pooled over.
         claim: what the embedding claims; of the `mechanism` suite, and of no other.
-        patient_intervals: patient-cluster bootstrap intervals of the AUC.
+        attempt: which audit of this file it is, by the site's ledger.
         commitment: keyed commitment (HMAC-SHA256, hex) to the manifest; the key stays at the site.
 
     Raises:
@@ -220,21 +190,13 @@ def build(
         raise ValueError(f"the headline attack {headline!r} has no scores")
     results = []
     for name, (inside, outside) in scores.items():
-        interval = (patient_intervals or {}).get(name)
-        results.append(
-            measure(
-                name=name,
-                models=(models or {}).get(name, 1),
-                member_scores=published(inside),
-                nonmember_scores=published(outside),
-                auc_interval_by_patient=None if interval is None else (rounded(interval[0]), rounded(interval[1])),
-            )
-        )
+        pooled = (models or {}).get(name, 1)
+        order, bins = publish_order(name, pooled, inside, outside)
+        results.append(measure(name=name, models=pooled, order=order, bins=bins))
     attacks = tuple(results)
     chosen = next(result for result in attacks if result.name == headline)
-    power = limits_of(chosen)
-    coins = count_coins(chosen)
-    decision = _decide(chosen, attacks, suite, unit, power, coins, claim)
+    power, design = limits_of(chosen), design or Design()
+    decision = _decide(chosen, attacks, suite, unit, power, design, claim)
     return AuditReport(
         tool=Tool(version=__version__),
         artifact=Artifact(sha256=artifact_digest),
@@ -243,12 +205,13 @@ def build(
         unit=unit,
         members=members or Group(units=chosen.units[0]),
         nonmembers=nonmembers or Group(units=chosen.units[1]),
-        design=design or Design(),
+        design=design,
         headline=headline,
         attacks=attacks,
-        coins=coins,
         claim=claim,
         power=power,
+        attempt=attempt,
+        deciding=_name(decision, attacks),
         verdict=decision.verdict,
         statement=decision.statement,
         commitment=commitment,
@@ -257,44 +220,39 @@ def build(
 
 @by_bytes
 def recompute(report: AuditReport) -> list[str]:
-    """Derive every figure, the power, the verdict and its words from the scores; return what contradicts the report.
+    """Derive every figure, the power, the verdict and its words from the orders; return what contradicts the report.
 
-    An empty list means that the report is consistent with itself, not that it is true. The patient-cluster bootstrap
-    interval cannot be derived; it must overlap the one that is.
+    An empty list means that the report is consistent with itself, not that it is true. Of a report of version 1
+    nothing is derived: its figures and its verdict followed other rules.
     """
     contradictions: list[str] = []
+    if report.is_version1:
+        return contradictions
     for result in report.attacks:
-        for side, values in (("member", result.member_scores), ("non-member", result.nonmember_scores)):
-            if values != published(values):
-                contradictions.append(f"{result.name}: {side} scores are not sorted and rounded to {DIGITS} digits")
+        order, bins = publish_order(result.name, result.models, *result.ranks)
+        if (order, bins) != (result.order, result.bins):
+            contradictions.append(f"{result.name}: the order is not published as sides of its size ask for")
         given = result.model_dump(mode="json")
-        derived = measure(
-            **{field: getattr(result, field) for field in ("name", "models")},
-            member_scores=result.member_scores,
-            nonmember_scores=result.nonmember_scores,
-            auc_interval_by_patient=result.auc_interval_by_patient,
-        ).model_dump(mode="json")
+        derived = measure(name=result.name, models=result.models, order=result.order, bins=result.bins)
         contradictions += [
-            f"{result.name}: {field} is {given[field]}, its scores give {derived[field]}"
-            for field in ("paper", "kind", "auc", "auc_interval", "p_value", "tpr_at_fpr", "epsilon")
-            if not _agree(given[field], derived[field])
+            f"{result.name}: {field} is {given[field]}, its order gives {figure}"
+            for field, figure in derived.model_dump(mode="json").items()
+            if not _agree(given[field], figure)
         ]
-        low, high = result.auc_interval_by_patient or result.auc_interval
-        if not (low <= high and low <= result.auc_interval[1] and high >= result.auc_interval[0]):
-            contradictions.append(f"{result.name}: auc_interval_by_patient is {[low, high]}, far from its scores")
     headline = report.headline_result
     contradictions += _check_design(report, headline)
-    coins = count_coins(headline)
-    if report.coins is not None and not _agree(report.coins.model_dump(), coins and coins.model_dump()):
-        contradictions.append(f"the bounds from coins are {report.coins!r}, the scores give {coins!r}")
     power = limits_of(headline)
     if not _agree(report.power.model_dump(mode="json"), power.model_dump(mode="json")):
         contradictions.append(f"the power is {report.power!r}, the counts give {power!r}")
-    decision = _decide(headline, report.attacks, report.suite, report.unit, report.power, coins, report.claim)
+    if report.attempt is not None and report.attempt.number > report.attempt.count:
+        contradictions.append(f"it is audit {report.attempt.number} of {report.attempt.count} of this file")
+    decision = _decide(headline, report.attacks, report.suite, report.unit, report.power, report.design, report.claim)
     if report.verdict != decision.verdict:
-        contradictions.append(f"the verdict is {report.verdict}, the scores give {decision.verdict}")
+        contradictions.append(f"the verdict is {report.verdict}, the orders give {decision.verdict}")
     elif report.statement != decision.statement:
         contradictions.append("the statement is not the one that belongs to the verdict and its figures")
+    if report.deciding != _name(decision, report.attacks):
+        contradictions.append(f"the attack that decided is {report.deciding!r}, the orders give {decision.attack}")
     return contradictions
 
 
@@ -304,12 +262,49 @@ def _decide(
     suite: Suite,
     unit: Unit,
     power: Power,
-    coins: Coins | None,
+    design: Design,
     claim: Claimed | None,
 ) -> Decision:
-    if suite == "mechanism" and coins is not None and claim is not None:
-        return decide_mechanism(coins.lower_bound, claimed=claim.epsilon, coins=coins.coins)
-    return decide(headline, attacks, suite=suite, unit=unit, power=power)
+    if suite != "mechanism" or claim is None:
+        return decide(headline, attacks, suite=suite, unit=unit, power=power, design=design)
+    bounded = [(result.coins.lower_bound, result) for result in attacks if result.coins is not None]
+    shown, worst = max(bounded, key=lambda pair: pair[0], default=(0.0, headline))
+    tried = f"{sum(headline.units)} made-up vectors went through the privatising code with this file's parameters"
+    return decide_mechanism(shown, claimed=claim.epsilon, tried=tried, attack=worst.name)
+
+
+def _name(decision: Decision, attacks: Sequence[AttackResult]) -> Deciding:
+    """What a report says of the attack that decided."""
+    chosen = next(result for result in attacks if result.name == decision.attack)
+    return Deciding(
+        attack=decision.attack,
+        p_value=None if decision.limit is None else chosen.p_value,
+        limit=decision.limit,
+    )
+
+
+def _from_version1(data: bytes) -> AuditReport:
+    """A report of version 1 as one of this version: orders in place of its scores, its verdict as it was stated."""
+    old = version1.Report.model_validate_json(data, by_alias=True, by_name=False)
+    scores = {result.name: (result.member_scores, result.nonmember_scores) for result in old.attacks}
+    if len(scores) < len(old.attacks) or old.headline not in scores:
+        raise strict_json.JsonError("it names an attack twice, or a headline that it does not hold")
+    built = build(
+        artifact_digest=old.artifact.sha256,
+        base_digest=old.base.digest,
+        suite=old.suite,
+        scores=scores,
+        headline=old.headline,
+        unit=old.unit,
+        members=Group(**old.members.model_dump()),
+        nonmembers=Group(**old.nonmembers.model_dump()),
+        design=Design(**old.design.model_dump()),
+        models={result.name: result.models for result in old.attacks},
+        claim=None if old.claim is None else Claimed(**old.claim.model_dump()),
+        commitment=old.commitment,
+    )
+    stated = {"schema_": version1.SCHEMA, "verdict": old.verdict, "statement": old.statement}
+    return built.model_copy(update=stated)
 
 
 def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
@@ -328,7 +323,7 @@ def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
         found.append(f"{expected} audited embeddings are stated, the headline has {headline.models}")
     units = (report.members.units, report.nonmembers.units)
     for result in report.attacks:
-        held = (len(result.member_scores), len(result.nonmember_scores))
+        held = (len(result.ranks.members), len(result.ranks.nonmembers))
         if held != units if result.models == 1 else sum(held) != sum(units) * result.models:
             found.append(f"{result.name}: {held[0]} and {held[1]} scores do not fit {units[0]} and {units[1]} units")
     return found

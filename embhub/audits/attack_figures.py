@@ -1,20 +1,23 @@
-"""Figures of one attack, and what an audit of that size can and cannot show; derived from scores alone."""
+"""Figures of one attack, and what an audit of that size can and cannot show.
+
+All of them follow from the order of the labels (`embhub.audits.orders`), which is what a report publishes of scores.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from embhub.audits import statistics
+from embhub.audits import orders, rates, statistics
 from embhub.audits.one_run import audit_coins
 from embhub.audits.verdict import ALPHA
 
-DIGITS = 6  # significant digits of a published number
-RATES = (0.1, 0.01, 0.001)  # false-positive rates reported, where the number of non-members carries them
-FAIR_COINS = frozenset({"lira-shadows", "mechanism-canaries"})  # attacks whose units went in by independent fair coins
+DIGITS = 6  # significant digits of a figure
+# Attacks whose units went in by independent fair coins, so that right guesses bound epsilon.
+FAIR_COINS = frozenset({"lira-shadows", "mechanism-canaries"})
+CANARIES = frozenset({"mechanism-canaries"})  # attacks on what was made up for the test
 BASELINES = frozenset({"blind"})  # checks of the split: they never see the embedding, and decide no verdict
 PAPERS: Mapping[str, str] = {
     "loss": "Yeom et al. 2018, arXiv 1709.01604; for diffusion models Matsumoto et al. 2023, arXiv 2302.03262",
@@ -31,11 +34,11 @@ PAPERS: Mapping[str, str] = {
 }
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-Words = Annotated[str, Field(max_length=1000)]
+Words = Annotated[str, Field(max_length=3000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-Score = Annotated[float, Field(allow_inf_nan=False)]
-Scores = Annotated[tuple[Score, ...], FailFast(), Field(min_length=1, max_length=100_000)]
+Order = Annotated[str, Field(pattern=r"^[mn()]+$", max_length=300_000)]
+Bins = Annotated[tuple[tuple[Count, Count], ...], Field(min_length=1, max_length=orders.BINS)]
 Range = tuple[Share, Share]
 
 
@@ -46,7 +49,10 @@ class Strict(BaseModel):
 
 
 class Rate(Strict):
-    """True-positive rate at a false-positive rate, with its exact interval; null, and why, where too few carry it."""
+    """True-positive rate at a false-positive rate, with a 95 % interval; null, and why, where too few carry it.
+
+    The interval holds although the threshold is estimated (`embhub.audits.rates`).
+    """
 
     fpr: Share
     tpr: Share | None
@@ -54,8 +60,19 @@ class Rate(Strict):
     reason: Words | None = None
 
 
+class UpperLimits(Strict):
+    """One-sided 95 % upper limits; `tpr` is the true-positive rate at 1 % false positives, null where none is known."""
+
+    auc: Share
+    tpr: Share | None
+
+
 class Epsilon(Strict):
-    """Lower bound of epsilon at a threshold fixed blind to membership, Clopper-Pearson, 5 % a side."""
+    """How far apart the two sides stand, as an epsilon: log of (lowest true-positive over highest false-positive rate).
+
+    The threshold is fixed blind to membership; Clopper-Pearson limits, 5 % a side, so 90 % together. Units of one
+    training are not independent trials, so this is a figure of effect. Only `Coins` bound epsilon by a theorem.
+    """
 
     lower_bound: Annotated[float, Field(ge=0)]
     delta: Share
@@ -63,34 +80,8 @@ class Epsilon(Strict):
     false_positives: Count
 
 
-class AttackResult(Strict):
-    """Scores and figures of one attack; `models` is the number of trained embeddings that the scores are pooled over.
-
-    `auc_interval` can be recomputed by anyone (Newcombe's method 5); `auc_interval_by_patient` is the patient-cluster
-    bootstrap, for which one must know which scores belong together.
-    """
-
-    name: Name
-    paper: Words
-    kind: Literal["attack", "baseline"] = "attack"
-    models: Annotated[int, Field(ge=1, le=1000)] = 1
-    member_scores: Scores
-    nonmember_scores: Scores
-    auc: Share
-    auc_interval: Range
-    auc_interval_by_patient: Range | None = None
-    p_value: Share
-    tpr_at_fpr: tuple[Rate, ...]
-    epsilon: Epsilon
-
-    @property
-    def units(self) -> tuple[int, int]:
-        """Units a class behind one trained embedding."""
-        return len(self.member_scores) // self.models, len(self.nonmember_scores) // self.models
-
-
 class Coins(Strict):
-    """What the coins of the headline's shadow targets refute: each unit of each target went in by a fair coin.
+    """What guesses of independent fair coins refute: each unit went into each training by a coin of its own.
 
     Steinke et al. 2023, arXiv 2305.08846; `lower_bound_gaussian` holds for mechanisms whose trade-off curve is a
     Gaussian's, Mahloujifar et al. 2024, arXiv 2410.22235.
@@ -104,6 +95,47 @@ class Coins(Strict):
     lower_bound_gaussian: Annotated[float, Field(ge=0)]
 
 
+class AttackResult(Strict):
+    """The order of labels and the figures of one attack.
+
+    `order` is the order of labels, `bins` the coarse one where a side has fewer than 50 units; a report holds one of
+    the two. `models` is the number of trained embeddings that are pooled. `auc_interval` counts units, however many
+    scores each has.
+    """
+
+    name: Name
+    paper: Words
+    kind: Literal["attack", "baseline"] = "attack"
+    models: Annotated[int, Field(ge=1, le=1000)] = 1
+    order: Order | None = None
+    bins: Bins | None = None
+    auc: Share
+    auc_interval: Range
+    upper_limits: UpperLimits
+    p_value: Share
+    tpr_at_fpr: tuple[Rate, ...]
+    epsilon: Epsilon
+    coins: Coins | None = None
+
+    @model_validator(mode="after")
+    def _holds_one_order(self) -> Self:
+        if (self.order is None) == (self.bins is None):
+            raise ValueError("an attack has either an order of labels or bins")
+        _read(self.order, self.bins)
+        return self
+
+    @property
+    def ranks(self) -> orders.Ranks:
+        """Ranks of members and non-members, from 0; higher is more member-like, equal where they tie."""
+        return _read(self.order, self.bins)
+
+    @property
+    def units(self) -> tuple[int, int]:
+        """Units a class behind one trained embedding."""
+        inside, outside = self.ranks
+        return len(inside) // self.models, len(outside) // self.models
+
+
 class Power(Strict):
     """The most that the headline attack could have shown, and the least that it would have seen.
 
@@ -115,53 +147,82 @@ class Power(Strict):
     smallest_auc: Share
 
 
-def measure(
-    *,
-    name: str,
-    models: int,
-    member_scores: tuple[float, ...],
-    nonmember_scores: tuple[float, ...],
-    auc_interval_by_patient: tuple[float, float] | None,
-) -> AttackResult:
-    """Every figure of an attack from its published scores."""
-    area = statistics.auc(member_scores, nonmember_scores)
-    low, high = statistics.auc_interval(area, len(member_scores), len(nonmember_scores))
-    epsilon = statistics.epsilon_bound(member_scores, nonmember_scores)
+def publish_order(
+    name: str, models: int, members: Sequence[float], nonmembers: Sequence[float]
+) -> tuple[str | None, orders.Bins | None]:
+    """What is published of these scores: their order, or bins where a side has fewer than 50 units.
+
+    Made-up canaries are nobody, so that their order is always published whole.
+    """
+    few = min(rates.count_independent(len(members), len(nonmembers), models=models)) < orders.FEWEST
+    if few and name not in CANARIES:
+        return None, orders.write_bins(members, nonmembers)
+    return orders.write(members, nonmembers), None
+
+
+def measure(*, name: str, models: int, order: str | None, bins: orders.Bins | None) -> AttackResult:
+    """Every figure of an attack from what is published of its scores."""
+    inside, outside = _read(order, bins)
+    independent = rates.count_independent(len(inside), len(outside), models=models)
+    area = statistics.auc(inside, outside)
+    low, high = statistics.auc_interval(area, *independent)
+    epsilon = statistics.epsilon_bound(inside, outside)
     return AttackResult(
         name=name,
         paper=PAPERS.get(name, ""),
         kind="baseline" if name in BASELINES else "attack",
         models=models,
-        member_scores=member_scores,
-        nonmember_scores=nonmember_scores,
+        order=order,
+        bins=bins,
         auc=rounded(area),
         auc_interval=(rounded(low), rounded(high)),
-        auc_interval_by_patient=auc_interval_by_patient,
-        p_value=rounded(statistics.p_value(member_scores, nonmember_scores)),
-        tpr_at_fpr=tuple(_rate(member_scores, nonmember_scores, fpr) for fpr in RATES),
+        upper_limits=_limit(area, inside, outside, independent, coarse=bins is not None),
+        p_value=rounded(statistics.p_value(inside, outside)),
+        tpr_at_fpr=tuple(_rate(inside, outside, fpr, independent, coarse=bins is not None) for fpr in rates.RATES),
         epsilon=Epsilon(
             lower_bound=rounded(epsilon.lower_bound),
             delta=statistics.DELTA,
             true_positives=epsilon.true_positives,
             false_positives=epsilon.false_positives,
         ),
+        coins=_count_coins(inside, outside) if name in FAIR_COINS else None,
     )
 
 
-def _rate(members: tuple[float, ...], nonmembers: tuple[float, ...], fpr: float) -> Rate:
-    if not statistics.carries(fpr, len(nonmembers)):
-        needed = math.ceil(1 / fpr)
-        return Rate(fpr=fpr, tpr=None, interval=None, reason=f"needs {needed} non-members, there are {len(nonmembers)}")
-    hits = statistics.hits_at(members, nonmembers, fpr)
-    low, high = statistics.proportion_interval(hits, len(members))
-    return Rate(fpr=fpr, tpr=rounded(hits / len(members)), interval=(rounded(low), rounded(high)))
+def _limit(
+    area: float,
+    members: tuple[int, ...],
+    nonmembers: tuple[int, ...],
+    independent: rates.Independent,
+    *,
+    coarse: bool,
+) -> UpperLimits:
+    _, highest = statistics.auc_interval(area, *independent, confidence=0.9)  # 5 % on either side
+    known = not coarse and independent.nonmembers >= rates.FEWEST[0.01]
+    found = rates.upper_limit_at(members, nonmembers, 0.01, independent=independent) if known else None
+    return UpperLimits(auc=rounded(highest), tpr=None if found is None else rounded(found))
 
 
-def count_coins(headline: AttackResult) -> Coins | None:
-    """The bounds from the headline's coins; None where it was not over shadow targets, whose coins alone are fair."""
-    if headline.name not in FAIR_COINS:
-        return None
-    found = audit_coins(headline.member_scores, headline.nonmember_scores)
+def _rate(
+    members: tuple[int, ...],
+    nonmembers: tuple[int, ...],
+    fpr: float,
+    independent: rates.Independent,
+    *,
+    coarse: bool,
+) -> Rate:
+    needed, there = rates.FEWEST[fpr], independent.nonmembers
+    if there < needed:
+        return Rate(fpr=fpr, tpr=None, interval=None, reason=f"needs {needed} non-members, there are {there}")
+    if coarse:
+        return Rate(fpr=fpr, tpr=None, interval=None, reason="a side of fewer than 50 is published in bins")
+    share = statistics.hits_at(members, nonmembers, fpr) / len(members)
+    low, high = rates.interval_at(members, nonmembers, fpr, independent=independent)
+    return Rate(fpr=fpr, tpr=rounded(share), interval=(rounded(low), rounded(high)))
+
+
+def _count_coins(members: tuple[int, ...], nonmembers: tuple[int, ...]) -> Coins:
+    found = audit_coins(members, nonmembers)
     return Coins(
         coins=found.coins,
         guesses=found.guesses,
@@ -174,18 +235,17 @@ def count_coins(headline: AttackResult) -> Coins | None:
 
 def limits_of(headline: AttackResult) -> Power:
     """The power of an audit, from the number of its headline's scores."""
-    inside, outside = len(headline.member_scores), len(headline.nonmember_scores)
+    inside, outside = map(len, headline.ranks)
     return Power(
         largest_epsilon=rounded(statistics.largest_epsilon(inside, outside)),
         smallest_auc=rounded(statistics.smallest_auc(inside, outside, alpha=ALPHA)),
     )
 
 
-def published(scores: Sequence[float]) -> tuple[float, ...]:
-    """Sorted, so that it is forgotten whose they are, and rounded."""
-    return tuple(sorted(rounded(float(score)) for score in scores))
-
-
 def rounded(value: float) -> float:
     """The number with six significant digits."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def _read(order: str | None, bins: orders.Bins | None) -> orders.Ranks:
+    return orders.read(order) if order is not None else orders.read_bins(bins or ())

@@ -137,14 +137,14 @@ def smallest_auc(n_members: int, n_nonmembers: int, *, alpha: float, chance: flo
     return min(1.0, 0.5 + (_normal_quantile(chance) - _normal_quantile(alpha)) * deviation)
 
 
-def proportion_low(successes: int, trials: int, *, alpha: float) -> float:
+def proportion_low(successes: float, trials: int, *, alpha: float) -> float:
     """One-sided Clopper-Pearson lower limit: exact, at level 1 - alpha."""
     from scipy.special import betaincinv
 
     return 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, alpha))
 
 
-def proportion_high(successes: int, trials: int, *, alpha: float) -> float:
+def proportion_high(successes: float, trials: int, *, alpha: float) -> float:
     """One-sided Clopper-Pearson upper limit: exact, at level 1 - alpha."""
     from scipy.special import betainccinv
 

@@ -1,0 +1,101 @@
+"""What an audit report says beside its figures: what was audited, by what, on whom, and how. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from embhub.audits.attack_figures import Count, Name, Share, Strict
+from embhub.audits.verdict import FALSE_ALARMS, LARGEST_AUC, LARGEST_TPR
+
+Suite = Literal["quick", "standard", "thorough", "mechanism"]
+Unit = Literal["patient", "image", "canary"]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# A signed report has no room for words of anybody's own: every text in it is one of ours, or follows from the figures.
+Timesteps = Literal["stratified: one uniform draw from each of equally wide bands"]
+Split = Literal[
+    "by patient, kept back before training",
+    "by image, kept back before training",
+    "named by the caller",
+    "given by the caller",
+    "made up, in or out by a coin each",
+]
+ToolVersion = Annotated[
+    str, Field(pattern=r"^\d{1,4}(\.\d{1,4}){1,2}((a|b|rc|\.dev|\.post)\d{1,4}){0,3}$", max_length=40)
+]
+
+
+class Artifact(Strict):
+    """The audited embedding, by the digest of its file."""
+
+    sha256: Digest
+
+
+class Base(Strict):
+    """The base model, by the digest of its fingerprint; None where the embedding names none."""
+
+    digest: Digest | None
+
+
+class Tool(Strict):
+    """What made the report."""
+
+    name: Literal["embhub"] = "embhub"
+    version: ToolVersion
+
+
+class Group(Strict):
+    """How many units and images stand on one side; None where a site keeps the images' number to itself."""
+
+    units: Count
+    images: Count | None = None
+
+
+class Bounds(Strict):
+    """The largest AUC, and true-positive rate at 1 % false positives, that `no-leak-detected` has to rule out."""
+
+    auc: Annotated[float, Field(gt=0.5, le=LARGEST_AUC)] = LARGEST_AUC
+    tpr: Annotated[float, Field(gt=0.01, le=LARGEST_TPR)] = LARGEST_TPR
+
+
+class Design(Strict):
+    """What was fixed before an image was attacked.
+
+    `draws` are pairs of noise and timestep an image, the same for every image and model; the seed that made them is
+    sealed at the site. `split` says how members and non-members came about.
+    """
+
+    draws: Count = 0
+    timesteps: Timesteps = "stratified: one uniform draw from each of equally wide bands"
+    reference_shadows: Count = 0
+    target_shadows: Count = 0
+    split: Split = "given by the caller"
+    subject: Literal["embedding", "algorithm", "mechanism"] = "embedding"
+    bounds: Bounds = Bounds()
+
+
+class Attempt(Strict):
+    """Which audit of this file it was, by the site's ledger: written down before the first attack ran."""
+
+    number: Annotated[int, Field(ge=1, le=1_000_000)]
+    count: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Deciding(Strict):
+    """The attack that decided: p at or below `limit` is a detection. `false_alarms` is the rate of the whole rule.
+
+    Both are null for the `mechanism` suite, whose rule is an epsilon above the claimed one.
+    """
+
+    attack: Name
+    p_value: Share | None
+    limit: Share | None
+    false_alarms: Share = FALSE_ALARMS
+
+
+class Claimed(Strict):
+    """The epsilon and delta that the embedding claims, where the suite tries the claim's own mechanism."""
+
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)]

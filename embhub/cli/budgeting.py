@@ -41,7 +41,8 @@ def command() -> None:
 def show(delta: float, as_json: bool) -> None:
     """Show each cohort of patients that hang together by trainings, and the most that any one patient has spent.
 
-    A training without differential privacy counts as infinite. One that was not settled counts in full.
+    A training without differential privacy counts as infinite. One that was not settled counts in full. Below stands
+    every audit that was begun, with its verdict: for an auditor on site.
 
     \b
     Example:
@@ -126,8 +127,21 @@ def _print(facts: dict[str, Any]) -> None:
             }
         )
         print_table([["run", "begun", "mechanism", "units", "steps", "epsilon", "state"], *map(_row, cohort["runs"])])
+    _print_audits(facts["audits"])
     if any(cohort["epsilon"] is None for cohort in facts["cohorts"]):
         click.echo("\ninfinite: a training without differential privacy; no bound holds for its patients any more")
+
+
+def _print_audits(audits: list[dict[str, Any]]) -> None:
+    if not audits:
+        return
+    click.echo("\naudits, each written down before it ran")
+    rows = [
+        [audit["file"][:16], f"{audit['number']} of {audit['count']}", audit["at"], audit["suite"],
+         str(audit["shadows"]), audit["sides"][:16], audit["verdict"] or "not ended"]
+        for audit in audits
+    ]  # fmt: skip
+    print_table([["file", "audit", "begun", "suite", "shadows", "sides", "verdict"], *rows])
 
 
 def _row(run: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from embhub.accounting.curves import epsilon_of, publish_epsilon
 from embhub.accounting.lineage import families, loss_of
 from embhub.errors import UsageError
+from embhub.site.audit_attempts import replay_audits
 from embhub.site.books import Books, open_books, try_lock, unlock
 from embhub.site.spending import Cap, Spending
 
@@ -33,6 +35,7 @@ def balance(*, delta: float) -> dict[str, Any]:
             "entries": entries,
             "head": head,
             "caps": [_cap(cap, books) for cap in account.caps],
+            "audits": [asdict(audit) for audit in replay_audits(books.ledger.read())],
             "cohorts": [_cohort(runs, books, delta=delta) for runs in _families(list(account.runs.values()), books)],
         }
 

@@ -26,6 +26,7 @@ from embhub.site.patients import ledger_number, tidy
 Unit = Literal["patient", "image"]
 Ids = NDArray[np.uint64]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+AUDIT_BEGUN, AUDIT_ENDED = "audit", "audited"  # entries that cost nothing: `embhub.site.audit_attempts` reads them
 _RESTORE = "restore the folder from a backup: without it nobody can tell whose budget was spent"
 
 
@@ -190,7 +191,7 @@ def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
             caps.pop(body["units"], None)
             if body["epsilon"] is not None:
                 caps[body["units"]] = Cap(body["epsilon"], body["delta"], body["units"])
-        else:
+        elif entry.kind not in (AUDIT_BEGUN, AUDIT_ENDED):
             raise ConfigError(f"the privacy ledger has an entry of the kind {entry.kind!r}", "use a newer embhub")
     return Account(runs, tuple(caps.values()))
 

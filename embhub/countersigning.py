@@ -59,31 +59,32 @@ class Draft:
     def vouches_for(self) -> tuple[str, ...]:
         """What a countersignature says, a sentence each."""
         verified, report = self.verified, self.report
-        result = report.headline_result
+        result = report.deciding_result
         low, high = result.auc_interval
         return (
             f"{self.auditor.namespace}, independent of {verified.signer.namespace}, stands by this audit report: sha256"
             f" {self.report_digest}",
             f"the report is about this embedding (sha256 {verified.digest}), published as {verified.repository}"
             f" {verified.version}",
-            f"its headline: {report.suite} suite, {result.name}, AUC {result.auc:.3f} [{low:.3f}, {high:.3f}], on"
+            f"what decided: {report.suite} suite, {result.name}, AUC {result.auc:.3f} [{low:.3f}, {high:.3f}], on"
             f" {_count(report)}; verdict {report.verdict}",
-            "its figures, power and verdict were computed again here from the scores in the report, and agree",
+            "its figures, power and verdict were computed again here from the order of labels in the report, and agree",
         )
 
     def leaves_open(self) -> tuple[str, ...]:
         """What it does not say, and nobody can tell from afar, a sentence each."""
-        scores = "whether the scores are true: scores can be invented so that every figure fits. "
+        scores = "whether the order of labels is true: one can be invented so that every figure fits. "
         if self.report.commitment is None:
             scores += "Only who was on site and ran the audit again there can know; do so before you sign"
         else:
             scores += (
-                "Only who was on site can know: the same `embhub audit`, run again there with the site's own images and"
-                f" key, gives the commitment {self.report.commitment} and these scores; do so before you sign"
+                "Only who was on site can know: `embhub audit --replay`, run there with the site's own images and key,"
+                f" gives the commitment {self.report.commitment} and this order; do so before you sign"
             )
-        found = [scores, "how it was made: images, split and draws are what the report says; scores cannot show it"]
-        if any(result.auc_interval_by_patient for result in self.report.attacks):
-            found.append("intervals by patient: only who knows which scores are whose can compute them again")
+        found = [scores, "how it was made: images, split and draws are what the report says; an order cannot show it"]
+        found.append(
+            "how often it was tried: the report numbers it among this file's audits, and the site's ledger knows"
+        )
         if self.report.suite == "mechanism":
             found.append("what the embedding tells: made-up canaries tried the code, the file itself was not attacked")
         found.append("the card and what it says of the images: the publisher alone signs that")
@@ -123,7 +124,7 @@ def prepare(
         key: name of the auditor's key  [default: the setting `key`].
 
     Raises:
-        VerificationError: the release does not verify, or the report is not about it, or contradicts its own scores.
+        VerificationError: the release does not verify, or the report is not about it, or contradicts itself.
         UsageError: there is nothing to countersign, or another report was signed with the release.
         ConfigError: the key is not an independent auditor's by the registry's keyring.
         RegistryError: the registry refuses or cannot be reached.

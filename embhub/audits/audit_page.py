@@ -9,27 +9,29 @@ from __future__ import annotations
 from html import escape
 
 from embhub.audit import AuditReport
-from embhub.audits import roc_figure, statistics
+from embhub.audits import roc_figure, version1
 from embhub.audits.attack_figures import AttackResult, Rate
-from embhub.audits.explanation import TITLES, explain, plural
+from embhub.audits.explanation import TITLES, describe_attempt, explain, plural
 
 
 def render(report: AuditReport, *, title: str = "", contradictions: tuple[str, ...] = ()) -> str:
     """The page (HTML 5). `title` names the embedding; `contradictions` are what `recompute` found, shown on top."""
-    headline = report.headline_result
+    deciding = report.deciding_result
     means, means_not, advice = map(escape, explain(report))
     heading = escape(title or f"Embedding {report.artifact.sha256[:12]}")
     warning = "".join(f"<li>{escape(line)}</li>" for line in contradictions)
+    old = f"{version1.WARNING}. {version1.ADVICE}." if report.is_version1 else ""
     sections = [
         f'<p class="kicker">Membership-inference audit, {report.suite} suite</p><h1>{heading}</h1>',
         f'<div class="warning"><b>This report contradicts itself.</b><ul>{warning}</ul></div>' if warning else "",
+        f'<div class="warning"><b>{escape(old)}</b></div>' if old else "",
         f'<div class="verdict {report.verdict}"><strong>{TITLES[report.verdict]}</strong>'
         f"<p>{escape(report.statement)}</p></div>",
         '<div class="pair">',
         f"<div><h2>What this means</h2><p>{means}</p></div><div><h2>What it does not mean</h2><p>{means_not}</p></div>",
         f"</div><p><b>What to do.</b> {advice} The controller decides, not this tool.</p>",
         '<div class="pair">',
-        f"<div><h2>The question, in numbers</h2>{_describe_counts(report)}{_describe_auc(headline, report.unit)}"
+        f"<div><h2>The question, in numbers</h2>{_describe_counts(report)}{_describe_auc(report, deciding)}"
         f"{_describe_power(report)}</div>",
         f"<div><h2>The attacks, as curves</h2>{_draw_curves(report)}</div></div>",
         f"<h2>Every attack</h2>{tabulate(report)}",
@@ -48,9 +50,10 @@ def _describe_counts(report: AuditReport) -> str:
     return f"<p>{inside}, {outside}.</p>"
 
 
-def _describe_auc(result: AttackResult, unit: str) -> str:
+def _describe_auc(report: AuditReport, result: AttackResult) -> str:
     low, high = result.auc_interval
-    colour = roc_figure.HEADLINE_COLOUR
+    colour, unit = roc_figure.DECIDING_COLOUR, report.unit
+    chosen = "fixed beforehand" if result.name == report.headline else "which decided the verdict"
     right, least, most = (f"{share * 100:.0f}" for share in (result.auc, low, high))
     bar = (
         '<svg viewBox="0 0 320 34" role="img" class="bar" font-size="10" fill="#555"><title>95 % interval</title>'
@@ -61,21 +64,37 @@ def _describe_auc(result: AttackResult, unit: str) -> str:
         '<text x="310" y="32" text-anchor="end">always right</text></svg>'
     )
     return (
-        f"<p>Shown one {unit} of each kind, the attack <b>{escape(result.name)}</b>, fixed beforehand, picks the right "
-        f"one <b>{right}</b> times in a hundred (95 % interval {least} to {most}). Guessing picks it 50 times.</p>{bar}"
+        f"<p>Shown one {unit} of each kind, the attack <b>{escape(result.name)}</b>, {chosen}, picks the "
+        f"right one <b>{right}</b> times in a hundred (95 % interval {least} to {most}). Guessing picks it 50 "
+        f"times.</p>{bar}"
+        f"{_describe_test(report)}"
+    )
+
+
+def _describe_test(report: AuditReport) -> str:
+    """The p-value of the attack that decided beside the one that is a detection, and how often the rule errs."""
+    deciding = report.deciding
+    if deciding.p_value is None or deciding.limit is None:
+        return ""
+    return (
+        f"<p>An order this good or better comes by chance with p = <b>{deciding.p_value:.2g}</b>; "
+        f"{deciding.limit:.2g} or less is a detection. With all attacks together at most "
+        f"{deciding.false_alarms:.0%} of "
+        "audits of a file that leaks nothing detect a leak.</p>"
     )
 
 
 def _describe_power(report: AuditReport) -> str:
-    ceiling, shown = report.power.largest_epsilon, report.headline_result.epsilon.lower_bound
-    allowed = statistics.largest_tpr(ceiling, 0.01)
-    lower = f"The scores refute every &epsilon; below <b>{shown:.2f}</b>. " if shown > 0 else ""
+    if report.suite == "mechanism":
+        shown = max((result.coins.lower_bound for result in report.attacks if result.coins), default=0.0)
+        return f"<p>Guesses of fair coins refute every &epsilon; below <b>{shown:.2f}</b> with 95 % confidence.</p>"
+    bounds = report.design.bounds
     return (
-        f"<p>With so many {plural(report.unit)} an audit sees, four times in five, an attack that is right at least "
-        f"<b>{report.power.smallest_auc * 100:.0f}</b> times in a hundred; less may pass unseen.</p>"
-        f"<p>{lower}Had the attack been perfect, it could have shown a privacy loss &epsilon; of at most "
-        f"<b>{ceiling:.2f}</b>: a guarantee that weak would let an attacker who wrongly accuses one {report.unit} in a "
-        f"hundred find up to {allowed:.0%} of the members.</p>"
+        f"<p>With so many {plural(report.unit)} the attack fixed beforehand sees, four times in five, a leak of AUC "
+        f"<b>{report.power.smallest_auc:.2f}</b>; less may pass unseen.</p>"
+        "<p>&ldquo;No leak detected&rdquo; would need every attack's 95 % upper limits below an AUC of "
+        f"{bounds.auc:.2f} and below finding {bounds.tpr:.0%} of the members at 1 % false alarms. Both bounds "
+        "were fixed beforehand.</p>"
     )
 
 
@@ -84,43 +103,40 @@ def _draw_curves(report: AuditReport) -> str:
         '<div class="curves">'
         '<input type="radio" name="axis" id="linear" checked><label for="linear">linear axis</label>'
         '<input type="radio" name="axis" id="log"><label for="log">logarithmic axis</label>'
-        f"<div>{roc_figure.draw(report.attacks, report.headline)}</div>"
-        f"<div>{roc_figure.draw(report.attacks, report.headline, log=True)}</div>"
-        f"</div>{draw_keys(report)}"
+        f"<div>{roc_figure.draw(report.attacks, report.deciding.attack)}</div>"
+        f"<div>{roc_figure.draw(report.attacks, report.deciding.attack, log=True)}</div></div>"
     )
-
-
-def draw_keys(report: AuditReport) -> str:
-    """The legend of the curves."""
-    keys = []
-    for curve in roc_figure.assign(report.attacks, report.headline):
-        remark = " (checks the split)" if curve.dashed else ""
-        if curve.result.name == report.headline:
-            remark += " (fixed beforehand)"
-        keys.append(_key(curve.colour, "6 3" if curve.dashed else "none", escape(curve.result.name) + remark))
-    return f"<ul class=keys>{''.join([*keys, _key('#999', '3 4', 'guessing')])}</ul>"
-
-
-def _key(colour: str, dashes: str, text: str) -> str:
-    line = f'<path d="M0 2h18" stroke="{colour}" stroke-width="3" stroke-dasharray="{dashes}"/>'
-    return f'<li><svg viewBox="0 0 18 4">{line}</svg>{text}</li>'
 
 
 def tabulate(report: AuditReport) -> str:
     """Every attack with its figures and intervals, as a table."""
     rows = "".join(
-        f"<tr{' class=headline' if result.name == report.headline else ''}><th>{escape(result.name)}<small>"
-        f"{escape(result.paper)}</small></th><td>{result.auc:.3f}<small>{_range(result.auc_interval)}</small></td>"
-        f"<td>{_range(result.auc_interval_by_patient) if result.auc_interval_by_patient else '–'}</td>"
+        f"<tr{' class=deciding' if result.name == report.deciding.attack else ''}><th>{escape(result.name)}"
+        f"{_mark(report, result)}<small>{escape(result.paper)}</small></th>"
+        f"<td>{result.auc:.3f}<small>{_range(result.auc_interval)}</small></td>"
         f"<td class=range>{result.p_value:.2g}</td>{''.join(_rate_cell(rate) for rate in result.tpr_at_fpr)}"
-        f"<td>{result.epsilon.lower_bound:.2f}</td></tr>"
+        f"<td>{_limits(result)}</td></tr>"
         for result in report.attacks
     )
     rates = "".join(f"<th>found at {rate.fpr * 100:g} % false alarms</th>" for rate in report.attacks[0].tpr_at_fpr)
     return (
-        "<div class=scroll><table><thead><tr><th>attack</th><th>AUC</th><th>AUC, patients resampled</th><th>p</th>"
-        f"{rates}<th>&epsilon; at least</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "<div class=scroll><table><thead><tr><th>attack</th><th>AUC</th><th>p</th>"
+        f"{rates}<th>upper limits, 95 %: AUC; found at 1 %</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _mark(report: AuditReport, result: AttackResult) -> str:
+    marks = []
+    if result.name == report.deciding.attack:
+        marks.append("decided the verdict")
+    if result.name == report.headline:
+        marks.append("fixed beforehand")
+    return f" ({', '.join(marks)})" if marks else ""
+
+
+def _limits(result: AttackResult) -> str:
+    tpr = result.upper_limits.tpr
+    return f"{result.upper_limits.auc:.3f}; {'not known' if tpr is None else f'{tpr:.1%}'}"
 
 
 def _rate_cell(rate: Rate) -> str:
@@ -146,18 +162,19 @@ def _describe_design(report: AuditReport) -> str:
         "Embedding (SHA-256)": f"<code>{report.artifact.sha256}</code>",
         "Base model (fingerprint)": f"<code>{report.base.digest or 'not known'}</code>",
         "What was attacked": subject,
-        "Draws an image": f"{design.draws}; {escape(design.timesteps)}; noise seed {design.noise_seed}",
+        "Draws an image": f"{design.draws}; {escape(design.timesteps)}",
+        "Which audit": escape(describe_attempt(report)),
         "Members and others": escape(design.split),
-        "Intervals": "AUC: Newcombe's method 5, 95 %; shares: Clopper-Pearson, 95 %; &epsilon;: Clopper-Pearson, "
-        f"5 % a side, &delta; = {report.headline_result.epsilon.delta:g}, threshold fixed blind to membership",
+        "Intervals": "95 %. AUC: Newcombe's method 5. Shares found: Clopper-Pearson at thresholds that bracket the "
+        f"false-alarm rate. Both count {plural(report.unit)}, however many scores each has",
         "Sealed for an auditor on site": f"<code>{report.commitment or 'no'}</code>",
         "Made by": f"{report.tool.name} {escape(report.tool.version)}, {report.schema_}",
     }
     body = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
     return (
-        f"<table class=facts>{body}</table><p class=small>The report holds the attacks' scores, sorted and rounded, "
-        "and no image, path or identity, so that anybody can compute these figures again. Scores can be invented: "
-        "unless an independent auditor's key signed it, the report is consistent, not confirmed.</p>"
+        f"<table class=facts>{body}</table><p class=small>The report holds the order in which members and others "
+        "came, and no score, seed, image, path or identity. Anybody can compute these figures from it again. An order "
+        "can be invented: unless an independent auditor's key signed it, the report is consistent, not confirmed.</p>"
     )
 
 
@@ -186,8 +203,8 @@ small{display:block;font-weight:400}.verdict{border-left:.5rem solid;padding:.7r
 .keys svg{width:1.1rem;height:.25rem;margin-right:.4rem;vertical-align:middle}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem .35rem 0;border-bottom:1px solid #e4e4e4}
-thead th{font-weight:600;font-size:.8rem}tbody th{font-weight:600;max-width:16rem}.headline th{color:#b3203a}
-.headline small{color:#666}.none{color:#666}.facts th{width:13rem;font-weight:400;color:#555}
+thead th{font-weight:600;font-size:.8rem}tbody th{font-weight:600;max-width:16rem}.deciding th{color:#b3203a}
+.deciding small{color:#666}.none{color:#666}.facts th{width:13rem;font-weight:400;color:#555}
 .range{white-space:nowrap}code{font-size:.8rem;overflow-wrap:anywhere}
 @media print{main{max-width:none;padding:0}.curves input,.curves label{display:none}.verdict{print-color-adjust:exact}
 h2,table,.verdict,.pair>div{break-inside:avoid}}

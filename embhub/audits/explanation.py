@@ -20,16 +20,17 @@ _PATIENTS = {
         "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps leak less; audit again.",
     ),
     "no-leak-detected": (
-        "The attacks below could not tell {unit}s inside the training set from others.",
-        "It does not mean that nothing leaks: a leak under AUC {smallest:.2f} would probably have been missed, and "
-        "attacks that were not tried may see more. It makes the embedding neither harmless nor lawful to release.",
+        "A leak of AUC {auc_bound:.2f}, or one that finds {tpr_bound:.0%} of the {unit}s trained on at 1 % false "
+        "alarms, is ruled out for each attack below with 95 % confidence.",
+        "It does not mean that nothing leaks: a leak smaller than the bounds may be there, and attacks that were not "
+        "tried may see more. It makes the embedding neither harmless nor lawful to release.",
         "Weigh it together with what the card says of the data. Audit again when a stronger attack is published, after "
         "another release on the same {unit}s, or after twelve months.",
     ),
     "insufficient-evidence": (
-        "The attacks that were run found nothing, and they could hardly have: {why}.",
+        "The attacks that were run found nothing, and that shows little. Why is said above.",
         "It does not mean that the embedding is safe. Finding nothing here is not evidence of safety.",
-        "Keep at least {fewest} {unit}s out of training and run the audit with --suite standard.",
+        "Keep at least {fewest} {unit}s out of training, better 200, and run the audit with --suite standard.",
     ),
 }
 _MECHANISM = {
@@ -44,7 +45,8 @@ _MECHANISM = {
         "this file. What could be told of them is within what the claim allows.",
         "It does not attack the file, and it does not show that training fed the code with the right data. No image "
         "of a patient was read for it, so this report tells nothing of a patient.",
-        "Attack the file on site with --suite standard, and keep that report there.",
+        "Decide from the claim. To see what attacks find, audit the recipe on other images: an attack on this file's "
+        "own patients would make the decision to release tell of them.",
     ),
 }
 
@@ -64,22 +66,34 @@ def explain(report: AuditReport) -> Explanation:
     return Explanation(*(text.format(**facts) for text in words[report.verdict]))
 
 
+def describe_deciding(report: AuditReport) -> str:
+    """The attack that decided, its AUC, and its p-value beside the one that would be a detection."""
+    result = report.deciding_result
+    low, high = result.auc_interval
+    text = f"{result.name}: AUC {result.auc:.3f} [{low:.3f}, {high:.3f}]"
+    if report.deciding.limit is None:
+        return text
+    return f"{text}, p = {result.p_value:.2g} (a detection from {report.deciding.limit:.2g} down)"
+
+
+def describe_attempt(report: AuditReport) -> str:
+    """Which audit of this file it was, by the site's ledger."""
+    if report.attempt is None:
+        return "not in a ledger"
+    return f"audit {report.attempt.number} of {report.attempt.count} of this file"
+
+
 def plural(unit: str) -> str:
     """Of what a score stands for."""
     return {"canary": "canaries"}.get(unit, f"{unit}s")
 
 
 def _facts(report: AuditReport) -> dict[str, object]:
-    members, nonmembers = report.headline_result.units
-    few = f"fewer than {FEWEST_UNITS} {plural(report.unit)} stood on one side"
-    quick = "the quick suite misses leaks that stronger attacks see"
-    small = min(members, nonmembers) < FEWEST_UNITS
     drawn = any(result.name == "extraction" for result in report.attacks)
-    why = [text for text, holds in ((quick, report.suite == "quick"), (few, small)) if holds]
     return {
         "unit": report.unit,
         "readout": "of that, only drawing 32 images was tried" if drawn else "that was not tried",
-        "smallest": report.power.smallest_auc,
-        "why": ", and ".join(why),
+        "auc_bound": report.design.bounds.auc,
+        "tpr_bound": report.design.bounds.tpr,
         "fewest": FEWEST_UNITS,
     }

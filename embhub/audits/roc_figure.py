@@ -1,4 +1,4 @@
-"""ROC curves of an audit as one SVG drawing: no script, no font and no address outside the page."""
+"""ROC curves of an audit as one SVG drawing with its legend: no script, no font and no address outside the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from embhub.audits.attack_figures import AttackResult
 
 _SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300.0, 46.0, 10.0, 20.0, 40.0
 _COLOURS = ("#2a5d9f", "#b4632c", "#5f7f4a", "#7d5a94", "#4e8b8b")
-HEADLINE_COLOUR = "#b3203a"
+DECIDING_COLOUR = "#b3203a"
+_ROW = 15.0  # height of a line of the legend
 
 
 class Curve(NamedTuple):
@@ -23,37 +24,40 @@ class Curve(NamedTuple):
     dashed: bool
 
 
-def assign(results: Sequence[AttackResult], headline: str) -> list[Curve]:
-    """Colours by order, the headline first and on its own colour; baselines are dashed."""
-    ordered = sorted(results, key=lambda result: result.name != headline)
+def assign(results: Sequence[AttackResult], deciding: str) -> list[Curve]:
+    """Colours by order, the attack that decided first and in its own colour; baselines are dashed."""
+    ordered = sorted(results, key=lambda result: result.name != deciding)
     return [
-        Curve(result, HEADLINE_COLOUR if not place else _COLOURS[(place - 1) % 5], result.kind == "baseline")
+        Curve(result, DECIDING_COLOUR if not place else _COLOURS[(place - 1) % 5], result.kind == "baseline")
         for place, result in enumerate(ordered)
     ]
 
 
-def draw(results: Sequence[AttackResult], headline: str, *, log: bool = False, both: bool = False) -> str:
+def draw(results: Sequence[AttackResult], deciding: str, *, log: bool = False, both: bool = False) -> str:
     """The curves of these attacks; `log` stretches the false-positive axis, where a few betrayed patients show.
 
-    The logarithmic axis starts at one false alarm among the headline's non-members: below it there is nothing to see.
-    `both` stretches the axis of members found as well, from one member found.
+    Every curve follows from the order of labels. `deciding` names the attack that decided the verdict. The logarithmic
+    axis starts at one false alarm among its non-members: below it there is nothing to see. `both` stretches the axis of
+    members found as well, from one member found.
     """
-    curves = assign(results, headline)
+    curves = assign(results, deciding)
     log = log or both
-    least = 1.0 / max(2, len(curves[0].result.nonmember_scores)) if log else 0.0
-    fewest = 1.0 / max(2, len(curves[0].result.member_scores)) if both else 0.0
-    width, height = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
+    least = 1.0 / max(2, len(curves[0].result.ranks.nonmembers)) if log else 0.0
+    fewest = 1.0 / max(2, len(curves[0].result.ranks.members)) if both else 0.0
+    width, plot = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
+    legend = _draw_legend(curves, plot)
+    height = plot + _ROW * len(legend) + 4
     kind = "two logarithmic axes" if both else "logarithmic false-positive axis" if log else "linear axes"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" class="roc"'
         ' font-family="inherit" font-size="11" fill="#444">',
-        f"<title>ROC curve of {escape(headline)}, {kind}</title>",
+        f"<title>ROC curve of {escape(deciding)}, which decided, and of the others, {kind}</title>",
         f'<rect x="{_LEFT:g}" y="{_TOP:g}" width="{_SIDE:g}" height="{_SIDE:g}" fill="#fff" stroke="#bbb"/>',
         *_ticks(least, fewest),
         _polyline([(x, x) for x in _grid(least)], least, fewest, "#999", 'stroke-dasharray="3 4"'),
     ]
-    for curve in reversed(curves):  # the headline last, on top
-        alarms, hits = statistics.roc(curve.result.member_scores, curve.result.nonmember_scores)
+    for curve in reversed(curves):  # the deciding one last, on top
+        alarms, hits = statistics.roc(*curve.result.ranks)
         points = list(zip(alarms.tolist(), hits.tolist(), strict=True))
         style = f'stroke-width="{2.4 if curve is curves[0] else 1.3}"' + (
             ' stroke-dasharray="6 3"' if curve.dashed else ""
@@ -61,12 +65,32 @@ def draw(results: Sequence[AttackResult], headline: str, *, log: bool = False, b
         parts.append(_polyline(_from_left_edge(points, least), least, fewest, curve.colour, style))
     middle = _LEFT + _SIDE / 2
     parts += [
-        f'<text x="{middle:g}" y="{height - 6:g}" text-anchor="middle">others wrongly taken for members</text>',
+        f'<text x="{middle:g}" y="{plot - 6:g}" text-anchor="middle">others wrongly taken for members</text>',
         f'<text x="12" y="{_TOP + _SIDE / 2:g}" text-anchor="middle"'
         f' transform="rotate(-90 12 {_TOP + _SIDE / 2:g})">members found</text>',
+        *legend,
         "</svg>",
     ]
     return "".join(parts)
+
+
+def _draw_legend(curves: Sequence[Curve], top: float) -> list[str]:
+    """A line for each curve, and one for guessing."""
+    lines = [
+        (curve.colour, "6 3" if curve.dashed else "none", curve.result.name + _remark(place, curve.dashed))
+        for place, curve in enumerate(curves)
+    ]
+    lines.append(("#999", "3 4", "guessing"))
+    return [
+        f'<g><path d="M{_LEFT:g} {top + _ROW * place + 6:g}h22" stroke="{colour}" stroke-width="2.4"'
+        f' stroke-dasharray="{dashes}"/>'
+        f'<text x="{_LEFT + 30:g}" y="{top + _ROW * place + 10:g}">{escape(text)}</text></g>'
+        for place, (colour, dashes, text) in enumerate(lines)
+    ]
+
+
+def _remark(place: int, baseline: bool) -> str:
+    return " (decided the verdict)" if place == 0 else " (checks the split)" if baseline else ""
 
 
 def _ticks(least: float, fewest: float) -> list[str]:

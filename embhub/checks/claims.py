@@ -46,7 +46,8 @@ def say(claim: Claim) -> Finding:
 def refuted(claim: Claim, report: AuditReport) -> str | None:
     """What an audit showed against a claim: a lower bound of epsilon above what the claim's mechanism allows.
 
-    An audit of patients says nothing against a claim for single images, which promises patients less.
+    Only guesses of fair coins bound epsilon by a theorem. An audit of patients says nothing against a claim for
+    single images, which promises patients less.
     """
     if report.claim is not None and not (
         isinstance(claim, PrivacyClaim) and (claim.epsilon, claim.delta) == (report.claim.epsilon, report.claim.delta)
@@ -54,25 +55,24 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
         return "the audit tried the mechanism of another privacy claim than the embedding makes"
     if not isinstance(claim, PrivacyClaim) or (claim.unit, report.unit) == ("image", "patient"):
         return None
-    shown = report.headline_result.epsilon
-    if not 0 < shown.delta < 1:
-        return None
-    allowed = curves.publish_epsilon(curves.epsilon_of(claim.curve, delta=shown.delta))
-    lower = max(shown.lower_bound, report.coins.lower_bound if report.coins else 0.0)
-    if lower <= allowed:
-        return None
-    return (
-        f"the audit shows an epsilon of at least {lower:g} (delta {shown.delta:g}), the privacy claim"
-        f" allows {allowed:g}"
-    )
+    for coins in [result.coins for result in report.attacks if result.coins is not None]:
+        if not 0 < coins.delta < 1:
+            continue
+        allowed = curves.publish_epsilon(curves.epsilon_of(claim.curve, delta=coins.delta))
+        if coins.lower_bound > allowed:
+            return (
+                f"the audit shows an epsilon of at least {coins.lower_bound:g} (delta {coins.delta:g}), the privacy"
+                f" claim allows {allowed:g}"
+            )
+    return None
 
 
 def exposed(claim: Claim, report: AuditReport) -> str | None:
-    """Scores of patients beside a privacy claim: they are a release of their own, and no budget covers it."""
+    """Figures of patients beside a privacy claim: they are a release of their own, and no budget covers it."""
     if not isinstance(claim, PrivacyClaim) or report.unit == "canary":
         return None
     return (
-        f"the audit report holds scores of the {report.unit}s themselves, which the privacy claim does not cover:"
+        f"the audit report holds figures of the {report.unit}s themselves, which the privacy claim does not cover:"
         " keep it, and publish that of `embhub audit FILE --suite mechanism`"
     )
 

@@ -12,6 +12,7 @@ import rfc8785
 
 from embhub import fingerprint
 from embhub.audit import AuditReport
+from embhub.audits import version1
 from embhub.cards.card_schema import Card
 from embhub.cards.readme import to_readme
 from embhub.checks import claims
@@ -33,14 +34,14 @@ def base_digest(embedding: Embedding) -> str | None:
 
 def headline(report: AuditReport) -> dict[str, Any]:
     """The figures that a `mia-audit/v1` statement repeats, so that a reader needs not open the report."""
-    result = report.headline_result
+    result = report.deciding_result
     return {
         "suite": report.suite,
         "unit": report.unit,
         "attack": result.name,
         "auc": result.auc,
         "auc_interval": list(result.auc_interval),
-        "epsilon_lower_bound": result.epsilon.lower_bound,
+        "p_value": report.deciding.p_value,
         "verdict": report.verdict,
     }
 
@@ -108,10 +109,10 @@ def check_recipe(embedding: Embedding, *, publish: Publish) -> None:
 
 
 def check_report(report: AuditReport, *, embedding: Embedding) -> Iterator[Finding]:
-    """The report against the embedding and against its own scores.
+    """The report against the embedding and against its own order of labels.
 
     Raises:
-        AuditMismatch: it is another embedding's, or its figures do not follow from its scores.
+        AuditMismatch: it is another embedding's, or its figures do not follow from its order of labels.
         ClaimMismatch: it shows a larger epsilon than the privacy claim allows.
     """
     if report.artifact.sha256 != embedding.digest:
@@ -124,7 +125,11 @@ def check_report(report: AuditReport, *, embedding: Embedding) -> Iterator[Findi
     if contradictions := report.check():
         listed = "; ".join(contradictions[:3])
         raise AuditMismatch(f"the audit report contradicts itself: {listed}", _HINT)
-    yield Finding("audit", "ok", "the report is the signed one, and its figures follow from its scores (consistent)")
+    if report.is_version1:
+        yield Finding("audit", "warning", f"{version1.WARNING}. {version1.ADVICE}")
+    else:
+        text = "the report is the signed one, and its figures follow from its order of labels (consistent)"
+        yield Finding("audit", "ok", text)
     outcome: Outcome = "warning" if report.verdict == "leak-detected" else "note"
     yield Finding("verdict", outcome, f"audit verdict: {report.verdict} ({report.suite} suite). {report.statement}")
 
@@ -143,7 +148,7 @@ def check_attestation(audit: MiaAudit, *, publish: Publish, report: AuditReport,
             f"the release is {publish.repository} {publish.version}",
             _HINT,
         )
-    if not _equal(audit.headline, headline(report)):
+    if not report.is_version1 and not _equal(audit.headline, headline(report)):
         raise AuditMismatch("the audit attestation states other figures than the report", _HINT)
 
 

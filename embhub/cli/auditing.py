@@ -42,8 +42,27 @@ if TYPE_CHECKING:
     help="Processes that train shadow embeddings.",
 )  # fmt: skip
 @click.option("--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler of your site that trains them instead.")
+@click.option(
+    "--auc-bound",
+    type=click.FloatRange(0.5, 0.6, min_open=True),
+    default=0.6,
+    show_default=True,
+    help="AUC that no-leak-detected has to rule out.",
+)
+@click.option(
+    "--tpr-bound",
+    type=click.FloatRange(0.01, 0.1, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="True-positive rate at 1 % false positives that it has to rule out.",
+)
+@click.option(
+    "--replay",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run audit N of this file again, on the site that made it.",
+)
 @options.base_trained_on
-@options.seed
 @options.device
 @click.option(
     "--out", type=options.FILE, metavar="FILE", help="The report  [default: STEM.audit.json beside the embedding]"
@@ -72,6 +91,9 @@ def command(file: Path, as_json: bool, pack: Path | None, reuse: bool, **choices
     Writes a JSON report, which `sign` and `push` take along, and an HTML page with the ROC curves. The quick suite
     finds gross leaks only: a clean quick report is not evidence of safety. Interrupted, the same command goes on after
     the shadow embeddings that were finished.
+
+    Each audit is written to the site's sealed ledger before it runs, and the report says which audit of the file it is.
+    embhub draws the seed; --replay runs an earlier audit again with the same one.
 
     With --countersign an auditor of another house signs the audit report of a published release, once it verifies:
     it says what that vouches for, asks, and adds the attestation to the repository (or to the folder) as a commit.

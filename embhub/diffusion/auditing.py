@@ -7,7 +7,7 @@ embhub has. What is decided from the scores stands in `embhub.audits.verdict`; w
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from embhub import embedding as artifact_module
 from embhub import fingerprint, runs
-from embhub.audit import AuditReport, Design, Split, Suite, Unit, build
+from embhub.audit import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
 from embhub.audits import commitments, statistics
 from embhub.diffusion import shadow_training
 from embhub.diffusion import shadows as shadow_module
@@ -37,9 +37,11 @@ from embhub.diffusion.shadow_training import Shelf
 from embhub.diffusion.shadows import Private
 from embhub.diffusion.sides import Source, compare
 from embhub.embedding import Embedding
-from embhub.errors import ArtifactError, PrivacyError, UsageError
+from embhub.errors import ArtifactError, UsageError
 from embhub.privacy import PrivacyClaim
 from embhub.progress import OnProgress, Progress
+from embhub.site import audit_attempts
+from embhub.site.audit_attempts import AuditAttempt
 
 WITH_SHADOWS = ("standard", "thorough")
 _SPLITS: Mapping[Unit, Split] = {
@@ -61,37 +63,14 @@ class _Scores:
 
     inside: Sequence[bool]
     units: Sequence[str]
-    seed: int
     pairs: dict[str, tuple[list[float], list[float]]]
-    intervals: dict[str, tuple[float, float]]
 
     def add(self, name: str, image_scores: ArrayLike) -> None:
         """Average the scores of a unit's images; a unit is on one side with all of them."""
         names, means = statistics.average_by_unit(image_scores, self.units)
         side = dict(zip(self.units, self.inside, strict=True))
-        members = [(unit, float(mean)) for unit, mean in zip(names, means, strict=True) if side[str(unit)]]
-        nonmembers = [(unit, float(mean)) for unit, mean in zip(names, means, strict=True) if not side[str(unit)]]
-        self.add_pooled(
-            name,
-            [mean for _, mean in members],
-            [mean for _, mean in nonmembers],
-            [unit for unit, _ in members],
-            [unit for unit, _ in nonmembers],
-        )
-
-    def add_pooled(
-        self,
-        name: str,
-        members: list[float],
-        nonmembers: list[float],
-        member_units: Sequence[Hashable],
-        nonmember_units: Sequence[Hashable],
-    ) -> None:
-        """Unit scores as they are; a unit may occur on both sides, for different shadows."""
-        self.pairs[name] = (members, nonmembers)
-        self.intervals[name] = statistics.bootstrap_interval(
-            members, nonmembers, member_clusters=member_units, nonmember_clusters=nonmember_units, seed=self.seed
-        )
+        scored = [(side[str(unit)], float(mean)) for unit, mean in zip(names, means, strict=True)]
+        self.pairs[name] = [mean for inside, mean in scored if inside], [mean for inside, mean in scored if not inside]
 
 
 def audit(
@@ -101,8 +80,9 @@ def audit(
     nonmembers: Source | None = None,
     base: str | Path | None = None,
     suite: Suite = "quick",
-    seed: int = 0,
     shadows: int = shadow_module.TARGETS,
+    bounds: Bounds | None = None,
+    replay: int | None = None,
     device: str = "auto",
     executor: Executor | None = None,
     on_progress: OnProgress | None = None,
@@ -116,24 +96,30 @@ def audit(
         base: the base model; by default the one trained on.
         suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings;
             `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim, and reads no image.
-        seed: of the noise laid on the images. It is published, so it must not be the training's. Coins, shadows and
-            folds come from a seed that only this site's key can derive.
         shadows: references, and as many targets, of the other two suites.
+        bounds: what `no-leak-detected` has to rule out  [default: an AUC of 0.60, a true-positive rate of 0.10 at 1 %].
+        replay: number of an earlier audit of this file by this site, to run again with its own draws and coins.
         device: `auto`, or a torch device.
         executor: where shadows are trained, such as `executors.open_executor` gives; by default here.
 
-    Interrupted, the same call goes on after the shadows that were finished.
+    The audit is written to the site's sealed ledger before it runs. Noise, coins, shadows and folds follow from its
+    entry
+    under this site's key, so nobody chooses a seed and an auditor on site can run it again. Interrupted, the same call
+    goes on after the shadows that were finished.
 
     Raises:
-        UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows.
-        PrivacyError: a patient or a picture on both sides, or the training's own seed.
+        UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows, no
+            such audit to replay.
+        PrivacyError: a patient or a picture on both sides.
         ArtifactError: not an embedding, or one for another base.
     """
-    target = resolve(embedding)
+    target, bounds = resolve(embedding), bounds or Bounds()
     if suite == "mechanism":
-        return audit_mechanism(target)
+        attempt = _begin(target, suite, 0, {}, replay)
+        report = audit_mechanism(target, attempt=Attempt(number=attempt.number, count=attempt.number))
+        audit_attempts.finish_audit(attempt, report.verdict)
+        return report
     run = runs.find(target.digest)
-    _check_seed(run, seed)
     sides = compare(*choose_sides(run, members, nonmembers))
     if suite in WITH_SHADOWS and run is None:
         raise UsageError(
@@ -145,17 +131,19 @@ def audit(
     if suite == "thorough" and not detect(pipe).previews:
         raise UsageError(f"the thorough suite draws, and a {type(pipe).__name__} alone does not", "use another suite")
     images = sides.load(resolution(pipe))
+    sealed = {**sides.facts(), "bounds": bounds.model_dump()}
+    attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
+    secret = commitments.derive_seed({"embedding": target.digest, "audit": attempt.id})
     latents = encode_images(pipe, images)
-    draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)
-    secret = commitments.derive_seed({"embedding": target.digest, "seed": seed})
+    draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=secret)
     caption = run.caption if run else str(target.training.get("caption", "{}"))
-    suspect = Suspect(pipe, latents, draws, caption, target.token, tensors(target))
+    suspect = Suspect(pipe, latents, draws, caption, target.token, tensors(target), seed=secret)
     evidence = _measure(suspect, on_progress)
 
-    scores = _Scores(sides.inside, sides.units, seed, {}, {})
+    scores = _Scores(sides.inside, sides.units, {})
     design = Design(
         draws=DRAWS,
-        noise_seed=seed,
+        bounds=bounds,
         split=_SPLITS[sides.unit] if members is None and nonmembers is None else "named by the caller",
     )
     models: dict[str, int] = {}
@@ -189,9 +177,10 @@ def audit(
         nonmembers=sides.nonmembers.group,
         design=design,
         models=models,
-        patient_intervals=scores.intervals,
-        commitment=commitments.commit({**sides.facts(), "embedding": target.digest, "seed": seed}),
+        attempt=Attempt(number=attempt.number, count=attempt.number),
+        commitment=commitments.commit({**sealed, "embedding": target.digest, "audit": attempt.id}),
     )
+    audit_attempts.finish_audit(attempt, report.verdict)
     shelf.clear()
     return report
 
@@ -210,10 +199,27 @@ def _how_private(target: Embedding, run: runs.Run) -> Private | None:
     return Private(Protection(**said), claimed_mechanism(claim))
 
 
-def _check_seed(run: runs.Run | None, seed: int) -> None:
-    """Base, recipe and seed would let anybody train again on a guessed set of images and compare the bytes."""
-    if run is not None and run.settings.get("seed") == seed:
-        raise PrivacyError("the audit's seed is published, and it is the training's", "give the audit another --seed")
+def _begin(
+    target: Embedding, suite: Suite, shadows: int, sealed: Mapping[str, Any], replay: int | None
+) -> AuditAttempt:
+    """The entry of this audit in the ledger: a new one, one that was interrupted, or the one to replay.
+
+    Raises:
+        UsageError: no audit of that number, or it was of another suite, number of shadows, bounds or images.
+    """
+    sides = commitments.commit({**sealed, "embedding": target.digest})
+    if replay is None:
+        return audit_attempts.begin_audit(target.digest, suite=suite, shadows=shadows, sides=sides)
+    made = audit_attempts.audits_of(target.digest)
+    found = next((attempt for attempt in made if attempt.number == replay), None)
+    if found is None:
+        raise UsageError(f"this site made no audit {replay} of this file", f"its audits are 1 to {len(made)}")
+    if (found.suite, found.shadows, found.sides) != (suite, shadows, sides):
+        raise UsageError(
+            f"audit {replay} of this file was another one: suite {found.suite}, {found.shadows} shadows",
+            "give the suite, shadows, bounds and images that it had",
+        )
+    return found
 
 
 def resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:
@@ -287,6 +293,6 @@ def _attack_with_shadows(
     references = shadow_training.train(setting, coins[0], seed=seed + 1_000, stage="reference embeddings", **place)
     targets = shadow_training.train(setting, coins[1], seed=seed + 2_000, stage="target embeddings", **place)
     pooled = shadow_module.pool(setting, references, targets)
-    scores.add_pooled("lira-shadows", pooled.members, pooled.nonmembers, pooled.member_units, pooled.nonmember_units)
+    scores.pairs["lira-shadows"] = pooled.members, pooled.nonmembers
     compared = Evidence(evidence.with_rows, evidence.without, references.losses, ~references.inside)
     scores.add("lira-artifact", score_by_lira(compared).numpy())

@@ -1,12 +1,12 @@
 """The audit of a privacy claim's code: canaries instead of patients, so that its report may leave the site.
 
-Scores of patients are a release of their own, which no budget covers; those of made-up vectors are not.
+What an attack on patients shows is a release of its own, which no budget covers; made-up vectors are nobody.
 """
 
 from __future__ import annotations
 
 from embhub import fingerprint
-from embhub.audit import AuditReport, Claimed, Design, Group, build
+from embhub.audit import Attempt, AuditReport, Claimed, Design, Group, build
 from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.embedding import Embedding
@@ -19,7 +19,7 @@ def claimed_mechanism(claim: PrivacyClaim) -> Mechanism:
     return Mechanism(claim.sampling.q, claim.clip, claim.sigma, claim.denominator)
 
 
-def audit_mechanism(target: Embedding) -> AuditReport:
+def audit_mechanism(target: Embedding, *, attempt: Attempt | None = None) -> AuditReport:
     """Send canaries through the mechanism that the embedding claims, and guess which took part.
 
     No image is read and no seed is taken: noise comes from the operating system, as in training.
@@ -47,4 +47,5 @@ def audit_mechanism(target: Embedding) -> AuditReport:
         nonmembers=Group(units=len(outside)),
         design=Design(split="made up, in or out by a coin each", subject="mechanism"),
         claim=Claimed(epsilon=claim.epsilon, delta=claim.delta),
+        attempt=attempt,
     )

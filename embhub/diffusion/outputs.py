@@ -9,7 +9,9 @@ from typing import Any
 
 from embhub import __version__, card, config, embedding, runs
 from embhub import release as layout
-from embhub.audit import AuditReport
+from embhub.audit import AuditReport, Bounds
+from embhub.audits.explanation import describe_attempt, describe_deciding
+from embhub.audits.verdict import LARGEST_AUC, LARGEST_TPR
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
 from embhub.checks import consistency
@@ -50,12 +52,14 @@ def audit_to_file(
     workers: int = 1,
     cluster: str | None = None,
     on_progress: OnProgress | None = None,
+    auc_bound: float = LARGEST_AUC,
+    tpr_bound: float = LARGEST_TPR,
     **choices: Any,
 ) -> tuple[AuditReport, dict[str, Any]]:
     """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding.
 
-    `workers` processes, or the Dask scheduler at `cluster`, train the shadow embeddings. A report that holds patients'
-    scores of an embedding with a privacy claim gets a name of its own, which `sign` does not take along.
+    `workers` processes, or the Dask scheduler at `cluster`, train the shadow embeddings. A report on patients of an
+    embedding with a privacy claim gets a name of its own, which `sign` does not take along.
     """
     target = out or site_files.beside(file, _report_name(file, str(choices.get("suite"))))
     page = html or target.with_suffix(".html")
@@ -65,16 +69,16 @@ def audit_to_file(
     from embhub.diffusion.auditing import audit
     from embhub.diffusion.executors import open_executor
 
+    bounds = Bounds(auc=auc_bound, tpr=tpr_bound)
     with open_executor(workers=workers, cluster=cluster) as executor:
-        report = audit(file, executor=executor, on_progress=on_progress, **_given(choices))
+        report = audit(file, bounds=bounds, executor=executor, on_progress=on_progress, **_given(choices))
     write_atomic(target, report.to_bytes())
     write_atomic(page, audit_page.render(report).encode())
-    headline = report.headline_result
-    low, high = headline.auc_interval
     return report, {
         "verdict": report.verdict,
         "meaning": report.statement,
-        "headline": f"{headline.name}: AUC {headline.auc:.3f} [{low:.3f}, {high:.3f}]",
+        "decided by": describe_deciding(report),
+        "audit": describe_attempt(report),
         "counted": f"{report.members.units} canaries in, {report.nonmembers.units} out"
         if report.unit == "canary"
         else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held back",

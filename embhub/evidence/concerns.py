@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from embhub import release as layout
 from embhub import statement
 from embhub.audit import AuditReport
+from embhub.audits import version1
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.checks import claims, consistency
 from embhub.checks.refusals import Refusal
@@ -29,10 +30,15 @@ def list_concerns(release: Release, report: AuditReport, *, card_fault: str | No
         yield f"The privacy claim does not hold: {refuted}."
     if claims.exposed(artifact.privacy, report):
         yield (
-            f"This audit holds scores of {report.unit}s, which the privacy claim does not cover. It stays at the site,"
+            f"This audit is about {report.unit}s, which the privacy claim does not cover. It stays at the site,"
             " and so does this pack."
         )
-    if any(result.kind == "baseline" and result.auc_interval[0] > 0.5 for result in report.attacks):
+    if report.is_version1:
+        yield f"{version1.WARNING[0].upper()}{version1.WARNING[1:]}. Audit again: no registry takes this report."
+    if any(
+        result.kind == "baseline" and not result.auc_interval[0] <= 0.5 <= result.auc_interval[1]
+        for result in report.attacks
+    ):
         yield (
             "Those trained on and those kept back differ in their images alone, without the embedding: the split is not"
             " random, and the figures may show that instead of what the embedding tells."

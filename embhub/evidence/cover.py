@@ -6,16 +6,15 @@ from html import escape
 
 from embhub.accounting.wording import is_large
 from embhub.audits.explanation import TITLES, plural
-from embhub.audits.verdict import ALPHA
-from embhub.evidence.document import Audit, Evidence, Figures, Privacy
+from embhub.evidence.document import Audit, Evidence, Privacy
 from embhub.release import SAMPLES
 
 VERDICTS = {
     "leak-detected": "An attack could tell who was trained on. This speaks against releasing the file as it is.",
     "insufficient-evidence": "The audit was too small or too weak to say, or did not attack the file: it clears"
     " nothing.",
-    "no-leak-detected": "The attacks that were tried found nothing, and would have seen a leak of the size stated."
-    " Smaller leaks and other attacks remain possible.",
+    "no-leak-detected": "For every attack that was tried, a leak as large as the bounds fixed beforehand is ruled out"
+    " with 95 % confidence. Smaller leaks and other attacks remain possible.",
 }
 
 
@@ -94,25 +93,19 @@ def _answers(evidence: Evidence) -> tuple[tuple[str, str], ...]:
 
 
 def _told(audit: Audit) -> str:
-    headline = next(figures for figures in audit.attacks if figures.name == audit.headline)
+    deciding = next(figures for figures in audit.attacks if figures.name == audit.deciding.attack)
     if audit.suite == "mechanism":
         return "This audit did not ask that of the file. It tried the code that the guarantee below rests on."
-    low, high = (f"{share * 100:.0f}" for share in headline.auc_interval)
+    low, high = (f"{share * 100:.0f}" for share in deciding.auc_interval)
     who = "that" if audit.unit == "image" else "who"
     return (
-        f"Shown one {audit.unit} {who} was trained on and one {who} was not, the attack chosen beforehand picks the"
-        f" right one <b>{headline.auc * 100:.0f} times in a hundred</b> (with 95 % confidence {low} to {high})."
-        f" Guessing picks it 50 times.{_beyond_the_headline(audit, headline)}"
+        f"Shown one {audit.unit} {who} was trained on and one {who} was not, the attack that decided the verdict"
+        f" ({deciding.name}) picks the right one <b>{deciding.auc * 100:.0f} times in a hundred</b> (with 95 % "
+        "confidence"
+        f" {low} to {high}). Guessing picks it 50 times. Its p-value is {deciding.p_value:.2g}; "
+        f"{audit.deciding.limit:.2g}"
+        " or less is a detection."
     )
-
-
-def _beyond_the_headline(audit: Audit, headline: Figures) -> str:
-    """What found the leak, where that was not the attack chosen beforehand."""
-    if audit.verdict != "leak-detected" or headline.p_value <= ALPHA or headline.epsilon.lower_bound > 0:
-        return ""
-    others = [figures for figures in audit.attacks if figures.kind == "attack" and figures.name != audit.headline]
-    telling = min(others, key=lambda figures: figures.p_value)
-    return f" <b>But another attack, {telling.name}, picks it {telling.auc * 100:.0f} times.</b>"
 
 
 def _effort(audit: Audit) -> str:

@@ -8,7 +8,8 @@ import rfc8785
 from pydantic import Field, ValidationError
 
 from embhub.audit import Digest, Suite, ToolVersion, Unit
-from embhub.audits.attack_figures import Coins, Count, Epsilon, Power, Range, Rate, Share, Strict
+from embhub.audits.attack_figures import Coins, Count, Epsilon, Power, Range, Rate, Share, Strict, UpperLimits
+from embhub.audits.report_facts import Deciding
 from embhub.audits.verdict import Verdict
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
@@ -101,7 +102,7 @@ class Privacy(Strict):
 
 
 class Figures(Strict):
-    """One attack's figures, without its scores."""
+    """One attack's figures, without its order of labels."""
 
     name: str
     paper: str
@@ -109,14 +110,14 @@ class Figures(Strict):
     models: Count
     auc: Share
     auc_interval: Range
-    auc_interval_by_patient: Range | None
+    upper_limits: UpperLimits
     p_value: Share
     tpr_at_fpr: tuple[Rate, ...]
     epsilon: Epsilon
 
 
 class Audit(Strict):
-    """The audit report that the pack is about; `leaves_the_site` is false where its scores must stay."""
+    """The audit report that the pack is about; `leaves_the_site` is false where it must stay."""
 
     sha256: Digest
     suite: Suite
@@ -129,6 +130,7 @@ class Audit(Strict):
     does_not_mean: str
     advice: str
     headline: str
+    deciding: Deciding
     power: Power
     attacks: tuple[Figures, ...]
     coins: Coins | None

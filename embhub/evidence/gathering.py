@@ -134,6 +134,7 @@ def _describe_audit(report: AuditReport, digest: str, *, leaves: bool) -> docume
         does_not_mean=words.means_not,
         advice=words.advice,
         headline=report.headline,
+        deciding=report.deciding,
         power=report.power,
         attacks=tuple(_figures(result) for result in report.attacks),
         coins=report.coins,

@@ -1,4 +1,4 @@
-"""Scores of an attack as two histograms, one over the other: SVG without script, font or address."""
+"""Places in the order of an attack as two histograms, one over the other: SVG without script, font or address."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ _WIDTH, _HEIGHT, _BOTTOM = 320.0, 110.0, 22.0
 
 def draw(result: AttackResult) -> str:
     """Members filled, the others as a line; heights are shares of a side, so that sides of unequal size compare."""
-    members, others = np.asarray(result.member_scores), np.asarray(result.nonmember_scores)
-    low, high = min(members.min(), others.min()), max(members.max(), others.max())
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    bins = max(8, min(30, int(np.sqrt(len(members) + len(others)))))
-    edges = np.linspace(low, high, bins + 1)
+    members, others = map(np.asarray, result.ranks)
+    places = int(max(members.max(), others.max())) + 1
+    bins = min(places, max(8, min(30, int(np.sqrt(len(members) + len(others))))))
+    edges = np.linspace(-0.5, places - 0.5, bins + 1)
     inside = np.histogram(members, edges)[0] / len(members)
     outside = np.histogram(others, edges)[0] / len(others)
     tallest = max(inside.max(), outside.max())
@@ -37,11 +35,10 @@ def draw(result: AttackResult) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT + _BOTTOM:g}" role="img"'
         ' class="scores" font-family="inherit" font-size="11" fill="#444">'
-        f"<title>Scores of {escape(result.name)}: inside (filled), outside (line)</title>"
+        f"<title>Order of {escape(result.name)}: inside (filled), outside (line)</title>"
         f'<g fill="{INSIDE}" fill-opacity=".3">{bars}</g>'
         f'<path d="M0 {_HEIGHT:g}{line}V{_HEIGHT:g}" fill="none" stroke="{OUTSIDE}" stroke-width="1.5"/>'
         f'<path d="M0 {_HEIGHT:g}h{_WIDTH:g}" stroke="#999"/>'
-        f'<text x="0" y="{_HEIGHT + 15:g}">{low:.3g}</text>'
         f'<text x="{_WIDTH / 2:g}" y="{_HEIGHT + 15:g}" text-anchor="middle">more like those inside →</text>'
-        f'<text x="{_WIDTH:g}" y="{_HEIGHT + 15:g}" text-anchor="end">{high:.3g}</text></svg>'
+        "</svg>"
     )

@@ -17,7 +17,7 @@ from embhub.audits import statistics
 from embhub.audits.attack_figures import AttackResult
 
 _REMARKS = {
-    "mechanism-canaries": "scores of made-up vectors: an AUC above 0.5 is what the privacy claim allows",
+    "mechanism-canaries": "made-up vectors: an AUC above 0.5 is what the privacy claim allows",
     "blind": "a check of the split, not an attack: it never saw the embedding",
 }
 
@@ -25,15 +25,15 @@ _REMARKS = {
 def export(report: AuditReport, result: AttackResult, *, now: datetime) -> dict[str, Any]:
     """The file of one attack; `report` must hold `result`. Curves are shares, ascending from 0 to 1."""
     name, log_id = f"embhub {result.name}", _identify(report, result)
-    alarms, hits = statistics.roc(result.member_scores, result.nonmember_scores)
+    alarms, hits = statistics.roc(*result.ranks)
     low, high = result.auc_interval
     instance = {
         "AUC": result.auc,
         "AUC_interval_95": [low, high],
         "P_HIGHER_AUC": result.p_value,
         **{f"TPR@{rate.fpr * 100:g}%": rate.tpr for rate in result.tpr_at_fpr if rate.tpr is not None},
-        "n_pos_test_examples": len(result.member_scores),
-        "n_neg_test_examples": len(result.nonmember_scores),
+        "n_pos_test_examples": len(result.ranks.members),
+        "n_neg_test_examples": len(result.ranks.nonmembers),
         "fpr": alarms.tolist(),
         "tpr": hits.tolist(),
     }
@@ -45,6 +45,7 @@ def export(report: AuditReport, result: AttackResult, *, now: datetime) -> dict[
             "suite": report.suite,
             "unit": report.unit,
             "headline": result.name == report.headline,
+            "deciding": result.name == report.deciding.attack,
             "kind": result.kind,
             "embeddings": result.models,
             "paper": result.paper,

@@ -68,7 +68,7 @@ def figures(report: AuditReport) -> str:
     )
     drawings = "".join(
         f"<figure>{histogram.draw(result)}<figcaption>{escape(result.name)}"
-        f"{' (chosen beforehand)' if result.name == report.headline else ''}</figcaption></figure>"
+        f"{' (decided the verdict)' if result.name == report.deciding.attack else ''}</figcaption></figure>"
         for result in report.attacks
     )
     units = plural(report.unit)
@@ -81,10 +81,9 @@ def figures(report: AuditReport) -> str:
         f" for them (to the right). On the dotted line it guesses. The left end of the right-hand picture, where both"
         f" axes"
         f" are logarithmic, is where a few {units} would be betrayed for certain.</p>"
-        f"<div class=pair><div>{roc_figure.draw(report.attacks, report.headline)}</div>"
-        f"<div>{roc_figure.draw(report.attacks, report.headline, both=True)}</div></div>"
-        f"{audit_page.draw_keys(report)}"
-        f"<h3>Scores</h3><p>What an attack gives each of the {units}: {inside}"
+        f"<div class=pair><div>{roc_figure.draw(report.attacks, report.deciding.attack)}</div>"
+        f"<div>{roc_figure.draw(report.attacks, report.deciding.attack, both=True)}</div></div>"
+        f"<h3>Order</h3><p>Where an attack places the {units}, the most alike to those {inside} on the right: {inside}"
         f' <span style="color:{histogram.INSIDE}">&#9632;</span> filled, {outside}'
         f' <span style="color:{histogram.OUTSIDE}">&#9633;</span> as a line. Where the two lie on each other, it sees'
         f" nothing.</p><div class=scores>{drawings}</div>"

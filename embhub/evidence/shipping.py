@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from embhub import release as layout
+from embhub.audits import version1
 from embhub.cards.samples import count
 from embhub.evidence.document import Shipment, ShippedFile
 from embhub.formats.repetition import join_alike
@@ -12,14 +13,15 @@ from embhub.release import Release
 _SIGNED = "made when the release is signed"
 ALSO_SENT = (
     "the account's token, which the registry knows; the registry sees the address of the computer that sends",
-    "the repository's name, and the message of the commit where one is given (embhub push --message)",
+    "the repository's name, and the name and version in the message of the commit",
 )
 STAYS = (
     "every image, and every copy made of it while training",
     "patient ids, file names, DICOM headers, manifests",
     "digests of images: who holds an image could compare them, so none is published",
     "this site's record of the training, its privacy ledger, its keys",
-    "an audit's scores of patients, where a privacy claim is made",
+    "the scores that an audit gave patients, and the seeds that made them",
+    "an audit of patients, where a privacy claim is made",
     "this evidence pack",
 )
 
@@ -32,7 +34,9 @@ def list_shipment(release: Release) -> Shipment:
         _row(release, layout.CARD, answers, _card_tells(release)),
     ]
     if layout.AUDIT in release.files:
-        rows.append(_row(release, layout.AUDIT, "the audit report: figures and scores", _audit_tells(release)))
+        rows.append(
+            _row(release, layout.AUDIT, "the audit report: figures, and the order of labels", _audit_tells(release))
+        )
     if layout.SAMPLES in release.files:
         rows.append(_row(release, layout.SAMPLES, *_samples_hold(release)))
     rows.append(
@@ -44,8 +48,8 @@ def list_shipment(release: Release) -> Shipment:
         )
     )
     if layout.AUDIT in release.files:
-        holds = "the signature on the audit report, with its headline's figures"
-        rows.append(_row(release, layout.AUDIT_BUNDLE, holds, "the headline's figures"))
+        holds = "the signature on the audit report, with the figures of the attack that decided"
+        rows.append(_row(release, layout.AUDIT_BUNDLE, holds, "these figures"))
     return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)
 
 
@@ -99,6 +103,13 @@ def _samples_hold(release: Release) -> tuple[str, str]:
 def _audit_tells(release: Release) -> str:
     report = release.audit
     if report is None or report.unit == "canary":
-        return "nothing: its scores are of made-up vectors"
-    count = sum(len(result.member_scores) + len(result.nonmember_scores) for result in report.attacks)
-    return f"{count:,} scores of {report.unit}s, sorted and rounded, tied to nobody; how many were inside and outside"
+        return "nothing: it is about made-up vectors"
+    if report.is_version1:
+        return version1.WARNING
+    coarse = all(result.bins is not None for result in report.attacks)
+    kept = "counts in bins" if coarse else "the order in which those inside and outside came"
+    return (
+        f"for each of {len(report.attacks)} attacks {kept}, and how many were inside and outside; no score, no "
+        "seed. Who "
+        f"holds the images of most of these {report.unit}s can narrow down the side of the others"
+    )

@@ -50,12 +50,9 @@ def write(
         [{"title": g.title, "caption": g.caption, "source": inline(sheet(g.images))} for g in part]
         for part in (grids, more)
     )
-    drawing = Markup(roc_figure.draw(report.attacks, report.headline))  # our own SVG
-    legend = [(curve.result.name, curve.colour) for curve in roc_figure.assign(report.attacks, report.headline)]
+    drawing = Markup(roc_figure.draw(report.attacks, report.deciding.attack))  # our own SVG
     published = inline(Image.open(samples)) if samples else None
-    text = environment.get_template("page.html").render(
-        story, grids=shown, more=others, roc=drawing, legend=legend, samples=published
-    )
+    text = environment.get_template("page.html").render(story, grids=shown, more=others, roc=drawing, samples=published)
     path.write_text(text, encoding="utf-8")
 
 

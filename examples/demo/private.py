@@ -187,14 +187,14 @@ def tell(cohort: dict[str, Any]) -> dict[str, str]:
 
 def brief(report: AuditReport) -> dict[str, Any]:
     """What a table says of an audit."""
-    headline = report.headline_result
+    deciding = report.deciding_result
     return {
         "suite": report.suite,
         "verdict": report.verdict,
         "statement": report.statement,
-        "headline": headline.name,
-        "auc": headline.auc,
-        "interval": list(headline.auc_interval_by_patient or headline.auc_interval),
+        "attack": deciding.name,
+        "auc": deciding.auc,
+        "interval": list(deciding.auc_interval),
         "coins": report.coins.model_dump() if report.coins else None,
     }
 
@@ -205,12 +205,10 @@ def write(path: Path, summary: dict[str, Any], audits: dict[str, AuditReport], g
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     curves = {
-        name: Markup(roc_figure.draw(report.attacks, report.headline)) for name, report in audits.items()
+        name: Markup(roc_figure.draw(report.attacks, report.deciding.attack)) for name, report in audits.items()
     }  # our own SVG
-    legend = [(curve.result.name, curve.colour) for curve in
-              roc_figure.assign(audits[PLAIN].attacks, audits[PLAIN].headline)]  # fmt: skip
     shown = [{"title": g.title, "caption": g.caption, "source": page.inline(page.sheet(g.images))} for g in grids]
-    text = environment.get_template("private.html").render(summary, grids=shown, curves=curves, legend=legend)
+    text = environment.get_template("private.html").render(summary, grids=shown, curves=curves)
     path.write_text(text, encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from embhub.accounting.wording import short
 from embhub.audit import recompute
+from embhub.audits import version1
 from embhub.checks import claims
 from embhub.checks.refusals import Refusal
 from embhub.checks.samples import check_samples
@@ -188,10 +189,15 @@ def _audit_format(proposal: Proposal) -> str | None:
     return None
 
 
+def _audit_version(proposal: Proposal) -> str | None:
+    report = proposal.release.audit
+    return version1.WARNING if report is not None and report.is_version1 else None
+
+
 def _audit_figures(proposal: Proposal) -> str | None:
     report = proposal.release.audit
     wrong = recompute(report) if report is not None else []
-    return f"the audit report contradicts its own scores: {'; '.join(wrong[:3])}" if wrong else None
+    return f"the audit report contradicts itself: {'; '.join(wrong[:3])}" if wrong else None
 
 
 def _samples(proposal: Proposal) -> str | None:
@@ -281,7 +287,7 @@ RULES: tuple[Rule, ...] = (
     FORMAT,
     Rule("card", "README.md holds a complete, valid card (embhub.card/1).",
          "complete it with `embhub card init FILE`, then `embhub sign` and `embhub push`", _card),
-    Rule("audit-format", "audit.json, where there is one, is a well-formed report (embhub.audit/1): no unknown or"
+    Rule("audit-format", "audit.json, where there is one, is a well-formed report (embhub.audit/2): no unknown or"
          " duplicate member, no NaN, no more parts than twenty attacks need.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_format),
     Rule("personal-data", "The same for every field of the card, README.md and the embedding's header;"
@@ -293,7 +299,10 @@ RULES: tuple[Rule, ...] = (
     CLAIM,
     Rule("audit-missing", "Where the registry asks for it (`init --audit required`), there is an audit report.",
          "`embhub audit FILE`, then sign and push again", _audit_present),
-    Rule("audit-mismatch", "Every figure of the audit report follows from the scores in it.",
+    Rule("audit-version", "The audit report is not of version 1, which holds scores of patients: whoever holds a"
+         " patient's image could look it up.",
+         "`embhub audit FILE` writes the report anew; then sign and push again", _audit_version),
+    Rule("audit-mismatch", "Every figure of the audit report follows from the order of labels in it.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
     SAMPLES,
     ATTESTATION,

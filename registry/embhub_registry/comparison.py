@@ -51,7 +51,10 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
     }
     if audit:
         facts |= {
-            ("Audit", "Suite and attack"): f"{audit.suite}, {audit.attack}",
+            ("Audit", "Suite and attack that decided"): f"{audit.suite}, {audit.attack}",
+            ("Audit", "p-value (detection from)"): NOTHING
+            if audit.p_value is None or audit.limit is None
+            else f"{audit.p_value:.2g} ({audit.limit:.2g})",
             ("Audit", "AUC, 95 % interval"): f"{audit.auc:.2f} ({audit.interval[0]:.2f} to {audit.interval[1]:.2f})",
             ("Audit", "Smallest leak it would see"): f"AUC {audit.smallest_auc:.2f}",
             ("Audit", "Counted in"): f"{audit.inside} {many(audit.unit)} inside, {audit.outside} outside",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 _LEFT, _WIDTH, _HEIGHT = 14.0, 300.0, 66.0
-_LEAST = 0.4
+_LEAST = 0.0
 
 
 def draw(auc: float, interval: tuple[float, float], smallest: float) -> str:
     """SVG of the interval; the dashed line is guessing, the triangle the smallest leak that the audit would see."""
     low, high = interval
     label = (
-        f"AUC {auc:.2f}, 95 percent interval {low:.2f} to {high:.2f}; 0.50 is guessing, 1.00 is certainty;"
+        f"AUC {auc:.2f}, 95 percent interval {low:.2f} to {high:.2f}; 0.50 is guessing, 0.00 and 1.00 are certainty;"
         f" the smallest leak this audit would see is {smallest:.2f}"
     )
     y = 26.0
@@ -23,8 +23,8 @@ def draw(auc: float, interval: tuple[float, float], smallest: float) -> str:
         f'<circle cx="{_x(auc):.1f}" cy="{y:g}" r="6" fill="#fff" stroke="#b3203a" stroke-width="3"/>',
         f'<path d="M{_x(smallest):.1f} 36l-5 8h10z" fill="#2a5d9f"/>',
     ]
-    for value, words in ((0.5, "0.5 guessing"), (0.75, "0.75"), (1.0, "1")):
-        anchor = "end" if value == 1.0 else "middle"
+    for value, words in ((0.0, "0"), (0.5, "0.5 guessing"), (1.0, "1")):
+        anchor = {0.0: "start", 1.0: "end"}.get(value, "middle")
         parts.append(f'<text x="{_x(value):.1f}" y="60" text-anchor="{anchor}">{words}</text>')
     return "".join([*parts, "</svg>"])
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from embhub import verification
 from embhub.audit import AuditReport
 from embhub.audits import audit_page, roc_figure
+from embhub.audits.explanation import describe_attempt
 from embhub.cards.card_schema import Card
 from embhub.checks.refusals import Finding
 from embhub.checks.signers import Signer
@@ -30,13 +31,17 @@ MOST_BYTES = 32_000_000
 
 @dataclass(frozen=True)
 class AuditShown:
-    """A report without its scores; `page` is the whole of it as the core renders it."""
+    """A report without its order of labels; figures are of the attack that decided. `page` is the whole of it "
+    "as the core renders it."""
 
     verdict: str
     statement: str
     suite: str
     unit: str
     attack: str
+    p_value: float | None
+    limit: float | None
+    attempt: str
     auc: float
     interval: tuple[float, float]
     inside: int
@@ -139,12 +144,13 @@ def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
 
 
 def _show(report: AuditReport, *, title: str) -> AuditShown:
-    best = report.headline_result
+    best = report.deciding_result
     return AuditShown(
         verdict=report.verdict, statement=report.statement, suite=report.suite, unit=report.unit, attack=best.name,
+        p_value=report.deciding.p_value, limit=report.deciding.limit, attempt=describe_attempt(report),
         auc=best.auc, interval=best.auc_interval, inside=report.members.units, outside=report.nonmembers.units,
         smallest_auc=report.power.smallest_auc,
         rates=tuple((r.fpr, r.tpr, r.interval) for r in best.tpr_at_fpr if r.tpr is not None and r.interval),
-        curve=roc_figure.draw(report.attacks, report.headline),
+        curve=roc_figure.draw(report.attacks, report.deciding.attack),
         page=audit_page.render(report, title=title),
     )  # fmt: skip

@@ -172,12 +172,18 @@ class Rate(Facts):
 
 
 class Audit(Facts):
-    """An audit's headline figures; `report` leads to the whole of it."""
+    """The figures of the attack that decided an audit; `report` leads to the whole of it.
+
+    p at or below `limit` is a detection; both are None where canaries tried the code.
+    """
 
     verdict: Verdict
     statement: str
     suite: str
     attack: str
+    p_value: float | None
+    limit: float | None
+    attempt: str
     auc: float
     interval: tuple[float, float]
     smallest_auc: float

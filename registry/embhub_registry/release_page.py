@@ -78,9 +78,10 @@ def collect(
 
 
 def audit(shown: AuditShown, name: str, revision: str) -> Audit:
-    """A report's headline figures."""
+    """A report's figures of the attack that decided."""
     return Audit(
-        verdict=shown.verdict, statement=shown.statement, suite=shown.suite, attack=shown.attack, auc=shown.auc,
+        verdict=shown.verdict, statement=shown.statement, suite=shown.suite, attack=shown.attack,
+        p_value=shown.p_value, limit=shown.limit, attempt=shown.attempt, auc=shown.auc,
         interval=shown.interval, smallest_auc=shown.smallest_auc, unit=shown.unit, inside=shown.inside,
         outside=shown.outside,
         rates=tuple(Rate(fpr=fpr, tpr=tpr, interval=interval) for fpr, tpr, interval in shown.rates),

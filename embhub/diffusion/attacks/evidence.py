@@ -35,7 +35,8 @@ class Draws:
 @dataclass(frozen=True)
 class Suspect:
     """What anybody holds who has the file: a loaded base, the rows (K, d) of each encoder, the caption (with `{}` where
-    the token goes), and the images in question as `latents` (N, C, h, w)."""
+    the token goes), and the images in question as `latents` (N, C, h, w). `seed` is the audit's own, sealed at the
+    site: what an attack draws follows from it."""
 
     pipe: Any
     latents: Tensor
@@ -43,6 +44,7 @@ class Suspect:
     caption: str
     token: str
     rows: Mapping[str, Tensor]
+    seed: int = 0
 
     def condition(self, rows: Mapping[str, Tensor] | None) -> Condition:
         """What the denoiser is told of the caption with these rows, or (None) of its other words."""

@@ -29,7 +29,7 @@ def score_by_nearest(evidence: Evidence) -> Tensor:
     rows = insert(suspect.pipe, suspect.token, suspect.rows)
     prompt = rows.expand(suspect.caption.replace("{}", suspect.token))
     with rows.active(), torch.no_grad():
-        drawn = draw(suspect.pipe, prompt, n=DRAWN, seed=0, steps=STEPS, guidance=GUIDANCE)
+        drawn = draw(suspect.pipe, prompt, n=DRAWN, seed=suspect.seed, steps=STEPS, guidance=GUIDANCE)
     pixels = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in drawn]) / 127.5 - 1
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     latents = encode_images(suspect.pipe, images)

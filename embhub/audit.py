@@ -52,6 +52,7 @@ from embhub.formats import strict_json
 SCHEMA = "embhub.audit/2"
 MAX_BYTES = 2_000_000
 _MAX_NODES = 2_500  # twenty attacks hold half of it; a validator explains each wrong one at length
+_MAX_ITEMS = 5_000  # commas; the scores of version 1 have more
 _TOLERANCE = 1e-5
 
 SUITES: Mapping[str, tuple[str, ...]] = {  # the attacks of a suite, its headline first
@@ -132,7 +133,8 @@ class AuditReport(Strict):
         """
         hint = "write the report again with `embhub audit`"
         try:
-            document = strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES)
+            items = strict_json.MAX_ITEMS if version1.SCHEMA.encode() in data else _MAX_ITEMS
+            document = strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES, items=items)
             if document.get("schema") == version1.SCHEMA:
                 return _from_version1(data)
             report = cls.model_validate_json(data, by_alias=True, by_name=False)

@@ -21,6 +21,7 @@ from embhub.formats import plain_png
 from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, Release
 from tests import releases
 from tests.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, WITHDRAWER
+from tests.version1 import to_version1
 
 Files = dict[str, bytes | None]  # what is pushed; None leaves a file of the valid release out
 
@@ -93,6 +94,13 @@ def enveloped(release: Release, change: Callable[[dict[str, Any], dict[str, Any]
 def again(release: Release, **changes: Any) -> Files:
     """Files changed, then everything signed anew by the publisher: only the rule in question can refuse."""
     return dict(releases.resigned(releases.replaced(release, **changes)).files)
+
+
+def old_report(release: Release) -> bytes:
+    """The release's report as version 1 would have published it, on made-up scores."""
+    assert release.audit is not None
+    scores = {result.name: result.ranks for result in release.audit.attacks}
+    return to_version1(release.audit, scores)
 
 
 def report(release: Release, change: Callable[[dict[str, Any]], Any]) -> bytes:
@@ -236,24 +244,28 @@ CASES: tuple[Case, ...] = (
          lambda r: {**r.files, AUDIT: releases.make_release(artifact=releases.make_embedding(seed=9)).files[AUDIT]},
          "audit-mismatch"),
     Case(_A, "a report edited after signing",
-         lambda r: {AUDIT: report(r, lambda d: d["attacks"][0]["member_scores"].insert(0, -9.0))}, "audit-mismatch"),
-    Case(_A, "scores that do not give the figures",
+         lambda r: {AUDIT: report(r, lambda d: d["attacks"][0].update(order="m" + d["attacks"][0]["order"]))},
+         "audit-mismatch"),
+    Case(_A, "a report of version 1", lambda r: again(r, audit=old_report(r)), "audit-version"),
+    Case(_A, "an order that does not give the figures",
          lambda r: again(r, audit=report(r, lambda d: d["attacks"][0].update(auc=0.5, auc_interval=[0.4, 0.6]))),
          "audit-mismatch"),
-    Case(_A, "a verdict that the scores do not give",
+    Case(_A, "a verdict that the order does not give",
          lambda r: again(r, audit=releases.edited_report(r, verdict="no-leak-detected")), "audit-mismatch"),
     Case(_A, "a claim that the report contradicts", lambda r: again(
         r, card=releases.edited_card(r, audit={**r.card.to_dict()["audit"], "verdict": "no-leak-detected"})),
          "card-mismatch"),
-    Case(_A, "NaN among the scores",
-         lambda r: {AUDIT: report(r, lambda d: d["attacks"][0]["member_scores"].append(float("nan")))},
+    Case(_A, "NaN among the figures",
+         lambda r: {AUDIT: report(r, lambda d: d["attacks"][0]["auc_interval"].append(float("nan")))},
          "audit-format"),
     Case(_A, "duplicate keys in the report",
          lambda r: {AUDIT: r.files[AUDIT].replace(b'"verdict":', b'"verdict":"x","verdict":')}, "audit-format"),
     Case(_A, "six hundred thousand empty attacks",
          lambda r: {AUDIT: report(r, lambda d: d.update(attacks=[{}] * 600_000))}, "audit-format"),
-    Case(_A, "scores that are texts", lambda r: {
-        AUDIT: report(r, lambda d: d["attacks"][0].update(member_scores=["x"] * 290_000))}, "audit-format"),
+    Case(_A, "bins that are texts", lambda r: {
+        AUDIT: report(r, lambda d: d["attacks"][0].update(bins=["x"] * 290_000))}, "audit-format"),
+    Case(_A, "an order of half a million ties", lambda r: {
+        AUDIT: report(r, lambda d: d["attacks"][0].update(order="(mn)" * 400_000))}, "audit-format"),
     Case(_C, "no card", lambda r: {CARD: None}, "card-mismatch"),
     Case(_C, "bytes that are no text", lambda r: {CARD: b"---\nembhub: \xff\n---\n"}, "card"),
     Case(_C, "an alias bomb", lambda r: front(r, b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]"), "card"),

@@ -173,12 +173,11 @@ def test_an_auditors_own_report_where_the_release_has_none(
         countersigning.prepare(repository)
     artifact = pulling.fetch(repository).release.embedding
     report = make_report(artifact, seed=9)
-    first = report.attacks[0].model_copy(update={"auc_interval_by_patient": report.attacks[0].auc_interval})
-    report = report.model_copy(update={"attacks": (first, *report.attacks[1:]), "commitment": "c" * 64})
+    report = report.model_copy(update={"commitment": "c" * 64})
     Path("mine.json").write_bytes(report.to_bytes())
     assert main(["audit", "--countersign", repository, "--audit", "mine.json", "--yes"]) == 0
     said = capsys.readouterr().err
-    assert "intervals by patient" in said and "commitment cccc" in said, "what nobody can compute again is named"
+    assert "how often it was tried" in said and "commitment cccc" in said, "what nobody can compute again is named"
     verified = pulling.verify_path(repository, policy="strict")
     assert verified.audit_status == "countersigned" and verified.report is not None
     assert verified.report.to_bytes() == Path("mine.json").read_bytes()

@@ -82,7 +82,7 @@ def invented_report() -> Release:
     """Scores of a leak under the figures of none, signed by the site."""
     assert GOOD.audit is not None
     result = GOOD.audit.headline_result
-    lie = result.model_copy(update={"member_scores": tuple(score + 5 for score in result.member_scores)})
+    lie = result.model_copy(update={"order": "".join(reversed(result.order or ""))})
     attacks = tuple(lie if attack.name == lie.name else attack for attack in GOOD.audit.attacks)
     return resigned(replaced(GOOD, audit=edited_report(GOOD, attacks=attacks)))
 

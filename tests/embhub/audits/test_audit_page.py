@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from embhub.audit import AuditReport, Design, Group, build
+from embhub.audit import Attempt, AuditReport, Design, Group, build
 from embhub.audits import roc_figure
 from embhub.audits.audit_page import render
 from embhub.audits.statistics import largest_tpr
@@ -66,8 +66,9 @@ def test_first_screen_says_verdict_counts_and_power() -> None:
     text = Outline(render(report)).text
     assert text.index("Leak detected") < text.index("What this means") < text.index("What it does not mean")
     assert "60 patients inside the training set (75 images), 110 patients kept outside" in text
-    assert f"{report.headline_result.auc * 100:.0f} times in a hundred" in text
-    assert f"{report.power.largest_epsilon:.2f}" in text
+    assert f"{report.deciding_result.auc * 100:.0f} times in a hundred" in text
+    assert f"p = {report.deciding.p_value:.2g}; 0.025 or less is a detection" in text
+    assert f"a leak of AUC {report.power.smallest_auc:.2f}" in text
     assert "needs 1000 non-members, there are 110" in text
 
 
@@ -75,7 +76,8 @@ def test_quick_without_a_finding_never_reads_as_safe() -> None:
     text = Outline(render(quick(0))).text
     assert "Insufficient evidence" in text
     assert "not evidence of safety" in text
-    assert "No leak detected" not in text
+    assert text.count("No leak detected") == 1
+    assert "“No leak detected” would need" in text
     assert not re.search(r"\banonymous\b(?! nor)", text)
 
 
@@ -91,10 +93,10 @@ def test_foreign_text_is_escaped() -> None:
 @pytest.mark.parametrize("log", [False, True])
 def test_curves_are_well_formed_and_inside_the_frame(log: bool) -> None:
     report = quick(0.4)
-    drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.headline, log=log))
+    drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.deciding.attack, log=log))
     lines = [line for line in drawing.iter() if line.tag.endswith("polyline")]
     assert len(lines) == 3  # guessing and two attacks
-    assert lines[-1].get("stroke") == roc_figure.HEADLINE_COLOUR
+    assert lines[-1].get("stroke") == roc_figure.DECIDING_COLOUR
     for line in lines:
         points = [tuple(map(float, point.split(","))) for point in (line.get("points") or "").split()]
         assert all(46 <= x <= 346 and 10 <= y <= 310 for x, y in points)
@@ -102,9 +104,30 @@ def test_curves_are_well_formed_and_inside_the_frame(log: bool) -> None:
         assert points == sorted(points, key=lambda point: (point[0], -point[1]))
 
 
+def test_what_decided_is_shown_though_it_is_not_the_headline() -> None:
+    """The verdict's own attack is gauged, drawn, marked in the table and named in the legend."""
+    pairs = {"loss-difference": scores(-0.1, 60, 110), "loss": scores(0.8, 60, 110), "blind": scores(0, 60, 110)}
+    report = build(artifact_digest="ab" * 32, base_digest=None, suite="quick", scores=pairs)
+    assert (report.verdict, report.deciding.attack) == ("leak-detected", "loss")
+    page = render(report)
+    text = Outline(page).text
+    result = report.attack("loss")
+    assert f"the attack loss, which decided the verdict, picks the right one {result.auc * 100:.0f} times" in text
+    assert f"p = {result.p_value:.2g}; 0.025 or less is a detection" in text
+    assert "at most 5% of audits of a file that leaks nothing" in text
+    assert "<tr class=deciding><th>loss (decided the verdict)" in page
+    drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.deciding.attack))
+    words = [element.text for element in drawing.iter() if element.tag.endswith("text")]
+    assert {"loss (decided the verdict)", "loss-difference", "blind (checks the split)", "guessing"} <= set(words)
+
+
+def test_which_audit_of_the_file_it_was() -> None:
+    assert "audit 3 of 3 of this file" in Outline(render(quick(0, attempt=Attempt(number=3, count=3)))).text
+
+
 def test_logarithmic_axis_starts_at_one_false_alarm() -> None:
     report = quick(0.4)
-    drawing = roc_figure.draw(report.attacks, report.headline, log=True)
+    drawing = roc_figure.draw(report.attacks, report.deciding.attack, log=True)
     assert ">1%<" in drawing
     assert ">0.1%<" not in drawing
 

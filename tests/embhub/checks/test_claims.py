@@ -23,13 +23,13 @@ from embhub_registry import admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal
 from tests.claims import altered, make_claim, make_private_release, private_files, sign, with_header_claim
+from tests.embhub.evidence.packs import make_report as make_audit
 from tests.releases import (
     NOW,
     REPOSITORY,
     edited_card,
     make_embedding,
     make_release,
-    make_report,
     make_trust,
     replaced,
     resigned,
@@ -263,8 +263,8 @@ def test_an_audit_that_shows_more_than_the_claim_allows_refutes_it() -> None:
     strong = make_claim(sigma=200.0)
     assert strong.epsilon < 0.1
     leaking = make_embedding(privacy=strong)
-    loud, quiet = make_report(leaking, shift=6.0), make_report(leaking)
-    assert loud.headline_result.epsilon.lower_bound > 1
+    loud, quiet = make_audit(leaking, "mechanism", shift=6.0), make_audit(leaking, "mechanism")
+    assert loud.coins is not None and loud.coins.lower_bound > 1
     assert "the audit shows" in (refuted(strong, loud) or "")
     assert refuted(strong, quiet) is None and refuted("none", loud) is None
     files = private_files(strong)

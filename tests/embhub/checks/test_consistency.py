@@ -19,7 +19,7 @@ def test_headline_survives_json() -> None:
     assert GOOD.audit is not None
     figures = consistency.headline(GOOD.audit)
     assert json.loads(json.dumps(figures)) == figures
-    assert set(figures) == {"suite", "unit", "attack", "auc", "auc_interval", "epsilon_lower_bound", "verdict"}
+    assert set(figures) == {"suite", "unit", "attack", "auc", "auc_interval", "p_value", "verdict"}
 
 
 def test_whole_numbers_and_floats_are_one_number_in_json() -> None:

@@ -72,7 +72,7 @@ def test_patients_scores_may_not() -> None:
     report = make_report(ARTIFACT)
     assert "keep it" in (exposed(CLAIM, report) or "") and exposed("none", report) is None
     files = release_with(report)
-    with pytest.raises(ArtifactError, match="scores of the patients themselves"):
+    with pytest.raises(ArtifactError, match="figures of the patients themselves"):
         sign(files)
     with pytest.raises(Denied) as caught:
         admit({**make_private_release().files, **files})

@@ -16,7 +16,7 @@ from embhub.site import site_files
 from tests.releases import make_card, make_embedding
 
 NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
-INSIDE, OUTSIDE, TARGETS = 80, 70, 4
+INSIDE, OUTSIDE, TARGETS = 300, 260, 8
 
 
 def make_report(artifact: Embedding, suite: Suite, *, shift: float = 0.0) -> AuditReport:
@@ -34,13 +34,13 @@ def make_report(artifact: Embedding, suite: Suite, *, shift: float = 0.0) -> Aud
     scores = {}
     for name in (*SUITES[suite], "blind"):
         pooled = TARGETS if name == "lira-shadows" else 1
-        sides = (300, 300) if pooled > 1 else (INSIDE, OUTSIDE)
+        sides = (2300, 2180) if pooled > 1 else (INSIDE, OUTSIDE)
         moved = 0.0 if name == "blind" else shift
         scores[name] = ((rng.normal(size=sides[0]) + moved).tolist(), rng.normal(size=sides[1]).tolist())
     shadows = TARGETS if "lira-shadows" in scores else 0
     return build(
         **digests, suite=suite, scores=scores, models={"lira-shadows": TARGETS} if shadows else {},
-        members=Group(units=INSIDE, images=100), nonmembers=Group(units=OUTSIDE, images=75),
+        members=Group(units=INSIDE, images=400), nonmembers=Group(units=OUTSIDE, images=340),
         design=Design(draws=16, reference_shadows=shadows, target_shadows=shadows,
                       split="by patient, kept back before training", subject="algorithm" if shadows else "embedding"),
     )  # fmt: skip
@@ -55,6 +55,6 @@ def make_site(folder: Path, suite: Suite, *, claim: Claim = "none", card: bool =
     report = make_report(artifact, suite, shift=shift)
     site_files.beside(file, site_files.AUDIT).write_bytes(report.to_bytes())
     if card:
-        answers = make_card(artifact, report=report, n_patients=INSIDE, n_images=100, max_images_per_patient=3)
+        answers = make_card(artifact, report=report, n_patients=INSIDE, n_images=400, max_images_per_patient=3)
         site_files.beside(file, site_files.CARD).write_bytes(safe_yaml.dump(answers))
     return file

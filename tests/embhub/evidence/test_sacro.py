@@ -26,7 +26,7 @@ def test_one_attack_a_file_in_the_shape_that_checkers_know(tmp_path: Path, suite
         ((name, instance),) = found["attack_experiment_logger"]["attack_instance_logger"].items()
         assert name == "instance_0"
         assert (instance["AUC"], instance["P_HIGHER_AUC"]) == (result.auc, result.p_value)
-        counts = (len(result.member_scores), len(result.nonmember_scores))
+        counts = (len(result.ranks.members), len(result.ranks.nonmembers))
         assert (instance["n_pos_test_examples"], instance["n_neg_test_examples"]) == counts
         shown = {f"TPR@{rate.fpr * 100:g}%": rate.tpr for rate in result.tpr_at_fpr if rate.tpr is not None}
         assert shown and {name: value for name, value in instance.items() if name.startswith("TPR@")} == shown

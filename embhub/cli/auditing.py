@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embhub.cli import countersigning, options
-from embhub.cli.output import print_json, print_pairs, progress_bar
+from embhub.cli.output import print_json, print_pairs, print_table, progress_bar
 
 if TYPE_CHECKING:
     from embhub.audit import AuditReport
@@ -62,6 +62,17 @@ if TYPE_CHECKING:
     metavar="N",
     help="Run audit N of this file again, on the site that made it.",
 )
+@click.option(
+    "--worst",
+    is_flag=True,
+    help="Also list the ten most exposed patients, by your own names. They stand on this screen and nowhere else.",
+)
+@click.option(
+    "--worst-limit",
+    type=click.FloatRange(min=0),
+    metavar="SD",
+    help="End with exit code 6 if a patient exceeds the mean exposure by more than SD standard deviations.",
+)
 @options.base_trained_on
 @options.device
 @click.option(
@@ -102,6 +113,7 @@ def command(file: Path, as_json: bool, pack: Path | None, reuse: bool, **choices
     Example:
       embhub audit prostate-csPCa.safetensors
       embhub audit prostate-csPCa.safetensors --members train --nonmembers heldout --suite standard
+      embhub audit prostate-csPCa.safetensors --worst
       embhub audit prostate-csPCa.safetensors --reuse --report evidence
       embhub audit --countersign radboud/prostate-csPCa
     """
@@ -115,7 +127,15 @@ def command(file: Path, as_json: bool, pack: Path | None, reuse: bool, **choices
 
         write_pack(file, pack, report=facts["report"])
         facts["evidence"] = str(pack / PAGE)
-    print_json(report.model_dump(mode="json", by_alias=True)) if as_json else print_pairs(facts)
+    if as_json:
+        document = report.model_dump(mode="json", by_alias=True)
+        listed = [{"name": item.name, "excess": item.excess} for item in facts.get("worst", ())]
+        print_json({"report": document, "worst": listed} if listed else document)
+        return
+    print_pairs({name: value for name, value in facts.items() if name != "worst"})
+    if worst := facts.get("worst"):
+        click.echo("\nmost exposed, in standard deviations above the mean (for this site alone)")
+        print_table([[item.name, f"{item.excess:+.1f}"] for item in worst])
 
 
 def _attack(file: Path, choices: dict[str, Any]) -> tuple[AuditReport, dict[str, Any]]:

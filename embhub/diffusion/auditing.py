@@ -28,6 +28,7 @@ from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, d
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.dp.settings import Protection
+from embhub.diffusion.exposure import Exposed, OnExposed, rank_members, rank_pooled
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.inversion import Recipe, encode_images
 from embhub.diffusion.loading import tensors
@@ -44,6 +45,7 @@ from embhub.site import audit_attempts
 from embhub.site.audit_attempts import AuditAttempt
 
 WITH_SHADOWS = ("standard", "thorough")
+_EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained
 _SPLITS: Mapping[Unit, Split] = {
     "patient": "by patient, kept back before training",
     "image": "by image, kept back before training",
@@ -64,13 +66,17 @@ class _Scores:
     inside: Sequence[bool]
     units: Sequence[str]
     pairs: dict[str, tuple[list[float], list[float]]]
+    exposed: tuple[Exposed, ...] = ()
 
     def add(self, name: str, image_scores: ArrayLike) -> None:
         """Average the scores of a unit's images; a unit is on one side with all of them."""
         names, means = statistics.average_by_unit(image_scores, self.units)
         side = dict(zip(self.units, self.inside, strict=True))
-        scored = [(side[str(unit)], float(mean)) for unit, mean in zip(names, means, strict=True)]
-        self.pairs[name] = [mean for inside, mean in scored if inside], [mean for inside, mean in scored if not inside]
+        members = {str(unit): float(mean) for unit, mean in zip(names, means, strict=True) if side[str(unit)]}
+        others = [float(mean) for unit, mean in zip(names, means, strict=True) if not side[str(unit)]]
+        self.pairs[name] = list(members.values()), others
+        if name == _EXPOSING and not self.exposed:
+            self.exposed = rank_members(members, others)
 
 
 def audit(
@@ -85,6 +91,7 @@ def audit(
     replay: int | None = None,
     device: str = "auto",
     executor: Executor | None = None,
+    on_exposed: OnExposed | None = None,
     on_progress: OnProgress | None = None,
 ) -> AuditReport:
     """Attack an embedding and report what the attacks could tell.
@@ -101,6 +108,7 @@ def audit(
         replay: number of an earlier audit of this file by this site, to run again with its own draws and coins.
         device: `auto`, or a torch device.
         executor: where shadows are trained, such as `executors.open_executor` gives; by default here.
+        on_exposed: told every patient trained on with how exposed she is, by the site's own names; for the site alone.
 
     The audit is written to the site's sealed ledger before it runs. Noise, coins, shadows and folds follow from its
     entry
@@ -182,6 +190,8 @@ def audit(
     )
     audit_attempts.finish_audit(attempt, report.verdict)
     shelf.clear()
+    if on_exposed is not None:
+        on_exposed(tuple(Exposed(sides.name(item.name), item.excess) for item in scores.exposed))
     return report
 
 
@@ -294,5 +304,6 @@ def _attack_with_shadows(
     targets = shadow_training.train(setting, coins[1], seed=seed + 2_000, stage="target embeddings", **place)
     pooled = shadow_module.pool(setting, references, targets)
     scores.pairs["lira-shadows"] = pooled.members, pooled.nonmembers
+    scores.exposed = rank_pooled(pooled.members, pooled.member_units, pooled.nonmembers, pooled.nonmember_units)
     compared = Evidence(evidence.with_rows, evidence.without, references.losses, ~references.inside)
     scores.add("lira-artifact", score_by_lira(compared).numpy())

@@ -17,7 +17,7 @@ from embhub.cards import samples as sample_record
 from embhub.checks import consistency
 from embhub.diffusion import base as bases
 from embhub.embedding import Embedding
-from embhub.errors import ArtifactError
+from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
 from embhub.opening import Opened, open_path
 from embhub.privacy import PrivacyClaim
@@ -54,26 +54,41 @@ def audit_to_file(
     on_progress: OnProgress | None = None,
     auc_bound: float = LARGEST_AUC,
     tpr_bound: float = LARGEST_TPR,
+    worst: bool = False,
+    worst_limit: float | None = None,
     **choices: Any,
 ) -> tuple[AuditReport, dict[str, Any]]:
     """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding.
 
     `workers` processes, or the Dask scheduler at `cluster`, train the shadow embeddings. A report on patients of an
-    embedding with a privacy claim gets a name of its own, which `sign` does not take along.
+    embedding with a privacy claim gets a name of its own, which `sign` does not take along. `worst` adds the ten most
+    exposed patients to what is returned, and writes them nowhere.
+
+    Raises:
+        PrivacyError: somebody exceeds `worst_limit`; the report and its page are written all the same.
+        and as `audit`.
     """
     target = out or site_files.beside(file, _report_name(file, str(choices.get("suite"))))
     page = html or target.with_suffix(".html")
+    if (worst or worst_limit is not None) and choices.get("suite") == "mechanism":
+        raise UsageError("the mechanism suite attacks no patient, so nobody is exposed by it", "use another suite")
     places.check_file(target)
     places.check_file(page)
     from embhub.audits import audit_page
     from embhub.diffusion.auditing import audit
     from embhub.diffusion.executors import open_executor
+    from embhub.diffusion.exposure import MOST, Exposed, check_limit
 
-    bounds = Bounds(auc=auc_bound, tpr=tpr_bound)
+    bounds, ranked = Bounds(auc=auc_bound, tpr=tpr_bound), list[Exposed]()
     with open_executor(workers=workers, cluster=cluster) as executor:
-        report = audit(file, bounds=bounds, executor=executor, on_progress=on_progress, **_given(choices))
+        report = audit(
+            file, bounds=bounds, executor=executor, on_exposed=ranked.extend, on_progress=on_progress, **_given(choices)
+        )
     write_atomic(target, report.to_bytes())
     write_atomic(page, audit_page.render(report).encode())
+    if worst_limit is not None:
+        check_limit(ranked, worst_limit)
+    shown = {"worst": tuple(ranked[:MOST])} if worst else {}
     return report, {
         "verdict": report.verdict,
         "meaning": report.statement,
@@ -84,6 +99,7 @@ def audit_to_file(
         else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held back",
         "report": str(target),
         "page": str(page),
+        **shown,
     }
 
 

@@ -63,6 +63,15 @@ class Comparison:
         """All images (N, 3, resolution, resolution) in [-1, 1]."""
         return torch.cat([side.images.load(resolution) for side in (self.members, self.nonmembers)])
 
+    def name(self, unit: str) -> str:
+        """What the site calls a unit: the patient's id, or the file's name where images are units of their own."""
+        if self.unit == "patient":
+            return unit
+        for side in (self.members, self.nonmembers):
+            if unit in side.units:
+                return str(side.images.samples[side.units.index(unit)].path.name)
+        return unit
+
     def facts(self) -> dict[str, list[list[str]]]:
         """What the report's commitment seals: patient and picture of every image, each side sorted."""
         return {

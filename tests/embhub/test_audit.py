@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub.audit import MAX_BYTES, AuditReport, Design, Group, build, recompute
+from embhub.audit import MAX_BYTES, SUITES, AuditReport, Design, Group, build, recompute
 from embhub.errors import ArtifactError
 
 Pair = tuple[list[float], list[float]]
@@ -41,9 +41,7 @@ def standard(shift: float, units: int, **more: Any) -> AuditReport:
     """`units` patients a class, four target shadows."""
     scores = {
         "lira-shadows": normal(shift, 4 * units, 4 * units) if shift else even(4 * units, 4 * units),
-        "lira-artifact": even(units, units),
-        "loss-difference": even(units, units),
-        "loss": even(units, units),
+        **{name: even(units, units) for name in SUITES["standard"] if name != "lira-shadows"},
         **more.pop("scores", {}),
     }
     return build(

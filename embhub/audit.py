@@ -57,10 +57,11 @@ _TOLERANCE = 1e-5
 
 SUITES: Mapping[str, tuple[str, ...]] = {  # the attacks of a suite, its headline first
     "quick": ("loss-difference", "loss"),
-    "standard": ("lira-shadows", "lira-artifact", "loss-difference", "loss"),
+    "standard": ("lira-shadows", "lira-artifact", "loss-difference", "loss", "rmia", "lira-online",
+                 "dataset-inference"),
     "thorough": (
-        "lira-shadows", "lira-artifact", "loss-difference", "loss",
-        "clid", "secmi", "pia", "gradient-alignment", "extraction",
+        "lira-shadows", "lira-artifact", "loss-difference", "loss", "rmia", "lira-online", "dataset-inference",
+        "clid", "secmi", "pia", "gradient-alignment", "fcre", "extraction", "re-identification",
     ),
     "mechanism": ("mechanism-canaries",),
 }  # fmt: skip

@@ -23,7 +23,7 @@ from embhub.audit import Attempt, AuditReport, Bounds, Design, Split, Suite, Uni
 from embhub.audits import commitments, statistics
 from embhub.diffusion import shadow_training
 from embhub.diffusion import shadows as shadow_module
-from embhub.diffusion.attacks import QUICK, THOROUGH
+from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.blind import score_blindly
@@ -145,7 +145,9 @@ def audit(
     latents = encode_images(pipe, images)
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=secret)
     caption = run.caption if run else str(target.training.get("caption", "{}"))
-    suspect = Suspect(pipe, latents, draws, caption, target.token, tensors(target), seed=secret)
+    suspect = Suspect(
+        pipe, latents, draws, caption, target.token, tensors(target), seed=secret, images=images, units=sides.units
+    )
     evidence = _measure(suspect, on_progress)
 
     scores = _Scores(sides.inside, sides.units, {})
@@ -307,3 +309,7 @@ def _attack_with_shadows(
     scores.exposed = rank_pooled(pooled.members, pooled.member_units, pooled.nonmembers, pooled.nonmember_units)
     compared = Evidence(evidence.with_rows, evidence.without, references.losses, ~references.inside)
     scores.add("lira-artifact", score_by_lira(compared).numpy())
+    every = shadow_module.join(references, targets)
+    compared = Evidence(evidence.with_rows, evidence.without, every.losses, ~every.inside)
+    for name, attack in WITH_REFERENCES.items():
+        scores.add(name, attack(compared).numpy())

@@ -86,6 +86,11 @@ def balance_coins(shadows: int, units: int, *, seed: int) -> Flips:
     return ranks < shadows // 2
 
 
+def join(references: Shadows, targets: Shadows) -> Shadows:
+    """All shadows as references of the audited file: whom the targets were trained on, no label of the file tells."""
+    return Shadows(torch.cat([references.losses, targets.losses]), torch.cat([references.inside, targets.inside]))
+
+
 def pool(setting: Setting, references: Shadows, targets: Shadows) -> Pooled:
     """LiRA scores of every unit against every target, on one scale.
 

@@ -10,7 +10,8 @@ from embhub.evidence.document import Coverage
 
 Tried = Literal["tried", "partly", "not tried"]
 _MEMBERSHIP = frozenset({
-    "loss", "loss-difference", "lira-shadows", "lira-artifact", "clid", "secmi", "pia", "gradient-alignment",
+    "loss", "loss-difference", "lira-shadows", "lira-artifact", "rmia", "lira-online", "dataset-inference", "clid",
+    "secmi", "pia", "gradient-alignment", "fcre",
 })  # fmt: skip
 _OPINION = "EDPB Opinion 28/2024"
 
@@ -29,7 +30,7 @@ def _rows(report: AuditReport) -> Iterator[Coverage]:
         "exfiltration", "can training data be got out of the systems that hold them?",
         "The images stay where they are; how well that place is guarded is not for this tool to say.",
     )  # fmt: skip
-    drawn = tuple(name for name in run if name == "extraction")
+    drawn = tuple(name for name in run if name in ("extraction", "re-identification"))
     yield Coverage(
         source=_OPINION,
         family="regurgitation of training data",

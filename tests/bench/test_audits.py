@@ -24,30 +24,6 @@ def pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return load_pipeline(pipelines.write(tmp_path / "tiny"), device="cpu")
 
 
-def test_truths(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "THOROUGH", {name: audits.THOROUGH[name] for name in ("loss", "pia")})
-    monkeypatch.setattr(audits, "LEAKING", replace(COMPACT, vectors=2, steps=1, batch_size=2))
-    for name, value in (("LEARNED", 12), ("OTHERS", 12), ("SPARE", 4), ("PRIVATE_PATIENTS", 10)):
-        monkeypatch.setattr(audits, name, value)
-    rows: list[Row] = []
-    audits.try_truths(pipe, 0, rows.append)
-    assert {(row["truth"], row["attack"]) for row in rows} == {
-        (truth, attack) for truth in ("overfit", "strangers", "private, epsilon 2") for attack in ("loss", "pia")
-    }
-    assert {row["truth"]: row["units"] for row in rows} == {
-        "overfit": [12, 12], "strangers": [4, 4], "private, epsilon 2": [10, 22],
-    }  # fmt: skip
-    assert "| strangers | `loss` |" in audits.table(rows)
-
-
-def test_how_often_an_attack_says_leak() -> None:
-    rows: list[Row] = [
-        {"part": "truths", "truth": "overfit", "attack": "clid", "seed": seed, "auc": 0.8, "p": p, "units": [8, 24]}
-        for seed, p in enumerate((0.001, 0.02, 0.03, 0.5))
-    ]
-    assert "| overfit | `clid` | 2 of 4 | 0.07 to 0.93 | 0.80 |" in audits.table(rows)
-
-
 def test_cost(pipe: Any) -> None:
     rows: list[Row] = []
     audits.weigh(pipe, rows.append, images=12, recipe=replace(COMPACT, vectors=1, steps=1, batch_size=2), most=4)

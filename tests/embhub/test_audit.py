@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from embhub.audit import MAX_BYTES, Attempt, AuditReport, Bounds, Design, Group, build, recompute
+from embhub.audit import MAX_BYTES, SUITES, Attempt, AuditReport, Bounds, Design, Group, build, recompute
 from embhub.errors import ArtifactError
 
 PAIR = ("loss-difference", "loss")
@@ -49,9 +49,7 @@ def standard(shift: float, units: int, *, shadows: int = 8, split: Any = KEPT, *
         "lira-shadows": normal(shift, shadows * units, shadows * units)
         if shift
         else even(shadows * units, shadows * units),
-        "lira-artifact": even(units, units),
-        "loss-difference": even(units, units),
-        "loss": even(units, units),
+        **{name: even(units, units) for name in SUITES["standard"] if name != "lira-shadows"},
         "blind": even(units, units),
         **more.pop("scores", {}),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,7 +36,11 @@ class Draws:
 class Suspect:
     """What anybody holds who has the file: a loaded base, the rows (K, d) of each encoder, the caption (with `{}` where
     the token goes), and the images in question as `latents` (N, C, h, w). `seed` is the audit's own, sealed at the
-    site: what an attack draws follows from it."""
+    site: what an attack draws follows from it.
+
+    `images` (N, 3, H, W) in [-1, 1] are the same as pictures, and `units` say whose each is, for attacks that look at
+    them. `drawn` holds what was drawn with the embedding, once for all attacks.
+    """
 
     pipe: Any
     latents: Tensor
@@ -45,6 +49,9 @@ class Suspect:
     token: str
     rows: Mapping[str, Tensor]
     seed: int = 0
+    images: Tensor | None = None
+    units: tuple[str, ...] | None = None
+    drawn: list[Tensor] = field(init=False, default_factory=list, compare=False, repr=False)
 
     def condition(self, rows: Mapping[str, Tensor] | None) -> Condition:
         """What the denoiser is told of the caption with these rows, or (None) of its other words."""

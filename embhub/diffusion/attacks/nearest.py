@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embhub.diffusion.attacks.evidence import Evidence
+from embhub.diffusion.attacks.evidence import Evidence, Suspect
 from embhub.diffusion.generation import draw
 from embhub.diffusion.inversion import encode_images
 from embhub.diffusion.layered import insert
@@ -26,12 +26,19 @@ def score_by_nearest(evidence: Evidence) -> Tensor:
         ValueError: no embedding to ask.
     """
     suspect = evidence.interrogate()
+    latents = encode_images(suspect.pipe, draw_pictures(suspect))
+    distances = torch.cdist(suspect.latents.flatten(1).double(), latents.cpu().flatten(1).double())
+    return -distances.min(1).values
+
+
+def draw_pictures(suspect: Suspect) -> Tensor:
+    """32 pictures (32, 3, H, W) in [-1, 1] drawn with the embedding; drawn once, and then remembered by the suspect."""
+    if suspect.drawn:
+        return suspect.drawn[0]
     rows = insert(suspect.pipe, suspect.token, suspect.rows)
     prompt = rows.expand(suspect.caption.replace("{}", suspect.token))
     with rows.active(), torch.no_grad():
         drawn = draw(suspect.pipe, prompt, n=DRAWN, seed=suspect.seed, steps=STEPS, guidance=GUIDANCE)
     pixels = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in drawn]) / 127.5 - 1
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    latents = encode_images(suspect.pipe, images)
-    distances = torch.cdist(suspect.latents.flatten(1).double(), latents.cpu().flatten(1).double())
-    return -distances.min(1).values
+    suspect.drawn.append(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    return suspect.drawn[0]

@@ -32,7 +32,7 @@ def score_by_step_error(evidence: Evidence) -> Tensor:
     interval = max(1, int(SECMI_INTERVAL * families.noise_levels(suspect.pipe)))
     times = range(0, max(interval, int(SECMI_LEVEL * families.noise_levels(suspect.pipe))) + 1, interval)
 
-    def score(denoiser: _Denoiser, latents: Tensor) -> Tensor:
+    def score(denoiser: Denoiser, latents: Tensor) -> Tensor:
         place = latents
         for time, after in pairwise(times):
             place = denoiser.move(place, time, after)
@@ -40,7 +40,7 @@ def score_by_step_error(evidence: Evidence) -> Tensor:
         back = denoiser.move(forth, times[-1] + interval, times[-1])
         return -(back - place).square().flatten(1).sum(1)
 
-    return _score_batches(suspect, score)
+    return score_batches(suspect, score)
 
 
 def score_by_proximal_start(evidence: Evidence) -> Tensor:
@@ -55,23 +55,24 @@ def score_by_proximal_start(evidence: Evidence) -> Tensor:
     suspect = evidence.interrogate()
     time = int(PIA_LEVEL * families.noise_levels(suspect.pipe))
 
-    def score(denoiser: _Denoiser, latents: Tensor) -> Tensor:
+    def score(denoiser: Denoiser, latents: Tensor) -> Tensor:
         first = denoiser.noise_in(latents, 0)
         again = denoiser.noise_in(families.add_noise(suspect.pipe, latents, first, denoiser.times(latents, time)), time)
         distance: Tensor = torch.linalg.vector_norm((first - again).flatten(1), ord=PIA_ORDER, dim=1)
         return -distance
 
-    return _score_batches(suspect, score)
+    return score_batches(suspect, score)
 
 
 @dataclass(frozen=True)
-class _Denoiser:
+class Denoiser:
     """The base with the embedding, as a predictor of noise."""
 
     suspect: Suspect
     condition: Condition
 
     def times(self, latents: Tensor, time: int) -> Tensor:
+        """The same time for every one of (B, C, h, w)."""
         return torch.full((len(latents),), time, device=latents.device)
 
     def noise_in(self, noisy: Tensor, time: int) -> Tensor:
@@ -85,8 +86,9 @@ class _Denoiser:
         return families.add_noise(self.suspect.pipe, clean, noise, self.times(noisy, to))
 
 
-def _score_batches(suspect: Suspect, score: Callable[[_Denoiser, Tensor], Tensor]) -> Tensor:
-    denoiser = _Denoiser(suspect, suspect.condition(suspect.rows))
+def score_batches(suspect: Suspect, score: Callable[[Denoiser, Tensor], Tensor]) -> Tensor:
+    """What `score` says of every batch of the latents in question, as (N,), float64."""
+    denoiser = Denoiser(suspect, suspect.condition(suspect.rows))
     with torch.no_grad():
         return torch.cat([score(denoiser, batch).double().cpu() for batch in _batches(suspect)])
 

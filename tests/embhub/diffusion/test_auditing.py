@@ -14,7 +14,7 @@ from embhub import config, fingerprint, runs
 from embhub.audit import SUITES, AuditReport, Bounds
 from embhub.audits import commitments
 from embhub.diffusion import auditing
-from embhub.diffusion.attacks import nearest
+from embhub.diffusion.attacks import nearest, reidentification
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.images import read_images
 from embhub.diffusion.pixels import digest, read_pixels
@@ -167,6 +167,7 @@ def test_standard_trains_shadows_and_pools_their_coins(trained: TrainResult) -> 
 
 def test_thorough_runs_every_attack_and_counts_coins(trained: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "DRAWN", 2)
+    monkeypatch.setattr(reidentification, "STEPS", 5)
     monkeypatch.setattr(nearest, "STEPS", 2)
     report = audit(trained, suite="thorough", shadows=2, device="cpu")
     assert {result.name for result in report.attacks} == {*SUITES["thorough"], "blind"}

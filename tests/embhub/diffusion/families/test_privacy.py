@@ -10,7 +10,7 @@ import torch
 
 from embhub import embedding
 from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
-from embhub.diffusion.attacks import QUICK, THOROUGH, nearest
+from embhub.diffusion.attacks import QUICK, THOROUGH, nearest, reidentification
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.dp import selftest
@@ -88,6 +88,7 @@ def test_an_audit_by_the_quick_suite(tmp_path: Path, base: Path) -> None:
 def test_every_attack_tells_images_apart(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each gives finite scores that differ between images, and is moved by the rows of every encoder."""
     monkeypatch.setattr(nearest, "DRAWN", 2)
+    monkeypatch.setattr(reidentification, "STEPS", 5)
     monkeypatch.setattr(nearest, "STEPS", 1)
     pipe = load_pipeline(base, device="cpu")
     pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -100,7 +101,7 @@ def test_every_attack_tells_images_apart(base: Path, monkeypatch: pytest.MonkeyP
         rows = {name: part * 0 if name == left_out else part for name, part in rows.items()}
         told: dict[str, Any] = {"caption": CAPTION, "token": "<a>"}
         losses = [measure_losses(pipe, latents, draws, rows=given, **told) for given in (rows, None)]
-        return Evidence(losses[0], losses[1], suspect=Suspect(pipe, latents, draws, rows=rows, **told))
+        return Evidence(losses[0], losses[1], suspect=Suspect(pipe, latents, draws, rows=rows, images=pictures, **told))
 
     whole, parts = evidence(), [evidence(encoder.name) for encoder in encoders(pipe)]
     for name, attack in THOROUGH.items():

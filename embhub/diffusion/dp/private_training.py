@@ -31,8 +31,9 @@ from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.learned import Learned, Task
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.remarks import Remarks
-from embhub.privacy import PrivacyClaim, SelfTest, build_claim
+from embhub.privacy import PrivacyClaim, build_claim
 from embhub.progress import OnProgress, Progress
+from embhub.self_test import SelfTest
 
 _ANNOUNCEMENTS = 20
 """Steps are announced to the ledger in at most so many parts: a crash costs what was announced and not taken."""
@@ -91,7 +92,7 @@ class PrivateTraining:
         images = encode(task.pipe, members, on_progress)
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.keeper.check(definition)
-        remarks.say(settings.forecast(self.protection, mechanism, steps, loss.frame.size))
+        remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(names, mechanism, steps) as reservation:
             try:
                 with loss.active():
@@ -101,6 +102,9 @@ class PrivateTraining:
                         coordinates = _aggregate(loss, mechanism, reservation, on_progress)
                 tested = selftest.run(
                     mechanism,
+                    kind=self.protection.mechanism,
+                    width=loss.size,
+                    recipe=task.recipe,
                     steps=reservation.steps,
                     epsilon=self.protection.epsilon,
                     delta=self.protection.delta,

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from embhub import __version__
 from embhub.audits.attack_figures import (
     DIGITS,
+    MADE_UP_PATIENTS,
     PAPERS,
     AttackResult,
     Coins,
@@ -29,13 +30,14 @@ from embhub.audits.attack_figures import (
     Strict,
     Words,
     count_coins,
+    count_patients,
     limits_of,
     measure,
     published,
     rounded,
 )
 from embhub.audits.remembered import by_bytes
-from embhub.audits.verdict import Decision, Verdict, decide, decide_mechanism
+from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 
@@ -308,7 +310,12 @@ def _decide(
     claim: Claimed | None,
 ) -> Decision:
     if suite == "mechanism" and coins is not None and claim is not None:
-        return decide_mechanism(coins.lower_bound, claimed=claim.epsilon, coins=coins.coins)
+        patients = count_patients(attacks)
+        return decide_mechanism(
+            Guessed(coins.coins, coins.lower_bound),
+            Guessed(patients.coins, patients.lower_bound) if patients else None,
+            claimed=claim.epsilon,
+        )
     return decide(headline, attacks, suite=suite, unit=unit, power=power)
 
 
@@ -328,6 +335,8 @@ def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
         found.append(f"{expected} audited embeddings are stated, the headline has {headline.models}")
     units = (report.members.units, report.nonmembers.units)
     for result in report.attacks:
+        if result.name == MADE_UP_PATIENTS:
+            continue  # they have coins of their own
         held = (len(result.member_scores), len(result.nonmember_scores))
         if held != units if result.models == 1 else sum(held) != sum(units) * result.models:
             found.append(f"{result.name}: {held[0]} and {held[1]} scores do not fit {units[0]} and {units[1]} units")

@@ -14,7 +14,8 @@ from embhub.audits.verdict import ALPHA
 
 DIGITS = 6  # significant digits of a published number
 RATES = (0.1, 0.01, 0.001)  # false-positive rates reported, where the number of non-members carries them
-FAIR_COINS = frozenset({"lira-shadows", "mechanism-canaries"})  # attacks whose units went in by independent fair coins
+MADE_UP_PATIENTS = "mechanism-patients"
+FAIR_COINS = frozenset({"lira-shadows", "mechanism-canaries", MADE_UP_PATIENTS})  # whose units went in by fair coins
 BASELINES = frozenset({"blind"})  # checks of the split: they never see the embedding, and decide no verdict
 PAPERS: Mapping[str, str] = {
     "loss": "Yeom et al. 2018, arXiv 1709.01604; for diffusion models Matsumoto et al. 2023, arXiv 2302.03262",
@@ -27,6 +28,7 @@ PAPERS: Mapping[str, str] = {
     "gradient-alignment": "after Nasr et al. 2019, arXiv 1812.00910, and Pang et al. 2023, arXiv 2308.06405",
     "extraction": "after Carlini et al. 2023, arXiv 2301.13188: distance to the nearest of 32 drawn images",
     "mechanism-canaries": "Steinke et al. 2023, arXiv 2305.08846: made-up vectors through the privatising code",
+    MADE_UP_PATIENTS: "Steinke et al. 2023, arXiv 2305.08846: made-up patients, each through a training of her own",
     "blind": "ridge regression on coarse pixels, without the embedding: a check of the split, not an attack",
 }
 
@@ -170,6 +172,11 @@ def count_coins(headline: AttackResult) -> Coins | None:
         lower_bound=rounded(found.lower_bound),
         lower_bound_gaussian=rounded(found.lower_bound_gaussian),
     )
+
+
+def count_patients(attacks: Sequence[AttackResult]) -> Coins | None:
+    """The bounds from the coins of made-up patients; None where none went through trainings."""
+    return next((count_coins(result) for result in attacks if result.name == MADE_UP_PATIENTS), None)
 
 
 def limits_of(headline: AttackResult) -> Power:

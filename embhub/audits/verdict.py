@@ -98,20 +98,35 @@ def decide(headline: Result, results: Sequence[Result], *, suite: str, unit: str
     return Decision("no-leak-detected", f"{text} {limits}{blind}")
 
 
-def decide_mechanism(shown: float, *, claimed: float, coins: int) -> Decision:
-    """The verdict on a privatising mechanism from the epsilon that its canaries showed and the one that is claimed."""
-    tried = f"{coins} made-up vectors went through the privatising code with this file's parameters"
-    if shown > claimed:
+class Guessed(NamedTuple):
+    """So many made-up units had a coin each, and guessing the coins refuted every smaller epsilon than `shown`."""
+
+    coins: int
+    shown: float
+
+
+def decide_mechanism(vectors: Guessed, patients: Guessed | None, *, claimed: float) -> Decision:
+    """The verdict on a privatising mechanism from the epsilon that canaries showed and the one that is claimed.
+
+    `patients` is None where no made-up patients went through trainings.
+    """
+    tried = f"{vectors.coins} made-up vectors went through the privatising code with this file's parameters"
+    shown = f"an epsilon of at least {vectors.shown:.2f}"
+    if patients is not None:
+        tried += f" and {patients.coins} made-up patients through trainings of their own"
+        shown += f" for the vectors and {patients.shown:.2f} for the patients"
+    if max(vectors.shown, patients.shown if patients else 0.0) > claimed:
         return Decision(
             "leak-detected",
-            f"Leak detected: {tried}, and guessing which took part showed an epsilon of at least {shown:.2f}, where "
-            f"{claimed:.2f} is claimed. The code does not do what the claim says.",
+            f"Leak detected: {tried}, and guessing which took part showed {shown}, where {claimed:.2f} is claimed. "
+            "The code does not do what the claim says.",
         )
     return Decision(
         "insufficient-evidence",
-        f"Insufficient evidence: {tried}, and guessing which took part showed an epsilon of at least {shown:.2f}, "
-        f"which the claimed {claimed:.2f} allows. This tries the code that the claim rests on; no patient's image was "
-        "looked at, and the file itself was not attacked.",
+        f"Insufficient evidence: {tried}, and guessing which took part showed {shown}, which the claimed {claimed:.2f} "
+        "allows. This tries the code of this installation, not the one that trained the file; no patient's image was "
+        "looked at, and the file itself was not attacked."
+        + ("" if patients else " Whole trainings of made-up patients were not tried."),
     )
 
 

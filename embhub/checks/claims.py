@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from embhub.accounting import curves
 from embhub.audit import AuditReport
+from embhub.audits.attack_figures import count_patients
 from embhub.cards.card_schema import Card
 from embhub.checks.refusals import BrokenClaim, ClaimMismatch, Finding
 from embhub.embedding import Embedding
@@ -58,7 +59,8 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
     if not 0 < shown.delta < 1:
         return None
     allowed = curves.publish_epsilon(curves.epsilon_of(claim.curve, delta=shown.delta))
-    lower = max(shown.lower_bound, report.coins.lower_bound if report.coins else 0.0)
+    coins = (report.coins, count_patients(report.attacks))
+    lower = max(shown.lower_bound, *(found.lower_bound if found else 0.0 for found in coins))
     if lower <= allowed:
         return None
     return (

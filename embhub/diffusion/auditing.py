@@ -26,12 +26,13 @@ from embhub.diffusion import shadows as shadow_module
 from embhub.diffusion.attacks import QUICK, THOROUGH
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
+from embhub.diffusion.base import NAMES as BUILT_IN
 from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.inversion import Recipe, encode_images
 from embhub.diffusion.loading import tensors
-from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism
+from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism, read_claim
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
 from embhub.diffusion.shadow_training import Shelf
 from embhub.diffusion.shadows import Private
@@ -115,7 +116,9 @@ def audit(
             remembers on this site.
         base: the base model; by default the one trained on.
         suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings;
-            `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim, and reads no image.
+            `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim of this
+            installation, and reads no image; with `base`, or where it comes with embhub, made-up patients go
+            through trainings too.
         seed: of the noise laid on the images. It is published, so it must not be the training's. Coins, shadows and
             folds come from a seed that only this site's key can derive.
         shadows: references, and as many targets, of the other two suites.
@@ -131,7 +134,8 @@ def audit(
     """
     target = resolve(embedding)
     if suite == "mechanism":
-        return audit_mechanism(target)
+        read_claim(target)
+        return audit_mechanism(target, _load_for_canaries(target, base, device), on_progress=on_progress)
     run = runs.find(target.digest)
     _check_seed(run, seed)
     sides = compare(*choose_sides(run, members, nonmembers))
@@ -194,6 +198,21 @@ def audit(
     )
     shelf.clear()
     return report
+
+
+def _load_for_canaries(target: Embedding, base: str | Path | None, device: str) -> Any | None:
+    """The base that made-up patients are trained on: the one that is named, else one that comes with embhub.
+
+    None where neither is the file's: another would have to be fetched, and may take hours on a processor.
+    """
+    if base is None and target.base_name not in BUILT_IN:
+        return None
+    try:
+        return load_pipeline(find_audited_base(target, base, None), device=device)
+    except ArtifactError:
+        if base is not None:
+            raise
+        return None  # this installation's is another version of it
 
 
 def _how_private(target: Embedding, run: runs.Run) -> Private | None:

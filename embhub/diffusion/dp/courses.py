@@ -46,7 +46,8 @@ def draw_directions(people: int, dimension: int) -> NDArray[np.float32]:
     """Random directions (people, dimension), each number of the same size: Adam, which evens sizes, keeps them so."""
     # They need no secrecy, and numpy draws them twenty times faster.
     signs = np.random.default_rng().integers(0, 2, (people, dimension), dtype=np.int8)
-    return ((2 * signs - 1) / np.sqrt(dimension)).astype(np.float32)
+    directions: NDArray[np.float32] = ((2 * signs - 1) / np.sqrt(dimension)).astype(np.float32)
+    return directions
 
 
 class Bare:

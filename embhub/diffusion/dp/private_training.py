@@ -213,14 +213,25 @@ def fit(
     """
     loss = prepare(task, protection, latents, names)
     with loss.active():
-        if protection.mechanism == "dp-sgd":
-            descent = PrivateDescent(loss, mechanism, task.recipe)
-            for number in range(task.recipe.steps):
-                descent.step()
-                _report(on_progress, number + 1, task.recipe.steps)
-            return _rows(task, loss, descent.coordinates)
-        total = aggregation.collect(loss, mechanism, steps=task.recipe.steps, on_step=_counter(on_progress))
-        return _rows(task, loss, torch.from_numpy(mechanism.release(total)))
+        return learn_rows(task, protection, loss, mechanism, on_progress)
+
+
+def learn_rows(
+    task: Task,
+    protection: Protection,
+    loss: PatientLoss,
+    mechanism: Mechanism,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Tensor]:
+    """As `fit`, for a loss that is prepared and active."""
+    if protection.mechanism == "dp-sgd":
+        descent = PrivateDescent(loss, mechanism, task.recipe)
+        for number in range(task.recipe.steps):
+            descent.step()
+            _report(on_progress, number + 1, task.recipe.steps)
+        return _rows(task, loss, descent.coordinates)
+    total = aggregation.collect(loss, mechanism, steps=task.recipe.steps, on_step=_counter(on_progress))
+    return _rows(task, loss, torch.from_numpy(mechanism.release(total)))
 
 
 def _aggregate(

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from embhub import __version__
 from embhub.audits import version1
 from embhub.audits.attack_figures import (
+    MADE_UP_PATIENTS,
     PAPERS,
     AttackResult,
     Coins,
@@ -45,7 +46,7 @@ from embhub.audits.report_facts import Split as Split
 from embhub.audits.report_facts import Suite as Suite
 from embhub.audits.report_facts import ToolVersion as ToolVersion
 from embhub.audits.report_facts import Unit as Unit
-from embhub.audits.verdict import Decision, Verdict, decide, decide_mechanism
+from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 
@@ -270,10 +271,12 @@ def _decide(
 ) -> Decision:
     if suite != "mechanism" or claim is None:
         return decide(headline, attacks, suite=suite, unit=unit, power=power, design=design)
-    bounded = [(result.coins.lower_bound, result) for result in attacks if result.coins is not None]
-    shown, worst = max(bounded, key=lambda pair: pair[0], default=(0.0, headline))
-    tried = f"{sum(headline.units)} made-up vectors went through the privatising code with this file's parameters"
-    return decide_mechanism(shown, claimed=claim.epsilon, tried=tried, attack=worst.name)
+    guessed = {
+        result.name: Guessed(result.coins.coins, result.coins.lower_bound)
+        for result in attacks
+        if result.coins is not None
+    }
+    return decide_mechanism(guessed, headline=headline.name, claimed=claim.epsilon)
 
 
 def _name(decision: Decision, attacks: Sequence[AttackResult]) -> Deciding:
@@ -326,6 +329,8 @@ def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
         found.append(f"{expected} audited embeddings are stated, the headline has {headline.models}")
     units = (report.members.units, report.nonmembers.units)
     for result in report.attacks:
+        if result.name == MADE_UP_PATIENTS:
+            continue  # they have coins of their own
         held = (len(result.ranks.members), len(result.ranks.nonmembers))
         if held != units if result.models == 1 else sum(held) != sum(units) * result.models:
             found.append(f"{result.name}: {held[0]} and {held[1]} scores do not fit {units[0]} and {units[1]} units")

@@ -18,6 +18,7 @@ from embhub.accounting.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
 from embhub.accounting.curves import ORDERS, Curve
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
+from embhub.self_test import AnySelfTest, find_implausible
 
 NONE: Final = "none"
 SCHEMA = "embhub.privacy/1"
@@ -62,22 +63,6 @@ class Accountant(_Part):
     name: Literal["rdp"] = "rdp"
     grid: Literal["embhub-orders/1"] = "embhub-orders/1"
     conversion: Literal["canonne-2020"] = "canonne-2020"
-
-
-class SelfTest(_Part):
-    """The privatising code, tried on made-up vectors at the end of the run: no figure here depends on a patient.
-
-    `canary_epsilon` is the lower bound (95 %) that the canaries showed, `noise_p` the p-value of the tests of residual
-    noise, `sampling_p` that of the dispersion of batch sizes (None where nothing is sampled).
-    """
-
-    schema_: Literal["embhub.selftest/1"] = Field(default="embhub.selftest/1", alias="schema")
-    passed: Literal[True]
-    canaries: Annotated[int, Field(ge=1, le=10_000_000)]
-    dimension: Annotated[int, Field(ge=1, le=10_000_000)]
-    canary_epsilon: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-    noise_p: Share
-    sampling_p: Share | None
 
 
 class Composition(_Part):
@@ -125,7 +110,7 @@ class PrivacyClaim(_Part):
     tuning_runs: Annotated[int, Field(ge=0, le=1_000_000)]
     composition: Composition | None
     unprotected: tuple[Unprotected, ...]
-    self_test: SelfTest
+    self_test: AnySelfTest
 
     @model_validator(mode="after")
     def _follows_from_its_parameters(self) -> Self:
@@ -171,7 +156,7 @@ def build_claim(
     sigma: float,
     clip: float,
     steps: int,
-    self_test: SelfTest,
+    self_test: AnySelfTest,
     delta: float = DEFAULT_DELTA,
     tuning_runs: int = 0,
     composition: Composition | None = None,
@@ -299,6 +284,8 @@ def contradictions(claim: PrivacyClaim) -> list[str]:
         found.append(f"unprotected lists {', '.join(ALWAYS_UNPROTECTED)} in any case, each once")
     if (claim.composition is not None) != ("lineage" in claim.unprotected):
         found.append("unprotected lists the lineage exactly where composition tells of it")
+    sampled = claim.sampling.kind == "poisson"
+    found += find_implausible(claim.self_test, epsilon=claim.epsilon, delta=claim.delta, sampled=sampled)
     return found + _wrong_figures(claim)
 
 

@@ -11,11 +11,16 @@ from embhub import card, signing
 from embhub import release as layout
 from embhub.embedding import Embedding
 from embhub.formats import tensors
-from embhub.privacy import PrivacyClaim, SelfTest, build_claim
+from embhub.privacy import PrivacyClaim, build_claim
 from embhub.release import Release
+from embhub.self_test import OwnWidth, SelfTest
 from tests.releases import NOW, REPOSITORY, SITE, make_card, make_embedding
 
-SELF_TEST = SelfTest(passed=True, canaries=1000, dimension=8192, canary_epsilon=0.4, noise_p=0.3, sampling_p=0.6)
+SELF_TEST = SelfTest(
+    passed=True, canaries=1000, dimension=8192, canary_epsilon=0.4, noise_p=0.3, sampling_p=0.6,
+    own_width=OwnWidth(dimension=8, canary_epsilon=0.2, noise_p=0.4),
+)  # fmt: skip
+SELF_TEST_OF_ALL = SELF_TEST.model_copy(update={"sampling_p": None})
 
 
 def make_claim(**changes: Any) -> PrivacyClaim:
@@ -31,7 +36,10 @@ def make_claim(**changes: Any) -> PrivacyClaim:
         "steps": 500,
         "self_test": SELF_TEST,
     }
-    return build_claim(**(facts | changes))
+    facts |= changes
+    if "self_test" not in changes and facts["batch"] == facts["n_public"]:
+        facts["self_test"] = SELF_TEST_OF_ALL
+    return build_claim(**facts)
 
 
 def make_private_release(claim: PrivacyClaim | None = None, **changes: Any) -> Release:

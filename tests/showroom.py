@@ -16,6 +16,7 @@ from embhub.checks.consistency import base_digest
 from embhub.embedding import Embedding
 from embhub.keys import SigningKey
 from embhub.release import Release
+from embhub.self_test import OwnWidth, SelfTest
 from tests import releases
 from tests.servers import RunningRegistry, start_registry
 
@@ -100,7 +101,10 @@ def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
 
 def make_claim() -> privacy.PrivacyClaim:
     """Epsilon about 4 for each patient, by DP-SGD."""
-    test = privacy.SelfTest(passed=True, canaries=1000, dimension=256, canary_epsilon=0.4, noise_p=0.5, sampling_p=0.5)
+    test = SelfTest(
+        passed=True, canaries=1000, dimension=8192, canary_epsilon=0.4, noise_p=0.5, sampling_p=0.5,
+        own_width=OwnWidth(dimension=8, canary_epsilon=0.3, noise_p=0.5),
+    )  # fmt: skip
     curve = curves.gaussian_curve(q=0.1, sigma=3.0, steps=900)
     composition = privacy.build_composition(trainings=2, curve=curve, delta=privacy.DEFAULT_DELTA)
     return privacy.build_claim(

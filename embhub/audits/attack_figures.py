@@ -15,9 +15,10 @@ from embhub.audits.one_run import audit_coins
 from embhub.audits.verdict import ALPHA
 
 DIGITS = 6  # significant digits of a figure
+MADE_UP_PATIENTS = "mechanism-patients"
+CANARIES = frozenset({"mechanism-canaries", MADE_UP_PATIENTS})  # attacks on what was made up for the test
 # Attacks whose units went in by independent fair coins, so that right guesses bound epsilon.
-FAIR_COINS = frozenset({"lira-shadows", "mechanism-canaries"})
-CANARIES = frozenset({"mechanism-canaries"})  # attacks on what was made up for the test
+FAIR_COINS = frozenset({"lira-shadows"}) | CANARIES
 BASELINES = frozenset({"blind"})  # checks of the split: they never see the embedding, and decide no verdict
 PAPERS: Mapping[str, str] = {
     "loss": "Yeom et al. 2018, arXiv 1709.01604; for diffusion models Matsumoto et al. 2023, arXiv 2302.03262",
@@ -35,6 +36,7 @@ PAPERS: Mapping[str, str] = {
     "extraction": "after Carlini et al. 2023, arXiv 2301.13188: distance to the nearest of 32 drawn images",
     "re-identification": "after Packhäuser et al. 2022, arXiv 2103.08562: a net that knows patients, and drawn images",
     "mechanism-canaries": "Steinke et al. 2023, arXiv 2305.08846: made-up vectors through the privatising code",
+    MADE_UP_PATIENTS: "Steinke et al. 2023, arXiv 2305.08846: made-up patients, each through a training of her own",
     "blind": "ridge regression on coarse pixels, without the embedding: a check of the split, not an attack",
 }
 
@@ -190,7 +192,9 @@ def measure(*, name: str, models: int, order: str | None, bins: orders.Bins | No
             true_positives=epsilon.true_positives,
             false_positives=epsilon.false_positives,
         ),
-        coins=_count_coins(inside, outside) if name in FAIR_COINS else None,
+        coins=_count_coins(inside, outside, alpha=ALPHA if name in CANARIES else 2 * ALPHA)
+        if name in FAIR_COINS
+        else None,
     )
 
 
@@ -226,8 +230,9 @@ def _rate(
     return Rate(fpr=fpr, tpr=rounded(share), interval=(rounded(low), rounded(high)))
 
 
-def _count_coins(members: tuple[int, ...], nonmembers: tuple[int, ...]) -> Coins:
-    found = audit_coins(members, nonmembers)
+def _count_coins(members: tuple[int, ...], nonmembers: tuple[int, ...], *, alpha: float) -> Coins:
+    """The bounds at level `alpha`; made-up vectors and made-up patients share 5 %."""
+    found = audit_coins(members, nonmembers, alpha=alpha)
     return Coins(
         coins=found.coins,
         guesses=found.guesses,

@@ -35,18 +35,21 @@ _PATIENTS = {
 }
 _MECHANISM = {
     "leak-detected": (
-        "The code that is to hide each patient in noise did not do so: canaries, vectors made up for the test, "
+        "The code that is to hide each patient in noise did not do so: vectors or patients made up for the test "
         "could be told apart better than the claimed ε allows.",
         "It does not say which patients can be told; the claim is wrong for all of them.",
         "Publish nothing that this installation trained, and report a security bug.",
     ),
     "insufficient-evidence": (
-        "The code that hides each patient in noise was run on vectors made up for the test, with the parameters of "
-        "this file. What could be told of them is within what the claim allows.",
-        "It does not attack the file, and it does not show that training fed the code with the right data. No image "
-        "of a patient was read for it, so this report tells nothing of a patient.",
-        "Decide from the claim. To see what attacks find, audit the recipe on other images: an attack on this file's "
-        "own patients would make the decision to release tell of them.",
+        "The code that hides each patient in noise was run on vectors or patients made up for the test, with the "
+        "parameters of this file. What could be told of them is within what the claim allows.",
+        "It tries the installation that made this report, and that one tested itself: it does not attack the file, "
+        "and it does not show how the file was trained. No image of a patient was read for it, so this report tells "
+        "nothing of a patient.",
+        "Run the same suite on an installation that you trust, and decide from the claim. To see what attacks "
+        "find, audit "
+        "the recipe on other images: an attack on this file's own patients would make the decision to release tell of "
+        "them.",
     ),
 }
 

@@ -16,7 +16,7 @@ epsilon, else `insufficient-evidence`. A detection needs no minimum of units; fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 ALPHA = 0.025  # chance that the headline attack alone gives a false alarm (one-sided); the others share as much
@@ -128,23 +128,39 @@ def decide(
     return Decision("no-leak-detected", headline.name, ALPHA, text)
 
 
-def decide_mechanism(shown: float, *, claimed: float, tried: str, attack: str) -> Decision:
-    """The verdict on a privatising mechanism from the largest epsilon that its canaries showed and the claimed one.
+class Guessed(NamedTuple):
+    """So many made-up units had a coin each, and guessing the coins refuted every smaller epsilon than `shown`."""
 
-    `tried` says in words what went through the code; `attack` is the one that showed most.
+    coins: int
+    shown: float
+
+
+def decide_mechanism(guessed: Mapping[str, Guessed], *, headline: str, claimed: float) -> Decision:
+    """The verdict on a privatising mechanism from the epsilon that canaries showed and the one that is claimed.
+
+    `guessed` holds the made-up vectors under the headline's name; made-up patients may stand beside them.
     """
-    if shown > claimed:
+    vectors, others = guessed[headline], [found for name, found in guessed.items() if name != headline]
+    tried = f"{vectors.coins} made-up vectors went through the privatising code with this file's parameters"
+    shown = f"an epsilon of at least {vectors.shown:.2f}"
+    for patients in others:
+        tried += f" and {patients.coins} made-up patients through trainings of their own"
+        shown += f" for the vectors and {patients.shown:.2f} for the patients"
+    most = max(guessed, key=lambda name: guessed[name].shown)
+    if guessed[most].shown > claimed:
         text = (
-            f"Leak detected: {tried}, and guessing which took part showed an epsilon of at least {shown:.2f}, where "
-            f"{claimed:.2f} is claimed. The code does not do what the claim says."
+            f"Leak detected: {tried}, and guessing which took part showed {shown}, where {claimed:.2f} is claimed. "
+            "The code does not do what the claim says."
         )
-        return Decision("leak-detected", attack, None, text)
+        return Decision("leak-detected", most, None, text)
     text = (
-        f"Insufficient evidence: {tried}, and guessing which took part showed an epsilon of at least {shown:.2f}, "
-        f"which the claimed {claimed:.2f} allows. This tries the code that the claim rests on; no patient's image was "
+        f"Insufficient evidence: {tried}, and guessing which took part showed {shown}, which the claimed {claimed:.2f} "
+        "allows. This tries the code of this installation, not the one that trained the file; no patient's image was "
         "looked at, and the file itself was not attacked."
     )
-    return Decision("insufficient-evidence", attack, None, text)
+    if not others:
+        text += " Whole trainings of made-up patients were not tried."
+    return Decision("insufficient-evidence", headline, None, text)
 
 
 def _doubts(

@@ -26,13 +26,14 @@ from embhub.diffusion import shadows as shadow_module
 from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
+from embhub.diffusion.base import NAMES as BUILT_IN
 from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.exposure import Exposed, OnExposed, rank_members, rank_pooled
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.inversion import Recipe, encode_images
 from embhub.diffusion.loading import tensors
-from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism
+from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism, read_claim
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
 from embhub.diffusion.shadow_training import Shelf
 from embhub.diffusion.shadows import Private
@@ -102,7 +103,9 @@ def audit(
             remembers on this site.
         base: the base model; by default the one trained on.
         suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings;
-            `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim, and reads no image.
+            `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim of this
+            installation, and reads no image; with `base`, or where it comes with embhub, made-up patients go
+            through trainings too.
         shadows: references, and as many targets, of the other two suites.
         bounds: what `no-leak-detected` has to rule out  [default: an AUC of 0.60, a true-positive rate of 0.10 at 1 %].
         replay: number of an earlier audit of this file by this site, to run again with its own draws and coins.
@@ -111,9 +114,8 @@ def audit(
         on_exposed: told every patient trained on with how exposed she is, by the site's own names; for the site alone.
 
     The audit is written to the site's sealed ledger before it runs. Noise, coins, shadows and folds follow from its
-    entry
-    under this site's key, so nobody chooses a seed and an auditor on site can run it again. Interrupted, the same call
-    goes on after the shadows that were finished.
+    entry under this site's key, so nobody chooses a seed and an auditor on site can run it again. Interrupted, the
+    same call goes on after the shadows that were finished.
 
     Raises:
         UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows, no
@@ -123,8 +125,13 @@ def audit(
     """
     target, bounds = resolve(embedding), bounds or Bounds()
     if suite == "mechanism":
-        attempt = _begin(target, suite, 0, {}, replay)
-        report = audit_mechanism(target, attempt=Attempt(number=attempt.number, count=attempt.number))
+        read_claim(target)
+        if replay is not None:
+            raise UsageError("the mechanism suite takes noise from the operating system", "leave --replay out")
+        pipe = _load_for_canaries(target, base, device)
+        attempt = _begin(target, suite, 0, {}, None)
+        counted = Attempt(number=attempt.number, count=attempt.number)
+        report = audit_mechanism(target, pipe, attempt=counted, on_progress=on_progress)
         audit_attempts.finish_audit(attempt, report.verdict)
         return report
     run = runs.find(target.digest)
@@ -195,6 +202,21 @@ def audit(
     if on_exposed is not None:
         on_exposed(tuple(Exposed(sides.name(item.name), item.excess) for item in scores.exposed))
     return report
+
+
+def _load_for_canaries(target: Embedding, base: str | Path | None, device: str) -> Any | None:
+    """The base that made-up patients are trained on: the one that is named, else one that comes with embhub.
+
+    None where neither is the file's: another would have to be fetched, and may take hours on a processor.
+    """
+    if base is None and target.base_name not in BUILT_IN:
+        return None
+    try:
+        return load_pipeline(find_audited_base(target, base, None), device=device)
+    except ArtifactError:
+        if base is not None:
+            raise
+        return None  # this installation's is another version of it
 
 
 def _how_private(target: Embedding, run: runs.Run) -> Private | None:

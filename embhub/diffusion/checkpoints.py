@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from embhub import config
 from embhub.diffusion.inversion import Diverged, Inversion, State
+from embhub.diffusion.seeding import draw_seed
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import strict_json
 from embhub.site.files import write_atomic
@@ -89,7 +89,7 @@ class Keeper:
             if not 0 <= given < 2**63:
                 raise UsageError(f"a seed of {given}", "choose a whole number from 0 to 2^63 - 1")
             return given
-        return self.saved.seed if self.saved else secrets.randbits(31)
+        return self.saved.seed if self.saved else draw_seed()
 
     def define(self, definition: Mapping[str, str], *, seed: int) -> State | None:
         """Say what defines this training; returns the state to go on from, if there is one.

@@ -22,6 +22,7 @@ from embhub.diffusion.layered import insert, spread
 from embhub.diffusion.pipelines import trainable_attention
 from embhub.diffusion.recipes import COMPACT, LARGE, Recipe, default_recipe
 from embhub.diffusion.rows import starting_rows
+from embhub.diffusion.seeding import make_generator
 from embhub.diffusion.yardstick import mean_loss
 from embhub.errors import UsageError
 
@@ -85,7 +86,7 @@ class Inversion:
     def __init__(self, pipe: Any, latents: Tensor, *, token: str, caption: str, recipe: Recipe, seed: int) -> None:
         self.pipe, self.caption, self.recipe, self.losses = pipe, caption, recipe, list[float]()
         self._family, self.latents = detect(pipe), latents.to(pipe.device)
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = make_generator(seed)
         words = recipe.start or caption.replace("{}", " ")
         start = starting_rows(pipe, words, recipe.vectors, generator=self._generator)
         self.inserted = insert(pipe, token, spread(pipe, start) if recipe.per_layer else start)
@@ -236,10 +237,19 @@ class Inversion:
 
 
 def encode_images(pipe: Any, images: Tensor) -> Tensor:
-    """Latents (N, C, h, w), float32, of images (N, 3, H, W) in [-1, 1]; nothing is drawn at random."""
+    """Latents (N, C, h, w), float32, of images (N, 3, H, W) in [-1, 1]; nothing is drawn at random.
+
+    As many are computed at a time, always: a last part is filled up with copies of its last image, which are thrown
+    away. For another number kernels may add in another order, and an image's latents would tell how many others
+    there are.
+    """
     family, count = detect(pipe), min(8, pictures_at_once(images.shape[-1], pixels=2**20))
+    parts = []
     with torch.no_grad():
-        return torch.cat([family.latents(pipe, part.to(pipe.device)) for part in torch.split(images, count)])
+        for part in torch.split(images, count):
+            filled = torch.cat([part, part[-1:].expand(count - len(part), *part.shape[1:])]) if len(part) else part
+            parts.append(family.latents(pipe, filled.to(pipe.device))[: len(part)])
+    return torch.cat(parts)
 
 
 def token_norms(pipe: Any) -> dict[str, float]:

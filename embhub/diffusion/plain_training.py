@@ -30,6 +30,11 @@ from embhub.progress import OnProgress, Progress
 
 Watch = Callable[[Inversion], object]
 
+_KEEP_IT = (
+    "the seed is a secret: whoever knows it can train again on a guessed set of images and compare the bytes; tell it"
+    " to nobody, or name none, and one that cannot be guessed is drawn"
+)
+
 
 class PlainTraining:
     """A training without privacy that writes `out`, from the start or from what an interrupted one left.
@@ -42,6 +47,7 @@ class PlainTraining:
     def __init__(self, out: Path | None, *, resume: bool, seed: int | None) -> None:
         self.keeper = Keeper(out, resume=resume)
         self.seed = self.keeper.choose_seed(seed)
+        self._named = seed is not None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -73,6 +79,8 @@ class PlainTraining:
             Interrupted: a KeyboardInterrupt that resuming can go on from.
         """
         pipe, token, caption = task.pipe, task.token, task.caption
+        if self._named:
+            remarks.warn(_KEEP_IT)
         learned_from = encode(pipe, members, on_progress)
         others = encode(pipe, kept_back) if len(kept_back) else None
         state = self.keeper.define(_define(task, learned_from, others), seed=self.seed)

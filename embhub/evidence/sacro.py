@@ -18,6 +18,7 @@ from embhub.audits.attack_figures import AttackResult
 
 _REMARKS = {
     "mechanism-canaries": "made-up vectors: an AUC above 0.5 is what the privacy claim allows",
+    "mechanism-patients": "made-up patients: an AUC above 0.5 is what the privacy claim allows",
     "blind": "a check of the split, not an attack: it never saw the embedding",
 }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from embhub.accounting import wording
 from embhub.accounting.curves import EVERYTHING, Curve, compose, epsilon_of, gaussian_curve, largest_tpr
+from embhub.audits.one_run import bound
 from embhub.privacy import (
     PrivacyClaim,
     UncheckableClaim,
@@ -23,7 +24,8 @@ from embhub.privacy import (
     read_claim,
     write_claim,
 )
-from tests.claims import SELF_TEST, altered, make_claim
+from embhub.self_test import EarlierSelfTest, certain, most_shown
+from tests.claims import SELF_TEST, SELF_TEST_OF_ALL, altered, make_claim
 
 CLAIM = make_claim()
 AGG = make_claim(mechanism="dp-agg", batch=100, sigma=2.15, steps=1)
@@ -96,6 +98,54 @@ def test_what_is_stated_follows_from_the_mechanism() -> None:
 )
 def test_a_claim_that_its_own_parameters_do_not_support_is_refused(members: dict[str, Any], reason: str) -> None:
     assert reason in raised(CLAIM, **members)
+
+
+OWN = SELF_TEST.own_width.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"canary_epsilon": 40.0}, "above"),
+        ({"canary_epsilon": CLAIM.epsilon + 1.5}, "above"),
+        ({"own_width": OWN | {"canary_epsilon": 40.0}}, "own_width.canary_epsilon"),
+        ({"noise_p": 0.0}, "below 1e-06"),
+        ({"noise_p": 9e-7}, "below 1e-06"),
+        ({"sampling_p": 9e-7}, "below 1e-06"),
+        ({"own_width": OWN | {"noise_p": 9e-7}}, "own_width.noise_p"),
+        ({"sampling_p": None}, "exactly where sampling is `all`"),
+        ({"canaries": 1}, "1,000 canaries"),
+        ({"dimension": 1}, "8,192 numbers"),
+        ({"own_width": OWN | {"dimension": 0}}, "own_width.dimension"),
+        ({"own_width": None}, "own_width"),
+        ({"schema": "embhub.selftest/3"}, "schema"),
+    ],
+)
+def test_a_self_test_that_cannot_have_passed_is_refused(members: dict[str, Any], reason: str) -> None:
+    assert reason in raised(CLAIM, self_test={**SELF_TEST.model_dump(by_alias=True), **members})
+    assert "sampling" in raised(AGG, self_test=SELF_TEST.model_dump(by_alias=True))
+
+
+def test_no_claim_is_built_on_such_a_self_test() -> None:
+    with pytest.raises(UnsupportedClaim, match=r"self_test\.noise_p is 0"):
+        make_claim(self_test=SELF_TEST.model_copy(update={"noise_p": 0.0}))
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 1.0, 2.0, 3.0])
+def test_a_block_may_show_what_the_self_test_lets_pass_and_no_more(epsilon: float) -> None:
+    right = next(right for right in range(251) if certain(1000, 250, right, delta=1e-5) > epsilon)
+    most = most_shown(1000, epsilon=epsilon, delta=1e-5)
+    assert most == bound(1000, 250, right - 1, delta=1e-5) < bound(1000, 250, right, delta=1e-5)
+    assert 0.35 < most < epsilon + 1
+
+
+def test_the_self_test_of_an_earlier_version_is_read_and_held_to_the_same() -> None:
+    facts = SELF_TEST.model_dump(exclude={"own_width", "schema_"})
+    claim = make_claim(self_test=EarlierSelfTest(**facts))
+    assert read_claim(write_claim(claim)) == claim and "selftest/1" in write_claim(claim)
+    early = claim.self_test.model_dump(by_alias=True)
+    assert "above" in raised(claim, self_test={**early, "canary_epsilon": 40.0})
+    assert "1,000 canaries" in raised(claim, self_test={**early, "canaries": 1, "dimension": 1})
 
 
 @given(st.sampled_from(["sigma", "steps", "epsilon"]), st.floats(1e-3, 0.9))
@@ -256,7 +306,7 @@ def test_weak_is_what_is_large_or_infinite_together() -> None:
 def test_figures_in_words_are_rounded_against_the_publisher() -> None:
     claim = build_claim(
         mechanism="dp-agg", unit="patient", max_images_per_unit=1, n_public=100, batch=100, sigma=3.0, clip=1.0,
-        steps=1, self_test=SELF_TEST,
+        steps=1, self_test=SELF_TEST_OF_ALL,
     )  # fmt: skip
     rate = 100 * largest_tpr(claim.epsilon, delta=claim.delta, fpr=0.01)
     said = float(" ".join(claim.words()).split("finds at most ")[1].split(" %")[0])

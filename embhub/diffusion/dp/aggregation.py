@@ -12,26 +12,26 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.gradients import Contributions
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 
 
 def collect(
-    loss: PatientLoss, mechanism: Mechanism, *, steps: int, on_step: Callable[[int, int], None] | None = None
+    loss: Contributions, mechanism: Mechanism, *, steps: int, on_step: Callable[[int, int], None] | None = None
 ) -> Vectors:
     """The sum (size,) of the bounded embeddings of those who take part. It is private: `mechanism.release` it.
 
     `steps` are those of each patient's own training. `on_step` hears of steps taken and to be taken, over all parts.
-    Call inside `loss.active()`.
+    Call inside `PatientLoss.active`.
 
     Raises:
         Diverged: a loss is not a number.
     """
     chosen = mechanism.sample(len(loss.patients)).tolist()
     parts = [chosen[first : first + loss.at_once] for first in range(0, len(chosen), loss.at_once)]
-    total = np.zeros(loss.frame.size)
+    total = np.zeros(loss.size)
     for number, part in enumerate(parts):
-        own = torch.zeros(len(part), loss.frame.size, dtype=torch.float64)
+        own = torch.zeros(len(part), loss.size, dtype=torch.float64)
         # Adam treats each number by itself, so no patient's steps depend on another's.
         optimizer = torch.optim.Adam([own], lr=loss.recipe.learning_rate)
         for step in range(steps):

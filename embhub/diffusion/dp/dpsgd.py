@@ -11,20 +11,22 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.gradients import Contributions
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.inversion import Diverged, pace
 from embhub.diffusion.recipes import Recipe
 from embhub.errors import UsageError
 
+MOMENTUM = 0.9
+
 
 class PrivateDescent:
-    """A private training of `coordinates` (size,), step by step; call `step` inside `loss.active()`."""
+    """A private training of `coordinates` (size,), step by step; call `step` inside `PatientLoss.active`."""
 
-    def __init__(self, loss: PatientLoss, mechanism: Mechanism, recipe: Recipe) -> None:
+    def __init__(self, loss: Contributions, mechanism: Mechanism, recipe: Recipe) -> None:
         self.loss, self.mechanism, self.recipe = loss, mechanism, recipe
-        self.coordinates = torch.zeros(loss.frame.size, dtype=torch.float64)
-        self._optimizer = torch.optim.SGD([self.coordinates], lr=recipe.learning_rate, momentum=0.9)
+        self.coordinates = torch.zeros(loss.size, dtype=torch.float64)
+        self._optimizer = torch.optim.SGD([self.coordinates], lr=recipe.learning_rate, momentum=MOMENTUM)
         self.taken = 0
 
     def step(self) -> None:

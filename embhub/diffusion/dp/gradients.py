@@ -8,9 +8,9 @@ patient, the denoiser once an image.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +23,20 @@ from embhub.diffusion.inversion import HIGH, Diverged
 from embhub.diffusion.layered import insert
 from embhub.diffusion.pipelines import trainable_attention
 from embhub.diffusion.recipes import Recipe
+
+
+class Contributions(Protocol):
+    """Whose gradients a private training asks for: those of `PatientLoss`, or in a self-test of made-up people."""
+
+    @property
+    def patients(self) -> Sized: ...
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def at_once(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def gradients(self, chosen: Sequence[int], coordinates: Tensor) -> Tensor: ...
 
 
 class PatientLoss:
@@ -50,6 +64,11 @@ class PatientLoss:
         """How many patients are computed at a time, always: `recipe.micro_batch` bounds their images."""
         most = self.recipe.micro_batch or max(self.recipe.batch_size, self.draws)
         return max(1, min(most // self.draws, self.recipe.batch_size))
+
+    @property
+    def size(self) -> int:
+        """How many numbers are learned."""
+        return self.frame.size
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -31,8 +31,9 @@ from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.learned import Learned, Task
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.remarks import Remarks
-from embhub.privacy import PrivacyClaim, SelfTest, build_claim
+from embhub.privacy import PrivacyClaim, build_claim
 from embhub.progress import OnProgress, Progress
+from embhub.self_test import SelfTest
 
 _ANNOUNCEMENTS = 20
 """Steps are announced to the ledger in at most so many parts: a crash costs what was announced and not taken."""
@@ -91,7 +92,7 @@ class PrivateTraining:
         images = encode(task.pipe, members, on_progress)
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.keeper.check(definition)
-        remarks.say(settings.forecast(self.protection, mechanism, steps, loss.frame.size))
+        remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(names, mechanism, steps) as reservation:
             try:
                 with loss.active():
@@ -101,6 +102,9 @@ class PrivateTraining:
                         coordinates = _aggregate(loss, mechanism, reservation, on_progress)
                 tested = selftest.run(
                     mechanism,
+                    kind=self.protection.mechanism,
+                    width=loss.size,
+                    recipe=task.recipe,
                     steps=reservation.steps,
                     epsilon=self.protection.epsilon,
                     delta=self.protection.delta,
@@ -209,14 +213,25 @@ def fit(
     """
     loss = prepare(task, protection, latents, names)
     with loss.active():
-        if protection.mechanism == "dp-sgd":
-            descent = PrivateDescent(loss, mechanism, task.recipe)
-            for number in range(task.recipe.steps):
-                descent.step()
-                _report(on_progress, number + 1, task.recipe.steps)
-            return _rows(task, loss, descent.coordinates)
-        total = aggregation.collect(loss, mechanism, steps=task.recipe.steps, on_step=_counter(on_progress))
-        return _rows(task, loss, torch.from_numpy(mechanism.release(total)))
+        return learn_rows(task, protection, loss, mechanism, on_progress)
+
+
+def learn_rows(
+    task: Task,
+    protection: Protection,
+    loss: PatientLoss,
+    mechanism: Mechanism,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Tensor]:
+    """As `fit`, for a loss that is prepared and active."""
+    if protection.mechanism == "dp-sgd":
+        descent = PrivateDescent(loss, mechanism, task.recipe)
+        for number in range(task.recipe.steps):
+            descent.step()
+            _report(on_progress, number + 1, task.recipe.steps)
+        return _rows(task, loss, descent.coordinates)
+    total = aggregation.collect(loss, mechanism, steps=task.recipe.steps, on_step=_counter(on_progress))
+    return _rows(task, loss, torch.from_numpy(mechanism.release(total)))
 
 
 def _aggregate(

@@ -1,12 +1,15 @@
 """The privatising code, tried on made-up people at the end of every private run.
 
-A thousand canaries, random directions of 8192 numbers and far longer than allowed, go through the same mechanism with
-the run's own parameters. Whoever knows them can see whether they were cut (`clip`), whether what is left beside them is
-Gaussian noise of the promised size, new at every step (`noise`), whether people were sampled by independent coins
-(`sampling`), and whether guessing who was there succeeds more often than epsilon allows (`canaries`: the one-run audit
-of Steinke, Nasr and Jagielski 2023, arXiv 2305.08846). On few numbers such errors would drown in the noise: hence 8192.
+A thousand canaries, random directions and far longer than allowed, go through the code with the run's own parameters,
+twice: through the mechanism alone with 8192 numbers each, and through the run's own optimizer with as many numbers as
+the run learns. Whoever knows them can see whether they were cut (`clip`), whether what is left beside them is Gaussian
+noise of the promised size, new at every step (`noise`), whether people were sampled by independent coins (`sampling`),
+and whether guessing who was there succeeds more often than epsilon allows (`canaries`: the one-run audit of Steinke,
+Nasr and Jagielski 2023, arXiv 2305.08846). On few numbers in few steps such errors would drown in the noise: hence 8192
+numbers there, and here more steps than the run has.
 
-It costs seconds, reads no image, and says nothing of what the mechanism is fed with.
+It costs a second or two, reads no image, and says nothing of what the code is fed with (`canary_patients` does). A
+build that was changed on purpose can change its self-test too: that shows only where another installation tries it.
 """
 
 from __future__ import annotations
@@ -18,44 +21,61 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from embhub.audits.one_run import audit_coins, bound
+from embhub import self_test
+from embhub.audits.one_run import audit_coins
 from embhub.diffusion.dp import noise
+from embhub.diffusion.dp.courses import Aggregation, Bare, Course, Descent, Places, Values, draw_directions
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism
+from embhub.diffusion.recipes import Recipe
 from embhub.errors import PrivacyError
-from embhub.privacy import SelfTest
+from embhub.self_test import ALPHA, OwnWidth, SelfTest
 
-CANARIES, DIMENSION, ROUNDS = 1000, 8192, 100
-"""Rounds of noise: 819,200 values show an error of half a percent in sigma."""
+ROUNDS = 100
+"""Rounds of noise: with 8192 numbers, 819,200 values show an error of half a percent in sigma."""
+OWN_ROUNDS = 1200, 6400
+"""Least and most rounds at the run's own width. Noise from seeds of 16 bits repeats itself within the least."""
 _MOST_ROUNDS = 200
 """Rounds with canaries are as many as the run has steps, up to this."""
 _SAMPLED = 1000
 """Rounds of sampling alone, which are cheap."""
-ALPHA = 1e-6
-"""Chance for each of the tests to accuse code that is right."""
-_CHUNK = 64
-
-Values = NDArray[np.float64]
+_KEPT = 8192
+"""So many values of noise are kept for a look at their shape."""
+_FEWEST_TO_REPEAT = 4
+"""Fewer numbers might repeat by chance."""
 
 
 class BrokenMechanism(PrivacyError):
     """The privatising code did not do what a claim would say."""
 
 
-def run(mechanism: Mechanism, *, steps: int, epsilon: float, delta: float) -> SelfTest:
-    """Try a mechanism that a training of `steps` steps used; what it found, for the claim.
+def run(
+    mechanism: Mechanism, *, kind: str, width: int, recipe: Recipe, steps: int, epsilon: float, delta: float
+) -> SelfTest:
+    """Try what a training of `steps` steps used; what it found, for the claim.
+
+    `kind` is `dp-sgd` or `dp-agg`, `width` how many numbers the training learned, `recipe` the training's.
 
     Raises:
         BrokenMechanism: a test failed; the message names it.
     """
-    seen = _observe(mechanism, min(steps, _MOST_ROUNDS))
-    noise_p, clip_p, sampling_p = _judge_noise(seen), _judge_clip(seen, mechanism), _judge_sampling(mechanism)
-    guessed = audit_coins(seen.scores[seen.inside], seen.scores[~seen.inside], delta=delta)
-    certain = bound(guessed.coins, guessed.guesses, guessed.correct, delta=delta, alpha=ALPHA)
+    rounds = min(steps, _MOST_ROUNDS)
+    bare = _observe(
+        Bare(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION)), mechanism, rounds, ROUNDS
+    )
+    own = _observe(_own_course(kind, mechanism, width, recipe), mechanism, rounds, _own_rounds(width))
+    noise_p, own_noise_p = _judge_noise(bare), _judge_noise(own)
+    sampling_p, (shown, certain) = _judge_sampling(mechanism), _guess(bare, delta)
+    own_shown, own_certain = _guess(own, delta)
+    here = "at the run's own width"
     faults = {
         "noise": noise_p < ALPHA,
-        "clip": clip_p < ALPHA,
+        f"noise {here}": own_noise_p < ALPHA,
+        "clip": _judge_clip(bare, mechanism) < ALPHA,
+        f"clip {here}": _judge_clip(own, mechanism) < ALPHA,
         "sampling": sampling_p is not None and sampling_p < ALPHA,
+        f"sampling {here}": _judge_presence(own, mechanism) < ALPHA,
         "canaries": certain > epsilon,
+        f"canaries {here}": own_certain > epsilon,
     }
     if found := [name for name, failed in faults.items() if failed]:
         raise BrokenMechanism(
@@ -64,11 +84,12 @@ def run(mechanism: Mechanism, *, steps: int, epsilon: float, delta: float) -> Se
         )
     return SelfTest(
         passed=True,
-        canaries=CANARIES,
-        dimension=DIMENSION,
-        canary_epsilon=round(guessed.lower_bound, 4),
+        canaries=self_test.CANARIES,
+        dimension=self_test.DIMENSION,
+        canary_epsilon=round(shown, 4),
         noise_p=round(noise_p, 6),
         sampling_p=None if sampling_p is None else round(sampling_p, 6),
+        own_width=OwnWidth(dimension=width, canary_epsilon=round(own_shown, 4), noise_p=round(own_noise_p, 6)),
     )
 
 
@@ -76,8 +97,23 @@ def guess_canaries(mechanism: Mechanism, *, steps: int) -> tuple[Values, Values]
     """Scores of the canaries that took part in a run of `steps` steps and of those that did not, higher for those who
     look as if they had: for an audit of the code that anybody can recompute.
     """
-    seen = _observe(mechanism, min(steps, _MOST_ROUNDS))
+    seen = _observe(_bare_course(mechanism), mechanism, min(steps, _MOST_ROUNDS), 0)
     return seen.scores[seen.inside], seen.scores[~seen.inside]
+
+
+def _bare_course(mechanism: Mechanism) -> Course:
+    return Bare(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION))
+
+
+def _own_course(kind: str, mechanism: Mechanism, width: int, recipe: Recipe) -> Course:
+    course = Aggregation if kind == "dp-agg" else Descent
+    return course(mechanism, draw_directions(self_test.CANARIES, width), recipe)
+
+
+def _own_rounds(width: int) -> int:
+    """As many values of noise as in the other course, within bounds."""
+    least, most = OWN_ROUNDS
+    return max(least, min(most, ROUNDS * self_test.DIMENSION // width))
 
 
 @dataclass
@@ -85,62 +121,82 @@ class _Seen:
     """What the rounds showed: sums over them, in units of the noise or of the clip."""
 
     inside: NDArray[np.bool_]
-    scores: Values
+    drift: Values
+    scores: Values = field(default_factory=lambda: np.zeros(0))
     rounds: int = 0
     energy: float = 0.0
-    drift: Values = field(default_factory=lambda: np.zeros(DIMENSION))
-    first: Values = field(default_factory=lambda: np.zeros(DIMENSION))
+    kept: list[Values] = field(default_factory=list)
+    beginnings: set[bytes] = field(default_factory=set)
+    repeated: bool = False
+    came_twice: bool = False
+    longest: float = 0.0
     response: float = 0.0
     expected: float = 0.0
-    longest: float = 0.0
+    came: int = 0
+    chances: int = 0
 
 
-def _observe(mechanism: Mechanism, rounds: int) -> _Seen:
-    """Let canaries take part in `rounds` steps, and in ever so many more nobody, and take down what comes out."""
-    # Canaries need no secrecy, and numpy draws them twenty times faster.
-    directions = np.random.default_rng().standard_normal((CANARIES, DIMENSION), dtype=np.float32)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    seen = _Seen(inside=noise.flip(CANARIES, 0.5), scores=np.zeros(CANARIES))
-    people, total = np.flatnonzero(seen.inside), np.zeros(DIMENSION)
-    for number in range(max(rounds, ROUNDS)):
-        chosen = people[mechanism.sample(len(people))] if number < rounds else people[:0]
-        put, asked = np.zeros(DIMENSION), np.zeros(DIMENSION)
-        for first in range(0, len(chosen), _CHUNK):
-            part = directions[chosen[first : first + _CHUNK]].astype(np.float64)
-            bounded = mechanism.bound(part * (3 * mechanism.clip))
-            seen.longest = max(seen.longest, float(np.linalg.norm(bounded, axis=1).max()))
-            put += bounded.sum(0)
-            asked += part.sum(0)
-        out = mechanism.release(put) * mechanism.denominator / mechanism.clip
-        _note(seen, out, asked, mechanism.sigma)
-        total += out
-    seen.scores = (directions @ total.astype(np.float32)).astype(np.float64)
+def _observe(course: Course, mechanism: Mechanism, rounds: int, least: int) -> _Seen:
+    """Offer canaries to `rounds` steps, then nobody until there were `least`, and take down what comes out."""
+    count, width = course.directions.shape
+    seen = _Seen(inside=noise.flip(count, 0.5), drift=np.zeros(width))
+    people, total = np.flatnonzero(seen.inside), np.zeros(width)
+    for number in range(max(rounds, least)):
+        offered = people if number < rounds else people[:0]
+        came, out = course.step(offered)
+        asked = np.zeros(width)
+        for first in range(0, len(came), _KEPT):
+            asked += course.directions[came[first : first + _KEPT]].sum(0, dtype=np.float64)
+        _note_people(seen, offered, came)
+        _note_noise(seen, out, asked * course.length, mechanism.sigma)
+        if number < rounds:
+            total += out
+    seen.longest = course.longest
+    seen.scores = (course.directions @ total.astype(np.float32)).astype(np.float64)
     return seen
 
 
-def _note(seen: _Seen, out: Values, asked: Values, sigma: float) -> None:
+def _note_people(seen: _Seen, offered: Places, came: Places) -> None:
+    seen.chances += len(offered)
+    seen.came += len(came)
+    seen.came_twice |= len(np.unique(came)) < len(came)
+
+
+def _note_noise(seen: _Seen, out: Values, asked: Values, sigma: float) -> None:
     left = (out - (1 - SLACK) * asked) / sigma
     seen.rounds += 1
     seen.energy += float(left @ left)
     seen.drift += left
-    if seen.rounds == 1:
-        seen.first = left
+    if sum(map(len, seen.kept)) < _KEPT:
+        seen.kept.append(left)
+    if len(left) >= _FEWEST_TO_REPEAT:
+        beginning = np.round(left[:8], 5).tobytes()
+        seen.repeated |= beginning in seen.beginnings
+        seen.beginnings.add(beginning)
     seen.response += float(out @ asked)
     seen.expected += float(asked @ asked)
 
 
+def _guess(seen: _Seen, delta: float) -> tuple[float, float]:
+    """The epsilon that guessing showed at 95 %, and the one that it shows beyond doubt."""
+    found = audit_coins(seen.scores[seen.inside], seen.scores[~seen.inside], delta=delta)
+    return found.lower_bound, self_test.certain(found.coins, found.guesses, found.correct, delta=delta)
+
+
 def _judge_noise(seen: _Seen) -> float:
     """Is what is left standard normal, and another one in every round? Three tests, the least p-value times three."""
-    size = stats.chi2(seen.rounds * DIMENSION)
-    mean = stats.chi2(DIMENSION)
+    if seen.repeated:
+        return 0.0
+    size = stats.chi2(seen.rounds * len(seen.drift))
+    mean = stats.chi2(len(seen.drift))
     drifted = float(seen.drift @ seen.drift) / seen.rounds
-    shape = float(stats.kstest(seen.first, "norm").pvalue)
+    shape = float(stats.kstest(np.concatenate(seen.kept), "norm").pvalue)
     return min(1.0, 3 * min(_two_sided(size, seen.energy), _two_sided(mean, drifted), shape))
 
 
 def _judge_clip(seen: _Seen, mechanism: Mechanism) -> float:
     """Do the sums answer to a canary by the length that is allowed, no more and no less?"""
-    if seen.longest > mechanism.clip * (1 + 1e-9):
+    if seen.longest > 1 + 1e-9 or seen.came_twice:
         return 0.0
     if seen.expected == 0.0:
         return 1.0  # so low a rate that nobody ever came
@@ -148,14 +204,22 @@ def _judge_clip(seen: _Seen, mechanism: Mechanism) -> float:
     return float(2 * stats.norm.sf(abs(seen.response / seen.expected - (1 - SLACK)) / spread))
 
 
+def _judge_presence(seen: _Seen, mechanism: Mechanism) -> float:
+    """Did as many come as independent coins make, all in all? An exact test."""
+    if mechanism.rate >= 1:
+        return float(seen.came == seen.chances)
+    law = stats.binom(seen.chances, mechanism.rate)
+    return min(1.0, 2 * min(float(law.cdf(seen.came)), float(law.sf(seen.came - 1))))
+
+
 def _judge_sampling(mechanism: Mechanism) -> float | None:
     """Are batch sizes, and the number of times that each canary came, as scattered as independent coins make them?
 
     None where everybody is in every step.
     """
-    joined = np.zeros((_SAMPLED, CANARIES), dtype=np.bool_)
+    joined = np.zeros((_SAMPLED, self_test.CANARIES), dtype=np.bool_)
     for row in joined:
-        row[mechanism.sample(CANARIES)] = True
+        row[mechanism.sample(self_test.CANARIES)] = True
     if mechanism.rate >= 1:
         return None if joined.all() else 0.0
     total, count = stats.binom(joined.size, mechanism.rate), int(joined.sum())

@@ -46,6 +46,17 @@ class Frame:
             first += count
         return made
 
+    def coordinates(self, rows: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of `rows`: coordinates (size,), of the nearest rows that there are where none fit.
+
+        It needs directions that are at right angles, as `lay` makes them.
+        """
+        parts = []
+        for name, start in self.start.items():
+            along = self.directions[name]
+            parts.append(((rows[name].to(start) - start) @ along.T / along.square().sum(1)).flatten())
+        return torch.cat(parts).cpu()
+
 
 def lay(pipe: Any, words: str, vectors: int, dimensions: int | None) -> Frame:
     """The frame for `vectors` rows that start from `words`; with None for `dimensions` rows may go anywhere.

@@ -130,6 +130,21 @@ def test_images_become_latents_in_parts_as_in_one(pipe: Any) -> None:
     assert torch.allclose(whole[8:], encode_images(pipe, images[8:]), atol=1e-5)
 
 
+@pytest.mark.parametrize("others", [1, 2, 9])
+def test_the_latents_of_an_image_do_not_tell_how_many_others_there_are(others: int) -> None:
+    pipe, threads = load_pipeline("builtin", device="cpu"), torch.get_num_threads()
+    images = torch.rand(others + 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.set_num_threads(1)
+    try:
+        alone, first, last = (
+            encode_images(pipe, part) for part in (images[1:], images, images[[*range(1, others + 1), 0]])
+        )
+    finally:
+        torch.set_num_threads(threads)
+    assert alone.dtype == torch.float32
+    assert torch.equal(alone, first[1:]) and torch.equal(alone, last[:-1])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"vectors": 0}, {"vectors": 65}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"snr_gamma": 0.0}],

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
 from embhub.diffusion.dp import noise, selftest
+from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
+from embhub.diffusion.recipes import Recipe
 from embhub.errors import PrivacyError
+from embhub.self_test import SelfTest, find_implausible
 
+RECIPE = Recipe(vectors=1, steps=50, learning_rate=0.1, warm_up=5)
 RIGHT = Mechanism(rate=0.16, clip=0.01, sigma=2.1, denominator=16)
 ONCE = Mechanism(rate=1.0, clip=1.0, sigma=2.2, denominator=100)
 
@@ -63,11 +70,25 @@ def test_the_sum_is_divided_by_the_public_number_however_many_came() -> None:
     assert three[0] == pytest.approx(3 * one[0]) and one[0] == pytest.approx((1 - SLACK) / 10)
 
 
-@pytest.mark.parametrize("mechanism", [RIGHT, ONCE, Mechanism(0.02, 1.0, 0.8, 20)], ids=["sgd", "agg", "rare"])
-def test_right_code_passes(mechanism: Mechanism) -> None:
-    found = selftest.run(mechanism, steps=1 if mechanism.rate == 1 else 25, epsilon=2.0, delta=1e-5)
-    assert found.passed and found.canary_epsilon <= 2.0
+def run(mechanism: Mechanism, *, width: int = 128, steps: int = 25) -> SelfTest:
+    kind = "dp-agg" if mechanism.rate == 1 else "dp-sgd"
+    steps = 1 if kind == "dp-agg" else steps
+    return selftest.run(
+        mechanism, kind=kind, width=width, recipe=RECIPE, steps=steps, epsilon=2.0, delta=1e-5
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "width"),
+    [(RIGHT, 128), (ONCE, 128), (Mechanism(0.02, 1.0, 0.8, 20), 6), (RIGHT, 1), (ONCE, 1024)],
+    ids=["sgd", "agg", "rare", "one number", "wide"],
+)
+def test_right_code_passes(mechanism: Mechanism, width: int) -> None:
+    found = run(mechanism, width=width)
+    assert found.passed and max(found.canary_epsilon, found.own_width.canary_epsilon) <= 2.0
+    assert found.own_width.dimension == width
     assert (found.sampling_p is None) == (mechanism.rate == 1)
+    assert not find_implausible(found, epsilon=2.0, delta=1e-5, sampled=mechanism.rate < 1)
 
 
 @dataclass(frozen=True)
@@ -156,9 +177,77 @@ class Often(Mechanism):
         return np.flatnonzero(noise.flip(units, 1.1 * self.rate))
 
 
+@dataclass(frozen=True)
+class Nearly(Mechanism):
+    """One percent too little noise."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return (total + 0.99 * self.sigma * self.clip * noise.draw_normal(total.size)) / self.denominator
+
+
+class Twice(Mechanism):
+    """Each noise is used twice."""
+
+    _kept: ClassVar[dict[int, Vectors]] = {}
+
+    def release(self, total: Vectors) -> Vectors:
+        drawn = self._kept.pop(total.size, None)
+        if drawn is None:
+            drawn = self._kept[total.size] = noise.draw_normal(total.size)
+        return (total + self.sigma * self.clip * drawn) / self.denominator
+
+
+class Lingering(Mechanism):
+    """Each sample is used twice."""
+
+    _kept: ClassVar[dict[int, NDArray[np.int64]]] = {}
+
+    def sample(self, units: int) -> NDArray[np.int64]:
+        drawn = self._kept.pop(units, None)
+        if drawn is None:
+            drawn = self._kept[units] = super().sample(units)
+        return drawn
+
+
+@dataclass(frozen=True)
+class Seeded(Mechanism):
+    """Noise from a seed of eight bits."""
+
+    bits: ClassVar[int] = 8
+
+    def release(self, total: Vectors) -> Vectors:
+        drawn = np.random.default_rng(secrets.randbits(self.bits)).standard_normal(total.size)
+        return (total + self.sigma * self.clip * drawn) / self.denominator
+
+
+class SeededLonger(Seeded):
+    """Noise from a seed of sixteen bits."""
+
+    bits = 16
+
+
+@dataclass(frozen=True)
+class Diesel(Mechanism):
+    """Noise where a self-test looks, and nowhere else."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return super().release(total) if total.size == 8192 else total / self.denominator
+
+
+@dataclass(frozen=True)
+class Quiet(Mechanism):
+    """The same, with a little noise elsewhere."""
+
+    def release(self, total: Vectors) -> Vectors:
+        sigma = self.sigma if total.size == 8192 else 0.95 * self.sigma
+        return (total + sigma * self.clip * noise.draw_normal(total.size)) / self.denominator
+
+
 BROKEN = {
     Tenth: "noise", Five: "clip", Unbounded: "clip", Scaled: "clip", Frozen: "noise", Flat: "noise", Even: "sampling",
-    Blocks: "sampling", Favoured: "sampling", Often: "sampling",
+    Blocks: "sampling", Favoured: "sampling", Often: "sampling", Nearly: "noise", Twice: "noise", Lingering: "sampling",
+    Seeded: "noise", SeededLonger: "noise at the run's own width", Diesel: "noise at the run's own width",
+    Quiet: "noise at the run's own width",
 }  # fmt: skip
 
 
@@ -166,11 +255,47 @@ BROKEN = {
 def test_broken_code_is_caught_and_named(kind: type[Mechanism]) -> None:
     broken = kind(RIGHT.rate, RIGHT.clip, RIGHT.sigma, RIGHT.denominator)
     with pytest.raises(PrivacyError, match=rf"self-test \(.*{BROKEN[kind]}") as caught:
-        selftest.run(broken, steps=25, epsilon=2.0, delta=1e-5)
+        run(broken)
     assert caught.value.exit_code == 6
 
 
-@pytest.mark.parametrize("kind", [Tenth, Five, Scaled], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("width", [1024, 6144])
+def test_short_seeds_repeat_themselves_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PrivacyError, match="noise at the run's own width"):
+        run(SeededLonger(RIGHT.rate, RIGHT.clip, RIGHT.sigma, RIGHT.denominator), width=width)
+
+
+def forget_noise(self: PrivateDescent) -> None:
+    chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
+    gradients = self.loss.gradients(chosen, self.coordinates).numpy()
+    self._move(torch.from_numpy(self.mechanism.bound(gradients).sum(0) / self.mechanism.denominator))
+    self.taken += 1
+
+
+def forget_the_clip(self: PrivateDescent) -> None:
+    chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
+    total = self.loss.gradients(chosen, self.coordinates).numpy().sum(0)
+    self._move(torch.from_numpy(self.mechanism.release(total)))
+    self.taken += 1
+
+
+def take_everybody(self: PrivateDescent) -> None:
+    gradients = self.loss.gradients(range(len(self.loss.patients)), self.coordinates).numpy()
+    self._move(torch.from_numpy(self.mechanism.release(self.mechanism.bound(gradients).sum(0))))
+    self.taken += 1
+
+
+OPTIMIZERS = {"noise": forget_noise, "clip": forget_the_clip, "sampling": take_everybody}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_that_leaves_the_mechanism_out_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PrivateDescent, "step", OPTIMIZERS[name])
+    with pytest.raises(PrivacyError, match=f"{name} at the run's own width"):
+        run(RIGHT)
+
+
+@pytest.mark.parametrize("kind", [Tenth, Five, Scaled, Diesel, Nearly], ids=lambda kind: kind.__name__)
 def test_broken_aggregation_is_caught(kind: type[Mechanism]) -> None:
     with pytest.raises(PrivacyError):
-        selftest.run(kind(ONCE.rate, ONCE.clip, ONCE.sigma, ONCE.denominator), steps=1, epsilon=2.0, delta=1e-5)
+        run(kind(ONCE.rate, ONCE.clip, ONCE.sigma, ONCE.denominator))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from embhub import budget, config, embedding, runs
+from embhub import budget, config, embedding, runs, self_test
 from embhub.__main__ import main
 from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
 from embhub.diffusion import inversion
@@ -43,9 +43,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A self-test of fewer canaries: its own tests run the whole."""
-    monkeypatch.setattr(selftest, "CANARIES", 200)
+    monkeypatch.setattr(self_test, "CANARIES", 200)
+    monkeypatch.setattr(self_test, "DIMENSION", 1024)
     monkeypatch.setattr(selftest, "ROUNDS", 20)
-    monkeypatch.setattr(selftest, "DIMENSION", 1024)
+    monkeypatch.setattr(selftest, "OWN_ROUNDS", (20, 200))
 
 
 def learn(images: Path | ImageSet, base: Path, **choices: Any) -> TrainResult:

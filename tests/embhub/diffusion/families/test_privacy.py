@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from embhub import embedding
+from embhub import embedding, self_test
 from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
 from embhub.diffusion.attacks import QUICK, THOROUGH, nearest, reidentification
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
@@ -46,9 +46,10 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A self-test of fewer canaries: its own tests run the whole."""
-    monkeypatch.setattr(selftest, "CANARIES", 200)
+    monkeypatch.setattr(self_test, "CANARIES", 200)
+    monkeypatch.setattr(self_test, "DIMENSION", 1024)
     monkeypatch.setattr(selftest, "ROUNDS", 20)
-    monkeypatch.setattr(selftest, "DIMENSION", 1024)
+    monkeypatch.setattr(selftest, "OWN_ROUNDS", (20, 200))
 
 
 @pytest.mark.parametrize("base", ["sd3"], indirect=True)

@@ -93,9 +93,10 @@ def reserve(images: Path, release: Path, manifest: Path | None, where: str | Non
     Example:
       embhub budget reserve images --of trained-last-year.safetensors
     """
-    from embhub import budget, embedding
+    from embhub import embedding
+    from embhub.site import elsewhere
 
-    run = budget.count(_patients(images, manifest, where), embedding.read(release), on_note=note)
+    run = elsewhere.count(_patients(images, manifest, where), embedding.read(release), on_note=note)
     print_pairs({"run": run.run, "charged": run.words, "see": "embhub budget show"})
 
 

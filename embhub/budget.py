@@ -21,27 +21,19 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Literal, Self, TypedDict
+from typing import Literal, Self, TypedDict
 
-from embhub.accounting.curves import ORDERS, epsilon_of, publish_epsilon
-from embhub.accounting.lineage import loss_of
-from embhub.embedding import Embedding
+from embhub.accounting.composition import MOST_TRAININGS, Composition
 from embhub.errors import PrivacyError, UsageError
-from embhub.privacy import (
-    DEFAULT_DELTA,
-    MOST_TRAININGS,
-    Claim,
-    Composition,
-    Mechanism,
-    PrivacyClaim,
-    Unit,
-    build_composition,
-)
+from embhub.privacy import DEFAULT_DELTA, Mechanism
 from embhub.site.books import Books, open_books, try_lock, unlock
 from embhub.site.caps import excess
-from embhub.site.spending import Account, Ids, Spending, UnitSets, check_digest, digest_of
-
-WITHOUT: Final = "none"  # the mechanism of a training without privacy
+from embhub.site.linking import count_alike
+from embhub.site.patients import likeness
+from embhub.site.site_total import count_unreleased, state_total
+from embhub.site.spending import WITHOUT, Account, Spending, check_digest
+from embhub.site.spent import Spent, spent_by
+from embhub.site.unit_sets import Unit, UnitSets, digest_of
 
 
 class BudgetExceeded(PrivacyError):
@@ -70,8 +62,6 @@ class Reservation:
     @property
     def words(self) -> str:
         """What it costs so far, in words."""
-        if self._spending.stated is not None:
-            return _stated_words(self._spending)
         if self._spending.sigma is None:
             return "infinite: trained without differential privacy"
         return f"{self.steps} of {self.planned} steps of {self._spending.mechanism}"
@@ -132,16 +122,26 @@ class Reservation:
             books.ledger.append("released", {"run": self.run, "digest": check_digest(digest)})
 
     def lineage(self, *, delta: float = DEFAULT_DELTA) -> Lineage:
-        """What the ledger counts for these units, this training included, as a claim tells it."""
+        """What the ledger counts for the whole site, this training included, as a claim tells it; it is noted.
+
+        Raises:
+            PrivacyError: a training without privacy claims nothing.
+            LedgerTampered, ConfigError: the ledger was changed or cannot be written.
+        """
+        if self._spending.sigma is None:
+            raise PrivacyError("a training without differential privacy claims nothing", "train with --epsilon")
         with open_books() as books:
-            spendings = books.account().costly
-            units = books.sets.load(self._spending.units)
-            loss = loss_of(units, books.sets.charges(spendings), delta=delta)
-            others = [item for item in spendings if item.run != self.run]
-            earlier = loss_of(units, books.sets.charges(others), delta=delta)
-        trainings = min(max(1, loss.trainings), MOST_TRAININGS)
-        composition = build_composition(trainings=trainings, curve=loss.curve, delta=delta)
-        return {"tuning_runs": earlier.unreleased, "composition": composition}
+            account = books.account()
+            unit = self._spending.unit
+            return {
+                "tuning_runs": min(count_unreleased(account, unit=unit, but=self.run), MOST_TRAININGS - 1),
+                "composition": state_total(books, account, unit=unit, delta=delta),
+            }
+
+    def spent(self, *, delta: float = DEFAULT_DELTA) -> Spent:
+        """What those in this training have spent by all trainings, the worst-off of them. It stays at this site."""
+        with open_books() as books:
+            return spent_by(books, self._spending, delta=delta)
 
     def __enter__(self) -> Self:
         return self
@@ -162,6 +162,8 @@ def reserve(
     sigma: float | None = None,
     delta: float = DEFAULT_DELTA,
     issuer: str = "",
+    pictures: Iterable[tuple[str, str]] = (),
+    on_note: Callable[[str], None] | None = None,
 ) -> Reservation:
     """Set budget aside before the first step of a training; on disk when this returns.
 
@@ -173,6 +175,9 @@ def reserve(
         steps: the most that will be taken; 1 for dp-agg.
         delta: at which delta its epsilon is stated.
         issuer: who gave out the ids, where two institutions may have given out the same.
+        pictures: digest of the pixels and patient id of each picture whose patient is known. They too are kept keyed,
+            so that a picture that was once learned from without an id is charged to its patient.
+        on_note: told where ids look like others that the ledger holds, and so may be of the same people.
 
     Raises:
         BudgetExceeded: a cap would be exceeded.
@@ -184,9 +189,11 @@ def reserve(
         raise UsageError("a private training has q, sigma and steps; one without privacy has steps alone")
     if private and not (0 < (q or 0) <= 1 and 0 < (sigma or 0) < math.inf and 0 < delta < 1):
         raise UsageError(f"no mechanism has q {q}, sigma {sigma} and delta {delta}")
+    names = list(units)
     with open_books() as books:
         account, sets = books.settle_dead(), books.sets
-        ids = sets.keyed(units, unit=unit, issuer=issuer)
+        ids = sets.keyed(names, unit=unit, issuer=issuer)
+        links = sets.pairs(pictures, issuer=issuer)
         spending = Spending(
             run=secrets.token_hex(8),
             at="",
@@ -198,9 +205,15 @@ def reserve(
             sigma=sigma,
             delta=delta if private else None,
             planned=steps,
+            pictures=sets.save(links) if len(links) else None,
+            folded=save_folded(sets, names, issuer=issuer) if unit == "patient" else None,
         )
         _check_caps(account, sets, spending)
-        return _begin(books, spending)
+        alike = count_alike(account, sets, spending)
+        reservation = begin(books, spending)
+    if alike and on_note:
+        on_note(alike_words(alike))
+    return reservation
 
 
 def resume(run: str, units: Iterable[str], *, steps: int, issuer: str = "") -> Reservation:
@@ -264,71 +277,8 @@ def set_cap(
         books.ledger.append("capped", {"epsilon": epsilon, "delta": delta, "units": digest})
 
 
-def count(
-    units: Iterable[str], release: Embedding, *, issuer: str = "", on_note: Callable[[str], None] | None = None
-) -> Reservation:
-    """Charge patients for a release that was trained where this ledger was not: by its claim, or as infinite.
-
-    A claim with a `composition` is charged with all that its own ledger counted. What this ledger holds of that too is
-    then counted twice, never too little. No cap refuses what is spent already: left out, later claims would say too
-    little.
-
-    Args:
-        on_note: told where this brings a patient above a cap.
-
-    Raises:
-        UsageError: the ledger has it already.
-        PrivacyError: its claim protects images; nobody can tell which of them were of which patient.
-        LedgerTampered, ConfigError: as `reserve`.
-    """
-    claim = release.privacy
-    if isinstance(claim, PrivacyClaim) and claim.unit != "patient":
-        raise PrivacyError(
-            "the claim protects single images, and the ledger is asked to charge patients",
-            "count it where the images are, by training there",
-        )
-    with open_books() as books:
-        account, sets = books.settle_dead(), books.sets
-        known = [item.run for item in account.runs.values() if release.digest in item.released]
-        if known:
-            raise UsageError(
-                f"this embedding is in the ledger already, as the run {known[0]}", "nothing was counted twice"
-            )
-        spending = _spent_elsewhere(claim, sets, sets.keyed(units, unit="patient", issuer=issuer))
-        over = excess(account, sets, spending)
-        run = _begin(books, spending)
-    with run:
-        run.spend(run.planned)
-        run.release(release.digest)
-    if over and on_note:
-        on_note(f"this is above the cap, and is recorded all the same since it is spent already: {over}")
-    return run
-
-
-def _spent_elsewhere(claim: Claim, sets: UnitSets, ids: Ids) -> Spending:
-    begun = Spending(
-        run=secrets.token_hex(8), at="", units=sets.save(ids), count=len(ids), unit="patient",
-        mechanism=WITHOUT, q=None, sigma=None, delta=None, planned=1,
-    )  # fmt: skip
-    if not isinstance(claim, PrivacyClaim):
-        return begun
-    begun = replace(
-        begun, mechanism=claim.mechanism, q=claim.sampling.q, sigma=claim.sigma, delta=claim.delta, planned=claim.steps
-    )
-    counted = claim.composition
-    if counted is None:
-        return begun
-    return replace(begun, stated=counted.rdp or (None,) * len(ORDERS), trainings=counted.trainings)
-
-
-def _stated_words(spending: Spending) -> str:
-    epsilon = publish_epsilon(epsilon_of(spending.curve, delta=spending.delta or DEFAULT_DELTA))
-    if math.isinf(epsilon):
-        return "infinite: by its claim, the ledger where it was made has a training without differential privacy"
-    return f"epsilon {epsilon:g}: by its claim, all that the ledger where it was made had counted"
-
-
-def _begin(books: Books, spending: Spending) -> Reservation:
+def begin(books: Books, spending: Spending) -> Reservation:
+    """Write a spending down and keep it alive; for callers that hold the books."""
     lock = _lock(spending.run)
     try:
         books.ledger.append("reserved", spending.opening())
@@ -336,6 +286,25 @@ def _begin(books: Books, spending: Spending) -> Reservation:
         unlock(lock, spending.run)
         raise
     return Reservation(spending, lock)
+
+
+def save_folded(sets: UnitSets, names: Iterable[str], *, issuer: str = "") -> str | None:
+    """Keep how ids look when folded (`embhub.site.patients.likeness`); None where nobody knows that of any.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    pairs = sets.likenesses(((name, like) for name in set(names) if (like := likeness(name))), issuer=issuer)
+    return sets.save(pairs) if len(pairs) else None
+
+
+def alike_words(alike: int) -> str:
+    """The warning for so many patients of a training."""
+    whose = "1 patient has an id" if alike == 1 else f"{alike:,} patients have ids"
+    return (
+        f"{whose} that differ{'s' if alike == 1 else ''} only in case, leading zeros or issuer from another in the"
+        " privacy ledger: if they are the same people, their losses are not added up; give them the ids of then"
+    )
 
 
 def _check_caps(account: Account, sets: UnitSets, spending: Spending) -> None:

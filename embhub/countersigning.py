@@ -18,6 +18,7 @@ from embhub.release import Release
 from embhub.signing import attest_audit
 from embhub.site import accounts, roots
 from embhub.site.files import write_atomic
+from embhub.site.published_audits import charge_audit
 
 if TYPE_CHECKING:
     from embhub.hub import Hub
@@ -148,10 +149,12 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
 
     Raises:
         ConfigError: no such key, no passphrase for it, or the folder cannot be written.
+        BudgetExceeded: the report shows patients of this site, and a cap holds for one of them.
         VerificationError: what was signed does not verify.
         RegistryError: the registry refuses, or the repository has moved on meanwhile.
     """
     release, verified = _sign(draft, ask_passphrase)
+    charge_audit(release, known_only=True)
     done = Countersigned(
         repository=verified.repository,
         version=verified.version,

@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from embhub.accounting import curves, wording
 from embhub.accounting.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
-from embhub.accounting.curves import ORDERS, Curve
+from embhub.accounting.composition import (
+    AnyComposition,
+    Composition,
+    Positive,
+    StatedCurve,
+    state,
+)
+from embhub.accounting.curves import Curve
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.self_test import AnySelfTest, find_implausible
@@ -24,15 +31,12 @@ NONE: Final = "none"
 SCHEMA = "embhub.privacy/1"
 MAX_BYTES = 16_000
 DEFAULT_DELTA = 1e-5
-MOST_TRAININGS = 1_000_000
 _SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
 
 Unit = Literal["patient", "image"]
 Mechanism = Literal["dp-sgd", "dp-agg"]
 Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage"]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-StatedCurve = Annotated[tuple[Positive | None, ...], Field(min_length=len(ORDERS), max_length=len(ORDERS))]
 
 ALWAYS_UNPROTECTED: tuple[Unprotected, ...] = ("base-model", "settings", "public-n", "card")
 
@@ -65,24 +69,6 @@ class Accountant(_Part):
     conversion: Literal["canonne-2020"] = "canonne-2020"
 
 
-class Composition(_Part):
-    """What this site's ledger counts for the patients of this release, this training included.
-
-    `trainings` is the number of trainings that the worst-off patient was in; `rdp` bounds the loss of every patient;
-    both null stand for infinite: a training without privacy was among them.
-    """
-
-    trainings: Annotated[int, Field(ge=1, le=MOST_TRAININGS)]
-    epsilon: Positive | None
-    rdp: StatedCurve | None
-
-    @model_validator(mode="after")
-    def _epsilon_follows_from_the_curve(self) -> Self:
-        if (self.epsilon is None) != (self.rdp is None):
-            raise ValueError("composition: epsilon and rdp are both stated or both null")
-        return self
-
-
 class PrivacyClaim(_Part):
     """(epsilon, delta)-differential privacy of one training, with all that is needed to recompute it.
 
@@ -108,7 +94,7 @@ class PrivacyClaim(_Part):
     released: Literal["final-rows"] = "final-rows"
     rng: Literal["os-entropy"] = "os-entropy"
     tuning_runs: Annotated[int, Field(ge=0, le=1_000_000)]
-    composition: Composition | None
+    composition: AnyComposition | None
     unprotected: tuple[Unprotected, ...]
     self_test: AnySelfTest
 
@@ -125,7 +111,7 @@ class PrivacyClaim(_Part):
 
     @property
     def is_weak(self) -> bool:
-        """Whether the epsilon to judge by, the lineage's where there is one, is infinite or says next to nothing."""
+        """Whether its epsilon, or that of all of the site's private trainings together, says next to nothing."""
         lineage = self.composition
         judged = self.epsilon if lineage is None else lineage.epsilon
         return judged is None or wording.is_large(max(judged, self.epsilon), delta=self.delta)
@@ -198,13 +184,6 @@ def build_claim(
     except (ValueError, ArithmeticError) as error:
         fault = _explain(error) if isinstance(error, ValidationError) else error
         raise UnsupportedClaim(f"no privacy claim follows from these parameters: {fault}") from error
-
-
-def build_composition(*, trainings: int, curve: Curve, delta: float) -> Composition:
-    """What the ledger counts, as a claim states it; a curve of infinities gives an infinite epsilon."""
-    epsilon = curves.publish_epsilon(curves.epsilon_of(curves.publish(curve), delta=delta))
-    endless = epsilon == float("inf")
-    return Composition(trainings=trainings, epsilon=None if endless else epsilon, rdp=None if endless else state(curve))
 
 
 def parse_claim(value: Any) -> Claim:
@@ -294,11 +273,6 @@ def is_round(number: int) -> bool:
     if number < 100:
         return number >= 10 and number % 5 == 0
     return len(str(number).rstrip("0")) <= 2
-
-
-def state(curve: Curve) -> tuple[float | None, ...]:
-    """A curve as a claim states it: rounded up, null for infinite."""
-    return tuple(None if value == float("inf") else value for value in curves.publish(curve))
 
 
 def _wrong_figures(claim: PrivacyClaim) -> list[str]:

@@ -19,7 +19,10 @@ from embhub.keys import PassphraseRequired, SigningKey
 from embhub.progress import OnProgress
 from embhub.release import Release
 from embhub.signing import assemble, check_persons, sign_anew
-from embhub.site import accounts, places, roots, seen, site_files, trust_store
+from embhub.site import accounts, places, publications, roots, seen, site_files, trust_store
+from embhub.site.books import books_are_kept
+from embhub.site.publications import Confirm
+from embhub.site.published_audits import charge_audit
 from embhub.statement import Publish
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ def sign(
     audit: str | Path | None = None,
     key: str | None = None,
     ask_passphrase: AskPassphrase | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Signed:
     """Sign an embedding together with its card and audit report, and write the attestations beside it.
 
@@ -73,8 +77,12 @@ def sign(
         audit: the report  [default: `STEM.audit.json`, where it is there].
         key: name of the site key  [default: the setting `key`].
         ask_passphrase: called with the key's name where that key is encrypted.
+        on_note: told where the report is about patients whom this site has no record of.
+
+    From here on the report can leave: the site's privacy ledger charges everybody whom it shows.
 
     Raises:
+        BudgetExceeded: a cap holds for a patient whom the report shows.
         ArtifactError: the embedding, card or report is malformed or incomplete; every missing card field is listed.
         PrivacyError: card or training facts look like personal data.
         UsageError: a file is missing.
@@ -86,7 +94,7 @@ def sign(
             raise UsageError(
                 "a folder is signed anew as it is", "leave out --repository, --card and --audit, or name the file"
             )
-        return _sign_folder(path, load_key(key, ask_passphrase))
+        return _sign_folder(path, load_key(key, ask_passphrase), on_note)
     artifact = embedding.read(path)
     repository = names.check_repository(repository or f"{accounts.default_namespace()}/{path.stem}")
     signing_key = load_key(key, ask_passphrase)
@@ -100,6 +108,7 @@ def sign(
         replaces=_find_predecessor(artifact, repository),
     )
     publish = _check(release, repository)
+    charge_audit(release, on_note=on_note)
     wrote = site_files.write_bundles(release, path)
     return Signed(release, repository, publish.version, signing_key.fingerprint, tuple(wrote))
 
@@ -118,16 +127,20 @@ def push(
     out: str | Path | None = None,
     from_folder: str | Path | None = None,
     message: str = "",
+    confirm: Confirm | None = None,
+    on_note: Callable[[str], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Pushed:
     """Publish an embedding with its card, report and attestations as one commit; sign it first where it is not signed.
 
     Everything is checked here before the first byte is sent. `dry_run` writes what would go up to the folder `out` and
     asks no registry; `from_folder` sends such a folder unchanged, from a machine that has neither images nor key.
+    `confirm` is asked before a version without differential privacy whose patients differ from an earlier one's by one
+    to nine; None says no.
 
     Raises:
         VerificationError: an attestation does not fit: something was edited after signing.
-        PrivacyError: a text looks like personal data.
+        PrivacyError: a text looks like personal data; nobody agreed to a version that is few patients apart.
         RegistryError: the registry refuses or cannot be reached.
         and as `sign`.
     """
@@ -141,21 +154,42 @@ def push(
     if from_folder is not None:
         release = Release.from_folder(from_folder)
     else:
-        choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase}
+        choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase, "on_note": on_note}
         release = _signed_release(Path(path or ""), repository, hub=hub, **choices)
     publish = _check(release, repository, signed_from=path)
+    _ask_ledger(release, publish, confirm)
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
         release.to_folder(Path(out or ""))
+        _note(done)
         return replace(done, folder=str(out))
     receipt = hub.push(release, publish.repository, message=message, on_progress=on_progress)
     seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
+    _note(done)
     return replace(done, url=receipt.url, commit=receipt.commit)
 
 
-def _sign_folder(folder: Path, key: SigningKey) -> Signed:
+def _ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> None:
+    """What this site's ledger has to say before a release leaves; a machine without one only sends."""
+    if not books_are_kept():
+        return
+    registry = accounts.only_registry()
+    before = seen.newest(roots.name_of(registry), publish.repository) if registry else None
+    also = [digest for digest in (publish.replaces, before.digest if before else None) if digest]
+    digest = release.embedding.digest
+    publications.ask_about_few_apart(digest, publish.repository, also=also, confirm=confirm)
+    charge_audit(release, known_only=True)
+
+
+def _note(done: Pushed) -> None:
+    if books_are_kept():
+        publications.note_published(done.digest, done.repository, done.version)
+
+
+def _sign_folder(folder: Path, key: SigningKey, on_note: Callable[[str], None] | None) -> Signed:
     release = sign_anew(Release.from_folder(folder), key=key, now=datetime.now(UTC))
     publish = _check(release, None)
+    charge_audit(release, known_only=True, on_note=on_note)
     release.to_folder(folder)
     wrote = tuple(folder / name for name in (layout.AUDIT_BUNDLE, layout.PUBLISH_BUNDLE) if name in release.files)
     return Signed(release, publish.repository, publish.version, key.fingerprint, wrote)

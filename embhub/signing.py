@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embhub import bundle, embedding, statement
 from embhub import release as layout
+from embhub.accounting.composition import CohortComposition
 from embhub.audit import AuditReport
 from embhub.card import Card, parse_yaml, to_readme
 from embhub.cards.personal_data import personal_data_in_release
@@ -16,7 +17,7 @@ from embhub.checks.samples import check_samples
 from embhub.dsse import Signer
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.formats.names import check_repository
-from embhub.privacy import plain
+from embhub.privacy import Claim, PrivacyClaim, plain
 from embhub.release import Release
 from embhub.site import site_files
 
@@ -50,6 +51,7 @@ def assemble(
     check_repository(repository)
     path = Path(embedding_path)
     card = _read_card(path, card_path)
+    _check_composition(card.privacy)
     files = {layout.EMBEDDING: embedding.read_bytes(path), layout.CARD: to_readme(card)}
     if card.samples is not None:
         files[layout.SAMPLES] = _read_samples(path)
@@ -163,6 +165,14 @@ def attest_audit(
         created=now,
     )
     return bundle.to_json(statement.sign(vouched, key=key))
+
+
+def _check_composition(claim: Claim) -> None:
+    if isinstance(claim, PrivacyClaim) and isinstance(claim.composition, CohortComposition):
+        raise PrivacyError(
+            "the claim counts the earlier trainings of these very patients: that tells who was in them too",
+            "train again: claims state what the ledger counts for the whole site now",
+        )
 
 
 def _read_card(path: Path, card_path: str | Path | None) -> Card:

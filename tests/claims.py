@@ -9,6 +9,8 @@ import rfc8785
 
 from embhub import card, signing
 from embhub import release as layout
+from embhub.accounting.composition import Composition, build_composition
+from embhub.accounting.curves import Curve, compose
 from embhub.embedding import Embedding
 from embhub.formats import tensors
 from embhub.privacy import PrivacyClaim, build_claim
@@ -40,6 +42,13 @@ def make_claim(**changes: Any) -> PrivacyClaim:
     if "self_test" not in changes and facts["batch"] == facts["n_public"]:
         facts["self_test"] = SELF_TEST_OF_ALL
     return build_claim(**facts)
+
+
+def site_total(*others: Curve, plain: int = 0, trainings: int | None = None, **facts: str) -> Composition:
+    """What the ledger of a site states that trained `make_claim()` and, besides, trainings of these curves."""
+    days = {"since": "2026-01-02", "as_of": "2026-11-20"} | facts
+    curve = compose([make_claim().curve, *others])
+    return build_composition(trainings=trainings or len(others) + 1, plain=plain, curve=curve, delta=1e-5, **days)
 
 
 def make_private_release(claim: PrivacyClaim | None = None, **changes: Any) -> Release:

@@ -11,6 +11,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from embhub import card, privacy, signing
 from embhub import release as layout
 from embhub.accounting import curves
+from embhub.accounting.composition import build_composition
 from embhub.audit import AuditReport, Claimed, Design, build
 from embhub.checks.consistency import base_digest
 from embhub.embedding import Embedding
@@ -106,7 +107,9 @@ def make_claim() -> privacy.PrivacyClaim:
         own_width=OwnWidth(dimension=8, canary_epsilon=0.3, noise_p=0.5),
     )  # fmt: skip
     curve = curves.gaussian_curve(q=0.1, sigma=3.0, steps=900)
-    composition = privacy.build_composition(trainings=2, curve=curve, delta=privacy.DEFAULT_DELTA)
+    composition = build_composition(
+        since="2026-01-02", as_of="2026-11-20", trainings=2, plain=0, curve=curve, delta=privacy.DEFAULT_DELTA
+    )
     return privacy.build_claim(
         mechanism="dp-sgd", unit="patient", max_images_per_unit=2, n_public=400, batch=40, sigma=3.0, clip=1.0,
         steps=600, self_test=test, composition=composition,

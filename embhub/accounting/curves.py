@@ -86,22 +86,30 @@ def epsilon_of(curve: Sequence[float], *, delta: float, orders: Sequence[float] 
 
 
 def group_epsilon(curve: Curve, *, size: int, delta: float) -> float:
-    """The epsilon for `size` units together, from the curve for one unit alone.
+    """The epsilon for `size` units together, from the curve for one unit alone; see `group_curve`.
+
+    Raises:
+        ValueError: `size` is below 1, or delta not between 0 and 1.
+    """
+    return epsilon_of(group_curve(curve, size=size), delta=delta)
+
+
+def group_curve(curve: Curve, *, size: int) -> Curve:
+    """The curve for `size` units together, from the curve for one unit alone.
 
     Mironov 2017 (arXiv 1702.07476), proposition 2: for 2^c units the loss at order a / 2^c is at most 3^c times that
     at order a, where a / 2^c >= 2. It needs no knowledge of the mechanism, and so is an upper bound, seldom the truth.
     A size between two powers of two is taken as the larger.
 
     Raises:
-        ValueError: `size` is below 1, or delta not between 0 and 1.
+        ValueError: `size` is below 1.
     """
     if size < 1:
         raise ValueError(f"{size} units are no group")
     doublings = (size - 1).bit_length()
-    if doublings == 0:
-        return epsilon_of(curve, delta=delta)
-    bounds = [3**doublings * at_order(curve, order * 2**doublings) if order >= 2.0 else math.inf for order in ORDERS]
-    return epsilon_of(bounds, delta=delta)
+    if doublings == 0 or not any(curve):
+        return curve
+    return tuple(3**doublings * at_order(curve, order * 2**doublings) if order >= 2.0 else math.inf for order in ORDERS)
 
 
 def at_order(curve: Curve, order: float) -> float:

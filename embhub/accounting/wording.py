@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from embhub.accounting import curves
+from embhub.accounting.composition import CohortComposition, Composition
 
 if TYPE_CHECKING:
     from embhub.privacy import PrivacyClaim
@@ -24,7 +25,7 @@ _NOT_COVERED = {
     " person made it by looking at results that this site's ledger does not hold",
     "public-n": "the declared number of {unit}s, and how many images of one patient were used at most",
     "card": "what the card, an audit or a person tells beside the embedding",
-    "lineage": "the count of earlier trainings itself",
+    "lineage": "trainings that this site's ledger does not know of, at other sites or before it was opened",
 }
 
 
@@ -50,15 +51,40 @@ def short(claim: PrivacyClaim) -> str:
 
 
 def together(claim: PrivacyClaim) -> str | None:
-    """What stands beside the training's own epsilon where the ledger counts more than that training; else None."""
+    """What stands beside the training's own epsilon where the site's ledger counts more than it; else None."""
     lineage = claim.composition
     if lineage is None:
         return None
-    if lineage.epsilon is None:
-        return "no bound with this site's other trainings"
-    if lineage.epsilon <= claim.epsilon * (1 + _ROUNDING) + _ROUNDING:
-        return None
-    return f"{lineage.epsilon:g} with this site's other trainings"
+    if isinstance(lineage, CohortComposition):
+        if lineage.epsilon is None:
+            return "no bound with this site's other trainings"
+        if lineage.epsilon <= claim.epsilon * (1 + _ROUNDING) + _ROUNDING:
+            return None
+        return f"{lineage.epsilon:g} with this site's other trainings"
+    told = []
+    if lineage.trainings > 1:
+        told.append(f"{lineage.epsilon:g} with all {lineage.trainings:,} of this site's private trainings")
+    if lineage.plain:
+        told.append(f"{lineage.plain:,} others without any bound")
+    return f"{' and '.join(told)}, as of {lineage.as_of}" if told else None
+
+
+def site_total(stated: Composition, *, unit: str) -> str:
+    """What a site's ledger had counted by a day, in a few sentences."""
+    if stated.trainings == 1:
+        counted = f"As of {stated.as_of} this is the first private training that the site's own ledger knows of."
+    else:
+        counted = (
+            f"As of {stated.as_of}, by the site's own ledger, its {stated.trainings:,} private trainings come to"
+            f" epsilon {stated.epsilon:g} together, for a {unit} who was in every one of them."
+        )
+    plain = "No training or published audit without such a bound is in it."
+    if stated.plain:
+        plain = (
+            f"For whoever was in one of {stated.plain:,} other trainings or published audits of the site, nothing is"
+            f" bounded: they had no differential privacy for {unit}s."
+        )
+    return f"{counted} {plain} The ledger was opened on {stated.since} and knows of nothing before that day."
 
 
 def is_large(epsilon: float, *, delta: float) -> bool:
@@ -110,25 +136,34 @@ def _unit(claim: PrivacyClaim) -> str:
 
 
 def _lineage(claim: PrivacyClaim) -> str:
-    if claim.composition is None:
+    lineage = claim.composition
+    if lineage is None:
         return (
             "This is the epsilon of this training alone: no ledger says what other trainings on the same"
             f" {claim.unit}s spent, and their losses add up."
         )
-    trainings = claim.composition.trainings
-    if claim.composition.epsilon is None:
+    if isinstance(lineage, CohortComposition):
+        return _of_the_cohort(claim, lineage)
+    weak = lineage.trainings > 1 and is_large(lineage.epsilon, delta=claim.delta)
+    large = " That is large: for such a person it rules out hardly any attack." if weak else ""
+    unreleased = f" {claim.tuning_runs:,} of them led to no file." if claim.tuning_runs else ""
+    return f"{site_total(lineage, unit=claim.unit)}{unreleased}{large}"
+
+
+def _of_the_cohort(claim: PrivacyClaim, lineage: CohortComposition) -> str:
+    """Claims of the first form: what they say of one cohort, without a date."""
+    if lineage.epsilon is None:
         return (
             "No bound holds for all that this site made together: the site's ledger has a training without"
             f" differential privacy on some of the same {claim.unit}s."
         )
-    if trainings == 1:
-        return f"By the site's own ledger this was the first training on these {claim.unit}s."
-    weak = is_large(claim.composition.epsilon, delta=claim.delta)
+    if lineage.trainings == 1:
+        return f"By the site's own ledger, undated, no earlier training on these {claim.unit}s was known."
+    weak = is_large(lineage.epsilon, delta=claim.delta)
     large = ", and it is large: it rules out hardly any attack" if weak else ""
-    unreleased = f", {claim.tuning_runs} of which led to no release" if claim.tuning_runs else ""
     return (
-        f"By the site's own ledger some of these {claim.unit}s were in {trainings} trainings with this one{unreleased}:"
-        f" together they come to epsilon {claim.composition.epsilon:g}. That is the figure to judge by{large}."
+        f"By the site's own ledger, undated, some of these {claim.unit}s were in {lineage.trainings} trainings with"
+        f" this one: together they come to epsilon {lineage.epsilon:g}{large}."
     )
 
 

@@ -93,9 +93,10 @@ def reserve(images: Path, release: Path, manifest: Path | None, where: str | Non
     Example:
       embhub budget reserve images --of trained-last-year.safetensors
     """
-    from embhub import budget, embedding
+    from embhub import embedding
+    from embhub.site import elsewhere
 
-    run = budget.count(_patients(images, manifest, where), embedding.read(release), on_note=note)
+    run = elsewhere.count(_patients(images, manifest, where), embedding.read(release), on_note=note)
     print_pairs({"run": run.run, "charged": run.words, "see": "embhub budget show"})
 
 
@@ -113,7 +114,7 @@ def _patients(source: Path, manifest: Path | None, where: str | None) -> list[st
 def _print(facts: dict[str, Any]) -> None:
     caps = [f"{_epsilon(cap['epsilon'])} for {_whom(cap['patients'])}" for cap in facts["caps"]]
     print_pairs(
-        {"entries": f"{facts['entries']}, ending in {facts['head'][:16]}", "caps": "; ".join(caps) or "none",
+        {"opened": facts["opened"], "entries": f"{facts['entries']}, ending in {facts['head'][:16]}", "caps": "; ".join(caps) or "none",
          "delta": f"{facts['delta']:g}"}
     )  # fmt: skip
     for cohort in facts["cohorts"]:
@@ -126,10 +127,15 @@ def _print(facts: dict[str, Any]) -> None:
                 "spent": f"{_epsilon(cohort['epsilon'])} at most, by {cohort['units_at_epsilon']:,} of them",
             }
         )
+        if cohort["linked"]:
+            click.echo(f"their pictures were in other cohorts too, and count: run {', '.join(cohort['linked'])}")
         print_table([["run", "begun", "mechanism", "units", "steps", "epsilon", "state"], *map(_row, cohort["runs"])])
     _print_audits(facts["audits"])
     if any(cohort["epsilon"] is None for cohort in facts["cohorts"]):
-        click.echo("\ninfinite: a training without differential privacy; no bound holds for its patients any more")
+        click.echo(
+            "\ninfinite: a training without differential privacy, or a published audit with figures of patients; no"
+            " bound holds for its patients any more"
+        )
 
 
 def _print_audits(audits: list[dict[str, Any]]) -> None:

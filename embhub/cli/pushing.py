@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_json, print_pairs, progress_bar
+from embhub.cli.output import note, print_json, print_pairs, progress_bar
 
 
 @click.command("push", short_help="Publish a signed embedding.")
@@ -23,14 +24,18 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @click.option(
     "--from", "from_folder", type=options.FILE, metavar="DIR", help="Send a folder that --dry-run wrote, unchanged."
 )
+@click.option("--yes", is_flag=True, help="Send it also where few patients tell it from an earlier version.")
 @options.registry
 @options.as_json
-def command(file: Path | None, as_json: bool, **choices: Any) -> None:
+def command(file: Path | None, as_json: bool, yes: bool, **choices: Any) -> None:
     """Publish the embedding in FILE as NS/NAME (your namespace and FILE's stem where not given).
 
     Card, report and signatures go with it as one commit; what is not signed yet is signed first. Everything is checked
     here before the first byte is sent. With --dry-run on one machine and --from on another, the one that holds the
     images and the key needs no network.
+
+    It asks before a version without differential privacy whose patients differ from an earlier one's by one to nine:
+    side by side the two tell of those few. Without a terminal it then sends nothing and ends with exit code 6.
 
     \b
     Example:
@@ -41,5 +46,16 @@ def command(file: Path | None, as_json: bool, **choices: Any) -> None:
     from embhub.publishing import push
 
     with progress_bar() as on_progress:
-        done = push(file, on_progress=on_progress, ask_passphrase=options.ask_passphrase, **choices)
+        done = push(
+            file, on_progress=on_progress, on_note=note, ask_passphrase=options.ask_passphrase,
+            confirm=_agree if yes else _ask if sys.stdin.isatty() else None, **choices,
+        )  # fmt: skip
     print_json(asdict(done)) if as_json else print_pairs({**asdict(done), "files": ", ".join(done.files)})
+
+
+def _agree(_: str) -> bool:
+    return True
+
+
+def _ask(question: str) -> bool:
+    return click.confirm(question, err=True)

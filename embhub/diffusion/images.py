@@ -35,7 +35,7 @@ class ImageSet:
     """Checked images in the order of their source. `notes` are remarks for a person; they name rows, never files.
 
     `kind` is what a row is called: a row of a manifest, an image of a folder, a picture of a volumes file. `statement`
-    is what the site says of how the images were de-identified.
+    is what the site says of how the images were de-identified; `digests` tell pictures apart, where they were taken.
     """
 
     samples: tuple[Sample, ...]
@@ -43,6 +43,7 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     kind: str = "row"
     statement: Statement | None = None
+    digests: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -89,7 +90,8 @@ class ImageSet:
     def subset(self, chosen: Sequence[int]) -> ImageSet:
         """The images at these positions."""
         samples, sizes = tuple(self.samples[i] for i in chosen), tuple(self.sizes[i] for i in chosen)
-        return ImageSet(samples, sizes, kind=self.kind, statement=self.statement)
+        digests = tuple(self.digests[i] for i in chosen) if self.digests else ()
+        return ImageSet(samples, sizes, kind=self.kind, statement=self.statement, digests=digests)
 
     def unit(self, index: int) -> str:
         """Whose image it is: the patient, or the image itself where the source names no patients."""
@@ -103,7 +105,19 @@ class ImageSet:
         """
         if self.has_patients:
             return tuple(self.unit(index) for index in range(len(self)))
-        return tuple(pixels.digest(read_sample(sample, self.kind)).hex() for sample in self.samples)
+        return tuple(digest.hex() for digest in self._digests())
+
+    def pictures(self) -> tuple[tuple[str, str], ...]:
+        """Digest of the pixels and patient of each picture whose patient is known: the ledger keeps both, keyed."""
+        known = any(sample.patient_id is not None for sample in self.samples)
+        pairs = zip(self._digests() if known else (), self.samples, strict=False)
+        return tuple((digest.hex(), sample.patient_id) for digest, sample in pairs if sample.patient_id is not None)
+
+    def _digests(self) -> tuple[bytes, ...]:
+        """Of all pixels; read again where the images were not read yet."""
+        if self.digests or not self.samples:
+            return self.digests
+        return tuple(pixels.digest(read_sample(sample, self.kind)) for sample in self.samples)
 
     @property
     def has_patients(self) -> bool:
@@ -134,13 +148,13 @@ def read_images(
     watcher.listing(listing)
     _check_names(listing, watcher)
     warnings = check_headers(listing, watcher)
-    kept, sizes, notes = _decode(listing, watcher, on_progress)
+    kept, sizes, digests, notes = _decode(listing, watcher, on_progress)
     notes += [*warnings, *warn_of_few(kept)]
     if listing.left_out:
         notes.append(f"{listing.left_out} rows of other splits were left out")
     if nameless := sum(sample.patient_id is None for sample in kept):
         notes.append(_of_nobody(nameless, len(kept)))
-    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement)
+    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement, tuple(digests))
 
 
 def read_sample(
@@ -199,9 +213,9 @@ def _check_names(listing: Listing, watcher: Watcher) -> None:
 
 def _decode(
     listing: Listing, watcher: Watcher, on_progress: OnProgress | None
-) -> tuple[list[Sample], list[tuple[int, int]], list[str]]:
+) -> tuple[list[Sample], list[tuple[int, int]], list[bytes], list[str]]:
     seen: dict[bytes, list[Sample]] = defaultdict(list)
-    kept, sizes, again = [], [], []
+    kept, sizes, digests, again = [], [], [], []
     for done, sample in enumerate(listing.samples, start=1):
         if on_progress:
             on_progress(Progress("reading images", done, len(listing.samples)))
@@ -216,10 +230,11 @@ def _decode(
         if len(seen[digest]) == 1:
             kept.append(sample)
             sizes.append(image.size)
+            digests.append(digest)
         else:
             again.append(sample.row)
     _check_shared(seen, listing.kind, watcher)
-    return kept, sizes, _remarks(sizes, again, listing.kind)
+    return kept, sizes, digests, _remarks(sizes, again, listing.kind)
 
 
 def _check_shared(seen: Mapping[bytes, Sequence[Sample]], kind: str, watcher: Watcher) -> None:

@@ -99,7 +99,7 @@ def fit(image: Image.Image, resolution: int) -> np.ndarray[tuple[int, int, int],
 
 
 def digest(image: Image.Image) -> bytes:
-    """SHA-256 of size and pixels: equal for two files with one picture. Stays in memory."""
+    """SHA-256 of size and pixels: equal for two files with one picture. It is kept nowhere but under the site's key."""
     return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
 
 

@@ -91,7 +91,14 @@ class PlainTraining:
         unit: Unit = "patient" if members.has_patients else "image"
         with (
             self.keeper.held(),
-            budget.reserve(members.names(), unit=unit, mechanism="none", steps=1) as reservation,
+            budget.reserve(
+                members.names(),
+                unit=unit,
+                mechanism="none",
+                steps=1,
+                pictures=members.pictures(),
+                on_note=remarks.warn,
+            ) as reservation,
         ):
             reservation.spend(1)
             fit = inversion.fit(

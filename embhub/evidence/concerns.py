@@ -45,7 +45,7 @@ def list_concerns(release: Release, report: AuditReport, *, card_fault: str | No
         )
     if isinstance(artifact.privacy, PrivacyClaim) and artifact.privacy.is_weak:
         yield (
-            "The privacy claim is weak: the epsilon to judge by is large, or no bound holds for all trainings together."
+            "The privacy claim is weak: its epsilon, or that of all of the site's private trainings together, is large."
         )
     if card_fault:
         yield f"There is no complete card: {card_fault}."

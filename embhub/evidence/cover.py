@@ -152,9 +152,11 @@ def guarantee(privacy: Privacy) -> str:
         text += " A patient with several images has less."
     if privacy.together_epsilon is not None:
         return f"{text} With this site's other trainings on these {unit}s: epsilon {privacy.together_epsilon:g}."
-    composition = privacy.claim["composition"]
-    if composition is not None and composition["epsilon"] is None:
-        return f"{text} <b>But none holds for all of this site's trainings together:</b> one had no such privacy."
+    if privacy.ledger is not None and privacy.ledger.epsilon is None:
+        return (
+            f"{text} <b>But none holds for all of this site's trainings on these {unit}s together:</b> one of them, or"
+            " a published audit, had no such privacy."
+        )
     return text
 
 

@@ -85,10 +85,20 @@ class Limit(Strict):
     found_at_most: Share
 
 
-class Privacy(Strict):
-    """The claim, recomputed, in words and in shares; `together` counts the site's other trainings too.
+class Ledger(Strict):
+    """What the site's ledger counts for those who were in this training: the worst-off of them, by all trainings.
 
-    `refuted` says how the audit contradicts the claim.
+    `epsilon` is null where it is infinite. It tells whether cohorts overlap, so it stands in no signed claim.
+    """
+
+    trainings: Count
+    epsilon: Positive | None
+
+
+class Privacy(Strict):
+    """The claim, recomputed, in words and in shares; `together` counts the site's other trainings on the same units.
+
+    `refuted` says how the audit contradicts the claim. `ledger` is null where the site's ledger knows nothing of it.
     """
 
     claim: Literal["none"] | dict[str, Any]
@@ -99,6 +109,7 @@ class Privacy(Strict):
     together_epsilon: Positive | None
     together: tuple[Limit, ...]
     refuted: str | None
+    ledger: Ledger | None = None
 
 
 class Figures(Strict):

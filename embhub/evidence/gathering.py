@@ -7,6 +7,7 @@ from datetime import datetime
 from embhub import __version__
 from embhub import release as layout
 from embhub.accounting import curves
+from embhub.accounting.wording import is_large
 from embhub.audit import AuditReport
 from embhub.audits.attack_figures import AttackResult
 from embhub.audits.explanation import explain
@@ -31,7 +32,14 @@ NO_CLAIM = (
 
 
 def gather(
-    release: Release, report: AuditReport, *, name: str, report_digest: str, card_fault: str | None, now: datetime
+    release: Release,
+    report: AuditReport,
+    *,
+    name: str,
+    report_digest: str,
+    card_fault: str | None,
+    now: datetime,
+    ledger: document.Ledger | None = None,
 ) -> Evidence:
     """Everything that a pack says.
 
@@ -40,6 +48,7 @@ def gather(
         report: the audit report that the pack is about, which need not be the one in the release.
         name: what the embedding is called where no card says it.
         now: time of making, with its zone.
+        ledger: what the site's ledger counts for those who were in the training; None where it knows nothing of it.
 
     Raises:
         ArtifactError: embedding, card or report in the release is malformed.
@@ -67,9 +76,9 @@ def gather(
             fault=card_fault,
             says=_say(card),
         ),
-        concerns=tuple(list_concerns(release, report, card_fault=card_fault)),
+        concerns=(*list_concerns(release, report, card_fault=card_fault), *_concerns_of(artifact.privacy, ledger)),
         shipment=list_shipment(release),
-        privacy=describe_privacy(artifact.privacy, refuted=refute(artifact.privacy, report)),
+        privacy=describe_privacy(artifact.privacy, refuted=refute(artifact.privacy, report), ledger=ledger),
         audit=_describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
         coverage=list_coverage(report),
         triggers=regulation.TRIGGERS,
@@ -85,7 +94,9 @@ def gather(
     )
 
 
-def describe_privacy(claim: Claim, *, refuted: str | None = None) -> document.Privacy:
+def describe_privacy(
+    claim: Claim, *, refuted: str | None = None, ledger: document.Ledger | None = None
+) -> document.Privacy:
     """A claim in words, and as the shares of people that any attack can find."""
     if not isinstance(claim, PrivacyClaim):
         return document.Privacy(
@@ -97,9 +108,9 @@ def describe_privacy(claim: Claim, *, refuted: str | None = None) -> document.Pr
             together_epsilon=None,
             together=(),
             refuted=None,
+            ledger=ledger,
         )
-    lineage = claim.composition
-    together = lineage.epsilon if lineage and lineage.trainings > 1 else None
+    together = ledger.epsilon if ledger and ledger.trainings > 1 else None
     return document.Privacy(
         claim=claim.to_dict(),
         epsilon=claim.epsilon,
@@ -109,7 +120,24 @@ def describe_privacy(claim: Claim, *, refuted: str | None = None) -> document.Pr
         together_epsilon=together,
         together=limits(together, delta=claim.delta) if together else (),
         refuted=refuted,
+        ledger=ledger,
     )
+
+
+def _concerns_of(claim: Claim, ledger: document.Ledger | None) -> tuple[str, ...]:
+    if not isinstance(claim, PrivacyClaim) or ledger is None:
+        return ()
+    if ledger.epsilon is None:
+        return (
+            f"By the site's ledger, a training or a published audit without differential privacy read some of these"
+            f" {claim.unit}s too: nothing bounds what all of them together tell.",
+        )
+    if is_large(max(ledger.epsilon, claim.epsilon), delta=claim.delta) and not claim.is_weak:
+        return (
+            f"The privacy claim is weak for some of these {claim.unit}s: with the site's other trainings on them"
+            f" epsilon comes to {ledger.epsilon:g}.",
+        )
+    return ()
 
 
 def limits(epsilon: float, *, delta: float) -> tuple[Limit, ...]:

@@ -14,12 +14,14 @@ from embhub import release as layout
 from embhub.audit import AuditReport
 from embhub.checks.refusals import Refusal
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
-from embhub.evidence import page, sacro
+from embhub.evidence import document, page, sacro
 from embhub.evidence.document import Evidence
 from embhub.evidence.gathering import gather
+from embhub.privacy import DEFAULT_DELTA, PrivacyClaim
 from embhub.release import Release
 from embhub.site import places, site_files
 from embhub.site.files import write_atomic
+from embhub.site.spent import spent_on
 
 PAGE, DOCUMENT, SACRO = "index.html", "evidence.json", "sacro"
 
@@ -41,6 +43,7 @@ def write_pack(
         UsageError: there is no such file or report.
         ArtifactError: embedding or report is malformed, or the report is about another embedding.
         ConfigError: the folder holds something else, or cannot be written.
+        LedgerTampered: the site's privacy ledger was changed.
     """
     file, folder, now = Path(file), Path(folder), now or datetime.now(UTC)
     check_place(folder)
@@ -48,7 +51,10 @@ def write_pack(
     release, fault = _read_release(file)
     if audited.artifact.sha256 != release.embedding.digest:
         raise ArtifactError(f"{found} is about another embedding than {file}", f"embhub audit {file}")
-    evidence = gather(release, audited, name=file.stem, report_digest=layout.digest(data), card_fault=fault, now=now)
+    evidence = gather(
+        release, audited, name=file.stem, report_digest=layout.digest(data), card_fault=fault, now=now,
+        ledger=_ask_ledger(release),
+    )  # fmt: skip
     _write_folder(folder, _render(evidence, audited, now))
     return evidence
 
@@ -89,6 +95,13 @@ def _is_pack(folder: Path) -> bool:
     except (OSError, ArtifactError):
         return False
     return True
+
+
+def _ask_ledger(release: Release) -> document.Ledger | None:
+    claim = release.embedding.privacy
+    delta = claim.delta if isinstance(claim, PrivacyClaim) else DEFAULT_DELTA
+    spent = spent_on(release.embedding.digest, delta=delta)
+    return None if spent is None else document.Ledger(trainings=spent.trainings, epsilon=spent.epsilon)
 
 
 def _read_release(file: Path) -> tuple[Release, str | None]:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from embhub.accounting.curves import epsilon_of, publish_epsilon
-from embhub.accounting.lineage import families, loss_of
+from embhub.accounting.lineage import contains, families, loss_of
 from embhub.errors import UsageError
 from embhub.site.audit_attempts import replay_audits
 from embhub.site.books import Books, open_books, try_lock, unlock
-from embhub.site.spending import Cap, Spending
+from embhub.site.linking import charges, reached
+from embhub.site.spending import Account, Cap, Spending
+from embhub.site.unit_sets import UNITS
 
 
 def balance(*, delta: float) -> dict[str, Any]:
@@ -35,30 +37,41 @@ def balance(*, delta: float) -> dict[str, Any]:
             "entries": entries,
             "head": head,
             "caps": [_cap(cap, books) for cap in account.caps],
+            "opened": account.opened,
             "audits": [asdict(audit) for audit in replay_audits(books.ledger.read())],
-            "cohorts": [_cohort(runs, books, delta=delta) for runs in _families(list(account.runs.values()), books)],
+            "cohorts": [
+                _cohort(runs, account, books, delta=delta) for runs in _families(list(account.runs.values()), books)
+            ],
         }
 
 
 def _families(runs: Sequence[Spending], books: Books) -> list[list[Spending]]:
     found = []
-    for unit in ("patient", "image"):
+    for unit in UNITS:
         same = [run for run in runs if run.unit == unit]
         sets = [books.sets.load(run.units) for run in same]
         found += [[same[index] for index in family] for family in families(sets)]
     return found
 
 
-def _cohort(runs: Sequence[Spending], books: Books, *, delta: float) -> dict[str, Any]:
+def _cohort(runs: Sequence[Spending], account: Account, books: Books, *, delta: float) -> dict[str, Any]:
+    """One cohort; `linked` are runs that read its patients' pictures without ids, or its pictures as patients'."""
+    unit = runs[0].unit
     units = np.unique(np.concatenate([books.sets.load(run.units) for run in runs]))
-    loss = loss_of(units, books.sets.charges([run for run in runs if run.charged]), delta=delta)
+    known = account.costly
+    others = [
+        run for run in known if run.unit != unit and contains(units, reached(books.sets, run, known, unit=unit)).any()
+    ]
+    spent = charges(books.sets, [run for run in known if run in (*runs, *others)], unit=unit, known=known)
+    loss = loss_of(units, spent, delta=delta)
     return {
-        "unit": runs[0].unit,
+        "unit": unit,
         "units": len(units),
         "epsilon": _finite(loss.epsilon),
         "units_at_epsilon": loss.worst,
         "trainings_of_one": loss.trainings,
         "released": sum(bool(run.released) for run in runs),
+        "linked": [run.run for run in others],
         "runs": [_run(run, delta=delta) for run in runs],
     }
 
@@ -74,6 +87,7 @@ def _run(run: Spending, *, delta: float) -> dict[str, Any]:
         "epsilon": _finite(publish_epsilon(epsilon_of(run.curve, delta=delta))),
         "state": "settled" if run.settled else _liveness(run.run),
         "released": list(run.released),
+        "audit_of": run.file,
     }
 
 

@@ -16,7 +16,8 @@ from embhub import config
 from embhub.audits.commitments import derive_key
 from embhub.errors import ConfigError
 from embhub.site.ledger import Ledger
-from embhub.site.spending import Account, UnitSets, opening, replay
+from embhub.site.spending import Account, opening, replay
+from embhub.site.unit_sets import UnitSets
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ class Books:
                 unlock(lock, item.run)
                 dead = True
         return self.account() if dead else account
+
+
+def books_are_kept() -> bool:
+    """Whether this site has a ledger, or had one: a machine that only sends needs none."""
+    paths = config.paths()
+    return (paths.state / "budget" / "ledger.jsonl").exists() or (paths.config / "budget.head").exists()
 
 
 @contextmanager

@@ -7,31 +7,40 @@ import math
 import numpy as np
 
 from embhub.accounting.lineage import Loss, loss_of
-from embhub.site.spending import Account, Cap, Spending, UnitSets
+from embhub.site.linking import charges, check_sets, reached
+from embhub.site.spending import AUDIT, Account, Cap, Spending
+from embhub.site.unit_sets import UNITS, Unit, UnitSets
 
 
 def excess(account: Account, sets: UnitSets, spending: Spending) -> str | None:
-    """Which cap a spending goes beyond, in words; None where it stays within all."""
+    """Which cap a spending goes beyond, in words; None where it stays within all.
+
+    Patients whose pictures come without ids are looked at too, where another training knows whose they are.
+
+    Raises:
+        LedgerTampered: a set of patients is missing, or was changed.
+    """
     others = [item for item in account.costly if item.run != spending.run]
-    charges = sets.charges([*others, spending])
-    for cap in account.caps:
-        units = sets.load(spending.units)
-        if cap.units is not None:
-            units = np.intersect1d(units, sets.load(cap.units))
-        after = loss_of(units, charges, delta=cap.delta)
-        if after.epsilon > cap.epsilon:
-            return _over(cap, loss_of(units, charges[:-1], delta=cap.delta), after, spending)
+    check_sets(sets, others)
+    for unit in UNITS if account.caps else ():
+        reached_by_it = reached(sets, spending, [*others, spending], unit=unit)
+        if not len(reached_by_it):
+            continue
+        before, after = charges(sets, others, unit=unit), charges(sets, [*others, spending], unit=unit)
+        for cap in account.caps:
+            units = reached_by_it if cap.units is None else np.intersect1d(reached_by_it, sets.load(cap.units))
+            spent = loss_of(units, after, delta=cap.delta)
+            if spent.epsilon > cap.epsilon:
+                return _over(cap, loss_of(units, before, delta=cap.delta), spent, spending, unit)
     return None
 
 
-def _over(cap: Cap, before: Loss, after: Loss, spending: Spending) -> str:
+def _over(cap: Cap, before: Loss, after: Loss, spending: Spending, unit: Unit) -> str:
     if math.isinf(after.epsilon) and not math.isinf(before.epsilon):
-        return (
-            f"no epsilon bounds a training without privacy, and a cap of {cap.epsilon:g} holds for these"
-            f" {spending.unit}s"
-        )
+        what = "an audit with figures of patients" if spending.mechanism == AUDIT else "a training without privacy"
+        return f"no epsilon bounds {what}, and a cap of {cap.epsilon:g} holds for these {unit}s"
     now = "infinite, for a training without privacy read them" if math.isinf(before.epsilon) else f"{before.epsilon:g}"
     return (
-        f"with this training {after.worst} {spending.unit}{' comes' if after.worst == 1 else 's come'} to epsilon"
+        f"with this training {after.worst} {unit}{' comes' if after.worst == 1 else 's come'} to epsilon"
         f" {after.epsilon:g} (delta {cap.delta:g}); the cap is {cap.epsilon:g}, and the most spent before is {now}"
     )

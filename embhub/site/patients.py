@@ -14,6 +14,10 @@ import unicodedata
 from embhub.audits.commitments import derive_key
 
 _KEYED = re.compile(r"keyed-([0-9a-f]{64})")
+_FOLDED = re.compile(r"folded-([0-9a-f]{64})")
+_likenesses: dict[str, str] = {}
+"""How ids looked that this process keyed, folded and keyed too: the ledger warns where two look alike."""
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
 def key_patient(patient_id: str, *, issuer: str = "") -> str:
@@ -25,8 +29,11 @@ def key_patient(patient_id: str, *, issuer: str = "") -> str:
     name = tidy(patient_id)
     if is_keyed(name):
         return name
+    key = derive_key("budget units")
     message = f"patient\0{tidy(issuer)}\0{name}".encode("utf-8", "surrogatepass")
-    return f"keyed-{hmac.new(derive_key('budget units'), message, hashlib.sha256).hexdigest()}"
+    keyed = f"keyed-{hmac.new(key, message, hashlib.sha256).hexdigest()}"
+    _likenesses[keyed] = _fold(name, key)
+    return keyed
 
 
 def tidy(name: str) -> str:
@@ -46,3 +53,33 @@ def ledger_number(name: str) -> int | None:
     """The first 64 bits of a keyed id, which is what the ledger's sets hold; None for any other id."""
     found = _KEYED.fullmatch(name)
     return int(found[1][:16], 16) if found else None
+
+
+def likeness(name: str) -> str | None:
+    """`folded-` and 64 hex digits: equal for ids that differ in case, in leading zeros, or in who gave them out.
+
+    Spreadsheets drop leading zeros, people change case. HMAC-SHA256 under the site's key. None for an id that was keyed
+    in another process: nobody knows any more what it looked like.
+
+    Raises:
+        ConfigError: the site's key cannot be read or made.
+    """
+    name = tidy(name)
+    return _likenesses.get(name) if is_keyed(name) else _fold(name, derive_key("budget units"))
+
+
+def folded_number(likeness: str) -> int:
+    """The first 64 bits of what `likeness` gives.
+
+    Raises:
+        ValueError: it gave something else.
+    """
+    if (found := _FOLDED.fullmatch(likeness)) is None:
+        raise ValueError("not a folded id")
+    return int(found[1][:16], 16)
+
+
+def _fold(name: str, key: bytes) -> str:
+    plain = _LEADING_ZEROS.sub("", name.casefold())
+    message = b"folded\0" + plain.encode("utf-8", "surrogatepass")
+    return f"folded-{hmac.new(key, message, hashlib.sha256).hexdigest()}"

@@ -5,38 +5,31 @@ A training is charged all the steps that it may still take until it is settled, 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 from embhub.accounting.curves import EVERYTHING, NOTHING, Curve, gaussian_curve, unstate
-from embhub.accounting.lineage import Charge
 from embhub.errors import ConfigError, UsageError
-from embhub.site.files import write_atomic
-from embhub.site.ledger import Entry, LedgerTampered
-from embhub.site.patients import ledger_number, tidy
+from embhub.site.ledger import Entry
+from embhub.site.unit_sets import Unit
 
-Unit = Literal["patient", "image"]
-Ids = NDArray[np.uint64]
+WITHOUT: Final = "none"  # the mechanism of a training without privacy
+AUDIT: Final = "audit"  # of a published audit that has figures of patients
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 AUDIT_BEGUN, AUDIT_ENDED = "audit", "audited"  # entries that cost nothing: `embhub.site.audit_attempts` reads them
-_RESTORE = "restore the folder from a backup: without it nobody can tell whose budget was spent"
 
 
 @dataclass(frozen=True)
 class Spending:
-    """One training in the ledger. `q` and `sigma` are None for a training without privacy.
+    """One training in the ledger. `q` and `sigma` are None for a training without privacy, and for a published audit.
 
     `planned` steps are what it may take in all, `announced` what it said it would take; `settled` when it is over.
     `stated` is for a release from elsewhere, whose own ledger counted `trainings`: their curve as its claim states it,
-    null for infinite. It takes the place of the curve of the steps.
+    null for infinite, and `plain` trainings beside, for which nothing is bounded. It takes the place of the curve of
+    the steps. `pictures` and `folded` name sets of pairs: which picture is whose, and ids as they look when folded.
+    `report` and `file` are the digests of a published audit report and of the embedding that it is about.
     """
 
     run: str
@@ -54,12 +47,20 @@ class Spending:
     released: tuple[str, ...] = ()
     stated: tuple[float | None, ...] | None = None
     trainings: int = 1
+    plain: int = 0
+    pictures: str | None = None
+    folded: str | None = None
+    file: str | None = None
+    report: str | None = None
 
     def opening(self) -> dict[str, Any]:
         """What the entry says that reserves it."""
         names = ("run", "units", "count", "unit", "mechanism", "q", "sigma", "delta", "planned")
         told = {name: getattr(self, name) for name in names}
-        return told if self.stated is None else told | {"stated": list(self.stated), "trainings": self.trainings}
+        if self.stated is not None:
+            told |= {"stated": list(self.stated), "trainings": self.trainings}
+        seldom = {name: getattr(self, name) for name in ("plain", "pictures", "folded", "file", "report")}
+        return told | {name: value for name, value in seldom.items() if value}
 
     @property
     def charged(self) -> int:
@@ -69,6 +70,13 @@ class Spending:
     @property
     def curve(self) -> Curve:
         """What it costs each of its units; infinite for a training without privacy that took a step."""
+        if self.charged and self.plain:
+            return EVERYTHING
+        return self.private_curve
+
+    @property
+    def private_curve(self) -> Curve:
+        """The same without what `plain` counts: what its private trainings cost whoever was in all of them."""
         if self.charged == 0:
             return NOTHING
         if self.stated is not None:
@@ -88,80 +96,53 @@ class Cap:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """Whom an audit report shows: written down by the audit, charged once the report is signed."""
+
+    report: str
+    unit: Unit
+    units: str
+    count: int
+    pictures: str | None = None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the last claim for a unit said of the whole ledger: no later one says less."""
+
+    unit: Unit
+    trainings: int
+    plain: int
+    rdp: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that was made ready to be sent, or sent, as a version of a repository."""
+
+    file: str
+    repository: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Account:
-    """All trainings in the order of their reservations, and the caps that hold."""
+    """All trainings in the order of their reservations, and the caps that hold.
+
+    `opened` is when the ledger was. `sides` are by the digest of their report, `stated` by unit.
+    """
 
     runs: dict[str, Spending]
     caps: tuple[Cap, ...]
+    opened: str = ""
+    sides: dict[str, Sides] = field(default_factory=dict)
+    stated: dict[Unit, Stated] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
 
     @property
     def costly(self) -> list[Spending]:
         """Those that cost something: without the ones that were settled before their first step."""
         return [item for item in self.runs.values() if item.charged]
-
-
-class UnitSets:
-    """Sets of keyed ids on disk, each under its SHA-256: `sets/<digest>`, sorted 64-bit numbers."""
-
-    def __init__(self, folder: Path, key: bytes) -> None:
-        self._folder, self._key = folder, key
-
-    def keyed(self, units: Iterable[str], *, unit: Unit, issuer: str) -> Ids:
-        """HMAC-SHA256(site key, kind | issuer | id), the first 64 bits of each, sorted and without doubles.
-
-        An id that `embhub.site.patients` keyed before, with whatever issuer, is taken as it is.
-
-        Raises:
-            UsageError: there are none, or one is empty.
-        """
-        names = {tidy(name) for name in units}
-        if not names or "" in names:
-            raise UsageError(f"no {unit}s are named, or one has no name", "every image needs a patient id")
-        start = hmac.new(self._key, f"{unit}\0{issuer}\0".encode(), hashlib.sha256)
-        found = []
-        for name in names:
-            if unit == "patient" and (number := ledger_number(name)) is not None:
-                found.append(number)
-                continue
-            mac = start.copy()
-            mac.update(name.encode("utf-8", "surrogatepass"))
-            found.append(int.from_bytes(mac.digest()[:8]))
-        return np.unique(np.array(found, dtype=np.uint64))
-
-    def save(self, ids: Ids) -> str:
-        """Write a set before an entry names it; the same set again is the same file.
-
-        Raises:
-            ConfigError: the folder cannot be written.
-        """
-        digest = digest_of(ids)
-        if not (self._folder / digest).exists():
-            write_atomic(self._folder / digest, ids.astype("<u8").tobytes(), mode=0o600)
-        return digest
-
-    def load(self, digest: str) -> Ids:
-        """A set that an entry names.
-
-        Raises:
-            LedgerTampered: it is not there, or was changed.
-        """
-        try:
-            data = (self._folder / digest).read_bytes()
-        except OSError as error:
-            raise LedgerTampered(f"a set of patients is missing from {self._folder}", _RESTORE) from error
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise LedgerTampered(f"a set of patients in {self._folder} was changed", _RESTORE)
-        return np.frombuffer(data, dtype="<u8").astype(np.uint64)
-
-    def charges(self, spendings: Sequence[Spending]) -> list[Charge]:
-        """Spendings with their units; each set is read once."""
-        held = {digest: self.load(digest) for digest in {item.units for item in spendings}}
-        return [Charge(held[item.units], item.curve, bool(item.released), item.trainings) for item in spendings]
-
-
-def digest_of(ids: Ids) -> str:
-    """The name of a set: SHA-256 of its sorted ids, eight bytes each, little end first."""
-    return hashlib.sha256(ids.astype("<u8").tobytes()).hexdigest()
 
 
 def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
@@ -172,12 +153,15 @@ def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
     """
     runs: dict[str, Spending] = {}
     caps: dict[str | None, Cap] = {}
+    sides: dict[str, Sides] = {}
+    stated: dict[Unit, Stated] = {}
+    published: list[Published] = []
     for entry in entries:
         body = entry.body
         if entry.number == 0:
             _check_opening(entry, key_id)
         elif entry.kind == "reserved":
-            runs[body["run"]] = Spending(at=entry.at, **body)
+            runs[body["run"]] = Spending(at=entry.at, **_known(Spending, body))
         elif entry.kind == "resumed":
             runs[body["run"]] = replace(runs[body["run"]], planned=body["planned"], settled=False)
         elif entry.kind == "announced":
@@ -191,9 +175,28 @@ def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
             caps.pop(body["units"], None)
             if body["epsilon"] is not None:
                 caps[body["units"]] = Cap(body["epsilon"], body["delta"], body["units"])
+        elif entry.kind == "sides":
+            sides[body["report"]] = Sides(**_known(Sides, body))
+        elif entry.kind == "stated":
+            told = Stated(**_known(Stated, body))
+            stated[told.unit] = replace(told, rdp=tuple(told.rdp))
+        elif entry.kind == "published":
+            published.append(Published(**_known(Published, body)))
         elif entry.kind not in (AUDIT_BEGUN, AUDIT_ENDED):
             raise ConfigError(f"the privacy ledger has an entry of the kind {entry.kind!r}", "use a newer embhub")
-    return Account(runs, tuple(caps.values()))
+    opened = entries[0].at if entries else ""
+    return Account(runs, tuple(caps.values()), opened, sides, stated, tuple(published))
+
+
+def _known(kind: type, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body of an entry, where it says nothing that this version does not know.
+
+    Raises:
+        ConfigError: a newer embhub wrote it; left out, too little might be counted.
+    """
+    if unknown := sorted(set(body) - {item.name for item in fields(kind)}):
+        raise ConfigError(f"the privacy ledger says {unknown[0]!r} of a training", "use a newer embhub")
+    return body
 
 
 def opening(key_id: str) -> dict[str, Any]:

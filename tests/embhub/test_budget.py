@@ -43,7 +43,7 @@ def charged() -> list[int]:
 
 
 def spent(run: budget.Reservation) -> float | None:
-    return run.lineage(delta=DELTA)["composition"].epsilon
+    return run.spent(delta=DELTA).epsilon
 
 
 def epsilon(*steps: int, sigma: float = 2.0) -> float:
@@ -117,14 +117,12 @@ def test_a_run_that_goes_on_is_neither_resumed_nor_settled_by_another() -> None:
     run.settle()
 
 
-def test_lineage_follows_patients_not_names_or_order() -> None:
+def test_what_is_spent_follows_patients_not_names_or_order() -> None:
     train(PATIENTS[:20])
     again = train([f"  {name} " for name in reversed(PATIENTS[10:30])])
-    lineage = again.lineage(delta=DELTA)
-    assert lineage["composition"].trainings == 2 and lineage["tuning_runs"] == 1
-    assert lineage["composition"].epsilon == pytest.approx(epsilon(100, 100), abs=3e-4)
-    apart = train(PATIENTS[30:]).lineage(delta=DELTA)
-    assert apart["composition"].trainings == 1 and apart["tuning_runs"] == 0
+    assert again.spent(delta=DELTA).trainings == 2
+    assert spent(again) == pytest.approx(epsilon(100, 100), abs=3e-4)
+    assert train(PATIENTS[30:]).spent(delta=DELTA).trainings == 1
 
 
 def test_ids_of_another_issuer_or_kind_are_others() -> None:
@@ -134,7 +132,7 @@ def test_ids_of_another_issuer_or_kind_are_others() -> None:
     )
     images = budget.reserve(PATIENTS, unit="image", mechanism="dp-agg", q=1.0, sigma=5.0, steps=1)
     for run in (other, images):
-        assert run.lineage()["composition"].trainings == 1
+        assert run.spent().trainings == 1
 
 
 def test_only_released_trainings_are_no_tuning() -> None:
@@ -150,7 +148,9 @@ def test_only_released_trainings_are_no_tuning() -> None:
 def test_a_training_without_privacy_is_infinite() -> None:
     with budget.reserve(PATIENTS[:1], unit="patient", mechanism="none", steps=1) as run:
         run.spend()
-    assert run.lineage()["composition"].epsilon is None
+    assert spent(run) is None
+    with pytest.raises(PrivacyError, match="claims nothing"):
+        run.lineage()
     assert spent(train(PATIENTS[:5])) is None, "one such patient is enough"
     assert spent(train(PATIENTS[5:])) is not None
 
@@ -216,16 +216,28 @@ def test_no_patient_is_named_in_what_is_kept(home: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in home.rglob("*") if path.is_file())
 
 
-def test_a_set_that_is_gone_or_changed_is_noticed(home: Path) -> None:
-    train()
-    (path,) = (home / "state/budget/sets").iterdir()
-    path.write_bytes(path.read_bytes()[8:])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_set_that_is_gone_or_changed_is_noticed(home: Path, which: int) -> None:
+    """Patients, their pictures, and their folded ids."""
+    pictures = [("ab" * 16, PATIENTS[0]), ("cd" * 16, PATIENTS[1])]
+
+    def again(patients: list[str] = PATIENTS) -> None:
+        with budget.reserve(
+            patients, unit="patient", mechanism="dp-sgd", q=0.1, sigma=2.0, steps=9, pictures=pictures
+        ) as run:
+            run.spend(9)
+
+    again()
+    path = sorted((home / "state/budget/sets").iterdir(), key=lambda path: path.stat().st_size)[which]
+    path.write_bytes(path.read_bytes()[16:])
     with pytest.raises(LedgerTampered, match="changed"):
         reserve()
     path.unlink()
+    pictures.clear()
     with pytest.raises(LedgerTampered, match="missing"):
         train(["somebody else"])
-    train()  # the same cohort again is the same set: it is written anew, and nothing is missing
+    pictures += [("ab" * 16, PATIENTS[0]), ("cd" * 16, PATIENTS[1])]
+    again()  # the same cohort again is the same set: it is written anew, and nothing is missing
     train(["somebody else"])
 
 
@@ -255,5 +267,5 @@ def test_ten_thousand_patients_in_a_hundred_trainings_stay_quick() -> None:
             facts = template.opening() | {"run": f"{number:016x}", "units": books.sets.save(mixed), "count": len(mixed)}
             books.ledger.append("reserved", facts)
     start = time.process_time()
-    assert run.lineage()["composition"].trainings == 100
+    assert run.spent().trainings == run.lineage()["composition"].trainings == 100
     assert time.process_time() - start < 5.0

@@ -10,12 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from embhub import budget
-from embhub.accounting.curves import EVERYTHING, compose
 from embhub.cli import root
 from embhub.cli.budgeting import command
 from embhub.errors import PrivacyError, UsageError
-from embhub.privacy import build_composition
-from tests.claims import make_claim, make_private_release
+from tests.claims import make_claim, make_private_release, site_total
 from tests.releases import make_embedding
 
 PATIENTS = ["p1", "p2", "p3"]
@@ -109,29 +107,33 @@ def test_within_a_cap_nothing_is_warned_of(home: Path) -> None:
 
 
 def test_a_release_is_charged_with_all_that_its_own_ledger_counted(home: Path) -> None:
-    """Its patients lost that much; what this site knows of it already may count twice, never too little."""
-    claim = make_claim()
-    together = build_composition(trainings=5, curve=compose([claim.curve] * 5), delta=claim.delta)
+    """Its patients may have lost that much; what this site knows of it already may count twice, never too little."""
+    together = site_total(*[make_claim().curve] * 4)
     data = make_embedding(privacy=make_claim(composition=together, tuning_runs=4)).data
     (home / "private.safetensors").write_bytes(data)
     assert f"epsilon {together.epsilon:g}" in reserve(home, "private").output
     (cohort,) = shown()["cohorts"]
     assert cohort["epsilon"] == cohort["runs"][0]["epsilon"] == together.epsilon
     with train() as run:
-        lineage = run.lineage()["composition"]
-    assert lineage.trainings == 6
-    assert lineage.epsilon is not None and together.epsilon is not None and lineage.epsilon > together.epsilon
+        stated, spent = run.lineage()["composition"], run.spent()
+    assert stated.trainings == spent.trainings == 6 and stated.plain == 0
+    assert spent.epsilon is not None and stated.epsilon >= spent.epsilon > together.epsilon
     with pytest.raises(UsageError, match="elsewhere"):
         budget.resume(cohort["runs"][0]["run"], PATIENTS, steps=5)
 
 
 def test_a_release_whose_own_ledger_had_no_bound_is_infinite(home: Path) -> None:
-    endless = build_composition(trainings=2, curve=EVERYTHING, delta=1e-5)
+    """No outsider can tell whether these patients were among those for whom nothing is bounded."""
+    endless = site_total(make_claim().curve, plain=3)
     (home / "private.safetensors").write_bytes(make_embedding(privacy=make_claim(composition=endless)).data)
     call("budget", "cap", "4")
     result = reserve(home, "private")
     assert "infinite" in result.stdout and "this is above the cap" in result.stderr
     assert shown()["cohorts"][0]["epsilon"] is None
+    call("budget", "cap", "none")
+    with train() as run:
+        stated = run.lineage()["composition"]
+    assert (stated.trainings, stated.plain) == (3, 3) and run.spent().epsilon is None
 
 
 def train() -> budget.Reservation:

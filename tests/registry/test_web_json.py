@@ -132,7 +132,8 @@ def test_an_embedding(room: Showroom) -> None:
     assert older["version"] == "1.0.0" and not older["newest"]
     claimed = ask(room, "/lumc/knee-effusion")["privacy"]
     assert claimed["epsilon"] == claimed["claim"]["epsilon"] and claimed["unit"] == "patient"
-    together = f"{claimed['claim']['composition']['epsilon']:g} with this site's other trainings"
+    epsilon = claimed["claim"]["composition"]["epsilon"]
+    together = f"{epsilon:g} with all 2 of this site's private trainings, as of 2026-11-20"
     assert claimed["together"] == together and claimed["weak"]
     assert facts["privacy"]["together"] is None
     front = html.unescape(room.registry.get("/lumc/knee-effusion").body.decode())

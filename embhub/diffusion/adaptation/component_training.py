@@ -118,7 +118,7 @@ def train_component(
             remarks.say("an interrupted adaptation of this folder is given up; --resume would have gone on with it")
         remarks.say(NO_CLAIM)
         with ExitStack() as stack:
-            reservation = stack.enter_context(_charge(members)) if main else None
+            reservation = stack.enter_context(_charge(members, remarks)) if main else None
             stack.enter_context(trainable_attention(pipe))
             stack.enter_context(recomputed(pipe, plan.gradient_checkpointing))
             stack.enter_context(repeatable(pipe))
@@ -143,10 +143,12 @@ def train_component(
 
 
 @contextmanager
-def _charge(members: ImageSet) -> Iterator[budget.Reservation]:
+def _charge(members: ImageSet, remarks: Remarks) -> Iterator[budget.Reservation]:
     """The site's ledger counts it as a loss without bound for everybody whose images are learned from."""
     unit: Unit = "patient" if members.has_patients else "image"
-    with budget.reserve(members.names(), unit=unit, mechanism="none", steps=1) as reservation:
+    with budget.reserve(
+        members.names(), unit=unit, mechanism="none", steps=1, pictures=members.pictures(), on_note=remarks.warn
+    ) as reservation:
         reservation.spend(1)
         yield reservation
 

@@ -93,7 +93,7 @@ class PrivateTraining:
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.keeper.check(definition)
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
-        with self._reserve(names, mechanism, steps) as reservation:
+        with self._reserve(members, mechanism, steps, remarks) as reservation:
             try:
                 with loss.active():
                     if self.protection.mechanism == "dp-sgd":
@@ -126,8 +126,9 @@ class PrivateTraining:
             **{name: str(value) for name, value in {**asdict(task.recipe), **asdict(self.protection)}.items()},
         }
 
-    def _reserve(self, names: Sequence[str], mechanism: Mechanism, steps: int) -> Reservation:
+    def _reserve(self, members: ImageSet, mechanism: Mechanism, steps: int, remarks: Remarks) -> Reservation:
         """Budget for all steps, or for those that an interrupted training has not announced yet."""
+        names = members.names()
         if (saved := self.keeper.saved) is not None:
             # The ledger knows best how many were announced; it wants one at least, also where none is left to take.
             return budget.resume(saved.run, names, steps=max(1, steps - saved.announced))
@@ -139,6 +140,8 @@ class PrivateTraining:
             q=mechanism.rate,
             sigma=mechanism.sigma,
             delta=self.protection.delta,
+            pictures=members.pictures(),
+            on_note=remarks.warn,
         )
 
     def _descend(

@@ -15,14 +15,14 @@ from embhub.checks.claims import refuted
 from embhub.checks.consistency import power
 from embhub.checks.refusals import BrokenClaim, ClaimMismatch
 from embhub.errors import ArtifactError, EmbhubError
-from embhub.privacy import PrivacyClaim, UnsupportedClaim, build_composition, plain
+from embhub.privacy import PrivacyClaim, UnsupportedClaim, plain
 from embhub.release import Release
 from embhub.site.files import write_atomic
 from embhub.site.overview import describe, in_words
 from embhub_registry import admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal
-from tests.claims import altered, make_claim, make_private_release, private_files, sign, with_header_claim
+from tests.claims import altered, make_claim, make_private_release, private_files, sign, site_total, with_header_claim
 from tests.embhub.evidence.packs import make_report as make_audit
 from tests.releases import (
     NOW,
@@ -251,12 +251,12 @@ def test_declared_ranges_are_no_exact_numbers(told: dict[str, Any]) -> None:
     verify(sign(private_files(**told)))
 
 
-def test_the_lineage_stands_on_page_one_and_an_infinite_one_is_a_warning() -> None:
-    from embhub.accounting.curves import EVERYTHING
-
-    claim = make_claim(composition=build_composition(trainings=3, curve=EVERYTHING, delta=1e-5), tuning_runs=2)
-    finding = next(item for item in verify(make_private_release(claim)).findings if item.check == "privacy")
-    assert finding.outcome == "warning" and "No bound holds" in finding.text
+def test_what_the_site_counts_in_all_is_said_and_a_large_sum_is_a_warning() -> None:
+    curve = make_claim().curve
+    for others, outcome in ((1, "ok"), (20, "warning")):
+        claim = make_claim(composition=site_total(*[curve] * others, plain=2))
+        finding = next(item for item in verify(make_private_release(claim)).findings if item.check == "privacy")
+        assert finding.outcome == outcome and "nothing is bounded" in finding.text
 
 
 def test_an_audit_that_shows_more_than_the_claim_allows_refutes_it() -> None:

@@ -10,16 +10,17 @@ from xml.etree import ElementTree
 
 import pytest
 
+from embhub import budget, embedding
 from embhub.accounting import curves
 from embhub.audit import SUITES, Suite, build
 from embhub.checks.consistency import base_digest
 from embhub.evidence import histogram, page
 from embhub.evidence.cover import guarantee, per_hundred
-from embhub.evidence.document import Evidence
+from embhub.evidence.document import Evidence, Ledger
 from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.pack import read_report, write_pack
 from embhub.formats import safe_yaml
-from embhub.privacy import Claim, PrivacyClaim, build_composition, state
+from embhub.privacy import Claim, PrivacyClaim, state
 from embhub.site import site_files
 from tests.claims import make_claim
 from tests.embhub.evidence.packs import NOW, make_site
@@ -161,24 +162,37 @@ def test_a_leak_that_another_attack_found_is_what_page_one_shows(tmp_path: Path)
     assert any("differ in their images alone" in concern for concern in made.concerns)
 
 
-def test_trainings_together_are_said_with_the_claim(tmp_path: Path) -> None:
-    claim = make_claim()
-    curve = curves.compose([claim.curve, claim.curve])
-    together = build_composition(trainings=2, curve=curve, delta=claim.delta)
-    _, shown, made = read(tmp_path / "two", "mechanism", make_claim(composition=together))
-    assert made.privacy.together_epsilon == together.epsilon and f"epsilon {together.epsilon:g}" in shown.text
-    endless = build_composition(trainings=2, curve=tuple([float("inf")] * len(curve)), delta=claim.delta)
-    _, shown, made = read(tmp_path / "none", "mechanism", make_claim(composition=endless))
-    assert made.privacy.together == () and "none holds for all of this site's trainings together" in shown.text
-    assert any("weak" in text for text in made.concerns)
+def test_trainings_together_are_said_with_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By this site's own ledger, for the patients of this file: nothing of it stands in the signed claim."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    claim, patients = make_claim(), ["p1", "p2"]
+    site = make_site(tmp_path / "two", "mechanism", claim=claim)
+    for _ in range(2):
+        with budget.reserve(
+            patients, unit="patient", mechanism="dp-sgd", q=claim.sampling.q, sigma=claim.sigma, steps=claim.steps
+        ) as run:
+            run.spend(claim.steps)
+    run.release(embedding.read(site).digest)
+    made = write_pack(site, tmp_path / "pack", now=NOW)
+    text = Text((tmp_path / "pack" / "index.html").read_text()).text
+    assert made.privacy.ledger is not None and made.privacy.ledger.trainings == 2
+    both = curves.publish_epsilon(curves.epsilon_of(curves.compose([claim.curve] * 2), delta=claim.delta))
+    assert made.privacy.together_epsilon == pytest.approx(both, abs=3e-4)
+    assert f"epsilon {made.privacy.together_epsilon:g}" in text
+    with budget.reserve(patients[:1], unit="patient", mechanism="none", steps=1) as plain:
+        plain.spend()
+    made = write_pack(site, tmp_path / "pack", now=NOW)
+    text = Text((tmp_path / "pack" / "index.html").read_text()).text
+    assert made.privacy.together == ()
+    assert "none holds for all of this site's trainings on these patients together" in text
+    assert any("nothing bounds what all of them together tell" in concern for concern in made.concerns)
 
 
 def test_page_one_calls_a_weak_guarantee_weak() -> None:
-    curve = curves.compose([make_claim().curve] * 10)
-    together = build_composition(trainings=10, curve=curve, delta=1e-5)
+    ten = Ledger(trainings=10, epsilon=7.3)
     assert "Yes, of a stated size" in guarantee(describe_privacy(make_claim(), refuted=None))
-    for weak in (make_claim(sigma=1.6), make_claim(composition=together)):
-        assert "Yes, but a weak one" in guarantee(describe_privacy(weak, refuted=None))
+    assert "Yes, but a weak one" in guarantee(describe_privacy(make_claim(sigma=1.6), refuted=None))
+    assert "Yes, but a weak one" in guarantee(describe_privacy(make_claim(), refuted=None, ledger=ten))
 
 
 def test_an_image_claim_says_what_patients_have(tmp_path: Path) -> None:

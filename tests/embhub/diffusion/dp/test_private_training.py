@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 
 from embhub import budget, config, embedding, runs, self_test
 from embhub.__main__ import main
+from embhub.accounting.composition import Composition
 from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
 from embhub.diffusion import inversion
 from embhub.diffusion.checkpoints import Interrupted
@@ -27,8 +29,10 @@ from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.phantoms import write_dataset
 from embhub.privacy import PrivacyClaim
 from embhub.progress import Progress
+from embhub.site.balance import balance
 from embhub.site.books import open_books
 from embhub.site.spending import Spending
+from embhub.site.spent import spent_on
 
 STEPS = 6
 
@@ -108,7 +112,41 @@ def test_the_next_training_counts_the_one_before(images: Path, base: Path, tmp_p
     plain = train(images, token="<a>", caption="mri, {}", base=base, device="cpu", steps=1, vectors=1, batch_size=1)
     assert plain.embedding.privacy == "none"
     after = learn(images, base).embedding.privacy
-    assert isinstance(after, PrivacyClaim) and after.composition is not None and after.composition.epsilon is None
+    assert isinstance(after, PrivacyClaim) and isinstance(after.composition, Composition)
+    assert (after.composition.trainings, after.composition.plain) == (3, 1)
+    (cohort,) = balance(delta=1e-5)["cohorts"]
+    assert cohort["epsilon"] is None
+
+
+def test_a_folder_that_named_nobody_counts_once_the_patients_are_known(
+    images: Path, base: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "unnamed"
+    folder.mkdir()
+    path = sorted(images.rglob("*.png"))[0]
+    for number, image in enumerate([path, *sorted(images.rglob("*.png"))[5:8]]):
+        (folder / f"{number:03d}.png").write_bytes(image.read_bytes())
+    choices = {"token": "<a>", "caption": "mri, {}", "base": base, "device": "cpu", "steps": 1, "batch_size": 1}
+    train(folder, vectors=1, **choices)
+    result = learn(images, base)
+    spent = spent_on(result.embedding.digest, delta=1e-5)
+    assert spent is not None and spent.epsilon is None and spent.trainings == 2
+
+
+def test_ids_that_look_like_earlier_ones_are_pointed_out(images: Path, base: Path, tmp_path: Path) -> None:
+    learn(images, base)
+    copied = Path(shutil.copytree(images, tmp_path / "copied"))
+    manifest = next(copied.rglob("manifest.csv"))
+    header, *rows = manifest.read_text().splitlines()
+    place = header.split(",").index("patient_id")
+    changed = []
+    for row in rows:
+        cells = row.split(",")
+        cells[place] = cells[place].swapcase()
+        changed.append(",".join(cells))
+    manifest.write_text("\n".join([header, *changed]) + "\n")
+    notes = learn(copied, base).notes
+    assert any("23 patients have ids that differ only in case, leading zeros or issuer" in note for note in notes)
 
 
 def test_a_cap_refuses_before_the_first_step(images: Path, base: Path) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from embhub import embedding as artifact_module
 from embhub import fingerprint, runs
+from embhub import release as layout
 from embhub.audit import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
 from embhub.audits import commitments, statistics
 from embhub.diffusion import shadow_training
@@ -42,7 +43,7 @@ from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.privacy import PrivacyClaim
 from embhub.progress import OnProgress, Progress
-from embhub.site import audit_attempts
+from embhub.site import audit_attempts, published_audits
 from embhub.site.audit_attempts import AuditAttempt
 
 WITH_SHADOWS = ("standard", "thorough")
@@ -198,6 +199,8 @@ def audit(
         commitment=commitments.commit({**sealed, "embedding": target.digest, "audit": attempt.id}),
     )
     audit_attempts.finish_audit(attempt, report.verdict)
+    unit = "patient" if sides.unit == "patient" else "image"
+    published_audits.remember_sides(layout.digest(report.to_bytes()), **sides.facts(), unit=unit)
     shelf.clear()
     if on_exposed is not None:
         on_exposed(tuple(Exposed(sides.name(item.name), item.excess) for item in scores.exposed))

@@ -145,7 +145,7 @@ def test_the_attack_that_decided_is_named_with_its_limit() -> None:
     assert found.verdict == "leak-detected"
     assert "the attack loss " in found.statement
     assert (found.deciding.attack, found.headline) == ("loss", "lira-shadows")
-    assert found.deciding.limit == pytest.approx(0.025 / 3)
+    assert found.deciding.limit == pytest.approx(0.025 / (len(SUITES["standard"]) - 1))
     assert found.deciding.p_value == found.attack("loss").p_value
     assert found.deciding.false_alarms == 0.05
     assert recompute(found) == []

@@ -127,10 +127,11 @@ def test_an_outsider_finds_no_patient_in_the_outbox(
               for path in sorted(place.rglob("*")) if path.is_file()]  # fmt: skip
     logged = "".join([caplog.text, *capfd.readouterr()]).encode()
     places = [*sent, *stored, logged, *texts.values()]
-    figures = {float(f"{figure:.4g}") for figure in derived(report)}
+    of_the_base = numbers({"fingerprint": json.dumps(embedding.read(file).base).encode()})  # older than any patient
+    figures = {float(f"{abs(figure):.4g}") for figure in [*derived(report), *of_the_base]}
     for score in found:
-        if float(f"{score:.4g}") in figures:
-            continue  # a figure of the order happens to have the same four digits
+        if float(f"{abs(score):.4g}") in figures:
+            continue  # another figure happens to have the same four digits
         for digits in range(4, 10):
             text = f"{abs(score):#.{digits}g}".encode()
             hits = [data for data in places if stands_alone(text, data)]

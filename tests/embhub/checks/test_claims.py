@@ -266,7 +266,7 @@ def test_an_audit_that_shows_more_than_the_claim_allows_refutes_it() -> None:
     loud, quiet = make_audit(leaking, "mechanism", shift=6.0), make_audit(leaking, "mechanism")
     assert loud.coins is not None and loud.coins.lower_bound > 1
     assert "the audit shows" in (refuted(strong, loud) or "")
-    assert refuted(strong, quiet) is None and refuted("none", loud) is None
+    assert refuted(strong, quiet) is None and refuted("none", make_report(leaking, shift=6.0)) is None
     files = private_files(strong)
     files[layout.AUDIT] = loud.to_bytes()
     summary = {"verdict": loud.verdict, "suite": loud.suite, "power": power(loud)}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -199,7 +199,7 @@ def audit(
         commitment=commitments.commit({**sealed, "embedding": target.digest, "audit": attempt.id}),
     )
     audit_attempts.finish_audit(attempt, report.verdict)
-    unit = "patient" if sides.unit == "patient" else "image"
+    unit: Literal["patient", "image"] = "patient" if sides.unit == "patient" else "image"
     published_audits.remember_sides(layout.digest(report.to_bytes()), **sides.facts(), unit=unit)
     shelf.clear()
     if on_exposed is not None:

@@ -30,6 +30,7 @@ from tests.releases import (
     edited_card,
     make_embedding,
     make_release,
+    make_report,
     make_trust,
     replaced,
     resigned,

@@ -37,7 +37,7 @@ from embhub.audits.attack_figures import (
     rounded,
 )
 from embhub.audits.remembered import by_bytes
-from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism
+from embhub.audits.verdict import Decision, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 
@@ -232,11 +232,9 @@ def build(
                 auc_interval_by_patient=None if interval is None else (rounded(interval[0]), rounded(interval[1])),
             )
         )
-    attacks = tuple(results)
-    chosen = next(result for result in attacks if result.name == headline)
-    power = limits_of(chosen)
-    coins = count_coins(chosen)
-    decision = _decide(chosen, attacks, suite, unit, power, coins, claim)
+    chosen = next(result for result in results if result.name == headline)
+    power, coins = limits_of(chosen), count_coins(chosen)
+    decision = _decide(chosen, results, suite, unit, power, coins, claim)
     return AuditReport(
         tool=Tool(version=__version__),
         artifact=Artifact(sha256=artifact_digest),
@@ -247,7 +245,7 @@ def build(
         nonmembers=nonmembers or Group(units=chosen.units[1]),
         design=design or Design(),
         headline=headline,
-        attacks=attacks,
+        attacks=tuple(results),
         coins=coins,
         claim=claim,
         power=power,
@@ -310,12 +308,7 @@ def _decide(
     claim: Claimed | None,
 ) -> Decision:
     if suite == "mechanism" and coins is not None and claim is not None:
-        patients = count_patients(attacks)
-        return decide_mechanism(
-            Guessed(coins.coins, coins.lower_bound),
-            Guessed(patients.coins, patients.lower_bound) if patients else None,
-            claimed=claim.epsilon,
-        )
+        return decide_mechanism(coins, count_patients(attacks), claimed=claim.epsilon)
     return decide(headline, attacks, suite=suite, unit=unit, power=power)
 
 
@@ -334,9 +327,8 @@ def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
     if headline.models != expected:
         found.append(f"{expected} audited embeddings are stated, the headline has {headline.models}")
     units = (report.members.units, report.nonmembers.units)
-    for result in report.attacks:
-        if result.name == MADE_UP_PATIENTS:
-            continue  # they have coins of their own
+    of_units = [result for result in report.attacks if result.name != MADE_UP_PATIENTS]  # who have coins of their own
+    for result in of_units:
         held = (len(result.member_scores), len(result.nonmember_scores))
         if held != units if result.models == 1 else sum(held) != sum(units) * result.models:
             found.append(f"{result.name}: {held[0]} and {held[1]} scores do not fit {units[0]} and {units[1]} units")

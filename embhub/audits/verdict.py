@@ -98,11 +98,11 @@ def decide(headline: Result, results: Sequence[Result], *, suite: str, unit: str
     return Decision("no-leak-detected", f"{text} {limits}{blind}")
 
 
-class Guessed(NamedTuple):
-    """So many made-up units had a coin each, and guessing the coins refuted every smaller epsilon than `shown`."""
+class Guessed(Bound, Protocol):
+    """What is read of guesses at coins (embhub.audits.attack_figures.Coins)."""
 
-    coins: int
-    shown: float
+    @property
+    def coins(self) -> int: ...
 
 
 def decide_mechanism(vectors: Guessed, patients: Guessed | None, *, claimed: float) -> Decision:
@@ -111,11 +111,11 @@ def decide_mechanism(vectors: Guessed, patients: Guessed | None, *, claimed: flo
     `patients` is None where no made-up patients went through trainings.
     """
     tried = f"{vectors.coins} made-up vectors went through the privatising code with this file's parameters"
-    shown = f"an epsilon of at least {vectors.shown:.2f}"
+    shown = f"an epsilon of at least {vectors.lower_bound:.2f}"
     if patients is not None:
         tried += f" and {patients.coins} made-up patients through trainings of their own"
-        shown += f" for the vectors and {patients.shown:.2f} for the patients"
-    if max(vectors.shown, patients.shown if patients else 0.0) > claimed:
+        shown += f" for the vectors and {patients.lower_bound:.2f} for the patients"
+    if max(vectors.lower_bound, patients.lower_bound if patients else 0.0) > claimed:
         return Decision(
             "leak-detected",
             f"Leak detected: {tried}, and guessing which took part showed {shown}, where {claimed:.2f} is claimed. "

@@ -22,7 +22,7 @@ from embhub.site.overview import describe, in_words
 from embhub_registry import admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal
-from tests.claims import altered, make_claim, make_private_release, private_files, sign, with_header_claim
+from tests.claims import SELF_TEST, altered, make_claim, make_private_release, private_files, sign, with_header_claim
 from tests.releases import (
     NOW,
     REPOSITORY,
@@ -80,6 +80,13 @@ def lying_header() -> Release:
     return resigned(Release.from_files(files))
 
 
+def lying_self_test() -> Release:
+    files = dict(GOOD.files)
+    block = json.loads(CLAIM.to_text())["self_test"] | {"canary_epsilon": 40.0, "noise_p": 0.0}
+    files[layout.EMBEDDING] = with_header_claim(GOOD.embedding, altered(CLAIM, self_test=block))
+    return resigned(Release.from_files(files))
+
+
 def lying_card() -> Release:
     return resigned(replaced(GOOD, card=front_matter(GOOD, epsilon=0.5)))
 
@@ -118,6 +125,7 @@ def told_count() -> Release:
 
 BAD = {
     "header lies": (lying_header, BrokenClaim, "privacy-claim"),
+    "header's self-test lies": (lying_self_test, BrokenClaim, "privacy-claim"),
     "card lies": (lying_card, BrokenClaim, "privacy-claim"),
     "card differs": (other_card, ClaimMismatch, "privacy-claim"),
     "card says none": (bare_card, ClaimMismatch, "privacy-claim"),
@@ -150,6 +158,23 @@ def test_verify_refuses(make: Any, error: type[EmbhubError], rule: str) -> None:
 @pytest.mark.parametrize(("make", "error", "rule"), BAD.values(), ids=BAD.keys())
 def test_the_registry_refuses(make: Any, error: type[EmbhubError], rule: str) -> None:
     assert refusal(make()).rule == rule
+
+
+def test_a_self_test_of_more_numbers_than_the_file_holds_is_refused() -> None:
+    held = sum(values.size for values in GOOD.embedding.tensors.values())
+
+    def claim_of(width: int) -> PrivacyClaim:
+        own = SELF_TEST.own_width.model_copy(update={"dimension": width})
+        return make_claim(self_test=SELF_TEST.model_copy(update={"own_width": own}))
+
+    verify(make_private_release(claim_of(held)))
+    wide = claim_of(held + 1)
+    with pytest.raises(ArtifactError, match="more numbers"):
+        make_private_release(wide)
+    forged = resigned(Release.from_files({**GOOD.files, **private_files(wide)}), publish={"privacy": wide.to_dict()})
+    with pytest.raises(BrokenClaim, match="more numbers"):
+        verify(forged)
+    assert "more numbers" in refusal(forged).message
 
 
 @pytest.mark.parametrize("name", ["header lies", "card lies", "card differs", "card says none", "exact number told"])

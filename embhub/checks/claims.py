@@ -11,6 +11,7 @@ from embhub.cards.card_schema import Card
 from embhub.checks.refusals import BrokenClaim, ClaimMismatch, Finding
 from embhub.embedding import Embedding
 from embhub.privacy import Claim, PrivacyClaim, UncheckableClaim, UnsupportedClaim, is_round, parse_claim
+from embhub.self_test import SelfTest
 from embhub.statement import Publish
 
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"
@@ -21,7 +22,7 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
 
     Raises:
         ClaimMismatch: they make different ones, or the card tells numbers that the claim rests on not telling.
-        BrokenClaim: the statement's claim does not follow from its own parameters.
+        BrokenClaim: the statement's claim does not follow from its own parameters, or its self-test is of another file.
     """
     try:
         signed: Claim = parse_claim(publish.privacy)
@@ -33,6 +34,10 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
         raise ClaimMismatch("header, card and statement make different privacy claims", _HINT)
     if told := told_numbers(card):
         raise ClaimMismatch(told[0], _HINT)
+    if isinstance(signed, PrivacyClaim) and isinstance(signed.self_test, SelfTest):
+        held = sum(values.size for values in embedding.tensors.values())
+        if signed.self_test.own_width.dimension > held:
+            raise BrokenClaim(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
     return say(embedding.privacy)
 
 

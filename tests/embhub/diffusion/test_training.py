@@ -61,6 +61,7 @@ def test_without_a_seed_no_two_runs_are_alike(images: Path, base: Path) -> None:
     one, two = (learn(images, base, seed=None) for _ in range(2))
     assert one.embedding.data != two.embedding.data
     assert one.run.settings["seed"] != two.run.settings["seed"]
+    assert not any("seed" in note for note in (*one.notes, *two.notes))
 
 
 def test_nothing_private_is_in_the_file(images: Path, base: Path) -> None:
@@ -82,6 +83,7 @@ def test_the_private_record(images: Path, base: Path) -> None:
     assert len(run.members) + len(run.holdout) == 12
     assert all(Path(s.path).is_file() and s.label == "prostate-cspca" for s in (*run.members, *run.holdout))
     assert run.settings["seed"] == 1 and json.dumps(run.settings)
+    assert any("the seed is a secret" in note for note in result.notes)
     assert result.heldout_before is not None and result.heldout_after is not None
 
 

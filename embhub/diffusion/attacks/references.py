@@ -67,7 +67,7 @@ def score_by_dataset_inference(evidence: Evidence) -> Tensor:
     the audited file, so no part of its members is spent on fitting, and the rank test of its scores is the set's.
 
     Raises:
-        ValueError: fewer than three references, or references that saw every image or none.
+        ValueError: fewer than three references, or none that the others can be compared with.
     """
     losses, unseen = _references(evidence)
     if len(losses) < 3:
@@ -75,9 +75,13 @@ def score_by_dataset_inference(evidence: Evidence) -> Tensor:
     features, labels = [], []
     for number in range(len(losses)):
         others = torch.arange(len(losses)) != number
+        if not bool(_seen_by_some(unseen[others]).any()):
+            continue  # of few references and few patients, those left may have seen all of an image or nothing of it
         posed = replace(evidence, with_rows=losses[number], references=losses[others], unseen=unseen[others])
         features.append(_describe(posed))
         labels.append((~unseen[number]).double() * 2 - 1)
+    if not features:
+        raise ValueError("dataset inference needs images that some references saw and others did not")
     known = torch.cat(features)
     target = torch.cat([label - label.mean() for label in labels])
     gram = known.T @ known + RIDGE * len(known) * torch.eye(known.shape[1], dtype=known.dtype)
@@ -98,7 +102,7 @@ class _Expected:
 def _expect(evidence: Evidence) -> _Expected:
     losses, unseen = _references(evidence)
     (outside, without), (inside, having) = _mean(losses, unseen), _mean(losses, ~unseen)
-    both = ((without > 0) & (having > 0))[:, 0]
+    both = _seen_by_some(unseen)
     if not bool(both.any()):
         raise ValueError("online LiRA needs images that some references saw and others did not")
     own = outside - inside
@@ -132,6 +136,11 @@ def _references(evidence: Evidence) -> tuple[Tensor, Tensor]:
     if evidence.references is None or evidence.unseen is None:
         raise ValueError("this attack needs reference embeddings")
     return evidence.references, evidence.unseen
+
+
+def _seen_by_some(unseen: Tensor) -> Tensor:
+    """Which images (N,) some references saw and others did not."""
+    return unseen.any(0) & ~unseen.all(0)
 
 
 def _mean(losses: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

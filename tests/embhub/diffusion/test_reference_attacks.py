@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embhub.audits import statistics
 from embhub.diffusion import shadows
@@ -152,6 +154,14 @@ def test_dataset_inference_learns_at_which_timesteps_a_leak_shows() -> None:
         areas.append([area(attack(told), inside) for attack in (score_by_dataset_inference, score_by_lira)])
     inference, lira = np.mean(areas, axis=0)
     assert inference > 0.75 > lira
+
+
+@given(st.integers(2, 5), st.integers(3, 10), st.integers(0, 10_000))
+def test_few_patients_and_few_shadows_are_scored_too(each: int, images: int, seed: int) -> None:
+    evidence, _ = make(0.1, seed, images=images, each=each)
+    for name, attack in WITH_REFERENCES.items():
+        scores = attack(evidence)
+        assert scores.shape == (images,) and torch.isfinite(scores).all(), name
 
 
 def test_dataset_inference_needs_three_references() -> None:

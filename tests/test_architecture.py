@@ -29,6 +29,8 @@ PURE = [
         "checks/revocations",
         "checks/versions",
         "checks/yanks",
+        "checks/attested",
+        "checks/demands",
         "checks/consistency",
         "checks/samples",
         "checks/refusals",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,19 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import opening, verification
-from embhub import release as layout
 from embhub.checks import attested, demands, yanks
 from embhub.checks.attested import Attested
 from embhub.checks.demands import Policy
 from embhub.checks.refusals import Finding
 from embhub.checks.yanks import Yank
-from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.errors import RegistryError, UsageError
 from embhub.faults import plain
 from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.release import Release
-from embhub.site import accounts, heard, places, roots, seen, site_files, site_policy
-from embhub.site.files import write_atomic
+from embhub.site import accounts, heard, places, roots, seen, site_files, site_policy, unpacking
 from embhub.trust import Trust
 from embhub.verification import Verified
 
@@ -69,14 +65,14 @@ def pull(
     """
     folder = choose_folder(reference, out)
     places.check_folder(folder)
-    _check_contents(folder)
+    unpacking.check_contents(folder)
     chosen = site_policy.choose(policy, require)
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
     if reference.partition("@")[2] != fetched.commit:
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
-    _write(fetched.release, folder, name=_name(reference))
+    kept = unpacking.write(fetched.release, folder, name=_name(reference))
     remember(fetched)
-    return fetched.verified
+    return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
 
 
 def choose_folder(reference: str, out: str | Path | None = None) -> Path:
@@ -253,38 +249,3 @@ def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError)
 
 def _name(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2]
-
-
-def _check_contents(folder: Path) -> None:
-    """Refuse to write over, or remove, what no pull left there, or to follow a link out of the folder."""
-    for name in layout.LIMITS:
-        parent = (folder / name).parent
-        if parent != folder and parent.is_symlink():
-            raise ConfigError(f"{parent} is a link to another place", "remove it, or choose another --out")
-    if folder.exists() and any(folder.iterdir()) and not (folder / layout.PUBLISH_BUNDLE).exists():
-        raise ConfigError(f"{folder} is there, and holds other things than a release", "choose another --out")
-
-
-def _write(release: Release, folder: Path, *, name: str) -> None:
-    """Write the release and a copy of the embedding under the repository's name; on a full disk, nothing.
-
-    What an earlier pull left there and this release no longer has (an audit, say) goes: it would vouch for nothing.
-    """
-    staging = Path(tempfile.mkdtemp(dir=places.nearest(folder), prefix=".embhub-"))
-    made = staging / "release"
-    try:
-        release.to_folder(made)
-        write_atomic(made / f"{name}.safetensors", release.embedding.data)
-        if not folder.exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            made.rename(folder)
-            return
-        for path in sorted(made.rglob("*")):
-            if path.is_file():
-                target = folder / path.relative_to(made)
-                target.parent.mkdir(exist_ok=True)
-                path.replace(target)
-        for gone in layout.LIMITS.keys() - release.files.keys():
-            (folder / gone).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

@@ -95,10 +95,10 @@ class Verified:
         return "countersigned" if self.independent else "consistent"
 
     def audit_in_words(self) -> str:
-        """The verdict and its status: `no-leak-detected, countersigned by nki`; `none` without an audit."""
+        """Verdict and status: `no-leak-detected, countersigned by nki`; `…, consistent, self-declared`; `none`."""
         if self.report is None:
             return "none"
-        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ""
+        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ", self-declared"
         return f"{self.report.verdict}, {self.audit_status}{by}"
 
     @property
@@ -208,6 +208,7 @@ def verify(
             )
             findings.append(finding)
         _compare(card, embedding, publish, report, findings)
+        findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except Refusal as refusal:

@@ -139,7 +139,7 @@ def find_lost(remembered: Iterable[Attested], shown: Sequence[Attested], *, aske
 
 
 def _severity(audit: Attested) -> tuple[int, str]:
-    return VERDICTS.index(audit.verdict), audit.namespace
+    return VERDICTS.index(audit.verdict) if audit.verdict in VERDICTS else 1, audit.namespace
 
 
 def say(others: Iterable[Attested], lost: Iterable[Lost]) -> list[Finding]:

@@ -32,7 +32,8 @@ class Orphan:
 class Report:
     """`corrupt`: what was promised and is not whole. `orphans`: what nothing refers to; harmless, and removable.
 
-    `warnings`: releases that are whole and say more than they should; `check` is clean with them. `purged`: how many objects of deleted repositories were looked for and are gone.
+    `warnings`: releases that are whole and say more than they should; `check` is clean with them.
+    `purged`: how many objects of deleted repositories were looked for and are gone.
     """
 
     corrupt: list[str] = field(default_factory=list)

@@ -32,10 +32,9 @@ def command(context: click.Context, registry: Registry, *, mending: bool, as_jso
         report = checking.check(registry)
         removed = repair.repair(registry, report) if mending else []
         report = checking.check(registry) if removed else report
-    lines = [
-        ("removed ", removed), ("corrupt ", report.corrupt), ("orphaned", report.orphaned), ("warning ", report.warnings)
-    ]  # fmt: skip
-    whole = f"clean, with {len(report.warnings)} warnings" if report.warnings else "clean"
+    lines = [("removed ", removed), ("corrupt ", report.corrupt), ("orphaned", report.orphaned)]
+    lines.append(("warning ", report.warnings))
+    whole = f"clean, but for {len(report.warnings)} of the releases" if report.warnings else "clean"
     said = whole if report.clean else f"{len(report.corrupt)} corrupt, {len(report.orphaned)} orphaned"
     document = report.to_json() | ({"removed": removed} if mending else {})
     show(document, *(f"{word}  {line}" for word, rows in lines for line in rows), said, as_json=as_json)

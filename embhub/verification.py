@@ -267,7 +267,7 @@ def _open_report(release: Release, publish: Publish, findings: list[Finding]) ->
                 "an audit was dropped on the way: fetch the release again, and ask the publisher",
             )
         findings.append(
-            Finding("audit", "warning", "no audit: nobody measured what the embedding tells about patients")
+            Finding("audit", "warning", "no audit came with it, to measure what the embedding tells about patients")
         )
         return None
     if publish.audit is not None and publish.audit.sha256 != layout.digest(data):

@@ -48,12 +48,13 @@ NOTHING = Standing("not-audited", "none", (), ())
 def judge(rows: Iterable[Attestation], *, repository: str, keyring: Keyring) -> Standing:
     """What `rows`, of one embedding, come to for a release of `repository`.
 
-    Who published the same bytes elsewhere speaks for their own release alone; what a stolen key signed counts nothing.
+    Who published the same bytes elsewhere speaks for their own release alone. What a stolen key signed counts nothing,
+    nor what a key signed that the keyring does not know.
     """
-    publisher, stolen = repository.partition("/")[0], keyring.stolen()
+    publisher, good = repository.partition("/")[0], keyring.fingerprints() - keyring.stolen()
     counted = [
         row for row in rows
-        if row.fingerprint not in stolen and (not row.own or row.namespace == publisher)
+        if row.fingerprint in good and (not row.own or row.namespace == publisher)
         and (not row.private or row.repository == repository)
     ]  # fmt: skip
     audits = tuple(sorted(_newest(counted), key=lambda row: (_severity(row), row.namespace == publisher)))
@@ -113,9 +114,9 @@ def refresh(db: Connection, digest: str, keyring: Keyring) -> None:
             placement.change_verdict(db, repository.id, {**repository.summary, "release": {**release, **told}})
 
 
-def refresh_all(db: Connection, keyring: Keyring) -> None:
-    """The same for every embedding that was ever audited: after the keyring changed."""
-    for digest in attestations.digests(db):
+def refresh_some(db: Connection, keyring: Keyring, *, repository: str = "", fingerprint: str = "") -> None:
+    """The same where a repository was hidden or shown, or a key that signed audits went out of use."""
+    for digest in attestations.digests(db, repository=repository, fingerprint=fingerprint):
         refresh(db, digest, keyring)
 
 

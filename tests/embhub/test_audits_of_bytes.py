@@ -257,3 +257,30 @@ def test_who_publishes_the_same_bytes_speaks_for_their_own_release_alone(hall: H
     assert page(hall, smear)["verdict"] == "leak-detected" and page(hall, smear)["confirmation"] == "self-declared"
     assert page(hall, victim)["verdict"] == "not-audited"
     assert pulling.pull(victim).others == ()
+
+
+def test_show_names_the_signer_before_what_the_card_says(
+    hall: Hall, reader: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = make_key("evil")
+    hall.registry.add_key(evil, namespace="evil")
+    token = hall.registry.add_user("evil", namespace="evil")
+    release = make_release(
+        repository="evil/prostate", artifact=make_embedding(seed=21), key=evil, publisher="Radboud, Nijmegen"
+    )
+    hall.push("evil/prostate", release, token)
+    assert main(["show", "evil/prostate"]) == 0
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert lines[0].startswith("verified") and "Evil (namespace evil)" in lines[1] and evil.fingerprint in lines[1]
+    assert "self-declared" in said and "another publisher than the keyring: 'Radboud, Nijmegen'" in said
+    assert main(["show", "evil/prostate", "--json"]) == 0
+    assert "namespace evil" in json.loads(capsys.readouterr().out)["signed by"]
+    assert main(["verify", "evil/prostate"]) == 0
+    assert "the card gives 'Radboud, Nijmegen' as publisher" in capsys.readouterr().out
+    listed = hall.registry.get("/?format=json").json()["items"]
+    (item,) = [item for item in listed if item["id"] == "evil/prostate"]
+    assert (item["member"], item["misnamed"], item["release"]["confirmation"]) == ("Evil", True, "self-declared")
+    text = hall.registry.get("/evil/prostate").body.decode()
+    assert "another publisher than the keyring" in text and "self-declared" in text
+    assert "signed by Evil" in hall.registry.get("/").body.decode()

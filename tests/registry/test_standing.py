@@ -124,6 +124,39 @@ def test_an_audit_of_a_private_repository_is_its_readers_alone(registry: Registr
     assert asked(registry, None) == [] and asked(registry, alice) == ["nki insufficient-evidence"]
 
 
+def listed(registry: Registry) -> tuple[str, list[str]]:
+    found = repositories.find(registry.database.connection(), "radboud", "prostate-cspca")
+    assert found is not None
+    return found.summary["release"]["confirmation"], found.summary["release"]["auditors"]
+
+
+def test_lists_follow_the_keyring(registry: Registry) -> None:
+    published(registry)
+    assert listed(registry) == ("countersigned", ["nki"])
+    administration.revoke_key(registry, AUDITOR.fingerprint, reason="lost")
+    assert listed(registry) == ("countersigned", ["nki"])
+    administration.revoke_key(registry, AUDITOR.fingerprint, reason="stolen")
+    assert listed(registry) == ("none", [])
+
+
+def test_lists_follow_what_may_be_shown(registry: Registry) -> None:
+    """The same bytes in a public repository are not marked by an audit that nobody may see, until it may be."""
+    alice = published(registry, private=True)
+    other = make_release(repository="radboud/other", audited=False)
+    repos.create(registry, alice, None, "other", private=False)
+    request = CommitRequest("Publish", "", None, dict(other.files), frozenset(), frozenset())
+    publication.publish(registry, alice, "radboud", "other", branch="main", request=request)
+
+    def verdict() -> str:
+        found = repositories.find(registry.database.connection(), "radboud", "other")
+        assert found is not None and other.embedding.digest == RELEASE.embedding.digest
+        return str(found.summary["release"]["audit"])
+
+    assert verdict() == "not-audited"
+    access.change(registry, alice, "radboud", "prostate-cspca", Settings(private=False))
+    assert verdict() == "insufficient-evidence"
+
+
 def test_a_deleted_repository_leaves_its_audits(registry: Registry) -> None:
     published(registry)
     from embhub_registry import deletion

@@ -84,6 +84,10 @@ def attested_commits(db: sqlite3.Connection, *, audit: str, embedding: str) -> l
     ).fetchall()
 
 
-def digests(db: sqlite3.Connection) -> list[str]:
-    """Every embedding that was ever audited."""
-    return [str(row[0]) for row in db.execute("SELECT DISTINCT digest FROM attestation ORDER BY digest")]
+def digests(db: sqlite3.Connection, *, repository: str = "", fingerprint: str = "") -> list[str]:
+    """The embeddings whose audits came with this repository, or were signed by the key with this fingerprint."""
+    rows = db.execute(
+        "SELECT DISTINCT digest FROM attestation WHERE repository = ? OR fingerprint = ? ORDER BY digest",
+        (repository, fingerprint),
+    )
+    return [str(row[0]) for row in rows]

@@ -46,6 +46,13 @@ SETTINGS = (
     ),
     Setting("namespace", "EMBHUB_NAMESPACE", "namespace", "", "Namespace to push under where only a name is given."),
     Setting("key", "EMBHUB_KEY", "key", "default", "Name of the site key that signs."),
+    Setting(
+        "policy_file",
+        "EMBHUB_POLICY_FILE",
+        "policy_file",
+        "config/policy.yaml",
+        "File with what this site demands of every release that it verifies or pulls.",
+    ),
     Setting("site", "", "site", "", "Defaults for new cards: what is the same for every release of this site."),
 )
 
@@ -119,6 +126,25 @@ def load(
         site=MappingProxyType(file.get("site", {})),
         key=key or _variable("EMBHUB_KEY") or file.get("key") or "default",
     )
+
+
+def read_policy() -> tuple[Path, dict[str, Any]]:
+    """The policy file, and its members `policy` and `require` as far as they are there.
+
+    Raises:
+        ConfigError: it is named and missing, cannot be read, or has unknown members.
+    """
+    folder = paths().config
+    named = _variable("EMBHUB_POLICY_FILE") or _read_config(folder / "config.yaml").get("policy_file")
+    path = (
+        folder / Path(named).expanduser() if named else folder / "policy.yaml"
+    )  # a path in config.yaml starts from its folder
+    if named and not path.is_file():
+        raise ConfigError(f"the policy file is not there: {path}", "restore it, or correct the setting policy_file")
+    values = _read_mapping(path, forbidden_mode=stat.S_IWOTH)
+    if unknown := sorted(set(values) - {"policy", "require"}):
+        raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", "known settings: policy, require")
+    return path, values
 
 
 def check_registry(address: str) -> str:
@@ -198,7 +224,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} holds a token, and is not a private file", "remove it and run `embhub login`")
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", f"known settings: {', '.join(known)}")
-    for name in ("registry", "namespace", "key"):
+    for name in ("registry", "namespace", "key", "policy_file"):
         if values.get(name) is not None and not isinstance(values[name], str):
             raise ConfigError(f"{name} in {path} is not text", "put the value in quotes")
     site = values["site"] = values.get("site") or {}

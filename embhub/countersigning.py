@@ -216,12 +216,6 @@ def _find_auditor(verified: Verified, name: str) -> tuple[Trust, KnownKey]:
             f"your key {name} ({own}) is out of use since {key.revocation.date}: {key.revocation.reason}",
             "make a new key, and have the registry's operator add it with --role audit",
         )
-    before = verified.auditor
-    if verified.independent and before is not None and before.namespace != key.namespace:
-        raise UsageError(
-            f"{before.namespace} countersigned it already, and a release carries one countersignature",
-            "if theirs has to go, ask them or the registry's admin",
-        )
     return trust, key
 
 

@@ -57,3 +57,9 @@ class ConfigError(EmbhubError):
     """A setting, key, credential or folder of this site is missing, wrong or unsafe."""
 
     exit_code = 7
+
+
+class PolicyError(EmbhubError):
+    """What was signed is whole, and this site's policy does not take it: a decision of the site, not tampering."""
+
+    exit_code = 8

@@ -15,8 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -35,10 +34,11 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 
 from embhub import config, faults
 from embhub import release as layout
-from embhub.checks import yanks
+from embhub.checks import attested, yanks
 from embhub.errors import EmbhubError, RegistryError
 from embhub.faults import plain
 from embhub.formats import names
+from embhub.listings import Listing as Listing
 from embhub.progress import OnProgress, Progress
 from embhub.release import Release
 from embhub.site import guard
@@ -73,23 +73,6 @@ class Receipt:
     url: str
     commit: str
     digest: str
-
-
-@dataclass(frozen=True)
-class Listing:
-    """One line of a search."""
-
-    repository: str
-    commit: str
-    modified: str
-    tags: tuple[str, ...] = field(default=())
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> Listing:
-        """A row of the answer, as a registry wrote it; nonsense raises what nonsense raises."""
-        modified = str(datetime.fromisoformat(said)) if (said := row.get("lastModified")) else ""
-        tags = tuple(map(plain, row.get("tags") or ()))
-        return cls(plain(row["id"]), plain(row.get("sha") or ""), modified, tags)
 
 
 def _in_time(method: Callable[Concatenate[Hub, Given], Result]) -> Callable[Concatenate[Hub, Given], Result]:
@@ -230,18 +213,28 @@ class Hub:
         `GET /embhub/v1/status/{namespace}/{name}`; `embhub.checks.yanks` reads it.
         """
         names.check_repository(repository)
-        url = f"{self.registry}/embhub/v1/status/{repository}"
+        return self._ask(f"status/{repository}", what=repository, limit=yanks.MAX_BYTES)
+
+    def audits(self, digest: str) -> bytes | None:
+        """Who audited the embedding with this SHA-256, unverified; None where the host keeps no such list.
+
+        `GET /embhub/v1/audits/{digest}`; `embhub.checks.attested` reads it.
+        """
+        return self._ask(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
+
+    def _ask(self, path: str, *, what: str, limit: int) -> bytes | None:
+        """A short question under /embhub/v1; None where there is no such address."""
 
         def ask() -> bytes | None:
-            with self._translated(repository):
+            with self._translated(what):
                 try:
-                    return self._read_once(url, limit=yanks.MAX_BYTES)
+                    return self._read_once(f"{self.registry}/embhub/v1/{path}", limit=limit)
                 except hf_errors.HfHubHTTPError as error:
                     if error.response.status_code == 404:
                         return None
                     raise
 
-        return within(guard.LONGEST_QUESTION, ask, otherwise=self._late("status", guard.LONGEST_QUESTION))
+        return within(guard.LONGEST_QUESTION, ask, otherwise=self._late(what, guard.LONGEST_QUESTION))
 
     def _read(self, url: str, *, limit: int, commit: str | None = None) -> bytes:
         """Stream `url` into memory, at most `limit` bytes; what is broken or busy for a moment is asked again."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embhub import embedding, statement, verification
+from embhub import embedding, keys, statement, verification
 from embhub import release as layout
+from embhub.checks import demands
 from embhub.embedding import Embedding
 from embhub.formats import instants, names
 from embhub.release import Release
-from embhub.site import roots, seen, site_files, trust_store
+from embhub.site import heard, roots, seen, site_files, site_policy, trust_store
 from embhub.verification import Verified
 
 
@@ -34,6 +35,7 @@ def open_path(path: str | Path) -> Opened:
         UsageError: no such file.
         ArtifactError: unsigned, and no well-formed embedding.
         VerificationError: signed, and not what a trusted publisher or this site signed.
+        PolicyError: another site's, and not what this site's policy file takes.
     """
     path = Path(path)
     file = path / layout.EMBEDDING if path.is_dir() else path
@@ -45,9 +47,22 @@ def open_path(path: str | Path) -> Opened:
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
     own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
-    verified = verification.verify(release, trust=trusts, now=now, seen=seen.accepted())
+    verified = recall(verification.verify(release, trust=trusts, now=now, seen=seen.accepted()))
+    if verified.signer.fingerprint not in {key.fingerprint for key in keys.list_keys()}:
+        verified = demands.hold(verified, site_policy.choose())
     warnings = tuple(item.text for item in verified.findings if item.outcome == "warning")
     return Opened(verified.embedding, warnings, verified)
+
+
+def recall(verified: Verified) -> Verified:
+    """A release from this disk with what this site heard of it when a registry was asked last."""
+    registry, repository, version = verified.signer.registry, verified.repository, verified.version
+    yanked = heard.yank(registry, repository, version)
+    told = verified.told(yanked=yanked, others=(), remembered=heard.audits(verified.digest), asked=False)
+    if yanked is None:
+        return told
+    first = yanked.as_finding(f"{registry}, when it was asked last,")
+    return replace(told, findings=(first, *told.findings))
 
 
 def _is_signed(file: Path) -> bool:

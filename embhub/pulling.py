@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub import release as layout
-from embhub import verification
-from embhub.checks import yanks
+from embhub import opening, verification
+from embhub.checks import attested, demands, yanks
+from embhub.checks.attested import Attested
+from embhub.checks.demands import Policy
 from embhub.checks.refusals import Finding
 from embhub.checks.yanks import Yank
-from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.errors import RegistryError, UsageError
 from embhub.faults import plain
 from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.release import Release
-from embhub.site import accounts, places, roots, seen, site_files
-from embhub.site.files import write_atomic
-from embhub.verification import Policy, Verified
+from embhub.site import accounts, heard, places, roots, seen, site_files, site_policy, unpacking
+from embhub.trust import Trust
+from embhub.verification import Verified
 
 if TYPE_CHECKING:
     from embhub.hub import Hub, Listing
-
-POLICIES = {policy.name: policy for policy in (verification.STANDARD, verification.STRICT)}
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ def pull(
     token: str | None = None,
     out: str | Path | None = None,
     policy: str | Policy = "standard",
+    require: str | Iterable[str] = (),
     on_progress: OnProgress | None = None,
 ) -> Verified:
     """Fetch `namespace/name` or `namespace/name@revision`, verify it, and write it to a folder.
@@ -53,20 +52,27 @@ def pull(
     Args:
         reference: the repository; without a revision its newest release.
         out: folder to write: new, empty, or with an earlier pull in it  [default: `name` in the working folder].
-        policy: "standard", or "strict", which asks for an audit too.
+        policy: "standard", or "strict", which refuses what was taken back, what leaks, and what nobody confirmed.
+        require: single demands besides, such as "countersigned,no-leak,not-yanked,epsilon<=4". Those of the site's
+            policy file always hold.
 
     Raises:
         VerificationError: not what a trusted publisher signed for this repository, or older than one seen before.
+        PolicyError: signed as it should be, and not what the policy takes; or taken back, and asked for without its
+            commit. Nothing was written.
         RegistryError: the registry refuses or cannot be reached.
         ConfigError: no registry is set, no keyring is trusted, the folder cannot be written or holds other things.
     """
     folder = choose_folder(reference, out)
     places.check_folder(folder)
-    _check_contents(folder)
-    fetched = fetch(reference, registry=registry, token=token, policy=policy, on_progress=on_progress)
-    _write(fetched.release, folder, name=_name(reference))
+    unpacking.check_contents(folder)
+    chosen = site_policy.choose(policy, require)
+    fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
+    if reference.partition("@")[2] != fetched.commit:
+        demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
+    kept = unpacking.write(fetched.release, folder, name=_name(reference))
     remember(fetched)
-    return fetched.verified
+    return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
 
 
 def choose_folder(reference: str, out: str | Path | None = None) -> Path:
@@ -79,29 +85,30 @@ def fetch(
     *,
     registry: str | None = None,
     token: str | None = None,
-    policy: str | Policy = "standard",
+    policy: Policy = demands.STANDARD,
     on_progress: OnProgress | None = None,
 ) -> Fetched:
-    """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called."""
+    """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called.
+
+    What the registry says of yanks and audits is remembered at once, whether the policy takes the release or not.
+    """
     repository, _, revision = reference.partition("@")
     names.check_repository(repository)
-    chosen = find_policy(policy)
     hub = accounts.connect(registry, token=token)
     trusts, remarks = roots.trusted_by(hub.registry)
     release, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
     verified = verification.verify(
         release,
         trust=trusts,
-        policy=chosen,
+        policy=replace(policy, demands=()),  # judged below, when the registry was asked
         repository=repository,
         now=datetime.now(UTC),
         seen=seen.accepted(),
     )
-    yanked, heard = _ask_for_yank(hub, repository, commit)
-    first = [yanked.as_finding(hub.registry)] if yanked else []
-    findings = (*first, *verified.findings, *remarks, *heard)
+    known = _ask(hub, verified, commit, trusts)
+    verified = replace(known, findings=(*known.findings, *remarks))
     stolen = frozenset().union(*(trust.keyring.stolen() for trust in trusts))
-    return Fetched(replace(verified, yanked=yanked, findings=findings), release, commit, stolen)
+    return Fetched(demands.hold(verified, policy), release, commit, stolen)
 
 
 def remember(fetched: Fetched) -> None:
@@ -121,40 +128,50 @@ def verify_path(
     target: str | Path,
     *,
     policy: str | Policy = "standard",
+    require: str | Iterable[str] = (),
     registry: str | None = None,
     token: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Verified:
     """Verify a signed file, a folder as `pull` leaves it, or a repository. The first two need no network.
 
+    `policy` and `require` are those of `pull`. A file or folder is judged by what this site heard of it before.
+
     Raises:
         VerificationError: not what a trusted publisher signed.
+        PolicyError: signed as it should be, and not what the policy takes.
         UsageError: nothing of that name.
         ConfigError: no keyring is trusted.
     """
+    chosen = site_policy.choose(policy, require)
     if names_repository(target):
-        fetched = fetch(str(target), policy=policy, registry=registry, token=token, on_progress=on_progress)
+        fetched = fetch(str(target), policy=chosen, registry=registry, token=token, on_progress=on_progress)
         remember(fetched)
         return fetched.verified
-    return verify_release(read_release(target), target=target, policy=policy)
+    return verify_release(read_release(target), target=target, policy=chosen)
 
 
-def verify_release(release: Release, *, target: str | Path, policy: str | Policy = "standard") -> Verified:
+def verify_release(release: Release, *, target: str | Path, policy: Policy = demands.STANDARD) -> Verified:
     """Verify what was read from `target` on this disk, by the keyrings kept here.
 
     A folder may stand where a repository of the same name was meant; a finding then says which of the two it is.
 
     Raises:
         VerificationError: not what a trusted publisher signed, or older than what was accepted before.
+        PolicyError: signed as it should be, and not what the policy takes.
         ConfigError: no keyring is trusted.
     """
     verified = verification.verify(
         release,
         trust=roots.trusted_offline(),
-        policy=find_policy(policy),
+        policy=replace(policy, demands=()),  # judged below, by what was heard
         now=datetime.now(UTC),
         seen=seen.accepted(),
     )
+    return demands.hold(_name_the_folder(opening.recall(verified), target), policy)
+
+
+def _name_the_folder(verified: Verified, target: str | Path) -> Verified:
     if names.repository_fault(str(target)) is not None:
         return verified
     if verified.repository == str(target):
@@ -187,63 +204,48 @@ def search(query: str = "", *, limit: int = 50, registry: str | None = None, tok
     return accounts.connect(registry, token=token).search(query, limit=limit)
 
 
-def find_policy(policy: str | Policy) -> Policy:
-    """A policy by its name; UsageError where there is none of that name."""
-    if isinstance(policy, Policy):
-        return policy
-    if policy not in POLICIES:
-        raise UsageError(f"there is no policy {policy!r}", f"choose one of {', '.join(POLICIES)}")
-    return POLICIES[policy]
+def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> Verified:
+    """The release with what its registry says of it: was it taken back, who else audited these bytes.
 
-
-def _ask_for_yank(hub: Hub, repository: str, commit: str) -> tuple[Yank | None, list[Finding]]:
-    """What the registry says of a commit that was taken back; a host that is no embhub registry says nothing."""
+    A host that is no embhub registry says nothing. What was said is remembered.
+    """
+    unanswered, remarks = set(), []
+    registry, repository, version = verified.signer.registry, verified.repository, verified.version
+    yanked: Yank | None = None
+    listed = False
     try:
-        said = hub.status(repository)
-        known = yanks.parse(said, repository=repository) if said is not None else ()
-    except RegistryError as error:
-        text = f"not known whether {hub.registry} lists this release as taken back: {error.message}"
-        return None, [Finding(yanks.CHECK, "note", text)]
-    except ValueError as error:
-        text = f"{hub.registry} answered nonsense when asked whether this release was taken back, and it was ignored"
-        return None, [Finding(yanks.CHECK, "warning", f"{text}: {plain(error)}")]
-    return next((yank for yank in known if yank.revision == commit), None), []
+        if (said := hub.status(repository)) is not None:
+            yanked = next((yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit), None)
+            listed = True
+    except (RegistryError, ValueError) as error:
+        unanswered.add(demands.YANKS)
+        remarks.append(_unheard(hub, yanks.CHECK, "this release was taken back", error))
+    others: tuple[Attested, ...] = ()
+    try:
+        if (said := hub.audits(verified.digest)) is not None:
+            others, refused = attested.parse(said, digest=verified.digest, trusts=trusts)
+            if refused:
+                text = f"{hub.registry} showed audits of these bytes that do not verify: {refused}, left out"
+                remarks.append(Finding(attested.CHECK, "warning", text))
+    except (RegistryError, ValueError) as error:
+        unanswered.add(demands.AUDITS)
+        remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
+    told = verified.told(yanked=yanked, others=others, remembered=heard.audits(verified.digest), unanswered=unanswered)
+    own = verified.own_audit
+    heard.remember(
+        registry, repository, version, digest=verified.digest, yanked=yanked, known=listed,
+        audits=(*others, *([own] if own else [])),
+    )  # fmt: skip
+    first = [yanked.as_finding(hub.registry)] if yanked else []
+    return replace(told, findings=(*first, *told.findings, *remarks))
+
+
+def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:
+    if isinstance(error, RegistryError):
+        return Finding(check, "note", f"not known whether {what}: {error.message}")
+    text = f"{hub.registry} answered nonsense when asked whether {what}, and it was ignored"
+    return Finding(check, "warning", f"{text}: {plain(error)}")
 
 
 def _name(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2]
-
-
-def _check_contents(folder: Path) -> None:
-    """Refuse to write over, or remove, what no pull left there, or to follow a link out of the folder."""
-    for name in layout.LIMITS:
-        parent = (folder / name).parent
-        if parent != folder and parent.is_symlink():
-            raise ConfigError(f"{parent} is a link to another place", "remove it, or choose another --out")
-    if folder.exists() and any(folder.iterdir()) and not (folder / layout.PUBLISH_BUNDLE).exists():
-        raise ConfigError(f"{folder} is there, and holds other things than a release", "choose another --out")
-
-
-def _write(release: Release, folder: Path, *, name: str) -> None:
-    """Write the release and a copy of the embedding under the repository's name; on a full disk, nothing.
-
-    What an earlier pull left there and this release no longer has (an audit, say) goes: it would vouch for nothing.
-    """
-    staging = Path(tempfile.mkdtemp(dir=places.nearest(folder), prefix=".embhub-"))
-    made = staging / "release"
-    try:
-        release.to_folder(made)
-        write_atomic(made / f"{name}.safetensors", release.embedding.data)
-        if not folder.exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            made.rename(folder)
-            return
-        for path in sorted(made.rglob("*")):
-            if path.is_file():
-                target = folder / path.relative_to(made)
-                target.parent.mkdir(exist_ok=True)
-                path.replace(target)
-        for gone in layout.LIMITS.keys() - release.files.keys():
-            (folder / gone).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

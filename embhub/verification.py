@@ -5,8 +5,8 @@ Every check leaves a finding in plain words; the first that fails raises its own
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,11 @@ from embhub import statement
 from embhub import trust as keyrings
 from embhub.audit import AuditReport
 from embhub.cards.card_schema import Card
-from embhub.checks import artifact, consistency, revocations, samples, signers, versions
+from embhub.checks import artifact, attested, consistency, demands, revocations, samples, signers, versions
+from embhub.checks.attested import Attested, Lost
+from embhub.checks.demands import STANDARD as STANDARD
+from embhub.checks.demands import STRICT as STRICT
+from embhub.checks.demands import Policy as Policy
 from embhub.checks.refusals import (
     AuditMismatch,
     BrokenClaim,
@@ -42,27 +46,13 @@ _CLOCK_SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Policy:
-    """How much a site asks for. There is no policy that asks for no signature.
-
-    `countersigned_suffices`: whether an independent auditor may stand in for a publisher whose key was stolen.
-    """
-
-    name: str
-    require_audit: bool
-    countersigned_suffices: bool
-
-
-STANDARD = Policy("standard", require_audit=False, countersigned_suffices=True)
-STRICT = Policy("strict", require_audit=True, countersigned_suffices=False)
-
-
-@dataclass(frozen=True)
 class Verified:
     """A release that may be used, and on what evidence.
 
     `auditor` signed the audit attestation; `independent` says that this was not the publisher. `yanked` is what the
-    registry that was asked says, unsigned, of a release that was taken back; the decision never sees it. `freshness`
+    registry that was asked says, unsigned, of a release that was taken back. `others` are further audits of the same
+    bytes, `lost` those that this site saw before and that are gone; `unanswered` names what the registry did not say
+    (yanks, audits). A policy judges by them; whether the signatures are good never rests on them. `freshness`
     is unknown, `log_index` and `checkpoint` are None: keyrings name no end and there is no transparency log; findings
     say so.
     """
@@ -76,9 +66,13 @@ class Verified:
     created: str
     signer: Signer
     auditor: Signer | None
+    audited: str | None  # when the audit's attestation was signed, by its own word
     policy: Policy
     findings: tuple[Finding, ...]
     yanked: Yank | None = None
+    others: tuple[Attested, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    unanswered: frozenset[str] = frozenset()
     freshness: Literal["unknown"] = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
@@ -101,11 +95,41 @@ class Verified:
         return "countersigned" if self.independent else "consistent"
 
     def audit_in_words(self) -> str:
-        """The verdict and its status: `no-leak-detected, countersigned by nki`; `none` without an audit."""
+        """Verdict and status: `no-leak-detected, countersigned by nki`; `…, consistent, self-declared`; `none`."""
         if self.report is None:
             return "none"
-        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ""
+        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ", self-declared"
         return f"{self.report.verdict}, {self.audit_status}{by}"
+
+    @property
+    def own_audit(self) -> Attested | None:
+        """The release's own audit as others are remembered; None where there is none."""
+        if self.report is None or self.auditor is None or self.audited is None:
+            return None
+        return Attested(
+            namespace=self.auditor.namespace, own=not self.independent, repository=self.repository,
+            version=self.version, verdict=self.report.verdict, created=self.audited, registry=self.auditor.registry,
+        )  # fmt: skip
+
+    def _concerns(self, audit: Attested) -> bool:
+        """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs."""
+        return not audit.own or audit.namespace == self.signer.namespace
+
+    def told(
+        self, *, yanked: Yank | None, others: Sequence[Attested], remembered: Iterable[Attested],
+        asked: bool = True, unanswered: Iterable[str] = (),
+    ) -> Verified:  # fmt: skip
+        """The same release with what a registry says of it and what this site remembers.
+
+        `asked`: whether a registry was asked who audited it; a folder on this disk asks nobody.
+        """
+        others, remembered = ([a for a in found if self._concerns(a)] for found in (others, remembered))
+        own = self.own_audit
+        shown = [own, *others] if own is not None else list(others)
+        more = tuple(audit for audit in others if audit != own)
+        lost = attested.find_lost(remembered, shown, asked=asked)
+        findings = (*self.findings, *attested.say(more, lost))
+        return replace(self, yanked=yanked, others=more, lost=lost, unanswered=frozenset(unanswered), findings=findings)
 
     def to_json(self) -> dict[str, Any]:
         """What `embhub verify --json` prints."""
@@ -124,6 +148,8 @@ class Verified:
             "verdict": self.report.verdict if self.report else None,
             "policy": self.policy.name,
             "yanked": self.yanked.to_json() if self.yanked else None,
+            "other_audits": [audit.model_dump() for audit in self.others],
+            "lost_audits": [lost.audit.model_dump() for lost in self.lost],
             "findings": [asdict(finding) for finding in self.findings],
             "freshness": self.freshness,
             "log_index": self.log_index,
@@ -153,6 +179,7 @@ def verify(
 
     Raises:
         Refusal: the first check that failed, with its own class; `.findings` lists every check up to it.
+        PolicyRefusal: every check passed, and the release does not meet a demand of the policy.
     """
     findings: list[Finding] = []
     try:
@@ -171,22 +198,23 @@ def verify(
         before = (seen or {}).get((signer.registry, publish.repository))
         findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring))
         card = _open_card(release, publish)
-        report = _open_report(release, publish, policy, findings)
-        auditor = None
+        report = _open_report(release, publish, findings)
+        auditor, audited = None, None
         if report is not None:
-            auditor = _check_report(report, release, publish, keyring, signer, findings)
+            auditor, audited = _check_report(report, release, publish, keyring, signer, findings)
         if signer.revoked_as is not None:
             finding = revocations.check_publisher(
                 signer, created=publish.created, auditor=auditor, countersigned_suffices=policy.countersigned_suffices
             )
             findings.append(finding)
         _compare(card, embedding, publish, report, findings)
+        findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except Refusal as refusal:
         refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))
         raise
-    return Verified(
+    verified = Verified(
         embedding=embedding,
         card=card,
         report=report,
@@ -196,9 +224,11 @@ def verify(
         created=publish.created,
         signer=signer,
         auditor=auditor,
+        audited=audited,
         policy=policy,
         findings=tuple(findings),
     )
+    return demands.hold(verified, policy)
 
 
 def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:
@@ -228,7 +258,7 @@ def _open_card(release: Release, publish: Publish) -> Card:
     return card
 
 
-def _open_report(release: Release, publish: Publish, policy: Policy, findings: list[Finding]) -> AuditReport | None:
+def _open_report(release: Release, publish: Publish, findings: list[Finding]) -> AuditReport | None:
     data = release.files.get(layout.AUDIT)
     if data is None:
         if publish.audit is not None or layout.AUDIT_BUNDLE in release.files:
@@ -236,10 +266,8 @@ def _open_report(release: Release, publish: Publish, policy: Policy, findings: l
                 "the release was signed with an audit report, and the report is not there",
                 "an audit was dropped on the way: fetch the release again, and ask the publisher",
             )
-        if policy.require_audit:
-            raise MissingAudit(f"there is no audit, and the policy {policy.name} asks for one", "ask the publisher")
         findings.append(
-            Finding("audit", "warning", "no audit: nobody measured what the embedding tells about patients")
+            Finding("audit", "warning", "no audit came with it, to measure what the embedding tells about patients")
         )
         return None
     if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
@@ -257,7 +285,7 @@ def _check_report(
     keyring: Trust,
     publisher: Signer,
     findings: list[Finding],
-) -> Signer:
+) -> tuple[Signer, str]:
     attestation = release.audit_bundle
     if attestation is None:
         raise MissingAudit("the audit report has no attestation", "fetch the release again, and ask the publisher")
@@ -272,7 +300,7 @@ def _check_report(
         facts, publish=publish, report=report, report_digest=layout.digest(release.files[layout.AUDIT])
     )
     findings.extend(consistency.check_report(report, embedding=release.embedding))
-    return auditor
+    return auditor, facts.created
 
 
 def _compare(

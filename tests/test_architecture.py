@@ -30,6 +30,8 @@ PURE = [
         "checks/revocations",
         "checks/versions",
         "checks/yanks",
+        "checks/attested",
+        "checks/demands",
         "checks/consistency",
         "checks/samples",
         "checks/refusals",

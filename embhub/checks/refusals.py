@@ -6,9 +6,12 @@ One class a reason, so that a caller, a registry and a test can tell them apart;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from embhub.errors import VerificationError
+from embhub.errors import PolicyError, VerificationError
+
+if TYPE_CHECKING:
+    from embhub.verification import Verified
 
 Outcome = Literal["ok", "note", "warning", "failed"]
 
@@ -30,6 +33,25 @@ class Refusal(VerificationError):
     def __init__(self, message: str, hint: str = "", *, findings: tuple[Finding, ...] = ()) -> None:
         super().__init__(message, hint)
         self.findings = findings
+
+
+class PolicyRefusal(PolicyError):
+    """A release whose signatures are good and which the policy does not take.
+
+    `unmet` names the demands that were not met, `findings` lists every check, `verified` is what was refused.
+    """
+
+    rule: ClassVar[str] = "policy"
+
+    def __init__(self, message: str, hint: str, *, unmet: tuple[str, ...], verified: Verified) -> None:
+        super().__init__(message, hint)
+        self.unmet = unmet
+        self.verified = verified
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every check that was made, the demands that were not met last."""
+        return self.verified.findings
 
 
 class TooLarge(Refusal):
@@ -141,7 +163,7 @@ class SamplesMismatch(Refusal):
 
 
 class MissingAudit(Refusal):
-    """An audit that the statement names or the policy asks for is not there."""
+    """An audit that the statement names, or one half of it, is not there."""
 
     rule = "audit-missing"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -97,6 +97,16 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
         text = f"the site's own audit, signed by {who}; nobody independent countersigned"
         findings.append(Finding("auditor", "note", text))
     return auditor
+
+
+def check_publisher(signer: Signer, publisher: str) -> Iterator[Finding]:
+    """Whether the card names another publisher than the keyring knows: anybody can write any name on their card."""
+    member = signer.name or signer.namespace
+    if names.is_another(publisher, member):
+        text = (
+            f"the card gives {publisher!a} as publisher; by the keyring it was signed by {member} ({signer.namespace})"
+        )
+        yield Finding("publisher", "note", text)
 
 
 def _signer(key: KnownKey, role: Literal["publish", "audit"]) -> Signer:

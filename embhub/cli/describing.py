@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from embhub.cli.output import print_findings, print_json, print_pairs, remark
+from embhub.errors import PolicyError
 
 if TYPE_CHECKING:
-    from embhub.checks.refusals import Refusal
+    from embhub.checks.refusals import PolicyRefusal, Refusal
     from embhub.verification import Verified
 
 
@@ -47,20 +48,21 @@ def print_verified(verified: Verified) -> None:
 @contextmanager
 def refusals_listed(*, as_json: bool) -> Iterator[None]:
     """Where a release is refused, show every check up to the one that failed; the error goes on its way."""
-    from embhub.checks.refusals import Refusal
+    from embhub.checks.refusals import PolicyRefusal, Refusal
 
     try:
         yield
-    except Refusal as refusal:
+    except (Refusal, PolicyRefusal) as refusal:
         _print_refusal(refusal, as_json=as_json)
         raise
 
 
-def _print_refusal(refusal: Refusal, *, as_json: bool) -> None:
+def _print_refusal(refusal: Refusal | PolicyRefusal, *, as_json: bool) -> None:
     """As the result for a machine, on stderr for a person."""
     if as_json:
         findings = [asdict(finding) for finding in refusal.findings]
         reason = {"rule": refusal.rule, "message": refusal.message, "hint": refusal.hint}
-        print_json({"verified": False, **reason, "findings": findings})
+        unmet = {"unmet": list(refusal.unmet)} if isinstance(refusal, PolicyError) else {}
+        print_json({"verified": False, **reason, **unmet, "findings": findings})
     else:
         print_findings(refusal.findings, err=True)

@@ -125,7 +125,13 @@ policy = click.option(
     type=click.Choice(["standard", "strict"]),
     default="standard",
     show_default=True,
-    help="What must be there beyond a good signature: strict asks for an audit as well.",
+    help="What is demanded beyond good signatures: strict refuses what was taken back, leaks, or nobody confirmed.",
+)
+require = click.option(
+    "--require",
+    metavar="LIST",
+    default="",
+    help="Demand more: countersigned, confirmed, no-leak, not-yanked, epsilon<=X; commas between them.",
 )
 embeddings = click.option(
     "--embedding",

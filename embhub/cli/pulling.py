@@ -15,18 +15,21 @@ from embhub.cli.output import print_json, progress_bar, remark
 @click.argument("reference", metavar="NS/NAME[@REV]")
 @click.option("--out", type=options.FILE, metavar="DIR", help="Folder to write  [default: NAME in the working folder]")
 @options.policy
+@options.require
 @options.registry
 @options.as_json
 def command(reference: str, as_json: bool, **choices: Any) -> None:
     """Fetch NS/NAME, verify it against the trusted keyrings, and write it to a folder.
 
-    Nothing is written where verification fails, and no option skips it. An older version than one seen before is
-    refused; one that the registry lists as taken back is fetched with a warning. The folder holds the repository's
-    files and NAME.safetensors, for programs that take the word from the file's name.
+    Nothing is written where verification fails (exit code 4) or the policy refuses (8), and no option skips it. An
+    older version than one seen before is refused; one that the registry lists as taken back is fetched by its full
+    commit only, with a warning. The folder holds the repository's files and NAME.safetensors, for programs that take
+    the word from the file's name.
 
     \b
     Example:
       embhub pull radboud/prostate-csPCa --out models/prostate
+      embhub pull radboud/prostate-csPCa --policy strict
     """
     from embhub.pulling import choose_folder, pull
 

@@ -20,6 +20,8 @@ from embhub.cli.output import print_json, print_table, remark
 def command(query: str, limit: int, registry: str | None, as_json: bool) -> None:
     """List embeddings whose name, card or tags match QUERY; all of them without one.
 
+    Each with its date, its audit's verdict and whose word that is, and its commit; all as the registry tells it.
+
     \b
     Example:
       embhub search prostate
@@ -30,6 +32,11 @@ def command(query: str, limit: int, registry: str | None, as_json: bool) -> None
     if as_json:
         print_json([asdict(listing) for listing in found])
     elif found:
-        print_table([(listing.repository, listing.modified[:10], listing.commit[:12]) for listing in found])
+        print_table(
+            [
+                (listing.repository, listing.modified[:10], listing.audit or "-", listing.commit[:12])
+                for listing in found
+            ]
+        )
     else:
         remark("nothing found")

@@ -14,17 +14,20 @@ from embhub.cli.output import print_json
 @click.command("verify", short_help="Check signatures, card and report.")
 @click.argument("target", metavar="FILE|FOLDER|NS/NAME")
 @options.policy
+@options.require
 @options.registry
 @options.as_json
 def command(target: str, as_json: bool, **choices: Any) -> None:
     """Verify an embedding with its card, report and signatures; list each check.
 
-    A file or a folder (as `pull` leaves it) needs no network. Exit code 4 means: not what a trusted publisher signed.
+    A file or a folder (as `pull` leaves it) needs no network, and is judged by what was heard of it before. Exit code
+    4 means: not what a trusted publisher signed. Exit code 8: signed as it should be, and refused by the policy.
 
     \b
     Example:
       embhub verify prostate-csPCa
       embhub verify radboud/prostate-csPCa --policy strict --json
+      embhub verify prostate-csPCa --require 'not-yanked,epsilon<=4'
     """
     from embhub.pulling import verify_path
 

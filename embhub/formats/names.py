@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from packaging.version import InvalidVersion, Version
 
@@ -69,3 +70,9 @@ def version_fault(text: str) -> str | None:
 def version_order(text: str) -> Version:
     """A value that sorts as the versions do; `text` has no `version_fault`."""
     return Version(text)
+
+
+def is_another(said: str, known: str) -> bool:
+    """Whether the organisation that a text names is another than `known`; case, spaces and a place after it aside."""
+    first, second = (" ".join(unicodedata.normalize("NFKC", name).casefold().split()) for name in (said, known))
+    return first != second and not first.startswith(f"{second},")

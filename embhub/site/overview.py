@@ -9,9 +9,11 @@ from embhub import pulling
 from embhub.cards.card_schema import Card
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, ConfigError, VerificationError
+from embhub.formats import names
 from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim, parse_claim, plain
 from embhub.release import Release
+from embhub.verification import Verified
 
 
 def show(target: str | Path, *, registry: str | None = None, token: str | None = None) -> dict[str, Any]:
@@ -25,14 +27,34 @@ def show(target: str | Path, *, registry: str | None = None, token: str | None =
     """
     if pulling.names_repository(target):
         fetched = pulling.fetch(str(target), registry=registry, token=token)
-        facts = {"verified": "yes", "commit": fetched.commit, **describe(fetched.release)}
-        return facts | {"audit status": fetched.verified.audit_in_words()}
+        return {**_answers_for(fetched.verified), "commit": fetched.commit, **describe(fetched.release)}
     release = pulling.read_release(target)
     try:
         verified = pulling.verify_release(release, target=target)
     except (VerificationError, ArtifactError, ConfigError) as error:
         return {"verified": f"no: {error.message}", **describe(release)}
-    return {"verified": "yes", **describe(release), "audit status": verified.audit_in_words()}
+    return {**_answers_for(verified), **describe(release)}
+
+
+def _answers_for(verified: Verified) -> dict[str, Any]:
+    """Who signed, first; then what was taken back, who audited, and a publisher who is not the signer."""
+    signer, member = verified.signer, verified.signer.name or verified.signer.namespace
+    facts = {
+        "verified": "yes",
+        "signed by": f"{member} (namespace {signer.namespace}), key {signer.fingerprint}, role {signer.role}",
+        "vouched for by": f"the keyring of {signer.registry}",
+        "repository": f"{verified.repository} {verified.version}",
+        "audit status": verified.audit_in_words(),
+    }
+    if verified.yanked is not None:
+        said = verified.yanked.to_json()
+        facts["taken back"] = f"on {said['date']}: {said['reason']}"
+    heard = [*(audit.in_words() for audit in verified.others), *(lost.in_words() for lost in verified.lost)]
+    if heard:
+        facts["audits of these bytes"] = "; ".join(heard)
+    if names.is_another(verified.card.publisher, member):
+        facts["beware"] = f"its card gives another publisher than the keyring: {verified.card.publisher!r}"
+    return facts
 
 
 def describe(release: Release) -> dict[str, Any]:
@@ -62,6 +84,8 @@ def describe(release: Release) -> dict[str, Any]:
 
 def in_words(facts: dict[str, Any]) -> dict[str, Any]:
     """The same for a person: the privacy claim as sentences."""
+    if "publisher" in facts:
+        facts = {("publisher, by its card" if name == "publisher" else name): value for name, value in facts.items()}
     claim = parse_claim(facts["privacy"])
     if not isinstance(claim, PrivacyClaim):
         return facts | {"privacy": "none: trained without differential privacy"}

@@ -82,6 +82,10 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
         changed = repositories.set_access(
             db, repository.id, private=wanted.private, gated=wanted.gated, disabled=wanted.disabled
         )
+        if changed.private != repository.private:  # what others audited counts for whom it may be shown
+            from embhub_registry import standing  # it needs this module
+
+            standing.refresh_some(db, registry.trust().keyring, repository=repository.full_name)
     registry.journal.write(
         "settings", user=member.user, repository=changed.full_name, private=changed.private,
         gated=changed.gated or None, disabled=changed.disabled or None,

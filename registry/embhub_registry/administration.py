@@ -11,7 +11,7 @@ from typing import Any
 from embhub import trust
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants, p256
-from embhub_registry import auth
+from embhub_registry import auth, standing
 from embhub_registry.clock import now, stamp
 from embhub_registry.database import Connection, Row, accounts
 from embhub_registry.folder import Registry, seal
@@ -204,7 +204,7 @@ def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
         members = [replace_keys(m, [k for k in m.keys if k.fingerprint != fingerprint]) for m in keyring.members]
         if members == list(keyring.members):
             raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
-        version = _store(registry, db, keyring, [m for m in members if m.keys])
+        version = _store(registry, db, keyring, [m for m in members if m.keys], without=fingerprint)
     registry.journal.write("key-removed", fingerprint=fingerprint, keyring=version)
     return {"fingerprint": fingerprint, "keyring_version": version}
 
@@ -231,7 +231,9 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: trust.Reason) ->
         )
         others = [row for row in keyring.revoked if row.fingerprint != fingerprint]
         revoked = tuple(sorted([*others, revocation], key=lambda row: row.fingerprint))
-        version = _store(registry, db, keyring.model_copy(update={"revoked": revoked}), list(keyring.members))
+        version = _store(
+            registry, db, keyring.model_copy(update={"revoked": revoked}), list(keyring.members), without=fingerprint
+        )
     registry.journal.write("key-revoked", fingerprint=fingerprint, reason=reason, keyring=version)
     return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, "keyring_version": version}
 
@@ -276,7 +278,10 @@ def _keyring(registry: Registry) -> trust.Keyring:
     return registry.trust().keyring
 
 
-def _store(registry: Registry, db: Connection, before: trust.Keyring, members: list[trust.Member]) -> int:
+def _store(
+    registry: Registry, db: Connection, before: trust.Keyring, members: list[trust.Member], *, without: str = ""
+) -> int:
+    """A new version of the keyring; `without` is a key that signs no more, so that lists count its audits anew."""
     keyring = before.model_copy(
         update={"version": before.version + 1, "issued": instants.write(now()), "members": tuple(members)}
     )
@@ -284,4 +289,6 @@ def _store(registry: Registry, db: Connection, before: trust.Keyring, members: l
     if root.fingerprint != registry.setting("root_fingerprint"):
         raise ConfigError(f"{registry.folder}/keys holds another root key", "restore the one that `init` made")
     accounts.add_keyring(db, version=keyring.version, envelope=seal(keyring, root), now=stamp())
+    if without:
+        standing.refresh_some(db, keyring, fingerprint=without)
     return keyring.version

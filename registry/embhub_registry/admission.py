@@ -309,7 +309,8 @@ RULES: tuple[Rule, ...] = (
     Rule("revoked-key", "No attestation that a commit brings is signed by a revoked key, whatever date it names.",
          _NEW_KEY, check_keys),
     Rule("audit-kept", "An audit of the present release is removed or replaced by the namespace that attested it, or by"
-         " an admin; an independent one takes the place of the publisher's own.",
+         " an admin; an independent one takes the place of the publisher's own, or of another auditor's, which stays on"
+         " record.",
          "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
     Rule("rollback", "The version is higher than every version that was ever published in the repository. The present"
          " one may be signed anew while embedding and card stay.",

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from embhub.errors import EmbhubError
+from embhub.formats import strict_json
+from embhub.release import AUDIT, LIMITS
 from embhub_registry import repos
+from embhub_registry.blobs import MissingBlob
 from embhub_registry.clock import stamp
 from embhub_registry.database import repositories, tombstones
 from embhub_registry.folder import Registry
 
+OLD_REPORT = "embhub.audit/1"
 UNFINISHED = "*.partial"  # what a copy of the database or a backup is called until it is whole
 
 
@@ -28,11 +32,13 @@ class Orphan:
 class Report:
     """`corrupt`: what was promised and is not whole. `orphans`: what nothing refers to; harmless, and removable.
 
+    `warnings`: releases that are whole and say more than they should; `check` is clean with them.
     `purged`: how many objects of deleted repositories were looked for and are gone.
     """
 
     corrupt: list[str] = field(default_factory=list)
     orphans: list[Orphan] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     blobs: int = 0
     revisions: int = 0
     purged: int = 0
@@ -50,7 +56,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The report as a document."""
         return {
-            "clean": self.clean, "corrupt": self.corrupt, "orphaned": self.orphaned,
+            "clean": self.clean, "corrupt": self.corrupt, "orphaned": self.orphaned, "warnings": self.warnings,
             "blobs": self.blobs, "revisions": self.revisions, "purged": self.purged,
         }  # fmt: skip
 
@@ -63,6 +69,7 @@ def check(registry: Registry) -> Report:
         return report  # what a damaged database says of the rest is worth nothing
     _check_blobs(registry, report)
     _check_revisions(registry, report)
+    report.warnings += find_old_reports(registry)
     _check_identity(registry, report)
     report.corrupt += registry.journal.problems()
     for path in sorted(registry.folder.glob(UNFINISHED)):
@@ -106,6 +113,43 @@ def _check_revisions(registry: Registry, report: Report) -> None:
                 report.corrupt.append(f"{repository.full_name}@{revision.id}: its parent {revision.parent} is gone")
         if repositories.find_ref(db, repository.id, repos.MAIN) is None:
             report.corrupt.append(f"{repository.full_name}: no branch {repos.MAIN}")
+
+
+def find_old_reports(registry: Registry) -> list[str]:
+    """Releases with an audit report of version 1, which holds every patient's score: one line each, and what to do.
+
+    The report of every commit counts: each can be read by its id.
+    """
+    db = registry.database.connection()
+    old: dict[str, bool] = {}
+    lines: dict[tuple[str, str], str] = {}
+    for repository in repositories.all_repositories(db):
+        name, head = repository.full_name, repositories.find_ref(db, repository.id, repos.MAIN)
+        for revision in repositories.all_revisions(db, repository.id):
+            entry = repositories.find_entry(db, repository.id, revision.id, AUDIT)
+            if entry is None:
+                continue
+            if entry.digest not in old:
+                old[entry.digest] = _schema(registry, entry.digest) == OLD_REPORT
+            if old[entry.digest]:
+                version = revision.release_version or revision.id[:12]
+                newest = " (the newest commit)" if revision.id == head else ""
+                lines[name, version] = lines.get((name, version), "") or newest
+    return [
+        f"{name} {version}{newest} carries an audit report of version 1, from which images of patients can be told: "
+        f"`embhub-registry yank {name} --version {version} --reason …` takes it out of lists, `repo delete` removes its"
+        " bytes; have its publisher audit it anew"
+        for (name, version), newest in sorted(lines.items())
+    ]
+
+
+def _schema(registry: Registry, digest: str) -> object:
+    """The `schema` of a stored report; None where it cannot be read, which other checks say."""
+    try:
+        document = strict_json.read_object(registry.blobs.get(digest), limit=LIMITS[AUDIT])
+    except (EmbhubError, OSError, ValueError, MissingBlob):
+        return None
+    return document.get("schema")
 
 
 def _check_identity(registry: Registry, report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from embhub_registry.page_facts import ComparedRow, ComparisonPage, EmbeddingPage
-from embhub_registry.wordings import AUDITS, many
+from embhub_registry.wordings import audit_badge, many
 
 NOTHING = "–"
 
@@ -47,7 +47,7 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
         if page.privacy.epsilon is None
         else f"epsilon {page.privacy.epsilon:g}, delta {page.privacy.delta:g}, for each {page.privacy.unit}"
         + (f"; {page.privacy.together}" if page.privacy.together else ""),
-        ("Audit", "Verdict"): AUDITS[page.verdict or "not-audited"].short,
+        ("Audit", "Verdict"): audit_badge(page.verdict or "not-audited", page.confirmation, page.auditors).short,
     }
     if audit:
         facts |= {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from embhub_registry import bodies, yanking
+from embhub_registry import bodies, standing, yanking
 from embhub_registry.calls import account_of, member_of, registry_of
 from embhub_registry.calls import run_in_threadpool as threaded
 from embhub_registry.denials import malformed
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 FRESH = {"Cache-Control": "no-cache"}
 
 
@@ -20,6 +22,14 @@ async def status(request: Request) -> Response:
     account, params = account_of(request), request.path_params
     found = await threaded(yanking.status, registry_of(request), account, params["namespace"], params["name"])
     return JSONResponse(found, headers=FRESH)
+
+
+async def audits(request: Request) -> Response:
+    """`GET /embhub/v1/audits/{digest}`: who audited these bytes, under whatever name, with the signatures."""
+    account, digest = account_of(request), request.path_params["digest"]
+    if not _DIGEST.fullmatch(digest):
+        raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+    return JSONResponse(await threaded(standing.answer, registry_of(request), account, digest), headers=FRESH)
 
 
 async def yank(request: Request) -> Response:

@@ -23,6 +23,7 @@ from embhub_registry.database import Busy, Database, accounts, schema
 from embhub_registry.journal import Journal
 
 ROOT_KEY = "root"
+COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
 class Turn:
@@ -142,7 +143,7 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
         keyring = trust.Keyring(registry=url, version=1, issued=instants.write(now()))
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp()}
-            values |= {"root_key": root.public_pem, "root_fingerprint": root.fingerprint}
+            values |= {COLLECTED: "yes", "root_key": root.public_pem, "root_fingerprint": root.fingerprint}
             for key, value in values.items():
                 accounts.write_setting(db, key, value)
             accounts.add_keyring(db, version=1, envelope=seal(keyring, root), now=stamp())
@@ -172,6 +173,11 @@ def open_folder(folder: Path) -> Registry:
                 copy = schema.migrate(registry.database)
             names = [step.name for step in lacking]
             registry.journal.write("migrated", steps=names, copy=copy.name if copy else None)
+        if not registry.setting(COLLECTED):
+            from embhub_registry import standing  # it needs this module
+
+            with registry.alone("migrate"):
+                standing.collect_earlier(registry)
     except BaseException:
         registry.close()
         raise

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import QueryParams
 
+from embhub.formats.names import is_another
 from embhub.trust import Keyring
 from embhub_registry import auth, hf_api
 from embhub_registry.database import Connection, search
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.search import FACETS, Query
-from embhub_registry.page_facts import Facet, FacetValue, Item, ListPage, MemberKey, NamespacePage, ReleaseRow
+from embhub_registry.list_facts import Facet, FacetValue, Item, ListPage, MemberKey, NamespacePage, ReleaseRow
 from embhub_registry.wordings import FACETS as FACET_WORDS
 from embhub_registry.wordings import MAY, facet_label
 
@@ -59,7 +61,7 @@ def read(asked: QueryParams) -> Asked:
     )
 
 
-def collect(db: Connection, asked: Asked, *, account: Account | None, registry: str) -> ListPage:
+def collect(db: Connection, asked: Asked, *, keyring: Keyring, account: Account | None, registry: str) -> ListPage:
     """The list of what was published, as this account sees it.
 
     Raises:
@@ -69,7 +71,7 @@ def collect(db: Connection, asked: Asked, *, account: Account | None, registry: 
         text=asked.text, facets=asked.facets, limit=PAGE, after=hf_api.read_cursor(asked.after),
         readers=auth.readable(account), everything=account is not None and account.admin, released=True,
     )  # fmt: skip
-    items, cursor = rows(search.run(db, query))
+    items, cursor = rows(search.run(db, query), names=member_names(keyring))
     counts = search.count_facets(db, query)
     facets = tuple(_facet(name, counts.facets[name], asked) for name in FACETS)
     return ListPage(
@@ -101,7 +103,7 @@ def collect_namespace(
         author=name, limit=PAGE, after=hf_api.read_cursor(after), readers=auth.readable(account),
         everything=account is not None and account.admin,
     )  # fmt: skip
-    items, cursor = rows(search.run(db, query))
+    items, cursor = rows(search.run(db, query), names=member_names(keyring))
     counts = search.count_facets(db, query)
     return NamespacePage(
         registry=registry, namespace=name, name=(member.name if member else None) or name,
@@ -111,26 +113,37 @@ def collect_namespace(
     )  # fmt: skip
 
 
-def rows(found: Sequence[Repository], *, limit: int = PAGE) -> tuple[tuple[Item, ...], str | None]:
+def member_names(keyring: Keyring) -> dict[str, str]:
+    """What the keyring calls each namespace."""
+    return {member.namespace: member.name or member.namespace for member in keyring.members}
+
+
+def rows(
+    found: Sequence[Repository], *, names: Mapping[str, str], limit: int = PAGE
+) -> tuple[tuple[Item, ...], str | None]:
     """A page's rows, and the cursor of the next page where `found` has one row more."""
     shown = found[:limit]
     cursor = hf_api.make_cursor(shown[-1].position, shown[-1].id) if len(found) > limit else None
-    return tuple(_item(repository) for repository in shown), cursor
+    return tuple(_item(repository, names) for repository in shown), cursor
 
 
-def _item(repository: Repository) -> Item:
-    release = repository.summary.get("release")
+def _item(repository: Repository, names: Mapping[str, str]) -> Item:
+    release = repository.summary.get("release") or {}
+    member = names.get(repository.namespace, repository.namespace)
     return Item(
         id=repository.full_name, namespace=repository.namespace, name=repository.name,
-        address=f"/{quote(repository.full_name)}", private=repository.private, yanked=repository.hidden,
-        modified=repository.modified,
-        downloads=repository.downloads, release=_release(release) if release else None,
+        address=f"/{quote(repository.full_name)}", member=member,
+        misnamed=bool(release) and is_another(release["publisher"], member),
+        private=repository.private, yanked=repository.hidden, modified=repository.modified,
+        downloads=repository.downloads, release=_release(release, names) if release else None,
     )  # fmt: skip
 
 
-def _release(summary: dict[str, object]) -> ReleaseRow:
+def _release(summary: dict[str, Any], names: Mapping[str, str]) -> ReleaseRow:
     claim = None if summary["privacy"] == "none" else summary["privacy"]
     told = {"privacy": "claimed" if claim else "none", "claim": claim}
+    told |= {"confirmation": summary.get("confirmation", "none")}
+    told |= {"auditors": [names.get(auditor, auditor) for auditor in summary.get("auditors", ())]}
     return ReleaseRow.model_validate({name: summary.get(name) for name in ReleaseRow.model_fields} | told)
 
 

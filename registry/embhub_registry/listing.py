@@ -12,6 +12,7 @@ from embhub.card import Card
 from embhub.formats import safe_yaml
 from embhub.privacy import PrivacyClaim
 from embhub.release import CARD
+from embhub.verification import Verified
 from embhub_registry.admission import Admitted
 
 MAX_FRONT_MATTER = 200_000
@@ -57,9 +58,18 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
         "finding": [c.display for c in card.finding],
         "privacy": wording.short(card.privacy) if isinstance(card.privacy, PrivacyClaim) else card.privacy,
         "audit": verified.report.verdict if verified and verified.report else "not-audited",
+        "confirmation": _confirmation(verified),
+        "auditors": [verified.auditor.namespace] if verified and verified.auditor and verified.independent else [],
         "signer": verified.signer.fingerprint if verified else "",
         "embedding": verified.embedding.digest if verified else "",
     }  # fmt: skip
+
+
+def _confirmation(verified: Verified | None) -> str:
+    """Whose word the release's own audit is; audits of the same bytes come to it when it is stored."""
+    if verified is None or verified.report is None:
+        return "none"
+    return "countersigned" if verified.independent else "self-declared"
 
 
 def front_matter(readme: bytes, *, limit: int = MAX_FRONT_MATTER) -> tuple[dict[str, Any], str | None]:

@@ -7,102 +7,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "not-audited"]
-
-
-class Facts(BaseModel):
-    """Immutable; unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class FacetValue(Facts):
-    """One value of a facet: how many of the listed have it, and the list's address with it or (`chosen`) without."""
-
-    value: str
-    label: str
-    count: int
-    chosen: bool
-    address: str
-
-
-class Facet(Facts):
-    """One facet; `values` the most frequent first."""
-
-    name: str
-    label: str
-    values: tuple[FacetValue, ...]
-
-
-class ReleaseRow(Facts):
-    """The newest release in one row of a list; `claim` is its privacy claim in one line, null where there is none."""
-
-    version: str
-    description: str
-    publisher: str
-    token: str
-    base: str
-    modality: tuple[str, ...]
-    anatomy: tuple[str, ...]
-    finding: tuple[str, ...]
-    privacy: Literal["none", "claimed"]
-    claim: str | None
-    audit: Verdict
-
-
-class Item(Facts):
-    """One repository of a list; `release` is null where nothing was published yet, `yanked` where it was taken back."""
-
-    id: str
-    namespace: str
-    name: str
-    address: str
-    private: bool
-    yanked: bool
-    modified: str
-    downloads: int
-    release: ReleaseRow | None
-
-
-class ListPage(Facts):
-    """`/`: what was published, newest first. `total` is exact, or the number counted where there are `more`."""
-
-    schema_: Literal["embhub.page.list/1"] = Field(default="embhub.page.list/1", alias="schema")
-    registry: str
-    text: str
-    chosen: tuple[FacetValue, ...]
-    total: int
-    more: bool
-    items: tuple[Item, ...]
-    facets: tuple[Facet, ...]
-    next: str | None
-
-
-class MemberKey(Facts):
-    """A key of the keyring. `revoked` says since when and why, null where it is in force."""
-
-    fingerprint: str
-    roles: tuple[str, ...]
-    added: str
-    revoked: str | None
-
-
-class NamespacePage(Facts):
-    """`/{namespace}`: whose keys sign for it, what they may, and what was published. `may` is in words."""
-
-    schema_: Literal["embhub.page.namespace/1"] = Field(default="embhub.page.namespace/1", alias="schema")
-    registry: str
-    namespace: str
-    name: str
-    may: tuple[str, ...]
-    keys: tuple[MemberKey, ...]
-    keyring: int
-    total: int
-    more: bool
-    items: tuple[Item, ...]
-    next: str | None
+from embhub_registry.list_facts import Confirmation as Confirmation
+from embhub_registry.list_facts import Facts as Facts
+from embhub_registry.list_facts import ListPage as ListPage
+from embhub_registry.list_facts import NamespacePage as NamespacePage
+from embhub_registry.list_facts import Verdict as Verdict
 
 
 class Problem(Facts):
@@ -194,6 +105,18 @@ class Audit(Facts):
     report: str
 
 
+class Audited(Facts):
+    """One auditor's newest word on these bytes, `own` where it is the publisher's; of which release, and when."""
+
+    namespace: str
+    name: str
+    own: bool
+    verdict: Verdict
+    repository: str
+    version: str
+    date: str
+
+
 class SampleSheet(Facts):
     """The contact sheet of drawn images at `address`, `width` x `height` pixels; `caption` says what was checked."""
 
@@ -259,8 +182,11 @@ class EmbeddingPage(Facts):
     """`/{id}`: one embedding at one commit.
 
     `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
-    `verified`. `sentence` says what it is; `card` is the whole card. Where the reader may not have the files of a gated
-    repository, `opened` is false, and of an audit there is its `verdict` alone.
+    `verified`. `verdict` is the worst that anybody who counts found of these bytes, in this version or another;
+    `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `misnamed` where the
+    card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is the whole card. Where
+    the reader may not have the files of a gated repository, `opened` is false, and of an audit there is its `verdict`
+    alone.
     """
 
     schema_: Literal["embhub.page.embedding/1"] = Field(default="embhub.page.embedding/1", alias="schema")
@@ -282,6 +208,10 @@ class EmbeddingPage(Facts):
     provenance: Provenance | None
     privacy: Privacy | None
     verdict: Verdict | None
+    confirmation: Confirmation
+    auditors: tuple[str, ...]
+    audits: tuple[Audited, ...]
+    misnamed: bool
     audit: Audit | None
     samples: SampleSheet | None
     use: Use | None

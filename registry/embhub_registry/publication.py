@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping
 
 from embhub.release import AUDIT_BUNDLE
-from embhub_registry import access, admission, auth, commits, quotas, repos, yanking
+from embhub_registry import access, admission, auth, commits, quotas, repos, standing, yanking
+from embhub_registry.admission import Admitted
 from embhub_registry.blobs import git_oid
 from embhub_registry.clock import now, stamp_after
 from embhub_registry.commits import CommitRequest
@@ -53,7 +54,7 @@ def publish(
             _only_audit(author, set(added) | gone)
         tree = {path: registry.blobs.get(present[path].digest) for path in kept} | added
         admitted = admission.admit(
-            Proposal(
+            proposal := Proposal(
                 repository=repository.full_name,
                 files=tree,
                 before={path: e.digest for path, e in present.items()},
@@ -79,7 +80,7 @@ def publish(
         )
         revision = repos.name_revision(repository.full_name, draft, {row.path: row.digest for row in rows})
         described = describe(repository.full_name, tree, admitted)  # YAML is slow: not while others wait to write
-        if _store(registry, repository, branch, revision, rows, added, described):
+        if _store(registry, repository, branch, revision, rows, added, described, admitted, proposal):
             registry.journal.write(
                 "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
@@ -130,6 +131,8 @@ def _store(
     rows: list[Entry],
     added: Mapping[str, bytes],
     described: Described,
+    admitted: Admitted,
+    proposal: Proposal,
 ) -> bool:
     """Make the commit durable and visible; False where the branch moved meanwhile."""
     with registry.storing:
@@ -153,6 +156,9 @@ def _store(
                     yanking.refresh(db, repository.id)
                 else:
                     placement.raise_to_top(db, repository.id)
+                if admitted.verified is not None:
+                    standing.withdraw(db, proposal)
+                    standing.record(db, admitted.verified, proposal.files.get(AUDIT_BUNDLE), registry.trust().keyring)
             written = []  # only now: COMMIT itself may find the disk full
         finally:
             # whatever failed, blobs that no commit names do not stay; `storing` keeps other writers out meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from embhub.accounting import wording
@@ -9,15 +10,21 @@ from embhub.cards import samples
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub.checks.signers import Signer
+from embhub.formats.names import is_another
 from embhub.formats.repetition import join_alike
 from embhub.privacy import PrivacyClaim
-from embhub.release import SAMPLES
+from embhub.release import EMBEDDING, SAMPLES
+from embhub.trust import Keyring
+from embhub_registry import standing
 from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, repositories, yanks
+from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.repositories import Entry, Revision
 from embhub_registry.judging import AuditShown, Judged, Shown
+from embhub_registry.list_page import member_names
 from embhub_registry.page_facts import (
     Audit,
+    Audited,
     Checked,
     EmbeddingPage,
     File,
@@ -39,7 +46,14 @@ from embhub_registry.wordings import NO_PRIVACY, describe
 
 
 def collect(
-    db: Connection, snapshot: Snapshot, judged: Judged | None, *, opened: bool, registry: str, url: str
+    db: Connection,
+    snapshot: Snapshot,
+    judged: Judged | None,
+    *,
+    keyring: Keyring,
+    opened: bool,
+    registry: str,
+    url: str,
 ) -> EmbeddingPage:
     """Everything that the page of this commit says; what did not verify is not quoted.
 
@@ -51,11 +65,17 @@ def collect(
     files = repositories.entries(db, repository.id, revision.id)
     line = repositories.history(db, repository.id, revision.id)
     name = repository.full_name
+    member = member_names(keyring).get(repository.namespace, repository.namespace)
+    stands = _standing(db, shown, files, name, keyring)
+    known = standing.names_of(stands.audits, keyring)
     taken_back = {y.revision: Yanked(reason=y.reason, date=y.date) for y in yanks.of(db, repository.id)}
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
         newest=repositories.find_ref(db, repository.id, MAIN) == revision.id, private=repository.private,
-        opened=opened, verdict=shown.audit.verdict if shown and shown.audit else "not-audited" if shown else None,
+        opened=opened, verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
+        auditors=tuple(known[auditor] for auditor in stands.auditors),
+        audits=tuple(_audited(row, known) for row in stands.audits) if opened else (),
+        misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
         problem=Problem(message=problem.message, remedy=problem.hint) if problem else None,
@@ -74,6 +94,23 @@ def collect(
         versions=tuple(
             _version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None
         ),
+    )  # fmt: skip
+
+
+def _standing(
+    db: Connection, shown: Shown | None, files: Sequence[Entry], name: str, keyring: Keyring
+) -> standing.Standing:
+    """What audits say of these bytes; of what does not verify, nothing."""
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
+    if shown is None or digest is None:
+        return standing.NOTHING
+    return standing.of(db, digest, repository=name, keyring=keyring)
+
+
+def _audited(row: Attestation, names: Mapping[str, str]) -> Audited:
+    return Audited.model_validate(
+        {"namespace": row.namespace, "name": names[row.namespace], "own": row.own, "verdict": row.verdict,
+         "repository": row.repository, "version": row.version, "date": row.created}
     )  # fmt: skip
 
 
@@ -207,7 +244,7 @@ def _sections(card: Card) -> tuple[Section, ...]:
         ),
         _section(
             "Who answers for it",
-            ("Publisher", card.publisher),
+            ("Publisher, by the card", card.publisher),
             ("Authors", "; ".join(card.authors)),
             ("Contact", card.contact_role),
         ),

@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from embhub_registry.calls import base_url, registry_of
 from embhub_registry.clock import now
-from embhub_registry.wordings import AUDITS, FACETS, many
+from embhub_registry.wordings import AUDITS, FACETS, audit_badge, many
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self';"
@@ -130,5 +130,6 @@ def _templates() -> jinja2.Environment:
     environment.filters["many"] = many
     environment.filters["listed"] = listed
     environment.globals["audits"] = AUDITS
+    environment.globals["audit_badge"] = audit_badge
     environment.globals["facet_words"] = FACETS
     return environment

@@ -29,10 +29,19 @@ def check_audit_kept(proposal: Proposal) -> str | None:
         return None
     key = proposal.trust.lookup(bundle.parse(proposal.attested).hint)
     owner = key.namespace if key is not None else "a key that was taken out of the keyring"
+    if _by_another_auditor(proposal, owner):
+        return None  # what was there stays on record, by the embedding's digest, and is shown beside it
     by_the_publisher = owner == proposal.verified.signer.namespace
     if owner == proposal.caller or (by_the_publisher and proposal.verified.independent):
         return None
     return f"the audit of this release was attested by {owner}, and it would be removed or replaced"
+
+
+def _by_another_auditor(proposal: Proposal, owner: str) -> bool:
+    """Whether an auditor sends an attestation of their own, independent one."""
+    auditor = proposal.verified.auditor
+    sent = AUDIT_BUNDLE in proposal.files and proposal.verified.independent and auditor is not None
+    return sent and auditor is not None and auditor.namespace == proposal.caller != owner
 
 
 def check_version(proposal: Proposal) -> str | None:

@@ -23,7 +23,11 @@ async def index(request: Request) -> Response:
 
     def collect() -> ListPage:
         return list_page.collect(
-            registry.database.connection(), asked, account=account, registry=registry.setting("name")
+            registry.database.connection(),
+            asked,
+            keyring=registry.trust().keyring,
+            account=account,
+            registry=registry.setting("name"),
         )
 
     return rendering.answer(request, await run_in_threadpool(collect), "index.html", asked=asked)
@@ -119,8 +123,8 @@ async def _facts(
 
     def collect() -> EmbeddingPage:
         return release_page.collect(
-            registry.database.connection(), snapshot, judged, opened=opened, registry=registry.setting("name"),
-            url=base_url(request),
+            registry.database.connection(), snapshot, judged, keyring=registry.trust().keyring, opened=opened,
+            registry=registry.setting("name"), url=base_url(request),
         )  # fmt: skip
 
     return await run_in_threadpool(collect), judged if opened else None

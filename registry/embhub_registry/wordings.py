@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from embhub.cards.card_schema import Card
@@ -36,6 +36,11 @@ FACETS: Mapping[str, str] = {
     "base": "Base model",
     "privacy": "Privacy",
     "audit": "Audit verdict",
+    "confirmation": "Whose word the audit is",
+}
+CONFIRMATIONS: Mapping[str, str] = {
+    "countersigned": "an independent auditor’s",
+    "self-declared": "the publisher’s alone",
 }
 PRIVACY: Mapping[str, str] = {"none": "no guarantee", "claimed": "differential privacy"}
 NO_PRIVACY = (
@@ -46,6 +51,18 @@ MAY: Mapping[str, str] = {
     "audit": "countersign audits of any embedding here",
     "withdraw": "withdraw releases under {namespace}/",
 }
+
+
+def audit_badge(verdict: str, confirmation: str, auditors: Sequence[str]) -> Badge:
+    """A verdict with whose word it is. What a publisher says of its own audit is no green tick."""
+    badge = AUDITS[verdict]
+    if confirmation == "none":
+        return badge
+    by = f"countersigned by {', '.join(auditors)}" if confirmation == "countersigned" else "self-declared"
+    told = badge._replace(words=f"{badge.words}, {by}", short=f"{badge.short}, {by}")
+    if confirmation == "self-declared" and badge.style == "good":
+        return told._replace(style="weak", sign="–", meaning="by the publisher’s own word, and nobody else’s")
+    return told
 
 
 def many(unit: str) -> str:
@@ -59,6 +76,8 @@ def facet_label(facet: str, value: str) -> str:
         return f"{MODALITIES[value]} ({value})"
     if facet == "audit" and value in AUDITS:
         return AUDITS[value].short
+    if facet == "confirmation":
+        return CONFIRMATIONS.get(value, value)
     return PRIVACY.get(value, value) if facet == "privacy" else value
 
 

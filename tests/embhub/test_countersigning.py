@@ -247,8 +247,7 @@ def test_who_may_not_countersign_is_told_before_anything_is_signed(
         countersigning.prepare(repository)
     countersigning.countersign(entered(auditor, monkeypatch, repository))
     new_key(registry, namespace="umcu", name="umcu", role="audit")
-    with pytest.raises(UsageError, match="nki countersigned it already"):
-        countersigning.prepare(repository, key="umcu")
+    assert countersigning.prepare(repository, key="umcu").auditor.namespace == "umcu", "one auditor blocks no other"
 
 
 def entered(site: Site, monkeypatch: pytest.MonkeyPatch, repository: str) -> countersigning.Draft:

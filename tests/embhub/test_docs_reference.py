@@ -15,7 +15,7 @@ from embhub.cli.reference import render
 ROOT = Path(__file__).parents[2]
 ERRORS = (ROOT / "docs/reference/errors.md").read_text()
 FAMILIES = [errors.UsageError, errors.ArtifactError, errors.VerificationError, errors.RegistryError]
-FAMILIES += [errors.PrivacyError, errors.ConfigError]
+FAMILIES += [errors.PrivacyError, errors.ConfigError, errors.PolicyError]
 
 
 def kinds() -> dict[str, list[str]]:

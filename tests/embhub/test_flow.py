@@ -112,7 +112,8 @@ def test_two_hospitals(
 
     Site(tmp_path / "b", registry.url).enter(monkeypatch)
     run("trust", "add", registry.url, "--fingerprint", registry.root_fingerprint)
-    run("pull", f"{namespace}/stripes", "--policy", "strict")
+    run("pull", f"{namespace}/stripes", "--policy", "strict", code=8)  # nobody independent confirmed it
+    run("pull", f"{namespace}/stripes", "--require", "not-yanked,no-leak")
     capsys.readouterr()
     run("verify", "stripes", "--json")
     found = json.loads(capsys.readouterr().out)

@@ -81,7 +81,7 @@ def test_a_stolen_key_from_end_to_end(
     reader.enter(monkeypatch)
     verified = pulling.pull(REPOSITORY)
     assert verified.version == "1.0.0" and verified.signer.revoked_as is None
-    assert main(["verify", "prostate-cspca", "--policy", "strict"]) == 0
+    assert main(["verify", "prostate-cspca", "--require", "no-leak,not-yanked"]) == 0
 
 
 def reader_key() -> str:

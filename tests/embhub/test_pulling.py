@@ -63,7 +63,7 @@ def test_pull_by_commit_and_out(reader: Site) -> None:
 
 
 def test_verify_and_search_by_name(reader: Site) -> None:
-    assert pulling.verify_path(REPOSITORY, policy="strict").report
+    assert pulling.verify_path(REPOSITORY, require="no-leak,not-yanked").report
     assert REPOSITORY in [listing.repository for listing in pulling.search("prostate")]
     assert not pulling.search("nothing-has-this-name")
     assert not files(reader.folder / "prostate-cspca")

@@ -17,7 +17,7 @@ from embhub.checks import consistency
 from embhub.checks.refusals import (
     CardMismatch,
     DigestMismatch,
-    MissingAudit,
+    PolicyRefusal,
     Rollback,
     UnknownSigner,
 )
@@ -54,11 +54,11 @@ def check(verified: Verified, name: str) -> tuple[str, str]:
 
 
 def test_good_release_says_what_was_decided_and_why() -> None:
-    verified = judge(GOOD, policy=STRICT)
+    verified = judge(GOOD)
     assert verified.embedding.data == GOOD.files[layout.EMBEDDING]
     assert verified.card == GOOD.card
     assert verified.report == GOOD.audit
-    assert (verified.repository, verified.version, verified.policy) == (REPOSITORY, "1.0.0", STRICT)
+    assert (verified.repository, verified.version, verified.policy) == (REPOSITORY, "1.0.0", STANDARD)
     assert verified.signer == verification.Signer(
         "radboud", "Radboud", SITE.fingerprint, "publish", "https://hub.example.org"
     )
@@ -91,8 +91,9 @@ def test_without_a_name_the_signed_one_is_reported() -> None:
 
 def test_without_an_audit_the_standard_policy_warns_and_the_strict_one_refuses() -> None:
     assert check(judge(UNAUDITED, policy=STANDARD), "audit")[0] == "warning"
-    with pytest.raises(MissingAudit):
+    with pytest.raises(PolicyRefusal, match="countersigned") as caught:
         judge(UNAUDITED, policy=STRICT)
+    assert caught.value.unmet == ("no-leak", "confirmed")
 
 
 def test_independent_auditor_is_told_from_the_site() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from embhub import pulling
 from embhub.__main__ import main
 from embhub.checks import yanks
+from embhub.checks.refusals import PolicyRefusal
 from embhub.site import guard
 from embhub.verification import Verified
 from tests import hostile
@@ -41,8 +43,13 @@ def test_a_real_registrys_yank_is_the_first_thing_that_is_said(
     assert "warning" not in capsys.readouterr().err
     world.registry.run("yank", TWIN, "--reason", REASON)
     try:
-        for command in ("pull", "verify"):
-            assert main([command, TWIN, "--json"]) == 0
+        assert main(["pull", TWIN, "--json"]) == 8, "nobody gets by accident what was taken back"
+        refusal = json.loads(capsys.readouterr().out)
+        assert refusal["verified"] is False and refusal["rule"] == "policy" and refusal["unmet"] == ["not-yanked"]
+        commit = re.search(rf"{TWIN}@([0-9a-f]{{40}})", refusal["hint"])
+        assert commit is not None
+        for words in (["pull", commit[0]], ["verify", TWIN]):
+            assert main([*words, "--json"]) == 0
             said = capsys.readouterr()
             document = json.loads(said.out)
             assert document["yanked"]["reason"] == REASON and document["yanked"]["date"].startswith("20")
@@ -68,12 +75,15 @@ def test_another_revision_that_was_taken_back_concerns_nobody(world: World, midd
     verified = pulling.pull(REPOSITORY)
     assert verified.yanked is None and verified.to_json()["yanked"] is None and heard(verified) == []
     middle.lies = {STATUS: saying(said_of(world.new_commit))}
-    assert pulling.pull(REPOSITORY).yanked is not None
+    assert pulling.pull(f"{REPOSITORY}@{world.new_commit}").yanked is not None
 
 
 def test_a_reason_does_not_steer_the_terminal(world: World, middle: Middleman, site: Site) -> None:
     middle.lies = {STATUS: saying(said_of(world.new_commit, reason="\x1b[2J\u202e\nverified", version="\x07"))}
-    verified = pulling.pull(REPOSITORY)
+    with pytest.raises(PolicyRefusal) as caught:
+        pulling.pull(REPOSITORY)
+    assert caught.value.message.isprintable() and caught.value.hint.isprintable()
+    verified = pulling.verify_path(REPOSITORY)
     assert verified.yanked is not None
     for text in (heard(verified)[0][1], *verified.yanked.to_json().values()):
         assert text.isprintable()

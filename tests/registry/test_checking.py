@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from embhub import keys
+from embhub.release import AUDIT
 from embhub_registry import administration, checking, folder, publication, repair, repos
 from embhub_registry.commits import CommitRequest
-from embhub_registry.database import accounts
+from embhub_registry.database import accounts, repositories
+from embhub_registry.database.repositories import Revision
 from embhub_registry.folder import Registry
+from embhub_registry.publication import describe_blob
+from tests.servers import run_command
 
 DAY = "2026-11-20T00:00:00.000Z"
 
@@ -146,3 +150,37 @@ def test_a_folder_among_the_blobs_is_named_and_left_alone(registry: Registry) ->
     inside.write_text("x")
     report = checking.check(registry)
     assert "is no blob" in report.orphaned[0] and repair.repair(registry, report) == [] and inside.exists()
+
+
+def store(registry: Registry, report: bytes, *, version: str) -> None:
+    """A release as an earlier program admitted it: what is refused today is there all the same."""
+    db = registry.database.connection()
+    found = repositories.find(db, "radboud", "r")
+    assert found is not None
+    rows = [describe_blob("README.md", b"# Hello\n"), describe_blob(AUDIT, report)]
+    registry.blobs.put(report)
+    parent = repositories.find_ref(db, found.id, repos.MAIN)
+    draft = Revision("", parent, "alice", DAY, "Publish", "", version)
+    revision = repos.name_revision(found.full_name, draft, {row.path: row.digest for row in rows})
+    with registry.database.writing() as db:
+        repositories.add_revision(db, found.id, revision, rows)
+        repositories.set_ref(db, found.id, kind="branch", name=repos.MAIN, revision_id=revision.id)
+
+
+def test_releases_with_a_report_of_version_1_are_listed_and_the_registry_is_clean(registry: Registry) -> None:
+    store(registry, b'{"schema": "embhub.audit/1", "scores": [0.25]}', version="1.0.0")
+    store(registry, b'{"schema": "embhub.audit/2"}', version="1.1.0")
+    report = checking.check(registry)
+    assert report.clean and len(report.warnings) == 1
+    assert "radboud/r 1.0.0 carries" in report.warnings[0] and "yank radboud/r --version 1.0.0" in report.warnings[0]
+    store(registry, b'{"schema": "embhub.audit/1"}', version="1.2.0")
+    assert ["newest" in line for line in checking.check(registry).warnings] == [False, True]
+    done = run_command("--dir", registry.folder, "check")
+    assert done.returncode == 0 and done.stdout.count("warning") == 3 and "radboud/r 1.2.0" in done.stdout
+
+
+@pytest.mark.parametrize("report", [b"", b"[]", b"{", b'{"schema": 1}', b'{"scheme": "embhub.audit/1"}', b"\xff"])
+def test_a_report_that_cannot_be_read_is_no_warning(registry: Registry, report: bytes) -> None:
+    store(registry, report, version="1.0.0")
+    found = checking.check(registry)
+    assert found.clean and not found.warnings

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from huggingface_hub import HfApi
 
-from embhub_registry import administration, page_facts, yanking
+from embhub_registry import administration, list_facts, page_facts, yanking
 from embhub_registry.page_facts import (
     AuditPage,
     ComparisonPage,
@@ -83,7 +83,7 @@ def test_a_page_as_json_follows_its_schema_and_says_what_the_page_says(
     assert json.loads(parsed.model_dump_json(by_alias=True)) == facts and facts["schema"].startswith("embhub.page.")
     assert room.registry.get(path + ("&" if "?" in path else "?") + "format=json").json()["schema"] == facts["schema"]
     shown = read(room, path)
-    codes = {"verified", "empty", "ok", "note", "warning", "canary", facts.get("verdict")}
+    codes = {"verified", "empty", "ok", "note", "warning", "canary", facts.get("verdict"), facts.get("confirmation")}
     for name, value in facts.items():
         if name not in {"schema", "card", "use", "revision", "revisions", "facets", "items", "versions"}:
             for words in (" ".join(text.split()) for text in strings(value)):
@@ -264,7 +264,7 @@ def test_what_does_not_verify_is_not_quoted_as_json_either(room: Showroom) -> No
 
 def test_the_reference_names_every_field() -> None:
     text = DOCS.read_text()
-    for model in vars(page_facts).values():
+    for model in {**vars(list_facts), **vars(page_facts)}.values():
         if isinstance(model, type) and issubclass(model, Facts) and model is not Facts:
             for name, field in model.model_fields.items():
                 assert f"`{field.alias or name}`" in text, f"{model.__name__}.{name} is not in {DOCS.name}"

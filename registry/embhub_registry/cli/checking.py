@@ -23,6 +23,7 @@ NOT_CLEAN = 5
 def command(context: click.Context, registry: Registry, *, mending: bool, as_json: bool) -> None:
     """Read everything back (server stopped): exit 0 when clean, 5 with a list of what is corrupt or orphaned.
 
+    A warning names each release with an audit report of version 1; with warnings alone, the exit code is 0.
     Without --repair nothing is changed. With it, orphans are removed where nothing is corrupt.
     """
     from embhub_registry import checking, repair
@@ -32,7 +33,9 @@ def command(context: click.Context, registry: Registry, *, mending: bool, as_jso
         removed = repair.repair(registry, report) if mending else []
         report = checking.check(registry) if removed else report
     lines = [("removed ", removed), ("corrupt ", report.corrupt), ("orphaned", report.orphaned)]
-    said = "clean" if report.clean else f"{len(report.corrupt)} corrupt, {len(report.orphaned)} orphaned"
+    lines.append(("warning ", report.warnings))
+    whole = f"clean, but for {len(report.warnings)} of the releases" if report.warnings else "clean"
+    said = whole if report.clean else f"{len(report.corrupt)} corrupt, {len(report.orphaned)} orphaned"
     document = report.to_json() | ({"removed": removed} if mending else {})
     show(document, *(f"{word}  {line}" for word, rows in lines for line in rows), said, as_json=as_json)
     context.exit(0 if report.clean else NOT_CLEAN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,14 +23,9 @@ def place(
     facets = dict.fromkeys(facets_of(release or {}))
     db.execute(
         "UPDATE repository SET position = ?, released = ?, facets = ? WHERE id = ?",
-        (position, release is not None, BETWEEN.join(INSIDE.join(facet) for facet in facets), repository_id),
+        (position, release is not None, _joined(facets), repository_id),
     )
-    labels = {("namespace", row["namespace"]), *(("tag", tag) for tag in tags), *facets}
-    db.executemany(
-        "INSERT INTO label SELECT ?1, ?2, position, id, private = 0 AND released = 1 AND hidden = 0"
-        " FROM repository WHERE id = ?3",
-        [(kind, value, repository_id) for kind, value in sorted(labels)],
-    )
+    _label(db, repository_id, {("namespace", row["namespace"]), *(("tag", tag) for tag in tags), *facets})
     _write(db, repository_id, position, plain(text))
 
 
@@ -48,6 +44,26 @@ def raise_to_top(db: sqlite3.Connection, repository_id: int) -> None:
     _write(db, repository_id, position, words)
 
 
+def change_verdict(db: sqlite3.Connection, repository_id: int, summary: Mapping[str, Any]) -> None:
+    """Another verdict on the newest release: its facets, tag and words follow; its place in lists stays."""
+    row = db.execute("SELECT position, summary FROM repository WHERE id = ?", (repository_id,)).fetchone()
+    before = json.loads(row["summary"])["release"]["audit"]
+    facets = facets_of(summary["release"])
+    db.execute(
+        "UPDATE repository SET summary = ?, facets = ? WHERE id = ?",
+        (json.dumps(summary, allow_nan=False), _joined(facets), repository_id),
+    )
+    db.execute(
+        "DELETE FROM label WHERE repository_id = ? AND (kind IN ('audit', 'confirmation')"
+        " OR (kind = 'tag' AND value = ?))",
+        (repository_id, f"audit:{before}"),
+    )
+    tag = f"audit:{summary['release']['audit']}"
+    _label(db, repository_id, {("tag", tag), *(f for f in facets if f[0] in ("audit", "confirmation"))})
+    words = _take_words(db, repository_id)
+    _write(db, repository_id, row["position"], words.replace(plain(f"audit:{before}"), plain(tag)))
+
+
 def set_hidden(db: sqlite3.Connection, repository_id: int, *, hidden: bool) -> None:
     """Take a repository out of the pages' lists and counts, or back into them; it stays readable by its name."""
     db.execute("UPDATE repository SET hidden = ? WHERE id = ?", (int(hidden), repository_id))
@@ -60,7 +76,21 @@ def facets_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [("modality", str(code)) for code in release["modality"]]
     found += [(kind, facet_value(word)) for kind in ("anatomy", "finding") for word in release[kind]]
     found += [("base", str(release["base"])), ("audit", str(release["audit"]))]
+    if (confirmation := release.get("confirmation", "none")) != "none":
+        found.append(("confirmation", str(confirmation)))
     return [*found, ("privacy", "none" if release["privacy"] == "none" else "claimed")]
+
+
+def _joined(facets: Iterable[tuple[str, str]]) -> str:
+    return BETWEEN.join(INSIDE.join(facet) for facet in facets)
+
+
+def _label(db: sqlite3.Connection, repository_id: int, labels: set[tuple[str, str]]) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO label SELECT ?1, ?2, position, id, private = 0 AND released = 1 AND hidden = 0"
+        " FROM repository WHERE id = ?3",
+        [(kind, value, repository_id) for kind, value in sorted(labels)],
+    )
 
 
 def _next(db: sqlite3.Connection) -> int:

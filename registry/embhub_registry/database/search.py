@@ -18,7 +18,7 @@ from embhub_registry.database.wording import phrase, words_of
 from embhub_registry.denials import malformed
 
 SORTS = {"modified": "position", "created": "created", "downloads": "downloads"}
-FACETS = ("modality", "anatomy", "finding", "base", "privacy", "audit")
+FACETS = ("modality", "anatomy", "finding", "base", "privacy", "audit", "confirmation")
 COUNTED = 300  # of a narrowed list, facets are counted over this many of the newest
 VALUES = 12
 REACH = 20_000  # how many of the newest are looked through for one or two letters, which no index holds

@@ -81,7 +81,7 @@ def test_an_auditor_of_the_same_house_does_not_stand_in() -> None:
 def test_what_a_lost_or_replaced_key_signed_before_stays_good_and_back_dating_is_named(
     reason: str, outcome: str
 ) -> None:
-    verified = judge(GOOD, revoking((SITE, reason, AFTER)), policy=STRICT)
+    verified = judge(GOOD, revoking((SITE, reason, AFTER)))
     how, text = said(verified)
     assert how == outcome
     assert "stays good" in text and "no transparency log" in text and "back-dated" in text
@@ -101,7 +101,7 @@ def test_signed_anew_by_another_key_of_the_namespace_it_is_good_again() -> None:
     revoked = [{"fingerprint": SITE.fingerprint, "date": AFTER, "reason": "stolen"}]
     trust = make_trust(make_keyring(members=[member("radboud", keys)], revoked=revoked))
     refused(GOOD, trust)
-    verified = judge(resigned(GOOD, key=OTHER_SITE), trust, policy=STRICT)
+    verified = judge(resigned(GOOD, key=OTHER_SITE), trust)
     assert verified.signer.revoked_as is None
     assert "revocation" not in [finding.check for finding in verified.findings]
 

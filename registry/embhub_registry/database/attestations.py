@@ -1,0 +1,93 @@
+"""Audit attestations by the embedding's digest, and the repositories whose newest release has those bytes."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """One auditor's word about an embedding; `own` where the publisher signed it, `bundle` is the signed file.
+
+    `private` is whether the repository that it came with is private, or was when it was deleted; of a name that is
+    nobody's any more it is true. `namespace` is the auditor's, `fingerprint` names the key that signed.
+    """
+
+    digest: str
+    namespace: str
+    repository: str
+    version: str
+    own: bool
+    verdict: str
+    created: str
+    fingerprint: str
+    bundle: bytes
+    private: bool = True
+
+
+def add(db: sqlite3.Connection, row: Attestation) -> None:
+    """Keep an attestation; of two by one auditor for one version, the later."""
+    db.execute(
+        "INSERT INTO attestation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET own = excluded.own, verdict = excluded.verdict, created = excluded.created,"
+        " fingerprint = excluded.fingerprint, bundle = excluded.bundle WHERE excluded.created >= created",
+        (row.digest, row.namespace, row.repository, row.version, int(row.own), row.verdict, row.created,
+         row.fingerprint, row.bundle),
+    )  # fmt: skip
+
+
+def withdraw(db: sqlite3.Connection, digest: str, *, namespace: str, repository: str, version: str) -> None:
+    """Forget an auditor's word that this auditor took back."""
+    db.execute(
+        "DELETE FROM attestation WHERE digest = ? AND namespace = ? AND repository = ? AND version = ? AND own = 0",
+        (digest, namespace, repository, version),
+    )
+
+
+def of(db: sqlite3.Connection, digest: str) -> list[Attestation]:
+    """Every attestation of an embedding, oldest first."""
+    rows = db.execute(
+        "SELECT attestation.digest, attestation.namespace, attestation.repository, version, own, verdict,"
+        " attestation.created, fingerprint, bundle,"
+        " coalesce(repository.private, tombstone.private, 1) AS private FROM attestation"
+        " LEFT JOIN repository ON repository.namespace || '/' || repository.name = attestation.repository"
+        " LEFT JOIN tombstone ON tombstone.namespace || '/' || tombstone.name = attestation.repository"
+        " WHERE attestation.digest = ? ORDER BY attestation.created, attestation.repository",
+        (digest,),
+    )
+    return [Attestation(**{**dict(row), "own": bool(row["own"]), "private": bool(row["private"])}) for row in rows]
+
+
+def holders(db: sqlite3.Connection, digest: str, *, path: str, branch: str) -> list[tuple[str, str]]:
+    """Namespace and name of the repositories whose newest release has these bytes under `path`."""
+    rows = db.execute(
+        "SELECT repository.namespace, repository.name FROM entry JOIN ref ON ref.repository_id = entry.repository_id"
+        " AND ref.revision_id = entry.revision_id AND ref.kind = 'branch' AND ref.name = ?"
+        " JOIN repository ON repository.id = entry.repository_id"
+        " WHERE entry.digest = ? AND entry.path = ? ORDER BY repository.namespace, repository.name",
+        (branch, digest, path),
+    )
+    return [(row["namespace"], row["name"]) for row in rows]
+
+
+def attested_commits(db: sqlite3.Connection, *, audit: str, embedding: str) -> list[sqlite3.Row]:
+    """Every commit that holds an audit attestation: `repository`, `bundle` and `embedding` by their digests.
+
+    `audit` and `embedding` are the paths of both files.
+    """
+    return db.execute(
+        "SELECT DISTINCT namespace || '/' || name AS repository, a.digest AS bundle, e.digest AS embedding"
+        " FROM entry AS a JOIN entry AS e ON e.repository_id = a.repository_id AND e.revision_id = a.revision_id"
+        " JOIN repository ON repository.id = a.repository_id WHERE a.path = ? AND e.path = ?",
+        (audit, embedding),
+    ).fetchall()
+
+
+def digests(db: sqlite3.Connection, *, repository: str = "", fingerprint: str = "") -> list[str]:
+    """The embeddings whose audits came with this repository, or were signed by the key with this fingerprint."""
+    rows = db.execute(
+        "SELECT DISTINCT digest FROM attestation WHERE repository = ? OR fingerprint = ? ORDER BY digest",
+        (repository, fingerprint),
+    )
+    return [str(row[0]) for row in rows]

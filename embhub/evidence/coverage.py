@@ -16,12 +16,16 @@ _MEMBERSHIP = frozenset({
 _OPINION = "EDPB Opinion 28/2024"
 
 
-def list_coverage(report: AuditReport) -> tuple[Coverage, ...]:
-    """One row a kind of attack, those of the Opinion first; what no suite tries says so."""
-    return tuple(_rows(report))
+def list_coverage(report: AuditReport, *, copy_checked: bool = False) -> tuple[Coverage, ...]:
+    """One row a kind of attack, those of the Opinion first; what no suite tries says so.
+
+    Args:
+        copy_checked: whether the card records samples that the copy check found no copies among.
+    """
+    return tuple(_rows(report, copy_checked=copy_checked))
 
 
-def _rows(report: AuditReport) -> Iterator[Coverage]:
+def _rows(report: AuditReport, *, copy_checked: bool) -> Iterator[Coverage]:
     run = tuple(result.name for result in report.attacks)
     yield _membership(report, tuple(name for name in run if name in _MEMBERSHIP))
     row = _untried(_OPINION)
@@ -31,13 +35,16 @@ def _rows(report: AuditReport) -> Iterator[Coverage]:
         "The images stay where they are; how well that place is guarded is not for this tool to say.",
     )  # fmt: skip
     drawn = tuple(name for name in run if name in ("extraction", "re-identification"))
+    notes = ["32 images were drawn and compared with those trained on and those kept back."] if drawn else []
+    if copy_checked:
+        notes.append("The copy check compared the samples on the card with every image trained on, and found no copy.")
     yield Coverage(
         source=_OPINION,
         family="regurgitation of training data",
         asks="does it draw a training image?",
-        status="partly" if drawn else "not tried",
-        by=drawn,
-        note="32 images were drawn and compared with those trained on and those kept back." if drawn else "",
+        status="partly" if notes else "not tried",
+        by=(*drawn, "copy-check") if copy_checked else drawn,
+        note=" ".join(notes),
     )
     yield row("model inversion", "can images be computed back from the learned numbers?")
     yield row("reconstruction", "can one image be rebuilt by somebody who knows all others?")

@@ -80,7 +80,7 @@ def gather(
         shipment=list_shipment(release),
         privacy=describe_privacy(artifact.privacy, refuted=refute(artifact.privacy, report), ledger=ledger),
         audit=_describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
-        coverage=list_coverage(report),
+        coverage=list_coverage(report, copy_checked=_copy_checked(card)),
         triggers=regulation.TRIGGERS,
         after_release=regulation.AFTER_RELEASE,
         regulation=document.Regulation(
@@ -168,6 +168,10 @@ def _describe_audit(report: AuditReport, digest: str, *, leaves: bool) -> docume
         coins=report.coins,
         leaves_the_site=leaves,
     )
+
+
+def _copy_checked(card: Card | None) -> bool:
+    return card is not None and card.samples is not None and card.samples.copy_check == "no-copies-found"
 
 
 def _figures(result: AttackResult) -> document.Figures:

@@ -39,7 +39,7 @@ RULES = (
     Rule(
         "GDPR Article 17 (erasure)",
         "Personal data are erased where a person may ask for it.",
-        "What can be done after release, below: which release, yank, train anew.",
+        "What can be done after release, in section 5 above: which release, yank, train anew.",
         "Whether the article reaches a published embedding. Copies that others hold cannot be called back.",
     ),
     Rule(

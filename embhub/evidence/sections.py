@@ -157,7 +157,7 @@ def sign_off(evidence: Evidence) -> str:
         " longer.</p>"
         f"<table class=facts>{digests}</table>"
         "<p>To compare: <code>embhub push FILE --dry-run --out DIR</code>, then"
-        " <code>sha256sum DIR/README.md DIR/learned_embeds.safetensors</code>.</p>"
+        " <code>sha256sum DIR/README.md DIR/learned_embeds.safetensors DIR/audit.json</code>.</p>"
         "<p class=choice>&#9744; release &emsp; &#9744; release under the conditions below &emsp; &#9744; do not"
         " release</p>"
         f"<p class=line>Conditions, reasons</p><p class=line></p><p class=line></p>"

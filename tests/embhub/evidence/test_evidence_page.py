@@ -16,6 +16,7 @@ from embhub.audit import SUITES, Suite, build
 from embhub.checks.consistency import base_digest
 from embhub.evidence import histogram, page
 from embhub.evidence.cover import guarantee, per_hundred
+from embhub.evidence.coverage import list_coverage
 from embhub.evidence.document import Evidence, Ledger
 from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.pack import read_report, write_pack
@@ -222,3 +223,18 @@ def test_histograms_add_up_to_each_side(tmp_path: Path) -> None:
         drawing = ElementTree.fromstring(histogram.draw(result))
         bars = [float(node.get("height") or 0) for node in drawing.iter() if node.tag.endswith("rect")]
         assert bars and max(bars) <= 104.1 and all(bar > 0 for bar in bars)
+
+
+def test_a_sheet_that_passed_the_copy_check_counts_as_tried(tmp_path: Path) -> None:
+    """Section 4 never says "not tried" of what section 1 says was checked."""
+    report = read_report(make_site(tmp_path, "quick"), None)[0]
+    for copy_checked, status in ((False, "not tried"), (True, "partly")):
+        rows = {row.family: row for row in list_coverage(report, copy_checked=copy_checked)}
+        found = rows["regurgitation of training data"]
+        assert (found.status, "copy-check" in found.by) == (status, copy_checked)
+
+
+def test_the_form_compares_all_three_digests(tmp_path: Path) -> None:
+    _, shown, _ = read(tmp_path, "quick")
+    assert "sha256sum DIR/README.md DIR/learned_embeds.safetensors DIR/audit.json" in shown.text
+    assert "push --message" not in shown.text

@@ -23,6 +23,7 @@ HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate"}
 PURE = [
     *("verification", "dsse", "statement", "bundle", "audit", "privacy", "trust"),
     *("accounting/gaussian", "accounting/curves", "accounting/calibration", "accounting/lineage", "accounting/wording"),
+    *("accounting/losses", "accounting/loss_grid", "accounting/figures", "accounting/contradictions"),
     *(
         "checks/claims",
         "checks/signers",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from embhub.accounting.curves import EVERYTHING, NOTHING, Curve, gaussian_curve, unstate
 from embhub.accounting.lineage import Charge
+from embhub.accounting.losses import Mechanism
 from embhub.errors import ConfigError, UsageError
 from embhub.site.files import write_atomic
 from embhub.site.ledger import Entry, LedgerTampered
@@ -75,6 +76,13 @@ class Spending:
         if self.q is None or self.sigma is None:
             return EVERYTHING
         return gaussian_curve(q=self.q, sigma=self.sigma, steps=self.charged)
+
+    @property
+    def parameters(self) -> Mechanism | None:
+        """Rate, noise and steps that it is charged with; None where they are not known, or there is no privacy."""
+        if self.stated is not None or self.q is None or self.sigma is None:
+            return None
+        return Mechanism(self.q, self.sigma, self.charged)
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,10 @@ class UnitSets:
     def charges(self, spendings: Sequence[Spending]) -> list[Charge]:
         """Spendings with their units; each set is read once."""
         held = {digest: self.load(digest) for digest in {item.units for item in spendings}}
-        return [Charge(held[item.units], item.curve, bool(item.released), item.trainings) for item in spendings]
+        return [
+            Charge(held[item.units], item.curve, bool(item.released), item.trainings, item.parameters)
+            for item in spendings
+        ]
 
 
 def digest_of(ids: Ids) -> str:

@@ -164,7 +164,9 @@ def compose(steps: list[Step], counts: list[int], width: float) -> Losses | None
 
 def window_of(steps: list[Step], counts: list[int], width: float) -> tuple[int, int] | None:
     """First cell and number of cells of the composed losses, by Chernoff's bound; None where they are too many."""
-    places = [(step.start + np.arange(len(step.masses))) * width for step in steps]
+    places: list[Floats] = [(step.start + np.arange(len(step.masses), dtype=np.float64)) * width for step in steps]
+    with np.errstate(divide="ignore"):
+        logs = [np.log(step.masses) for step in steps]
     variance = 0.0
     for step, at, count in zip(steps, places, counts, strict=True):
         mean = float(step.masses @ at)
@@ -175,10 +177,8 @@ def window_of(steps: list[Step], counts: list[int], width: float) -> tuple[int, 
         bounds = []
         for share in (0.125, 0.25, 0.5, 1.0, 2.0):
             rate, total = best * share, 0.0
-            for step, at, count in zip(steps, places, counts, strict=True):
-                powers = sign * rate * at
-                top = float(powers.max())
-                total += count * (top + math.log(float(step.masses @ np.exp(powers - top))))
+            for weights, at, count in zip(logs, places, counts, strict=True):
+                total += count * _log_sum(sign * rate * at + weights)
             bounds.append((total - math.log(_TAIL)) / rate)
         ends.append(min(bounds))
     furthest = sum(count * (step.start + len(step.masses) - 1) for step, count in zip(steps, counts, strict=True))
@@ -187,6 +187,11 @@ def window_of(steps: list[Step], counts: list[int], width: float) -> tuple[int, 
     high = min(furthest, math.ceil(ends[0] / width))
     length = _round_length(high - low + 1)
     return None if length > MOST_CELLS else (low, length)
+
+
+def _log_sum(logs: Floats) -> float:
+    top = float(logs.max())
+    return top + math.log(float(np.exp(logs - top).sum()))
 
 
 def _round_length(cells: int) -> int:

@@ -84,7 +84,7 @@ def per_person(unit: str, rate: str, most: str) -> str:
             f" at most {most} if she did"
         )
     return (
-        f"whoever would have named a given image with probability {rate} had it not been used, names it with at most"
+        f"whoever would have named a given {unit} with probability {rate} had it not been used, names it with at most"
         f" {most} if it was"
     )
 

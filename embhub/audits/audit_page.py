@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
+from embhub.accounting.wording import per_person
 from embhub.audit import AuditReport
 from embhub.audits import roc_figure, statistics
 from embhub.audits.attack_figures import AttackResult, Rate
@@ -74,8 +75,7 @@ def _describe_power(report: AuditReport) -> str:
         f"<p>With so many {plural(report.unit)} an audit sees, four times in five, an attack that is right at least "
         f"<b>{report.power.smallest_auc * 100:.0f}</b> times in a hundred; less may pass unseen.</p>"
         f"<p>{lower}Had the attack been perfect, it could have shown a privacy loss &epsilon; of at most "
-        f"<b>{ceiling:.2f}</b>: a guarantee that weak would let an attacker who wrongly accuses one {report.unit} in a "
-        f"hundred find up to {allowed:.0%} of the members.</p>"
+        f"<b>{ceiling:.2f}</b>: under a guarantee that weak, {per_person(report.unit, '1 %', f'{allowed:.0%}')}.</p>"
     )
 
 

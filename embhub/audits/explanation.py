@@ -44,7 +44,8 @@ _MECHANISM = {
         "this file. What could be told of them is within what the claim allows.",
         "It does not attack the file, and it does not show that training fed the code with the right data. No image "
         "of a patient was read for it, so this report tells nothing of a patient.",
-        "Attack the file on site with --suite standard, and keep that report there.",
+        "Decide from the claim. To see what attacks find, train alike on images of other people, and audit that with"
+        " --suite standard.",
     ),
 }
 

@@ -30,7 +30,7 @@ def list_concerns(release: Release, report: AuditReport, *, card_fault: str | No
     if claims.exposed(artifact.privacy, report):
         yield (
             f"This audit holds scores of {report.unit}s, which the privacy claim does not cover. It stays at the site,"
-            " and so does this pack."
+            " and so does this pack. If the file goes out because of it, that tells what it saw: decide from the claim."
         )
     if any(result.kind == "baseline" and result.auc_interval[0] > 0.5 for result in report.attacks):
         yield (

@@ -21,9 +21,9 @@ from embhub.accounting.contradictions import (
     MAX_DELTA,
     Unprotected,
     contradictions,
-    is_round,
-    largest_delta,
 )
+from embhub.accounting.contradictions import is_round as is_round
+from embhub.accounting.contradictions import largest_delta as largest_delta
 from embhub.accounting.curves import ORDERS, Curve
 from embhub.accounting.losses import Mechanism as Parameters
 from embhub.errors import ArtifactError, PrivacyError
@@ -41,8 +41,6 @@ Mechanism = Literal["dp-sgd", "dp-agg"]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 StatedCurve = Annotated[tuple[Positive | None, ...], Field(min_length=len(ORDERS), max_length=len(ORDERS))]
-
-__all__ = ["is_round", "largest_delta"]  # of what is imported
 
 
 class UncheckableClaim(ArtifactError):

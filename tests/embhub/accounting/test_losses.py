@@ -165,7 +165,7 @@ def test_extremes_are_bounded_in_size() -> None:
 
 
 def test_the_median_claim_needs_less_noise_than_by_rdp_alone() -> None:
-    """About 8 % in the middle; no less noise can do where the Gaussian formula is exact (`bench.accounting` has more)."""
+    """About 8 % in the middle. Where the Gaussian formula is exact no less noise can do."""
     less = []
     for epsilon in (0.5, 1.0, 2.0, 4.0):
         for q, steps in ((1.0, 1), (0.32, 50), (0.16, 50), (0.16, 100), (0.032, 50)):

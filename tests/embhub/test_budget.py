@@ -12,6 +12,7 @@ import pytest
 
 from embhub import budget
 from embhub.accounting import figures
+from embhub.accounting.calibration import calibrate_sigma
 from embhub.accounting.curves import compose, epsilon_of, gaussian_curve, publish_epsilon
 from embhub.accounting.losses import Mechanism
 from embhub.budget import BudgetExceeded
@@ -174,6 +175,16 @@ def test_a_cap_refuses_before_anything_is_spent() -> None:
     train(["somebody else"], steps=140)
     with pytest.raises(BudgetExceeded):
         reserve(steps=40)
+
+
+def test_a_cap_of_two_lets_a_training_of_epsilon_two_pass_and_no_more() -> None:
+    """Cap, calibration and claim count by the same figure."""
+    budget.set_cap(2.0)
+    sigma = calibrate_sigma(epsilon=2.0, delta=DELTA, q=0.1, steps=100)
+    assert epsilon(100, sigma=sigma) > 2.0, "by RDP alone it would be refused"
+    train(steps=100, sigma=sigma)
+    with pytest.raises(BudgetExceeded):
+        reserve(steps=1, sigma=sigma)
 
 
 def test_a_cap_holds_for_a_resumed_run() -> None:

@@ -2,7 +2,7 @@
 
 Pure. Nothing is believed that can be computed: RDP curve, epsilon, sampling rate and denominator are derived again when
 a claim is read, wherever it is read (docs/reference/privacy-claim.md). What the parameters cannot show, that the
-training ran as they say, rests on the publisher's signature.
+training ran as they say, rests on the publisher's signature. Version 1 is read and shown; version 2 is written.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from typing import Annotated, Any, Final, Literal, Self
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embhub.accounting import curves, wording
+from embhub.accounting import curves, figures, losses, wording
 from embhub.accounting.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
-from embhub.accounting.composition import (
-    AnyComposition,
-    Composition,
-    Positive,
-    StatedCurve,
-    state,
+from embhub.accounting.composition import AnyComposition, Composition, Positive, StatedCurve, state
+from embhub.accounting.contradictions import (
+    ALWAYS_UNPROTECTED,
+    FIRST,
+    MAX_DELTA,
+    Unprotected,
+    contradictions,
 )
+from embhub.accounting.contradictions import is_round as is_round
+from embhub.accounting.contradictions import largest_delta as largest_delta
 from embhub.accounting.curves import Curve
+from embhub.accounting.losses import Mechanism as Parameters
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
-from embhub.self_test import AnySelfTest, find_implausible
+from embhub.self_test import AnySelfTest
 
 NONE: Final = "none"
-SCHEMA = "embhub.privacy/1"
+SCHEMA: Final = "embhub.privacy/2"
 MAX_BYTES = 16_000
-DEFAULT_DELTA = 1e-5
+DEFAULT_DELTA = MAX_DELTA
 _SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
 
 Unit = Literal["patient", "image"]
 Mechanism = Literal["dp-sgd", "dp-agg"]
-Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage"]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-
-ALWAYS_UNPROTECTED: tuple[Unprotected, ...] = ("base-model", "settings", "public-n", "card")
 
 
 class UncheckableClaim(ArtifactError):
@@ -62,21 +63,27 @@ class Sampling(_Part):
 
 
 class Accountant(_Part):
-    """Which arithmetic the figures follow: RDP on a fixed grid. Approximations by the central limit are none."""
+    """Which arithmetic the figures follow; `name` tells whose figure `epsilon` is.
 
-    name: Literal["rdp"] = "rdp"
+    `rdp`: Rényi differential privacy on the orders of `grid`. `pld`: a privacy-loss distribution on the grid `losses`.
+    `gaussian`: the exact formula, where every step reads all units. Approximations by the central limit are none.
+    """
+
+    name: figures.Name = "rdp"
     grid: Literal["embhub-orders/1"] = "embhub-orders/1"
     conversion: Literal["canonne-2020"] = "canonne-2020"
+    losses: Literal["embhub-losses/1"] | None = None  # None in version 1 alone
 
 
 class PrivacyClaim(_Part):
     """(epsilon, delta)-differential privacy of one training, with all that is needed to recompute it.
 
     `n_public` is a declared round lower bound on the number of units, `denominator` the units that a step expects at
-    that number, `sigma` the noise multiplier: noise of sigma times clip on the sum.
+    that number, `sigma` the noise multiplier: noise of sigma times clip on the sum. `epsilon` is the smaller of
+    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound; in version 1 both are None.
     """
 
-    schema_: Literal["embhub.privacy/1"] = Field(default="embhub.privacy/1", alias="schema")
+    schema_: Literal["embhub.privacy/1", "embhub.privacy/2"] = Field(default=SCHEMA, alias="schema")
     mechanism: Mechanism
     unit: Unit
     max_images_per_unit: Annotated[int, Field(ge=1, le=100_000)]
@@ -90,6 +97,8 @@ class PrivacyClaim(_Part):
     delta: Annotated[float, Field(gt=0.0, lt=1.0)]
     accountant: Accountant = Accountant()
     epsilon: Positive
+    epsilon_rdp: Positive | None = None
+    epsilon_pld: Positive | None = None
     rdp: StatedCurve
     released: Literal["final-rows"] = "final-rows"
     rng: Literal["os-entropy"] = "os-entropy"
@@ -110,19 +119,38 @@ class PrivacyClaim(_Part):
         return curves.gaussian_curve(q=self.sampling.q, sigma=self.sigma, steps=self.steps)
 
     @property
+    def parameters(self) -> tuple[Parameters, ...]:
+        """Sampling rate, noise multiplier and steps, as `embhub.accounting.figures` takes them."""
+        return (Parameters(self.sampling.q, self.sigma, self.steps),)
+
+    @property
     def is_weak(self) -> bool:
-        """Whether its epsilon, or that of all of the site's private trainings together, says next to nothing."""
-        lineage = self.composition
-        judged = self.epsilon if lineage is None else lineage.epsilon
-        return judged is None or wording.is_large(max(judged, self.epsilon), delta=self.delta)
+        """Whether the epsilon to judge by is infinite or says next to nothing, at the one delta MAX_DELTA.
+
+        It is the lineage's where that counts more than this training. What the claim states at another delta is
+        computed anew at this one, so that no choice of delta makes a claim look stronger.
+        """
+        return wording.is_large(self.epsilon_to_judge_by, delta=MAX_DELTA)
+
+    @property
+    def epsilon_to_judge_by(self) -> float:
+        """Epsilon at the one delta MAX_DELTA, of all that the ledger counted where that is more than this training."""
+        alone, lineage = figures.compose(self.parameters, delta=MAX_DELTA), self.composition
+        if lineage is None or wording.together(self) is None:
+            return alone
+        whole = float("inf") if lineage.rdp is None else curves.epsilon_of(curves.unstate(lineage.rdp), delta=MAX_DELTA)
+        return max(alone, whole)
 
     def words(self) -> tuple[str, ...]:
         """Plain sentences for somebody who answers for patients: what is promised, and what is not."""
         return wording.sentences(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as it stands in headers, cards and statements."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Plain data, as it stands in headers, cards and statements; version 1 without the members of version 2."""
+        data = self.model_dump(mode="json", by_alias=True)
+        if self.schema_ == FIRST:
+            del data["epsilon_rdp"], data["epsilon_pld"], data["accountant"]["losses"]
+        return data
 
     def to_text(self) -> str:
         """Canonical JSON (RFC 8785): equal claims are equal bytes."""
@@ -162,6 +190,7 @@ def build_claim(
     """
     try:
         curve = curves.gaussian_curve(q=(q := batch / n_public), sigma=sigma, steps=steps)
+        found = figures.compute(Parameters(q, sigma, steps), delta=delta)
         lineage: tuple[Unprotected, ...] = ("lineage",) if composition else ()
         return PrivacyClaim(
             mechanism=mechanism,
@@ -174,7 +203,10 @@ def build_claim(
             clip=clip,
             steps=steps,
             delta=delta,
-            epsilon=curves.publish_epsilon(curves.epsilon_of(curve, delta=delta)),
+            accountant=Accountant(name=found.name, losses=losses.GRID),
+            epsilon=found.epsilon,
+            epsilon_rdp=found.rdp,
+            epsilon_pld=found.pld,
             rdp=state(curve),
             tuning_runs=tuning_runs,
             composition=composition,
@@ -197,7 +229,7 @@ def parse_claim(value: Any) -> Claim:
         return value
     if value == NONE:
         return NONE
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+    if not isinstance(value, dict) or value.get("schema") not in (FIRST, SCHEMA):
         raise UncheckableClaim(
             f"the privacy claim is neither the word none nor a claim {SCHEMA}, which this version cannot recompute",
             "publish with `privacy: none`, or as `embhub train --epsilon` wrote it; a newer embhub may know the form",
@@ -240,62 +272,6 @@ def write_claim(claim: Claim) -> str:
 def plain(claim: Claim) -> dict[str, Any] | str:
     """A claim as plain data for cards, statements and `--json`."""
     return claim.to_dict() if isinstance(claim, PrivacyClaim) else NONE
-
-
-def contradictions(claim: PrivacyClaim) -> list[str]:
-    """What in a claim does not follow from its parameters; empty for one that holds."""
-    found: list[str] = []
-    if claim.unit == "image" and claim.max_images_per_unit != 1:
-        found.append("an image is one image: max_images_per_unit is 1 where the unit is the image")
-    if not is_round(claim.n_public):
-        found.append(f"n_public {claim.n_public} is not round: it would tell the exact number")
-    if claim.denominator > claim.n_public or claim.sampling.q != claim.denominator / claim.n_public:
-        found.append(f"sampling.q {claim.sampling.q:g} is not denominator {claim.denominator} / n_public")
-    if (claim.sampling.kind == "all") != (claim.denominator == claim.n_public):
-        found.append("sampling is `all` exactly where the denominator is n_public")
-    if claim.mechanism == "dp-agg" and claim.steps != 1:
-        found.append("dp-agg reads the patients once: steps is 1")
-    if claim.delta > 1 / (10 * claim.n_public):
-        found.append(f"delta {claim.delta:g} is above 1/(10 n_public) = {1 / (10 * claim.n_public):g}")
-    if claim.tuning_runs and (claim.composition is None or claim.tuning_runs >= claim.composition.trainings):
-        found.append("tuning_runs are counted by the ledger: composition covers them and this training")
-    if set(ALWAYS_UNPROTECTED) - set(claim.unprotected) or len(set(claim.unprotected)) < len(claim.unprotected):
-        found.append(f"unprotected lists {', '.join(ALWAYS_UNPROTECTED)} in any case, each once")
-    if (claim.composition is not None) != ("lineage" in claim.unprotected):
-        found.append("unprotected lists the lineage exactly where composition tells of it")
-    sampled = claim.sampling.kind == "poisson"
-    found += find_implausible(claim.self_test, epsilon=claim.epsilon, delta=claim.delta, sampled=sampled)
-    return found + _wrong_figures(claim)
-
-
-def is_round(number: int) -> bool:
-    """Whether a declared number tells no more than an order of size: a multiple of 5 below 100, else two digits."""
-    if number < 100:
-        return number >= 10 and number % 5 == 0
-    return len(str(number).rstrip("0")) <= 2
-
-
-def _wrong_figures(claim: PrivacyClaim) -> list[str]:
-    actual = claim.curve
-    if not curves.supports(claim.rdp, actual):
-        return ["rdp is not the curve of this mechanism, sigma, steps and sampling rate"]
-    if fault := _epsilon_fault("epsilon", claim.epsilon, actual, claim.delta):
-        return [fault]
-    lineage = claim.composition
-    if lineage is None or lineage.rdp is None or lineage.epsilon is None:
-        return []
-    total = curves.unstate(lineage.rdp)
-    if any(whole < part for whole, part in zip(total, curves.unstate(claim.rdp), strict=True)):
-        return ["composition.rdp is below the curve of this training alone"]
-    fault = _epsilon_fault("composition.epsilon", lineage.epsilon, total, claim.delta)
-    return [fault] if fault else []
-
-
-def _epsilon_fault(name: str, stated: float, curve: Curve, delta: float) -> str | None:
-    actual = curves.epsilon_of(curve, delta=delta)
-    if actual <= stated <= curves.publish_epsilon(actual) + 1.5e-4:
-        return None
-    return f"{name} is {stated:g}, its parameters give {curves.publish_epsilon(actual):g}"
 
 
 def _explain(error: ValidationError) -> str:

@@ -12,6 +12,7 @@ from embhub.audit import AuditReport
 from embhub.card import Card, parse_yaml, to_readme
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.checks import consistency
+from embhub.checks.claims import outdated
 from embhub.checks.refusals import Refusal
 from embhub.checks.samples import check_samples
 from embhub.dsse import Signer
@@ -72,6 +73,8 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     check_repository(repository)
     artifact, card, report = release.embedding, release.card, release.audit
     check_persons(release)
+    if old := outdated(artifact.privacy):
+        raise PrivacyError(old, "train again with `embhub train --epsilon`")
     files = {
         name: release.files[name]
         for name in (layout.EMBEDDING, layout.CARD, layout.AUDIT, layout.SAMPLES)

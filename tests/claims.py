@@ -33,7 +33,7 @@ def make_claim(**changes: Any) -> PrivacyClaim:
         "max_images_per_unit": 4,
         "n_public": 100,
         "batch": 10,
-        "sigma": 4.9327,
+        "sigma": 4.578,
         "clip": 1.0,
         "steps": 500,
         "self_test": SELF_TEST,
@@ -79,3 +79,13 @@ def with_header_claim(artifact: Embedding, text: str) -> bytes:
 def altered(claim: PrivacyClaim, **members: Any) -> str:
     """A claim's canonical text with other members: what no model would build."""
     return rfc8785.dumps({**json.loads(claim.to_text()), **members}).decode()
+
+
+def first_version(claim: PrivacyClaim, **members: Any) -> str:
+    """The same claim as version 1 wrote it: by RDP alone, without the decision to release; other members on top."""
+    data = json.loads(claim.to_text())
+    data |= {"schema": "embhub.privacy/1", "epsilon": data.pop("epsilon_rdp")}
+    del data["epsilon_pld"], data["accountant"]["losses"]
+    data["accountant"]["name"] = "rdp"
+    data["unprotected"] = [item for item in data["unprotected"] if item != "release-decision"]
+    return rfc8785.dumps(data | members).decode()

@@ -24,6 +24,8 @@ PURE = [
     *("verification", "dsse", "statement", "bundle", "audit", "privacy", "trust"),
     *("accounting/gaussian", "accounting/curves", "accounting/calibration", "accounting/lineage", "accounting/wording"),
     "accounting/composition",
+    *("accounting/losses", "accounting/loss_grid", "accounting/figures", "accounting/contradictions"),
+    "accounting/reconstruction",
     *(
         "checks/claims",
         "checks/signers",

@@ -67,9 +67,7 @@ def test_figures_for_officers_are_the_codes_own() -> None:
     for epsilon, *shares in rows:
         computed = [curves.largest_tpr(float(epsilon), delta=1e-5, fpr=rate) for rate in (0.001, 0.01, 0.1)]
         assert shares == [per_hundred(share) for share in computed]
-    assert "at most 2.8 times as well as guessing" in OFFICERS
     assert "average over the chance in training" in " ".join(OFFICERS.split())
-    assert max(curves.largest_tpr(1, delta=1e-5, fpr=rate) / rate for rate in (0.001, 0.01, 0.1)) <= 2.8
 
 
 def test_all_pages_call_the_same_epsilon_weak() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
+from embhub.accounting import figures
+from embhub.accounting.losses import Mechanism
 from embhub.errors import PrivacyError
 
 SMALLEST_SIGMA = 0.05
@@ -17,10 +18,10 @@ _UNITS = 10_000  # sigma is found in steps of 1 / _UNITS
 
 
 def calibrate_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> float:
-    """The smallest noise multiplier, in steps of 0.0001, whose published epsilon is at most `epsilon`.
+    """The smallest noise multiplier, in steps of 0.0001, whose claim says at most `epsilon`.
 
     Args:
-        epsilon: what the claim may say at most, as rounded up by `publish_epsilon`.
+        epsilon: what the claim may say at most: the smaller of its two figures, as it is published.
         delta: as in (epsilon, delta)-differential privacy.
         q: sampling rate, 1 for a mechanism that reads every unit.
         steps: steps of the whole training.
@@ -32,8 +33,7 @@ def calibrate_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> fl
         raise PrivacyError(f"epsilon {epsilon} is no privacy budget", "epsilon is a positive number, such as 2 or 4")
 
     def spent(units: int) -> float:
-        curve = gaussian_curve(q=q, sigma=units / _UNITS, steps=steps)
-        return publish_epsilon(epsilon_of(curve, delta=delta))
+        return figures.compute(Mechanism(q, units / _UNITS, steps), delta=delta).epsilon
 
     low, high = round(SMALLEST_SIGMA * _UNITS), round(LARGEST_SIGMA * _UNITS)
     if spent(high) > epsilon:

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embhub.accounting.curves import NOTHING, ORDERS, Curve, publish_epsilon
+from embhub.accounting.figures import loss_epsilon
+from embhub.accounting.losses import Mechanism
 
+_TIGHTENED = 32  # groups of units: more would take seconds, and the largest are the first
 _ROUNDING = 1e-12  # relative: a sum of floats may come out this much too low
 
 
@@ -22,13 +25,15 @@ _ROUNDING = 1e-12  # relative: a sum of floats may come out this much too low
 class Charge:
     """One training: which units it read, what it costs each of them, and whether a release came of it.
 
-    `trainings` above 1: so many, of another ledger, counted as one.
+    `trainings` above 1: so many, of another ledger, counted as one. `mechanism` is what the curve is of, where it is
+    known: then epsilons are composed from losses too.
     """
 
     units: NDArray[np.uint64]
     curve: Curve
     released: bool = True
     trainings: int = 1
+    mechanism: Mechanism | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def loss_of(units: NDArray[np.uint64], charges: Sequence[Charge], *, delta: floa
     inside = np.stack([contains(charge.units, units) for charge in charges], axis=1)
     groups, sizes = np.unique(inside, axis=0, return_counts=True)
     curves = _add_up(groups, charges)
-    epsilons = _epsilons(curves, delta=delta)
+    epsilons = _tighten(_epsilons(curves, delta=delta), groups, charges, delta=delta)
     worst = float(epsilons.max())
     unreleased = groups @ np.array([not charge.released for charge in charges], dtype=np.int64)
     return Loss(
@@ -98,6 +103,26 @@ def _add_up(groups: NDArray[np.bool_], charges: Sequence[Charge]) -> NDArray[Any
     endless = np.isinf(table)
     sums = groups.astype(np.float64) @ np.where(endless, 0.0, table) * (1 + _ROUNDING * len(charges))
     return np.where(groups.astype(np.float64) @ endless > 0, np.inf, sums)
+
+
+def _tighten(
+    epsilons: NDArray[Any], groups: NDArray[np.bool_], charges: Sequence[Charge], *, delta: float
+) -> NDArray[Any]:
+    """The largest of the epsilons made smaller by losses, where all mechanisms of a group are known.
+
+    From the largest down, and no further than can change which is the largest. After so many groups the others keep
+    what their curves gave, which is an upper bound too.
+    """
+    found, largest = epsilons.copy(), 0.0
+    for group in np.argsort(-epsilons, kind="stable")[:_TIGHTENED]:
+        if epsilons[group] <= largest:
+            break
+        known = [charge.mechanism for charge, inside in zip(charges, groups[group], strict=True) if inside]
+        mechanisms = [mechanism for mechanism in known if mechanism is not None]
+        if len(mechanisms) == len(known):
+            found[group] = min(epsilons[group], loss_epsilon(mechanisms, delta=delta))
+        largest = max(largest, float(found[group]))
+    return found
 
 
 def _epsilons(curves: NDArray[Any], *, delta: float) -> NDArray[Any]:

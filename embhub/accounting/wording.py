@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from embhub.accounting import curves
+from embhub.accounting import curves, figures
 from embhub.accounting.composition import CohortComposition, Composition
+from embhub.accounting.contradictions import MAX_DELTA, Unprotected
 
 if TYPE_CHECKING:
     from embhub.privacy import PrivacyClaim
 
 FPR = 0.01
-ALMOST_ALL = 0.99  # who finds so many of the members is hardly limited: epsilon is large from about 4.6 on
+ALMOST_SURE = 0.99  # who may be named with so much is hardly protected: epsilon is large from about 4.6 on
 _MEANINGLESS = 1000.0
 _ROUNDING = 1e-4  # curves and epsilons are published rounded up: so little is no other training
 _MECHANISMS = {
     "dp-sgd": "differentially private training (DP-SGD: bounded contributions with noise at every step)",
     "dp-agg": "differentially private aggregation (an embedding for each {unit}, bounded and averaged with noise)",
 }
-_NOT_COVERED = {
+_NOT_COVERED: dict[Unprotected, str] = {
     "base-model": "the base model, which was trained before on images of its own",
     "settings": "the choice of settings (steps, learning rate, bounds, number of vectors, word to start from), where a"
     " person made it by looking at results that this site's ledger does not hold",
     "public-n": "the declared number of {unit}s, and how many images of one patient were used at most",
     "card": "what the card, an audit or a person tells beside the embedding",
     "lineage": "trainings that this site's ledger does not know of, at other sites or before it was opened",
+    "release-decision": "the decision to release, where a person made it by looking at what this file draws or at an"
+    " audit of these {unit}s",
 }
 
 
@@ -33,11 +36,12 @@ def sentences(claim: PrivacyClaim) -> tuple[str, ...]:
     """What a claim promises, what it does not, and how it is checked; one statement a sentence or two."""
     return (
         _promise(claim),
-        _attacker(claim),
+        _person(claim),
+        "What finding, hospital and years give away by themselves is not bounded.",
         *_size(claim),
         _unit(claim),
         _lineage(claim),
-        f"Not covered: {'; '.join(_NOT_COVERED[item].format(unit=claim.unit) for item in claim.unprotected)}.",
+        f"Not covered: {'; '.join(_NOT_COVERED[item].format(unit=claim.unit) for item in _uncovered(claim))}.",
         "The figures were recomputed from the stated parameters. That the training ran as stated rests on the"
         f" publisher's signature and on the publisher's own self-test ({claim.self_test.canaries:,} made-up canaries),"
         " which passed.",
@@ -45,7 +49,12 @@ def sentences(claim: PrivacyClaim) -> tuple[str, ...]:
 
 
 def short(claim: PrivacyClaim) -> str:
-    """One line: unit, epsilon, delta, mechanism, and what the ledger adds."""
+    """One line for lists: whose word it is, and its figures."""
+    return f"claimed by the publisher: {figures_of(claim)}"
+
+
+def figures_of(claim: PrivacyClaim) -> str:
+    """Epsilon, delta, unit, mechanism, and what the ledger adds."""
     told = f"epsilon {claim.epsilon:g} with delta {claim.delta:g} for each {claim.unit}, by {claim.mechanism}"
     return f"{told}; {added}" if (added := together(claim)) else told
 
@@ -58,7 +67,7 @@ def together(claim: PrivacyClaim) -> str | None:
     if isinstance(lineage, CohortComposition):
         if lineage.epsilon is None:
             return "no bound with this site's other trainings"
-        if lineage.epsilon <= claim.epsilon * (1 + _ROUNDING) + _ROUNDING:
+        if lineage.epsilon <= (claim.epsilon_rdp or claim.epsilon) * (1 + _ROUNDING) + _ROUNDING:
             return None
         return f"{lineage.epsilon:g} with this site's other trainings"
     told = []
@@ -88,30 +97,51 @@ def site_total(stated: Composition, *, unit: str) -> str:
 
 
 def is_large(epsilon: float, *, delta: float) -> bool:
-    """Whether an attacker wrong about FPR of the others may find ALMOST_ALL of the members: hardly any limit."""
-    return curves.largest_tpr(epsilon, delta=delta, fpr=FPR) >= ALMOST_ALL
+    """Whether someone who would be named with probability FPR anyway may be named with ALMOST_SURE: hardly a limit."""
+    return curves.largest_tpr(epsilon, delta=delta, fpr=FPR) >= ALMOST_SURE
+
+
+def per_person(unit: str, rate: str, most: str) -> str:
+    """What a guarantee says of one and the same person, taking part or not; never of two groups of people."""
+    if unit == "patient":
+        return (
+            f"whoever would have named a given patient with probability {rate} had she not taken part, names her with"
+            f" at most {most} if she did"
+        )
+    return (
+        f"whoever would have named a given {unit} with probability {rate} had it not been used, names it with at most"
+        f" {most} if it was"
+    )
+
+
+def odds(chance: float) -> str:
+    """A small chance as one in so many, rounded towards the likelier: 1e-5 is 1 in 100,000."""
+    return f"1 in {math.floor(1 / chance * (1 + 1e-9)):,}"
 
 
 def _promise(claim: PrivacyClaim) -> str:
     return (
         f"Trained with {_MECHANISMS[claim.mechanism].format(unit=claim.unit)}: whether any one"
         f" {claim.unit} took part changes the probability of any outcome by at most a factor of e to the power epsilon"
-        f" = {claim.epsilon:g}, up to delta = {claim.delta:g}."
+        f" = {claim.epsilon:g}. Delta = {claim.delta:g} is what this leaves open: a chance of at most"
+        f" {odds(claim.delta)}, for each {claim.unit}, for which nothing is promised."
     )
 
 
-def _attacker(claim: PrivacyClaim) -> str:
+def _person(claim: PrivacyClaim) -> str:
     rate = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=FPR)
-    whom = "a person's images were" if claim.unit == "patient" else "an image was"
-    return (
-        f"In other words, on average over the chance in training: whoever guesses from this embedding alone whether"
-        f" {whom} in the training, and is wrong about"
-        f" {_per_cent(FPR)} of those that were not, finds at most {_per_cent(rate, up=True)} of those that were."
-    )
+    told = per_person(claim.unit, _per_cent(FPR), _per_cent(rate, up=True))
+    return f"In other words, whatever else is known, and on average over the chance in training: {told}."
+
+
+def _uncovered(claim: PrivacyClaim) -> tuple[Unprotected, ...]:
+    """What the claim lists; claims of version 1 did not list the decision to release."""
+    listed = claim.unprotected
+    return listed if "release-decision" in listed else (*listed, "release-decision")
 
 
 def _size(claim: PrivacyClaim) -> tuple[str, ...]:
-    if not is_large(claim.epsilon, delta=claim.delta):
+    if not is_large(figures.compose(claim.parameters, delta=MAX_DELTA), delta=MAX_DELTA):
         return ()
     return (f"An epsilon of {claim.epsilon:g} is large: by itself it rules out hardly any attack.",)
 
@@ -159,7 +189,7 @@ def _of_the_cohort(claim: PrivacyClaim, lineage: CohortComposition) -> str:
         )
     if lineage.trainings == 1:
         return f"By the site's own ledger, undated, no earlier training on these {claim.unit}s was known."
-    weak = is_large(lineage.epsilon, delta=claim.delta)
+    weak = is_large(claim.epsilon_to_judge_by, delta=MAX_DELTA)
     large = ", and it is large: it rules out hardly any attack" if weak else ""
     return (
         f"By the site's own ledger, undated, some of these {claim.unit}s were in {lineage.trainings} trainings with"

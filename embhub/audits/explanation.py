@@ -46,10 +46,8 @@ _MECHANISM = {
         "It tries the installation that made this report, and that one tested itself: it does not attack the file, "
         "and it does not show how the file was trained. No image of a patient was read for it, so this report tells "
         "nothing of a patient.",
-        "Run the same suite on an installation that you trust, and decide from the claim. To see what attacks "
-        "find, audit "
-        "the recipe on other images: an attack on this file's own patients would make the decision to release tell of "
-        "them.",
+        "Run the same suite on an installation that you trust, and decide from the claim. To see what attacks find, "
+        "train alike on images of other people, and audit that with --suite standard.",
     ),
 }
 

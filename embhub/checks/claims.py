@@ -5,12 +5,13 @@ That a claim's figures follow from its parameters was found out when it was read
 
 from __future__ import annotations
 
-from embhub.accounting import curves
+from embhub.accounting import figures
+from embhub.accounting.contradictions import FIRST
 from embhub.audit import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.checks.refusals import BrokenClaim, ClaimMismatch, Finding
 from embhub.embedding import Embedding
-from embhub.privacy import Claim, PrivacyClaim, UncheckableClaim, UnsupportedClaim, is_round, parse_claim
+from embhub.privacy import SCHEMA, Claim, PrivacyClaim, UncheckableClaim, UnsupportedClaim, is_round, parse_claim
 from embhub.self_test import SelfTest
 from embhub.statement import Publish
 
@@ -45,7 +46,19 @@ def say(claim: Claim) -> Finding:
     """A claim as a remark for a person."""
     if not isinstance(claim, PrivacyClaim):
         return Finding("privacy", "note", "privacy claim: none. No guarantee bounds what it tells about a patient")
-    return Finding("privacy", "warning" if claim.is_weak else "ok", " ".join(claim.words()))
+    old = outdated(claim)
+    told = " ".join([*claim.words(), *([f"{old[0].upper()}{old[1:]}."] if old else [])])
+    return Finding("privacy", "warning" if old or claim.is_weak else "ok", told)
+
+
+def outdated(claim: Claim) -> str | None:
+    """Why no new release may make this claim, though it is read and shown; None where one may."""
+    if not isinstance(claim, PrivacyClaim) or claim.schema_ != FIRST:
+        return None
+    return (
+        f"the privacy claim is of the form {FIRST}, which let delta be as large as {1 / (10 * claim.n_public):g} here"
+        f" and did not name the decision to release; new releases make claims {SCHEMA}"
+    )
 
 
 def refuted(claim: Claim, report: AuditReport) -> str | None:
@@ -63,7 +76,7 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
     for coins in [result.coins for result in report.attacks if result.coins is not None]:
         if not 0 < coins.delta < 1:
             continue
-        allowed = curves.publish_epsilon(curves.epsilon_of(claim.curve, delta=coins.delta))
+        allowed = figures.publish(figures.compose(claim.parameters, delta=coins.delta))
         if coins.lower_bound > allowed:
             return (
                 f"the audit shows an epsilon of at least {coins.lower_bound:g} (delta {coins.delta:g}), the privacy"

@@ -81,7 +81,7 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar, remar
     "--delta",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="D",
-    help="Chance that epsilon does not cover  [default: 1e-5]",
+    help="Chance that epsilon does not cover, at most 1e-5  [default: 1e-5]",
 )
 @click.option(
     "--unit",

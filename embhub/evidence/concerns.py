@@ -31,7 +31,7 @@ def list_concerns(release: Release, report: AuditReport, *, card_fault: str | No
     if claims.exposed(artifact.privacy, report):
         yield (
             f"This audit is about {report.unit}s, which the privacy claim does not cover. It stays at the site,"
-            " and so does this pack."
+            " and so does this pack. If the file goes out because of it, that tells what it saw: decide from the claim."
         )
     if report.is_version1:
         yield f"{version1.WARNING[0].upper()}{version1.WARNING[1:]}. Audit again: no registry takes this report."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from embhub.accounting.wording import is_large
+from embhub.accounting.wording import per_person
 from embhub.audits.explanation import TITLES, plural
 from embhub.evidence.document import Audit, Evidence, Privacy
 from embhub.release import SAMPLES
@@ -139,14 +139,13 @@ def guarantee(privacy: Privacy) -> str:
             f" {escape(privacy.refuted)}."
         )
     unit = privacy.claim["unit"]
-    middle = next(limit for limit in privacy.limits if limit.false_alarms == 0.01)
-    judged = max(privacy.epsilon, privacy.together_epsilon or 0.0)
-    size = "but a weak one" if is_large(judged, delta=privacy.claim["delta"]) else "of a stated size"
+    middle = next(limit for limit in privacy.limits if limit.named_without == 0.01)
+    size = "but a weak one" if privacy.weak else "of a stated size"
+    told = per_person(unit, "1 %", f"{per_hundred(middle.named_with_at_most)} %")
     text = (
         f"<b>Yes, {size}</b> (differential privacy, epsilon {privacy.epsilon:g}, delta {privacy.delta:g}, for"
-        f" each {unit}): nobody who guesses from this file alone and wrongly accuses 1 of 100 {unit}s not trained on"
-        f" finds more than {per_hundred(middle.found_at_most)} of 100 trained on, on average. It holds if training ran"
-        " as the publisher says."
+        f" each {unit}): {told}. What finding, hospital and years give away by themselves is not bounded. It holds if"
+        " training ran as the publisher says."
     )
     if unit == "image":
         text += " A patient with several images has less."
@@ -161,7 +160,7 @@ def guarantee(privacy: Privacy) -> str:
 
 
 def per_hundred(share: float) -> str:
-    """A share as people in a hundred, rounded up to a tenth: it is a bound."""
+    """A chance in per cent, rounded up to a tenth: it is a bound."""
     tenths = -int(-share * 1000 // 1)
     return f"{tenths / 10:g}"
 

@@ -16,16 +16,17 @@ _MEMBERSHIP = frozenset({
 _OPINION = "EDPB Opinion 28/2024"
 
 
-def list_coverage(report: AuditReport, *, copy_checked: bool = False) -> tuple[Coverage, ...]:
+def list_coverage(report: AuditReport, *, bounded: bool = False, copy_checked: bool = False) -> tuple[Coverage, ...]:
     """One row a kind of attack, those of the Opinion first; what no suite tries says so.
 
     Args:
+        bounded: whether a privacy claim bounds what any reconstruction reaches, tried or not.
         copy_checked: whether the card records samples that the copy check found no copies among.
     """
-    return tuple(_rows(report, copy_checked=copy_checked))
+    return tuple(_rows(report, bounded=bounded, copy_checked=copy_checked))
 
 
-def _rows(report: AuditReport, *, copy_checked: bool) -> Iterator[Coverage]:
+def _rows(report: AuditReport, *, bounded: bool, copy_checked: bool) -> Iterator[Coverage]:
     run = tuple(result.name for result in report.attacks)
     yield _membership(report, tuple(name for name in run if name in _MEMBERSHIP))
     row = _untried(_OPINION)
@@ -47,7 +48,10 @@ def _rows(report: AuditReport, *, copy_checked: bool) -> Iterator[Coverage]:
         note=" ".join(notes),
     )
     yield row("model inversion", "can images be computed back from the learned numbers?")
-    yield row("reconstruction", "can one image be rebuilt by somebody who knows all others?")
+    yield row(
+        "reconstruction", "can one image be rebuilt by somebody who knows all others?",
+        "The privacy claim bounds how often that succeeds: see the table in section 2." if bounded else "",
+    )  # fmt: skip
     beside = _untried("beside the list")
     yield beside("several releases together", "do two embeddings of the same patients tell more than one?")
     yield beside("the base model", "does it remember the images that it was trained on?")

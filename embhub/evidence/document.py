@@ -79,10 +79,22 @@ class Shipment(Strict):
 
 
 class Limit(Strict):
-    """The most that the claim lets any attack find: members found at this share of others wrongly accused."""
+    """What the claim says of one person: the chance of being named without taking part, and the most with it."""
 
-    false_alarms: Share
-    found_at_most: Share
+    named_without: Share
+    named_with_at_most: Share
+
+
+class Rebuilt(Strict):
+    """The largest chance that any attack rebuilds one unit's images, which without the file would be `chance_without`.
+
+    `together_at_most` counts the site's other trainings too; null where nothing bounds them, or there are none.
+    """
+
+    candidates: Count
+    chance_without: Share
+    rebuilt_at_most: Share
+    together_at_most: Share | None
 
 
 class Ledger(Strict):
@@ -98,7 +110,8 @@ class Ledger(Strict):
 class Privacy(Strict):
     """The claim, recomputed, in words and in shares; `together` counts the site's other trainings on the same units.
 
-    `refuted` says how the audit contradicts the claim. `ledger` is null where the site's ledger knows nothing of it.
+    `weak`: nothing is claimed, or an epsilon that means little. `refuted` says how the audit contradicts the claim.
+    `ledger` is null where the site's ledger knows nothing of it.
     """
 
     claim: Literal["none"] | dict[str, Any]
@@ -108,6 +121,8 @@ class Privacy(Strict):
     limits: tuple[Limit, ...]
     together_epsilon: Positive | None
     together: tuple[Limit, ...]
+    reconstruction: tuple[Rebuilt, ...]
+    weak: bool
     refuted: str | None
     ledger: Ledger | None = None
 

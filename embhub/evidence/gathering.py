@@ -7,6 +7,7 @@ from datetime import datetime
 from embhub import __version__
 from embhub import release as layout
 from embhub.accounting import curves
+from embhub.accounting.reconstruction import most_rebuilt, most_rebuilt_by_curve
 from embhub.accounting.wording import is_large
 from embhub.audit import AuditReport
 from embhub.audits.attack_figures import AttackResult
@@ -17,13 +18,14 @@ from embhub.checks import claims, consistency
 from embhub.evidence import document, regulation
 from embhub.evidence.concerns import list_concerns, refute
 from embhub.evidence.coverage import list_coverage
-from embhub.evidence.document import Evidence, Limit
+from embhub.evidence.document import Evidence, Limit, Rebuilt
 from embhub.evidence.shipping import list_shipment
 from embhub.formats import instants
 from embhub.privacy import Claim, PrivacyClaim
 from embhub.release import Release
 
-FALSE_ALARMS = (0.001, 0.01, 0.1)
+CHANCES = (0.001, 0.01, 0.1)
+CANDIDATES = (10, 100, 1000, 10_000)
 NO_CLAIM = (
     "Trained without differential privacy: no epsilon is claimed, and nothing bounds what the embedding tells about a"
     " patient.",
@@ -80,7 +82,9 @@ def gather(
         shipment=list_shipment(release),
         privacy=describe_privacy(artifact.privacy, refuted=refute(artifact.privacy, report), ledger=ledger),
         audit=_describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
-        coverage=list_coverage(report, copy_checked=_copy_checked(card)),
+        coverage=list_coverage(
+            report, bounded=isinstance(artifact.privacy, PrivacyClaim), copy_checked=_copy_checked(card)
+        ),
         triggers=regulation.TRIGGERS,
         after_release=regulation.AFTER_RELEASE,
         regulation=document.Regulation(
@@ -97,7 +101,7 @@ def gather(
 def describe_privacy(
     claim: Claim, *, refuted: str | None = None, ledger: document.Ledger | None = None
 ) -> document.Privacy:
-    """A claim in words, and as the shares of people that any attack can find."""
+    """A claim in words, and as chances of one person: to be named, and that images are rebuilt."""
     if not isinstance(claim, PrivacyClaim):
         return document.Privacy(
             claim="none",
@@ -107,6 +111,8 @@ def describe_privacy(
             limits=(),
             together_epsilon=None,
             together=(),
+            reconstruction=(),
+            weak=True,
             refuted=None,
             ledger=ledger,
         )
@@ -119,6 +125,8 @@ def describe_privacy(
         limits=limits(claim.epsilon, delta=claim.delta),
         together_epsilon=together,
         together=limits(together, delta=claim.delta) if together else (),
+        reconstruction=tuple(_rebuilt(claim, candidates) for candidates in CANDIDATES),
+        weak=claim.is_weak,
         refuted=refuted,
         ledger=ledger,
     )
@@ -141,10 +149,24 @@ def _concerns_of(claim: Claim, ledger: document.Ledger | None) -> tuple[str, ...
 
 
 def limits(epsilon: float, *, delta: float) -> tuple[Limit, ...]:
-    """The most members that any attack finds at some shares of others wrongly accused."""
+    """The largest chance of being named for having taken part, at some chances of being named without."""
     return tuple(
-        Limit(false_alarms=share, found_at_most=curves.largest_tpr(epsilon, delta=delta, fpr=share))
-        for share in FALSE_ALARMS
+        Limit(named_without=chance, named_with_at_most=curves.largest_tpr(epsilon, delta=delta, fpr=chance))
+        for chance in CHANCES
+    )
+
+
+def _rebuilt(claim: PrivacyClaim, candidates: int) -> Rebuilt:
+    chance = 1 / candidates
+    lineage = claim.composition
+    together = None
+    if lineage is not None and lineage.rdp is not None and lineage.trainings > 1:
+        together = most_rebuilt_by_curve(curves.unstate(lineage.rdp), chance=chance)
+    return Rebuilt(
+        candidates=candidates,
+        chance_without=chance,
+        rebuilt_at_most=most_rebuilt(claim.parameters, chance=chance),
+        together_at_most=together,
     )
 
 

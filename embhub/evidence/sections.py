@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from html import escape
 
@@ -10,7 +11,7 @@ from embhub.audits import audit_page, roc_figure
 from embhub.audits.explanation import plural
 from embhub.evidence import histogram
 from embhub.evidence.cover import per_hundred
-from embhub.evidence.document import Evidence, Limit, ShippedFile
+from embhub.evidence.document import Evidence, Limit, Privacy, ShippedFile
 
 _STATUS = {"tried": "tried", "partly": "tried in part", "not tried": "not tried"}
 
@@ -31,7 +32,7 @@ def shipment(evidence: Evidence) -> str:
 
 
 def privacy(evidence: Evidence) -> str:
-    """Epsilon in words and in people, or that there is none."""
+    """Epsilon in words and for one person, and what can be rebuilt; or that there is no guarantee."""
     told = evidence.privacy
     parts = ["<section><h2 class=part>2 &nbsp;Is there a guarantee?</h2>"]
     if told.refuted:
@@ -45,14 +46,16 @@ def privacy(evidence: Evidence) -> str:
             heads.append(f"with this site's other trainings (&epsilon; {told.together_epsilon:g})")
             columns.append(told.together)
         parts.append(
-            f"<h3>The same, in {unit}s</h3><p>The most that any attack finds, on average, from what came out of"
-            f" training and nothing else. A guesser finds as many as it wrongly accuses.</p>{_limits(columns, heads)}"
+            f"<h3>The same, for one {unit}</h3><p>How likely any attack names a given {unit}, who was in the training"
+            f" or was not, on average over the chance in training. Both columns are about the same {unit}: how many"
+            f" of a group are named, finding, hospital and years may decide, and that is not bounded.</p>"
+            f"{_limits(columns, heads)}{_reconstruction(told, unit)}"
         )
     else:
         parts.append(
-            "<p>With a guarantee (<code>embhub train --epsilon</code>) this page would say at most how many of a"
-            " hundred"
-            " members any attack can find. It costs some quality, and needs patient ids.</p>"
+            "<p>With a guarantee (<code>embhub train --epsilon</code>) this page would say how much likelier a patient"
+            " is named at most for having taken part, and how likely at most images are rebuilt. It costs some"
+            " quality, and needs patient ids.</p>"
         )
     return "".join([*parts, "</section>"])
 
@@ -191,14 +194,41 @@ def _card(evidence: Evidence) -> str:
 
 
 def _limits(columns: list[tuple[Limit, ...]], heads: list[str]) -> str:
-    head = "".join(f"<th>members found at most: {name}</th>" for name in heads)
+    head = "".join(f"<th>named with at most, having taken part: {name}</th>" for name in heads)
     rows = "".join(
-        f"<tr><th>wrongly accuses {limits[0].false_alarms * 1000:g} of 1,000 others</th>"
-        + "".join(f"<td>{per_hundred(limit.found_at_most)} of 100</td>" for limit in limits)
+        f"<tr><th>{limits[0].named_without * 100:g} %</th>"
+        + "".join(f"<td>{per_hundred(limit.named_with_at_most)} %</td>" for limit in limits)
         + "</tr>"
         for limits in zip(*columns, strict=True)
     )
-    return f"<table><thead><tr><th>an attack that</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table><thead><tr><th>named without taking part</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _reconstruction(told: Privacy, unit: str) -> str:
+    others = any(row.together_at_most is not None for row in told.reconstruction)
+    head = "<th>with this site's other trainings, at most</th>" if others else ""
+    rows = "".join(
+        f"<tr><th>1 in {row.candidates:,}</th><td>{_odds_of(row.rebuilt_at_most)}</td>"
+        + (f"<td>{_odds_of(row.together_at_most)}</td>" if row.together_at_most is not None else "")
+        + "</tr>"
+        for row in told.reconstruction
+    )
+    whose = f"one {unit}'s images" if unit == "patient" else "one image"
+    return (
+        f"<h3>Rebuilding {whose}</h3><p>Somebody knows everybody else's images, all settings and the file, and has a"
+        f" list of candidates that are equally likely beforehand, one of them true. With the file the true one is"
+        f" found with at most the chance below, whatever the attack (Hayes, Mahloujifar and Balle 2023, arXiv"
+        f" 2302.07225). Without such a list the chance is smaller beforehand, and smaller with the file. The bound"
+        f" follows from noise, sampling and steps, and holds if training ran as the publisher says.</p>"
+        f"<table><thead><tr><th>chance without the file</th><th>with the file, at most</th>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _odds_of(chance: float) -> str:
+    """A bound in per cent with two digits, rounded up."""
+    digits = max(1, 1 - math.floor(math.log10(chance * 100)))
+    return f"{math.ceil(chance * 100 * 10**digits) / 10**digits:.{digits}f} %"
 
 
 def _list(items: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from embhub.accounting.curves import epsilon_of, publish_epsilon
+from embhub.accounting.figures import compose
 from embhub.accounting.lineage import contains, families, loss_of
 from embhub.errors import UsageError
 from embhub.site.audit_attempts import replay_audits
@@ -84,11 +85,17 @@ def _run(run: Spending, *, delta: float) -> dict[str, Any]:
         "units": run.count,
         "planned_steps": run.planned,
         "charged_steps": run.charged,
-        "epsilon": _finite(publish_epsilon(epsilon_of(run.curve, delta=delta))),
+        "epsilon": _finite(publish_epsilon(_epsilon(run, delta=delta))),
         "state": "settled" if run.settled else _liveness(run.run),
         "released": list(run.released),
         "audit_of": run.file,
     }
+
+
+def _epsilon(run: Spending, *, delta: float) -> float:
+    if run.parameters is None:
+        return epsilon_of(run.curve, delta=delta)
+    return compose([run.parameters], delta=delta)
 
 
 def _liveness(run: str) -> str:

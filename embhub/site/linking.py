@@ -98,4 +98,5 @@ def _for_group(curve: Curve, size: int) -> Curve:
 
 
 def _charge(item: Spending, units: Ids, curve: Curve) -> Charge:
-    return Charge(units, curve, bool(item.released) or item.report is not None, item.trainings)
+    mechanism = item.parameters if curve is item.curve else None  # groups of patients have a curve of their own
+    return Charge(units, curve, bool(item.released) or item.report is not None, item.trainings, mechanism)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from embhub.accounting.curves import EVERYTHING, NOTHING, Curve, gaussian_curve, unstate
+from embhub.accounting.losses import Mechanism
 from embhub.errors import ConfigError, UsageError
 from embhub.site.ledger import Entry
 from embhub.site.unit_sets import Unit
@@ -84,6 +85,13 @@ class Spending:
         if self.q is None or self.sigma is None:
             return EVERYTHING
         return gaussian_curve(q=self.q, sigma=self.sigma, steps=self.charged)
+
+    @property
+    def parameters(self) -> Mechanism | None:
+        """Rate, noise and steps that it is charged with; None where they are not known, or there is no privacy."""
+        if self.stated is not None or self.q is None or self.sigma is None:
+            return None
+        return Mechanism(self.q, self.sigma, self.charged)
 
 
 @dataclass(frozen=True)

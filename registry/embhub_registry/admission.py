@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from embhub.accounting.wording import short
+from embhub.accounting.wording import figures_of
 from embhub.audit import recompute
 from embhub.audits import version1
 from embhub.checks import claims
@@ -169,6 +169,8 @@ def _privacy(proposal: Proposal) -> str | None:
     card, header = proposal.release.card, proposal.release.embedding.privacy
     if card.privacy != header:
         return f"the card claims privacy {_brief(card.privacy)}, the embedding's header {_brief(header)}"
+    if old := claims.outdated(header):
+        return old
     if told := claims.told_numbers(card):
         return told[0]
     report = proposal.release.audit
@@ -176,7 +178,7 @@ def _privacy(proposal: Proposal) -> str | None:
 
 
 def _brief(claim: Claim) -> str:
-    return short(claim) if isinstance(claim, PrivacyClaim) else "none"
+    return figures_of(claim) if isinstance(claim, PrivacyClaim) else "none"
 
 
 def _audit_present(proposal: Proposal) -> str | None:
@@ -245,9 +247,9 @@ FORMAT = Rule(
 )  # fmt: skip
 CLAIM = Rule(
     "privacy-claim",
-    "The card makes the privacy claim of the embedding's header. Its RDP curve, epsilon, sampling rate and denominator"
-    " are those that its parameters give, delta is at most 1/(10 n_public), the card tells no exact numbers beside it,"
-    " and the audit shows no larger epsilon.",
+    "The card makes the privacy claim of the embedding's header, of version 2. Its RDP curve, both epsilons, sampling"
+    " rate and denominator are those that its parameters give, delta is at most 1e-5 and 1/(10 n_public), the card"
+    " tells no exact numbers beside it, and the audit shows no larger epsilon.",
     "`embhub card init FILE` copies the claim that `embhub train` wrote and declares the numbers; then sign again",
     _privacy,
 )  # fmt: skip

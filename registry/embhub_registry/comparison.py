@@ -45,7 +45,7 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
         (front, "Taken back"): "yes" if page.yanked else "no",
         ("Privacy", "Guarantee"): "none"
         if page.privacy.epsilon is None
-        else f"epsilon {page.privacy.epsilon:g}, delta {page.privacy.delta:g}, for each {page.privacy.unit}"
+        else f"claimed: epsilon {page.privacy.epsilon:g}, delta {page.privacy.delta:g}, for each {page.privacy.unit}"
         + (f"; {page.privacy.together}" if page.privacy.together else ""),
         ("Audit", "Verdict"): audit_badge(page.verdict or "not-audited", page.confirmation, page.auditors).short,
     }

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from embhub import budget
+from embhub.accounting import figures
+from embhub.accounting.calibration import calibrate_sigma
 from embhub.accounting.curves import compose, epsilon_of, gaussian_curve, publish_epsilon
+from embhub.accounting.losses import Mechanism
 from embhub.budget import BudgetExceeded
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.site.books import open_books
@@ -49,6 +52,10 @@ def spent(run: budget.Reservation) -> float | None:
 def epsilon(*steps: int, sigma: float = 2.0) -> float:
     curve = compose(gaussian_curve(q=0.1, sigma=sigma, steps=count) for count in steps)
     return publish_epsilon(epsilon_of(curve, delta=DELTA))
+
+
+def tight(steps: int) -> float:
+    return figures.publish(figures.compose([Mechanism(0.1, 2.0, steps)], delta=DELTA))
 
 
 def test_a_reservation_counts_in_full_and_then_what_was_announced() -> None:
@@ -156,7 +163,7 @@ def test_a_training_without_privacy_is_infinite() -> None:
 
 
 def test_a_cap_refuses_before_anything_is_spent() -> None:
-    budget.set_cap(epsilon(150))
+    budget.set_cap(tight(150))
     train(steps=100)
     with pytest.raises(BudgetExceeded, match="40 patients") as caught:
         reserve(steps=60)
@@ -170,8 +177,18 @@ def test_a_cap_refuses_before_anything_is_spent() -> None:
         reserve(steps=40)
 
 
+def test_a_cap_of_two_lets_a_training_of_epsilon_two_pass_and_no_more() -> None:
+    """Cap, calibration and claim count by the same figure."""
+    budget.set_cap(2.0)
+    sigma = calibrate_sigma(epsilon=2.0, delta=DELTA, q=0.1, steps=100)
+    assert epsilon(100, sigma=sigma) > 2.0, "by RDP alone it would be refused"
+    train(steps=100, sigma=sigma)
+    with pytest.raises(BudgetExceeded):
+        reserve(steps=1, sigma=sigma)
+
+
 def test_a_cap_holds_for_a_resumed_run() -> None:
-    budget.set_cap(epsilon(100))
+    budget.set_cap(tight(100))
     with reserve(steps=100) as run:
         run.spend(70)
     with pytest.raises(BudgetExceeded):

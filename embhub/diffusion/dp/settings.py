@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from embhub.accounting.calibration import calibrate_sigma
+from embhub.accounting.wording import odds
 from embhub.audits.commitments import derive_key
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.families import resolution
 from embhub.diffusion.images import ImageSet
 from embhub.diffusion.recipes import COMPACT, LARGE, Recipe
 from embhub.errors import PrivacyError, UsageError
-from embhub.privacy import DEFAULT_DELTA, Mechanism, Unit, is_round
+from embhub.privacy import DEFAULT_DELTA, Mechanism, Unit, is_round, largest_delta
 
 FEWEST = 10
 """Patients: with fewer the noise drowns whatever they have in common."""
@@ -71,8 +72,9 @@ def ask(epsilon: float | None, **given: Any) -> Protection | None:
         if said:
             raise UsageError(
                 f"{', '.join(sorted(said))}: settings of private training, without an epsilon",
-                "say how much may be spent, such as --epsilon 2 (who wrongly names 1 % of others then finds at most"
-                " 7.4 % of the patients, on average); without it nothing bounds what the file tells",
+                "say how much may be spent, such as --epsilon 2 (whoever would have named a given patient with"
+                " probability 1 % had she not taken part, names her with at most 7.4 % if she did); without it nothing"
+                " bounds what the file tells",
             )
         return None
     if said.get("mechanism") == "dp-agg":
@@ -151,10 +153,11 @@ def check_number(protection: Protection, patients: int) -> int:
         raise PrivacyError(f"{declared} is no round number of {unit}s from {FEWEST} on", hint)
     if declared > patients:
         raise PrivacyError(f"{declared} {unit}s were declared, and fewer are there to learn from", hint)
-    if protection.delta > 1 / (10 * declared):
+    if protection.delta > (most := largest_delta(declared)):
         raise PrivacyError(
-            f"delta {protection.delta:g} is too large for {declared} {unit}s: some could be given away altogether",
-            f"choose a delta of at most {1 / (10 * declared):.0e}",
+            f"delta {protection.delta:g} is too large: a chance of more than {odds(most)} for each {unit} that nothing"
+            " is promised",
+            f"choose a delta of at most {most:g}",
         )
     return declared
 

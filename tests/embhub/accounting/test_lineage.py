@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embhub.accounting import figures
 from embhub.accounting.curves import EVERYTHING, NOTHING, Curve, compose, epsilon_of, gaussian_curve, worst_of
 from embhub.accounting.lineage import Charge, contains, families, loss_of
+from embhub.accounting.losses import Mechanism
 
 DELTA = 1e-5
 CURVES = [
@@ -61,3 +63,43 @@ def test_contains_and_nothing() -> None:
     assert contains(ids(frozenset({5, 6})), units).tolist() == [False, True, False]
     assert contains(ids(frozenset()), units).tolist() == [False] * 3
     assert loss_of(units, [], delta=DELTA).epsilon == 0.0
+
+
+MECHANISMS = [Mechanism(0.1, 2.0, 100), Mechanism(1.0, 3.0, 1), Mechanism(0.5, 4.0, 20)]
+
+
+@given(sets, st.lists(st.tuples(sets, st.sampled_from(MECHANISMS), st.booleans()), min_size=1, max_size=5))
+def test_known_mechanisms_are_composed_by_the_smaller_figure(
+    units: frozenset[int], trainings: list[tuple[frozenset[int], Mechanism, bool]]
+) -> None:
+    """A charge whose mechanism is not known leaves the curves' figure for those who are in it, and for no others."""
+    charges = [
+        Charge(ids(members), gaussian_curve(**item._asdict()), mechanism=item if known else None)
+        for members, item, known in trainings
+    ]
+    worst = 0.0
+    for unit in units:
+        mine = [(item, known) for members, item, known in trainings if unit in members]
+        by_curve = epsilon_of(compose(gaussian_curve(**item._asdict()) for item, _ in mine), delta=DELTA)
+        tight = figures.compose([item for item, _ in mine], delta=DELTA)
+        worst = max(worst, tight if all(known for _, known in mine) else by_curve)
+    loss = loss_of(ids(units), charges, delta=DELTA)
+    assert loss.epsilon >= worst and loss.epsilon == pytest.approx(worst, abs=3e-4)
+
+
+def test_of_many_groups_the_figure_stays_an_upper_bound() -> None:
+    """More groups of units than are tightened: the rest keeps what the curves gave."""
+    units = np.arange(200, dtype=np.uint64)
+    mechanisms = [Mechanism(0.1, 2.0 + number / 1000, 100) for number in range(8)]
+    charges = [
+        Charge(units[(units >> np.uint64(number)) % 2 == 1], gaussian_curve(**item._asdict()), mechanism=item)
+        for number, item in enumerate(mechanisms)
+    ]
+    loss = loss_of(units, charges, delta=DELTA)
+    by_curve = loss_of(units, [Charge(charge.units, charge.curve) for charge in charges], delta=DELTA)
+    assert figures.compose(mechanisms[:7], delta=DELTA) <= by_curve.epsilon and loss.curve == by_curve.curve
+    worst = max(
+        figures.compose([item for number, item in enumerate(mechanisms) if unit >> number & 1], delta=DELTA)
+        for unit in (127, 191, 199)
+    )
+    assert worst <= loss.epsilon <= by_curve.epsilon

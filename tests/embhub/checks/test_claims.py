@@ -11,18 +11,27 @@ import yaml
 
 from embhub import card, embedding, publishing, verification
 from embhub import release as layout
-from embhub.checks.claims import refuted
+from embhub.checks.claims import outdated, refuted
 from embhub.checks.consistency import power
 from embhub.checks.refusals import BrokenClaim, ClaimMismatch
-from embhub.errors import ArtifactError, EmbhubError
-from embhub.privacy import PrivacyClaim, UnsupportedClaim, plain
+from embhub.errors import ArtifactError, EmbhubError, PrivacyError
+from embhub.privacy import PrivacyClaim, UnsupportedClaim, plain, read_claim
 from embhub.release import Release
 from embhub.site.files import write_atomic
 from embhub.site.overview import describe, in_words
 from embhub_registry import admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal
-from tests.claims import altered, make_claim, make_private_release, private_files, sign, site_total, with_header_claim
+from tests.claims import (
+    altered,
+    first_version,
+    make_claim,
+    make_private_release,
+    private_files,
+    sign,
+    site_total,
+    with_header_claim,
+)
 from tests.embhub.evidence.packs import make_report as make_audit
 from tests.releases import (
     NOW,
@@ -182,7 +191,7 @@ def test_push_takes_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_that_promises_too_much_is_not_read() -> None:
-    with pytest.raises(UnsupportedClaim, match="its parameters give 2"):
+    with pytest.raises(UnsupportedClaim, match="the smaller of its two figures is 2"):
         embedding.parse(with_header_claim(GOOD.embedding, LIE))
 
 
@@ -281,3 +290,19 @@ def test_an_audit_that_shows_more_than_the_claim_allows_refutes_it() -> None:
 def test_plain_data() -> None:
     assert plain("none") == "none"
     assert isinstance(CLAIM, PrivacyClaim) and plain(CLAIM) == CLAIM.to_dict()
+
+
+def of_version_1() -> Release:
+    """A release as an earlier embhub signed it."""
+    old = read_claim(first_version(CLAIM))
+    assert isinstance(old, PrivacyClaim)
+    return resigned(Release.from_files(GOOD.files | private_files(old)), publish={"privacy": old.to_dict()})
+
+
+def test_a_claim_of_version_1_is_shown_and_no_new_release_makes_it() -> None:
+    release = of_version_1()
+    finding = next(item for item in verify(release).findings if item.check == "privacy")
+    assert finding.outcome == "warning" and "did not name the decision to release" in finding.text
+    assert outdated(release.embedding.privacy) in refusal(release).message and outdated(CLAIM) is None
+    with pytest.raises(PrivacyError, match=r"embhub\.privacy/1"):
+        sign({path: release.files[path] for path in (layout.EMBEDDING, layout.CARD)})

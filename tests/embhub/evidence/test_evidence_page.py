@@ -12,6 +12,7 @@ import pytest
 
 from embhub import budget, embedding
 from embhub.accounting import curves
+from embhub.accounting.reconstruction import most_rebuilt
 from embhub.audit import SUITES, Suite, build
 from embhub.checks.consistency import base_digest
 from embhub.evidence import histogram, page
@@ -23,7 +24,7 @@ from embhub.evidence.pack import read_report, write_pack
 from embhub.formats import safe_yaml
 from embhub.privacy import Claim, PrivacyClaim, state
 from embhub.site import site_files
-from tests.claims import make_claim
+from tests.claims import make_claim, site_total
 from tests.embhub.evidence.packs import NOW, make_site
 from tests.releases import make_embedding
 
@@ -125,18 +126,38 @@ def test_no_kind_of_attack_is_called_tried_that_the_report_does_not_hold(tmp_pat
     assert tried["regurgitation of training data"] == ("partly" if suite == "thorough" else "not tried")
 
 
-def test_epsilon_in_people_is_a_bound_that_the_code_computes(tmp_path: Path) -> None:
+def test_epsilon_for_one_person_is_a_bound_that_the_code_computes(tmp_path: Path) -> None:
     claim = make_claim()
-    _, shown, made = read(tmp_path, "mechanism", claim)
+    source, shown, made = read(tmp_path, "mechanism", claim)
     rate = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=0.01)
-    assert f"more than {per_hundred(rate)} of 100 trained on" in shown.text
+    assert (
+        "whoever would have named a given patient with probability 1 % had she not taken part, names her with at most"
+        f" {per_hundred(rate)} % if she did. What finding, hospital and years give away by themselves is not bounded."
+        in shown.text
+    )
     assert all(sentence in shown.text for sentence in made.privacy.words)
     for limit in made.privacy.limits:
-        allowed = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=limit.false_alarms)
-        assert (
-            limit.found_at_most == allowed and float(per_hundred(allowed)) >= allowed * 100 > limit.false_alarms * 100
-        )
-        assert f"{per_hundred(allowed)} of 100" in shown.text
+        allowed = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=limit.named_without)
+        assert limit.named_with_at_most == allowed
+        assert float(per_hundred(allowed)) >= allowed * 100 > limit.named_without * 100
+        assert f"<th>{limit.named_without * 100:g} %</th><td>{per_hundred(allowed)} %</td>" in source
+
+
+def test_the_pack_bounds_reconstruction_from_the_same_parameters(tmp_path: Path) -> None:
+    claim = make_claim()
+    together = site_total(claim.curve)
+    source, _, made = read(tmp_path / "two", "mechanism", make_claim(composition=together))
+    assert [row.candidates for row in made.privacy.reconstruction] == [10, 100, 1000, 10_000]
+    for row in made.privacy.reconstruction:
+        assert row.rebuilt_at_most == most_rebuilt(claim.parameters, chance=row.chance_without)
+        assert row.together_at_most is not None and row.together_at_most > row.rebuilt_at_most > row.chance_without
+        said = re.search(rf"1 in {row.candidates:,}</th><td>([\d.]+) %</td><td>([\d.]+) %</td>", source)
+        assert said and float(said[1]) >= 100 * row.rebuilt_at_most > 0.9 * float(said[1])
+        assert float(said[2]) >= 100 * row.together_at_most
+    tried = {row.family: row for row in made.coverage}["reconstruction"]
+    assert tried.status == "not tried" and "section 2" in tried.note
+    _, shown, made = read(tmp_path / "none", "quick")
+    assert made.privacy.reconstruction == () and "2302.07225" not in shown.text
 
 
 def test_a_claim_that_the_audit_contradicts_is_no_guarantee(tmp_path: Path) -> None:

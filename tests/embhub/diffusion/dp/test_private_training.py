@@ -15,8 +15,8 @@ import torch
 
 from embhub import budget, config, embedding, runs, self_test
 from embhub.__main__ import main
+from embhub.accounting import figures, losses
 from embhub.accounting.composition import Composition
-from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
 from embhub.diffusion import inversion
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.dp import private_training, selftest, settings
@@ -76,8 +76,9 @@ def test_the_file_carries_the_claim(images: Path, base: Path, tmp_path: Path, me
     assert (claim.mechanism, claim.unit, claim.n_public, claim.steps, claim.sampling.q) == (
         mechanism, "patient", 20, steps, q,
     )  # fmt: skip
-    curve = gaussian_curve(q=q, sigma=claim.sigma, steps=steps)
-    assert claim.epsilon == publish_epsilon(epsilon_of(curve, delta=1e-5)) and 3.9 < claim.epsilon <= 4.0
+    computed = figures.compute(losses.Mechanism(q, claim.sigma, steps), delta=1e-5)
+    assert (claim.accountant.name, claim.epsilon) == (computed.name, computed.epsilon) and 3.9 < claim.epsilon <= 4.0
+    assert computed.name == ("pld" if mechanism == "dp-sgd" else "gaussian")
     assert claim.self_test.passed and claim.tuning_runs == 0
     assert result.embedding.data == out.read_bytes()
     (spent,) = ledger()
@@ -163,6 +164,7 @@ WRONG: list[tuple[dict[str, Any], type[EmbhubError], str]] = [
     ({"n_public": 23}, PrivacyError, "no round number"),
     ({"n_public": 5}, PrivacyError, "no round number"),
     ({"delta": 0.01}, PrivacyError, "delta 0.01 is too large"),
+    ({"delta": 2e-5}, PrivacyError, "a chance of more than 1 in 100,000"),
     ({"epsilon": 1e-7}, PrivacyError, "cannot be reached"),
     ({"batch_size": 21}, UsageError, "21 patients a step"),
     ({"unit": "image"}, PrivacyError, "names patients"),

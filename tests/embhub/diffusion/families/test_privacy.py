@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from embhub import embedding, self_test
-from embhub.accounting.curves import epsilon_of, gaussian_curve, publish_epsilon
+from embhub.accounting import figures
 from embhub.diffusion.attacks import QUICK, THOROUGH, nearest, reidentification
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.auditing import audit
@@ -71,8 +71,7 @@ def test_private_training_writes_its_claim_and_loads(images: Path, base: Path, t
     written = embedding.read(out)
     claim = written.privacy
     assert isinstance(claim, PrivacyClaim) and (claim.mechanism, claim.unit, claim.steps) == ("dp-sgd", "patient", 3)
-    curve = gaussian_curve(q=claim.sampling.q, sigma=claim.sigma, steps=3)
-    assert claim.epsilon == publish_epsilon(epsilon_of(curve, delta=1e-5)) <= 4.0
+    assert claim.epsilon == figures.compute(claim.parameters[0], delta=1e-5).epsilon <= 4.0
     pipe = load_pipeline(base, device="cpu")
     assert load_into(pipe, written) == "<a>"
 

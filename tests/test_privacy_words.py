@@ -1,0 +1,135 @@
+"""What is said of epsilon is said of one and the same person, everywhere; the figures in it are the code's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from embhub.accounting import wording
+from embhub.accounting.contradictions import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
+from embhub.audits.statistics import largest_tpr
+from embhub.errors import UsageError
+from embhub.evidence.cover import guarantee, per_hundred
+from embhub.evidence.gathering import describe_privacy
+from embhub.evidence.sections import _limits
+from embhub.privacy import PrivacyClaim
+from tests.claims import make_claim
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path
+    for folder in ("embhub", "registry", "docs", "examples", "README.md")
+    for path in ([ROOT / folder] if (ROOT / folder).is_file() else (ROOT / folder).rglob("*"))
+    if path.suffix in {".py", ".html", ".md"}
+)
+# Shares of those who took part beside shares of others: differential privacy bounds no such pair.
+FALSE = re.compile(
+    r"of those that were\b|of 100 (?:who|that) were|of (?:your|the) patients, on average|of 100 trained on"
+    r"|members any attack|members found at most|find up to [^.]* of the members|wrongly (?:accus|nam)\w*"
+    r"|finds? (?:more than|at most) [^.]{0,30}(?:of 100|of your|of those|of the (?:members|patients))"
+    r"|accuses 1 %|found_at_most|times as well as guessing",
+    re.I,
+)
+TRUE = "named a given patient with probability 1 % had she not taken part, names her with at most"
+UNBOUNDED = "What finding, hospital and years give away by themselves is not bounded"
+
+
+def said(text: str) -> str:
+    """Text as it is read: string literals that stand one after another joined, white space folded."""
+    return " ".join(re.sub(r"\"\s*\n\s*f?\"", "", text).split())
+
+
+def shapes() -> list[PrivacyClaim]:
+    return [
+        make_claim(),
+        make_claim(sigma=8.4392),
+        make_claim(sigma=1.6),
+        make_claim(delta=1e-7),
+        make_claim(mechanism="dp-agg", batch=100, sigma=1.9939, steps=1),
+        make_claim(unit="image", max_images_per_unit=1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "is wrong about 1 % of those that were not, finds at most 7.4 % of those that were.",
+        "nobody who guesses from this file alone and wrongly accuses 1 of 100 patients not trained on",
+        "Of 100 who were, he finds at most so many",
+        "who wrongly names 1 % of others then finds at most 7.4 % of the patients, on average",
+        "find up to 97% of the members",
+        "at most 2.8 times as well as guessing",
+    ],
+)
+def test_the_search_finds_what_was_said_before(old: str) -> None:
+    assert FALSE.search(old)
+
+
+def test_no_text_compares_those_who_took_part_with_others() -> None:
+    guilty = [
+        f"{path.relative_to(ROOT)}: {found.group()}"
+        for path in SOURCES
+        for found in FALSE.finditer(said(path.read_text(errors="ignore")))
+    ]
+    assert guilty == []
+
+
+@pytest.mark.parametrize("claim", shapes(), ids=lambda claim: f"{claim.unit} {claim.epsilon:g} {claim.delta:g}")
+def test_claims_and_pack_speak_of_one_person_with_the_codes_figures(claim: PrivacyClaim) -> None:
+    words = " ".join(claim.words())
+    told = describe_privacy(claim)
+    page = " ".join([words, guarantee(told), _limits([told.limits], ["this training"])])
+    assert not FALSE.search(page)
+    most = largest_tpr(claim.epsilon, 0.01, delta=claim.delta)
+    for text in (words, guarantee(told)):
+        assert UNBOUNDED in text
+        assert (TRUE in text) is (claim.unit == "patient")
+        stated = re.search(r"names (?:her|it) with at most ([\d.]+) % if (?:she did|it was)", text)
+        assert stated and 100 * most <= float(stated[1]) <= 100 * most + 0.1001
+    assert f"Delta = {claim.delta:g}" in words and f"at most 1 in {round(1 / claim.delta):,}, for each" in words
+    for limit in told.limits:
+        assert limit.named_with_at_most == largest_tpr(claim.epsilon, limit.named_without, delta=claim.delta)
+
+
+def test_every_private_claim_names_the_decision_to_release() -> None:
+    assert set(ALWAYS_UNPROTECTED) == set(get_args(Unprotected)) - {"lineage"}
+    assert all("the decision to release" in " ".join(claim.words()) for claim in shapes())
+
+
+def test_the_page_for_officers_says_it_and_asks_for_no_attack_on_a_private_file() -> None:
+    page = said((ROOT / "docs/privacy-for-dpos.md").read_text())
+    assert f"{TRUE} 2.8 % if she did (ε = 1)" in page and "give away by themselves is not bounded" in page
+    assert per_hundred(largest_tpr(1.0, 0.01, delta=MAX_DELTA)) == "2.8"
+    assert "at most 1 in 100,000 for each patient" in page
+    assert "do not ask for an attack on its patients" in page and "audit the *recipe* on other data" in page
+    first = page.split("## What to ask")[1].split("2. ")[0]
+    assert "`standard`" not in first and "the claim decides" in first
+
+
+def test_the_guide_gives_the_codes_figures() -> None:
+    page = said((ROOT / "docs/how-to/train-with-privacy.md").read_text())
+    stated = re.search(
+        r"names her with at most ([\d.]+) % if she did at epsilon 1, ([\d.]+) % at 2, ([\d.]+) % at 4", page
+    )
+    assert stated and UNBOUNDED in page
+    computed = [per_hundred(largest_tpr(epsilon, 0.01, delta=MAX_DELTA)) for epsilon in (1.0, 2.0, 4.0)]
+    assert list(stated.groups()) == computed
+
+
+def test_the_command_line_says_it() -> None:
+    pytest.importorskip("torch")
+    from embhub.diffusion.dp.settings import ask
+
+    given: dict[str, Any] = {"n_public": 50}
+    with pytest.raises(UsageError) as caught:
+        ask(None, **given)
+    assert caught.value.hint and f"{TRUE} 7.4 % if she did" in caught.value.hint
+    assert per_hundred(largest_tpr(2.0, 0.01, delta=MAX_DELTA)) == "7.4"
+
+
+def test_delta_in_words_is_never_rarer_than_delta() -> None:
+    assert wording.odds(1e-5) == "1 in 100,000" and wording.odds(0.01) == "1 in 100"
+    assert wording.odds(3e-6) == "1 in 333,333"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from embhub.accounting import curves, figures
+from embhub.accounting import curves, figures, losses
 from embhub.accounting.curves import Curve
 from embhub.self_test import find_implausible
 
@@ -94,9 +94,9 @@ def _accounting_fault(claim: PrivacyClaim, actual: Curve) -> str | None:
     if fault := _epsilon_fault("epsilon_rdp", claim.epsilon_rdp, actual, claim.delta):
         return fault
     if claim.epsilon_pld is not None:
-        tight = figures.loss_epsilon(claim.parameters, delta=claim.delta)
-        if not tight <= claim.epsilon_pld <= figures.publish(tight) + 1.5e-4:
-            return f"epsilon_pld is {claim.epsilon_pld:g}, its parameters give {figures.publish(tight):g}"
+        stated = figures.publish(figures.loss_epsilon(claim.parameters, delta=claim.delta))
+        if not losses.epsilon_of(claim.parameters, delta=claim.delta) <= claim.epsilon_pld <= stated + 1.5e-4:
+            return f"epsilon_pld is {claim.epsilon_pld:g}, its parameters give {stated:g}"
     name, epsilon = figures.choose(claim.epsilon_rdp, claim.epsilon_pld, q=claim.sampling.q)
     if claim.epsilon != epsilon:
         return f"epsilon is {claim.epsilon:g}, the smaller of its two figures is {epsilon:g}"

@@ -43,12 +43,12 @@ def compose(mechanisms: Iterable[Mechanism], *, delta: float) -> float:
 
 
 def loss_epsilon(mechanisms: Iterable[Mechanism], *, delta: float) -> float:
-    """The epsilon from privacy-loss distributions alone, exact where every step reads all; infinite for no bound.
+    """The epsilon from privacy-loss distributions alone, with room for other machines; infinite for no bound.
 
     Raises:
         ValueError: as `compose`.
     """
-    return losses.epsilon_of(mechanisms, delta=delta)
+    return losses.epsilon_of(mechanisms, delta=delta) * (1 + _GUARD)
 
 
 def compute(mechanism: Mechanism, *, delta: float) -> Figures:
@@ -73,5 +73,5 @@ def choose(rdp: float, pld: float | None, *, q: float) -> tuple[Name, float]:
 
 
 def publish(epsilon: float) -> float:
-    """An epsilon from losses as it is written down: rounded up to four decimals, with room for other machines."""
-    return curves.publish_epsilon(max(epsilon, _SMALLEST) * (1 + _GUARD))
+    """An epsilon from losses as it is written down: rounded up to four decimals, and never nothing."""
+    return curves.publish_epsilon(max(epsilon, _SMALLEST))

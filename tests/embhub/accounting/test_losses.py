@@ -137,6 +137,13 @@ def test_the_transform_loses_far_less_than_delta_allows_for() -> None:
         assert lost < (item.steps + 10) * loss_grid._ROUNDING / 10
 
 
+def test_the_ledger_writes_down_what_the_claim_does() -> None:
+    for sigma in np.linspace(0.8, 9.0, 40):
+        for item in (Mechanism(0.16, float(sigma), 50), Mechanism(1.0, float(sigma), 1)):
+            composed = curves.publish_epsilon(figures.compose([item], delta=DELTA))
+            assert composed == figures.compute(item, delta=DELTA).epsilon
+
+
 def test_nothing_costs_nothing_and_everything_has_no_bound() -> None:
     assert epsilon_of([], delta=DELTA) == 0.0 == figures.compose([], delta=DELTA)
     assert epsilon_of([Mechanism(0.5, 1.0, 0)], delta=DELTA) == 0.0

@@ -44,7 +44,7 @@ from embhub.privacy import PrivacyClaim
 from embhub.progress import OnProgress, Progress
 
 COINS = 200
-"""Made-up patients, each with a coin: enough to refute an epsilon of 2.79 where every guess is right."""
+"""Made-up patients, each with a coin: enough to refute an epsilon of 2.78 where every guess is right."""
 GRADIENTS = 800
 """About so many gradients are computed: trainings of a claim with more steps are cut short, which costs less epsilon
 than the claim allows, so that the comparison holds."""

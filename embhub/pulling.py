@@ -12,7 +12,7 @@ from embhub import opening, verification
 from embhub.checks import attested, demands, yanks
 from embhub.checks.attested import Attested
 from embhub.checks.demands import Policy
-from embhub.checks.refusals import Finding
+from embhub.checks.refusals import Finding, PolicyRefusal
 from embhub.checks.yanks import Yank
 from embhub.errors import RegistryError, UsageError
 from embhub.faults import plain
@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A verified release in memory, where it came from, and the keys that are known as stolen by now."""
+    """A verified release in memory, where it came from, and the keys that are known as stolen by now.
+
+    `listed`: whether its registry keeps a list of what was taken back, and gave it.
+    """
 
     verified: Verified
     release: Release
     commit: str
     stolen: frozenset[str] = frozenset()
+    listed: bool = False
 
 
 def pull(
@@ -68,7 +72,8 @@ def pull(
     unpacking.check_contents(folder)
     chosen = site_policy.choose(policy, require)
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
-    if reference.partition("@")[2] != fetched.commit:
+    if fetched.verified.yanked is not None and reference.partition("@")[2] != fetched.commit:
+        _note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
     kept = unpacking.write(fetched.release, folder, name=_name(reference))
     remember(fetched)
@@ -90,7 +95,7 @@ def fetch(
 ) -> Fetched:
     """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called.
 
-    What the registry says of yanks and audits is remembered at once, whether the policy takes the release or not.
+    What the registry says of yanks and audits is remembered at once where the policy refuses the release.
     """
     repository, _, revision = reference.partition("@")
     names.check_repository(repository)
@@ -105,15 +110,20 @@ def fetch(
         now=datetime.now(UTC),
         seen=seen.accepted(),
     )
-    known = _ask(hub, verified, commit, trusts)
-    verified = replace(known, findings=(*known.findings, *remarks))
+    told, listed = _ask(hub, verified, commit, trusts)
+    verified = replace(told, findings=(*told.findings, *remarks))
     stolen = frozenset().union(*(trust.keyring.stolen() for trust in trusts))
-    return Fetched(demands.hold(verified, policy), release, commit, stolen)
+    try:
+        return Fetched(demands.hold(verified, policy), release, commit, stolen, listed)
+    except PolicyRefusal:
+        _note(verified, listed=listed)
+        raise
 
 
 def remember(fetched: Fetched) -> None:
-    """Note the accepted version, so that an older one is refused from now on."""
+    """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
     verified = fetched.verified
+    _note(verified, listed=fetched.listed)
     seen.remember(
         verified.signer.registry,
         verified.repository,
@@ -122,6 +132,14 @@ def remember(fetched: Fetched) -> None:
         signer=verified.signer.fingerprint,
         stolen=fetched.stolen,
     )
+
+
+def _note(verified: Verified, *, listed: bool) -> None:
+    own = verified.own_audit
+    heard.remember(
+        verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
+        yanked=verified.yanked, known=listed, audits=(*verified.others, *([own] if own else [])),
+    )  # fmt: skip
 
 
 def verify_path(
@@ -204,13 +222,12 @@ def search(query: str = "", *, limit: int = 50, registry: str | None = None, tok
     return accounts.connect(registry, token=token).search(query, limit=limit)
 
 
-def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> Verified:
+def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:
     """The release with what its registry says of it: was it taken back, who else audited these bytes.
 
-    A host that is no embhub registry says nothing. What was said is remembered.
+    A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
     """
-    unanswered, remarks = set(), []
-    registry, repository, version = verified.signer.registry, verified.repository, verified.version
+    unanswered, remarks, repository = set(), [], verified.repository
     yanked: Yank | None = None
     listed = False
     try:
@@ -231,13 +248,8 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> Veri
         unanswered.add(demands.AUDITS)
         remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
     told = verified.told(yanked=yanked, others=others, remembered=heard.audits(verified.digest), unanswered=unanswered)
-    own = verified.own_audit
-    heard.remember(
-        registry, repository, version, digest=verified.digest, yanked=yanked, known=listed,
-        audits=(*others, *([own] if own else [])),
-    )  # fmt: skip
     first = [yanked.as_finding(hub.registry)] if yanked else []
-    return replace(told, findings=(*first, *told.findings, *remarks))
+    return replace(told, findings=(*first, *told.findings, *remarks)), listed
 
 
 def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:

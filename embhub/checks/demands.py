@@ -165,6 +165,8 @@ def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
     if not isinstance(claim, PrivacyClaim):
         yield "it makes no privacy claim, so no epsilon bounds what it tells"
+    elif claim.unit != "patient":
+        yield f"its privacy claim protects each {claim.unit}, not each patient"
     elif not claim.epsilon <= limit:
         yield f"its privacy claim says epsilon {claim.epsilon:g}"
 

@@ -93,7 +93,7 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
 
     assert ask(folder, "key", "remove", releases.SITE.fingerprint)["keyring_version"] == 4
     assert ask(folder, "key", "list")["keys"] == []
-    clean = {"clean": True, "corrupt": [], "orphaned": [], "blobs": 0, "revisions": 0, "purged": 0}
+    clean = {"clean": True, "corrupt": [], "orphaned": [], "warnings": [], "blobs": 0, "revisions": 0, "purged": 0}
     assert ask(folder, "check") == clean
 
 

@@ -92,6 +92,7 @@ def test_a_claim_that_hardly_limits_anything_confirms_nothing(monkeypatch: pytes
         weak = claim.model_copy(update=change)
         monkeypatch.setattr(Embedding, "privacy", property(lambda _, weak=weak: weak))
         assert "confirmed" in strict(verified)
+    assert unmet(verified, "epsilon<=10") == ("epsilon<=10",), "a bound for single images is none for patients"
 
 
 def test_single_demands() -> None:

@@ -269,13 +269,10 @@ def _decide(
     design: Design,
     claim: Claimed | None,
 ) -> Decision:
-    if suite != "mechanism" or claim is None:
+    found = ((result.name, result.coins) for result in attacks)
+    guessed = {name: Guessed(coins.coins, coins.lower_bound) for name, coins in found if coins is not None}
+    if suite != "mechanism" or claim is None or headline.name not in guessed:
         return decide(headline, attacks, suite=suite, unit=unit, power=power, design=design)
-    guessed = {
-        result.name: Guessed(result.coins.coins, result.coins.lower_bound)
-        for result in attacks
-        if result.coins is not None
-    }
     return decide_mechanism(guessed, headline=headline.name, claimed=claim.epsilon)
 
 

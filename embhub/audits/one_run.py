@@ -115,7 +115,7 @@ def gaussian_noise(epsilon: float, delta: float) -> float:
         spent = ndtr(half - epsilon * noise)
         return float(spent - math.exp(epsilon) * ndtr(-half - epsilon * noise)) - delta
 
-    return find_root(excess, 1e-2, 1e6)
+    return find_root(excess, 1e-2, max(1e6, 1 / delta))  # with an epsilon of 0 the noise is about 0.4 / delta
 
 
 def _at_least(hits: NDArray[np.int64], trials: int, chance: float) -> NDArray[np.float64]:

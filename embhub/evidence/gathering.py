@@ -7,6 +7,7 @@ from datetime import datetime
 from embhub import __version__
 from embhub import release as layout
 from embhub.accounting import curves
+from embhub.accounting.contradictions import MAX_DELTA
 from embhub.accounting.reconstruction import most_rebuilt, most_rebuilt_by_curve
 from embhub.accounting.wording import is_large
 from embhub.audit import AuditReport
@@ -126,10 +127,15 @@ def describe_privacy(
         together_epsilon=together,
         together=limits(together, delta=claim.delta) if together else (),
         reconstruction=tuple(_rebuilt(claim, candidates) for candidates in CANDIDATES),
-        weak=claim.is_weak,
+        weak=claim.is_weak or _is_weak(ledger),
         refuted=refuted,
         ledger=ledger,
     )
+
+
+def _is_weak(ledger: document.Ledger | None) -> bool:
+    """Whether all of the site's trainings together leave next to nothing bounded for some of those in this one."""
+    return ledger is not None and (ledger.epsilon is None or is_large(ledger.epsilon, delta=MAX_DELTA))
 
 
 def _concerns_of(claim: Claim, ledger: document.Ledger | None) -> tuple[str, ...]:
@@ -140,7 +146,7 @@ def _concerns_of(claim: Claim, ledger: document.Ledger | None) -> tuple[str, ...
             f"By the site's ledger, a training or a published audit without differential privacy read some of these"
             f" {claim.unit}s too: nothing bounds what all of them together tell.",
         )
-    if is_large(max(ledger.epsilon, claim.epsilon), delta=claim.delta) and not claim.is_weak:
+    if is_large(ledger.epsilon, delta=MAX_DELTA) and not claim.is_weak:
         return (
             f"The privacy claim is weak for some of these {claim.unit}s: with the site's other trainings on them"
             f" epsilon comes to {ledger.epsilon:g}.",

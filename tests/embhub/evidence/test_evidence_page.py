@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from embhub import budget, embedding
-from embhub.accounting import curves
+from embhub.accounting import curves, figures
 from embhub.accounting.reconstruction import most_rebuilt
 from embhub.audit import SUITES, Suite, build
 from embhub.checks.consistency import base_digest
@@ -198,7 +198,7 @@ def test_trainings_together_are_said_with_the_claim(tmp_path: Path, monkeypatch:
     made = write_pack(site, tmp_path / "pack", now=NOW)
     text = Text((tmp_path / "pack" / "index.html").read_text()).text
     assert made.privacy.ledger is not None and made.privacy.ledger.trainings == 2
-    both = curves.publish_epsilon(curves.epsilon_of(curves.compose([claim.curve] * 2), delta=claim.delta))
+    both = figures.publish(figures.compose(claim.parameters * 2, delta=claim.delta))
     assert made.privacy.together_epsilon == pytest.approx(both, abs=3e-4)
     assert f"epsilon {made.privacy.together_epsilon:g}" in text
     with budget.reserve(patients[:1], unit="patient", mechanism="none", steps=1) as plain:

@@ -16,6 +16,7 @@ from examples.demo.xray_play import WORDS as XRAY
 
 NAMESPACE = "hospital-a"
 SHIPPED = Path(__file__).parents[1] / "embeddings" / "cxr-bacterial-pneumonia.safetensors"
+SHIPPED_FILES = (".safetensors", ".card.yaml", ".audit.json", ".samples.png", ".samples.json")
 SITE = {
     "publisher": "Hospital A",
     "authors": ["Hospital A, Radiology"],
@@ -59,8 +60,8 @@ def publish(
 
 
 def publish_shipped(site: Hospital) -> None:
-    """Site A publishes an embedding that came as a file, with its card and its audit."""
-    for suffix in (".safetensors", ".card.yaml", ".audit.json"):
+    """Site A publishes an embedding that came as a file, with its card, its audit and its contact sheet."""
+    for suffix in SHIPPED_FILES:
         shutil.copy(SHIPPED.with_suffix(suffix), site.folder)
     site.embhub("sign", f"{SHIPPED.stem}.safetensors")
     site.embhub("push", f"{SHIPPED.stem}.safetensors")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from embhub import config, keys, pulling, statement, verification
 from embhub import release as layout
 from embhub.audit import AuditReport
-from embhub.checks import consistency
+from embhub.checks import attested, consistency
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import p256
 from embhub.publishing import AskPassphrase, load_key
@@ -41,7 +41,8 @@ class Draft:
     """What would be countersigned, by whom; nothing is signed yet.
 
     `release` holds the report as `audit.json`; `verified` is the release as it stands, `trust` the keyring that vouches
-    for it, `key` the name of the auditor's key.
+    for it, `key` the name of the auditor's key. `beside`: the release was signed with its own report, which stays, and
+    this is the auditor's own; it is then kept by the embedding's digest, and the report stays with the auditor.
     """
 
     release: Release
@@ -51,6 +52,7 @@ class Draft:
     key: str
     auditor: KnownKey
     source: Source
+    beside: bool = False
 
     @property
     def report_digest(self) -> str:
@@ -133,15 +135,21 @@ def prepare(
     release, verified, source = _read(target, registry=registry, token=token, on_progress=on_progress)
     name = key or config.load().key
     trust, auditor = _find_auditor(verified, name)
+    beside = False
     if audit is not None:
-        release = _with_own_report(release, Path(audit))
+        release, beside = _with_own_report(release, Path(audit))
+        if beside and source.hub is None:
+            raise UsageError(
+                f"{verified.repository} {verified.version} was signed together with its own report, which stays",
+                "countersign that one; or name the repository, whose registry keeps yours beside it",
+            )
     if release.audit is None:
         raise UsageError(
             f"{verified.repository} has no audit report to countersign",
             "audit the embedding on site, then give your report with --audit",
         )
     list(consistency.check_report(release.audit, embedding=release.embedding))
-    return Draft(release, verified, release.audit, trust, name, auditor, source)
+    return Draft(release, verified, release.audit, trust, name, auditor, source, beside)
 
 
 def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) -> Countersigned:
@@ -153,6 +161,8 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
         VerificationError: what was signed does not verify.
         RegistryError: the registry refuses, or the repository has moved on meanwhile.
     """
+    if draft.beside:
+        return _send_beside(draft, ask_passphrase)
     release, verified = _sign(draft, ask_passphrase)
     charge_audit(release, known_only=True)
     done = Countersigned(
@@ -219,28 +229,41 @@ def _find_auditor(verified: Verified, name: str) -> tuple[Trust, KnownKey]:
     return trust, key
 
 
-def _with_own_report(release: Release, path: Path) -> Release:
-    """The release with the auditor's own report, where its publisher signed it without one."""
+def _with_own_report(release: Release, path: Path) -> tuple[Release, bool]:
+    """The release with the auditor's own report, and whether its publisher signed it together with another one."""
     data = layout.read_file(path, limit=layout.LIMITS[layout.AUDIT])
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
-    if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
-        raise UsageError(
-            f"{publish.repository} {publish.version} was signed together with its own report, which stays",
-            "countersign that one, or give yours to the publisher, who signs a new version with it",
-        )
-    return Release.from_files({**release.files, layout.AUDIT: data})
+    beside = publish.audit is not None and publish.audit.sha256 != layout.digest(data)
+    return Release.from_files({**release.files, layout.AUDIT: data}), beside
+
+
+def _attest(draft: Draft, ask_passphrase: AskPassphrase | None, now: datetime) -> bytes:
+    return attest_audit(
+        draft.report,
+        report_digest=draft.report_digest,
+        repository=draft.verified.repository,
+        version=draft.verified.version,
+        key=load_key(draft.key, ask_passphrase),
+        now=now,
+    )
+
+
+def _send_beside(draft: Draft, ask_passphrase: AskPassphrase | None) -> Countersigned:
+    """Send the attestation alone, judged as every reader will: it is about the bytes, and no file of the release."""
+    assert draft.source.hub is not None  # noqa: S101  # `prepare` lets no folder come here
+    data, digest = _attest(draft, ask_passphrase, datetime.now(UTC)), draft.verified.digest
+    found = attested.read(data, digest=digest, trusts=[draft.trust])
+    draft.source.hub.attest(digest, data)
+    return Countersigned(
+        repository=found.repository, version=found.version, report=draft.report_digest, verdict=found.verdict,
+        status=f"kept beside the release's own report, by {found.namespace}", key=draft.auditor.fingerprint,
+        url=f"{draft.source.hub.registry}/{found.repository}",
+    )  # fmt: skip
 
 
 def _sign(draft: Draft, ask_passphrase: AskPassphrase | None) -> tuple[Release, Verified]:
     verified, now = draft.verified, datetime.now(UTC)
-    attestation = attest_audit(
-        draft.report,
-        report_digest=draft.report_digest,
-        repository=verified.repository,
-        version=verified.version,
-        key=load_key(draft.key, ask_passphrase),
-        now=now,
-    )
+    attestation = _attest(draft, ask_passphrase, now)
     release = Release.from_files({**draft.release.files, layout.AUDIT_BUNDLE: attestation})
     return release, verification.verify(release, trust=draft.trust, repository=verified.repository, now=now)
 

@@ -222,6 +222,12 @@ class Hub:
         """
         return self._ask(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
 
+    @_in_time
+    def attest(self, digest: str, bundle: bytes) -> None:
+        """Send an auditor's attestation of the embedding with this SHA-256; it stands beside the release's own."""
+        with self._translated(f"audits of {digest[:12]}"):
+            self._read_once(f"{self.registry}/embhub/v1/audits/{digest}", limit=attested.MAX_BYTES, body=bundle)
+
     def _ask(self, path: str, *, what: str, limit: int) -> bytes | None:
         """A short question under /embhub/v1; None where there is no such address."""
 
@@ -251,9 +257,9 @@ class Hub:
             time.sleep(pause)  # our own pauses: a registry could ask for a pause of years
         return self._read_once(url, limit=limit, commit=commit)
 
-    def _read_once(self, url: str, *, limit: int, commit: str | None = None) -> bytes:
+    def _read_once(self, url: str, *, limit: int, commit: str | None = None, body: bytes | None = None) -> bytes:
         headers = build_hf_headers(token=self._token, library_name="embhub")
-        with get_session().stream("GET", url, headers=headers) as response:
+        with get_session().stream("POST" if body else "GET", url, headers=headers, content=body) as response:
             hf_raise_for_status(response)
             said = response.headers.get("X-Repo-Commit")
             if commit is not None and said is not None and said != commit:

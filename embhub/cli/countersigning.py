@@ -31,7 +31,7 @@ _OPTIONS = (
         "--audit",
         type=options.FILE,
         metavar="FILE",
-        help="For --countersign: your own report, for a release that was signed without one.",
+        help="For --countersign: your own report; beside the one signed along, if there is one.",
     ),
     click.option("--key", metavar="NAME", help="For --countersign: your auditor's key  [default: as for `sign`]"),
     click.option("--registry", metavar="URL", help="For --countersign: the registry  [default: as for `pull`]"),

@@ -49,7 +49,7 @@ ROUTES = [
     Route("/metrics", health.metrics),
     Route("/embhub/v1/trust", trust),
     Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
-    Route("/embhub/v1/audits/{digest}", embhub_api.audits),
+    Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
     # the Hub's wire
     Route("/api/whoami-v2", hf_api.whoami),

@@ -25,10 +25,17 @@ async def status(request: Request) -> Response:
 
 
 async def audits(request: Request) -> Response:
-    """`GET /embhub/v1/audits/{digest}`: who audited these bytes, under whatever name, with the signatures."""
+    """`GET /embhub/v1/audits/{digest}`: who audited these bytes, under whatever name, with the signatures.
+
+    `POST` with an attestation's bundle adds one, of an auditor whose report the release has no room for.
+    """
     account, digest = account_of(request), request.path_params["digest"]
     if not _DIGEST.fullmatch(digest):
         raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+    if request.method == "POST":
+        member = member_of(request, "attesting an audit")
+        document = await bodies.read_json(request)
+        return JSONResponse(await threaded(standing.attest, registry_of(request), member, digest, document))
     return JSONResponse(await threaded(standing.answer, registry_of(request), account, digest), headers=FRESH)
 
 

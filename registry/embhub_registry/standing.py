@@ -6,6 +6,7 @@ auditor says otherwise.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from embhub_registry.blobs import MissingBlob
 from embhub_registry.database import Connection, accounts, attestations, placement, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.denials import Denied
+from embhub_registry.denials import Denied, forbidden
 from embhub_registry.folder import COLLECTED, Registry
 from embhub_registry.proposal import Proposal
 
@@ -135,6 +136,51 @@ def answer(registry: Registry, account: Account | None, digest: str) -> dict[str
             for row in rows[: attested.MOST]
         ],
     }  # fmt: skip
+
+
+def attest(registry: Registry, account: Account, digest: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Take an auditor's attestation that no file of a release has room for. Returns what `answer` says then.
+
+    A release that was signed together with its publisher's report keeps that report; what another auditor found in
+    the same bytes stands beside it.
+
+    Raises:
+        Denied: 422 for one that does not verify, 403 for another's or a publisher's own, 404 where no release that the
+            caller may read has these bytes under that name and version.
+    """
+    data, trusted = json.dumps(document).encode(), registry.trust()
+    try:
+        found = attested.read(data, digest=digest, trusts=[trusted])
+    except Refusal as error:
+        raise Denied(422, error.rule, error.message, error.hint) from error
+    signed = bundle.parse(data)
+    if trusted.keyring.revocation_of(signed.hint) is not None:
+        raise Denied(422, "revoked-key", f"the key {signed.hint} is out of use", "sign with another key")
+    if found.own or account.role_in(found.namespace) != "auditor":
+        raise forbidden(f"{account.user} is no auditor of {found.namespace}", "an auditor sends their own attestation")
+    auth.require(account, found.namespace, "attest")  # the token's scope
+    db = registry.database.connection()
+    namespace, _, name = found.repository.partition("/")
+    repository = repos.locate(db, account, namespace, name)
+    access.require_files(db, repository, account)
+    if (found.version, digest) not in attestations.released(db, repository.id, path=EMBEDDING):
+        raise Denied(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
+                     "pull the release, then attest it")  # fmt: skip
+    with registry.database.writing() as writing:
+        attestations.add(
+            writing,
+            Attestation(
+                digest=digest, namespace=found.namespace, repository=found.repository, version=found.version, own=False,
+                verdict=found.verdict, created=found.created, fingerprint=signed.hint,
+                bundle=bundle.to_json(signed.envelope),
+            ),
+        )  # fmt: skip
+        refresh(writing, digest, trusted.keyring)
+    registry.journal.write(
+        "attested", user=account.user, repository=found.repository, version=found.version, verdict=found.verdict,
+        embedding=digest,
+    )  # fmt: skip
+    return answer(registry, account, digest)
 
 
 def collect_earlier(registry: Registry) -> None:

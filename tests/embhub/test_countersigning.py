@@ -190,8 +190,10 @@ def test_another_report_never_takes_the_place_of_a_signed_one(
     repository = published(publisher, monkeypatch, "audited", back=auditor)
     artifact = pulling.fetch(repository).release.embedding
     Path("mine.json").write_bytes(make_report(artifact, seed=9).to_bytes())
+    pulling.pull(repository, out="audited")
     with pytest.raises(UsageError, match="signed together with its own report"):
-        countersigning.prepare(repository, audit="mine.json")
+        countersigning.prepare("audited", audit="mine.json")
+    assert countersigning.prepare(repository, audit="mine.json").beside
     Path("other.json").write_bytes(make_report(publisher_artifact(), seed=9).to_bytes())
     unaudited = published(publisher, monkeypatch, "unaudited-too", back=auditor, audited=False)
     with pytest.raises(VerificationError, match="another embedding"):
@@ -200,6 +202,41 @@ def test_another_report_never_takes_the_place_of_a_signed_one(
     Path("edited.json").write_bytes(edited.to_bytes())
     with pytest.raises(VerificationError, match="contradicts itself"):
         countersigning.prepare(unaudited, audit="edited.json")
+
+
+def test_a_report_of_ones_own_stands_beside_the_one_that_was_signed_along(
+    registry: RunningRegistry, publisher: Site, auditor: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = published(publisher, monkeypatch, "beside", back=auditor)
+    release, commit = Hub(registry.url).fetch(repository)
+    artifact = release.embedding
+    Path("leak.json").write_bytes(make_report(artifact, seed=9, shift=3.0).to_bytes())
+    assert main(["audit", "--countersign", repository, "--audit", "leak.json", "--yes"]) == 0
+    assert Hub(registry.url).fetch(repository)[1] == commit, "no file of the release changed"
+    verified = pulling.verify_path(repository)
+    assert [(audit.namespace, audit.verdict) for audit in verified.others] == [("nki", "leak-detected")]
+    assert verified.audit_status == "consistent"
+    assert registry.get(f"/{repository}?format=json").json()["verdict"] == "leak-detected"
+    body = json.loads(attestation(release, repository, key=keys.load()))
+    other = json.loads(attestation(release, repository, key=keys.load(), version="9.9.9"))
+    address = f"/embhub/v1/audits/{artifact.digest}"
+    tokens = {
+        "stranger": registry.add_user("sam", namespace="lumc"), "colleague": registry.add_user("cy", namespace="nki"),
+        "other auditor": registry.add_user("ozzy", namespace="ozzies", role="auditor"),
+    }  # fmt: skip
+    assert registry.request("POST", address, json_body=body).status == 401
+    with registry.opened() as opened:
+        from embhub_registry import administration
+
+        tokens["reading token"] = str(administration.new_token(opened, "nora", scope="read")["token"])
+    for token in (publisher.token, *tokens.values()):
+        assert registry.request("POST", address, token=token, json_body=body).status == 403
+    for document, status in ((other, 404), ({}, 422), ({**body, "x": 1}, 422)):
+        answer = registry.request("POST", address, token=auditor.token, json_body=document)
+        assert answer.status == status, answer.body
+    elsewhere = f"/embhub/v1/audits/{'0' * 64}"
+    assert registry.request("POST", elsewhere, token=auditor.token, json_body=body).status == 422
+    assert registry.request("POST", address, token=auditor.token, json_body=body).status == 200
 
 
 def publisher_artifact() -> Embedding:

@@ -71,6 +71,17 @@ def holders(db: sqlite3.Connection, digest: str, *, path: str, branch: str) -> l
     return [(row["namespace"], row["name"]) for row in rows]
 
 
+def released(db: sqlite3.Connection, repository_id: int, *, path: str) -> set[tuple[str, str]]:
+    """Every version that was published in a repository, with the digest of its file at `path`."""
+    rows = db.execute(
+        "SELECT DISTINCT release_version, digest FROM revision JOIN entry ON entry.repository_id ="
+        " revision.repository_id AND entry.revision_id = revision.id"
+        " WHERE revision.repository_id = ? AND path = ? AND release_version IS NOT NULL",
+        (repository_id, path),
+    )
+    return {(row["release_version"], row["digest"]) for row in rows}
+
+
 def attested_commits(db: sqlite3.Connection, *, audit: str, embedding: str) -> list[sqlite3.Row]:
     """Every commit that holds an audit attestation: `repository`, `bundle` and `embedding` by their digests.
 

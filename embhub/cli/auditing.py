@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler of your site that trains them instead.")
 @click.option(
     "--auc-bound",
+    metavar="X",
     type=click.FloatRange(0.5, 0.6, min_open=True),
     default=0.6,
     show_default=True,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tpr-bound",
+    metavar="X",
     type=click.FloatRange(0.01, 0.1, min_open=True),
     default=0.1,
     show_default=True,

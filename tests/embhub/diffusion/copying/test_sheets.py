@@ -58,8 +58,8 @@ def check(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Re
     def run(file: Path, verdict: str, **choices: Any) -> tuple[Report | None, dict[str, Any]]:
         report = Report.model_construct(
             embhub="0", embedding="ab" * 32, base="tiny", unit="patient", alpha=0.05, threshold=0.01, scores={},
-            members=SimpleNamespace(images=1, units=1), controls=SimpleNamespace(units=1), samples=(), planted=(), left_out=0,
-            verdict=verdict,
+            members=SimpleNamespace(images=1, units=1), controls=SimpleNamespace(units=1), samples=(), planted=(),
+            left_out=0, verdict=verdict,
         )  # fmt: skip
         monkeypatch.setattr(outcome, "check_copies", lambda *_, **__: SimpleNamespace(report=report))
         usual = {"members": "x", "nonmembers": "y", "base": str(base), "device": "cpu", "n": 3, "sheet": True}

@@ -46,9 +46,11 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 def command(file: Path, as_json: bool, **choices: Any) -> int:
     """Check whether images drawn with the embedding in FILE are copies of images that it was trained on.
 
-    For each, the nearest training image is looked for in pixels, in latents and in features of the base, and judged
-    against images of patients who were kept back. The same is done with copies planted on purpose, which says what the
-    check would have caught. The exit code is 6 where a copy is suspected. The report and its page stay at the site.
+    For each, the nearest training image is looked for, turned, scaled, shifted and mirrored a little, whole and by
+    halves, and judged against images of patients who were kept back. The same is done with copies planted on purpose:
+    the page says how many of each kind were caught. Where fewer than 18 of 20 of any kind were, or fewer than 20 images
+    were trained on, the verdict is insufficient-evidence. The exit code is 6 where a copy is suspected. The report and
+    its page stay at the site.
 
     With --sheet the images that were drawn become one picture for the card, if the verdict is no-copies-found (else the
     exit code is 6). Of an embedding with a privacy claim it is drawn without a check, whose outcome would tell of

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from embhub.copies.report import MEASURES, Report, Sample, Verdict
+from embhub.copies.report import FEWEST_CAUGHT, MEASURES, PLANTED, Planted, Report, Sample, Verdict
 
 TITLES: Mapping[Verdict, str] = {
     "copies-suspected": "Copies suspected",
@@ -23,7 +23,9 @@ def render(report: Report, *, title: str, pairs: Sequence[tuple[str, str]] = ())
     rows = "".join(_row(report, sample, pairs[n] if pairs else None) for n, sample in enumerate(report.samples))
     head = "".join(f"<th>{name}: nearest over next ones</th><th>p</th>" for name in report.scores)
     planted = "".join(
-        f"<tr><th>{escape(item.kind)}</th><td>{item.caught} of {item.tried}</td></tr>" for item in report.planted
+        f"<tr><th>{escape(item.kind)}</th><td>{_bar(item)}</td><td class='{'' if item.enough else 'bad'}'>"
+        f"{item.caught} of {item.tried}{'' if item.enough else ': too few'}</td></tr>"
+        for item in report.planted
     )
     unit = f"{report.unit}s"
     body = f"""
@@ -31,26 +33,41 @@ def render(report: Report, *, title: str, pairs: Sequence[tuple[str, str]] = ())
 <p class="kicker">Copy check</p><h1>{escape(title)}</h1>
 <div class="verdict {report.verdict}"><strong>{TITLES[report.verdict]}</strong><p>{escape(report.statement)}</p></div>
 <p>For every drawn image the nearest of {report.members.images} training images ({report.members.units} {unit}) was
-looked for. How near is too near was learned from {report.controls.units} {unit} kept back: the grey marks. An image is
-suspected where others' images come as near with a chance of {report.threshold:.2g} or less on any of
-{len(report.scores)} measures: among {len(report.samples)} images that are as far from the training images as other
-people's, the chance of any false alarm is then about {report.alpha:.0%} at most.</p>
+looked for, turned, scaled, shifted and mirrored a little. How near is too near was learned from images of other people:
+{report.controls.units} {unit} kept back, and {report.left_out} trained on, each compared with all the others (the grey
+marks). An image is suspected where other people's images come as near with a chance of {report.threshold:.2g} or less
+on any of {len(report.scores)} measures: among {len(report.samples)} images that are as far from the training images as
+other people's, the chance of any false alarm is then about {report.alpha:.0%} at most.</p>
 {"".join(_strip(report, name) for name in report.scores)}
 <h2>Every image</h2>
 <div class=scroll><table><thead><tr>{"<th></th><th></th>" if pairs else ""}<th>image</th>{head}<th></th></tr></thead>
 <tbody>{rows}</tbody></table></div>
 <h2>What this check catches</h2>
-<p>Copies of training images were planted among the drawn ones. Caught were:</p>
-<table class=facts><tbody>{planted}</tbody></table>
+<p>Copies of training images were planted and checked as the drawn ones were. No copies found is said only where at
+least {FEWEST_CAUGHT} of {PLANTED} of every kind were caught.</p>
+<div class=scroll><table class=power><thead><tr><th>planted</th><th></th><th>caught</th></tr></thead>
+<tbody>{planted}</tbody></table></div>
 <h2>What it does not show</h2>
-<p>Only these images were looked at, not what else the embedding can draw. A part of an image that is copied, or a
-likeness that none of the measures sees, can pass. Whether anything may be published is for the controller to
-decide.</p>
+<p>Only these images were looked at, not what else the embedding can draw. A copy that is turned or zoomed further than
+those above, of less than half an image, bent, or of inverted contrast can pass. Whether anything may be published is
+for the controller to decide.</p>
 <table class=facts><tbody><tr><th>Embedding (SHA-256)</th><td><code>{report.embedding}</code></td></tr>
 <tr><th>Base model</th><td>{escape(report.base)}</td></tr>
 <tr><th>Made by</th><td>embhub {escape(report.embhub)}, {report.schema_}</td></tr></tbody></table>
 """
     return _PAGE.replace("@title@", escape(title)).replace("@style@", _STYLE).replace("@body@", body)
+
+
+def _bar(item: Planted) -> str:
+    """The share that was caught, and a line at the share that is asked for."""
+    width, asked = 160, FEWEST_CAUGHT / PLANTED
+    colour = "#2a5d9f" if item.enough else "#b3203a"
+    return (
+        f'<svg class=bar viewBox="0 0 {width} 12" role="img"><title>{item.caught} of {item.tried}</title>'
+        f'<path d="M0 6H{width}" stroke="#e4e4e4" stroke-width="8"/>'
+        f'<path d="M0 6H{width * item.caught / item.tried:.1f}" stroke="{colour}" stroke-width="8"/>'
+        f'<path d="M{width * asked:.1f} 0v12" stroke="#222"/></svg>'
+    )
 
 
 def _row(report: Report, sample: Sample, pair: tuple[str, str] | None) -> str:
@@ -111,6 +128,8 @@ h2{font-size:1rem;margin:1.4rem 0 .3rem}p{margin:.3rem 0 .7rem}.kicker{color:#66
 figure{margin:.8rem 0}figcaption{font-size:.85rem;color:#444}svg{width:100%;max-width:40rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:middle;padding:.35rem .6rem .35rem 0;border-bottom:1px solid #e4e4e4}
-thead th{font-weight:600;font-size:.8rem}tbody th{font-weight:600}.facts th{width:15rem;font-weight:400;color:#555}
+thead th{font-weight:600;font-size:.8rem}tbody th{font-weight:600}
+.power th{font-weight:400}.power .bar{width:10rem;display:block}
+.facts th{width:15rem;font-weight:400;color:#555}
 td img{width:7rem;height:7rem;object-fit:contain;image-rendering:pixelated;display:block}code{overflow-wrap:anywhere}
 """

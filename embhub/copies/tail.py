@@ -3,7 +3,8 @@
 A distance means nothing before it is known how near *other people's* images come. So every image, drawn or of a patient
 kept back, gets one score on a measure: the logarithm of its distance to the nearest training image over that to the
 next ones. Blur and dullness, which shrink all distances of an image alike, leave it as it is (after Carlini et al.
-2023, arXiv 2301.13188, section 4.2). Scores of patients kept back are the controls.
+2023, arXiv 2301.13188, section 4.2). Scores of other people's images are the controls: of patients kept back, and of
+patients trained on, each compared with the images of all others.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ Scores = NDArray[np.float64]
 NEIGHBOURS = 20
 """Patients behind the nearest one whose distances make the yardstick of an image."""
 FEWEST_CONTROLS, FEWEST_MEMBERS = 20, 10
-TAIL = 5
-"""The nearest fifth of the controls shows how the tail falls off."""
+TAIL, MOST_IN_TAIL = 5, 20
+"""The nearest fifth of the controls, 20 at most, shows how the tail falls off."""
 
 
 def score(distances: Scores, owners: Sequence[Hashable]) -> Scores:
@@ -43,12 +44,28 @@ def score(distances: Scores, owners: Sequence[Hashable]) -> Scores:
     return found
 
 
+def leave_out(distances: Scores, patients: Sequence[Hashable], owners: Sequence[Hashable]) -> Scores:
+    """Scores (N,) of images trained on against the images of everybody else.
+
+    `distances` (N, M) go from one image of each of `patients` to the M images of `owners`. Empty where the others are
+    fewer than `FEWEST_MEMBERS`. What was learned from all of them barely knows one: the tests compare these scores with
+    those of patients kept back.
+    """
+    if len(set(owners)) <= FEWEST_MEMBERS:
+        return np.empty(0)
+    rows = []
+    for row, patient in enumerate(patients):
+        others = [column for column, owner in enumerate(owners) if owner != patient]
+        rows.append(score(distances[row : row + 1, others], [owners[column] for column in others])[0])
+    return np.array(rows)
+
+
 def p_values(scores: Scores, controls: Scores) -> Scores:
     """One-sided p-values (N,): how often would an image of somebody else come so near?
 
-    Down to the (k + 1)-th smallest of m controls, k = m / TAIL, the rank among the controls: (r + 1) / (m + 1). Below
-    it the tail is taken to fall off exponentially, as that of the logarithm of a nearest distance does (Pickands 1975,
-    Ann. Statist. 3(1)); with the k excesses' sum S known and their mean not, P(excess > x) = (1 + x / S)^-k.
+    Down to the (k + 1)-th smallest of m controls, k = m / TAIL (5 to 20), the rank: (r + 1) / (m + 1). Below it the
+    tail is taken to fall off exponentially, as that of the logarithm of a nearest distance does (Pickands 1975, Ann.
+    Statist. 3(1)); with the k excesses' sum S known and their mean not, P(excess > x) = (1 + x / S)^-k.
 
     Raises:
         ValueError: fewer than `FEWEST_CONTROLS`.
@@ -56,7 +73,7 @@ def p_values(scores: Scores, controls: Scores) -> Scores:
     if len(controls) < FEWEST_CONTROLS:
         raise ValueError(f"{len(controls)} controls, at least {FEWEST_CONTROLS} are needed")
     ordered, count = np.sort(controls), len(controls)
-    tail = max(TAIL, count // TAIL)
+    tail = min(max(TAIL, count // TAIL), MOST_IN_TAIL)
     threshold = ordered[tail]
     excess = max(float((threshold - ordered[:tail]).sum()), 1e-12)
     ranks = (np.searchsorted(ordered, scores, side="right") + 1) / (count + 1)

@@ -156,12 +156,29 @@ def _xray_figures(figures: dict[str, Any]) -> str:
             name = f"{title}: {label}" + (f" ({counted['images']} images)" if "images" in counted else "")
             lines.append(f"| {name} | {_percent(counted['called_pneumonia'])} | {means} | {counted['n']} |")
     lines += _arms([("bacterial pneumonia", one) for one in figures.get("utility", {}).values()])
+    if copies := figures.get("copies"):
+        lines += _copies(copies)
     near = ", ".join(f"{value:.3f} ({name})" for name, value in figures["nearest_base_film"].items())
     lines += [
         "",
         f"Mean distance to the nearest film that the base learned from (root mean square at half size): {near}.",
     ]
     return "\n".join(lines)
+
+
+def _copies(found: dict[str, Any]) -> list[str]:
+    """What the copy check found of the base itself, and how many planted copies of each kind it caught."""
+    lines = [
+        "",
+        f"The copy check (`docs/how-to/check-for-copies.md`) compared {found['n']} drawn images with each of the "
+        f"{found['films']} films of {found['patients']} patients that the base saw, judged by {found['controls']} "
+        f"patients that it did not see: {found['suspected']} suspected. Of copies of its films that were planted, it "
+        "caught:",
+        "",
+        "| planted | caught |",
+        "|---|---|",
+    ]
+    return lines + [f"| {kind} | {caught} of {tried} |" for kind, (caught, tried) in found["planted"].items()]
 
 
 def _decibels(figures: dict[str, float]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from embhub.copies.report import FEWEST_CAUGHT, PLANTED
 from embhub.diffusion.base import info
 from embhub.fingerprint import digest, take
 
@@ -73,6 +74,8 @@ def _phantoms(figures: dict[str, Any]) -> list[Goal]:
 def _xray(figures: dict[str, Any]) -> list[Goal]:
     auc = ", ".join(f"{value:.3f} {pair}" for pair, value in figures["judge"]["auc"].items())
     rows = [Goal("judge's AUC on real films", "reported", auc, True)]
+    if copies := figures.get("copies"):
+        rows += _copies(copies)
     for label, counted in figures["taught"].items():
         drawn, real = counted[f"mean_p_{label}"], figures["real"][label][f"mean_p_{label}"]
         rows.append(
@@ -97,6 +100,28 @@ def _xray(figures: dict[str, Any]) -> list[Goal]:
     for counted in figures.get("utility", {}).values():
         rows += [_gain("", counted, over) for over in ("over real", "over real + drawn normals")]
     return [*rows, *_decibels(figures, 30)]
+
+
+def _copies(found: dict[str, Any]) -> list[Goal]:
+    """What the copy check found against every film that the base saw, and what it would have found."""
+    kind, (caught, tried) = min(found["planted"].items(), key=lambda item: item[1][0] / item[1][1])
+    suspected = Goal(
+        f"drawn images that come too near to one of the {found['films']} films that the base saw",
+        "none",
+        f"{found['suspected']} of {found['n']}",
+        found["suspected"] == 0,
+    )
+    enough = caught * PLANTED >= FEWEST_CAUGHT * tried and tried >= PLANTED
+    least = f"{caught} of {tried} of each" if caught == tried else f"{caught} of {tried} or more, fewest: {kind}"
+    return [
+        suspected,
+        Goal(
+            f"copies of its films planted among the drawn ones and caught, {len(found['planted'])} kinds",
+            f"{FEWEST_CAUGHT} of {PLANTED} of each kind",
+            least,
+            enough,
+        ),
+    ]
 
 
 def _at_least(asked: str, goal: float, share: float) -> Goal:

@@ -19,7 +19,9 @@ from embhub.diffusion.base.card import write_card
 from embhub.diffusion.base.counting import Pictures
 from embhub.diffusion.base.phantom_gate import measure_phantoms
 from embhub.diffusion.base.train import default_data
+from embhub.diffusion.base.xray_copies import check_films
 from embhub.diffusion.base.xray_gate import measure_xray
+from embhub.diffusion.pipelines import load_pipeline
 from embhub.errors import EmbhubError
 
 
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a measured base that saw healthy films only, to report beside builtin-xray",
     )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--copies-only", action="store_true", help="only compare with the films again (X-rays only)")
     parser.add_argument("--card-only", action="store_true", help="write README.md anew from the figures there are")
     chosen = parser.parse_args(argv)
     torch.set_num_threads(chosen.threads)
@@ -51,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = base.path / "base.json"
         facts = json.loads(path.read_text(encoding="utf-8"))
         if not chosen.card_only:
-            if base.name == "builtin":
+            if chosen.copies_only:
+                facts["figures"]["copies"] = check_films(base, load_pipeline(base.path), chosen.data, report, keep)
+            elif base.name == "builtin":
                 facts["figures"] = measure_phantoms(base, report, keep)
             else:
                 facts["figures"] = measure_xray(base, chosen.data, report, keep, full=base.name == "builtin-xray")

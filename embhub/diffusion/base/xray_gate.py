@@ -15,6 +15,7 @@ from embhub.diffusion import inversion, utility
 from embhub.diffusion.base import BaseInfo, xray
 from embhub.diffusion.base.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
 from embhub.diffusion.base.sampling import sample, sample_with
+from embhub.diffusion.base.xray_copies import check_films
 from embhub.diffusion.base.xray_judge import Judge, colour, xray_judge_for
 from embhub.diffusion.inversion import default_recipe
 from embhub.diffusion.pipelines import load_pipeline
@@ -27,14 +28,15 @@ NORMAL, LEFT_OUT, VIRAL = "normal", xray.LEFT_OUT, "viral pneumonia"
 
 
 def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep, *, full: bool = True) -> Figures:
-    """Autoencoder, judge on real films, taught prompts, labels inverted; unless `full` is off also a comparison of
-    classifiers.
+    """Autoencoder, judge on real films, copies of training films, taught prompts, labels inverted; unless `full` is off
+    also a comparison of classifiers.
 
     Raises UsageError where the data is not there.
     """
     pipe, judge = load_pipeline(base.path), xray_judge_for(data, base.path)
     figures = _real(pipe, data, judge)
     report(f"judge {figures['judge']}")
+    figures["copies"] = check_films(base, pipe, data, report, keep)
     drawn: dict[str, Pictures] = {}
     figures["taught"] = {}
     for label, prompt in base.prompts.items():

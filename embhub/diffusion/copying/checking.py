@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from embhub import __version__, runs
 from embhub.copies import report as reports
 from embhub.copies import tail
-from embhub.copies.report import Group, Nearness, Planted, Report
+from embhub.copies.report import Group, Nearness, Report
 from embhub.diffusion import pixels
 from embhub.diffusion.auditing import HasEmbedding, choose_sides, find_audited_base, resolve
-from embhub.diffusion.copying.distances import Gallery
-from embhub.diffusion.copying.planting import MOST, plant
+from embhub.diffusion.copying.comparing import Found, one_each
+from embhub.diffusion.copying.comparing import compare as compare_images
 from embhub.diffusion.families import resolution
 from embhub.diffusion.manifest import list_images
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.sides import Comparison, Source, compare
 from embhub.embedding import Embedding
 from embhub.errors import UsageError
-from embhub.progress import OnProgress, Progress
+from embhub.progress import OnProgress
 
 ALPHA = 0.05
 
@@ -74,29 +73,22 @@ def check_copies(
     run = runs.find(target.digest)
     sides = compare(*choose_sides(run, members, nonmembers))
     files = [(sample.path, name) for sample, name in _list(samples)]
-    controls = _one_each(sides.nonmembers.units)
+    controls = one_each(sides.nonmembers.units)
     check_numbers(sides, len(controls))
     if run is not None and (named := len(sides.members.units)) < len(run.members):
         raise UsageError(
             f"{named} images are named, and the embedding was trained on {len(run.members)}",
             "name all of them: a copy of one that is left out would not be seen",
         )
-    found = find_audited_base(target, base, run)
-    pipe = load_pipeline(found, device=device)
+    base_used = find_audited_base(target, base, run)
+    pipe = load_pipeline(base_used, device=device)
     side = resolution(pipe)
     drawn = torch.cat([_read(path, f"sample {n}", side) for n, (path, _) in enumerate(files, start=1)])
     trained = sides.members.images.load(side)
     kept = sides.nonmembers.images.load(side)[controls]
-    copied = plant(pipe, trained[_one_each(sides.members.units)[:MOST]])
-    asked = {"samples": drawn, "patients kept back": kept, **copied}
-    tables: dict[str, dict[str, Any]] = {}
-    gallery = Gallery(pipe, trained)
-    for done, (name, images) in enumerate(asked.items(), start=1):
-        tables[name] = gallery.measure(images)
-        if on_progress:
-            on_progress(Progress("measuring distances", done, len(asked), name))
-    report = _report(target, found.name, sides, files, tables, alpha=alpha, controls=len(controls))
-    rows = [{name: int(table[i].argmin()) for name, table in tables["samples"].items()} for i in range(len(drawn))]
+    found = compare_images(pipe, trained, sides.members.units, kept, drawn, alpha=alpha, on_progress=on_progress)
+    report = _report(target, base_used.name, sides, files, found, alpha=alpha)
+    rows = [{name: int(row[i]) for name, row in found.nearest.items()} for i in range(len(drawn))]
     return Checked(report, tuple(rows), trained, drawn)
 
 
@@ -126,35 +118,23 @@ def _report(
     base: str,
     sides: Comparison,
     files: Sequence[tuple[Path, str]],
-    tables: dict[str, dict[str, Any]],
+    found: Found,
     *,
     alpha: float,
-    controls: int,
 ) -> Report:
-    owners = sides.members.units
-    scores = {
-        name: {measured: tail.score(table, owners) for measured, table in tables[name].items()} for name in tables
-    }
-    kept, drawn = scores["patients kept back"], scores["samples"]
-    threshold = tail.threshold(alpha, samples=len(files), measures=len(kept))
-    chances = {name: tail.p_values(drawn[name], kept[name]) for name in kept}
     samples = []
-    for index, (path, name) in enumerate(files):
+    for index, ((path, name), suspected) in enumerate(zip(files, found.suspected, strict=True)):
         near = {
             measured: Nearness(
-                distance=round(float(tables["samples"][measured][index].min()), 6),
-                ratio=round(float(np.exp(drawn[measured][index])), 6),
-                p=float(f"{chances[measured][index]:.6g}"),
+                distance=round(float(found.distances[measured][index]), 6),
+                ratio=round(float(found.ratios[measured][index]), 6),
+                p=float(f"{found.p[measured][index]:.6g}"),
             )
-            for measured in kept
+            for measured in found.p
         }
-        suspected = any(item.p <= threshold for item in near.values())
         digest = None if suspected else reports.digest(path.read_bytes())
-        samples.append(reports.Sample(name=name, sha256=digest, suspected=suspected, measures=near))
-    planted = []
-    for kind in (kind for kind in tables if kind not in ("samples", "patients kept back")):
-        p = np.min([tail.p_values(scores[kind][measured], kept[measured]) for measured in kept], axis=0)
-        planted.append(Planted(kind=kind, tried=len(p), caught=int((p <= threshold).sum())))
+        samples.append(reports.Sample(name=name, sha256=digest, suspected=bool(suspected), measures=near))
+    kept = len(set(sides.nonmembers.units))
     everything = tuple(samples)
     return Report(
         embhub=__version__,
@@ -162,24 +142,20 @@ def _report(
         base=base,
         unit="patient" if sides.unit == "patient" else "image",
         members=Group(**sides.members.group.model_dump()),
-        controls=Group(units=controls, images=controls),
+        controls=Group(units=kept, images=kept),
+        left_out=found.left_out,
         alpha=alpha,
-        threshold=threshold,
-        scores={name: tuple(round(float(x), 4) for x in np.sort(values)) for name, values in kept.items()},
+        threshold=found.threshold,
+        scores={name: tuple(round(float(x), 4) for x in values) for name, values in found.controls.items()},
         samples=everything,
-        planted=tuple(planted),
-        verdict=reports.decide(tuple(s for s in everything if s.suspected), tuple(planted)),
+        planted=found.planted,
+        verdict=reports.decide(tuple(s for s in everything if s.suspected), found.planted),
     )
 
 
 def _list(samples: str | Path) -> list[tuple[Any, str]]:
     listing = list_images(Path(samples), None, None)
     return list(zip(listing.samples, listing.relative, strict=True))
-
-
-def _one_each(units: Sequence[str]) -> list[int]:
-    """The first image of each patient: several of one person are not several controls."""
-    return [index for index, unit in enumerate(units) if unit not in units[:index]]
 
 
 def _read(path: Path, where: str, side: int) -> Tensor:

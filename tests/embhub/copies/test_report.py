@@ -18,13 +18,13 @@ def make(*, p: float = 0.5, caught: int = 20, **changes: Any) -> Report:
     """A report on one sample."""
     threshold = 0.01
     suspected = p <= threshold
-    near = {"pixel": Nearness(distance=0.1, ratio=0.8, p=p)}
+    near = {"whole": Nearness(distance=0.1, ratio=0.8, p=p)}
     sample = Sample(name="0000.png", sha256=None if suspected else "1" * 64, suspected=suspected, measures=near)
     planted = tuple(Planted(kind=kind, tried=20, caught=caught) for kind in KINDS)
     values: dict[str, Any] = {
         "embhub": "0.1.0", "embedding": "0" * 64, "base": "builtin", "unit": "patient",
-        "members": Group(units=40, images=60), "controls": Group(units=30, images=30), "alpha": 0.05,
-        "threshold": threshold, "scores": {"pixel": (-0.2, -0.1)}, "samples": (sample,), "planted": planted,
+        "members": Group(units=40, images=60), "controls": Group(units=30, images=30), "left_out": 40, "alpha": 0.05,
+        "threshold": threshold, "scores": {"whole": (-0.2, -0.1)}, "samples": (sample,), "planted": planted,
         "verdict": decide((sample,) if suspected else (), planted),
     }  # fmt: skip
     return Report(**{**values, **changes})
@@ -37,6 +37,22 @@ def test_verdicts() -> None:
     assert decide((), ()) == "insufficient-evidence", "without planted copies silence says nothing"
 
 
+def test_one_kind_that_is_missed_is_enough_to_say_little() -> None:
+    caught, missed = Planted(kind="exact", tried=20, caught=20), Planted(kind="turned", tried=20, caught=17)
+    assert decide((), (caught, caught)) == "no-copies-found"
+    assert decide((), (caught, missed)) == "insufficient-evidence"
+    report = make(planted=(caught, missed), verdict="insufficient-evidence")
+    assert report.missed == (missed,) and "misses copies: turned" in report.statement
+    assert "17 of 20: too few" in page.render(report, title="x")
+
+
+def test_fewer_than_twenty_images_to_plant_cannot_show_eighteen_of_twenty() -> None:
+    few = Planted(kind="exact", tried=19, caught=19)
+    assert decide((), (few,)) == "insufficient-evidence"
+    said = make(planted=(few,), verdict="insufficient-evidence").statement
+    assert "fewer than 20 training images" in said
+
+
 def test_it_reads_back() -> None:
     report = make()
     assert parse(report.to_bytes()) == report
@@ -47,7 +63,7 @@ def test_it_reads_back() -> None:
     [
         {"verdict": "no-copies-found"},
         {"samples": [{"name": "a", "sha256": "1" * 64, "suspected": False,
-                      "measures": {"pixel": {"distance": 0.1, "ratio": 0.1, "p": 0.001}}}]},
+                      "measures": {"whole": {"distance": 0.1, "ratio": 0.1, "p": 0.001}}}]},
         {"alpha": float("nan")},
         {"more": 1},
     ],
@@ -73,9 +89,12 @@ def test_the_page() -> None:
 
 def test_words_claim_no_more_than_was_measured() -> None:
     assert "not ruled out" in make().statement
-    assert (
-        "Of 20 copies of each kind that were planted on purpose, 90% or more were caught" in make(caught=18).statement
-        and "of each kind that were planted on purpose, all were caught" in make(caught=20).statement
-    )
+    assert "at least 18 of 20 were caught; fewest: exact" in make(caught=18).statement
+    assert "Of 20 copies of each of 2 kinds that were planted, all were caught" in make(caught=20).statement
     assert "says little" in make(caught=3).statement
     assert "treat them as copies" in make(p=0.001).statement
+
+
+def test_the_page_shows_the_power_of_every_kind() -> None:
+    text = page.render(make(caught=18), title="x")
+    assert text.count("18 of 20</td>") == len(KINDS) and all(f"<th>{kind}</th>" in text for kind in KINDS)

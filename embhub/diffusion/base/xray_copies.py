@@ -1,0 +1,65 @@
+"""Does a base of X-rays draw copies of its training films? The copy check, against every film that it saw.
+
+The films are public, so what was found may stand on the base's card. Phantoms are drawn by a program and are nobody's
+images: the gate of their base has no such part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embhub.diffusion.base import BaseInfo, xray
+from embhub.diffusion.base.counting import Figures, Keep, Pictures, Report, tensor
+from embhub.diffusion.base.sampling import sample
+from embhub.diffusion.base.xray_judge import colour
+from embhub.diffusion.copying.checking import ALPHA
+from embhub.diffusion.copying.comparing import compare, one_each
+
+DRAWN, SEED = 48, 5000
+"""Of each taught label; seeds that no other figure of the gate uses."""
+
+
+def check_films(base: BaseInfo, pipe: Any, data: Path, report: Report, keep: Keep) -> Figures:
+    """Draw every taught label and compare with all films of the `base` part, judged by patients of the `test` part.
+
+    Returns counts alone: films, patients, drawn images, how many are suspected, the threshold and the smallest p-value,
+    and how many planted copies of each kind were caught. Raises UsageError where the data is not there.
+    """
+    labels = [label for label in xray.LABELS if label not in base.left_out]
+    films, others = xray.read(data, "base", labels), xray.read(data, "test", labels)
+    drawn = _draw(base, pipe, keep)
+    found = compare(
+        pipe,
+        tensor(colour(films.images)),
+        films.patients,
+        tensor(colour(others.images[one_each(others.patients)])),
+        torch.cat([tensor(pictures) for pictures in drawn.values()]),
+        alpha=ALPHA,
+    )
+    figures = {
+        "films": len(films.patients),
+        "patients": len(set(films.patients)),
+        "controls": len(set(others.patients)),
+        "n": sum(len(pictures) for pictures in drawn.values()),
+        "suspected": int(found.suspected.sum()),
+        "threshold": float(f"{found.threshold:.2g}"),
+        "smallest_p": {name: float(f"{p.min():.2g}") for name, p in found.p.items()},
+        "planted": {item.kind: [item.caught, item.tried] for item in found.planted},
+    }
+    report(f"copies {figures}")
+    return figures
+
+
+def _draw(base: BaseInfo, pipe: Any, keep: Keep) -> Mapping[str, Pictures]:
+    guidance, steps = base.recommended["guidance"], int(base.recommended["steps"])
+    drawn = {
+        label: sample(pipe, prompt, DRAWN, guidance=guidance, steps=steps, seed=SEED)
+        for label, prompt in base.prompts.items()
+    }
+    for label, pictures in drawn.items():
+        keep(f"compared {label}", pictures)
+    return drawn

@@ -11,7 +11,10 @@ from embhub.audits import statistics
 from embhub.audits.attack_figures import AttackResult
 
 _SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300.0, 46.0, 10.0, 20.0, 40.0
-_COLOURS = ("#2a5d9f", "#b4632c", "#5f7f4a", "#7d5a94", "#4e8b8b")
+_COLOURS = (
+    *("#2a5d9f", "#b4632c", "#5f7f4a", "#7d5a94", "#4e8b8b", "#8c7a2b", "#3d3d3d", "#c06a9a", "#6f9bd1", "#8a4b32"),
+    *("#9aa64a", "#55427a", "#2f6b57", "#a08fb5"),
+)
 DECIDING_COLOUR = "#b3203a"
 _ROW = 15.0  # height of a line of the legend
 
@@ -28,7 +31,9 @@ def assign(results: Sequence[AttackResult], deciding: str) -> list[Curve]:
     """Colours by order, the attack that decided first and in its own colour; baselines are dashed."""
     ordered = sorted(results, key=lambda result: result.name != deciding)
     return [
-        Curve(result, DECIDING_COLOUR if not place else _COLOURS[(place - 1) % 5], result.kind == "baseline")
+        Curve(
+            result, DECIDING_COLOUR if not place else _COLOURS[(place - 1) % len(_COLOURS)], result.kind == "baseline"
+        )
         for place, result in enumerate(ordered)
     ]
 

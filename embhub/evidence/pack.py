@@ -67,7 +67,7 @@ def read_report(file: Path, report: str | Path | None) -> tuple[AuditReport, byt
         ArtifactError: it is malformed.
     """
     found = Path(report) if report is not None else site_files.beside(file, site_files.AUDIT)
-    stays = site_files.beside(file, site_files.SITE_AUDIT)  # scores of patients beside a privacy claim
+    stays = site_files.beside(file, site_files.SITE_AUDIT)  # about patients, beside a privacy claim
     if report is None and not found.is_file() and stays.is_file():
         found = stays
     if not found.is_file():

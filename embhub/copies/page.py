@@ -33,11 +33,11 @@ def render(report: Report, *, title: str, pairs: Sequence[tuple[str, str]] = ())
 <p class="kicker">Copy check</p><h1>{escape(title)}</h1>
 <div class="verdict {report.verdict}"><strong>{TITLES[report.verdict]}</strong><p>{escape(report.statement)}</p></div>
 <p>For every drawn image the nearest of {report.members.images} training images ({report.members.units} {unit}) was
-looked for, turned, scaled, shifted and mirrored a little. How near is too near was learned from images of other people:
-{report.controls.units} {unit} kept back, and {report.left_out} trained on, each compared with all the others (the grey
-marks). An image is suspected where other people's images come as near with a chance of {report.threshold:.2g} or less
-on any of {len(report.scores)} measures: among {len(report.samples)} images that are as far from the training images as
-other people's, the chance of any false alarm is then about {report.alpha:.0%} at most.</p>
+looked for, turned, scaled, shifted and mirrored a little. How near is too near was learned from
+{report.controls.units} {unit} kept back: the grey marks. An image is suspected where others' images come as near with a
+chance of {report.threshold:.2g} or less on any of {len(report.scores)} measures: among {len(report.samples)} images
+that are as far from the training images as other people's, the chance of any false alarm is then about
+{report.alpha:.0%} at most.</p>
 {"".join(_strip(report, name) for name in report.scores)}
 <h2>Every image</h2>
 <div class=scroll><table><thead><tr>{"<th></th><th></th>" if pairs else ""}<th>image</th>{head}<th></th></tr></thead>

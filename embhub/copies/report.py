@@ -74,11 +74,7 @@ class Planted(_Part):
 
 
 class Report(_Part):
-    """A whole check. `threshold` is the p-value of one sample on one measure.
-
-    `scores` are those of other people's images, sorted: of `controls`, who were kept back, and of `left_out` patients
-    trained on, each compared with all the others.
-    """
+    """A whole check. `threshold` is the p-value of one sample on one measure; `scores` those of controls, sorted."""
 
     schema_: Literal["embhub.copy-check/2"] = Field(default="embhub.copy-check/2", alias="schema")
     embhub: str
@@ -87,7 +83,6 @@ class Report(_Part):
     unit: Literal["patient", "image"]
     members: Group
     controls: Group
-    left_out: int = Field(ge=0)
     alpha: Share
     threshold: Share
     scores: dict[str, tuple[Figure, ...]]

@@ -3,8 +3,7 @@
 A distance means nothing before it is known how near *other people's* images come. So every image, drawn or of a patient
 kept back, gets one score on a measure: the logarithm of its distance to the nearest training image over that to the
 next ones. Blur and dullness, which shrink all distances of an image alike, leave it as it is (after Carlini et al.
-2023, arXiv 2301.13188, section 4.2). Scores of other people's images are the controls: of patients kept back, and of
-patients trained on, each compared with the images of all others.
+2023, arXiv 2301.13188, section 4.2). Scores of patients kept back are the controls.
 """
 
 from __future__ import annotations
@@ -42,22 +41,6 @@ def score(distances: Scores, owners: Sequence[Hashable]) -> Scores:
     ordered = np.log(np.maximum(np.sort(nearest, axis=1), floor))
     found: Scores = ordered[:, 0] - ordered[:, 1 : NEIGHBOURS + 1].mean(1)
     return found
-
-
-def leave_out(distances: Scores, patients: Sequence[Hashable], owners: Sequence[Hashable]) -> Scores:
-    """Scores (N,) of images trained on against the images of everybody else.
-
-    `distances` (N, M) go from one image of each of `patients` to the M images of `owners`. Empty where the others are
-    fewer than `FEWEST_MEMBERS`. What was learned from all of them barely knows one: the tests compare these scores with
-    those of patients kept back.
-    """
-    if len(set(owners)) <= FEWEST_MEMBERS:
-        return np.empty(0)
-    rows = []
-    for row, patient in enumerate(patients):
-        others = [column for column, owner in enumerate(owners) if owner != patient]
-        rows.append(score(distances[row : row + 1, others], [owners[column] for column in others])[0])
-    return np.array(rows)
 
 
 def p_values(scores: Scores, controls: Scores) -> Scores:

@@ -143,7 +143,6 @@ def _report(
         unit="patient" if sides.unit == "patient" else "image",
         members=Group(**sides.members.group.model_dump()),
         controls=Group(units=kept, images=kept),
-        left_out=found.left_out,
         alpha=alpha,
         threshold=found.threshold,
         scores={name: tuple(round(float(x), 4) for x in values) for name, values in found.controls.items()},

@@ -20,9 +20,6 @@ from embhub.diffusion.copying.matching import Gallery
 from embhub.diffusion.copying.planting import choose, plant
 from embhub.progress import OnProgress, Progress
 
-MOST_LEFT_OUT = 200
-"""Patients trained on who are compared with the others: more of them would change no tail."""
-
 Table = dict[str, NDArray[np.float64]]
 
 
@@ -30,9 +27,8 @@ Table = dict[str, NDArray[np.float64]]
 class Found:
     """What was measured of N drawn images, on each measure.
 
-    `distances`, `ratios`, `p` (N,) and `nearest` (N,), the row of the nearest training image; `controls`, the scores of
-    other people's images, of which `left_out` are of patients trained on; `threshold`, the p-value of one image on one
-    measure below which it is suspected.
+    `distances`, `ratios`, `p` (N,) and `nearest` (N,), the row of the nearest training image; `controls`, the sorted
+    scores of patients kept back; `threshold`, the p-value of one image on one measure below which it is suspected.
     """
 
     distances: Table
@@ -40,7 +36,6 @@ class Found:
     p: Table
     nearest: dict[str, NDArray[np.int64]]
     controls: Table
-    left_out: int
     threshold: float
     planted: tuple[Planted, ...]
 
@@ -72,9 +67,8 @@ def compare(
     Raises:
         ValueError: too few patients on a side, as `embhub.copies.tail` says.
     """
-    firsts = one_each(owners)[:MOST_LEFT_OUT]
     copied = plant(pipe, trained[choose(owners)], seed=seed)
-    asked = {"drawn": drawn, "kept": kept, "trained": trained[firsts], **copied}
+    asked = {"drawn": drawn, "kept": kept, **copied}
 
     def hear(done: int, of: int) -> None:
         if on_progress:
@@ -83,13 +77,7 @@ def compare(
     tables = Gallery(trained, seed=seed).measure(torch.cat(list(asked.values())), hear)
     ends = np.cumsum([len(part) for part in asked.values()])[:-1]
     split = {name: dict(zip(asked, np.split(table, ends), strict=True)) for name, table in tables.items()}
-    others = {
-        name: tail.leave_out(parts["trained"], [owners[row] for row in firsts], owners) for name, parts in split.items()
-    }
-    controls = {
-        name: np.sort(np.concatenate([tail.score(parts["kept"], owners), others[name]]))
-        for name, parts in split.items()
-    }
+    controls = {name: np.sort(tail.score(parts["kept"], owners)) for name, parts in split.items()}
 
     def judge(kind: str) -> tuple[Table, Table]:
         scores = {name: tail.score(parts[kind], owners) for name, parts in split.items()}
@@ -107,7 +95,6 @@ def compare(
         p=p,
         nearest={name: parts["drawn"].argmin(1) for name, parts in split.items()},
         controls=controls,
-        left_out=len(next(iter(others.values()))),
         threshold=threshold,
         planted=planted,
     )

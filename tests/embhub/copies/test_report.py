@@ -23,7 +23,7 @@ def make(*, p: float = 0.5, caught: int = 20, **changes: Any) -> Report:
     planted = tuple(Planted(kind=kind, tried=20, caught=caught) for kind in KINDS)
     values: dict[str, Any] = {
         "embhub": "0.1.0", "embedding": "0" * 64, "base": "builtin", "unit": "patient",
-        "members": Group(units=40, images=60), "controls": Group(units=30, images=30), "left_out": 40, "alpha": 0.05,
+        "members": Group(units=40, images=60), "controls": Group(units=30, images=30), "alpha": 0.05,
         "threshold": threshold, "scores": {"whole": (-0.2, -0.1)}, "samples": (sample,), "planted": planted,
         "verdict": decide((sample,) if suspected else (), planted),
     }  # fmt: skip

@@ -59,7 +59,7 @@ def check(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Re
         report = Report.model_construct(
             embhub="0", embedding="ab" * 32, base="tiny", unit="patient", alpha=0.05, threshold=0.01, scores={},
             members=SimpleNamespace(images=1, units=1), controls=SimpleNamespace(units=1), samples=(), planted=(),
-            left_out=0, verdict=verdict,
+            verdict=verdict,
         )  # fmt: skip
         monkeypatch.setattr(outcome, "check_copies", lambda *_, **__: SimpleNamespace(report=report))
         usual = {"members": "x", "nonmembers": "y", "base": str(base), "device": "cpu", "n": 3, "sheet": True}

@@ -125,10 +125,19 @@ def command(file: Path, as_json: bool, pack: Path | None, reuse: bool, **choices
         check_place(pack)  # before the attacks, which can take hours
     report, facts = _take(file, choices["out"], pack) if reuse else _attack(file, choices)
     if pack is not None:
-        from embhub.evidence.pack import PAGE, write_pack
+        facts["evidence"] = _write_pack(file, pack, facts)
+    _print(report, facts, as_json=as_json)
 
-        write_pack(file, pack, report=facts["report"])
-        facts["evidence"] = str(pack / PAGE)
+
+def _write_pack(file: Path, pack: Path, facts: dict[str, Any]) -> str:
+    from embhub.evidence.pack import PAGE, write_pack
+
+    write_pack(file, pack, report=facts["report"])
+    return str(pack / PAGE)
+
+
+def _print(report: AuditReport, facts: dict[str, Any], *, as_json: bool) -> None:
+    """The facts, and after them the most exposed patients, who stand in no file."""
     if as_json:
         document = report.model_dump(mode="json", by_alias=True)
         listed = [{"name": item.name, "excess": item.excess} for item in facts.get("worst", ())]

@@ -13,6 +13,7 @@ import pytest
 
 from embhub import release as layout
 from embhub import statement, verification
+from embhub.audit import build
 from embhub.checks import consistency
 from embhub.checks.refusals import (
     CardMismatch,
@@ -35,7 +36,6 @@ from tests.releases import (
     SITE,
     STRANGER,
     edited_card,
-    edited_report,
     make_embedding,
     make_keyring,
     make_release,
@@ -139,8 +139,13 @@ def test_groups_that_the_report_does_not_give_away(population: dict[str, Any]) -
 def test_a_count_that_the_report_contradicts_when_it_attacked_everybody() -> None:
     assert GOOD.audit is not None
     whole = GOOD.audit.design.model_copy(update={"split": "by patient, kept back before training"})
-    judge(resigned(replaced(GOOD, audit=edited_report(GOOD, design=whole))))
-    more = replaced(GOOD, audit=edited_report(GOOD, design=whole), card=edited_card(GOOD, n_patients=61))
+    scores = {result.name: result.ranks for result in GOOD.audit.attacks}
+    report = build(
+        artifact_digest=GOOD.embedding.digest, base_digest=GOOD.audit.base.digest, suite="quick", scores=scores,
+        design=whole,
+    ).to_bytes()  # fmt: skip
+    judge(resigned(replaced(GOOD, audit=report)))
+    more = replaced(GOOD, audit=report, card=edited_card(GOOD, n_patients=61))
     with pytest.raises(CardMismatch, match="61 patients"):
         judge(resigned(more))
     part = replaced(GOOD, card=edited_card(GOOD, n_patients=61))

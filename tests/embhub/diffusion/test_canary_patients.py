@@ -54,7 +54,7 @@ def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:
     target = claimed(mechanism)
     report = audit(target, suite="mechanism", device="cpu")
     patients = report.attack("mechanism-patients")
-    assert len(patients.member_scores) + len(patients.nonmember_scores) == COINS
+    assert sum(map(len, patients.ranks)) == COINS
     assert report.verdict == "insufficient-evidence" and f"{COINS} made-up patients" in report.statement
     assert refuted(target.privacy, report) is None
     assert AuditReport.parse(report.to_bytes()).check() == []

@@ -160,7 +160,7 @@ def test_other_bases_are_refused(trained: TrainResult, pipe: Any, tmp_path: Path
 
 def test_audits_and_attacks(trained: TrainResult, pipe: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(site))
-    report = audit(trained.embedding, device="cpu", seed=7)
+    report = audit(trained.embedding, device="cpu")
     assert report.base.digest == fingerprint.digest(trained.embedding.base or {})
     rows = tensors(trained.embedding)
     latents = torch.randn(4, 4, 8, 8)

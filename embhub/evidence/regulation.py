@@ -69,6 +69,8 @@ AFTER_RELEASE = (
     " page; its privacy ledger names, under keyed ids, all trainings that a patient was in (embhub budget show).",
     "Take it back: the publisher or the registry's operator yanks the release with a reason"
     " (embhub-registry yank). People who look for it are warned; copies that were pulled remain.",
-    "Train anew without the person, audit, and publish a new version.",
+    "Train anew without the person. Without a privacy claim a new version beside the old one points at the person: the"
+    " old file stays public, and the two differ by who objected. Change several patients at once, wait for the next"
+    " regular version, train with a claim, or yank without replacement.",
     "Rows that were learned cannot be edited so that they forget one person.",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embhub import embedding, keys, statement, verification
 from embhub import release as layout
-from embhub.checks import demands
+from embhub.checks import demands, site_totals
 from embhub.embedding import Embedding
 from embhub.formats import instants, names
 from embhub.release import Release
@@ -59,10 +59,10 @@ def recall(verified: Verified) -> Verified:
     registry, repository, version = verified.signer.registry, verified.repository, verified.version
     yanked = heard.yank(registry, repository, version)
     told = verified.told(yanked=yanked, others=(), remembered=heard.audits(verified.digest), asked=False)
-    if yanked is None:
-        return told
-    first = yanked.as_finding(f"{registry}, when it was asked last,")
-    return replace(told, findings=(first, *told.findings))
+    first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
+    newest = heard.site_total(registry, names.namespace_of(repository))
+    totals = site_totals.say(verified.embedding.privacy, verified.signer.namespace, newest)
+    return replace(told, findings=(*first, *told.findings, *totals))
 
 
 def _is_signed(file: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import opening, verification
-from embhub.checks import attested, demands, yanks
+from embhub.checks import attested, demands, site_totals, yanks
 from embhub.checks.attested import Attested
 from embhub.checks.demands import Policy
 from embhub.checks.refusals import Finding, PolicyRefusal
@@ -139,6 +139,7 @@ def _note(verified: Verified, *, listed: bool) -> None:
     heard.remember(
         verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
         yanked=verified.yanked, known=listed, audits=(*verified.others, *([own] if own else [])),
+        total=site_totals.stated(verified.embedding.privacy),
     )  # fmt: skip
 
 
@@ -249,7 +250,10 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
         remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
     told = verified.told(yanked=yanked, others=others, remembered=heard.audits(verified.digest), unanswered=unanswered)
     first = [yanked.as_finding(hub.registry)] if yanked else []
-    return replace(told, findings=(*first, *told.findings, *remarks)), listed
+    namespace = verified.signer.namespace
+    newest = heard.site_total(verified.signer.registry, names.namespace_of(repository))
+    totals = site_totals.say(verified.embedding.privacy, namespace, newest)
+    return replace(told, findings=(*first, *told.findings, *remarks, *totals)), listed
 
 
 def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:

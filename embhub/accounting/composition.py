@@ -7,7 +7,6 @@ in an earlier one: an overlap of cohorts would tell that with certainty. It is d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any, Final, Self
 
@@ -34,12 +33,12 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Composition(_Part):
-    """All that this site's ledger holds, this training included, as of one day (UTC).
+class SiteTotal(_Part):
+    """All that a site's ledger holds as of one day (UTC), without the curve that shows how `epsilon` follows.
 
-    `trainings` are private ones, released or not, `epsilon` and `rdp` bound what all of them together tell of a unit
-    that was in every one. `plain` are those without such a bound: for who was in one of them nothing is bounded.
-    `since` is the day on which the ledger was opened; it knows of nothing before.
+    `trainings` are private ones, released or not; `epsilon` bounds what all of them together tell of a unit that was in
+    every one. `plain` are those without such a bound: for who was in one of them nothing is bounded. `since` is the day
+    on which the ledger was opened; it knows of nothing before.
     """
 
     since: Day
@@ -47,13 +46,28 @@ class Composition(_Part):
     trainings: Annotated[int, Field(ge=1, le=MOST_TRAININGS)]
     plain: Annotated[int, Field(ge=0, le=MOST_TRAININGS)]
     epsilon: Positive
-    rdp: StatedCurve
 
     @model_validator(mode="after")
     def _days_follow_each_other(self) -> Self:
         if self.since > self.as_of:
             raise ValueError("composition: since is later than as_of")
         return self
+
+    @property
+    def order(self) -> tuple[str, int, int, float]:
+        """The later and, on one day, the larger statement has the larger order."""
+        return self.as_of, self.trainings, self.plain, self.epsilon
+
+
+class Composition(SiteTotal):
+    """What a claim states: the site's total, its own training included, and the curve (`rdp`) that it rests on."""
+
+    rdp: StatedCurve
+
+    @property
+    def total(self) -> SiteTotal:
+        """The same without the curve."""
+        return SiteTotal(**self.model_dump(exclude={"rdp"}))
 
 
 class CohortComposition(_Part):
@@ -103,9 +117,3 @@ def build_composition(*, since: str, as_of: str, trainings: int, plain: int, cur
 def state(curve: Curve) -> tuple[float | None, ...]:
     """A curve as a claim states it: rounded up, null for infinite."""
     return tuple(None if math.isinf(value) else value for value in curves.publish(curve))
-
-
-def newest(stated: Iterable[Composition | CohortComposition | None]) -> Composition | None:
-    """The statement of the latest day, the largest of that day; None where there is no dated one."""
-    dated = [one for one in stated if isinstance(one, Composition)]
-    return max(dated, key=lambda one: (one.as_of, one.trainings, one.plain, one.epsilon), default=None)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from embhub.accounting import curves, figures
-from embhub.accounting.composition import CohortComposition, Composition
+from embhub.accounting.composition import CohortComposition, SiteTotal
 from embhub.accounting.contradictions import MAX_DELTA, Unprotected
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def together(claim: PrivacyClaim) -> str | None:
     return f"{' and '.join(told)}, as of {lineage.as_of}" if told else None
 
 
-def site_total(stated: Composition, *, unit: str) -> str:
+def site_total(stated: SiteTotal, *, unit: str) -> str:
     """What a site's ledger had counted by a day, in a few sentences."""
     if stated.trainings == 1:
         counted = f"As of {stated.as_of} this is the first private training that the site's own ledger knows of."
@@ -94,6 +94,11 @@ def site_total(stated: Composition, *, unit: str) -> str:
             f" bounded: they had no differential privacy for {unit}s."
         )
     return f"{counted} {plain} The ledger was opened on {stated.since} and knows of nothing before that day."
+
+
+def newer_total(stated: SiteTotal, *, unit: str, namespace: str) -> str:
+    """What a newer release of the same namespace says of its site, to stand beside an older one."""
+    return f"A newer release of {namespace} states more. {site_total(stated, unit=unit)}"
 
 
 def is_large(epsilon: float, *, delta: float) -> bool:

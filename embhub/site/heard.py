@@ -18,10 +18,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embhub import config
+from embhub.accounting.composition import SiteTotal
 from embhub.checks import attested
 from embhub.checks.attested import Attested
 from embhub.checks.yanks import Yank
 from embhub.errors import ConfigError
+from embhub.formats import names
 from embhub.site.files import write_atomic
 
 MAX_BYTES = 16_000_000
@@ -33,6 +35,7 @@ class _Heard(BaseModel):
 
     yanks: dict[str, Yank] = {}
     audits: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], tuple[Attested, ...]] = {}
+    totals: dict[str, SiteTotal] = {}
 
 
 def yank(registry: str, repository: str, version: str) -> Yank | None:
@@ -45,11 +48,18 @@ def audits(digest: str) -> tuple[Attested, ...]:
     return _read().audits.get(digest, ())
 
 
+def site_total(registry: str, namespace: str) -> SiteTotal | None:
+    """The newest statement of a namespace about all private trainings of its site that was seen in a claim."""
+    return _read().totals.get(f"{registry} {namespace}")
+
+
 def remember(
     registry: str, repository: str, version: str, *, digest: str, yanked: Yank | None, known: bool,
-    audits: Iterable[Attested],
+    audits: Iterable[Attested], total: SiteTotal | None = None,
 ) -> None:  # fmt: skip
     """Note what a registry said: of the version, where that is `known`, and of the bytes. An audit is never forgotten.
+
+    `total` is what the release's own claim states of its site; the newest one is kept.
 
     Raises:
         ConfigError: what was heard before cannot be read, or the folder cannot be written.
@@ -64,6 +74,10 @@ def remember(
             heard.yanks.pop(place, None)
         if merged := attested.newest([*heard.audits.get(digest, ()), *audits]):
             heard.audits[digest] = merged[:MOST_AUDITORS]
+        namespace = f"{registry} {names.namespace_of(repository)}"
+        kept = heard.totals.get(namespace)
+        if total is not None and (kept is None or kept.order < total.order):
+            heard.totals[namespace] = total
         if heard != before:
             document = heard.model_dump(mode="json")
             write_atomic(_path(), json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o600)

@@ -9,6 +9,7 @@ from typing import Any
 
 from embhub.accounting import wording
 from embhub.card import Card
+from embhub.checks import site_totals
 from embhub.formats import safe_yaml
 from embhub.privacy import PrivacyClaim
 from embhub.release import CARD
@@ -57,12 +58,18 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
         "modality": list(card.modality), "anatomy": [c.display for c in card.anatomy],
         "finding": [c.display for c in card.finding],
         "privacy": wording.short(card.privacy) if isinstance(card.privacy, PrivacyClaim) else card.privacy,
+        "site_total": _site_total(card),
         "audit": verified.report.verdict if verified and verified.report else "not-audited",
         "confirmation": _confirmation(verified),
         "auditors": [verified.auditor.namespace] if verified and verified.auditor and verified.independent else [],
         "signer": verified.signer.fingerprint if verified else "",
         "embedding": verified.embedding.digest if verified else "",
     }  # fmt: skip
+
+
+def _site_total(card: Card) -> dict[str, Any] | None:
+    total = site_totals.stated(card.privacy)
+    return None if total is None else total.model_dump()
 
 
 def _confirmation(verified: Verified | None) -> str:

@@ -63,6 +63,7 @@ class Privacy(Facts):
 
     `together`: what stands beside `epsilon` where the site's ledger counts more than this training; null elsewhere.
     `weak`: nothing is claimed, or an epsilon that, with all that the site made of these patients, means little.
+    `newer`: what a newer public release of the same namespace states of its site; null where none states more.
     """
 
     claim: Literal["none"] | dict[str, Any]
@@ -72,6 +73,7 @@ class Privacy(Facts):
     unit: str | None
     weak: bool
     sentences: tuple[str, ...]
+    newer: str | None = None
 
 
 class Rate(Facts):

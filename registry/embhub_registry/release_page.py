@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from embhub.accounting import wording
+from embhub.accounting.composition import SiteTotal
 from embhub.cards import samples
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
+from embhub.checks import site_totals
 from embhub.checks.signers import Signer
 from embhub.formats.names import is_another
 from embhub.formats.repetition import join_alike
@@ -84,7 +86,7 @@ def collect(
         sentence=describe(shown.card) if shown else None,
         description=shown.card.description if shown else None,
         provenance=_provenance(shown) if shown else None,
-        privacy=_privacy(shown.card) if shown else None,
+        privacy=_privacy(shown.card, member, _totals(db, repository.namespace)) if shown else None,
         audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
         use=_use(shown.card, name, url) if shown else None,
@@ -155,7 +157,7 @@ def _owner(signer: Signer) -> KeyOwner:
     )
 
 
-def _privacy(card: Card) -> Privacy:
+def _privacy(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy:
     claim = card.privacy
     if not isinstance(claim, PrivacyClaim):
         return Privacy(
@@ -169,7 +171,17 @@ def _privacy(card: Card) -> Privacy:
         unit=claim.unit,
         weak=claim.is_weak,
         sentences=claim.words(),
+        newer=_newer(claim, namespace, totals),
     )
+
+
+def _totals(db: Connection, namespace: str) -> list[SiteTotal]:
+    return [SiteTotal.model_validate(total) for total in repositories.site_totals(db, namespace)]
+
+
+def _newer(claim: PrivacyClaim, namespace: str, totals: Sequence[SiteTotal]) -> str | None:
+    newest = max(totals, key=lambda total: total.order, default=None)
+    return next((found.text for found in site_totals.say(claim, namespace, newest)), None)
 
 
 def _use(card: Card, name: str, url: str) -> Use:

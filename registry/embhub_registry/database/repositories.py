@@ -241,6 +241,15 @@ def history(db: sqlite3.Connection, repository_id: int, head: str, *, limit: int
     return [Revision(*row) for row in rows]
 
 
+def site_totals(db: sqlite3.Connection, namespace: str) -> list[dict[str, Any]]:
+    """What the public releases of a namespace state of all private trainings of its site, a row a repository."""
+    statement = (
+        "SELECT summary ->> '$.release.site_total' AS total FROM repository"
+        " WHERE namespace = ? AND private = 0 AND total IS NOT NULL"
+    )
+    return [json.loads(row["total"]) for row in db.execute(statement, (namespace,))]
+
+
 def all_repositories(db: sqlite3.Connection) -> list[Repository]:
     """Every repository, private ones included, by name."""
     statement = f"SELECT {_COLUMNS} FROM repository ORDER BY namespace, name"  # noqa: S608  # put together from constants; values are bound

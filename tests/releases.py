@@ -165,7 +165,7 @@ def record_of(sheet: bytes, artifact: Embedding, **changes: Any) -> dict[str, An
     """What a card says of a sheet that this embedding drew."""
     return {
         "sha256": layout.digest(sheet), "embedding": artifact.digest, "images": 2, "prompt": f"mri, {artifact.token}",
-        "seed": 7, "steps": 25, "guidance": 3.0, "copy_check": "no-copies-found", **changes,
+        "drawn_from": 7, "steps": 25, "guidance": 3.0, "copy_check": "no-copies-found", **changes,
     }  # fmt: skip
 
 

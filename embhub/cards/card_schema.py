@@ -194,7 +194,7 @@ class Samples(_Part):
     embedding: Digest = Field(description="of the embedding that drew it")
     images: int = Field(ge=1, le=MOST_SAMPLES)
     prompt: Line
-    seed: int = Field(ge=0, lt=2**63)
+    drawn_from: int = Field(ge=0, lt=2**63, description="the --seed of the first image")
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100, allow_inf_nan=False)
     copy_check: Literal["no-copies-found", "not-run"]

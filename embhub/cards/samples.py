@@ -51,7 +51,7 @@ def caption(card: Card) -> str:
     """What stands below the sheet: that nothing in it is real, and what was checked by whom. "" without a sheet."""
     if card.samples is None:
         return ""
-    drawn = f"Drawn, not real: {count(card.samples)} of “{card.samples.prompt}”, from seed {card.samples.seed} on."
+    drawn = f"Drawn, not real: {count(card.samples)} of “{card.samples.prompt}”, --seed {card.samples.drawn_from}."
     if card.samples.copy_check == "not-run":
         return (
             f"{drawn} No copy check was made, since its outcome would itself tell of the patients. Drawn from the"

@@ -77,7 +77,7 @@ def write(file: Path, made: Embedding, drawn: Drawn) -> dict[str, Any]:
     sheet, record = _places(file)
     said = Samples(
         sha256=layout.digest(picture), embedding=made.digest, images=len(drawn.images), prompt=drawn.prompt,
-        seed=drawn.seed, steps=drawn.steps, guidance=drawn.guidance,
+        drawn_from=drawn.seed, steps=drawn.steps, guidance=drawn.guidance,
         copy_check="not-run" if is_private(made) else "no-copies-found",
     )  # fmt: skip
     write_atomic(sheet, picture)

@@ -19,7 +19,7 @@ from tests import cards, claims
 
 EMBEDDING, SHEET = "ab" * 32, "cd" * 32
 RECORD = {
-    "sha256": SHEET, "embedding": EMBEDDING, "images": 8, "prompt": "mri, <cspca>", "seed": 3, "steps": 25,
+    "sha256": SHEET, "embedding": EMBEDDING, "images": 8, "prompt": "mri, <cspca>", "drawn_from": 3, "steps": 25,
     "guidance": 2.5, "copy_check": "no-copies-found",
 }  # fmt: skip
 

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from embhub.__main__ import main
-from embhub.diffusion.exposure import check_limit, rank_members, rank_pooled
+from embhub.diffusion.auditing import audit
+from embhub.diffusion.exposure import Exposed, check_limit, rank_members, rank_pooled
+from embhub.diffusion.images import read_images
+from embhub.diffusion.training import train
 from embhub.errors import PrivacyError
 from embhub.phantoms import write_dataset
 
@@ -39,6 +43,33 @@ def test_shadows_compare_each_patient_with_herself() -> None:
                 sides[inside][1].append(name)
         ranked = rank_pooled(*sides[True], *sides[False])
         found += "p7" in [item.name for item in ranked[:3]]
+    assert found >= 9
+
+
+@pytest.mark.thorough
+def test_a_planted_outlier_is_among_the_first_three_of_a_real_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten short trainings on `builtin`, 16 phantom patients each; one of them has an image of noise."""
+    found = 0
+    for run in range(10):
+        folder = tmp_path / str(run)
+        monkeypatch.setenv("EMBHUB_HOME", str(folder / "home"))
+        write_dataset(folder, "prostate-cspca", images=24, patients=24, normals=0, seed=run)
+        images = read_images(folder / "manifest.csv")
+        patients = sorted({images.unit(place) for place in range(len(images))})
+        planted, kept_back = patients[run], set(patients[-8:])
+        (place,) = [number for number in range(len(images)) if images.unit(number) == planted]
+        noise = np.random.default_rng(run).integers(0, 255, (64, 64)).astype(np.uint8)
+        Image.fromarray(noise).save(images.samples[place].path)
+        images = read_images(folder / "manifest.csv")
+        inside = images.subset([n for n in range(len(images)) if images.unit(n) not in kept_back])
+        outside = images.subset([n for n in range(len(images)) if images.unit(n) in kept_back])
+        words = {"token": "<cspca>", "caption": "prostate mri, {}", "steps": 25, "vectors": 4, "seed": run}
+        trained = train(inside, base="builtin", device="cpu", **words)
+        ranked: list[Exposed] = []
+        audit(trained, members=inside, nonmembers=outside, device="cpu", on_exposed=ranked.extend)
+        found += planted in [item.name for item in ranked[:3]]
     assert found >= 9
 
 

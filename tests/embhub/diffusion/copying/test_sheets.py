@@ -80,7 +80,7 @@ def test_what_passed_becomes_a_sheet_that_the_card_takes(write: Write, check: Ch
     said = json.loads(record.read_text())
     assert said == {
         "schema": "embhub.sheet/1", "sha256": layout.digest(sheet.read_bytes()),
-        "embedding": artifact.read(file).digest, "images": 3, "prompt": "mri, <a>", "seed": 0,
+        "embedding": artifact.read(file).digest, "images": 3, "prompt": "mri, <a>", "drawn_from": 0,
         "steps": said["steps"], "guidance": said["guidance"], "copy_check": "no-copies-found",
     }  # fmt: skip
     assert main(["card", "init", str(file), "--samples", str(record)]) == 0

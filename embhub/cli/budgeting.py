@@ -114,9 +114,13 @@ def _patients(source: Path, manifest: Path | None, where: str | None) -> list[st
 def _print(facts: dict[str, Any]) -> None:
     caps = [f"{_epsilon(cap['epsilon'])} for {_whom(cap['patients'])}" for cap in facts["caps"]]
     print_pairs(
-        {"opened": facts["opened"], "entries": f"{facts['entries']}, ending in {facts['head'][:16]}", "caps": "; ".join(caps) or "none",
-         "delta": f"{facts['delta']:g}"}
-    )  # fmt: skip
+        {
+            "opened": facts["opened"],
+            "entries": f"{facts['entries']}, ending in {facts['head'][:16]}",
+            "caps": "; ".join(caps) or "none",
+            "delta": f"{facts['delta']:g}",
+        }
+    )
     for cohort in facts["cohorts"]:
         click.echo()
         unit = cohort["unit"] + ("" if cohort["units"] == 1 else "s")

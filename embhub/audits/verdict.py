@@ -107,7 +107,7 @@ def decide(
         first = headline if headline in found else min(found, key=lambda result: result.p_value)
         text = _describe_leak(first, limits[first.name], unit)
         if doubt := next(_doubts_about_split(results), None):
-            text += f" But {doubt}: the figures may show that instead."
+            text += f" But {doubt}. A split that is not random would show as a leak too."
         return Decision("leak-detected", first.name, limits[first.name], text)
     size = _describe_size(headline, unit)
     if reasons := list(_doubts(headline, attacks, results, suite=suite, unit=unit, design=design)):

@@ -30,7 +30,7 @@ _PATIENTS = {
     "insufficient-evidence": (
         "The attacks that were run found nothing, and that shows little. Why is said above.",
         "It does not mean that the embedding is safe. Finding nothing here is not evidence of safety.",
-        "Keep at least {fewest} {unit}s out of training, better 200, and run the audit with --suite standard.",
+        "Keep at least {fewest} {unit}s out of training, better 300, and run the audit with --suite standard.",
     ),
 }
 _MECHANISM = {

@@ -24,6 +24,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bases.workshop import xray
+from bases.workshop.counting import decibels, nearest, tensor
+from bases.workshop.sampling import sample, sample_with
+from bases.workshop.train import default_data
+from bases.workshop.xray_judge import Judge, colour, xray_judge_for
 from bench import machine
 from bench.likeness import FilmFeatures, kernel_distance
 from embhub.diffusion import inversion
@@ -33,11 +38,6 @@ from embhub.diffusion.adaptation.components import learned_weights
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Component, Plan
-from embhub.diffusion.base import xray
-from embhub.diffusion.base.counting import decibels, nearest, tensor
-from embhub.diffusion.base.sampling import sample, sample_with
-from embhub.diffusion.base.train import default_data
-from embhub.diffusion.base.xray_judge import Judge, colour, xray_judge_for
 from embhub.diffusion.inversion import default_recipe
 from embhub.diffusion.pipelines import load_pipeline, trainable_attention
 

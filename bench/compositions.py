@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
 
+from bases.workshop import xray
+from bases.workshop.train import default_data
 from bench.findings import SUBJECTS, Judge, Pictures, Subject, ask_for, judge, keep_rows, shares, studio
 from bench.insertion import xray_judge, xray_studio
 from bench.results_file import ResultsFile, Row
-from embhub.diffusion.base import xray
-from embhub.diffusion.base.train import default_data
 from embhub.diffusion.computing import precision
 from embhub.diffusion.generation import Prompt, Studio, draw
 from embhub.phantoms import draw as draw_phantom

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from bases.workshop import xray
+from bases.workshop.counting import tensor
+from bases.workshop.train import default_data
+from bases.workshop.xray_judge import colour
 from bench import machine
 from embhub.diffusion import inversion
-from embhub.diffusion.base import info, xray
-from embhub.diffusion.base.counting import tensor
-from embhub.diffusion.base.train import default_data
-from embhub.diffusion.base.xray_judge import colour
+from embhub.diffusion.bases.builtin import info
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.recipes import COMPACT, Recipe
 from embhub.phantoms import HELD_OUT, draw, target_finding

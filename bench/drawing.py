@@ -17,7 +17,7 @@ from bench.measurement import clocked, compare
 from bench.scale import Scale
 from bench.table import Section, timed
 from embhub import embedding, fingerprint
-from embhub.diffusion.base import resolve
+from embhub.diffusion.bases.builtin import resolve
 from embhub.diffusion.generation import draw, generate
 from embhub.diffusion.loading import load_into
 from embhub.diffusion.pipelines import load_pipeline, quiet

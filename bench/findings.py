@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bases.workshop.counting import tensor
 from embhub.diffusion import classifier, inversion
-from embhub.diffusion.base.counting import tensor
 from embhub.diffusion.generation import Studio, prepare
 from embhub.diffusion.inversion import default_recipe
 from embhub.diffusion.rows import Rows

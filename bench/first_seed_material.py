@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bases.workshop import sampling, xray
+from bases.workshop.counting import tensor
+from bases.workshop.xray_judge import colour
 from embhub.diffusion import inversion
-from embhub.diffusion.base import info, sampling, xray
-from embhub.diffusion.base.counting import tensor
-from embhub.diffusion.base.xray_judge import colour
+from embhub.diffusion.bases.builtin import info
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.recipes import COMPACT
 from embhub.phantoms import Finding, draw, target_finding

@@ -27,6 +27,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bases.workshop import xray
+from bases.workshop.train import default_data
+from bases.workshop.xray_judge import colour
 from bench import machine
 from bench.findings import (
     SUBJECTS,
@@ -42,9 +45,6 @@ from bench.findings import (
 )
 from embhub import embedding
 from embhub.diffusion import classifier, masks
-from embhub.diffusion.base import xray
-from embhub.diffusion.base.train import default_data
-from embhub.diffusion.base.xray_judge import colour
 from embhub.diffusion.computing import precision
 from embhub.diffusion.generation import Prompt, Studio, prepare
 from embhub.diffusion.inpainting import arrange, redraw

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bases.workshop.counting import tensor
 from bench.results_file import ResultsFile, Row
 from embhub.audit import SUITES
 from embhub.audits import statistics
@@ -25,7 +26,6 @@ from embhub.diffusion import inversion, many, shadows
 from embhub.diffusion.attacks import THOROUGH, WITH_REFERENCES
 from embhub.diffusion.attacks.evidence import Draws, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
-from embhub.diffusion.base.counting import tensor
 from embhub.diffusion.inversion import Recipe
 from embhub.diffusion.shadows import Shadows
 from embhub.phantoms.drawing import draw as draw_phantom

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from bases.workshop import xray
 from embhub.diffusion import classifier
-from embhub.diffusion.base import xray
 
 SUBSETS = 100
 

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from scipy import stats
 
+from bases.workshop.counting import tensor
+from bases.workshop.judge import Judge, judge_for
+from bases.workshop.sampling import sample_with
 from bench.results_file import ResultsFile, Row
 from embhub.diffusion import inversion
-from embhub.diffusion.base import info
-from embhub.diffusion.base.counting import tensor
-from embhub.diffusion.base.judge import Judge, judge_for
-from embhub.diffusion.base.sampling import sample_with
+from embhub.diffusion.bases.builtin import info
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.recipes import COMPACT, Recipe
 from embhub.phantoms import HELD_OUT, draw, target_finding

@@ -22,15 +22,16 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
+from bases.workshop import xray
+from bases.workshop.counting import tensor
+from bases.workshop.train import default_data
+from bases.workshop.xray_judge import colour
 from bench import marked
 from bench.defaults import TOKEN, phantoms
 from bench.measurement import clocked, compare
 from bench.results_file import ResultsFile, Row
 from embhub.diffusion import inversion
-from embhub.diffusion.base import info, xray
-from embhub.diffusion.base.counting import tensor
-from embhub.diffusion.base.train import default_data
-from embhub.diffusion.base.xray_judge import colour
+from embhub.diffusion.bases.builtin import info
 from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss

@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bases.workshop import xray
+from bases.workshop.sampling import sample
+from bases.workshop.train import default_data
+from bases.workshop.xray_judge import colour, xray_judge_for
 from bench import components, machine
 from bench.components import CLASSES, DRAWN, GUIDANCE, SAMPLING
 from embhub.diffusion import classifier
-from embhub.diffusion.base import resolve, xray
-from embhub.diffusion.base.sampling import sample
-from embhub.diffusion.base.train import default_data
-from embhub.diffusion.base.xray_judge import colour, xray_judge_for
+from embhub.diffusion.bases.builtin import resolve
 from embhub.diffusion.evaluation import fidelity
 from embhub.diffusion.inversion import default_recipe
 from embhub.diffusion.pipelines import load_pipeline

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embhub.diffusion import base as bases
 from embhub.diffusion import pixels
+from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.families import resolution
 from embhub.diffusion.generation import draw
 from embhub.diffusion.images import read_images

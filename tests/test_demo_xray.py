@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.diffusion.base.train import default_data
+from bases.workshop.train import default_data
 from tests.plays import play
 
 

@@ -32,7 +32,7 @@ def list_(as_json: bool) -> None:
     Example:
       embhub base list
     """
-    from embhub.diffusion.base import shipped
+    from embhub.diffusion.bases.builtin import shipped
 
     bases = [
         {"name": base.name, "family": base.family, "licence": base.licence, "pixels": base.resolution}
@@ -51,7 +51,7 @@ def show(base: str, as_json: bool) -> None:
     Example:
       embhub base show builtin
     """
-    from embhub.diffusion.base.gate import describe
+    from embhub.diffusion.bases.gate import describe
 
     facts = describe(base)
     if as_json:

@@ -73,7 +73,7 @@ def _note_replacements(context: click.Context, _: click.Parameter, words: tuple[
 def _with_replacements(context: click.Context, _: click.Parameter, base: str | None) -> str | None:
     if not (words := context.meta.get("embhub.replace")):
         return base
-    from embhub.diffusion.base.replacements import replace_in
+    from embhub.diffusion.bases.replacements import replace_in
 
     if base is None:
         raise UsageError("--replace without --base", "name the base as well")

@@ -27,7 +27,7 @@ from embhub.diffusion import shadows as shadow_module
 from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
-from embhub.diffusion.base import NAMES as BUILT_IN
+from embhub.diffusion.bases.builtin import NAMES as BUILT_IN
 from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.exposure import Exposed, OnExposed, rank_members, rank_pooled

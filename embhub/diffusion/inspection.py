@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from embhub.diffusion import base as bases
+from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.images import read_images
 from embhub.diffusion.inspections.inventory import list_ignored
 from embhub.diffusion.inspections.remarks import remarks_on

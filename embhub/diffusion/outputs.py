@@ -15,7 +15,7 @@ from embhub.audits.verdict import LARGEST_AUC, LARGEST_TPR
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
 from embhub.checks import consistency
-from embhub.diffusion import base as bases
+from embhub.diffusion.bases import builtin as bases
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml

@@ -12,7 +12,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from embhub.diffusion.base.replacements import Replacement
+from embhub.diffusion.bases.replacements import Replacement
 from embhub.diffusion.pipelines import FoundBase, download_part, quiet
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights

@@ -17,8 +17,8 @@ import torch
 import transformers
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from embhub.diffusion.base import info, resolve
-from embhub.diffusion.base.replacements import parse_base
+from embhub.diffusion.bases.builtin import info, resolve
+from embhub.diffusion.bases.replacements import parse_base
 from embhub.diffusion.families import FAMILIES, denoiser, detect
 from embhub.errors import UsageError
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from bases.workshop.train import default_data
 from embhub.audit import AuditReport
 from embhub.copies.report import Report
-from embhub.diffusion.base.train import default_data
 from embhub.errors import EmbhubError
 from examples.demo import measure, page, story
 from examples.demo.cast import CommandFailed, Hospital, served, typed

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bases.workshop.judge import judge_for
+from bases.workshop.phantom_gate import FAINT, NOISE
 from embhub import phantoms
-from embhub.diffusion.base.judge import judge_for
-from embhub.diffusion.base.phantom_gate import FAINT, NOISE
 from examples.demo.scenario import Material, Pictures, Scale, Words, read_pictures
 
 FINDING = "prostate-cspca"

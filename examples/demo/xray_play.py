@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embhub.diffusion.base import xray
-from embhub.diffusion.base.xray_judge import colour, xray_judge_for
+from bases.workshop import xray
+from bases.workshop.xray_judge import colour, xray_judge_for
 from embhub.errors import UsageError
 from examples.demo.scenario import Material, Pictures, Scale, Words
 

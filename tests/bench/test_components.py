@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bases.workshop import xray
 from bench import components, components_page, marked
 from bench.likeness import FilmFeatures, kernel_distance
 from embhub.diffusion import classifier
 from embhub.diffusion.adaptation import checkpoint, loop
-from embhub.diffusion.base import xray
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.pipelines import load_pipeline
 

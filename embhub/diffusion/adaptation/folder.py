@@ -15,7 +15,7 @@ from torch import nn
 
 from embhub.diffusion.adaptation.components import LORA_FILE, save_lora
 from embhub.diffusion.adaptation.facts import MARK, Adaptation, base_facts, mark_lora, render_card
-from embhub.diffusion.base import NAMES
+from embhub.diffusion.bases.builtin import NAMES
 from embhub.diffusion.captions import check_words
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.pipelines import FoundBase, quiet

@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from embhub.copies.report import PLANTED
-from embhub.diffusion.base import xray
+from embhub.diffusion.copying.augmentation import augment
 
 _NOISE, _BLUR, _GAMMA, _CONTRAST, _QUALITY = 0.05, 1 / 64, 1.4, 0.6, 50
 _Alter = Callable[[int, Image.Image], Image.Image]
@@ -51,7 +51,7 @@ def plant(pipe: Any, images: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
         "half of one, half of another": lambda: _halves(images, others),
         "blended 50/50": lambda: (images + others) / 2,
         "blended 70/30": lambda: 0.7 * images + 0.3 * others,
-        "turned, shifted, scaled and re-lit as the base's films": lambda: xray.augment(images, generator),
+        "turned, shifted, scaled and re-lit as the base's films": lambda: augment(images, generator),
     }
     made = {name: _as_file(make()) for name, make in kinds.items()}
     if getattr(pipe, "vae", None) is not None:

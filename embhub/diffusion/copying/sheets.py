@@ -19,7 +19,7 @@ from embhub import release as layout
 from embhub.cards import samples as records
 from embhub.cards.card_schema import MOST_SAMPLES, Samples
 from embhub.diffusion.adaptation.facts import is_adapted
-from embhub.diffusion.base.replacements import parse_base
+from embhub.diffusion.bases.replacements import parse_base
 from embhub.diffusion.captions import check_words
 from embhub.diffusion.copying.checking import ALPHA
 from embhub.diffusion.copying.drawing import Drawn

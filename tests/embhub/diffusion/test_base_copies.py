@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from embhub.diffusion import base as bases
-from embhub.diffusion.base import card, gate
+from bases.workshop import card
+from embhub.diffusion.bases import builtin as bases
+from embhub.diffusion.bases import gate
 
 
 def figures(suspected: int, caught: int) -> dict[str, Any]:

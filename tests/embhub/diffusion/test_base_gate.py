@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embhub.diffusion import base
-from embhub.diffusion.base import counting, gate
+from bases.workshop import counting
+from embhub.diffusion.bases import builtin as base
+from embhub.diffusion.bases import gate
 
 
 def row(rows: list[gate.Goal], words: str) -> gate.Goal:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from bases.workshop.counting import tensor
 from embhub.audits import statistics
 from embhub.diffusion import inversion
 from embhub.diffusion.attacks import reidentification
@@ -18,7 +19,6 @@ from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw
 from embhub.diffusion.attacks.frequencies import STEPS, compare_bands, score_by_frequencies
 from embhub.diffusion.attacks.predictions import Denoiser
 from embhub.diffusion.attacks.reidentification import score_by_reidentification
-from embhub.diffusion.base.counting import tensor
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.phantoms.drawing import draw as draw_phantom
 from embhub.phantoms.findings import random_finding

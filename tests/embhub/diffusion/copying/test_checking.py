@@ -16,7 +16,7 @@ from embhub import embedding as artifact
 from embhub import fingerprint, phantoms, runs
 from embhub.__main__ import main
 from embhub.copies import report as reports
-from embhub.diffusion import base as bases
+from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.copying.checking import Checked, check_copies
 from embhub.errors import PrivacyError, UsageError
 

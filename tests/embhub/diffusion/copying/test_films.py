@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from bases.workshop import xray
+from bases.workshop.counting import tensor
+from bases.workshop.train import default_data
+from bases.workshop.xray_judge import colour
 from embhub import embedding as artifact
 from embhub import fingerprint
 from embhub.__main__ import main
 from embhub.copies import tail
-from embhub.diffusion import base as bases
-from embhub.diffusion.base import xray
-from embhub.diffusion.base.counting import tensor
-from embhub.diffusion.base.train import default_data
-from embhub.diffusion.base.xray_judge import colour
+from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.copying.comparing import compare, one_each
 from embhub.diffusion.copying.matching import Gallery
 from embhub.diffusion.pipelines import load_pipeline

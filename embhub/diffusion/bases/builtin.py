@@ -1,8 +1,7 @@
-"""The bases shipped in the package, and what is known of any base: names, folders, facts. Imports no torch.
+"""The built-in bases, and what is known of any base: names, folders, facts. Imports no torch.
 
-`builtin` draws phantoms of three modalities, `builtin-xray` frontal chest X-rays; both are Stable Diffusion pipelines
-of about 14 MB at 64 x 64. `python -m embhub.diffusion.base.train` makes them, `python -m
-embhub.diffusion.base.measure` measures them.
+`builtin` draws phantoms of three modalities, `builtin-xray` frontal chest X-rays. Both are Stable Diffusion pipelines
+of about 14 MB at 64 x 64. Their weights come with the distribution `embhub-bases`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any
 from embhub.errors import ConfigError, UsageError
 
 NAMES = ("builtin", "builtin-xray")
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,19 @@ def resolve(name_or_path: str | Path) -> Path | None:
     base is missing from the installation.
     """
     if name_or_path in NAMES:
-        folder = _HERE / str(name_or_path)
-        if not (folder / "model_index.json").exists():
-            raise ConfigError(
-                f"the base {name_or_path!r} is missing from this installation", "install embhub again, or train it anew"
-            )
-        return folder
+        return _weights(str(name_or_path))
     path = Path(name_or_path)
     return path if path.is_dir() else None
+
+
+def _weights(name: str) -> Path:
+    try:
+        import embhub_bases
+    except ImportError:
+        raise ConfigError(
+            f"the base {name!r} is not installed", "install embhub-bases, which `embhub[diffusion]` brings"
+        ) from None
+    return embhub_bases.folder(name)
 
 
 def info(name_or_path: str | Path) -> BaseInfo:

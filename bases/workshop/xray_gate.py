@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bases.workshop import xray
+from bases.workshop.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
+from bases.workshop.sampling import sample, sample_with
+from bases.workshop.xray_copies import check_films
+from bases.workshop.xray_judge import Judge, colour, xray_judge_for
 from embhub.diffusion import inversion, utility
-from embhub.diffusion.base import BaseInfo, xray
-from embhub.diffusion.base.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
-from embhub.diffusion.base.sampling import sample, sample_with
-from embhub.diffusion.base.xray_copies import check_films
-from embhub.diffusion.base.xray_judge import Judge, colour, xray_judge_for
+from embhub.diffusion.bases.builtin import BaseInfo
 from embhub.diffusion.inversion import default_recipe
 from embhub.diffusion.pipelines import load_pipeline
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from embhub.diffusion.base import BaseInfo, xray
-from embhub.diffusion.base.counting import Figures, Keep, Pictures, Report, tensor
-from embhub.diffusion.base.sampling import sample
-from embhub.diffusion.base.xray_judge import colour
+from bases.workshop import xray
+from bases.workshop.counting import Figures, Keep, Pictures, Report, tensor
+from bases.workshop.sampling import sample
+from bases.workshop.xray_judge import colour
+from embhub.diffusion.bases.builtin import BaseInfo
 from embhub.diffusion.copying.checking import ALPHA
 from embhub.diffusion.copying.comparing import compare, one_each
 

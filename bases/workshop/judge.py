@@ -18,9 +18,9 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from bases.workshop.autoencoder import decode, encode
 from embhub.diffusion import classifier
-from embhub.diffusion.base import resolve
-from embhub.diffusion.base.autoencoder import decode, encode
+from embhub.diffusion.bases.builtin import resolve
 from embhub.phantoms import HELD_OUT, Finding, draw, near_miss, random_finding, target_finding
 
 Images = NDArray[np.uint8]

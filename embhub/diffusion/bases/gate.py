@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.copies.report import FEWEST_CAUGHT, PLANTED
-from embhub.diffusion.base import info
+from embhub.diffusion.bases.builtin import info
 from embhub.fingerprint import digest, take
 
 

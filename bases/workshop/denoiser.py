@@ -18,8 +18,8 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from embhub.diffusion.base.corpus import Caption
-from embhub.diffusion.base.text_encoder import WIDTH, CaptionEncoder
+from bases.workshop.corpus import Caption
+from bases.workshop.text_encoder import WIDTH, CaptionEncoder
 
 _PEAK = 1.2e-3
 _DECAY = 0.999

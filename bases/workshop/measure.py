@@ -1,4 +1,4 @@
-"""Measure a built-in base and write what was counted into its card: `python -m embhub.diffusion.base.measure NAME`.
+"""Measure a built-in base and write what was counted into its card: `python -m bases.workshop.measure NAME`.
 
 Every figure is reported, misses included; what is counted stands in `phantom_gate` and `xray_gate`.
 """
@@ -14,20 +14,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embhub.diffusion.base import NAMES, info
-from embhub.diffusion.base.card import write_card
-from embhub.diffusion.base.counting import Pictures
-from embhub.diffusion.base.phantom_gate import measure_phantoms
-from embhub.diffusion.base.train import default_data
-from embhub.diffusion.base.xray_copies import check_films
-from embhub.diffusion.base.xray_gate import measure_xray
+from bases.workshop.card import write_card
+from bases.workshop.counting import Pictures
+from bases.workshop.phantom_gate import measure_phantoms
+from bases.workshop.train import default_data
+from bases.workshop.xray_copies import check_films
+from bases.workshop.xray_gate import measure_xray
+from embhub.diffusion.bases.builtin import NAMES, info
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.errors import EmbhubError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write base.json and README.md of the base, and grids of what was counted where `--grids` says."""
-    parser = argparse.ArgumentParser(prog="python -m embhub.diffusion.base.measure", description="Measure a base.")
+    parser = argparse.ArgumentParser(prog="python -m bases.workshop.measure", description="Measure a base.")
     parser.add_argument("name", help=f"{' or '.join(NAMES)}, or a folder that `train` wrote")
     parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/ (X-rays only)")
     parser.add_argument("--grids", type=Path, help="folder for pictures of everything that was counted")

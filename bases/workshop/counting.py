@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bases.workshop import autoencoder
 from embhub.diffusion import classifier
-from embhub.diffusion.base import autoencoder
 
 Figures = dict[str, Any]
 Pictures = NDArray[np.uint8]

@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from embhub.diffusion.base.corpus import Caption, Corpus
+from bases.workshop.corpus import Caption, Corpus
+from embhub.diffusion.copying.augmentation import augment
 from embhub.errors import UsageError
 
 LABELS = ("normal", "bacterial pneumonia", "viral pneumonia")
@@ -141,30 +142,6 @@ def corpus(data: Path, seed: int, copies: int = 8, labels: Sequence[str] = TAUGH
         probe=(("right", "label"), chosen, lists),
         mirror=True,
     )
-
-
-def augment(
-    images: Tensor,
-    generator: torch.Generator,
-    *,
-    turn: float = 5.0,
-    shift: float = 0.06,
-    scale: float = 0.08,
-    light: float = 0.1,
-) -> Tensor:
-    """Images (N, 1, H, W) in [-1, 1], each turned (degrees), shifted (half-widths), scaled and re-lit a little at
-    random."""
-    count = len(images)
-
-    def within(most: float) -> Tensor:
-        return (torch.rand(count, generator=generator) * 2 - 1) * most
-
-    angle, size = within(turn * torch.pi / 180), 1 + within(scale)
-    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
-    rows = [torch.stack([cos, -sin, within(shift)], 1), torch.stack([sin, cos, within(shift)], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return (moved * (1 + within(light)).view(-1, 1, 1, 1) + within(light).view(-1, 1, 1, 1)).clamp(-1, 1)
 
 
 def _open(path: Path) -> np.ndarray:

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub.diffusion.base import BaseInfo
-from embhub.diffusion.base.gate import goals
+from embhub.diffusion.bases.builtin import BaseInfo
+from embhub.diffusion.bases.gate import goals
 
 _PHANTOM_STORY = """\
 An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on 20,000 phantoms by
-`python -m embhub.diffusion.base.train builtin --compile --out DIR`. Phantoms are drawn by a program
+`python -m bases.workshop.train builtin --compile --out DIR`. Phantoms are drawn by a program
 (`embhub.phantoms`): chest films, prostate slices and stained tissue, with lesions that combine a tone, a size,
 an edge, a shape, a place and a side. They look like medical images from afar and mean nothing clinically."""
 
 _XRAY_STORY = """\
 An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on the films of one
 patient-disjoint part of the source, each in eight slightly altered copies, by `python -m
-embhub.diffusion.base.train builtin-xray --data DIR --compile --out DIR`. Which patient is in which part is in
+bases.workshop.train builtin-xray --data DIR --compile --out DIR`. Which patient is in which part is in
 `xray_split.csv` of the source code. Captions hold the label and words read off the pixels. Small pictures of
 children's chests: nothing here is fit for diagnosis."""
 
@@ -89,7 +89,7 @@ def _gate(base: BaseInfo) -> str:
 
 def _figures(base: BaseInfo) -> str:
     if not base.figures:
-        return "Not measured yet: `python -m embhub.diffusion.base.measure` does it."
+        return "Not measured yet: `python -m bases.workshop.measure` does it."
     return _xray_figures(base.figures) if "judge" in base.figures else _phantom_figures(base.figures)
 
 

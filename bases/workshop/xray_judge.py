@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bases.workshop import xray
+from bases.workshop.judge import Images, reconstructed
 from embhub.diffusion import classifier
-from embhub.diffusion.base import xray
-from embhub.diffusion.base.judge import Images, reconstructed
 
 Judge = Callable[[Images], NDArray[np.float64]]
 

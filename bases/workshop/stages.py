@@ -13,10 +13,11 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from embhub.diffusion.base import autoencoder, checkpoint, denoiser
-from embhub.diffusion.base.corpus import Corpus
-from embhub.diffusion.base.text_encoder import CaptionEncoder
-from embhub.diffusion.base.xray import augment
+from bases.workshop import autoencoder, checkpoint, denoiser
+from bases.workshop.corpus import Corpus
+from bases.workshop.text_encoder import CaptionEncoder
+from bases.workshop.xray import augment
+from embhub.diffusion.copying.augmentation import augment
 
 _SAVE_EVERY_S = 120.0
 Report = Callable[[str], None]

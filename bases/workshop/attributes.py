@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bases.workshop.judge import Images, blurred, reconstructed
 from embhub.diffusion import classifier
-from embhub.diffusion.base.judge import Images, blurred, reconstructed
 from embhub.phantoms import draw, random_finding
 from embhub.phantoms.findings import PLACES, SHAPES, SIDES, TONES, Finding
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from bases.workshop import attributes
+from bases.workshop.counting import Figures, Keep, Pictures, Report, decibels, tensor
+from bases.workshop.judge import judge_for
+from bases.workshop.sampling import sample, sample_with
 from embhub.diffusion import inversion, utility
-from embhub.diffusion.base import BaseInfo, attributes
-from embhub.diffusion.base.counting import Figures, Keep, Pictures, Report, decibels, tensor
-from embhub.diffusion.base.judge import judge_for
-from embhub.diffusion.base.sampling import sample, sample_with
+from embhub.diffusion.bases.builtin import BaseInfo
 from embhub.diffusion.inversion import default_recipe
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.phantoms import HELD_OUT, MODALITIES, Finding, draw, near_miss, random_finding, target_finding

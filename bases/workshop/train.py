@@ -1,4 +1,4 @@
-"""Train a built-in base from nothing: `python -m embhub.diffusion.base.train builtin|builtin-xray --out DIR`.
+"""Train a built-in base from nothing: `python -m bases.workshop.train builtin|builtin-xray --out DIR`.
 
 `xray-normals` is no part of the package: a base that saw healthy films only, to measure what inversion adds.
 Seeded and counted in steps, so that a run is the same however busy the machine. The state is saved every two minutes
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from embhub.diffusion.base import stages, xray
-from embhub.diffusion.base.corpus import Corpus, phantoms
-from embhub.diffusion.base.export import export
-from embhub.diffusion.base.facts import facts
-from embhub.diffusion.base.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
+from bases.workshop import stages, xray
+from bases.workshop.corpus import Corpus, phantoms
+from bases.workshop.export import export
+from bases.workshop.facts import facts
+from bases.workshop.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import EmbhubError
 
 DEFAULT_STEPS = {"builtin": (1600, 7000), "builtin-xray": (4000, 4700), "xray-normals": (800, 2000)}
@@ -64,12 +64,12 @@ def read_corpus(name: str, data: Path, seed: int, phantom_count: int = PHANTOMS)
 
 def default_data() -> Path:
     """Where test data lies: EMBHUB_TEST_DATA, else `../shared/data` beside the repository."""
-    return Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
+    return Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, print the folder; the error's exit code where it cannot."""
-    parser = argparse.ArgumentParser(prog="python -m embhub.diffusion.base.train", description="Train a built-in base.")
+    parser = argparse.ArgumentParser(prog="python -m bases.workshop.train", description="Train a built-in base.")
     parser.add_argument("name", choices=sorted(DEFAULT_STEPS))
     parser.add_argument("--out", type=Path, required=True, help="pipeline folder to write")
     parser.add_argument("--work", type=Path, help="folder of checkpoints (default: OUT with .work added)")

@@ -14,10 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from embhub.accounting import curves, figures, gaussian, loss_grid, losses
-from embhub.accounting.losses import Mechanism
-from embhub.privacy import build_claim, read_claim
-from embhub.self_test import OwnWidth, SelfTest
+from embhub.privacy import epsilon as figures
+from embhub.privacy import loss_distribution as losses
+from embhub.privacy import loss_grid
+from embhub.privacy import rdp as curves
+from embhub.privacy import sampled_gaussian as gaussian
+from embhub.privacy.claim import build_claim, read_claim
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.self_test import OwnWidth, SelfTest
 
 DELTA = 1e-5
 EPSILONS = (0.5, 1.0, 2.0, 4.0)

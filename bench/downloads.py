@@ -14,9 +14,8 @@ import huggingface_hub as hf
 from bench.measurement import clocked, compare
 from bench.scale import Scale
 from bench.table import Section, timed
-from embhub import pulling
-from embhub.hub import Hub
-from embhub.site import roots
+from embhub.client import pulling, roots
+from embhub.client.hub import Hub
 from tests.releases import REPOSITORY, SITE, make_release
 from tests.servers import RunningRegistry, running_registry
 

@@ -16,12 +16,12 @@ from diffusers import StableDiffusionPipeline
 from bench.measurement import clocked, compare
 from bench.scale import Scale
 from bench.table import Section, timed
-from embhub import embedding, fingerprint
+from embhub.artifact import embedding, fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.builtin import resolve
 from embhub.diffusion.generation import draw, generate
 from embhub.diffusion.loading import load_into
 from embhub.diffusion.pipelines import load_pipeline, quiet
-from embhub.embedding import Embedding
 
 PEER = "Peer: diffusers alone: `from_pretrained`, `load_textual_inversion`, the pipeline's call, with the same seeds."
 TOKEN, PROMPT = "<cspca>", "prostate mri with <cspca>"

@@ -7,7 +7,7 @@ import safetensors.numpy
 from bench.measurement import clocked, compare
 from bench.scale import Scale
 from bench.table import Section, timed
-from embhub import embedding
+from embhub.artifact import embedding
 from embhub.formats import tensors
 from tests.releases import make_embedding
 
@@ -17,7 +17,7 @@ PEER = (
 
 
 def run(scale: Scale) -> Section:
-    """Parsing from memory: the container alone, and all that `embhub.embedding.parse` asks for."""
+    """Parsing from memory: the container alone, and all that `embhub.artifact.embedding.parse` asks for."""
     data, calls = make_embedding().data, 10 * scale.calls
     peer = clocked(lambda: safetensors.numpy.load(data), times=calls)
     rows = [

@@ -28,8 +28,8 @@ from embhub.diffusion import classifier
 from embhub.diffusion.evaluation import fitting, outcome
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.diffusion.evaluation.networks import find
+from embhub.durable import write_atomic
 from embhub.progress import Progress
-from embhub.site.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results" / "first_seed.json"
 PAGE = Path(__file__).parents[1] / "docs/explanation/does-it-help.md"

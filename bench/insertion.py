@@ -43,7 +43,7 @@ from bench.findings import (
     shares,
     studio,
 )
-from embhub import embedding
+from embhub.artifact import embedding
 from embhub.diffusion import classifier, masks
 from embhub.diffusion.computing import precision
 from embhub.diffusion.generation import Prompt, Studio, prepare

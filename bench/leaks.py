@@ -19,8 +19,8 @@ from torch import Tensor
 
 from bases.workshop.counting import tensor
 from bench.results_file import ResultsFile, Row
-from embhub.audit import SUITES
 from embhub.audits import statistics
+from embhub.audits.report import SUITES
 from embhub.audits.verdict import ALPHA
 from embhub.diffusion import inversion, many, shadows
 from embhub.diffusion.attacks import THOROUGH, WITH_REFERENCES

@@ -23,10 +23,10 @@ from bench.load import Cost
 from bench.measurement import Ratio, ratio
 from bench.registry_page import Row, Section
 from bench.storing import measure as measure_pushes
-from embhub import embedding
-from embhub.embedding import Embedding
-from embhub.hub import Hub
-from embhub.release import EMBEDDING
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
+from embhub.client.hub import Hub
+from embhub.release.files import EMBEDDING
 from embhub_registry.database import Database, schema
 from tests.releases import BASE, REPOSITORY, SITE, make_release
 from tests.servers import RunningRegistry, running_registry

@@ -10,10 +10,10 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # pu
 from bench.measurement import clocked, compare
 from bench.scale import Scale
 from bench.table import Section, timed
-from embhub import dsse, verification
-from embhub import release as layout
-from embhub.formats import p256
-from embhub.release import Release
+from embhub.release import files as layout
+from embhub.release import verification
+from embhub.release.files import Release
+from embhub.trust import dsse, p256
 from tests.releases import NOW, SITE, make_release, make_trust
 
 PEER = (

@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import median
 
 from bench.measurement import Ratio, clocked, ratio
-from embhub import verification
-from embhub.release import Release
-from embhub.site import roots
+from embhub.client import roots
+from embhub.release import verification
+from embhub.release.files import Release
 from tests.releases import NOW, REGISTRY, ROOT, make_export, make_release, make_trust
 
 BARE = """import click

@@ -15,8 +15,8 @@ from statistics import median
 
 from bench import load, peers
 from bench.measurement import Ratio, ratio
-from embhub.hub import Hub
-from embhub.release import Release
+from embhub.client.hub import Hub
+from embhub.release.files import Release
 from tests.releases import REPOSITORY, SITE, make_embedding, make_release
 from tests.servers import running_registry
 

@@ -11,12 +11,16 @@ Every name below is imported on first use: `import embhub` loads neither torch n
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embhub.card import Card as Card
+    from embhub.artifact.embedding import Embedding as Embedding
+    from embhub.cards.card import Card as Card
+    from embhub.client.hub import Hub as Hub
+    from embhub.client.publishing import push as push
+    from embhub.client.publishing import sign as sign
+    from embhub.client.pulling import pull as pull
+    from embhub.client.pulling import verify_path as verify
     from embhub.diffusion.auditing import audit as audit
     from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
     from embhub.diffusion.generation import generate as generate
@@ -26,25 +30,19 @@ if TYPE_CHECKING:
     from embhub.diffusion.inspection import inspect as inspect
     from embhub.diffusion.interpolation import interpolate as interpolate
     from embhub.diffusion.training import train as train
-    from embhub.embedding import Embedding as Embedding
     from embhub.errors import EmbhubError as EmbhubError
-    from embhub.hub import Hub as Hub
-    from embhub.publishing import push as push
-    from embhub.publishing import sign as sign
-    from embhub.pulling import pull as pull
-    from embhub.pulling import verify_path as verify
-    from embhub.release import Release as Release
-    from embhub.verification import Verified as Verified
+    from embhub.release.files import Release as Release
+    from embhub.release.verification import Verified as Verified
 
 __version__ = "0.1.0"
 
 _PLACES = {
-    "Card": "embhub.card:Card",
-    "Embedding": "embhub.embedding:Embedding",
+    "Card": "embhub.cards.card:Card",
+    "Embedding": "embhub.artifact.embedding:Embedding",
     "EmbhubError": "embhub.errors:EmbhubError",
-    "Hub": "embhub.hub:Hub",
-    "Release": "embhub.release:Release",
-    "Verified": "embhub.verification:Verified",
+    "Hub": "embhub.client.hub:Hub",
+    "Release": "embhub.release.files:Release",
+    "Verified": "embhub.release.verification:Verified",
     "audit": "embhub.diffusion.auditing:audit",
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
     "generate": "embhub.diffusion.generation:generate",
@@ -53,11 +51,11 @@ _PLACES = {
     "inspect": "embhub.diffusion.inspection:inspect",
     "interpolate": "embhub.diffusion.interpolation:interpolate",
     "load_into": "embhub.diffusion.generation:load_into",
-    "pull": "embhub.pulling:pull",
-    "push": "embhub.publishing:push",
-    "sign": "embhub.publishing:sign",
+    "pull": "embhub.client.pulling:pull",
+    "push": "embhub.client.publishing:push",
+    "sign": "embhub.client.publishing:sign",
     "train": "embhub.diffusion.training:train",
-    "verify": "embhub.pulling:verify_path",
+    "verify": "embhub.client.pulling:verify_path",
 }
 
 __all__ = [
@@ -80,21 +78,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_PLACES])
-
-
-class _Package(ModuleType):
-    """Keeps `embhub.audit` the verb: importing the module embhub/audit.py would otherwise put itself in its place.
-
-    The module's own names are reached by `from embhub.audit import …`, as everywhere in this package.
-    """
-
-    @property
-    def audit(self) -> Any:
-        return _load("audit")
-
-    @audit.setter
-    def audit(self, module: ModuleType) -> None:
-        """What the import system does after loading embhub/audit.py; there is nothing to keep."""
-
-
-sys.modules[__name__].__class__ = _Package

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import embhub
 from embhub.phantoms import write_dataset
-from embhub.privacy import PrivacyClaim
+from embhub.privacy.claim import PrivacyClaim
 
 
 def main() -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from embhub import pulling
-from embhub.checks import consistency
-from embhub.checks.consistency import power
-from embhub.hub import Hub
-from embhub.release import Release
-from embhub.site import roots
+from embhub.client import pulling, roots
+from embhub.client.hub import Hub
+from embhub.release.checks import consistency
+from embhub.release.checks.consistency import power
+from embhub.release.files import Release
 from tests import hostile
 from tests.hostile import Answer, Middleman, edited, instead, raw, rerouted
 from tests.releases import (

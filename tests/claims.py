@@ -7,15 +7,16 @@ from typing import Any
 
 import rfc8785
 
-from embhub import card, signing
-from embhub import release as layout
-from embhub.accounting.composition import Composition, build_composition
-from embhub.accounting.curves import Curve, compose
-from embhub.embedding import Embedding
+from embhub.artifact.embedding import Embedding
+from embhub.cards import card
 from embhub.formats import tensors
-from embhub.privacy import PrivacyClaim, build_claim
-from embhub.release import Release
-from embhub.self_test import OwnWidth, SelfTest
+from embhub.privacy.claim import PrivacyClaim, build_claim
+from embhub.privacy.composition import Composition, build_composition
+from embhub.privacy.rdp import Curve, compose
+from embhub.privacy.self_test import OwnWidth, SelfTest
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.files import Release
 from tests.releases import NOW, REPOSITORY, SITE, make_card, make_embedding
 
 SELF_TEST = SelfTest(

@@ -16,9 +16,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import utils
 
-from embhub import bundle, dsse, statement
 from embhub.formats import plain_png
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, Release
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, Release
+from embhub.trust import bundle, dsse, statement
 from tests import releases
 from tests.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, WITHDRAWER
 from tests.version1 import to_version1

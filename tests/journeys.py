@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from embhub import publishing, pulling
-from embhub.embedding import Embedding
+from embhub.artifact.embedding import Embedding
+from embhub.client import publishing, pulling
 from embhub.formats import safe_yaml
-from embhub.verification import Verified
+from embhub.release.verification import Verified
 from tests.releases import make_card
 from tests.servers import RunningRegistry
 from tests.sites import Site, new_key, open_site

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from embhub import verification
-from embhub.release import Release
-from embhub.verification import Verified
+from embhub.release import verification
+from embhub.release.files import Release
+from embhub.release.verification import Verified
 from tests.releases import NOW, REPOSITORY, make_embedding, make_release, make_sheet, make_trust
 
 GOOD = make_release(sheet=make_sheet())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embhub.release import Release
+from embhub.release.files import Release
 from embhub_registry import admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal

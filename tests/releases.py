@@ -13,15 +13,19 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
-from embhub import bundle, card, embedding, signing, statement, trust
-from embhub import release as layout
-from embhub.audit import SUITES, AuditReport, build
-from embhub.checks.consistency import base_digest, power
-from embhub.embedding import Embedding
-from embhub.keys import SigningKey
-from embhub.privacy import Claim
-from embhub.release import Release
-from embhub.trust import Keyring, Trust
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import SUITES, AuditReport, build
+from embhub.cards import card
+from embhub.privacy.claim import Claim
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.checks.consistency import base_digest, power
+from embhub.release.files import Release
+from embhub.site.keys import SigningKey
+from embhub.trust import bundle, statement
+from embhub.trust import keyring as trust
+from embhub.trust.keyring import Keyring, Trust
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 REGISTRY = "https://hub.example.org"

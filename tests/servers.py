@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embhub.keys import SigningKey
-from embhub.trust import Role
+from embhub.site.keys import SigningKey
+from embhub.trust.keyring import Role
 from embhub_registry import administration
 from embhub_registry.folder import Registry, create, open_folder
 

@@ -8,16 +8,18 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from embhub import card, privacy, signing
-from embhub import release as layout
-from embhub.accounting import curves
-from embhub.accounting.composition import build_composition
-from embhub.audit import AuditReport, Claimed, Design, build
-from embhub.checks.consistency import base_digest
-from embhub.embedding import Embedding
-from embhub.keys import SigningKey
-from embhub.release import Release
-from embhub.self_test import OwnWidth, SelfTest
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport, Claimed, Design, build
+from embhub.cards import card
+from embhub.privacy import claim as privacy
+from embhub.privacy import rdp as curves
+from embhub.privacy.composition import build_composition
+from embhub.privacy.self_test import OwnWidth, SelfTest
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.checks.consistency import base_digest
+from embhub.release.files import Release
+from embhub.site.keys import SigningKey
 from tests import releases
 from tests.servers import RunningRegistry, start_registry
 
@@ -162,7 +164,7 @@ def _audit(embedded: Embedding, *, shift: float, claim: privacy.Claim) -> AuditR
 
 
 def _embedding(*, seed: int, token: str, claim: privacy.Claim, base: str) -> Embedding:
-    from embhub import embedding
+    from embhub.artifact import embedding
 
     rows = releases.np.random.default_rng(seed).normal(size=(8, 32)) * 0.05
     training = {"steps": 200, "learning_rate": 0.005}

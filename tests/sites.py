@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from embhub import keys
+from embhub.client import roots
 from embhub.formats import safe_yaml
-from embhub.site import roots
+from embhub.site import keys
 from tests.releases import make_card, make_embedding, make_report
 from tests.servers import RunningRegistry
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 import pytest
 
-from embhub.accounting import curves, wording
 from embhub.cli import root as embhub_cli
 from embhub.evidence.cover import per_hundred
 from embhub.evidence.document import Evidence
 from embhub.evidence.regulation import AS_OF
+from embhub.privacy import rdp as curves
+from embhub.privacy import wording
 from embhub_registry.cli import root as registry_cli
 
 ROOT = Path(__file__).parents[1]

@@ -15,29 +15,18 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from embhub import bundle, card, dsse, embedding, fingerprint, keys, privacy, statement, trust, verification
-from embhub.audit import AuditReport, recompute
-from embhub.checks.refusals import (
-    MalformedBundle,
-    MalformedEnvelope,
-    MalformedKeyring,
-    MalformedStatement,
-    WrongKey,
-)
+from embhub.artifact import embedding, fingerprint, header, tokenizer_files
+from embhub.audits.report import AuditReport, recompute
+from embhub.cards import card
 from embhub.errors import ArtifactError, ConfigError, EmbhubError
-from embhub.formats import (
-    header,
-    instants,
-    names,
-    p256,
-    plain_png,
-    safe_yaml,
-    slices,
-    strict_json,
-    tensors,
-    tokenizer_files,
-)
-from embhub.release import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
+from embhub.formats import instants, names, plain_png, safe_yaml, slices, strict_json, tensors
+from embhub.privacy import claim as privacy
+from embhub.refusals import MalformedBundle, MalformedEnvelope, MalformedKeyring, MalformedStatement, WrongKey
+from embhub.release import verification
+from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
+from embhub.site import keys
+from embhub.trust import bundle, dsse, p256, statement
+from embhub.trust import keyring as trust
 from embhub_registry import admission, auth, backup_file, bodies, commits, downloads, hf_api, listing
 from embhub_registry import names as served_names
 from embhub_registry.backup_file import BadBackup

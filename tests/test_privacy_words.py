@@ -8,14 +8,14 @@ from typing import Any, get_args
 
 import pytest
 
-from embhub.accounting import wording
-from embhub.accounting.contradictions import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
 from embhub.audits.statistics import largest_tpr
 from embhub.errors import UsageError
 from embhub.evidence.cover import guarantee, per_hundred
 from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.sections import _limits
-from embhub.privacy import PrivacyClaim
+from embhub.privacy import wording
+from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.contradictions import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
 from tests.claims import make_claim
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from embhub.audit import AuditReport
+from embhub.audits.report import AuditReport
 
 Scores = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 

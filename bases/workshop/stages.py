@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from bases.workshop import autoencoder, checkpoint, denoiser
 from bases.workshop.corpus import Corpus
 from bases.workshop.text_encoder import CaptionEncoder
-from bases.workshop.xray import augment
 from embhub.diffusion.copying.augmentation import augment
 
 _SAVE_EVERY_S = 120.0

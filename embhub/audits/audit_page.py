@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from html import escape
 
-from embhub.audit import AuditReport
 from embhub.audits import roc_figure, version1
 from embhub.audits.attack_figures import AttackResult, Rate
 from embhub.audits.explanation import TITLES, describe_attempt, explain, plural
+from embhub.audits.report import AuditReport
 
 
 def render(report: AuditReport, *, title: str = "", contradictions: tuple[str, ...] = ()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from embhub.audit import AuditReport
+from embhub.audits.report import AuditReport
 from embhub.audits.verdict import FEWEST_UNITS
 
 TITLES = {

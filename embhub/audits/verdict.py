@@ -68,7 +68,7 @@ class Bounds(Protocol):
 
 
 class Design(Protocol):
-    """What is read of an audit's design (embhub.audit.Design)."""
+    """What is read of an audit's design (embhub.audits.report.Design)."""
 
     @property
     def reference_shadows(self) -> int: ...

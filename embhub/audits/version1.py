@@ -1,7 +1,7 @@
 """Reports of version 1, which old releases carry. They are read, never written, and no registry admits them any more.
 
 They hold every patient's score to six digits beside the seed that made it: whoever holds a patient's image can compute
-the score and look it up. `embhub.audit` turns their scores into the order of labels as soon as they are read.
+the score and look it up. `embhub.audits.report` turns their scores into the order of labels as soon as they are read.
 """
 
 from __future__ import annotations

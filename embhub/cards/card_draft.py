@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.cards.card_schema import FIELDS, REQUIRED, SCHEMA, BaseModelRef
-from embhub.embedding import Embedding
 from embhub.formats import safe_yaml
-from embhub.privacy import Claim, PrivacyClaim, plain
+from embhub.privacy.claim import Claim, PrivacyClaim, plain
 
 NOT_AUDITED = {"verdict": "not-audited", "suite": "none", "power": "no audit was run"}
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from embhub.artifact.header import check_token
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
-from embhub.formats.header import check_token
-from embhub.privacy import PrivacyClaim, UncheckableClaim, parse_claim, plain
+from embhub.privacy.claim import PrivacyClaim, UncheckableClaim, parse_claim, plain
 
 SCHEMA = "embhub.card/1"
 SMALLEST_CELL = 10

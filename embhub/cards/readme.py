@@ -11,7 +11,7 @@ from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
 from embhub.formats.repetition import join_alike
-from embhub.privacy import PrivacyClaim
+from embhub.privacy.claim import PrivacyClaim
 
 MAX_BYTES = 200_000
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from embhub.cards.card_schema import Card, Samples
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
-from embhub.privacy import Claim, PrivacyClaim
+from embhub.privacy.claim import Claim, PrivacyClaim
 
 SCHEMA = "embhub.sheet/1"
 MAX_BYTES = 20_000

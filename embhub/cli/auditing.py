@@ -11,7 +11,7 @@ from embhub.cli import countersigning, options
 from embhub.cli.output import print_json, print_pairs, print_table, progress_bar
 
 if TYPE_CHECKING:
-    from embhub.audit import AuditReport
+    from embhub.audits.report import AuditReport
 
 
 @click.command("audit", short_help="Attack an embedding to see what it tells.")

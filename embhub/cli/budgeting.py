@@ -48,7 +48,7 @@ def show(delta: float, as_json: bool) -> None:
     Example:
       embhub budget show --json
     """
-    from embhub.site.balance import balance
+    from embhub.ledger.balance import balance
 
     facts = balance(delta=delta)
     print_json(facts) if as_json else _print(facts)
@@ -69,7 +69,7 @@ def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:
       embhub budget cap 4
       embhub budget cap 2 --manifest prostate/manifest.csv
     """
-    from embhub import budget
+    from embhub.ledger import budget
 
     budget.set_cap(epsilon, delta=delta, units=_patients(manifest, None, None) if manifest else None)
     whom = "the patients of the manifest" if manifest else "every patient"
@@ -93,8 +93,8 @@ def reserve(images: Path, release: Path, manifest: Path | None, where: str | Non
     Example:
       embhub budget reserve images --of trained-last-year.safetensors
     """
-    from embhub import embedding
-    from embhub.site import elsewhere
+    from embhub.artifact import embedding
+    from embhub.ledger import elsewhere
 
     run = elsewhere.count(_patients(images, manifest, where), embedding.read(release), on_note=note)
     print_pairs({"run": run.run, "charged": run.words, "see": "embhub budget show"})

@@ -63,8 +63,8 @@ def check(card: Path) -> None:
     Example:
       embhub card check prostate-csPCa.card.yaml
     """
-    from embhub.card import parse_yaml
-    from embhub.release import CARD, LIMITS, read_file
+    from embhub.cards.card import parse_yaml
+    from embhub.release.files import CARD, LIMITS, read_file
 
     found = parse_yaml(read_file(card, limit=LIMITS[CARD]))
     print_pairs({"card": f"{found.name} {found.version}", "complete": "yes"})

@@ -13,8 +13,8 @@ from embhub.cli.output import print_findings, print_json, print_pairs, remark
 from embhub.errors import PolicyError
 
 if TYPE_CHECKING:
-    from embhub.checks.refusals import PolicyRefusal, Refusal
-    from embhub.verification import Verified
+    from embhub.refusals import PolicyRefusal, Refusal
+    from embhub.release.verification import Verified
 
 
 def warn_of_yank(verified: Verified) -> None:
@@ -48,7 +48,7 @@ def print_verified(verified: Verified) -> None:
 @contextmanager
 def refusals_listed(*, as_json: bool) -> Iterator[None]:
     """Where a release is refused, show every check up to the one that failed; the error goes on its way."""
-    from embhub.checks.refusals import PolicyRefusal, Refusal
+    from embhub.refusals import PolicyRefusal, Refusal
 
     try:
         yield

@@ -30,7 +30,7 @@ def new(name: str, passphrase: bool) -> None:
       embhub key new
       embhub key new cardiology --passphrase
     """
-    from embhub import keys
+    from embhub.site import keys
 
     secret = options.ask_secret("Passphrase", twice=True) if passphrase else None
     key = keys.generate(name, passphrase=secret)
@@ -45,7 +45,7 @@ def list_() -> None:
     Example:
       embhub key list
     """
-    from embhub import keys
+    from embhub.site import keys
 
     print_table([(key.name, key.fingerprint) for key in keys.list_keys()])
 
@@ -59,6 +59,6 @@ def export(name: str) -> None:
     Example:
       embhub key export > radboud.pub.pem
     """
-    from embhub import keys
+    from embhub.site import keys
 
     click.echo(keys.public_pem(name), nl=False)

@@ -22,7 +22,7 @@ def command(registry: str | None, token: str | None) -> None:
     Example:
       embhub login --registry https://embhub.example.org
     """
-    from embhub.site.accounts import log_in
+    from embhub.client.accounts import log_in
 
     account, path = log_in(registry, token=token or options.ask_secret("Token"))
     print_pairs({"account": account.name, "namespaces": ", ".join(account.namespaces), "kept in": path})

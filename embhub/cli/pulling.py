@@ -31,7 +31,7 @@ def command(reference: str, as_json: bool, **choices: Any) -> None:
       embhub pull radboud/prostate-csPCa --out models/prostate
       embhub pull radboud/prostate-csPCa --policy strict
     """
-    from embhub.pulling import choose_folder, pull
+    from embhub.client.pulling import choose_folder, pull
 
     with refusals_listed(as_json=as_json), progress_bar() as on_progress:
         verified = pull(reference, on_progress=on_progress, **choices)

@@ -43,7 +43,7 @@ def command(file: Path | None, as_json: bool, yes: bool, **choices: Any) -> None
       embhub push prostate-csPCa.safetensors radboud/prostate-csPCa --dry-run --out outbox
       embhub push --from outbox
     """
-    from embhub.publishing import push
+    from embhub.client.publishing import push
 
     with progress_bar() as on_progress:
         done = push(

@@ -26,7 +26,7 @@ def command(query: str, limit: int, registry: str | None, as_json: bool) -> None
     Example:
       embhub search prostate
     """
-    from embhub.pulling import search
+    from embhub.client.pulling import search
 
     found = search(query, limit=limit, registry=registry)
     if as_json:

@@ -137,9 +137,9 @@ def command(context: click.Context, /, images: Path, out: Path, as_json: bool, *
       embhub train images --manifest m.csv --epsilon 2 --n-public 100 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
     """
+    from embhub.client.overview import in_words
     from embhub.diffusion.checkpoints import Interrupted
     from embhub.diffusion.outputs import train_to_file
-    from embhub.site.overview import in_words
 
     try:
         with progress_bar() as on_progress:

@@ -35,7 +35,7 @@ def add(source: str, fingerprint: str | None) -> None:
     Example:
       embhub trust add https://embhub.example.org --fingerprint SHA256:uNiVztksCsDhcc0u9e8BrqLRVbfNjXkbM5bGHe1Qk2c
     """
-    from embhub.site.roots import add_root
+    from embhub.client.roots import add_root
 
     print_pairs(add_root(source, fingerprint=fingerprint, confirm=_ask))
 
@@ -57,7 +57,7 @@ def list_(as_json: bool) -> None:
     Example:
       embhub trust list
     """
-    from embhub.site.roots import list_roots
+    from embhub.client.roots import list_roots
 
     roots = list_roots()
     print_json(roots) if as_json else print_table([tuple(map(str, root.values())) for root in roots])
@@ -72,7 +72,7 @@ def remove(registry: str) -> None:
     Example:
       embhub trust remove https://embhub.example.org
     """
-    from embhub.site.roots import remove_root
+    from embhub.client.roots import remove_root
 
     remove_root(registry)
     print_pairs({"removed": registry})
@@ -87,6 +87,6 @@ def refresh(registry: str | None) -> None:
     Example:
       embhub trust refresh
     """
-    from embhub.site.roots import refresh_roots
+    from embhub.client.roots import refresh_roots
 
     print_table([tuple(map(str, root.values())) for root in refresh_roots(registry)])

@@ -21,12 +21,12 @@ from typing import Any
 import diffusers
 from safetensors import SafetensorError, safe_open
 
-from embhub import config
 from embhub.diffusion.adaptation.facts import MARK, is_adapted, read_lora_mark
 from embhub.diffusion.bases.replacements import LORA, Replacement
 from embhub.diffusion.parts_of_bases import Part, check_part, find_part
 from embhub.diffusion.pipelines import FoundBase, download_part, quiet
 from embhub.errors import ConfigError, UsageError
+from embhub.site import config
 
 _WEIGHT_NAME = "pytorch_lora_weights.safetensors"
 

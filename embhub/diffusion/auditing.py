@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from embhub import embedding as artifact_module
-from embhub import fingerprint, runs
-from embhub import release as layout
-from embhub.audit import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
-from embhub.audits import commitments, statistics
+from embhub.artifact import embedding as artifact_module
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
+from embhub.audits import statistics
+from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
 from embhub.diffusion import shadow_training
 from embhub.diffusion import shadows as shadow_module
 from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES
@@ -39,12 +39,14 @@ from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
 from embhub.diffusion.shadow_training import Shelf
 from embhub.diffusion.shadows import Private
 from embhub.diffusion.sides import Source, compare
-from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
-from embhub.privacy import PrivacyClaim
+from embhub.ledger import audit_attempts, published_audits
+from embhub.ledger.audit_attempts import AuditAttempt
+from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress
-from embhub.site import audit_attempts, published_audits
-from embhub.site.audit_attempts import AuditAttempt
+from embhub.release import files as layout
+from embhub.site import runs
+from embhub.site import secret as commitments
 
 WITH_SHADOWS = ("standard", "thorough")
 _EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
+from embhub.client.opening import open_path
 from embhub.diffusion.adaptation.facts import is_adapted
 from embhub.diffusion.pipelines import find_base
 from embhub.errors import ArtifactError
-from embhub.opening import open_path
 
 _MEANING = {
     "exact": "the same base, as far as the fingerprint sees",

@@ -26,7 +26,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from embhub import embedding as artifact
+from embhub.artifact import embedding as artifact
+from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.dp import aggregation, private_training, settings
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
@@ -39,8 +40,7 @@ from embhub.diffusion.latents import encode
 from embhub.diffusion.learned import Task
 from embhub.diffusion.loading import tensors
 from embhub.diffusion.recipes import Recipe
-from embhub.embedding import LAYOUTS, Embedding
-from embhub.privacy import PrivacyClaim
+from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress
 
 COINS = 200

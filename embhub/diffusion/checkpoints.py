@@ -24,12 +24,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from embhub import config
 from embhub.diffusion.inversion import Diverged, Inversion, State
 from embhub.diffusion.seeding import draw_seed
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import strict_json
-from embhub.site.files import write_atomic
+from embhub.site import config
 
 SECONDS = 10.0
 """Between two checkpoints: what a power cut may cost. The first is written after the first step."""

@@ -12,14 +12,14 @@ from typing import Any
 from PIL import Image
 
 from embhub import __version__
+from embhub import destinations as places
+from embhub.artifact.embedding import Embedding
+from embhub.client.opening import Opened
 from embhub.diffusion.outputs import open_target
 from embhub.diffusion.parts import Part, parse_part
-from embhub.embedding import Embedding
+from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.opening import Opened
 from embhub.progress import OnProgress
-from embhub.site import places
-from embhub.site.files import write_atomic
 
 MANIFEST, SHEET = "manifest.json", "series.png"
 SERIES = 5
@@ -46,7 +46,7 @@ class Ask:
         return (Part(self.prompts[0]),) if len(self.prompts) == 1 else tuple(map(parse_part, self.prompts))
 
     def open(self) -> list[Opened]:
-        """The embeddings, verified where they are signed; raises as `embhub.opening.open_path`."""
+        """The embeddings, verified where they are signed; raises as `embhub.client.opening.open_path`."""
         return [open_target(target, self.registry) for target in self.embeddings]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub.opening import open_path
-from embhub.site import places
-from embhub.site.overview import describe_embedding
+from embhub import destinations as places
+from embhub.client.opening import open_path
+from embhub.client.overview import describe_embedding
 
 
 def import_to_file(files: Sequence[Path], out: Path, **choices: Any) -> dict[str, Any]:

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embhub import embedding as artifact
+from embhub import destinations as places
+from embhub.artifact import embedding as artifact
+from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.foreign import pickles
 from embhub.diffusion.programs import PROGRAMS, Program
-from embhub.embedding import LAYOUTS, Embedding
+from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats import tensors as container
-from embhub.site import places
-from embhub.site.files import write_atomic
 
 _ARCHIVE = ("data.pkl", "data/0", "version")
 """All that AUTOMATIC1111 1.6 and Forge allow in a .pt archive; what newer torch adds makes them refuse the file."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.composition import at_once, composed
 from embhub.diffusion.computing import pictures_at_once

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from embhub import runs
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion import pixels
 from embhub.diffusion.header_review import check_headers, warn_of_few
@@ -23,6 +22,7 @@ from embhub.diffusion.volumes import Statement
 from embhub.diffusion.watcher import REFUSE, Watcher
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress
+from embhub.site import runs
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,17 +19,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from embhub import embedding as artifact
-from embhub import fingerprint
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint, header
+from embhub.artifact.embedding import MAX_BYTES, Embedding
 from embhub.diffusion.foreign import pickles
 from embhub.diffusion.foreign.assigning import assign, read_widths
 from embhub.diffusion.foreign.contents import Contents, find
 from embhub.diffusion.pipelines import find_base
-from embhub.embedding import MAX_BYTES, Embedding
+from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
-from embhub.formats import header
 from embhub.formats import tensors as container
-from embhub.site.files import write_atomic
 
 _CLIP_L, _T5 = {"clip_l": 768}, {"t5xxl": 4096}
 FAMILIES: Mapping[str, tuple[str, Mapping[str, int]]] = {

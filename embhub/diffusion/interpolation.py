@@ -9,12 +9,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion.generation import Studio, draw, prepare
 from embhub.diffusion.layered import insert
 from embhub.diffusion.loading import Source, check_base, open_embedding, tensors
 from embhub.diffusion.parts import Part
 from embhub.diffusion.siblings import check_siblings, slerp
-from embhub.embedding import Embedding
 from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from embhub.artifact.embedding import MAX_BYTES, layer_names
 from embhub.diffusion.families import denoiser, detect, encoders
 from embhub.diffusion.image_rows import ImageRows
 from embhub.diffusion.rows import Rows, _Answer
-from embhub.embedding import MAX_BYTES, layer_names
 from embhub.errors import UsageError
 
 _HEADER = 20_000

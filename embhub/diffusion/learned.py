@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from embhub.budget import Reservation
 from embhub.diffusion.recipes import Recipe
-from embhub.privacy import NONE, Claim
+from embhub.ledger.budget import Reservation
+from embhub.privacy.claim import NONE, Claim
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""The fingerprint of a pipeline in memory: the same figures that `embhub.fingerprint.take` reads from a folder.
+"""The fingerprint of a pipeline in memory: the same figures that `embhub.artifact.fingerprint.take` reads from a
+folder.
 
 Embeddings that were loaded before do not count: their rows and tokens are left out.
 """
@@ -17,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embhub import body_probe, fingerprint
+from embhub.artifact import body_probe, fingerprint
+from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.diffusion.families import Encoder, encoders, is_flow
 from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader
-from embhub.formats.tokenizer_files import hash_vocabulary
 
 _BASE_ROWS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import LAYOUTS, PER_LAYER, Embedding, layer_names
+from embhub.client.opening import open_path
 from embhub.diffusion import live_base
 from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find, image_vectors
 from embhub.diffusion.layered import insert
 from embhub.diffusion.pipelines import quiet
 from embhub.diffusion.rows import misled_ends
-from embhub.embedding import LAYOUTS, PER_LAYER, Embedding, layer_names
 from embhub.errors import ArtifactError, UsageError
-from embhub.opening import open_path
 
 
 class WrongBase(ArtifactError):

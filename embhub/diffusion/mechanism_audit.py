@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from embhub import fingerprint
-from embhub.audit import Attempt, AuditReport, Claimed, Design, Group, build
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.audits.attack_figures import MADE_UP_PATIENTS
+from embhub.audits.report import Attempt, AuditReport, Claimed, Design, Group, build
 from embhub.diffusion import canary_patients
 from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.recipes import Recipe
-from embhub.embedding import Embedding
 from embhub.errors import UsageError
-from embhub.privacy import PrivacyClaim
+from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress
-from embhub.self_test import SelfTest
 
 _RECIPE = Recipe(steps=50, learning_rate=0.1, warm_up=5)
 

@@ -7,24 +7,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import __version__, card, config, embedding, runs
-from embhub import release as layout
-from embhub.audit import AuditReport, Bounds
+from embhub import __version__
+from embhub import destinations as places
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
+from embhub.audits.report import AuditReport, Bounds
 from embhub.audits.verdict import LARGEST_AUC, LARGEST_TPR
+from embhub.cards import card
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
-from embhub.checks import consistency
+from embhub.client.opening import Opened, open_path
+from embhub.client.overview import describe_embedding
 from embhub.diffusion.bases import builtin as bases
-from embhub.embedding import Embedding
+from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
-from embhub.opening import Opened, open_path
-from embhub.privacy import PrivacyClaim
+from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress
-from embhub.site import places, site_files
-from embhub.site.files import write_atomic
-from embhub.site.overview import describe_embedding
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.release.checks import consistency
+from embhub.site import config, runs
 
 
 def train_to_file(
@@ -112,11 +116,11 @@ def open_target(target: str, registry: str | None) -> Opened:
     """An embedding to use: a file or folder, verified where it is signed, or a repository, fetched and verified.
 
     Raises:
-        EmbhubError: as `embhub.opening.open_path` and `embhub.pulling.verify_path`.
+        EmbhubError: as `embhub.client.opening.open_path` and `embhub.client.pulling.verify_path`.
     """
     if Path(target).is_file():
         return open_path(target)
-    from embhub.pulling import verify_path
+    from embhub.client.pulling import verify_path
 
     verified = verify_path(target, registry=registry)
     return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from embhub import __version__, budget
+from embhub import __version__
 from embhub.diffusion import inversion, memory
 from embhub.diffusion.checkpoints import Keeper
 from embhub.diffusion.holdout import split
@@ -25,7 +25,8 @@ from embhub.diffusion.recipes import Recipe, default_recipe
 from embhub.diffusion.remarks import Remarks
 from embhub.diffusion.signals import Lookout, judge_images
 from embhub.diffusion.yardstick import losses_with
-from embhub.privacy import Unit
+from embhub.ledger import budget
+from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress
 
 Watch = Callable[[Inversion], object]

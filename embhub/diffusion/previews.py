@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from PIL import Image
 
+from embhub import destinations as places
 from embhub.diffusion.families import detect
 from embhub.diffusion.generation import draw
 from embhub.diffusion.inversion import Inversion
 from embhub.diffusion.pipelines import FoundBase
 from embhub.diffusion.yardstick import without_token
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
-from embhub.site import places
-from embhub.site.files import write_atomic
 
 _COLUMNS = 4
 _MOST_STEPS = 25

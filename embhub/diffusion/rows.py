@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from embhub.artifact.embedding import check_token
 from embhub.diffusion.families import Encoder, encoders, image_vectors, room
 from embhub.diffusion.pipelines import quiet
-from embhub.embedding import check_token
 from embhub.errors import UsageError
 
 _SPREAD = 0.3

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
-from embhub import config
 from embhub.diffusion import many
 from embhub.diffusion.attacks.evidence import Draws, measure_losses
 from embhub.diffusion.dp import private_training
@@ -30,9 +29,10 @@ from embhub.diffusion.inversion import Recipe
 from embhub.diffusion.learned import Task
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.shadows import Flips, Private, Setting, Shadows
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.progress import OnProgress, Progress
-from embhub.site.files import write_atomic
+from embhub.site import config
 
 _KEPT = "losses"
 

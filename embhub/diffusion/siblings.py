@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub import embedding as artifact
-from embhub.embedding import Embedding
+from embhub.artifact import embedding as artifact
+from embhub.artifact.embedding import Embedding
 from embhub.errors import ArtifactError
 
 LEAST_COSINE = 0.5

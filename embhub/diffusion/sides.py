@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from embhub import runs
-from embhub.audit import Group, Unit
+from embhub.audits.report import Group, Unit
 from embhub.diffusion import pixels
 from embhub.diffusion.images import ImageSet, read_images, read_sample, recall
 from embhub.errors import PrivacyError, UsageError
+from embhub.site import runs
 from embhub.site.patients import key_patient
 
 PLACE = re.compile(r"image \d+")

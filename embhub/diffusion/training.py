@@ -11,8 +11,9 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embhub import embedding as artifact
-from embhub import fingerprint, runs
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion import layered, memory, previews
 from embhub.diffusion.adaptation.facts import refuse_claim
 from embhub.diffusion.captions import check_caption, check_words
@@ -26,11 +27,11 @@ from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.plain_training import PlainTraining
 from embhub.diffusion.recipes import Norm, describe, settle
 from embhub.diffusion.remarks import Remarks, Say
-from embhub.embedding import LAYOUTS, Embedding
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
-from embhub.privacy import Mechanism, Unit
+from embhub.privacy.claim import Mechanism, Unit
 from embhub.progress import OnProgress, Progress
-from embhub.site.files import write_atomic
+from embhub.site import runs
 
 __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
 
@@ -39,10 +40,10 @@ __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
 class TrainResult:
     """What a training gave.
 
-    `run` is also in the site's private memory (`embhub.runs`). `heldout_before` and `heldout_after` are the mean loss
-    on the images kept back, by the caption's words alone and with the embedding; None where none were kept back.
-    `notes` are remarks on the images and warnings of the training; `points` are (step, loss) on the way, on some images
-    kept back, or learned from where there are none, since the training began or was gone on with.
+    `run` is also in the site's private memory (`embhub.site.runs`). `heldout_before` and `heldout_after` are the
+    mean loss on the images kept back, by the caption's words alone and with the embedding; None where none were kept
+    back. `notes` are remarks on the images and warnings of the training; `points` are (step, loss) on the way, on
+    some images kept back, or learned from where there are none, since the training began or was gone on with.
     """
 
     embedding: Embedding

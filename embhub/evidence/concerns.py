@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from embhub import release as layout
-from embhub import statement
-from embhub.audit import AuditReport
 from embhub.audits import version1
+from embhub.audits.report import AuditReport
 from embhub.cards.personal_data import personal_data_in_release
-from embhub.checks import claims, consistency
-from embhub.checks.refusals import Refusal
-from embhub.checks.samples import check_samples
-from embhub.privacy import Claim, PrivacyClaim, plain
-from embhub.release import Release
+from embhub.privacy.claim import Claim, PrivacyClaim, plain
+from embhub.refusals import Refusal
+from embhub.release import files as layout
+from embhub.release.checks import claims, consistency
+from embhub.release.checks.samples import check_samples
+from embhub.release.files import Release
+from embhub.trust import statement
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # of a statement that is compared and never signed
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from embhub.accounting.wording import per_person
 from embhub.audits.explanation import TITLES, plural
 from embhub.evidence.document import Audit, Evidence, Privacy
-from embhub.release import SAMPLES
+from embhub.privacy.wording import per_person
+from embhub.release.files import SAMPLES
 
 VERDICTS = {
     "leak-detected": "An attack could tell who was trained on. This speaks against releasing the file as it is.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from embhub.audit import AuditReport
+from embhub.audits.report import AuditReport
 from embhub.evidence.document import Coverage
 
 Tried = Literal["tried", "partly", "not tried"]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import Field, ValidationError
 
-from embhub.audit import Digest, Suite, ToolVersion, Unit
 from embhub.audits.attack_figures import Coins, Count, Epsilon, Power, Range, Rate, Share, Strict, UpperLimits
+from embhub.audits.report import Digest, Suite, ToolVersion, Unit
 from embhub.audits.report_facts import Deciding
 from embhub.audits.verdict import Verdict
 from embhub.errors import ArtifactError

@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 
 from embhub import __version__
-from embhub import release as layout
-from embhub.accounting import curves
-from embhub.accounting.contradictions import MAX_DELTA
-from embhub.accounting.reconstruction import most_rebuilt, most_rebuilt_by_curve
-from embhub.accounting.wording import is_large
-from embhub.audit import AuditReport
 from embhub.audits.attack_figures import AttackResult
 from embhub.audits.explanation import explain
+from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.cards.vocabulary import DEIDENTIFICATION
-from embhub.checks import claims, consistency
 from embhub.evidence import document, regulation
 from embhub.evidence.concerns import list_concerns, refute
 from embhub.evidence.coverage import list_coverage
 from embhub.evidence.document import Evidence, Limit, Rebuilt
 from embhub.evidence.shipping import list_shipment
 from embhub.formats import instants
-from embhub.privacy import Claim, PrivacyClaim
-from embhub.release import Release
+from embhub.privacy import rdp as curves
+from embhub.privacy.claim import Claim, PrivacyClaim
+from embhub.privacy.contradictions import MAX_DELTA
+from embhub.privacy.reconstruction import most_rebuilt, most_rebuilt_by_curve
+from embhub.privacy.wording import is_large
+from embhub.release import files as layout
+from embhub.release.checks import claims, consistency
+from embhub.release.files import Release
 
 CHANCES = (0.001, 0.01, 0.1)
 CANDIDATES = (10, 100, 1000, 10_000)

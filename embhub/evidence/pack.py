@@ -9,19 +9,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embhub import embedding
-from embhub import release as layout
-from embhub.audit import AuditReport
-from embhub.checks.refusals import Refusal
+from embhub import destinations as places
+from embhub.artifact import embedding
+from embhub.audits.report import AuditReport
+from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
 from embhub.evidence import document, page, sacro
 from embhub.evidence.document import Evidence
 from embhub.evidence.gathering import gather
-from embhub.privacy import DEFAULT_DELTA, PrivacyClaim
-from embhub.release import Release
-from embhub.site import places, site_files
-from embhub.site.files import write_atomic
-from embhub.site.spent import spent_on
+from embhub.ledger.spent import spent_on
+from embhub.privacy.claim import DEFAULT_DELTA, PrivacyClaim
+from embhub.refusals import Refusal
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.release.files import Release
 
 PAGE, DOCUMENT, SACRO = "index.html", "evidence.json", "sacro"
 

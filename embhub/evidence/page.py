@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from embhub.audit import AuditReport
+from embhub.audits.report import AuditReport
 from embhub.evidence import cover, sections
 from embhub.evidence.document import Evidence
 

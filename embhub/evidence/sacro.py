@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from embhub import __version__
-from embhub.audit import AuditReport
 from embhub.audits import statistics
 from embhub.audits.attack_figures import AttackResult
+from embhub.audits.report import AuditReport
 
 _REMARKS = {
     "mechanism-canaries": "made-up vectors: an AUC above 0.5 is what the privacy claim allows",

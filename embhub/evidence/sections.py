@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from html import escape
 
-from embhub.audit import AuditReport
 from embhub.audits import audit_page, roc_figure
 from embhub.audits.explanation import plural
+from embhub.audits.report import AuditReport
 from embhub.evidence import histogram
 from embhub.evidence.cover import per_hundred
 from embhub.evidence.document import Evidence, Limit, Privacy, ShippedFile

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from embhub import release as layout
 from embhub.audits import version1
 from embhub.cards.samples import count
 from embhub.evidence.document import Shipment, ShippedFile
 from embhub.formats.repetition import join_alike
-from embhub.privacy import PrivacyClaim
-from embhub.release import Release
+from embhub.privacy.claim import PrivacyClaim
+from embhub.release import files as layout
+from embhub.release.files import Release
 
 _SIGNED = "made when the release is signed"
 ALSO_SENT = (

@@ -1,1 +1,4 @@
-"""What a site keeps and where: files beside an embedding, pinned roots, memory of releases, accounts."""
+"""What a hospital (a site) keeps on its own disk: settings, keys, runs, pinned registries. Start with `config`.
+
+May import `trust`, `formats` and the ground modules.
+"""

@@ -11,7 +11,7 @@ import hmac
 import re
 import unicodedata
 
-from embhub.audits.commitments import derive_key
+from embhub.site.secret import derive_key
 
 _KEYED = re.compile(r"keyed-([0-9a-f]{64})")
 _FOLDED = re.compile(r"folded-([0-9a-f]{64})")

@@ -1,8 +1,8 @@
 """What this site remembers of registries: its namespace there, and the newest version it saw of each repository.
 
-A release that is older than one accepted before is refused by `embhub.verification`, wherever it comes from: registries
-are told apart by the name in their keyring, not by the address they are reached at. Remembering is done here, in
-`state/seen.json`, which only this user can read: it tells what a hospital looked at.
+A release that is older than one accepted before is refused by `embhub.release.verification`, wherever it comes from:
+registries are told apart by the name in their keyring, not by the address they are reached at. Remembering is done
+here, in `state/seen.json`, which only this user can read: it tells what a hospital looked at.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embhub import config
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import names
-from embhub.site.files import write_atomic
+from embhub.site import config
 
 MAX_BYTES = 8_000_000
 

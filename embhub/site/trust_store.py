@@ -11,12 +11,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from embhub import config, trust
-from embhub.checks.refusals import MalformedKeyring, Rollback, WrongRoot
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import strict_json
-from embhub.site.files import write_atomic
-from embhub.trust import Trust, TrustExport
+from embhub.refusals import MalformedKeyring, Rollback, WrongRoot
+from embhub.site import config
+from embhub.trust import keyring as trust
+from embhub.trust.keyring import Trust, TrustExport
 
 _SCHEMA = "embhub.pin/1"
 _LIMIT = 3 * trust.MAX_BYTES

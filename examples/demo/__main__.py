@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bases.workshop.train import default_data
-from embhub.audit import AuditReport
+from embhub.audits.report import AuditReport
 from embhub.copies.report import Report
 from embhub.errors import EmbhubError
 from examples.demo import measure, page, story

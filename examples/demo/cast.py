@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embhub.trust import parse_export
+from embhub.trust.keyring import parse_export
 
 _TYPED: list[str] = []
 PRIVATE = ("EMBHUB_HOME", "EMBHUB_REGISTRY", "EMBHUB_TOKEN", "EMBHUB_NAMESPACE")

@@ -13,8 +13,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from embhub.audit import AuditReport
 from embhub.audits import roc_figure
+from embhub.audits.report import AuditReport
 from examples.demo.scenario import Pictures
 
 

@@ -21,11 +21,12 @@ import torch
 import yaml
 from markupsafe import Markup
 
-from embhub import embedding, phantoms
-from embhub.audit import AuditReport
+from embhub import phantoms
+from embhub.artifact import embedding
 from embhub.audits import roc_figure
+from embhub.audits.report import AuditReport
 from embhub.errors import EmbhubError
-from embhub.privacy import PrivacyClaim
+from embhub.privacy.claim import PrivacyClaim
 from examples.demo import page, story
 from examples.demo.cast import CommandFailed, Hospital, Registry, served, typed
 from examples.demo.phantom_play import FINDING, WORDS

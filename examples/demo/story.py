@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from embhub import embedding
+from embhub.artifact import embedding
 from examples.demo.cast import Hospital, Registry
 from examples.demo.scenario import Material, Words
 from examples.demo.xray_play import WORDS as XRAY

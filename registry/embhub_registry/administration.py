@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from embhub import trust
 from embhub.errors import ConfigError, UsageError
-from embhub.formats import instants, p256
+from embhub.formats import instants
+from embhub.trust import keyring as trust
+from embhub.trust import p256
 from embhub_registry import auth, standing
 from embhub_registry.clock import now, stamp
 from embhub_registry.database import Connection, Row, accounts

@@ -9,17 +9,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from embhub.accounting.wording import figures_of
-from embhub.audit import recompute
 from embhub.audits import version1
-from embhub.checks import claims
-from embhub.checks.refusals import Refusal
-from embhub.checks.samples import check_samples
+from embhub.audits.report import recompute
 from embhub.errors import EmbhubError
 from embhub.formats import plain_png
-from embhub.privacy import Claim, PrivacyClaim, UnsupportedClaim
-from embhub.release import AUDIT, CARD, EMBEDDING
-from embhub.verification import Verified
+from embhub.privacy.claim import Claim, PrivacyClaim, UnsupportedClaim
+from embhub.privacy.wording import figures_of
+from embhub.refusals import Refusal
+from embhub.release.checks import claims
+from embhub.release.checks.samples import check_samples
+from embhub.release.files import AUDIT, CARD, EMBEDDING
+from embhub.release.verification import Verified
 from embhub_registry import persons
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal

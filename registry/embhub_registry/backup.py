@@ -19,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
-from embhub.site.files import sync
 from embhub_registry import backup_file
 from embhub_registry.backup_file import DATABASE, KEYS, MANIFEST, Manifest
 from embhub_registry.blobs import MissingBlob

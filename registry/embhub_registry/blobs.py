@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from embhub.site.files import sync
+from embhub.durable import sync
 from embhub_registry.database import StorageFull
 
 _TEMPORARY = "incoming"

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from embhub.config import check_registry
 from embhub.errors import ConfigError
+from embhub.site.config import check_registry
 from embhub_registry import auth, repos
 from embhub_registry.attempts import Attempts
 from embhub_registry.database.accounts import Account

@@ -8,7 +8,7 @@ from typing import Any
 
 from embhub.errors import EmbhubError
 from embhub.formats import strict_json
-from embhub.release import AUDIT, LIMITS
+from embhub.release.files import AUDIT, LIMITS
 from embhub_registry import repos
 from embhub_registry.blobs import MissingBlob
 from embhub_registry.clock import stamp

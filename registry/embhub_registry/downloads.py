@@ -8,7 +8,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from embhub.release import EMBEDDING
+from embhub.release.files import EMBEDDING
 from embhub_registry import access, repos
 from embhub_registry.calls import path_of, recent_of, registry_of, repository_of, revision_of, tally_of
 from embhub_registry.denials import Denied

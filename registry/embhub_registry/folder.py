@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embhub import dsse, keys, trust
 from embhub.errors import ConfigError, UsageError
-from embhub.formats import instants, p256
-from embhub.trust import Trust
+from embhub.formats import instants
+from embhub.site import keys
+from embhub.trust import dsse, p256
+from embhub.trust import keyring as trust
+from embhub.trust.keyring import Trust
 from embhub_registry.blobs import Blobs
 from embhub_registry.clock import now, stamp
 from embhub_registry.database import Busy, Database, accounts, schema

@@ -10,16 +10,16 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from embhub import verification
-from embhub.audit import AuditReport
 from embhub.audits import audit_page, roc_figure
 from embhub.audits.explanation import describe_attempt
+from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
-from embhub.checks.refusals import Finding
-from embhub.checks.signers import Signer
 from embhub.errors import EmbhubError
 from embhub.formats import plain_png
-from embhub.release import LIMITS, SAMPLES, Release
+from embhub.refusals import Finding
+from embhub.release import verification
+from embhub.release.checks.signers import Signer
+from embhub.release.files import LIMITS, SAMPLES, Release
 from embhub_registry import repos
 from embhub_registry.clock import now
 from embhub_registry.folder import Registry

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from starlette.datastructures import QueryParams
 
 from embhub.formats.names import is_another
-from embhub.trust import Keyring
+from embhub.trust.keyring import Keyring
 from embhub_registry import auth, hf_api
 from embhub_registry.database import Connection, search
 from embhub_registry.database.accounts import Account

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embhub.accounting import wording
-from embhub.card import Card
-from embhub.checks import site_totals
+from embhub.cards.card import Card
 from embhub.formats import safe_yaml
-from embhub.privacy import PrivacyClaim
-from embhub.release import CARD
-from embhub.verification import Verified
+from embhub.privacy import wording
+from embhub.privacy.claim import PrivacyClaim
+from embhub.release.checks import site_totals
+from embhub.release.files import CARD
+from embhub.release.verification import Verified
 from embhub_registry.admission import Admitted
 
 MAX_FRONT_MATTER = 200_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from embhub.cards.personal_data import looks_like_patient, personal_data, personal_data_in_release
-from embhub.release import CARD, Release
+from embhub.release.files import CARD, Release
 
 _DIGESTS = re.compile(r"\b[0-9a-f]{32,}\b|SHA256:[A-Za-z0-9+/]{43}")
 

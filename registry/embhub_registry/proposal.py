@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from embhub import release, verification
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
-from embhub.trust import Trust
-from embhub.verification import Verified
+from embhub.release import files as release
+from embhub.release import verification
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
+from embhub.release.verification import Verified
+from embhub.trust.keyring import Trust
 
 GIT_ATTRIBUTES = ".gitattributes"
 AUDIT_FILES = frozenset({AUDIT, AUDIT_BUNDLE})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from embhub.release import AUDIT_BUNDLE
+from embhub.release.files import AUDIT_BUNDLE
 from embhub_registry import access, admission, auth, commits, quotas, repos, standing, yanking
 from embhub_registry.admission import Admitted
 from embhub_registry.blobs import git_oid

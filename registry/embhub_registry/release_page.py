@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from embhub.accounting import wording
-from embhub.accounting.composition import SiteTotal
 from embhub.cards import samples
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
-from embhub.checks import site_totals
-from embhub.checks.signers import Signer
 from embhub.formats.names import is_another
 from embhub.formats.repetition import join_alike
-from embhub.privacy import PrivacyClaim
-from embhub.release import EMBEDDING, SAMPLES
-from embhub.trust import Keyring
+from embhub.privacy import wording
+from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.composition import SiteTotal
+from embhub.release.checks import site_totals
+from embhub.release.checks.signers import Signer
+from embhub.release.files import EMBEDDING, SAMPLES
+from embhub.trust.keyring import Keyring
 from embhub_registry import standing
 from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, repositories, yanks

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from embhub.durable import sync
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub.site.files import sync
 from embhub_registry import checking
 from embhub_registry.backup_file import (
     LARGEST_OBJECT,

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from embhub import bundle
-from embhub.checks import attested
-from embhub.checks.attested import LEAK, VERDICTS
-from embhub.checks.refusals import Refusal
-from embhub.release import AUDIT_BUNDLE, EMBEDDING
-from embhub.trust import Keyring
-from embhub.verification import Verified
+from embhub.refusals import Refusal
+from embhub.release.checks import attested
+from embhub.release.checks.attested import LEAK, VERDICTS
+from embhub.release.files import AUDIT_BUNDLE, EMBEDDING
+from embhub.release.verification import Verified
+from embhub.trust import bundle
+from embhub.trust.keyring import Keyring
 from embhub_registry import access, auth, repos
 from embhub_registry.blobs import MissingBlob
 from embhub_registry.database import Connection, accounts, attestations, placement, repositories

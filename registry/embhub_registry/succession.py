@@ -5,9 +5,10 @@ Each returns what is wrong, or None.
 
 from __future__ import annotations
 
-from embhub import bundle, release
 from embhub.formats import names
-from embhub.release import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES
+from embhub.release import files as release
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES
+from embhub.trust import bundle
 from embhub_registry.proposal import AUDIT_FILES, Proposal
 
 

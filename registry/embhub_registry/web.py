@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from embhub.errors import EmbhubError
-from embhub.release import AUDIT, EMBEDDING
+from embhub.release.files import AUDIT, EMBEDDING
 from embhub_registry import access, comparison, interval_figure, list_page, release_page, rendering, repos
 from embhub_registry.calls import account_of, base_url, registry_of, repository_of, revision_of, run_in_threadpool
 from embhub_registry.database import accounts, repositories

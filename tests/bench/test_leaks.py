@@ -12,7 +12,7 @@ import torch
 
 from bench import leaks
 from bench.results_file import ResultsFile, Row
-from embhub.audit import SUITES
+from embhub.audits.report import SUITES
 from embhub.diffusion.attacks import nearest, reidentification
 from embhub.diffusion.pipelines import load_pipeline
 from tests import pipelines

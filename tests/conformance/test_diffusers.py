@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from embhub.release import Release
+from embhub.release.files import Release
 from tests import releases
 from tests.conformance.environments import surroundings
 from tests.servers import RunningRegistry, running_registry

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import release as layout
-from embhub import statement
-from embhub.formats import p256
-from embhub.keys import SigningKey
+from embhub.release import files as layout
+from embhub.site.keys import SigningKey
+from embhub.trust import p256, statement
 from tests.releases import SITE, STRANGER, make_release
 
 RELEASE = make_release()

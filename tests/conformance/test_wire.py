@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from huggingface_hub import HfApi
 
-from embhub.release import EMBEDDING, PUBLISH_BUNDLE, Release
+from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE, Release
 from tests import releases
 from tests.registry.conftest import House
 from tests.registry.conftest import house as house

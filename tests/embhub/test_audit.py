@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from embhub.audit import MAX_BYTES, SUITES, Attempt, AuditReport, Bounds, Design, Group, build, recompute
+from embhub.audits.report import MAX_BYTES, SUITES, Attempt, AuditReport, Bounds, Design, Group, build, recompute
 from embhub.errors import ArtifactError
 
 PAIR = ("loss-difference", "loss")

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import torch
 
-from embhub import config, embedding, keys, publishing, runs
-from embhub.audit import AuditReport
-from embhub.audit import build as build_report
+from embhub.artifact import embedding
+from embhub.audits.report import AuditReport
+from embhub.audits.report import build as build_report
+from embhub.client import publishing
 from embhub.diffusion import auditing
 from embhub.diffusion.attacks import QUICK
 from embhub.diffusion.attacks.evidence import DRAWS, Evidence, Suspect, draw, measure_losses
@@ -30,6 +31,7 @@ from embhub.diffusion.outputs import audit_to_file, train_to_file
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
+from embhub.site import config, keys, runs
 from tests import pipelines, traffic
 from tests.releases import make_card
 from tests.servers import RunningRegistry, running_registry

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from embhub import pulling, signing
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.checks.refusals import PolicyRefusal
-from embhub.hub import Hub
-from embhub.keys import SigningKey
-from embhub.release import Release
+from embhub.client import pulling
+from embhub.client.hub import Hub
+from embhub.refusals import PolicyRefusal
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.files import Release
+from embhub.site.keys import SigningKey
 from tests import hostile
 from tests.hostile import Middleman
 from tests.releases import AUDITOR, NOW, SITE, make_embedding, make_key, make_release, make_report
@@ -74,9 +75,9 @@ def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
 
 @pytest.fixture
 def reader(hall: Hall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr("embhub.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
     site = Site(tmp_path / "reader", hall.middle.url).enter(monkeypatch)
-    from embhub.site import roots
+    from embhub.client import roots
 
     roots.add_root(hall.middle.url, fingerprint=hall.registry.root_fingerprint)
     yield site

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embhub import embedding
-from embhub import release as layout
 from embhub.__main__ import main
+from embhub.artifact import embedding
+from embhub.release import files as layout
 from tests.refusing import ARTIFACT, MALFORMED, USAGE, VERIFICATION, Refused
 from tests.releases import ROOT, make_export, make_release
 from tests.sites import Site
@@ -69,7 +69,7 @@ def test_a_pickle_that_runs_something_runs_nothing(site: Site, refused: Refused)
 
 
 def _embedding_for(base: str, token: str, out: Path) -> None:
-    from embhub import fingerprint
+    from embhub.artifact import fingerprint
     from embhub.diffusion.pipelines import find_base
 
     found = find_base(base)

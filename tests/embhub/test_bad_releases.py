@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.site import site_files
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
 from tests import hostile
 from tests.refusing import ARTIFACT, VERIFICATION, Refused
 from tests.releases import REPOSITORY, ROOT, STRANGER, make_card, make_embedding, make_export, make_release, replaced

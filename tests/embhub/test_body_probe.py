@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from embhub import body_probe, fingerprint
+from embhub.artifact import body_probe, fingerprint
+from embhub.artifact.fingerprint import BadFingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.fingerprint import BadFingerprint
 from tests import families, pipelines
 
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from embhub import budget
-from embhub.accounting import figures
-from embhub.accounting.calibration import calibrate_sigma
-from embhub.accounting.curves import compose, epsilon_of, gaussian_curve, publish_epsilon
-from embhub.accounting.losses import Mechanism
-from embhub.budget import BudgetExceeded
 from embhub.errors import ConfigError, PrivacyError, UsageError
-from embhub.site.books import open_books
-from embhub.site.ledger import LedgerTampered
+from embhub.ledger import budget
+from embhub.ledger.books import open_books
+from embhub.ledger.budget import BudgetExceeded
+from embhub.ledger.chain import LedgerTampered
+from embhub.privacy import epsilon as figures
+from embhub.privacy.calibration import calibrate_sigma
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, publish_epsilon
 
 PATIENTS = [f"p{number}" for number in range(40)]
 DELTA = 1e-5

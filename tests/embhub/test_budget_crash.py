@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub import budget
-from embhub.accounting.curves import compose, epsilon_of, gaussian_curve
-from embhub.site.books import open_books
+from embhub.ledger import budget
+from embhub.ledger.books import open_books
+from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve
 
 PATIENTS = ["p1", "p2", "p3"]
 STEPS, CHUNK = 30, 10

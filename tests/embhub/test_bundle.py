@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import bundle, dsse, statement
-from embhub.checks.refusals import (
+from embhub.errors import VerificationError
+from embhub.refusals import (
     BadSignature,
     DigestMismatch,
     MalformedBundle,
@@ -24,8 +24,8 @@ from embhub.checks.refusals import (
     UnknownSigner,
     WrongPredicate,
 )
-from embhub.errors import VerificationError
-from embhub.statement import Statement
+from embhub.trust import bundle, dsse, statement
+from embhub.trust.statement import Statement
 from tests.releases import ORDER_OF_P256, SITE, STRANGER
 
 ARTIFACT = hashlib.sha256(b"artifact").hexdigest()

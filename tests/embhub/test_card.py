@@ -9,8 +9,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
-from embhub import card, embedding, fingerprint
-from embhub.card import BadCard
+from embhub.artifact import embedding, fingerprint
+from embhub.cards import card
+from embhub.cards.card import BadCard
 from embhub.cards.card_schema import FIELDS, REQUIRED
 from tests import cards
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from embhub import budget
 from embhub.cli import root
 from embhub.cli.budgeting import command
 from embhub.errors import PrivacyError, UsageError
+from embhub.ledger import budget
 from tests.claims import make_claim, make_private_release, site_total
 from tests.releases import make_embedding
 

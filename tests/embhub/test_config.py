@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import config
 from embhub.cards.card_schema import FIELDS
 from embhub.errors import ConfigError
+from embhub.site import config
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from embhub import countersigning, keys, publishing, pulling, statement
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.embedding import Embedding
+from embhub.artifact.embedding import Embedding
+from embhub.client import countersigning, publishing, pulling, roots
+from embhub.client.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
-from embhub.hub import Hub
-from embhub.release import Release
-from embhub.site import roots
+from embhub.release import files as layout
+from embhub.release.files import Release
+from embhub.site import keys
+from embhub.trust import statement
 from tests.embhub.checks.test_mechanism_reports import release_with, report_of
 from tests.releases import OTHER_SITE, make_report
 from tests.servers import RunningRegistry, running_registry
@@ -85,8 +86,8 @@ def attestation(
     release: Release, repository: str, *, key: keys.SigningKey, version: str = "1.0.0", digest: str = ""
 ) -> bytes:
     """What `key` signs of the release's report, or of another one."""
-    from embhub import bundle
-    from embhub.checks.consistency import headline
+    from embhub.release.checks.consistency import headline
+    from embhub.trust import bundle
     from tests.releases import NOW
 
     assert release.audit is not None
@@ -249,7 +250,7 @@ def test_a_report_about_canaries_says_so(
     registry: RunningRegistry, publisher: Site, auditor: Site, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from embhub import signing
+    from embhub.release import signing
     from tests.claims import make_claim
     from tests.releases import NOW, make_embedding
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub import errors
-from embhub.checks import refusals
+from embhub import errors, refusals
 from embhub.cli.reference import render
 
 ROOT = Path(__file__).parents[2]

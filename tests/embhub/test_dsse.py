@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import bundle, dsse
-from embhub.checks.refusals import BadSignature, MalformedEnvelope
 from embhub.errors import VerificationError
-from embhub.formats import p256
+from embhub.refusals import BadSignature, MalformedEnvelope
+from embhub.trust import bundle, dsse, p256
 from tests.releases import SITE, STRANGER
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/sigstore_bundles.json").read_text(encoding="utf-8"))[

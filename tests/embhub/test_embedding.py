@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from embhub import embedding
-from embhub.embedding import BadLayout
+from embhub.artifact import embedding
+from embhub.artifact.embedding import BadLayout
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors
 from embhub.formats.tensors import BadShape, BadType, NotFinite, PickleFile, TooLarge

@@ -24,11 +24,11 @@ from transformers import (
     T5EncoderModel,
 )
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
+from embhub.artifact.fingerprint import BadBase, BadFingerprint
+from embhub.artifact.tokenizer_files import BadTokenizer, hash_vocabulary
 from embhub.errors import ArtifactError
-from embhub.fingerprint import BadBase, BadFingerprint
 from embhub.formats.slices import BadWeights
-from embhub.formats.tokenizer_files import BadTokenizer, hash_vocabulary
 
 WORDS = {word: number for number, word in enumerate(["[UNK]", "a", "b", "chest", "mri", "é", *map(str, range(90))])}
 

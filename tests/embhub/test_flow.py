@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from embhub import keys
 from embhub.__main__ import main
 from embhub.formats import safe_yaml
+from embhub.site import keys
 from tests.servers import RunningRegistry, start_registry
 from tests.sites import Site, open_site
 

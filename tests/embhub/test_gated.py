@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from embhub import publishing, pulling
-from embhub.faults import NotAllowed
+from embhub.client import publishing, pulling
+from embhub.client.errors import NotAllowed
 from tests.releases import REPOSITORY
 from tests.servers import RunningRegistry, running_registry
 from tests.sites import Site, new_key, open_site

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from embhub.client import guard
+from embhub.client.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError
-from embhub.hub import Hub
-from embhub.site import guard
 from tests import hostile
 from tests.hostile import COMMIT, Handler
 from tests.releases import REPOSITORY, make_release
@@ -135,7 +135,7 @@ def test_a_file_that_fails_once_is_asked_for_again(
     liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(guard, "SILENCE", 0.3)
-    monkeypatch.setattr("embhub.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nxx"
 
     def stall(handler: Handler) -> None:

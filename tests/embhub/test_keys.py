@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from embhub import keys
-from embhub.checks.refusals import WrongKey
 from embhub.errors import ConfigError, UsageError
-from embhub.formats import p256
+from embhub.refusals import WrongKey
+from embhub.site import keys
+from embhub.trust import p256
 
 
 @pytest.fixture

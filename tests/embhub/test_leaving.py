@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from embhub import budget, embedding, publishing, runs
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.budget import BudgetExceeded
+from embhub.artifact import embedding
 from embhub.cli import root
+from embhub.client import publishing
 from embhub.errors import PrivacyError, UsageError
-from embhub.site import publications, site_files
-from embhub.site.books import open_books
-from embhub.site.published_audits import charge_audit, remember_sides
-from embhub.site.spending import Spending
+from embhub.ledger import budget, publications
+from embhub.ledger.books import open_books
+from embhub.ledger.budget import BudgetExceeded
+from embhub.ledger.published_audits import charge_audit, remember_sides
+from embhub.ledger.spending import Spending
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.site import runs
 from tests.claims import make_claim, make_private_release
 from tests.embhub.evidence.packs import make_site
 from tests.sites import Site
@@ -30,7 +33,7 @@ MEMBERS, KEPT_BACK = [name for name, _ in INSIDE], [name for name, _ in OUTSIDE]
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     found = Site(tmp_path / "site").enter(monkeypatch)
-    from embhub import keys
+    from embhub.site import keys
 
     keys.generate("default")
     return found

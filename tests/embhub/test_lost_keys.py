@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from embhub import keys, publishing, pulling, signing
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.checks.refusals import RevokedKey, Rollback, WrongRoot
+from embhub.client import publishing, pulling, roots
+from embhub.client.hub import Hub
 from embhub.errors import RegistryError, UsageError
-from embhub.hub import Hub
-from embhub.release import Release
-from embhub.site import roots, seen, trust_store
+from embhub.refusals import RevokedKey, Rollback, WrongRoot
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.files import Release
+from embhub.site import keys, seen, trust_store
 from tests.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
 from tests.servers import RunningRegistry, init_registry, running_registry
 from tests.sites import Site, new_key, open_site

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from embhub import faults, pulling
-from embhub import release as layout
+from embhub import refusals
 from embhub.__main__ import main
-from embhub.checks import refusals
+from embhub.client import errors as faults
+from embhub.client import pulling
+from embhub.client.hub import Hub
 from embhub.errors import EmbhubError, RegistryError
-from embhub.hub import Hub
+from embhub.release import files as layout
 from tests import hostile
 from tests.between import (
     AUDIT,
@@ -140,7 +141,7 @@ def refused(call: Callable[[], object], kind: type[EmbhubError]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embhub.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
 
 
 @pytest.mark.parametrize("name", LIES)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from embhub import faults, pulling
-from embhub import release as layout
+from embhub import refusals
 from embhub.__main__ import main
-from embhub.checks import refusals
+from embhub.client import errors as faults
+from embhub.client import guard, pulling, roots
+from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub.hub import Hub
-from embhub.site import guard, roots
-from embhub.verification import Verified
+from embhub.release import files as layout
+from embhub.release.verification import Verified
 from tests import hostile
 from tests.between import (
     AUDIT,
@@ -45,7 +45,7 @@ HTML = edited(lambda _: b"<html>")
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embhub.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
 
 
 @pytest.fixture

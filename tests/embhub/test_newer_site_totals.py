@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from embhub import pulling
 from embhub.__main__ import main
-from embhub.hub import Hub
-from embhub.privacy import PrivacyClaim
-from embhub.release import Release
+from embhub.client import pulling
+from embhub.client.hub import Hub
+from embhub.privacy.claim import PrivacyClaim
+from embhub.release.files import Release
 from tests.claims import make_claim, site_total
 from tests.releases import SITE, make_embedding, make_release
 from tests.servers import RunningRegistry, running_registry

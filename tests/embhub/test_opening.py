@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from embhub import keys, opening, publishing
-from embhub import release as layout
-from embhub.checks.refusals import DigestMismatch, Rollback, UnknownSigner
+from embhub.client import opening, publishing
 from embhub.errors import ArtifactError, UsageError
-from embhub.site import trust_store
+from embhub.refusals import DigestMismatch, Rollback, UnknownSigner
+from embhub.release import files as layout
+from embhub.site import keys, trust_store
 from tests.releases import ROOT, STRANGER, make_embedding, make_export, make_release
 from tests.sites import Site
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import embhub
-from embhub import pulling
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.checks.refusals import PolicyRefusal
+from embhub.client import pulling
+from embhub.client.hub import Hub
+from embhub.client.opening import open_path
 from embhub.errors import ConfigError
-from embhub.hub import Hub
-from embhub.opening import open_path
+from embhub.refusals import PolicyRefusal
+from embhub.release import files as layout
 from tests.between import LEAKING, make_leaking_release
 from tests.releases import AUDITOR, REPOSITORY, SITE, make_embedding, make_release, resigned
 from tests.servers import RunningRegistry, running_registry

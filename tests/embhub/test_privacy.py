@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.accounting import wording
-from embhub.accounting.curves import Curve, epsilon_of, gaussian_curve, largest_tpr, publish_epsilon
 from embhub.audits.one_run import bound
-from embhub.privacy import (
+from embhub.privacy import wording
+from embhub.privacy.claim import (
     PrivacyClaim,
     UncheckableClaim,
     UnsupportedClaim,
@@ -23,7 +22,8 @@ from embhub.privacy import (
     read_claim,
     write_claim,
 )
-from embhub.self_test import EarlierSelfTest, certain, most_shown
+from embhub.privacy.rdp import Curve, epsilon_of, gaussian_curve, largest_tpr, publish_epsilon
+from embhub.privacy.self_test import EarlierSelfTest, certain, most_shown
 from tests.claims import SELF_TEST, SELF_TEST_OF_ALL, altered, first_version, make_claim, site_total
 
 CLAIM = make_claim()

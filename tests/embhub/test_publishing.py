@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from embhub import keys, publishing
-from embhub import release as layout
-from embhub.checks.refusals import CardMismatch, WrongRepository
+from embhub.client import publishing
+from embhub.client.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
-from embhub.hub import Hub
-from embhub.keys import PassphraseRequired
-from embhub.site import seen, site_files
+from embhub.refusals import CardMismatch, WrongRepository
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.site import keys, seen
+from embhub.site.keys import PassphraseRequired
 from tests.releases import edited_card, make_embedding, make_release, make_sheet, record_of, replaced, resigned
 from tests.servers import RunningRegistry, start_registry
 from tests.sites import Site, new_key, open_site

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from embhub import config, publishing, pulling
-from embhub import release as layout
+from embhub.client import accounts, publishing, pulling
 from embhub.errors import ConfigError, RegistryError, UsageError
-from embhub.site import accounts, site_files
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.site import config
 from tests.releases import REPOSITORY, make_embedding, make_sheet, record_of
 from tests.servers import RunningRegistry, start_registry
 from tests.sites import Site, new_key, open_site

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import config, pulling
-from embhub import release as layout
-from embhub.checks.refusals import (
+from embhub.client import overview, pulling, roots
+from embhub.errors import ConfigError, VerificationError
+from embhub.refusals import (
     BadSignature,
     CardMismatch,
     DigestMismatch,
@@ -21,9 +21,9 @@ from embhub.checks.refusals import (
     WrongRepository,
     WrongRoot,
 )
-from embhub.errors import ConfigError, VerificationError
-from embhub.site import overview, roots, seen
-from embhub.verification import Verified
+from embhub.release import files as layout
+from embhub.release.verification import Verified
+from embhub.site import config, seen
 from tests import hostile
 from tests.releases import (
     OTHER_SITE,

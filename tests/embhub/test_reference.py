@@ -7,11 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from embhub import card
+from embhub.artifact import header
+from embhub.artifact.embedding import LAYOUTS
+from embhub.cards import card
 from embhub.cards.card_schema import FIELDS, REQUIRED
 from embhub.cards.vocabulary import CODE_SYSTEMS, DEIDENTIFICATION, MODALITIES
-from embhub.embedding import LAYOUTS
-from embhub.formats import header, tensors
+from embhub.formats import tensors
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 CARD = (DOCS / "card.md").read_text()

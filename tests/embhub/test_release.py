@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from embhub import release as layout
-from embhub.checks.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
 from embhub.errors import ArtifactError, ConfigError, UsageError
-from embhub.release import Release
+from embhub.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
+from embhub.release import files as layout
+from embhub.release.files import Release
 from tests.releases import make_release
 
 GOOD = make_release()

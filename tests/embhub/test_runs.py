@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub import runs
 from embhub.errors import ConfigError
-from embhub.runs import Run, Sample
+from embhub.site import runs
+from embhub.site.runs import Run, Sample
 
 RUN = Run(
     embedding_digest="a" * 64,

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from embhub import bundle, card, dsse, signing, statement, verification
-from embhub import release as layout
-from embhub.checks.consistency import base_digest
+from embhub.cards import card
 from embhub.errors import ArtifactError, PrivacyError, UsageError
-from embhub.release import Release
+from embhub.release import files as layout
+from embhub.release import signing, verification
+from embhub.release.checks.consistency import base_digest
+from embhub.release.files import Release
+from embhub.trust import bundle, dsse, statement
 from tests.releases import (
     NOW,
     REPOSITORY,

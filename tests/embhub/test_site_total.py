@@ -11,13 +11,13 @@ import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embhub import budget
-from embhub.accounting.composition import CohortComposition, Composition
-from embhub.accounting.curves import ORDERS, compose, epsilon_of, gaussian_curve
-from embhub.accounting.wording import site_total as in_words
 from embhub.errors import ConfigError
-from embhub.privacy import PrivacyClaim, UncheckableClaim, UnsupportedClaim, parse_claim, read_claim
-from embhub.site.books import open_books
+from embhub.ledger import budget
+from embhub.ledger.books import open_books
+from embhub.privacy.claim import PrivacyClaim, UncheckableClaim, UnsupportedClaim, parse_claim, read_claim
+from embhub.privacy.composition import CohortComposition, Composition
+from embhub.privacy.rdp import ORDERS, compose, epsilon_of, gaussian_curve
+from embhub.privacy.wording import site_total as in_words
 from tests.claims import altered, make_claim, site_total
 
 EARLIER = [f"old{number}" for number in range(30)]

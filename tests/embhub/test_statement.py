@@ -10,9 +10,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import statement
-from embhub.checks.refusals import MalformedStatement, WrongPredicate
 from embhub.errors import ArtifactError, VerificationError
+from embhub.refusals import MalformedStatement, WrongPredicate
+from embhub.trust import statement
 from tests.releases import NOW
 
 DIGEST, CARD, REPORT = "a" * 64, "b" * 64, "c" * 64

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub import bundle, dsse, embedding, verification
-from embhub import release as layout
-from embhub.checks.refusals import (
+from embhub.artifact import embedding
+from embhub.errors import ArtifactError, PrivacyError, VerificationError
+from embhub.refusals import (
     AuditMismatch,
     BadSignature,
     CardMismatch,
@@ -32,8 +32,10 @@ from embhub.checks.refusals import (
     WrongRepository,
     WrongRole,
 )
-from embhub.errors import ArtifactError, PrivacyError, VerificationError
-from embhub.release import Release
+from embhub.release import files as layout
+from embhub.release import verification
+from embhub.release.files import Release
+from embhub.trust import bundle, dsse
 from tests.claims import altered, make_claim, make_private_release, with_header_claim
 from tests.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.releases import (

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import dsse, trust
-from embhub.checks.refusals import BadSignature, MalformedEnvelope, MalformedKeyring, Rollback, WrongKey, WrongRoot
 from embhub.errors import VerificationError
+from embhub.refusals import BadSignature, MalformedEnvelope, MalformedKeyring, Rollback, WrongKey, WrongRoot
+from embhub.trust import dsse
+from embhub.trust import keyring as trust
 from tests.releases import (
     AUDITOR,
     REGISTRY,

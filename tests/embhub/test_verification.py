@@ -11,22 +11,17 @@ from typing import Any
 
 import pytest
 
-from embhub import release as layout
-from embhub import statement, verification
-from embhub.audit import build
-from embhub.checks import consistency
-from embhub.checks.refusals import (
-    CardMismatch,
-    DigestMismatch,
-    PolicyRefusal,
-    Rollback,
-    UnknownSigner,
-)
-from embhub.release import Release
-from embhub.signing import attest_audit
+from embhub.audits.report import build
+from embhub.refusals import CardMismatch, DigestMismatch, PolicyRefusal, Rollback, UnknownSigner
+from embhub.release import files as layout
+from embhub.release import verification
+from embhub.release.checks import consistency
+from embhub.release.files import Release
+from embhub.release.signing import attest_audit
+from embhub.release.verification import STANDARD, STRICT, Verified
 from embhub.site.seen import Sighting
-from embhub.trust import Trust
-from embhub.verification import STANDARD, STRICT, Verified
+from embhub.trust import statement
+from embhub.trust.keyring import Trust
 from tests.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.releases import (
     AUDITOR,
@@ -247,7 +242,7 @@ def test_fast_enough_to_be_always_on() -> None:
 
 def test_verification_imports_nothing_heavy() -> None:
     heavy = ["torch", "diffusers", "transformers", "click", "starlette", "huggingface_hub"]
-    code = f"import sys, embhub.verification; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, embhub.release.verification; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

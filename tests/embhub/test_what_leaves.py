@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from embhub import config, embedding, keys, publishing, runs
-from embhub.audit import AuditReport
-from embhub.audits import commitments
+from embhub.artifact import embedding
+from embhub.audits.report import AuditReport
+from embhub.client import publishing
 from embhub.diffusion.copying.outcome import check_to_file
 from embhub.diffusion.inspections import likeness
 from embhub.diffusion.outputs import audit_to_file, train_to_file
 from embhub.diffusion.pixels import digest, read_pixels
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
+from embhub.site import config, keys, runs
+from embhub.site import secret as commitments
 from tests import pipelines, traffic
 from tests.releases import make_card
 from tests.servers import RunningRegistry, running_registry

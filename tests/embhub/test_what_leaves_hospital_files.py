@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from embhub import embedding, keys, runs
 from embhub.__main__ import main
-from embhub.audit import AuditReport
+from embhub.artifact import embedding
+from embhub.audits.report import AuditReport
 from embhub.formats import safe_yaml
+from embhub.site import keys, runs
 from embhub.site.patients import is_keyed
 from tests import pipelines, planted, traffic
 from tests.releases import make_card

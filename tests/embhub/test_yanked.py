@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import pulling
 from embhub.__main__ import main
-from embhub.checks import yanks
-from embhub.checks.refusals import PolicyRefusal
-from embhub.site import guard
-from embhub.verification import Verified
+from embhub.client import guard, pulling
+from embhub.refusals import PolicyRefusal
+from embhub.release.checks import yanks
+from embhub.release.verification import Verified
 from tests import hostile
 from tests.between import INFO, STATUS, TWIN, World
 from tests.hostile import Answer, Middleman, edited, raw
@@ -28,7 +27,7 @@ REASON = "the labels were wrong in 3 of 60 cases"
 
 @pytest.fixture
 def site(world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setattr("embhub.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
     return world.site(tmp_path / "site", monkeypatch, warm=False)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from embhub import bundle
-from embhub.formats import header, tensors
-from embhub.release import EMBEDDING, PUBLISH_BUNDLE
+from embhub.artifact import header
+from embhub.formats import tensors
+from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
+from embhub.trust import bundle
 from tests import hostile_files, releases
 
 CORPUS = Path(__file__).parent / "corpus"

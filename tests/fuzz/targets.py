@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from embhub import bundle, dsse, embedding, statement
-from embhub.checks.refusals import MalformedBundle, MalformedEnvelope, MalformedStatement
+from embhub.artifact import embedding
 from embhub.errors import ArtifactError
 from embhub.formats import tensors
+from embhub.refusals import MalformedBundle, MalformedEnvelope, MalformedStatement
+from embhub.trust import bundle, dsse, statement
 from embhub_registry import commits
 from embhub_registry.denials import Denied
 from embhub_registry.names import check_path

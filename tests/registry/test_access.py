@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from huggingface_hub import HfApi
 
-from embhub.release import AUDIT, EMBEDDING, Release
+from embhub.release.files import AUDIT, EMBEDDING, Release
 from tests import releases
 from tests.registry.conftest import House
 from tests.servers import Answer

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from embhub import embedding
-from embhub.checks.refusals import Refusal
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, SAMPLES, Release
+from embhub.artifact import embedding
+from embhub.refusals import Refusal
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, SAMPLES, Release
 from embhub_registry import admission, admission_page
 from embhub_registry.denials import Denied
 from tests import releases

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from embhub import embedding, signing
+from embhub.artifact import embedding
 from embhub.formats import tensors
-from embhub.release import CARD, Release
+from embhub.release import signing
+from embhub.release.files import CARD, Release
 from embhub_registry import admission
 from tests import releases
 from tests.proposals import propose, refusal, resigned

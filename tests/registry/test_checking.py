@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub import keys
-from embhub.release import AUDIT
+from embhub.release.files import AUDIT
+from embhub.site import keys
 from embhub_registry import administration, checking, folder, publication, repair, repos
 from embhub_registry.commits import CommitRequest
 from embhub_registry.database import accounts, repositories

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embhub.release import EMBEDDING
+from embhub.release.files import EMBEDDING
 from embhub_registry import administration, hf_api
 from embhub_registry.denials import Denied
 from tests import releases

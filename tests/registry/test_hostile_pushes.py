@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.release import Release
+from embhub.release.files import Release
 from tests import hostile_files, releases
 from tests.hostile_files import CASES, Case
 from tests.servers import RunningRegistry, start_registry

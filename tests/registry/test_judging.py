@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embhub import verification
+from embhub.release import verification
 from embhub_registry import administration, folder, judging, publication, repos
 from embhub_registry.folder import Registry
 from embhub_registry.judging import Judge

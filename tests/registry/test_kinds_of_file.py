@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embhub import embedding
-from embhub.embedding import Embedding
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
 from embhub.formats import tensors
-from embhub.release import EMBEDDING
+from embhub.release.files import EMBEDDING
 from embhub_registry import admission
 from tests import releases
 from tests.proposals import propose, refusal

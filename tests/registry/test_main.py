@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from embhub import keys, trust
 from embhub.errors import UsageError
+from embhub.site import keys
+from embhub.trust import keyring as trust
 from embhub_registry.__main__ import main
 from tests import releases
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from embhub import release as layout
-from embhub import signing
-from embhub.keys import SigningKey
-from embhub.release import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
+from embhub.site.keys import SigningKey
 from embhub_registry import administration, checking, commits, folder, publication, repos
 from embhub_registry.blobs import Blobs
 from embhub_registry.commits import CommitRequest

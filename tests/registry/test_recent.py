@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.release import EMBEDDING
+from embhub.release.files import EMBEDDING
 from embhub_registry import access, app, deletion, pace, recent
 from embhub_registry.clock import stamp
 from embhub_registry.database import accounts, repositories

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from embhub import trust
 from embhub.errors import UsageError
-from embhub.release import AUDIT_BUNDLE, Release
+from embhub.release.files import AUDIT_BUNDLE, Release
+from embhub.trust import keyring as trust
 from embhub_registry import administration, admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal

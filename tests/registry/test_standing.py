@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.checks.attested import VERDICTS
 from embhub.formats import names
-from embhub.release import AUDIT_BUNDLE
+from embhub.release.checks.attested import VERDICTS
+from embhub.release.files import AUDIT_BUNDLE
 from embhub_registry import access, administration, folder, publication, repos, standing, wordings
 from embhub_registry.access import Settings
 from embhub_registry.commits import CommitRequest

@@ -8,7 +8,7 @@ import re
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from embhub.release import EMBEDDING
+from embhub.release.files import EMBEDDING
 from tests import releases
 from tests.registry.conftest import House
 from tests.servers import Answer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embhub.release import EMBEDDING
+from embhub.release.files import EMBEDDING
 from embhub_registry import checking, configuration, deletion
 from tests import pushes, releases
 from tests.registry.conftest import House

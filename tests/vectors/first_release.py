@@ -16,7 +16,7 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from embhub.keys import SigningKey
+from embhub.site.keys import SigningKey
 from embhub_registry import administration, auth, folder, publication, repos
 from embhub_registry.commits import CommitRequest
 from embhub_registry.database import accounts, repositories

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
-from embhub.site.files import sync
 
 SECONDS = 60.0
 """Between two checkpoints: what a power cut may cost."""

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from embhub import budget, fingerprint
+from embhub.artifact import fingerprint
 from embhub.diffusion import memory
 from embhub.diffusion.adaptation.checkpoint import Checkpoint
 from embhub.diffusion.adaptation.components import learned_weights
@@ -30,7 +30,8 @@ from embhub.diffusion.pipelines import find_base, load_pipeline, trainable_atten
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.remarks import Remarks, Say
 from embhub.errors import UsageError
-from embhub.privacy import Unit
+from embhub.ledger import budget
+from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress
 
 

@@ -13,15 +13,15 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
+from embhub import destinations as places
 from embhub.diffusion.adaptation.components import LORA_FILE, save_lora
 from embhub.diffusion.adaptation.facts import MARK, Adaptation, base_facts, mark_lora, render_card
 from embhub.diffusion.bases.builtin import NAMES
 from embhub.diffusion.captions import check_words
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.pipelines import FoundBase, quiet
+from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
-from embhub.site import places
-from embhub.site.files import sync
 
 _PICKLES = ("*.bin", "*.bin.*", "*.ckpt", "*.pt", "*.pth", "*.pkl", "*.msgpack", "*.onnx", "*.onnx_data", "*.h5")
 

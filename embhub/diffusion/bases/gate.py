@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from embhub.artifact.fingerprint import digest, take
 from embhub.copies.report import FEWEST_CAUGHT, PLANTED
 from embhub.diffusion.bases.builtin import info
-from embhub.fingerprint import digest, take
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub import __version__, runs
+from embhub import __version__
+from embhub.artifact.embedding import Embedding
 from embhub.copies import report as reports
 from embhub.copies import tail
 from embhub.copies.report import Group, Nearness, Report
@@ -22,9 +23,9 @@ from embhub.diffusion.families import resolution
 from embhub.diffusion.manifest import list_images
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.sides import Comparison, Source, compare
-from embhub.embedding import Embedding
 from embhub.errors import UsageError
 from embhub.progress import OnProgress
+from embhub.site import runs
 
 ALPHA = 0.05
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from embhub import runs
+from embhub import destinations as places
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion.generation import draw, prepare
-from embhub.embedding import Embedding
+from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.progress import OnProgress
-from embhub.site import places
-from embhub.site.files import write_atomic
+from embhub.site import runs
 
 _NUMBERED = re.compile(r"[0-9]{4,}\.png|\.[0-9]{4,}\.png\..+")  # or what is left of one after a kill
 

@@ -10,15 +10,17 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from embhub import embedding, runs
+from embhub import destinations as places
+from embhub.artifact import embedding
 from embhub.copies import page
 from embhub.copies.report import Report
 from embhub.diffusion.auditing import choose_sides
 from embhub.diffusion.copying import drawing, sheets
 from embhub.diffusion.copying.checking import ALPHA, Checked, check_copies
+from embhub.durable import write_atomic
 from embhub.progress import OnProgress
-from embhub.site import places, site_files
-from embhub.site.files import write_atomic
+from embhub.release import at_the_site as site_files
+from embhub.site import runs
 
 SAMPLES = ".samples"
 DRAWN = 8

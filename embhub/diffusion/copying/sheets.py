@@ -15,7 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from embhub import release as layout
+from embhub import destinations as places
+from embhub.artifact.embedding import Embedding
 from embhub.cards import samples as records
 from embhub.cards.card_schema import MOST_SAMPLES, Samples
 from embhub.diffusion.adaptation.facts import is_adapted
@@ -24,12 +25,12 @@ from embhub.diffusion.captions import check_words
 from embhub.diffusion.copying.checking import ALPHA
 from embhub.diffusion.copying.drawing import Drawn
 from embhub.diffusion.pipelines import find_base
-from embhub.embedding import Embedding
+from embhub.durable import write_atomic
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import plain_png
-from embhub.privacy import PrivacyClaim
-from embhub.site import places, site_files
-from embhub.site.files import write_atomic
+from embhub.privacy.claim import PrivacyClaim
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
 
 COLUMNS, GAP = 4, 2
 _SIDES = (256, 192, 128, 96, 64, 48)

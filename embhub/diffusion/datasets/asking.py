@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from embhub import release as layout
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
+from embhub.release import files as layout
 
 MOST_PER_CLASS = 1_000_000
 _HINT = "docs/how-to/make-a-data-set.md shows one"

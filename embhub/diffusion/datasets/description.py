@@ -17,7 +17,7 @@ from typing import Any
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.manifest import NAME as MANIFEST
-from embhub.site.files import write_atomic
+from embhub.durable import write_atomic
 
 CROISSANT, SHEET = "croissant.json", "README.md"
 FILES = (MANIFEST, CROISSANT, SHEET, PLAN)

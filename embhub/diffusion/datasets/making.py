@@ -15,7 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from embhub import fingerprint
+from embhub import destinations as places
+from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
@@ -24,10 +25,9 @@ from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.generation import GUIDANCE, STEPS, draw
 from embhub.diffusion.loading import load_into
 from embhub.diffusion.pipelines import FoundBase, choose_device, find_base, load_pipeline
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress
-from embhub.site import places
-from embhub.site.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import torch
 
 from embhub import __version__
 from embhub.diffusion.datasets.sources import Origin
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
-from embhub.site.files import write_atomic
 
 PLAN = "dataset.json"
 SCHEMA = "embhub.dataset/1"

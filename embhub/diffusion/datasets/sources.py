@@ -6,18 +6,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embhub import release as layout
-from embhub.audit import AuditReport
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport
 from embhub.cards import permission
 from embhub.cards.card_schema import Card
 from embhub.cards.personal_data import looks_like_patient
+from embhub.client.opening import open_path
+from embhub.client.pulling import verify_path
 from embhub.diffusion.datasets.asking import Class
-from embhub.embedding import Embedding
 from embhub.errors import PrivacyError, UsageError
-from embhub.opening import open_path
-from embhub.pulling import verify_path
-from embhub.site import site_files
-from embhub.verification import Verified
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.release.verification import Verified
 
 
 class UseForbidden(UsageError):

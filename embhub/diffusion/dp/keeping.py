@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion import checkpoints
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import strict_json
-from embhub.site.files import write_atomic
 
 _AFRESH = "leave out --resume to start afresh; what was spent stays spent"
 _SCHEMA = "embhub.private-checkpoint/1"

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub import __version__, budget
-from embhub.budget import Reservation
+from embhub import __version__
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.dp import aggregation, selftest, settings
 from embhub.diffusion.dp.dpsgd import PrivateDescent
@@ -31,9 +30,11 @@ from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.learned import Learned, Task
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.remarks import Remarks
-from embhub.privacy import PrivacyClaim, build_claim
+from embhub.ledger import budget
+from embhub.ledger.budget import Reservation
+from embhub.privacy.claim import PrivacyClaim, build_claim
+from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress, Progress
-from embhub.self_test import SelfTest
 
 _ANNOUNCEMENTS = 20
 """Steps are announced to the ledger in at most so many parts: a crash costs what was announced and not taken."""

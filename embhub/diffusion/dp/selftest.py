@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from embhub import self_test
 from embhub.audits.one_run import audit_coins
 from embhub.diffusion.dp import noise
 from embhub.diffusion.dp.courses import Aggregation, Bare, Course, Descent, Places, Values, draw_directions
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism
 from embhub.diffusion.recipes import Recipe
 from embhub.errors import PrivacyError
-from embhub.self_test import ALPHA, OwnWidth, SelfTest
+from embhub.privacy import self_test
+from embhub.privacy.self_test import ALPHA, OwnWidth, SelfTest
 
 ROUNDS = 100
 """Rounds of noise: with 8192 numbers, 819,200 values show an error of half a percent in sigma."""

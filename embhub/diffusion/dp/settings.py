@@ -11,15 +11,15 @@ import hmac
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from embhub.accounting.calibration import calibrate_sigma
-from embhub.accounting.wording import odds
-from embhub.audits.commitments import derive_key
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.families import resolution
 from embhub.diffusion.images import ImageSet
 from embhub.diffusion.recipes import COMPACT, LARGE, Recipe
 from embhub.errors import PrivacyError, UsageError
-from embhub.privacy import DEFAULT_DELTA, Mechanism, Unit, is_round, largest_delta
+from embhub.privacy.calibration import calibrate_sigma
+from embhub.privacy.claim import DEFAULT_DELTA, Mechanism, Unit, is_round, largest_delta
+from embhub.privacy.wording import odds
+from embhub.site.secret import derive_key
 
 FEWEST = 10
 """Patients: with fewer the noise drowns whatever they have in common."""
@@ -194,7 +194,7 @@ def describe(protection: Protection) -> dict[str, str | int | float]:
 
 
 def round_down(number: int) -> int:
-    """The largest round number that is not above this one (`embhub.privacy.is_round`)."""
+    """The largest round number that is not above this one (`embhub.privacy.claim.is_round`)."""
     return next(value for value in range(number, 0, -1) if is_round(value))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embhub import __version__
+from embhub import destinations as places
 from embhub.cards.evaluation import Classifier, EvaluationReport
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion.evaluation import curve, outcome, page
@@ -23,10 +24,9 @@ from embhub.diffusion.evaluation.material import (
 )
 from embhub.diffusion.evaluation.networks import find
 from embhub.diffusion.pipelines import choose_device
+from embhub.durable import write_atomic
 from embhub.errors import PrivacyError, UsageError
 from embhub.progress import OnProgress
-from embhub.site import places
-from embhub.site.files import write_atomic
 
 REAL_COUNTS, DRAWN_COUNTS = (10, 20, 50, 200), (0, 100, 500)
 REPORT, PAGE, CURVE, KEPT = "evaluation.json", "index.html", "learning-curve.png", "fits"

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from embhub.diffusion import classifier
 from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, runs, training_set
 from embhub.diffusion.evaluation.networks import Learner
+from embhub.durable import write_atomic
 from embhub.progress import OnProgress, Progress
-from embhub.site.files import write_atomic
 
 Floats = NDArray[np.float64]
 CLASSES = ("negative", "positive")

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub import runs
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion import pixels
 from embhub.diffusion.evaluation.cells import Labelled
@@ -24,6 +23,7 @@ from embhub.diffusion.redrawings import SCHEMA as REDRAWN
 from embhub.diffusion.sides import PLACE
 from embhub.errors import PrivacyError, UsageError
 from embhub.progress import OnProgress
+from embhub.site import runs
 from embhub.site.patients import key_patient
 
 NEGATIVES = frozenset({"normal", "healthy", "negative", "control", "benign", "none", "no finding", "0"})

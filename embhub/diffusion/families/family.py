@@ -42,10 +42,10 @@ class Family:
     `resolution(pipe)`: side of the square images, in pixels, that the denoiser was trained for.
 
     `pipelines` are class names in diffusers; `encoders` the text encoders that there must be; `layout` the file's, see
-    `embhub.embedding.LAYOUTS`. `denoiser` is the component's name. `longest` are the most tokens that the pipeline
-    reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the pipeline's own
-    defaults of sampling. `told_size`: its call must be told the images' size, and assumes its makers' otherwise.
-    `half_on_gpu`: on a GPU its weights are held in bfloat16, as float32 would want more than most have.
+    `embhub.artifact.embedding.LAYOUTS`. `denoiser` is the component's name. `longest` are the most tokens that the
+    pipeline reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the
+    pipeline's own defaults of sampling. `told_size`: its call must be told the images' size, and assumes its makers'
+    otherwise. `half_on_gpu`: on a GPU its weights are held in bfloat16, as float32 would want more than most have.
     `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators)` gives a picture a prompt,
     where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
     """

@@ -12,7 +12,7 @@ from embhub_registry.cli.output import show
 from embhub_registry.roles import KEY_REASONS, KEY_ROLES
 
 if TYPE_CHECKING:
-    from embhub.trust import Reason, Role
+    from embhub.trust.keyring import Reason, Role
     from embhub_registry.folder import Registry
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from embhub.durable import sync
 from embhub.errors import ConfigError, RegistryError
-from embhub.site.files import sync
 from embhub_registry.database import wording
 
 Connection = sqlite3.Connection

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.accounting import curves, figures
-from embhub.accounting.calibration import calibrate_sigma
-from embhub.accounting.curves import EVERYTHING, NOTHING, ORDERS, gaussian_curve
-from embhub.accounting.losses import Mechanism
 from embhub.errors import PrivacyError
+from embhub.privacy import epsilon as figures
+from embhub.privacy import rdp as curves
+from embhub.privacy.calibration import calibrate_sigma
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.rdp import EVERYTHING, NOTHING, ORDERS, gaussian_curve
 
 DELTA = 1e-5
 mechanisms = st.tuples(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from embhub.accounting.curves import ORDERS, epsilon_of, gaussian_curve
-from embhub.accounting.gaussian import SLACK, rounding_slack, sampled_gaussian_rdp
+from embhub.privacy.rdp import ORDERS, epsilon_of, gaussian_curve
+from embhub.privacy.sampled_gaussian import SLACK, rounding_slack, sampled_gaussian_rdp
 
 OPACUS_ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64))
 MECHANISMS = [(0.1, 1.1), (0.01, 1.0), (0.5, 0.8), (0.16, 2.3), (0.001, 0.7), (0.9, 3.0), (0.02, 10.0), (1.0, 2.0)]

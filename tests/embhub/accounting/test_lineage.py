@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.accounting import figures
-from embhub.accounting.curves import EVERYTHING, NOTHING, Curve, compose, epsilon_of, gaussian_curve, worst_of
-from embhub.accounting.lineage import Charge, contains, families, loss_of
-from embhub.accounting.losses import Mechanism
+from embhub.ledger.unit_losses import Charge, contains, families, loss_of
+from embhub.privacy import epsilon as figures
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.rdp import EVERYTHING, NOTHING, Curve, compose, epsilon_of, gaussian_curve, worst_of
 
 DELTA = 1e-5
 CURVES = [

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 
-from embhub.accounting import curves, figures, loss_grid, losses
-from embhub.accounting.losses import Mechanism, epsilon_of, most_likely
+from embhub.privacy import epsilon as figures
+from embhub.privacy import loss_distribution as losses
+from embhub.privacy import loss_grid
+from embhub.privacy import rdp as curves
+from embhub.privacy.loss_distribution import Mechanism, epsilon_of, most_likely
 
 DELTA = 1e-5
 MECHANISMS = [(0.32, 2.0, 50), (0.16, 1.0, 50), (0.1, 4.9, 500), (0.016, 1.0, 1000), (0.99, 3.0, 10), (0.01, 0.5, 100)]

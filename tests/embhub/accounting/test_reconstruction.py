@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from embhub.accounting import figures
-from embhub.accounting.curves import EVERYTHING, NOTHING, gaussian_curve
-from embhub.accounting.losses import Mechanism
-from embhub.accounting.reconstruction import most_rebuilt, most_rebuilt_by_curve
+from embhub.privacy import epsilon as figures
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.rdp import EVERYTHING, NOTHING, gaussian_curve
+from embhub.privacy.reconstruction import most_rebuilt, most_rebuilt_by_curve
 
 PRIORS = [1 / 10, 1 / 100, 1 / 1000, 1 / 10_000]
 some = st.builds(

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from embhub.audit import Attempt, AuditReport, Design, Group, build
 from embhub.audits import roc_figure
 from embhub.audits.audit_page import render
+from embhub.audits.report import Attempt, AuditReport, Design, Group, build
 from embhub.audits.statistics import largest_tpr
 
 

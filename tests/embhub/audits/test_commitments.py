@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from embhub import config
-from embhub.audits.commitments import commit
 from embhub.errors import ConfigError
+from embhub.site import config
+from embhub.site.secret import commit
 
 FACTS = {"members": [["P1", "ab"]], "seed": 3}
 

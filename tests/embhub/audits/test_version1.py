@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from embhub import verification
-from embhub.audit import AuditReport, build
-from embhub.checks import consistency
+from embhub.audits.report import AuditReport, build
 from embhub.errors import ArtifactError
-from embhub.release import AUDIT, Release
+from embhub.release import verification
+from embhub.release.checks import consistency
+from embhub.release.files import AUDIT, Release
 from tests import releases
 from tests.version1 import to_version1
 

@@ -11,8 +11,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub import card
-from embhub.cards import evaluation
+from embhub.cards import card, evaluation
 from embhub.cards.evaluation import EvaluationReport, card_figures
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import safe_yaml

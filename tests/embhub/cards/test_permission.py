@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import card
+from embhub.cards import card
 from embhub.cards.permission import MENTIONS, judge, judge_licence
 from embhub.cards.readme import to_readme
 from tests import cards

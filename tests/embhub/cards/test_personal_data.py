@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import card
+from embhub.cards import card
 from embhub.cards.personal_data import (
     looks_like_patient,
     personal_data,

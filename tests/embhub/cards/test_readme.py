@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 
-from embhub import card
+from embhub.cards import card
 from embhub.cards.readme import PRIVACY_WORDS, BadReadme, read_front_matter, to_readme
 from embhub.errors import ArtifactError
 from tests import cards

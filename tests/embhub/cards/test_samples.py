@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub import card
-from embhub.cards import samples
+from embhub.cards import card, samples
 from embhub.cards.card_schema import Samples
 from embhub.cards.personal_data import personal_data_in_card
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError

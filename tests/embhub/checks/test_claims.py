@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 import yaml
 
-from embhub import card, embedding, publishing, verification
-from embhub import release as layout
-from embhub.checks.claims import outdated, refuted
-from embhub.checks.consistency import power
-from embhub.checks.refusals import BrokenClaim, ClaimMismatch
+from embhub.artifact import embedding
+from embhub.cards import card
+from embhub.client import publishing
+from embhub.client.overview import describe, in_words
+from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
-from embhub.privacy import PrivacyClaim, UnsupportedClaim, plain, read_claim
-from embhub.release import Release
-from embhub.site.files import write_atomic
-from embhub.site.overview import describe, in_words
+from embhub.privacy.claim import PrivacyClaim, UnsupportedClaim, plain, read_claim
+from embhub.refusals import BrokenClaim, ClaimMismatch
+from embhub.release import files as layout
+from embhub.release import verification
+from embhub.release.checks.claims import outdated, refuted
+from embhub.release.checks.consistency import power
+from embhub.release.files import Release
 from embhub_registry import admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from embhub import statement
-from embhub.checks import consistency
-from embhub.checks.refusals import AuditMismatch, ClaimMismatch
+from embhub.refusals import AuditMismatch, ClaimMismatch
+from embhub.release.checks import consistency
+from embhub.trust import statement
 from tests.releases import make_embedding, make_release
 
 GOOD = make_release()

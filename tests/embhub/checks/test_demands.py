@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import verification
-from embhub.checks import demands
-from embhub.checks.attested import Attested
-from embhub.checks.demands import STANDARD, STRICT, Demand
-from embhub.checks.refusals import PolicyRefusal
-from embhub.checks.yanks import Yank
-from embhub.embedding import Embedding
+from embhub.artifact.embedding import Embedding
 from embhub.errors import PolicyError, UsageError, VerificationError
-from embhub.privacy import PrivacyClaim
-from embhub.release import Release
-from embhub.verification import Verified
+from embhub.privacy.claim import PrivacyClaim
+from embhub.refusals import PolicyRefusal
+from embhub.release import policy as demands
+from embhub.release import verification
+from embhub.release.checks.attested import Attested
+from embhub.release.checks.yanks import Yank
+from embhub.release.files import Release
+from embhub.release.policy import STANDARD, STRICT, Demand
+from embhub.release.verification import Verified
 from tests.between import make_leaking_release
 from tests.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, edited_card, make_release, make_trust, resigned
 from tests.releases import replaced as with_files

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embhub import card, verification
-from embhub import release as layout
-from embhub.audit import AuditReport, Claimed, Design, build
+from embhub.artifact.embedding import Embedding
+from embhub.artifact.fingerprint import digest
 from embhub.audits import audit_page
-from embhub.checks.claims import exposed, refuted
-from embhub.checks.consistency import power
-from embhub.embedding import Embedding
+from embhub.audits.report import AuditReport, Claimed, Design, build
+from embhub.cards import card
 from embhub.errors import ArtifactError
-from embhub.fingerprint import digest
-from embhub.privacy import PrivacyClaim
-from embhub.release import Release
+from embhub.privacy.claim import PrivacyClaim
+from embhub.release import files as layout
+from embhub.release import verification
+from embhub.release.checks.claims import exposed, refuted
+from embhub.release.checks.consistency import power
+from embhub.release.files import Release
 from embhub_registry import admission
 from embhub_registry.denials import Denied
 from embhub_registry.proposal import Proposal

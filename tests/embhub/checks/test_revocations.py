@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from embhub import verification
-from embhub.checks.refusals import Refusal, RevokedKey
-from embhub.release import Release
-from embhub.trust import Trust
-from embhub.verification import STANDARD, STRICT, Policy, Verified
+from embhub.refusals import Refusal, RevokedKey
+from embhub.release import verification
+from embhub.release.files import Release
+from embhub.release.verification import STANDARD, STRICT, Policy, Verified
+from embhub.trust.keyring import Trust
 from tests.releases import (
     AUDITOR,
     NOW,

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from PIL import PngImagePlugin
 
-from embhub import card, signing, verification
-from embhub import release as layout
-from embhub.checks.refusals import CardMismatch, SamplesMismatch
+from embhub.cards import card
 from embhub.errors import ArtifactError
-from embhub.release import Release
+from embhub.refusals import CardMismatch, SamplesMismatch
+from embhub.release import files as layout
+from embhub.release import signing, verification
+from embhub.release.files import Release
 from tests import claims, releases
 
 SHEET = releases.make_sheet()

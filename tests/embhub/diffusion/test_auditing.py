@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embhub import config, fingerprint, runs
-from embhub.audit import SUITES, AuditReport, Bounds
-from embhub.audits import commitments
+from embhub.artifact import fingerprint
+from embhub.audits.report import SUITES, AuditReport, Bounds
 from embhub.diffusion import auditing
 from embhub.diffusion.attacks import nearest, reidentification
 from embhub.diffusion.auditing import audit
@@ -20,9 +19,11 @@ from embhub.diffusion.images import read_images
 from embhub.diffusion.pixels import digest, read_pixels
 from embhub.diffusion.training import TrainResult, train
 from embhub.errors import ArtifactError, PrivacyError, UsageError
+from embhub.ledger import audit_attempts
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
-from embhub.site import audit_attempts
+from embhub.site import config, runs
+from embhub.site import secret as commitments
 from tests import pipelines
 
 FINDING = "prostate-cspca"

@@ -84,7 +84,7 @@ def test_a_verdict_is_an_exit_code(base: Path, other: Path, tmp_path: Path, caps
 
 
 def test_fingerprint_is_the_one_that_files_carry(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from embhub import fingerprint
+    from embhub.artifact import fingerprint
 
     assert main(["base", "fingerprint", str(base), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

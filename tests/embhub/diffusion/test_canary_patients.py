@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from embhub import embedding as artifact
-from embhub import fingerprint
-from embhub.accounting.calibration import calibrate_sigma
-from embhub.audit import AuditReport
-from embhub.checks.claims import refuted
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport
 from embhub.diffusion import canary_patients
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.dp.dpsgd import PrivateDescent
@@ -20,7 +19,8 @@ from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Vectors
 from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.pipelines import find_base, load_pipeline
-from embhub.embedding import Embedding
+from embhub.privacy.calibration import calibrate_sigma
+from embhub.release.checks.claims import refuted
 from tests import pipelines
 from tests.claims import SELF_TEST, SELF_TEST_OF_ALL, make_claim
 

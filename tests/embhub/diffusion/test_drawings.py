@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from embhub import embedding as artifact
-from embhub import fingerprint
 from embhub.__main__ import main
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
 from embhub.diffusion.generation import generate
 from tests import pipelines
 

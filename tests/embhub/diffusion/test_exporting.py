@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from embhub import embedding
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
 from embhub.cli import root
 from embhub.diffusion.exporting import convert, export_file
 from embhub.diffusion.importing import FAMILIES, import_file
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.programs import PROGRAMS
-from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from tests import families, pipelines

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embhub import embedding as artifact
-from embhub import fingerprint
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion.generation import draw, generate
 from embhub.diffusion.loading import WrongBase
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.embedding import Embedding
 from embhub.errors import UsageError
 from embhub.progress import Progress
 from tests import pipelines

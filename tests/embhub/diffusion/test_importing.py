@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embhub import embedding, fingerprint
+from embhub.artifact import embedding, fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion.importing import FAMILIES, import_file, read_foreign
 from embhub.diffusion.loading import BaseWarning, load_into
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats.tensors import TooLarge
 from tests import families, kandinsky, pipelines

@@ -11,13 +11,13 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image
 
-from embhub import embedding as artifact
-from embhub import fingerprint
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion import masks
 from embhub.diffusion.generation import generate
 from embhub.diffusion.inpainting import arrange, inpaint
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.embedding import Embedding
 from embhub.errors import UsageError
 from tests import pipelines
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from embhub import embedding as artifact
-from embhub import fingerprint
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion.generation import generate
 from embhub.diffusion.interpolation import interpolate
 from embhub.diffusion.siblings import NotSiblings, check_siblings, slerp
-from embhub.embedding import Embedding
 from embhub.errors import UsageError
 from tests import pipelines
 

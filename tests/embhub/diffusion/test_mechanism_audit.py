@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from embhub.audit import AuditReport
+from embhub.audits.report import AuditReport
 from embhub.diffusion import inversion, shadow_training
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.dp import noise, private_training, selftest
@@ -17,7 +17,7 @@ from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.training import TrainResult, train
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
-from embhub.privacy import PrivacyClaim
+from embhub.privacy.claim import PrivacyClaim
 from tests import pipelines
 
 

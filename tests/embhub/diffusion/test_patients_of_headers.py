@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embhub import runs
 from embhub.__main__ import main
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.settings import Protection
@@ -17,6 +16,7 @@ from embhub.diffusion.images import read_images
 from embhub.diffusion.inspection import inspect
 from embhub.diffusion.sides import compare
 from embhub.errors import PrivacyError
+from embhub.site import runs
 from embhub.site.patients import key_patient
 from tests import medical
 
@@ -154,7 +154,7 @@ def test_training_remembers_keyed_ids_and_audits_by_them(
     words = ["--token", "<x>", "--caption", "a film of {}", "--base", str(base), "--steps", "2", "--device", "cpu"]
     assert main(["train", str(folder), *words, "--holdout", "0.5", "--seed", "1", "--out", str(out)]) == 0
     assert main(["audit", str(out), "--device", "cpu"]) == 0
-    from embhub import embedding
+    from embhub.artifact import embedding
 
     run = runs.find(embedding.read(out).digest)
     assert run is not None

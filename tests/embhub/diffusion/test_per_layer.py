@@ -14,7 +14,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from embhub import embedding
+from embhub.artifact import embedding
+from embhub.artifact.embedding import BadLayout, Embedding
 from embhub.diffusion import inversion, many
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
@@ -28,7 +29,6 @@ from embhub.diffusion.pipelines import freeze, load_pipeline
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.siblings import slerp
 from embhub.diffusion.training import TrainResult, train
-from embhub.embedding import BadLayout, Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embhub import embedding as artifact
-from embhub import fingerprint
-from embhub.audit import AuditReport
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport
 from embhub.diffusion import inversion
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.families import resolution
@@ -19,7 +20,6 @@ from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.inversion import Recipe
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.training import describe
-from embhub.embedding import Embedding
 from embhub.phantoms.drawing import draw
 from embhub.phantoms.findings import random_finding
 

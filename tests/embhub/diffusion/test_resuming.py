@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from embhub import runs
 from embhub.__main__ import INTERRUPTED, main
 from embhub.diffusion import checkpoints
 from embhub.diffusion.checkpoints import Interrupted
@@ -20,6 +19,7 @@ from embhub.diffusion.training import TrainResult, train
 from embhub.errors import ConfigError, UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
+from embhub.site import runs
 from tests import pipelines
 
 STEPS = 12

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from embhub import config, embedding, fingerprint, runs
+from embhub.artifact import embedding, fingerprint
 from embhub.diffusion import inversion
 from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.manifest import Sample
@@ -20,6 +20,7 @@ from embhub.diffusion.training import TrainResult, split, train
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
+from embhub.site import config, runs
 from tests import pipelines
 
 CAPTION = "prostate mri, {}"

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from embhub import embedding
+from embhub.artifact import embedding
+from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion import inversion
 from embhub.diffusion.families import detect, encoders
 from embhub.diffusion.layered import insert
 from embhub.diffusion.loading import load_into
 from embhub.diffusion.pipelines import freeze
 from embhub.diffusion.recipes import Recipe
-from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import UsageError
 from tests import families, pipelines
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from embhub.audit import SUITES, AuditReport, Claimed, Design, Group, Suite, build
-from embhub.checks.consistency import base_digest
-from embhub.embedding import Embedding
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import SUITES, AuditReport, Claimed, Design, Group, Suite, build
 from embhub.formats import safe_yaml
-from embhub.privacy import Claim, PrivacyClaim
-from embhub.site import site_files
+from embhub.privacy.claim import Claim, PrivacyClaim
+from embhub.release import at_the_site as site_files
+from embhub.release.checks.consistency import base_digest
 from tests.releases import make_card, make_embedding
 
 NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)

@@ -10,11 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from embhub import budget, embedding
-from embhub.accounting import curves, figures
-from embhub.accounting.reconstruction import most_rebuilt
-from embhub.audit import SUITES, Suite, build
-from embhub.checks.consistency import base_digest
+from embhub.artifact import embedding
+from embhub.audits.report import SUITES, Suite, build
 from embhub.evidence import histogram, page
 from embhub.evidence.cover import guarantee, per_hundred
 from embhub.evidence.coverage import list_coverage
@@ -22,8 +19,13 @@ from embhub.evidence.document import Evidence, Ledger
 from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.pack import read_report, write_pack
 from embhub.formats import safe_yaml
-from embhub.privacy import Claim, PrivacyClaim, state
-from embhub.site import site_files
+from embhub.ledger import budget
+from embhub.privacy import epsilon as figures
+from embhub.privacy import rdp as curves
+from embhub.privacy.claim import Claim, PrivacyClaim, state
+from embhub.privacy.reconstruction import most_rebuilt
+from embhub.release import at_the_site as site_files
+from embhub.release.checks.consistency import base_digest
 from tests.claims import make_claim, site_total
 from tests.embhub.evidence.packs import NOW, make_site
 from tests.releases import make_embedding

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from embhub import embedding, signing
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.audit import SUITES, AuditReport, Suite
+from embhub.artifact import embedding
+from embhub.audits.report import SUITES, AuditReport, Suite
 from embhub.errors import ArtifactError, ConfigError, UsageError
 from embhub.evidence import pack as packing
 from embhub.evidence.document import Evidence
 from embhub.evidence.pack import write_pack
 from embhub.formats import safe_yaml
-from embhub.site import site_files
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.release import signing
 from tests.claims import make_claim
 from tests.embhub.evidence.packs import NOW, make_site
 from tests.releases import SITE, make_embedding, make_report, make_sheet, record_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.audit import SUITES, Suite
+from embhub.audits.report import SUITES, Suite
 from embhub.evidence.pack import read_report, write_pack
 from tests.claims import make_claim
 from tests.embhub.evidence.packs import NOW, make_site

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embhub.artifact import header
+from embhub.artifact.fingerprint import BadFingerprint
+from embhub.artifact.header import BadHeader, BadToken, ForeignFile
 from embhub.errors import ArtifactError
-from embhub.fingerprint import BadFingerprint
-from embhub.formats import header
-from embhub.formats.header import BadHeader, BadToken, ForeignFile
-from embhub.privacy import UncheckableClaim
+from embhub.privacy.claim import UncheckableClaim
 
 
 def compose(**changes: Any) -> dict[str, str]:

@@ -10,11 +10,12 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embhub import budget, config
 from embhub.cli import root
 from embhub.errors import UsageError
-from embhub.site.audit_attempts import AuditAttempt, audits_of, begin_audit, finish_audit
-from embhub.site.ledger import LedgerTampered
+from embhub.ledger import budget
+from embhub.ledger.audit_attempts import AuditAttempt, audits_of, begin_audit, finish_audit
+from embhub.ledger.chain import LedgerTampered
+from embhub.site import config
 
 FILE, OTHER, SIDES, OTHERS = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 

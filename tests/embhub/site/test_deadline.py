@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from embhub.client.deadline import within
 from embhub.errors import RegistryError
-from embhub.site.deadline import within
 
 LATE = RegistryError("late", "later")
 

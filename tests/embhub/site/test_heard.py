@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.checks import attested
-from embhub.checks.attested import Attested
-from embhub.checks.yanks import Yank
+from embhub.client import reports as heard
 from embhub.errors import ConfigError
-from embhub.site import heard
+from embhub.release.checks import attested
+from embhub.release.checks.attested import Attested
+from embhub.release.checks.yanks import Yank
 from tests.releases import make_trust
 
 HUB, NAME, DIGEST = "https://hub.example.org", "radboud/prostate-cspca", "a" * 64
@@ -67,7 +67,7 @@ def test_a_flood_of_auditors_pushes_no_leak_out() -> None:
 
 def test_processes_lose_nothing_of_each_other(home: Path) -> None:
     code = (
-        "import sys\nfrom embhub.site import heard\nfrom embhub.checks.yanks import Yank\n"
+        "import sys\nfrom embhub.site import heard\nfrom embhub.release.checks.yanks import Yank\n"
         "for n in range(20):\n"
         "    version = f'{sys.argv[1]}.{n}'\n"
         "    yank = Yank(revision='0' * 40, version=version, reason='r', date='d')\n"

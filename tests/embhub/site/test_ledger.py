@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embhub.errors import ConfigError
-from embhub.site.ledger import Ledger, LedgerTampered
+from embhub.ledger.chain import Ledger, LedgerTampered
 
 KEY = b"k" * 32
 
@@ -179,10 +179,10 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
             return real(descriptor, data[:20])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("embhub.site.ledger.os.write", full)
+    monkeypatch.setattr("embhub.ledger.chain.os.write", full)
     with book.locked(), pytest.raises(ConfigError, match="No space left"):
         book.append("spent", {"steps": 7})
-    monkeypatch.setattr("embhub.site.ledger.os.write", real)
+    monkeypatch.setattr("embhub.ledger.chain.os.write", real)
     assert read(tmp_path) == [0, 1]
     fill(tmp_path, 1)
     assert read(tmp_path) == [0, 1, 0]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embhub import budget
-from embhub.accounting import figures
-from embhub.accounting.curves import compose, epsilon_of, gaussian_curve, group_curve, publish_epsilon
-from embhub.accounting.losses import Mechanism
-from embhub.budget import BudgetExceeded
-from embhub.site.balance import balance
+from embhub.ledger import budget
+from embhub.ledger.balance import balance
+from embhub.ledger.budget import BudgetExceeded
+from embhub.privacy import epsilon as figures
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, group_curve, publish_epsilon
 from embhub.site.patients import key_patient, likeness
 
 DELTA = 1e-5

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import budget
-from embhub.site.books import open_books
+from embhub.ledger import budget
+from embhub.ledger.books import open_books
 from embhub.site.patients import is_keyed, key_patient, ledger_number
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from embhub import card, signing, verification
-from embhub import release as layout
-from embhub.checks.refusals import CardMismatch, DigestMismatch, Unsigned
+from embhub.cards import card
 from embhub.errors import ArtifactError, UsageError
-from embhub.release import Release
-from embhub.site import site_files
+from embhub.refusals import CardMismatch, DigestMismatch, Unsigned
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.release import signing, verification
+from embhub.release.files import Release
 from tests.releases import (
     NOW,
     REPOSITORY,

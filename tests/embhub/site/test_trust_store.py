@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub.checks.refusals import BadSignature, MalformedKeyring, Refusal, Rollback, WrongRoot
 from embhub.errors import ConfigError
+from embhub.refusals import BadSignature, MalformedKeyring, Refusal, Rollback, WrongRoot
 from embhub.site import trust_store
 from tests.releases import OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
 

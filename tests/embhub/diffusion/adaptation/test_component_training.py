@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-from embhub import budget, fingerprint
+from embhub.artifact import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.adaptation import loop
 from embhub.diffusion.adaptation.component_training import train_component
@@ -24,7 +24,8 @@ from embhub.diffusion.memory import OutOfMemory
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.training import train
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
-from embhub.site.books import open_books
+from embhub.ledger import budget
+from embhub.ledger.books import open_books
 from tests import disks
 
 STEPS = 6

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
 from embhub.diffusion.adaptation.component_training import train_component
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import PictureObjective

@@ -14,9 +14,9 @@ from bases.workshop import xray
 from bases.workshop.counting import tensor
 from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
-from embhub import embedding as artifact
-from embhub import fingerprint
 from embhub.__main__ import main
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
 from embhub.copies import tail
 from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.copying.comparing import compare, one_each

@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from embhub import card, fingerprint
-from embhub import embedding as artifact
-from embhub import release as layout
 from embhub.__main__ import main
-from embhub.card import parse_yaml
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.cards import card
+from embhub.cards.card import parse_yaml
 from embhub.copies.report import Report
 from embhub.diffusion.adaptation.facts import MARK
 from embhub.diffusion.copying import outcome, sheets
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import plain_png
-from embhub.site import site_files
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
 from tests import cards, claims, pipelines
 
 Write = Callable[..., Path]

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embhub import card, fingerprint
-from embhub import embedding as artifact
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.cards import card
 from embhub.diffusion.datasets.making import Made, make_dataset
-from embhub.site import site_files
+from embhub.release import at_the_site as site_files
 from tests import cards, pipelines
 
 Make = Callable[..., Made]

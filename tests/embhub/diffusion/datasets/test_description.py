@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub import embedding as artifact
+from embhub.artifact import embedding as artifact
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 
 

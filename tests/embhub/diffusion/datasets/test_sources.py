@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from embhub import release as layout
-from embhub.checks.refusals import DigestMismatch
 from embhub.diffusion.datasets import sources
 from embhub.diffusion.datasets.sources import UseForbidden
 from embhub.errors import PrivacyError, UsageError
+from embhub.refusals import DigestMismatch
+from embhub.release import files as layout
 from embhub.site import trust_store
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 from tests.releases import ROOT, make_embedding, make_export, make_release

@@ -19,7 +19,7 @@ from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
 from embhub.diffusion.recipes import Recipe
 from embhub.errors import PrivacyError
-from embhub.self_test import SelfTest, find_implausible
+from embhub.privacy.self_test import SelfTest, find_implausible
 
 RECIPE = Recipe(vectors=1, steps=50, learning_rate=0.1, warm_up=5)
 RIGHT = Mechanism(rate=0.16, clip=0.01, sigma=2.1, denominator=16)

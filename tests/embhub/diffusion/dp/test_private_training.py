@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from embhub import budget, config, embedding, runs, self_test
 from embhub.__main__ import main
-from embhub.accounting import figures, losses
-from embhub.accounting.composition import Composition
+from embhub.artifact import embedding
 from embhub.diffusion import inversion
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.dp import private_training, selftest, settings
@@ -26,13 +24,19 @@ from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.manifest import Sample
 from embhub.diffusion.training import TrainResult, train
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
+from embhub.ledger import budget
+from embhub.ledger.balance import balance
+from embhub.ledger.books import open_books
+from embhub.ledger.spending import Spending
+from embhub.ledger.spent import spent_on
 from embhub.phantoms import write_dataset
-from embhub.privacy import PrivacyClaim
+from embhub.privacy import epsilon as figures
+from embhub.privacy import loss_distribution as losses
+from embhub.privacy import self_test
+from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.composition import Composition
 from embhub.progress import Progress
-from embhub.site.balance import balance
-from embhub.site.books import open_books
-from embhub.site.spending import Spending
-from embhub.site.spent import spent_on
+from embhub.site import config, runs
 
 STEPS = 6
 

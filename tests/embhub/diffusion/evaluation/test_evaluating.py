@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 import embhub
-from embhub import embedding, runs
 from embhub.__main__ import main
+from embhub.artifact import embedding
 from embhub.cards import evaluation as document
 from embhub.diffusion import classifier
 from embhub.diffusion.evaluation import evaluating, page
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
+from embhub.site import runs
 from tests.sites import Site
 
 SIDE = 24

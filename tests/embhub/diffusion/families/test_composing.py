@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from embhub import embedding as artifact
-from embhub import fingerprint
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.families import detect, encoders
 from embhub.diffusion.generation import draw, generate
 from embhub.diffusion.inpainting import inpaint
 from embhub.diffusion.interpolation import interpolate
 from embhub.diffusion.parts import Part
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import UsageError
 from tests import families
 

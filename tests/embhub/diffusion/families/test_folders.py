@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
 from embhub.diffusion import live_base
 from embhub.diffusion.pipelines import load_pipeline
 from tests import families

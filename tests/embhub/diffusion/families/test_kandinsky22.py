@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from embhub import embedding, fingerprint
+from embhub.artifact import embedding, fingerprint
+from embhub.artifact.embedding import BadLayout
 from embhub.diffusion import inversion, live_base
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
@@ -26,7 +27,6 @@ from embhub.diffusion.loading import TokenCollision, WrongBase, load_into, tenso
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.training import TrainResult, train
-from embhub.embedding import BadLayout
 from embhub.errors import UsageError
 from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from embhub import fingerprint
+from embhub.artifact import fingerprint
 from embhub.diffusion import inversion, live_base
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from embhub import embedding, fingerprint
+from embhub.artifact import embedding, fingerprint
+from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion import inversion, memory, pipelines
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.computing import pictures_at_once
@@ -26,7 +27,6 @@ from embhub.diffusion.recipes import describe
 from embhub.diffusion.rows import Rows, starting_rows
 from embhub.diffusion.training import train
 from embhub.diffusion.yardstick import mean_loss
-from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from embhub import embedding, self_test
-from embhub.accounting import figures
+from embhub.artifact import embedding
 from embhub.diffusion.attacks import QUICK, THOROUGH, nearest, reidentification
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.auditing import audit
@@ -24,7 +23,9 @@ from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.training import train
 from embhub.phantoms import write_dataset
-from embhub.privacy import PrivacyClaim
+from embhub.privacy import epsilon as figures
+from embhub.privacy import self_test
+from embhub.privacy.claim import PrivacyClaim
 from tests import families
 
 KINDS = ["sdxl", "sd3", "flux", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("sd2", "bert"))]

@@ -13,11 +13,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from embhub import embedding, fingerprint
+from embhub.artifact import embedding, fingerprint
+from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.families import detect, encoders
 from embhub.diffusion.loading import BaseWarning, TokenCollision, WrongBase, load_into
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.embedding import LAYOUTS, Embedding
 from embhub.errors import EmbhubError, UsageError
 from tests import families
 

@@ -12,14 +12,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from embhub import embedding, keys, pull
+from embhub import pull
 from embhub.__main__ import main
+from embhub.artifact import embedding
+from embhub.artifact.embedding import LAYOUTS
 from embhub.diffusion.families import detect, told_size
 from embhub.diffusion.loading import Source, load_into
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.embedding import LAYOUTS
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
+from embhub.site import keys
 from tests import families
 from tests.embhub.test_flow import ANSWERS
 from tests.servers import RunningRegistry, start_registry

@@ -1,0 +1,229 @@
+"""The artifact: a few learned token rows in a safetensors file with a header that says what they are.
+
+Layouts follow the loaders people use (diffusers, Forge, ComfyUI, InvokeAI): `emb_params` for one encoder, `clip_l`,
+`clip_g`, `t5xxl` for several. The header carries `modelspec.*` keys (Stability ModelSpec 1.0.1) and `embhub.*` keys;
+nothing in it depends on the card or the audit report, which name this file by its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embhub.artifact import header
+from embhub.artifact.header import check_token as check_token
+from embhub.errors import ArtifactError, UsageError
+from embhub.formats import tensors as container
+from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
+from embhub.privacy.claim import NONE, Claim, read_claim
+
+# Layout -> tensor name -> the pipeline component whose token table the rows extend. A Kandinsky 2.2 decoder has none:
+# its embedding is one CLIP image embedding, which its U-Net is told of as `image_embeds`.
+LAYOUTS: Mapping[str, Mapping[str, str]] = {
+    "sd": {"emb_params": "text_encoder"},
+    "sdxl": {"clip_l": "text_encoder", "clip_g": "text_encoder_2"},
+    "sd3": {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5xxl": "text_encoder_3"},
+    "flux": {"clip_l": "text_encoder", "t5xxl": "text_encoder_2"},
+    "t5": {"t5xxl": "text_encoder"},
+    "kandinsky22-prior": {"clip_g": "text_encoder"},
+    "kandinsky22-image": {"image_embeds": "image_embeds"},
+}
+
+PER_LAYER = "sd-per-layer"
+"""Rows of their own for each place where a denoiser of Stable Diffusion's shape reads text (P+, arXiv 2303.09522):
+tensors layer_00, layer_01, … of one shape, in the denoiser's own order. No other program reads them."""
+MOST_LAYERS = 64
+
+
+class BadLayout(ArtifactError):
+    """Tensor names that no known loader expects together."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """`count` rows of `dim` numbers for one text encoder, stored as `dtype`."""
+
+    encoder: str
+    count: int
+    dim: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A validated file: `data` is its exact bytes, the rest is read from them."""
+
+    data: bytes
+    tensors: Mapping[str, NDArray[Any]]
+    metadata: Mapping[str, str]
+    layout: str
+    vectors: Sequence[Vectors]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, lower-case hex: its name everywhere else."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def token(self) -> str:
+        """The placeholder to write in a prompt, such as `<cspca>`."""
+        return self.metadata["embhub.token"]
+
+    @property
+    def base_name(self) -> str:
+        """How the publisher calls the base model."""
+        return self.metadata["embhub.base_name"]
+
+    @cached_property
+    def base(self) -> dict[str, Any] | None:
+        """Fingerprint of the base model (see `embhub.artifact.fingerprint`), None where it is not known."""
+        text = self.metadata.get("embhub.base")
+        return None if text is None else header.read_object("base", text)
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """Training facts, keys out of header.TRAINING_FACTS."""
+        return header.read_object("training", self.metadata["embhub.training"])
+
+    @cached_property
+    def privacy(self) -> Claim:
+        """The privacy claim, recomputed: "none", or a `PrivacyClaim`."""
+        return read_claim(self.metadata["embhub.privacy"])
+
+
+def parse(data: bytes) -> Embedding:
+    """Validate the bytes of an embedding.
+
+    Raises:
+        ArtifactError: a subclass of it from `formats.tensors`, `formats.header` or this module, saying what is wrong.
+    """
+    file = container.parse(data)
+    header.check(file.metadata)
+    layout, components = _find_layout(set(file.tensors))
+    if layout == "kandinsky22-image" and len(file.tensors["image_embeds"].values) != 1:
+        raise BadLayout("image_embeds holds more than one image embedding", "a decoder is told of one")
+    base = header.read_object("base", file.metadata["embhub.base"]) if "embhub.base" in file.metadata else None
+    if base is not None and (not base["encoders"]) != (layout == "kandinsky22-image"):
+        raise BadLayout("the base's fingerprint has not the text encoders that the rows are for", "train again")
+    if layout == PER_LAYER and len({(part.values.shape, part.dtype) for part in file.tensors.values()}) > 1:
+        raise BadLayout("the layers differ in shape or number type", "write the file again with `embhub train`")
+    vectors = tuple(
+        Vectors(components[name], tensor.values.shape[0], tensor.values.shape[1], tensor.dtype)
+        for name, tensor in file.tensors.items()
+    )
+    values = {name: tensor.values for name, tensor in file.tensors.items()}
+    return Embedding(data, values, file.metadata, layout, tuple(sorted(vectors, key=lambda item: item.encoder)))
+
+
+def read(path: str | Path) -> Embedding:
+    """Read and validate a file; one that is too large is refused unread.
+
+    Raises:
+        UsageError: no such file, or not a regular one.
+        ArtifactError: as `parse`.
+    """
+    return parse(read_bytes(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a regular file of at most MAX_BYTES; a pickle or an oversized file is named as such, unread."""
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{path} is not a file", "name the .safetensors file itself")
+        with path.open("rb") as stream:
+            start = stream.read(64)
+            container.check_kind(start)
+            container.check_size(status.st_size)
+            data = start + stream.read(MAX_BYTES + 1 - len(start))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    container.check_size(len(data))
+    return data
+
+
+def build(
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    token: str,
+    base: Mapping[str, Any] | None,
+    base_name: str,
+    training: Mapping[str, Any],
+    privacy: Claim = NONE,
+    dtype: str = "float16",
+) -> Embedding:
+    """Write an embedding; the same input gives the same bytes.
+
+    Args:
+        tensors: matrices (rows, width) under the names of one of LAYOUTS; cast to `dtype` (float16 or float32).
+        token: the placeholder, see `check_token`.
+        base: the fingerprint that `embhub.artifact.fingerprint.take`, None where the base is not at hand.
+        base_name: the base as its publisher calls it; never a local path.
+        training: facts under names of header.TRAINING_FACTS; numbers and short texts.
+        privacy: the claim of the training that made the rows (`privacy.build_claim`), or "none".
+
+    Raises:
+        ArtifactError: whatever `parse` would refuse.
+    """
+    if dtype not in ("float16", "float32"):
+        raise container.BadType(f"cannot write numbers as {dtype}", "float16 and float32 are written")
+    layout, _ = _find_layout(set(tensors))
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which parse refuses
+        arrays = {name: np.asarray(values).astype(dtype) for name, values in tensors.items()}
+    metadata = header.compose(
+        token=token,
+        base=base,
+        base_name=base_name,
+        training=training,
+        architecture=_architecture(layout, arrays, base),
+        body_digest=hashlib.sha256(container.serialize_body(arrays)).hexdigest(),
+        privacy=privacy,
+    )
+    return parse(container.serialize(arrays, metadata))
+
+
+def layer_names(count: int) -> tuple[str, ...]:
+    """The tensors of the layout PER_LAYER for so many places; none where there are too few or too many."""
+    return tuple(f"layer_{number:02}" for number in range(count)) if 2 <= count <= MOST_LAYERS else ()
+
+
+def _find_layout(names: set[str]) -> tuple[str, Mapping[str, str]]:
+    if names and names == set(layer_names(len(names))):
+        return PER_LAYER, dict.fromkeys(names, "text_encoder")
+    known = {"t5xxl" if name == "t5" else name for name in names}
+    for layout, components in LAYOUTS.items():
+        if known == set(components) and len(known) == len(names):
+            return layout, {**components, "t5": components.get("t5xxl", "")}
+    raise BadLayout(
+        f"the tensors {', '.join(ascii(name)[:40] for name in sorted(names)[:6])} are of no known layout",
+        "convert the file with `embhub import`",
+    )
+
+
+def _architecture(layout: str, arrays: Mapping[str, NDArray[Any]], base: Mapping[str, Any] | None) -> str:
+    """ModelSpec's architecture id; a base of our own size is called after its width."""
+    names = {
+        "sdxl": "stable-diffusion-xl-v1-base",
+        "sd3": "stable-diffusion-3",
+        "flux": "flux-1",
+        "t5": "t5-conditioned",
+        "kandinsky22-prior": "kandinsky-2-2-prior",
+    }
+    if layout == "kandinsky22-image":
+        return "kandinsky-2-2-decoder/image-embedding"
+    if layout in names:
+        return f"{names[layout]}/textual-inversion"
+    kind = "textual-inversion-per-layer" if layout == PER_LAYER else "textual-inversion"
+    width = next(iter(arrays.values())).shape[-1]
+    velocity = base is not None and base.get("prediction_type") == "v_prediction"
+    sizes = {768: "stable-diffusion-v1", 1024: "stable-diffusion-v2-768-v" if velocity else "stable-diffusion-v2-512"}
+    return f"{sizes.get(width, f'stable-diffusion-width-{width}')}/{kind}"

@@ -1,0 +1,75 @@
+"""An embedding from this disk, about to be used: verified where it is signed, and said where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
+from embhub.client import reports as heard
+from embhub.client import roots, site_policy
+from embhub.formats import instants, names
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.release import policy as demands
+from embhub.release import verification
+from embhub.release.checks import site_totals
+from embhub.release.files import Release
+from embhub.release.verification import Verified
+from embhub.site import keys, seen, trust_store
+from embhub.trust import statement
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An embedding that may be loaded, and what its user should be told first; `verified` where it is signed."""
+
+    embedding: Embedding
+    warnings: tuple[str, ...]
+    verified: Verified | None = None
+
+
+def open_path(path: str | Path) -> Opened:
+    """Read an embedding's file, or the one in a folder.
+
+    Where a publish attestation lies beside the file or in its folder, the release is verified by the keyrings kept here
+    and by this site's own keys. Where there is none, a warning says so: nobody vouches for the file.
+
+    Raises:
+        UsageError: no such file.
+        ArtifactError: unsigned, and no well-formed embedding.
+        VerificationError: signed, and not what a trusted publisher or this site signed.
+        PolicyError: another site's, and not what this site's policy file takes.
+    """
+    path = Path(path)
+    file = path / layout.EMBEDDING if path.is_dir() else path
+    if not _is_signed(file):
+        unsigned = f"{path} is not signed, and was not verified: nobody vouches for it"
+        return Opened(embedding.read(file), (unsigned,))
+    release = Release.from_folder(path) if path.is_dir() else site_files.read(path)
+    now = datetime.now(UTC)
+    publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+    own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
+    trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
+    verified = recall(verification.verify(release, trust=trusts, now=now, seen=seen.accepted()))
+    if verified.signer.fingerprint not in {key.fingerprint for key in keys.list_keys()}:
+        verified = demands.hold(verified, site_policy.choose())
+    warnings = tuple(item.text for item in verified.findings if item.outcome == "warning")
+    return Opened(verified.embedding, warnings, verified)
+
+
+def recall(verified: Verified) -> Verified:
+    """A release from this disk with what this site heard of it when a registry was asked last."""
+    registry, repository, version = verified.signer.registry, verified.repository, verified.version
+    yanked = heard.yank(registry, repository, version)
+    told = verified.told(yanked=yanked, others=(), remembered=heard.audits(verified.digest), asked=False)
+    first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
+    newest = heard.site_total(registry, names.namespace_of(repository))
+    totals = site_totals.say(verified.embedding.privacy, verified.signer.namespace, newest)
+    return replace(told, findings=(*first, *told.findings, *totals))
+
+
+def _is_signed(file: Path) -> bool:
+    return site_files.beside(file, site_files.PUBLISH_BUNDLE).exists() or (file.parent / layout.PUBLISH_BUNDLE).exists()

@@ -1,0 +1,272 @@
+"""From a registry or a folder to something that may be used: fetch, verify, and only then write under final names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embhub import destinations as places
+from embhub.client import accounts, opening, roots, site_policy
+from embhub.client import reports as heard
+from embhub.client.errors import plain
+from embhub.errors import RegistryError, UsageError
+from embhub.formats import names
+from embhub.progress import OnProgress
+from embhub.refusals import Finding, PolicyRefusal
+from embhub.release import at_the_site as site_files
+from embhub.release import policy as demands
+from embhub.release import unpacking, verification
+from embhub.release.checks import attested, site_totals, yanks
+from embhub.release.checks.attested import Attested
+from embhub.release.checks.yanks import Yank
+from embhub.release.files import Release
+from embhub.release.policy import Policy
+from embhub.release.verification import Verified
+from embhub.site import seen
+from embhub.trust.keyring import Trust
+
+if TYPE_CHECKING:
+    from embhub.client.hub import Hub, Listing
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A verified release in memory, where it came from, and the keys that are known as stolen by now.
+
+    `listed`: whether its registry keeps a list of what was taken back, and gave it.
+    """
+
+    verified: Verified
+    release: Release
+    commit: str
+    stolen: frozenset[str] = frozenset()
+    listed: bool = False
+
+
+def pull(
+    reference: str,
+    *,
+    registry: str | None = None,
+    token: str | None = None,
+    out: str | Path | None = None,
+    policy: str | Policy = "standard",
+    require: str | Iterable[str] = (),
+    on_progress: OnProgress | None = None,
+) -> Verified:
+    """Fetch `namespace/name` or `namespace/name@revision`, verify it, and write it to a folder.
+
+    Args:
+        reference: the repository; without a revision its newest release.
+        out: folder to write: new, empty, or with an earlier pull in it  [default: `name` in the working folder].
+        policy: "standard", or "strict", which refuses what was taken back, what leaks, and what nobody confirmed.
+        require: single demands besides, such as "countersigned,no-leak,not-yanked,epsilon<=4". Those of the site's
+            policy file always hold.
+
+    Raises:
+        VerificationError: not what a trusted publisher signed for this repository, or older than one seen before.
+        PolicyError: signed as it should be, and not what the policy takes; or taken back, and asked for without its
+            commit. Nothing was written.
+        RegistryError: the registry refuses or cannot be reached.
+        ConfigError: no registry is set, no keyring is trusted, the folder cannot be written or holds other things.
+    """
+    folder = choose_folder(reference, out)
+    places.check_folder(folder)
+    unpacking.check_contents(folder)
+    chosen = site_policy.choose(policy, require)
+    fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
+    if fetched.verified.yanked is not None and reference.partition("@")[2] != fetched.commit:
+        _note(fetched.verified, listed=fetched.listed)
+        demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
+    kept = unpacking.write(fetched.release, folder, name=_name(reference))
+    remember(fetched)
+    return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
+
+
+def choose_folder(reference: str, out: str | Path | None = None) -> Path:
+    """Where `pull` writes: `out`, or a folder of the repository's name in the working folder."""
+    return Path(out) if out is not None else Path(_name(reference))
+
+
+def fetch(
+    reference: str,
+    *,
+    registry: str | None = None,
+    token: str | None = None,
+    policy: Policy = demands.STANDARD,
+    on_progress: OnProgress | None = None,
+) -> Fetched:
+    """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called.
+
+    What the registry says of yanks and audits is remembered at once where the policy refuses the release.
+    """
+    repository, _, revision = reference.partition("@")
+    names.check_repository(repository)
+    hub = accounts.connect(registry, token=token)
+    trusts, remarks = roots.trusted_by(hub.registry)
+    release, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    verified = verification.verify(
+        release,
+        trust=trusts,
+        policy=replace(policy, demands=()),  # judged below, when the registry was asked
+        repository=repository,
+        now=datetime.now(UTC),
+        seen=seen.accepted(),
+    )
+    told, listed = _ask(hub, verified, commit, trusts)
+    verified = replace(told, findings=(*told.findings, *remarks))
+    stolen = frozenset().union(*(trust.keyring.stolen() for trust in trusts))
+    try:
+        return Fetched(demands.hold(verified, policy), release, commit, stolen, listed)
+    except PolicyRefusal:
+        _note(verified, listed=listed)
+        raise
+
+
+def remember(fetched: Fetched) -> None:
+    """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
+    verified = fetched.verified
+    _note(verified, listed=fetched.listed)
+    seen.remember(
+        verified.signer.registry,
+        verified.repository,
+        version=verified.version,
+        digest=verified.digest,
+        signer=verified.signer.fingerprint,
+        stolen=fetched.stolen,
+    )
+
+
+def _note(verified: Verified, *, listed: bool) -> None:
+    own = verified.own_audit
+    heard.remember(
+        verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
+        yanked=verified.yanked, known=listed, audits=(*verified.others, *([own] if own else [])),
+        total=site_totals.stated(verified.embedding.privacy),
+    )  # fmt: skip
+
+
+def verify_path(
+    target: str | Path,
+    *,
+    policy: str | Policy = "standard",
+    require: str | Iterable[str] = (),
+    registry: str | None = None,
+    token: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Verified:
+    """Verify a signed file, a folder as `pull` leaves it, or a repository. The first two need no network.
+
+    `policy` and `require` are those of `pull`. A file or folder is judged by what this site heard of it before.
+
+    Raises:
+        VerificationError: not what a trusted publisher signed.
+        PolicyError: signed as it should be, and not what the policy takes.
+        UsageError: nothing of that name.
+        ConfigError: no keyring is trusted.
+    """
+    chosen = site_policy.choose(policy, require)
+    if names_repository(target):
+        fetched = fetch(str(target), policy=chosen, registry=registry, token=token, on_progress=on_progress)
+        remember(fetched)
+        return fetched.verified
+    return verify_release(read_release(target), target=target, policy=chosen)
+
+
+def verify_release(release: Release, *, target: str | Path, policy: Policy = demands.STANDARD) -> Verified:
+    """Verify what was read from `target` on this disk, by the keyrings kept here.
+
+    A folder may stand where a repository of the same name was meant; a finding then says which of the two it is.
+
+    Raises:
+        VerificationError: not what a trusted publisher signed, or older than what was accepted before.
+        PolicyError: signed as it should be, and not what the policy takes.
+        ConfigError: no keyring is trusted.
+    """
+    verified = verification.verify(
+        release,
+        trust=roots.trusted_offline(),
+        policy=replace(policy, demands=()),  # judged below, by what was heard
+        now=datetime.now(UTC),
+        seen=seen.accepted(),
+    )
+    return demands.hold(_name_the_folder(opening.recall(verified), target), policy)
+
+
+def _name_the_folder(verified: Verified, target: str | Path) -> Verified:
+    if names.repository_fault(str(target)) is not None:
+        return verified
+    if verified.repository == str(target):
+        finding = Finding("repository", "ok", f"a folder here, signed for {target}; the registry was not asked")
+    else:
+        text = f"{target} is a folder here, signed for {verified.repository}; no repository {target} was asked for"
+        finding = Finding("repository", "warning", text)
+    return replace(verified, findings=tuple(finding if old.check == "repository" else old for old in verified.findings))
+
+
+def read_release(target: str | Path) -> Release:
+    """The release in a folder as `pull` leaves it, or of a file with card, report and attestations beside it."""
+    path = Path(target)
+    if path.is_dir():
+        return Release.from_folder(path)
+    if not path.exists():
+        raise UsageError(f"{path} is not there", "name a file, a folder, or a repository as namespace/name")
+    return site_files.read(path)
+
+
+def names_repository(target: str | Path) -> bool:
+    """Whether `target` names a repository: something on this disk wins over a repository of the same name."""
+    text = str(target)
+    fault = names.repository_fault(text.partition("@")[0])
+    return fault is None and not text.endswith(".safetensors") and not Path(text).exists()
+
+
+def search(query: str = "", *, limit: int = 50, registry: str | None = None, token: str | None = None) -> list[Listing]:
+    """Repositories of the registry that match `query`; unverified, for people to choose from."""
+    return accounts.connect(registry, token=token).search(query, limit=limit)
+
+
+def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:
+    """The release with what its registry says of it: was it taken back, who else audited these bytes.
+
+    A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
+    """
+    unanswered, remarks, repository = set(), [], verified.repository
+    yanked: Yank | None = None
+    listed = False
+    try:
+        if (said := hub.status(repository)) is not None:
+            yanked = next((yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit), None)
+            listed = True
+    except (RegistryError, ValueError) as error:
+        unanswered.add(demands.YANKS)
+        remarks.append(_unheard(hub, yanks.CHECK, "this release was taken back", error))
+    others: tuple[Attested, ...] = ()
+    try:
+        if (said := hub.audits(verified.digest)) is not None:
+            others, refused = attested.parse(said, digest=verified.digest, trusts=trusts)
+            if refused:
+                text = f"{hub.registry} showed audits of these bytes that do not verify: {refused}, left out"
+                remarks.append(Finding(attested.CHECK, "warning", text))
+    except (RegistryError, ValueError) as error:
+        unanswered.add(demands.AUDITS)
+        remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
+    told = verified.told(yanked=yanked, others=others, remembered=heard.audits(verified.digest), unanswered=unanswered)
+    first = [yanked.as_finding(hub.registry)] if yanked else []
+    namespace = verified.signer.namespace
+    newest = heard.site_total(verified.signer.registry, names.namespace_of(repository))
+    totals = site_totals.say(verified.embedding.privacy, namespace, newest)
+    return replace(told, findings=(*first, *told.findings, *remarks, *totals)), listed
+
+
+def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:
+    if isinstance(error, RegistryError):
+        return Finding(check, "note", f"not known whether {what}: {error.message}")
+    text = f"{hub.registry} answered nonsense when asked whether {what}, and it was ignored"
+    return Finding(check, "warning", f"{text}: {plain(error)}")
+
+
+def _name(reference: str) -> str:
+    return reference.partition("@")[0].rpartition("/")[2]

@@ -1,0 +1,121 @@
+"""What this site heard against releases: that one was taken back, who audited which bytes with which verdict.
+
+Kept in `state/heard.json`, which only this user can read, so that a folder on this disk knows of it without a network,
+and so that an audit which a registry stops showing is missed. Yanks are kept by registry, repository and version;
+audits by the embedding's SHA-256, whatever name it goes by.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError
+from embhub.formats import names
+from embhub.privacy.composition import SiteTotal
+from embhub.release.checks import attested
+from embhub.release.checks.attested import Attested
+from embhub.release.checks.yanks import Yank
+from embhub.site import config
+
+MAX_BYTES = 16_000_000
+MOST_AUDITORS = 20  # remembered of one embedding, those with the worst verdicts
+
+
+class _Heard(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    yanks: dict[str, Yank] = {}
+    audits: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], tuple[Attested, ...]] = {}
+    totals: dict[str, SiteTotal] = {}
+
+
+def yank(registry: str, repository: str, version: str) -> Yank | None:
+    """Why a version was taken back, as its registry said when it was asked last; None where it said nothing of it."""
+    return _read().yanks.get(_place(registry, repository, version))
+
+
+def audits(digest: str) -> tuple[Attested, ...]:
+    """Who was seen to have audited the embedding with this SHA-256."""
+    return _read().audits.get(digest, ())
+
+
+def site_total(registry: str, namespace: str) -> SiteTotal | None:
+    """The newest statement of a namespace about all private trainings of its site that was seen in a claim."""
+    return _read().totals.get(f"{registry} {namespace}")
+
+
+def remember(
+    registry: str, repository: str, version: str, *, digest: str, yanked: Yank | None, known: bool,
+    audits: Iterable[Attested], total: SiteTotal | None = None,
+) -> None:  # fmt: skip
+    """Note what a registry said: of the version, where that is `known`, and of the bytes. An audit is never forgotten.
+
+    `total` is what the release's own claim states of its site; the newest one is kept.
+
+    Raises:
+        ConfigError: what was heard before cannot be read, or the folder cannot be written.
+    """
+    with _locked():
+        heard = _read()
+        before = heard.model_copy(deep=True)
+        place = _place(registry, repository, version)
+        if yanked is not None:
+            heard.yanks[place] = yanked.model_copy(update={"reason": yanked.reason[:500]})
+        elif known:
+            heard.yanks.pop(place, None)
+        if merged := attested.newest([*heard.audits.get(digest, ()), *audits]):
+            heard.audits[digest] = merged[:MOST_AUDITORS]
+        namespace = f"{registry} {names.namespace_of(repository)}"
+        kept = heard.totals.get(namespace)
+        if total is not None and (kept is None or kept.order < total.order):
+            heard.totals[namespace] = total
+        if heard != before:
+            document = heard.model_dump(mode="json")
+            write_atomic(_path(), json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o600)
+
+
+def _place(registry: str, repository: str, version: str) -> str:
+    return f"{registry} {repository} {version}"
+
+
+def _path() -> Path:
+    return config.paths().state / "heard.json"
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """One process at a time reads and writes: what another one heard meanwhile is not lost."""
+    path = _path().with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", "choose a home that you may write to") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read() -> _Heard:
+    path = _path()
+    try:
+        return _Heard.model_validate_json(path.read_bytes()[:MAX_BYTES])
+    except FileNotFoundError:
+        return _Heard()
+    except (OSError, ValidationError) as error:
+        # never start afresh in silence: forgetting is what a hidden audit needs
+        raise ConfigError(
+            f"what this site heard of releases cannot be read: {path}",
+            "restore it from a backup; or remove it, knowing that what was taken back or leaks would be forgotten",
+        ) from error

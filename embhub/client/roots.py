@@ -1,0 +1,147 @@
+"""Which registries this site believes: adding a root key after a person compared it, refreshing its keyring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.refusals import Finding
+from embhub.site import config, keys, trust_store
+from embhub.trust import keyring as trust
+from embhub.trust.keyring import Keyring, Member, MemberKey, Trust
+
+Confirm = Callable[[str, str], bool]
+_LARGEST = 2 * trust.MAX_BYTES
+
+
+def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | None = None) -> dict[str, Any]:
+    """Pin the root key of the registry at a URL, or of the one whose export is in a file.
+
+    Args:
+        source: `https://…`, or the path of what `embhub-registry trust export` printed.
+        fingerprint: the root key's `SHA256:…`, learned by another way than `source`.
+        confirm: asked with (registry, fingerprint) where none was given; False means no.
+
+    Raises:
+        ConfigError: nobody confirmed the fingerprint.
+        VerificationError: another root key, or a keyring that it did not sign.
+        RegistryError: the registry cannot be reached.
+    """
+    data, address = _read_source(source)
+    export = trust.parse_export(data)
+    where = address or export.registry
+    if fingerprint is None and not (confirm and confirm(where, export.root_fingerprint)):
+        raise ConfigError(
+            f"nobody confirmed the root key of {where}",
+            f"ask its operator by another way whether it is {export.root_fingerprint}, then add --fingerprint with it",
+        )
+    opened = trust_store.add(data, fingerprint=fingerprint or export.root_fingerprint, address=address)
+    return _facts(where, opened)
+
+
+def list_roots() -> list[dict[str, Any]]:
+    """Every pinned registry: address, root key, keyring version and date, members."""
+    return [asdict(root) for root in trust_store.list_roots()]
+
+
+def remove_root(registry: str) -> None:
+    """Forget a pinned registry; ConfigError where it is not pinned."""
+    trust_store.remove(registry)
+
+
+def refresh_roots(registry: str | None = None) -> list[dict[str, Any]]:
+    """Fetch the newest keyring of one pinned registry, or of all.
+
+    Raises:
+        ConfigError: nothing, or not this one, is pinned.
+        VerificationError: the registry offers an older keyring, or one signed by another key.
+    """
+    if registry:
+        trust_store.load(registry)  # before anybody is asked: is it pinned at all?
+    addresses = [registry] if registry else [root.registry for root in trust_store.list_roots()]
+    if not addresses:
+        raise ConfigError("no registry is trusted yet", "embhub trust add URL")
+    return [_facts(address, _refresh(address)) for address in addresses]
+
+
+def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
+    """The keyrings to judge a release from `registry` by, its own fetched anew; and a finding where it was not.
+
+    A registry that is not pinned may mirror one that is: then every pinned keyring may vouch for the release.
+
+    Raises:
+        ConfigError: nothing is pinned.
+        VerificationError: the registry offers an older keyring, or one signed by another key.
+    """
+    address = config.check_registry(registry)
+    pinned = [root.registry for root in trust_store.list_roots()]
+    if address in pinned:
+        try:
+            return [_refresh(address)], []
+        except RegistryError as error:  # it serves files and no keyring just now: the one kept here still decides
+            text = f"{address} gave no keyring just now, the one kept here was used: {error.message}"
+            return [trust_store.load(address)], [Finding("keyring", "warning", text)]
+    kept = trusted_offline(hint=f"embhub trust add {address}")
+    text = f"{address} is not pinned here; the keyrings kept of other registries were used, and not renewed"
+    return kept, [Finding("keyring", "note", text)]
+
+
+def name_of(address: str) -> str:
+    """How the registry at `address` calls itself in its keyring, if it is pinned; else the address.
+
+    Raises:
+        ConfigError, VerificationError: a pin is damaged.
+    """
+    names = {root.registry: trust_store.load(root.registry).registry for root in trust_store.list_roots()}
+    return names.get(address, address)
+
+
+def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:
+    """Every pinned keyring as it is kept here; ConfigError where there is none."""
+    if kept := trust_store.load_all():
+        return kept
+    raise ConfigError("no registry is trusted yet, so nobody's signature counts", f"{hint} --fingerprint SHA256:…")
+
+
+def vouch_for_own_keys(namespace: str, now: str) -> Trust:
+    """A keyring made up here, by which this site's own keys may publish under `namespace`; for its own releases."""
+    held = tuple(
+        MemberKey(fingerprint=key.fingerprint, public_key_pem=keys.public_pem(key.name), role="publish", added=now)
+        for key in keys.list_keys()
+    )
+    member = Member(namespace=namespace, name=None, keys=held)
+    return Trust("this site", "", Keyring(registry="http://localhost", version=1, issued=now, members=(member,)))
+
+
+def _refresh(address: str) -> Trust:
+    from embhub.client.hub import Hub
+
+    return trust_store.refresh(address, Hub(address, token=config.token_for(address)).trust_export())
+
+
+def _read_source(source: str) -> tuple[bytes, str | None]:
+    if source.startswith(("http://", "https://")):
+        from embhub.client.hub import Hub
+
+        address = config.check_registry(source)
+        return Hub(address).trust_export(), address
+    path = Path(source)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_LARGEST + 1), None
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", "name an https:// address or an exported file"
+        ) from error
+
+
+def _facts(address: str, opened: Trust) -> dict[str, Any]:
+    return {
+        "registry": address,
+        "root key": opened.root_fingerprint,
+        "keyring": f"version {opened.keyring.version} of {opened.keyring.issued}",
+        "members": ", ".join(member.namespace for member in opened.keyring.members) or "none yet",
+    }

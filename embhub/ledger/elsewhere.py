@@ -1,0 +1,100 @@
+"""Releases that were trained where this site's ledger was not: patients are charged for them by their claims."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+from embhub.artifact.embedding import Embedding
+from embhub.errors import PrivacyError, UsageError
+from embhub.ledger import budget
+from embhub.ledger.books import open_books
+from embhub.ledger.caps import excess
+from embhub.ledger.linking import count_alike
+from embhub.ledger.spending import WITHOUT, Spending
+from embhub.ledger.unit_sets import Ids, UnitSets
+from embhub.privacy.claim import DEFAULT_DELTA, Claim, PrivacyClaim
+from embhub.privacy.composition import Composition
+from embhub.privacy.rdp import ORDERS, epsilon_of, publish_epsilon
+
+
+class Charged(NamedTuple):
+    """Under which run it stands in the ledger, and what it costs, in words."""
+
+    run: str
+    words: str
+
+
+def count(
+    units: Iterable[str], release: Embedding, *, issuer: str = "", on_note: Callable[[str], None] | None = None
+) -> Charged:
+    """Charge patients for a release that was trained elsewhere, by its claim or as infinite.
+
+    A claim with a `composition` is charged with all that its own ledger counted: for no outsider can tell which of it
+    these patients were in. Where that ledger holds trainings without privacy the charge is infinite. What this ledger
+    holds of it too is then counted twice, never too little. No cap refuses what is spent already: left out, later
+    claims would say too little.
+
+    Args:
+        on_note: told where this brings a patient above a cap.
+
+    Raises:
+        UsageError: the ledger has it already.
+        PrivacyError: its claim protects images; nobody can tell which of them were of which patient.
+        LedgerTampered, ConfigError: as `embhub.ledger.budget.reserve`.
+    """
+    claim = release.privacy
+    if isinstance(claim, PrivacyClaim) and claim.unit != "patient":
+        raise PrivacyError(
+            "the claim protects single images, and the ledger is asked to charge patients",
+            "count it where the images are, by training there",
+        )
+    names = list(units)
+    with open_books() as books:
+        account, sets = books.settle_dead(), books.sets
+        known = [item.run for item in account.runs.values() if release.digest in item.released]
+        if known:
+            raise UsageError(
+                f"this embedding is in the ledger already, as the run {known[0]}", "nothing was counted twice"
+            )
+        spending = _spent_elsewhere(claim, sets, sets.keyed(names, unit="patient", issuer=issuer))
+        spending = replace(spending, folded=budget.save_folded(sets, names, issuer=issuer))
+        over = excess(account, sets, spending)
+        alike = count_alike(account, sets, spending)
+        run = budget.begin(books, spending)
+    with run:
+        run.spend(run.planned)
+        run.release(release.digest)
+    if over and on_note:
+        on_note(f"this is above the cap, and is recorded all the same since it is spent already: {over}")
+    if alike and on_note:
+        on_note(budget.alike_words(alike))
+    return Charged(run.run, run.words if spending.stated is None else _stated_words(spending))
+
+
+def _spent_elsewhere(claim: Claim, sets: UnitSets, ids: Ids) -> Spending:
+    begun = Spending(
+        run=secrets.token_hex(8), at="", units=sets.save(ids), count=len(ids), unit="patient",
+        mechanism=WITHOUT, q=None, sigma=None, delta=None, planned=1,
+    )  # fmt: skip
+    if not isinstance(claim, PrivacyClaim):
+        return begun
+    begun = replace(
+        begun, mechanism=claim.mechanism, q=claim.sampling.q, sigma=claim.sigma, delta=claim.delta, planned=claim.steps
+    )
+    counted = claim.composition
+    if counted is None:
+        return begun
+    plain = counted.plain if isinstance(counted, Composition) else 0
+    return replace(begun, stated=counted.rdp or (None,) * len(ORDERS), trainings=counted.trainings, plain=plain)
+
+
+def _stated_words(spending: Spending) -> str:
+    curve = replace(spending, announced=spending.planned, settled=True).curve
+    epsilon = publish_epsilon(epsilon_of(curve, delta=spending.delta or DEFAULT_DELTA))
+    if math.isinf(epsilon):
+        return "infinite: by its claim, the ledger where it was made has trainings without differential privacy"
+    return f"epsilon {epsilon:g}: by its claim, all that the ledger where it was made had counted"

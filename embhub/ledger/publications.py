@@ -1,0 +1,95 @@
+"""Which files this site made ready to be sent, and as what: so that two of almost the same patients are noticed.
+
+Two files without differential privacy that differ by one patient tell, side by side, of that one: subtract them. Who
+objected to the first version and is left out of the second is the one who is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from embhub.errors import PrivacyError
+from embhub.ledger.books import Books, books_are_kept, open_books
+from embhub.ledger.linking import reached
+from embhub.ledger.spending import WITHOUT, Account, Published, Spending
+
+Confirm = Callable[[str], bool]
+FEW = 9
+"""From one to so many patients apart, a new version is asked about first."""
+
+_HINT = (
+    "change ten patients or more at once, wait until more have changed, train with --epsilon, or take the earlier"
+    " version back without a new one; `embhub push --yes` sends it all the same"
+)
+
+
+def ask_about_few_apart(
+    file_digest: str, repository: str, *, also: Iterable[str] = (), confirm: Confirm | None = None
+) -> None:
+    """Ask before a file leaves whose patients differ from those of an earlier version by one to nine.
+
+    Only where both were trained here without differential privacy. The same file, or the same patients, ask nothing.
+
+    Args:
+        repository: `namespace/name`; versions of any repository of this name count.
+        also: digests of earlier versions that other records of this site know of.
+        confirm: asked with the question; None says no.
+
+    Raises:
+        PrivacyError: nobody agreed. Nothing was sent.
+        LedgerTampered, ConfigError: the ledger was changed, or cannot be read.
+    """
+    if not books_are_kept():
+        return
+    with open_books() as books:
+        apart = _count_apart(books, file_digest, repository, also)
+    if apart is None:
+        return
+    version, count = apart
+    patients = "1 patient" if count == 1 else f"{count} patients"
+    question = (
+        f"the patients of this version differ from those of {version} by {patients}, and neither was trained with"
+        f" differential privacy: who compares the two files may find out about {'that one' if count == 1 else 'them'}"
+    )
+    if not (confirm and confirm(f"{question}. Send it all the same?")):
+        raise PrivacyError(question, _HINT)
+
+
+def note_published(file_digest: str, repository: str, version: str) -> None:
+    """Write down that a file was sent, or made ready to be sent, as a version. Again is no harm.
+
+    Raises:
+        LedgerTampered, ConfigError: the ledger was changed, or cannot be written.
+    """
+    published = Published(file_digest, repository, version)
+    with open_books() as books:
+        if published not in books.account().published:
+            books.ledger.append("published", vars(published))
+
+
+def _count_apart(books: Books, file_digest: str, repository: str, also: Iterable[str]) -> tuple[str, int] | None:
+    """The earlier version that is nearest, among those that are few patients apart, and by how many."""
+    account = books.account()
+    new = _plain_training(account, file_digest)
+    if new is None:
+        return None
+    name = repository.rpartition("/")[2]
+    earlier = dict.fromkeys(also, "an earlier version")
+    earlier |= {item.file: item.version for item in account.published if item.repository.rpartition("/")[2] == name}
+    found = []
+    for digest, version in earlier.items():
+        old = _plain_training(account, digest) if digest != file_digest else None
+        if old is None:
+            continue
+        before = reached(books.sets, old, account.costly, unit=new.unit)
+        apart = len(np.setxor1d(before, books.sets.load(new.units)))
+        if len(before) and 1 <= apart <= FEW:
+            found.append((version, apart))
+    return min(found, key=lambda item: item[1], default=None)
+
+
+def _plain_training(account: Account, file_digest: str) -> Spending | None:
+    runs = [run for run in account.runs.values() if file_digest in run.released and run.mechanism == WITHOUT]
+    return runs[-1] if runs else None

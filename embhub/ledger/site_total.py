@@ -1,0 +1,95 @@
+"""What a site's ledger says of all its trainings together, for a claim that is signed and published.
+
+Whoever was in them: a patient of an earlier training in this one changes no byte of it. An overlap of cohorts is seen
+at this site alone (`embhub.ledger.balance`, caps, the evidence pack).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from embhub.ledger.books import Books
+from embhub.ledger.spending import AUDIT, Account, Spending
+from embhub.ledger.unit_sets import Unit
+from embhub.privacy.composition import Composition, build_composition
+from embhub.privacy.rdp import Curve, compose, group_curve, unstate, worst_of
+
+
+@dataclass(frozen=True)
+class _Total:
+    trainings: int
+    plain: int
+    curve: Curve
+
+
+def state_total(books: Books, account: Account, *, unit: Unit, delta: float) -> Composition:
+    """All that is counted, and never less than was stated before; noted, so that the next one sees to that.
+
+    Private trainings count whether or not they were released: somebody may have chosen settings by their results. So do
+    those without privacy, which may be sent any day. A published audit counts with its file's training, or by itself
+    where the file was trained elsewhere.
+
+    Raises:
+        LedgerTampered, ConfigError: the ledger was changed, or cannot be written.
+    """
+    total = _never_less(_count(account.costly, unit), account, unit)
+    rdp = [None if math.isinf(value) else value for value in total.curve]
+    told = {"unit": unit, "trainings": total.trainings, "plain": total.plain, "rdp": rdp}
+    before = account.stated.get(unit)
+    if before is None or told != {"unit": unit, "trainings": before.trainings, "plain": before.plain,
+                                  "rdp": list(before.rdp)}:  # fmt: skip
+        books.ledger.append("stated", told)
+    opened = account.opened[:10]
+    return build_composition(
+        since=opened,
+        as_of=max(opened, datetime.now(UTC).date().isoformat()),
+        trainings=total.trainings,
+        plain=total.plain,
+        curve=total.curve,
+        delta=delta,
+    )
+
+
+def count_unreleased(account: Account, *, unit: Unit, but: str) -> int:
+    """Private trainings of this site that led to no file, without the run `but`."""
+    return sum(
+        item.trainings
+        for item in account.costly
+        if item.run != but and not item.released and _bound(item, unit) is not None
+    )
+
+
+def _count(spendings: Sequence[Spending], unit: Unit) -> _Total:
+    bounds = [(item, bound) for item in spendings if (bound := _bound(item, unit)) is not None]
+    bounded = {item.run for item, _ in bounds}
+    trained = {digest for item in spendings if item.run not in bounded for digest in item.released}
+    shown = {item.file for item in spendings if item.mechanism == AUDIT} - trained
+    plain = sum(item.plain or int(item.run not in bounded) for item in spendings if item.mechanism != AUDIT)
+    trainings = sum(item.trainings for item, _ in bounds)
+    return _Total(max(1, trainings), plain + len(shown), compose(bound for _, bound in bounds))
+
+
+def _bound(item: Spending, unit: Unit) -> Curve | None:
+    """What a training costs whoever was in it; None where nothing bounds that.
+
+    Where single images were protected, a patient may have had any number of them. One image more or less is at most a
+    patient taken out and put in again.
+    """
+    curve = item.private_curve
+    if item.mechanism == AUDIT or all(map(math.isinf, curve)) or (item.unit, unit) == ("image", "patient"):
+        return None
+    return curve if item.unit == unit else group_curve(curve, size=2)
+
+
+def _never_less(total: _Total, account: Account, unit: Unit) -> _Total:
+    before = account.stated.get(unit)
+    if before is None:
+        return total
+    return _Total(
+        max(total.trainings, before.trainings),
+        max(total.plain, before.plain),
+        worst_of([total.curve, unstate(before.rdp)]),
+    )

@@ -1,0 +1,226 @@
+"""The privacy ledger's entries, replayed: which trainings read whom, what each is charged, and which caps hold.
+
+A training is charged all the steps that it may still take until it is settled, and then those that it announced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+from embhub.errors import ConfigError, UsageError
+from embhub.ledger.chain import Entry
+from embhub.ledger.unit_sets import Unit
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.rdp import EVERYTHING, NOTHING, Curve, gaussian_curve, unstate
+
+WITHOUT: Final = "none"  # the mechanism of a training without privacy
+AUDIT: Final = "audit"  # of a published audit that has figures of patients
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+AUDIT_BEGUN, AUDIT_ENDED = "audit", "audited"  # entries that cost nothing: `embhub.ledger.audit_attempts` reads them
+
+
+@dataclass(frozen=True)
+class Spending:
+    """One training in the ledger. `q` and `sigma` are None for a training without privacy, and for a published audit.
+
+    `planned` steps are what it may take in all, `announced` what it said it would take; `settled` when it is over.
+    `stated` is for a release from elsewhere, whose own ledger counted `trainings`: their curve as its claim states it,
+    null for infinite, and `plain` trainings beside, for which nothing is bounded. It takes the place of the curve of
+    the steps. `pictures` and `folded` name sets of pairs: which picture is whose, and ids as they look when folded.
+    `report` and `file` are the digests of a published audit report and of the embedding that it is about.
+    """
+
+    run: str
+    at: str
+    units: str
+    count: int
+    unit: Unit
+    mechanism: str
+    q: float | None
+    sigma: float | None
+    delta: float | None
+    planned: int
+    announced: int = 0
+    settled: bool = False
+    released: tuple[str, ...] = ()
+    stated: tuple[float | None, ...] | None = None
+    trainings: int = 1
+    plain: int = 0
+    pictures: str | None = None
+    folded: str | None = None
+    file: str | None = None
+    report: str | None = None
+
+    def opening(self) -> dict[str, Any]:
+        """What the entry says that reserves it."""
+        names = ("run", "units", "count", "unit", "mechanism", "q", "sigma", "delta", "planned")
+        told = {name: getattr(self, name) for name in names}
+        if self.stated is not None:
+            told |= {"stated": list(self.stated), "trainings": self.trainings}
+        seldom = {name: getattr(self, name) for name in ("plain", "pictures", "folded", "file", "report")}
+        return told | {name: value for name, value in seldom.items() if value}
+
+    @property
+    def charged(self) -> int:
+        """Steps that count: all that are planned until it is settled."""
+        return self.announced if self.settled else self.planned
+
+    @property
+    def curve(self) -> Curve:
+        """What it costs each of its units; infinite for a training without privacy that took a step."""
+        if self.charged and self.plain:
+            return EVERYTHING
+        return self.private_curve
+
+    @property
+    def private_curve(self) -> Curve:
+        """The same without what `plain` counts: what its private trainings cost whoever was in all of them."""
+        if self.charged == 0:
+            return NOTHING
+        if self.stated is not None:
+            return unstate(self.stated)
+        if self.q is None or self.sigma is None:
+            return EVERYTHING
+        return gaussian_curve(q=self.q, sigma=self.sigma, steps=self.charged)
+
+    @property
+    def parameters(self) -> Mechanism | None:
+        """Rate, noise and steps that it is charged with; None where they are not known, or there is no privacy."""
+        if self.stated is not None or self.q is None or self.sigma is None:
+            return None
+        return Mechanism(self.q, self.sigma, self.charged)
+
+
+@dataclass(frozen=True)
+class Cap:
+    """No unit's epsilon may exceed this at `delta`; `units` None means everybody at this site."""
+
+    epsilon: float
+    delta: float
+    units: str | None
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Whom an audit report shows: written down by the audit, charged once the report is signed."""
+
+    report: str
+    unit: Unit
+    units: str
+    count: int
+    pictures: str | None = None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the last claim for a unit said of the whole ledger: no later one says less."""
+
+    unit: Unit
+    trainings: int
+    plain: int
+    rdp: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that was made ready to be sent, or sent, as a version of a repository."""
+
+    file: str
+    repository: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """All trainings in the order of their reservations, and the caps that hold.
+
+    `opened` is when the ledger was. `sides` are by the digest of their report, `stated` by unit.
+    """
+
+    runs: dict[str, Spending]
+    caps: tuple[Cap, ...]
+    opened: str = ""
+    sides: dict[str, Sides] = field(default_factory=dict)
+    stated: dict[Unit, Stated] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+
+    @property
+    def costly(self) -> list[Spending]:
+        """Those that cost something: without the ones that were settled before their first step."""
+        return [item for item in self.runs.values() if item.charged]
+
+
+def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
+    """What the entries come to.
+
+    Raises:
+        ConfigError: the ledger belongs to another site key, or a newer embhub wrote it.
+    """
+    runs: dict[str, Spending] = {}
+    caps: dict[str | None, Cap] = {}
+    sides: dict[str, Sides] = {}
+    stated: dict[Unit, Stated] = {}
+    published: list[Published] = []
+    for entry in entries:
+        body = entry.body
+        if entry.number == 0:
+            _check_opening(entry, key_id)
+        elif entry.kind == "reserved":
+            runs[body["run"]] = Spending(at=entry.at, **_known(Spending, body))
+        elif entry.kind == "resumed":
+            runs[body["run"]] = replace(runs[body["run"]], planned=body["planned"], settled=False)
+        elif entry.kind == "announced":
+            runs[body["run"]] = replace(runs[body["run"]], announced=body["steps"])
+        elif entry.kind == "settled":
+            runs[body["run"]] = replace(runs[body["run"]], settled=True)
+        elif entry.kind == "released":
+            run = runs[body["run"]]
+            runs[body["run"]] = replace(run, released=(*run.released, body["digest"]))
+        elif entry.kind == "capped":
+            caps.pop(body["units"], None)
+            if body["epsilon"] is not None:
+                caps[body["units"]] = Cap(body["epsilon"], body["delta"], body["units"])
+        elif entry.kind == "sides":
+            sides[body["report"]] = Sides(**_known(Sides, body))
+        elif entry.kind == "stated":
+            told = Stated(**_known(Stated, body))
+            stated[told.unit] = replace(told, rdp=tuple(told.rdp))
+        elif entry.kind == "published":
+            published.append(Published(**_known(Published, body)))
+        elif entry.kind not in (AUDIT_BEGUN, AUDIT_ENDED):
+            raise ConfigError(f"the privacy ledger has an entry of the kind {entry.kind!r}", "use a newer embhub")
+    opened = entries[0].at if entries else ""
+    return Account(runs, tuple(caps.values()), opened, sides, stated, tuple(published))
+
+
+def _known(kind: type, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body of an entry, where it says nothing that this version does not know.
+
+    Raises:
+        ConfigError: a newer embhub wrote it; left out, too little might be counted.
+    """
+    if unknown := sorted(set(body) - {item.name for item in fields(kind)}):
+        raise ConfigError(f"the privacy ledger says {unknown[0]!r} of a training", "use a newer embhub")
+    return body
+
+
+def opening(key_id: str) -> dict[str, Any]:
+    """The body of the first entry, which binds the ledger to the site's key."""
+    return {"schema": "embhub.ledger/1", "key": key_id}
+
+
+def _check_opening(entry: Entry, key_id: str) -> None:
+    if entry.kind != "opened" or entry.body.get("schema") != "embhub.ledger/1":
+        raise ConfigError("the privacy ledger is of another form", "use a newer embhub")
+    if entry.body.get("key") != key_id:
+        raise ConfigError("the privacy ledger was kept under another site key", "restore that key from a backup")
+
+
+def check_digest(digest: str) -> str:
+    """Raise UsageError unless this is a SHA-256 in lower-case hex."""
+    if not _DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest[:80]!r} is no SHA-256", "name the file's digest, 64 characters of lower-case hex")
+    return digest

@@ -1,0 +1,49 @@
+"""The smallest noise that keeps a promise: sigma for a wanted epsilon, by the same accountant that checks the claim.
+
+The core calibrates by itself, so that the noise of a run and the recomputation of its claim cannot disagree; Opacus's
+calibration is what the tests compare it with.
+"""
+
+from __future__ import annotations
+
+import math
+
+from embhub.errors import PrivacyError
+from embhub.privacy import epsilon as figures
+from embhub.privacy.loss_distribution import Mechanism
+
+SMALLEST_SIGMA = 0.05
+LARGEST_SIGMA = 10_000.0
+_UNITS = 10_000  # sigma is found in steps of 1 / _UNITS
+
+
+def calibrate_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> float:
+    """The smallest noise multiplier, in steps of 0.0001, whose claim says at most `epsilon`.
+
+    Args:
+        epsilon: what the claim may say at most: the smaller of its two figures, as it is published.
+        delta: as in (epsilon, delta)-differential privacy.
+        q: sampling rate, 1 for a mechanism that reads every unit.
+        steps: steps of the whole training.
+
+    Raises:
+        PrivacyError: epsilon is not a positive number, or no noise within reason gets there.
+    """
+    if not (math.isfinite(epsilon) and epsilon > 0.0):
+        raise PrivacyError(f"epsilon {epsilon} is no privacy budget", "epsilon is a positive number, such as 2 or 4")
+
+    def spent(units: int) -> float:
+        return figures.compute(Mechanism(q, units / _UNITS, steps), delta=delta).epsilon
+
+    low, high = round(SMALLEST_SIGMA * _UNITS), round(LARGEST_SIGMA * _UNITS)
+    if spent(high) > epsilon:
+        raise PrivacyError(
+            f"epsilon {epsilon:g} cannot be reached with delta {delta:g} in {steps} steps at sampling rate {q:g}",
+            "ask for a larger epsilon, or take fewer steps or smaller batches",
+        )
+    if spent(low) <= epsilon:
+        return low / _UNITS
+    while high - low > 1:
+        middle = math.isqrt(low * high) if high > 4 * low else (low + high) // 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return high / _UNITS

@@ -1,0 +1,280 @@
+"""What a release claims about privacy: the word "none", or parameters of a mechanism from which epsilon follows.
+
+Pure. Nothing is believed that can be computed: RDP curve, epsilon, sampling rate and denominator are derived again when
+a claim is read, wherever it is read (docs/reference/privacy-claim.md). What the parameters cannot show, that the
+training ran as they say, rests on the publisher's signature. Version 1 is read and shown; version 2 is written.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, Literal, Self
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from embhub.errors import ArtifactError, PrivacyError
+from embhub.formats import strict_json
+from embhub.privacy import epsilon as figures
+from embhub.privacy import loss_distribution as losses
+from embhub.privacy import rdp as curves
+from embhub.privacy import wording
+from embhub.privacy.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
+from embhub.privacy.composition import AnyComposition, Composition, Positive, StatedCurve, state
+from embhub.privacy.contradictions import ALWAYS_UNPROTECTED, FIRST, MAX_DELTA, Unprotected, contradictions
+from embhub.privacy.contradictions import is_round as is_round
+from embhub.privacy.contradictions import largest_delta as largest_delta
+from embhub.privacy.loss_distribution import Mechanism as Parameters
+from embhub.privacy.rdp import Curve
+from embhub.privacy.self_test import AnySelfTest
+
+NONE: Final = "none"
+SCHEMA: Final = "embhub.privacy/2"
+MAX_BYTES = 16_000
+DEFAULT_DELTA = MAX_DELTA
+_SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
+
+Unit = Literal["patient", "image"]
+Mechanism = Literal["dp-sgd", "dp-agg"]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class UncheckableClaim(ArtifactError):
+    """Neither "none" nor a claim of a form that this version can recompute."""
+
+
+class UnsupportedClaim(PrivacyError):
+    """A claim that its own parameters do not support."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class Sampling(_Part):
+    """How a step chooses its units: each with probability `q`, independently, or all of them (`q` 1)."""
+
+    kind: Literal["poisson", "all"]
+    q: Annotated[float, Field(gt=0.0, le=1.0)]
+    truncation: Literal["none"] = "none"  # a cap on batches would need accounting of its own
+
+
+class Accountant(_Part):
+    """Which arithmetic the figures follow; `name` tells whose figure `epsilon` is.
+
+    `rdp`: Rényi differential privacy on the orders of `grid`. `pld`: a privacy-loss distribution on the grid `losses`.
+    `gaussian`: the exact formula, where every step reads all units. Approximations by the central limit are none.
+    """
+
+    name: figures.Name = "rdp"
+    grid: Literal["embhub-orders/1"] = "embhub-orders/1"
+    conversion: Literal["canonne-2020"] = "canonne-2020"
+    losses: Literal["embhub-losses/1"] | None = None  # None in version 1 alone
+
+
+class PrivacyClaim(_Part):
+    """(epsilon, delta)-differential privacy of one training, with all that is needed to recompute it.
+
+    `n_public` is a declared round lower bound on the number of units, `denominator` the units that a step expects at
+    that number, `sigma` the noise multiplier: noise of sigma times clip on the sum. `epsilon` is the smaller of
+    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound; in version 1 both are None.
+    """
+
+    schema_: Literal["embhub.privacy/1", "embhub.privacy/2"] = Field(default=SCHEMA, alias="schema")
+    mechanism: Mechanism
+    unit: Unit
+    max_images_per_unit: Annotated[int, Field(ge=1, le=100_000)]
+    adjacency: Literal["add-remove"] = "add-remove"
+    n_public: Annotated[int, Field(ge=10, le=1_000_000_000)]
+    sampling: Sampling
+    denominator: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    sigma: Annotated[float, Field(ge=SMALLEST_SIGMA, le=LARGEST_SIGMA, allow_inf_nan=False)]
+    clip: Positive
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)]
+    accountant: Accountant = Accountant()
+    epsilon: Positive
+    epsilon_rdp: Positive | None = None
+    epsilon_pld: Positive | None = None
+    rdp: StatedCurve
+    released: Literal["final-rows"] = "final-rows"
+    rng: Literal["os-entropy"] = "os-entropy"
+    tuning_runs: Annotated[int, Field(ge=0, le=1_000_000)]
+    composition: AnyComposition | None
+    unprotected: tuple[Unprotected, ...]
+    self_test: AnySelfTest
+
+    @model_validator(mode="after")
+    def _follows_from_its_parameters(self) -> Self:
+        if faults := contradictions(self):
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def curve(self) -> Curve:
+        """RDP of this training on the grid, recomputed."""
+        return curves.gaussian_curve(q=self.sampling.q, sigma=self.sigma, steps=self.steps)
+
+    @property
+    def parameters(self) -> tuple[Parameters, ...]:
+        """Sampling rate, noise multiplier and steps, as `embhub.privacy.epsilon` takes them."""
+        return (Parameters(self.sampling.q, self.sigma, self.steps),)
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the epsilon to judge by is infinite or says next to nothing, at the one delta MAX_DELTA.
+
+        It is the lineage's where that counts more than this training. What the claim states at another delta is
+        computed anew at this one, so that no choice of delta makes a claim look stronger.
+        """
+        return wording.is_large(self.epsilon_to_judge_by, delta=MAX_DELTA)
+
+    @property
+    def epsilon_to_judge_by(self) -> float:
+        """Epsilon at the one delta MAX_DELTA, of all that the ledger counted where that is more than this training."""
+        alone, lineage = figures.compose(self.parameters, delta=MAX_DELTA), self.composition
+        if lineage is None or wording.together(self) is None:
+            return alone
+        whole = float("inf") if lineage.rdp is None else curves.epsilon_of(curves.unstate(lineage.rdp), delta=MAX_DELTA)
+        return max(alone, whole)
+
+    def words(self) -> tuple[str, ...]:
+        """Plain sentences for somebody who answers for patients: what is promised, and what is not."""
+        return wording.sentences(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in headers, cards and statements; version 1 without the members of version 2."""
+        data = self.model_dump(mode="json", by_alias=True)
+        if self.schema_ == FIRST:
+            del data["epsilon_rdp"], data["epsilon_pld"], data["accountant"]["losses"]
+        return data
+
+    def to_text(self) -> str:
+        """Canonical JSON (RFC 8785): equal claims are equal bytes."""
+        return rfc8785.dumps(self.to_dict()).decode("utf-8")
+
+
+Claim = PrivacyClaim | Literal["none"]
+
+
+def build_claim(
+    *,
+    mechanism: Mechanism,
+    unit: Unit,
+    max_images_per_unit: int,
+    n_public: int,
+    batch: int,
+    sigma: float,
+    clip: float,
+    steps: int,
+    self_test: AnySelfTest,
+    delta: float = DEFAULT_DELTA,
+    tuning_runs: int = 0,
+    composition: Composition | None = None,
+) -> PrivacyClaim:
+    """The claim of a training that ran so; everything that follows is computed here.
+
+    Args:
+        n_public: declared round lower bound on the number of units.
+        batch: units that a step expects were there `n_public` of them; `n_public` for a step that reads all. The
+            sampling rate is batch / n_public, and `batch` is what the noisy sum was divided by.
+        sigma: noise multiplier.
+        steps: steps that were taken, replayed ones included; 1 for dp-agg.
+        tuning_runs, composition: what the ledger says (`embhub.ledger.budget`); None where there is no ledger.
+
+    Raises:
+        UnsupportedClaim: the parameters support no claim; says which.
+    """
+    try:
+        curve = curves.gaussian_curve(q=(q := batch / n_public), sigma=sigma, steps=steps)
+        found = figures.compute(Parameters(q, sigma, steps), delta=delta)
+        lineage: tuple[Unprotected, ...] = ("lineage",) if composition else ()
+        return PrivacyClaim(
+            mechanism=mechanism,
+            unit=unit,
+            max_images_per_unit=max_images_per_unit,
+            n_public=n_public,
+            sampling=Sampling(kind="all" if batch == n_public else "poisson", q=q),
+            denominator=batch,
+            sigma=sigma,
+            clip=clip,
+            steps=steps,
+            delta=delta,
+            accountant=Accountant(name=found.name, losses=losses.GRID),
+            epsilon=found.epsilon,
+            epsilon_rdp=found.rdp,
+            epsilon_pld=found.pld,
+            rdp=state(curve),
+            tuning_runs=tuning_runs,
+            composition=composition,
+            unprotected=ALWAYS_UNPROTECTED + lineage,
+            self_test=self_test,
+        )
+    except (ValueError, ArithmeticError) as error:
+        fault = _explain(error) if isinstance(error, ValidationError) else error
+        raise UnsupportedClaim(f"no privacy claim follows from these parameters: {fault}") from error
+
+
+def parse_claim(value: Any) -> Claim:
+    """Read a claim from plain data: the word "none", or the object of a `PrivacyClaim`.
+
+    Raises:
+        UncheckableClaim: anything else.
+        UnsupportedClaim: a claim that its own parameters do not support; the message says why.
+    """
+    if isinstance(value, PrivacyClaim):
+        return value
+    if value == NONE:
+        return NONE
+    if not isinstance(value, dict) or value.get("schema") not in (FIRST, SCHEMA):
+        raise UncheckableClaim(
+            f"the privacy claim is neither the word none nor a claim {SCHEMA}, which this version cannot recompute",
+            "publish with `privacy: none`, or as `embhub train --epsilon` wrote it; a newer embhub may know the form",
+        )
+    try:
+        return PrivacyClaim.model_validate_json(json.dumps(value, allow_nan=False), by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise UnsupportedClaim(f"the privacy claim does not hold: {_explain(error)}", _SETTINGS) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UncheckableClaim(f"the privacy claim cannot be read: {error}", _SETTINGS) from error
+
+
+def read_claim(text: str) -> Claim:
+    """Read a claim as a file's header holds it: `none`, or canonical JSON of at most MAX_BYTES.
+
+    Raises:
+        UncheckableClaim: not a claim, or not canonical.
+        UnsupportedClaim: as `parse_claim`.
+    """
+    if text == NONE:
+        return NONE
+    try:
+        value = strict_json.read_object(text.encode("utf-8", "surrogatepass"), limit=MAX_BYTES)
+    except strict_json.JsonError as error:
+        raise UncheckableClaim(
+            f"the privacy claim is neither the word none nor JSON: {error}, so this version cannot recompute it",
+            _SETTINGS,
+        ) from error
+    claim = parse_claim(value)
+    if write_claim(claim) != text:
+        raise UncheckableClaim("the privacy claim is not written canonically (RFC 8785)", _SETTINGS)
+    return claim
+
+
+def write_claim(claim: Claim) -> str:
+    """A claim as text for a file's header."""
+    return claim.to_text() if isinstance(claim, PrivacyClaim) else NONE
+
+
+def plain(claim: Claim) -> dict[str, Any] | str:
+    """A claim as plain data for cards, statements and `--json`."""
+    return claim.to_dict() if isinstance(claim, PrivacyClaim) else NONE
+
+
+def _explain(error: ValidationError) -> str:
+    faults = []
+    for item in error.errors(include_url=False)[:5]:
+        place = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        faults.append(f"{place}: {message}" if place else message)
+    return "; ".join(faults)

@@ -1,0 +1,113 @@
+"""What in a privacy claim does not follow from its own parameters. `embhub.privacy.claim` asks whenever it reads
+one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from embhub.privacy import epsilon as figures
+from embhub.privacy import loss_distribution as losses
+from embhub.privacy import rdp as curves
+from embhub.privacy.rdp import Curve
+from embhub.privacy.self_test import find_implausible
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import PrivacyClaim
+
+Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage", "release-decision"]
+
+FIRST: Final = "embhub.privacy/1"
+MAX_DELTA = 1e-5
+"""The largest delta of a claim of version 2: the chance that epsilon does not hold for a patient."""
+FIRST_UNPROTECTED: tuple[Unprotected, ...] = ("base-model", "settings", "public-n", "card")
+ALWAYS_UNPROTECTED: tuple[Unprotected, ...] = (*FIRST_UNPROTECTED, "release-decision")
+
+
+def contradictions(claim: PrivacyClaim) -> list[str]:
+    """What in a claim does not follow from its parameters; empty for one that holds."""
+    found: list[str] = []
+    if claim.unit == "image" and claim.max_images_per_unit != 1:
+        found.append("an image is one image: max_images_per_unit is 1 where the unit is the image")
+    if not is_round(claim.n_public):
+        found.append(f"n_public {claim.n_public} is not round: it would tell the exact number")
+    if claim.denominator > claim.n_public or claim.sampling.q != claim.denominator / claim.n_public:
+        found.append(f"sampling.q {claim.sampling.q:g} is not denominator {claim.denominator} / n_public")
+    if (claim.sampling.kind == "all") != (claim.denominator == claim.n_public):
+        found.append("sampling is `all` exactly where the denominator is n_public")
+    if claim.mechanism == "dp-agg" and claim.steps != 1:
+        found.append("dp-agg reads the patients once: steps is 1")
+    if claim.tuning_runs and (claim.composition is None or claim.tuning_runs >= claim.composition.trainings):
+        found.append("tuning_runs are counted by the ledger: composition covers them and this training")
+    if fault := _delta_fault(claim):
+        found.append(fault)
+    always = FIRST_UNPROTECTED if claim.schema_ == FIRST else ALWAYS_UNPROTECTED
+    if set(always) - set(claim.unprotected) or len(set(claim.unprotected)) < len(claim.unprotected):
+        found.append(f"unprotected lists {', '.join(always)} in any case, each once")
+    if (claim.composition is not None) != ("lineage" in claim.unprotected):
+        found.append("unprotected lists the lineage exactly where composition tells of it")
+    sampled = claim.sampling.kind == "poisson"
+    found += find_implausible(claim.self_test, epsilon=claim.epsilon, delta=claim.delta, sampled=sampled)
+    return found + _wrong_figures(claim)
+
+
+def largest_delta(n_public: int) -> float:
+    """The largest delta of a claim about so many declared units: MAX_DELTA, and at most a tenth of one unit."""
+    return min(MAX_DELTA, 1 / (10 * n_public))
+
+
+def is_round(number: int) -> bool:
+    """Whether a declared number tells no more than an order of size: a multiple of 5 below 100, else two digits."""
+    if number < 100:
+        return number >= 10 and number % 5 == 0
+    return len(str(number).rstrip("0")) <= 2
+
+
+def _delta_fault(claim: PrivacyClaim) -> str | None:
+    most = 1 / (10 * claim.n_public) if claim.schema_ == FIRST else largest_delta(claim.n_public)
+    if claim.delta <= most:
+        return None
+    reason = "the largest of any claim" if most == MAX_DELTA else "1/(10 n_public)"
+    return f"delta {claim.delta:g} is above {most:g}, {reason}"
+
+
+def _wrong_figures(claim: PrivacyClaim) -> list[str]:
+    actual = claim.curve
+    if not curves.supports(claim.rdp, actual):
+        return ["rdp is not the curve of this mechanism, sigma, steps and sampling rate"]
+    if fault := _accounting_fault(claim, actual):
+        return [fault]
+    lineage = claim.composition
+    if lineage is None or lineage.rdp is None or lineage.epsilon is None:
+        return []
+    total = curves.unstate(lineage.rdp)
+    if any(whole < part for whole, part in zip(total, curves.unstate(claim.rdp), strict=True)):
+        return ["composition.rdp is below the curve of this training alone"]
+    return [fault] if (fault := _epsilon_fault("composition.epsilon", lineage.epsilon, total, claim.delta)) else []
+
+
+def _accounting_fault(claim: PrivacyClaim, actual: Curve) -> str | None:
+    """Both epsilons against the parameters, the smaller one, and the accountant that it is named after."""
+    said = claim.accountant
+    if claim.schema_ == FIRST:
+        if (claim.epsilon_rdp, claim.epsilon_pld, said.losses, said.name) != (None, None, None, "rdp"):
+            return f"{FIRST} knows no accountant but rdp"
+        return _epsilon_fault("epsilon", claim.epsilon, actual, claim.delta)
+    if claim.epsilon_rdp is None or said.losses is None:
+        return "epsilon_rdp and accountant.losses are always stated"
+    if fault := _epsilon_fault("epsilon_rdp", claim.epsilon_rdp, actual, claim.delta):
+        return fault
+    if claim.epsilon_pld is not None:
+        stated = figures.publish(figures.loss_epsilon(claim.parameters, delta=claim.delta))
+        if not losses.epsilon_of(claim.parameters, delta=claim.delta) <= claim.epsilon_pld <= stated + 1.5e-4:
+            return f"epsilon_pld is {claim.epsilon_pld:g}, its parameters give {stated:g}"
+    name, epsilon = figures.choose(claim.epsilon_rdp, claim.epsilon_pld, q=claim.sampling.q)
+    if claim.epsilon != epsilon:
+        return f"epsilon is {claim.epsilon:g}, the smaller of its two figures is {epsilon:g}"
+    return None if said.name == name else f"accountant.name is {said.name}, epsilon is that of {name}"
+
+
+def _epsilon_fault(name: str, stated: float, curve: Curve, delta: float) -> str | None:
+    actual = curves.epsilon_of(curve, delta=delta)
+    if actual <= stated <= curves.publish_epsilon(actual) + 1.5e-4:
+        return None
+    return f"{name} is {stated:g}, its parameters give {curves.publish_epsilon(actual):g}"

@@ -1,0 +1,210 @@
+"""A privacy claim in plain sentences, for a data-protection officer. Where in doubt they say less."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from embhub.privacy import epsilon as figures
+from embhub.privacy import rdp as curves
+from embhub.privacy.composition import CohortComposition, SiteTotal
+from embhub.privacy.contradictions import MAX_DELTA, Unprotected
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import PrivacyClaim
+
+FPR = 0.01
+ALMOST_SURE = 0.99  # who may be named with so much is hardly protected: epsilon is large from about 4.6 on
+_MEANINGLESS = 1000.0
+_ROUNDING = 1e-4  # curves and epsilons are published rounded up: so little is no other training
+_MECHANISMS = {
+    "dp-sgd": "differentially private training (DP-SGD: bounded contributions with noise at every step)",
+    "dp-agg": "differentially private aggregation (an embedding for each {unit}, bounded and averaged with noise)",
+}
+_NOT_COVERED: dict[Unprotected, str] = {
+    "base-model": "the base model, which was trained before on images of its own",
+    "settings": "the choice of settings (steps, learning rate, bounds, number of vectors, word to start from), where a"
+    " person made it by looking at results that this site's ledger does not hold",
+    "public-n": "the declared number of {unit}s, and how many images of one patient were used at most",
+    "card": "what the card, an audit or a person tells beside the embedding",
+    "lineage": "trainings that this site's ledger does not know of, at other sites or before it was opened",
+    "release-decision": "the decision to release, where a person made it by looking at what this file draws or at an"
+    " audit of these {unit}s",
+}
+
+
+def sentences(claim: PrivacyClaim) -> tuple[str, ...]:
+    """What a claim promises, what it does not, and how it is checked; one statement a sentence or two."""
+    return (
+        _promise(claim),
+        _person(claim),
+        "What finding, hospital and years give away by themselves is not bounded.",
+        *_size(claim),
+        _unit(claim),
+        _lineage(claim),
+        f"Not covered: {'; '.join(_NOT_COVERED[item].format(unit=claim.unit) for item in _uncovered(claim))}.",
+        "The figures were recomputed from the stated parameters. That the training ran as stated rests on the"
+        f" publisher's signature and on the publisher's own self-test ({claim.self_test.canaries:,} made-up canaries),"
+        " which passed.",
+    )
+
+
+def short(claim: PrivacyClaim) -> str:
+    """One line for lists: whose word it is, and its figures."""
+    return f"claimed by the publisher: {figures_of(claim)}"
+
+
+def figures_of(claim: PrivacyClaim) -> str:
+    """Epsilon, delta, unit, mechanism, and what the ledger adds."""
+    told = f"epsilon {claim.epsilon:g} with delta {claim.delta:g} for each {claim.unit}, by {claim.mechanism}"
+    return f"{told}; {added}" if (added := together(claim)) else told
+
+
+def together(claim: PrivacyClaim) -> str | None:
+    """What stands beside the training's own epsilon where the site's ledger counts more than it; else None."""
+    lineage = claim.composition
+    if lineage is None:
+        return None
+    if isinstance(lineage, CohortComposition):
+        if lineage.epsilon is None:
+            return "no bound with this site's other trainings"
+        if lineage.epsilon <= (claim.epsilon_rdp or claim.epsilon) * (1 + _ROUNDING) + _ROUNDING:
+            return None
+        return f"{lineage.epsilon:g} with this site's other trainings"
+    told = []
+    if lineage.trainings > 1:
+        told.append(f"{lineage.epsilon:g} with all {lineage.trainings:,} of this site's private trainings")
+    if lineage.plain:
+        told.append(f"{lineage.plain:,} others without any bound")
+    return f"{' and '.join(told)}, as of {lineage.as_of}" if told else None
+
+
+def site_total(stated: SiteTotal, *, unit: str) -> str:
+    """What a site's ledger had counted by a day, in a few sentences."""
+    if stated.trainings == 1:
+        counted = f"As of {stated.as_of} this is the first private training that the site's own ledger knows of."
+    else:
+        counted = (
+            f"As of {stated.as_of}, by the site's own ledger, its {stated.trainings:,} private trainings come to"
+            f" epsilon {stated.epsilon:g} together, for a {unit} who was in every one of them."
+        )
+    plain = "No training or published audit without such a bound is in it."
+    if stated.plain:
+        plain = (
+            f"For whoever was in one of {stated.plain:,} other trainings or published audits of the site, nothing is"
+            f" bounded: they had no differential privacy for {unit}s."
+        )
+    return f"{counted} {plain} The ledger was opened on {stated.since} and knows of nothing before that day."
+
+
+def newer_total(stated: SiteTotal, *, unit: str, namespace: str) -> str:
+    """What a newer release of the same namespace says of its site, to stand beside an older one."""
+    return f"A newer release of {namespace} states more. {site_total(stated, unit=unit)}"
+
+
+def is_large(epsilon: float, *, delta: float) -> bool:
+    """Whether someone who would be named with probability FPR anyway may be named with ALMOST_SURE: hardly a limit."""
+    return curves.largest_tpr(epsilon, delta=delta, fpr=FPR) >= ALMOST_SURE
+
+
+def per_person(unit: str, rate: str, most: str) -> str:
+    """What a guarantee says of one and the same person, taking part or not; never of two groups of people."""
+    if unit == "patient":
+        return (
+            f"whoever would have named a given patient with probability {rate} had she not taken part, names her with"
+            f" at most {most} if she did"
+        )
+    return (
+        f"whoever would have named a given {unit} with probability {rate} had it not been used, names it with at most"
+        f" {most} if it was"
+    )
+
+
+def odds(chance: float) -> str:
+    """A small chance as one in so many, rounded towards the likelier: 1e-5 is 1 in 100,000."""
+    return f"1 in {math.floor(1 / chance * (1 + 1e-9)):,}"
+
+
+def _promise(claim: PrivacyClaim) -> str:
+    return (
+        f"Trained with {_MECHANISMS[claim.mechanism].format(unit=claim.unit)}: whether any one"
+        f" {claim.unit} took part changes the probability of any outcome by at most a factor of e to the power epsilon"
+        f" = {claim.epsilon:g}. Delta = {claim.delta:g} is what this leaves open: a chance of at most"
+        f" {odds(claim.delta)}, for each {claim.unit}, for which nothing is promised."
+    )
+
+
+def _person(claim: PrivacyClaim) -> str:
+    rate = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=FPR)
+    told = per_person(claim.unit, _per_cent(FPR), _per_cent(rate, up=True))
+    return f"In other words, whatever else is known, and on average over the chance in training: {told}."
+
+
+def _uncovered(claim: PrivacyClaim) -> tuple[Unprotected, ...]:
+    """What the claim lists; claims of version 1 did not list the decision to release."""
+    listed = claim.unprotected
+    return listed if "release-decision" in listed else (*listed, "release-decision")
+
+
+def _size(claim: PrivacyClaim) -> tuple[str, ...]:
+    if not is_large(figures.compose(claim.parameters, delta=MAX_DELTA), delta=MAX_DELTA):
+        return ()
+    return (f"An epsilon of {claim.epsilon:g} is large: by itself it rules out hardly any attack.",)
+
+
+def _unit(claim: PrivacyClaim) -> str:
+    if claim.unit == "patient":
+        return (
+            f"What is protected is each patient's whole contribution, of which at most {claim.max_images_per_unit}"
+            f" image{'s' if claim.max_images_per_unit > 1 else ''} a patient"
+            f" {'were' if claim.max_images_per_unit > 1 else 'was'} used. Two records of one person count as two"
+            " patients."
+        )
+    groups = []
+    for size in (2, 4, 8):
+        epsilon = curves.group_epsilon(claim.curve, size=size, delta=claim.delta)
+        shown = f"at most {math.ceil(epsilon * 10) / 10:,.1f}" if epsilon < _MEANINGLESS else "without a useful bound"
+        groups.append(f"{shown} for {size}")
+    return (
+        "What is protected is each image, not each patient: a patient with several images has less protection"
+        f" (epsilon {', '.join(groups)} images of one patient, by general bounds)."
+    )
+
+
+def _lineage(claim: PrivacyClaim) -> str:
+    lineage = claim.composition
+    if lineage is None:
+        return (
+            "This is the epsilon of this training alone: no ledger says what other trainings on the same"
+            f" {claim.unit}s spent, and their losses add up."
+        )
+    if isinstance(lineage, CohortComposition):
+        return _of_the_cohort(claim, lineage)
+    weak = lineage.trainings > 1 and is_large(lineage.epsilon, delta=claim.delta)
+    large = " That is large: for such a person it rules out hardly any attack." if weak else ""
+    unreleased = f" {claim.tuning_runs:,} of them led to no file." if claim.tuning_runs else ""
+    return f"{site_total(lineage, unit=claim.unit)}{unreleased}{large}"
+
+
+def _of_the_cohort(claim: PrivacyClaim, lineage: CohortComposition) -> str:
+    """Claims of the first form: what they say of one cohort, without a date."""
+    if lineage.epsilon is None:
+        return (
+            "No bound holds for all that this site made together: the site's ledger has a training without"
+            f" differential privacy on some of the same {claim.unit}s."
+        )
+    if lineage.trainings == 1:
+        return f"By the site's own ledger, undated, no earlier training on these {claim.unit}s was known."
+    weak = is_large(claim.epsilon_to_judge_by, delta=MAX_DELTA)
+    large = ", and it is large: it rules out hardly any attack" if weak else ""
+    return (
+        f"By the site's own ledger, undated, some of these {claim.unit}s were in {lineage.trainings} trainings with"
+        f" this one: together they come to epsilon {lineage.epsilon:g}{large}."
+    )
+
+
+def _per_cent(share: float, *, up: bool = False) -> str:
+    scaled = share * 100
+    if up:
+        scaled = math.ceil(scaled * 10) / 10
+    return f"{scaled:.3g} %"

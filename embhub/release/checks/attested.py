@@ -1,0 +1,153 @@
+"""Who else audited these very bytes, under whatever name and version: attestations looked up by the digest. Pure.
+
+A registry hands them out, and cannot invent one: each is an auditor's signed statement about the embedding's SHA-256.
+It can hide one. So what a site has seen is remembered, and said where it is not shown any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from embhub.client.errors import plain
+from embhub.formats import instants, names, strict_json
+from embhub.refusals import Finding, Refusal
+from embhub.release.checks import revocations, signers
+from embhub.release.checks.signers import Signer
+from embhub.trust import bundle, statement
+from embhub.trust.keyring import Trust
+
+MAX_BYTES = 2_000_000
+MOST = 50
+CHECK = "attested"
+LEAK = "leak-detected"
+VERDICTS = (LEAK, "insufficient-evidence", "no-leak-detected")  # the worst first
+
+
+class Attested(BaseModel):
+    """An audit of an embedding, as its signed statement gives it: by whom, of which release, with which verdict.
+
+    `own` where the release's publisher signed it. `registry` is the one whose keyring vouches for the signer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str
+    own: bool
+    repository: str
+    version: str
+    verdict: Annotated[str, Field(max_length=40)]
+    created: str
+    registry: str
+
+    def in_words(self) -> str:
+        """`nki, an independent auditor, attested leak-detected on these bytes (as lumc/x 1.0.0, 2026-11-20)`."""
+        who = f"{self.namespace}, its publisher," if self.own else f"{self.namespace}, an independent auditor,"
+        where = f"as {self.repository} {self.version}, {self.created[:10]}"
+        return f"{who} attested {self.verdict} on these bytes ({where})"
+
+    def supersedes(self, other: Attested) -> bool:
+        """Whether this is the same auditor's word: a later one, or the very one."""
+        if self.namespace != other.namespace:
+            return False
+        now, then = instants.read(self.created), instants.read(other.created)
+        return now > then or (now == then and self.verdict == other.verdict)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An audit that was seen here before and is not shown any more."""
+
+    audit: Attested
+
+    def in_words(self) -> str:
+        """What was seen, and that it is gone."""
+        return f"{self.audit.in_words()}: seen here before, and not shown any more"
+
+
+def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Attested:
+    """One attestation about the embedding with this SHA-256, its signature checked.
+
+    Raises:
+        Refusal: malformed, about other bytes, or by a key that may not vouch for it.
+    """
+    attestation = bundle.parse(data)
+    signed = statement.parse(attestation.envelope.payload)
+    facts = statement.read_audit(signed)
+    if signed.digest != digest:
+        raise Refusal("an audit attestation is about another embedding", "fetch it again")
+    verdict = facts.headline.get("verdict")
+    if verdict not in VERDICTS:
+        raise Refusal("an audit attestation gives no verdict that embhub knows", "it may be of a newer embhub")
+    publisher = Signer(names.namespace_of(facts.repository), None, "", "publish", "")
+    known = [trust for trust in trusts if trust.lookup(attestation.hint)] or list(trusts)
+    keyring = known[0]
+    signer = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=[])
+    if signer.revoked_as is not None:
+        revocations.check_auditor(signer, created=facts.created)
+    return Attested(
+        namespace=signer.namespace, own=not signer.is_independent_of(publisher), repository=facts.repository,
+        version=facts.version, verdict=verdict, created=facts.created, registry=keyring.registry,
+    )  # fmt: skip
+
+
+def parse(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> tuple[tuple[Attested, ...], int]:
+    """A registry's answer to who audited these bytes, and how many of its attestations did not hold.
+
+    Raises:
+        ValueError: not such an answer, or one about other bytes.
+    """
+    document = strict_json.read_object(data, limit=MAX_BYTES)
+    rows = document.get("audits")
+    if document.get("embedding") != digest or not isinstance(rows, list) or len(rows) > MOST:
+        raise ValueError("it is no list of audits of this embedding")
+    found, refused = [], 0
+    for row in rows:
+        if not isinstance(row, Mapping) or not isinstance(row.get("bundle"), Mapping):
+            raise ValueError("a row has no bundle")
+        try:
+            found.append(read(json.dumps(row["bundle"]).encode(), digest=digest, trusts=trusts))
+        except Refusal:
+            refused += 1
+    return newest(found), refused
+
+
+def newest(audits: Iterable[Attested]) -> tuple[Attested, ...]:
+    """The newest word of each auditor, the worst verdict first."""
+    kept: dict[str, Attested] = {}
+    for audit in sorted(audits, key=_severity):
+        before = kept.get(audit.namespace)
+        if before is None or audit.supersedes(before):
+            kept[audit.namespace] = audit
+    return tuple(sorted(kept.values(), key=_severity))
+
+
+def find_lost(remembered: Iterable[Attested], shown: Sequence[Attested], *, asked: bool) -> tuple[Lost, ...]:
+    """What was seen before and is not shown now: what found a leak, and every independent audit.
+
+    Where nobody was `asked` (a folder here), what found a leak alone: the folder may be older than the others.
+    """
+    return tuple(
+        Lost(audit)
+        for audit in remembered
+        if (audit.verdict == LEAK or (asked and not audit.own)) and not any(now.supersedes(audit) for now in shown)
+    )
+
+
+def _severity(audit: Attested) -> tuple[int, str]:
+    return VERDICTS.index(audit.verdict) if audit.verdict in VERDICTS else 1, audit.namespace
+
+
+def say(others: Iterable[Attested], lost: Iterable[Lost]) -> list[Finding]:
+    """Others' audits of the same bytes, and what is gone, each as a finding."""
+    found = [Finding(CHECK, "warning" if a.verdict == LEAK else "note", plain(a.in_words())) for a in others]
+    return found + [Finding(CHECK, "warning", plain(item.in_words())) for item in lost]
+
+
+def to_row(data: bytes) -> dict[str, Any]:
+    """An attestation's file as a row of the answer that `parse` reads."""
+    return {"bundle": json.loads(data)}

@@ -1,0 +1,136 @@
+"""The privacy claim of a release: one and the same in header, card and statement, and nowhere told away. Pure.
+
+That a claim's figures follow from its parameters was found out when it was read (`embhub.privacy.claim`).
+"""
+
+from __future__ import annotations
+
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport
+from embhub.cards.card_schema import Card
+from embhub.privacy import epsilon as figures
+from embhub.privacy.claim import SCHEMA, Claim, PrivacyClaim, UncheckableClaim, UnsupportedClaim, is_round, parse_claim
+from embhub.privacy.contradictions import FIRST
+from embhub.privacy.self_test import SelfTest
+from embhub.refusals import BrokenClaim, ClaimMismatch, Finding
+from embhub.trust.statement import Publish
+
+_HINT = "the publisher has to correct it and sign a new version; do not use this one"
+
+
+def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Finding:
+    """The privacy claim as header, card and statement make it.
+
+    Raises:
+        ClaimMismatch: they make different ones, or the card tells numbers that the claim rests on not telling.
+        BrokenClaim: the statement's claim does not follow from its own parameters, or its self-test is of another file.
+    """
+    try:
+        signed: Claim = parse_claim(publish.privacy)
+    except UncheckableClaim as error:
+        raise ClaimMismatch(f"the statement's claim cannot be checked: {error.message}", _HINT) from error
+    except UnsupportedClaim as error:
+        raise BrokenClaim(f"in the statement: {error.message}", _HINT) from error
+    if not embedding.privacy == card.privacy == signed:
+        raise ClaimMismatch("header, card and statement make different privacy claims", _HINT)
+    if told := told_numbers(card):
+        raise ClaimMismatch(told[0], _HINT)
+    if isinstance(signed, PrivacyClaim) and isinstance(signed.self_test, SelfTest):
+        held = sum(values.size for values in embedding.tensors.values())
+        if signed.self_test.own_width.dimension > held:
+            raise BrokenClaim(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
+    return say(embedding.privacy)
+
+
+def say(claim: Claim) -> Finding:
+    """A claim as a remark for a person."""
+    if not isinstance(claim, PrivacyClaim):
+        return Finding("privacy", "note", "privacy claim: none. No guarantee bounds what it tells about a patient")
+    old = outdated(claim)
+    told = " ".join([*claim.words(), *([f"{old[0].upper()}{old[1:]}."] if old else [])])
+    return Finding("privacy", "warning" if old or claim.is_weak else "ok", told)
+
+
+def outdated(claim: Claim) -> str | None:
+    """Why no new release may make this claim, though it is read and shown; None where one may."""
+    if not isinstance(claim, PrivacyClaim) or claim.schema_ != FIRST:
+        return None
+    return (
+        f"the privacy claim is of the form {FIRST}, which let delta be as large as {1 / (10 * claim.n_public):g} here"
+        f" and did not name the decision to release; new releases make claims {SCHEMA}"
+    )
+
+
+def refuted(claim: Claim, report: AuditReport) -> str | None:
+    """What an audit showed against a claim: a lower bound of epsilon above what the claim's mechanism allows.
+
+    Only guesses of fair coins bound epsilon by a theorem. An audit of patients says nothing against a claim for
+    single images, which promises patients less.
+    """
+    if report.claim is not None and not (
+        isinstance(claim, PrivacyClaim) and (claim.epsilon, claim.delta) == (report.claim.epsilon, report.claim.delta)
+    ):
+        return "the audit tried the mechanism of another privacy claim than the embedding makes"
+    if not isinstance(claim, PrivacyClaim) or (claim.unit, report.unit) == ("image", "patient"):
+        return None
+    for coins in [result.coins for result in report.attacks if result.coins is not None]:
+        if not 0 < coins.delta < 1:
+            continue
+        allowed = figures.publish(figures.compose(claim.parameters, delta=coins.delta))
+        if coins.lower_bound > allowed:
+            return (
+                f"the audit shows an epsilon of at least {coins.lower_bound:g} (delta {coins.delta:g}), the privacy"
+                f" claim allows {allowed:g}"
+            )
+    return None
+
+
+def exposed(claim: Claim, report: AuditReport) -> str | None:
+    """Figures of patients beside a privacy claim: they are a release of their own, and no budget covers it."""
+    if not isinstance(claim, PrivacyClaim) or report.unit == "canary":
+        return None
+    return (
+        f"the audit report holds figures of the {report.unit}s themselves, which the privacy claim does not cover:"
+        " keep it, and publish that of `embhub audit FILE --suite mechanism`"
+    )
+
+
+def told_numbers(card: Card) -> list[str]:
+    """Exact counts on the card of a private release: with them, one patient more or less would show without any attack.
+
+    A number declared beforehand is none: n_public, the cap on images, a range with round ends.
+    """
+    claim = card.privacy
+    if not isinstance(claim, PrivacyClaim):
+        return []
+    units, cap = claim.n_public, claim.max_images_per_unit
+    told = []
+    if claim.unit == "patient" and not _declared(card.n_patients, lowest=units, public=units):
+        told.append(
+            f"n_patients is {card.n_patients}; with a privacy claim it is the claim's n_public, {units}, or a range"
+            f" from {units} to a round number"
+        )
+    if claim.unit == "patient" and not _declared(card.n_images, lowest=units, public=None):
+        told.append(f"n_images is {card.n_images}; with a privacy claim it is a range with round ends such as"
+                    f' "{units}-{10 * units}"')  # fmt: skip
+    if claim.unit == "patient" and card.max_images_per_patient != cap:
+        told.append(
+            f"max_images_per_patient is {card.max_images_per_patient}; with a privacy claim it is the cap, {cap}"
+        )
+    if claim.unit == "image" and not _declared(card.n_images, lowest=units, public=units):
+        told.append(
+            f"n_images is {card.n_images}; with a privacy claim it is the claim's n_public, {units}, or a range from"
+            f" {units} with a round upper end"
+        )
+    population = card.population
+    if population is not None and (population.age_bands or population.sex):
+        told.append("population counts people in age_bands or sex; with a privacy claim these are left out")
+    return told
+
+
+def _declared(number: int | str, *, lowest: int, public: int | None) -> bool:
+    """A range from a public number to a round one, or the public number itself."""
+    if isinstance(number, int):
+        return public is not None and number == public
+    low, high = map(int, number.split("-"))
+    return is_round(high) and (low == lowest or (public is None and is_round(low)))

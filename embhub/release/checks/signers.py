@@ -1,0 +1,138 @@
+"""Whose key signed an attestation, and whether it may: looked up in a keyring by the bundle's hint. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from embhub.formats import names
+from embhub.refusals import Finding, UnknownSigner, WrongNamespace, WrongRole
+from embhub.trust import dsse
+from embhub.trust.bundle import Bundle
+from embhub.trust.keyring import REASONS, KnownKey, Reason, Trust
+
+_ROLE_NAMES = {"publish": "publishing key", "audit": "auditor's key"}
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose key signed, by the keyring of `registry`, in which role.
+
+    `revoked_on` and `revoked_as` (superseded, lost, stolen) are set where the keyring revokes the key.
+    """
+
+    namespace: str
+    name: str | None
+    fingerprint: str
+    role: Literal["publish", "audit"]
+    registry: str
+    revoked_on: str | None = None
+    revoked_as: Reason | None = None
+
+    def is_independent_of(self, publisher: Signer) -> bool:
+        """Whether this is an auditor of another namespace."""
+        return self.role == "audit" and self.namespace != publisher.namespace
+
+
+def find_publisher(
+    attestation: Bundle, *, repository: str, trusts: Sequence[Trust], findings: list[Finding]
+) -> tuple[Trust, Signer]:
+    """Who signed a publish attestation, and by whose keyring.
+
+    Raises:
+        UnknownSigner: no keyring knows the key.
+        WrongNamespace, WrongRole: it may not publish in the repository's namespace.
+        BadSignature: it did not sign this.
+    """
+    namespace = names.namespace_of(repository)
+    found = [(trust, key) for trust in trusts if (key := trust.lookup(attestation.hint))]
+    if not found:
+        raise _unknown(attestation, trusts)
+    own = [(trust, key) for trust, key in found if key.namespace == namespace]
+    if not own:
+        raise WrongNamespace(
+            f"a key of {found[0][1].namespace} signed a release of {namespace}",
+            f"only a publishing key of {namespace} may sign it: tell the registry's operator",
+        )
+    able = [(trust, key) for trust, key in own if "publish" in key.roles]
+    if not able:
+        raise _wrong_role(own[0][1], "publish")
+    trust, key = max(able, key=_gravity)  # the first, unless another keyring revokes the key
+    text = f"{namespace}'s publishing key {key.fingerprint}, role publish, by the keyring of {trust.registry}"
+    findings.append(Finding("signer", "ok", f"signed by {text} (version {trust.keyring.version})"))
+    dsse.verify(attestation.envelope, public_key=key.public_key)
+    findings.append(Finding("signature", "ok", "the signature (ECDSA P-256, SHA-256) covers the statement"))
+    return trust, _signer(key, "publish")
+
+
+def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, findings: list[Finding]) -> Signer:
+    """Who signed an audit attestation: the publisher, or an auditor of the same keyring.
+
+    Raises:
+        UnknownSigner: the keyring does not know the key.
+        WrongNamespace, WrongRole: it is neither the publisher's nor an auditor's.
+        BadSignature: it did not sign this.
+    """
+    key = keyring.lookup(attestation.hint)
+    if key is None:
+        raise _unknown(attestation, (keyring,))
+    if "audit" in key.roles:
+        auditor = _signer(key, "audit")
+    elif key.namespace != publisher.namespace:
+        raise WrongNamespace(
+            f"a key of {key.namespace} that is no auditor's signed an audit for {publisher.namespace}",
+            "the publisher's own key or an auditor's has to sign it",
+        )
+    elif "publish" in key.roles:
+        auditor = _signer(key, "publish")
+    else:
+        raise _wrong_role(key, "audit")
+    dsse.verify(attestation.envelope, public_key=key.public_key)
+    who = f"{auditor.namespace}'s {_ROLE_NAMES[auditor.role]} {key.fingerprint}"
+    if auditor.is_independent_of(publisher):
+        text = f"countersigned by {who}, independent of the publisher: it vouches for the report"
+        findings.append(Finding("auditor", "ok", text))
+    else:
+        text = f"the site's own audit, signed by {who}; nobody independent countersigned"
+        findings.append(Finding("auditor", "note", text))
+    return auditor
+
+
+def check_publisher(signer: Signer, publisher: str) -> Iterator[Finding]:
+    """Whether the card names another publisher than the keyring knows: anybody can write any name on their card."""
+    member = signer.name or signer.namespace
+    if names.is_another(publisher, member):
+        text = (
+            f"the card gives {publisher!a} as publisher; by the keyring it was signed by {member} ({signer.namespace})"
+        )
+        yield Finding("publisher", "note", text)
+
+
+def _signer(key: KnownKey, role: Literal["publish", "audit"]) -> Signer:
+    signer = Signer(key.namespace, key.name, key.fingerprint, role, key.registry)
+    if key.revocation is None:
+        return signer
+    return replace(signer, revoked_on=key.revocation.date, revoked_as=key.revocation.reason)
+
+
+def _gravity(found: tuple[Trust, KnownKey]) -> int:
+    revocation = found[1].revocation
+    return -1 if revocation is None else REASONS.index(revocation.reason)
+
+
+def _unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSigner:
+    who = ascii(attestation.hint)[1:-1][:80]
+    if not trusts:
+        return UnknownSigner(f"{who} signed, and no registry is trusted here", "embhub trust add REGISTRY")
+    where = ", ".join(trust.registry for trust in trusts)
+    hint = "the key may be new (`embhub trust refresh`), withdrawn, or a stranger's: ask the registry's operator"
+    return UnknownSigner(f"{who} signed, which no keyring knows ({where})", hint)
+
+
+def _wrong_role(key: KnownKey, needed: str) -> WrongRole:
+    held = ", ".join(sorted(key.roles))
+    return WrongRole(
+        f"{key.namespace}'s key {key.fingerprint} has the role {held}, and {needed} is needed",
+        "the publisher has to sign with the right key, or the operator to give it the role",
+    )

@@ -1,0 +1,67 @@
+"""What a registry says of revisions that their publisher took back. Pure.
+
+Nobody signed it: it is the registry's word, good for a warning. A registry that hides it hides no more than it could by
+being silent, and one that invents it frightens people off its own files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from embhub.client.errors import plain
+from embhub.formats import strict_json
+from embhub.refusals import Finding
+
+MAX_BYTES = 1_000_000
+CHECK = "yanked"
+
+
+class Yank(BaseModel):
+    """One revision that was taken back: which, why and when, in the registry's words."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    version: Annotated[str, Field(max_length=100)] | None = None
+    reason: Annotated[str, Field(max_length=2_000)]
+    date: Annotated[str, Field(max_length=40)]
+
+    def to_json(self) -> dict[str, str]:
+        """Why and when, fit for a terminal."""
+        return {"reason": plain(self.reason), "date": plain(self.date)}
+
+    def as_finding(self, registry: str) -> Finding:
+        """The warning that whoever fetches it reads first."""
+        version = f", version {plain(self.version)}" if self.version else ""
+        said = self.to_json()
+        text = (
+            f"taken back on {said['date']}: {said['reason']} (so says {registry} of revision {self.revision[:12]}"
+            f"{version}; it is the registry's word, and nobody signed it)"
+        )
+        return Finding(CHECK, "warning", text)
+
+
+class _Status(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    repository: str
+    yanked: list[Yank]
+
+
+def parse(data: bytes, *, repository: str) -> tuple[Yank, ...]:
+    """The yanked revisions in a registry's answer about `repository`.
+
+    Raises:
+        ValueError: not such an answer, or one about another repository.
+    """
+    document = strict_json.read_object(data, limit=MAX_BYTES)
+    try:
+        status = _Status.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if status.repository != repository:
+        raise ValueError("it is about another repository")
+    return tuple(status.yanked)

@@ -1,0 +1,196 @@
+"""What a repository holds: the embedding, its card, its audit report, a sheet of samples, and the attestations.
+
+A release is bytes under known names; nothing in it is trusted before `verification.verify`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport
+from embhub.cards.card import from_readme
+from embhub.cards.card_schema import Card
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError, UsageError
+from embhub.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
+from embhub.trust import bundle
+
+EMBEDDING = "learned_embeds.safetensors"
+CARD = "README.md"
+AUDIT = "audit.json"
+SAMPLES = "samples.png"
+PUBLISH_BUNDLE = "attestations/publish.sigstore.json"
+AUDIT_BUNDLE = "attestations/audit.sigstore.json"
+LIMITS: Mapping[str, int] = MappingProxyType(
+    {
+        EMBEDDING: embedding.MAX_BYTES,
+        CARD: 256_000,
+        AUDIT: 2_000_000,
+        SAMPLES: 512_000,
+        PUBLISH_BUNDLE: bundle.MAX_BYTES,
+        AUDIT_BUNDLE: bundle.MAX_BYTES,
+    }
+)
+FILES = tuple(LIMITS)
+_MAX_OTHERS = 1_000
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Release:
+    """`files` maps the names above to bytes; the parsed views raise what their parsers raise.
+
+    `others` names files that no statement covers. `copies` gives the SHA-256 of every further `*.safetensors`, which
+    must be the embedding's own (`pull` leaves one, named after the repository).
+    """
+
+    files: Mapping[str, bytes]
+    others: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """The embedding. Raises ArtifactError, or UnreadableArtifact where there is none."""
+        if EMBEDDING not in self.files:
+            raise UnreadableArtifact(f"there is no {EMBEDDING}", "fetch the release again")
+        return embedding.parse(self.files[EMBEDDING])
+
+    @cached_property
+    def card(self) -> Card:
+        """The card. Raises ArtifactError, or CardMismatch where there is none."""
+        if CARD not in self.files:
+            raise CardMismatch(f"there is no card ({CARD})", "fetch the release again")
+        return from_readme(self.files[CARD])
+
+    @cached_property
+    def audit(self) -> AuditReport | None:
+        """The audit report, None where there is none. Raises ArtifactError."""
+        return AuditReport.parse(self.files[AUDIT]) if AUDIT in self.files else None
+
+    @cached_property
+    def publish_bundle(self) -> bundle.Bundle:
+        """The publish attestation. Raises Unsigned where there is none, MalformedBundle."""
+        if PUBLISH_BUNDLE not in self.files:
+            raise Unsigned(
+                f"the release is not signed: there is no {PUBLISH_BUNDLE}",
+                "its publisher signs it with `embhub sign`; fetch it again from its registry",
+            )
+        return bundle.parse(self.files[PUBLISH_BUNDLE])
+
+    @cached_property
+    def audit_bundle(self) -> bundle.Bundle | None:
+        """The audit attestation, None where there is none. Raises MalformedBundle."""
+        return bundle.parse(self.files[AUDIT_BUNDLE]) if AUDIT_BUNDLE in self.files else None
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Release:
+        """A release from bytes by name; unknown names are kept as names only.
+
+        Raises:
+            TooLarge: a file exceeds what its kind may hold.
+        """
+        for name, limit in LIMITS.items():
+            if len(files.get(name, b"")) > limit:
+                raise _too_large(name, limit)
+        others = tuple(sorted(files.keys() - LIMITS.keys()))
+        copies = {name: digest(files[name]) for name in others if name.endswith(".safetensors")}
+        known = {name: bytes(files[name]) for name in LIMITS if name in files}
+        return cls(MappingProxyType(known), others, MappingProxyType(copies))
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Release:
+        """A release from a folder, as `pull` leaves it. No file is read beyond its limit.
+
+        Raises:
+            UsageError: there is no such folder, or it holds none of a release's files.
+            TooLarge: a file exceeds what its kind may hold.
+        """
+        root = Path(folder)
+        if not root.is_dir():
+            raise UsageError(f"{root} is not a folder", "name the folder that `embhub pull` wrote")
+        files = {name: read_file(root / name, limit=LIMITS[name]) for name in LIMITS if (root / name).exists()}
+        if not files:
+            raise UsageError(f"{root} holds no release", f"a release has a {EMBEDDING}")
+        others = _list_others(root)
+        for name in others:
+            if name.endswith(".safetensors"):
+                files[name] = read_file(root / name, limit=embedding.MAX_BYTES)
+        found = cls.from_files(files)
+        return cls(found.files, others, found.copies)
+
+    def to_folder(self, folder: str | Path) -> None:
+        """Write the release; a new folder appears whole or not at all, in an existing one each file does.
+
+        Raises:
+            ConfigError: the place cannot be written, or is full.
+        """
+        target = Path(folder)
+        if target.exists():
+            _write(self.files, target)
+            return
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        except OSError as error:
+            raise ConfigError(f"cannot write in {target.parent}: {error.strerror}", "choose another folder") from error
+        try:
+            _write(self.files, staging)
+            staging.chmod(0o755)
+            staging.rename(target)
+        except OSError as error:
+            raise ConfigError(f"cannot write {target}: {error.strerror}", "choose another folder") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+
+
+def read_file(path: Path, *, limit: int) -> bytes:
+    """The bytes of a regular file, at most `limit` of them.
+
+    Raises:
+        UsageError: not a regular file, or not readable.
+        TooLarge: there are more.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is not a file", "remove it, and fetch the release again")
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "check the folder") from error
+    if len(data) > limit:
+        raise _too_large(path.name, limit)
+    return data
+
+
+def _list_others(root: Path) -> tuple[str, ...]:
+    names: list[str] = []
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if name not in LIMITS and not path.is_dir():
+            names.append(name)
+        if len(names) > _MAX_OTHERS:
+            raise UsageError(f"{root} holds far more than a release", "name the folder of one release")
+    return tuple(sorted(names))
+
+
+def _too_large(name: str, limit: int) -> TooLarge:
+    return TooLarge(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size: do not use it")

@@ -1,0 +1,203 @@
+"""From a site's files to a signed release: what is said is checked before it is signed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from embhub.artifact import embedding
+from embhub.audits.report import AuditReport
+from embhub.cards.card import Card, parse_yaml, to_readme
+from embhub.cards.personal_data import personal_data_in_release
+from embhub.errors import ArtifactError, PrivacyError, UsageError
+from embhub.formats.names import check_repository
+from embhub.privacy.claim import Claim, PrivacyClaim, plain
+from embhub.privacy.composition import CohortComposition
+from embhub.refusals import Refusal
+from embhub.release import at_the_site as site_files
+from embhub.release import files as layout
+from embhub.release.checks import consistency
+from embhub.release.checks.claims import outdated
+from embhub.release.checks.samples import check_samples
+from embhub.release.files import Release
+from embhub.trust import bundle, statement
+from embhub.trust.dsse import Signer
+
+
+def assemble(
+    embedding_path: str | Path,
+    *,
+    repository: str,
+    key: Signer,
+    now: datetime,
+    card_path: str | Path | None = None,
+    audit_path: str | Path | None = None,
+    replaces: str | None = None,
+) -> Release:
+    """Read an embedding with its card and report, and sign them for `repository`. Nothing is written.
+
+    Args:
+        embedding_path: `NAME.safetensors`.
+        repository: `namespace/name`; the statement is good for this name alone.
+        key: the site's publishing key, which signs the audit report too.
+        now: time of signing, with its zone.
+        card_path: by default `NAME.card.yaml` beside the embedding.
+        audit_path: by default `NAME.audit.json` beside the embedding, if it is there.
+        replaces: digest of the embedding that this release supersedes.
+
+    Raises:
+        UsageError: a file is missing, or the repository's name is not one.
+        ArtifactError: embedding, card or report is malformed, or they contradict each other.
+        PrivacyError: card or training facts look like personal data.
+    """
+    check_repository(repository)
+    path = Path(embedding_path)
+    card = _read_card(path, card_path)
+    _check_composition(card.privacy)
+    files = {layout.EMBEDDING: embedding.read_bytes(path), layout.CARD: to_readme(card)}
+    if card.samples is not None:
+        files[layout.SAMPLES] = _read_samples(path)
+    report = _read_report(path, audit_path)
+    if report is not None:
+        files[layout.AUDIT] = report
+    return sign(Release.from_files(files), repository=repository, key=key, now=now, replaces=replaces)
+
+
+def sign(release: Release, *, repository: str, key: Signer, now: datetime, replaces: str | None = None) -> Release:
+    """The same files with new attestations: `publish/v1`, and `mia-audit/v1` where there is a report.
+
+    Raises:
+        UsageError: the repository's name is not one.
+        ArtifactError: embedding, card or report is malformed, or they contradict each other.
+        PrivacyError: card or training facts look like personal data.
+    """
+    check_repository(repository)
+    artifact, card, report = release.embedding, release.card, release.audit
+    check_persons(release)
+    if old := outdated(artifact.privacy):
+        raise PrivacyError(old, "train again with `embhub train --epsilon`")
+    files = {
+        name: release.files[name]
+        for name in (layout.EMBEDDING, layout.CARD, layout.AUDIT, layout.SAMPLES)
+        if name in release.files
+    }
+    report_digest = layout.digest(files[layout.AUDIT]) if report is not None else None
+    published = statement.build_publish(
+        artifact.digest,
+        repository=repository,
+        version=card.version,
+        card_digest=layout.digest(files[layout.CARD]),
+        audit_digest=report_digest,
+        base_digest=consistency.base_digest(artifact),
+        privacy=plain(artifact.privacy),
+        recipe=artifact.training,
+        created=now,
+        replaces=replaces,
+    )
+    try:
+        facts = statement.read_publish(published)
+        consistency.check_readme(card, files[layout.CARD])
+        list(consistency.check_card(card, embedding=artifact, publish=facts, report=report))
+        consistency.check_base(card, embedding=artifact, publish=facts)
+        consistency.check_claim(card, embedding=artifact, publish=facts)
+        list(check_samples(release, card, digest=artifact.digest))
+        if report is not None:
+            list(consistency.check_report(report, embedding=artifact))
+    except Refusal as refusal:
+        raise ArtifactError(
+            refusal.message,
+            "`embhub card init` renews what can be computed and keeps the answers; correct the rest, or audit anew",
+        ) from refusal
+    files[layout.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
+    if report is not None and report_digest is not None:
+        files[layout.AUDIT_BUNDLE] = attest_audit(
+            report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
+        )
+    return Release.from_files(files)
+
+
+def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
+    """A published release with new attestations of its publisher, under the same name and version: a key was lost, say.
+
+    What somebody else attested stays as it is.
+
+    Raises:
+        Unsigned, MalformedBundle: there is nothing to sign anew.
+        and as `sign`.
+    """
+    before = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+    attached = {name: release.files[name] for name in (layout.AUDIT, layout.AUDIT_BUNDLE) if name in release.files}
+    independent = release.audit_bundle is not None and release.audit_bundle.hint != release.publish_bundle.hint
+    files = dict(release.files)
+    if before.audit is None:  # the audit came later, and the card does not know of it
+        for name in attached:
+            del files[name]
+    signed = sign(Release.from_files(files), repository=before.repository, key=key, now=now, replaces=before.replaces)
+    kept = attached if before.audit is None else {}
+    if independent:
+        kept = {**kept, layout.AUDIT_BUNDLE: attached[layout.AUDIT_BUNDLE]}
+    return Release.from_files({**signed.files, **kept})
+
+
+def check_persons(release: Release) -> None:
+    """Look once more at every text of a release, before it is signed or sent: neither can be taken back.
+
+    Raises:
+        PrivacyError: something looks like personal data; says where, not what.
+        ArtifactError: embedding or card is malformed.
+    """
+    found = personal_data_in_release(
+        release.card, readme=release.files[layout.CARD], training=release.embedding.training
+    )
+    if found:
+        raise PrivacyError(
+            f"the release seems to hold personal data: {'; '.join(found[:5])}",
+            "correct the card's .yaml, then sign anew; for a training fact, train again with another caption",
+        )
+
+
+def attest_audit(
+    report: AuditReport, *, report_digest: str, repository: str, version: str, key: Signer, now: datetime
+) -> bytes:
+    """A `mia-audit/v1` bundle: by the site for its own report, or by an independent auditor as a countersignature."""
+    vouched = statement.build_audit(
+        report.artifact.sha256,
+        repository=repository,
+        version=version,
+        report_digest=report_digest,
+        headline=consistency.headline(report),
+        created=now,
+    )
+    return bundle.to_json(statement.sign(vouched, key=key))
+
+
+def _check_composition(claim: Claim) -> None:
+    if isinstance(claim, PrivacyClaim) and isinstance(claim.composition, CohortComposition):
+        raise PrivacyError(
+            "the claim counts the earlier trainings of these very patients: that tells who was in them too",
+            "train again: claims state what the ledger counts for the whole site now",
+        )
+
+
+def _read_card(path: Path, card_path: str | Path | None) -> Card:
+    card = Path(card_path) if card_path is not None else site_files.beside(path, site_files.CARD)
+    if not card.exists():
+        raise UsageError(f"there is no card {card}", f"embhub card init {path}")
+    return parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD]))
+
+
+def _read_samples(path: Path) -> bytes:
+    sheet = site_files.beside(path, site_files.SHEET)
+    if not sheet.is_file():
+        raise UsageError(
+            f"the card records samples, and there is no {sheet}",
+            "embhub copy-check --sheet draws them; or take `samples:` out of the card",
+        )
+    return layout.read_file(sheet, limit=layout.LIMITS[layout.SAMPLES])
+
+
+def _read_report(path: Path, audit_path: str | Path | None) -> bytes | None:
+    report = Path(audit_path) if audit_path is not None else site_files.beside(path, site_files.AUDIT)
+    if audit_path is None and not report.exists():
+        return None
+    return layout.read_file(report, limit=layout.LIMITS[layout.AUDIT])

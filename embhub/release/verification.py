@@ -1,0 +1,323 @@
+"""The decision whether a release may be used: pure, no file, no socket, no clock; docs/explanation/trust.md in code.
+
+Every check leaves a finding in plain words; the first that fails raises its own `Refusal`, with the findings so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport
+from embhub.cards.card_schema import Card
+from embhub.errors import ArtifactError, PrivacyError
+from embhub.formats import instants
+from embhub.privacy.claim import UnsupportedClaim
+from embhub.refusals import AuditMismatch, BrokenClaim, CardMismatch, Finding, MissingAudit, Refusal, WrongRepository
+from embhub.release import files as layout
+from embhub.release import policy as demands
+from embhub.release.checks import artifact, attested, consistency, revocations, samples, signers, versions
+from embhub.release.checks.attested import Attested, Lost
+from embhub.release.checks.signers import Signer as Signer
+from embhub.release.checks.yanks import Yank
+from embhub.release.files import Release
+from embhub.release.policy import STANDARD as STANDARD
+from embhub.release.policy import STRICT as STRICT
+from embhub.release.policy import Policy as Policy
+from embhub.trust import keyring as keyrings
+from embhub.trust import statement
+from embhub.trust.keyring import Trust
+from embhub.trust.statement import Publish
+
+if TYPE_CHECKING:
+    from embhub.site.seen import Sighting
+
+_CLOCK_SKEW = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A release that may be used, and on what evidence.
+
+    `auditor` signed the audit attestation; `independent` says that this was not the publisher. `yanked` is what the
+    registry that was asked says, unsigned, of a release that was taken back. `others` are further audits of the same
+    bytes, `lost` those that this site saw before and that are gone; `unanswered` names what the registry did not say
+    (yanks, audits). A policy judges by them; whether the signatures are good never rests on them. `freshness`
+    is unknown, `log_index` and `checkpoint` are None: keyrings name no end and there is no transparency log; findings
+    say so.
+    """
+
+    embedding: Embedding
+    card: Card
+    report: AuditReport | None
+    repository: str
+    version: str
+    replaces: str | None
+    created: str
+    signer: Signer
+    auditor: Signer | None
+    audited: str | None  # when the audit's attestation was signed, by its own word
+    policy: Policy
+    findings: tuple[Finding, ...]
+    yanked: Yank | None = None
+    others: tuple[Attested, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    unanswered: frozenset[str] = frozenset()
+    freshness: Literal["unknown"] = "unknown"
+    log_index: int | None = None
+    checkpoint: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the embedding, lower-case hex."""
+        return self.embedding.digest
+
+    @property
+    def independent(self) -> bool:
+        """Whether an auditor of another namespace countersigned."""
+        return self.auditor is not None and self.auditor.is_independent_of(self.signer)
+
+    @property
+    def audit_status(self) -> Literal["countersigned", "consistent"] | None:
+        """What the audit report's figures rest on: an independent auditor's word, or on each other alone."""
+        if self.report is None:
+            return None
+        return "countersigned" if self.independent else "consistent"
+
+    def audit_in_words(self) -> str:
+        """Verdict and status: `no-leak-detected, countersigned by nki`; `…, consistent, self-declared`; `none`."""
+        if self.report is None:
+            return "none"
+        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ", self-declared"
+        return f"{self.report.verdict}, {self.audit_status}{by}"
+
+    @property
+    def own_audit(self) -> Attested | None:
+        """The release's own audit as others are remembered; None where there is none."""
+        if self.report is None or self.auditor is None or self.audited is None:
+            return None
+        return Attested(
+            namespace=self.auditor.namespace, own=not self.independent, repository=self.repository,
+            version=self.version, verdict=self.report.verdict, created=self.audited, registry=self.auditor.registry,
+        )  # fmt: skip
+
+    def _concerns(self, audit: Attested) -> bool:
+        """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs."""
+        return not audit.own or audit.namespace == self.signer.namespace
+
+    def told(
+        self, *, yanked: Yank | None, others: Sequence[Attested], remembered: Iterable[Attested],
+        asked: bool = True, unanswered: Iterable[str] = (),
+    ) -> Verified:  # fmt: skip
+        """The same release with what a registry says of it and what this site remembers.
+
+        `asked`: whether a registry was asked who audited it; a folder on this disk asks nobody.
+        """
+        others, remembered = ([a for a in found if self._concerns(a)] for found in (others, remembered))
+        own = self.own_audit
+        shown = [own, *others] if own is not None else list(others)
+        more = tuple(audit for audit in others if audit != own)
+        lost = attested.find_lost(remembered, shown, asked=asked)
+        findings = (*self.findings, *attested.say(more, lost))
+        return replace(self, yanked=yanked, others=more, lost=lost, unanswered=frozenset(unanswered), findings=findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `embhub verify --json` prints."""
+        return {
+            "verified": True,
+            "repository": self.repository,
+            "version": self.version,
+            "digest": self.digest,
+            "replaces": self.replaces,
+            "created": self.created,
+            "token": self.embedding.token,
+            "signer": asdict(self.signer),
+            "auditor": asdict(self.auditor) if self.auditor else None,
+            "countersigned": self.independent,
+            "audit_status": self.audit_status,
+            "verdict": self.report.verdict if self.report else None,
+            "policy": self.policy.name,
+            "yanked": self.yanked.to_json() if self.yanked else None,
+            "other_audits": [audit.model_dump() for audit in self.others],
+            "lost_audits": [lost.audit.model_dump() for lost in self.lost],
+            "findings": [asdict(finding) for finding in self.findings],
+            "freshness": self.freshness,
+            "log_index": self.log_index,
+            "checkpoint": self.checkpoint,
+        }
+
+
+def verify(
+    release: Release,
+    *,
+    trust: Trust | Sequence[Trust],
+    now: datetime,
+    policy: Policy = STANDARD,
+    repository: str | None = None,
+    seen: Mapping[tuple[str, str], Sighting] | None = None,
+) -> Verified:
+    """Decide whether `release` may be used.
+
+    Args:
+        trust: the keyring of the registry that it came from, or several where it came from nowhere (a USB stick).
+        now: the present, with its time zone; for remarks on dates only, no decision rests on a clock.
+        repository: the `namespace/name` that was asked for; None where the release came as files, then the name in
+            the signed statement is reported.
+        seen: the newest release that this site accepted before, by (registry, repository); an older version, or other
+            bytes under the same one, is refused. The registry is the one whose keyring vouches for the signer, not the
+            place that the bytes came from.
+
+    Raises:
+        Refusal: the first check that failed, with its own class; `.findings` lists every check up to it.
+        PolicyRefusal: every check passed, and the release does not meet a demand of the policy.
+    """
+    findings: list[Finding] = []
+    try:
+        digest = artifact.check_structure(release, findings)
+        attestation = release.publish_bundle
+        signed = statement.parse(attestation.envelope.payload)
+        artifact.check_digest(signed, digest, findings)
+        artifact.check_copies(release, digest)
+        publish = statement.read_publish(signed)
+        trusts = keyrings.as_sequence(trust)
+        keyring, signer = signers.find_publisher(
+            attestation, repository=publish.repository, trusts=trusts, findings=findings
+        )
+        _check_name(publish, repository, findings)
+        embedding = artifact.open_embedding(release, findings)
+        before = (seen or {}).get((signer.registry, publish.repository))
+        findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring))
+        card = _open_card(release, publish)
+        report = _open_report(release, publish, findings)
+        auditor, audited = None, None
+        if report is not None:
+            auditor, audited = _check_report(report, release, publish, keyring, signer, findings)
+        if signer.revoked_as is not None:
+            finding = revocations.check_publisher(
+                signer, created=publish.created, auditor=auditor, countersigned_suffices=policy.countersigned_suffices
+            )
+            findings.append(finding)
+        _compare(card, embedding, publish, report, findings)
+        findings.extend(signers.check_publisher(signer, card.publisher))
+        findings.extend(samples.check_samples(release, card, digest=embedding.digest))
+        findings.extend(_say_what_is_not_known(release, publish, keyring, now))
+    except Refusal as refusal:
+        refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))
+        raise
+    verified = Verified(
+        embedding=embedding,
+        card=card,
+        report=report,
+        repository=publish.repository,
+        version=publish.version,
+        replaces=publish.replaces,
+        created=publish.created,
+        signer=signer,
+        auditor=auditor,
+        audited=audited,
+        policy=policy,
+        findings=tuple(findings),
+    )
+    return demands.hold(verified, policy)
+
+
+def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:
+    if repository is None:
+        findings.append(Finding("repository", "note", f"published as {publish.repository}; no name was asked for"))
+        return
+    if publish.repository != repository:
+        raise WrongRepository(
+            f"{repository} was asked for, this was signed for {publish.repository}",
+            "the registry handed out another repository's release: tell its operator",
+        )
+    findings.append(Finding("repository", "ok", f"signed for {repository}"))
+
+
+def _open_card(release: Release, publish: Publish) -> Card:
+    data = release.files.get(layout.CARD)
+    if data is None or layout.digest(data) != publish.card.sha256:
+        fault = "missing" if data is None else "not the one that was signed"
+        raise CardMismatch(f"the card ({layout.CARD}) is {fault}", "it was changed after signing: fetch it again")
+    try:
+        card = release.card
+    except UnsupportedClaim as error:
+        raise BrokenClaim(f"on the card: {error.message}", artifact.BROKEN_CLAIM) from error
+    except (ArtifactError, PrivacyError) as error:
+        raise CardMismatch(f"the card cannot be read: {error.message}", error.hint) from error
+    consistency.check_readme(card, data)
+    return card
+
+
+def _open_report(release: Release, publish: Publish, findings: list[Finding]) -> AuditReport | None:
+    data = release.files.get(layout.AUDIT)
+    if data is None:
+        if publish.audit is not None or layout.AUDIT_BUNDLE in release.files:
+            raise MissingAudit(
+                "the release was signed with an audit report, and the report is not there",
+                "an audit was dropped on the way: fetch the release again, and ask the publisher",
+            )
+        findings.append(
+            Finding("audit", "warning", "no audit came with it, to measure what the embedding tells about patients")
+        )
+        return None
+    if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
+        raise AuditMismatch("the audit report is not the signed one", "it was changed after signing: fetch it again")
+    try:
+        return release.audit
+    except ArtifactError as error:
+        raise AuditMismatch(f"the audit report cannot be read: {error.message}", error.hint) from error
+
+
+def _check_report(
+    report: AuditReport,
+    release: Release,
+    publish: Publish,
+    keyring: Trust,
+    publisher: Signer,
+    findings: list[Finding],
+) -> tuple[Signer, str]:
+    attestation = release.audit_bundle
+    if attestation is None:
+        raise MissingAudit("the audit report has no attestation", "fetch the release again, and ask the publisher")
+    signed = statement.parse(attestation.envelope.payload)
+    if signed.digest != release.embedding.digest:
+        raise AuditMismatch("the audit attestation is about another embedding", "fetch the release again")
+    facts = statement.read_audit(signed)
+    auditor = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=findings)
+    if auditor.revoked_as is not None and auditor != publisher:  # the publisher's own is judged once, below
+        findings.append(revocations.check_auditor(auditor, created=facts.created))
+    consistency.check_attestation(
+        facts, publish=publish, report=report, report_digest=layout.digest(release.files[layout.AUDIT])
+    )
+    findings.extend(consistency.check_report(report, embedding=release.embedding))
+    return auditor, facts.created
+
+
+def _compare(
+    card: Card, embedding: Embedding, publish: Publish, report: AuditReport | None, findings: list[Finding]
+) -> None:
+    findings.extend(consistency.check_card(card, embedding=embedding, publish=publish, report=report))
+    findings.append(consistency.check_base(card, embedding=embedding, publish=publish))
+    findings.append(consistency.check_claim(card, embedding=embedding, publish=publish))
+    consistency.check_recipe(embedding, publish=publish)
+
+
+def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, now: datetime) -> Iterator[Finding]:
+    if others := [name for name in release.others if name not in release.copies]:
+        listed = ", ".join(ascii(name)[1:-1][:60] for name in others[:5])
+        yield Finding("others", "note", f"no signature covers {_count(len(others), 'further file')}: {listed}")
+    if instants.read(publish.created) > now + _CLOCK_SKEW:
+        yield Finding(
+            "created", "warning", f"signed at {publish.created}, which is in the future here: check the clocks"
+        )
+    days = (now - instants.read(keyring.keyring.issued)).days
+    age = f"the keyring is of {keyring.keyring.issued}, {_count(max(days, 0), 'day')} old, and names no end"
+    yield Finding("freshness", "note", f"unknown: {age}; a newer one, or a newer release, is not ruled out")
+    yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

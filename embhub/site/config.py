@@ -1,0 +1,267 @@
+"""Every setting of a site, with one precedence: argument > environment > file > default.
+
+`SETTINGS` is the whole list; docs/reference/settings.md is held to it by a test. Files live in the folders of
+`paths()`: `config/config.yaml` (what a person writes), `config/credentials.yaml` (tokens, for the owner alone).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError
+from embhub.formats import safe_yaml
+
+
+class Setting(NamedTuple):
+    """One row of the reference: `variable` or `file_key` is "" where the setting has none."""
+
+    name: str
+    variable: str
+    file_key: str
+    default: str
+    doc: str
+
+
+SETTINGS = (
+    Setting(
+        "home", "EMBHUB_HOME", "", "", "One folder for config, state and cache; without it the XDG folders are used."
+    ),
+    Setting("registry", "EMBHUB_REGISTRY", "registry", "", "Address of the registry, such as https://hub.example.org."),
+    Setting(
+        "token",
+        "EMBHUB_TOKEN",
+        "",
+        "",
+        "Credential for the registry; `embhub login` stores one a registry in credentials.yaml.",
+    ),
+    Setting("namespace", "EMBHUB_NAMESPACE", "namespace", "", "Namespace to push under where only a name is given."),
+    Setting("key", "EMBHUB_KEY", "key", "default", "Name of the site key that signs."),
+    Setting(
+        "policy_file",
+        "EMBHUB_POLICY_FILE",
+        "policy_file",
+        "config/policy.yaml",
+        "File with what this site demands of every release that it verifies or pulls.",
+    ),
+    Setting("site", "", "site", "", "Defaults for new cards: what is the same for every release of this site."),
+)
+
+# Card fields that a site may answer once for all its releases.
+SITE_FIELDS = (
+    "publisher",
+    "authors",
+    "contact_role",
+    "licence",
+    "licence_link",
+    "legal_basis",
+    "consent_or_waiver",
+    "ethics_ref",
+    "deidentification",
+    "intended_use",
+    "out_of_scope",
+)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Folders of this site; none is created by asking."""
+
+    config: Path
+    state: Path
+    cache: Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force."""
+
+    registry: str | None = None
+    token: str | None = field(default=None, repr=False)
+    namespace: str | None = None
+    site: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    key: str = "default"
+
+
+def paths() -> Paths:
+    """Folders from EMBHUB_HOME (config, state, cache inside it), else the XDG folders (platformdirs)."""
+    home = _variable("EMBHUB_HOME")
+    if home:
+        folder = Path(home).expanduser().absolute()
+        return Paths(folder / "config", folder / "state", folder / "cache")
+    return Paths(
+        platformdirs.user_config_path("embhub"),
+        platformdirs.user_state_path("embhub"),
+        platformdirs.user_cache_path("embhub"),
+    )
+
+
+def load(
+    *, registry: str | None = None, token: str | None = None, namespace: str | None = None, key: str | None = None
+) -> Settings:
+    """Settle every setting: argument > environment > `config.yaml` > default.
+
+    The token belongs to a registry: without an argument or EMBHUB_TOKEN it is the one stored for that registry.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown or malformed setting, an unsafe file mode.
+    """
+    file = _read_config(paths().config / "config.yaml")
+    address = registry or _variable("EMBHUB_REGISTRY") or file.get("registry")
+    address = check_registry(address) if address else None
+    credential = token or _variable("EMBHUB_TOKEN") or (token_for(address) if address else None)
+    return Settings(
+        registry=address,
+        token=check_token(credential) if credential else None,
+        namespace=namespace or _variable("EMBHUB_NAMESPACE") or file.get("namespace"),
+        site=MappingProxyType(file.get("site", {})),
+        key=key or _variable("EMBHUB_KEY") or file.get("key") or "default",
+    )
+
+
+def read_policy() -> tuple[Path, dict[str, Any]]:
+    """The policy file, and its members `policy` and `require` as far as they are there.
+
+    Raises:
+        ConfigError: it is named and missing, cannot be read, or has unknown members.
+    """
+    folder = paths().config
+    named = _variable("EMBHUB_POLICY_FILE") or _read_config(folder / "config.yaml").get("policy_file")
+    path = (
+        folder / Path(named).expanduser() if named else folder / "policy.yaml"
+    )  # a path in config.yaml starts from its folder
+    if named and not path.is_file():
+        raise ConfigError(f"the policy file is not there: {path}", "restore it, or correct the setting policy_file")
+    values = _read_mapping(path, forbidden_mode=stat.S_IWOTH)
+    if unknown := sorted(set(values) - {"policy", "require"}):
+        raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", "known settings: policy, require")
+    return path, values
+
+
+def check_registry(address: str) -> str:
+    """The address without a trailing slash.
+
+    Raises:
+        ConfigError: not an http or https address of a host root.
+    """
+    hint = "give the address of the host alone, such as https://hub.example.org"
+    try:
+        parts = urlsplit(address.strip())
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError as error:
+        raise ConfigError("the registry's address cannot be read", hint) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"not the address of a registry: {address!r}", hint)
+    if parts.username or parts.password:
+        raise ConfigError("the registry's address carries a credential", f"{hint}; store the token with `embhub login`")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError(f"the registry's address has a path or query: {address!r}", hint)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{port}"
+
+
+def check_token(token: str) -> str:
+    """The token without surrounding white space.
+
+    Raises:
+        ConfigError: it cannot travel in an HTTP header.
+    """
+    token = token.strip()
+    if not token or len(token) > 512 or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("the registry token is not one word of ASCII text", "copy the token again, without quotes")
+    return token
+
+
+def save_credentials(registry: str, token: str) -> Path:
+    """Store `token` for `registry` in `credentials.yaml`, mode 0600; returns the file's path.
+
+    Raises:
+        ConfigError: malformed address or token, unwritable folder, or an unsafe existing file.
+    """
+    path = _credentials_path()
+    tokens = _read_credentials(path)
+    tokens[check_registry(registry)] = check_token(token)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomic(path, safe_yaml.dump(dict(sorted(tokens.items()))), mode=0o600)
+    return path
+
+
+def token_for(registry: str) -> str | None:
+    """The token stored for `registry`, or None.
+
+    Raises:
+        ConfigError: `credentials.yaml` is malformed or open to other users.
+    """
+    return _read_credentials(_credentials_path()).get(check_registry(registry))
+
+
+def registries_logged_in() -> tuple[str, ...]:
+    """Addresses of the registries for which a token is stored. Raises as `token_for`."""
+    return tuple(map(check_registry, _read_credentials(_credentials_path())))
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(name, "").strip() or None
+
+
+def _credentials_path() -> Path:
+    return paths().config / "credentials.yaml"
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    values = _read_mapping(path, forbidden_mode=stat.S_IWOTH)
+    known = [setting.file_key for setting in SETTINGS if setting.file_key]
+    if "token" in values:
+        raise ConfigError(f"{path} holds a token, and is not a private file", "remove it and run `embhub login`")
+    if unknown := sorted(set(values) - set(known)):
+        raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", f"known settings: {', '.join(known)}")
+    for name in ("registry", "namespace", "key", "policy_file"):
+        if values.get(name) is not None and not isinstance(values[name], str):
+            raise ConfigError(f"{name} in {path} is not text", "put the value in quotes")
+    site = values["site"] = values.get("site") or {}
+    if not isinstance(site, dict):
+        raise ConfigError(f"site in {path} is not a block of `field: value` lines", "see docs/reference/settings.md")
+    if unknown := sorted(str(name) for name in set(site) - set(SITE_FIELDS)):
+        raise ConfigError(
+            f"unknown card field under site in {path}: {', '.join(unknown)}", f"known fields: {', '.join(SITE_FIELDS)}"
+        )
+    return values
+
+
+def _read_credentials(path: Path) -> dict[str, str]:
+    values = _read_mapping(path, forbidden_mode=stat.S_IRWXG | stat.S_IRWXO)
+    for registry, token in values.items():
+        if not isinstance(token, str):
+            raise ConfigError(f"the token for {registry} in {path} is not text", "run `embhub login` again")
+    return values
+
+
+def _read_mapping(path: Path, *, forbidden_mode: int) -> dict[str, Any]:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & forbidden_mode:
+            raise ConfigError(
+                f"{path} can be used by other users of this machine (mode {mode:04o})",
+                f"run: chmod {mode & ~forbidden_mode:04o} {path}",
+            )
+        values = safe_yaml.load(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "check the file and its folder") from error
+    except safe_yaml.YamlError as error:
+        raise ConfigError(f"cannot read {path}: {error}", "correct the file; see docs/reference/settings.md") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise ConfigError(f"{path} is not a list of `name: value` lines", "see docs/reference/settings.md")
+    return values

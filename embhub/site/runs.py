@@ -1,0 +1,94 @@
+"""What this site remembers of its trainings: which images were members, which were kept back. Never leaves the site.
+
+One private file a run in `state/runs/`, named by the embedding's digest, so that `embhub audit FILE` finds its
+members by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError
+from embhub.site import config
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Sample(BaseModel):
+    """An image of a training set: where it lies on this site, and whose it is.
+
+    `view` is which picture of a DICOM file or volume it is, and in which window (`embhub.diffusion.readers.view`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    patient_id: str
+    label: str | None = None
+    view: str | None = None
+
+
+class Run(BaseModel):
+    """One training: enough to audit its embedding, and to train shadows of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["embhub.run/1"] = Field(default="embhub.run/1", alias="schema")
+    embedding_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    base: str
+    caption: str
+    token: str
+    vectors: int = Field(ge=1)
+    members: tuple[Sample, ...]
+    holdout: tuple[Sample, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def save(run: Run) -> None:
+    """Remember a run, mode 0600 in a folder of mode 0700; the same digest again overwrites.
+
+    Raises:
+        ConfigError: the state folder cannot be written.
+    """
+    path = _path(run.embedding_digest)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"cannot write in {path.parent}: {error.strerror}", "check EMBHUB_HOME") from error
+    write_atomic(path, run.model_dump_json(by_alias=True, indent=1).encode("utf-8") + b"\n", mode=0o600)
+
+
+def find(digest: str) -> Run | None:
+    """The run that made the embedding with this SHA-256 (hex), or None.
+
+    Raises:
+        ConfigError: its record is damaged, or others can read it.
+    """
+    if not _DIGEST.fullmatch(digest):
+        return None
+    path = _path(digest)
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise ConfigError(f"others can read {path}, which names patients", f"chmod 600 {path}")
+    try:
+        run = Run.model_validate_json(data)
+    except ValidationError as error:
+        raise ConfigError(f"the record {path} is damaged", "name members and non-members yourself") from error
+    if run.embedding_digest != digest:
+        raise ConfigError(f"the record {path} is another embedding's", "name members and non-members yourself")
+    return run
+
+
+def _path(digest: str) -> Path:
+    return config.paths().state / "runs" / f"{digest}.json"

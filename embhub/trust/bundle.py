@@ -1,0 +1,73 @@
+"""Sigstore bundle v0.3 in JSON, with a public-key hint in place of a certificate.
+
+What is written here is what cosign, @sigstore/verify, securesystemslib, sigstore-python and sigstore_models all take
+(docs/reference/attestations.md); what is read is no more than that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from embhub.formats import strict_json
+from embhub.formats.strict_json import JsonError
+from embhub.refusals import MalformedBundle
+from embhub.trust import dsse
+
+MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3")  # the specification's older spelling
+MAX_BYTES = 64_000
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An envelope and the fingerprint under which its signer's key is to be looked up. Nothing here is trusted yet."""
+
+    envelope: dsse.Envelope
+    hint: str
+
+
+def to_json(envelope: dsse.Envelope) -> bytes:
+    """The bundle's file: one line of JSON and a newline."""
+    document = {
+        "mediaType": MEDIA_TYPE,
+        "verificationMaterial": {"publicKey": {"hint": envelope.keyid}, "tlogEntries": []},
+        "dsseEnvelope": envelope.to_json(),
+    }
+    return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def parse(data: bytes) -> Bundle:
+    """Read a bundle's file.
+
+    Raises:
+        MalformedBundle: duplicate or unknown members, another media type, a key hint that is missing or at odds with
+            the signature's, log entries (nothing here could check them), or a malformed envelope.
+    """
+    try:
+        document = strict_json.read_object(data, limit=MAX_BYTES)
+        members = strict_json.exact(document, {"mediaType", "verificationMaterial", "dsseEnvelope"}, what="the bundle")
+        hint = _read_hint(members)
+        envelope = dsse.parse(members["dsseEnvelope"])
+        if envelope.keyid not in ("", hint):
+            raise JsonError("keyid and hint name different keys")
+    except JsonError as error:
+        remedy = "fetch the bundle again; if it stays so, its writer is at fault: ask the publisher"
+        raise MalformedBundle(f"not a bundle that embhub reads: {error}", remedy) from error
+    return Bundle(envelope, hint)
+
+
+def _read_hint(members: Mapping[str, Any]) -> str:
+    if members["mediaType"] not in MEDIA_TYPES:
+        raise JsonError(f"mediaType is not {MEDIA_TYPE}")
+    material = strict_json.exact(
+        members["verificationMaterial"], {"publicKey"}, optional={"tlogEntries"}, what="verificationMaterial"
+    )
+    if material.get("tlogEntries", []) != []:
+        raise JsonError("it carries log entries, which this version cannot check")
+    hint = strict_json.exact(material["publicKey"], {"hint"}, what="publicKey")["hint"]
+    if not isinstance(hint, str) or not hint:
+        raise JsonError("the key hint is not text")
+    return hint

@@ -1,0 +1,245 @@
+"""in-toto Statement v1 (https://github.com/in-toto/attestation) and the predicates that embhub signs.
+
+Written as canonical JSON (RFC 8785); read in any spelling, unknown members ignored as the specification asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import rfc8785
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from embhub.errors import ArtifactError
+from embhub.formats import instants, names, strict_json
+from embhub.refusals import MalformedStatement, WrongPredicate
+from embhub.trust import dsse
+
+TYPE = "https://in-toto.io/Statement/v1"
+PUBLISH = "https://embhub.org/attestation/publish/v1"
+AUDIT = "https://embhub.org/attestation/mia-audit/v1"
+WITHDRAW = "https://embhub.org/attestation/withdraw/v1"
+SUBJECT_NAME = "learned_embeds.safetensors"
+MAX_BYTES = 48_000
+
+_ABSOLUTE = re.compile(r"https?://[^\s/]+/\S+")
+_HINT = "the publisher has to sign anew with `embhub sign`"
+
+
+def _without_fault(text: str, fault: str | None) -> str:
+    if fault:
+        raise ValueError(fault)
+    return text
+
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Repository = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.repository_fault(text)))]
+Version = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.version_fault(text)))]
+PrivacyClaim = str | dict[str, Any]
+
+
+class _Predicate(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Sha256(_Predicate):
+    """An in-toto digest set with the one algorithm in use."""
+
+    sha256: Digest
+
+
+class Publish(_Predicate):
+    """`publish/v1`: under which name and version a namespace publishes the subject, and what comes with it.
+
+    Every member must be there; null says "none" out loud.
+    """
+
+    repository: Repository
+    version: Version
+    replaces: Digest | None  # of the embedding that this one supersedes
+    card: Sha256
+    audit: Sha256 | None
+    base: Sha256 | None  # of the base model's fingerprint
+    privacy: PrivacyClaim
+    recipe: dict[str, Any]
+    created: instants.Instant
+
+
+class MiaAudit(_Predicate):
+    """`mia-audit/v1`: a membership-inference audit of the subject, with the figures that its report leads with."""
+
+    repository: Repository
+    version: Version
+    report: Sha256
+    headline: dict[str, Any]
+    created: instants.Instant
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a statement says of its one subject. `digest` is the subject's SHA-256 in lower-case hex."""
+
+    digest: str
+    predicate_type: str
+    predicate: Mapping[str, Any]
+    subject_name: str = SUBJECT_NAME
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON (RFC 8785).
+
+        Raises:
+            ArtifactError: a figure that JSON cannot carry exactly (an integer beyond 2^53, NaN).
+        """
+        document: dict[str, Any] = {
+            "_type": TYPE,
+            "subject": [{"name": self.subject_name, "digest": {"sha256": self.digest}}],
+            "predicateType": self.predicate_type,
+            "predicate": dict(self.predicate),
+        }
+        try:
+            return rfc8785.dumps(document)
+        except rfc8785.CanonicalizationError as error:
+            raise ArtifactError(f"the statement cannot be written exactly: {error}") from error
+
+
+def build_publish(
+    digest: str,
+    *,
+    repository: str,
+    version: str,
+    card_digest: str,
+    audit_digest: str | None,
+    base_digest: str | None,
+    privacy: PrivacyClaim,
+    recipe: Mapping[str, Any],
+    created: datetime,
+    replaces: str | None = None,
+) -> Statement:
+    """The statement by which `repository` publishes the embedding with this SHA-256.
+
+    Raises:
+        MalformedStatement: a name, version or digest that no reader would accept.
+    """
+    facts = {
+        "repository": repository,
+        "version": version,
+        "replaces": replaces,
+        "card": {"sha256": card_digest},
+        "audit": _reference(audit_digest),
+        "base": _reference(base_digest),
+        "privacy": privacy,
+        "recipe": dict(recipe),
+        "created": instants.write(created),
+    }
+    return _checked(Statement(digest, PUBLISH, facts), Publish)
+
+
+def build_audit(
+    digest: str,
+    *,
+    repository: str,
+    version: str,
+    report_digest: str,
+    headline: Mapping[str, Any],
+    created: datetime,
+) -> Statement:
+    """The statement by which a site, or an independent auditor, vouches for an audit report of this embedding.
+
+    Raises:
+        MalformedStatement: a name, version or digest that no reader would accept.
+    """
+    facts = {
+        "repository": repository,
+        "version": version,
+        "report": {"sha256": report_digest},
+        "headline": dict(headline),
+        "created": instants.write(created),
+    }
+    return _checked(Statement(digest, AUDIT, facts), MiaAudit)
+
+
+def sign(statement: Statement, *, key: dsse.Signer) -> dsse.Envelope:
+    """The statement in a signed envelope."""
+    return dsse.sign(statement.to_bytes(), key=key)
+
+
+def parse(payload: bytes) -> Statement:
+    """Read a statement, the payload of an envelope.
+
+    Raises:
+        MalformedStatement: not Statement v1, duplicate members, no or several subjects, a digest that is not one
+            lower-case SHA-256, or a predicate type that is not an absolute URI.
+    """
+    try:
+        document = strict_json.read_object(payload, limit=MAX_BYTES)
+    except strict_json.JsonError as error:
+        raise _malformed(str(error)) from error
+    if document.get("_type") != TYPE:
+        raise _malformed(f"_type is not {TYPE}")
+    subjects = document.get("subject")
+    if not isinstance(subjects, list) or len(subjects) != 1 or not isinstance(subjects[0], dict):
+        raise _malformed("there must be exactly one subject")
+    name, digests = subjects[0].get("name", ""), subjects[0].get("digest")
+    if not isinstance(name, str):
+        raise _malformed("the subject's name is not text")
+    digest = digests.get("sha256") if isinstance(digests, dict) else None
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise _malformed("the subject's digest is not a SHA-256 in lower-case hex")
+    kind = document.get("predicateType")
+    if not isinstance(kind, str) or not _ABSOLUTE.fullmatch(kind):
+        raise _malformed("predicateType is not an absolute URI")
+    predicate = document.get("predicate")
+    if not isinstance(predicate, dict):
+        raise _malformed("predicate is not an object")
+    return Statement(digest, kind, predicate, name)
+
+
+def read_publish(statement: Statement) -> Publish:
+    """The facts of a `publish/v1` statement.
+
+    Raises:
+        WrongPredicate: a statement of another kind.
+        MalformedStatement: a member is missing or not of its form.
+    """
+    return _read(statement, PUBLISH, Publish)
+
+
+def read_audit(statement: Statement) -> MiaAudit:
+    """The facts of a `mia-audit/v1` statement.
+
+    Raises:
+        WrongPredicate: a statement of another kind.
+        MalformedStatement: a member is missing or not of its form.
+    """
+    return _read(statement, AUDIT, MiaAudit)
+
+
+_Model = TypeVar("_Model", bound=_Predicate)
+
+
+def _read(statement: Statement, kind: str, model: type[_Model]) -> _Model:
+    if statement.predicate_type != kind:
+        raise WrongPredicate(f"a statement of type {kind} is needed here, this one is another", _HINT)
+    try:
+        return model.model_validate(dict(statement.predicate))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _malformed(f"predicate.{where}: {first['msg']}") from error
+
+
+def _checked(statement: Statement, model: type[_Predicate]) -> Statement:
+    _read(parse(statement.to_bytes()), statement.predicate_type, model)
+    return statement
+
+
+def _reference(digest: str | None) -> dict[str, str] | None:
+    return None if digest is None else {"sha256": digest}
+
+
+def _malformed(reason: str) -> MalformedStatement:
+    return MalformedStatement(f"not a statement that embhub reads: {reason}", _HINT)

@@ -44,10 +44,11 @@ from bench.findings import (
     studio,
 )
 from embhub.artifact import embedding
-from embhub.diffusion import classifier, masks
+from embhub.diffusion import classifier
 from embhub.diffusion.computing import precision
 from embhub.diffusion.generation import Prompt, Studio, prepare
 from embhub.diffusion.inpainting import arrange, redraw
+from embhub.images import masks
 from embhub.phantoms import draw
 
 RESULTS = Path(__file__).parent / "results" / "insertion.json"

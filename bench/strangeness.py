@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embhub.diffusion import pixels
 from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.families import resolution
 from embhub.diffusion.generation import draw
-from embhub.diffusion.images import read_images
 from embhub.diffusion.inversion import encode_images
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.signals import IMAGES, strangeness
+from embhub.images import pixels
+from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
 
 Pictures = NDArray[Any]
@@ -64,7 +64,7 @@ def measure(name: str, films: Path | None) -> None:
 def _draw_phantoms(finding: str, side: int) -> Pictures:
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(Path(folder), finding, images=IMAGES, patients=IMAGES, normals=0, seed=0)
-        return read_images(folder).load(side).numpy()
+        return read_images(folder).load(side)
 
 
 def _draw_noise(rng: np.random.Generator, side: int, power: float, channels: int) -> Pictures:

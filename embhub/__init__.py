@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from embhub.diffusion.generation import load_into as load_into
     from embhub.diffusion.importing import import_file as import_file
     from embhub.diffusion.inpainting import inpaint as inpaint
-    from embhub.diffusion.inspection import inspect as inspect
     from embhub.diffusion.interpolation import interpolate as interpolate
     from embhub.diffusion.training import train as train
     from embhub.errors import EmbhubError as EmbhubError
+    from embhub.images.inspection import inspect as inspect
     from embhub.release.files import Release as Release
     from embhub.release.verification import Verified as Verified
 
@@ -48,7 +48,7 @@ _PLACES = {
     "generate": "embhub.diffusion.generation:generate",
     "import_file": "embhub.diffusion.importing:import_file",
     "inpaint": "embhub.diffusion.inpainting:inpaint",
-    "inspect": "embhub.diffusion.inspection:inspect",
+    "inspect": "embhub.images.inspection:inspect",
     "interpolate": "embhub.diffusion.interpolation:interpolate",
     "load_into": "embhub.diffusion.generation:load_into",
     "pull": "embhub.client.pulling:pull",

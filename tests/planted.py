@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from embhub.diffusion.inspections import likeness
-from embhub.diffusion.pixels import digest, read_pixels
-from embhub.diffusion.readers.view import View
+from embhub.images.inspections import near_duplicates as likeness
+from embhub.images.pixels import digest, read_pixels
+from embhub.images.readers.view import View
 from tests import medical
 
 BY_VR = {  # one a value representation that holds text; those of PS3.5 table 6.2-1

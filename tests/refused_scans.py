@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embhub.diffusion.pixels import read_pixels
-from embhub.diffusion.readers.dicom_header import take
-from embhub.diffusion.readers.view import View
 from embhub.errors import UsageError
+from embhub.images.pixels import read_pixels
+from embhub.images.readers.dicom_header import take
+from embhub.images.readers.view import View
 from tests import medical
 
 RAMP = (np.arange(4096, dtype=np.uint16)).reshape(64, 64)

@@ -101,8 +101,8 @@ def reserve(images: Path, release: Path, manifest: Path | None, where: str | Non
 
 
 def _patients(source: Path, manifest: Path | None, where: str | None) -> list[str]:
-    from embhub.diffusion.manifest import find, list_images
     from embhub.errors import PrivacyError
+    from embhub.images.manifest import find, list_images
 
     folder, table = find(source, manifest)
     samples = list_images(folder, table, where).samples

@@ -58,8 +58,8 @@ def command(
       embhub inpaint images "chest x-ray, <effusion>" --mask masks --strength 0.9 --embedding effusion --out inserted
     """
     from embhub.diffusion.drawings import Ask
-    from embhub.diffusion.masks import parse_box
     from embhub.diffusion.redrawings import Where, inpaint_to_folder
+    from embhub.images.masks import parse_box
 
     ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry)
     where = Where(mask, parse_box(box) if box is not None else None, grow, border)

@@ -12,7 +12,7 @@ from embhub.cli import options
 from embhub.cli.output import print_pairs, progress_bar
 
 if TYPE_CHECKING:
-    from embhub.diffusion.inspections.report import Inspection, Refusal
+    from embhub.images.inspections.report import Inspection, Refusal
 
 _SHOWN = 6
 _LONGEST = 60

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -38,8 +39,8 @@ from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism,
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
 from embhub.diffusion.shadow_training import Shelf
 from embhub.diffusion.shadows import Private
-from embhub.diffusion.sides import Source, compare
 from embhub.errors import ArtifactError, UsageError
+from embhub.images.member_split import Source, compare
 from embhub.ledger import audit_attempts, published_audits
 from embhub.ledger.audit_attempts import AuditAttempt
 from embhub.privacy.claim import PrivacyClaim
@@ -148,7 +149,7 @@ def audit(
     pipe = load_pipeline(found, device=device)
     if suite == "thorough" and not detect(pipe).previews:
         raise UsageError(f"the thorough suite draws, and a {type(pipe).__name__} alone does not", "use another suite")
-    images = sides.load(resolution(pipe))
+    images = torch.from_numpy(sides.load(resolution(pipe)))
     sealed = {**sides.facts(), "bounds": bounds.model_dump()}
     attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
     secret = commitments.derive_seed({"embedding": target.digest, "audit": attempt.id})

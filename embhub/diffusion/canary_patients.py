@@ -35,11 +35,11 @@ from embhub.diffusion.dp.noise import flip
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import detect, resolution
-from embhub.diffusion.images import read_images
 from embhub.diffusion.latents import encode
 from embhub.diffusion.learned import Task
 from embhub.diffusion.loading import tensors
 from embhub.diffusion.recipes import Recipe
+from embhub.images.images import read_images
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress
 

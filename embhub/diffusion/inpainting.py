@@ -16,7 +16,6 @@ import numpy as np
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
 from PIL import Image
 
-from embhub.diffusion import masks
 from embhub.diffusion.composition import at_once, composed
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.generation import (
@@ -28,9 +27,10 @@ from embhub.diffusion.generation import (
     prepare,
 )
 from embhub.diffusion.loading import Source
-from embhub.diffusion.masks import Box, Mask, check_mask, fade, from_box, to_cells
 from embhub.diffusion.pipelines import quiet
 from embhub.errors import UsageError
+from embhub.images import masks
+from embhub.images.masks import Box, Mask, check_mask, fade, from_box, to_cells
 from embhub.progress import OnProgress, Progress
 
 _BORDER = 32

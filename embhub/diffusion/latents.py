@@ -12,7 +12,7 @@ from torch import Tensor
 
 from embhub.diffusion import inversion
 from embhub.diffusion.families import resolution
-from embhub.diffusion.images import ImageSet
+from embhub.images.images import ImageSet
 from embhub.progress import OnProgress, Progress
 
 
@@ -32,8 +32,8 @@ def encode(pipe: Any, images: ImageSet, on_progress: OnProgress | None = None) -
     """
     latents, done, digest = [], 0, hashlib.sha256()
     for batch in images.batches(resolution(pipe)):
-        latents.append(inversion.encode_images(pipe, batch))
-        digest.update(batch.numpy().tobytes())
+        latents.append(inversion.encode_images(pipe, torch.from_numpy(batch)))
+        digest.update(batch.tobytes())
         done += len(batch)
         if on_progress:
             on_progress(Progress("encoding images", done, len(images)))

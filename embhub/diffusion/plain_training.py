@@ -16,8 +16,6 @@ import torch
 from embhub import __version__
 from embhub.diffusion import inversion, memory
 from embhub.diffusion.checkpoints import Keeper
-from embhub.diffusion.holdout import split
-from embhub.diffusion.images import ImageSet
 from embhub.diffusion.inversion import Inversion, token_norms
 from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.learned import Learned, Task
@@ -25,6 +23,8 @@ from embhub.diffusion.recipes import Recipe, default_recipe
 from embhub.diffusion.remarks import Remarks
 from embhub.diffusion.signals import Lookout, judge_images
 from embhub.diffusion.yardstick import losses_with
+from embhub.images.holdout import split
+from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress

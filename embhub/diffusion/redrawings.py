@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from embhub import destinations as places
-from embhub.diffusion import masks
 from embhub.diffusion.drawings import Ask, describe, describe_parts, report, write_manifest, write_picture
-from embhub.diffusion.manifest import Listing, Sample, list_images
-from embhub.diffusion.pixels import DEEP, SUFFIXES, read_pixels
 from embhub.errors import UsageError
+from embhub.images import masks
+from embhub.images.manifest import Listing, Sample, list_images
+from embhub.images.pixels import DEEP, SUFFIXES, read_pixels
 from embhub.progress import OnProgress, Progress
 
 if TYPE_CHECKING:

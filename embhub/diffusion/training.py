@@ -20,8 +20,6 @@ from embhub.diffusion.captions import check_caption, check_words
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.families import detect
-from embhub.diffusion.holdout import split
-from embhub.diffusion.images import ImageSet, read_images, record
 from embhub.diffusion.learned import Task
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.plain_training import PlainTraining
@@ -29,6 +27,8 @@ from embhub.diffusion.recipes import Norm, describe, settle
 from embhub.diffusion.remarks import Remarks, Say
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
+from embhub.images.holdout import split
+from embhub.images.images import ImageSet, read_images, record
 from embhub.privacy.claim import Mechanism, Unit
 from embhub.progress import OnProgress, Progress
 from embhub.site import runs
@@ -98,7 +98,7 @@ def train(
     """Learn an embedding by textual inversion (Gal et al. 2022, arXiv 2208.01618).
 
     Args:
-        images: folder or manifest, see `embhub.diffusion.images.read_images`; `manifest` and `where` are passed to
+        images: folder or manifest, see `embhub.images.images.read_images`; `manifest` and `where` are passed to
         it. token: what will stand for the finding in prompts, such as `<cspca>`. caption: the prompt to learn under,
         with `{}` where the token goes. base: a built-in name, a pipeline folder, or `owner/name` of the Hub. holdout:
         share of the patients to keep back for the audit, 0 to 0.9. Rows with split `holdout` are kept back too.

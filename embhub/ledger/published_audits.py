@@ -45,7 +45,7 @@ def remember_sides(
     Args:
         report_digest: SHA-256 (hex) of the report's bytes.
         members, nonmembers: patient id and digest of the pixels (hex) of each image, as `Comparison.facts()` of
-            `embhub.diffusion.sides` lists them.
+            `embhub.images.member_split` lists them.
         unit: with `image` the ids are no patients', and the pictures alone count.
 
     Raises:

@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 class Sample(BaseModel):
     """An image of a training set: where it lies on this site, and whose it is.
 
-    `view` is which picture of a DICOM file or volume it is, and in which window (`embhub.diffusion.readers.view`).
+    `view` is which picture of a DICOM file or volume it is, and in which window (`embhub.images.readers.view`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -24,12 +24,12 @@ from embhub.client import publishing
 from embhub.diffusion import auditing
 from embhub.diffusion.attacks import QUICK
 from embhub.diffusion.attacks.evidence import DRAWS, Evidence, Suspect, draw, measure_losses
-from embhub.diffusion.images import recall
 from embhub.diffusion.inversion import encode_images
 from embhub.diffusion.loading import tensors
 from embhub.diffusion.outputs import audit_to_file, train_to_file
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.formats import safe_yaml
+from embhub.images.images import recall
 from embhub.phantoms import write_dataset
 from embhub.site import config, keys, runs
 from tests import pipelines, traffic
@@ -144,11 +144,12 @@ def test_an_outsider_finds_no_patient_in_the_outbox(
 
 def load(samples: Sequence[Any], base: Path) -> torch.Tensor:
     from embhub.diffusion.families import resolution
-    from embhub.diffusion.images import ImageSet, read_sample
+    from embhub.images.images import ImageSet, read_sample
 
     chosen = recall(samples)
     sizes = tuple(read_sample(sample, "image").size for sample in chosen)
-    return ImageSet(tuple(chosen), sizes).load(resolution(load_pipeline(find_base(str(base)), device="cpu")))
+    pixels = ImageSet(tuple(chosen), sizes).load(resolution(load_pipeline(find_base(str(base)), device="cpu")))
+    return torch.from_numpy(pixels)
 
 
 def derived(report: AuditReport) -> list[float]:

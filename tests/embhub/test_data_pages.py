@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embhub import phantoms
-from embhub.diffusion.inspections.report import Inspection
+from embhub.images.inspections.report import Inspection
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -17,10 +17,10 @@ from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.client import publishing
 from embhub.diffusion.copying.outcome import check_to_file
-from embhub.diffusion.inspections import likeness
 from embhub.diffusion.outputs import audit_to_file, train_to_file
-from embhub.diffusion.pixels import digest, read_pixels
 from embhub.formats import safe_yaml
+from embhub.images.inspections import near_duplicates as likeness
+from embhub.images.pixels import digest, read_pixels
 from embhub.phantoms import write_dataset
 from embhub.site import config, keys, runs
 from embhub.site import secret as commitments

@@ -24,12 +24,12 @@ from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accele
 from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Component, Plan, Precision, default_plan, settle
 from embhub.diffusion.computing import recomputed, repeatable
-from embhub.diffusion.holdout import split
-from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.pipelines import find_base, load_pipeline, trainable_attention
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.remarks import Remarks, Say
 from embhub.errors import UsageError
+from embhub.images.holdout import split
+from embhub.images.images import ImageSet, read_images
 from embhub.ledger import budget
 from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress
@@ -63,7 +63,7 @@ def train_component(
 
     Args:
         base: as at `embhub.diffusion.pipelines.find_base`.
-        images, manifest, where: see `embhub.diffusion.images.read_images`.
+        images, manifest, where: see `embhub.images.images.read_images`.
         components: `unet` (the denoiser, whatever it is), `text-encoder` (all of them, their token table excepted), or
             `vae-decoder`. The first two may be adapted together.
         caption: what an image shows; `{}` stands for its label in the manifest.

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from embhub.diffusion.captions import check_words
 from embhub.diffusion.families import resolution
-from embhub.diffusion.images import ImageSet
 from embhub.diffusion.latents import encode
 from embhub.errors import UsageError
+from embhub.images.images import ImageSet
 from embhub.progress import OnProgress
 
 
@@ -44,7 +44,7 @@ def encode_examples(pipe: Any, images: ImageSet, caption: str, on_progress: OnPr
 
     def read(chosen: Tensor) -> Tensor:
         places, back = torch.unique(chosen, return_inverse=True)
-        return images.subset(places.tolist()).load(size)[back]
+        return torch.from_numpy(images.subset(places.tolist()).load(size))[back]
 
     encoded = encode(pipe, images, on_progress)
     return Examples(encoded.latents, tuple(captions), read, encoded.digest)

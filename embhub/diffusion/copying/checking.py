@@ -15,15 +15,15 @@ from embhub.artifact.embedding import Embedding
 from embhub.copies import report as reports
 from embhub.copies import tail
 from embhub.copies.report import Group, Nearness, Report
-from embhub.diffusion import pixels
 from embhub.diffusion.auditing import HasEmbedding, choose_sides, find_audited_base, resolve
 from embhub.diffusion.copying.comparing import Found, one_each
 from embhub.diffusion.copying.comparing import compare as compare_images
 from embhub.diffusion.families import resolution
-from embhub.diffusion.manifest import list_images
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.sides import Comparison, Source, compare
 from embhub.errors import UsageError
+from embhub.images import pixels
+from embhub.images.manifest import list_images
+from embhub.images.member_split import Comparison, Source, compare
 from embhub.progress import OnProgress
 from embhub.site import runs
 
@@ -85,8 +85,8 @@ def check_copies(
     pipe = load_pipeline(base_used, device=device)
     side = resolution(pipe)
     drawn = torch.cat([_read(path, f"sample {n}", side) for n, (path, _) in enumerate(files, start=1)])
-    trained = sides.members.images.load(side)
-    kept = sides.nonmembers.images.load(side)[controls]
+    trained = torch.from_numpy(sides.members.images.load(side))
+    kept = torch.from_numpy(sides.nonmembers.images.load(side))[controls]
     found = compare_images(pipe, trained, sides.members.units, kept, drawn, alpha=alpha, on_progress=on_progress)
     report = _report(target, base_used.name, sides, files, found, alpha=alpha)
     rows = [{name: int(row[i]) for name, row in found.nearest.items()} for i in range(len(drawn))]

@@ -16,8 +16,8 @@ from typing import Any
 
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
-from embhub.diffusion.manifest import NAME as MANIFEST
 from embhub.durable import write_atomic
+from embhub.images.manifest import NAME as MANIFEST
 
 CROISSANT, SHEET = "croissant.json", "README.md"
 FILES = (MANIFEST, CROISSANT, SHEET, PLAN)

@@ -24,12 +24,12 @@ from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.images import ImageSet
 from embhub.diffusion.inversion import Diverged
 from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.learned import Learned, Task
 from embhub.diffusion.recipes import Recipe
 from embhub.diffusion.remarks import Remarks
+from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.ledger.budget import Reservation
 from embhub.privacy.claim import PrivacyClaim, build_claim

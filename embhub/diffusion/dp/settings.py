@@ -13,9 +13,9 @@ from typing import Any, get_args
 
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.families import resolution
-from embhub.diffusion.images import ImageSet
 from embhub.diffusion.recipes import COMPACT, LARGE, Recipe
 from embhub.errors import PrivacyError, UsageError
+from embhub.images.images import ImageSet
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.claim import DEFAULT_DELTA, Mechanism, Unit, is_round, largest_delta
 from embhub.privacy.wording import odds

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
-from embhub.diffusion import pixels
 from embhub.diffusion.evaluation.cells import Labelled
-from embhub.diffusion.images import ImageSet, read_images, read_sample, recall
-from embhub.diffusion.manifest import NAME as MANIFEST
-from embhub.diffusion.manifest import Sample
 from embhub.diffusion.redrawings import SCHEMA as REDRAWN
-from embhub.diffusion.sides import PLACE
 from embhub.errors import PrivacyError, UsageError
+from embhub.images import pixels
+from embhub.images.images import ImageSet, read_images, read_sample, recall
+from embhub.images.manifest import NAME as MANIFEST
+from embhub.images.manifest import Sample
+from embhub.images.member_split import PLACE
 from embhub.progress import OnProgress
 from embhub.site import runs
 from embhub.site.patients import key_patient

@@ -15,10 +15,10 @@ from embhub.audits.report import SUITES, AuditReport, Bounds
 from embhub.diffusion import auditing
 from embhub.diffusion.attacks import nearest, reidentification
 from embhub.diffusion.auditing import audit
-from embhub.diffusion.images import read_images
-from embhub.diffusion.pixels import digest, read_pixels
 from embhub.diffusion.training import TrainResult, train
 from embhub.errors import ArtifactError, PrivacyError, UsageError
+from embhub.images.images import read_images
+from embhub.images.pixels import digest, read_pixels
 from embhub.ledger import audit_attempts
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress

@@ -12,9 +12,9 @@ from PIL import Image
 from embhub.__main__ import main
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.exposure import Exposed, check_limit, rank_members, rank_pooled
-from embhub.diffusion.images import read_images
 from embhub.diffusion.training import train
 from embhub.errors import PrivacyError
+from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
 
 

@@ -12,10 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from embhub.__main__ import main
-from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.inspection import inspect
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
+from embhub.images.images import ImageSet, read_images
+from embhub.images.inspection import inspect
 from tests import medical
 
 NAMED = {"PatientName": "QUILLFEATHER^THEODORA", "PatientIdentityRemoved": None}

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from embhub.__main__ import main
-from embhub.diffusion.images import read_images
-from embhub.diffusion.inspection import inspect
-from embhub.diffusion.inspections.likeness import Likenesses
 from embhub.errors import UsageError
+from embhub.images.images import read_images
+from embhub.images.inspection import inspect
+from embhub.images.inspections.near_duplicates import Likenesses
 
 
 def picture(seed: int) -> Image.Image:

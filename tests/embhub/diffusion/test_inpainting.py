@@ -14,11 +14,11 @@ from PIL import Image
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion import masks
 from embhub.diffusion.generation import generate
 from embhub.diffusion.inpainting import arrange, inpaint
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.errors import UsageError
+from embhub.images import masks
 from tests import pipelines
 
 BOX = (8, 8, 12, 9)

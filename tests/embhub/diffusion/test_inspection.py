@@ -17,11 +17,11 @@ from PIL import Image, PngImagePlugin
 
 import embhub
 from embhub.__main__ import main
-from embhub.diffusion import pixels
-from embhub.diffusion.images import read_images
-from embhub.diffusion.inspection import inspect, resolution
-from embhub.diffusion.inspections.report import Inspection
 from embhub.errors import EmbhubError, UsageError
+from embhub.images import pixels
+from embhub.images.images import read_images
+from embhub.images.inspection import inspect, resolution
+from embhub.images.inspections.report import Inspection
 from embhub.phantoms import write_dataset
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")

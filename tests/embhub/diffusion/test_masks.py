@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from embhub.diffusion import masks
 from embhub.errors import UsageError
+from embhub.images import masks
 
 
 def test_a_box_is_a_mask() -> None:

@@ -12,10 +12,10 @@ from PIL import Image
 from embhub.__main__ import main
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.images import read_images
-from embhub.diffusion.inspection import inspect
-from embhub.diffusion.sides import compare
 from embhub.errors import PrivacyError
+from embhub.images.images import read_images
+from embhub.images.inspection import inspect
+from embhub.images.member_split import compare
 from embhub.site import runs
 from embhub.site.patients import key_patient
 from tests import medical

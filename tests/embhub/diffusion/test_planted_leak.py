@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from embhub.artifact import embedding as artifact
@@ -16,10 +17,10 @@ from embhub.audits.report import AuditReport
 from embhub.diffusion import inversion
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.families import resolution
-from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.inversion import Recipe
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.training import describe
+from embhub.images.images import ImageSet, read_images
 from embhub.phantoms.drawing import draw
 from embhub.phantoms.findings import random_finding
 
@@ -49,7 +50,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 def overfit(images: ImageSet) -> Embedding:
     found = find_base("builtin")
     pipe = load_pipeline(found, device="cpu")
-    latents = inversion.encode_images(pipe, images.subset(range(INSIDE)).load(resolution(pipe)))
+    latents = inversion.encode_images(pipe, torch.from_numpy(images.subset(range(INSIDE)).load(resolution(pipe))))
     fit = inversion.fit(pipe, latents, token="<overfit>", caption=CAPTION, recipe=OVERFIT, seed=0)
     return artifact.build(
         {"emb_params": fit.rows["text_encoder"].numpy()},

@@ -14,9 +14,9 @@ import pytest
 from embhub.__main__ import INTERRUPTED, main
 from embhub.diffusion import checkpoints
 from embhub.diffusion.checkpoints import Interrupted
-from embhub.diffusion.images import read_images
 from embhub.diffusion.training import TrainResult, train
 from embhub.errors import ConfigError, UsageError
+from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import runs

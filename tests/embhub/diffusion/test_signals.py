@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from embhub.diffusion import inversion
-from embhub.diffusion.images import read_images
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.signals import RUNAWAY, STRANGE, Lookout, judge_images, strangeness
+from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
 from tests import pipelines
 
@@ -94,7 +94,7 @@ def builtin() -> Any:
 @pytest.mark.parametrize("finding", ["prostate-cspca", "cxr-effusion"])
 def test_the_base_knows_phantoms_with_findings_it_never_saw(builtin: Any, tmp_path: Path, finding: str) -> None:
     write_dataset(tmp_path, finding, images=8, patients=8, normals=0, seed=0)
-    latents = inversion.encode_images(builtin, read_images(tmp_path).load(64))
+    latents = inversion.encode_images(builtin, torch.from_numpy(read_images(tmp_path).load(64)))
     assert judge_images(builtin, latents, "{}") == []
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from embhub.artifact import embedding, fingerprint
 from embhub.diffusion import inversion
-from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.manifest import Sample
 from embhub.diffusion.training import TrainResult, split, train
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
+from embhub.images.images import ImageSet, read_images
+from embhub.images.manifest import Sample
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import config, runs

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from embhub.diffusion import slices
-from embhub.diffusion.images import ImageSet, read_images, read_sample, recall, record
-from embhub.diffusion.volumes import Slices, parse
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.formats import safe_yaml
+from embhub.images import slices
+from embhub.images.images import ImageSet, read_images, read_sample, recall, record
+from embhub.images.volumes import Slices, parse
 from embhub.site.patients import key_patient
 from tests import medical
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embhub.diffusion.images import read_images, read_sample
-from embhub.diffusion.manifest import Sample
-from embhub.diffusion.readers.encoding import Encoding
-from embhub.diffusion.readers.view import View
 from embhub.errors import PrivacyError, UsageError
+from embhub.images.images import read_images, read_sample
+from embhub.images.manifest import Sample
+from embhub.images.readers.encoding import Encoding
+from embhub.images.readers.view import View
 from tests import medical
 
 VOXELS = np.random.default_rng(3).integers(0, 1000, (12, 16, 10)).astype(np.int16)  # right, front, up

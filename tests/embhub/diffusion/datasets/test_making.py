@@ -16,8 +16,8 @@ from PIL import Image
 from embhub.__main__ import main
 from embhub.diffusion.datasets.making import in_words
 from embhub.diffusion.generation import generate
-from embhub.diffusion.images import read_images
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.images.images import read_images
 from embhub.progress import Progress
 from tests.disks import fill, small_disk
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding

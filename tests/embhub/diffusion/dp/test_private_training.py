@@ -20,10 +20,10 @@ from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.dp import private_training, selftest, settings
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.settings import Protection, round_down
-from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.manifest import Sample
 from embhub.diffusion.training import TrainResult, train
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
+from embhub.images.images import ImageSet, read_images
+from embhub.images.manifest import Sample
 from embhub.ledger import budget
 from embhub.ledger.balance import balance
 from embhub.ledger.books import open_books

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embhub.diffusion import pixels
 from embhub.diffusion.evaluation.evaluating import remarks
 from embhub.diffusion.evaluation.material import (
     Drawn,
@@ -23,6 +22,7 @@ from embhub.diffusion.evaluation.material import (
     read_real,
 )
 from embhub.errors import EmbhubError, PrivacyError, UsageError
+from embhub.images import pixels
 from embhub.site import runs
 from embhub.site.patients import key_patient
 from tests.sites import Site

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from embhub.diffusion.inspections.likeness import LEAST_CORRELATION, MOST_BITS, Likenesses, difference_hash
-from embhub.diffusion.inspections.neighbours import Neighbours
+from embhub.images.inspections.hash_index import Neighbours
+from embhub.images.inspections.near_duplicates import LEAST_CORRELATION, MOST_BITS, Likenesses, difference_hash
 from embhub.progress import Progress
 
 
@@ -64,7 +64,7 @@ def test_many_in_many_clusters(noise: float) -> None:
 
 
 def test_both_ways_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    from embhub.diffusion.inspections import neighbours
+    from embhub.images.inspections import hash_index as neighbours
 
     rng = np.random.default_rng(6)
     bits = rng.integers(0, 2, (20, 128), dtype=np.uint8)[rng.integers(0, 20, 400)]

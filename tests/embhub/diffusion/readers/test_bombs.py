@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from embhub.diffusion.pixels import read_pixels
-from embhub.diffusion.readers import codestreams, dicom_file
-from embhub.diffusion.readers.dicom_header import take
-from embhub.diffusion.readers.nifti_file import read_volume
-from embhub.diffusion.readers.view import View
+from embhub.images.pixels import read_pixels
+from embhub.images.readers import codestreams, dicom_file
+from embhub.images.readers.dicom_header import take
+from embhub.images.readers.nifti_file import read_volume
+from embhub.images.readers.view import View
 from tests import medical
 from tests.refused_scans import look, refusal, secret
 

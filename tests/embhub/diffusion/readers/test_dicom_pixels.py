@@ -19,9 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from embhub.diffusion.pixels import read_pixels
-from embhub.diffusion.readers.view import View, Window
 from embhub.errors import UsageError
+from embhub.images.pixels import read_pixels
+from embhub.images.readers.view import View, Window
 from tests import medical
 
 RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 16  # 0 to 4080

@@ -16,12 +16,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from embhub.diffusion.pixels import read_pixels
-from embhub.diffusion.readers import dicom_file
-from embhub.diffusion.readers.dicom_header import take
-from embhub.diffusion.readers.nifti_file import read_volume
-from embhub.diffusion.readers.view import View
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.pixels import read_pixels
+from embhub.images.readers import dicom_file
+from embhub.images.readers.dicom_header import take
+from embhub.images.readers.nifti_file import read_volume
+from embhub.images.readers.view import View
 from tests import medical
 from tests.refused_scans import RAMP, SECRET, look, refusal, secret
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from embhub.diffusion.inspections.report import Inspection
+from embhub.images.inspections.report import Inspection
 
 _LARGE_SHARE = 0.2
 

@@ -10,8 +10,8 @@ from PIL import Image
 from embhub.errors import EmbhubError
 
 if TYPE_CHECKING:
-    from embhub.diffusion.manifest import Listing, Sample
-    from embhub.diffusion.readers.encoding import Encoding
+    from embhub.images.manifest import Listing, Sample
+    from embhub.images.readers.encoding import Encoding
 
 
 class Watcher:

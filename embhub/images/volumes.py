@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embhub.cards.card_schema import Deidentification
-from embhub.diffusion.readers.dicom_header import CHOICES
-from embhub.diffusion.readers.view import Plane
-from embhub.diffusion.readers.view import Window as Greys
 from embhub.errors import UsageError
 from embhub.formats import safe_yaml
+from embhub.images.readers.dicom_header import CHOICES
+from embhub.images.readers.view import Plane
+from embhub.images.readers.view import Window as Greys
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 NAMES = ("volumes.yaml", "volumes.yml", "volumes.json")

@@ -11,16 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub.diffusion.readers.sniffing import kind_of
-from embhub.diffusion.readers.view import View
-from embhub.diffusion.volumes import NAMES as VOLUMES
-from embhub.diffusion.volumes import Statement, is_volumes_file
-from embhub.diffusion.watcher import REFUSE, Watcher
 from embhub.errors import EmbhubError, PrivacyError, UsageError
+from embhub.images.problems import REFUSE, Watcher
+from embhub.images.readers.sniffing import kind_of
+from embhub.images.readers.view import View
+from embhub.images.volumes import NAMES as VOLUMES
+from embhub.images.volumes import Statement, is_volumes_file
 from embhub.site.patients import is_keyed, key_patient, tidy
 
 if TYPE_CHECKING:
-    from embhub.diffusion.readers.dicom_header import Header
+    from embhub.images.readers.dicom_header import Header
 
 NAME = "manifest.csv"
 _MAX_BYTES = 50_000_000
@@ -74,7 +74,7 @@ def list_images(source: Path, manifest: Path | None, where: str | None, *, watch
     """
     folder, manifest = find(source, manifest)
     if manifest is not None and is_volumes_file(manifest):
-        from embhub.diffusion.volume_listing import list_volumes  # which lists samples too
+        from embhub.images.volume_listing import list_volumes  # which lists samples too
 
         listing = list_volumes(manifest, where, watcher)
     elif manifest is not None:
@@ -145,8 +145,8 @@ class _Headers:
         """The sample with its patient; None for a file that is left out."""
         if kind_of(sample.path) != "dicom":
             return sample
-        from embhub.diffusion.readers.dicom_file import NoPicture
-        from embhub.diffusion.readers.dicom_header import take
+        from embhub.images.readers.dicom_file import NoPicture
+        from embhub.images.readers.dicom_header import take
 
         try:
             header = take(sample.path, f"{kind} {sample.row}")

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from embhub.diffusion.readers import grey
-from embhub.diffusion.readers.encoding import Encoding
-from embhub.diffusion.readers.sniffing import PICTURES, kind_of
-from embhub.diffusion.readers.view import View
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.readers import grey
+from embhub.images.readers.encoding import Encoding
+from embhub.images.readers.sniffing import PICTURES, kind_of
+from embhub.images.readers.view import View
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = PICTURES
@@ -56,12 +56,12 @@ def read_pixels(
 def _read_medical(kind: str, path: Path, where: str, view: View | None) -> tuple[Image.Image, Encoding]:
     """The readers are loaded where they are needed: their libraries are extras."""
     if kind == "dicom":
-        from embhub.diffusion.readers.dicom_pixels import read_frame
+        from embhub.images.readers.dicom_pixels import read_frame
 
         return read_frame(path, where, view, most=MAX_PIXELS)
     if view is None:
         raise UsageError(f"{where} is a volume", "say which of its slices in a volumes file")
-    from embhub.diffusion.readers.nifti_file import read_slice
+    from embhub.images.readers.nifti_file import read_slice
 
     return read_slice(path, where, view, most=MAX_PIXELS)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embhub.diffusion.inspections.neighbours import Neighbours
+from embhub.images.inspections.hash_index import Neighbours
 from embhub.progress import OnProgress, Progress
 
 MOST_BITS = 12

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from embhub.diffusion.readers.quiet import quiet
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.readers.quiet import quiet
 
 MAX_HEADER = 32_000_000
 """Bytes that are read before the pixels begin; values of over a megabyte are skipped and count nothing."""

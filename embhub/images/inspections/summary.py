@@ -8,8 +8,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
-from embhub.diffusion.header_review import count_identifiers, tag_of
-from embhub.diffusion.inspections.report import (
+from embhub.errors import EmbhubError
+from embhub.images.header_review import count_identifiers, tag_of
+from embhub.images.inspections.report import (
     Counts,
     Deep,
     Duplicates,
@@ -26,15 +27,14 @@ from embhub.diffusion.inspections.report import (
     Splits,
     TextField,
 )
-from embhub.diffusion.inspections.survey import Survey
-from embhub.diffusion.manifest import Sample
-from embhub.diffusion.readers.encoding import Encoding
-from embhub.errors import EmbhubError
+from embhub.images.inspections.survey import Survey
+from embhub.images.manifest import Sample
+from embhub.images.readers.encoding import Encoding
 from embhub.progress import OnProgress
 from embhub.site.patients import is_keyed, key_patient, tidy
 
 if TYPE_CHECKING:
-    from embhub.diffusion.readers.dicom_header import Header
+    from embhub.images.readers.dicom_header import Header
 
 
 def summarise(

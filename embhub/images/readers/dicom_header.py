@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub.diffusion.readers import identifiers
-from embhub.diffusion.readers.dicom_file import read_header
-from embhub.diffusion.readers.quiet import quiet
-from embhub.diffusion.readers.view import Plane
 from embhub.errors import UsageError
+from embhub.images.readers import identifiers
+from embhub.images.readers.dicom_file import read_header
+from embhub.images.readers.quiet import quiet
+from embhub.images.readers.view import Plane
 from embhub.site.patients import key_patient
 
 CHOICES = (

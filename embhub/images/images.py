@@ -7,25 +7,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from embhub.cards.personal_data import looks_like_patient
-from embhub.diffusion import pixels
-from embhub.diffusion.header_review import check_headers, warn_of_few
-from embhub.diffusion.manifest import Listing, Sample, list_images
-from embhub.diffusion.readers.encoding import Encoding
-from embhub.diffusion.readers.view import parse
-from embhub.diffusion.volumes import Statement
-from embhub.diffusion.watcher import REFUSE, Watcher
 from embhub.errors import EmbhubError, PrivacyError, UsageError
+from embhub.images import pixels
+from embhub.images.header_review import check_headers, warn_of_few
+from embhub.images.manifest import Listing, Sample, list_images
+from embhub.images.problems import REFUSE, Watcher
+from embhub.images.readers.encoding import Encoding
+from embhub.images.readers.view import parse
+from embhub.images.volumes import Statement
 from embhub.progress import OnProgress, Progress
 from embhub.site import runs
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Pixels: TypeAlias = NDArray[np.float32]
+"""Images (N, 3, H, W) in [-1, 1]."""
 
 _CHUNK = 32
 
@@ -48,25 +49,21 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def load(self, resolution: int) -> Tensor:
+    def load(self, resolution: int) -> Pixels:
         """All images, (N, 3, resolution, resolution), float32 in [-1, 1].
 
         Raises:
             UsageError: an image under half the resolution, or one that has gone since.
         """
-        import torch
+        return np.concatenate(list(self.batches(resolution)))
 
-        return torch.cat(list(self.batches(resolution)))
-
-    def batches(self, resolution: int) -> Iterator[Tensor]:
+    def batches(self, resolution: int) -> Iterator[Pixels]:
         """The same in parts of at most 32 images, so that a large set need not fit in memory."""
-        import torch  # here, so that looking at images needs none of it
-
         self.check_resolution(resolution)
         for start in range(0, len(self.samples), _CHUNK):
             chunk = self.samples[start : start + _CHUNK]
             arrays = [pixels.fit(read_sample(sample, "image"), resolution) for sample in chunk]
-            yield torch.from_numpy(np.stack(arrays))
+            yield np.stack(arrays)
 
     def check_resolution(self, resolution: int) -> None:
         """Refuse images too small to be enlarged in good faith: a side under half of `resolution`."""
@@ -142,7 +139,7 @@ def read_images(
     Raises:
         UsageError: nothing there, not an image, a malformed manifest, a row without patient.
         PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split,
-            DICOM headers that name patients or pictures that show names (`embhub.diffusion.header_review`).
+            DICOM headers that name patients or pictures that show names (`embhub.images.header_review`).
     """
     listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher)
     watcher.listing(listing)

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embhub.diffusion.readers.encoding import Encoding
-from embhub.diffusion.readers.grey import PERCENTILES, scale, square, take_percentiles
-from embhub.diffusion.readers.quiet import quiet
-from embhub.diffusion.readers.view import Plane, View
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.readers.encoding import Encoding
+from embhub.images.readers.grey import PERCENTILES, scale, square, take_percentiles
+from embhub.images.readers.quiet import quiet
+from embhub.images.readers.view import Plane, View
 
 MAX_BYTES = 1_000_000_000
 """Of a volume's voxels as its header states them, which are all that is unpacked."""

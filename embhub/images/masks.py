@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from embhub.diffusion.pixels import read_pixels
 from embhub.errors import UsageError
+from embhub.images.pixels import read_pixels
 
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from embhub.diffusion.inspections.report import Ignored
-from embhub.diffusion.manifest import NAME
-from embhub.diffusion.readers.sniffing import kind_of
+from embhub.images.inspections.report import Ignored
+from embhub.images.manifest import NAME
+from embhub.images.readers.sniffing import kind_of
 
 _SUFFIXES = {
     "NIfTI": (".nii", ".nii.gz"),

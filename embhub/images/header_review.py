@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from embhub.diffusion.manifest import Listing, Sample
-from embhub.diffusion.readers.dicom_header import Header
-from embhub.diffusion.watcher import Watcher
 from embhub.errors import PrivacyError
+from embhub.images.manifest import Listing, Sample
+from embhub.images.problems import Watcher
+from embhub.images.readers.dicom_header import Header
 from embhub.site.patients import key_patient
 
 FEW = 10

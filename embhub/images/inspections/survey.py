@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from embhub.diffusion.images import find_names
-from embhub.diffusion.inspections.encoding import describe
-from embhub.diffusion.inspections.likeness import Likenesses
-from embhub.diffusion.inspections.metadata import text_fields
-from embhub.diffusion.manifest import Listing, Sample
-from embhub.diffusion.readers.encoding import Encoding
-from embhub.diffusion.watcher import Watcher
 from embhub.errors import EmbhubError
+from embhub.images.images import find_names
+from embhub.images.inspections.metadata import text_fields
+from embhub.images.inspections.near_duplicates import Likenesses
+from embhub.images.inspections.pixel_formats import describe
+from embhub.images.manifest import Listing, Sample
+from embhub.images.problems import Watcher
+from embhub.images.readers.encoding import Encoding
 
 if TYPE_CHECKING:
-    from embhub.diffusion.readers.dicom_header import Header
+    from embhub.images.readers.dicom_header import Header
 
 
 class Survey(Watcher):

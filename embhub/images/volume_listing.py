@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from embhub.diffusion.manifest import MAX_ROWS, Listing, Sample, parse_where, reach, read_rows, walk
-from embhub.diffusion.readers.dicom_header import Header, take
-from embhub.diffusion.readers.nifti_file import AXES, read_volume
-from embhub.diffusion.readers.sniffing import kind_of
-from embhub.diffusion.readers.view import Plane, View, Window
-from embhub.diffusion.slices import choose
-from embhub.diffusion.volumes import Entry, Slices, Volumes, parse
-from embhub.diffusion.watcher import Watcher
 from embhub.errors import EmbhubError, PrivacyError, UsageError
+from embhub.images.manifest import MAX_ROWS, Listing, Sample, parse_where, reach, read_rows, walk
+from embhub.images.problems import Watcher
+from embhub.images.readers.dicom_header import Header, take
+from embhub.images.readers.nifti_file import AXES, read_volume
+from embhub.images.readers.sniffing import kind_of
+from embhub.images.readers.view import Plane, View, Window
+from embhub.images.slices import choose
+from embhub.images.volumes import Entry, Slices, Volumes, parse
 from embhub.site.patients import key_patient
 
 _MAX_BYTES = 1_000_000
@@ -151,7 +151,7 @@ def _add_dicom(
     found: _Found,
     watcher: Watcher,
 ) -> None:
-    from embhub.diffusion.readers.dicom_file import NoPicture
+    from embhub.images.readers.dicom_file import NoPicture
 
     series: dict[bytes, list[_Slice]] = defaultdict(list)
     for place, path in enumerate(paths, start=1):

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embhub.diffusion.readers import codestreams
-from embhub.diffusion.readers.dicom_file import open_pixels, read_header
-from embhub.diffusion.readers.dicom_header import frame
-from embhub.diffusion.readers.encoding import Encoding
-from embhub.diffusion.readers.grey import Grey, percentile_range, scale, square
-from embhub.diffusion.readers.quiet import quiet
-from embhub.diffusion.readers.view import View, Window
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.readers import codestreams
+from embhub.images.readers.dicom_file import open_pixels, read_header
+from embhub.images.readers.dicom_header import frame
+from embhub.images.readers.encoding import Encoding
+from embhub.images.readers.grey import Grey, percentile_range, scale, square
+from embhub.images.readers.quiet import quiet
+from embhub.images.readers.view import View, Window
 
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 from embhub.diffusion.bases import builtin as bases
-from embhub.diffusion.images import read_images
-from embhub.diffusion.inspections.inventory import list_ignored
-from embhub.diffusion.inspections.remarks import remarks_on
-from embhub.diffusion.inspections.report import Inspection
-from embhub.diffusion.inspections.summary import summarise
-from embhub.diffusion.inspections.survey import Survey
-from embhub.diffusion.manifest import find
-from embhub.diffusion.volumes import is_volumes_file
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.images import read_images
+from embhub.images.inspections.inventory import list_ignored
+from embhub.images.inspections.remarks import remarks_on
+from embhub.images.inspections.report import Inspection
+from embhub.images.inspections.summary import summarise
+from embhub.images.inspections.survey import Survey
+from embhub.images.manifest import find
+from embhub.images.volumes import is_volumes_file
 from embhub.progress import OnProgress
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from embhub.diffusion.images import ImageSet
 from embhub.errors import UsageError
+from embhub.images.images import ImageSet
 
 
 def split(images: ImageSet, holdout: float, seed: int) -> tuple[ImageSet, ImageSet]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embhub.diffusion.pixels import DEEP
-from embhub.diffusion.readers.encoding import Encoding
+from embhub.images.pixels import DEEP
+from embhub.images.readers.encoding import Encoding
 
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 _PNG_DEPTH = 24  # offset of the bit depth in IHDR, which is the first chunk of every PNG

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from embhub.diffusion.volumes import Slices
 from embhub.errors import UsageError
+from embhub.images.volumes import Slices
 
 
 def choose(how: str | Slices, number: int, where: str, areas: Sequence[int] | None = None) -> list[int]:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from embhub.audits.report import Group, Unit
-from embhub.diffusion import pixels
-from embhub.diffusion.images import ImageSet, read_images, read_sample, recall
 from embhub.errors import PrivacyError, UsageError
+from embhub.images import pixels
+from embhub.images.images import ImageSet, Pixels, read_images, read_sample, recall
 from embhub.site import runs
 from embhub.site.patients import key_patient
 
@@ -59,9 +58,9 @@ class Comparison:
         """Which images were trained on."""
         return (True,) * len(self.members.units) + (False,) * len(self.nonmembers.units)
 
-    def load(self, resolution: int) -> Tensor:
+    def load(self, resolution: int) -> Pixels:
         """All images (N, 3, resolution, resolution) in [-1, 1]."""
-        return torch.cat([side.images.load(resolution) for side in (self.members, self.nonmembers)])
+        return np.concatenate([side.images.load(resolution) for side in (self.members, self.nonmembers)])
 
     def name(self, unit: str) -> str:
         """What the site calls a unit: the patient's id, or the file's name where images are units of their own."""

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from bench.recipe import PeerRecipe
 from embhub import phantoms
+from embhub.diffusion.bases.pipelines import quiet
 from embhub.diffusion.families import resolution
-from embhub.diffusion.inversion import Inversion, Recipe, default_recipe, encode_images
-from embhub.diffusion.pipelines import quiet
+from embhub.diffusion.training.inversion import Inversion, Recipe, default_recipe, encode_images
 
 FINDING, TOKEN, CAPTION = "prostate-cspca", "<cspca>", "prostate mri with {}"
 

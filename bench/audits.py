@@ -24,11 +24,12 @@ from bench.leaks import CAPTION, TOKEN, patients
 from bench.results_file import ResultsFile, Row
 from embhub.audits import statistics
 from embhub.audits.verdict import ALPHA
-from embhub.diffusion import inversion, shadow_training, shadows
+from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
-from embhub.diffusion.inversion import Recipe
-from embhub.diffusion.pipelines import find_base, load_pipeline
-from embhub.diffusion.recipes import COMPACT
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import Recipe
+from embhub.diffusion.training.recipes import COMPACT
 
 RESULTS = Path(__file__).parent / "results" / "audits.json"
 PAGE = Path(__file__).parents[1] / "docs/explanation/audits.md"

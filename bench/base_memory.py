@@ -40,14 +40,14 @@ from transformers import (
 )
 
 from bench.bases import make_tokenizer
-from embhub.diffusion import memory
-from embhub.diffusion.computing import precision, recomputed
+from embhub.diffusion.bases.pipelines import freeze, quiet
 from embhub.diffusion.families import Family, denoiser, detect, encoders, loss, resolution
 from embhub.diffusion.families.flux import FLUX
 from embhub.diffusion.families.sd import SD
 from embhub.diffusion.families.sd3 import SD3
 from embhub.diffusion.families.sdxl import SDXL
-from embhub.diffusion.pipelines import freeze, quiet
+from embhub.diffusion.training import memory
+from embhub.diffusion.training.precision import precision, recomputed
 
 _VOCABULARY, _T5_VOCABULARY = 49_408, 32_128
 
@@ -128,7 +128,8 @@ def _fake(*, halved: bool) -> Iterator[None]:
 
 
 def _activations(pipe: Any, images: int, saving: bool) -> int:
-    """As `embhub.diffusion.memory.estimate`; bfloat16 copies of float32 weights, which autocast makes, are in it."""
+    """As `embhub.diffusion.training.memory.estimate`; bfloat16 copies of float32 weights, which autocast makes, are
+    in it."""
     tally, side = memory._Tally(pipe), resolution(pipe) // int(pipe.vae_scale_factor)
     latents = torch.zeros(images, int(pipe.vae.config.latent_channels), side, side, dtype=torch.float32)
     with ExitStack() as stack:

@@ -31,15 +31,15 @@ from bases.workshop.train import default_data
 from bases.workshop.xray_judge import Judge, colour, xray_judge_for
 from bench import machine
 from bench.likeness import FilmFeatures, kernel_distance
-from embhub.diffusion import inversion
 from embhub.diffusion.adaptation import loop
 from embhub.diffusion.adaptation.checkpoint import Checkpoint
 from embhub.diffusion.adaptation.components import learned_weights
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Component, Plan
-from embhub.diffusion.inversion import default_recipe
-from embhub.diffusion.pipelines import load_pipeline, trainable_attention
+from embhub.diffusion.bases.pipelines import load_pipeline, trainable_attention
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import default_recipe
 
 RESULTS = Path(__file__).parent / "results" / "components.json"
 BASE, CLASSES, CAPTION = "builtin", ("normal", "pneumonia"), "chest x-ray, {}"

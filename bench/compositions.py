@@ -32,8 +32,8 @@ from bases.workshop.train import default_data
 from bench.findings import SUBJECTS, Judge, Pictures, Subject, ask_for, judge, keep_rows, shares, studio
 from bench.insertion import xray_judge, xray_studio
 from bench.results_file import ResultsFile, Row
-from embhub.diffusion.computing import precision
-from embhub.diffusion.generation import Prompt, Studio, draw
+from embhub.diffusion.drawing.generation import Prompt, Studio, draw
+from embhub.diffusion.training.precision import precision
 from embhub.phantoms import draw as draw_phantom
 
 RESULTS = Path(__file__).parent / "results" / "compositions.json"
@@ -153,7 +153,7 @@ def _film_judges(data: Path) -> dict[str, Judge]:
 
 def sheet(folder: Path) -> None:
     """The pictures of the page docs/explanation/using-embeddings.md: phantoms alone, of the study's first seeds."""
-    from embhub.diffusion.interpolation import draw_series
+    from embhub.diffusion.drawing.interpolation import draw_series
 
     with ask_for(SUBJECTS["cxr-effusion"]) as prompt, precision(studio().pipe, mixed=True):
         series = draw_series(studio(), SUBJECTS["cxr-effusion"].healthy, prompt, series=6, n=3, seed=SEED)

@@ -1,7 +1,7 @@
 """`python -m bench.defaults`: the settings of a training, one changed at a time, by the loss on patients kept back.
 
-The loss is of fixed noise and fixed times (`embhub.diffusion.yardstick.mean_loss`) on images of patients that nothing
-was learned from; no judge and no picture has a say. Every variant that was run is in the table.
+The loss is of fixed noise and fixed times (`embhub.diffusion.training.eval_loss.mean_loss`) on images of patients
+that nothing was learned from; no judge and no picture has a say. Every variant that was run is in the table.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from bases.workshop.counting import tensor
 from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from bench import machine
-from embhub.diffusion import inversion
 from embhub.diffusion.bases.builtin import info
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import COMPACT, Recipe
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.recipes import COMPACT, Recipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 

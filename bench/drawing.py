@@ -1,4 +1,5 @@
-"""Drawing with an embedding: `embhub.diffusion.generation` beside diffusers alone; a ratio near 1 is what should come.
+"""Drawing with an embedding: `embhub.diffusion.drawing.generation` beside diffusers alone; a ratio near 1 is what
+should come.
 
 embhub checks the base's fingerprint and seeds each image by itself; the denoising is diffusers' in both arms.
 """
@@ -19,9 +20,9 @@ from bench.table import Section, timed
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.builtin import resolve
-from embhub.diffusion.generation import draw, generate
-from embhub.diffusion.loading import load_into
-from embhub.diffusion.pipelines import load_pipeline, quiet
+from embhub.diffusion.bases.pipelines import load_pipeline, quiet
+from embhub.diffusion.drawing.generation import draw, generate
+from embhub.diffusion.drawing.loading import load_into
 
 PEER = "Peer: diffusers alone: `from_pretrained`, `load_textual_inversion`, the pipeline's call, with the same seeds."
 TOKEN, PROMPT = "<cspca>", "prostate mri with <cspca>"

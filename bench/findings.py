@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bases.workshop.counting import tensor
-from embhub.diffusion import classifier, inversion
-from embhub.diffusion.generation import Studio, prepare
-from embhub.diffusion.inversion import default_recipe
-from embhub.diffusion.rows import Rows
+from embhub.diffusion.drawing.generation import Studio, prepare
+from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import default_recipe
+from embhub.diffusion.training.rows import Rows
 from embhub.phantoms import Finding, draw, near_miss, random_finding, target_finding
 from embhub.phantoms.findings import PLACES, PREFIXES, SHAPES, SIDES, TONES, describe
 

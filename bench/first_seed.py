@@ -24,8 +24,7 @@ from bases.workshop.train import default_data
 from bench import first_seed_material as material
 from bench import machine, marked
 from bench.first_seed_material import IMAGES, VECTORS, Part, Task
-from embhub.diffusion import classifier
-from embhub.diffusion.evaluation import fitting, outcome
+from embhub.diffusion.evaluation import classifier, fitting, outcome
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.diffusion.evaluation.networks import find
 from embhub.durable import write_atomic

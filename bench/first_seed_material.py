@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from bases.workshop import sampling, xray
 from bases.workshop.counting import tensor
 from bases.workshop.xray_judge import colour
-from embhub.diffusion import inversion
 from embhub.diffusion.bases.builtin import info
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import COMPACT
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.recipes import COMPACT
 from embhub.phantoms import Finding, draw, target_finding
 from embhub.phantoms.findings import PREFIXES, SIDES, SIZES
 

@@ -44,10 +44,10 @@ from bench.findings import (
     studio,
 )
 from embhub.artifact import embedding
-from embhub.diffusion import classifier
-from embhub.diffusion.computing import precision
-from embhub.diffusion.generation import Prompt, Studio, prepare
-from embhub.diffusion.inpainting import arrange, redraw
+from embhub.diffusion.drawing.generation import Prompt, Studio, prepare
+from embhub.diffusion.drawing.inpainting import arrange, redraw
+from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.training.precision import precision
 from embhub.images import masks
 from embhub.phantoms import draw
 

@@ -22,12 +22,13 @@ from bench.results_file import ResultsFile, Row
 from embhub.audits import statistics
 from embhub.audits.report import SUITES
 from embhub.audits.verdict import ALPHA
-from embhub.diffusion import inversion, many, shadows
-from embhub.diffusion.attacks import THOROUGH, WITH_REFERENCES
+from embhub.diffusion.attacks import THOROUGH, WITH_REFERENCES, shadows
 from embhub.diffusion.attacks.evidence import Draws, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
-from embhub.diffusion.inversion import Recipe
-from embhub.diffusion.shadows import Shadows
+from embhub.diffusion.attacks.shadows import Shadows
+from embhub.diffusion.training import batched as many
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import Recipe
 from embhub.phantoms.drawing import draw as draw_phantom
 from embhub.phantoms.findings import random_finding
 

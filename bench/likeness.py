@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from bases.workshop import xray
-from embhub.diffusion import classifier
+from embhub.diffusion.evaluation import classifier
 
 SUBSETS = 100
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.arms import Side, Task, draw_images, first_word, started
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
 
 STEPS = 3
 """The second step is the first with AdamW's moments in place; one more for good measure."""

@@ -1,9 +1,10 @@
 """`python -m bench.norms`: rows of free length, rows that only turn, rows for each layer; what a judge sees of each.
 
 Free norm is textual inversion as Gal et al. have it. Directional keeps every row at the length of the base's own (Kim,
-Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.recipes.Recipe`). Per layer is P+ with free norms
-(Voynov et al. 2023, arXiv 2303.09522). All learn from the same images with the same draws, for each seed other ones;
-the judge of the built-in base counts what is drawn. Every run goes into a JSON file as it ends, and is not run again.
+Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.training.recipes.Recipe`). Per layer is P+ with
+free norms (Voynov et al. 2023, arXiv 2303.09522). All learn from the same images with the same draws, for each seed
+other ones; the judge of the built-in base counts what is drawn. Every run goes into a JSON file as it ends, and is
+not run again.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from bases.workshop.counting import tensor
 from bases.workshop.judge import Judge, judge_for
 from bases.workshop.sampling import sample_with
 from bench.results_file import ResultsFile, Row
-from embhub.diffusion import inversion
 from embhub.diffusion.bases.builtin import info
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import COMPACT, Recipe
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.recipes import COMPACT, Recipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 

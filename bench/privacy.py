@@ -1,9 +1,9 @@
 """`python -m bench.privacy --part step|utility`: what differential privacy costs, in time and in what is learned.
 
 *step*: a step of DP-SGD beside a plain one on as many images, and beside the same gradients by Opacus's hooks.
-*utility*: the loss on patients kept back (`embhub.diffusion.yardstick`, fixed noise and times, as in `bench.defaults`)
-after private training at epsilon 1, 2, 4 and 8, by both mechanisms, with several seeds. Every run goes into a JSON file
-as it ends, and is not run again: the study can be left and gone on with.
+*utility*: the loss on patients kept back (`embhub.diffusion.training.eval_loss`, fixed noise and times, as in
+`bench.defaults`) after private training at epsilon 1, 2, 4 and 8, by both mechanisms, with several seeds. Every run
+goes into a JSON file as it ends, and is not run again: the study can be left and gone on with.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from bench import marked
 from bench.defaults import TOKEN, phantoms
 from bench.measurement import clocked, compare
 from bench.results_file import ResultsFile, Row
-from embhub.diffusion import inversion
 from embhub.diffusion.bases.builtin import info
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.learned import Task
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import COMPACT, settle
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.recipes import COMPACT, settle
+from embhub.diffusion.training.result import Task
 
 RESULTS = Path(__file__).parent / "results" / "privacy.json"
 EPSILONS, KEPT = (1.0, 8.0, 2.0, 4.0), 60

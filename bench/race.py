@@ -12,8 +12,8 @@ from torch import Tensor
 from bench.arms import CAPTION, TOKEN, Side, Task, started
 from bench.measurement import Spent, Watch, ratio
 from bench.table import Row, both_clocks
-from embhub.diffusion.inversion import mean_loss
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training.inversion import mean_loss
 
 DRAWS = 4
 """Noise levels that the loss is looked at on, always with the same noise."""

@@ -73,7 +73,8 @@ class PeerRecipe:
 
     @property
     def rows(self) -> dict[str, Tensor]:
-        """The learned rows so far, (vectors, d) float32, as `embhub.diffusion.inversion.mean_loss` takes them."""
+        """The learned rows so far, (vectors, d) float32, as `embhub.diffusion.training.inversion.mean_loss` takes
+        them."""
         return {"text_encoder": self._table().detach()[self._ids[0] : self._ids[-1] + 1].float().cpu().clone()}
 
     def step(self) -> float:

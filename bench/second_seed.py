@@ -29,11 +29,10 @@ from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour, xray_judge_for
 from bench import components, machine
 from bench.components import CLASSES, DRAWN, GUIDANCE, SAMPLING
-from embhub.diffusion import classifier
 from embhub.diffusion.bases.builtin import resolve
-from embhub.diffusion.evaluation import fidelity
-from embhub.diffusion.inversion import default_recipe
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.evaluation import classifier, fidelity
+from embhub.diffusion.training.inversion import default_recipe
 
 RESULTS = Path(__file__).parent / "results" / "second_seed.json"
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "compact-or-adapted.md"

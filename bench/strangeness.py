@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from embhub.diffusion.bases import builtin as bases
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.generation import draw
 from embhub.diffusion.families import resolution
-from embhub.diffusion.generation import draw
-from embhub.diffusion.inversion import encode_images
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.signals import IMAGES, strangeness
+from embhub.diffusion.training.diagnostics import IMAGES, strangeness
+from embhub.diffusion.training.inversion import encode_images
 from embhub.images import pixels
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset

@@ -21,8 +21,8 @@ from bench.measurement import Compared, Ratio, clocked, compare
 from bench.race import Heat
 from bench.scale import Scale
 from bench.table import Row, Section, timed
-from embhub.diffusion.inversion import default_recipe, encode_images
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training.inversion import default_recipe, encode_images
 
 STEP_GOAL, LARGE_STEP_GOAL, QUALITY_GOAL = 1.4, 2.0, 3.0
 PEER = (

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from embhub.client.publishing import sign as sign
     from embhub.client.pulling import pull as pull
     from embhub.client.pulling import verify_path as verify
-    from embhub.diffusion.auditing import audit as audit
+    from embhub.diffusion.attacks.auditing import audit as audit
+    from embhub.diffusion.drawing.generation import generate as generate
+    from embhub.diffusion.drawing.generation import load_into as load_into
+    from embhub.diffusion.drawing.inpainting import inpaint as inpaint
+    from embhub.diffusion.drawing.interpolation import interpolate as interpolate
     from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
-    from embhub.diffusion.generation import generate as generate
-    from embhub.diffusion.generation import load_into as load_into
-    from embhub.diffusion.importing import import_file as import_file
-    from embhub.diffusion.inpainting import inpaint as inpaint
-    from embhub.diffusion.interpolation import interpolate as interpolate
-    from embhub.diffusion.training import train as train
+    from embhub.diffusion.foreign.importing import import_file as import_file
+    from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.images.inspection import inspect as inspect
     from embhub.release.files import Release as Release
@@ -43,18 +43,18 @@ _PLACES = {
     "Hub": "embhub.client.hub:Hub",
     "Release": "embhub.release.files:Release",
     "Verified": "embhub.release.verification:Verified",
-    "audit": "embhub.diffusion.auditing:audit",
+    "audit": "embhub.diffusion.attacks.auditing:audit",
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
-    "generate": "embhub.diffusion.generation:generate",
-    "import_file": "embhub.diffusion.importing:import_file",
-    "inpaint": "embhub.diffusion.inpainting:inpaint",
+    "generate": "embhub.diffusion.drawing.generation:generate",
+    "import_file": "embhub.diffusion.foreign.importing:import_file",
+    "inpaint": "embhub.diffusion.drawing.inpainting:inpaint",
     "inspect": "embhub.images.inspection:inspect",
-    "interpolate": "embhub.diffusion.interpolation:interpolate",
-    "load_into": "embhub.diffusion.generation:load_into",
+    "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
+    "load_into": "embhub.diffusion.drawing.generation:load_into",
     "pull": "embhub.client.pulling:pull",
     "push": "embhub.client.publishing:push",
     "sign": "embhub.client.publishing:sign",
-    "train": "embhub.diffusion.training:train",
+    "train": "embhub.diffusion.train:train",
     "verify": "embhub.client.pulling:verify_path",
 }
 

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import embhub
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.phantoms import write_dataset
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bases.workshop.judge import Images, blurred, reconstructed
-from embhub.diffusion import classifier
+from embhub.diffusion.evaluation import classifier
 from embhub.phantoms import draw, random_finding
 from embhub.phantoms.findings import PLACES, SHAPES, SIDES, TONES, Finding
 

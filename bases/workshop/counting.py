@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bases.workshop import autoencoder
-from embhub.diffusion import classifier
+from embhub.diffusion.evaluation import classifier
 
 Figures = dict[str, Any]
 Pictures = NDArray[np.uint8]

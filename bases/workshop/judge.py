@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from bases.workshop.autoencoder import decode, encode
-from embhub.diffusion import classifier
 from embhub.diffusion.bases.builtin import resolve
+from embhub.diffusion.evaluation import classifier
 from embhub.phantoms import HELD_OUT, Finding, draw, near_miss, random_finding, target_finding
 
 Images = NDArray[np.uint8]

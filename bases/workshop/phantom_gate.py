@@ -15,10 +15,11 @@ from bases.workshop import attributes
 from bases.workshop.counting import Figures, Keep, Pictures, Report, decibels, tensor
 from bases.workshop.judge import judge_for
 from bases.workshop.sampling import sample, sample_with
-from embhub.diffusion import inversion, utility
 from embhub.diffusion.bases.builtin import BaseInfo
-from embhub.diffusion.inversion import default_recipe
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.evaluation import utility
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import default_recipe
 from embhub.phantoms import HELD_OUT, MODALITIES, Finding, draw, near_miss, random_finding, target_finding
 from embhub.phantoms.findings import PREFIXES
 

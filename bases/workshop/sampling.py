@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embhub.diffusion.layered import insert
+from embhub.diffusion.training.per_layer import insert
 
 _AT_ONCE = 16
 

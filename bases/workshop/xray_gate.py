@@ -16,10 +16,11 @@ from bases.workshop.counting import Figures, Keep, Pictures, Report, between, de
 from bases.workshop.sampling import sample, sample_with
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_judge import Judge, colour, xray_judge_for
-from embhub.diffusion import inversion, utility
 from embhub.diffusion.bases.builtin import BaseInfo
-from embhub.diffusion.inversion import default_recipe
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.evaluation import utility
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import default_recipe
 
 SAMPLES, IMAGES, SEEDS = 48, 100, 3
 UTILITY_SIZES, UTILITY_SEEDS, UTILITY_DRAWN = (10, 20), 10, 96

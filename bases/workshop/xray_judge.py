@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bases.workshop import xray
 from bases.workshop.judge import Images, reconstructed
-from embhub.diffusion import classifier
+from embhub.diffusion.evaluation import classifier
 
 Judge = Callable[[Images], NDArray[np.float64]]
 

@@ -76,7 +76,7 @@ def fingerprint(base: str, as_json: bool) -> None:
       embhub base fingerprint builtin
       embhub base fingerprint runwayml/stable-diffusion-v1-5 --replace unet=adapted
     """
-    from embhub.diffusion.base_identity import identify
+    from embhub.diffusion.bases.identity import identify
 
     facts = identify(base)
     print_json(facts) if as_json else print_pairs({name: facts[name] for name in facts if name != "fingerprint"})
@@ -99,7 +99,7 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
       embhub base compare builtin adapted
       embhub base compare "builtin + lora=adapted" prostate-csPCa.safetensors
     """
-    from embhub.diffusion.base_identity import compare_bases
+    from embhub.diffusion.bases.identity import compare_bases
 
     facts = compare_bases(first, second)
     print_json(facts) if as_json else print_pairs(facts)
@@ -182,7 +182,7 @@ def train_component(
     """
     from embhub.diffusion.adaptation.component_training import train_component
     from embhub.diffusion.adaptation.overview import describe
-    from embhub.diffusion.checkpoints import Interrupted
+    from embhub.diffusion.training.checkpoints import Interrupted
 
     try:
         with progress_bar() as on_progress:

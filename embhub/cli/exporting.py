@@ -32,7 +32,7 @@ def command(file: Path, as_json: bool, **choices: Any) -> None:
     Example:
       embhub export prostate-cspca.safetensors --to comfyui
     """
-    from embhub.diffusion.exchange import export_to_folder
+    from embhub.diffusion.foreign.exchange import export_to_folder
 
     facts = export_to_folder(file, **choices)
     if warning := facts.pop("warning"):

@@ -47,7 +47,7 @@ def command(
       embhub generate "prostate mri, normal:0.3" --and "prostate mri, <cspca>:0.7" --embedding cspca --out samples
       embhub generate "prostate mri, normal" --interpolate-to "prostate mri, <cspca>" --embedding cspca --out series
     """
-    from embhub.diffusion.drawings import Ask, generate_to_folder
+    from embhub.diffusion.drawing.image_files import Ask, generate_to_folder
 
     ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry)
     with progress_bar() as on_progress:

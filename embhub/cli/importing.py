@@ -36,6 +36,6 @@ def command(files: tuple[Path, ...], out: Path, **choices: Any) -> None:
     Example:
       embhub import prostate_pos.pt --base-family sd2 --token "<cspca>" --out prostate-cspca.safetensors
     """
-    from embhub.diffusion.exchange import import_to_file
+    from embhub.diffusion.foreign.exchange import import_to_file
 
     print_pairs(import_to_file(files, out, **choices))

@@ -57,8 +57,8 @@ def command(
       embhub inpaint healthy.png "prostate mri, <cspca>" --box 26,36,14,12 --embedding cspca --out inserted
       embhub inpaint images "chest x-ray, <effusion>" --mask masks --strength 0.9 --embedding effusion --out inserted
     """
-    from embhub.diffusion.drawings import Ask
-    from embhub.diffusion.redrawings import Where, inpaint_to_folder
+    from embhub.diffusion.drawing.image_files import Ask
+    from embhub.diffusion.drawing.inpainted_files import Where, inpaint_to_folder
     from embhub.images.masks import parse_box
 
     ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry)

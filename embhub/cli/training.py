@@ -138,8 +138,8 @@ def command(context: click.Context, /, images: Path, out: Path, as_json: bool, *
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
     """
     from embhub.client.overview import in_words
-    from embhub.diffusion.checkpoints import Interrupted
     from embhub.diffusion.outputs import train_to_file
+    from embhub.diffusion.training.checkpoints import Interrupted
 
     try:
         with progress_bar() as on_progress:

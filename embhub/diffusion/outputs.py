@@ -34,8 +34,8 @@ from embhub.site import config, runs
 def train_to_file(
     images: str | Path, out: str | Path, *, on_progress: OnProgress | None = None, **choices: Any
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Train (see `embhub.diffusion.training.train`) and write `out`; returns facts of it and remarks on the images."""
-    from embhub.diffusion.training import train
+    """Train (see `embhub.diffusion.train.train`) and write `out`; returns facts of it and remarks on the images."""
+    from embhub.diffusion.train import train
 
     result = train(images, out=out, on_progress=on_progress, **choices)
     facts = {"wrote": str(out), **describe_embedding(result.embedding)}
@@ -62,7 +62,7 @@ def audit_to_file(
     worst_limit: float | None = None,
     **choices: Any,
 ) -> tuple[AuditReport, dict[str, Any]]:
-    """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding.
+    """Audit (see `embhub.diffusion.attacks.auditing.audit`) and write the report and its page beside the embedding.
 
     `workers` processes, or the Dask scheduler at `cluster`, train the shadow embeddings. A report on patients of an
     embedding with a privacy claim gets a name of its own, which `sign` does not take along. `worst` adds the ten most
@@ -79,9 +79,9 @@ def audit_to_file(
     places.check_file(target)
     places.check_file(page)
     from embhub.audits import audit_page
-    from embhub.diffusion.auditing import audit
-    from embhub.diffusion.executors import open_executor
-    from embhub.diffusion.exposure import MOST, Exposed, check_limit
+    from embhub.diffusion.attacks.auditing import audit
+    from embhub.diffusion.attacks.executors import open_executor
+    from embhub.diffusion.attacks.exposure import MOST, Exposed, check_limit
 
     bounds, ranked = Bounds(auc=auc_bound, tpr=tpr_bound), list[Exposed]()
     with open_executor(workers=workers, cluster=cluster) as executor:

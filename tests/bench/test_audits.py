@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from bench import audits
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import COMPACT
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training.recipes import COMPACT
 from tests import pipelines
 
 Row = dict[str, Any]

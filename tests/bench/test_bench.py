@@ -18,9 +18,9 @@ from bench.race import Heat, Point, to_our_end, to_the_peers_end
 from bench.scale import SMALLEST
 from bench.table import HEADER, Row, Section, render, timed
 from bench.training import measure_large
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families import resolution
-from embhub.diffusion.inversion import default_recipe
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.training.inversion import default_recipe
 
 
 @pytest.mark.slow

@@ -13,10 +13,10 @@ import pytest
 from bases.workshop import xray
 from bench import components, components_page, marked
 from bench.likeness import FilmFeatures, kernel_distance
-from embhub.diffusion import classifier
 from embhub.diffusion.adaptation import checkpoint, loop
-from embhub.diffusion.checkpoints import Interrupted
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.training.checkpoints import Interrupted
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 ROW: dict[str, Any] = {

@@ -14,7 +14,7 @@ from bench import leaks
 from bench.results_file import ResultsFile, Row
 from embhub.audits.report import SUITES
 from embhub.diffusion.attacks import nearest, reidentification
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
 from tests import pipelines
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bench import privacy
-from embhub.diffusion import inversion
-from embhub.diffusion.pipelines import freeze
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.bases.pipelines import freeze
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.recipes import Recipe
 from tests import pipelines
 
 

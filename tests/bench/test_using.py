@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench import compositions, findings, insertion
-from embhub.diffusion.generation import Studio, prepare
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.drawing.generation import Studio, prepare
+from embhub.diffusion.training.recipes import Recipe
 from embhub.phantoms import Finding
 from tests import pipelines
 

@@ -21,13 +21,12 @@ from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.audits.report import build as build_report
 from embhub.client import publishing
-from embhub.diffusion import auditing
-from embhub.diffusion.attacks import QUICK
+from embhub.diffusion.attacks import QUICK, auditing
 from embhub.diffusion.attacks.evidence import DRAWS, Evidence, Suspect, draw, measure_losses
-from embhub.diffusion.inversion import encode_images
-from embhub.diffusion.loading import tensors
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.outputs import audit_to_file, train_to_file
-from embhub.diffusion.pipelines import find_base, load_pipeline
+from embhub.diffusion.training.inversion import encode_images
 from embhub.formats import safe_yaml
 from embhub.images.images import recall
 from embhub.phantoms import write_dataset

@@ -70,7 +70,7 @@ def test_a_pickle_that_runs_something_runs_nothing(site: Site, refused: Refused)
 
 def _embedding_for(base: str, token: str, out: Path) -> None:
     from embhub.artifact import fingerprint
-    from embhub.diffusion.pipelines import find_base
+    from embhub.diffusion.bases.pipelines import find_base
 
     found = find_base(base)
     rows = np.random.default_rng(0).normal(size=(2, 128)) * 0.05

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from embhub.artifact import body_probe, fingerprint
 from embhub.artifact.fingerprint import BadFingerprint
-from embhub.diffusion import live_base
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases import live_fingerprint as live_base
+from embhub.diffusion.bases.pipelines import load_pipeline
 from tests import families, pipelines
 
 

@@ -14,19 +14,19 @@ import torch
 from torch import nn
 
 from embhub.artifact import fingerprint
-from embhub.diffusion import memory
 from embhub.diffusion.adaptation.checkpoint import Checkpoint
 from embhub.diffusion.adaptation.components import learned_weights
 from embhub.diffusion.adaptation.examples import Examples, encode_examples
-from embhub.diffusion.adaptation.facts import NO_CLAIM, Adaptation
 from embhub.diffusion.adaptation.folder import check_place, write_base
 from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator, process_state
 from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Component, Plan, Precision, default_plan, settle
-from embhub.diffusion.computing import recomputed, repeatable
-from embhub.diffusion.pipelines import find_base, load_pipeline, trainable_attention
-from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.remarks import Remarks, Say
+from embhub.diffusion.bases.adapted import NO_CLAIM, Adaptation
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline, trainable_attention
+from embhub.diffusion.training import memory
+from embhub.diffusion.training.precision import recomputed, repeatable
+from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.errors import UsageError
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images
@@ -62,7 +62,7 @@ def train_component(
     """Adapt components of a base to images, and write `out`: a pipeline folder, or with `lora_rank` LoRA weights.
 
     Args:
-        base: as at `embhub.diffusion.pipelines.find_base`.
+        base: as at `embhub.diffusion.bases.pipelines.find_base`.
         images, manifest, where: see `embhub.images.images.read_images`.
         components: `unet` (the denoiser, whatever it is), `text-encoder` (all of them, their token table excepted), or
             `vae-decoder`. The first two may be adapted together.

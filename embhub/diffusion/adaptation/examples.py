@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub.diffusion.captions import check_words
 from embhub.diffusion.families import resolution
-from embhub.diffusion.latents import encode
+from embhub.diffusion.training.captions import check_words
+from embhub.diffusion.training.latents import encode
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet
 from embhub.progress import OnProgress

@@ -23,8 +23,8 @@ from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import Objective
 from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.adaptation.stopping import interrupts_wait
-from embhub.diffusion.checkpoints import Interrupted
-from embhub.diffusion.inversion import Diverged
+from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.inversion import Diverged
 from embhub.errors import UsageError
 
 OnStep = Callable[[int, float, float | None], None]

@@ -26,7 +26,7 @@ from embhub.diffusion.families import (
     movq,
     noise_levels,
 )
-from embhub.diffusion.inversion import HIGH
+from embhub.diffusion.training.inversion import HIGH
 from embhub.errors import UsageError
 
 _AT_ONCE = 16  # images measured at a time
@@ -89,7 +89,7 @@ class NoiseObjective(nn.Module):
         """Mean error over all examples, on noise and times that are always the same."""
         generator, total = torch.Generator().manual_seed(0), 0.0
         for draw in range(draws):
-            # The middle of each equal part of the schedule, as in `embhub.diffusion.yardstick`.
+            # The middle of each equal part of the schedule, as in `embhub.diffusion.training.eval_loss`.
             level = int(noise_levels(self._pipe) * (draw + 0.5) / draws)
             for chosen in torch.split(torch.arange(len(examples)), _AT_ONCE):
                 noise = torch.randn((len(chosen), *examples.latents.shape[1:]), generator=generator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from embhub.diffusion.adaptation.facts import NO_CLAIM, Adaptation
+from embhub.diffusion.bases.adapted import NO_CLAIM, Adaptation
 
 
 def describe(done: Adaptation, out: Path) -> dict[str, Any]:

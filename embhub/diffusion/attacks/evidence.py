@@ -17,7 +17,7 @@ from torch import Tensor
 
 from embhub.diffusion import families
 from embhub.diffusion.families import Condition
-from embhub.diffusion.layered import insert
+from embhub.diffusion.training.per_layer import insert
 from embhub.errors import UsageError
 
 DRAWS = 16
@@ -104,8 +104,8 @@ def measure_losses(
 ) -> Tensor:
     """Loss of each image on each draw, (N, D) float64, with `rows` for the token or (None) the caption's other words.
 
-    `latents` (N, C, h, w) as `embhub.diffusion.inversion.encode_images` gives them; `caption` has `{}` where the token
-    goes.
+    `latents` (N, C, h, w) as `embhub.diffusion.training.inversion.encode_images` gives them; `caption` has `{}`
+    where the token goes.
 
     Raises:
         UsageError: an unsupported pipeline, or rows that do not fit it.

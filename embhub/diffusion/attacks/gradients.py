@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from embhub.diffusion import families
 from embhub.diffusion.attacks.evidence import BATCH, Evidence, Suspect
+from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.families import Condition
-from embhub.diffusion.layered import spread
-from embhub.diffusion.pipelines import trainable_attention
-from embhub.diffusion.rows import starting_rows
+from embhub.diffusion.training.per_layer import spread
+from embhub.diffusion.training.rows import starting_rows
 
 
 def score_by_gradient(evidence: Evidence) -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.attacks.evidence import Evidence, Suspect
-from embhub.diffusion.generation import draw
-from embhub.diffusion.inversion import encode_images
-from embhub.diffusion.layered import insert
+from embhub.diffusion.drawing.generation import draw
+from embhub.diffusion.training.inversion import encode_images
+from embhub.diffusion.training.per_layer import insert
 
 DRAWN = 32
 STEPS, GUIDANCE = 20, 1.0

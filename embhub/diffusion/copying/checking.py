@@ -15,11 +15,11 @@ from embhub.artifact.embedding import Embedding
 from embhub.copies import report as reports
 from embhub.copies import tail
 from embhub.copies.report import Group, Nearness, Report
-from embhub.diffusion.auditing import HasEmbedding, choose_sides, find_audited_base, resolve
+from embhub.diffusion.attacks.auditing import HasEmbedding, choose_sides, find_audited_base, resolve
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.copying.comparing import Found, one_each
 from embhub.diffusion.copying.comparing import compare as compare_images
 from embhub.diffusion.families import resolution
-from embhub.diffusion.pipelines import load_pipeline
 from embhub.errors import UsageError
 from embhub.images import pixels
 from embhub.images.manifest import list_images

@@ -12,7 +12,7 @@ from PIL import Image
 
 from embhub import destinations as places
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.generation import draw, prepare
+from embhub.diffusion.drawing.generation import draw, prepare
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.progress import OnProgress
@@ -57,7 +57,7 @@ def draw_with(
     """`n` images of a prompt, as `embhub generate` draws them.
 
     Raises:
-        UsageError, ArtifactError: as `embhub.diffusion.generation.generate`.
+        UsageError, ArtifactError: as `embhub.diffusion.drawing.generation.generate`.
     """
     studio = prepare([made], base=base, device=device)
     images = draw(

@@ -14,7 +14,7 @@ from embhub import destinations as places
 from embhub.artifact import embedding
 from embhub.copies import page
 from embhub.copies.report import Report
-from embhub.diffusion.auditing import choose_sides
+from embhub.diffusion.attacks.auditing import choose_sides
 from embhub.diffusion.copying import drawing, sheets
 from embhub.diffusion.copying.checking import ALPHA, Checked, check_copies
 from embhub.durable import write_atomic

@@ -19,12 +19,12 @@ from embhub import destinations as places
 from embhub.artifact.embedding import Embedding
 from embhub.cards import samples as records
 from embhub.cards.card_schema import MOST_SAMPLES, Samples
-from embhub.diffusion.adaptation.facts import is_adapted
+from embhub.diffusion.bases.adapted import is_adapted
+from embhub.diffusion.bases.pipelines import find_base
 from embhub.diffusion.bases.replacements import parse_base
-from embhub.diffusion.captions import check_words
 from embhub.diffusion.copying.checking import ALPHA
 from embhub.diffusion.copying.drawing import Drawn
-from embhub.diffusion.pipelines import find_base
+from embhub.diffusion.training.captions import check_words
 from embhub.durable import write_atomic
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import plain_png

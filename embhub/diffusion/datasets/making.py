@@ -18,13 +18,13 @@ from PIL import Image
 from embhub import destinations as places
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
+from embhub.diffusion.bases.pipelines import FoundBase, choose_device, find_base, load_pipeline
 from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
-from embhub.diffusion.generation import GUIDANCE, STEPS, draw
-from embhub.diffusion.loading import load_into
-from embhub.diffusion.pipelines import FoundBase, choose_device, find_base, load_pipeline
+from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, draw
+from embhub.diffusion.drawing.loading import load_into
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from embhub.diffusion.dp.gradients import Contributions
 from embhub.diffusion.dp.mechanism import Mechanism
-from embhub.diffusion.inversion import Diverged, pace
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.training.inversion import Diverged, pace
+from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import UsageError
 
 MOMENTUM = 0.9

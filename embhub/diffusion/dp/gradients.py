@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from embhub.diffusion.computing import precision, recomputed
+from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
-from embhub.diffusion.inversion import HIGH, Diverged
-from embhub.diffusion.layered import insert
-from embhub.diffusion.pipelines import trainable_attention
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.training.inversion import HIGH, Diverged
+from embhub.diffusion.training.per_layer import insert
+from embhub.diffusion.training.precision import precision, recomputed
+from embhub.diffusion.training.recipes import Recipe
 
 
 class Contributions(Protocol):

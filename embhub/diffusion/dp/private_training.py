@@ -15,20 +15,20 @@ import torch
 from torch import Tensor
 
 from embhub import __version__
-from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.dp import aggregation, selftest, settings
+from embhub.diffusion.dp.checkpoints import PrivateKeeper, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
-from embhub.diffusion.dp.keeping import PrivateKeeper, Stand
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.inversion import Diverged
-from embhub.diffusion.latents import Encoded, encode
-from embhub.diffusion.learned import Learned, Task
-from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.remarks import Remarks
+from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.inversion import Diverged
+from embhub.diffusion.training.latents import Encoded, encode
+from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.remarks import Remarks
+from embhub.diffusion.training.result import Learned, Task
 from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.ledger.budget import Reservation

@@ -23,9 +23,9 @@ from scipy import stats
 
 from embhub.audits.one_run import audit_coins
 from embhub.diffusion.dp import noise
-from embhub.diffusion.dp.courses import Aggregation, Bare, Course, Descent, Places, Values, draw_directions
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.dp.selftest_runs import Aggregation, Bare, Course, Descent, Places, Values, draw_directions
+from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import PrivacyError
 from embhub.privacy import self_test
 from embhub.privacy.self_test import ALPHA, OwnWidth, SelfTest

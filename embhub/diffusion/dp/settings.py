@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.families import resolution
-from embhub.diffusion.recipes import COMPACT, LARGE, Recipe
+from embhub.diffusion.training.recipes import COMPACT, LARGE, Recipe
 from embhub.errors import PrivacyError, UsageError
 from embhub.images.images import ImageSet
 from embhub.privacy.calibration import calibrate_sigma

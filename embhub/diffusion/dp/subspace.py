@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from embhub.diffusion.bases.live_fingerprint import base_rows
 from embhub.diffusion.families import encoders
-from embhub.diffusion.live_base import base_rows
-from embhub.diffusion.rows import starting_rows
+from embhub.diffusion.training.rows import starting_rows
 
 _PUBLIC_SEED = 0
 """The rows to start from are no secret: anybody can compute them."""

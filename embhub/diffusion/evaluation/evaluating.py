@@ -10,6 +10,7 @@ from embhub import __version__
 from embhub import destinations as places
 from embhub.cards.evaluation import Classifier, EvaluationReport
 from embhub.cards.personal_data import looks_like_patient, personal_data
+from embhub.diffusion.bases.pipelines import choose_device
 from embhub.diffusion.evaluation import curve, outcome, page
 from embhub.diffusion.evaluation.cells import grid
 from embhub.diffusion.evaluation.fitting import teach
@@ -23,7 +24,6 @@ from embhub.diffusion.evaluation.material import (
     read_real,
 )
 from embhub.diffusion.evaluation.networks import find
-from embhub.diffusion.pipelines import choose_device
 from embhub.durable import write_atomic
 from embhub.errors import PrivacyError, UsageError
 from embhub.progress import OnProgress

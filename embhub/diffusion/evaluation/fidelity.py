@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embhub.diffusion.classifier import Classifier
 from embhub.diffusion.evaluation.cells import Pictures
+from embhub.diffusion.evaluation.classifier import Classifier
 from embhub.diffusion.evaluation.networks import last_layer
 
 NEIGHBOURS = 3

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub.diffusion import classifier
+from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, runs, training_set
 from embhub.diffusion.evaluation.networks import Learner
 from embhub.durable import write_atomic

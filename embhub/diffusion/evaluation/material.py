@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
+from embhub.diffusion.drawing.inpainted_files import SCHEMA as REDRAWN
 from embhub.diffusion.evaluation.cells import Labelled
-from embhub.diffusion.redrawings import SCHEMA as REDRAWN
 from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.images.images import ImageSet, read_images, read_sample, recall

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embhub.diffusion.classifier import Factory
+from embhub.diffusion.evaluation.classifier import Factory
 from embhub.errors import UsageError
 
 _HINT = "say small, resnet18, or module:factory, a function from the number of classes to a torch.nn.Module"

@@ -10,9 +10,9 @@ import numpy as np
 
 from embhub.audits.statistics import auc_interval
 from embhub.cards import evaluation as document
-from embhub.diffusion.classifier import area_under_curve
 from embhub.diffusion.evaluation import fidelity, paired
 from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, choose
+from embhub.diffusion.evaluation.classifier import area_under_curve
 from embhub.diffusion.evaluation.fitting import Floats, fit
 from embhub.diffusion.evaluation.material import Drawn, Source, learned_from
 from embhub.diffusion.evaluation.networks import Learner

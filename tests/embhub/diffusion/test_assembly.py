@@ -19,9 +19,9 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from embhub.artifact import fingerprint
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.bases.replacements import Replacement, parse_base, replace_in
-from embhub.diffusion.generation import generate
-from embhub.diffusion.pipelines import find_base, load_pipeline
+from embhub.diffusion.drawing.generation import generate
 from embhub.errors import ArtifactError, EmbhubError, UsageError
 from tests import pipelines
 

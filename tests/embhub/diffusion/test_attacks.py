@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from embhub.audits import statistics
-from embhub.diffusion import inversion, shadows
 from embhub.diffusion.attacks import evidence as attacks
+from embhub.diffusion.attacks import shadows
+from embhub.diffusion.attacks.blind_baseline import score_blindly
 from embhub.diffusion.attacks.evidence import Evidence
 from embhub.diffusion.attacks.losses import score_by_difference, score_by_lira, score_by_loss
-from embhub.diffusion.blind import score_blindly
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.rows import Rows
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.rows import Rows
 from tests import pipelines
 
 CAPTION, TOKEN = "mri, {}", "<a>"

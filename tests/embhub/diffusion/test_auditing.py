@@ -12,10 +12,9 @@ from PIL import Image
 
 from embhub.artifact import fingerprint
 from embhub.audits.report import SUITES, AuditReport, Bounds
-from embhub.diffusion import auditing
-from embhub.diffusion.attacks import nearest, reidentification
-from embhub.diffusion.auditing import audit
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.attacks import auditing, nearest, reidentification
+from embhub.diffusion.attacks.auditing import audit
+from embhub.diffusion.train import TrainResult, train
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.images.images import read_images
 from embhub.images.pixels import digest, read_pixels

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from embhub.diffusion.adaptation.facts import MARK
+from embhub.diffusion.bases.adapted import MARK
 from tests import pipelines
 
 COMMIT = "a" * 40
 ASK = """
-from embhub.diffusion.adaptation.facts import refuse_claim
-from embhub.diffusion.pipelines import find_base
+from embhub.diffusion.bases.adapted import refuse_claim
+from embhub.diffusion.bases.pipelines import find_base
 refuse_claim(find_base("hospital/base"))
 """
 

@@ -12,13 +12,13 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
-from embhub.diffusion import canary_patients
-from embhub.diffusion.auditing import audit
+from embhub.diffusion.attacks import canary_patients
+from embhub.diffusion.attacks.auditing import audit
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Vectors
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.release.checks.claims import refuted
 from tests import pipelines

@@ -14,9 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.diffusion import checkpoints
-from embhub.diffusion.checkpoints import Checkpoint, decode, encode
-from embhub.diffusion.inversion import State
+from embhub.diffusion.training import checkpoints
+from embhub.diffusion.training.checkpoints import Checkpoint, decode, encode
+from embhub.diffusion.training.inversion import State
 from embhub.errors import ConfigError, UsageError
 
 

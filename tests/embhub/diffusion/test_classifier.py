@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embhub.diffusion import classifier
+from embhub.diffusion.evaluation import classifier
 
 
 def squares(count: int, seed: int, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:

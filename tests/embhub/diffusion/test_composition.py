@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from embhub.diffusion.composition import at_once, composed
-from embhub.diffusion.generation import draw
-from embhub.diffusion.parts import Part
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.composition import at_once, composed
+from embhub.diffusion.drawing.generation import draw
+from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.errors import UsageError
 from tests import pipelines
 

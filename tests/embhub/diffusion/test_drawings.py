@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
-from embhub.diffusion.generation import generate
+from embhub.diffusion.drawing.generation import generate
 from tests import pipelines
 
 USAGE, ARTIFACT = 2, 3

@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.cli import root
-from embhub.diffusion.exporting import convert, export_file
-from embhub.diffusion.importing import FAMILIES, import_file
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.programs import PROGRAMS
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.foreign.exporting import convert, export_file
+from embhub.diffusion.foreign.importing import FAMILIES, import_file
+from embhub.diffusion.foreign.programs import PROGRAMS
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from tests import families, pipelines

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from embhub.__main__ import main
-from embhub.diffusion.auditing import audit
-from embhub.diffusion.exposure import Exposed, check_limit, rank_members, rank_pooled
-from embhub.diffusion.training import train
+from embhub.diffusion.attacks.auditing import audit
+from embhub.diffusion.attacks.exposure import Exposed, check_limit, rank_members, rank_pooled
+from embhub.diffusion.train import train
 from embhub.errors import PrivacyError
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from embhub.diffusion.foreign.contents import find
-from embhub.diffusion.importing import FAMILIES, read_foreign
+from embhub.diffusion.foreign.importing import FAMILIES, read_foreign
 from embhub.errors import ArtifactError, EmbhubError
 from embhub.formats.tensors import MAX_ROWS, MAX_WIDTH
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from embhub.diffusion.foreign import pickles
 from embhub.diffusion.foreign.contents import find
-from embhub.diffusion.importing import import_file
+from embhub.diffusion.foreign.importing import import_file
 from embhub.errors import ArtifactError
 
 ROWS = torch.randn(2, 768, generator=torch.Generator().manual_seed(0))

@@ -12,9 +12,9 @@ from PIL import Image
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.generation import draw, generate
-from embhub.diffusion.loading import WrongBase
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.generation import draw, generate
+from embhub.diffusion.drawing.loading import WrongBase
 from embhub.errors import UsageError
 from embhub.progress import Progress
 from tests import pipelines

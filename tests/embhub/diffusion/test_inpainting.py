@@ -14,9 +14,9 @@ from PIL import Image
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.generation import generate
-from embhub.diffusion.inpainting import arrange, inpaint
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.generation import generate
+from embhub.diffusion.drawing.inpainting import arrange, inpaint
 from embhub.errors import UsageError
 from embhub.images import masks
 from tests import pipelines

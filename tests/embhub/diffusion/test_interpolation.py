@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import arrays
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.generation import generate
-from embhub.diffusion.interpolation import interpolate
-from embhub.diffusion.siblings import NotSiblings, check_siblings, slerp
+from embhub.diffusion.drawing.generation import generate
+from embhub.diffusion.drawing.interpolation import interpolate
+from embhub.diffusion.drawing.slerp import NotSiblings, check_siblings, slerp
 from embhub.errors import UsageError
 from tests import pipelines
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from embhub.diffusion import inversion
-from embhub.diffusion.inversion import COMPACT, LARGE, Recipe, default_recipe, encode_images, fit, mean_loss
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import COMPACT, LARGE, Recipe, default_recipe, encode_images, fit, mean_loss
 from embhub.errors import UsageError
 from tests import pipelines
 

@@ -13,10 +13,10 @@ import torch
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion import live_base
+from embhub.diffusion.bases import live_fingerprint as live_base
+from embhub.diffusion.bases.pipelines import load_pipeline, quiet
+from embhub.diffusion.drawing.loading import BaseWarning, TokenCollision, UnverifiedWarning, WrongBase, load_into
 from embhub.diffusion.families import encoders
-from embhub.diffusion.loading import BaseWarning, TokenCollision, UnverifiedWarning, WrongBase, load_into
-from embhub.diffusion.pipelines import load_pipeline, quiet
 from embhub.errors import ArtifactError, UsageError
 from tests import pipelines
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from embhub.diffusion import inversion, many
-from embhub.diffusion.inversion import Diverged, Recipe
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import batched as many
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import Diverged, Recipe
 from tests import pipelines
 
 CAPTION, TOKEN = "mri, {}", "<a>"

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from embhub.audits.report import AuditReport
-from embhub.diffusion import inversion, shadow_training
-from embhub.diffusion.auditing import audit
+from embhub.diffusion.attacks import shadow_training
+from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.dp import noise, private_training, selftest
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.training import inversion
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from embhub.privacy.claim import PrivacyClaim

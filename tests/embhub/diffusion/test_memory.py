@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from embhub.diffusion import memory
-from embhub.diffusion.inversion import Inversion, Recipe
-from embhub.diffusion.memory import Need, OutOfMemory, estimate, explained
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import memory
+from embhub.diffusion.training.inversion import Inversion, Recipe
+from embhub.diffusion.training.memory import Need, OutOfMemory, estimate, explained
 from embhub.errors import UsageError
 from tests import pipelines
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.diffusion.generation import as_parts
-from embhub.diffusion.parts import MOST_WEIGHT, Part, parse_part, settle_parts
+from embhub.diffusion.drawing.generation import as_parts
+from embhub.diffusion.drawing.weighted_prompts import MOST_WEIGHT, Part, parse_part, settle_parts
 from embhub.errors import UsageError
 
 WEIGHTS = st.floats(-MOST_WEIGHT, MOST_WEIGHT)

@@ -16,19 +16,20 @@ from torch import Tensor
 
 from embhub.artifact import embedding
 from embhub.artifact.embedding import BadLayout, Embedding
-from embhub.diffusion import inversion, many
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
-from embhub.diffusion.checkpoints import Interrupted
+from embhub.diffusion.bases.pipelines import freeze, load_pipeline
+from embhub.diffusion.drawing.generation import generate, prepare
+from embhub.diffusion.drawing.interpolation import draw_series
+from embhub.diffusion.drawing.loading import TokenCollision, WrongBase, load_into, tensors
+from embhub.diffusion.drawing.slerp import slerp
 from embhub.diffusion.families import detect
-from embhub.diffusion.generation import generate, prepare
-from embhub.diffusion.interpolation import draw_series
-from embhub.diffusion.layered import LayeredRows, insert, places, spread
-from embhub.diffusion.loading import TokenCollision, WrongBase, load_into, tensors
-from embhub.diffusion.pipelines import freeze, load_pipeline
-from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.siblings import slerp
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.training import batched as many
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.per_layer import LayeredRows, insert, places, spread
+from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from bases.workshop.counting import tensor
 from embhub.audits import statistics
-from embhub.diffusion import inversion
 from embhub.diffusion.attacks import reidentification
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw
 from embhub.diffusion.attacks.frequencies import STEPS, compare_bands, score_by_frequencies
 from embhub.diffusion.attacks.predictions import Denoiser
 from embhub.diffusion.attacks.reidentification import score_by_reidentification
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
 from embhub.phantoms.drawing import draw as draw_phantom
 from embhub.phantoms.findings import random_finding
 from tests import pipelines

@@ -11,7 +11,7 @@ import torch
 import transformers
 from diffusers.models.attention_processor import AttnProcessor
 
-from embhub.diffusion.pipelines import (
+from embhub.diffusion.bases.pipelines import (
     FoundBase,
     choose_device,
     find_base,

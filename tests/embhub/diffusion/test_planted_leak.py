@@ -14,12 +14,12 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
-from embhub.diffusion import inversion
-from embhub.diffusion.auditing import audit
+from embhub.diffusion.attacks.auditing import audit
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.families import resolution
-from embhub.diffusion.inversion import Recipe
-from embhub.diffusion.pipelines import find_base, load_pipeline
-from embhub.diffusion.training import describe
+from embhub.diffusion.train import describe
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.inversion import Recipe
 from embhub.images.images import ImageSet, read_images
 from embhub.phantoms.drawing import draw
 from embhub.phantoms.findings import random_finding

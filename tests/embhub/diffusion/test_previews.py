@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from embhub.diffusion.previews import choose_folder
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.drawing.previews import choose_folder
+from embhub.diffusion.train import TrainResult, train
 from embhub.errors import ConfigError, UsageError
 from embhub.phantoms import write_dataset
 from tests import pipelines

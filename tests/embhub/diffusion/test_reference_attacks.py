@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.audits import statistics
-from embhub.diffusion import shadows
-from embhub.diffusion.attacks import WITH_REFERENCES
+from embhub.diffusion.attacks import WITH_REFERENCES, shadows
 from embhub.diffusion.attacks.evidence import Evidence
 from embhub.diffusion.attacks.losses import score_by_lira, score_by_loss
 from embhub.diffusion.attacks.references import (

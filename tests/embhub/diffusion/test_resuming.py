@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import INTERRUPTED, main
-from embhub.diffusion import checkpoints
-from embhub.diffusion.checkpoints import Interrupted
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.training import checkpoints
+from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.errors import ConfigError, UsageError
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from embhub.diffusion.bases.pipelines import load_pipeline, quiet
 from embhub.diffusion.families import detect
-from embhub.diffusion.pipelines import load_pipeline, quiet
-from embhub.diffusion.rows import Rows, starting_rows
+from embhub.diffusion.training.rows import Rows, starting_rows
 from embhub.errors import ArtifactError, UsageError
 from tests import pipelines
 

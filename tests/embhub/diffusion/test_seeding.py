@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.diffusion.seeding import BITS, draw_seed, make_generator
+from embhub.diffusion.training.seeding import BITS, draw_seed, make_generator
 
 
 def draws(seed: int) -> torch.Tensor:

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from embhub.diffusion import shadow_training, shadows
+from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
-from embhub.diffusion.executors import open_executor
-from embhub.diffusion.inversion import Recipe
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.shadow_training import LostWorker, Shelf, train
-from embhub.diffusion.shadows import Setting
+from embhub.diffusion.attacks.executors import open_executor
+from embhub.diffusion.attacks.shadow_training import LostWorker, Shelf, train
+from embhub.diffusion.attacks.shadows import Setting
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training.inversion import Recipe
 from embhub.errors import ConfigError, UsageError
 
 RECIPE = Recipe(vectors=2, steps=4, batch_size=16, mixed_precision=False)

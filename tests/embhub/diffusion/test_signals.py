@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from embhub.diffusion import inversion
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.signals import RUNAWAY, STRANGE, Lookout, judge_images, strangeness
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.diagnostics import RUNAWAY, STRANGE, Lookout, judge_images, strangeness
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
 from tests import pipelines

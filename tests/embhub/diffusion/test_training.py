@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from embhub.artifact import embedding, fingerprint
-from embhub.diffusion import inversion
-from embhub.diffusion.training import TrainResult, split, train
+from embhub.diffusion.train import TrainResult, split, train
+from embhub.diffusion.training import inversion
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
 from embhub.images.manifest import Sample

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embhub.diffusion import utility
-from embhub.diffusion.utility import NORMALS, REAL, SYNTHETIC, TAUGHT, Utility
+from embhub.diffusion.evaluation import utility
+from embhub.diffusion.evaluation.utility import NORMALS, REAL, SYNTHETIC, TAUGHT, Utility
 from embhub.errors import UsageError
 from embhub.progress import Progress
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from embhub.artifact import embedding
 from embhub.artifact.embedding import LAYOUTS, Embedding
-from embhub.diffusion import inversion
+from embhub.diffusion.bases.pipelines import freeze
+from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import detect, encoders
-from embhub.diffusion.layered import insert
-from embhub.diffusion.loading import load_into
-from embhub.diffusion.pipelines import freeze
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.per_layer import insert
+from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import UsageError
 from tests import families, pipelines
 
@@ -71,7 +71,7 @@ def places(read: Tensor, rows: Tensor) -> int:
     return starts[0]
 
 
-@pytest.mark.filterwarnings("ignore::embhub.diffusion.loading.BaseWarning")
+@pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.BaseWarning")
 @pytest.mark.parametrize("most", [False, True])
 def test_one_vector_and_as_many_as_there_is_room_for(kind: str, pipe: Any, most: bool) -> None:
     vectors = MOST[kind] if most else 1
@@ -95,7 +95,7 @@ def test_one_more_than_there_is_room_for_is_refused() -> None:
         insert(pipe, "<a>", {"text_encoder": torch.zeros(62, pipelines.WIDTH)}).check_fits("x <a>")
 
 
-@pytest.mark.filterwarnings("ignore::embhub.diffusion.loading.BaseWarning")
+@pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.BaseWarning")
 def test_three_tokens_in_one_prompt(pipe: Any) -> None:
     widths = {encoder.name: encoder.table.shape[1] for encoder in encoders(pipe)}
     known = {

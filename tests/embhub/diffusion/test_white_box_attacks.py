@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from embhub.diffusion import families, inversion
+from embhub.diffusion import families
 from embhub.diffusion.attacks import QUICK, THOROUGH, nearest, reidentification
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.attacks.nearest import score_by_nearest
 from embhub.diffusion.attacks.predictions import score_by_proximal_start, score_by_step_error
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.rows import Rows, starting_rows
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.rows import Rows, starting_rows
 from tests import pipelines
 
 CAPTION, TOKEN = "mri, {}", "<a>"

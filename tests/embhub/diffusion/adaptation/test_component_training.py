@@ -15,14 +15,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from embhub.artifact import fingerprint
-from embhub.diffusion import live_base
 from embhub.diffusion.adaptation import loop
 from embhub.diffusion.adaptation.component_training import train_component
-from embhub.diffusion.adaptation.facts import MARK, Adaptation, is_adapted
-from embhub.diffusion.inversion import Diverged
-from embhub.diffusion.memory import OutOfMemory
-from embhub.diffusion.pipelines import find_base, load_pipeline
-from embhub.diffusion.training import train
+from embhub.diffusion.bases import live_fingerprint as live_base
+from embhub.diffusion.bases.adapted import MARK, Adaptation, is_adapted
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.train import train
+from embhub.diffusion.training.inversion import Diverged
+from embhub.diffusion.training.memory import OutOfMemory
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books

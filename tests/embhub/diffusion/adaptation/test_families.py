@@ -17,8 +17,8 @@ from embhub.diffusion.adaptation.component_training import train_component
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import PictureObjective
 from embhub.diffusion.adaptation.plan import Plan
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.families import detect
-from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights
 from tests import families, kandinsky, pipelines

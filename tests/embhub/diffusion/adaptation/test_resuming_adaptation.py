@@ -16,7 +16,7 @@ from PIL import Image
 
 from embhub.diffusion.adaptation import checkpoint
 from embhub.diffusion.adaptation.component_training import train_component
-from embhub.diffusion.checkpoints import Interrupted
+from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.errors import ConfigError, UsageError
 from embhub.progress import Progress
 

@@ -19,9 +19,9 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import tail
 from embhub.diffusion.bases import builtin as bases
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.copying.comparing import compare, one_each
 from embhub.diffusion.copying.matching import Gallery
-from embhub.diffusion.pipelines import load_pipeline
 
 WIDTH = 128
 

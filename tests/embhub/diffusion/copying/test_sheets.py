@@ -20,7 +20,7 @@ from embhub.artifact import fingerprint
 from embhub.cards import card
 from embhub.cards.card import parse_yaml
 from embhub.copies.report import Report
-from embhub.diffusion.adaptation.facts import MARK
+from embhub.diffusion.bases.adapted import MARK
 from embhub.diffusion.copying import outcome, sheets
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import plain_png

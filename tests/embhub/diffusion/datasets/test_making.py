@@ -15,7 +15,7 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.diffusion.datasets.making import in_words
-from embhub.diffusion.generation import generate
+from embhub.diffusion.drawing.generation import generate
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.images import read_images
 from embhub.progress import Progress

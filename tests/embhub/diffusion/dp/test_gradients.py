@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.inversion import Diverged
-from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.rows import Rows
+from embhub.diffusion.training.inversion import Diverged
+from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.rows import Rows
 from tests import pipelines
 
 RECIPE = Recipe(vectors=2, steps=3, batch_size=4, mixed_precision=False)

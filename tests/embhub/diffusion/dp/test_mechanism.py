@@ -17,7 +17,7 @@ from scipy import stats
 from embhub.diffusion.dp import noise, selftest
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import PrivacyError
 from embhub.privacy.self_test import SelfTest, find_implausible
 

@@ -15,12 +15,12 @@ import torch
 
 from embhub.__main__ import main
 from embhub.artifact import embedding
-from embhub.diffusion import inversion
-from embhub.diffusion.checkpoints import Interrupted
 from embhub.diffusion.dp import private_training, selftest, settings
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.settings import Protection, round_down
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
 from embhub.images.manifest import Sample
@@ -255,7 +255,7 @@ def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path
 
 KILLED = """
 import sys
-from embhub.diffusion.training import train
+from embhub.diffusion.train import train
 from embhub.progress import Progress
 import os, signal
 def die(progress):

@@ -17,8 +17,7 @@ import embhub
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cards import evaluation as document
-from embhub.diffusion import classifier
-from embhub.diffusion.evaluation import evaluating, page
+from embhub.diffusion.evaluation import classifier, evaluating, page
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
 from embhub.site import runs

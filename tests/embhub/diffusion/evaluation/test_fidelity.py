@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from embhub.diffusion import classifier
-from embhub.diffusion.evaluation import fidelity
+from embhub.diffusion.evaluation import classifier, fidelity
 
 
 def blobs(count: int, seed: int, low: int = 60, high: int = 180) -> np.ndarray:

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from embhub.diffusion import classifier
-from embhub.diffusion.evaluation import networks
+from embhub.diffusion.evaluation import classifier, networks
 from embhub.errors import UsageError
 
 

@@ -13,12 +13,12 @@ from PIL import Image
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.generation import draw, generate
+from embhub.diffusion.drawing.inpainting import inpaint
+from embhub.diffusion.drawing.interpolation import interpolate
+from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders
-from embhub.diffusion.generation import draw, generate
-from embhub.diffusion.inpainting import inpaint
-from embhub.diffusion.interpolation import interpolate
-from embhub.diffusion.parts import Part
-from embhub.diffusion.pipelines import load_pipeline
 from embhub.errors import UsageError
 from tests import families
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from embhub.artifact import fingerprint
-from embhub.diffusion import live_base
-from embhub.diffusion.pipelines import load_pipeline
+from embhub.diffusion.bases import live_fingerprint as live_base
+from embhub.diffusion.bases.pipelines import load_pipeline
 from tests import families
 
 

@@ -12,17 +12,18 @@ import pytest
 import torch
 
 from embhub.artifact import fingerprint
-from embhub.diffusion import inversion, live_base
+from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
-from embhub.diffusion.auditing import audit
+from embhub.diffusion.bases import live_fingerprint as live_base
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.generation import generate
+from embhub.diffusion.drawing.loading import BaseWarning, WrongBase, load_into, tensors
 from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
-from embhub.diffusion.generation import generate
-from embhub.diffusion.layered import insert
-from embhub.diffusion.loading import BaseWarning, WrongBase, load_into, tensors
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.per_layer import insert
+from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from tests import kandinsky, pipelines

@@ -15,18 +15,19 @@ from torch import Tensor, nn
 
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
-from embhub.diffusion import inversion, memory, pipelines
-from embhub.diffusion.checkpoints import Interrupted
-from embhub.diffusion.computing import pictures_at_once
+from embhub.diffusion.bases import pipelines
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
-from embhub.diffusion.inversion import Fit, Inversion
-from embhub.diffusion.loading import load_into
-from embhub.diffusion.many import fit_many
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import describe
-from embhub.diffusion.rows import Rows, starting_rows
-from embhub.diffusion.training import train
-from embhub.diffusion.yardstick import mean_loss
+from embhub.diffusion.train import train
+from embhub.diffusion.training import inversion, memory
+from embhub.diffusion.training.batched import fit_many
+from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.eval_loss import mean_loss
+from embhub.diffusion.training.inversion import Fit, Inversion
+from embhub.diffusion.training.precision import pictures_at_once
+from embhub.diffusion.training.recipes import describe
+from embhub.diffusion.training.rows import Rows, starting_rows
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress

@@ -10,18 +10,18 @@ import torch
 
 from embhub.artifact import embedding
 from embhub.diffusion.attacks import QUICK, THOROUGH, nearest, reidentification
+from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
-from embhub.diffusion.auditing import audit
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import lay
+from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import detect, encoders, loss
-from embhub.diffusion.inversion import encode_images
-from embhub.diffusion.loading import load_into
-from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.training import train
+from embhub.diffusion.train import train
+from embhub.diffusion.training.inversion import encode_images
+from embhub.diffusion.training.recipes import Recipe
 from embhub.phantoms import write_dataset
 from embhub.privacy import epsilon as figures
 from embhub.privacy import self_test

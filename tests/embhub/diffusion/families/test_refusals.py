@@ -15,9 +15,9 @@ from torch import nn
 
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.loading import BaseWarning, TokenCollision, WrongBase, load_into
 from embhub.diffusion.families import detect, encoders
-from embhub.diffusion.loading import BaseWarning, TokenCollision, WrongBase, load_into
-from embhub.diffusion.pipelines import load_pipeline
 from embhub.errors import EmbhubError, UsageError
 from tests import families
 

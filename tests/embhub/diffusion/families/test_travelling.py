@@ -16,9 +16,9 @@ from embhub import pull
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.artifact.embedding import LAYOUTS
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing.loading import Source, load_into
 from embhub.diffusion.families import detect, told_size
-from embhub.diffusion.loading import Source, load_into
-from embhub.diffusion.pipelines import load_pipeline
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
 from embhub.site import keys

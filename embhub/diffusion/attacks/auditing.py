@@ -1,0 +1,342 @@
+"""The audit of an embedding: can its training images be told from others?
+
+`quick` compares losses on the patients trained on and on patients kept back. `standard` also trains shadow embeddings
+by the same recipe; its headline speaks of the recipe, its other attacks of the file. `thorough` adds every attack that
+embhub has. What is decided from the scores stands in `embhub.audits.verdict`; why, in docs/explanation/audits.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from embhub.artifact import embedding as artifact_module
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
+from embhub.audits import statistics
+from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
+from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES, shadow_training
+from embhub.diffusion.attacks import shadows as shadow_module
+from embhub.diffusion.attacks.blind_baseline import score_blindly
+from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
+from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, rank_pooled
+from embhub.diffusion.attacks.losses import score_by_lira
+from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism, read_claim
+from embhub.diffusion.attacks.shadow_training import Shelf
+from embhub.diffusion.attacks.shadows import Private
+from embhub.diffusion.bases.builtin import NAMES as BUILT_IN
+from embhub.diffusion.bases.pipelines import FoundBase, find_base, load_pipeline
+from embhub.diffusion.dp.settings import Protection
+from embhub.diffusion.drawing.loading import tensors
+from embhub.diffusion.families import detect, resolution
+from embhub.diffusion.training.inversion import Recipe, encode_images
+from embhub.errors import ArtifactError, UsageError
+from embhub.images.member_split import Source, compare
+from embhub.ledger import audit_attempts, published_audits
+from embhub.ledger.audit_attempts import AuditAttempt
+from embhub.privacy.claim import PrivacyClaim
+from embhub.progress import OnProgress, Progress
+from embhub.release import files as layout
+from embhub.site import runs
+from embhub.site import secret as commitments
+
+WITH_SHADOWS = ("standard", "thorough")
+_EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained
+_SPLITS: Mapping[Unit, Split] = {
+    "patient": "by patient, kept back before training",
+    "image": "by image, kept back before training",
+}
+
+
+class HasEmbedding(Protocol):
+    """What a training or a verified pull gives."""
+
+    @property
+    def embedding(self) -> Embedding: ...
+
+
+@dataclass
+class _Scores:
+    """Unit scores of each attack, and whose they are; `pairs` is what the report is built from."""
+
+    inside: Sequence[bool]
+    units: Sequence[str]
+    pairs: dict[str, tuple[list[float], list[float]]]
+    exposed: tuple[Exposed, ...] = ()
+
+    def add(self, name: str, image_scores: ArrayLike) -> None:
+        """Average the scores of a unit's images; a unit is on one side with all of them."""
+        names, means = statistics.average_by_unit(image_scores, self.units)
+        side = dict(zip(self.units, self.inside, strict=True))
+        members = {str(unit): float(mean) for unit, mean in zip(names, means, strict=True) if side[str(unit)]}
+        others = [float(mean) for unit, mean in zip(names, means, strict=True) if not side[str(unit)]]
+        self.pairs[name] = list(members.values()), others
+        if name == _EXPOSING and not self.exposed:
+            self.exposed = rank_members(members, others)
+
+
+def audit(
+    embedding: str | Path | Embedding | HasEmbedding,
+    *,
+    members: Source | None = None,
+    nonmembers: Source | None = None,
+    base: str | Path | None = None,
+    suite: Suite = "quick",
+    shadows: int = shadow_module.TARGETS,
+    bounds: Bounds | None = None,
+    replay: int | None = None,
+    device: str = "auto",
+    executor: Executor | None = None,
+    on_exposed: OnExposed | None = None,
+    on_progress: OnProgress | None = None,
+) -> AuditReport:
+    """Attack an embedding and report what the attacks could tell.
+
+    Args:
+        embedding: the file, or what `train` or `pull` gave.
+        members, nonmembers: folders or manifests of images trained on and kept back; by default those that `train`
+            remembers on this site.
+        base: the base model; by default the one trained on.
+        suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings;
+            `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim of this
+            installation, and reads no image; with `base`, or where it comes with embhub, made-up patients go
+            through trainings too.
+        shadows: references, and as many targets, of the other two suites.
+        bounds: what `no-leak-detected` has to rule out  [default: an AUC of 0.60, a true-positive rate of 0.10 at 1 %].
+        replay: number of an earlier audit of this file by this site, to run again with its own draws and coins.
+        device: `auto`, or a torch device.
+        executor: where shadows are trained, such as `executors.open_executor` gives; by default here.
+        on_exposed: told every patient trained on with how exposed she is, by the site's own names; for the site alone.
+
+    The audit is written to the site's sealed ledger before it runs. Noise, coins, shadows and folds follow from its
+    entry under this site's key, so nobody chooses a seed and an auditor on site can run it again. Interrupted, the
+    same call goes on after the shadows that were finished.
+
+    Raises:
+        UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows, no
+            such audit to replay.
+        PrivacyError: a patient or a picture on both sides.
+        ArtifactError: not an embedding, or one for another base.
+    """
+    target, bounds = resolve(embedding), bounds or Bounds()
+    if suite == "mechanism":
+        read_claim(target)
+        if replay is not None:
+            raise UsageError("the mechanism suite takes noise from the operating system", "leave --replay out")
+        pipe = _load_for_canaries(target, base, device)
+        attempt = _begin(target, suite, 0, {}, None)
+        counted = Attempt(number=attempt.number, count=attempt.number)
+        report = audit_mechanism(target, pipe, attempt=counted, on_progress=on_progress)
+        audit_attempts.finish_audit(attempt, report.verdict)
+        return report
+    run = runs.find(target.digest)
+    sides = compare(*choose_sides(run, members, nonmembers))
+    if suite in WITH_SHADOWS and run is None:
+        raise UsageError(
+            f"the {suite} suite trains again by the same recipe, which this site has no record of",
+            "audit where the embedding was trained, or use the quick suite",
+        )
+    found = find_audited_base(target, base, run)
+    pipe = load_pipeline(found, device=device)
+    if suite == "thorough" and not detect(pipe).previews:
+        raise UsageError(f"the thorough suite draws, and a {type(pipe).__name__} alone does not", "use another suite")
+    images = torch.from_numpy(sides.load(resolution(pipe)))
+    sealed = {**sides.facts(), "bounds": bounds.model_dump()}
+    attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
+    secret = commitments.derive_seed({"embedding": target.digest, "audit": attempt.id})
+    latents = encode_images(pipe, images)
+    draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=secret)
+    caption = run.caption if run else str(target.training.get("caption", "{}"))
+    suspect = Suspect(
+        pipe, latents, draws, caption, target.token, tensors(target), seed=secret, images=images, units=sides.units
+    )
+    evidence = _measure(suspect, on_progress)
+
+    scores = _Scores(sides.inside, sides.units, {})
+    design = Design(
+        draws=DRAWS,
+        bounds=bounds,
+        split=_SPLITS[sides.unit] if members is None and nonmembers is None else "named by the caller",
+    )
+    models: dict[str, int] = {}
+    shelf = Shelf(f"{target.digest} {secret}")
+    if suite in WITH_SHADOWS and run is not None:
+        setting = shadow_module.Setting(
+            pipe, latents, sides.units, run.caption, run.token, Recipe(**run.settings["recipe"]), draws,
+            private=_how_private(target, run),
+        )  # fmt: skip
+        design = design.model_copy(
+            update={"reference_shadows": shadows, "target_shadows": shadows, "subject": "algorithm"}
+        )
+        models["lira-shadows"] = shadows
+        _attack_with_shadows(
+            scores, setting, evidence, shadows, secret,
+            base=found.folder, executor=executor, shelf=shelf, on_progress=on_progress,
+        )  # fmt: skip
+    attacks = THOROUGH if suite == "thorough" else QUICK
+    for number, (name, attack) in enumerate(attacks.items(), start=1):
+        scores.add(name, attack(evidence).numpy())
+        if on_progress and suite == "thorough":
+            on_progress(Progress("attacking", number, len(attacks), name))
+    scores.add("blind", score_blindly(images, np.array(sides.inside), sides.units, seed=secret))
+    report = build(
+        artifact_digest=target.digest,
+        base_digest=fingerprint.digest(target.base) if target.base else None,
+        suite=suite,
+        scores=scores.pairs,
+        unit=sides.unit,
+        members=sides.members.group,
+        nonmembers=sides.nonmembers.group,
+        design=design,
+        models=models,
+        attempt=Attempt(number=attempt.number, count=attempt.number),
+        commitment=commitments.commit({**sealed, "embedding": target.digest, "audit": attempt.id}),
+    )
+    audit_attempts.finish_audit(attempt, report.verdict)
+    unit: Literal["patient", "image"] = "patient" if sides.unit == "patient" else "image"
+    published_audits.remember_sides(layout.digest(report.to_bytes()), **sides.facts(), unit=unit)
+    shelf.clear()
+    if on_exposed is not None:
+        on_exposed(tuple(Exposed(sides.name(item.name), item.excess) for item in scores.exposed))
+    return report
+
+
+def _load_for_canaries(target: Embedding, base: str | Path | None, device: str) -> Any | None:
+    """The base that made-up patients are trained on: the one that is named, else one that comes with embhub.
+
+    None where neither is the file's: another would have to be fetched, and may take hours on a processor.
+    """
+    if base is None and target.base_name not in BUILT_IN:
+        return None
+    try:
+        return load_pipeline(find_audited_base(target, base, None), device=device)
+    except ArtifactError:
+        if base is not None:
+            raise
+        return None  # this installation's is another version of it
+
+
+def _how_private(target: Embedding, run: runs.Run) -> Private | None:
+    """How the file was trained, if privately: shadows of another mechanism would audit another training.
+
+    Raises:
+        ArtifactError: the record says that it was, and the file claims nothing.
+    """
+    said, claim = run.settings.get("protection"), target.privacy
+    if said is None:
+        return None
+    if not isinstance(claim, PrivacyClaim):
+        raise ArtifactError("the file claims no privacy, and was trained with it", "train again")
+    return Private(Protection(**said), claimed_mechanism(claim))
+
+
+def _begin(
+    target: Embedding, suite: Suite, shadows: int, sealed: Mapping[str, Any], replay: int | None
+) -> AuditAttempt:
+    """The entry of this audit in the ledger: a new one, one that was interrupted, or the one to replay.
+
+    Raises:
+        UsageError: no audit of that number, or it was of another suite, number of shadows, bounds or images.
+    """
+    sides = commitments.commit({**sealed, "embedding": target.digest})
+    if replay is None:
+        return audit_attempts.begin_audit(target.digest, suite=suite, shadows=shadows, sides=sides)
+    made = audit_attempts.audits_of(target.digest)
+    found = next((attempt for attempt in made if attempt.number == replay), None)
+    if found is None:
+        raise UsageError(f"this site made no audit {replay} of this file", f"its audits are 1 to {len(made)}")
+    if (found.suite, found.shadows, found.sides) != (suite, shadows, sides):
+        raise UsageError(
+            f"audit {replay} of this file was another one: suite {found.suite}, {found.shadows} shadows",
+            "give the suite, shadows, bounds and images that it had",
+        )
+    return found
+
+
+def resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:
+    """The checked embedding behind any of these."""
+    if isinstance(embedding, str | Path):
+        return artifact_module.read(embedding)
+    return embedding if isinstance(embedding, Embedding) else embedding.embedding
+
+
+def choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Source | None) -> tuple[Source, Source]:
+    """Images trained on and kept back: those named, else those remembered. Raises UsageError where there are none."""
+    if run is None and (members is None or nonmembers is None):
+        raise UsageError(
+            "this site has no record of training this embedding",
+            "name the images: --members for those trained on, --nonmembers for others of the same kind",
+        )
+    remembered: tuple[Source, Source] = ((), ()) if run is None else (run.members, run.holdout)
+    chosen = (
+        remembered[0] if members is None else members,
+        remembered[1] if nonmembers is None else nonmembers,
+    )
+    if isinstance(chosen[1], tuple) and not chosen[1]:
+        raise UsageError(
+            "no patient was kept back when this embedding was trained",
+            "train again with --holdout 0.3, or name --nonmembers",
+        )
+    return chosen
+
+
+def find_audited_base(target: Embedding, base: str | Path | None, run: runs.Run | None) -> FoundBase:
+    """The base on this machine, after a look at its fingerprint: on another one every loss would mean nothing."""
+    found = find_base(base or (run.base if run else target.base_name))
+    if target.base is not None:
+        match = fingerprint.compare(target.base, fingerprint.take(found.folder))
+        if match.level == "different":
+            raise ArtifactError(
+                f"the embedding was not made for the base {found.name}: {match.reason}",
+                f"name its base, which calls itself {target.base_name}",
+            )
+    return found
+
+
+def _measure(suspect: Suspect, on_progress: OnProgress | None) -> Evidence:
+    done, batches = 0, 2 * len(suspect.draws.timesteps) * -(-len(suspect.latents) // BATCH)
+
+    def on_batch() -> None:
+        nonlocal done
+        done += 1
+        if on_progress:
+            on_progress(Progress("measuring losses", done, batches))
+
+    def losses(rows: Mapping[str, Tensor] | None) -> Tensor:
+        return measure_losses(
+            suspect.pipe, suspect.latents, suspect.draws, caption=suspect.caption, token=suspect.token, rows=rows,
+            on_batch=on_batch,
+        )  # fmt: skip
+
+    return Evidence(losses(suspect.rows), losses(None), suspect=suspect)
+
+
+def _attack_with_shadows(
+    scores: _Scores,
+    setting: shadow_module.Setting,
+    evidence: Evidence,
+    count: int,
+    seed: int,
+    **place: Any,
+) -> None:
+    units = len(set(setting.units))
+    coins = shadow_module.balance_coins(count, units, seed=seed), shadow_module.flip_coins(count, units, seed=seed)
+    references = shadow_training.train(setting, coins[0], seed=seed + 1_000, stage="reference embeddings", **place)
+    targets = shadow_training.train(setting, coins[1], seed=seed + 2_000, stage="target embeddings", **place)
+    pooled = shadow_module.pool(setting, references, targets)
+    scores.pairs["lira-shadows"] = pooled.members, pooled.nonmembers
+    scores.exposed = rank_pooled(pooled.members, pooled.member_units, pooled.nonmembers, pooled.nonmember_units)
+    compared = Evidence(evidence.with_rows, evidence.without, references.losses, ~references.inside)
+    scores.add("lira-artifact", score_by_lira(compared).numpy())
+    every = shadow_module.join(references, targets)
+    compared = Evidence(evidence.with_rows, evidence.without, every.losses, ~every.inside)
+    for name, attack in WITH_REFERENCES.items():
+        scores.add(name, attack(compared).numpy())

@@ -1,0 +1,171 @@
+"""Made-up patients through whole private trainings: an audit of the code from end to end that reads nobody's image.
+
+The self-test tries the privatising code on vectors. Here everything around it runs too: pictures are drawn, written
+as files and read as a site's are, become latents, and those of each patient go through a training of her own, with the
+sampling, noise, clip and steps of a claim; its rows are written as an embedding and read again. A fair coin of the
+patient's own decides whether she is in that training, or nobody is.
+
+Whoever sees the rows guesses the coins: rows that went where made-up pictures pull were pulled. All trainings together
+are one release, and a patient changes nothing but her own, so guesses are bounded as those of one run are (Steinke,
+Nasr and Jagielski 2023, arXiv 2305.08846). One patient a training leaves no other pull to hide in; what patients of one
+batch do to each other it cannot show.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from embhub.artifact import embedding as artifact
+from embhub.artifact.embedding import LAYOUTS, Embedding
+from embhub.diffusion.dp import aggregation, private_training, settings
+from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.diffusion.dp.noise import flip
+from embhub.diffusion.dp.patients import Patients
+from embhub.diffusion.dp.settings import Protection
+from embhub.diffusion.drawing.loading import tensors
+from embhub.diffusion.families import detect, resolution
+from embhub.diffusion.training.latents import encode
+from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.result import Task
+from embhub.images.images import read_images
+from embhub.privacy.claim import PrivacyClaim
+from embhub.progress import OnProgress, Progress
+
+COINS = 200
+"""Made-up patients, each with a coin: enough to refute an epsilon of 2.78 where every guess is right."""
+GRADIENTS = 800
+"""About so many gradients are computed: trainings of a claim with more steps are cut short, which costs less epsilon
+than the claim allows, so that the comparison holds."""
+_PULLING = 32
+"""So many patients show where made-up pictures pull."""
+_IMAGES = 2
+"""Images of a patient, where the claim allows more than one."""
+
+Values = NDArray[np.float64]
+
+
+def guess_patients(
+    target: Embedding, claim: PrivacyClaim, pipe: Any, *, on_progress: OnProgress | None = None
+) -> tuple[Values, Values]:
+    """Scores of the made-up patients who were in their trainings and of those who were not, higher for those who look
+    as if they had been. `pipe` is the base of `target`, whose caption, vectors and claim set the trainings.
+
+    Nothing is drawn from a seed, no ledger is charged, and nothing is kept.
+
+    Raises:
+        Diverged: a loss is not a number.
+    """
+    protection, task = _plan(target, claim, pipe)
+    mechanism = Mechanism(claim.sampling.q, claim.clip, claim.sigma, claim.denominator)
+    most = _IMAGES if claim.max_images_per_unit > 1 else 1
+    with _pictures(COINS, most, resolution(pipe)) as folder:
+        images = read_images(folder)
+        latents, names = encode(pipe, images).latents, images.names()
+    loss = private_training.prepare(task, protection, latents, names)
+    everybody = loss.patients
+    inside, scores = flip(COINS, 0.5), np.zeros(COINS)
+    with loss.active():
+        pull = _find_pull(loss, protection, task.recipe)
+        for place in range(COINS):
+            loss.patients = Patients(everybody.latents, everybody.images[place : place + 1] if inside[place] else ())
+            rows = _reread(private_training.learn_rows(task, protection, loss, mechanism), target, pipe)
+            scores[place] = float(loss.frame.coordinates(rows).double() @ pull)
+            if on_progress:
+                on_progress(Progress("training on made-up patients", place + 1, COINS))
+    return scores[inside], scores[~inside]
+
+
+def _plan(target: Embedding, claim: PrivacyClaim, pipe: Any) -> tuple[Protection, Task]:
+    """The claim's training, cut short where it is long; what epsilon does not depend on suits the guesser.
+
+    Small steps keep a pull where it was, so that it adds up; dp-agg's vectors need only reach the clip.
+    """
+    protection = replace(
+        settings.ask(claim.epsilon, mechanism=claim.mechanism, unit=claim.unit) or Protection(claim.epsilon),
+        n_public=claim.n_public,
+        delta=claim.delta,
+        max_images=claim.max_images_per_unit,
+        clip=claim.clip,
+    )
+    own: dict[str, Any] = {"steps": 4}
+    if claim.mechanism == "dp-sgd":
+        longest = max(1, int(GRADIENTS / (COINS / 2 * claim.sampling.q)))
+        own = {"steps": min(claim.steps, longest), "learning_rate": 1e-3}
+    recipe = replace(
+        settings.default_recipe(pipe, protection, claim.n_public),
+        vectors=target.vectors[0].count,
+        micro_batch=protection.draws,  # one patient is computed at a time, who has no company
+        **own,
+    )
+    return protection, Task(pipe, "", target.token, str(target.training.get("caption", "{}")), recipe)
+
+
+def _find_pull(loss: PatientLoss, protection: Protection, recipe: Recipe) -> torch.Tensor:
+    """The direction (size,) float64 in which some of the made-up patients move the rows, on average."""
+    everybody = loss.patients
+    open_hand = Mechanism(rate=1.0, clip=protection.clip, sigma=0.0, denominator=1)
+    total = np.zeros(loss.size)
+    if protection.mechanism == "dp-agg":
+        loss.patients = Patients(everybody.latents, everybody.images[:_PULLING])
+        total = aggregation.collect(loss, open_hand, steps=recipe.steps)
+        loss.patients = everybody
+    else:
+        start = torch.zeros(loss.size, dtype=torch.float64)
+        for place in range(min(_PULLING, len(everybody))):
+            total -= open_hand.bound(loss.gradients([place], start).numpy()).sum(0)
+    return torch.from_numpy(total / max(float(np.linalg.norm(total)), 1e-300))
+
+
+def _reread(rows: dict[str, torch.Tensor], target: Embedding, pipe: Any) -> dict[str, torch.Tensor]:
+    """The rows as they are in an embedding that was written, rounded, and read."""
+    names = LAYOUTS[detect(pipe).layout]
+    written = artifact.build(
+        {name: rows[component].numpy() for name, component in names.items()},
+        token=target.token,
+        base=target.base,
+        base_name=target.base_name,
+        training={},
+    )
+    return tensors(artifact.parse(written.data))
+
+
+@contextmanager
+def _pictures(patients: int, each: int, side: int) -> Iterator[Path]:
+    """A folder of pictures of made-up patients with a manifest, as a site would have them; gone afterwards."""
+    chance = np.random.default_rng()  # pictures need no secrecy
+    with tempfile.TemporaryDirectory(prefix="embhub-made-up-") as made:
+        folder, rows = Path(made), []
+        for number in range(patients * each):
+            name = f"{number:05d}.png"
+            Image.fromarray(_draw(chance, side)).save(folder / name)
+            rows.append((name, f"made-up {number // each}"))
+        _list(folder / "manifest.csv", rows)
+        yield folder
+
+
+def _draw(chance: np.random.Generator, side: int) -> NDArray[np.uint8]:
+    """A picture (side, side, 3) of random tiles."""
+    tiles = chance.integers(2, 9)
+    colours = chance.integers(0, 256, (tiles, tiles, 3), dtype=np.uint8)
+    places = np.arange(side) * tiles // side
+    picture: NDArray[np.uint8] = colours[places][:, places]
+    return picture
+
+
+def _list(path: Path, rows: Sequence[tuple[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "patient_id"))
+        writer.writerows(rows)

@@ -1,0 +1,202 @@
+"""Loading a base model: a built-in one, a folder, or a repository of the Hub."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import huggingface_hub
+import torch
+import transformers
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+from embhub.diffusion.bases.builtin import info, resolve
+from embhub.diffusion.bases.replacements import parse_base
+from embhub.diffusion.families import FAMILIES, denoiser, detect
+from embhub.errors import UsageError
+
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
+_PUBLIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+ADAPTED = "adaptation.json"
+"""The file that marks a base, or a part, as learned from a site's images; see `embhub.diffusion.bases.adapted`."""
+
+
+@dataclass(frozen=True)
+class FoundBase:
+    """A base on this machine: the name to publish (never a path), its folder, and what its makers recommend."""
+
+    name: str
+    folder: Path
+    recommended: Mapping[str, float] = field(default_factory=dict)
+
+
+def find_base(base: str | Path = "builtin") -> FoundBase:
+    """Find a built-in base, a pipeline folder, or a repository `owner/name[@revision]` of the Hub, which is downloaded.
+
+    `BASE + unet=SOURCE + lora=SOURCE` has parts replaced, see `embhub.diffusion.bases.assembly`.
+
+    Raises:
+        UsageError: no such base, the Hub cannot deliver it, or a replaced part does not fit.
+        ArtifactError: a replaced part has no weights, or pickled ones.
+        ConfigError: a built-in base is missing from this installation, or the cache cannot be written.
+    """
+    first, replacements = parse_base(str(base))
+    if replacements:
+        from embhub.diffusion.bases.assembly import assemble
+
+        return assemble(find_base(first), replacements)
+    folder = resolve(base)
+    if folder is None and (hub_id := _HUB_ID.fullmatch(str(base))) and not Path(base).exists():
+        return FoundBase(hub_id[1], _download(hub_id[1], hub_id[2]))
+    if folder is None or not (folder / "model_index.json").is_file():
+        raise UsageError(
+            f"{base} is not a base model", "name builtin, builtin-xray, a folder with model_index.json, or owner/name"
+        )
+    if (folder / "base.json").is_file():
+        known = info(folder)
+        return FoundBase(known.name, folder, known.recommended)
+    name = folder.resolve().name
+    return FoundBase(name if _PUBLIC_NAME.fullmatch(name) else "local-base", folder)
+
+
+def load_pipeline(
+    base: str | Path | FoundBase = "builtin", *, device: str = "auto", dtype: torch.dtype | None = None
+) -> Any:
+    """A frozen pipeline of `base`, in evaluation mode, without a progress bar of its own.
+
+    Weights come from safetensors only. `device` is `auto` (CUDA, then Apple's, then the processor) or a torch device;
+    `dtype` defaults to float32; for large families on a GPU (SDXL, SD 3, FLUX) to bfloat16.
+
+    Raises:
+        UsageError: no such base or device, or a folder that is not a diffusion pipeline of a supported kind.
+    """
+    found = base if isinstance(base, FoundBase) else find_base(base)
+    place = choose_device(device)
+    try:
+        precision = dtype or _usual_precision(found.folder, place)
+        # Read in that precision from the start: 17 billion weights in float32 fill most machines.
+        reading = {} if precision is torch.float32 else {"torch_dtype": precision}
+        with quiet(), warnings.catch_warnings():
+            # Newer releases of diffusers call it `dtype`, which older ones do not know.
+            warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
+            pipe = diffusers.DiffusionPipeline.from_pretrained(
+                str(found.folder), use_safetensors=True, local_files_only=True, **reading
+            )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["unknown reason"])[0][:200]
+        raise UsageError(
+            f"{found.name} cannot be loaded as a diffusion pipeline: {reason}",
+            "a base is a folder in diffusers' format with safetensors weights",
+        ) from error
+    detect(pipe)
+    pipe.set_progress_bar_config(disable=True)
+    freeze(pipe)
+    with quiet():
+        return pipe.to(place, precision)
+
+
+def _usual_precision(folder: Path, place: torch.device) -> torch.dtype:
+    kind = json.loads((folder / "model_index.json").read_bytes()).get("_class_name")
+    halved = any(family.half_on_gpu and kind in family.pipelines for family in FAMILIES)
+    return torch.bfloat16 if halved and place.type == "cuda" else torch.float32
+
+
+def _download(name: str, revision: str | None) -> Path:
+    try:
+        with quiet():
+            folder = Path(diffusers.DiffusionPipeline.download(name, revision=revision, use_safetensors=True))
+            # diffusers leaves behind what it does not load: the marks of a base that a site's images made
+            huggingface_hub.snapshot_download(
+                name, revision=folder.name, allow_patterns=["model_index.json", ADAPTED, f"*/{ADAPTED}"]
+            )
+            return folder
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"the base {name} cannot be fetched from the Hub",
+            "check name and network; accept its licence there and `hf auth login` if it asks; or name a local folder",
+        ) from error
+
+
+def download_part(source: str, files: Sequence[str]) -> Path:
+    """The `files` (patterns) of a repository `owner/name[@revision]` that is a part of a pipeline, or holds one.
+
+    Raises:
+        UsageError: no folder and no such name, or the Hub cannot deliver it.
+    """
+    if not (hub_id := _HUB_ID.fullmatch(source)):
+        raise UsageError(f"there is no {source}", "name a folder, or owner/name[@revision] of the Hub")
+    try:
+        with quiet():
+            return Path(huggingface_hub.snapshot_download(hub_id[1], revision=hub_id[2], allow_patterns=list(files)))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"{source} cannot be fetched from the Hub", "check name and network, or name a local folder"
+        ) from error
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The device that `auto` stands for here, or the named one.
+
+    Raises:
+        UsageError: a device that this machine has not.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"this machine has no device {device!r}", "use --device auto or cpu") from error
+    return place
+
+
+def freeze(pipe: Any) -> None:
+    """Put every model of a pipeline into evaluation mode, with no gradient for any weight."""
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False).eval()
+
+
+@contextmanager
+def trainable_attention(pipe: Any) -> Iterator[None]:
+    """On a processor, plain attention while open: the fused kernel's backward pass takes half as long again there.
+
+    Where all of a denoiser's attention is of the usual kind; others, such as joint attention, have no plain twin.
+    """
+    model = denoiser(pipe)
+    before = dict(getattr(model, "attn_processors", {}))
+    plain = bool(before) and all(type(part) in (AttnProcessor, AttnProcessor2_0) for part in before.values())
+    if pipe.device.type != "cpu" or not plain:
+        yield
+        return
+    model.set_attn_processor(AttnProcessor())
+    try:
+        yield
+    finally:
+        model.set_attn_processor(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the progress bars and remarks of diffusers and transformers off the terminal while open."""
+    logs = [(library.utils.logging, library.utils.logging.get_verbosity()) for library in (diffusers, transformers)]
+    bars = [log for log, _ in logs if log.is_progress_bar_enabled()]
+    try:
+        for log, _ in logs:
+            log.set_verbosity_error()
+            log.disable_progress_bar()
+        yield
+    finally:
+        for log, level in logs:
+            log.set_verbosity(level)
+        for log in bars:
+            log.enable_progress_bar()

@@ -1,0 +1,208 @@
+"""Drawing images, with embeddings or without: one prompt, or several with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from embhub.artifact import fingerprint
+from embhub.diffusion.bases import live_fingerprint as live_base
+from embhub.diffusion.bases.pipelines import FoundBase, find_base, load_pipeline, quiet
+from embhub.diffusion.drawing.composition import at_once, composed
+from embhub.diffusion.drawing.loading import Source, load_into
+from embhub.diffusion.drawing.weighted_prompts import Part
+from embhub.diffusion.families import detect, encoders, find, room, told_size
+from embhub.diffusion.training.precision import pictures_at_once
+from embhub.errors import UsageError
+from embhub.progress import OnProgress, Progress
+
+__all__ = ["draw", "generate", "load_into", "prepare"]
+
+GUIDANCE, STEPS = 7.5, 50
+"""Stable Diffusion's own, where a base recommends nothing."""
+
+Prompt = str | Sequence[Part | tuple[str, float]]
+"""What to draw: a text, or texts with weights."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A loaded base with embeddings plugged in: their tokens, and how it is drawn with."""
+
+    pipe: Any
+    base: FoundBase
+    tokens: tuple[str, ...]
+    steps: int
+    guidance: float
+
+    def fill(self, prompt: Prompt) -> tuple[Part, ...]:
+        """The prompt in its parts, with the tokens of all embeddings for `{}`.
+
+        Raises:
+            UsageError: an empty prompt, a weight that is none, or an embedding whose token no prompt mentions.
+        """
+        tokens = " ".join(self.tokens)
+        filled = tuple(Part(part.prompt.replace("{}", tokens), part.weight) for part in as_parts(prompt))
+        if missing := [token for token in self.tokens if not any(token in part.prompt for part in filled)]:
+            raise UsageError(
+                f"the prompt does not mention {missing[0]}", f'write it where it belongs: "… {missing[0]}"'
+            )
+        return filled
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says of the base and the settings."""
+        return {
+            "base": self.base.name,
+            "base_fingerprint": fingerprint.digest(live_base.take(self.pipe)),
+            "steps": self.steps,
+            "guidance": self.guidance,
+        }
+
+
+def prepare(
+    embeddings: Sequence[Source] = (),
+    *,
+    base: str | Path = "builtin",
+    steps: int | None = None,
+    guidance: float | None = None,
+    device: str = "auto",
+) -> Studio:
+    """Load a base and plug embeddings in. `steps` and `guidance` default to what the base recommends, or
+    its kind of pipeline does.
+
+    Raises:
+        UsageError: no such base or device, or settings outside their bounds.
+        ArtifactError: an embedding made for another base, or tokens that collide.
+    """
+    found = find_base(base)
+    pipe = load_pipeline(found, device=device)
+    tokens = tuple(load_into(pipe, embedding) for embedding in embeddings)
+    family = detect(pipe)
+    chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
+    strength = float(found.recommended.get("guidance", family.guidance)) if guidance is None else guidance
+    return Studio(pipe, found, tokens, chosen, strength)
+
+
+def generate(
+    prompt: Prompt,
+    *,
+    embeddings: Sequence[Source] = (),
+    base: str | Path = "builtin",
+    n: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    batch_size: int = 8,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> list[Image.Image]:
+    """Draw `n` images of `prompt` with a base and embeddings made for it.
+
+    Image i comes from `seed + i` alone, whatever `n` and `batch_size` are. `{}` in the prompt stands for the tokens
+    of all embeddings. A list of prompts with weights, `[("lung, <normal>", 0.3), ("lung, <cspca>", 0.7)]`, is drawn as
+    their composition (see `embhub.diffusion.drawing.composition`). `steps` and `guidance` default to what the base
+    recommends.
+
+    Raises:
+        UsageError: a prompt without an embedding's token or longer than the base reads, or bad settings.
+        ArtifactError: an embedding made for another base, or tokens that collide.
+    """
+    studio = prepare(embeddings, base=base, steps=steps, guidance=guidance, device=device)
+    return draw(
+        studio.pipe,
+        studio.fill(prompt),
+        n=n,
+        seed=seed,
+        steps=studio.steps,
+        guidance=studio.guidance,
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
+
+
+def draw(
+    pipe: Any,
+    prompt: Prompt,
+    *,
+    n: int,
+    seed: int,
+    steps: int,
+    guidance: float,
+    batch_size: int = 8,
+    on_progress: OnProgress | None = None,
+) -> list[Image.Image]:
+    """Draw `n` images with a loaded pipeline; image i comes from `seed + i` alone. Raises UsageError as `generate`.
+
+    At most `batch_size` at a time, and fewer where images are large.
+    """
+    check_settings(n, steps, batch_size)
+    if family := find(pipe):
+        batch_size = min(batch_size, pictures_at_once(family.resolution(pipe)))
+    if "Inpaint" in type(pipe).__name__:
+        raise UsageError("this base only redraws a part of an image", "use embhub inpaint, or another base")
+    parts = as_parts(prompt)
+    check_lengths(pipe, parts)
+    drawn: list[Image.Image] = []
+    with composed(pipe, parts, guidance=guidance) as text:
+        while len(drawn) < n:
+            seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
+            drawn += _draw(pipe, [text] * len(seeds), steps, guidance, generators(seeds))
+            if on_progress:
+                on_progress(Progress("drawing", len(drawn), n))
+    return drawn
+
+
+def _draw(
+    pipe: Any, prompts: list[str], steps: int, guidance: float, sources: list[torch.Generator]
+) -> list[Image.Image]:
+    """A picture for each prompt: by the pipeline's own call, or as its family says."""
+    if (family := find(pipe)) and family.draw:
+        return family.draw(pipe, prompts, steps, guidance, sources)
+    images: list[Image.Image] = pipe(
+        prompts, num_inference_steps=steps, guidance_scale=guidance, generator=sources, **told_size(pipe)
+    ).images
+    return images
+
+
+def as_parts(prompt: Prompt) -> tuple[Part, ...]:
+    """A prompt in its parts; a text is one of weight 1. Raises UsageError: an empty text, a weight that is none."""
+    given = [(prompt, 1.0)] if isinstance(prompt, str) else prompt
+    if any(not isinstance(part, Part) and (isinstance(part, str) or len(part) != 2) for part in given):
+        raise UsageError(
+            "several prompts are pairs of prompt and weight", 'such as [("lung", 0.3), ("lung, <a>", 0.7)]'
+        )
+    return tuple(part if isinstance(part, Part) else Part(*part) for part in given)
+
+
+def generators(seeds: Iterable[int]) -> list[torch.Generator]:
+    """One for each image, on the processor whatever the device: a seed starts from the same noise everywhere."""
+    return [torch.Generator().manual_seed(number) for number in seeds]
+
+
+def check_settings(n: int, steps: int, batch_size: int) -> None:
+    """Refuse numbers below 1. Raises UsageError."""
+    if n < 1 or steps < 1 or batch_size < 1:
+        raise UsageError(f"{n} images in {steps} steps, {batch_size} at a time", "each of the three is at least 1")
+
+
+def check_lengths(pipe: Any, parts: Iterable[Part]) -> None:
+    """Refuse a prompt of which the encoder would silently cut off the end: two embeddings of 64 vectors, for one.
+
+    Raises:
+        UsageError: more tokens than the base reads.
+    """
+    convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)
+    for encoder, part in product(encoders(pipe), parts):
+        with quiet():
+            needed = len(encoder.tokenizer(convert(part.prompt, encoder.tokenizer)).input_ids)
+        if needed > (most := room(pipe, encoder)):
+            raise UsageError(
+                f"prompt and vectors make {needed} tokens; this base reads {most}",
+                "shorten the prompt, use fewer embeddings or vectors, or give each embedding a prompt of its own",
+            )

@@ -1,0 +1,159 @@
+"""What drawing leaves on disk: numbered pictures, and a manifest to draw them again."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from embhub import __version__
+from embhub import destinations as places
+from embhub.artifact.embedding import Embedding
+from embhub.client.opening import Opened
+from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
+from embhub.diffusion.outputs import open_target
+from embhub.durable import write_atomic
+from embhub.errors import UsageError
+from embhub.progress import OnProgress
+
+MANIFEST, SHEET = "manifest.json", "series.png"
+SERIES = 5
+"""Pictures from one end to the other, where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is to be drawn, as it was typed: prompts with weights, and embeddings as files or repositories."""
+
+    prompts: tuple[str, ...]
+    embeddings: tuple[str, ...] = ()
+    registry: str | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The prompts with their weights; one alone is taken as it stands, colons and all.
+
+        Raises:
+            UsageError: no prompt, or a weight that is none.
+        """
+        if not self.prompts:
+            raise UsageError("there is nothing to draw", 'write a prompt: embhub generate "prostate mri, normal"')
+        return (Part(self.prompts[0]),) if len(self.prompts) == 1 else tuple(map(parse_part, self.prompts))
+
+    def open(self) -> list[Opened]:
+        """The embeddings, verified where they are signed; raises as `embhub.client.opening.open_path`."""
+        return [open_target(target, self.registry) for target in self.embeddings]
+
+
+def generate_to_folder(
+    ask: Ask,
+    out: Path,
+    *,
+    n: int = 8,
+    seed: int = 0,
+    interpolate_to: str | None = None,
+    slerp_to: str | None = None,
+    series: int | None = None,
+    on_progress: OnProgress | None = None,
+    **choices: Any,
+) -> dict[str, Any]:
+    """Draw images (see `embhub.diffusion.drawing.generation`) or a series (`embhub.diffusion.drawing.interpolation`)
+    into `out`.
+
+    A repository among the embeddings is fetched and verified first; so is a file or folder that is signed. A file that
+    is not is used, and `warning` says so.
+    """
+    parts = ask.parts
+    places.check_folder(out)
+    if interpolate_to is not None or slerp_to is not None:
+        return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
+    if series is not None:
+        raise UsageError("a series to where?", "say --interpolate-to PROMPT or --slerp-to FILE")
+    opened = ask.open()
+    from embhub.diffusion.drawing.generation import draw, prepare
+
+    studio = prepare([item.embedding for item in opened], **choices)
+    drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance": studio.guidance}
+    pictures = draw(studio.pipe, studio.fill(parts), **drawing, on_progress=on_progress)
+    files = [write_picture(picture, out / f"{number:04d}.png") for number, picture in enumerate(pictures)]
+    facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts(), "embeddings": describe(opened)}
+    write_manifest(out, "embhub.samples/1", {**facts, "files": files})
+    return report(out, len(files), opened)
+
+
+def _series_to_folder(
+    ask: Ask,
+    out: Path,
+    end: str | None,
+    slerp_to: str | None,
+    series: int,
+    n: int,
+    seed: int,
+    on_progress: OnProgress | None,
+    choices: Mapping[str, Any],
+) -> dict[str, Any]:
+    if len(ask.prompts) != 1 or (end is not None and slerp_to is not None):
+        raise UsageError("a series goes from one prompt one way", "give --interpolate-to or --slerp-to, and no --and")
+    opened = ask.open()
+    turned = [open_target(slerp_to, ask.registry)] if slerp_to is not None else []
+    from embhub.diffusion.drawing.generation import prepare
+    from embhub.diffusion.drawing.interpolation import draw_series, open_siblings
+
+    loaded = [item.embedding for item in opened]
+    siblings = open_siblings(loaded, turned[0].embedding) if turned else None
+    studio = prepare([] if siblings else loaded, **choices)
+    drawn = draw_series(
+        studio, ask.prompts[0], siblings or str(end), series=series, n=n, seed=seed, on_progress=on_progress
+    )
+    pictures = [
+        {"file": write_picture(picture, out / f"{row:04d}-{column:03d}.png"), "seed": seed + row, "weight": weight}
+        for row, line in enumerate(drawn.pictures)
+        for column, (picture, weight) in enumerate(zip(line, drawn.weights, strict=True))
+    ]
+    write_picture(drawn.sheet(), out / SHEET)
+    facts = {
+        "prompt": ask.prompts[0],
+        **({"slerp_to": describe(turned)[0]} if turned else {"interpolate_to": end}),
+        **{"weights": drawn.weights, "n": n, "seed": seed, **studio.facts(), "embeddings": describe(opened)},
+    }
+    write_manifest(out, "embhub.series/1", {**facts, "sheet": SHEET, "pictures": pictures})
+    return {**report(out, len(pictures), [*opened, *turned]), "sheet": str(out / SHEET)}
+
+
+def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
+    """The prompt, or the prompts with their weights, as a manifest says them."""
+    return {"parts": [asdict(part) for part in parts]} if len(parts) > 1 else {"prompt": parts[0].prompt}
+
+
+def describe(opened: Sequence[Opened]) -> list[dict[str, str]]:
+    """Which embeddings were used: token and digest of each."""
+    loaded: list[Embedding] = [item.embedding for item in opened]
+    return [{"token": item.token, "sha256": item.digest} for item in loaded]
+
+
+def write_picture(picture: Image.Image, path: Path, *, mode: int = 0o644) -> str:
+    """Write a PNG of the pixels alone, nothing else that the picture carries; returns its name."""
+    buffer = io.BytesIO()
+    bare = Image.new(picture.mode, picture.size)
+    bare.paste(picture)
+    bare.save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue(), mode=mode)
+    return path.name
+
+
+def write_manifest(out: Path, schema: str, facts: Mapping[str, Any], *, mode: int = 0o644) -> None:
+    """Write manifest.json, last of all: where it is there, the pictures are."""
+    manifest = {"schema": schema, "embhub": __version__, **facts}
+    write_atomic(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n", mode=mode)
+
+
+def report(out: Path, count: int, opened: Sequence[Opened]) -> dict[str, Any]:
+    """What the command says of it."""
+    tokens = ", ".join(item.embedding.token for item in opened)
+    facts = {"wrote": f"{count} images and {MANIFEST}", "folder": str(out), "embeddings": tokens or "none"}
+    return {**facts, "warning": "; ".join(text for item in opened for text in item.warnings)}

@@ -1,0 +1,222 @@
+"""Putting a finding into a place of an image: the marked part is drawn anew, the rest stays as it is.
+
+The denoiser sees the whole image, brought to the resolution of its base, and draws what is marked so that it fits. What
+comes back is laid over the original at its own size: drawn pixels where the mask is, a border that fades out, and every
+pixel beyond that border as it was, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
+from PIL import Image
+
+from embhub.diffusion.bases.pipelines import quiet
+from embhub.diffusion.drawing.composition import at_once, composed
+from embhub.diffusion.drawing.generation import Prompt, Studio, check_lengths, check_settings, generators, prepare
+from embhub.diffusion.drawing.loading import Source
+from embhub.diffusion.families import detect, resolution
+from embhub.errors import UsageError
+from embhub.images import masks
+from embhub.images.masks import Box, Mask, check_mask, fade, from_box, to_cells
+from embhub.progress import OnProgress, Progress
+
+_BORDER = 32
+"""The border is as wide as the image's smaller side divided by this, unless it is said."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image in mode L or RGB, and what of it is redrawn: bool (height, width). `border` in pixels of the image.
+
+    Only the central square is seen by the denoiser, as in training; the mask lies inside it.
+    """
+
+    image: Image.Image
+    mask: Mask
+    border: float
+
+    @property
+    def square(self) -> tuple[int, int, int]:
+        """Left, top and side of the central square."""
+        side = min(self.image.size)
+        return (self.image.width - side) // 2, (self.image.height - side) // 2, side
+
+    def inside(self, values: Any) -> Any:
+        """The part of an array (height, width, …) that lies in the square."""
+        left, top, side = self.square
+        return values[top : top + side, left : left + side]
+
+
+def arrange(
+    image: Image.Image, mask: Mask, *, growth: int = 0, border: float | None = None, where: str = "the mask"
+) -> Scene:
+    """A scene, once image and mask are known to fit; the mask is grown by `growth` pixels (shrunk, below 0).
+
+    Raises:
+        UsageError: another mode or size, a mask that marks nothing, everything, or something outside the square.
+    """
+    if image.mode not in ("L", "RGB"):
+        raise UsageError(f"an image of mode {image.mode} cannot be redrawn", "save it as 8-bit grey or RGB")
+    check_mask(mask, image.size, where)
+    if growth:
+        mask = masks.grow(mask, growth)
+        check_mask(mask, image.size, f"{where}, {'grown' if growth > 0 else 'shrunk'} by {abs(growth)} pixels,")
+    width = min(image.size) / _BORDER if border is None else border
+    if not 0 <= width <= min(image.size):
+        raise UsageError(f"a border of {width:g} pixels", f"choose 0 to {min(image.size)}")
+    scene = Scene(image, mask, max(width, 1.0) if border is None else width)
+    left, top, side = scene.square
+    if scene.inside(mask).sum() < mask.sum():
+        raise UsageError(
+            f"{where} reaches out of the central square, which alone is redrawn: "
+            f"{left},{top},{side},{side} as x,y,width,height",
+            "mark a place inside it, or cut the image to a square around the place",
+        )
+    return scene
+
+
+def inpaint(
+    image: Image.Image,
+    prompt: Prompt,
+    *,
+    mask: Mask | None = None,
+    box: Box | None = None,
+    embeddings: Sequence[Source] = (),
+    n: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    strength: float = 1.0,
+    grow: int = 0,
+    border: float | None = None,
+    base: Any = "builtin",
+    batch_size: int = 8,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> list[Image.Image]:
+    """Redraw a part of `image` (mode L or RGB) after `prompt`, `n` times; picture i comes from `seed + i` alone.
+
+    The part is `mask`, bool (height, width), or a `box` x, y, width, height; `grow` widens it by so many pixels. Over
+    `border` pixels around it the new fades into the old; beyond it every pixel stays what it was. `strength` is the
+    share of the noise schedule that is gone through: at 1 nothing of the old part is looked at, near 0 little changes.
+
+    The base's U-Net takes 4 channels (the unmarked part is noised anew at every step, as in Lugmayr et al. 2022, arXiv
+    2201.09865, without its jumps back) or 9 (it was trained to inpaint). The rest is as in `generate`.
+
+    Raises:
+        UsageError: as `arrange` and `generate`; both a mask and a box or neither; a base that cannot inpaint.
+        ArtifactError: an embedding made for another base, or tokens that collide.
+    """
+    if (mask is None) == (box is None):
+        raise UsageError("a place is needed: a mask or a box", "give one of the two")
+    marked = from_box(box, image.size) if box is not None else np.asarray(mask, bool)
+    scene = arrange(image, marked, growth=grow, border=border)
+    studio = prepare(embeddings, base=base, steps=steps, guidance=guidance, device=device)
+    pictures = redraw(studio, [scene] * n, prompt, seed=seed, strength=strength, batch_size=batch_size)
+    drawn = []
+    for picture in pictures:
+        drawn.append(picture)
+        if on_progress:
+            on_progress(Progress("redrawing", len(drawn), n))
+    return drawn
+
+
+def redraw(
+    studio: Studio,
+    scenes: Iterable[Scene],
+    prompt: Prompt,
+    *,
+    seed: int = 0,
+    strength: float = 1.0,
+    batch_size: int = 8,
+) -> Iterator[Image.Image]:
+    """Every scene with its marked part drawn anew; picture i comes from scene i and `seed + i` alone.
+
+    Raises:
+        UsageError: as `inpaint`, when the first picture is asked for.
+    """
+    check_settings(1, studio.steps, batch_size)
+    if not 0 < strength <= 1 or int(studio.steps * strength) < 1:
+        raise UsageError(
+            f"a strength of {strength:g} leaves no step of {studio.steps}", "choose one up to 1, or more steps"
+        )
+    parts = studio.fill(prompt)
+    pipe = _inpainter(studio.pipe)
+    check_lengths(pipe, parts)
+    side = resolution(pipe)
+    with composed(pipe, parts, guidance=studio.guidance) as text:
+        first, waiting = seed, iter(scenes)
+        while group := list(islice(waiting, at_once(batch_size, parts))):
+            drawn = pipe(
+                [text] * len(group),
+                image=[_reduce(scene, side) for scene in group],
+                mask_image=[_cells(scene, side, int(pipe.vae_scale_factor)) for scene in group],
+                height=side,
+                width=side,
+                strength=strength,
+                num_inference_steps=studio.steps,
+                guidance_scale=studio.guidance,
+                generator=generators(range(first, first + len(group))),
+            ).images
+            first += len(group)
+            yield from (_lay_over(scene, new) for scene, new in zip(group, drawn, strict=True))
+
+
+def _inpainter(pipe: Any) -> Any:
+    """The stock pipeline that inpaints with the parts of this one, tokens of embeddings included."""
+    kind = detect(pipe).name
+    if kind not in ("sd", "sdxl"):
+        raise UsageError(
+            f"a {type(pipe).__name__} cannot redraw a part of an image here", "use a Stable Diffusion 1, 2 or XL base"
+        )
+    channels = int(pipe.unet.config.in_channels)
+    if channels not in (4, 9):
+        raise UsageError(
+            f"a U-Net of {channels} input channels cannot redraw a part of an image",
+            "use a base whose U-Net takes 4 channels, or one of 9 that was trained to inpaint",
+        )
+    if "Inpaint" in type(pipe).__name__:
+        return pipe
+    with quiet():
+        made = (
+            StableDiffusionXLInpaintPipeline(**pipe.components)
+            if kind == "sdxl"
+            else StableDiffusionInpaintPipeline(**pipe.components, requires_safety_checker=False)
+        )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def _reduce(scene: Scene, side: int) -> Image.Image:
+    left, top, width = scene.square
+    square = scene.image.convert("RGB").crop((left, top, left + width, top + width))
+    return square if width == side else square.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _cells(scene: Scene, side: int, cell: int) -> Image.Image:
+    if min(scene.image.size) * 2 < side:
+        raise UsageError(
+            f"an image of {scene.image.width} x {scene.image.height} is under half of the base's {side} pixels",
+            "use larger images, or a base of a lower resolution",
+        )
+    return Image.fromarray(to_cells(scene.inside(scene.mask), side, cell).astype(np.uint8) * 255)
+
+
+def _lay_over(scene: Scene, drawn: Image.Image) -> Image.Image:
+    """The drawn square over the original at its own size: all of it in the mask, less and less over the border."""
+    side = scene.square[2]
+    new = drawn.convert(scene.image.mode)
+    new = new if new.width == side else new.resize((side, side), Image.Resampling.LANCZOS)
+    result = np.array(scene.image)
+    share = scene.inside(fade(scene.mask, scene.border))
+    share = share if result.ndim == 2 else share[..., None]
+    old = scene.inside(result)
+    blended = np.rint(old * (1 - share) + np.asarray(new) * share).astype(np.uint8)
+    old[...] = np.where(share > 0, blended, old)
+    return Image.fromarray(result)

@@ -1,0 +1,138 @@
+"""Series from one finding to another: the same noise drawn at weights that go from 0 to 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from embhub.artifact.embedding import Embedding
+from embhub.diffusion.drawing.generation import Studio, draw, prepare
+from embhub.diffusion.drawing.loading import Source, check_base, open_embedding, tensors
+from embhub.diffusion.drawing.slerp import check_siblings, slerp
+from embhub.diffusion.drawing.weighted_prompts import Part
+from embhub.diffusion.training.per_layer import insert
+from embhub.errors import UsageError
+from embhub.progress import OnProgress, Progress
+
+MOST = 101
+_LINE = 14
+"""Height of the line of weights above a sheet, in pixels."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """`pictures[i][k]` is drawn from seed `seed + i` at `weights[k]` of the way from start to end."""
+
+    weights: tuple[float, ...]
+    pictures: tuple[tuple[Image.Image, ...], ...]
+    seed: int
+
+    def sheet(self) -> Image.Image:
+        """All pictures as one: a row a seed, a column a weight, the weights written above."""
+        width, height = self.pictures[0][0].size
+        sheet = Image.new("RGB", (width * len(self.weights), _LINE + height * len(self.pictures)), "white")
+        pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(10)
+        for column, weight in enumerate(self.weights):
+            pen.text((width * (column + 0.5), _LINE / 2), f"{weight:.2f}", "black", font=font, anchor="mm")
+            for row, pictures in enumerate(self.pictures):
+                sheet.paste(pictures[column], (width * column, _LINE + height * row))
+        return sheet
+
+
+def interpolate(
+    start: str,
+    end: str | None = None,
+    *,
+    embeddings: Sequence[Source] = (),
+    slerp_to: Source | None = None,
+    series: int = 5,
+    n: int = 1,
+    seed: int = 0,
+    base: str | Path = "builtin",
+    steps: int | None = None,
+    guidance: float | None = None,
+    batch_size: int = 8,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> Series:
+    """Draw `n` rows of `series` pictures, each row from one seed, on the way from one finding to another.
+
+    With `end`, a second prompt: its predictions get the weight and those of `start` the rest (see
+    `embhub.diffusion.drawing.composition`); the ends are the plain pictures of each prompt. With `slerp_to`, a
+    sibling of the one embedding: its rows are turned towards the sibling's under one prompt (see
+    `embhub.diffusion.drawing.slerp`).
+
+    Raises:
+        UsageError: both ways or neither, a series under 2, or as `generate`.
+        ArtifactError: embeddings that are no siblings, or made for another base.
+    """
+    if (end is None) == (slerp_to is None):
+        raise UsageError("an end is needed: a second prompt or a sibling embedding", "give one of the two")
+    siblings = None if slerp_to is None else open_siblings(embeddings, slerp_to)
+    plugged = () if siblings else embeddings
+    studio = prepare(plugged, base=base, steps=steps, guidance=guidance, device=device)
+    ends = siblings or str(end)
+    return draw_series(
+        studio, start, ends, series=series, n=n, seed=seed, batch_size=batch_size, on_progress=on_progress
+    )
+
+
+def open_siblings(embeddings: Sequence[Source], slerp_to: Source) -> tuple[Embedding, Embedding]:
+    """The one embedding and that to turn towards. Raises UsageError where it is not one, NotSiblings where it says."""
+    if len(embeddings) != 1:
+        raise UsageError(
+            f"{len(embeddings)} embeddings to turn towards their sibling", "give one embedding, and the one to turn to"
+        )
+    one, other = open_embedding(embeddings[0]), open_embedding(slerp_to)
+    check_siblings(one, other)
+    return one, other
+
+
+def draw_series(
+    studio: Studio,
+    start: str,
+    ends: str | tuple[Embedding, Embedding],
+    *,
+    series: int,
+    n: int,
+    seed: int,
+    batch_size: int = 8,
+    on_progress: OnProgress | None = None,
+) -> Series:
+    """A series in a studio that is ready: to the prompt `ends`, or along the arc between two siblings, neither of which
+    is plugged in. Raises as `interpolate`."""
+    if not 2 <= series <= MOST:
+        raise UsageError(f"a series of {series} pictures", f"choose 2 to {MOST}")
+    weights = tuple(step / (series - 1) for step in range(series))
+    along = (
+        _between_prompts(studio, start, ends, weights) if isinstance(ends, str) else _turn(studio, start, ends, weights)
+    )
+    drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance": studio.guidance}
+    columns: list[list[Image.Image]] = []
+    for parts in along:
+        columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))
+        if on_progress:
+            on_progress(Progress("drawing", len(columns) * n, series * n))
+    return Series(weights, tuple(zip(*columns, strict=True)), seed)
+
+
+def _between_prompts(studio: Studio, start: str, end: str, weights: Sequence[float]) -> Iterator[tuple[Part, ...]]:
+    for weight in weights:
+        yield studio.fill([Part(start, 1 - weight), Part(end, weight)])
+
+
+def _turn(
+    studio: Studio, prompt: str, siblings: tuple[Embedding, Embedding], weights: Sequence[float]
+) -> Iterator[tuple[Part, ...]]:
+    """The pipeline knows the rows between the two only until the next is asked for."""
+    one, other = siblings
+    check_base(studio.pipe, one)
+    filled = replace(studio, tokens=(one.token,)).fill(prompt)
+    for weight in weights:
+        rows = insert(studio.pipe, one.token, tensors(slerp(one, other, weight)))
+        with rows.active():
+            yield tuple(Part(rows.expand(part.prompt)) for part in filled)

@@ -1,0 +1,83 @@
+"""Several trainings by one recipe in the same batches: the same rows as one after the other, for less time.
+
+Each keeps its own images, random numbers and optimizer; only the passes through text encoder and denoiser are shared,
+each training has a prompt of its own. A larger batch costs less an image (bench/audits.py says how much).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embhub.diffusion.bases.pipelines import trainable_attention
+from embhub.diffusion.families import detect, loss, min_snr_weights
+from embhub.diffusion.training.inversion import Fit, Inversion, Recipe
+from embhub.diffusion.training.precision import precision, recomputed, repeatable
+
+IMAGES = 64
+"""Images of a shared batch: beyond, a processor gains nothing."""
+
+Job = tuple[Tensor, int]
+"""Latents (N, C, h, w) of one training, and its seed."""
+
+
+def group(jobs: int, recipe: Recipe) -> list[range]:
+    """Which of so many trainings share their batches; where the recipe bounds the images at a time, each is alone."""
+    each = 1 if recipe.micro_batch else max(1, IMAGES // recipe.batch_size)
+    return [range(first, min(first + each, jobs)) for first in range(0, jobs, each)]
+
+
+def fit_many(
+    pipe: Any,
+    jobs: Sequence[Job],
+    *,
+    token: str,
+    caption: str,
+    recipe: Recipe,
+    on_step: Callable[[int, float], None] | None = None,
+) -> list[Fit]:
+    """What `inversion.fit` gives for each job alone, up to rounding. `on_step` gets the step and the mean loss.
+
+    Raises:
+        UsageError: too many vectors for the caption, an unsupported pipeline, or a loss that is no longer a number.
+    """
+    trainings = [
+        Inversion(pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed) for latents, seed in jobs
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(trainable_attention(pipe))
+        stack.enter_context(recomputed(pipe, recipe.gradient_checkpointing))
+        stack.enter_context(repeatable(pipe))
+        for step in range(1, recipe.steps + 1):
+            error = _step(pipe, trainings, recipe)
+            if on_step:
+                on_step(step, error)
+    return [Fit(training.rows, tuple(training.losses)) for training in trainings]
+
+
+def _step(pipe: Any, trainings: Sequence[Inversion], recipe: Recipe) -> float:
+    """One step of each; returns the mean loss."""
+    latents, times, noise = (torch.cat(parts) for parts in zip(*(one.draw() for one in trainings), strict=True))
+    first, family = trainings[0].inserted, detect(pipe)
+    own = {
+        name: torch.stack([one.inserted.rows[name].detach() for one in trainings]).requires_grad_()
+        for name in first.rows
+    }
+    with precision(pipe, mixed=recipe.mixed_precision):
+        with first.active(own):
+            condition = family.condition(pipe, [first.expand(trainings[0].prompt)] * len(trainings))
+        each = {name: part.repeat_interleave(recipe.batch_size, 0) for name, part in condition.items()}
+        errors = loss(pipe, family, latents, each, noise, times)
+    if recipe.snr_gamma is not None:
+        errors = errors * min_snr_weights(pipe, times, recipe.snr_gamma)
+    means = errors.view(len(trainings), -1).mean(1)
+    gradients = torch.autograd.grad(means.sum(), list(own.values()))
+    for number, training in enumerate(trainings):
+        for name, gradient in zip(own, gradients, strict=True):
+            training.inserted.rows[name].grad = gradient[number]
+        training.apply(float(means[number].detach()))
+    return float(means.detach().mean())

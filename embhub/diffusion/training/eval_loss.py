@@ -1,0 +1,56 @@
+"""The loss on noise and times that are always the same, so that two figures compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embhub.diffusion.families import Condition, detect, loss, noise_levels
+from embhub.diffusion.training.per_layer import insert
+
+
+def mean_loss(
+    pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
+) -> float:
+    """Loss over `latents` (N, C, h, w) with rows (None: the caption without them), always on the same noise."""
+    return float(losses_with(pipe, latents, token=token, caption=caption, rows=rows, draws=draws).mean())
+
+
+def losses_with(
+    pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
+) -> Tensor:
+    """The same for each of the N images, (N,) float64."""
+    inserted = insert(pipe, token, rows) if rows is not None else None
+    prompt = caption.replace("{}", token) if inserted else without_token(caption)
+    with inserted.active() if inserted else nullcontext(), torch.no_grad():
+        condition = detect(pipe).condition(pipe, [inserted.expand(prompt) if inserted else prompt])
+        return image_losses(pipe, latents, condition, draws=draws)
+
+
+def image_losses(pipe: Any, latents: Tensor, condition: Condition, *, draws: int = 4) -> Tensor:
+    """Loss of each of N latents under a condition, (N,) float64, averaged over noise and times always the same.
+
+    Random numbers are its own: a training that is looked at goes on as if it had not been.
+    """
+    family, generator = detect(pipe), torch.Generator().manual_seed(0)
+    total = torch.zeros(len(latents), dtype=torch.float64)
+    with torch.no_grad():
+        for draw in range(draws):
+            # The middle of each equal part of the schedule: fewer draws than at random for one precision.
+            level = int(noise_levels(pipe) * (draw + 0.5) / draws)
+            errors = []
+            for batch in torch.split(latents, 16):
+                times = torch.full((len(batch),), level, device=pipe.device)
+                noise = torch.randn(batch.shape, generator=generator).to(pipe.device)
+                errors.append(loss(pipe, family, batch.to(pipe.device), condition, noise, times).double().cpu())
+            total += torch.cat(errors)
+    return total / draws
+
+
+def without_token(caption: str) -> str:
+    """The caption's words alone."""
+    return " ".join(caption.replace("{}", " ").split()).strip(" ,")

@@ -1,0 +1,41 @@
+"""Images as a base sees them, made once before a training, and what tells two sets of them apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embhub.diffusion.families import resolution
+from embhub.diffusion.training import inversion
+from embhub.images.images import ImageSet
+from embhub.progress import OnProgress, Progress
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Latents (N, C, h, w), and a digest of the pixels behind them and of whose they are."""
+
+    latents: Tensor
+    digest: str
+
+
+def encode(pipe: Any, images: ImageSet, on_progress: OnProgress | None = None) -> Encoded:
+    """Encode all images of a set, a part at a time; nothing is drawn at random.
+
+    Raises:
+        UsageError: an image under half of the base's resolution, or one that has gone since.
+    """
+    latents, done, digest = [], 0, hashlib.sha256()
+    for batch in images.batches(resolution(pipe)):
+        latents.append(inversion.encode_images(pipe, torch.from_numpy(batch)))
+        digest.update(batch.tobytes())
+        done += len(batch)
+        if on_progress:
+            on_progress(Progress("encoding images", done, len(images)))
+    digest.update(json.dumps([images.unit(i) for i in range(len(images))]).encode())
+    return Encoded(torch.cat(latents), digest.hexdigest())

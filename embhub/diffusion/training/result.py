@@ -1,0 +1,42 @@
+"""What either way of training, plain or private, is asked for, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from embhub.diffusion.training.recipes import Recipe
+from embhub.ledger.budget import Reservation
+from embhub.privacy.claim import NONE, Claim
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned, and with what; `base` is the digest of the base's fingerprint."""
+
+    pipe: Any
+    base: str
+    token: str
+    caption: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Rows (vectors, d) float32 on the processor for each encoder, the ledger's entry, and what may be claimed.
+
+    `facts` stand in the file's header beside those of the recipe. A plain training has `losses`, `points` (step, loss)
+    on the way, and the mean loss of images kept back `before` and `after`; a private one looks at none of these.
+    """
+
+    rows: Mapping[str, Tensor]
+    reservation: Reservation
+    claim: Claim = NONE
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    losses: tuple[float, ...] = ()
+    points: tuple[tuple[int, float], ...] = ()
+    before: float | None = None
+    after: float | None = None

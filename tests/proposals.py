@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from embhub.release.files import Release
-from embhub_registry import admission
-from embhub_registry.denials import Denied
-from embhub_registry.proposal import Proposal
+from embhub_registry.admission import rules as admission
+from embhub_registry.admission.proposal import Proposal
+from embhub_registry.http_errors import Denied
 from tests import releases
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
-from embhub_registry import administration
-from embhub_registry.folder import Registry, create, open_folder
+from embhub_registry.people import administration
+from embhub_registry.storage.folder import Registry, create, open_folder
 
 SECONDS = 60.0
 

@@ -27,11 +27,15 @@ from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.site import keys
 from embhub.trust import bundle, dsse, p256, statement
 from embhub.trust import keyring as trust
-from embhub_registry import admission, auth, backup_file, bodies, commits, downloads, hf_api, listing
-from embhub_registry import names as served_names
-from embhub_registry.backup_file import BadBackup
-from embhub_registry.denials import Denied
-from embhub_registry.proposal import Proposal
+from embhub_registry.admission import rules as admission
+from embhub_registry.admission.proposal import Proposal
+from embhub_registry.http_errors import Denied
+from embhub_registry.operation import backup_file
+from embhub_registry.operation.backup_file import BadBackup
+from embhub_registry.people import auth
+from embhub_registry.people import names as served_names
+from embhub_registry.repositories import listing
+from embhub_registry.wire import bodies, commits, downloads, hf_api
 from tests import claims, releases
 from tests.damage import damaged, odd_json
 

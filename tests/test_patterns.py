@@ -15,7 +15,8 @@ import pytest
 import embhub
 import embhub_registry
 from embhub.cards import personal_data
-from embhub_registry import listing, persons
+from embhub_registry.people import personal_data as persons
+from embhub_registry.repositories import listing
 
 UNITS = [
     *("a", "A", "0", "1", ".", " ", "-", "@", "^", "+", "\n", "\t", "é", "'", '"', "\\", "/", ":", "_", "<", "%", "|"),
@@ -37,7 +38,7 @@ UNITS = [
         "no id ",
     ),
 ]
-SEARCHING = ("personal_data", "persons", "redaction")  # what looks for something anywhere in a text
+SEARCHING = ("personal_data", "logs")  # what looks for something anywhere in a text
 SMALL, LARGE = 1_000, 8_000
 SUSPECT = 0.03  # seconds; below it a text of this length is no matter
 STEEPEST = 16.0  # for eight times the text; linear is 8, square 64

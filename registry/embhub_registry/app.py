@@ -15,20 +15,23 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry import downloads, embhub_api, health, hf_access, hf_api, hf_changes, upkeep, web
-from embhub_registry.attempts import Attempts
-from embhub_registry.blobs import MissingBlob
-from embhub_registry.calls import SLASH, registry_of
 from embhub_registry.database import Busy, StorageFull
-from embhub_registry.denials import BAD_CREDENTIALS, DISABLED, Denied
-from embhub_registry.folder import Registry
-from embhub_registry.judging import Judge
+from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, Denied
 from embhub_registry.logs import log
-from embhub_registry.metrics import Metrics
-from embhub_registry.pace import Pace
+from embhub_registry.operation import background_tasks as upkeep
+from embhub_registry.operation import health
+from embhub_registry.operation.metrics import Metrics
+from embhub_registry.pages import web
+from embhub_registry.pages.verification_cache import Judge
+from embhub_registry.people.failed_logins import Attempts
+from embhub_registry.people.rate_limits import Pace
 from embhub_registry.recent import Recent, Repeatable
-from embhub_registry.tally import Tally
-from embhub_registry.underway import Underway
+from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.usage_counters import Tally
+from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes
+from embhub_registry.wire.commit_limiter import Underway
+from embhub_registry.wire.request_context import SLASH, registry_of
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"

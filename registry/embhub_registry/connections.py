@@ -14,7 +14,7 @@ from typing import Any
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from embhub_registry.pace import FORWARDED
+from embhub_registry.people.rate_limits import FORWARDED
 from embhub_registry.recent import Kept, Pair, Recent
 
 MAX_HEAD_BYTES = 32_000

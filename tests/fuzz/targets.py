@@ -17,9 +17,9 @@ from embhub.errors import ArtifactError
 from embhub.formats import tensors
 from embhub.refusals import MalformedBundle, MalformedEnvelope, MalformedStatement
 from embhub.trust import bundle, dsse, statement
-from embhub_registry import commits
-from embhub_registry.denials import Denied
-from embhub_registry.names import check_path
+from embhub_registry.http_errors import Denied
+from embhub_registry.people.names import check_path
+from embhub_registry.wire import commits
 
 
 def read_safetensors(data: bytes) -> None:

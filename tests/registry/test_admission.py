@@ -13,8 +13,9 @@ import pytest
 from embhub.artifact import embedding
 from embhub.refusals import Refusal
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, SAMPLES, Release
-from embhub_registry import admission, admission_page
-from embhub_registry.denials import Denied
+from embhub_registry.admission import rules as admission
+from embhub_registry.admission import rules_page as admission_page
+from embhub_registry.http_errors import Denied
 from tests import releases
 from tests.proposals import propose, refusal, resigned
 
@@ -263,7 +264,7 @@ def test_what_is_replaced_is_the_present_embedding(release: Release) -> None:
 
 
 def test_the_page_of_rules_is_written_from_the_rules() -> None:
-    assert DOCUMENT.read_text() == admission_page.render(), "python -m embhub_registry.admission_page writes it"
+    assert DOCUMENT.read_text() == admission_page.render(), "python -m embhub_registry.admission.rules_page writes it"
 
 
 def test_every_rule_says_what_it_demands_and_what_to_do() -> None:

@@ -12,7 +12,7 @@ from embhub.artifact import embedding
 from embhub.formats import tensors
 from embhub.release import signing
 from embhub.release.files import CARD, Release
-from embhub_registry import admission
+from embhub_registry.admission import rules as admission
 from tests import releases
 from tests.proposals import propose, refusal, resigned
 

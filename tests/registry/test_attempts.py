@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from embhub_registry.attempts import MOST, Attempts
 from embhub_registry.database import Database, schema
-from embhub_registry.journal import Journal
+from embhub_registry.people.failed_logins import MOST, Attempts
+from embhub_registry.storage.audit_log import Journal
 
 
 def new_journal(folder: Path) -> Journal:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry import administration, auth, folder
 from embhub_registry.database.accounts import Account
-from embhub_registry.denials import Denied
-from embhub_registry.folder import Registry
-from embhub_registry.roles import ROLES
+from embhub_registry.http_errors import Denied
+from embhub_registry.people import administration, auth
+from embhub_registry.people.roles import ROLES
+from embhub_registry.storage import folder
+from embhub_registry.storage.folder import Registry
 
 
 @pytest.fixture

@@ -15,12 +15,16 @@ import pytest
 
 import embhub
 from embhub.errors import ConfigError, UsageError
-from embhub_registry import administration, backup, checking, clock, publication, repos
-from embhub_registry.backup import back_up
-from embhub_registry.commits import CommitRequest
+from embhub_registry import clock
+from embhub_registry.admission import publication
 from embhub_registry.database import accounts, repositories
-from embhub_registry.folder import Registry, create, open_folder
-from embhub_registry.restoring import restore
+from embhub_registry.operation import backup, checking
+from embhub_registry.operation.backup import back_up
+from embhub_registry.operation.restoring import restore
+from embhub_registry.people import administration
+from embhub_registry.repositories import repos
+from embhub_registry.storage.folder import Registry, create, open_folder
+from embhub_registry.wire.commits import CommitRequest
 from tests import pushes, releases
 from tests.servers import RunningRegistry, running_registry
 from tests.sites import Site

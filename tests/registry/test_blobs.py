@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub_registry.blobs import Blobs, MissingBlob, git_oid
 from embhub_registry.database import StorageFull
+from embhub_registry.storage.blobs import Blobs, MissingBlob, git_oid
 
 
 def test_what_is_put_is_got(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from embhub.formats import strict_json
-from embhub_registry import bodies
-from embhub_registry.denials import Denied, malformed
-from embhub_registry.underway import MOST, MOST_OF_ONE, Underway
+from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.wire import bodies
+from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, Underway
 from tests.registry.conftest import House
 
 YAML = "/api/validate-yaml"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub_registry import commits
-from embhub_registry.denials import Denied
+from embhub_registry.http_errors import Denied
+from embhub_registry.wire import commits
 
 HEADER = {"key": "header", "value": {"summary": "s"}}
 

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from embhub_registry import app, bodies, connections
-from embhub_registry.folder import open_folder
+from embhub_registry import app, connections
+from embhub_registry.storage.folder import open_folder
+from embhub_registry.wire import bodies
 from tests.servers import init_registry
 from tests.threads import serving
 

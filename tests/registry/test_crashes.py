@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry import checking, repair
-from embhub_registry.backup import back_up
 from embhub_registry.database import repositories
-from embhub_registry.restoring import restore
+from embhub_registry.operation import checking, repair
+from embhub_registry.operation.backup import back_up
+from embhub_registry.operation.restoring import restore
 from tests import pushes, releases
 from tests.servers import Answer, RunningRegistry, environment, init_registry
 

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from embhub_registry import metrics
 from embhub_registry.cli import root
 from embhub_registry.clock import now
+from embhub_registry.operation import metrics
 from tests.servers import RunningRegistry, free_port, start_registry
 
 DEPLOY = Path(__file__).parents[2] / "registry/deploy"

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError
-from embhub_registry import checking, publication, repos
-from embhub_registry.backup import back_up
-from embhub_registry.commits import CommitRequest
+from embhub_registry.admission import publication
 from embhub_registry.database import Busy, StorageFull, accounts
-from embhub_registry.folder import Registry, Turn, create
-from embhub_registry.restoring import restore
+from embhub_registry.operation import checking
+from embhub_registry.operation.backup import back_up
+from embhub_registry.operation.restoring import restore
+from embhub_registry.repositories import repos
+from embhub_registry.storage.folder import Registry, Turn, create
+from embhub_registry.wire.commits import CommitRequest
 from tests import disks, pushes, releases
 from tests.servers import RunningRegistry, init_registry, run_command
 
@@ -42,7 +44,7 @@ def served(tmp_path: Path) -> Iterator[RunningRegistry]:
 
 def prepare(registry: Registry, pem: Path) -> None:
     """A repository that a release may be published to."""
-    from embhub_registry import administration
+    from embhub_registry.people import administration
 
     pem.write_text(releases.SITE.public_pem)
     administration.add_key(registry, pem, namespace="radboud", role="publish")

@@ -10,8 +10,8 @@ import pytest
 
 from embhub_registry.app import ROUTES
 from embhub_registry.cli import root
-from embhub_registry.roles import ACTIONS, ROLES
-from embhub_registry.settings import SETTINGS
+from embhub_registry.people.roles import ACTIONS, ROLES
+from embhub_registry.storage.settings import SETTINGS
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 

@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import embhub
-from embhub_registry import checking
 from embhub_registry.database import schema
-from embhub_registry.folder import open_folder
+from embhub_registry.operation import checking
+from embhub_registry.storage.folder import open_folder
 from tests import pushes, releases
 from tests.servers import RunningRegistry, free_port
 from tests.sites import Site

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError, UsageError
-from embhub_registry import administration, folder
+from embhub_registry.people import administration
+from embhub_registry.storage import folder
 from tests import releases
 from tests.servers import environment
 
@@ -95,7 +96,7 @@ def test_the_audit_log_is_json_lines_for_the_operator_alone(tmp_path: Path) -> N
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     registry = create(tmp_path / "x")
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom embhub_registry.folder import open_folder\n"
+        "import sys, time\nfrom pathlib import Path\nfrom embhub_registry.storage.folder import open_folder\n"
         f"with open_folder(Path({str(tmp_path / 'x')!r})).alone('serve'):\n"
         "    print('held', flush=True)\n    time.sleep(60)\n"
     )

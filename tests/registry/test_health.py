@@ -9,8 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from embhub.errors import RegistryError
-from embhub_registry import configuration, folder, health
 from embhub_registry.database import schema
+from embhub_registry.operation import health
+from embhub_registry.storage import configuration, folder
 from tests.registry.conftest import House
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from embhub.release.files import EMBEDDING
-from embhub_registry import administration, hf_api
-from embhub_registry.denials import Denied
+from embhub_registry.http_errors import Denied
+from embhub_registry.people import administration
+from embhub_registry.wire import hf_api
 from tests import releases
 from tests.registry.conftest import House
 from tests.servers import Answer
@@ -288,7 +289,7 @@ def test_only_an_admin_deletes_what_was_published(house: House) -> None:
     gone = house.registry.get("/api/models/radboud/release")
     assert gone.status == 410 and gone.header("X-Error-Code") == "RepoNotFound"
     with house.registry.opened() as opened:
-        from embhub_registry import checking
+        from embhub_registry.operation import checking
 
         assert checking.check(opened).clean
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import UsageError
-from embhub_registry import folder, inspection, journal
 from embhub_registry.database import audit_head
-from embhub_registry.folder import Registry
+from embhub_registry.operation import audit_export as inspection
+from embhub_registry.storage import audit_log as journal
+from embhub_registry.storage import folder
+from embhub_registry.storage.folder import Registry
 
 TOKEN = "emb_" + "Zx9-_q" * 7
 

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from embhub.release import verification
-from embhub_registry import administration, folder, judging, publication, repos
-from embhub_registry.folder import Registry
-from embhub_registry.judging import Judge
-from embhub_registry.repos import Snapshot
+from embhub_registry.admission import publication
+from embhub_registry.pages import verification_cache as judging
+from embhub_registry.pages.verification_cache import Judge
+from embhub_registry.people import administration
+from embhub_registry.repositories import repos
+from embhub_registry.repositories.repos import Snapshot
+from embhub_registry.storage import folder
+from embhub_registry.storage.folder import Registry
 from tests import releases
 from tests.registry.test_publication import NAME, account, request
 

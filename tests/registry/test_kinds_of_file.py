@@ -13,7 +13,7 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.formats import tensors
 from embhub.release.files import EMBEDDING
-from embhub_registry import admission
+from embhub_registry.admission import rules as admission
 from tests import releases
 from tests.proposals import propose, refusal
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embhub.formats import names
-from embhub_registry.names import RESERVED
+from embhub_registry.people.names import RESERVED
 from tests import releases
 from tests.registry.conftest import House
 from tests.registry.test_hostile_pushes import body

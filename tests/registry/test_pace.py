@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 from starlette.types import Scope
 
-from embhub_registry import administration, configuration, folder
 from embhub_registry.database.accounts import Account
-from embhub_registry.denials import Denied
-from embhub_registry.folder import Registry
-from embhub_registry.pace import MOST_BUCKETS, SETTINGS_SECONDS, Buckets, Pace, Rate, is_local
+from embhub_registry.http_errors import Denied
+from embhub_registry.people import administration
+from embhub_registry.people.rate_limits import MOST_BUCKETS, SETTINGS_SECONDS, Buckets, Pace, Rate, is_local
+from embhub_registry.storage import configuration, folder
+from embhub_registry.storage.folder import Registry
 from tests.servers import running_registry
 
 

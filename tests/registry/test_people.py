@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import UsageError
-from embhub_registry import administration, auth, folder, members
 from embhub_registry.clock import now, stamp
 from embhub_registry.database.accounts import Account
-from embhub_registry.denials import Denied
-from embhub_registry.folder import Registry
-from embhub_registry.roles import ACTIONS, ROLES, SCOPES
+from embhub_registry.http_errors import Denied
+from embhub_registry.people import administration, auth, members
+from embhub_registry.people.roles import ACTIONS, ROLES, SCOPES
+from embhub_registry.storage import folder
+from embhub_registry.storage.folder import Registry
 
 # Written out once more, so that a slip in `roles.ACTIONS` is seen: who may do what in its own namespace.
 MAY = {

@@ -15,13 +15,18 @@ from embhub.release import files as layout
 from embhub.release import signing
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
 from embhub.site.keys import SigningKey
-from embhub_registry import administration, checking, commits, folder, publication, repos
-from embhub_registry.blobs import Blobs
-from embhub_registry.commits import CommitRequest
+from embhub_registry.admission import publication
 from embhub_registry.database import StorageFull, accounts, repositories
 from embhub_registry.database.accounts import Account
-from embhub_registry.denials import Denied
-from embhub_registry.folder import Registry
+from embhub_registry.http_errors import Denied
+from embhub_registry.operation import checking
+from embhub_registry.people import administration
+from embhub_registry.repositories import repos
+from embhub_registry.storage import folder
+from embhub_registry.storage.blobs import Blobs
+from embhub_registry.storage.folder import Registry
+from embhub_registry.wire import commits
+from embhub_registry.wire.commits import CommitRequest
 from tests import releases
 
 NAME = "prostate-cspca"
@@ -40,7 +45,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 def account(registry: Registry, name: str, namespace: str = "radboud", role: str = "publisher") -> Account:
     token = administration.add_user(registry, name, namespace=namespace, role=role)["token"]
-    from embhub_registry import auth
+    from embhub_registry.people import auth
 
     found = accounts.find_account(registry.database.connection(), auth.digest(token))
     assert found is not None

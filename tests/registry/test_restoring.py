@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import UsageError
-from embhub_registry import folder
-from embhub_registry.backup import back_up
-from embhub_registry.backup_file import BadBackup, Reader, object_name
 from embhub_registry.database import accounts
-from embhub_registry.restoring import restore
+from embhub_registry.operation.backup import back_up
+from embhub_registry.operation.backup_file import BadBackup, Reader, object_name
+from embhub_registry.operation.restoring import restore
+from embhub_registry.storage import folder
 
 Parts = dict[str, bytes]
 
@@ -29,7 +29,9 @@ Parts = dict[str, bytes]
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A backup of a registry with one commit of three files."""
-    from embhub_registry import administration, publication, repos
+    from embhub_registry.admission import publication
+    from embhub_registry.people import administration
+    from embhub_registry.repositories import repos
     from tests import releases
 
     scratch = tmp_path_factory.mktemp("sound")

@@ -10,9 +10,10 @@ import pytest
 from embhub.errors import UsageError
 from embhub.release.files import AUDIT_BUNDLE, Release
 from embhub.trust import keyring as trust
-from embhub_registry import administration, admission
-from embhub_registry.denials import Denied
-from embhub_registry.proposal import Proposal
+from embhub_registry.admission import rules as admission
+from embhub_registry.admission.proposal import Proposal
+from embhub_registry.http_errors import Denied
+from embhub_registry.people import administration
 from tests import releases
 from tests.releases import AUDITOR, OTHER_SITE, SITE, make_keyring, make_release, make_trust, member, resigned
 from tests.servers import RunningRegistry, init_registry

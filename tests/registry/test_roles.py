@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from embhub_registry import members
-from embhub_registry.roles import ROLES
+from embhub_registry.people import members
+from embhub_registry.people.roles import ROLES
 from tests import pushes, releases
 from tests.registry.conftest import House
 from tests.registry.test_people import MAY
@@ -86,7 +86,7 @@ def test_every_role_at_every_address(house: House, tokens: dict[str, str], role:
 def test_a_token_of_small_scope_is_refused_what_its_account_may(house: House, tokens: dict[str, str]) -> None:
     del tokens
     with house.registry.opened() as opened:
-        from embhub_registry import administration
+        from embhub_registry.people import administration
 
         read = str(administration.new_token(opened, "r-publisher", scope="read")["token"])
         narrow = str(administration.new_token(opened, "r-admin", scope="publish")["token"])

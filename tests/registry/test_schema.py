@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError
-from embhub_registry import folder
 from embhub_registry.database import Database, schema
 from embhub_registry.database.schema import Step, split_statements
+from embhub_registry.storage import folder
 from tests.servers import environment
 
 START = Step(1, "001_start.sql", "CREATE TABLE parent (id INTEGER PRIMARY KEY);\nINSERT INTO parent VALUES (1);\n")

@@ -19,7 +19,7 @@ from embhub_registry.database import Database, accounts, placement, repositories
 from embhub_registry.database.repositories import Revision
 from embhub_registry.database.search import FACETS, Query
 from embhub_registry.database.wording import plain
-from embhub_registry.denials import Denied
+from embhub_registry.http_errors import Denied
 
 DAY = "2026-11-20T10:00:00.000Z"
 CARDS = 400

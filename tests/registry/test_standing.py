@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from embhub.formats import names
 from embhub.release.checks.attested import VERDICTS
 from embhub.release.files import AUDIT_BUNDLE
-from embhub_registry import access, administration, folder, publication, repos, standing, wordings
-from embhub_registry.access import Settings
-from embhub_registry.commits import CommitRequest
+from embhub_registry.admission import publication
 from embhub_registry.database import accounts, attestations, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.folder import Registry
+from embhub_registry.pages import wordings
+from embhub_registry.people import administration
+from embhub_registry.repositories import access, repos
+from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories.access import Settings
+from embhub_registry.storage import folder
+from embhub_registry.storage.folder import Registry
+from embhub_registry.wire.commits import CommitRequest
 from tests.releases import AUDITOR, REPOSITORY, SITE, make_keyring, make_release, resigned
 
 KEYRING = make_keyring()
@@ -85,7 +90,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 def account(registry: Registry, name: str, namespace: str = "radboud", role: str = "publisher") -> Account:
-    from embhub_registry import auth
+    from embhub_registry.people import auth
 
     token = administration.add_user(registry, name, namespace=namespace, role=role)["token"]
     found = accounts.find_account(registry.database.connection(), auth.digest(token))
@@ -159,7 +164,7 @@ def test_lists_follow_what_may_be_shown(registry: Registry) -> None:
 
 def test_a_deleted_repository_leaves_its_audits(registry: Registry) -> None:
     published(registry)
-    from embhub_registry import deletion
+    from embhub_registry.repositories import deletion
 
     deletion.delete_as_operator(registry, REPOSITORY, reason="the name was wrong")
     assert asked(registry, None) == ["nki insufficient-evidence"]

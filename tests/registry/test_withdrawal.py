@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from embhub.release.files import EMBEDDING
-from embhub_registry import checking, configuration, deletion
+from embhub_registry.operation import checking
+from embhub_registry.repositories import deletion
+from embhub_registry.storage import configuration
 from tests import pushes, releases
 from tests.registry.conftest import House
 from tests.servers import Answer

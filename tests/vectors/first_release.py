@@ -17,14 +17,17 @@ from unittest import mock
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from embhub.site.keys import SigningKey
-from embhub_registry import administration, auth, folder, publication, repos
-from embhub_registry.commits import CommitRequest
+from embhub_registry.admission import publication
 from embhub_registry.database import accounts, repositories
-from embhub_registry.folder import Registry
+from embhub_registry.people import administration, auth
+from embhub_registry.repositories import repos
+from embhub_registry.storage import folder
+from embhub_registry.storage.folder import Registry
+from embhub_registry.wire.commits import CommitRequest
 from tests import releases
 
 URL = "https://hub.example.org"
-START = Path("registry/embhub_registry/migrations/001_start.sql")
+START = Path("registry/embhub_registry/database/migrations/001_start.sql")
 # These tokens open nothing but the registry that is made from the dump.
 ANNA, GONE, PAST = "emb_anna-of-the-first-release", "emb_revoked-in-the-first-release", "emb_expired-long-ago"
 

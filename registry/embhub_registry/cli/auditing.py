@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 NOT_WHOLE = 5
 
@@ -26,7 +26,7 @@ def command() -> None:
 @options.opened
 def export(registry: Registry, *, since: int) -> None:
     """Print the log, a JSON object a line, oldest first; lines of the first release have no number and come first."""
-    from embhub_registry import inspection
+    from embhub_registry.operation import audit_export as inspection
 
     for line in inspection.export(registry, since=since):
         click.echo(line)
@@ -37,7 +37,7 @@ def export(registry: Registry, *, since: int) -> None:
 @options.opened
 def head(registry: Registry, *, as_json: bool) -> None:
     """Print number and digest of the last line: written down elsewhere, they show whether the log was rewritten."""
-    from embhub_registry import inspection
+    from embhub_registry.operation import audit_export as inspection
 
     result = inspection.head(registry)
     show(result, result["head"], as_json=as_json)
@@ -50,7 +50,7 @@ def head(registry: Registry, *, as_json: bool) -> None:
 @click.pass_context
 def verify(context: click.Context, registry: Registry, *, known: str | None, as_json: bool) -> None:
     """Read the whole chain: exit 0 when it is whole, 5 with what is wrong."""
-    from embhub_registry import inspection
+    from embhub_registry.operation import audit_export as inspection
 
     result = inspection.verify(registry, known=known)
     show(result, *(result["problems"] or [f"whole up to line {result['number']}"]), as_json=as_json)

@@ -11,7 +11,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.command("backup")
@@ -23,7 +23,7 @@ def command(registry: Registry, *, file: Path, as_json: bool) -> None:
 
     FILE holds the root key and the digests of all tokens: guard it as you guard the registry. `restore` proves it.
     """
-    from embhub_registry.backup import back_up
+    from embhub_registry.operation.backup import back_up
 
     made = back_up(registry, file)
     lines = [

@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 NOT_CLEAN = 5
 
@@ -26,7 +26,7 @@ def command(context: click.Context, registry: Registry, *, mending: bool, as_jso
     A warning names each release with an audit report of version 1; with warnings alone, the exit code is 0.
     Without --repair nothing is changed. With it, orphans are removed where nothing is corrupt.
     """
-    from embhub_registry import checking, repair
+    from embhub_registry.operation import checking, repair
 
     with registry.alone("check"):
         report = checking.check(registry)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from embhub_registry.roles import SCOPES
+from embhub_registry.people.roles import SCOPES
 
 FILE = click.Path(path_type=Path)
 
@@ -27,7 +27,7 @@ def opened(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     @wraps(command)
     def run(context: click.Context, /, *args: Any, **arguments: Any) -> Any:
-        from embhub_registry import folder
+        from embhub_registry.storage import folder
 
         registry = folder.open_folder(context.obj)
         try:

@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.command("prune")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options.opened
 def command(registry: Registry, *, really: bool, as_json: bool) -> None:
     """Remove what its setting no longer keeps: months of the audit log, bytes of deleted releases, ended tokens."""
-    from embhub_registry import retention
+    from embhub_registry.repositories import retention
 
     result = retention.prune(registry, really=really)
     found = [f"{len(result['audit_segments'])} months of the audit log", f"{result['objects']} objects of deleted"]

@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show, table
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 LIMIT = "at most; `none` for the registry's own setting"
@@ -37,7 +37,7 @@ def command() -> None:
 @options.opened
 def show_(registry: Registry, *, as_json: bool) -> None:
     """Show what each namespace uses and may use."""
-    from embhub_registry import quotas
+    from embhub_registry.storage import quotas
 
     result = quotas.list_all(registry)
     rows = [("namespace", *quotas.KINDS)]
@@ -63,7 +63,7 @@ def set_(
     as_json: bool,
 ) -> None:
     """Give NAMESPACE limits of its own; what is not named stays."""
-    from embhub_registry import quotas
+    from embhub_registry.storage import quotas
 
     given = {"bytes": size, "repositories": repositories, "releases": releases}
     result = quotas.change(registry, namespace, {kind: value[0] for kind, value in given.items() if value})

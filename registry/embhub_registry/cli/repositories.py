@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.group("repo")
@@ -23,7 +23,7 @@ def command() -> None:
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
     """Show every repository, private, yanked and deleted ones included."""
-    from embhub_registry import holdings
+    from embhub_registry.repositories import holdings
 
     result = holdings.list_all(registry)
     lines = [f"{r['repository']:50} {r['state']:9} {r['version'] or '-'}" for r in result["repositories"]]
@@ -38,7 +38,7 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 @options.opened
 def delete(registry: Registry, *, repository: str, reason: str, as_json: bool) -> None:
     """Delete REPOSITORY (NAMESPACE/NAME) with all releases. To end its use without removing it: `yank`."""
-    from embhub_registry import deletion
+    from embhub_registry.repositories import deletion
 
     result = deletion.delete_as_operator(registry, repository, reason=reason)
     purged = result["purged"]
@@ -52,6 +52,6 @@ def delete(registry: Registry, *, repository: str, reason: str, as_json: bool) -
 @options.opened
 def free(registry: Registry, *, repository: str, as_json: bool) -> None:
     """Let the name of a deleted REPOSITORY be used again."""
-    from embhub_registry import deletion
+    from embhub_registry.repositories import deletion
 
     show(deletion.free(registry, repository), f"{repository} may be created again", as_json=as_json)

@@ -19,7 +19,7 @@ def command(context: click.Context, *, file: Path, as_json: bool) -> None:
 
     What happened after the backup is not in it: a token that was revoked since opens the door again.
     """
-    from embhub_registry.restoring import restore
+    from embhub_registry.operation.restoring import restore
 
     made = restore(file, context.obj)
     lines = [

@@ -9,7 +9,7 @@ import click
 from embhub_registry.cli import options
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.command("serve")
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @options.opened
 def command(registry: Registry, *, host: str, port: int, drain: float, grace: float, as_json: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; prints its address once it answers."""
-    from embhub_registry import serving
+    from embhub_registry.operation import serving
 
     with registry.alone("serve"):
         serving.serve(registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace)

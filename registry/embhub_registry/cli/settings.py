@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show, table
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.group("setting")
@@ -23,7 +23,7 @@ def command() -> None:
 @options.opened
 def show_(registry: Registry, *, as_json: bool) -> None:
     """Show every setting, its value and what it means."""
-    from embhub_registry import configuration
+    from embhub_registry.storage import configuration
 
     result = configuration.list_all(registry)
     rows = [(s["name"], s["value"] or "-", s["meaning"]) for s in result["settings"]]
@@ -37,6 +37,6 @@ def show_(registry: Registry, *, as_json: bool) -> None:
 @options.opened
 def set_(registry: Registry, *, name: str, value: str, as_json: bool) -> None:
     """Choose VALUE for the setting NAME; a running server sees it within seconds."""
-    from embhub_registry import configuration
+    from embhub_registry.storage import configuration
 
     show(configuration.write(registry, name, value), f"{name} is {value}", as_json=as_json)

@@ -9,7 +9,7 @@ import click
 from embhub_registry.cli import options
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.group("trust")

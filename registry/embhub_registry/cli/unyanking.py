@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.command("unyank", short_help="Recommend a release again.")
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.opened
 def command(registry: Registry, *, repository: str, version: str | None, revision: str | None, as_json: bool) -> None:
     """Recommend again what was yanked of REPOSITORY (NAMESPACE/NAME), by the same version or commit."""
-    from embhub_registry import deletion, yanking
+    from embhub_registry.repositories import deletion, yanking
 
     namespace, name = deletion.split(repository)
     result = yanking.unyank(registry, None, namespace, name, version=version, revision=revision)

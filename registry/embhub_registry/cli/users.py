@@ -8,10 +8,10 @@ import click
 
 from embhub_registry.cli import options
 from embhub_registry.cli.output import show, table
-from embhub_registry.roles import ROLES
+from embhub_registry.people.roles import ROLES
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.group("user")
@@ -31,7 +31,7 @@ def add(
     registry: Registry, *, name: str, namespace: str, role: str, days: int | None, scope: str | None, as_json: bool
 ) -> None:
     """Create an account and print its token, once."""
-    from embhub_registry import administration
+    from embhub_registry.people import administration
 
     result = administration.add_user(registry, name, namespace=namespace, role=role, days=days, scope=scope)
     show(result, f"{name}: {role} in {namespace}", f"token {result['token']}   (shown once)", as_json=as_json)
@@ -42,7 +42,7 @@ def add(
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
     """Show accounts, roles and when a token was last used."""
-    from embhub_registry import administration
+    from embhub_registry.people import administration
 
     result = administration.list_users(registry)
     rows = [
@@ -60,7 +60,7 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 @options.opened
 def join(registry: Registry, *, name: str, namespace: str, role: str, as_json: bool) -> None:
     """Give the account NAME a role in a further namespace, or another role in one of its own."""
-    from embhub_registry import members
+    from embhub_registry.people import members
 
     show(members.join(registry, name, namespace=namespace, role=role), f"{name}: {role} in {namespace}",
          as_json=as_json)  # fmt: skip
@@ -73,7 +73,7 @@ def join(registry: Registry, *, name: str, namespace: str, role: str, as_json: b
 @options.opened
 def leave(registry: Registry, *, name: str, namespace: str, as_json: bool) -> None:
     """Take the account NAME out of a namespace."""
-    from embhub_registry import members
+    from embhub_registry.people import members
 
     show(members.leave(registry, name, namespace=namespace), f"{name} has left {namespace}", as_json=as_json)
 
@@ -84,7 +84,7 @@ def leave(registry: Registry, *, name: str, namespace: str, as_json: bool) -> No
 @options.opened
 def disable(registry: Registry, *, name: str, as_json: bool) -> None:
     """Shut the account NAME out, with all its tokens; what it published stays."""
-    from embhub_registry import members
+    from embhub_registry.people import members
 
     show(members.disable(registry, name), f"{name} is shut out", as_json=as_json)
 
@@ -95,7 +95,7 @@ def disable(registry: Registry, *, name: str, as_json: bool) -> None:
 @options.opened
 def enable(registry: Registry, *, name: str, as_json: bool) -> None:
     """Let the account NAME in again."""
-    from embhub_registry import members
+    from embhub_registry.people import members
 
     show(members.enable(registry, name), f"{name} may come in again", as_json=as_json)
 

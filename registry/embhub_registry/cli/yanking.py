@@ -10,7 +10,7 @@ from embhub_registry.cli import options
 from embhub_registry.cli.output import show
 
 if TYPE_CHECKING:
-    from embhub_registry.folder import Registry
+    from embhub_registry.storage.folder import Registry
 
 
 @click.command("yank", short_help="Take a release back, with a reason.")
@@ -24,7 +24,7 @@ def command(
     registry: Registry, *, repository: str, version: str | None, revision: str | None, reason: str, as_json: bool
 ) -> None:
     """Take a release of REPOSITORY (NAMESPACE/NAME) back: lists hide it, its address says why; it stays."""
-    from embhub_registry import deletion, yanking
+    from embhub_registry.repositories import deletion, yanking
 
     namespace, name = deletion.split(repository)
     result = yanking.yank(registry, None, namespace, name, reason=reason, version=version, revision=revision)

@@ -34,7 +34,11 @@ class Step:
 
 def known_steps() -> list[Step]:
     """This program's steps by number."""
-    files = [f for f in resources.files("embhub_registry").joinpath("migrations").iterdir() if f.name.endswith(".sql")]
+    files = [
+        f
+        for f in resources.files("embhub_registry.database").joinpath("migrations").iterdir()
+        if f.name.endswith(".sql")
+    ]
     steps = [Step(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8")) for file in files]
     return sorted(steps, key=lambda step: step.number)
 

@@ -15,7 +15,7 @@ from typing import Any
 from embhub_registry.database.placement import BETWEEN, INSIDE
 from embhub_registry.database.repositories import _COLUMNS, Repository, _repository
 from embhub_registry.database.wording import phrase, words_of
-from embhub_registry.denials import malformed
+from embhub_registry.http_errors import malformed
 
 SORTS = {"modified": "position", "created": "created", "downloads": "downloads"}
 FACETS = ("modality", "anatomy", "finding", "base", "privacy", "audit", "confirmation")

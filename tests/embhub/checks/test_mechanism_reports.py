@@ -17,9 +17,9 @@ from embhub.release import verification
 from embhub.release.checks.claims import exposed, refuted
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release
-from embhub_registry import admission
-from embhub_registry.denials import Denied
-from embhub_registry.proposal import Proposal
+from embhub_registry.admission import rules as admission
+from embhub_registry.admission.proposal import Proposal
+from embhub_registry.http_errors import Denied
 from tests.claims import make_claim, make_private_release, private_files, sign
 from tests.releases import NOW, REPOSITORY, make_embedding, make_report, make_trust
 

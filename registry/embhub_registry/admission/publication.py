@@ -1,0 +1,173 @@
+"""The one way into a repository: a commit, decided by admission, stored whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from embhub.release.files import AUDIT_BUNDLE
+from embhub_registry.admission import rules as admission
+from embhub_registry.admission.proposal import AUDIT_FILES, Proposal
+from embhub_registry.admission.rules import Admitted
+from embhub_registry.clock import now, stamp_after
+from embhub_registry.database import placement, repositories
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.http_errors import Denied, forbidden
+from embhub_registry.people import auth
+from embhub_registry.repositories import access, repos, yanking
+from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories.listing import Described, describe
+from embhub_registry.repositories.repos import Snapshot
+from embhub_registry.storage import quotas
+from embhub_registry.storage.blobs import git_oid
+from embhub_registry.storage.folder import Registry
+from embhub_registry.wire import commits
+from embhub_registry.wire.commits import CommitRequest
+
+ATTEMPTS = 5
+
+
+def publish(
+    registry: Registry, account: Account | None, namespace: str, name: str, *, branch: str, request: CommitRequest
+) -> Revision:
+    """Admit and store a commit; returns the new revision (or the present one where nothing would change).
+
+    Admission sees the whole resulting tree before the first byte is stored. Blobs are durable before the one
+    transaction that makes the commit visible.
+
+    Raises:
+        Denied: not allowed, a stale parent (412), no such branch, or the rule that refused.
+        StorageFull, Busy: nothing became visible.
+    """
+    for _ in range(ATTEMPTS):
+        db = registry.database.connection()
+        repository = repos.locate(db, account, namespace, name)
+        author = auth.require_author(account, namespace)
+        access.require_files(db, repository, account)
+        head = _head(registry, repository, branch)
+        if request.parent is not None and request.parent != head.revision.id:
+            raise stale(repository, request.parent, head.revision)
+        present = {e.path: e for e in repositories.entries(db, repository.id, head.revision.id)}
+        kept, added = commits.apply(request, {path: e.digest for path, e in present.items()})
+        added = {path: data for path, data in added.items() if _changes(present.get(path), data)}
+        kept |= {path for path in request.files if path not in added}
+        gone = set(present) - kept - set(added)
+        if not added and not gone:
+            return head.revision
+        if not auth.may(author, namespace, "publish"):
+            _only_audit(author, set(added) | gone)
+        tree = {path: registry.blobs.get(present[path].digest) for path in kept} | added
+        admitted = admission.admit(
+            proposal := Proposal(
+                repository=repository.full_name,
+                files=tree,
+                before={path: e.digest for path, e in present.items()},
+                versions=tuple(repositories.released_versions(db, repository.id)),
+                audit_required=registry.setting("audit") == "required",
+                trust=registry.trust(),
+                now=now(),
+                words=f"{request.title}\n{request.message}",
+                caller=namespace if auth.may(author, namespace, "publish") else auth.audits_for(author),
+                admin=author.admin,
+                attested=registry.blobs.get(present[AUDIT_BUNDLE].digest) if AUDIT_BUNDLE in present else None,
+            )
+        )
+        rows = [present[path] for path in kept] + [describe_blob(path, data) for path, data in added.items()]
+        draft = Revision(
+            "",
+            head.revision.id,
+            author.user,
+            stamp_after(head.revision.created),
+            request.title,
+            request.message,
+            admitted.version or None,
+        )
+        revision = repos.name_revision(repository.full_name, draft, {row.path: row.digest for row in rows})
+        described = describe(repository.full_name, tree, admitted)  # YAML is slow: not while others wait to write
+        if _store(registry, repository, branch, revision, rows, added, described, admitted, proposal):
+            registry.journal.write(
+                "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
+                version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
+            )  # fmt: skip
+            return revision
+    raise Denied(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
+
+
+def describe_blob(path: str, data: bytes) -> Entry:
+    """What the database keeps of a file."""
+    return Entry(path, hashlib.sha256(data).hexdigest(), len(data), git_oid(data))
+
+
+def stale(repository: Repository, parent: str, head: Revision) -> Denied:
+    """The caller built on a commit that is not the newest any more."""
+    return Denied(
+        412, "parent", f"{repository.full_name} has moved on: {parent} is not its newest commit ({head.id})",
+        "look at the newest commit, then push again",
+    )  # fmt: skip
+
+
+def _head(registry: Registry, repository: Repository, branch: str) -> Snapshot:
+    db = registry.database.connection()
+    if not any(r["kind"] == "branch" and r["name"] == branch for r in repositories.list_refs(db, repository.id)):
+        raise Denied(404, "revision", f"{repository.full_name} has no branch {branch}", "commit to main",
+                     code="RevisionNotFound")  # fmt: skip
+    return repos.at(db, repository, branch)
+
+
+def _changes(present: Entry | None, data: bytes) -> bool:
+    return present is None or present.digest != hashlib.sha256(data).hexdigest()
+
+
+def _only_audit(account: Account, paths: set[str]) -> None:
+    other = {path for path in paths if path not in AUDIT_FILES}
+    if other:
+        raise forbidden(
+            f"{account.user} is an auditor and may not change {', '.join(sorted(other))}",
+            f"an auditor adds {' and '.join(sorted(AUDIT_FILES))}",
+        )
+
+
+def _store(
+    registry: Registry,
+    repository: Repository,
+    branch: str,
+    revision: Revision,
+    rows: list[Entry],
+    added: Mapping[str, bytes],
+    described: Described,
+    admitted: Admitted,
+    proposal: Proposal,
+) -> bool:
+    """Make the commit durable and visible; False where the branch moved meanwhile."""
+    with registry.storing:
+        written: list[str] = []
+        try:
+            for data in added.values():
+                written.append(registry.blobs.put(data))
+            with registry.database.writing() as db:
+                if repositories.find_ref(db, repository.id, branch) != revision.parent:
+                    return False
+                repositories.add_revision(db, repository.id, revision, rows)
+                if added:
+                    quotas.check(db, repository.namespace, "bytes")
+                if revision.release_version:
+                    quotas.check(db, repository.namespace, "releases")
+                repositories.set_ref(db, repository.id, kind="branch", name=branch, revision_id=revision.id)
+                if branch == repos.MAIN:
+                    repositories.describe(
+                        db, repository.id, described.summary, tags=described.tags, text=described.text
+                    )
+                    yanking.refresh(db, repository.id)
+                else:
+                    placement.raise_to_top(db, repository.id)
+                if admitted.verified is not None:
+                    standing.withdraw(db, proposal)
+                    standing.record(db, admitted.verified, proposal.files.get(AUDIT_BUNDLE), registry.trust().keyring)
+            written = []  # only now: COMMIT itself may find the disk full
+        finally:
+            # whatever failed, blobs that no commit names do not stay; `storing` keeps other writers out meanwhile
+            for digest in written:
+                if not repositories.blob_is_known(registry.database.connection(), digest):
+                    registry.blobs.delete(digest)
+    return True

@@ -1,0 +1,68 @@
+"""What a server does beside answering: store what it counted, remove bytes that are due, log the audit log's head."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+
+from embhub.errors import EmbhubError
+from embhub_registry.logs import log
+from embhub_registry.operation import expiry
+from embhub_registry.repositories import deletion
+from embhub_registry.storage.folder import Registry
+
+SECONDS = 5.0
+HEAD_EVERY = 720  # turns: an hour
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+    """Around the application's life: now and then while it serves, and once at its end.
+
+    What it yields reaches every connection (ASGI's lifespan state).
+    """
+    registry: Registry = app.state.registry
+    log_head(registry)
+    worker = asyncio.create_task(_now_and_then(app, registry))
+    yield {"recent": app.state.recent}
+    worker.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await worker
+    write(app, registry)
+    log_head(registry)
+
+
+def write(app: Starlette, registry: Registry) -> None:
+    """One turn. What fails is logged and left for the next."""
+    turns: tuple[Callable[[], object], ...] = (
+        lambda: app.state.tally.write(registry.database),
+        lambda: app.state.attempts.write(registry.journal),
+        lambda: deletion.purge(registry),
+        lambda: expiry.retire_tokens(registry),
+    )
+    for turn in turns:
+        try:
+            turn()
+        except (EmbhubError, OSError) as error:
+            log("error", "upkeep failed", reason=str(error))
+
+
+def log_head(registry: Registry) -> None:
+    """The audit log's head in the process's log: where that is sent elsewhere, a rewritten audit log shows."""
+    head = registry.journal.head()
+    log("info", "audit log head", head=f"{head.number}:{head.digest}")
+
+
+async def _now_and_then(app: Starlette, registry: Registry) -> None:
+    turn = 0
+    while True:
+        await asyncio.sleep(SECONDS)
+        turn += 1
+        await run_in_threadpool(write, app, registry)
+        if turn % HEAD_EVERY == 0:
+            await run_in_threadpool(log_head, registry)

@@ -1,0 +1,143 @@
+"""A backup of a registry that may be serving: one file with everything that makes it that registry.
+
+The database is copied first, by SQLite's own online backup: one moment, whole transactions. Objects never change and
+are durable before a row names them, so whatever the copy names is there, unless a repository was deleted since: then a
+new copy is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from embhub.durable import sync
+from embhub.errors import ConfigError, UsageError
+from embhub_registry.clock import stamp
+from embhub_registry.database import StorageFull, accounts, audit_head, blob_rows, reading_copy
+from embhub_registry.database.audit_head import Head
+from embhub_registry.operation import backup_file
+from embhub_registry.operation.backup_file import DATABASE, KEYS, MANIFEST, Manifest
+from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.folder import Registry
+
+ATTEMPTS = 5
+Held = tuple[BinaryIO, int]  # an open file, and how many of its bytes belong into the backup
+
+
+def back_up(registry: Registry, file: Path) -> dict[str, Any]:
+    """Write a backup to `file`, which must not exist; durable, mode 0600. Returns what it holds.
+
+    Raises:
+        UsageError: `file` is there already, or its folder is not.
+        ConfigError: the folder cannot be written, or an object of the registry is missing or damaged.
+        StorageFull: no room. Nothing is left under the final name.
+    """
+    if file.exists() or file.is_symlink():
+        raise UsageError(f"{file} is there already: nothing was changed", "choose a new name, with the date in it")
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent}", "make it, or choose another")
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{file.name}.", dir=file.parent))  # mode 0700
+    except OSError as error:
+        raise ConfigError(f"cannot write in {file.parent}: {error.strerror}", "choose another folder") from error
+    try:
+        manifest, size = _write(registry, scratch)
+        (scratch / "backup").rename(file)
+        sync(file.parent)
+    except OSError as error:
+        raise StorageFull(f"cannot write {file}: {error.strerror}", "free space, or choose another disk") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    registry.journal.write("backup", file=file.name, blobs=manifest.blobs, bytes=size)
+    return {"file": str(file), "bytes": size, **manifest.model_dump(by_alias=True, exclude={"files"})}
+
+
+def _write(registry: Registry, scratch: Path) -> tuple[Manifest, int]:
+    """The whole backup as `scratch/backup`, with its size in bytes."""
+    for attempt in range(ATTEMPTS):
+        registry.database.copy_to(scratch / DATABASE)
+        try:
+            manifest = _write_archive(registry, scratch)
+        except MissingBlob as error:
+            if attempt < ATTEMPTS - 1:
+                continue  # a repository was deleted after the database was copied
+            raise ConfigError(
+                f"the registry lost blob {error}: a backup would not be whole", "stop the server and run `check`"
+            ) from error
+        break
+    return manifest, (scratch / "backup").stat().st_size
+
+
+def _write_archive(registry: Registry, scratch: Path) -> Manifest:
+    with reading_copy(scratch / DATABASE) as db:
+        objects = blob_rows.sizes(db)
+        keyring, head = accounts.newest_keyring(db), audit_head.read(db)
+        settings = {name: accounts.read_setting(db, name) or "" for name in ("name", "url", "root_fingerprint")}
+    with contextlib.ExitStack() as stack, (scratch / "backup").open("wb") as out:
+        os.fchmod(out.fileno(), 0o600)
+        held = _open(stack, {DATABASE: scratch / DATABASE} | {name: registry.folder / name for name in KEYS})
+        held |= _open_audit_log(stack, registry, head)
+        manifest = Manifest(
+            schema="embhub.backup/1", made=stamp(), program=metadata.version("embhub"),
+            keyring_version=keyring[0] if keyring else 0,
+            files={name: backup_file.part_of(stream, size) for name, (stream, size) in held.items()},
+            blobs=len(objects), blob_bytes=sum(objects.values()), **settings,
+        )  # fmt: skip
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+            _append(archive, MANIFEST, manifest.model_dump_json(by_alias=True, indent=2).encode())
+            for name, (stream, size) in held.items():
+                backup_file.append(archive, name, stream, size)
+            for digest, size in objects.items():
+                _append(archive, backup_file.object_name(digest), _object(registry, digest, size))
+        out.flush()
+        os.fsync(out.fileno())
+    return manifest
+
+
+def _append(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    backup_file.append(archive, name, io.BytesIO(data), len(data))
+
+
+def _object(registry: Registry, digest: str, size: int) -> bytes:
+    try:
+        data = registry.blobs.path(digest).read_bytes()
+    except FileNotFoundError as error:
+        raise MissingBlob(digest) from error
+    if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
+        raise ConfigError(f"blob {digest} is damaged: a backup would not be whole", "stop the server and run `check`")
+    return data
+
+
+def _open(stack: contextlib.ExitStack, files: Mapping[str, Path]) -> dict[str, Held]:
+    """Each file by its name in the backup, open: what is renamed afterwards is read all the same."""
+    held: dict[str, Held] = {}
+    for name, file in files.items():
+        try:
+            stream = stack.enter_context(file.open("rb"))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{file} is gone: a backup would not be whole", "run `check`") from error
+        held[name] = (stream, os.fstat(stream.fileno()).st_size)
+    return held
+
+
+def _open_audit_log(stack: contextlib.ExitStack, registry: Registry, head: Head | None) -> dict[str, Held]:
+    """The segments as they were when the database was copied: without later lines, and with no later month's end."""
+    if head is None:
+        return {}
+    path = registry.journal.path
+    turned = path.with_name(f"{path.stem}-{head.segment}{path.suffix}")
+    closed = [file for file in registry.journal.segments() if file not in (path, turned) and file.name < turned.name]
+    held = _open(stack, {file.name: file for file in closed})
+    current = stack.enter_context((path if path.exists() else turned).open("rb"))
+    if turned.exists():  # the month ended since, perhaps this very moment
+        current = stack.enter_context(turned.open("rb"))
+    return {**held, path.name: (current, min(head.size, os.fstat(current.fileno()).st_size))}

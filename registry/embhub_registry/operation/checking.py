@@ -1,0 +1,161 @@
+"""`check`: read everything back and say what is corrupt or orphaned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embhub.errors import EmbhubError
+from embhub.formats import strict_json
+from embhub.release.files import AUDIT, LIMITS
+from embhub_registry.clock import stamp
+from embhub_registry.database import repositories, tombstones
+from embhub_registry.repositories import repos
+from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.folder import Registry
+
+OLD_REPORT = "embhub.audit/1"
+UNFINISHED = "*.partial"  # what a copy of the database or a backup is called until it is whole
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Something that nothing refers to: a file at `path`, or a blob by `digest` that the database still lists."""
+
+    text: str
+    path: Path
+    digest: str | None = None
+
+
+@dataclass
+class Report:
+    """`corrupt`: what was promised and is not whole. `orphans`: what nothing refers to; harmless, and removable.
+
+    `warnings`: releases that are whole and say more than they should; `check` is clean with them.
+    `purged`: how many objects of deleted repositories were looked for and are gone.
+    """
+
+    corrupt: list[str] = field(default_factory=list)
+    orphans: list[Orphan] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    blobs: int = 0
+    revisions: int = 0
+    purged: int = 0
+
+    @property
+    def orphaned(self) -> list[str]:
+        """The orphans in words."""
+        return [orphan.text for orphan in self.orphans]
+
+    @property
+    def clean(self) -> bool:
+        """Nothing to report."""
+        return not self.corrupt and not self.orphans
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a document."""
+        return {
+            "clean": self.clean, "corrupt": self.corrupt, "orphaned": self.orphaned, "warnings": self.warnings,
+            "blobs": self.blobs, "revisions": self.revisions, "purged": self.purged,
+        }  # fmt: skip
+
+
+def check(registry: Registry) -> Report:
+    """Database pages and keys, every blob's digest, every commit id, every ref, keyring, root key, audit log."""
+    report = Report()
+    report.corrupt += registry.database.problems()
+    if report.corrupt:
+        return report  # what a damaged database says of the rest is worth nothing
+    _check_blobs(registry, report)
+    _check_revisions(registry, report)
+    report.warnings += find_old_reports(registry)
+    _check_identity(registry, report)
+    report.corrupt += registry.journal.problems()
+    for path in sorted(registry.folder.glob(UNFINISHED)):
+        report.orphans.append(Orphan(f"unfinished write {path}", path))
+    return report
+
+
+def _check_blobs(registry: Registry, report: Report) -> None:
+    blobs, db = registry.blobs, registry.database.connection()
+    known = set()
+    for row in repositories.all_blobs(db):
+        report.blobs += 1
+        digest = str(row["digest"])
+        known.add(digest)
+        if problem := blobs.verify(digest, row["size"]):
+            report.corrupt.append(problem)
+        elif not row["uses"]:
+            report.orphans.append(Orphan(f"blob {digest}: no revision holds it", blobs.path(digest), digest))
+    gone, kept = tombstones.purged(db), tombstones.waiting(db, now=stamp())
+    report.purged = len(gone)
+    for digest in blobs.stored():
+        if digest in known or digest in kept:
+            continue
+        why = f"deleted with {gone[digest]} and still there" if digest in gone else "the database does not know it"
+        report.purged -= digest in gone
+        report.orphans.append(Orphan(f"blob {digest}: {why}", blobs.path(digest), digest))
+    report.orphans += [Orphan(f"unfinished write {path}", path) for path in blobs.left_over()]
+    report.orphans += [Orphan(f"{path} is no blob", path) for path in blobs.strangers()]
+
+
+def _check_revisions(registry: Registry, report: Report) -> None:
+    db = registry.database.connection()
+    for repository in repositories.all_repositories(db):
+        revisions = {revision.id: revision for revision in repositories.all_revisions(db, repository.id)}
+        for revision in revisions.values():
+            report.revisions += 1
+            files = {entry.path: entry.digest for entry in repositories.entries(db, repository.id, revision.id)}
+            if repos.commit_id(repository.full_name, revision, files) != revision.id:
+                report.corrupt.append(f"{repository.full_name}@{revision.id}: its content gives another id")
+            if revision.parent is not None and revision.parent not in revisions:
+                report.corrupt.append(f"{repository.full_name}@{revision.id}: its parent {revision.parent} is gone")
+        if repositories.find_ref(db, repository.id, repos.MAIN) is None:
+            report.corrupt.append(f"{repository.full_name}: no branch {repos.MAIN}")
+
+
+def find_old_reports(registry: Registry) -> list[str]:
+    """Releases with an audit report of version 1, which holds every patient's score: one line each, and what to do.
+
+    The report of every commit counts: each can be read by its id.
+    """
+    db = registry.database.connection()
+    old: dict[str, bool] = {}
+    lines: dict[tuple[str, str], str] = {}
+    for repository in repositories.all_repositories(db):
+        name, head = repository.full_name, repositories.find_ref(db, repository.id, repos.MAIN)
+        for revision in repositories.all_revisions(db, repository.id):
+            entry = repositories.find_entry(db, repository.id, revision.id, AUDIT)
+            if entry is None:
+                continue
+            if entry.digest not in old:
+                old[entry.digest] = _schema(registry, entry.digest) == OLD_REPORT
+            if old[entry.digest]:
+                version = revision.release_version or revision.id[:12]
+                newest = " (the newest commit)" if revision.id == head else ""
+                lines[name, version] = lines.get((name, version), "") or newest
+    return [
+        f"{name} {version}{newest} carries an audit report of version 1, from which images of patients can be told: "
+        f"`embhub-registry yank {name} --version {version} --reason …` takes it out of lists, `repo delete` removes its"
+        " bytes; have its publisher audit it anew"
+        for (name, version), newest in sorted(lines.items())
+    ]
+
+
+def _schema(registry: Registry, digest: str) -> object:
+    """The `schema` of a stored report; None where it cannot be read, which other checks say."""
+    try:
+        document = strict_json.read_object(registry.blobs.get(digest), limit=LIMITS[AUDIT])
+    except (EmbhubError, OSError, ValueError, MissingBlob):
+        return None
+    return document.get("schema")
+
+
+def _check_identity(registry: Registry, report: Report) -> None:
+    try:
+        registry.open_trust()
+        if registry.root_key().fingerprint != registry.setting("root_fingerprint"):
+            report.corrupt.append("keyring: keys/root.pem is another key than the one that sites pinned")
+    except EmbhubError as error:
+        report.corrupt.append(f"keyring: {error.message}")

@@ -1,0 +1,22 @@
+"""What ends, ends for good."""
+
+from __future__ import annotations
+
+from embhub_registry.clock import stamp
+from embhub_registry.database import ended_tokens
+from embhub_registry.storage.folder import Registry
+
+
+def retire_tokens(registry: Registry) -> int:
+    """Revoke the tokens whose end has come; returns how many. Nothing is written where there is none.
+
+    Raises:
+        StorageFull, Busy: left for the next turn.
+    """
+    moment = stamp()
+    if not ended_tokens.any_ended(registry.database.connection(), now=moment):
+        return 0
+    with registry.database.writing() as db:
+        count = ended_tokens.retire(db, now=moment)
+    registry.journal.write("tokens-ended", count=count)
+    return count

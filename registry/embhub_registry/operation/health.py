@@ -1,0 +1,85 @@
+"""What keeps a registry under watch: does it answer, can it take work, how much does it do."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from embhub.errors import EmbhubError
+from embhub_registry.clock import stamp
+from embhub_registry.database import accounts, schema
+from embhub_registry.http_errors import forbidden, token_needed
+from embhub_registry.operation.metrics import Metrics
+from embhub_registry.people.rate_limits import is_local
+from embhub_registry.storage import configuration
+from embhub_registry.storage.folder import Registry
+from embhub_registry.wire.request_context import account_of, registry_of
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+PROBE_SECONDS = 5.0
+NOW = {"Cache-Control": "no-store"}
+
+
+class Readiness:
+    """Whether work can be taken; looked at every few seconds at most, however many ask."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._guard = threading.Lock()
+        self._found: tuple[float, dict[str, str]] | None = None
+
+    def look(self, registry: Registry) -> dict[str, str]:
+        """A word on each thing that must be right: `ok`, or what is not. It writes to the database."""
+        with self._guard:
+            if self._found is None or time.monotonic() - self._found[0] > PROBE_SECONDS:
+                self._found = (time.monotonic(), _look(registry))
+            return self._found[1] | {"serving": "shutting down" if self.draining else "ok"}
+
+
+async def healthz(request: Request) -> Response:
+    """Whether this process answers."""
+    del request
+    return PlainTextResponse("ok\n", headers=NOW)
+
+
+async def readyz(request: Request) -> Response:
+    """200 where work can be taken, else 503: database writable, schema current, disk not full, not shutting down."""
+    readiness: Readiness = request.app.state.readiness
+    found = await threaded(readiness.look, registry_of(request))
+    ready = set(found.values()) == {"ok"}
+    answer: dict[str, Any] = {"ready": ready, **found}
+    return JSONResponse(answer, status_code=200 if ready else 503, headers=NOW)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus' text; for this machine, an admin's token, or everybody where `metrics.public` says so."""
+    registry, kept = registry_of(request), request.app.state
+    if not is_local(request.scope) and not configuration.read(registry.database.connection(), "metrics.public"):
+        account = account_of(request)
+        if account is None:
+            raise token_needed("reading metrics")
+        if not (account.admin and account.scope == "admin"):
+            raise forbidden("metrics are for admins", "use a token of an admin with the scope admin", rule="scope")
+    counters: Metrics = kept.metrics
+    text = await threaded(counters.render, registry, serving=not kept.readiness.draining)
+    return Response(text, media_type=CONTENT_TYPE_LATEST, headers=NOW)
+
+
+def _look(registry: Registry) -> dict[str, str]:
+    found = {"database": "ok", "schema": "ok", "disk": "ok"}
+    try:
+        with registry.database.writing() as db:
+            accounts.write_setting(db, "ready.probed", stamp())
+        if schema.pending(registry.database):
+            found["schema"] = "behind this program"
+        if shutil.disk_usage(registry.folder).free < configuration.number(db, "ready.free_bytes"):
+            found["disk"] = "nearly full"
+    except (EmbhubError, OSError):
+        found["database"] = "cannot be written"
+    return found

@@ -1,0 +1,41 @@
+"""`check --repair`: remove what nothing refers to, and only where nothing else is wrong."""
+
+from __future__ import annotations
+
+from embhub.errors import ConfigError
+from embhub_registry.database import blob_rows
+from embhub_registry.operation.checking import Orphan, Report
+from embhub_registry.storage.folder import Registry
+
+
+def repair(registry: Registry, report: Report) -> list[str]:
+    """Remove the orphans of a report that was made under the same lock; returns what was removed, in words.
+
+    Each is looked at once more: a blob that some commit holds after all stays. Where anything is corrupt nothing is
+    removed: a stray file may be the missing one's only copy.
+
+    Raises:
+        ConfigError: a file cannot be removed.
+    """
+    if report.corrupt:
+        return []
+    return [orphan.text for orphan in report.orphans if _remove(registry, orphan)]
+
+
+def _remove(registry: Registry, orphan: Orphan) -> bool:
+    try:
+        if orphan.digest is not None:
+            with registry.database.writing() as db:
+                if not blob_rows.forget_unused(db, orphan.digest):
+                    return False
+            registry.blobs.delete(orphan.digest)
+        elif orphan.path.is_symlink() or orphan.path.is_file():
+            orphan.path.unlink()
+        else:
+            return False  # a folder that somebody put there: not ours to empty
+    except OSError as error:
+        raise ConfigError(
+            f"cannot remove {orphan.path}: {error.strerror}", "check the folder's owner; nothing else was touched"
+        ) from error
+    registry.journal.write("repaired", removed=orphan.text)
+    return True

@@ -1,0 +1,259 @@
+"""What each page says, as data: templates render these, and `?format=json` answers with them, so both say the same.
+
+Addresses are relative to the registry, times are UTC. Nothing here names a person: accounts stay out of pages.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from embhub_registry.pages.list_facts import Confirmation as Confirmation
+from embhub_registry.pages.list_facts import Facts as Facts
+from embhub_registry.pages.list_facts import ListPage as ListPage
+from embhub_registry.pages.list_facts import NamespacePage as NamespacePage
+from embhub_registry.pages.list_facts import Verdict as Verdict
+
+
+class Problem(Facts):
+    """Why a release is not shown."""
+
+    message: str
+    remedy: str
+
+
+class Checked(Facts):
+    """When the registry verified the release, and against which version of its keyring."""
+
+    at: str
+    keyring: int
+
+
+class KeyOwner(Facts):
+    """Whose key signed. `namespace` answers for it; `revoked` says why and when the key was taken out of use since."""
+
+    namespace: str
+    name: str
+    fingerprint: str
+    revoked: str | None
+
+
+class FindingRow(Facts):
+    """One check that was made, and how it came out."""
+
+    check: str
+    outcome: str
+    text: str
+
+
+class Provenance(Facts):
+    """Who signed what and when; `independent` where an auditor of another namespace countersigned the audit."""
+
+    signer: KeyOwner
+    signed: str
+    covers: tuple[str, ...]
+    auditor: KeyOwner | None
+    independent: bool
+    findings: tuple[FindingRow, ...]
+
+
+class Privacy(Facts):
+    """The privacy claim as it stands in the card, and the same in sentences.
+
+    `together`: what stands beside `epsilon` where the site's ledger counts more than this training; null elsewhere.
+    `weak`: nothing is claimed, or an epsilon that, with all that the site made of these patients, means little.
+    `newer`: what a newer public release of the same namespace states of its site; null where none states more.
+    """
+
+    claim: Literal["none"] | dict[str, Any]
+    epsilon: float | None
+    together: str | None
+    delta: float | None
+    unit: str | None
+    weak: bool
+    sentences: tuple[str, ...]
+    newer: str | None = None
+
+
+class Rate(Facts):
+    """How many insiders an attack finds while it is wrong about the share `fpr` of outsiders."""
+
+    fpr: float
+    tpr: float
+    interval: tuple[float, float]
+
+
+class Audit(Facts):
+    """The figures of the attack that decided an audit; `report` leads to the whole of it.
+
+    p at or below `limit` is a detection; both are None where canaries tried the code.
+    """
+
+    verdict: Verdict
+    statement: str
+    suite: str
+    attack: str
+    p_value: float | None
+    limit: float | None
+    attempt: str
+    auc: float
+    interval: tuple[float, float]
+    smallest_auc: float
+    unit: str
+    inside: int
+    outside: int
+    rates: tuple[Rate, ...]
+    report: str
+
+
+class Audited(Facts):
+    """One auditor's newest word on these bytes, `own` where it is the publisher's; of which release, and when."""
+
+    namespace: str
+    name: str
+    own: bool
+    verdict: Verdict
+    repository: str
+    version: str
+    date: str
+
+
+class SampleSheet(Facts):
+    """The contact sheet of drawn images at `address`, `width` x `height` pixels; `caption` says what was checked."""
+
+    address: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+
+
+class Row(Facts):
+    """One row of the card, in words; `link` where the card gives an address for it."""
+
+    name: str
+    value: str
+    link: str | None = None
+
+
+class Section(Facts):
+    """Some rows of the card that belong together."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+class File(Facts):
+    """One file to download."""
+
+    path: str
+    size: int
+    sha256: str
+    address: str
+
+
+class Version(Facts):
+    """One commit; `version` where it published a release, `yanked` where that was taken back."""
+
+    revision: str
+    version: str | None
+    title: str
+    date: str
+    address: str
+    yanked: bool
+
+
+class Yanked(Facts):
+    """A release that its publisher took back: it can be read, and should not be used."""
+
+    reason: str
+    date: str
+
+
+class Use(Facts):
+    """Text to copy."""
+
+    token: str
+    command: str
+    python: str
+    diffusers: str
+
+
+class EmbeddingPage(Facts):
+    """`/{id}`: one embedding at one commit.
+
+    `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
+    `verified`. `verdict` is the worst that anybody who counts found of these bytes, in this version or another;
+    `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `misnamed` where the
+    card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is the whole card. Where
+    the reader may not have the files of a gated repository, `opened` is false, and of an audit there is its `verdict`
+    alone.
+    """
+
+    schema_: Literal["embhub.page.embedding/1"] = Field(default="embhub.page.embedding/1", alias="schema")
+    registry: str
+    id: str
+    namespace: str
+    name: str
+    revision: str
+    newest: bool
+    private: bool
+    opened: bool
+    state: Literal["empty", "refused", "verified"]
+    checked: Checked | None
+    problem: Problem | None
+    yanked: Yanked | None
+    version: str | None
+    sentence: str | None
+    description: str | None
+    provenance: Provenance | None
+    privacy: Privacy | None
+    verdict: Verdict | None
+    confirmation: Confirmation
+    auditors: tuple[str, ...]
+    audits: tuple[Audited, ...]
+    misnamed: bool
+    audit: Audit | None
+    samples: SampleSheet | None
+    use: Use | None
+    sections: tuple[Section, ...]
+    card: dict[str, Any] | None
+    files: tuple[File, ...]
+    versions: tuple[Version, ...]
+
+
+class ComparedRow(Facts):
+    """One fact of two releases."""
+
+    section: str
+    name: str
+    values: tuple[str, str]
+    same: bool
+
+
+class ComparisonPage(Facts):
+    """`/compare?with={id}&with={id}`: two releases side by side. `same` and `different` count the rows."""
+
+    schema_: Literal["embhub.page.comparison/1"] = Field(default="embhub.page.comparison/1", alias="schema")
+    registry: str
+    asked: tuple[str, ...]
+    ids: tuple[str, str] | None
+    revisions: tuple[str, str] | None
+    rows: tuple[ComparedRow, ...]
+    same: int
+    different: int
+
+
+class AuditPage(Facts):
+    """`/{id}/audit/{rev}`: the audit's figures; scores are in the file at `document`."""
+
+    schema_: Literal["embhub.page.audit/1"] = Field(default="embhub.page.audit/1", alias="schema")
+    registry: str
+    id: str
+    revision: str
+    audit: Audit
+    document: str
+
+
+PAGES: tuple[type[Facts], ...] = (ListPage, NamespacePage, EmbeddingPage, ComparisonPage, AuditPage)

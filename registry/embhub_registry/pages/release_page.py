@@ -1,0 +1,285 @@
+"""What an embedding's page says, from what verification found and what the database holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from embhub.cards import samples
+from embhub.cards.card_schema import Card, Code
+from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
+from embhub.formats.names import is_another
+from embhub.formats.repetition import join_alike
+from embhub.privacy import wording
+from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.composition import SiteTotal
+from embhub.release.checks import site_totals
+from embhub.release.checks.signers import Signer
+from embhub.release.files import EMBEDDING, SAMPLES
+from embhub.trust.keyring import Keyring
+from embhub_registry.clock import stamp
+from embhub_registry.database import Connection, repositories, yanks
+from embhub_registry.database.attestations import Attestation
+from embhub_registry.database.repositories import Entry, Revision
+from embhub_registry.pages.list_page import member_names
+from embhub_registry.pages.page_facts import (
+    Audit,
+    Audited,
+    Checked,
+    EmbeddingPage,
+    File,
+    FindingRow,
+    KeyOwner,
+    Privacy,
+    Problem,
+    Provenance,
+    Rate,
+    Row,
+    SampleSheet,
+    Section,
+    Use,
+    Version,
+    Yanked,
+)
+from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
+from embhub_registry.pages.wordings import NO_PRIVACY, describe
+from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories.repos import MAIN, Snapshot
+
+
+def collect(
+    db: Connection,
+    snapshot: Snapshot,
+    judged: Judged | None,
+    *,
+    keyring: Keyring,
+    opened: bool,
+    registry: str,
+    url: str,
+) -> EmbeddingPage:
+    """Everything that the page of this commit says; what did not verify is not quoted.
+
+    `opened` is whether the reader may have the files: without, an audit is its verdict in the card.
+    """
+    repository, revision = snapshot.repository, snapshot.revision
+    shown = judged.shown if judged else None
+    problem = judged.problem if judged else None
+    files = repositories.entries(db, repository.id, revision.id)
+    line = repositories.history(db, repository.id, revision.id)
+    name = repository.full_name
+    member = member_names(keyring).get(repository.namespace, repository.namespace)
+    stands = _standing(db, shown, files, name, keyring)
+    known = standing.names_of(stands.audits, keyring)
+    taken_back = {y.revision: Yanked(reason=y.reason, date=y.date) for y in yanks.of(db, repository.id)}
+    return EmbeddingPage(
+        registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
+        newest=repositories.find_ref(db, repository.id, MAIN) == revision.id, private=repository.private,
+        opened=opened, verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
+        auditors=tuple(known[auditor] for auditor in stands.auditors),
+        audits=tuple(_audited(row, known) for row in stands.audits) if opened else (),
+        misnamed=is_another(shown.card.publisher, member) if shown else False,
+        state="empty" if judged is None else "verified" if shown else "refused",
+        checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
+        problem=Problem(message=problem.message, remedy=problem.hint) if problem else None,
+        yanked=taken_back.get(revision.id),
+        version=shown.version if shown else None,
+        sentence=describe(shown.card) if shown else None,
+        description=shown.card.description if shown else None,
+        provenance=_provenance(shown) if shown else None,
+        privacy=_privacy(shown.card, member, _totals(db, repository.namespace)) if shown else None,
+        audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
+        samples=_samples(shown, name, revision.id) if opened and shown else None,
+        use=_use(shown.card, name, url) if shown else None,
+        sections=_sections(shown.card) if shown else (),
+        card=shown.card.to_dict() if shown else None,
+        files=tuple(_file(entry, name, revision.id) for entry in files),
+        versions=tuple(
+            _version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None
+        ),
+    )  # fmt: skip
+
+
+def _standing(
+    db: Connection, shown: Shown | None, files: Sequence[Entry], name: str, keyring: Keyring
+) -> standing.Standing:
+    """What audits say of these bytes; of what does not verify, nothing."""
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
+    if shown is None or digest is None:
+        return standing.NOTHING
+    return standing.of(db, digest, repository=name, keyring=keyring)
+
+
+def _audited(row: Attestation, names: Mapping[str, str]) -> Audited:
+    return Audited.model_validate(
+        {"namespace": row.namespace, "name": names[row.namespace], "own": row.own, "verdict": row.verdict,
+         "repository": row.repository, "version": row.version, "date": row.created}
+    )  # fmt: skip
+
+
+def audit(shown: AuditShown, name: str, revision: str) -> Audit:
+    """A report's figures of the attack that decided."""
+    return Audit(
+        verdict=shown.verdict, statement=shown.statement, suite=shown.suite, attack=shown.attack,
+        p_value=shown.p_value, limit=shown.limit, attempt=shown.attempt, auc=shown.auc,
+        interval=shown.interval, smallest_auc=shown.smallest_auc, unit=shown.unit, inside=shown.inside,
+        outside=shown.outside,
+        rates=tuple(Rate(fpr=fpr, tpr=tpr, interval=interval) for fpr, tpr, interval in shown.rates),
+        report=f"/{quote(name)}/audit/{revision}",
+    )  # fmt: skip
+
+
+def _samples(shown: Shown, name: str, revision: str) -> SampleSheet | None:
+    if shown.sheet is None:
+        return None
+    return SampleSheet(
+        address=f"/{quote(name)}/resolve/{revision}/{SAMPLES}", width=shown.sheet.width, height=shown.sheet.height,
+        alt=samples.ALT, caption=samples.caption(shown.card),
+    )  # fmt: skip
+
+
+def _provenance(shown: Shown) -> Provenance:
+    attached = {"sheet of samples": shown.sheet, "audit report": shown.audit}
+    covers = ("embedding", "card", *(name for name, part in attached.items() if part))
+    return Provenance(
+        signer=_owner(shown.signer), signed=shown.created, covers=covers,
+        auditor=_owner(shown.auditor) if shown.auditor else None, independent=shown.independent,
+        findings=tuple(FindingRow(check=f.check, outcome=f.outcome, text=f.text) for f in shown.findings),
+    )  # fmt: skip
+
+
+def _owner(signer: Signer) -> KeyOwner:
+    revoked = f"{signer.revoked_as} on {signer.revoked_on[:10]}" if signer.revoked_on else None
+    return KeyOwner(
+        namespace=signer.namespace,
+        name=signer.name or signer.namespace,
+        fingerprint=signer.fingerprint,
+        revoked=revoked,
+    )
+
+
+def _privacy(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy:
+    claim = card.privacy
+    if not isinstance(claim, PrivacyClaim):
+        return Privacy(
+            claim="none", epsilon=None, together=None, delta=None, unit=None, weak=True, sentences=(NO_PRIVACY,)
+        )
+    return Privacy(
+        claim=claim.to_dict(),
+        epsilon=claim.epsilon,
+        together=wording.together(claim),
+        delta=claim.delta,
+        unit=claim.unit,
+        weak=claim.is_weak,
+        sentences=claim.words(),
+        newer=_newer(claim, namespace, totals),
+    )
+
+
+def _totals(db: Connection, namespace: str) -> list[SiteTotal]:
+    return [SiteTotal.model_validate(total) for total in repositories.site_totals(db, namespace)]
+
+
+def _newer(claim: PrivacyClaim, namespace: str, totals: Sequence[SiteTotal]) -> str | None:
+    newest = max(totals, key=lambda total: total.order, default=None)
+    return next((found.text for found in site_totals.say(claim, namespace, newest)), None)
+
+
+def _use(card: Card, name: str, url: str) -> Use:
+    prompt = f"a scan with {card.token}"
+    return Use(
+        token=card.token,
+        command=f'export EMBHUB_REGISTRY={url}\nembhub pull {name}\nembhub generate "{prompt}" \\\n'
+        f"  --embedding {name} \\\n  -n 4 --out pictures",
+        python=f'import embhub\n\nembedding = embhub.pull(\n    "{name}",\n    registry="{url}",\n)\n'
+        f'embhub.load_into(pipe, embedding)\nimage = pipe("{prompt}").images[0]',
+        diffusers=f'# started with HF_ENDPOINT={url}\npipe.load_textual_inversion(\n    "{name}",\n'
+        f'    token="{card.token}",\n)\nimage = pipe("{prompt}").images[0]',
+    )
+
+
+def _file(entry: Entry, name: str, revision: str) -> File:
+    address = f"/{quote(name)}/resolve/{revision}/{quote(entry.path)}"
+    return File(path=entry.path, size=entry.size, sha256=entry.digest, address=address)
+
+
+def _version(revision: Revision, name: str, *, yanked: bool) -> Version:
+    return Version(
+        revision=revision.id, version=revision.release_version, title=revision.title, date=revision.created,
+        address=f"/{quote(name)}/commit/{revision.id}", yanked=yanked,
+    )  # fmt: skip
+
+
+def _sections(card: Card) -> tuple[Section, ...]:
+    base, data = card.base_model, card.deidentification
+    population, acquisition = card.population, card.acquisition
+    return (
+        _section(
+            "What it draws",
+            ("Modality", ", ".join(f"{MODALITIES[code]} ({code})" for code in card.modality)),
+            ("Sequence", card.sequence),
+            ("View", card.view),
+            ("Anatomy", _codes(card.anatomy)),
+            ("Finding", _codes(card.finding) or "none (healthy)"),
+            ("Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
+            ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
+            ("Fingerprint of the base", base.fingerprint),
+            ("Measured, by the publisher", "; ".join(_measured(item) for item in card.evaluation)),
+        ),
+        _section(
+            "What it may be used for",
+            ("Made for", card.intended_use),
+            ("Not for", card.out_of_scope),
+            ("Data sets of drawn images", card.synthetic_data),
+            ("Limitations", card.limitations),
+            ("Licence", card.licence, card.licence_link),
+            ("Licence of the base", base.licence),
+        ),
+        _section(
+            "The patients behind it",
+            (
+                "Trained on",
+                f"{card.n_images} images of {card.n_patients} patients, at most {card.max_images_per_patient} each",
+            ),
+            ("Ages", _cells(population.age_bands) if population else None),
+            ("Sex", _cells(population.sex) if population else None),
+            ("Region", population.region if population else None),
+            ("Setting", population.setting if population else None),
+            ("Scanners", ", ".join([*acquisition.manufacturer, *acquisition.model]) if acquisition else None),
+            ("Years", acquisition.years if acquisition else None),
+            ("Labels", f"{card.labels.source}; {card.labels.annotators}"),
+            ("Preprocessing", card.preprocessing),
+            ("De-identification", ", ".join(DEIDENTIFICATION[code] for code in data.profile)),
+            ("Pixel review", data.pixel_review),
+            ("Legal basis", card.legal_basis),
+            ("Consent", card.consent_or_waiver),
+            ("Ethics", card.ethics_ref),
+        ),
+        _section(
+            "Who answers for it",
+            ("Publisher, by the card", card.publisher),
+            ("Authors", "; ".join(card.authors)),
+            ("Contact", card.contact_role),
+        ),
+    )
+
+
+def _section(title: str, *rows: tuple[str, str | None] | tuple[str, str, str]) -> Section:
+    """Name, value and, for some, an address; what was not said is left out."""
+    said = [Row(name=row[0], value=row[1], link=row[2] if len(row) > 2 else None) for row in rows if row[1]]
+    return Section(title=title, rows=tuple(said))
+
+
+def _codes(codes: tuple[Code, ...]) -> str:
+    return ", ".join(f"{code.display} ({code.system} {code.code})" for code in codes)
+
+
+def _cells(cells: object) -> str | None:
+    return "; ".join(f"{name}: {count}" for name, count in cells.items()) if isinstance(cells, dict) else None
+
+
+def _measured(item: object) -> str:
+    task, dataset, metric, value, interval = (
+        getattr(item, name) for name in ("task", "dataset", "metric", "value", "interval")
+    )
+    spread = f" ({interval[0]:g} to {interval[1]:g})" if interval else ""
+    return f"{task} on {dataset}: {metric} {value:g}{spread}"

@@ -1,0 +1,135 @@
+"""Facts as a page or as JSON, static files, and the policies that browsers keep."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import resources
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from embhub_registry.clock import now
+from embhub_registry.pages.wordings import AUDITS, FACETS, audit_badge, many
+from embhub_registry.wire.request_context import base_url, registry_of
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+STATIC = {"style.css": "text/css", "copy.js": "text/javascript", "mark.svg": "image/svg+xml"}
+_STYLES = re.compile(r'<style[^>]*>(.*?)</style>|style="([^"]*)"', re.DOTALL)
+
+
+def answer(request: Request, facts: BaseModel, template: str, **drawn: Any) -> Response:
+    """The facts in the form that was asked for; `drawn` are drawings of them, for the page alone."""
+    if wants_json(request):
+        body = facts.model_dump_json(by_alias=True, indent=1)
+        return Response(body, media_type="application/json", headers={"Cache-Control": "no-cache", "Vary": "Accept"})
+    return page(request, template, {"page": facts, **drawn})
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a program asks: `?format=json`, or an Accept header that names JSON and not HTML."""
+    accept = request.headers.get("accept", "")
+    return request.query_params.get("format") == "json" or ("application/json" in accept and "text/html" not in accept)
+
+
+def page(
+    request: Request,
+    template: str,
+    context: dict[str, Any],
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """A template as an answer, under a policy that lets nothing in from elsewhere."""
+    asked = [*((k, v) for k, v in request.query_params.multi_items() if k != "format"), ("format", "json")]
+    surroundings = {
+        "registry_name": registry_of(request).setting("name"),
+        "url": base_url(request),
+        "json_address": f"{quote(request.url.path)}?{urlencode(asked)}",
+    }
+    text = _templates().get_template(template).render(**surroundings, **context)
+    safe = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Vary": "Accept"}
+    return Response(text, status_code=status, media_type="text/html", headers=safe | (headers or {}))
+
+
+def policy_for(html: str) -> str:
+    """A policy under which a self-contained page shows its own styles, named by their digests, and nothing else."""
+    styles = {css.encode() for found in _STYLES.findall(html) for css in found if css}
+    digests = [f"'sha256-{base64.b64encode(hashlib.sha256(css).digest()).decode()}'" for css in sorted(styles)]
+    allowed = " ".join(["'unsafe-hashes'", *digests])
+    return f"default-src 'none'; style-src {allowed}; base-uri 'none'; frame-ancestors 'none'"
+
+
+@cache
+def static_file(name: str) -> bytes:
+    """One of STATIC."""
+    return resources.files("embhub_registry.pages").joinpath("static", name).read_bytes()
+
+
+def ago(instant: str, moment: datetime) -> str:
+    """How long before `moment` something was, as people say it."""
+    passed = moment - datetime.fromisoformat(instant.replace("Z", "+00:00")).astimezone(UTC)
+    minutes = int(passed / timedelta(minutes=1))
+    if minutes < 1:
+        return "just now"
+    if minutes < 60:
+        return f"{minutes} minute{'' if minutes == 1 else 's'} ago"
+    hours = minutes // 60
+    return f"{hours} hour{'' if hours == 1 else 's'} ago" if hours < 48 else f"{hours // 24} days ago"
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size:,} bytes" if size < 10_000 else f"{size / 1000:,.0f} kB"
+
+
+def plural(count: int, word: str, plural_form: str | None = None) -> str:
+    """A count and what is counted."""
+    return f"{count:,} {word if count == 1 else plural_form or many(word)}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`embedding, its card and its audit report`."""
+    *most, last = words
+    return f"{', its '.join(most)} and its {last}" if most else last
+
+
+def sentence(text: str) -> str:
+    """A message or hint as a sentence: a capital first, a full stop last, no back-ticks."""
+    return text[:1].upper() + text[1:].replace("`", "").rstrip(".") + "."
+
+
+_section = attrgetter("section")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("embhub_registry.pages"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["day"] = lambda text: str(text)[:10]
+    environment.filters["ago"] = lambda text: ago(text, now())
+    environment.filters["sentence"] = sentence
+    environment.filters["bytes"] = size_in_words
+    environment.filters["plural"] = plural
+    environment.filters["batches"] = lambda rows: [(name, list(part)) for name, part in groupby(rows, key=_section)]
+    environment.filters["many"] = many
+    environment.filters["listed"] = listed
+    environment.globals["audits"] = AUDITS
+    environment.globals["audit_badge"] = audit_badge
+    environment.globals["facet_words"] = FACETS
+    return environment

@@ -1,0 +1,156 @@
+"""What pages show of a release: verified once a commit and keyring, and kept for a while.
+
+Verifying a release with a large report takes a second and more, and anybody may ask for its page.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from embhub.audits import audit_page, roc_figure
+from embhub.audits.explanation import describe_attempt
+from embhub.audits.report import AuditReport
+from embhub.cards.card_schema import Card
+from embhub.errors import EmbhubError
+from embhub.formats import plain_png
+from embhub.refusals import Finding
+from embhub.release import verification
+from embhub.release.checks.signers import Signer
+from embhub.release.files import LIMITS, SAMPLES, Release
+from embhub_registry.clock import now
+from embhub_registry.repositories import repos
+from embhub_registry.repositories.repos import Snapshot
+from embhub_registry.storage.folder import Registry
+
+KEPT_FOR = timedelta(hours=1)  # remarks on the keyring's age are in days
+MOST_BYTES = 32_000_000
+
+
+@dataclass(frozen=True)
+class AuditShown:
+    """A report without its order of labels; figures are of the attack that decided. `page` is the whole of it "
+    "as the core renders it."""
+
+    verdict: str
+    statement: str
+    suite: str
+    unit: str
+    attack: str
+    p_value: float | None
+    limit: float | None
+    attempt: str
+    auc: float
+    interval: tuple[float, float]
+    inside: int
+    outside: int
+    smallest_auc: float
+    rates: tuple[tuple[float, float, tuple[float, float]], ...]  # false positives, true positives, interval
+    curve: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a verified release says."""
+
+    card: Card
+    repository: str
+    version: str
+    created: str
+    signer: Signer
+    auditor: Signer | None
+    independent: bool
+    findings: tuple[Finding, ...]
+    audit: AuditShown | None
+    sheet: plain_png.Size | None = None  # of the samples, where there are some
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What verification said of a release, and when: one of `shown` and `problem` is set."""
+
+    at: datetime
+    keyring: int
+    shown: Shown | None = None
+    problem: EmbhubError | None = None
+
+    @property
+    def size(self) -> int:
+        """About what it takes of memory."""
+        audit = self.shown.audit if self.shown else None
+        return 20_000 + (len(audit.curve) + len(audit.page) if audit else 0)
+
+
+class Judge:
+    """Verdicts by commit and keyring version, the least recently asked for leaving first."""
+
+    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
+        self._kept: OrderedDict[tuple[str, str, int], Judged] = OrderedDict()
+        self._guard = threading.Lock()
+        self._held = 0
+        self._most = most_bytes
+
+    def recall(self, registry: Registry, snapshot: Snapshot) -> Judged | None:
+        """The verdict that was reached before; None where there is none, or an old one."""
+        key = _key(registry, snapshot)
+        with self._guard:
+            found = self._kept.get(key)
+            if found is None or now() - found.at > KEPT_FOR:
+                return None
+            self._kept.move_to_end(key)
+            return found
+
+    def judge(self, registry: Registry, snapshot: Snapshot) -> Judged:
+        """The verdict, reached now unless somebody else has just reached it."""
+        found = self.recall(registry, snapshot)
+        if found is None:
+            found = _verify(registry, snapshot)
+            self._keep(_key(registry, snapshot), found)
+        return found
+
+    def _keep(self, key: tuple[str, str, int], judged: Judged) -> None:
+        if judged.keyring != key[2]:
+            return  # the keyring changed meanwhile
+        with self._guard:
+            before = self._kept.pop(key, None)
+            self._held += judged.size - (before.size if before else 0)
+            self._kept[key] = judged
+            while self._held > self._most:
+                self._held -= self._kept.popitem(last=False)[1].size
+
+
+def _key(registry: Registry, snapshot: Snapshot) -> tuple[str, str, int]:
+    return snapshot.repository.full_name, snapshot.revision.id, registry.trust().keyring.version
+
+
+def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
+    files = repos.files(registry, snapshot)
+    release = Release.from_files({path: data for path, data in files.items() if path in LIMITS})
+    name, trust, moment = snapshot.repository.full_name, registry.trust(), now()
+    try:
+        found = verification.verify(release, trust=trust, repository=name, now=moment)
+    except EmbhubError as error:
+        return Judged(moment, trust.keyring.version, problem=error.with_traceback(None))
+    shown = Shown(
+        card=found.card, repository=found.repository, version=found.version, created=found.created,
+        signer=found.signer, auditor=found.auditor, independent=found.independent, findings=found.findings,
+        audit=_show(found.report, title=f"{name} {found.version}") if found.report else None,
+        sheet=plain_png.check(release.files[SAMPLES]) if found.card.samples else None,
+    )  # fmt: skip
+    return Judged(moment, trust.keyring.version, shown=shown)
+
+
+def _show(report: AuditReport, *, title: str) -> AuditShown:
+    best = report.deciding_result
+    return AuditShown(
+        verdict=report.verdict, statement=report.statement, suite=report.suite, unit=report.unit, attack=best.name,
+        p_value=report.deciding.p_value, limit=report.deciding.limit, attempt=describe_attempt(report),
+        auc=best.auc, interval=best.auc_interval, inside=report.members.units, outside=report.nonmembers.units,
+        smallest_auc=report.power.smallest_auc,
+        rates=tuple((r.fpr, r.tpr, r.interval) for r in best.tpr_at_fpr if r.tpr is not None and r.interval),
+        curve=roc_figure.draw(report.attacks, report.deciding.attack),
+        page=audit_page.render(report, title=title),
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""The pages people look at: server-rendered, self-contained, every release verified before it is shown."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from embhub.errors import EmbhubError
+from embhub.release.files import AUDIT, EMBEDDING
+from embhub_registry.database import accounts, repositories
+from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.pages import comparison, interval_figure, list_page, release_page, rendering
+from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
+from embhub_registry.pages.verification_cache import Judge, Judged
+from embhub_registry.repositories import access, repos
+from embhub_registry.repositories.repos import Snapshot
+from embhub_registry.wire.request_context import (
+    account_of,
+    base_url,
+    registry_of,
+    repository_of,
+    revision_of,
+    run_in_threadpool,
+)
+
+
+async def index(request: Request) -> Response:
+    """`/`: a search box, facets, and what was published, newest first."""
+    account, registry = account_of(request), registry_of(request)
+    asked = list_page.read(request.query_params)
+
+    def collect() -> ListPage:
+        return list_page.collect(
+            registry.database.connection(),
+            asked,
+            keyring=registry.trust().keyring,
+            account=account,
+            registry=registry.setting("name"),
+        )
+
+    return rendering.answer(request, await run_in_threadpool(collect), "index.html", asked=asked)
+
+
+async def namespace(request: Request) -> Response:
+    """`/{namespace}`: whose keys sign for an organisation, what they may, and what it published."""
+    account, registry, name = account_of(request), registry_of(request), request.path_params["namespace"]
+    if not accounts.namespace_exists(registry.database.connection(), name):
+        raise Denied(404, "namespace", f"there is no namespace {name[:60]!a} here", "start from the list of embeddings")
+
+    def collect() -> NamespacePage:
+        return list_page.collect_namespace(
+            registry.database.connection(), name, keyring=registry.trust().keyring, account=account,
+            after=request.query_params.get("after"), registry=registry.setting("name"),
+        )  # fmt: skip
+
+    return rendering.answer(request, await run_in_threadpool(collect), "namespace.html")
+
+
+async def embedding(request: Request) -> Response:
+    """`/{namespace}/{name}`: one embedding."""
+    facts, judged = await _facts(request, *_addressed(request))
+    return rendering.answer(request, facts, "embedding.html", **_drawings(judged))
+
+
+async def audit(request: Request) -> Response:
+    """`/{namespace}/{name}/audit/{revision}`: the audit report as the core renders it, of a release that verifies."""
+    snapshot, account = _addressed(request)
+    access.require_files(registry_of(request).database.connection(), snapshot.repository, account)
+    judged = await _judge(request, snapshot)
+    report = judged.shown.audit if judged and judged.shown else None
+    name, revision = snapshot.repository.full_name, snapshot.revision.id
+    if report is None:
+        raise Denied(404, "audit", f"{name} has no audit report that verifies", "look at its page")
+    if rendering.wants_json(request):
+        facts = AuditPage(
+            registry=registry_of(request).setting("name"), id=name, revision=revision,
+            audit=release_page.audit(report, name, revision), document=f"/{name}/resolve/{revision}/{AUDIT}",
+        )  # fmt: skip
+        return rendering.answer(request, facts, "")
+    headers = {"Content-Security-Policy": rendering.policy_for(report.page)}
+    return Response(report.page, media_type="text/html", headers=headers)
+
+
+async def compare(request: Request) -> Response:
+    """`/compare?with={id}&with={id}`: two embeddings side by side, or a form that asks which."""
+    asked = [name.strip() for name in request.query_params.getlist("with") if name.strip()][:3]
+    if len(asked) > 2 or any(len(name) > 200 for name in asked):
+        raise malformed("two embeddings can be compared", "choose two in the list of embeddings")
+    name = registry_of(request).setting("name")
+    if len(asked) < 2:
+        empty = ComparisonPage(
+            registry=name, asked=tuple(asked), ids=None, revisions=None, rows=(), same=0, different=0
+        )
+        return rendering.answer(request, empty, "compare.html")
+    left, right = [(await _facts(request, *_named(request, name)))[0] for name in asked]
+    return rendering.answer(request, comparison.compare(left, right), "compare.html")
+
+
+async def static(request: Request) -> Response:
+    """`/static/{file}`: the style sheet, the script of the copy buttons, the mark."""
+    name = request.path_params["file"]
+    if name not in rendering.STATIC:
+        raise Denied(404, "address", "there is nothing at this address", "start from the list of embeddings")
+    headers = {"Cache-Control": "public, max-age=3600"}
+    return Response(rendering.static_file(name), media_type=rendering.STATIC[name], headers=headers)
+
+
+def error_page(request: Request, denied: Denied, headers: dict[str, str]) -> Response:
+    """A refusal for a person."""
+    return rendering.page(request, "error.html", {"denied": denied}, status=denied.status, headers=headers)
+
+
+def _addressed(request: Request) -> tuple[Snapshot, accounts.Account | None]:
+    """The commit in the address, where the caller may see it."""
+    repository, account = repository_of(request)
+    return repos.at(registry_of(request).database.connection(), repository, revision_of(request)), account
+
+
+def _named(request: Request, name: str) -> tuple[Snapshot, accounts.Account | None]:
+    """The newest commit of the embedding of that name, where the caller may see it."""
+    account, db = account_of(request), registry_of(request).database.connection()
+    namespace, _, short = name.partition("/")
+    return repos.at(db, repos.locate(db, account, namespace, short), repos.MAIN), account
+
+
+async def _facts(
+    request: Request, snapshot: Snapshot, account: accounts.Account | None
+) -> tuple[EmbeddingPage, Judged | None]:
+    registry, judged = registry_of(request), await _judge(request, snapshot)
+    opened = _may_read_files(request, snapshot, account)
+
+    def collect() -> EmbeddingPage:
+        return release_page.collect(
+            registry.database.connection(), snapshot, judged, keyring=registry.trust().keyring, opened=opened,
+            registry=registry.setting("name"), url=base_url(request),
+        )  # fmt: skip
+
+    return await run_in_threadpool(collect), judged if opened else None
+
+
+def _may_read_files(request: Request, snapshot: Snapshot, account: accounts.Account | None) -> bool:
+    """Whether a gate, or an admin, keeps the caller from the files of a repository that it sees."""
+    try:
+        access.require_files(registry_of(request).database.connection(), snapshot.repository, account)
+    except EmbhubError:
+        return False
+    return True
+
+
+def _drawings(judged: Judged | None) -> dict[str, str | None]:
+    report = judged.shown.audit if judged and judged.shown else None
+    if report is None:
+        return {"curve": None, "interval": None}
+    return {"curve": report.curve, "interval": interval_figure.draw(report.auc, report.interval, report.smallest_auc)}
+
+
+async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:
+    """The verdict on a release, None where there is none; few are reached at a time, however many ask."""
+    registry, state = registry_of(request), request.app.state
+    judge: Judge = state.judge
+    entries = repositories.entries(registry.database.connection(), snapshot.repository.id, snapshot.revision.id)
+    if not any(entry.path == EMBEDDING for entry in entries):
+        return None
+    found = await run_in_threadpool(judge.recall, registry, snapshot)
+    if found is None:
+        async with state.judging:
+            found = await run_in_threadpool(judge.judge, registry, snapshot)
+    return found

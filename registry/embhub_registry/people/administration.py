@@ -1,0 +1,296 @@
+"""What an operator does from the command line; a running server sees each change at its next request."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from embhub.errors import ConfigError, UsageError
+from embhub.formats import instants
+from embhub.trust import keyring as trust
+from embhub.trust import p256
+from embhub_registry.clock import now, stamp
+from embhub_registry.database import Connection, Row, accounts
+from embhub_registry.people import auth
+from embhub_registry.people.names import check_namespace, check_user
+from embhub_registry.people.roles import SCOPES, widest_scope
+from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.storage.folder import Registry, seal
+
+
+def add_user(
+    registry: Registry, name: str, *, namespace: str, role: str, days: int | None = None, scope: str | None = None
+) -> dict[str, Any]:
+    """Create a user, the namespace where it is new, and a first token.
+
+    Raises:
+        UsageError: a bad name, the user exists, or the scope is wider than the role.
+    """
+    check_user(name)
+    check_namespace(namespace)
+    with registry.database.writing() as db:
+        if accounts.find_user(db, name) is not None:
+            raise UsageError(f"the user {name!r} exists", f"for another token: `token new {name}`")
+        created = accounts.add_namespace(db, namespace, now=stamp())
+        user_id = accounts.add_user(db, name=name, namespace=namespace, role=role, now=stamp())
+        token = _add_token(db, user_id, days, scope=scope)
+    registry.journal.write("user-added", user=name, namespace=namespace, role=role, token_id=token["token_id"])
+    return {"user": name, "namespace": namespace, "namespace_created": created, "role": role, **token}
+
+
+def new_token(
+    registry: Registry, user: str, *, days: int | None = None, scope: str | None = None, unlimited: bool = False
+) -> dict[str, Any]:
+    """Another token for a user; the ones before stay good until they are revoked or expire.
+
+    Without `scope` it may do all that the user may. `unlimited`: rate limits do not hold for it (a mirror's).
+
+    Raises:
+        UsageError: no such user, or the scope is wider than the user's roles.
+    """
+    with registry.database.writing() as db:
+        row = accounts.find_user(db, user)
+        if row is None:
+            raise UsageError(f"there is no user {user!r}", "`user list` shows them")
+        token = _add_token(db, row["id"], days, scope=scope, unlimited=unlimited)
+    registry.journal.write(
+        "token-added", user=user, token_id=token["token_id"], expires=token["expires"], scope=token["scope"],
+        unlimited=unlimited or None,
+    )  # fmt: skip
+    return {"user": user, **token}
+
+
+def revoke_token(registry: Registry, which: str) -> dict[str, Any]:
+    """Revoke one token by its id or its text, or every token of a user.
+
+    Raises:
+        UsageError: nothing in force goes by that name.
+    """
+    with registry.database.writing() as db:
+        if which.startswith(auth.PREFIX):
+            account = accounts.find_account(db, auth.digest(which))
+            which = account.token_id if account else "(unknown token)"
+        count = accounts.revoke_tokens(db, token_id=which, user=which, now=stamp())
+    if not count:
+        raise UsageError(f"no token in force goes by {which!r}", "`token list` shows ids and users")
+    registry.journal.write("token-revoked", which=which, count=count)
+    return {"revoked": count, "which": which}
+
+
+def list_users(registry: Registry) -> dict[str, Any]:
+    """Accounts with their roles: `role` in their own namespace, `memberships` in every one."""
+    rows = accounts.list_users(registry.database.connection())
+    return {"users": [{**dict(row), "memberships": json.loads(row["memberships"])} for row in rows]}
+
+
+def list_tokens(registry: Registry) -> dict[str, Any]:
+    """Tokens with their state in a word, newest first."""
+    rows = []
+    for row in accounts.list_tokens(registry.database.connection()):
+        rows.append({**dict(row), "unlimited": bool(row["unlimited"]), "state": _state(row)})
+    return {"tokens": rows}
+
+
+def _state(row: Row) -> str:
+    """A token's state in a word; one that was retired at its end (see `expiry`) has expired."""
+    if row["revoked"] is not None and row["revoked"] != row["expires"]:
+        return "revoked"
+    if row["expires"] is not None and (row["revoked"] is not None or row["expires"] <= stamp()):
+        return "expired"
+    return "disabled" if row["disabled"] else "good"
+
+
+def rotate_token(registry: Registry, token_id: str, *, grace_hours: float = 0.0) -> dict[str, Any]:
+    """A new token in place of one: same user, scope and length of life; the old one ends after `grace_hours`.
+
+    Raises:
+        UsageError: no such token in force.
+    """
+    with registry.database.writing() as db:
+        old = accounts.find_token(db, token_id)
+        if old is None or old["revoked"] or (old["expires"] or "9") <= stamp():
+            raise UsageError(f"no token in force has the id {token_id!r}", "`token list` shows ids")
+        days = None
+        if old["expires"]:
+            life = datetime.fromisoformat(old["expires"]) - datetime.fromisoformat(old["created"])
+            days = max(1, math.ceil(life / timedelta(days=1)))
+        new = _add_token(db, old["user_id"], days, scope=old["scope"], unlimited=bool(old["unlimited"]))
+        ends = stamp(now() + timedelta(hours=grace_hours))
+        if grace_hours > 0:
+            accounts.end_token(db, token_id, ends)
+        else:
+            accounts.revoke_tokens(db, token_id=token_id, now=stamp())
+    registry.journal.write("token-rotated", user=old["user"], old=token_id, token_id=new["token_id"], old_ends=ends)
+    return {"user": old["user"], **new, "replaces": token_id, "old_ends": ends}
+
+
+def _add_token(
+    db: Connection, user_id: int, days: int | None, *, scope: str | None = None, unlimited: bool = False
+) -> dict[str, Any]:
+    if days is not None and days < 0:
+        raise UsageError(f"a token cannot last {days} days", "leave --expires-days out for one without an end")
+    widest = widest_scope(set(accounts.roles_of(db, user_id).values()))
+    scope = scope or widest
+    if SCOPES.index(scope) > SCOPES.index(widest):
+        raise UsageError(
+            f"the user's roles reach to the scope {widest!r}, not to {scope!r}", "give the user another role first"
+        )
+    expires = None if days is None else stamp(now() + timedelta(days=days))
+    token = auth.make_token()
+    accounts.add_token(
+        db, token_id=token.id, digest=token.digest, user_id=user_id, now=stamp(), expires=expires, scope=scope,
+        unlimited=unlimited,
+    )  # fmt: skip
+    return {"token": token.secret, "token_id": token.id, "expires": expires, "scope": scope}
+
+
+def add_key(registry: Registry, file: Path, *, namespace: str, role: trust.Role, name: str = "") -> dict[str, Any]:
+    """Accept a public key for a namespace: a new version of the keyring, signed by the root key.
+
+    Raises:
+        UsageError: not a readable file, a bad namespace, or a key that is there in another role.
+        VerificationError: not an ECDSA P-256 public key.
+    """
+    check_namespace(namespace)
+    try:
+        pem = file.read_bytes()[:10_000]
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", "give the file of `embhub key export`") from error
+    key = p256.read_public(pem)
+    fingerprint = p256.fingerprint(key)
+    added = trust.MemberKey(
+        fingerprint=fingerprint,
+        public_key_pem=p256.public_pem(key),
+        role=role,
+        added=instants.write(now()),
+    )
+    created = False
+    with registry.database.writing() as db:
+        keyring = _keyring(registry)
+        _check_in_force(keyring, fingerprint)
+        for member in keyring.members:
+            for present in member.keys:
+                if present.fingerprint == fingerprint and not _may_join(member, present, namespace, role):
+                    raise UsageError(
+                        f"{fingerprint} is a {present.role} key of {member.namespace!r} already",
+                        "a key has one namespace, an auditor's no other role: make one, `embhub key new NAME`",
+                    )
+        created = accounts.add_namespace(db, namespace, now=stamp())
+        members = [m for m in keyring.members if m.namespace != namespace]
+        before = next((m for m in keyring.members if m.namespace == namespace), None)
+        member = trust.Member(
+            namespace=namespace,
+            name=name or (before.name if before else None),
+            keys=(*(before.keys if before else ()), added),
+        )
+        version = _store(registry, db, keyring, sorted([*members, member], key=lambda m: m.namespace))
+    registry.journal.write("key-added", namespace=namespace, role=role, fingerprint=fingerprint, keyring=version)
+    return {
+        "fingerprint": fingerprint, "namespace": namespace, "namespace_created": created, "role": role,
+        "keyring_version": version,
+    }  # fmt: skip
+
+
+def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
+    """Take a key out of the keyring without a word why; its releases no longer verify with the new version.
+
+    Raises:
+        UsageError: no such key, or one that is revoked: it stays, so that nobody can bring it back.
+    """
+    with registry.database.writing() as db:
+        keyring = _keyring(registry)
+        _check_in_force(keyring, fingerprint)
+        members = [replace_keys(m, [k for k in m.keys if k.fingerprint != fingerprint]) for m in keyring.members]
+        if members == list(keyring.members):
+            raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
+        version = _store(registry, db, keyring, [m for m in members if m.keys], without=fingerprint)
+    registry.journal.write("key-removed", fingerprint=fingerprint, keyring=version)
+    return {"fingerprint": fingerprint, "keyring_version": version}
+
+
+def revoke_key(registry: Registry, fingerprint: str, *, reason: trust.Reason) -> dict[str, Any]:
+    """Say in the keyring's next version that a key signs no more: `lost`, `stolen` or `superseded`.
+
+    A revocation is final; only a graver reason may take its place, when a lost key turns out to be stolen, say.
+
+    Raises:
+        UsageError: no such key, or it is revoked already for no milder reason.
+    """
+    with registry.database.writing() as db:
+        keyring = _keyring(registry)
+        if fingerprint not in keyring.fingerprints():
+            raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
+        before = keyring.revocation_of(fingerprint)
+        if before is not None and trust.REASONS.index(reason) <= trust.REASONS.index(before.reason):
+            raise UsageError(f"{fingerprint} is revoked already: {before.reason} on {before.date}", "nothing to do")
+        revocation = trust.Revocation(
+            fingerprint=fingerprint,
+            date=instants.write(now()),
+            reason=reason,
+        )
+        others = [row for row in keyring.revoked if row.fingerprint != fingerprint]
+        revoked = tuple(sorted([*others, revocation], key=lambda row: row.fingerprint))
+        version = _store(
+            registry, db, keyring.model_copy(update={"revoked": revoked}), list(keyring.members), without=fingerprint
+        )
+    registry.journal.write("key-revoked", fingerprint=fingerprint, reason=reason, keyring=version)
+    return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, "keyring_version": version}
+
+
+def list_keys(registry: Registry) -> dict[str, Any]:
+    """The keyring in force, without the PEM texts; `revoked` is null or says why and since when."""
+    keyring = _keyring(registry)
+    rows = [
+        {
+            "namespace": m.namespace, "role": k.role, "fingerprint": k.fingerprint, "added": k.added,
+            "revoked": _why(keyring.revocation_of(k.fingerprint)),
+        }
+        for m in keyring.members
+        for k in m.keys
+    ]  # fmt: skip
+    return {"registry": keyring.registry, "keyring_version": keyring.version, "keys": rows}
+
+
+def _why(revocation: trust.Revocation | None) -> dict[str, str] | None:
+    return None if revocation is None else {"reason": revocation.reason, "date": revocation.date}
+
+
+def _check_in_force(keyring: trust.Keyring, fingerprint: str) -> None:
+    if revocation := keyring.revocation_of(fingerprint):
+        raise UsageError(
+            f"{fingerprint} is revoked: {revocation.reason} on {revocation.date}",
+            "a revocation is final, and the key stays listed with it: make a new key, `embhub key new NAME`",
+        )
+
+
+def _may_join(member: trust.Member, present: trust.MemberKey, namespace: str, role: str) -> bool:
+    """A publisher's key may also withdraw, in its own namespace; nothing else is shared."""
+    return member.namespace == namespace and {present.role, role} == {"publish", "withdraw"}
+
+
+def replace_keys(member: trust.Member, keys: list[trust.MemberKey]) -> trust.Member:
+    """The same member with other keys."""
+    return member.model_copy(update={"keys": tuple(keys)})
+
+
+def _keyring(registry: Registry) -> trust.Keyring:
+    return registry.trust().keyring
+
+
+def _store(
+    registry: Registry, db: Connection, before: trust.Keyring, members: list[trust.Member], *, without: str = ""
+) -> int:
+    """A new version of the keyring; `without` is a key that signs no more, so that lists count its audits anew."""
+    keyring = before.model_copy(
+        update={"version": before.version + 1, "issued": instants.write(now()), "members": tuple(members)}
+    )
+    root = registry.root_key()
+    if root.fingerprint != registry.setting("root_fingerprint"):
+        raise ConfigError(f"{registry.folder}/keys holds another root key", "restore the one that `init` made")
+    accounts.add_keyring(db, version=keyring.version, envelope=seal(keyring, root), now=stamp())
+    if without:
+        standing.refresh_some(db, keyring, fingerprint=without)
+    return keyring.version

@@ -1,0 +1,41 @@
+"""Tokens that were no good, noted in the audit log now and then: an attacker decides neither its size nor its pace."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from embhub_registry.storage.audit_log import Journal
+
+MOST = 100  # lines a writing; the rest is counted in one
+
+
+class Attempts:
+    """Failed log-ins by client and reason since the last writing; a crash may lose the last seconds."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._further = 0
+
+    def note(self, client: str | None, reason: str) -> None:
+        """Count one."""
+        key = (client or "", reason)
+        with self._guard:
+            if key in self._seen or len(self._seen) < MOST:
+                self._seen[key] += 1
+            else:
+                self._further += 1
+
+    def write(self, journal: Journal) -> None:
+        """One line a client and reason, with how often; it waits for the disk, so not on the event loop."""
+        with self._guard:
+            seen, self._seen = self._seen, Counter()
+            further, self._further = self._further, 0
+        rows = [
+            {"client": client or None, "reason": reason, "times": times} for (client, reason), times in seen.items()
+        ]
+        if further:
+            rows.append({"client": "others", "reason": "more clients than are listed", "times": further})
+        if rows:
+            journal.write_all([("login-failed", row) for row in rows])

@@ -1,0 +1,154 @@
+"""How fast anybody may ask: a token bucket a token, and one an address where there is none.
+
+A bucket holds `burst` requests and fills with `per_second`. Buckets live in memory: a restart fills them all. Exempt
+are tokens made for mirrors, the networks of `rate.exempt`, and who calls from this machine without a proxy between.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from starlette.types import Scope
+
+from embhub_registry.database.accounts import Account
+from embhub_registry.http_errors import Denied
+from embhub_registry.storage import configuration
+from embhub_registry.storage.folder import Registry
+
+MOST_BUCKETS = 20_000
+SETTINGS_SECONDS = 5.0
+FORWARDED = frozenset([b"x-forwarded-for", b"forwarded", b"via"])
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`burst` requests at once, `per_second` from then on."""
+
+    per_second: float
+    burst: float
+
+
+class Buckets:
+    """Token buckets by name; of many, those that were asked for last are kept."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str, rate: Rate) -> float:
+        """Take one request out; returns 0, or how many seconds to wait until there is one, none taken."""
+        with self._guard:
+            now = self._clock()
+            level, then = self._levels.pop(name, (rate.burst, now))
+            level = min(rate.burst, level + max(0.0, now - then) * rate.per_second)
+            wait = 0.0 if level >= 1 else (1 - level) / rate.per_second
+            self._levels[name] = (level if wait else level - 1, now)
+            if len(self._levels) > MOST_BUCKETS:
+                self._levels.popitem(last=False)
+            return wait
+
+
+class Pace:
+    """The rates of one registry, its settings read again every few seconds."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._buckets = Buckets(clock)
+        self._read = -math.inf
+        self._token = self._address = Rate(1, 1)
+        self._exempt: tuple[Network, ...] = ()
+
+    def check_address(self, scope: Scope) -> None:
+        """A request without an account.
+
+        Raises:
+            Denied: 429 with the seconds to wait.
+        """
+        host = host_of(scope)
+        if is_local(scope) or self._is_exempt(host):
+            return
+        if wait := self._buckets.take(f"address {_site(host)}", self._address):
+            raise too_fast(wait, f"without a token one address may make {self._address.per_second:g} requests a second",
+                           "with a token the limit is higher and your own")  # fmt: skip
+
+    def check_account(self, scope: Scope, account: Account) -> None:
+        """A request with a token.
+
+        Raises:
+            Denied: 429 with the seconds to wait.
+        """
+        if account.unlimited or is_local(scope) or self._is_exempt(host_of(scope)):
+            return
+        if wait := self._buckets.take(f"token {account.token_id}", self._token):
+            raise too_fast(wait, f"one token may make {self._token.per_second:g} requests a second",
+                           "for a mirror the registry's admin can make a token without limits")  # fmt: skip
+
+    def _is_exempt(self, host: str) -> bool:
+        self._refresh()
+        return any(_within(host, network) for network in self._exempt)
+
+    def _refresh(self) -> None:
+        if self._clock() - self._read < SETTINGS_SECONDS:
+            return
+        db = self._registry.database.connection()
+        self._token = Rate(*(configuration.number(db, f"rate.token_{part}") for part in ("per_second", "burst")))
+        self._address = Rate(*(configuration.number(db, f"rate.address_{part}") for part in ("per_second", "burst")))
+        networks = configuration.read(db, "rate.exempt")
+        assert isinstance(networks, tuple)  # noqa: S101  # the only kind that this setting has
+        self._exempt = tuple(ipaddress.ip_network(network) for network in networks)
+        self._read = self._clock()
+
+
+def too_fast(wait: float, message: str, hint: str) -> Denied:
+    """429 in the words of RFC 6585 and, for newer clients, of the draft on RateLimit fields."""
+    seconds = max(1, math.ceil(wait))
+    denied = Denied(429, "rate", f"too many requests: {message}", f"wait {seconds} s; {hint}")
+    denied.headers = {"Retry-After": str(seconds), "RateLimit": f'"requests";r=0;t={seconds}'}
+    return denied
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether the caller is on this machine, with no proxy that speaks for somebody else."""
+    return _is_loopback(host_of(scope)) and not any(name in FORWARDED for name, _ in scope["headers"])
+
+
+def host_of(scope: Scope) -> str:
+    """The caller's address, as a trusted proxy or the connection says; empty where nothing does."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+@lru_cache(maxsize=1000)
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _within(host: str, network: Network) -> bool:
+    try:
+        return ipaddress.ip_address(host) in network
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=1000)
+def _site(host: str) -> str:
+    """An address as one caller holds it: of IPv6 the first 64 bits."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return host if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))

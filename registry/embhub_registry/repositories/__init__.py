@@ -1,0 +1,4 @@
+"""Repositories: create, read, access, listing, yank, delete. Start with `repos`.
+
+May import `people`, `storage` and `database`.
+"""

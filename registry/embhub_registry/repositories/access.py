@@ -1,0 +1,207 @@
+"""Who may read a repository's files: visibility, gates, access requests, and what an admin disabled.
+
+A gated repository is seen by everybody, with its card and the names of its files; its files go to its namespace, to
+admins, and to accounts that were let in. Facts of the wire: `huggingface_hub/hf_api.py` ("Manage access requests").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embhub_registry.clock import stamp
+from embhub_registry.database import Connection, accounts, repositories
+from embhub_registry.database import access as requests
+from embhub_registry.database.access import Access
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.repositories import Repository
+from embhub_registry.http_errors import Denied, disabled, forbidden, malformed, token_needed
+from embhub_registry.people import auth
+from embhub_registry.repositories import repos
+from embhub_registry.storage.folder import Registry
+
+LONGEST_REASON = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to change; None leaves a setting as it is. `gated` is "auto", "manual", or "" for no gate."""
+
+    private: bool | None = None
+    gated: str | None = None
+    disabled: bool | None = None
+
+
+def require_files(db: Connection, repository: Repository, account: Account | None) -> None:
+    """Let the caller read the repository's files; its name and card are everybody's who may see it at all.
+
+    Raises:
+        Denied: 403 where an admin disabled it; GatedRepo, 401 without an account, 403 for one that was not let in.
+    """
+    if account is not None and account.admin:
+        return
+    if repository.disabled:
+        raise disabled(repository.full_name)
+    if not repository.gated or (account is not None and auth.may(account, repository.namespace, "read-private")):
+        return
+    if account is None:
+        raise _gated(401, f"access to {repository.full_name} is restricted and nobody is logged in",
+                     "log in with a token, then ask for access")  # fmt: skip
+    if requests.is_accepted(db, repository.id, account.user_id):
+        return
+    asked = requests.find(db, repository.id, user_id=account.user_id)
+    if asked is not None and asked.status == "pending":
+        raise _gated(403, f"the request of {account.user} for {repository.full_name} awaits an answer",
+                     f"ask the publisher, {repository.namespace}")  # fmt: skip
+    if asked is not None:
+        reason = f": {asked.reason}" if asked.reason else ""
+        raise _gated(403, f"{account.user} was refused access to {repository.full_name}{reason}",
+                     f"ask the publisher, {repository.namespace}")  # fmt: skip
+    raise _gated(403, f"access to {repository.full_name} is restricted and {account.user} was not let in",
+                 f"ask for access: POST /{repository.full_name}/ask-access")  # fmt: skip
+
+
+def change(registry: Registry, account: Account | None, namespace: str, name: str, wanted: Settings) -> Repository:
+    """Change a repository's settings, all or none; returns it as it is now.
+
+    What was published is hidden by an admin alone, as it is deleted by one alone; disabling is an admin's too.
+
+    Raises:
+        Denied: not a publisher of this namespace, or an admin is needed.
+    """
+    with registry.database.writing() as db:
+        repository = repos.locate(db, account, namespace, name)
+        member = auth.require(account, namespace, "settings")
+        hides = bool(wanted.private) and not repository.private
+        released = repositories.released_versions(db, repository.id)
+        if hides and released and not auth.may(member, namespace, "hide-released"):
+            raise forbidden(
+                f"{repository.full_name} has published releases; a publisher may not hide them",
+                "ask the registry's admin: other sites may rely on them",
+            )
+        if wanted.disabled is not None:
+            auth.require(account, namespace, "hide-released")
+        changed = repositories.set_access(
+            db, repository.id, private=wanted.private, gated=wanted.gated, disabled=wanted.disabled
+        )
+        if changed.private != repository.private:  # what others audited counts for whom it may be shown
+            from embhub_registry.repositories import audit_standing as standing  # it needs this module
+
+            standing.refresh_some(db, registry.trust().keyring, repository=repository.full_name)
+    registry.journal.write(
+        "settings", user=member.user, repository=changed.full_name, private=changed.private,
+        gated=changed.gated or None, disabled=changed.disabled or None,
+    )  # fmt: skip
+    return changed
+
+
+def ask(registry: Registry, account: Account | None, namespace: str, name: str) -> str:
+    """Ask for a gated repository's files; returns the status: `accepted` at once where the gate is automatic.
+
+    Asking again changes nothing.
+
+    Raises:
+        Denied: no token, no such repository, or one that is not gated.
+    """
+    if account is None:
+        raise token_needed("asking for access")
+    with registry.database.writing() as db:
+        repository = _gated_repository(db, account, namespace, name)
+        found = requests.find(db, repository.id, user_id=account.user_id)
+        if found is not None:
+            return found.status
+        status = "accepted" if repository.gated == "auto" else "pending"
+        by = "auto" if status == "accepted" else None
+        requests.add(db, repository.id, account.user_id, status=status, now=stamp(), decided_by=by)
+    registry.journal.write("access-asked", user=account.user, repository=repository.full_name, status=status)
+    return status
+
+
+def grant(registry: Registry, account: Account | None, namespace: str, name: str, *, user: str) -> None:
+    """Let an account in, whether it asked or not.
+
+    Raises:
+        Denied: 400 where it is in already, 403 for who may not, 404 where there is no such account.
+    """
+    with registry.database.writing() as db:
+        repository, keeper = _kept(db, account, namespace, name)
+        wanted = _find_user(db, user)
+        found = requests.find(db, repository.id, user_id=wanted)
+        if found is not None and found.status == "accepted":
+            raise Denied(400, "access", f"{user} has access to {repository.full_name} already", "nothing is to do")
+        if found is None:
+            requests.add(db, repository.id, wanted, status="accepted", now=stamp(), decided_by=keeper.user)
+        else:
+            requests.decide(db, found.id, status="accepted", now=stamp(), decided_by=keeper.user, reason="")
+    _note(registry, keeper, repository, user, "accepted")
+
+
+def answer(
+    registry: Registry, account: Account | None, namespace: str, name: str, *,
+    user: str | None = None, access_id: str | None = None, status: str, reason: str = "",
+) -> None:  # fmt: skip
+    """Accept or reject a request, or put it back among the pending; named by its account or its own id.
+
+    Raises:
+        Denied: 400 for a status or reason that cannot be, 403 for who may not, 404 where there is no such account or
+            request, or where it has this status already.
+    """
+    if status not in requests.STATUSES or len(reason) > LONGEST_REASON:
+        raise malformed(f"`status` is one of {', '.join(requests.STATUSES)}, a reason at most {LONGEST_REASON} letters")
+    with registry.database.writing() as db:
+        repository, keeper = _kept(db, account, namespace, name)
+        user_id = _find_user(db, user) if user is not None else None
+        found = requests.find(db, repository.id, user_id=user_id, access_id=access_id)
+        if found is None:
+            whose = user if user is not None else access_id
+            raise _no_request(f"there is no request of {whose!a} for {repository.full_name}")
+        if found.status == status:
+            raise _no_request(f"the request of {found.user} for {repository.full_name} is {status} already")
+        requests.decide(db, found.id, status=status, now=stamp(), decided_by=keeper.user, reason=reason)
+    _note(registry, keeper, repository, found.user, status)
+
+
+def list_requests(db: Connection, account: Account | None, namespace: str, name: str, status: str) -> list[Access]:
+    """The requests with this status, oldest first, for who may answer them.
+
+    Raises:
+        Denied: 400 where the repository is not gated, 403 for who may not.
+    """
+    repository, _ = _kept(db, account, namespace, name)
+    return requests.find_all(db, repository.id, status)
+
+
+def _kept(db: Connection, account: Account | None, namespace: str, name: str) -> tuple[Repository, Account]:
+    """A gated repository, and its keeper: who may answer requests."""
+    repository = repos.locate(db, account, namespace, name)
+    keeper = auth.require(account, namespace, "approve")
+    return _gated_repository(db, account, namespace, name, found=repository), keeper
+
+
+def _gated_repository(
+    db: Connection, account: Account | None, namespace: str, name: str, *, found: Repository | None = None
+) -> Repository:
+    repository = found or repos.locate(db, account, namespace, name)
+    if not repository.gated:
+        raise Denied(400, "access", f"{repository.full_name} is not gated", "its files are there for all who see it")
+    return repository
+
+
+def _find_user(db: Connection, name: str) -> int:
+    row = accounts.find_user(db, name)
+    if row is None:
+        raise Denied(404, "user", f"there is no account {name[:64]!a} on this registry", "check the name")
+    return int(row["id"])
+
+
+def _note(registry: Registry, keeper: Account, repository: Repository, user: str, status: str) -> None:
+    registry.journal.write(
+        "access-answered", user=keeper.user, repository=repository.full_name, account=user, status=status
+    )
+
+
+def _no_request(message: str) -> Denied:
+    return Denied(404, "access", message, "list them: pending, accepted, rejected")
+
+
+def _gated(status: int, message: str, hint: str) -> Denied:
+    return Denied(status, "gated", message, hint, code="GatedRepo")

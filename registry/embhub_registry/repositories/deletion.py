@@ -1,0 +1,122 @@
+"""Deleting a repository: a tombstone keeps the name and the reason, the bytes are removed, and `check` can tell."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub_registry.clock import now, stamp
+from embhub_registry.database import repositories, tombstones
+from embhub_registry.database.accounts import Account
+from embhub_registry.http_errors import forbidden, no_repository
+from embhub_registry.people import auth
+from embhub_registry.repositories import repos
+from embhub_registry.repositories.yanking import check_reason
+from embhub_registry.storage import configuration
+from embhub_registry.storage.folder import Registry
+
+
+def delete(registry: Registry, account: Account, namespace: str, name: str, *, reason: str = "") -> None:
+    """Remove a repository as one of its people, or as an admin; what was published is an admin's to delete.
+
+    Raises:
+        Denied: no such repository, not the caller's, or it holds releases, which a publisher may only yank.
+    """
+    db = registry.database.connection()
+    repository = repos.locate(db, account, namespace, name)
+    auth.require(account, namespace, "delete-unreleased")
+    if repositories.released_versions(db, repository.id):
+        if not account.admin:
+            raise forbidden(
+                f"{repository.full_name} has published releases; a publisher may not delete them",
+                "yank them: POST /embhub/v1/yank/NAMESPACE/NAME with a reason; or ask the registry's admin",
+            )
+        auth.require(account, namespace, "delete-released")
+    _bury(registry, namespace, name, author=account.user, reason=reason or f"deleted by {account.user}",
+          released_too=account.admin)  # fmt: skip
+    with contextlib.suppress(EmbhubError, OSError):  # it is deleted; bytes that stay now go at the next turn
+        purge(registry)
+
+
+def delete_as_operator(registry: Registry, full_name: str, *, reason: str) -> dict[str, Any]:
+    """The same from the command line. A running server removes the bytes within seconds, for none can race with it.
+
+    Raises:
+        Denied: no such repository, or no reason.
+    """
+    namespace, name = split(full_name)
+    releases = _bury(registry, namespace, name, author="operator", reason=check_reason(reason), released_too=True)
+    try:
+        with registry.alone("purge"):
+            removed = purge(registry)
+    except ConfigError:
+        removed = None
+    return {"repository": full_name, "releases": releases, "purged": removed}
+
+
+def free(registry: Registry, full_name: str) -> dict[str, Any]:
+    """Let the name of a deleted repository be used again.
+
+    Raises:
+        UsageError: nothing was deleted under this name.
+    """
+    namespace, name = split(full_name)
+    with registry.database.writing() as db:
+        if not tombstones.remove(db, namespace, name):
+            raise UsageError(f"nothing was deleted as {full_name}", "`repo list` shows what was")
+    registry.journal.write("name-freed", repository=full_name)
+    return {"repository": full_name}
+
+
+def purge(registry: Registry) -> int:
+    """Remove the bytes that are due; returns how many objects went. Only in the process that serves, or alone.
+
+    `storing` keeps a commit from bringing an object again between the last look and its removal.
+    """
+    removed = 0
+    for digest in tombstones.doomed(registry.database.connection(), until=stamp()):
+        with registry.storing, registry.database.writing() as db:
+            if tombstones.spare(db, digest):
+                continue
+            registry.blobs.delete(digest)
+            tombstones.mark_purged(db, digest, now=stamp())
+            removed += 1
+    if removed:
+        registry.journal.write("purged", objects=removed)
+    return removed
+
+
+def split(full_name: str) -> tuple[str, str]:
+    """`namespace/name` as two.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    namespace, slash, name = full_name.partition("/")
+    if not slash or not namespace or not name:
+        raise UsageError(f"{full_name!r} is not NAMESPACE/NAME", "for example radboud/prostate-csPCa")
+    return namespace, name
+
+
+def _bury(registry: Registry, namespace: str, name: str, *, author: str, reason: str, released_too: bool) -> list[str]:
+    """The one transaction; returns the versions that were published. A name without releases is free at once."""
+    with registry.storing, registry.database.writing() as db:
+        repository = repositories.find(db, namespace, name)
+        if repository is None:
+            raise no_repository(f"{namespace}/{name}")
+        releases = repositories.released_versions(db, repository.id)
+        if releases and not released_too:  # published while the caller asked
+            raise forbidden(f"{repository.full_name} has published releases", "yank them")
+        if releases:
+            tombstones.add(db, namespace, name, private=repository.private, reason=reason, author=author,
+                           now=stamp(), releases=releases)  # fmt: skip
+        unused = repositories.delete(db, repository.id)
+        days = configuration.number(db, "retention.deleted_days") if releases else 0.0
+        tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(now() + timedelta(days=days)))
+    registry.journal.write(
+        "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases, reason=reason,
+        objects=len(unused),
+    )  # fmt: skip
+    return releases

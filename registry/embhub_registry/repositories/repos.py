@@ -1,0 +1,175 @@
+"""Use cases around a repository: create, find, read, delete, refs. Publishing has a module of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import rfc8785
+
+from embhub_registry.clock import stamp
+from embhub_registry.database import Connection, accounts, repositories, tombstones
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.http_errors import Denied, deleted, forbidden, no_entry, no_repository, no_revision, token_needed
+from embhub_registry.people import auth
+from embhub_registry.people.names import check_ref, check_repository, is_commit
+from embhub_registry.storage import quotas
+from embhub_registry.storage.folder import Registry
+
+MAIN = "main"
+WRITERS = ("publisher",)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A repository at one commit. `moving` where it was asked for by branch or tag."""
+
+    repository: Repository
+    revision: Revision
+    moving: bool
+
+
+def commit_id(full_name: str, revision: Revision, files: Mapping[str, str]) -> str:
+    """The commit's name: 160 bits of SHA-256 over all that it says; `files` maps path to the blob's SHA-256."""
+    content = {
+        "repository": full_name, "parent": revision.parent, "author": revision.author, "created": revision.created,
+        "title": revision.title, "message": revision.message, "release": revision.release_version, "files": dict(files),
+    }  # fmt: skip
+    return hashlib.sha256(rfc8785.dumps(content)).hexdigest()[:40]
+
+
+def name_revision(full_name: str, revision: Revision, files: Mapping[str, str]) -> Revision:
+    """The same commit under its id."""
+    return Revision(
+        commit_id(full_name, revision, files), revision.parent, revision.author, revision.created, revision.title,
+        revision.message, revision.release_version,
+    )  # fmt: skip
+
+
+def create(
+    registry: Registry, account: Account | None, namespace: str | None, name: str, *, private: bool
+) -> Repository:
+    """A new repository with an empty first commit, so that `main` exists from the start.
+
+    Raises:
+        Denied: no such namespace, not the caller's, a bad name, over quota, or the repository exists (409) or
+            was deleted (410).
+    """
+    if account is None:
+        raise token_needed("creating a repository")
+    namespace = namespace or account.namespace
+    full_name = check_repository(namespace, name)
+    with registry.database.writing() as db:
+        if not accounts.namespace_exists(db, namespace):
+            raise forbidden(
+                f"the namespace {namespace!r} does not exist on this registry",
+                f"publish under {account.namespace!r}, or ask the registry's admin to add {namespace!r}",
+                rule="namespace",
+            )
+        auth.require(account, namespace, "create")
+        present = repositories.find_folded(db, namespace, name)
+        if present is not None:
+            by = "case" if present.lower() == name.lower() else "case, '.', '_' and '-'"
+            same = "" if present == name else f", which differs from {full_name} by {by} alone"
+            text = f"{namespace}/{present} exists already{same}"
+            raise Denied(409, "exists", text, "push to it, or choose another name", present=f"{namespace}/{present}")
+        buried = tombstones.find(db, namespace, name)
+        if buried is not None:
+            raise Denied(410, "deleted", f"{buried.full_name} was deleted on {buried.created[:10]}: {buried.reason}",
+                         "choose another name, or ask the registry's admin to free this one: `repo free`")  # fmt: skip
+        identity = repositories.add(db, namespace, name, private=private, now=stamp())
+        quotas.check(db, namespace, "repositories")
+        blank = Revision("", None, account.user, stamp(), "Create the repository", "")
+        first = name_revision(full_name, blank, {})
+        repositories.add_revision(db, identity, first, [])
+        repositories.set_ref(db, identity, kind="branch", name=MAIN, revision_id=first.id)
+        found = repositories.find(db, namespace, name)
+    assert found is not None  # noqa: S101  # made within the same transaction
+    registry.journal.write("repository-created", user=account.user, repository=full_name, private=private)
+    return found
+
+
+def locate(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:
+    """The repository, where the caller may see it.
+
+    Raises:
+        Denied: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
+    """
+    found = repositories.find(db, namespace, name)
+    buried = tombstones.find(db, namespace, name) if found is None else None
+    if buried is not None and auth.may_read(account, namespace, private=buried.private):
+        raise deleted(buried.full_name, buried.created, buried.reason)
+    if found is None or not auth.may_read(account, namespace, private=found.private):
+        raise no_repository(f"{namespace}/{name}")
+    return found
+
+
+def at(db: Connection, repository: Repository, revision: str) -> Snapshot:
+    """The repository at a branch, tag or whole commit id.
+
+    Raises:
+        Denied: 404 RevisionNotFound.
+    """
+    moving = not is_commit(revision)
+    target = repositories.find_ref(db, repository.id, revision) if moving else revision
+    found = repositories.find_revision(db, repository.id, target) if target else None
+    if found is None:
+        raise no_revision(repository.full_name, revision)
+    return Snapshot(repository, found, moving)
+
+
+def entry(db: Connection, snapshot: Snapshot, path: str) -> Entry:
+    """One file of a snapshot.
+
+    Raises:
+        Denied: 404 EntryNotFound.
+    """
+    found = repositories.find_entry(db, snapshot.repository.id, snapshot.revision.id, path)
+    if found is None:
+        raise no_entry(snapshot.repository.full_name, path)
+    return found
+
+
+def files(registry: Registry, snapshot: Snapshot) -> dict[str, bytes]:
+    """All files of a snapshot in memory; each is small."""
+    rows = repositories.entries(registry.database.connection(), snapshot.repository.id, snapshot.revision.id)
+    return {row.path: registry.blobs.get(row.digest) for row in rows}
+
+
+def add_ref(
+    registry: Registry, account: Account | None, namespace: str, name: str, *, kind: str, ref: str, revision: str
+) -> None:
+    """A new branch or tag at a revision.
+
+    Raises:
+        Denied: not allowed, a bad name, no such revision, or the ref exists (409).
+    """
+    check_ref(ref)
+    with registry.database.writing() as db:
+        repository = locate(db, account, namespace, name)
+        member = auth.require(account, namespace, "refs")
+        snapshot = at(db, repository, revision)
+        if any(row["name"] == ref for row in repositories.list_refs(db, repository.id)):
+            raise Denied(
+                409, "exists", f"{repository.full_name} has a branch or tag {ref} already", "choose another name"
+            )
+        repositories.set_ref(db, repository.id, kind=kind, name=ref, revision_id=snapshot.revision.id)
+    registry.journal.write("ref-added", user=member.user, repository=repository.full_name, kind=kind, ref=ref)
+
+
+def delete_ref(registry: Registry, account: Account | None, namespace: str, name: str, *, kind: str, ref: str) -> None:
+    """Remove a branch or tag; its commits stay readable by id.
+
+    Raises:
+        Denied: not allowed, no such ref, or the branch `main`.
+    """
+    with registry.database.writing() as db:
+        repository = locate(db, account, namespace, name)
+        member = auth.require(account, namespace, "refs")
+        if kind == "branch" and ref == MAIN:
+            raise forbidden("the branch main cannot be deleted", "delete the repository, or push a new release")
+        if not repositories.delete_ref(db, repository.id, kind=kind, name=ref):
+            raise no_revision(repository.full_name, ref)
+    registry.journal.write("ref-deleted", user=member.user, repository=repository.full_name, kind=kind, ref=ref)

@@ -1,0 +1,132 @@
+"""Taking a release back: it stays where it is and readable, lists hide it, and who pulls it is told the reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from embhub_registry.clock import stamp
+from embhub_registry.database import Connection, placement, repositories, tombstones, yanks
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.repositories import Repository
+from embhub_registry.http_errors import Denied, malformed, no_repository
+from embhub_registry.people import auth
+from embhub_registry.people.names import is_commit
+from embhub_registry.repositories import repos
+from embhub_registry.storage.folder import Registry
+
+LONGEST_REASON = 500
+
+
+def yank(
+    registry: Registry, account: Account | None, namespace: str, name: str, *, reason: str,
+    version: str | None = None, revision: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Take back a version, one commit, or (neither given) the newest release. `account` None is the operator.
+
+    Returns the repository's `status`.
+
+    Raises:
+        Denied: not a publisher or approver of the namespace, no such release, no reason.
+    """
+    reason = check_reason(reason)
+    with registry.database.writing() as db:
+        repository = _find(db, account, namespace, name)
+        kind, which = _which(db, repository, version, revision)
+        author = account.user if account else "operator"
+        new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp())
+        refresh(db, repository.id)
+    if new:
+        registry.journal.write("yanked", user=author, repository=repository.full_name, what=which, reason=reason)
+    return _standing(registry.database.connection(), repository)
+
+
+def unyank(
+    registry: Registry, account: Account | None, namespace: str, name: str, *,
+    version: str | None = None, revision: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Recommend again what was taken back by the same version or commit. Returns the repository's `status`.
+
+    Raises:
+        Denied: not a publisher or approver of the namespace, or it was not taken back.
+    """
+    with registry.database.writing() as db:
+        repository = _find(db, account, namespace, name)
+        kind, which = _which(db, repository, version, revision)
+        if not yanks.remove(db, repository.id, kind=kind, which=which):
+            raise Denied(404, "yank", f"{kind} {which} of {repository.full_name} is not yanked", "see its status")
+        refresh(db, repository.id)
+    author = account.user if account else "operator"
+    registry.journal.write("unyanked", user=author, repository=repository.full_name, what=which)
+    return _standing(registry.database.connection(), repository)
+
+
+def status(registry: Registry, account: Account | None, namespace: str, name: str) -> dict[str, Any]:
+    """What became of a repository's releases: `yanked` commits with the reason, or the `tombstone` of all.
+
+    Raises:
+        Denied: 404 where there is and was nothing that the caller may see.
+    """
+    db = registry.database.connection()
+    found = repositories.find(db, namespace, name)
+    if found is not None and auth.may_read(account, namespace, private=found.private):
+        return _standing(db, found)
+    buried = tombstones.find(db, namespace, name)
+    if found is None and buried is not None and auth.may_read(account, namespace, private=buried.private):
+        stone = {"reason": buried.reason, "date": buried.created, "releases": list(buried.releases)}
+        return {"repository": buried.full_name, "yanked": [], "tombstone": stone}
+    raise no_repository(f"{namespace}/{name}")
+
+
+def refresh(db: Connection, repository_id: int) -> None:
+    """Hide a repository from lists where the head of its main branch was taken back, else show it."""
+    head = repositories.find_ref(db, repository_id, repos.MAIN)
+    hidden = head is not None and yanks.find(db, repository_id, head) is not None
+    placement.set_hidden(db, repository_id, hidden=hidden)
+
+
+def check_reason(reason: str) -> str:
+    """The reason in one line; others read it.
+
+    Raises:
+        Denied: 400 where there is none, or too much.
+    """
+    reason = " ".join(reason.split())
+    if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
+        raise malformed(
+            f"a reason of 1 to {LONGEST_REASON} characters is needed", "say what users of this release must know"
+        )
+    return reason
+
+
+def _find(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:
+    """The repository, for who may yank there; None as account is the operator, who may."""
+    if account is None:
+        found = repositories.find(db, namespace, name)
+        if found is None:
+            raise no_repository(f"{namespace}/{name}")
+        return found
+    found = repos.locate(db, account, namespace, name)
+    auth.require(account, namespace, "yank")
+    return found
+
+
+def _which(db: Connection, repository: Repository, version: str | None, revision: str | None) -> tuple[str, str]:
+    if version is not None and revision is not None:
+        raise malformed("`version` and `revision` are two ways to say one thing", "give one of them")
+    if revision is not None:
+        if not is_commit(revision) or repositories.find_revision(db, repository.id, revision) is None:
+            raise Denied(404, "revision", f"{repository.full_name} has no commit {revision[:60]!a}",
+                         "give all 40 digits", code="RevisionNotFound")  # fmt: skip
+        return "revision", revision
+    released = repositories.released_versions(db, repository.id)
+    version = version or repos.at(db, repository, repos.MAIN).revision.release_version
+    if version is None or version not in released:
+        raise Denied(404, "revision", f"{repository.full_name} has no release {version or ''}".rstrip(),
+                     f"it has: {', '.join(sorted(released)) or 'none'}", code="RevisionNotFound")  # fmt: skip
+    return "version", version
+
+
+def _standing(db: Connection, repository: Repository) -> dict[str, Any]:
+    rows = [asdict(row) for row in yanks.of(db, repository.id)]
+    return {"repository": repository.full_name, "yanked": rows, "tombstone": None}

@@ -1,0 +1,208 @@
+"""The audit log: one JSON object a line, each naming the SHA-256 of the line before; no token ever enters it.
+
+The number and digest of the last line, the head, stand in the database. Whoever edits, removes, reorders or cuts lines
+has to change every later line and the head as well; a head that was written down elsewhere shows that too.
+A line is written within the transaction that moves the head, so that commands and a server share one log. The open
+segment is `audit.jsonl`; at a month's end it becomes `audit-2026-11.jsonl`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from embhub.errors import RegistryError
+from embhub_registry.clock import stamp
+from embhub_registry.database import Database, audit_head
+from embhub_registry.database.audit_head import Head
+from embhub_registry.logs import log, redact
+
+KEPT = 16_000  # characters of unsealed text that are kept in the event that tells of it
+LONGEST_LINE = 1_000_000  # bytes that hold any last line
+
+
+class Journal:
+    """The log beside one database."""
+
+    def __init__(self, path: Path, database: Database) -> None:
+        self.path = path
+        self._database = database
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Note an event: who (`user`), what (`repository`, `rule`, …), when. Not inside a transaction."""
+        self.write_all([(event, fields)])
+
+    def write_all(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Note several at the cost of one.
+
+        What was done is done: where the disk refuses, they go to the process's log instead of undoing it.
+        """
+        try:
+            with self._database.writing() as db:
+                head = self._turn_month(audit_head.read(db) or self._start())
+                head, found = self._seal_rest(head)
+                audit_head.write(db, self._append(head, [*found, *events]))
+        except (OSError, RegistryError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            for event, fields in events:
+                log("error", "the audit log cannot be written", reason=reason, missed={"event": event, **fields})
+
+    def head(self) -> Head:
+        """The last line's number and digest, as the database holds them."""
+        return audit_head.read(self._database.connection()) or self._start()
+
+    def segments(self) -> list[Path]:
+        """The log's files, oldest first, the open one last; without those that a pruning was killed before removing."""
+        first = self.head().first_number
+        closed = [path for path in self._closed() if not first or _number(_last_line(path)) > first]
+        return [*closed, self.path] if self.path.exists() else closed
+
+    def _closed(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.stem}-????-??{self.path.suffix}"))
+
+    def lines(self) -> Iterator[bytes]:
+        """Every sealed line, oldest first, without its end."""
+        rest = self.head().size
+        for segment in self.segments():
+            with segment.open("rb") as stream:
+                for line in stream:
+                    if segment == self.path:
+                        rest -= len(line)
+                        if rest < 0:
+                            return
+                    yield line.rstrip(b"\n")
+
+    def unsealed(self) -> int:
+        """How many bytes stand after the last sealed line: a killed process's or somebody's; the next event tells."""
+        return max(0, (self.path.stat().st_size if self.path.exists() else 0) - self.head().size)
+
+    def problems(self, *, known: tuple[int, str] | None = None) -> list[str]:
+        """What is wrong with the chain; empty when whole. `known` is a head that was written down elsewhere."""
+        head = self.head()
+        found: list[str] = []
+        number, previous, before, seen = head.first_number, head.first_previous, hashlib.sha256(), known is None
+        for line in self.lines():
+            fields = _read(line)
+            if "number" not in fields and number == 0:
+                before.update(line + b"\n")  # written by the first release, sealed as a whole
+                continue
+            if number == 0 and before.hexdigest() != head.first_previous:
+                found.append("audit log: what stands before the first numbered line was changed")
+            if fields.get("number") != number + 1:
+                found.append(f"audit log: after line {number} comes {fields.get('number', 'something else')}")
+            elif number and fields.get("previous") != previous:
+                found.append(f"audit log: line {number} was changed")
+            number = fields["number"] if isinstance(fields.get("number"), int) else number + 1
+            previous = digest_of(line)
+            seen = seen or (known is not None and known == (number, previous))
+            if len(found) >= 20:
+                return [*found, "audit log: and more"]
+        if number != head.number:
+            found.append(f"audit log: it ends with line {number}, the database knows line {head.number}")
+        elif number and previous != head.digest:
+            found.append(f"audit log: line {number} was changed")
+        if known is not None and not seen and known[0] > head.first_number:
+            found.append(f"audit log: line {known[0]} is not the one that was written down")
+        return found
+
+    def prune(self, before: str) -> tuple[list[str], Head]:
+        """Remove closed segments of months before `before` (`2026-11`); the log goes on and says where it now begins.
+
+        Raises:
+            OSError: a segment cannot be removed.
+        """
+        gone = self.prunable(before)
+        with self._database.writing() as db:
+            head = audit_head.read(db) or self._start()
+            last = _last_line(gone[-1]) if gone else b""
+            if _number(last) > head.first_number:
+                head = replace(head, first_number=_number(last), first_previous=digest_of(last))
+            audit_head.write(db, head)
+        for segment in gone:  # after the head: killed in between, they count for nothing and go the next time
+            segment.unlink()
+        return [segment.name for segment in gone], head
+
+    def prunable(self, before: str) -> list[Path]:
+        """The closed segments of months before `before`."""
+        return [path for path in self._closed() if path.stem.removeprefix(f"{self.path.stem}-") < before]
+
+    def _start(self) -> Head:
+        """The head of a log without a chain; what the first release wrote is sealed as a whole."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        digest = hashlib.sha256(data).hexdigest()
+        return Head(0, digest, stamp()[:7], len(data), 0, digest)
+
+    def _turn_month(self, head: Head) -> Head:
+        """Close the segment of a month that is over; a clock that went back closes nothing."""
+        month = stamp()[:7]
+        if month <= head.segment or not head.number:
+            return head
+        closed = self.path.with_name(f"{self.path.stem}-{head.segment}{self.path.suffix}")
+        if self.path.exists() and not closed.exists():  # closed already: killed between the two lines
+            self.path.rename(closed)
+        return replace(head, segment=month, size=0)
+
+    def _seal_rest(self, head: Head) -> tuple[Head, list[tuple[str, Mapping[str, Any]]]]:
+        """Events that say so where the file does not end where the database says."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size == head.size:
+            return head, []
+        if size < head.size:
+            with self.path.open("ab") as stream:
+                stream.write(b"\n")  # what is cut may end within a line
+            return replace(head, size=size + 1), [("audit-log-cut", {"missing_bytes": head.size - size})]
+        with self.path.open("r+b") as stream:
+            stream.seek(head.size)
+            rest = stream.read()
+            stream.truncate(head.size)
+        text = rest.decode("utf-8", "replace")[:KEPT]
+        return head, [("audit-log-unsealed", {"bytes": len(rest), "sha256": hashlib.sha256(rest).hexdigest(),
+                                              "text": text})]  # fmt: skip
+
+    def _append(self, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
+        lines = b""
+        for event, fields in events:
+            content = {"number": head.number + 1, "time": stamp(), "event": event, **fields, "previous": head.digest}
+            line = redact(json.dumps(content, ensure_ascii=True, default=str)).encode()
+            head = replace(head, number=head.number + 1, digest=digest_of(line), size=head.size + len(line) + 1)
+            lines += line + b"\n"
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if os.write(descriptor, lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        return head
+
+
+def digest_of(line: bytes) -> str:
+    """What the next line names: SHA-256 of a line without its end, in hex."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _last_line(segment: Path) -> bytes:
+    with segment.open("rb") as stream:
+        stream.seek(max(0, segment.stat().st_size - LONGEST_LINE))
+        found = stream.read().splitlines()
+    return found[-1] if found else b""
+
+
+def _number(line: bytes) -> int:
+    """The number of a line, 0 where it has none."""
+    number = _read(line).get("number")
+    return number if isinstance(number, int) else 0

@@ -1,0 +1,65 @@
+"""Our own addresses under /embhub/v1: what became of a release, and taking one back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from embhub_registry.http_errors import malformed
+from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories import yanking
+from embhub_registry.wire import bodies
+from embhub_registry.wire.request_context import account_of, member_of, registry_of
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+FRESH = {"Cache-Control": "no-cache"}
+
+
+async def status(request: Request) -> Response:
+    """`GET /embhub/v1/status/{id}`: what was yanked or deleted, with the reason; for who may see the repository."""
+    account, params = account_of(request), request.path_params
+    found = await threaded(yanking.status, registry_of(request), account, params["namespace"], params["name"])
+    return JSONResponse(found, headers=FRESH)
+
+
+async def audits(request: Request) -> Response:
+    """`GET /embhub/v1/audits/{digest}`: who audited these bytes, under whatever name, with the signatures.
+
+    `POST` with an attestation's bundle adds one, of an auditor whose report the release has no room for.
+    """
+    account, digest = account_of(request), request.path_params["digest"]
+    if not _DIGEST.fullmatch(digest):
+        raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+    if request.method == "POST":
+        member = member_of(request, "attesting an audit")
+        document = await bodies.read_json(request)
+        return JSONResponse(await threaded(standing.attest, registry_of(request), member, digest, document))
+    return JSONResponse(await threaded(standing.answer, registry_of(request), account, digest), headers=FRESH)
+
+
+async def yank(request: Request) -> Response:
+    """`POST /embhub/v1/yank/{id}` with `reason` and `version` or `revision`; `DELETE` takes the yank back."""
+    account, params = member_of(request, "yanking a release"), request.path_params
+    body = await bodies.read_json(request)
+    which = {name: _text(body, name) for name in ("version", "revision")}
+    if request.method == "DELETE":
+        found = await threaded(
+            yanking.unyank, registry_of(request), account, params["namespace"], params["name"], **which
+        )
+    else:
+        reason = _text(body, "reason") or ""
+        found = await threaded(
+            yanking.yank, registry_of(request), account, params["namespace"], params["name"], reason=reason, **which
+        )
+    return JSONResponse(found, headers=FRESH)
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise malformed(f"`{name}` must be text")
+    return value

@@ -1,0 +1,241 @@
+"""The Hugging Face Hub's routes, so that stock clients need no change: those that only read."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from embhub.formats import strict_json
+from embhub_registry.database import repositories, search, yanks
+from embhub_registry.http_errors import Denied, malformed, no_entry, token_needed
+from embhub_registry.people import auth
+from embhub_registry.repositories import access, repos
+from embhub_registry.wire import bodies, hf_answers
+from embhub_registry.wire.request_context import (
+    account_of,
+    base_url,
+    flag,
+    path_of,
+    registry_of,
+    repository_of,
+    revision_of,
+)
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+PAGE = 100
+LARGEST_PAGE = 1000
+LONGEST_CURSOR = 500
+SORTS = {
+    "lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads",
+    "trendingScore": "modified",
+}  # fmt: skip
+# Parts of the Hub's addresses that are refused on purpose, and why.
+NOT_OFFERED = {
+    "discussions": "this registry has no discussions and no pull requests",
+    "move": "repositories keep their names: statements are signed for them",
+    "super-squash": "repositories keep their history: releases are looked up by commit",
+    "duplicate": "a repository's statement is signed for its own name: publish under the new one",
+    "lfs-files": "this registry has no LFS: a release is small enough to travel in the commit",
+    "like": "this registry counts no likes",
+    "likers": "this registry counts no likes",
+}
+
+
+async def whoami(request: Request) -> Response:
+    """`GET /api/whoami-v2`."""
+    account = account_of(request)
+    if account is None:
+        raise token_needed("whoami")
+    return JSONResponse(hf_answers.whoami(account))
+
+
+async def model_info(request: Request) -> Response:
+    """`GET /api/models/{id}[/revision/{revision}]`."""
+    repository, _ = repository_of(request)
+    db = registry_of(request).database.connection()
+    snapshot = repos.at(db, repository, revision_of(request))
+    entries = repositories.entries(db, repository.id, snapshot.revision.id)
+    tags = repositories.tags_of(db, repository.id)
+    blobs, expand = flag(request, "blobs"), _expand(request)
+    answer = hf_answers.model(repository, tags, sha=snapshot.revision.id, entries=entries, blobs=blobs)
+    if taken := yanks.find(db, repository.id, snapshot.revision.id):
+        answer["embhub"] = {**(answer["embhub"] or {}), "yanked": {"reason": taken.reason, "date": taken.date}}
+    return JSONResponse(hf_answers.expanded(answer, expand), headers={"X-Repo-Commit": snapshot.revision.id})
+
+
+async def list_models(request: Request) -> Response:
+    """`GET /api/models`: search, author, filter, pipeline_tag, sort, limit, full, expand; pages by `Link`."""
+    account = account_of(request)
+    asked = request.query_params
+    limit = _limit(asked.get("limit"))
+    sort = SORTS.get(asked.get("sort", "lastModified"))
+    if sort is None:
+        raise malformed(f"cannot sort by {asked.get('sort')!a}", f"sort by one of {', '.join(SORTS)}")
+    if asked.get("direction", "-1") != "-1":
+        raise malformed("lists are newest or largest first", "leave `direction` out")
+    tags = [t for value in (*asked.getlist("filter"), *asked.getlist("pipeline_tag")) for t in value.split(",") if t]
+    query = search.Query(
+        text=" ".join(asked.getlist("search"))[:200], author=asked.get("author"), tags=tags[:20], sort=sort,
+        limit=limit, gated=flag(request, "gated") if "gated" in asked else None,
+        after=read_cursor(asked.get("cursor")), readers=auth.readable(account),
+        everything=account is not None and account.admin,
+    )  # fmt: skip
+    full, expand = flag(request, "full"), _expand(request)
+    with_files = full or bool(expand & {"siblings", "usedStorage"})
+    with_card = full or flag(request, "cardData") or bool(expand)
+
+    def collect() -> tuple[list[dict[str, Any]], str | None]:
+        db = registry_of(request).database.connection()
+        found = search.run(db, query)
+        page, more = found[:limit], len(found) > limit
+        rows = []
+        for repository in page:
+            head = repositories.find_ref(db, repository.id, repos.MAIN)
+            entries = repositories.entries(db, repository.id, head) if with_files and head else None
+            tags = repositories.tags_of(db, repository.id)
+            rows.append(hf_answers.model(repository, tags, sha=head, entries=entries, card=with_card))
+        return rows, make_cursor(getattr(page[-1], search.SORTS[sort]), page[-1].id) if more else None
+
+    rows, cursor = await threaded(collect)
+    rows = [hf_answers.expanded(row, expand) for row in rows]
+    headers = {}
+    if cursor is not None:
+        pairs = [(key, value) for key, value in asked.multi_items() if key != "cursor"] + [("cursor", cursor)]
+        headers["Link"] = f'<{base_url(request)}/api/models?{urlencode(pairs)}>; rel="next"'
+    return JSONResponse(rows, headers=headers)
+
+
+async def tree(request: Request) -> Response:
+    """`GET …/tree/{revision}[/path]`: files and folders; `recursive`, `expand`."""
+    repository, _ = repository_of(request)
+    db = registry_of(request).database.connection()
+    snapshot = repos.at(db, repository, revision_of(request))
+    entries = repositories.entries(db, repository.id, snapshot.revision.id)
+    below = path_of(request)
+    last = snapshot.revision if flag(request, "expand") else None
+    shown = hf_answers.tree(entries, below, recursive=flag(request, "recursive"), last=last)
+    if below and not shown:
+        raise no_entry(repository.full_name, below)
+    return JSONResponse(shown, headers={"X-Repo-Commit": snapshot.revision.id})
+
+
+async def paths_info(request: Request) -> Response:
+    """`POST …/paths-info/{revision}`: the files and folders among `paths` that exist."""
+    repository, _ = repository_of(request)
+    fields = await bodies.read_fields(request)
+    db = registry_of(request).database.connection()
+    snapshot = repos.at(db, repository, revision_of(request))
+    entries = repositories.entries(db, repository.id, snapshot.revision.id)
+    by_path = {entry.path: entry for entry in entries}
+    expand = fields.get("expand", [""])[0].lower() in {"1", "true"}
+    last = snapshot.revision if expand else None
+    shown = []
+    for path in dict.fromkeys(p.strip("/") for p in fields.get("paths", [])):
+        if path in by_path:
+            shown.append(hf_answers.file(by_path[path], last))
+        elif any(entry.path.startswith(f"{path}/") for entry in entries):
+            shown.append(hf_answers.folder(path, entries, last))
+    return JSONResponse(shown)
+
+
+async def refs(request: Request) -> Response:
+    """`GET …/refs`."""
+    repository, _ = repository_of(request)
+    answer: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": []}
+    prefix = {"branch": ("branches", "refs/heads/"), "tag": ("tags", "refs/tags/")}
+    for row in repositories.list_refs(registry_of(request).database.connection(), repository.id):
+        kind, start = prefix[row["kind"]]
+        answer[kind].append({"name": row["name"], "ref": start + row["name"], "targetCommit": row["revision_id"]})
+    return JSONResponse(answer | ({"pullRequests": []} if flag(request, "include_prs") else {}))
+
+
+async def history(request: Request) -> Response:
+    """`GET …/commits/{revision}`: newest first; the next page starts at the parent of the last."""
+    repository, _ = repository_of(request)
+    asked = request.query_params
+    db = registry_of(request).database.connection()
+    snapshot = repos.at(db, repository, revision_of(request))
+    found = repositories.history(db, repository.id, snapshot.revision.id, limit=_limit(asked.get("limit")))
+    rows = [hf_answers.commit(revision, formatted="formatted" in asked.getlist("expand[]")) for revision in found]
+    headers = {}
+    if found[-1].parent is not None:
+        following = f"{base_url(request)}/api/models/{repository.full_name}/commits/{found[-1].parent}"
+        headers["Link"] = f'<{following}?{urlencode(asked.multi_items())}>; rel="next"'
+    return JSONResponse(rows, headers=headers)
+
+
+async def auth_check(request: Request) -> Response:
+    """`GET …/auth-check[/write]`: 200 where the caller may."""
+    repository, account = repository_of(request)
+    access.require_files(registry_of(request).database.connection(), repository, account)
+    if request.url.path.endswith("/write"):
+        auth.require_author(account, repository.namespace)
+    return JSONResponse({})
+
+
+async def tags_by_type(request: Request) -> Response:
+    """`GET /api/models-tags-by-type`: empty; our tags are free words."""
+    del request
+    return JSONResponse({})
+
+
+async def unknown(request: Request) -> Response:
+    """Any other address under /api: said in JSON, as a client of the Hub expects it."""
+    path = request.url.path
+    if path.startswith(("/api/datasets/", "/api/spaces/", "/datasets/", "/spaces/")):
+        raise Denied(404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound")
+    for part in path.split("/"):
+        if part in NOT_OFFERED:
+            raise Denied(400, "not-offered", NOT_OFFERED[part], "docs/reference/hub-conformance.md lists what there is")
+    raise Denied(
+        404, "address", f"{request.method} {path[:100]!a} is not an address of this registry", "see its reference"
+    )
+
+
+def _expand(request: Request) -> frozenset[str]:
+    asked = request.query_params
+    wanted = frozenset(asked.getlist("expand")) | frozenset(asked.getlist("expand[]"))
+    if unknown := sorted(wanted - hf_answers.EXPANDABLE):
+        raise malformed(
+            f"`expand` does not know {unknown[0][:60]!a}", f"one of {', '.join(sorted(hf_answers.EXPANDABLE))}"
+        )
+    return wanted
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    if not text.isascii() or not text.isdigit() or not int(text[:9]) >= 1:
+        raise malformed("`limit` must be a number from 1 up")
+    return min(int(text[:9]), LARGEST_PAGE)
+
+
+def make_cursor(value: str | int, identity: int) -> str:
+    """Where a next page starts: after the row with this sort value and id."""
+    return base64.urlsafe_b64encode(json.dumps([value, identity]).encode()).decode()
+
+
+def read_cursor(text: str | None) -> tuple[str | int, int] | None:
+    """The sort value and id in a cursor; None without one.
+
+    Raises:
+        Denied: 400 where this registry did not make it.
+    """
+    if text is None:
+        return None
+    wrong = malformed("`cursor` is not one that this registry gave", "start from the first page")
+    try:
+        pair = strict_json.read(base64.urlsafe_b64decode(text[: 2 * LONGEST_CURSOR].encode()), limit=LONGEST_CURSOR)
+    except ValueError as error:  # JsonError, binascii.Error and UnicodeError are such
+        raise wrong from error
+    match pair:
+        case [str() | int() as value, int() as identity] if not {type(value), type(identity)} & {bool}:
+            largest = max(abs(identity), abs(value) if isinstance(value, int) else 0)
+            if largest < 2**63:  # what SQLite holds
+                return value, identity
+    raise wrong

@@ -1,0 +1,213 @@
+"""The Hub's routes that change something: repositories, settings, commits, branches and tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from embhub_registry.admission import publication
+from embhub_registry.admission import rules as admission
+from embhub_registry.database import repositories
+from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.repositories import access, deletion, repos
+from embhub_registry.repositories.listing import MAX_FRONT_MATTER, front_matter
+from embhub_registry.wire import bodies, commits
+from embhub_registry.wire.request_context import (
+    account_of,
+    base_url,
+    flag,
+    member_of,
+    parsing_of,
+    registry_of,
+    repository_of,
+    revision_of,
+    underway_of,
+)
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+MAX_ANONYMOUS = 32_000  # bytes of front matter
+
+
+async def create_repo(request: Request) -> Response:
+    """`POST /api/repos/create`: 200 with its url; 409 with the url of the one that is there."""
+    account = member_of(request, "creating a repository")
+    body = await bodies.read_json(request)
+    _only_models(body)
+    name, organisation = _name(body)
+    private = _visibility(body) or False
+    try:
+        made = await threaded(repos.create, registry_of(request), account, organisation, name, private=private)
+    except Denied as error:
+        if "present" in error.extra:
+            error.extra = {"url": f"{base_url(request)}/{error.extra['present']}"}
+        raise
+    return JSONResponse({"url": f"{base_url(request)}/{made.full_name}", "name": made.full_name, "id": str(made.id)})
+
+
+async def delete_repo(request: Request) -> Response:
+    """`DELETE /api/repos/delete`."""
+    account = member_of(request, "deleting a repository")
+    body = await bodies.read_json(request)
+    _only_models(body)
+    name, organisation = _name(body)
+    namespace = organisation or account.namespace
+    await threaded(deletion.delete, registry_of(request), account, namespace, name)
+    return JSONResponse({})
+
+
+async def settings(request: Request) -> Response:
+    """`PUT /api/models/{id}/settings`: `private` or `visibility`, `gated`; `disabled` is an admin's."""
+    account = member_of(request, "changing settings")
+    body = await bodies.read_json(request)
+    wanted = access.Settings(private=_visibility(body), gated=_gate(body), disabled=_yes_or_no(body, "disabled"))
+    if wanted == access.Settings():
+        raise malformed("none of `private`, `visibility`, `gated` and `disabled` is there", "send what is to change")
+    params = request.path_params
+    changed = await threaded(access.change, registry_of(request), account, params["namespace"], params["name"], wanted)
+    return JSONResponse({"private": changed.private, "gated": changed.gated or False, "disabled": changed.disabled})
+
+
+async def validate_yaml(request: Request) -> Response:
+    """`POST /api/validate-yaml`: whether a README's front matter can be read.
+
+    Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short.
+    """
+    limit = MAX_FRONT_MATTER if account_of(request) else MAX_ANONYMOUS
+    body = await bodies.read_json(request)
+    content = body.get("content")
+    if not isinstance(content, str):
+        raise malformed("`content` must be the text of a README.md")
+    async with parsing_of(request):
+        front, problem = await threaded(front_matter, content.encode(), limit=limit)
+    if problem is not None:
+        return JSONResponse({"errors": [{"message": problem}], "warnings": []}, status_code=400)
+    warnings = [] if front else [{"message": "empty or missing yaml metadata in repo card"}]
+    return JSONResponse({"errors": [], "warnings": warnings})
+
+
+async def preupload(request: Request) -> Response:
+    """`POST …/preupload/{revision}`: every file travels in the commit; what could not be admitted is refused here."""
+    member_of(request, "publishing")
+    repository, _ = repository_of(request)
+    body = await bodies.read_json(request)
+    if flag(request, "create_pr"):
+        raise _no_pull_requests()
+    files = body.get("files")
+    if not isinstance(files, list) or len(files) > commits.MAX_OPERATIONS:
+        raise malformed(f"`files` must be a list of at most {commits.MAX_OPERATIONS}")
+    db = registry_of(request).database.connection()
+    head = repos.at(db, repository, revision_of(request))
+    present = {e.path: e.git_oid for e in repositories.entries(db, repository.id, head.revision.id)}
+    answer = []
+    for item in files:
+        if not isinstance(item, dict) or not isinstance(item.get("path"), str) or not isinstance(item.get("size"), int):
+            raise malformed("each of `files` has a `path` and a `size`")
+        admission.check_announced(item["path"], item["size"])
+        entry = {"path": item["path"], "uploadMode": "regular", "shouldIgnore": False}
+        answer.append(entry | ({"oid": present[item["path"]]} if item["path"] in present else {}))
+    return JSONResponse({"files": answer, "commitOid": head.revision.id})
+
+
+async def commit(request: Request) -> Response:
+    """`POST …/commit/{branch}`: JSON lines; stored whole or refused whole."""
+    params = request.path_params
+    account = member_of(request, "publishing")
+    if flag(request, "create_pr"):
+        await bodies.read(request, limit=commits.MAX_BODY)
+        raise _no_pull_requests()
+    branch = revision_of(request)
+    underway, reader = underway_of(request), commits.Reader()
+
+    def store() -> repositories.Revision:
+        return publication.publish(
+            registry_of(request), account, params["namespace"], params["name"], branch=branch, request=reader.finish()
+        )
+
+    try:
+        async with underway.commit(account.user):
+            await bodies.read_lines(request, reader.take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
+            async with underway.judging:
+                made = await threaded(store)
+    except Denied as error:
+        await threaded(
+            registry_of(request).journal.write, "refused", user=account.user,
+            repository=f"{params['namespace']}/{params['name']}", rule=error.rule, status=error.status,
+            message=error.message,
+        )  # fmt: skip
+        raise
+    url = f"{base_url(request)}/{params['namespace']}/{params['name']}/commit/{made.id}"
+    return JSONResponse({"success": True, "commitOid": made.id, "commitUrl": url, "hookOutput": ""})
+
+
+async def branch(request: Request) -> Response:
+    """`POST` and `DELETE …/branch/{name}`."""
+    member_of(request, "changing a branch")
+    body = await bodies.read_json(request)
+    start = body.get("startingPoint") or repos.MAIN
+    return await _change_ref(request, "branch", revision_of(request), str(start))
+
+
+async def tag(request: Request) -> Response:
+    """`POST …/tag/{revision}` with the tag's name in the body; `DELETE …/tag/{name}`."""
+    member_of(request, "changing a branch")
+    body = await bodies.read_json(request)
+    if request.method == "DELETE":
+        return await _change_ref(request, "tag", revision_of(request), "")
+    return await _change_ref(request, "tag", str(body.get("tag") or ""), revision_of(request))
+
+
+async def _change_ref(request: Request, kind: str, ref: str, revision: str) -> Response:
+    account, registry, params = account_of(request), registry_of(request), request.path_params
+    if request.method == "DELETE":
+        await threaded(repos.delete_ref, registry, account, params["namespace"], params["name"], kind=kind, ref=ref)
+    else:
+        await threaded(repos.add_ref, registry, account, params["namespace"], params["name"], kind=kind, ref=ref,
+                       revision=revision)  # fmt: skip
+    return JSONResponse({})
+
+
+def _no_pull_requests() -> Denied:
+    return Denied(400, "pull-request", "this registry has no pull requests", "commit to the branch itself")
+
+
+def _only_models(body: dict[str, Any]) -> None:
+    if body.get("type", "model") != "model":
+        raise malformed("this registry holds models only", "leave repo_type out")
+
+
+def _name(body: dict[str, Any]) -> tuple[str, str | None]:
+    name, organisation = body.get("name"), body.get("organization")
+    if not isinstance(name, str) or not (organisation is None or isinstance(organisation, str)):
+        raise malformed("`name` and `organization` must be text")
+    if organisation is None and "/" in name:
+        organisation, _, name = name.partition("/")
+    return name, organisation
+
+
+def _gate(body: dict[str, Any]) -> str | None:
+    gate = body.get("gated")
+    if gate is None:
+        return None
+    if gate not in ("auto", "manual", False):
+        raise malformed("`gated` is auto, manual or false")
+    return str(gate) if gate else ""
+
+
+def _yes_or_no(body: dict[str, Any], name: str) -> bool | None:
+    found = body.get(name)
+    if found is not None and not isinstance(found, bool):
+        raise malformed(f"`{name}` is true or false")
+    return found
+
+
+def _visibility(body: dict[str, Any]) -> bool | None:
+    if (private := _yes_or_no(body, "private")) is not None:
+        return private
+    visibility = body.get("visibility")
+    if visibility is None:
+        return None
+    if visibility not in ("public", "private"):
+        raise malformed("`visibility` is public or private")
+    return bool(visibility == "private")

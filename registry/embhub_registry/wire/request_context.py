@@ -1,0 +1,158 @@
+"""What every handler needs of a request: the registry, the caller, the addressed repository, absolute addresses."""
+
+from __future__ import annotations
+
+from asyncio import Semaphore
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from embhub.errors import ConfigError
+from embhub.site.config import check_registry
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.repositories import Repository
+from embhub_registry.http_errors import Denied, token_needed
+from embhub_registry.people import auth
+from embhub_registry.people.failed_logins import Attempts
+from embhub_registry.people.rate_limits import Pace
+from embhub_registry.recent import Recent
+from embhub_registry.repositories import repos
+from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.usage_counters import Tally
+from embhub_registry.wire.commit_limiter import Underway
+
+__all__ = [
+    "account_of",
+    "base_url",
+    "flag",
+    "member_of",
+    "parsing_of",
+    "path_of",
+    "registry_of",
+    "repository_of",
+    "revision_of",
+    "run_in_threadpool",
+    "underway_of",
+]
+
+# Stands for an encoded slash inside one segment of a path; see `app.SegmentedPaths`.
+SLASH = "\x1f"
+
+
+def registry_of(request: Request) -> Registry:
+    """The registry that this process serves."""
+    found: Registry = request.app.state.registry
+    return found
+
+
+def tally_of(request: Request) -> Tally:
+    """The process's counters."""
+    found: Tally = request.app.state.tally
+    return found
+
+
+def recent_of(request: Request) -> Recent:
+    """Answers that may be given again."""
+    found: Recent = request.app.state.recent
+    return found
+
+
+def pace_of(request: Request) -> Pace:
+    """How fast callers may ask."""
+    found: Pace = request.app.state.pace
+    return found
+
+
+def parsing_of(request: Request) -> Semaphore:
+    """Held while YAML is parsed for anybody: however many ask, few threads do it."""
+    found: Semaphore = request.app.state.parsing
+    return found
+
+
+def underway_of(request: Request) -> Underway:
+    """The commits that are on their way."""
+    found: Underway = request.app.state.underway
+    return found
+
+
+def account_of(request: Request) -> Account | None:
+    """Who calls; None for nobody. One primary-key read, so it runs inline.
+
+    Raises:
+        Denied: 401 for a token that is no good, 429 for one that is used too fast.
+    """
+    try:
+        account = auth.authenticate(registry_of(request).database.connection(), request.headers.get("authorization"))
+    except Denied as error:
+        _note_failure(request, error.message)
+        raise
+    if account is not None and not getattr(request.state, "user", None):
+        request.state.user = account.user
+        tally_of(request).used(account.token_id)
+        pace_of(request).check_account(request.scope, account)
+    return account
+
+
+def _note_failure(request: Request, reason: str) -> None:
+    """A token that was no good counts against the address it came from."""
+    attempts: Attempts = request.app.state.attempts
+    attempts.note(request.client.host if request.client else None, reason)
+    request.app.state.metrics.login_failed()
+    pace_of(request).check_address(request.scope)
+
+
+def member_of(request: Request, what: str) -> Account:
+    """Who calls, for what nobody may do without an account; asked before a body is read.
+
+    Raises:
+        Denied: 401 without a token or with one that is no good.
+    """
+    account = account_of(request)
+    if account is None:
+        raise token_needed(what)
+    return account
+
+
+def repository_of(request: Request) -> tuple[Repository, Account | None]:
+    """The repository in the address, where the caller may see it."""
+    account = account_of(request)
+    db = registry_of(request).database.connection()
+    return repos.locate(db, account, request.path_params["namespace"], request.path_params["name"]), account
+
+
+def revision_of(request: Request) -> str:
+    """The revision in the address, `main` where there is none; slashes in a branch's name come encoded."""
+    return str(request.path_params.get("revision", repos.MAIN)).replace(SLASH, "/")
+
+
+def path_of(request: Request) -> str:
+    """The file or folder in the address."""
+    return str(request.path_params.get("path", "")).replace(SLASH, "/").strip("/")
+
+
+def base_url(request: Request) -> str:
+    """This registry's address as the caller knows it: the one given at `init`, or one of this machine itself.
+
+    A `Host` header is whatever its sender likes; what stands in no link and no page of ours leads nobody elsewhere.
+    """
+    own = registry_of(request).setting("url")
+    try:
+        said = check_registry(str(request.base_url))
+    except ConfigError:
+        return own
+    host = urlsplit(said).hostname or ""
+    return said if host == urlsplit(own).hostname or _is_loopback(host) else own
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def flag(request: Request, name: str) -> bool:
+    """A yes-or-no query parameter as clients send them (`true`, `True`, `1`)."""
+    return request.query_params.get(name, "").lower() in {"1", "true"}

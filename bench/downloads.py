@@ -16,8 +16,8 @@ from bench.scale import Scale
 from bench.table import Section, timed
 from embhub.client import pulling, roots
 from embhub.client.hub import Hub
-from tests.releases import REPOSITORY, SITE, make_release
-from tests.servers import RunningRegistry, running_registry
+from tests.support.releases import REPOSITORY, SITE, make_release
+from tests.support.servers import RunningRegistry, running_registry
 
 PEER = (
     "Peer: `huggingface_hub.hf_hub_download` of the same files from the same registry on this machine, into an empty "

@@ -9,7 +9,7 @@ from bench.scale import Scale
 from bench.table import Section, timed
 from embhub.artifact import embedding
 from embhub.formats import tensors
-from tests.releases import make_embedding
+from tests.support.releases import make_embedding
 
 PEER = (
     "Peer: `safetensors.numpy.load` on the same bytes. It checks offsets and types, and reads no field of the header."

@@ -25,7 +25,7 @@ from pathlib import Path
 import platformdirs
 
 from bench import load
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 SECONDS = 90.0
 NGINX = """daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; {user}

@@ -28,8 +28,8 @@ from embhub.artifact.embedding import Embedding
 from embhub.client.hub import Hub
 from embhub.release.files import EMBEDDING
 from embhub_registry.database import Database, schema
-from tests.releases import BASE, REPOSITORY, SITE, make_release
-from tests.servers import RunningRegistry, running_registry
+from tests.support.releases import BASE, REPOSITORY, SITE, make_release
+from tests.support.servers import RunningRegistry, running_registry
 
 HEAD_GOAL = 20_000.0  # answers a CPU second
 NGINX_GOAL, DOCKER_GOAL = 0.5, 10.0  # our answers a CPU second over theirs

@@ -14,7 +14,7 @@ from embhub.release import files as layout
 from embhub.release import verification
 from embhub.release.files import Release
 from embhub.trust import dsse, p256
-from tests.releases import NOW, SITE, make_release, make_trust
+from tests.support.releases import NOW, SITE, make_release, make_trust
 
 PEER = (
     "Peer: securesystemslib's DSSE envelope, and for a whole release the bare ECDSA checks of its signatures by "

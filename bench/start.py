@@ -15,7 +15,7 @@ from bench.measurement import Ratio, clocked, ratio
 from embhub.client import roots
 from embhub.release import verification
 from embhub.release.files import Release
-from tests.releases import NOW, REGISTRY, ROOT, make_export, make_release, make_trust
+from tests.support.releases import NOW, REGISTRY, ROOT, make_export, make_release, make_trust
 
 BARE = """import click
 

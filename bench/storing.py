@@ -17,8 +17,8 @@ from bench import load, peers
 from bench.measurement import Ratio, ratio
 from embhub.client.hub import Hub
 from embhub.release.files import Release
-from tests.releases import REPOSITORY, SITE, make_embedding, make_release
-from tests.servers import running_registry
+from tests.support.releases import REPOSITORY, SITE, make_embedding, make_release
+from tests.support.servers import running_registry
 
 NAMESPACE = REPOSITORY.partition("/")[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.plays import play
+from tests.support.plays import play
 
 
 def test_on_phantoms(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bases.workshop.train import default_data
-from tests.plays import play
+from tests.support.plays import play
 
 
 def test_on_real_xrays(tmp_path: Path) -> None:

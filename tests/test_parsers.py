@@ -36,8 +36,8 @@ from embhub_registry.people import auth
 from embhub_registry.people import names as served_names
 from embhub_registry.repositories import listing
 from embhub_registry.wire import bodies, commits, downloads, hf_api
-from tests import claims, releases
-from tests.damage import damaged, odd_json
+from tests.support import claims, releases
+from tests.support.damage import damaged, odd_json
 
 RELEASE = releases.make_release()
 STATEMENT = RELEASE.publish_bundle.envelope.payload

@@ -12,7 +12,7 @@ import torch
 from bench import audits
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training.recipes import COMPACT
-from tests import pipelines
+from tests.support import pipelines
 
 Row = dict[str, Any]
 

@@ -15,7 +15,7 @@ from bench.results_file import ResultsFile, Row
 from embhub.audits.report import SUITES
 from embhub.diffusion.attacks import nearest, reidentification
 from embhub.diffusion.bases.pipelines import load_pipeline
-from tests import pipelines
+from tests.support import pipelines
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from bench import privacy
 from embhub.diffusion.bases.pipelines import freeze
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.recipes import Recipe
-from tests import pipelines
+from tests.support import pipelines
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from bench import compositions, findings, insertion
 from embhub.diffusion.drawing.generation import Studio, prepare
 from embhub.diffusion.training.recipes import Recipe
 from embhub.phantoms import Finding
-from tests import pipelines
+from tests.support import pipelines
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import releases
 from tests.conformance.driver.stage import RELEASED, Call
 from tests.conformance.environments import open_client
-from tests.servers import RunningRegistry, running_registry
+from tests.support import releases
+from tests.support.servers import RunningRegistry, running_registry
 
 ACCOUNTS = {"alice": "radboud", "lea": "lumc", "gus": "nki"}
 READERS = {"rob": "radboud", "rita": "lumc"}

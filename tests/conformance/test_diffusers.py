@@ -12,9 +12,9 @@ import pytest
 from huggingface_hub import HfApi
 
 from embhub.release.files import Release
-from tests import releases
 from tests.conformance.environments import surroundings
-from tests.servers import RunningRegistry, running_registry
+from tests.support import releases
+from tests.support.servers import RunningRegistry, running_registry
 
 NAME = "radboud/prostate-cspca"
 GATED = "radboud/gated"

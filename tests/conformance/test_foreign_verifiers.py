@@ -17,7 +17,7 @@ import pytest
 from embhub.release import files as layout
 from embhub.site.keys import SigningKey
 from embhub.trust import p256, statement
-from tests.releases import SITE, STRANGER, make_release
+from tests.support.releases import SITE, STRANGER, make_release
 
 RELEASE = make_release()
 BUNDLES = {layout.PUBLISH_BUNDLE: statement.PUBLISH, layout.AUDIT_BUNDLE: statement.AUDIT}

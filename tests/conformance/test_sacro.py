@@ -18,7 +18,7 @@ import pytest
 
 from embhub.evidence.pack import read_report, write_pack
 from tests.conformance import environments
-from tests.embhub.evidence.packs import NOW, make_site
+from tests.support.packs import NOW, make_site
 
 READER = """
 import json, sys

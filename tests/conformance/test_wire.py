@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import HfApi
 
 from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE, Release
-from tests import releases
 from tests.registry.conftest import House
 from tests.registry.conftest import house as house
+from tests.support import releases
 
 NAME = "radboud/wire.v1-t2w_x"
 

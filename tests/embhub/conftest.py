@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from tests.between import World, open_world
-from tests.hostile import Middleman
-from tests.refusing import Refused, snapshot
-from tests.sites import Site
+from tests.support.between import World, open_world
+from tests.support.hostile import Middleman
+from tests.support.refusing import Refused, snapshot
+from tests.support.sites import Site
 
 
 @pytest.fixture(scope="session")

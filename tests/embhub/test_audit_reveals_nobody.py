@@ -31,11 +31,11 @@ from embhub.formats import safe_yaml
 from embhub.images.images import recall
 from embhub.phantoms import write_dataset
 from embhub.site import config, keys, runs
-from tests import pipelines, traffic
-from tests.releases import make_card
-from tests.servers import RunningRegistry, running_registry
-from tests.sites import Site
-from tests.version1 import to_version1
+from tests.support import pipelines, traffic
+from tests.support.releases import make_card
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.sites import Site
+from tests.support.version1 import to_version1
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?")
 Scores = dict[str, tuple[list[float], list[float]]]

@@ -17,11 +17,11 @@ from embhub.release import files as layout
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
-from tests import hostile
-from tests.hostile import Middleman
-from tests.releases import AUDITOR, NOW, SITE, make_embedding, make_key, make_release, make_report
-from tests.servers import RunningRegistry, running_registry
-from tests.sites import Site
+from tests.support import hostile
+from tests.support.hostile import Middleman
+from tests.support.releases import AUDITOR, NOW, SITE, make_embedding, make_key, make_release, make_report
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.sites import Site
 
 FRIEND = make_key("friendly auditor")
 AUDITS = "/embhub/v1/audits/"
@@ -252,7 +252,7 @@ def test_who_publishes_the_same_bytes_speaks_for_their_own_release_alone(hall: H
     token = hall.registry.add_user("mallory", namespace="mallory")
     victim, smear = "radboud/victim", "mallory/smear"
     hall.push(victim, bare(victim, seed=20))
-    from tests.showroom import make_release as made
+    from tests.support.showroom import make_release as made
 
     hall.push(smear, made(smear, seed=20, shift=3.0, key=mallory, name="smear", publisher="Mallory"), token)
     assert page(hall, smear)["verdict"] == "leak-detected" and page(hall, smear)["confirmation"] == "self-declared"

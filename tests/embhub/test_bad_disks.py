@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from tests import hostile
-from tests.refusing import CONFIG, TRAIN, USAGE, Refused, draw
-from tests.releases import REPOSITORY, ROOT, make_export, make_release
-from tests.sites import Site
+from tests.support import hostile
+from tests.support.refusing import CONFIG, TRAIN, USAGE, Refused, draw
+from tests.support.releases import REPOSITORY, ROOT, make_export, make_release
+from tests.support.sites import Site
 
 
 @pytest.fixture

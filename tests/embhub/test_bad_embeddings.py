@@ -13,9 +13,9 @@ import pytest
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.release import files as layout
-from tests.refusing import ARTIFACT, MALFORMED, USAGE, VERIFICATION, Refused
-from tests.releases import ROOT, make_export, make_release
-from tests.sites import Site
+from tests.support.refusing import ARTIFACT, MALFORMED, USAGE, VERIFICATION, Refused
+from tests.support.releases import ROOT, make_export, make_release
+from tests.support.sites import Site
 
 
 @pytest.mark.parametrize("kind", MALFORMED)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.refusing import ARTIFACT, CONFIG, PRIVACY, TRAIN, USAGE, Refused, draw
-from tests.sites import Site
+from tests.support.refusing import ARTIFACT, CONFIG, PRIVACY, TRAIN, USAGE, Refused, draw
+from tests.support.sites import Site
 
 
 def test_not_an_image(site: Site, refused: Refused) -> None:

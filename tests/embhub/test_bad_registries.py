@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from tests import hostile
-from tests.refusing import CONFIG, REGISTRY, Refused
-from tests.releases import REPOSITORY, ROOT, make_export
-from tests.servers import RunningRegistry, start_registry
-from tests.sites import Site, new_key, open_site
+from tests.support import hostile
+from tests.support.refusing import CONFIG, REGISTRY, Refused
+from tests.support.releases import REPOSITORY, ROOT, make_export
+from tests.support.servers import RunningRegistry, start_registry
+from tests.support.sites import Site, new_key, open_site
 
 
 @pytest.fixture(scope="module")

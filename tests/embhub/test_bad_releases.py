@@ -9,10 +9,19 @@ import pytest
 from embhub.__main__ import main
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
-from tests import hostile
-from tests.refusing import ARTIFACT, VERIFICATION, Refused
-from tests.releases import REPOSITORY, ROOT, STRANGER, make_card, make_embedding, make_export, make_release, replaced
-from tests.sites import Site
+from tests.support import hostile
+from tests.support.refusing import ARTIFACT, VERIFICATION, Refused
+from tests.support.releases import (
+    REPOSITORY,
+    ROOT,
+    STRANGER,
+    make_card,
+    make_embedding,
+    make_export,
+    make_release,
+    replaced,
+)
+from tests.support.sites import Site
 
 
 def test_an_incomplete_card_lists_everything_that_is_missing(site: Site, refused: Refused) -> None:

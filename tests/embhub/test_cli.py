@@ -24,8 +24,8 @@ from embhub.__main__ import in_words, main
 from embhub.cli import root
 from embhub.errors import ConfigError, EmbhubError, UsageError, VerificationError
 from embhub.formats import safe_yaml
-from tests import hostile
-from tests.releases import ROOT, make_card, make_embedding, make_export, make_release
+from tests.support import hostile
+from tests.support.releases import ROOT, make_card, make_embedding, make_export, make_release
 
 COMMANDS = Path(__file__).parents[2] / "embhub/cli"
 

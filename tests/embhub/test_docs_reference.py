@@ -23,7 +23,7 @@ def kinds() -> dict[str, list[str]]:
     for path in (ROOT / "embhub").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
-                classes[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                classes.setdefault(node.name, []).extend(ast.unparse(base).rpartition(".")[2] for base in node.bases)
     found = {"EmbhubError"}
     while more := {name for name, bases in classes.items() if set(bases) & found} - found:
         found |= more

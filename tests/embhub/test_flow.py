@@ -14,8 +14,8 @@ from PIL import Image
 from embhub.__main__ import main
 from embhub.formats import safe_yaml
 from embhub.site import keys
-from tests.servers import RunningRegistry, start_registry
-from tests.sites import Site, open_site
+from tests.support.servers import RunningRegistry, start_registry
+from tests.support.sites import Site, open_site
 
 ANSWERS = {
     "description": "Stripes.",

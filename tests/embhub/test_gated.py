@@ -10,9 +10,9 @@ from huggingface_hub import HfApi
 
 from embhub.client import publishing, pulling
 from embhub.client.errors import NotAllowed
-from tests.releases import REPOSITORY
-from tests.servers import RunningRegistry, running_registry
-from tests.sites import Site, new_key, open_site
+from tests.support.releases import REPOSITORY
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.sites import Site, new_key, open_site
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from embhub.ledger.spending import Spending
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.site import runs
-from tests.claims import make_claim, make_private_release
-from tests.embhub.evidence.packs import make_site
-from tests.sites import Site
+from tests.support.claims import make_claim, make_private_release
+from tests.support.packs import make_site
+from tests.support.sites import Site
 
 INSIDE = [(f"in{number}", f"{number:064x}") for number in range(30)]
 OUTSIDE = [(f"out{number}", f"{number + 100:064x}") for number in range(30)]

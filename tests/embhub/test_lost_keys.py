@@ -17,9 +17,9 @@ from embhub.release import files as layout
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
-from tests.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
-from tests.servers import RunningRegistry, init_registry, running_registry
-from tests.sites import Site, new_key, open_site
+from tests.support.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
+from tests.support.servers import RunningRegistry, init_registry, running_registry
+from tests.support.sites import Site, new_key, open_site
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from embhub.client import pulling
 from embhub.client.hub import Hub
 from embhub.errors import EmbhubError, RegistryError
 from embhub.release import files as layout
-from tests import hostile
-from tests.between import (
+from tests.support import hostile
+from tests.support.between import (
     AUDIT,
     AUDITED,
     CARD,
@@ -41,8 +41,8 @@ from tests.between import (
     unlisted,
     withheld,
 )
-from tests.hostile import Answer, Middleman, edited, raw
-from tests.releases import REPOSITORY, STRANGER, make_export
+from tests.support.hostile import Answer, Middleman, edited, raw
+from tests.support.releases import REPOSITORY, STRANGER, make_export
 
 HTML = edited(lambda _: b"<html><body>Please log in</body></html>", **{"Content-Type": "text/html"})
 BOMB = gzip.compress(bytes(16_000_000), 1) * 250  # 17 MB that unpack to 4 GB

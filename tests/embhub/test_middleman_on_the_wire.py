@@ -18,8 +18,8 @@ from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.release import files as layout
 from embhub.release.verification import Verified
-from tests import hostile
-from tests.between import (
+from tests.support import hostile
+from tests.support.between import (
     AUDIT,
     AUDITED,
     EMBEDDING,
@@ -36,9 +36,9 @@ from tests.between import (
     unlisted,
     withheld,
 )
-from tests.hostile import Answer, Middleman, edited, instead, raw, rerouted
-from tests.releases import REPOSITORY
-from tests.sites import Site
+from tests.support.hostile import Answer, Middleman, edited, instead, raw, rerouted
+from tests.support.releases import REPOSITORY
+from tests.support.sites import Site
 
 HTML = edited(lambda _: b"<html>")
 

@@ -17,12 +17,12 @@ from embhub.client.opening import open_path
 from embhub.errors import ConfigError
 from embhub.refusals import PolicyRefusal
 from embhub.release import files as layout
-from tests.between import LEAKING, make_leaking_release
-from tests.releases import AUDITOR, REPOSITORY, SITE, make_embedding, make_release, resigned
-from tests.servers import RunningRegistry, running_registry
-from tests.showroom import make_claim
-from tests.showroom import make_release as make_claimed
-from tests.sites import Site
+from tests.support.between import LEAKING, make_leaking_release
+from tests.support.releases import AUDITOR, REPOSITORY, SITE, make_embedding, make_release, resigned
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.showroom import make_claim
+from tests.support.showroom import make_release as make_claimed
+from tests.support.sites import Site
 
 OOPS, PRIVATE, CONFIRMED = "radboud/oops", "radboud/prostate-dp", "radboud/confirmed"
 

@@ -24,8 +24,8 @@ from embhub.refusals import (
 from embhub.release import files as layout
 from embhub.release.verification import Verified
 from embhub.site import config, seen
-from tests import hostile
-from tests.releases import (
+from tests.support import hostile
+from tests.support.releases import (
     OTHER_SITE,
     REPOSITORY,
     ROOT,
@@ -37,7 +37,7 @@ from tests.releases import (
     make_sheet,
     replaced,
 )
-from tests.sites import Site
+from tests.support.sites import Site
 
 
 def files(folder: Path) -> list[str]:

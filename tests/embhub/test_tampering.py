@@ -36,9 +36,9 @@ from embhub.release import files as layout
 from embhub.release import verification
 from embhub.release.files import Release
 from embhub.trust import bundle, dsse
-from tests.claims import altered, make_claim, make_private_release, with_header_claim
-from tests.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
-from tests.releases import (
+from tests.support.claims import altered, make_claim, make_private_release, with_header_claim
+from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
+from tests.support.releases import (
     AUDITOR,
     NOW,
     OTHER_SITE,

@@ -24,10 +24,10 @@ from embhub.images.pixels import digest, read_pixels
 from embhub.phantoms import write_dataset
 from embhub.site import config, keys, runs
 from embhub.site import secret as commitments
-from tests import pipelines, traffic
-from tests.releases import make_card
-from tests.servers import RunningRegistry, running_registry
-from tests.sites import Site
+from tests.support import pipelines, traffic
+from tests.support.releases import make_card
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.sites import Site
 
 PATIENTS = 26
 TAGS = {  # what DICOM headers and EXIF hold, as converters copy them into PNG and JPEG

@@ -13,10 +13,10 @@ from embhub.audits.report import AuditReport
 from embhub.formats import safe_yaml
 from embhub.site import keys, runs
 from embhub.site.patients import is_keyed
-from tests import pipelines, planted, traffic
-from tests.releases import make_card
-from tests.servers import RunningRegistry, running_registry
-from tests.sites import Site
+from tests.support import pipelines, planted, traffic
+from tests.support.releases import make_card
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.sites import Site
 
 PATIENTS = 26
 DICOM = """

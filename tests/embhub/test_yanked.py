@@ -16,11 +16,11 @@ from embhub.client import guard, pulling
 from embhub.refusals import PolicyRefusal
 from embhub.release.checks import yanks
 from embhub.release.verification import Verified
-from tests import hostile
-from tests.between import INFO, STATUS, TWIN, World
-from tests.hostile import Answer, Middleman, edited, raw
-from tests.releases import REPOSITORY
-from tests.sites import Site
+from tests.support import hostile
+from tests.support.between import INFO, STATUS, TWIN, World
+from tests.support.hostile import Answer, Middleman, edited, raw
+from tests.support.releases import REPOSITORY
+from tests.support.sites import Site
 
 REASON = "the labels were wrong in 3 of 60 cases"
 

@@ -17,7 +17,7 @@ from embhub.artifact import header
 from embhub.formats import tensors
 from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
 from embhub.trust import bundle
-from tests import hostile_files, releases
+from tests.support import hostile_files, releases
 
 CORPUS = Path(__file__).parent / "corpus"
 HEAD = b'{"key":"header","value":{"summary":"a","description":"b"}}\n'

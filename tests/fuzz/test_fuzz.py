@@ -13,7 +13,7 @@ import pytest
 
 from tests.fuzz.make_corpus import CORPUS, MAKERS
 from tests.fuzz.targets import TARGETS
-from tests.servers import environment
+from tests.support.servers import environment
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())

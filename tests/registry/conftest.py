@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import releases
-from tests.servers import RunningRegistry, start_registry
+from tests.support import releases
+from tests.support.servers import RunningRegistry, start_registry
 
 
 @dataclass(frozen=True)

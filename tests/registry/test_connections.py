@@ -18,8 +18,8 @@ from starlette.routing import Route
 from embhub_registry import app, connections
 from embhub_registry.storage.folder import open_folder
 from embhub_registry.wire import bodies
-from tests.servers import init_registry
-from tests.threads import serving
+from tests.support.servers import init_registry
+from tests.support.threads import serving
 
 TIMES = {"HEAD_SECONDS": 0.5, "BODY_SECONDS": 0.8, "REST_SECONDS": 0.5, "ANSWER_SECONDS": 0.7}
 DOCUMENTED = {name: getattr(connections, name) for name in TIMES}

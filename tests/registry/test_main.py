@@ -18,7 +18,7 @@ from embhub.errors import UsageError
 from embhub.site import keys
 from embhub.trust import keyring as trust
 from embhub_registry.__main__ import main
-from tests import releases
+from tests.support import releases
 
 
 @pytest.fixture(scope="module")

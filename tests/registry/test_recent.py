@@ -18,9 +18,9 @@ from embhub_registry.people import rate_limits as pace
 from embhub_registry.recent import Recent, Repeatable
 from embhub_registry.repositories import access, deletion
 from embhub_registry.storage.folder import Registry, open_folder
-from tests import pushes, releases
-from tests.servers import RunningRegistry, init_registry
-from tests.threads import serving
+from tests.support import pushes, releases
+from tests.support.servers import RunningRegistry, init_registry
+from tests.support.threads import serving
 
 NAME = "radboud/prostate-cspca"
 

@@ -24,7 +24,7 @@ from embhub_registry.repositories import repos
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.commits import CommitRequest
-from tests import releases
+from tests.support import releases
 
 URL = "https://hub.example.org"
 START = Path("registry/embhub_registry/database/migrations/001_start.sql")

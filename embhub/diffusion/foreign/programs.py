@@ -1,7 +1,7 @@
 """What other programs want of an embedding's file: which layouts they load, and how a prompt calls it.
 
-Read from their sources (tests/foreign_loaders.py restates their rules and cites them): most take a file of ours as it
-is, so most exports are a copy under the right name.
+Read from their sources (tests/support/foreign_loaders.py restates their rules and cites them): most take a file of
+ours as it is, so most exports are a copy under the right name.
 """
 
 from __future__ import annotations

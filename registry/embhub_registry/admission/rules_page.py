@@ -11,8 +11,8 @@ HEAD = """# Rules of admission
 
 Written by `python -m embhub_registry.admission.rules_page`; a test keeps it equal to the code. What they are for,
 and what they cannot show, is in [Admission](../explanation/admission.md). They apply in this order at every commit,
-over all that the repository would hold after it; the first that refuses ends it with a 422 that names the rule and the remedy,
-and nothing is stored.
+over all that the repository would hold after it; the first that refuses ends it with a 422 that names the rule and
+the remedy, and nothing is stored.
 
 | rule | applies | demands | remedy |
 |---|---|---|---|

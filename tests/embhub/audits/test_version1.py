@@ -12,8 +12,8 @@ from embhub.errors import ArtifactError
 from embhub.release import verification
 from embhub.release.checks import consistency
 from embhub.release.files import AUDIT, Release
-from tests import releases
-from tests.version1 import to_version1
+from tests.support import releases
+from tests.support.version1 import to_version1
 
 RNG = np.random.default_rng(4)
 SCORES = {

@@ -15,7 +15,7 @@ from embhub.cards import card, evaluation
 from embhub.cards.evaluation import EvaluationReport, card_figures
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import safe_yaml
-from tests import cards
+from tests.support import cards
 
 DIGEST = "ab" * 32
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from embhub.cards import card
 from embhub.cards.permission import MENTIONS, judge, judge_licence
 from embhub.cards.readme import to_readme
-from tests import cards
+from tests.support import cards
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from embhub.cards.personal_data import (
     personal_data_in_release,
 )
 from embhub.cards.readme import to_readme
-from tests import cards
+from tests.support import cards
 
 SEEN = [
     ("mail jane.doe@hospital.example", "e-mail"),

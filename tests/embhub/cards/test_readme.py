@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from embhub.cards import card
 from embhub.cards.readme import PRIVACY_WORDS, BadReadme, read_front_matter, to_readme
 from embhub.errors import ArtifactError
-from tests import cards
+from tests.support import cards
 
 
 @settings(max_examples=40)

@@ -14,7 +14,7 @@ from embhub.cards.card_schema import Samples
 from embhub.cards.personal_data import personal_data_in_card
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import safe_yaml
-from tests import cards, claims
+from tests.support import cards, claims
 
 EMBEDDING, SHEET = "ab" * 32, "cd" * 32
 RECORD = {

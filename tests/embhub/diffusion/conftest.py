@@ -1,22 +1,5 @@
-"""What tests of training and audits share: a site of their own, and a tiny base."""
+"""Every test here has a site of its own and may use a tiny base."""
 
-from __future__ import annotations
+from tests.support.sandbox import base, home
 
-from pathlib import Path
-
-import pytest
-
-from tests import pipelines
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A site that nothing was kept at."""
-    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random pipeline of the real classes, as a folder."""
-    return pipelines.write(tmp_path_factory.mktemp("bases") / "tiny-base")
+__all__ = ["base", "home"]

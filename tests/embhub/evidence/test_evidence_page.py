@@ -26,9 +26,9 @@ from embhub.privacy.claim import Claim, PrivacyClaim, state
 from embhub.privacy.reconstruction import most_rebuilt
 from embhub.release import at_the_site as site_files
 from embhub.release.checks.consistency import base_digest
-from tests.claims import make_claim, site_total
-from tests.embhub.evidence.packs import NOW, make_site
-from tests.releases import make_embedding
+from tests.support.claims import make_claim, site_total
+from tests.support.packs import NOW, make_site
+from tests.support.releases import make_embedding
 
 
 class Text(HTMLParser):

@@ -19,9 +19,9 @@ from embhub.formats import safe_yaml
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release import signing
-from tests.claims import make_claim
-from tests.embhub.evidence.packs import NOW, make_site
-from tests.releases import SITE, make_embedding, make_report, make_sheet, record_of
+from tests.support.claims import make_claim
+from tests.support.packs import NOW, make_site
+from tests.support.releases import SITE, make_embedding, make_report, make_sheet, record_of
 
 EVERY = [(suite, claim) for suite in SUITES for claim in (False, True) if claim or suite != "mechanism"]
 

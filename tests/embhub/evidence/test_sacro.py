@@ -9,8 +9,8 @@ import pytest
 
 from embhub.audits.report import SUITES, Suite
 from embhub.evidence.pack import read_report, write_pack
-from tests.claims import make_claim
-from tests.embhub.evidence.packs import NOW, make_site
+from tests.support.claims import make_claim
+from tests.support.packs import NOW, make_site
 
 
 @pytest.mark.parametrize("suite", SUITES)

@@ -10,7 +10,7 @@ import pytest
 from embhub.errors import ConfigError
 from embhub.refusals import BadSignature, MalformedKeyring, Refusal, Rollback, WrongRoot
 from embhub.site import trust_store
-from tests.releases import OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
+from tests.support.releases import OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from embhub.diffusion.training.memory import OutOfMemory
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
-from tests import disks
+from tests.support import disks
 
 STEPS = 6
 WEIGHTS = {"unet": "unet/diffusion_pytorch_model", "vae": "vae/diffusion_pytorch_model", "text": "text_encoder/model"}

@@ -21,7 +21,7 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.families import detect
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights
-from tests import families, kandinsky, pipelines
+from tests.support import families, kandinsky, pipelines
 
 KINDS = ("sd-bert", "sdxl", "sd3", "flux", "kandinsky3")
 

@@ -26,7 +26,7 @@ from embhub.errors import PrivacyError, UsageError
 from embhub.formats import plain_png
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
-from tests import cards, claims, pipelines
+from tests.support import cards, claims, pipelines
 
 Write = Callable[..., Path]
 

@@ -14,7 +14,7 @@ from embhub.artifact import fingerprint
 from embhub.cards import card
 from embhub.diffusion.datasets.making import Made, make_dataset
 from embhub.release import at_the_site as site_files
-from tests import cards, pipelines
+from tests.support import cards, pipelines
 
 Make = Callable[..., Made]
 

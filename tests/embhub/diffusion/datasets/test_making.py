@@ -19,8 +19,8 @@ from embhub.diffusion.drawing.generation import generate
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.images import read_images
 from embhub.progress import Progress
-from tests.disks import fill, small_disk
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
+from tests.support.disks import fill, small_disk
 
 
 def contents(folder: Path) -> dict[str, bytes]:

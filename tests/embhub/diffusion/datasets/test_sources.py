@@ -13,7 +13,7 @@ from embhub.refusals import DigestMismatch
 from embhub.release import files as layout
 from embhub.site import trust_store
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
-from tests.releases import ROOT, make_embedding, make_export, make_release
+from tests.support.releases import ROOT, make_embedding, make_export, make_release
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.training.inversion import Diverged
 from embhub.diffusion.training.recipes import Recipe
 from embhub.diffusion.training.rows import Rows
-from tests import pipelines
+from tests.support import pipelines
 
 RECIPE = Recipe(vectors=2, steps=3, batch_size=4, mixed_precision=False)
 UNITS = ["a", "b", "a", "c", "d", "a", "c", "e"]

@@ -21,7 +21,7 @@ from embhub.diffusion.evaluation import classifier, evaluating, page
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
 from embhub.site import runs
-from tests.sites import Site
+from tests.support.sites import Site
 
 SIDE = 24
 

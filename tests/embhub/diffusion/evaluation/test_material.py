@@ -25,7 +25,7 @@ from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.site import runs
 from embhub.site.patients import key_patient
-from tests.sites import Site
+from tests.support.sites import Site
 
 DIGEST = "ab" * 32
 

@@ -20,7 +20,7 @@ from embhub.diffusion.drawing.interpolation import interpolate
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import UsageError
-from tests import families
+from tests.support import families
 
 Array = np.ndarray[Any, Any]
 SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance": 3.0}

@@ -19,7 +19,7 @@ from embhub.diffusion.families import (
     strengths,
     take_noise,
 )
-from tests import families
+from tests.support import families
 
 
 @pytest.fixture(scope="module", params=["sd3", "flux", "flux-schnell"])

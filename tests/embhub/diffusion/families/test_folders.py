@@ -10,7 +10,7 @@ import torch
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
-from tests import families
+from tests.support import families
 
 
 @pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])

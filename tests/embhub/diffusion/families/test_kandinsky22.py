@@ -31,10 +31,10 @@ from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import UsageError
 from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset
-from tests import kandinsky, pipelines
-from tests.journeys import travel
-from tests.releases import make_embedding
-from tests.servers import running_registry
+from tests.support import kandinsky, pipelines
+from tests.support.journeys import travel
+from tests.support.releases import make_embedding
+from tests.support.servers import running_registry
 
 TOKEN, CAPTION, PROMPT = "<cspca>", "mri, {}", "mri, <cspca>"
 VECTORS = {"prior": 3, "decoder": 1}

@@ -26,10 +26,10 @@ from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
-from tests import kandinsky, pipelines
-from tests.journeys import travel
-from tests.releases import make_embedding
-from tests.servers import running_registry
+from tests.support import kandinsky, pipelines
+from tests.support.journeys import travel
+from tests.support.releases import make_embedding
+from tests.support.servers import running_registry
 
 TOKEN, CAPTION = "<cspca>", "mri, {}"
 

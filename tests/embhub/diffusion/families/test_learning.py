@@ -31,7 +31,7 @@ from embhub.diffusion.training.rows import Rows, starting_rows
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
-from tests import families
+from tests.support import families
 
 TOKEN, CAPTION = "<cspca>", "mri, {}"
 RECIPE = replace(

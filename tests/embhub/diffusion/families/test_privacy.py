@@ -26,7 +26,7 @@ from embhub.phantoms import write_dataset
 from embhub.privacy import epsilon as figures
 from embhub.privacy import self_test
 from embhub.privacy.claim import PrivacyClaim
-from tests import families
+from tests.support import families
 
 KINDS = ["sdxl", "sd3", "flux", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("sd2", "bert"))]
 CAPTION = "prostate mri, {}"

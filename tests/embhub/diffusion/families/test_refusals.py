@@ -19,7 +19,7 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.loading import BaseWarning, TokenCollision, WrongBase, load_into
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import EmbhubError, UsageError
-from tests import families
+from tests.support import families
 
 KINDS = ("sd1", "sd2", "bert", "sdxl", "sd3", "flux")
 

@@ -22,10 +22,10 @@ from embhub.diffusion.families import detect, told_size
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
 from embhub.site import keys
-from tests import families
 from tests.embhub.test_flow import ANSWERS
-from tests.servers import RunningRegistry, start_registry
-from tests.sites import Site, open_site
+from tests.support import families
+from tests.support.servers import RunningRegistry, start_registry
+from tests.support.sites import Site, open_site
 
 PROMPT = "prostate mri, <cspca>"
 KINDS = [

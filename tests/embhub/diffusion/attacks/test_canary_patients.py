@@ -1,0 +1,127 @@
+"""Made-up patients through whole trainings: right code shows what is claimed at most, code that spares them more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport
+from embhub.diffusion.attacks import canary_patients
+from embhub.diffusion.attacks.auditing import audit
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.dp.dpsgd import PrivateDescent
+from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.mechanism import Vectors
+from embhub.diffusion.dp.subspace import lay
+from embhub.privacy.calibration import calibrate_sigma
+from embhub.release.checks.claims import refuted
+from tests.support import pipelines
+from tests.support.claims import SELF_TEST, SELF_TEST_OF_ALL, make_claim
+
+COINS = 40  # ten guesses, which refute an epsilon of 1.05 where all are right
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary_patients, "COINS", COINS)
+    monkeypatch.setattr(canary_patients, "_PULLING", 12)
+
+
+def claimed(mechanism: str = "dp-sgd") -> Embedding:
+    """An embedding of `builtin` that claims an epsilon of 0.5."""
+    batch, steps = (80, 6) if mechanism == "dp-sgd" else (100, 1)
+    block = SELF_TEST if mechanism == "dp-sgd" else SELF_TEST_OF_ALL
+    claim = make_claim(
+        mechanism=mechanism, batch=batch, steps=steps, clip=1e-3 if mechanism == "dp-sgd" else 1.0,
+        sigma=calibrate_sigma(epsilon=0.5, delta=1e-5, q=batch / 100, steps=steps),
+        self_test=block.model_copy(update={"own_width": SELF_TEST.own_width.model_copy(update={"dimension": 128})}),
+    )  # fmt: skip
+    return artifact.build(
+        {"emb_params": np.zeros((1, 128))}, token="<a>", base=fingerprint.take(find_base("builtin").folder),
+        base_name="builtin", training={"caption": "prostate mri, {}"}, privacy=claim,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg"])
+def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:
+    """A reader's audit: no training is remembered here, and nothing but the file and embhub is at hand."""
+    target = claimed(mechanism)
+    report = audit(target, suite="mechanism", device="cpu")
+    patients = report.attack("mechanism-patients")
+    assert sum(map(len, patients.ranks)) == COINS
+    assert report.verdict == "insufficient-evidence" and f"{COINS} made-up patients" in report.statement
+    assert refuted(target.privacy, report) is None
+    assert AuditReport.parse(report.to_bytes()).check() == []
+
+
+def spare_noise(self: PrivateDescent) -> None:
+    """Noise for the self-test's made-up gradients, none where gradients are those of images."""
+    if not isinstance(self.loss, PatientLoss):
+        return whole(self)
+    chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
+    total = torch.zeros_like(self.coordinates).numpy()
+    for place in chosen:
+        total += self.mechanism.bound(self.loss.gradients([place], self.coordinates).numpy()).sum(0)
+    self._move(torch.from_numpy(total / self.mechanism.denominator))
+    self.taken += 1
+    return None
+
+
+def spare_the_clip(self: PrivateDescent) -> None:
+    """The same with the clip."""
+    if not isinstance(self.loss, PatientLoss):
+        return whole(self)
+    chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
+    total: Vectors = np.zeros(self.loss.size)
+    for place in chosen:
+        total += self.loss.gradients([place], self.coordinates).numpy().sum(0)
+    self._move(torch.from_numpy(self.mechanism.release(total)))
+    self.taken += 1
+    return None
+
+
+whole: Any = PrivateDescent.step
+
+
+@pytest.mark.parametrize("step", [spare_noise, spare_the_clip])
+def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
+    step: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PrivateDescent, "step", step)
+    target = claimed()
+    report = audit(target, suite="mechanism", device="cpu")
+    assert report.coins is not None and report.coins.lower_bound < 0.5, "vectors alone show nothing"
+    assert report.verdict == "leak-detected" and report.check() == []
+    assert "the audit shows an epsilon" in (refuted(target.privacy, report) or "")
+    hidden = report.model_copy(update={"attacks": report.attacks[:1]})
+    assert any("verdict" in found for found in hidden.check())
+
+
+def test_without_the_base_only_vectors_are_tried() -> None:
+    elsewhere = artifact.build(
+        {"emb_params": np.zeros((1, 128))}, token="<a>", base=None, base_name="a-base-of-others",
+        training={}, privacy=claimed().privacy,
+    )  # fmt: skip
+    report = audit(elsewhere, suite="mechanism", device="cpu")
+    assert [result.name for result in report.attacks] == ["mechanism-canaries"]
+    assert "Whole trainings of made-up patients were not tried" in report.statement and report.check() == []
+
+
+def test_long_trainings_are_cut_short_and_never_made_longer() -> None:
+    pipe = load_pipeline(find_base("builtin"), device="cpu")
+    target = claimed()
+    for steps, taken in ((4, 4), (100_000, canary_patients.GRADIENTS // (COINS // 2 * 1 // 2))):
+        claim = make_claim(batch=50, steps=steps, sigma=200.0)
+        assert canary_patients._plan(target, claim, pipe)[1].recipe.steps == taken
+
+
+def test_coordinates_are_those_that_made_the_rows() -> None:
+    frame = lay(pipelines.build(), "prostate mri", 3, 5)
+    wanted = torch.randn(frame.size)
+    assert torch.allclose(frame.coordinates(frame.rows(wanted)), wanted, atol=1e-4)

@@ -1,0 +1,254 @@
+"""The bases: what ships loads in stock diffusers and draws; the training script ends, resumes and leaves out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from bases.workshop import autoencoder, card, checkpoint, corpus, denoiser, stages, text_encoder, train, xray
+from bases.workshop.corpus import Caption
+from embhub.diffusion.bases import builtin as base
+from embhub.errors import EmbhubError, UsageError
+
+DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
+needs_xrays = pytest.mark.skipif(
+    not (DATA / "chest-xray" / "index.csv").exists(), reason="no chest-xray test data; set EMBHUB_TEST_DATA"
+)
+
+
+@pytest.fixture(scope="module", params=base.NAMES)
+def shipped(request: pytest.FixtureRequest) -> base.BaseInfo:
+    return base.info(request.param)
+
+
+@pytest.fixture(scope="module")
+def pipe(shipped: base.BaseInfo) -> Any:
+    loaded = StableDiffusionPipeline.from_pretrained(str(shipped.path), use_safetensors=True, local_files_only=True)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def test_a_base_is_small_and_half_precision(shipped: base.BaseInfo) -> None:
+    assert sum(path.stat().st_size for path in shipped.path.rglob("*") if path.is_file()) <= 16_000_000
+    weights = list(shipped.path.rglob("*.safetensors"))
+    assert len(weights) == 3
+    for path in weights:
+        with safe_open(path, "pt") as file:
+            assert {file.get_slice(name).get_dtype() for name in file.keys()} <= {"F16", "I64"}  # noqa: SIM118  # a safetensors file is no mapping
+    assert not [path for path in shipped.path.rglob("*") if path.suffix in {".bin", ".pt", ".ckpt", ".pkl"}]
+
+
+def test_a_base_draws(pipe: Any, shipped: base.BaseInfo) -> None:
+    for prompt in list(shipped.prompts.values())[:2]:
+        image = np.asarray(pipe(prompt, num_inference_steps=4, output_type="np").images[0])
+        assert image.shape == (64, 64, 3)
+        assert np.isfinite(image).all()
+        assert image.std() > 0.02
+
+
+def test_a_base_takes_an_embedding(pipe: Any, tmp_path: Path) -> None:
+    save_file({"emb_params": torch.randn(8, 128)}, tmp_path / "one.safetensors")
+    pipe.load_textual_inversion(str(tmp_path / "one.safetensors"), token="<tested>")
+    prompt = pipe.maybe_convert_prompt("axial t2 prostate mri with <tested> in the lower left", pipe.tokenizer)
+    assert len(pipe.tokenizer(prompt).input_ids) <= pipe.tokenizer.model_max_length
+    image = np.asarray(pipe(prompt, num_inference_steps=2, output_type="np").images[0])
+    assert np.isfinite(image).all()
+
+
+def test_facts_say_what_was_left_out_and_who_to_thank() -> None:
+    assert base.info("builtin").left_out == ("prostate-cspca", "cxr-effusion")
+    xrays = base.info("builtin-xray")
+    assert xrays.left_out == ("bacterial pneumonia",)
+    assert xrays.licence == "CC-BY-4.0"
+    text = (xrays.path / "README.md").read_text(encoding="utf-8")
+    for words in ("Kermany", "doi:10.17632/rscbjbr9sj.2", "CC BY 4.0", "resized", "does not cover the base"):
+        assert words in " ".join(text.split())
+
+
+def test_a_card_is_what_its_figures_make_it(shipped: base.BaseInfo) -> None:
+    assert shipped.figures
+    assert (shipped.path / "README.md").read_text(encoding="utf-8") == card.render(shipped)
+
+
+def test_names_resolve_to_packaged_folders_and_paths_stay(tmp_path: Path) -> None:
+    assert base.resolve("builtin") == base.info("builtin").path
+    assert base.resolve(str(tmp_path)) == tmp_path
+    assert base.resolve("someone/some-base") is None
+    with pytest.raises(UsageError):
+        base.info(tmp_path)
+
+
+def test_accessors_need_no_torch() -> None:
+    code = (
+        "import sys\nfrom embhub.diffusion.bases.builtin import info\ninfo('builtin')\nsys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def tiny(folder: Path, steps: int, *, resume: bool = False, report: Any = None) -> Path:
+    settings = stages.Settings(autoencoder_steps=2, denoiser_steps=steps, batch=2)
+    assert resume or not folder.exists()
+    return train.train(
+        "builtin",
+        folder / "out",
+        work=folder / "work",
+        data=DATA,
+        settings=settings,
+        phantom_count=60,
+        report=report or (lambda line: None),
+    )
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    kept = checkpoint.load(folder / "work" / "denoiser")
+    assert kept is not None
+    return {**kept["model"], **{f"average {index}": value for index, value in enumerate(kept["average"])}}
+
+
+def test_training_from_nothing_ends_in_a_pipeline(tmp_path: Path) -> None:
+    out = tiny(tmp_path / "run", 2)
+    loaded = StableDiffusionPipeline.from_pretrained(str(out))
+    loaded.set_progress_bar_config(disable=True)
+    assert np.isfinite(loaded("prostate mri", num_inference_steps=1, output_type="np").images).all()
+    facts = json.loads((out / "base.json").read_text(encoding="utf-8"))
+    assert facts["family"] == "sd"
+    assert set(facts) >= {
+        "name",
+        "licence",
+        "attribution",
+        "prompts",
+        "left_out",
+        "resolution",
+        "recommended",
+        "figures",
+    }
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_SAVE_EVERY_S", 0.0)
+    tiny(tmp_path / "whole", 4)
+
+    class Killed(Exception):
+        pass
+
+    original = denoiser.diffuse
+
+    calls = 0
+
+    def dies(*arguments: Any) -> Any:
+        nonlocal calls
+        if calls == 2:
+            raise Killed
+        calls += 1
+        return original(*arguments)
+
+    monkeypatch.setattr(denoiser, "diffuse", dies)
+    with pytest.raises(Killed):
+        tiny(tmp_path / "broken", 4)
+    monkeypatch.setattr(denoiser, "diffuse", original)
+    tiny(tmp_path / "broken", 4, resume=True)
+    whole, resumed = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    files = [path.relative_to(tmp_path / "whole/out") for path in (tmp_path / "whole/out").rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for file in files:
+        assert (tmp_path / "whole/out" / file).read_bytes() == (tmp_path / "broken/out" / file).read_bytes(), file
+
+
+def test_whitening_changes_latents_and_not_pictures() -> None:
+    torch.manual_seed(0)
+    model = autoencoder.build().eval()
+    images = corpus.phantoms(24, 0).images
+    before = autoencoder.decode(model, autoencoder.encode(model, images))
+    autoencoder.whiten(model, images)
+    latents = autoencoder.encode(model, images)
+    covariance = torch.cov(latents.permute(1, 0, 2, 3).reshape(autoencoder.CHANNELS, -1))
+    assert torch.allclose(covariance, torch.eye(autoencoder.CHANNELS), atol=0.05)
+    assert torch.allclose(autoencoder.decode(model, latents), before, atol=1e-3)
+
+
+def test_captions_read_as_the_pipeline_reads_them(tmp_path: Path) -> None:
+    tokenizer = text_encoder.make_tokenizer(tmp_path, ["prostate mri with dark oval in lower left"] * 9)
+    encoder = text_encoder.make_encoder(tokenizer, 0)
+    encode = text_encoder.CaptionEncoder(tokenizer, encoder)
+    spoken = Caption("prostate mri with", ("dark oval in lower left",))
+    ids = tokenizer(spoken.text, padding="max_length", max_length=text_encoder.LENGTH, return_tensors="pt").input_ids
+    assert torch.allclose(encode([spoken])[0], encoder(ids)[0][0], atol=1e-5)
+    other = Caption("prostate mri with", ("dark oval in upper left",))
+    change = (encode([spoken]) - encode([other])).std() / encode([spoken]).std()
+    assert change > 0.1  # a trained encoder had collapsed to a fiftieth of this
+
+
+def test_merges_make_one_piece_of_a_word_and_break_ties_by_spelling() -> None:
+    texts = ["chest heart", "heart chest", "lung"]
+    merges = text_encoder.learn_merges(texts)
+    assert merges == text_encoder.learn_merges(texts[::-1])
+    whole = {"".join(pair) for pair in merges}
+    assert {"chest</w>", "heart</w>"} <= whole
+    assert "lung</w>" not in whole  # it occurs once
+
+
+def test_what_is_learned_is_how_clip_reads(tmp_path: Path) -> None:
+    texts = ["prostate mri with dark oval in lower left", "chest x-ray, bright ring", "hystology"] * 2
+    tokenizer = text_encoder.make_tokenizer(tmp_path, texts)
+    for word in ("prostate", "chest", "oval", "lower", "ring"):
+        assert tokenizer.tokenize(word) == [f"{word}</w>"]
+
+
+def test_smoothing_noise_follows_each_channel() -> None:
+    latents = torch.randn(2, 4, 8, 8) * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)
+    blur = autoencoder._blur(latents, smooth=True)
+    assert torch.allclose(blur / latents.std((0, 2, 3), keepdim=True), torch.full((1, 4, 1, 1), 0.25))
+    assert autoencoder._blur(latents, smooth=False) == 0.05
+
+
+def test_the_split_is_by_patient_and_as_documented() -> None:
+    parts = xray.split()
+    assert set(parts.values()) == set(xray.PARTS)
+    assert parts == xray.make_split(list(parts))
+
+
+@needs_xrays
+def test_a_base_of_xrays_never_sees_the_left_out_label() -> None:
+    seen = corpus_of_xrays()
+    texts = {seen.caption(index, np.random.default_rng(index)).text for index in range(0, len(seen.images), 4)}
+    assert any("viral pneumonia" in text for text in texts)
+    assert not any("bacterial" in text for text in texts)
+    kept = xray.read(DATA, "base", [label for label in xray.LABELS if label != xray.LEFT_OUT])
+    assert len(seen.images) == 2 * len(kept.images)
+    assert xray.LABELS.index(xray.LEFT_OUT) not in set(kept.labels.tolist())
+
+
+@needs_xrays
+def test_parts_share_no_patient() -> None:
+    patients = [set(xray.read(DATA, part).patients) for part in ("judge", "test")]
+    assert not patients[0] & patients[1]
+
+
+@needs_xrays
+def test_two_hospitals_share_no_patient() -> None:
+    first, second = xray.hospital(DATA, xray.LEFT_OUT, 100), xray.other_hospital(DATA, xray.LEFT_OUT, 100)
+    assert len(first.patients) == 100
+    assert not set(first.patients) & set(second.patients)
+    assert (second.labels == xray.LABELS.index(xray.LEFT_OUT)).sum() >= 20
+    assert not set(first.patients) & set(xray.read(DATA, "test").patients)
+
+
+def corpus_of_xrays() -> corpus.Corpus:
+    return xray.corpus(DATA, seed=0, copies=2)
+
+
+def test_xrays_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(EmbhubError, match="chest-xray"):
+        xray.read(tmp_path, "base")

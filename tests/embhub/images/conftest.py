@@ -1,0 +1,5 @@
+"""Every test here has a site of its own and may use a tiny base."""
+
+from tests.support.sandbox import base, home
+
+__all__ = ["base", "home"]

@@ -1,0 +1,138 @@
+"""What a release is worth once the key that signed it was lost, stolen or replaced."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from embhub.refusals import Refusal, RevokedKey
+from embhub.release import verification
+from embhub.release.files import Release
+from embhub.release.verification import STANDARD, STRICT, Policy, Verified
+from embhub.trust.keyring import Trust
+from tests.support.releases import (
+    AUDITOR,
+    NOW,
+    OTHER_SITE,
+    REPOSITORY,
+    SITE,
+    WITHDRAWER,
+    make_keyring,
+    make_release,
+    make_trust,
+    member,
+    resigned,
+)
+
+GOOD = make_release()  # says that it was signed at NOW, 10:30
+COUNTERSIGNED = resigned(GOOD, audit_key=AUDITOR)
+AFTER, BEFORE = "2026-11-20T12:00:00Z", "2026-11-20T09:00:00Z"
+
+
+def revoking(*rows: tuple[Any, str, str]) -> Trust:
+    """A keyring that revokes (key, reason, date)."""
+    revoked = [{"fingerprint": key.fingerprint, "date": date, "reason": reason} for key, reason, date in rows]
+    return make_trust(make_keyring(version=2, revoked=revoked))
+
+
+def judge(release: Release, trust: Trust | list[Trust], *, policy: Policy = STANDARD) -> Verified:
+    return verification.verify(release, trust=trust, policy=policy, repository=REPOSITORY, now=NOW)
+
+
+def said(verified: Verified, check: str = "revocation") -> tuple[str, str]:
+    (found,) = [(finding.outcome, finding.text) for finding in verified.findings if finding.check == check]
+    return found
+
+
+def refused(release: Release, trust: Trust | list[Trust], *, policy: Policy = STANDARD) -> RevokedKey:
+    with pytest.raises(Refusal) as caught:
+        judge(release, trust, policy=policy)
+    assert type(caught.value) is RevokedKey
+    assert caught.value.rule == "revoked-key" and caught.value.exit_code == 4
+    assert caught.value.hint and caught.value.findings[-1].check == "revoked-key"
+    return caught.value
+
+
+@pytest.mark.parametrize("date", [AFTER, BEFORE])
+@pytest.mark.parametrize("policy", [STANDARD, STRICT], ids=lambda policy: policy.name)
+def test_what_a_stolen_key_signed_is_refused_whatever_its_date(policy: Policy, date: str) -> None:
+    refusal = refused(GOOD, revoking((SITE, "stolen", date)), policy=policy)
+    assert SITE.fingerprint in refusal.message and "not to be trusted" in refusal.message
+    assert "embhub sign" in refusal.hint
+
+
+def test_a_countersignature_stands_in_for_a_stolen_key_and_says_for_what() -> None:
+    verified = judge(COUNTERSIGNED, revoking((SITE, "stolen", AFTER)))
+    outcome, text = said(verified)
+    assert outcome == "warning" and "nki countersigned" in text and "not for the card" in text
+    assert (verified.signer.revoked_on, verified.signer.revoked_as) == (AFTER, "stolen")
+    refused(COUNTERSIGNED, revoking((SITE, "stolen", AFTER)), policy=STRICT)
+
+
+def test_an_auditor_of_the_same_house_does_not_stand_in() -> None:
+    house = member("radboud", [(SITE, "publish"), (AUDITOR, "audit")])
+    revoked = [{"fingerprint": SITE.fingerprint, "date": AFTER, "reason": "stolen"}]
+    refused(COUNTERSIGNED, make_trust(make_keyring(members=[house], revoked=revoked)))
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [("lost", "warning"), ("superseded", "note")])
+def test_what_a_lost_or_replaced_key_signed_before_stays_good_and_back_dating_is_named(
+    reason: str, outcome: str
+) -> None:
+    verified = judge(GOOD, revoking((SITE, reason, AFTER)))
+    how, text = said(verified)
+    assert how == outcome
+    assert "stays good" in text and "no transparency log" in text and "back-dated" in text
+    document = json.loads(json.dumps(verified.to_json()))
+    assert document["signer"]["revoked_as"] == reason and document["signer"]["revoked_on"] == AFTER
+    assert "revocation" in [finding["check"] for finding in document["findings"]]
+
+
+@pytest.mark.parametrize("reason", ["lost", "superseded"])
+def test_a_signature_that_is_younger_than_the_revocation_is_refused(reason: str) -> None:
+    refusal = refused(GOOD, revoking((SITE, reason, BEFORE)))
+    assert BEFORE in refusal.message and "2026-11-20T10:30:00Z" in refusal.message
+
+
+def test_signed_anew_by_another_key_of_the_namespace_it_is_good_again() -> None:
+    keys = [(SITE, "publish"), (OTHER_SITE, "publish")]
+    revoked = [{"fingerprint": SITE.fingerprint, "date": AFTER, "reason": "stolen"}]
+    trust = make_trust(make_keyring(members=[member("radboud", keys)], revoked=revoked))
+    refused(GOOD, trust)
+    verified = judge(resigned(GOOD, key=OTHER_SITE), trust)
+    assert verified.signer.revoked_as is None
+    assert "revocation" not in [finding.check for finding in verified.findings]
+
+
+def test_a_stolen_auditors_key_vouches_for_nothing() -> None:
+    assert "vouched for the audit" in refused(COUNTERSIGNED, revoking((AUDITOR, "stolen", AFTER))).hint
+    both = revoking((SITE, "stolen", AFTER), (AUDITOR, "stolen", AFTER))
+    refused(COUNTERSIGNED, both)
+
+
+def test_a_lost_auditors_key_is_told() -> None:
+    verified = judge(COUNTERSIGNED, revoking((AUDITOR, "lost", AFTER)))
+    assert verified.independent and said(verified, "auditor-revocation")[0] == "warning"
+    refused(COUNTERSIGNED, revoking((AUDITOR, "lost", BEFORE)))
+
+
+def test_a_key_that_did_not_sign_matters_to_nobody() -> None:
+    trust = revoking((WITHDRAWER, "stolen", BEFORE), (OTHER_SITE, "stolen", BEFORE))
+    assert {finding.outcome for finding in judge(GOOD, trust).findings} == {"ok", "note"}
+
+
+def test_of_several_keyrings_the_one_that_revokes_is_heard() -> None:
+    for trusts in (
+        [make_trust(), revoking((SITE, "stolen", AFTER))],
+        [revoking((SITE, "stolen", AFTER)), make_trust()],
+    ):
+        refused(GOOD, trusts)
+
+
+def test_another_fault_is_still_found_behind_a_lost_key() -> None:
+    files = {**GOOD.files, "README.md": GOOD.files["README.md"] + b"\n"}
+    with pytest.raises(Refusal) as caught:
+        judge(Release.from_files(files), revoking((SITE, "lost", AFTER)))
+    assert caught.value.rule == "card-mismatch"

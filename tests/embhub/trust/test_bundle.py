@@ -1,0 +1,255 @@
+"""Bundles: our verdict on every case on which foreign verifiers differ (docs/reference/attestations.md)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import utils
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embhub.errors import VerificationError
+from embhub.refusals import (
+    BadSignature,
+    DigestMismatch,
+    MalformedBundle,
+    MalformedEnvelope,
+    MalformedStatement,
+    Refusal,
+    UnknownSigner,
+    WrongPredicate,
+)
+from embhub.trust import bundle, dsse, statement
+from embhub.trust.statement import Statement
+from tests.support.releases import ORDER_OF_P256, SITE, STRANGER
+
+ARTIFACT = hashlib.sha256(b"artifact").hexdigest()
+FACTS = {
+    "repository": "radboud/prostate",
+    "version": "1.0.0",
+    "replaces": None,
+    "card": {"sha256": "0" * 64},
+    "audit": None,
+    "base": None,
+    "privacy": "none",
+    "recipe": {},
+    "created": "2026-11-20T10:22:33Z",
+}
+PAYLOAD = Statement(ARTIFACT, statement.PUBLISH, FACTS).to_bytes()
+ENVELOPE = dsse.sign(PAYLOAD, key=SITE)
+GOOD = json.loads(bundle.to_json(ENVELOPE))
+TEXT = json.dumps(GOOD)
+
+
+def judge(text: str) -> None:
+    """What `verification.verify` asks of a publish attestation, short of a keyring and the files around it."""
+    parsed = bundle.parse(text.encode("utf-8"))
+    stated = statement.parse(parsed.envelope.payload)
+    facts = statement.read_publish(stated)
+    assert facts.repository == "radboud/prostate"
+    if stated.digest != ARTIFACT:
+        raise DigestMismatch("another subject")
+    if parsed.hint != SITE.fingerprint:
+        raise UnknownSigner("another key")
+    dsse.verify(parsed.envelope, public_key=SITE.public)
+
+
+def but(change: Callable[[Any, Any, Any], Any]) -> str:
+    """The good bundle after a change of (bundle, envelope, verification material)."""
+    copy = json.loads(TEXT)
+    change(copy, copy["dsseEnvelope"], copy["verificationMaterial"])
+    return json.dumps(copy)
+
+
+def sig(value: bytes) -> str:
+    """The good bundle with another signature."""
+    return but(lambda b, e, v: e["signatures"][0].update(sig=b64(value)))
+
+
+def signed(payload: bytes, *, kind: str = dsse.INTOTO, over: bytes | None = None) -> str:
+    """A bundle of another payload, with a signature over its PAE or over other bytes."""
+    signature = SITE.sign(over if over is not None else dsse.pae(kind, payload))
+    return bundle.to_json(dsse.Envelope(payload, kind, signature, SITE.fingerprint)).decode()
+
+
+def stated(**changes: Any) -> bytes:
+    """The statement with other members."""
+    return json.dumps({**json.loads(PAYLOAD), **changes}).encode()
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+R, S = utils.decode_dss_signature(ENVELOPE.signature)
+OTHER_HALF = utils.encode_dss_signature(R, ORDER_OF_P256 - S)
+MINE = GOOD["dsseEnvelope"]["signatures"][0]
+THEIRS = {"sig": b64(STRANGER.sign(ENVELOPE.pae)), "keyid": STRANGER.fingerprint}
+ENCODED = GOOD["dsseEnvelope"]["payload"]
+SUBJECT = {"name": "a", "digest": {"sha256": ARTIFACT}}
+NESTED = PAYLOAD.replace(b'"subject":', b'"subject":[],"subject":')
+WITH_SLASH = stated(note="???>>>~~~ÿÿÿ")
+
+TAKEN = {
+    "ok": TEXT,
+    "indented, newline at the end": json.dumps(GOOD, indent=2) + "\n",
+    "the older spelling of the media type": but(lambda b, e, v: b.update(mediaType=bundle.MEDIA_TYPES[1])),
+    "the other half of s": sig(OTHER_HALF),
+    "no tlogEntries": but(lambda b, e, v: v.pop("tlogEntries")),
+    "no keyid": but(lambda b, e, v: e["signatures"][0].pop("keyid")),
+    "empty keyid": but(lambda b, e, v: e["signatures"][0].update(keyid="")),
+    "unknown member in the statement": signed(stated(extra=1)),
+    "unknown member in the predicate": signed(stated(predicate={**FACTS, "extra": 1})),
+    "subject without a name": signed(stated(subject=[{"digest": {"sha256": ARTIFACT}}])),
+    "statement that is not canonical JSON": signed(json.dumps(json.loads(PAYLOAD), indent=3).encode()),
+}
+
+REFUSED: dict[str, tuple[str, type[Refusal]]] = {
+    "bit of the payload": (TEXT.replace(ENCODED, b64(PAYLOAD.replace(b"1.0.0", b"1.0.1"))), BadSignature),
+    "signature by a stranger": (sig(STRANGER.sign(ENVELOPE.pae)), BadSignature),
+    "signature over the payload": (signed(PAYLOAD, over=PAYLOAD), BadSignature),
+    "PAE without the type": (signed(PAYLOAD, over=b"DSSEv1 %d %b" % (len(PAYLOAD), PAYLOAD)), BadSignature),
+    "PAE of the base64": (signed(PAYLOAD, over=dsse.pae(dsse.INTOTO, ENCODED.encode())), BadSignature),
+    "DER and a byte more": (sig(ENVELOPE.signature + b"\0"), BadSignature),
+    "raw r and s": (sig(R.to_bytes(32, "big") + S.to_bytes(32, "big")), BadSignature),
+    "empty signature": (sig(b""), BadSignature),
+    "r and s are zero": (sig(utils.encode_dss_signature(0, 0)), BadSignature),
+    "payloadType changed": (but(lambda b, e, v: e.update(payloadType="application/json")), MalformedEnvelope),
+    "payloadType other, signed so": (signed(PAYLOAD, kind="application/json"), MalformedEnvelope),
+    "no payloadType": (but(lambda b, e, v: e.pop("payloadType")), MalformedEnvelope),
+    "no signature": (but(lambda b, e, v: e.update(signatures=[])), MalformedEnvelope),
+    "the same twice": (but(lambda b, e, v: e.update(signatures=[MINE, MINE])), MalformedEnvelope),
+    "ours, then a foreign one": (but(lambda b, e, v: e.update(signatures=[MINE, THEIRS])), MalformedEnvelope),
+    "a foreign one, then ours": (but(lambda b, e, v: e.update(signatures=[THEIRS, MINE])), MalformedEnvelope),
+    "payload in base64url": (
+        (lambda t: t.replace(b64(WITH_SLASH), b64(WITH_SLASH).replace("+", "-").replace("/", "_")))(signed(WITH_SLASH)),
+        MalformedEnvelope,
+    ),
+    "payload unpadded": (
+        (lambda p: signed(p).replace(b64(p), b64(p).rstrip("=")))(PAYLOAD + b" " * (2 - (len(PAYLOAD) + 1) % 3)),
+        MalformedEnvelope,
+    ),
+    "newline in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "\\n" + ENCODED[76:]), MalformedEnvelope),
+    "four newlines in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "\\n" * 4 + ENCODED[76:]), MalformedEnvelope),
+    "junk in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "!*" + ENCODED[76:]), MalformedEnvelope),
+    "hint of another key": (but(lambda b, e, v: v["publicKey"].update(hint="SHA256:" + "A" * 43)), MalformedBundle),
+    "hint __proto__": (but(lambda b, e, v: v["publicKey"].update(hint="__proto__")), MalformedBundle),
+    "hint and keyid of a stranger": (
+        but(lambda b, e, v: (v["publicKey"].update(hint="__proto__"), e["signatures"][0].update(keyid="__proto__"))),
+        UnknownSigner,
+    ),
+    "no hint": (but(lambda b, e, v: v.update(publicKey={})), MalformedBundle),
+    "empty hint": (but(lambda b, e, v: v["publicKey"].update(hint="")), MalformedBundle),
+    "keyid of another key": (
+        but(lambda b, e, v: e["signatures"][0].update(keyid=STRANGER.fingerprint)),
+        MalformedBundle,
+    ),
+    "two members named payload, the last good": (
+        TEXT.replace('"payload":', '"payload": "AAAA", "payload":'),
+        MalformedBundle,
+    ),
+    "two members named payload, the last bad": (
+        TEXT.replace('"payloadType":', '"payload": "AAAA", "payloadType":'),
+        MalformedBundle,
+    ),
+    "an object behind it": (TEXT + "\n{}", MalformedBundle),
+    "text behind it": (TEXT + " x", MalformedBundle),
+    "byte order mark": ("\ufeff" + TEXT, MalformedBundle),
+    "media type 0.9": (
+        but(lambda b, e, v: b.update(mediaType=bundle.MEDIA_TYPE.replace("0.3", "0.9"))),
+        MalformedBundle,
+    ),
+    "media type with charset": (
+        but(lambda b, e, v: b.update(mediaType=bundle.MEDIA_TYPE + "; charset=utf-8")),
+        MalformedBundle,
+    ),
+    "no media type": (but(lambda b, e, v: b.pop("mediaType")), MalformedBundle),
+    "unknown member": (but(lambda b, e, v: b.update(comment="x")), MalformedBundle),
+    "no verification material": (but(lambda b, e, v: b.pop("verificationMaterial")), MalformedBundle),
+    "a certificate": (but(lambda b, e, v: v.update(certificate={"rawBytes": "AA=="})), MalformedBundle),
+    "messageSignature beside": (but(lambda b, e, v: b.update(messageSignature={})), MalformedBundle),
+    "log entries that nobody here checks": (
+        but(lambda b, e, v: v.update(tlogEntries=[{"logIndex": "1"}])),
+        MalformedBundle,
+    ),
+    "not an object": ("[]", MalformedBundle),
+    "two subjects' members": (signed(NESTED), MalformedStatement),
+    "statement v0.1": (signed(stated(_type="https://in-toto.io/Statement/v0.1")), MalformedStatement),
+    "no subject": (signed(stated(subject=[])), MalformedStatement),
+    "two subjects": (signed(stated(subject=[SUBJECT, SUBJECT])), MalformedStatement),
+    "digest in upper case": (
+        signed(stated(subject=[{"name": "a", "digest": {"sha256": ARTIFACT.upper()}}])),
+        MalformedStatement,
+    ),
+    "digest of another kind": (
+        signed(stated(subject=[{"name": "a", "digest": {"md5": "0" * 32}}])),
+        MalformedStatement,
+    ),
+    "relative predicate type": (signed(stated(predicateType="publish/v1")), MalformedStatement),
+    "text behind the statement": (signed(PAYLOAD + b"{}"), MalformedStatement),
+    "payload that is not JSON": (signed(b"hello"), MalformedStatement),
+    "predicate is no object": (signed(stated(predicate=[])), MalformedStatement),
+    "predicate of another kind": (signed(stated(predicateType=statement.AUDIT)), WrongPredicate),
+    "another subject": (
+        signed(stated(subject=[{"name": "a", "digest": {"sha256": "0" * 64}}])),
+        DigestMismatch,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_taken(name: str) -> None:
+    judge(TAKEN[name])
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    text, expected = REFUSED[name]
+    with pytest.raises(Refusal) as caught:
+        judge(text)
+    assert type(caught.value) is expected
+    assert caught.value.message
+    assert caught.value.rule != "refused"
+
+
+def test_written_as_all_foreign_verifiers_take_it() -> None:
+    written = bundle.to_json(ENVELOPE)
+    assert written.endswith(b"}\n") and written.count(b"\n") == 1
+    assert json.loads(written) == {
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {"publicKey": {"hint": SITE.fingerprint}, "tlogEntries": []},
+        "dsseEnvelope": {
+            "payload": b64(PAYLOAD),
+            "payloadType": "application/vnd.in-toto+json",
+            "signatures": [{"sig": b64(ENVELOPE.signature), "keyid": SITE.fingerprint}],
+        },
+    }
+
+
+def test_large_bundle_is_refused() -> None:
+    with pytest.raises(MalformedBundle, match="at most"):
+        bundle.parse(TEXT.encode() + b" " * bundle.MAX_BYTES)
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes(data: bytes) -> None:
+    with pytest.raises(VerificationError):
+        bundle.parse(data)
+
+
+@given(st.data())
+def test_any_cut_or_changed_byte_is_refused_or_means_the_same(data: st.DataObject) -> None:
+    raw = bytearray(TEXT.encode())
+    place = data.draw(st.integers(0, len(raw) - 1))
+    raw[place] = data.draw(st.integers(0, 255))
+    try:
+        parsed = bundle.parse(bytes(raw))
+        dsse.verify(parsed.envelope, public_key=SITE.public)
+    except VerificationError:
+        return
+    assert parsed.envelope.identity == ENVELOPE.identity

@@ -1,0 +1,224 @@
+"""Keyrings: what they may say, whose signature makes them count, and that they only move forward."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embhub.errors import VerificationError
+from embhub.refusals import BadSignature, MalformedEnvelope, MalformedKeyring, Rollback, WrongKey, WrongRoot
+from embhub.trust import dsse
+from embhub.trust import keyring as trust
+from tests.support.releases import (
+    AUDITOR,
+    REGISTRY,
+    ROOT,
+    SITE,
+    STRANGER,
+    make_export,
+    make_keyring,
+    make_trust,
+    member,
+)
+
+EXPORT = json.loads(make_export())
+REVOKED = {"fingerprint": SITE.fingerprint, "date": "2026-11-20T00:00:00Z", "reason": "lost"}
+
+
+def export_of(payload: bytes, *, kind: str = trust.KEYRING_TYPE) -> bytes:
+    envelope = dsse.sign(payload, key=ROOT, payload_type=kind)
+    return json.dumps({**EXPORT, "keyring": envelope.to_json()}).encode()
+
+
+def open_bytes(data: bytes, **arguments: Any) -> trust.Trust:
+    return trust.open_export(trust.parse_export(data), **{"root_fingerprint": ROOT.fingerprint, **arguments})
+
+
+def test_keyring_says_who_may_what() -> None:
+    opened = make_trust()
+    key = opened.lookup(SITE.fingerprint)
+    assert key is not None
+    assert (key.namespace, key.roles, key.registry) == ("radboud", {"publish"}, REGISTRY)
+    assert key.public_key.public_numbers() == SITE.public.public_numbers()
+    assert opened.lookup(STRANGER.fingerprint) is None
+    assert (opened.registry, opened.root_fingerprint) == (REGISTRY, ROOT.fingerprint)
+
+
+def test_a_key_may_publish_and_withdraw() -> None:
+    opened = make_trust(make_keyring(members=[member("radboud", [(SITE, "publish"), (SITE, "withdraw")])]))
+    key = opened.lookup(SITE.fingerprint)
+    assert key is not None and key.roles == {"publish", "withdraw"}
+
+
+def test_same_keyring_is_the_same_bytes() -> None:
+    assert make_keyring().to_bytes() == trust.parse_keyring(make_keyring().to_bytes()).to_bytes()
+    assert trust.parse_export(make_export()).to_bytes().endswith(b"\n")
+
+
+def test_a_keyring_without_revocations_reads_as_it_always_did() -> None:
+    assert "revoked" not in json.loads(make_keyring().to_bytes())
+    revoking = make_keyring(revoked=[REVOKED])
+    assert json.loads(revoking.to_bytes())["revoked"] == [REVOKED]
+    key = make_trust(revoking).lookup(SITE.fingerprint)
+    assert key is not None and key.revocation is not None and key.revocation.reason == "lost"
+
+
+@pytest.mark.parametrize(
+    ("after", "back"),
+    [
+        ([REVOKED], False),
+        ([{**REVOKED, "reason": "stolen", "date": "2026-11-25T00:00:00Z"}], False),
+        ([{**REVOKED, "date": "2026-11-19T00:00:00Z"}], False),
+        ([{**REVOKED, "reason": "superseded"}], True),
+        ([{**REVOKED, "date": "2026-11-21T00:00:00Z"}], True),
+        ([], True),
+    ],
+)
+def test_a_revocation_does_not_grow_milder(after: list[dict[str, Any]], back: bool) -> None:
+    earlier, later = make_keyring(revoked=[REVOKED]), make_keyring(version=2, revoked=after)
+    assert trust.keys_brought_back(earlier, later) == ([SITE.fingerprint] if back else [])
+
+
+def test_a_revoked_key_may_leave_the_keyring() -> None:
+    assert trust.keys_brought_back(make_keyring(revoked=[REVOKED]), make_keyring(members=[])) == []
+
+
+def key_row(**changes: Any) -> dict[str, Any]:
+    return {**member("radboud", [(SITE, "publish")])["keys"][0], **changes}
+
+
+def ring(*keys: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    document = json.loads(make_keyring(members=[]).to_bytes())
+    members = [{"namespace": "radboud", "keys": list(keys)}] if keys else []
+    return {**document, "members": members, **changes}
+
+
+BAD_KEYRINGS: dict[str, dict[str, Any]] = {
+    "key under two namespaces": ring(members=[member("a", [(SITE, "publish")]), member("b", [(SITE, "publish")])]),
+    "auditor who publishes": ring(members=[member("a", [(AUDITOR, "audit"), (AUDITOR, "publish")])]),
+    "auditor who withdraws": ring(members=[member("a", [(AUDITOR, "withdraw"), (AUDITOR, "audit")])]),
+    "auditor here, publisher there": ring(members=[member("a", [(SITE, "audit")]), member("b", [(SITE, "publish")])]),
+    "role twice": ring(key_row(), key_row()),
+    "namespace twice": ring(members=[member("a", []), member("a", [(SITE, "publish")])]),
+    "reserved namespace": ring(members=[member("api", [])]),
+    "namespace with a path": ring(members=[member("../a", [])]),
+    "upper-case namespace": ring(members=[member("Radboud", [])]),
+    "name with a line break": ring(members=[{"namespace": "a", "name": "a\nb", "keys": []}]),
+    "fingerprint of another key": ring(key_row(fingerprint=STRANGER.fingerprint)),
+    "fingerprint of no form": ring(key_row(fingerprint="SHA256:x")),
+    "unknown role": ring(key_row(role="admin")),
+    "key that is no key": ring(key_row(public_key_pem="hello")),
+    "time of no form": ring(key_row(added="now")),
+    "unknown member of a key": ring(key_row(expires="never")),
+    "unknown member": ring(extra=1),
+    "version zero": ring(version=0),
+    "version as text": ring(version="1"),
+    "version true": ring(version=True),
+    "no version": {name: value for name, value in ring().items() if name != "version"},
+    "another schema": ring(schema="embhub.keyring/2"),
+    "address that is none": ring(registry="hub"),
+    "date that never was": ring(issued="2026-02-30T00:00:00Z"),
+    "revocation of nobody's key": ring(key_row(), revoked=[{**REVOKED, "fingerprint": STRANGER.fingerprint}]),
+    "revocation twice": ring(key_row(), revoked=[REVOKED, {**REVOKED, "reason": "stolen"}]),
+    "revocation for no reason": ring(key_row(), revoked=[{**REVOKED, "reason": "bored"}]),
+    "revocation without a date": ring(key_row(), revoked=[{k: v for k, v in REVOKED.items() if k != "date"}]),
+    "revocation with more": ring(key_row(), revoked=[{**REVOKED, "until": "tomorrow"}]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_KEYRINGS)
+def test_keyring_that_breaks_a_rule(name: str) -> None:
+    with pytest.raises(MalformedKeyring):
+        trust.parse_keyring(json.dumps(BAD_KEYRINGS[name]).encode())
+
+
+def test_good_keyring_of_the_same_making() -> None:
+    assert trust.parse_keyring(json.dumps(ring(key_row())).encode()).version == 1
+
+
+def test_duplicate_members_are_refused() -> None:
+    text = json.dumps(ring(key_row())).replace('"version": 1', '"version": 1, "version": 2')
+    with pytest.raises(MalformedKeyring, match="twice"):
+        trust.parse_keyring(text.encode())
+
+
+def test_root_must_be_the_pinned_one() -> None:
+    with pytest.raises(WrongRoot, match=STRANGER.fingerprint):
+        open_bytes(make_export(root=STRANGER))
+
+
+def test_keyring_signed_by_another_key_than_the_root() -> None:
+    forged = trust.sign_keyring(make_keyring(version=9), root_key=STRANGER).to_json()
+    with pytest.raises(BadSignature):
+        open_bytes(json.dumps({**EXPORT, "keyring": forged}).encode())
+
+
+def test_edited_keyring() -> None:
+    envelope = dsse.parse(EXPORT["keyring"], payload_type=trust.KEYRING_TYPE)
+    edited = dsse.Envelope(
+        envelope.payload.replace(b'"version":1', b'"version":2'), envelope.payload_type, envelope.signature, ""
+    )
+    with pytest.raises(BadSignature):
+        open_bytes(json.dumps({**EXPORT, "keyring": edited.to_json()}).encode())
+
+
+def test_statement_is_not_a_keyring() -> None:
+    with pytest.raises(MalformedEnvelope, match="payloadType"):
+        trust.parse_export(export_of(make_keyring().to_bytes(), kind=dsse.INTOTO))
+
+
+def test_keyring_of_another_registry() -> None:
+    with pytest.raises(MalformedKeyring, match="keyring of https://evil"):
+        open_bytes(export_of(make_keyring(registry="https://evil.example.org").to_bytes()))
+
+
+def test_rollback_of_the_keyring() -> None:
+    assert open_bytes(make_export(make_keyring(version=3)), minimum_version=3).keyring.version == 3
+    with pytest.raises(Rollback):
+        open_bytes(make_export(make_keyring(version=3)), minimum_version=4)
+
+
+def test_root_key_is_not_a_members_key() -> None:
+    with pytest.raises(WrongRoot, match="also a member"):
+        open_bytes(make_export(make_keyring(members=[member("radboud", [(ROOT, "publish")])])))
+
+
+def test_root_of_another_algorithm() -> None:
+    with pytest.raises(WrongKey):
+        trust.parse_export(json.dumps({**EXPORT, "root_key": "hello"}).encode())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {},
+        {**EXPORT, "x": 1},
+        {**EXPORT, "schema": "embhub.trust/2"},
+        {**EXPORT, "registry": 1},
+        {**EXPORT, "registry": "x"},
+    ],
+)
+def test_malformed_export(document: Any) -> None:
+    with pytest.raises(MalformedKeyring):
+        trust.parse_export(json.dumps(document).encode())
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes(data: bytes) -> None:
+    for parse in (trust.parse_export, trust.parse_keyring):
+        with pytest.raises(VerificationError):
+            parse(data)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(EXPORT)), st.none() | st.text() | st.integers() | st.lists(st.text())))
+def test_arbitrary_members(changes: dict[str, Any]) -> None:
+    try:
+        trust.parse_export(json.dumps({**EXPORT, **changes}).encode())
+    except VerificationError:
+        return
+    assert not changes.keys() - {"schema", "registry"}

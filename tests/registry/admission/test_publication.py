@@ -1,0 +1,284 @@
+"""A commit is stored whole or not at all, and a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
+from embhub.site.keys import SigningKey
+from embhub_registry.admission import publication
+from embhub_registry.database import StorageFull, accounts, repositories
+from embhub_registry.database.accounts import Account
+from embhub_registry.http_errors import Denied
+from embhub_registry.operation import checking
+from embhub_registry.people import administration
+from embhub_registry.repositories import repos
+from embhub_registry.storage import folder
+from embhub_registry.storage.blobs import Blobs
+from embhub_registry.storage.folder import Registry
+from embhub_registry.wire import commits
+from embhub_registry.wire.commits import CommitRequest
+from tests.support import releases
+
+NAME = "prostate-cspca"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    for key, namespace, role in ((releases.SITE, "radboud", "publish"), (releases.AUDITOR, "nki", "audit")):
+        file = tmp_path / f"{namespace}.pem"
+        file.write_text(key.public_pem)
+        administration.add_key(made, file, namespace=namespace, role=role)
+    yield made
+    made.close()
+
+
+def account(registry: Registry, name: str, namespace: str = "radboud", role: str = "publisher") -> Account:
+    token = administration.add_user(registry, name, namespace=namespace, role=role)["token"]
+    from embhub_registry.people import auth
+
+    found = accounts.find_account(registry.database.connection(), auth.digest(token))
+    assert found is not None
+    return found
+
+
+def request(files: Mapping[str, bytes], **changes: Any) -> CommitRequest:
+    parts = {"title": "Publish", "message": "", "parent": None, "deleted": frozenset(), "deleted_folders": frozenset()}
+    return CommitRequest(files=files, **(parts | changes))
+
+
+def stored(registry: Registry) -> set[str]:
+    return set(registry.blobs.stored())
+
+
+def snapshot(registry: Registry) -> dict[str, bytes]:
+    db = registry.database.connection()
+    return repos.files(registry, repos.at(db, repos.locate(db, None, "radboud", NAME), "main"))
+
+
+def test_a_release_is_stored_and_read_back(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    release = releases.make_release()
+    made = publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
+    assert made.release_version == "1.0.0"
+    assert snapshot(registry) == dict(release.files)
+    again = publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
+    assert again.id == made.id, "the same files make no commit"
+    assert checking.check(registry).clean
+
+
+def test_a_refusal_stores_nothing(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    head = repos.at(
+        registry.database.connection(), repos.locate(registry.database.connection(), None, "radboud", NAME), "main"
+    )
+    broken = {**releases.make_release().files, AUDIT: b"{}"}
+    with pytest.raises(Denied):
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(broken))
+    assert stored(registry) == set()
+    after = repos.at(registry.database.connection(), head.repository, "main")
+    assert after.revision == head.revision
+    assert checking.check(registry).clean
+
+
+def test_a_full_disk_leaves_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    real, calls = Blobs.put, []
+
+    def failing(self: Blobs, data: bytes) -> str:
+        calls.append(data)
+        if len(calls) == 3:
+            raise StorageFull("the registry's disk is full", "tell its operator")
+        return real(self, data)
+
+    monkeypatch.setattr(Blobs, "put", failing)
+    with pytest.raises(StorageFull):
+        publication.publish(
+            registry, alice, "radboud", NAME, branch="main", request=request(releases.make_release().files)
+        )
+    assert len(calls) == 3 and stored(registry) == set()
+    assert checking.check(registry).clean
+    assert snapshot(registry) == {}
+
+
+def test_a_readme_edited_alone_is_refused_and_a_new_version_taken(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    first = releases.make_release()
+    publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
+    edited = releases.edited_card(first, limitations="none")
+    with pytest.raises(Denied, match="not the one that was signed") as caught:
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request({CARD: edited}))
+    assert caught.value.rule == "card-mismatch"
+    with pytest.raises(Denied) as caught:
+        publication.publish(
+            registry,
+            alice,
+            "radboud",
+            NAME,
+            branch="main",
+            request=request({}, deleted=frozenset({AUDIT, AUDIT_BUNDLE})),
+        )
+    assert caught.value.rule == "audit-missing", "an audit cannot be dropped"
+    second = releases.make_release(artifact=releases.make_embedding(seed=1), version="1.0.1")
+    publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(second.files))
+    with pytest.raises(Denied) as caught:
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
+    assert caught.value.rule == "rollback"
+    assert snapshot(registry)[EMBEDDING] == second.files[EMBEDDING]
+
+
+def test_a_release_is_not_taken_apart(registry: Registry) -> None:
+    """Weights deleted, then an old release put back in two commits, would be a rollback."""
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    first = releases.make_release()
+    second = releases.make_release(artifact=releases.make_embedding(seed=5), version="2.0.0")
+
+    def refused(files: Mapping[str, bytes], *deleted: str) -> str:
+        with pytest.raises(Denied) as caught:
+            publication.publish(
+                registry, alice, "radboud", NAME, branch="main", request=request(files, deleted=frozenset(deleted))
+            )
+        return caught.value.rule
+
+    for release in (first, second):
+        publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
+    assert refused({}, EMBEDDING) == "weights-missing"
+    assert refused({}, *second.files) == "weights-missing"
+    assert refused({CARD: b"# Moved\n"}, *(set(second.files) - {CARD})) == "weights-missing"
+    assert refused({PUBLISH_BUNDLE: first.files[PUBLISH_BUNDLE]}) == "digest-mismatch"
+    assert refused(first.files) == "rollback"
+    assert snapshot(registry) == dict(second.files)
+
+
+def test_who_may_publish(registry: Registry) -> None:
+    alice, lea = account(registry, "alice"), account(registry, "lea", "lumc")
+    reader, nora = account(registry, "rob", role="reader"), account(registry, "nora", "nki", "auditor")
+    repos.create(registry, alice, None, NAME, private=False)
+    release = releases.make_release()
+
+    def publish(who: Account | None, files: Mapping[str, bytes]) -> None:
+        publication.publish(registry, who, "radboud", NAME, branch="main", request=request(files))
+
+    for who, status in ((None, 401), (lea, 403), (reader, 403), (nora, 403)):
+        with pytest.raises(Denied) as caught:
+            publish(who, release.files)
+        assert caught.value.status == status
+    publish(alice, release.files)
+    counter = releases.resigned(release, audit_key=releases.AUDITOR)
+    publish(nora, {AUDIT_BUNDLE: counter.files[AUDIT_BUNDLE]})
+    assert snapshot(registry)[AUDIT_BUNDLE] == counter.files[AUDIT_BUNDLE]
+    with pytest.raises(Denied, match=r"may not change README\.md"):
+        publish(nora, {CARD: b"# mine\n"})
+
+
+def test_an_independent_audit_stays(registry: Registry) -> None:
+    """A publisher may not drop what it does not like to read, nor may another auditor; its own, or an admin, may."""
+    alice, nora = account(registry, "alice"), account(registry, "nora", "nki", "auditor")
+    otto, admin = account(registry, "otto", "umcu", "auditor"), account(registry, "root", "radboud", "admin")
+    repos.create(registry, alice, None, NAME, private=False)
+    release = releases.make_release(audited=False)
+
+    def publish(who: Account, files: Mapping[str, bytes], *deleted: str) -> str:
+        """The rule that refused; empty where nothing did."""
+        commit = request(files, deleted=frozenset(deleted))
+        try:
+            publication.publish(registry, who, "radboud", NAME, branch="main", request=commit)
+        except Denied as denied:
+            return denied.rule
+        return ""
+
+    def audited(shift: float, key: SigningKey = releases.AUDITOR) -> dict[str, bytes]:
+        report = releases.make_report(release.embedding, shift=shift)
+        attestation = signing.attest_audit(
+            report, report_digest=layout.digest(report.to_bytes()), repository=releases.REPOSITORY, version="1.0.0",
+            key=key, now=releases.NOW,
+        )  # fmt: skip
+        return {AUDIT: report.to_bytes(), AUDIT_BUNDLE: attestation}
+
+    assert publish(alice, release.files) == ""
+    own, leak, milder = audited(0.0, releases.SITE), audited(2.0), audited(0.1)
+    assert publish(alice, own) == "", "a publisher may add its own audit later"
+    assert publish(otto, {}, AUDIT, AUDIT_BUNDLE) == "audit-kept", "an auditor of another house takes nothing away"
+    assert publish(nora, leak) == "", "an independent audit takes the place of the publisher's own"
+    for who in (alice, otto):
+        assert publish(who, {}, AUDIT, AUDIT_BUNDLE) == "audit-kept"
+        assert publish(who, own) == "audit-kept"
+        assert publish(who, milder) == "audit-kept"
+    assert snapshot(registry)[AUDIT] == leak[AUDIT]
+    assert publish(nora, milder) == "", "its auditor may correct it"
+    assert publish(nora, {}, AUDIT, AUDIT_BUNDLE) == ""
+    assert publish(nora, leak) == ""
+    assert publish(admin, {}, AUDIT, AUDIT_BUNDLE) == ""
+    assert publish(nora, leak) == ""
+    second = releases.make_release(artifact=releases.make_embedding(seed=7), version="1.1.0", audited=False)
+    assert publish(alice, second.files, AUDIT, AUDIT_BUNDLE) == "", "another version is another matter"
+
+
+def test_an_auditor_has_no_business_without_weights(registry: Registry) -> None:
+    alice, nora = account(registry, "alice"), account(registry, "nora", "nki", "auditor")
+    repos.create(registry, alice, None, NAME, private=False)
+    with pytest.raises(Denied) as caught:
+        publication.publish(registry, nora, "radboud", NAME, branch="main", request=request({AUDIT: b"anything"}))
+    assert caught.value.rule == "weights-missing"
+
+
+def test_a_key_taken_out_of_the_keyring_publishes_no_more(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    administration.remove_key(registry, releases.SITE.fingerprint)
+    with pytest.raises(Denied) as caught:
+        publication.publish(
+            registry, alice, "radboud", NAME, branch="main", request=request(releases.make_release().files)
+        )
+    assert caught.value.rule == "unknown-signer"
+
+
+def test_concurrent_publishers_are_serialised(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    outcomes: list[str] = []
+
+    def write(number: int) -> None:
+        made = publication.publish(
+            registry, alice, "radboud", NAME, branch="main", request=request({CARD: f"# {number}\n".encode()})
+        )
+        outcomes.append(made.id)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    db = registry.database.connection()
+    repository = repos.locate(db, None, "radboud", NAME)
+    line = repositories.history(db, repository.id, repos.at(db, repository, "main").revision.id)
+    assert len(set(outcomes)) == 4
+    assert {r.id for r in line[:-1]} == set(outcomes), "no commit is lost and the history is one line"
+    assert checking.check(registry).clean
+
+
+def test_a_body_as_a_stock_client_sends_it() -> None:
+    lines = [
+        {"key": "header", "value": {"summary": "s", "description": "d", "parentCommit": "a" * 40}},
+        {"key": "file", "value": {"path": CARD, "content": base64.b64encode(b"x").decode(), "encoding": "base64"}},
+        {"key": "deletedFile", "value": {"path": AUDIT}},
+        {"key": "deletedFolder", "value": {"path": "attestations/"}},
+    ]
+    parsed = commits.parse(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    assert (parsed.title, parsed.message, parsed.parent) == ("s", "d", "a" * 40)
+    assert parsed.files == {CARD: b"x"} and parsed.deleted == {AUDIT} and parsed.deleted_folders == {"attestations"}

@@ -1,0 +1,198 @@
+"""Disks that are full, limited or read-only, a database that another process holds: told, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embhub.errors import ConfigError
+from embhub_registry.admission import publication
+from embhub_registry.database import Busy, StorageFull, accounts
+from embhub_registry.operation import checking
+from embhub_registry.operation.backup import back_up
+from embhub_registry.operation.restoring import restore
+from embhub_registry.repositories import repos
+from embhub_registry.storage.folder import Registry, Turn, create
+from embhub_registry.wire.commits import CommitRequest
+from tests.support import disks, pushes, releases
+from tests.support.servers import RunningRegistry, init_registry, run_command
+
+ADMIN = accounts.Account(1, "admin", "registry", "admin", "", b"", None, None)
+
+
+ADD_USER = ("user", "add", "x", "--namespace", "y", "--role", "reader")
+
+
+@pytest.fixture(scope="module")
+def release() -> dict[str, bytes]:
+    return dict(releases.make_release().files)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[RunningRegistry]:
+    made = init_registry(tmp_path)
+    yield made
+    made.stop()
+
+
+def prepare(registry: Registry, pem: Path) -> None:
+    """A repository that a release may be published to."""
+    from embhub_registry.people import administration
+
+    pem.write_text(releases.SITE.public_pem)
+    administration.add_key(registry, pem, namespace="radboud", role="publish")
+    repos.create(registry, ADMIN, "radboud", "prostate-cspca", private=False)
+
+
+def publish(registry: Registry, files: dict[str, bytes]) -> None:
+    request = CommitRequest("t", "", None, files, frozenset(), frozenset())
+    publication.publish(registry, ADMIN, "radboud", "prostate-cspca", branch="main", request=request)
+
+
+def files_under(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_wherever_the_disk_ends_a_release_is_stored_whole_or_not_at_all(
+    tmp_path: Path, release: dict[str, bytes]
+) -> None:
+    """A disk of its own, with a little more room at each attempt, until the release fits."""
+    with disks.small_disk(tmp_path / "disk", kilobytes=3000) as disk:
+        registry = create(disk / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+        prepare(registry, tmp_path / "site.pem")
+        refusals = 0
+        for room in range(0, 2000, 4):
+            taken = disks.fill(disk)
+            os.truncate(taken, max(0, taken.stat().st_size - room * 1024))
+            try:
+                publish(registry, release)
+            except StorageFull as error:
+                assert "could not store this" in error.message and error.hint
+                refusals += 1
+            else:
+                break
+            finally:
+                taken.unlink()
+            report = checking.check(registry)
+            assert report.clean and report.revisions == 1, report
+        assert refusals > 3 and checking.check(registry).revisions == 2 and checking.check(registry).clean
+        registry.close()
+
+
+def test_a_server_on_a_full_disk_refuses_in_words_and_recovers(tmp_path: Path, release: dict[str, bytes]) -> None:
+    with disks.small_disk(tmp_path / "disk", kilobytes=3000) as disk:
+        served = init_registry(disk)
+        served.add_key(releases.SITE, namespace="radboud")
+        token = served.add_user("anna", namespace="radboud")
+        served.start()
+        try:
+            pushes.create(served, "prostate-cspca", token=token)
+            taken = disks.fill(disk)
+            for answer in (
+                pushes.commit(served, releases.REPOSITORY, release, token=token),
+                pushes.create(served, "other", token=token),
+            ):
+                assert answer.status == 507 and answer.json()["rule"] == "storage" and answer.json()["remedy"]
+            assert [m["id"] for m in served.get("/api/models").json()] == [releases.REPOSITORY], "reading goes on"
+            assert served.get(f"/{releases.REPOSITORY}/resolve/main/README.md").status == 404
+            for words in (ADD_USER, ("backup", disk / "x.tar")):
+                done = served.run(*words, check=False)
+                assert done.returncode == 5 and "full" in done.stderr and "Traceback" not in done.stderr
+            before = files_under(disk)
+            done = run_command("--dir", disk / "new", "init", check=False)
+            assert done.returncode in (5, 7) and "Traceback" not in done.stderr and files_under(disk) == before
+            taken.unlink()
+            assert pushes.commit(served, releases.REPOSITORY, release, token=token).status == 200
+        finally:
+            assert served.stop() == 0
+        with served.opened() as opened:
+            assert checking.check(opened).clean
+
+
+def test_a_process_that_may_write_no_large_file(served: RunningRegistry) -> None:
+    """RLIMIT_FSIZE, which any user can set: every file ends at 100 bytes, the process's own log too."""
+    token = served.add_user("anna", namespace="radboud")
+    served.start()
+    assert served.process is not None
+    pushes.create(served, "r", token=token)
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+    answer = pushes.commit(served, "radboud/r", {"README.md": b"# Hello\n" * 500}, token=token)
+    assert answer.status == 507 and answer.json()["rule"] == "storage"
+    assert pushes.create(served, "other", token=token).status == 507
+    assert served.get("/api/models/radboud/r").status == 200
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert pushes.commit(served, "radboud/r", {"README.md": b"# Hello\n" * 500}, token=token).status == 200
+    assert served.stop() == 0
+    with served.opened() as opened:
+        assert checking.check(opened).clean
+
+
+def test_backup_and_restore_on_a_full_disk_leave_nothing(tmp_path: Path) -> None:
+    registry = create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    back_up(registry, tmp_path / "whole.tar")
+    with disks.small_disk(tmp_path / "disk", kilobytes=100) as disk:
+        with pytest.raises(StorageFull):
+            back_up(registry, disk / "x.tar")
+        with pytest.raises(StorageFull):
+            restore(tmp_path / "whole.tar", disk / "again")
+        assert list(disk.iterdir()) == []
+    registry.close()
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    served = init_registry(tmp_path)
+    before = files_under(served.folder)
+    with disks.read_only(served.folder):
+        for words in (
+            ("serve", "--port", "0"),
+            ("check",),
+            ("user", "add", "x", "--namespace", "y", "--role", "reader"),
+        ):
+            done = served.run(*words, check=False)
+            assert done.returncode == 7 and "Traceback" not in done.stderr, done.stderr
+            assert "cannot be written" in done.stderr and "hint: remount" in done.stderr
+        with pytest.raises(ConfigError, match="cannot write"):
+            create(served.folder / "new", name="Test", url="http://127.0.0.1:1", audit="optional")
+    assert files_under(served.folder) == before
+    with served.opened() as opened:
+        assert checking.check(opened).clean
+
+
+def test_a_database_that_another_process_holds(served: RunningRegistry) -> None:
+    """Readers go on; writers wait ten seconds and are told to come again; then all is as before."""
+    token = served.add_user("anna", namespace="radboud")
+    served.start()
+    pushes.create(served, "r", token=token)
+    holder = sqlite3.connect(served.folder / "registry.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    commands = []
+    command = threading.Thread(target=lambda: commands.append(served.run(*ADD_USER, check=False)))
+    command.start()
+    started = time.monotonic()
+    assert served.get("/api/models/radboud/r").status == 200 and time.monotonic() - started < 5
+    answer = pushes.commit(served, "radboud/r", {"README.md": b"# Hello\n"}, token=token)
+    assert answer.status == 503 and answer.header("Retry-After") and answer.json()["rule"] == "busy"
+    command.join()
+    assert commands[0].returncode == 5 and "busy with other writers" in commands[0].stderr
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert list(served.folder.glob("blobs/??/*")) == [], "what was refused is not kept"
+    assert pushes.commit(served, "radboud/r", {"README.md": b"# Hello\n"}, token=token).status == 200
+    assert served.stop() == 0
+    with served.opened() as opened:
+        assert checking.check(opened).clean
+
+
+def test_a_turn_that_does_not_come() -> None:
+    turn = Turn(patience=0.05)
+    with turn, pytest.raises(Busy, match="busy"), turn:
+        pass
+    with turn:
+        pass

@@ -1,0 +1,192 @@
+"""The pages in a real browser: Debian's Chromium, driven by Playwright, which brings none of its own here.
+
+Without a Chromium these tests are skipped, and fail where CI or EMBHUB_REQUIRE_CHROMIUM is set. The rules of axe-core
+are tried where EMBHUB_NODE_FOLDER holds it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import showroom
+from tests.support.showroom import Showroom
+
+CSPCA, WMH, KNEE = "/radboud/prostate-cspca", "/radboud/brain-wmh", "/lumc/knee-effusion"
+COMPARED = f"/compare?with={CSPCA[1:]}&with={KNEE[1:]}"
+PATHS = ["/?q=mri&modality=MR", CSPCA, KNEE, "/radboud", COMPARED]
+MORE = ["/", "/?q=nothing-like-it", WMH, "/lumc/xray-pneumonia", "/radboud/planned", "/compare"]
+EVERYWHERE = [*PATHS, *(pytest.param(path, marks=pytest.mark.thorough) for path in MORE)]
+AXE = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
+REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
+    furnished = showroom.furnish(tmp_path_factory.mktemp("showroom"))
+    yield furnished
+    furnished.registry.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        if REQUIRED:
+            pytest.fail("there is no chromium: install Debian's `chromium`")
+        pytest.skip("there is no chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def look(room: Showroom, browser: Any) -> Iterator[Any]:
+    """Open a path in a fresh tab; whatever the console says, or a policy blocks, fails the test."""
+    said: list[str] = []
+    contexts = []
+
+    def open_page(path: str, *, width: int = 1280, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, base_url=room.registry.url, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(f"{path}: {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(f"{path}: {error}"))
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith(room.registry.url) else said.append(f"{path}: {request.url}")
+            ),
+        )
+        page.goto(path)
+        return page
+
+    open_page.said = said  # type: ignore[attr-defined]  # a function carries what the pages said
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def test_the_policy_is_enforced_and_lets_the_page_whole(look: Any) -> None:
+    page = look(CSPCA)
+    assert page.evaluate("getComputedStyle(document.querySelector('.top')).backgroundColor") == "rgb(15, 76, 92)"
+    assert page.locator("button.copy").count() == 4, "the script ran"
+    assert page.locator("svg").count() == 2
+    blocked = page.evaluate(
+        "new Promise(done => { document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective));"
+        " const s = document.createElement('div'); s.innerHTML = '<i style=\"color:red\">x</i>';"
+        " document.body.append(s); setTimeout(() => done('nothing'), 2000); })"
+    )
+    assert blocked == "style-src-attr"
+    assert len(look.said) == 1 and "violates the following Content Security Policy" in look.said.pop()
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+def test_a_page_reads_well_on_a_narrow_screen(look: Any, path: str) -> None:
+    """WCAG 2.2: 1.4.10 reflow at 320 pixels, 3.1.1 language, 1.3.1 headings, 2.4.2 title."""
+    page = look(path, width=320)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320, "no sideways scrolling"
+    outside = page.evaluate(
+        "[...document.querySelectorAll('main *:not(.hidden):not(.scroll *)')].filter(e =>"
+        " e.getBoundingClientRect().right > 321 && e.getClientRects().length && !e.closest('svg, .hidden'))"
+        ".map(e => e.outerHTML)"
+    )
+    assert outside == []
+    assert page.get_attribute("html", "lang") == "en" and page.title().endswith("Prostate consortium")
+    levels = [int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(e => e.tagName)")]
+    assert levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in pairwise(levels))
+
+
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("path", EVERYWHERE)
+def test_no_rule_of_axe_is_broken(look: Any, path: str, scheme: str) -> None:
+    if "EMBHUB_NODE_FOLDER" not in os.environ:
+        pytest.skip("set EMBHUB_NODE_FOLDER to a folder with node_modules/axe-core")
+    page = look(path, color_scheme=scheme)
+    page.evaluate(AXE.read_text())
+    options = {"runOnly": {"type": "tag", "values": [*WCAG, "best-practice"]}}
+    found = page.evaluate(f"axe.run(document, {json.dumps(options)})")
+    told = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]]
+    assert told == [] and len(found["passes"]) > 15
+
+
+def test_the_keyboard_alone_gets_everywhere(look: Any) -> None:
+    """WCAG 2.2: 2.1.1, 2.4.1 bypass, 2.4.7 focus visible."""
+    page = look("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0, "seen while it has the focus"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+    page.reload()
+    stops = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(
+            "(() => { const e = document.activeElement; const s = getComputedStyle(e);"
+            " return [e.tagName, e.textContent || e.name, s.outlineStyle, parseFloat(s.outlineWidth)]; })()"
+        )
+        if stop[0] == "BODY":
+            break
+        stops.append(stop)
+    assert all(style == "solid" and width >= 2 for _, _, style, width in stops), "focus is seen on each"
+    told = " ".join(text for _, text, _, _ in stops)
+    wanted = ("radboud/prostate-cspca", "with", "Compare two chosen", "leak detected", "differential privacy", "JSON")
+    assert all(words in told for words in wanted)
+
+
+def test_a_researchers_way_without_a_mouse_or_javascript(look: Any) -> None:
+    page = look("/", java_script_enabled=False)
+    page.get_by_label("Search embeddings").fill("joint")
+    page.get_by_label("Search embeddings").press("Enter")
+    assert page.locator("h1").inner_text() == "1 embedding for “joint”"
+    page.goto("/")
+    page.get_by_role("navigation", name="Filters").get_by_role("link", name="leak detected 1").click()
+    assert page.locator(".card").count() == 1
+    page.get_by_role("list", name="Chosen filters").get_by_role("link").click()
+    page.get_by_role("checkbox", name=f"Compare {CSPCA[1:]}").check()
+    page.get_by_role("checkbox", name=f"Compare {KNEE[1:]}").check()
+    page.get_by_role("button", name="Compare two chosen").click()
+    row = page.get_by_role("row", name=re.compile("^Its word"))
+    assert row.get_by_role("cell").all_inner_texts()[1:] == ["<effusion>", "<cspca>"][::-1]
+    assert "different" in row.inner_text()
+    page.get_by_role("link", name=KNEE[1:]).first.click()
+    assert page.locator("h1").inner_text().startswith("knee-effusion")
+    assert page.locator("pre").first.inner_text() == "<effusion>"
+
+
+def test_a_snippet_is_copied(look: Any) -> None:
+    page = look(CSPCA, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").nth(1).click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "embhub pull radboud/prostate-cspca\n" in copied and "Copy" not in copied
+    assert page.get_by_role("button", name="Copied").count() == 1
+
+
+def test_a_page_on_paper(look: Any) -> None:
+    page = look(CSPCA)
+    page.emulate_media(media="print")
+    assert not page.get_by_role("button", name="Search").is_visible()
+    assert page.get_by_text("Signed by Radboud").first.is_visible() and page.locator("svg").last.is_visible()
+    assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_the_audit_report_keeps_its_own_policy(look: Any) -> None:
+    page = look(CSPCA)
+    page.get_by_role("link", name=re.compile("The whole report")).click()
+    assert "Insufficient evidence" in page.locator("body").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280

@@ -1,0 +1,267 @@
+"""Pages as data: their schema, the same facts as the page, and nothing of what is private."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from huggingface_hub import HfApi
+
+from embhub_registry.pages import list_facts, page_facts
+from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, Facts, ListPage, NamespacePage
+from embhub_registry.people import administration
+from embhub_registry.repositories import yanking
+from tests.support import releases, showroom
+from tests.support.showroom import SECRET, SECRET_WORDS, Showroom
+
+CSPCA = "radboud/prostate-cspca"
+DOCS = Path(__file__).parents[3] / "docs/reference/registry-pages.md"
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
+    furnished = showroom.furnish(tmp_path_factory.mktemp("showroom"))
+    yield furnished
+    furnished.registry.stop()
+
+
+def ask(room: Showroom, path: str, *, token: str | None = None) -> Any:
+    answer = room.registry.get(path, token=token, headers={"Accept": "application/json"})
+    assert answer.status == 200 and str(answer.header("content-type")).startswith("application/json")
+    return answer.json()
+
+
+def read(room: Showroom, path: str, *, token: str | None = None) -> str:
+    answer = room.registry.get(path, token=token, headers={"Accept": "text/html"})
+    assert answer.status == 200 and str(answer.header("content-type")).startswith("text/html")
+    text = re.sub(r'<img [^>]*alt="([^"]*)"[^>]*>', r" \1 ", answer.body.decode())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def strings(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from strings(item)
+        case list():
+            for item in value:
+                yield from strings(item)
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/", ListPage),
+        ("/?q=mri&modality=MR&audit=leak-detected", ListPage),
+        ("/radboud", NamespacePage),
+        (f"/{CSPCA}", EmbeddingPage),
+        ("/lumc/knee-effusion", EmbeddingPage),
+        ("/lumc/xray-pneumonia", EmbeddingPage),
+        ("/radboud/planned", EmbeddingPage),
+        (f"/compare?with={CSPCA}&with=lumc/knee-effusion", ComparisonPage),
+        ("/compare", ComparisonPage),
+    ],
+)
+def test_a_page_as_json_follows_its_schema_and_says_what_the_page_says(
+    room: Showroom, path: str, model: type[Facts]
+) -> None:
+    facts = ask(room, path)
+    parsed = model.model_validate_json(json.dumps(facts))
+    assert json.loads(parsed.model_dump_json(by_alias=True)) == facts and facts["schema"].startswith("embhub.page.")
+    assert room.registry.get(path + ("&" if "?" in path else "?") + "format=json").json()["schema"] == facts["schema"]
+    shown = read(room, path)
+    codes = {"verified", "empty", "ok", "note", "warning", "canary", facts.get("verdict"), facts.get("confirmation")}
+    for name, value in facts.items():
+        if name not in {"schema", "card", "use", "revision", "revisions", "facets", "items", "versions"}:
+            for words in (" ".join(text.split()) for text in strings(value)):
+                said = words in shown or words[:10] in shown or words.startswith(("/", "https:")) or words in codes
+                assert said or name in {"chosen", "privacy"}, (name, words)
+
+
+def test_a_list(room: Showroom) -> None:
+    facts = ask(room, "/")
+    assert facts["total"] == 4 and facts["items"][0]["id"] == CSPCA and facts["next"] is None
+    by_name = {facet["name"]: {v["value"]: v["count"] for v in facet["values"]} for facet in facts["facets"]}
+    assert by_name["modality"] == {"MR": 3, "DX": 1} and by_name["privacy"] == {"none": 3, "claimed": 1}
+    assert by_name["audit"] == {"insufficient-evidence": 2, "leak-detected": 1, "not-audited": 1}
+    [leak] = ask(room, "/?audit=leak-detected")["items"]
+    assert leak["id"] == "radboud/brain-wmh" and leak["release"]["audit"] == "leak-detected"
+    chosen = ask(room, "/?modality=MR&finding=effusion")
+    assert [item["name"] for item in chosen["items"]] == ["knee-effusion"]
+    assert chosen["items"][0]["release"]["claim"].startswith(
+        "claimed by the publisher: epsilon 3.6585 with delta 1e-05 for each patient"
+    )
+    off = next(value["address"] for value in chosen["chosen"] if value["value"] == "effusion")
+    assert ask(room, off)["total"] == 3
+
+
+def test_pages_lead_to_one_another_without_javascript(room: Showroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = HfApi(endpoint=room.registry.url, token=room.lea)
+    for number in range(21):
+        api.create_repo(f"lumc/planned-{number}")
+    first = ask(room, "/lumc")
+    second = ask(room, first["next"])
+    names = [item["name"] for item in first["items"] + second["items"]]
+    assert len(names) == len(set(names)) == 23 and second["next"] is None
+    for number in range(21):
+        api.delete_repo(f"lumc/planned-{number}")
+    for cursor in ("x", "WyJ4IiwgMV0="):
+        assert room.registry.get(f"/?after={cursor}").status == 400
+
+
+def test_an_embedding(room: Showroom) -> None:
+    facts = ask(room, f"/{CSPCA}")
+    assert facts["state"] == "verified" and facts["version"] == "1.1.0" and facts["newest"]
+    assert [version["version"] for version in facts["versions"]] == ["1.1.0", "1.0.0"]
+    assert facts["provenance"]["signer"]["fingerprint"] == releases.SITE.fingerprint
+    assert facts["privacy"]["claim"] == "none" and facts["audit"]["interval"][0] < facts["audit"]["auc"]
+    for file in facts["files"]:
+        assert room.registry.get(file["address"]).status == 200
+    older = ask(room, facts["versions"][1]["address"])
+    assert older["version"] == "1.0.0" and not older["newest"]
+    claimed = ask(room, "/lumc/knee-effusion")["privacy"]
+    assert claimed["epsilon"] == claimed["claim"]["epsilon"] and claimed["unit"] == "patient"
+    epsilon = claimed["claim"]["composition"]["epsilon"]
+    together = f"{epsilon:g} with all 2 of this site's private trainings, as of 2026-11-20"
+    assert claimed["together"] == together and claimed["weak"]
+    assert facts["privacy"]["together"] is None
+    front = html.unescape(room.registry.get("/lumc/knee-effusion").body.decode())
+    assert front.count(together) == 2, "where epsilon stands, at the top and in its own section"
+    compared = ask(room, f"/compare?with={CSPCA}&with=lumc/knee-effusion")
+    assert any(together in row["values"][1] for row in compared["rows"] if row["name"] == "Guarantee")
+    assert together in str(ask(room, "/lumc"))
+    assert any("had she not taken part, names her with at most" in words for words in claimed["sentences"])
+
+
+def test_an_audit(room: Showroom) -> None:
+    address = ask(room, f"/{CSPCA}")["audit"]["report"]
+    facts = AuditPage.model_validate_json(json.dumps(ask(room, address)))
+    assert room.registry.get(facts.document).json()["verdict"] == facts.audit.verdict
+
+
+def test_a_comparison(room: Showroom) -> None:
+    facts = ask(room, f"/compare?with={CSPCA}&with=lumc/xray-pneumonia")
+    rows = {(row["section"], row["name"]): row for row in facts["rows"]}
+    assert rows["What it draws", "Modality"]["values"] == ["magnetic resonance (MR)", "digital radiography (DX)"]
+    assert not rows["Audit", "Verdict"]["same"] and rows["Privacy", "Guarantee"]["same"]
+    assert facts["same"] + facts["different"] == len(facts["rows"])
+    assert room.registry.get(f"/compare?with={CSPCA}&with=lumc/nothing").status == 404
+    assert room.registry.get("/compare?with=a&with=b&with=c").status == 400
+
+
+def test_a_namespace(room: Showroom) -> None:
+    facts = ask(room, "/radboud")
+    assert facts["may"] == ["publish embeddings under radboud/", "withdraw releases under radboud/"]
+    assert {key["fingerprint"] for key in facts["keys"]} == {releases.SITE.fingerprint, releases.WITHDRAWER.fingerprint}
+    assert ask(room, "/nki")["may"] == ["countersign audits of any embedding here"] and not ask(room, "/nki")["items"]
+
+
+def test_nothing_of_a_private_repository_shows_to_others(room: Showroom) -> None:
+    paths = [
+        "/", "/?q=unheard", "/?q=nobodys", "/?q=" + quote("unheard-of lesion"), "/?finding=unheard-of+lesion",
+        "/?modality=SM", "/?base=secret-base", "/radboud", "/lumc", f"/compare?with={CSPCA}&with=lumc/knee-effusion",
+    ]  # fmt: skip
+    for token in (None, room.lea):
+        for path in paths:
+            for accept in ("text/html", "application/json"):
+                answer = room.registry.get(path, token=token, headers={"Accept": accept})
+                told = html.unescape(answer.body.decode()).lower()
+                for words in SECRET_WORDS:
+                    asked = words in path.replace("+", " ").replace("%20", " ")
+                    assert asked or words not in told, (path, words)
+                assert answer.status == 200
+        for path in (f"/{SECRET}", f"/compare?with={CSPCA}&with={SECRET}"):
+            answer = room.registry.get(path, token=token)
+            assert answer.status == 404 and answer.json()["rule"] == "repository"
+        assert ask(room, "/?modality=SM", token=token)["total"] == 0
+        assert ask(room, "/", token=token)["total"] == 4
+        assert ask(room, "/?finding=unheard-of+lesion", token=token)["facets"] == []
+    assert ask(room, "/", token=room.alice)["total"] == 5
+    assert ask(room, f"/{SECRET}", token=room.alice)["private"]
+
+
+def test_no_page_names_an_account(room: Showroom) -> None:
+    for path in ("/", "/radboud", f"/{CSPCA}", "/lumc/knee-effusion"):
+        for accept in ("text/html", "application/json"):
+            body = room.registry.get(path, headers={"Accept": accept}).body.decode()
+            assert not re.search(r"\b(alice|lea|admin)\b", body), path
+
+
+def test_a_release_that_was_taken_back_says_why(room: Showroom) -> None:
+    with room.registry.opened() as registry:
+        yanking.yank(registry, None, "radboud", "brain-wmh", reason="leaks who was scanned")
+    try:
+        facts = ask(room, "/radboud/brain-wmh")
+        assert facts["yanked"]["reason"] == "leaks who was scanned" and facts["versions"][0]["yanked"]
+        text = read(room, "/radboud/brain-wmh")
+        assert "Taken back: do not start using it" in text and "Leaks who was scanned." in text
+        assert ask(room, "/")["total"] == 3 and ask(room, "/?q=hyperintensity")["items"] == []
+        assert "brain-wmh" not in read(room, "/radboud"), "lists hide it, but from the registry's admin"
+        shown = ask(room, "/radboud", token=room.registry.admin)["items"]
+        assert [item["name"] for item in shown if item["yanked"]] == ["brain-wmh"]
+    finally:
+        with room.registry.opened() as registry:
+            yanking.unyank(registry, None, "radboud", "brain-wmh")
+    assert ask(room, "/")["total"] == 4
+
+
+def test_a_gate_keeps_the_audits_figures_and_the_files(room: Showroom) -> None:
+    api = HfApi(endpoint=room.registry.url, token=room.alice)
+    api.update_repo_settings("radboud/brain-wmh", gated="manual")
+    try:
+        facts = ask(room, "/radboud/brain-wmh")
+        assert facts["audit"] is None and facts["verdict"] == "leak-detected" and not facts["opened"] and facts["card"]
+        text = read(room, "/radboud/brain-wmh")
+        assert "lets in" in text and "ROC" not in text
+        assert ask(room, "/radboud/brain-wmh", token=room.alice)["audit"]["verdict"] == "leak-detected"
+    finally:
+        api.update_repo_settings("radboud/brain-wmh", gated=False)
+
+
+def test_a_key_that_went_out_of_use_is_said_on_the_front(room: Showroom) -> None:
+    other = releases.make_key("radboud's second")
+    room.registry.add_key(other, namespace="radboud")
+    name = "radboud/second-key"
+    room.push(name, showroom.make_release(name, seed=9, key=other, audited=False, name="second-key"))
+    with room.registry.opened() as registry:
+        administration.revoke_key(registry, other.fingerprint, reason="superseded")
+    try:
+        signer = ask(room, f"/{name}")["provenance"]["signer"]
+        assert signer["fingerprint"] == other.fingerprint and signer["revoked"].startswith("superseded on ")
+        assert "Signed, with a key now out of use" in read(room, f"/{name}")
+        keys = {key["fingerprint"]: key["revoked"] for key in ask(room, "/radboud")["keys"]}
+        assert keys[other.fingerprint] and not keys[releases.SITE.fingerprint]
+        assert "revoked : superseded on" in read(room, "/radboud")
+    finally:
+        HfApi(endpoint=room.registry.url, token=room.registry.admin).delete_repo(name)
+
+
+def test_what_does_not_verify_is_not_quoted_as_json_either(room: Showroom) -> None:
+    with room.registry.opened() as registry:
+        administration.remove_key(registry, releases.OTHER_SITE.fingerprint)
+    try:
+        facts = ask(room, "/lumc/knee-effusion")
+        assert facts["state"] == "refused" and facts["problem"]["remedy"]
+        assert not any(
+            facts[name] for name in ("card", "sections", "description", "audit", "privacy", "use", "sentence")
+        )
+        compared = ask(room, f"/compare?with={CSPCA}&with=lumc/knee-effusion")
+        assert "does not verify: do not use it" in compared["rows"][0]["values"]
+    finally:
+        room.registry.add_key(releases.OTHER_SITE, namespace="lumc")
+
+
+def test_the_reference_names_every_field() -> None:
+    text = DOCS.read_text()
+    for model in {**vars(list_facts), **vars(page_facts)}.values():
+        if isinstance(model, type) and issubclass(model, Facts) and model is not Facts:
+            for name, field in model.model_fields.items():
+                assert f"`{field.alias or name}`" in text, f"{model.__name__}.{name} is not in {DOCS.name}"

@@ -1,0 +1,173 @@
+"""A registry with one release of every kind that a page can show; real releases, pushed over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from embhub.artifact.embedding import Embedding
+from embhub.audits.report import AuditReport, Claimed, Design, build
+from embhub.cards import card
+from embhub.privacy import claim as privacy
+from embhub.privacy import rdp as curves
+from embhub.privacy.composition import build_composition
+from embhub.privacy.self_test import OwnWidth, SelfTest
+from embhub.release import files as layout
+from embhub.release import signing
+from embhub.release.checks.consistency import base_digest
+from embhub.release.files import Release
+from embhub.site.keys import SigningKey
+from tests.support import releases
+from tests.support.servers import RunningRegistry, start_registry
+
+SECRET = "radboud/trial-of-nobodys-business"
+SECRET_WORDS = ("nobodys-business", "unheard-of lesion", "embargoed organ", "secret-base")
+
+
+@dataclass(frozen=True)
+class Showroom:
+    """A registry, and the tokens of a publisher of radboud and of one of lumc."""
+
+    registry: RunningRegistry
+    alice: str
+    lea: str
+
+    def push(self, repository: str, release: Release, *, private: bool = False) -> None:
+        """Create the repository and publish in it, as its namespace's publisher."""
+        token = self.lea if repository.startswith("lumc/") else self.alice
+        api = HfApi(endpoint=self.registry.url, token=token)
+        api.create_repo(repository, private=private, exist_ok=True)
+        additions = [CommitOperationAdd(path, data) for path, data in release.files.items()]
+        api.create_commit(repository, additions, commit_message=f"Publish {release.card.version}")
+
+
+SHEET = releases.make_sheet(size=(514, 256))
+
+
+def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
+    """Audited, leaking, unaudited, differentially private, private and empty; several versions of one."""
+    registry = start_registry(folder, name=name)
+    registry.add_key(releases.SITE, namespace="radboud")
+    registry.add_key(releases.WITHDRAWER, namespace="radboud", role="withdraw")
+    registry.add_key(releases.OTHER_SITE, namespace="lumc")
+    registry.add_key(releases.AUDITOR, namespace="nki", role="audit")
+    room = Showroom(
+        registry,
+        alice=registry.add_user("alice", namespace="radboud"),
+        lea=registry.add_user("lea", namespace="lumc"),
+    )
+    room.push("radboud/prostate-cspca", make_release("radboud/prostate-cspca", seed=0))
+    room.push(
+        "lumc/xray-pneumonia",
+        make_release(
+            "lumc/xray-pneumonia", seed=4, token="<pneumonia>", key=releases.OTHER_SITE, audited=False,
+            name="xray-pneumonia", publisher="Leiden University Medical Center", modality=["DX"], sequence=None,
+            view="AP", description="Frontal chest radiographs of adults with an opacity in a lower lobe.",
+            anatomy=[code("RID1301", "lung")], finding=[code("RID5350", "pneumonia")],
+        ),
+    )  # fmt: skip
+    room.push(
+        "radboud/brain-wmh",
+        make_release(
+            "radboud/brain-wmh", seed=5, token="<wmh>", shift=1.5, name="brain-wmh", sequence="FLAIR",
+            description="White matter hyperintensities on axial FLAIR, of a memory clinic's patients over 60.",
+            anatomy=[code("RID6434", "brain")], finding=[code("RID39063", "white matter hyperintensity")],
+        ),
+    )  # fmt: skip
+    room.push(
+        "lumc/knee-effusion",
+        make_release(
+            "lumc/knee-effusion", seed=6, token="<effusion>", key=releases.OTHER_SITE, claim=make_claim(), sheet=True,
+            name="knee-effusion", publisher="Leiden University Medical Center", description="Joint effusion of the"
+            " knee on sagittal proton-density MRI, trained with differential privacy for each patient.",
+            n_patients="400-500", n_images="400-900", max_images_per_patient=2,
+            anatomy=[code("RID2743", "knee")], finding=[code("RID4872", "effusion")],
+        ),
+    )  # fmt: skip
+    room.push(
+        SECRET,
+        make_release(
+            SECRET, seed=7, token="<hush>", audited=False, name="trial-of-nobodys-business",
+            description="An unheard-of lesion.", anatomy=[local("embargoed organ")],
+            finding=[local("unheard-of lesion")], base="secret-base", modality=["SM"],
+        ),
+        private=True,
+    )  # fmt: skip
+    HfApi(endpoint=registry.url, token=room.alice).create_repo("radboud/planned")
+    newer = make_release("radboud/prostate-cspca", seed=3, version="1.1.0", sheet=True)
+    room.push("radboud/prostate-cspca", newer)
+    return room
+
+
+def make_claim() -> privacy.PrivacyClaim:
+    """Epsilon about 4 for each patient, by DP-SGD."""
+    test = SelfTest(
+        passed=True, canaries=1000, dimension=8192, canary_epsilon=0.4, noise_p=0.5, sampling_p=0.5,
+        own_width=OwnWidth(dimension=8, canary_epsilon=0.3, noise_p=0.5),
+    )  # fmt: skip
+    curve = curves.gaussian_curve(q=0.1, sigma=3.0, steps=900)
+    composition = build_composition(
+        since="2026-01-02", as_of="2026-11-20", trainings=2, plain=0, curve=curve, delta=privacy.DEFAULT_DELTA
+    )
+    return privacy.build_claim(
+        mechanism="dp-sgd", unit="patient", max_images_per_unit=2, n_public=400, batch=40, sigma=3.0, clip=1.0,
+        steps=600, self_test=test, composition=composition,
+    )  # fmt: skip
+
+
+def code(identity: str, display: str) -> dict[str, str]:
+    """A RadLex code of a card."""
+    return {"system": "RadLex", "code": identity, "display": display}
+
+
+def local(display: str) -> dict[str, str]:
+    """A code of a site's own."""
+    return {"system": "local", "code": display.replace(" ", "-"), "display": display}
+
+
+def make_release(
+    repository: str, *, seed: int, token: str = "<cspca>", shift: float = 0.0, audited: bool = True,
+    key: SigningKey = releases.SITE, claim: privacy.Claim = "none", base: str = "builtin", sheet: bool = False,
+    **changes: Any,
+) -> Release:  # fmt: skip
+    """A signed release, `sheet` with samples; `changes` go to its card, None takes a field out of it."""
+    embedded = _embedding(seed=seed, token=token, claim=claim, base=base)
+    if sheet:
+        verdict = "no-copies-found" if claim == "none" else "not-run"
+        changes["samples"] = releases.record_of(SHEET, embedded, copy_check=verdict)
+    report = _audit(embedded, shift=shift, claim=claim) if audited else None
+    known = releases.make_card(embedded, report=report, **changes)
+    files = {
+        layout.EMBEDDING: embedded.data,
+        layout.CARD: card.to_readme(card.parse({name: value for name, value in known.items() if value is not None})),
+    }
+    if report is not None:
+        files[layout.AUDIT] = report.to_bytes()
+    if sheet:
+        files[layout.SAMPLES] = SHEET
+    return signing.sign(Release.from_files(files), repository=repository, key=key, now=releases.NOW)
+
+
+def _audit(embedded: Embedding, *, shift: float, claim: privacy.Claim) -> AuditReport:
+    """Scores of patients, or, beside a privacy claim that these would break, of made-up canaries."""
+    if not isinstance(claim, privacy.PrivacyClaim):
+        return releases.make_report(embedded, shift=shift)
+    chance = releases.np.random.default_rng(1)
+    return build(
+        artifact_digest=embedded.digest, base_digest=base_digest(embedded), suite="mechanism", unit="canary",
+        scores={"mechanism-canaries": (chance.normal(size=100).tolist(), chance.normal(size=100).tolist())},
+        claim=Claimed(epsilon=claim.epsilon, delta=claim.delta), design=Design(subject="mechanism"),
+    )  # fmt: skip
+
+
+def _embedding(*, seed: int, token: str, claim: privacy.Claim, base: str) -> Embedding:
+    from embhub.artifact import embedding
+
+    rows = releases.np.random.default_rng(seed).normal(size=(8, 32)) * 0.05
+    training = {"steps": 200, "learning_rate": 0.005}
+    return embedding.build(
+        {"emb_params": rows}, token=token, base=releases.BASE, base_name=base, training=training, privacy=claim
+    )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from bench.recipe import PeerRecipe
 from embhub import phantoms
-from embhub.diffusion.bases.pipelines import quiet
+from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.families import resolution
 from embhub.diffusion.training.inversion import Inversion, Recipe, default_recipe, encode_images
 

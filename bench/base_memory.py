@@ -40,7 +40,8 @@ from transformers import (
 )
 
 from bench.bases import make_tokenizer
-from embhub.diffusion.bases.pipelines import freeze, quiet
+from embhub.diffusion.bases.found import quiet
+from embhub.diffusion.bases.pipelines import freeze
 from embhub.diffusion.families import Family, denoiser, detect, encoders, loss, resolution
 from embhub.diffusion.families.flux import FLUX
 from embhub.diffusion.families.sd import SD

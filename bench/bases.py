@@ -13,7 +13,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from embhub.diffusion.bases.pipelines import load_pipeline, quiet
+from embhub.diffusion.bases.found import quiet
+from embhub.diffusion.bases.pipelines import load_pipeline
 
 ROOM = 77
 """Tokens that CLIP's text encoder reads."""

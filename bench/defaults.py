@@ -22,7 +22,7 @@ from bases.workshop.counting import tensor
 from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from bench import machine
-from embhub.diffusion.bases.builtin import info
+from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.recipes import COMPACT, Recipe

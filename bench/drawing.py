@@ -19,8 +19,9 @@ from bench.scale import Scale
 from bench.table import Section, timed
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.bases.builtin import resolve
-from embhub.diffusion.bases.pipelines import load_pipeline, quiet
+from embhub.builtin_bases import resolve
+from embhub.diffusion.bases.found import quiet
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import draw, generate
 from embhub.diffusion.drawing.loading import load_into
 

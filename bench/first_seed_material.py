@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bases.workshop import sampling, xray
 from bases.workshop.counting import tensor
 from bases.workshop.xray_judge import colour
-from embhub.diffusion.bases.builtin import info
+from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.recipes import COMPACT

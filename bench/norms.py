@@ -25,7 +25,7 @@ from bases.workshop.counting import tensor
 from bases.workshop.judge import Judge, judge_for
 from bases.workshop.sampling import sample_with
 from bench.results_file import ResultsFile, Row
-from embhub.diffusion.bases.builtin import info
+from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.recipes import COMPACT, Recipe

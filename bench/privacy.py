@@ -30,7 +30,7 @@ from bench import marked
 from bench.defaults import TOKEN, phantoms
 from bench.measurement import clocked, compare
 from bench.results_file import ResultsFile, Row
-from embhub.diffusion.bases.builtin import info
+from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.dp.dpsgd import PrivateDescent

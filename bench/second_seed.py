@@ -29,7 +29,7 @@ from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour, xray_judge_for
 from bench import components, machine
 from bench.components import CLASSES, DRAWN, GUIDANCE, SAMPLING
-from embhub.diffusion.bases.builtin import resolve
+from embhub.builtin_bases import resolve
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import classifier, fidelity
 from embhub.diffusion.training.inversion import default_recipe

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embhub.diffusion.bases import builtin as bases
+from embhub import builtin_bases as bases
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import draw
 from embhub.diffusion.families import resolution

@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from embhub.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from embhub.artifact.embedding import Embedding as Embedding
     from embhub.cards.card import Card as Card
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from embhub.images.inspection import inspect as inspect
     from embhub.release.files import Release as Release
     from embhub.release.verification import Verified as Verified
-
-__version__ = "0.1.0"
 
 _PLACES = {
     "Card": "embhub.cards.card:Card",

@@ -6,12 +6,9 @@ One class a reason, so that a caller, a registry and a test can tell them apart;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from embhub.errors import PolicyError, VerificationError
-
-if TYPE_CHECKING:
-    from embhub.release.verification import Verified
+from embhub.errors import VerificationError
 
 Outcome = Literal["ok", "note", "warning", "failed"]
 
@@ -33,25 +30,6 @@ class Refusal(VerificationError):
     def __init__(self, message: str, hint: str = "", *, findings: tuple[Finding, ...] = ()) -> None:
         super().__init__(message, hint)
         self.findings = findings
-
-
-class PolicyRefusal(PolicyError):
-    """A release whose signatures are good and which the policy does not take.
-
-    `unmet` names the demands that were not met, `findings` lists every check, `verified` is what was refused.
-    """
-
-    rule: ClassVar[str] = "policy"
-
-    def __init__(self, message: str, hint: str, *, unmet: tuple[str, ...], verified: Verified) -> None:
-        super().__init__(message, hint)
-        self.unmet = unmet
-        self.verified = verified
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Every check that was made, the demands that were not met last."""
-        return self.verified.findings
 
 
 class TooLarge(Refusal):

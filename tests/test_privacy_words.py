@@ -15,7 +15,7 @@ from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.sections import _limits
 from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
-from embhub.privacy.contradictions import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
+from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
 from tests.support.claims import make_claim
 
 ROOT = Path(__file__).parents[1]

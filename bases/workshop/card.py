@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub.diffusion.bases.builtin import BaseInfo
+from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.gate import goals
 
 _PHANTOM_STORY = """\

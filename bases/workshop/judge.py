@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from bases.workshop.autoencoder import decode, encode
-from embhub.diffusion.bases.builtin import resolve
+from embhub.builtin_bases import resolve
 from embhub.diffusion.evaluation import classifier
 from embhub.phantoms import HELD_OUT, Finding, draw, near_miss, random_finding, target_finding
 

@@ -20,7 +20,7 @@ from bases.workshop.phantom_gate import measure_phantoms
 from bases.workshop.train import default_data
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_gate import measure_xray
-from embhub.diffusion.bases.builtin import NAMES, info
+from embhub.builtin_bases import NAMES, info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.errors import EmbhubError
 

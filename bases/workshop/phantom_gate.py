@@ -15,7 +15,7 @@ from bases.workshop import attributes
 from bases.workshop.counting import Figures, Keep, Pictures, Report, decibels, tensor
 from bases.workshop.judge import judge_for
 from bases.workshop.sampling import sample, sample_with
-from embhub.diffusion.bases.builtin import BaseInfo
+from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import utility
 from embhub.diffusion.training import inversion

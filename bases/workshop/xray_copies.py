@@ -16,7 +16,7 @@ from bases.workshop import xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, tensor
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour
-from embhub.diffusion.bases.builtin import BaseInfo
+from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.copying.checking import ALPHA
 from embhub.diffusion.copying.comparing import compare, one_each
 

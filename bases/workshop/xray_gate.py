@@ -16,7 +16,7 @@ from bases.workshop.counting import Figures, Keep, Pictures, Report, between, de
 from bases.workshop.sampling import sample, sample_with
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_judge import Judge, colour, xray_judge_for
-from embhub.diffusion.bases.builtin import BaseInfo
+from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import utility
 from embhub.diffusion.training import inversion

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import Field, ValidationError
 
-from embhub import __version__
 from embhub.audits import version1
 from embhub.audits.attack_figures import (
     MADE_UP_PATIENTS,
@@ -49,6 +48,7 @@ from embhub.audits.report_facts import Unit as Unit
 from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
+from embhub.version import __version__
 
 SCHEMA = "embhub.audit/2"
 MAX_BYTES = 2_000_000

@@ -9,8 +9,8 @@ import os
 
 import click
 
-from embhub import __version__
 from embhub.cli.lazy import LazyGroup
+from embhub.version import __version__
 
 COMMANDS = {
     "inspect": "inspecting",

@@ -32,7 +32,7 @@ def list_(as_json: bool) -> None:
     Example:
       embhub base list
     """
-    from embhub.diffusion.bases.builtin import shipped
+    from embhub.builtin_bases import shipped
 
     bases = [
         {"name": base.name, "family": base.family, "licence": base.licence, "pixels": base.resolution}

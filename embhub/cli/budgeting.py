@@ -102,7 +102,8 @@ def reserve(images: Path, release: Path, manifest: Path | None, where: str | Non
 
 def _patients(source: Path, manifest: Path | None, where: str | None) -> list[str]:
     from embhub.errors import PrivacyError
-    from embhub.images.manifest import find, list_images
+    from embhub.images.listing import list_images
+    from embhub.images.manifest import find
 
     folder, table = find(source, manifest)
     samples = list_images(folder, table, where).samples

@@ -13,7 +13,8 @@ from embhub.cli.output import print_findings, print_json, print_pairs, remark
 from embhub.errors import PolicyError
 
 if TYPE_CHECKING:
-    from embhub.refusals import PolicyRefusal, Refusal
+    from embhub.refusals import Refusal
+    from embhub.release.demands import PolicyRefusal
     from embhub.release.verification import Verified
 
 
@@ -48,7 +49,8 @@ def print_verified(verified: Verified) -> None:
 @contextmanager
 def refusals_listed(*, as_json: bool) -> Iterator[None]:
     """Where a release is refused, show every check up to the one that failed; the error goes on its way."""
-    from embhub.refusals import PolicyRefusal, Refusal
+    from embhub.refusals import Refusal
+    from embhub.release.demands import PolicyRefusal
 
     try:
         yield

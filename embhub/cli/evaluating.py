@@ -101,10 +101,10 @@ def command(report: Path, as_json: bool, **choices: Any) -> None:
       embhub evaluate --real train.csv --test test.csv --synthetic drawn --arm "plain words=other" \\
           --classifier resnet18 --real-counts 20,100 --synthetic-counts 0,200 --report evaluation
     """
-    import embhub
+    from embhub.diffusion.evaluation.evaluating import evaluate
 
     with progress_bar() as on_progress:
-        found = embhub.evaluate(report=report, on_progress=on_progress, **choices)
+        found = evaluate(report=report, on_progress=on_progress, **choices)
     for line in found.notes:
         note(line)
     click.echo(found.report.to_bytes(), nl=False) if as_json else _print(found, report)

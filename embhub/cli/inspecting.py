@@ -39,10 +39,10 @@ def command(images: Path, as_json: bool, **choices: Any) -> int:
       embhub inspect images/manifest.csv --where label=csPCa --base builtin --json
       embhub inspect export-of-the-pacs/volumes.yaml
     """
-    import embhub
+    from embhub.images.inspection import inspect
 
     with progress_bar() as on_progress:
-        found = embhub.inspect(images, on_progress=on_progress, **choices)
+        found = inspect(images, on_progress=on_progress, **choices)
     click.echo(found.to_json()) if as_json else _print(found)
     return found.exit_code
 

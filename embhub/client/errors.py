@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from embhub.errors import RegistryError
+from embhub.formats.plain_text import plain
 
 _OPERATOR = "tell the registry's operator"
 
@@ -103,8 +104,3 @@ def no_registry(registry: str) -> NotARegistry:
         f"{registry} answered something that is not a registry's answer",
         "is --registry or EMBHUB_REGISTRY the address of an embhub registry, and no proxy's login page?",
     )
-
-
-def plain(said: object, *, longest: int = 500) -> str:
-    """What a registry says, fit for a terminal: no control characters, no end of line, no novel."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(said)[:longest])

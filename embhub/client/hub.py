@@ -35,11 +35,11 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 from embhub.client import errors as faults
 from embhub.client import guard
 from embhub.client.deadline import within
-from embhub.client.errors import plain
 from embhub.client.guard import Guard
 from embhub.client.listings import Listing as Listing
 from embhub.errors import EmbhubError, RegistryError
 from embhub.formats import names
+from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
 from embhub.release import files as layout
 from embhub.release.checks import attested, yanks

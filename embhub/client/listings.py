@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from embhub.client.errors import plain
+from embhub.formats.plain_text import plain
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from embhub.client import reports as heard
 from embhub.client import roots, site_policy
 from embhub.formats import instants, names
 from embhub.release import at_the_site as site_files
+from embhub.release import demands, verification
 from embhub.release import files as layout
-from embhub.release import policy as demands
-from embhub.release import verification
 from embhub.release.checks import site_totals
 from embhub.release.files import Release
 from embhub.release.verification import Verified

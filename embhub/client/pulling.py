@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from embhub import destinations as places
 from embhub.client import accounts, opening, roots, site_policy
 from embhub.client import reports as heard
-from embhub.client.errors import plain
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import names
+from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress
-from embhub.refusals import Finding, PolicyRefusal
+from embhub.refusals import Finding
 from embhub.release import at_the_site as site_files
-from embhub.release import policy as demands
-from embhub.release import unpacking, verification
+from embhub.release import demands, unpacking, verification
+from embhub.release import policy as policies
 from embhub.release.checks import attested, site_totals, yanks
 from embhub.release.checks.attested import Attested
 from embhub.release.checks.yanks import Yank
+from embhub.release.demands import PolicyRefusal
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
@@ -95,7 +96,7 @@ def fetch(
     *,
     registry: str | None = None,
     token: str | None = None,
-    policy: Policy = demands.STANDARD,
+    policy: Policy = policies.STANDARD,
     on_progress: OnProgress | None = None,
 ) -> Fetched:
     """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called.
@@ -175,7 +176,21 @@ def verify_path(
     return verify_release(read_release(target), target=target, policy=chosen)
 
 
-def verify_release(release: Release, *, target: str | Path, policy: Policy = demands.STANDARD) -> Verified:
+def open_target(target: str, registry: str | None) -> opening.Opened:
+    """An embedding to use: a file or folder, verified where it is signed, or a repository, fetched and verified.
+
+    Raises:
+        EmbhubError: as `embhub.client.opening.open_path` and `verify_path`.
+    """
+    if Path(target).is_file():
+        return opening.open_path(target)
+    verified = verify_path(target, registry=registry)
+    return opening.Opened(
+        verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning")
+    )
+
+
+def verify_release(release: Release, *, target: str | Path, policy: Policy = policies.STANDARD) -> Verified:
     """Verify what was read from `target` on this disk, by the keyrings kept here.
 
     A folder may stand where a repository of the same name was meant; a finding then says which of the two it is.
@@ -241,7 +256,7 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
             yanked = next((yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit), None)
             listed = True
     except (RegistryError, ValueError) as error:
-        unanswered.add(demands.YANKS)
+        unanswered.add(policies.YANKS)
         remarks.append(_unheard(hub, yanks.CHECK, "this release was taken back", error))
     others: tuple[Attested, ...] = ()
     try:
@@ -251,7 +266,7 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
                 text = f"{hub.registry} showed audits of these bytes that do not verify: {refused}, left out"
                 remarks.append(Finding(attested.CHECK, "warning", text))
     except (RegistryError, ValueError) as error:
-        unanswered.add(demands.AUDITS)
+        unanswered.add(policies.AUDITS)
         remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
     told = verified.told(yanked=yanked, others=others, remembered=heard.audits(verified.digest), unanswered=unanswered)
     first = [yanked.as_finding(hub.registry)] if yanked else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from embhub.errors import ConfigError, UsageError
-from embhub.release import policy as demands
+from embhub.release import policy as policies
 from embhub.release.policy import STANDARD, STRICT, Demand, Policy
 from embhub.site import config
 
@@ -21,7 +21,7 @@ def choose(policy: str | Policy = "standard", require: str | Iterable[str] = ())
         UsageError: there is no policy, or no demand, of that name.
         ConfigError: the policy file cannot be read, or says something else.
     """
-    chosen = find(policy).demanding(demands.parse(require) if require else ())
+    chosen = find(policy).demanding(policies.parse(require) if require else ())
     name, more = of_the_file()
     if name == STRICT.name and chosen.countersigned_suffices:
         chosen = STRICT.demanding(chosen.demands)
@@ -50,8 +50,8 @@ def of_the_file() -> tuple[str, tuple[Demand, ...]]:
     if isinstance(words, str):
         words = words.split(",")
     if not isinstance(words, list):
-        raise ConfigError(f"require in {path} is no list of demands", f"demands are {', '.join(demands.NAMES)}")
+        raise ConfigError(f"require in {path} is no list of demands", f"demands are {', '.join(policies.NAMES)}")
     try:
-        return name, demands.parse(words)
+        return name, policies.parse(words)
     except UsageError as error:
         raise ConfigError(f"require in {path}: {error.message}", error.hint) from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import __version__
+from embhub import builtin_bases as bases
 from embhub import destinations as places
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
@@ -17,9 +17,7 @@ from embhub.audits.verdict import LARGEST_AUC, LARGEST_TPR
 from embhub.cards import card
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
-from embhub.client.opening import Opened, open_path
 from embhub.client.overview import describe_embedding
-from embhub.diffusion.bases import builtin as bases
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
@@ -29,6 +27,7 @@ from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release.checks import consistency
 from embhub.site import config, runs
+from embhub.version import __version__
 
 
 def train_to_file(
@@ -110,20 +109,6 @@ def audit_to_file(
 def _report_name(file: Path, suite: str) -> str:
     stays = suite != "mechanism" and isinstance(embedding.read(file).privacy, PrivacyClaim)
     return site_files.SITE_AUDIT if stays else site_files.AUDIT
-
-
-def open_target(target: str, registry: str | None) -> Opened:
-    """An embedding to use: a file or folder, verified where it is signed, or a repository, fetched and verified.
-
-    Raises:
-        EmbhubError: as `embhub.client.opening.open_path` and `embhub.client.pulling.verify_path`.
-    """
-    if Path(target).is_file():
-        return open_path(target)
-    from embhub.client.pulling import verify_path
-
-    verified = verify_path(target, registry=registry)
-    return Opened(verified.embedding, tuple(item.text for item in verified.findings if item.outcome == "warning"))
 
 
 def draft_card(

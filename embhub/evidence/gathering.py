@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from embhub import __version__
 from embhub.audits.attack_figures import AttackResult
 from embhub.audits.explanation import explain
 from embhub.audits.report import AuditReport
@@ -18,12 +17,13 @@ from embhub.evidence.shipping import list_shipment
 from embhub.formats import instants
 from embhub.privacy import rdp as curves
 from embhub.privacy.claim import Claim, PrivacyClaim
-from embhub.privacy.contradictions import MAX_DELTA
+from embhub.privacy.fields import MAX_DELTA
 from embhub.privacy.reconstruction import most_rebuilt, most_rebuilt_by_curve
 from embhub.privacy.wording import is_large
 from embhub.release import files as layout
 from embhub.release.checks import claims, consistency
 from embhub.release.files import Release
+from embhub.version import __version__
 
 CHANCES = (0.001, 0.01, 0.1)
 CANDIDATES = (10, 100, 1000, 10_000)

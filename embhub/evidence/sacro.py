@@ -11,10 +11,10 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from embhub import __version__
 from embhub.audits import statistics
 from embhub.audits.attack_figures import AttackResult
 from embhub.audits.report import AuditReport
+from embhub.version import __version__
 
 _REMARKS = {
     "mechanism-canaries": "made-up vectors: an AUC above 0.5 is what the privacy claim allows",

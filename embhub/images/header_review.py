@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from embhub.errors import PrivacyError
-from embhub.images.manifest import Listing, Sample
 from embhub.images.problems import Watcher
 from embhub.images.readers.dicom_header import Header
+from embhub.images.sample import Listing, Sample
 from embhub.site.patients import key_patient
 
 FEW = 10

@@ -17,10 +17,11 @@ from embhub.cards.personal_data import looks_like_patient
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.images.header_review import check_headers, warn_of_few
-from embhub.images.manifest import Listing, Sample, list_images
+from embhub.images.listing import list_images
 from embhub.images.problems import REFUSE, Watcher
 from embhub.images.readers.encoding import Encoding
 from embhub.images.readers.view import parse
+from embhub.images.sample import Listing, Sample
 from embhub.images.volumes import Statement
 from embhub.progress import OnProgress, Progress
 from embhub.site import runs

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from embhub.diffusion.bases import builtin as bases
+from embhub import builtin_bases as bases
 from embhub.errors import EmbhubError, UsageError
 from embhub.images.images import read_images
 from embhub.images.inspections.inventory import list_ignored

@@ -1,23 +1,22 @@
-"""Which images, whose, and what they show: a folder, a table `path,patient_id,label?,split?`, or a volumes file."""
+"""A folder of images, or a table `path,patient_id,label?,split?`, as a list of samples."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub.errors import EmbhubError, PrivacyError, UsageError
-from embhub.images.problems import REFUSE, Watcher
+from embhub.errors import EmbhubError, UsageError
+from embhub.images.problems import Watcher
 from embhub.images.readers.sniffing import kind_of
-from embhub.images.readers.view import View
+from embhub.images.sample import Listing, Sample
 from embhub.images.volumes import NAMES as VOLUMES
-from embhub.images.volumes import Statement, is_volumes_file
-from embhub.site.patients import is_keyed, key_patient, tidy
+from embhub.site.patients import key_patient, tidy
 
 if TYPE_CHECKING:
     from embhub.images.readers.dicom_header import Header
@@ -26,66 +25,6 @@ NAME = "manifest.csv"
 _MAX_BYTES = 50_000_000
 MAX_ROWS = 500_000  # a row costs some hundred bytes of memory however short it is
 _SPLITS = {"": "train", "train": "train", "training": "train", "holdout": "holdout"}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image of one patient. `patient_id` is None where the source names no patients.
-
-    It is what a manifest says, or keyed (`embhub.site.patients`) where it is from a header or of a named issuer. `row`
-    is its line in the manifest, or its place in the folder: what messages say instead of a name. `view` says which
-    picture of a file that holds several.
-    """
-
-    path: Path
-    patient_id: str | None
-    label: str = ""
-    split: str = "train"
-    row: int = 0
-    view: View | None = None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Samples in the order of their source, `relative` their paths as it has them; `kind` is row, image or picture.
-
-    `headers` are those of DICOM files, by row; `without_picture` such files that hold none; `statement` is what the
-    site says of how the images were de-identified; `issuers` gave out the ids, headers' own apart.
-    """
-
-    samples: tuple[Sample, ...]
-    relative: tuple[str, ...]
-    kind: str
-    left_out: int = 0
-    headers: Mapping[int, Header] = field(default_factory=dict, repr=False)
-    without_picture: int = 0
-    statement: Statement | None = None
-    notes: tuple[str, ...] = ()
-    issuers: frozenset[str] = field(default=frozenset(), repr=False)
-
-
-def list_images(source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE) -> Listing:
-    """The images that `source` (folder, manifest or volumes file) names; of DICOM files the headers are read.
-
-    Raises:
-        UsageError: nothing there, a malformed manifest, an unknown column, or no image left.
-        ConfigError: the site's key, under which patients of DICOM files are kept, cannot be read.
-        PrivacyError: one patient in training and in the part kept back.
-    """
-    folder, manifest = find(source, manifest)
-    if manifest is not None and is_volumes_file(manifest):
-        from embhub.images.volume_listing import list_volumes  # which lists samples too
-
-        listing = list_volumes(manifest, where, watcher)
-    elif manifest is not None:
-        listing = _read_manifest(manifest, folder, where, watcher)
-    elif where:
-        raise UsageError("--where needs a manifest", f"put {NAME} beside the images, or name one")
-    else:
-        listing = _scan(folder, watcher)
-    listing = replace(listing, samples=_settle_ids(listing.samples))
-    _check_splits(listing.samples, watcher)
-    return listing
 
 
 def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]:
@@ -109,7 +48,7 @@ def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]
     return source, manifest
 
 
-def _scan(folder: Path, watcher: Watcher) -> Listing:
+def scan(folder: Path, watcher: Watcher) -> Listing:
     root = folder.resolve()
     found = sorted(path for path in walk(root, watcher) if kind_of(path) in ("picture", "dicom"))
     if not found:
@@ -174,7 +113,7 @@ def walk(root: Path, watcher: Watcher) -> Iterator[Path]:
         watcher.problem(error)
 
 
-def _read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watcher) -> Listing:
+def read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watcher) -> Listing:
     rows = read_rows(manifest)
     column, value = parse_where(where, rows)
     samples, relative, chosen, left_out, opened = [], [], 0, 0, _Headers(watcher)
@@ -295,28 +234,3 @@ def _patient(row: dict[str, str], number: int) -> str | None:
         raise UsageError(f"row {number} has no patient id", "give every image a patient, or drop the column patient_id")
     issuer = tidy(row.get("issuer", ""))
     return key_patient(patient, issuer=issuer) if issuer else patient
-
-
-def _settle_ids(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    """All ids keyed where some are: a patient of a header and of a manifest is then one."""
-    named = [sample.patient_id for sample in samples if sample.patient_id is not None]
-    keyed = [is_keyed(name) for name in named]
-    if all(keyed) or not any(keyed):
-        return samples
-    return tuple(
-        sample if sample.patient_id is None else replace(sample, patient_id=key_patient(sample.patient_id))
-        for sample in samples
-    )
-
-
-def _check_splits(samples: Sequence[Sample], watcher: Watcher) -> None:
-    sides: dict[str, set[str]] = {}
-    for sample in samples:
-        if sample.patient_id is not None:
-            sides.setdefault(sample.patient_id, set()).add(sample.split)
-    if both := {patient for patient, found in sides.items() if len(found) > 1}:
-        error = PrivacyError(
-            f"{len(both)} patients are both in training and kept back",
-            "give each patient one split, all images together",
-        )
-        watcher.problem(error, [sample.row for sample in samples if sample.patient_id in both])

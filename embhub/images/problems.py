@@ -10,8 +10,8 @@ from PIL import Image
 from embhub.errors import EmbhubError
 
 if TYPE_CHECKING:
-    from embhub.images.manifest import Listing, Sample
     from embhub.images.readers.encoding import Encoding
+    from embhub.images.sample import Listing, Sample
 
 
 class Watcher:

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from embhub.errors import EmbhubError, PrivacyError, UsageError
-from embhub.images.manifest import MAX_ROWS, Listing, Sample, parse_where, reach, read_rows, walk
+from embhub.images.manifest import MAX_ROWS, parse_where, reach, read_rows, walk
 from embhub.images.problems import Watcher
 from embhub.images.readers.dicom_header import Header, take
 from embhub.images.readers.nifti_file import AXES, read_volume
 from embhub.images.readers.sniffing import kind_of
 from embhub.images.readers.view import Plane, View, Window
+from embhub.images.sample import Listing, Sample
 from embhub.images.slices import choose
 from embhub.images.volumes import Entry, Slices, Volumes, parse
 from embhub.site.patients import key_patient

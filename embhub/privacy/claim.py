@@ -11,7 +11,7 @@ import json
 from typing import Annotated, Any, Final, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
@@ -19,23 +19,22 @@ from embhub.privacy import epsilon as figures
 from embhub.privacy import loss_distribution as losses
 from embhub.privacy import rdp as curves
 from embhub.privacy import wording
-from embhub.privacy.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
-from embhub.privacy.composition import AnyComposition, Composition, Positive, StatedCurve, state
-from embhub.privacy.contradictions import ALWAYS_UNPROTECTED, FIRST, MAX_DELTA, Unprotected, contradictions
+from embhub.privacy.composition import Composition, state
+from embhub.privacy.contradictions import contradictions
 from embhub.privacy.contradictions import is_round as is_round
 from embhub.privacy.contradictions import largest_delta as largest_delta
+from embhub.privacy.fields import ALWAYS_UNPROTECTED, FIRST, MAX_DELTA, Accountant, ClaimFields, Sampling, Unprotected
+from embhub.privacy.fields import SCHEMA as SCHEMA
+from embhub.privacy.fields import Mechanism as Mechanism
+from embhub.privacy.fields import Unit as Unit
 from embhub.privacy.loss_distribution import Mechanism as Parameters
-from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import AnySelfTest
 
 NONE: Final = "none"
-SCHEMA: Final = "embhub.privacy/2"
 MAX_BYTES = 16_000
 DEFAULT_DELTA = MAX_DELTA
 _SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
 
-Unit = Literal["patient", "image"]
-Mechanism = Literal["dp-sgd", "dp-agg"]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
@@ -47,32 +46,7 @@ class UnsupportedClaim(PrivacyError):
     """A claim that its own parameters do not support."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-
-class Sampling(_Part):
-    """How a step chooses its units: each with probability `q`, independently, or all of them (`q` 1)."""
-
-    kind: Literal["poisson", "all"]
-    q: Annotated[float, Field(gt=0.0, le=1.0)]
-    truncation: Literal["none"] = "none"  # a cap on batches would need accounting of its own
-
-
-class Accountant(_Part):
-    """Which arithmetic the figures follow; `name` tells whose figure `epsilon` is.
-
-    `rdp`: Rényi differential privacy on the orders of `grid`. `pld`: a privacy-loss distribution on the grid `losses`.
-    `gaussian`: the exact formula, where every step reads all units. Approximations by the central limit are none.
-    """
-
-    name: figures.Name = "rdp"
-    grid: Literal["embhub-orders/1"] = "embhub-orders/1"
-    conversion: Literal["canonne-2020"] = "canonne-2020"
-    losses: Literal["embhub-losses/1"] | None = None  # None in version 1 alone
-
-
-class PrivacyClaim(_Part):
+class PrivacyClaim(ClaimFields):
     """(epsilon, delta)-differential privacy of one training, with all that is needed to recompute it.
 
     `n_public` is a declared round lower bound on the number of units, `denominator` the units that a step expects at
@@ -80,45 +54,11 @@ class PrivacyClaim(_Part):
     `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound; in version 1 both are None.
     """
 
-    schema_: Literal["embhub.privacy/1", "embhub.privacy/2"] = Field(default=SCHEMA, alias="schema")
-    mechanism: Mechanism
-    unit: Unit
-    max_images_per_unit: Annotated[int, Field(ge=1, le=100_000)]
-    adjacency: Literal["add-remove"] = "add-remove"
-    n_public: Annotated[int, Field(ge=10, le=1_000_000_000)]
-    sampling: Sampling
-    denominator: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    sigma: Annotated[float, Field(ge=SMALLEST_SIGMA, le=LARGEST_SIGMA, allow_inf_nan=False)]
-    clip: Positive
-    steps: Annotated[int, Field(ge=1, le=10_000_000)]
-    delta: Annotated[float, Field(gt=0.0, lt=1.0)]
-    accountant: Accountant = Accountant()
-    epsilon: Positive
-    epsilon_rdp: Positive | None = None
-    epsilon_pld: Positive | None = None
-    rdp: StatedCurve
-    released: Literal["final-rows"] = "final-rows"
-    rng: Literal["os-entropy"] = "os-entropy"
-    tuning_runs: Annotated[int, Field(ge=0, le=1_000_000)]
-    composition: AnyComposition | None
-    unprotected: tuple[Unprotected, ...]
-    self_test: AnySelfTest
-
     @model_validator(mode="after")
     def _follows_from_its_parameters(self) -> Self:
         if faults := contradictions(self):
             raise ValueError("; ".join(faults))
         return self
-
-    @property
-    def curve(self) -> Curve:
-        """RDP of this training on the grid, recomputed."""
-        return curves.gaussian_curve(q=self.sampling.q, sigma=self.sigma, steps=self.steps)
-
-    @property
-    def parameters(self) -> tuple[Parameters, ...]:
-        """Sampling rate, noise multiplier and steps, as `embhub.privacy.epsilon` takes them."""
-        return (Parameters(self.sampling.q, self.sigma, self.steps),)
 
     @property
     def is_weak(self) -> bool:
@@ -128,15 +68,6 @@ class PrivacyClaim(_Part):
         computed anew at this one, so that no choice of delta makes a claim look stronger.
         """
         return wording.is_large(self.epsilon_to_judge_by, delta=MAX_DELTA)
-
-    @property
-    def epsilon_to_judge_by(self) -> float:
-        """Epsilon at the one delta MAX_DELTA, of all that the ledger counted where that is more than this training."""
-        alone, lineage = figures.compose(self.parameters, delta=MAX_DELTA), self.composition
-        if lineage is None or wording.together(self) is None:
-            return alone
-        whole = float("inf") if lineage.rdp is None else curves.epsilon_of(curves.unstate(lineage.rdp), delta=MAX_DELTA)
-        return max(alone, whole)
 
     def words(self) -> tuple[str, ...]:
         """Plain sentences for somebody who answers for patients: what is promised, and what is not."""

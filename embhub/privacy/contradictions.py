@@ -3,27 +3,15 @@ one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
-
 from embhub.privacy import epsilon as figures
 from embhub.privacy import loss_distribution as losses
 from embhub.privacy import rdp as curves
+from embhub.privacy.fields import ALWAYS_UNPROTECTED, FIRST, FIRST_UNPROTECTED, MAX_DELTA, ClaimFields
 from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import find_implausible
 
-if TYPE_CHECKING:
-    from embhub.privacy.claim import PrivacyClaim
 
-Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage", "release-decision"]
-
-FIRST: Final = "embhub.privacy/1"
-MAX_DELTA = 1e-5
-"""The largest delta of a claim of version 2: the chance that epsilon does not hold for a patient."""
-FIRST_UNPROTECTED: tuple[Unprotected, ...] = ("base-model", "settings", "public-n", "card")
-ALWAYS_UNPROTECTED: tuple[Unprotected, ...] = (*FIRST_UNPROTECTED, "release-decision")
-
-
-def contradictions(claim: PrivacyClaim) -> list[str]:
+def contradictions(claim: ClaimFields) -> list[str]:
     """What in a claim does not follow from its parameters; empty for one that holds."""
     found: list[str] = []
     if claim.unit == "image" and claim.max_images_per_unit != 1:
@@ -62,7 +50,7 @@ def is_round(number: int) -> bool:
     return len(str(number).rstrip("0")) <= 2
 
 
-def _delta_fault(claim: PrivacyClaim) -> str | None:
+def _delta_fault(claim: ClaimFields) -> str | None:
     most = 1 / (10 * claim.n_public) if claim.schema_ == FIRST else largest_delta(claim.n_public)
     if claim.delta <= most:
         return None
@@ -70,7 +58,7 @@ def _delta_fault(claim: PrivacyClaim) -> str | None:
     return f"delta {claim.delta:g} is above {most:g}, {reason}"
 
 
-def _wrong_figures(claim: PrivacyClaim) -> list[str]:
+def _wrong_figures(claim: ClaimFields) -> list[str]:
     actual = claim.curve
     if not curves.supports(claim.rdp, actual):
         return ["rdp is not the curve of this mechanism, sigma, steps and sampling rate"]
@@ -85,7 +73,7 @@ def _wrong_figures(claim: PrivacyClaim) -> list[str]:
     return [fault] if (fault := _epsilon_fault("composition.epsilon", lineage.epsilon, total, claim.delta)) else []
 
 
-def _accounting_fault(claim: PrivacyClaim, actual: Curve) -> str | None:
+def _accounting_fault(claim: ClaimFields, actual: Curve) -> str | None:
     """Both epsilons against the parameters, the smaller one, and the accountant that it is named after."""
     said = claim.accountant
     if claim.schema_ == FIRST:

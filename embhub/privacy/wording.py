@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from embhub.privacy import epsilon as figures
 from embhub.privacy import rdp as curves
 from embhub.privacy.composition import CohortComposition, SiteTotal
-from embhub.privacy.contradictions import MAX_DELTA, Unprotected
-
-if TYPE_CHECKING:
-    from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.fields import MAX_DELTA, ClaimFields, Unprotected
 
 FPR = 0.01
 ALMOST_SURE = 0.99  # who may be named with so much is hardly protected: epsilon is large from about 4.6 on
 _MEANINGLESS = 1000.0
-_ROUNDING = 1e-4  # curves and epsilons are published rounded up: so little is no other training
 _MECHANISMS = {
     "dp-sgd": "differentially private training (DP-SGD: bounded contributions with noise at every step)",
     "dp-agg": "differentially private aggregation (an embedding for each {unit}, bounded and averaged with noise)",
@@ -33,7 +28,7 @@ _NOT_COVERED: dict[Unprotected, str] = {
 }
 
 
-def sentences(claim: PrivacyClaim) -> tuple[str, ...]:
+def sentences(claim: ClaimFields) -> tuple[str, ...]:
     """What a claim promises, what it does not, and how it is checked; one statement a sentence or two."""
     return (
         _promise(claim),
@@ -49,34 +44,32 @@ def sentences(claim: PrivacyClaim) -> tuple[str, ...]:
     )
 
 
-def short(claim: PrivacyClaim) -> str:
+def short(claim: ClaimFields) -> str:
     """One line for lists: whose word it is, and its figures."""
     return f"claimed by the publisher: {figures_of(claim)}"
 
 
-def figures_of(claim: PrivacyClaim) -> str:
+def figures_of(claim: ClaimFields) -> str:
     """Epsilon, delta, unit, mechanism, and what the ledger adds."""
     told = f"epsilon {claim.epsilon:g} with delta {claim.delta:g} for each {claim.unit}, by {claim.mechanism}"
     return f"{told}; {added}" if (added := together(claim)) else told
 
 
-def together(claim: PrivacyClaim) -> str | None:
+def together(claim: ClaimFields) -> str | None:
     """What stands beside the training's own epsilon where the site's ledger counts more than it; else None."""
     lineage = claim.composition
-    if lineage is None:
+    if lineage is None or not claim.composition_counts_more:
         return None
     if isinstance(lineage, CohortComposition):
         if lineage.epsilon is None:
             return "no bound with this site's other trainings"
-        if lineage.epsilon <= (claim.epsilon_rdp or claim.epsilon) * (1 + _ROUNDING) + _ROUNDING:
-            return None
         return f"{lineage.epsilon:g} with this site's other trainings"
     told = []
     if lineage.trainings > 1:
         told.append(f"{lineage.epsilon:g} with all {lineage.trainings:,} of this site's private trainings")
     if lineage.plain:
         told.append(f"{lineage.plain:,} others without any bound")
-    return f"{' and '.join(told)}, as of {lineage.as_of}" if told else None
+    return f"{' and '.join(told)}, as of {lineage.as_of}"
 
 
 def site_total(stated: SiteTotal, *, unit: str) -> str:
@@ -125,7 +118,7 @@ def odds(chance: float) -> str:
     return f"1 in {math.floor(1 / chance * (1 + 1e-9)):,}"
 
 
-def _promise(claim: PrivacyClaim) -> str:
+def _promise(claim: ClaimFields) -> str:
     return (
         f"Trained with {_MECHANISMS[claim.mechanism].format(unit=claim.unit)}: whether any one"
         f" {claim.unit} took part changes the probability of any outcome by at most a factor of e to the power epsilon"
@@ -134,25 +127,25 @@ def _promise(claim: PrivacyClaim) -> str:
     )
 
 
-def _person(claim: PrivacyClaim) -> str:
+def _person(claim: ClaimFields) -> str:
     rate = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=FPR)
     told = per_person(claim.unit, _per_cent(FPR), _per_cent(rate, up=True))
     return f"In other words, whatever else is known, and on average over the chance in training: {told}."
 
 
-def _uncovered(claim: PrivacyClaim) -> tuple[Unprotected, ...]:
+def _uncovered(claim: ClaimFields) -> tuple[Unprotected, ...]:
     """What the claim lists; claims of version 1 did not list the decision to release."""
     listed = claim.unprotected
     return listed if "release-decision" in listed else (*listed, "release-decision")
 
 
-def _size(claim: PrivacyClaim) -> tuple[str, ...]:
+def _size(claim: ClaimFields) -> tuple[str, ...]:
     if not is_large(figures.compose(claim.parameters, delta=MAX_DELTA), delta=MAX_DELTA):
         return ()
     return (f"An epsilon of {claim.epsilon:g} is large: by itself it rules out hardly any attack.",)
 
 
-def _unit(claim: PrivacyClaim) -> str:
+def _unit(claim: ClaimFields) -> str:
     if claim.unit == "patient":
         return (
             f"What is protected is each patient's whole contribution, of which at most {claim.max_images_per_unit}"
@@ -171,7 +164,7 @@ def _unit(claim: PrivacyClaim) -> str:
     )
 
 
-def _lineage(claim: PrivacyClaim) -> str:
+def _lineage(claim: ClaimFields) -> str:
     lineage = claim.composition
     if lineage is None:
         return (
@@ -186,7 +179,7 @@ def _lineage(claim: PrivacyClaim) -> str:
     return f"{site_total(lineage, unit=claim.unit)}{unreleased}{large}"
 
 
-def _of_the_cohort(claim: PrivacyClaim, lineage: CohortComposition) -> str:
+def _of_the_cohort(claim: ClaimFields, lineage: CohortComposition) -> str:
     """Claims of the first form: what they say of one cohort, without a date."""
     if lineage.epsilon is None:
         return (

@@ -5,10 +5,9 @@ Every check leaves a finding in plain words; the first that fails raises its own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
@@ -17,16 +16,15 @@ from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import instants
 from embhub.privacy.claim import UnsupportedClaim
 from embhub.refusals import AuditMismatch, BrokenClaim, CardMismatch, Finding, MissingAudit, Refusal, WrongRepository
+from embhub.release import demands
 from embhub.release import files as layout
-from embhub.release import policy as demands
-from embhub.release.checks import artifact, attested, consistency, revocations, samples, signers, versions
-from embhub.release.checks.attested import Attested, Lost
+from embhub.release.checks import artifact, consistency, revocations, samples, signers, versions
 from embhub.release.checks.signers import Signer as Signer
-from embhub.release.checks.yanks import Yank
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD as STANDARD
 from embhub.release.policy import STRICT as STRICT
 from embhub.release.policy import Policy as Policy
+from embhub.release.verified import Verified as Verified
 from embhub.trust import keyring as keyrings
 from embhub.trust import statement
 from embhub.trust.keyring import Trust
@@ -36,118 +34,6 @@ if TYPE_CHECKING:
     from embhub.site.seen import Sighting
 
 _CLOCK_SKEW = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A release that may be used, and on what evidence.
-
-    `auditor` signed the audit attestation; `independent` says that this was not the publisher. `yanked` is what the
-    registry that was asked says, unsigned, of a release that was taken back. `others` are further audits of the same
-    bytes, `lost` those that this site saw before and that are gone; `unanswered` names what the registry did not say
-    (yanks, audits). A policy judges by them; whether the signatures are good never rests on them. `freshness`
-    is unknown, `log_index` and `checkpoint` are None: keyrings name no end and there is no transparency log; findings
-    say so.
-    """
-
-    embedding: Embedding
-    card: Card
-    report: AuditReport | None
-    repository: str
-    version: str
-    replaces: str | None
-    created: str
-    signer: Signer
-    auditor: Signer | None
-    audited: str | None  # when the audit's attestation was signed, by its own word
-    policy: Policy
-    findings: tuple[Finding, ...]
-    yanked: Yank | None = None
-    others: tuple[Attested, ...] = ()
-    lost: tuple[Lost, ...] = ()
-    unanswered: frozenset[str] = frozenset()
-    freshness: Literal["unknown"] = "unknown"
-    log_index: int | None = None
-    checkpoint: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the embedding, lower-case hex."""
-        return self.embedding.digest
-
-    @property
-    def independent(self) -> bool:
-        """Whether an auditor of another namespace countersigned."""
-        return self.auditor is not None and self.auditor.is_independent_of(self.signer)
-
-    @property
-    def audit_status(self) -> Literal["countersigned", "consistent"] | None:
-        """What the audit report's figures rest on: an independent auditor's word, or on each other alone."""
-        if self.report is None:
-            return None
-        return "countersigned" if self.independent else "consistent"
-
-    def audit_in_words(self) -> str:
-        """Verdict and status: `no-leak-detected, countersigned by nki`; `…, consistent, self-declared`; `none`."""
-        if self.report is None:
-            return "none"
-        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ", self-declared"
-        return f"{self.report.verdict}, {self.audit_status}{by}"
-
-    @property
-    def own_audit(self) -> Attested | None:
-        """The release's own audit as others are remembered; None where there is none."""
-        if self.report is None or self.auditor is None or self.audited is None:
-            return None
-        return Attested(
-            namespace=self.auditor.namespace, own=not self.independent, repository=self.repository,
-            version=self.version, verdict=self.report.verdict, created=self.audited, registry=self.auditor.registry,
-        )  # fmt: skip
-
-    def _concerns(self, audit: Attested) -> bool:
-        """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs."""
-        return not audit.own or audit.namespace == self.signer.namespace
-
-    def told(
-        self, *, yanked: Yank | None, others: Sequence[Attested], remembered: Iterable[Attested],
-        asked: bool = True, unanswered: Iterable[str] = (),
-    ) -> Verified:  # fmt: skip
-        """The same release with what a registry says of it and what this site remembers.
-
-        `asked`: whether a registry was asked who audited it; a folder on this disk asks nobody.
-        """
-        others, remembered = ([a for a in found if self._concerns(a)] for found in (others, remembered))
-        own = self.own_audit
-        shown = [own, *others] if own is not None else list(others)
-        more = tuple(audit for audit in others if audit != own)
-        lost = attested.find_lost(remembered, shown, asked=asked)
-        findings = (*self.findings, *attested.say(more, lost))
-        return replace(self, yanked=yanked, others=more, lost=lost, unanswered=frozenset(unanswered), findings=findings)
-
-    def to_json(self) -> dict[str, Any]:
-        """What `embhub verify --json` prints."""
-        return {
-            "verified": True,
-            "repository": self.repository,
-            "version": self.version,
-            "digest": self.digest,
-            "replaces": self.replaces,
-            "created": self.created,
-            "token": self.embedding.token,
-            "signer": asdict(self.signer),
-            "auditor": asdict(self.auditor) if self.auditor else None,
-            "countersigned": self.independent,
-            "audit_status": self.audit_status,
-            "verdict": self.report.verdict if self.report else None,
-            "policy": self.policy.name,
-            "yanked": self.yanked.to_json() if self.yanked else None,
-            "other_audits": [audit.model_dump() for audit in self.others],
-            "lost_audits": [lost.audit.model_dump() for lost in self.lost],
-            "findings": [asdict(finding) for finding in self.findings],
-            "freshness": self.freshness,
-            "log_index": self.log_index,
-            "checkpoint": self.checkpoint,
-        }
 
 
 def verify(

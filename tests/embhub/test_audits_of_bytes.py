@@ -12,9 +12,9 @@ import pytest
 from embhub.__main__ import main
 from embhub.client import pulling
 from embhub.client.hub import Hub
-from embhub.refusals import PolicyRefusal
 from embhub.release import files as layout
 from embhub.release import signing
+from embhub.release.demands import PolicyRefusal
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
 from tests.support import hostile

@@ -15,8 +15,8 @@ from embhub.client import pulling
 from embhub.client.hub import Hub
 from embhub.client.opening import open_path
 from embhub.errors import ConfigError
-from embhub.refusals import PolicyRefusal
 from embhub.release import files as layout
+from embhub.release.demands import PolicyRefusal
 from tests.support.between import LEAKING, make_leaking_release
 from tests.support.releases import AUDITOR, REPOSITORY, SITE, make_embedding, make_release, resigned
 from tests.support.servers import RunningRegistry, running_registry

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from embhub.__main__ import main
 from embhub.client import guard, pulling
-from embhub.refusals import PolicyRefusal
 from embhub.release.checks import yanks
+from embhub.release.demands import PolicyRefusal
 from embhub.release.verification import Verified
 from tests.support import hostile
 from tests.support.between import INFO, STATUS, TWIN, World

@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from torch import nn
 
 from embhub import destinations as places
+from embhub.builtin_bases import NAMES
 from embhub.diffusion.adaptation.components import LORA_FILE, save_lora
 from embhub.diffusion.bases.adapted import MARK, Adaptation, base_facts, mark_lora, render_card
-from embhub.diffusion.bases.builtin import NAMES
-from embhub.diffusion.bases.pipelines import FoundBase, quiet
+from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.training.captions import check_words
 from embhub.durable import sync

@@ -23,6 +23,7 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.audits import statistics
 from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
+from embhub.builtin_bases import NAMES as BUILT_IN
 from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES, shadow_training
 from embhub.diffusion.attacks import shadows as shadow_module
 from embhub.diffusion.attacks.blind_baseline import score_blindly
@@ -32,8 +33,8 @@ from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism, read_claim
 from embhub.diffusion.attacks.shadow_training import Shelf
 from embhub.diffusion.attacks.shadows import Private
-from embhub.diffusion.bases.builtin import NAMES as BUILT_IN
-from embhub.diffusion.bases.pipelines import FoundBase, find_base, load_pipeline
+from embhub.diffusion.bases.found import FoundBase
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import detect, resolution

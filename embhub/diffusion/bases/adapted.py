@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from embhub.diffusion.bases.pipelines import ADAPTED, FoundBase
+from embhub.diffusion.bases.found import ADAPTED, FoundBase
 from embhub.errors import PrivacyError
 from embhub.formats import safe_yaml
 

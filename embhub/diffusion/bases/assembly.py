@@ -22,7 +22,7 @@ import diffusers
 from safetensors import SafetensorError, safe_open
 
 from embhub.diffusion.bases.adapted import MARK, is_adapted, read_lora_mark
-from embhub.diffusion.bases.pipelines import FoundBase, download_part, quiet
+from embhub.diffusion.bases.found import FoundBase, download_part, quiet
 from embhub.diffusion.bases.replaced_parts import Part, check_part, find_part
 from embhub.diffusion.bases.replacements import LORA, Replacement
 from embhub.errors import ConfigError, UsageError

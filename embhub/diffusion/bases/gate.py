@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from embhub.artifact.fingerprint import digest, take
+from embhub.builtin_bases import info
 from embhub.copies.report import FEWEST_CAUGHT, PLANTED
-from embhub.diffusion.bases.builtin import info
 
 
 @dataclass(frozen=True)

@@ -5,36 +5,24 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import huggingface_hub
 import torch
-import transformers
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from embhub.diffusion.bases.builtin import info, resolve
+from embhub.builtin_bases import info, resolve
+from embhub.diffusion.bases.assembly import assemble
+from embhub.diffusion.bases.found import ADAPTED, HUB_ID, FoundBase, quiet
 from embhub.diffusion.bases.replacements import parse_base
 from embhub.diffusion.families import FAMILIES, denoiser, detect
 from embhub.errors import UsageError
 
-_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _PUBLIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-ADAPTED = "adaptation.json"
-"""The file that marks a base, or a part, as learned from a site's images; see `embhub.diffusion.bases.adapted`."""
-
-
-@dataclass(frozen=True)
-class FoundBase:
-    """A base on this machine: the name to publish (never a path), its folder, and what its makers recommend."""
-
-    name: str
-    folder: Path
-    recommended: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_base(base: str | Path = "builtin") -> FoundBase:
@@ -49,11 +37,9 @@ def find_base(base: str | Path = "builtin") -> FoundBase:
     """
     first, replacements = parse_base(str(base))
     if replacements:
-        from embhub.diffusion.bases.assembly import assemble
-
         return assemble(find_base(first), replacements)
     folder = resolve(base)
-    if folder is None and (hub_id := _HUB_ID.fullmatch(str(base))) and not Path(base).exists():
+    if folder is None and (hub_id := HUB_ID.fullmatch(str(base))) and not Path(base).exists():
         return FoundBase(hub_id[1], _download(hub_id[1], hub_id[2]))
     if folder is None or not (folder / "model_index.json").is_file():
         raise UsageError(
@@ -124,23 +110,6 @@ def _download(name: str, revision: str | None) -> Path:
         ) from error
 
 
-def download_part(source: str, files: Sequence[str]) -> Path:
-    """The `files` (patterns) of a repository `owner/name[@revision]` that is a part of a pipeline, or holds one.
-
-    Raises:
-        UsageError: no folder and no such name, or the Hub cannot deliver it.
-    """
-    if not (hub_id := _HUB_ID.fullmatch(source)):
-        raise UsageError(f"there is no {source}", "name a folder, or owner/name[@revision] of the Hub")
-    try:
-        with quiet():
-            return Path(huggingface_hub.snapshot_download(hub_id[1], revision=hub_id[2], allow_patterns=list(files)))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"{source} cannot be fetched from the Hub", "check name and network, or name a local folder"
-        ) from error
-
-
 def choose_device(device: str = "auto") -> torch.device:
     """The device that `auto` stands for here, or the named one.
 
@@ -183,20 +152,3 @@ def trainable_attention(pipe: Any) -> Iterator[None]:
         yield
     finally:
         model.set_attn_processor(before)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the progress bars and remarks of diffusers and transformers off the terminal while open."""
-    logs = [(library.utils.logging, library.utils.logging.get_verbosity()) for library in (diffusers, transformers)]
-    bars = [log for log, _ in logs if log.is_progress_bar_enabled()]
-    try:
-        for log, _ in logs:
-            log.set_verbosity_error()
-            log.disable_progress_bar()
-        yield
-    finally:
-        for log, level in logs:
-            log.set_verbosity(level)
-        for log in bars:
-            log.enable_progress_bar()

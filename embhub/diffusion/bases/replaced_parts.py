@@ -12,7 +12,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from embhub.diffusion.bases.pipelines import FoundBase, download_part, quiet
+from embhub.diffusion.bases.found import FoundBase, download_part, quiet
 from embhub.diffusion.bases.replacements import Replacement
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights

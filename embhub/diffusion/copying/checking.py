@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub import __version__
 from embhub.artifact.embedding import Embedding
 from embhub.copies import report as reports
 from embhub.copies import tail
@@ -22,10 +21,11 @@ from embhub.diffusion.copying.comparing import compare as compare_images
 from embhub.diffusion.families import resolution
 from embhub.errors import UsageError
 from embhub.images import pixels
-from embhub.images.manifest import list_images
+from embhub.images.listing import list_images
 from embhub.images.member_split import Comparison, Source, compare
 from embhub.progress import OnProgress
 from embhub.site import runs
+from embhub.version import __version__
 
 ALPHA = 0.05
 

@@ -18,7 +18,8 @@ from PIL import Image
 from embhub import destinations as places
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
-from embhub.diffusion.bases.pipelines import FoundBase, choose_device, find_base, load_pipeline
+from embhub.diffusion.bases.found import FoundBase
+from embhub.diffusion.bases.pipelines import choose_device, find_base, load_pipeline
 from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass

@@ -19,10 +19,10 @@ from typing import Any
 import diffusers
 import torch
 
-from embhub import __version__
 from embhub.diffusion.datasets.sources import Origin
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
+from embhub.version import __version__
 
 PLAN = "dataset.json"
 SCHEMA = "embhub.dataset/1"

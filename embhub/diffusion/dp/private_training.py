@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub import __version__
 from embhub.diffusion.dp import aggregation, selftest, settings
 from embhub.diffusion.dp.checkpoints import PrivateKeeper, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
@@ -35,6 +34,7 @@ from embhub.ledger.budget import Reservation
 from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress, Progress
+from embhub.version import __version__
 
 _ANNOUNCEMENTS = 20
 """Steps are announced to the ledger in at most so many parts: a crash costs what was announced and not taken."""

@@ -13,7 +13,8 @@ from PIL import Image
 
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases import live_fingerprint as live_base
-from embhub.diffusion.bases.pipelines import FoundBase, find_base, load_pipeline, quiet
+from embhub.diffusion.bases.found import FoundBase, quiet
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.loading import Source, load_into
 from embhub.diffusion.drawing.weighted_prompts import Part

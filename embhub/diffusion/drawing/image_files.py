@@ -11,15 +11,15 @@ from typing import Any
 
 from PIL import Image
 
-from embhub import __version__
 from embhub import destinations as places
 from embhub.artifact.embedding import Embedding
 from embhub.client.opening import Opened
+from embhub.client.pulling import open_target
 from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
-from embhub.diffusion.outputs import open_target
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.progress import OnProgress
+from embhub.version import __version__
 
 MANIFEST, SHEET = "manifest.json", "series.png"
 SERIES = 5

@@ -17,8 +17,9 @@ from embhub import destinations as places
 from embhub.diffusion.drawing.image_files import Ask, describe, describe_parts, report, write_manifest, write_picture
 from embhub.errors import UsageError
 from embhub.images import masks
-from embhub.images.manifest import Listing, Sample, list_images
+from embhub.images.listing import list_images
 from embhub.images.pixels import DEEP, SUFFIXES, read_pixels
+from embhub.images.sample import Listing, Sample
 from embhub.progress import OnProgress, Progress
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
 from PIL import Image
 
-from embhub.diffusion.bases.pipelines import quiet
+from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.generation import Prompt, Studio, check_lengths, check_settings, generators, prepare
 from embhub.diffusion.drawing.loading import Source

@@ -16,7 +16,7 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, PER_LAYER, Embedding, layer_names
 from embhub.client.opening import open_path
 from embhub.diffusion.bases import live_fingerprint as live_base
-from embhub.diffusion.bases.pipelines import quiet
+from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find, image_vectors
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.rows import misled_ends

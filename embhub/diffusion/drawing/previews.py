@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from embhub import destinations as places
-from embhub.diffusion.bases.pipelines import FoundBase
+from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.drawing.generation import draw
 from embhub.diffusion.families import detect
 from embhub.diffusion.training.eval_loss import without_token

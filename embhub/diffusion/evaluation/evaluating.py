@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embhub import __version__
 from embhub import destinations as places
 from embhub.cards.evaluation import Classifier, EvaluationReport
 from embhub.cards.personal_data import looks_like_patient, personal_data
@@ -27,6 +26,7 @@ from embhub.diffusion.evaluation.networks import find
 from embhub.durable import write_atomic
 from embhub.errors import PrivacyError, UsageError
 from embhub.progress import OnProgress
+from embhub.version import __version__
 
 REAL_COUNTS, DRAWN_COUNTS = (10, 20, 50, 200), (0, 100, 500)
 REPORT, PAGE, CURVE, KEPT = "evaluation.json", "index.html", "learning-curve.png", "fits"

@@ -20,8 +20,8 @@ from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.images.images import ImageSet, read_images, read_sample, recall
 from embhub.images.manifest import NAME as MANIFEST
-from embhub.images.manifest import Sample
 from embhub.images.member_split import PLACE
+from embhub.images.sample import Sample
 from embhub.progress import OnProgress
 from embhub.site import runs
 from embhub.site.patients import key_patient

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from embhub import __version__
 from embhub.diffusion.training import inversion, memory
 from embhub.diffusion.training.checkpoints import Keeper
 from embhub.diffusion.training.diagnostics import Lookout, judge_images
@@ -28,6 +27,7 @@ from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress
+from embhub.version import __version__
 
 Watch = Callable[[Inversion], object]
 

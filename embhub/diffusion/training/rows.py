@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from embhub.artifact.embedding import check_token
-from embhub.diffusion.bases.pipelines import quiet
+from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.families import Encoder, encoders, image_vectors, room
 from embhub.errors import UsageError
 

@@ -28,8 +28,8 @@ from embhub.images.inspections.report import (
     TextField,
 )
 from embhub.images.inspections.survey import Survey
-from embhub.images.manifest import Sample
 from embhub.images.readers.encoding import Encoding
+from embhub.images.sample import Sample
 from embhub.progress import OnProgress
 from embhub.site.patients import is_keyed, key_patient, tidy
 

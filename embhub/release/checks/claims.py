@@ -10,7 +10,7 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.privacy import epsilon as figures
 from embhub.privacy.claim import SCHEMA, Claim, PrivacyClaim, UncheckableClaim, UnsupportedClaim, is_round, parse_claim
-from embhub.privacy.contradictions import FIRST
+from embhub.privacy.fields import FIRST
 from embhub.privacy.self_test import SelfTest
 from embhub.refusals import BrokenClaim, ClaimMismatch, Finding
 from embhub.trust.statement import Publish

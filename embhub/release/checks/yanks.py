@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embhub.client.errors import plain
 from embhub.formats import strict_json
+from embhub.formats.plain_text import plain
 from embhub.refusals import Finding
 
 MAX_BYTES = 1_000_000

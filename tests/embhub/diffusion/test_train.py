@@ -17,7 +17,7 @@ from embhub.diffusion.train import TrainResult, split, train
 from embhub.diffusion.training import inversion
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
-from embhub.images.manifest import Sample
+from embhub.images.sample import Sample
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import config, runs

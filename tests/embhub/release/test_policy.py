@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from embhub.artifact.embedding import Embedding
 from embhub.errors import PolicyError, UsageError, VerificationError
 from embhub.privacy.claim import PrivacyClaim
-from embhub.refusals import PolicyRefusal
-from embhub.release import policy as demands
-from embhub.release import verification
+from embhub.release import demands, verification
+from embhub.release import policy as policies
 from embhub.release.checks.attested import Attested
 from embhub.release.checks.yanks import Yank
+from embhub.release.demands import PolicyRefusal
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, STRICT, Demand
 from embhub.release.verification import Verified
@@ -47,7 +47,7 @@ def judge(release: Release) -> Verified:
 def unmet(verified: Verified, words: str) -> tuple[str, ...]:
     """The demands of `words` that are not met."""
     try:
-        held = demands.hold(verified, STANDARD.demanding(demands.parse(words)))
+        held = demands.hold(verified, STANDARD.demanding(policies.parse(words)))
     except PolicyRefusal as refusal:
         assert refusal.exit_code == 8 and not isinstance(refusal, VerificationError)
         assert {finding.check for finding in refusal.findings if finding.outcome == "failed"} == {"policy"}
@@ -88,7 +88,7 @@ def test_a_claim_that_hardly_limits_anything_confirms_nothing(monkeypatch: pytes
     verified = judge(CLAIMED)
     claim = verified.embedding.privacy
     assert isinstance(claim, PrivacyClaim)
-    for change in ({"epsilon": demands.LARGEST_EPSILON + 0.1}, {"unit": "image"}):
+    for change in ({"epsilon": policies.LARGEST_EPSILON + 0.1}, {"unit": "image"}):
         weak = claim.model_copy(update=change)
         monkeypatch.setattr(Embedding, "privacy", property(lambda _, weak=weak: weak))
         assert "confirmed" in strict(verified)
@@ -130,7 +130,7 @@ def test_an_audit_that_went_is_missed_under_every_demand_that_rests_on_audits() 
 
 def test_silence_of_the_registry_does_not_meet_a_demand() -> None:
     verified = judge(COUNTERSIGNED)
-    silent = verified.told(yanked=None, others=(), remembered=(), unanswered=(demands.YANKS, demands.AUDITS))
+    silent = verified.told(yanked=None, others=(), remembered=(), unanswered=(policies.YANKS, policies.AUDITS))
     assert unmet(silent, "not-yanked,no-leak") == ("not-yanked", "no-leak")
     assert unmet(silent, "epsilon<=4") == ("epsilon<=4",)
 
@@ -149,19 +149,19 @@ def test_tampering_is_said_before_any_demand() -> None:
 )
 def test_words_that_are_no_demand(words: str) -> None:
     with pytest.raises(UsageError, match="there is no demand"):
-        demands.parse(words)
+        policies.parse(words)
 
 
 @given(st.lists(st.sampled_from(["countersigned", "confirmed", "no-leak", "not-yanked", "epsilon<=4"]), min_size=1))
 def test_demands_are_read_once_each_and_print_as_they_are_written(words: list[str]) -> None:
-    read = demands.parse(", ".join(words))
+    read = policies.parse(", ".join(words))
     assert [str(demand) for demand in read] == list(dict.fromkeys(words))
-    assert demands.parse([str(demand) for demand in read]) == read
+    assert policies.parse([str(demand) for demand in read]) == read
 
 
 @given(st.text(max_size=30))
 def test_arbitrary_words(text: str) -> None:
     try:
-        assert all(isinstance(demand, Demand) for demand in demands.parse(text))
+        assert all(isinstance(demand, Demand) for demand in policies.parse(text))
     except UsageError as error:
         assert error.message.isprintable()

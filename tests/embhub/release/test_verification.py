@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from embhub.audits.report import build
-from embhub.refusals import CardMismatch, DigestMismatch, PolicyRefusal, Rollback, UnknownSigner
+from embhub.refusals import CardMismatch, DigestMismatch, Rollback, UnknownSigner
 from embhub.release import files as layout
 from embhub.release import verification
 from embhub.release.checks import consistency
+from embhub.release.demands import PolicyRefusal
 from embhub.release.files import Release
 from embhub.release.signing import attest_audit
 from embhub.release.verification import STANDARD, STRICT, Verified

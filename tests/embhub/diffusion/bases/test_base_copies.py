@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bases.workshop import card
-from embhub.diffusion.bases import builtin as bases
+from embhub import builtin_bases as bases
 from embhub.diffusion.bases import gate
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from bases.workshop import autoencoder, card, checkpoint, corpus, denoiser, stages, text_encoder, train, xray
 from bases.workshop.corpus import Caption
-from embhub.diffusion.bases import builtin as base
+from embhub import builtin_bases as base
 from embhub.errors import EmbhubError, UsageError
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
@@ -90,9 +90,7 @@ def test_names_resolve_to_packaged_folders_and_paths_stay(tmp_path: Path) -> Non
 
 
 def test_accessors_need_no_torch() -> None:
-    code = (
-        "import sys\nfrom embhub.diffusion.bases.builtin import info\ninfo('builtin')\nsys.exit('torch' in sys.modules)"
-    )
+    code = "import sys\nfrom embhub.builtin_bases import info\ninfo('builtin')\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

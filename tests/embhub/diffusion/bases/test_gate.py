@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bases.workshop import counting
-from embhub.diffusion.bases import builtin as base
+from embhub import builtin_bases as base
 from embhub.diffusion.bases import gate
 
 

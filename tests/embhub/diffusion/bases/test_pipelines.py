@@ -11,14 +11,8 @@ import torch
 import transformers
 from diffusers.models.attention_processor import AttnProcessor
 
-from embhub.diffusion.bases.pipelines import (
-    FoundBase,
-    choose_device,
-    find_base,
-    load_pipeline,
-    quiet,
-    trainable_attention,
-)
+from embhub.diffusion.bases.found import FoundBase, quiet
+from embhub.diffusion.bases.pipelines import choose_device, find_base, load_pipeline, trainable_attention
 from embhub.errors import UsageError
 from tests.support import pipelines
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from embhub import builtin_bases as bases
 from embhub import phantoms
 from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import report as reports
-from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.copying.checking import Checked, check_copies
 from embhub.errors import PrivacyError, UsageError
 from embhub.site import runs

@@ -14,11 +14,11 @@ from bases.workshop import xray
 from bases.workshop.counting import tensor
 from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
+from embhub import builtin_bases as bases
 from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import tail
-from embhub.diffusion.bases import builtin as bases
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.copying.comparing import compare, one_each
 from embhub.diffusion.copying.matching import Gallery

@@ -23,7 +23,7 @@ from embhub.diffusion.training import inversion
 from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
-from embhub.images.manifest import Sample
+from embhub.images.sample import Sample
 from embhub.ledger import budget
 from embhub.ledger.balance import balance
 from embhub.ledger.books import open_books

@@ -14,7 +14,8 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
-from embhub.diffusion.bases.pipelines import load_pipeline, quiet
+from embhub.diffusion.bases.found import quiet
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.loading import BaseWarning, TokenCollision, UnverifiedWarning, WrongBase, load_into
 from embhub.diffusion.families import encoders
 from embhub.errors import ArtifactError, UsageError

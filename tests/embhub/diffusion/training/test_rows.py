@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from embhub.diffusion.bases.pipelines import load_pipeline, quiet
+from embhub.diffusion.bases.found import quiet
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families import detect
 from embhub.diffusion.training.rows import Rows, starting_rows
 from embhub.errors import ArtifactError, UsageError

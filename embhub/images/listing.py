@@ -1,0 +1,62 @@
+"""Which images, whose, and what they show: a folder, a table or a volumes file, as one list of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from embhub.errors import PrivacyError, UsageError
+from embhub.images.manifest import NAME, find, read_manifest, scan
+from embhub.images.problems import REFUSE, Watcher
+from embhub.images.sample import Listing, Sample
+from embhub.images.volume_listing import list_volumes
+from embhub.images.volumes import is_volumes_file
+from embhub.site.patients import is_keyed, key_patient
+
+
+def list_images(source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE) -> Listing:
+    """The images that `source` (folder, manifest or volumes file) names; of DICOM files the headers are read.
+
+    Raises:
+        UsageError: nothing there, a malformed manifest, an unknown column, or no image left.
+        ConfigError: the site's key, under which patients of DICOM files are kept, cannot be read.
+        PrivacyError: one patient in training and in the part kept back.
+    """
+    folder, manifest = find(source, manifest)
+    if manifest is not None and is_volumes_file(manifest):
+        listing = list_volumes(manifest, where, watcher)
+    elif manifest is not None:
+        listing = read_manifest(manifest, folder, where, watcher)
+    elif where:
+        raise UsageError("--where needs a manifest", f"put {NAME} beside the images, or name one")
+    else:
+        listing = scan(folder, watcher)
+    listing = replace(listing, samples=_settle_ids(listing.samples))
+    _check_splits(listing.samples, watcher)
+    return listing
+
+
+def _settle_ids(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """All ids keyed where some are: a patient of a header and of a manifest is then one."""
+    named = [sample.patient_id for sample in samples if sample.patient_id is not None]
+    keyed = [is_keyed(name) for name in named]
+    if all(keyed) or not any(keyed):
+        return samples
+    return tuple(
+        sample if sample.patient_id is None else replace(sample, patient_id=key_patient(sample.patient_id))
+        for sample in samples
+    )
+
+
+def _check_splits(samples: Sequence[Sample], watcher: Watcher) -> None:
+    sides: dict[str, set[str]] = {}
+    for sample in samples:
+        if sample.patient_id is not None:
+            sides.setdefault(sample.patient_id, set()).add(sample.split)
+    if both := {patient for patient, found in sides.items() if len(found) > 1}:
+        error = PrivacyError(
+            f"{len(both)} patients are both in training and kept back",
+            "give each patient one split, all images together",
+        )
+        watcher.problem(error, [sample.row for sample in samples if sample.patient_id in both])

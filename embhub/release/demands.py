@@ -1,0 +1,144 @@
+"""Whether a verified release meets what a policy demands; a refusal names every demand that it does not meet. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from embhub.errors import PolicyError
+from embhub.privacy.claim import PrivacyClaim
+from embhub.refusals import Finding
+from embhub.release.checks import attested
+from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
+from embhub.release.verified import Verified
+
+CHECK = "policy"
+_HINT = (
+    "the signatures are good: this is a policy's decision, not tampering. Ask the publisher, or choose another release"
+)
+
+
+class PolicyRefusal(PolicyError):
+    """A release whose signatures are good and which the policy does not take.
+
+    `unmet` names the demands that were not met, `findings` lists every check, `verified` is what was refused.
+    """
+
+    rule: ClassVar[str] = "policy"
+
+    def __init__(self, message: str, hint: str, *, unmet: tuple[str, ...], verified: Verified) -> None:
+        super().__init__(message, hint)
+        self.unmet = unmet
+        self.verified = verified
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every check that was made, the demands that were not met last."""
+        return self.verified.findings
+
+
+def hold(verified: Verified, policy: Policy) -> Verified:
+    """The release under `policy`, with a finding for each demand.
+
+    Raises:
+        PolicyRefusal: a demand is not met.
+    """
+    findings, unmet = [], []
+    for demand in policy.demands:
+        problems = tuple(_CHECKS[demand.name](verified, demand))
+        if problems:
+            unmet.append((str(demand), "; ".join(problems)))
+            findings.append(Finding(CHECK, "failed", f"{demand}: {'; '.join(problems)}"))
+        else:
+            findings.append(Finding(CHECK, "ok", f"{demand}: met"))
+    judged = replace(verified, policy=policy, findings=(*verified.findings, *findings))
+    if unmet:
+        said = "; ".join(dict.fromkeys(reason for _, reason in unmet))
+        what = f"the policy {policy.name} refuses {verified.repository} {verified.version}: {said}"
+        raise PolicyRefusal(what, _HINT, unmet=tuple(name for name, _ in unmet), verified=judged)
+    return judged
+
+
+def refuse_unpinned(verified: Verified, *, commit: str) -> None:
+    """A release that was taken back is fetched by its commit only, so that nobody gets it by accident.
+
+    Raises:
+        PolicyRefusal: it was taken back.
+    """
+    yank = verified.yanked
+    if yank is None:
+        return
+    said = yank.to_json()
+    finding = Finding(CHECK, "failed", "taken back, and asked for without a commit")
+    raise PolicyRefusal(
+        f"{verified.repository} {verified.version} was taken back on {said['date']}: {said['reason']}",
+        f"nothing was written; to have it all the same, name its commit: {verified.repository}@{commit}",
+        unmet=("not-yanked",),
+        verified=replace(verified, findings=(*verified.findings, finding)),
+    )
+
+
+def _not_yanked(verified: Verified, _: Demand) -> Iterator[str]:
+    if verified.yanked is not None:
+        said = verified.yanked.to_json()
+        yield f"it was taken back on {said['date']}: {said['reason']}"
+    elif YANKS in verified.unanswered:
+        yield "the registry did not say whether it was taken back"
+
+
+def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
+    report = verified.report
+    if report is not None and report.verdict == attested.LEAK:
+        yield f"its audit says {verified.audit_in_words()}"
+    yield from (audit.in_words() for audit in verified.others if audit.verdict == attested.LEAK)
+    yield from _vanished(verified)
+    if report is None and not verified.others and not _bounded(verified):
+        yield "nobody audited it, and no privacy claim bounds what it tells"
+
+
+def _countersigned(verified: Verified, _: Demand) -> Iterator[str]:
+    if not verified.independent:
+        yield "no independent auditor countersigned its audit"
+    yield from _vanished(verified)
+
+
+def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
+    if verified.independent or _bounded(verified):
+        yield from _vanished(verified)
+        return
+    claim = verified.embedding.privacy
+    weak = ""
+    if isinstance(claim, PrivacyClaim):
+        weak = f", and its privacy claim (epsilon {claim.epsilon:g} for each {claim.unit}) does not stand in for that"
+    yield f"no independent auditor countersigned its audit{weak}"
+    yield from _vanished(verified)
+
+
+def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
+    claim, limit = verified.embedding.privacy, demand.limit or math.inf
+    if not isinstance(claim, PrivacyClaim):
+        yield "it makes no privacy claim, so no epsilon bounds what it tells"
+    elif claim.unit != "patient":
+        yield f"its privacy claim protects each {claim.unit}, not each patient"
+    elif not claim.epsilon <= limit:
+        yield f"its privacy claim says epsilon {claim.epsilon:g}"
+
+
+def _vanished(verified: Verified) -> Iterator[str]:
+    yield from (lost.in_words() for lost in verified.lost)
+    if AUDITS in verified.unanswered:
+        yield "the registry did not say who else audited these bytes"
+
+
+def _bounded(verified: Verified) -> bool:
+    """Whether a claim for each patient, recomputed when it was read, limits what the file tells."""
+    claim = verified.embedding.privacy
+    return isinstance(claim, PrivacyClaim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
+
+
+_CHECKS = {
+    "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
+    "epsilon": _epsilon,
+}  # fmt: skip

@@ -1,0 +1,3 @@
+"""The version of embhub, in one place."""
+
+__version__ = "0.1.0"

@@ -81,7 +81,7 @@ def test_decisions_read_no_file_socket_or_clock(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stem", ["admission/rules", "admission/proposal", "admission/release_order", "people/personal_data"]
+    "stem", ["admission/rules", "repositories/proposal", "admission/release_order", "people/personal_data"]
 )
 def test_admission_is_pure(stem: str) -> None:
     assert not imported(ROOT / f"registry/embhub_registry/{stem}.py") & (WORLD | {"sqlite3", "starlette"})

@@ -27,15 +27,16 @@ from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.site import keys
 from embhub.trust import bundle, dsse, p256, statement
 from embhub.trust import keyring as trust
+from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
-from embhub_registry.admission.proposal import Proposal
 from embhub_registry.http_errors import Denied
 from embhub_registry.operation import backup_file
 from embhub_registry.operation.backup_file import BadBackup
 from embhub_registry.people import auth
 from embhub_registry.people import names as served_names
-from embhub_registry.repositories import listing
-from embhub_registry.wire import bodies, commits, downloads, hf_api
+from embhub_registry.repositories import commits
+from embhub_registry.repositories.proposal import Proposal
+from embhub_registry.wire import bodies, downloads, hf_api
 from tests.support import claims, releases
 from tests.support.damage import damaged, odd_json
 

@@ -15,8 +15,8 @@ import pytest
 import embhub
 import embhub_registry
 from embhub.cards import personal_data
+from embhub_registry.admission import listing
 from embhub_registry.people import personal_data as persons
-from embhub_registry.repositories import listing
 
 UNITS = [
     *("a", "A", "0", "1", ".", " ", "-", "@", "^", "+", "\n", "\t", "é", "'", '"', "\\", "/", ":", "_", "<", "%", "|"),

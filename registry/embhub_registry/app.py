@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from embhub.errors import EmbhubError
 from embhub_registry.database import Busy, StorageFull
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, Denied
-from embhub_registry.logs import log
 from embhub_registry.operation import background_tasks as upkeep
 from embhub_registry.operation import health
 from embhub_registry.operation.metrics import Metrics
@@ -28,6 +27,7 @@ from embhub_registry.people.rate_limits import Pace
 from embhub_registry.recent import Recent, Repeatable
 from embhub_registry.storage.blobs import MissingBlob
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import Tally
 from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes
 from embhub_registry.wire.commit_limiter import Underway

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
-from embhub_registry.clock import stamp
 from embhub_registry.database import Connection
+from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import Denied
-from embhub_registry.logs import redact, repeated, write
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.people.rate_limits import Pace
 from embhub_registry.storage.blobs import MissingBlob
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.logs import redact, repeated, write
 from embhub_registry.storage.usage_counters import Tally
 
 MOST = 4000  # answers; the bytes of files are `blobs`' to keep

@@ -19,7 +19,7 @@ from embhub.refusals import MalformedBundle, MalformedEnvelope, MalformedStateme
 from embhub.trust import bundle, dsse, statement
 from embhub_registry.http_errors import Denied
 from embhub_registry.people.names import check_path
-from embhub_registry.wire import commits
+from embhub_registry.repositories import commits
 
 
 def read_safetensors(data: bytes) -> None:

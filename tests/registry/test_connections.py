@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from embhub_registry import app, connections
-from embhub_registry.storage.folder import open_folder
+from embhub_registry.operation.opening import open_folder
 from embhub_registry.wire import bodies
 from tests.support.servers import init_registry
 from tests.support.threads import serving

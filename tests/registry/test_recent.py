@@ -12,12 +12,13 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub_registry import app, recent
-from embhub_registry.clock import stamp
 from embhub_registry.database import accounts, repositories
+from embhub_registry.database.clock import stamp
+from embhub_registry.operation.opening import open_folder
 from embhub_registry.people import rate_limits as pace
 from embhub_registry.recent import Recent, Repeatable
 from embhub_registry.repositories import access, deletion
-from embhub_registry.storage.folder import Registry, open_folder
+from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases
 from tests.support.servers import RunningRegistry, init_registry
 from tests.support.threads import serving

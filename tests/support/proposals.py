@@ -10,8 +10,8 @@ import pytest
 
 from embhub.release.files import Release
 from embhub_registry.admission import rules as admission
-from embhub_registry.admission.proposal import Proposal
 from embhub_registry.http_errors import Denied
+from embhub_registry.repositories.proposal import Proposal
 from tests.support import releases
 
 

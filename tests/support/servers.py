@@ -20,8 +20,9 @@ from typing import Any
 
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
-from embhub_registry.people import administration
-from embhub_registry.storage.folder import Registry, create, open_folder
+from embhub_registry.operation import administration
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage.folder import Registry, create
 
 SECONDS = 60.0
 

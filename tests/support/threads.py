@@ -11,7 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from embhub_registry import connections
-from embhub_registry.operation.serving import listen
+from embhub_registry.serving import listen
 
 
 @contextmanager

@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from embhub.site.keys import SigningKey
 from embhub_registry.admission import publication
 from embhub_registry.database import accounts, repositories
-from embhub_registry.people import administration, auth
+from embhub_registry.operation import administration
+from embhub_registry.people import auth
 from embhub_registry.repositories import repos
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire.commits import CommitRequest
 from tests.support import releases
 
 URL = "https://hub.example.org"

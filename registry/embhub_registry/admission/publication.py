@@ -7,23 +7,22 @@ from collections.abc import Mapping
 
 from embhub.release.files import AUDIT_BUNDLE
 from embhub_registry.admission import rules as admission
-from embhub_registry.admission.proposal import AUDIT_FILES, Proposal
+from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.clock import now, stamp_after
 from embhub_registry.database import placement, repositories
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import Denied, forbidden
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, repos, yanking
+from embhub_registry.repositories import access, commits, repos, yanking
 from embhub_registry.repositories import audit_standing as standing
-from embhub_registry.repositories.listing import Described, describe
+from embhub_registry.repositories.commits import CommitRequest
+from embhub_registry.repositories.proposal import AUDIT_FILES, Proposal
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage import quotas
 from embhub_registry.storage.blobs import git_oid
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire import commits
-from embhub_registry.wire.commits import CommitRequest
 
 ATTEMPTS = 5
 

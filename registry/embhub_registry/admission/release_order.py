@@ -9,7 +9,7 @@ from embhub.formats import names
 from embhub.release import files as release
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES
 from embhub.trust import bundle
-from embhub_registry.admission.proposal import AUDIT_FILES, Proposal
+from embhub_registry.repositories.proposal import AUDIT_FILES, Proposal
 
 
 def check_weights(proposal: Proposal) -> str | None:

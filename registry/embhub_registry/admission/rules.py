@@ -20,7 +20,6 @@ from embhub.release.checks import claims
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import AUDIT, CARD, EMBEDDING
 from embhub.release.verification import Verified
-from embhub_registry.admission.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal
 from embhub_registry.admission.release_order import (
     check_audit_kept,
     check_keys,
@@ -30,6 +29,7 @@ from embhub_registry.admission.release_order import (
 )
 from embhub_registry.http_errors import Denied
 from embhub_registry.people import personal_data as persons
+from embhub_registry.repositories.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal
 
 IMPORTED = "embhub import"  # what `training.tool` says of a file that came from elsewhere
 _WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth|ckpt|pkl|pickle|onnx|h5|msgpack|gguf|npz|npy)$", re.IGNORECASE)

@@ -23,7 +23,7 @@ from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
 @click.pass_context
 def command(context: click.Context, *, name: str, url: str, audit: str, as_json: bool) -> None:
     """Lay out a new registry: database, root key, empty keyring, an admin whose token is shown once."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
     from embhub_registry.storage import folder
 
     registry = folder.create(context.obj, name=name, url=url.rstrip("/"), audit=audit)

@@ -30,7 +30,7 @@ def command() -> None:
 @options.opened
 def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str, as_json: bool) -> None:
     """Accept a public key (PEM of `embhub key export`): the keyring's next version, signed by the root key."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.add_key(registry, file, namespace=namespace, role=role, name=name)
     line = f"{result['fingerprint']} may {role} in {namespace}; keyring version {result['keyring_version']}"
@@ -43,7 +43,7 @@ def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str
 @options.opened
 def remove(registry: Registry, *, fingerprint: str, as_json: bool) -> None:
     """Take a key out of the keyring: what it signed no longer verifies with the new version."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.remove_key(registry, fingerprint)
     show(result, f"removed; keyring version {result['keyring_version']}", as_json=as_json)
@@ -59,7 +59,7 @@ def revoke(registry: Registry, *, fingerprint: str, reason: Reason, as_json: boo
 
     A revocation is final. The site makes a new key, `key add` takes it, and `embhub sign --key` signs anew with it.
     """
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.revoke_key(registry, fingerprint, reason=reason)
     show(result, f"revoked as {reason}; keyring version {result['keyring_version']}", as_json=as_json)
@@ -70,7 +70,7 @@ def revoke(registry: Registry, *, fingerprint: str, reason: Reason, as_json: boo
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
     """Show the keys, the revoked ones with the reason."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.list_keys(registry)
     lines = [f"{k['fingerprint']} {k['role']:8} {k['namespace']}{_revoked(k['revoked'])}" for k in result["keys"]]

@@ -27,9 +27,9 @@ def opened(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     @wraps(command)
     def run(context: click.Context, /, *args: Any, **arguments: Any) -> Any:
-        from embhub_registry.storage import folder
+        from embhub_registry.operation import opening
 
-        registry = folder.open_folder(context.obj)
+        registry = opening.open_folder(context.obj)
         try:
             return command(registry, *args, **arguments)
         finally:

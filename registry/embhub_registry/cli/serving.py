@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @options.opened
 def command(registry: Registry, *, host: str, port: int, drain: float, grace: float, as_json: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; prints its address once it answers."""
-    from embhub_registry.operation import serving
+    from embhub_registry import serving
 
     with registry.alone("serve"):
         serving.serve(registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace)

@@ -27,7 +27,7 @@ def command() -> None:
 @options.opened
 def new(registry: Registry, *, name: str, days: int | None, scope: str | None, unlimited: bool, as_json: bool) -> None:
     """Print another token for the account NAME, once."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.new_token(registry, name, days=days, scope=scope, unlimited=unlimited)
     show(result, f"token {result['token']}   (shown once)", as_json=as_json)
@@ -41,7 +41,7 @@ def new(registry: Registry, *, name: str, days: int | None, scope: str | None, u
 @options.opened
 def rotate(registry: Registry, *, token_id: str, grace_hours: float, as_json: bool) -> None:
     """Print a new token in place of the one with this ID: same account, same scope, as long a life."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.rotate_token(registry, token_id, grace_hours=grace_hours)
     show(result, f"token {result['token']}   (shown once)", f"the old one ends at {result['old_ends']}",
@@ -54,7 +54,7 @@ def rotate(registry: Registry, *, token_id: str, grace_hours: float, as_json: bo
 @options.opened
 def revoke(registry: Registry, *, which: str, as_json: bool) -> None:
     """Revoke a token by its id or text, or every token of an account."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.revoke_token(registry, which)
     show(result, f"revoked {result['revoked']}", as_json=as_json)
@@ -65,7 +65,7 @@ def revoke(registry: Registry, *, which: str, as_json: bool) -> None:
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
     """Show tokens by id, never the secret."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.list_tokens(registry)
     rows = [

@@ -31,7 +31,7 @@ def add(
     registry: Registry, *, name: str, namespace: str, role: str, days: int | None, scope: str | None, as_json: bool
 ) -> None:
     """Create an account and print its token, once."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.add_user(registry, name, namespace=namespace, role=role, days=days, scope=scope)
     show(result, f"{name}: {role} in {namespace}", f"token {result['token']}   (shown once)", as_json=as_json)
@@ -42,7 +42,7 @@ def add(
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
     """Show accounts, roles and when a token was last used."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     result = administration.list_users(registry)
     rows = [

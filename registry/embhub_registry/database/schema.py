@@ -13,7 +13,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 from embhub.errors import ConfigError
-from embhub_registry.clock import stamp
+from embhub_registry.database.clock import stamp
 from embhub_registry.database.connection import Database
 
 _RECORD = (

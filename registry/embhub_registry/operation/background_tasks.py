@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from embhub.errors import EmbhubError
-from embhub_registry.logs import log
 from embhub_registry.operation import expiry
 from embhub_registry.repositories import deletion
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.logs import log
 
 SECONDS = 5.0
 HEAD_EVERY = 720  # turns: an hour

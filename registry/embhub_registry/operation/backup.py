@@ -21,9 +21,9 @@ from typing import Any, BinaryIO
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
-from embhub_registry.clock import stamp
 from embhub_registry.database import StorageFull, accounts, audit_head, blob_rows, reading_copy
 from embhub_registry.database.audit_head import Head
+from embhub_registry.database.clock import stamp
 from embhub_registry.operation import backup_file
 from embhub_registry.operation.backup_file import DATABASE, KEYS, MANIFEST, Manifest
 from embhub_registry.storage.blobs import MissingBlob

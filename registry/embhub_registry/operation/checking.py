@@ -9,8 +9,8 @@ from typing import Any
 from embhub.errors import EmbhubError
 from embhub.formats import strict_json
 from embhub.release.files import AUDIT, LIMITS
-from embhub_registry.clock import stamp
 from embhub_registry.database import repositories, tombstones
+from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import repos
 from embhub_registry.storage.blobs import MissingBlob
 from embhub_registry.storage.folder import Registry

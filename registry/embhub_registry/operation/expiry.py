@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from embhub_registry.clock import stamp
 from embhub_registry.database import ended_tokens
+from embhub_registry.database.clock import stamp
 from embhub_registry.storage.folder import Registry
 
 

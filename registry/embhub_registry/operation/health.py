@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from embhub.errors import EmbhubError
-from embhub_registry.clock import stamp
 from embhub_registry.database import accounts, schema
+from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import forbidden, token_needed
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.people.rate_limits import is_local

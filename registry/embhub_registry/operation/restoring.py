@@ -23,8 +23,8 @@ from embhub_registry.operation.backup_file import (
     object_name,
     parse_manifest,
 )
+from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.blobs import Blobs
-from embhub_registry.storage.folder import open_folder
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 

@@ -17,9 +17,9 @@ from embhub.release.checks import site_totals
 from embhub.release.checks.signers import Signer
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub.trust.keyring import Keyring
-from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, repositories, yanks
 from embhub_registry.database.attestations import Attestation
+from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Entry, Revision
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embhub_registry.clock import now
+from embhub_registry.database.clock import now
 from embhub_registry.pages.wordings import AUDITS, FACETS, audit_badge, many
 from embhub_registry.wire.request_context import base_url, registry_of
 

@@ -20,7 +20,7 @@ from embhub.refusals import Finding
 from embhub.release import verification
 from embhub.release.checks.signers import Signer
 from embhub.release.files import LIMITS, SAMPLES, Release
-from embhub_registry.clock import now
+from embhub_registry.database.clock import now
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry

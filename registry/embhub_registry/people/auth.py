@@ -7,8 +7,8 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
-from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, accounts
+from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import bad_token, forbidden, token_needed
 from embhub_registry.people.roles import ACTIONS, SCOPES
 

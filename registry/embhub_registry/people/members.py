@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, Row, accounts
+from embhub_registry.database.clock import stamp
 from embhub_registry.people.names import check_namespace
 from embhub_registry.storage.folder import Registry
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, accounts, repositories
 from embhub_registry.database import access as requests
 from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
 from embhub_registry.http_errors import Denied, disabled, forbidden, malformed, token_needed
 from embhub_registry.people import auth
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import audit_standing, repos
 from embhub_registry.storage.folder import Registry
 
 LONGEST_REASON = 200
@@ -84,9 +84,7 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
             db, repository.id, private=wanted.private, gated=wanted.gated, disabled=wanted.disabled
         )
         if changed.private != repository.private:  # what others audited counts for whom it may be shown
-            from embhub_registry.repositories import audit_standing as standing  # it needs this module
-
-            standing.refresh_some(db, registry.trust().keyring, repository=repository.full_name)
+            audit_standing.refresh_some(db, registry.trust().keyring, repository=repository.full_name)
     registry.journal.write(
         "settings", user=member.user, repository=changed.full_name, private=changed.private,
         gated=changed.gated or None, disabled=changed.disabled or None,

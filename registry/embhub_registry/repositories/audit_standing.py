@@ -6,10 +6,9 @@ auditor says otherwise.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from embhub.refusals import Refusal
 from embhub.release.checks import attested
@@ -18,13 +17,10 @@ from embhub.release.files import AUDIT_BUNDLE, EMBEDDING
 from embhub.release.verification import Verified
 from embhub.trust import bundle
 from embhub.trust.keyring import Keyring
-from embhub_registry.admission.proposal import Proposal
 from embhub_registry.database import Connection, accounts, attestations, placement, repositories
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.http_errors import Denied, forbidden
-from embhub_registry.people import auth
-from embhub_registry.repositories import access, repos
+from embhub_registry.repositories import repos
+from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.storage.blobs import MissingBlob
 from embhub_registry.storage.folder import COLLECTED, Registry
 
@@ -59,7 +55,7 @@ def judge(rows: Iterable[Attestation], *, repository: str, keyring: Keyring) -> 
         if row.fingerprint in good and (not row.own or row.namespace == publisher)
         and (not row.private or row.repository == repository)
     ]  # fmt: skip
-    audits = tuple(sorted(_newest(counted), key=lambda row: (_severity(row), row.namespace == publisher)))
+    audits = tuple(sorted(newest(counted), key=lambda row: (_severity(row), row.namespace == publisher)))
     independent = [row for row in audits if row.namespace != publisher]
     leaking = [row for row in audits if row.verdict == LEAK]
     deciding = leaking or independent or list(audits)
@@ -122,68 +118,6 @@ def refresh_some(db: Connection, keyring: Keyring, *, repository: str = "", fing
         refresh(db, digest, keyring)
 
 
-def answer(registry: Registry, account: Account | None, digest: str) -> dict[str, Any]:
-    """Who audited these bytes, for who may read the release that each attestation came with; the worst first.
-
-    Of each auditor the newest word alone: what an auditor took back does not come again.
-    """
-    db = registry.database.connection()
-    rows = _newest(row for row in attestations.of(db, digest) if _may_read(db, account, row))
-    return {
-        "embedding": digest,
-        "audits": [
-            {"namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
-             "verdict": row.verdict, "date": row.created, **attested.to_row(row.bundle)}
-            for row in rows[: attested.MOST]
-        ],
-    }  # fmt: skip
-
-
-def attest(registry: Registry, account: Account, digest: str, document: dict[str, Any]) -> dict[str, Any]:
-    """Take an auditor's attestation that no file of a release has room for. Returns what `answer` says then.
-
-    A release that was signed together with its publisher's report keeps that report; what another auditor found in
-    the same bytes stands beside it.
-
-    Raises:
-        Denied: 422 for one that does not verify, 403 for another's or a publisher's own, 404 where no release that the
-            caller may read has these bytes under that name and version.
-    """
-    data, trusted = json.dumps(document).encode(), registry.trust()
-    try:
-        found = attested.read(data, digest=digest, trusts=[trusted])
-    except Refusal as error:
-        raise Denied(422, error.rule, error.message, error.hint) from error
-    signed = bundle.parse(data)
-    if trusted.keyring.revocation_of(signed.hint) is not None:
-        raise Denied(422, "revoked-key", f"the key {signed.hint} is out of use", "sign with another key")
-    if found.own or account.role_in(found.namespace) != "auditor":
-        raise forbidden(f"{account.user} is no auditor of {found.namespace}", "an auditor sends their own attestation")
-    auth.require(account, found.namespace, "attest")  # the token's scope
-    db = registry.database.connection()
-    namespace, _, name = found.repository.partition("/")
-    repository = repos.locate(db, account, namespace, name)
-    access.require_files(db, repository, account)
-    if (found.version, digest) not in attestations.released(db, repository.id, path=EMBEDDING):
-        raise Denied(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
-                     "pull the release, then attest it")  # fmt: skip
-    with registry.database.writing() as writing:
-        attestations.add(
-            writing,
-            Attestation(
-                digest=digest, namespace=found.namespace, repository=found.repository, version=found.version, own=False,
-                verdict=found.verdict, created=found.created, fingerprint=signed.hint,
-                bundle=bundle.to_json(signed.envelope),
-            ),
-        )  # fmt: skip
-        refresh(writing, digest, trusted.keyring)
-    registry.journal.write(
-        "attested", user=account.user, repository=found.repository, version=found.version, verdict=found.verdict,
-        embedding=digest,
-    )  # fmt: skip
-    return answer(registry, account, digest)
-
-
 def collect_earlier(registry: Registry) -> None:
     """Note the attestations of releases that were admitted before there was a table of them."""
     db = registry.database.connection()
@@ -210,7 +144,7 @@ def collect_earlier(registry: Registry) -> None:
         accounts.write_setting(writing, COLLECTED, "yes")
 
 
-def _newest(rows: Iterable[Attestation]) -> list[Attestation]:
+def newest(rows: Iterable[Attestation]) -> list[Attestation]:
     """The newest word of each auditor, as auditor and as publisher, the worst verdict first."""
     newest: dict[tuple[str, bool], Attestation] = {}
     for row in sorted(rows, key=lambda row: (row.created, -_severity(row))):
@@ -220,20 +154,6 @@ def _newest(rows: Iterable[Attestation]) -> list[Attestation]:
 
 def _severity(row: Attestation) -> int:
     return VERDICTS.index(row.verdict) if row.verdict in VERDICTS else 1
-
-
-def _may_read(db: Connection, account: Account | None, row: Attestation) -> bool:
-    namespace, _, name = row.repository.partition("/")
-    if not auth.may_read(account, namespace, private=row.private):
-        return False
-    repository = repositories.find(db, namespace, name)
-    if repository is None:
-        return True  # deleted, and not private when it was
-    try:
-        access.require_files(db, repository, account)
-    except Denied:
-        return False
-    return True
 
 
 def names_of(audits: Sequence[Attestation], keyring: Keyring) -> dict[str, str]:

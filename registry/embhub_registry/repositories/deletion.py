@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub_registry.clock import now, stamp
 from embhub_registry.database import repositories, tombstones
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
 from embhub_registry.repositories import repos

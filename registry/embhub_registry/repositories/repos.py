@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import rfc8785
 
-from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, accounts, repositories, tombstones
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import Denied, deleted, forbidden, no_entry, no_repository, no_revision, token_needed
 from embhub_registry.people import auth

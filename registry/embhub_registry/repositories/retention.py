@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.errors import ConfigError
-from embhub_registry.clock import now, stamp
 from embhub_registry.database import accounts, tombstones
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.repositories import deletion
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry

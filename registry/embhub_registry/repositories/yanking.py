@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from embhub_registry.clock import stamp
 from embhub_registry.database import Connection, placement, repositories, tombstones, yanks
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
 from embhub_registry.http_errors import Denied, malformed, no_repository
 from embhub_registry.people import auth

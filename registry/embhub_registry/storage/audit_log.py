@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from embhub.errors import RegistryError
-from embhub_registry.clock import stamp
 from embhub_registry.database import Database, audit_head
 from embhub_registry.database.audit_head import Head
-from embhub_registry.logs import log, redact
+from embhub_registry.database.clock import stamp
+from embhub_registry.storage.logs import log, redact
 
 KEPT = 16_000  # characters of unsealed text that are kept in the event that tells of it
 LONGEST_LINE = 1_000_000  # bytes that hold any last line

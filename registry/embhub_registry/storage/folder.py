@@ -19,8 +19,8 @@ from embhub.site import keys
 from embhub.trust import dsse, p256
 from embhub.trust import keyring as trust
 from embhub.trust.keyring import Trust
-from embhub_registry.clock import now, stamp
 from embhub_registry.database import Busy, Database, accounts, schema
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.storage.audit_log import Journal
 from embhub_registry.storage.blobs import Blobs
 
@@ -44,7 +44,7 @@ class Turn:
 
 
 class Registry:
-    """The parts of one registry; made by `create` or `open_folder`, closed by `close`."""
+    """The parts of one registry; made by `create` or `operation.opening.open_folder`, closed by `close`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -157,32 +157,6 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
             leftover.unlink()
         raise
     registry.journal.write("init", name=name, url=url, audit=audit, root=root.fingerprint)
-    return registry
-
-
-def open_folder(folder: Path) -> Registry:
-    """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
-
-    Raises:
-        ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated.
-    """
-    if not (folder / "registry.db").is_file():
-        raise ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
-    registry = Registry(folder)
-    try:
-        if lacking := schema.pending(registry.database):
-            with registry.alone("migrate"):
-                copy = schema.migrate(registry.database)
-            names = [step.name for step in lacking]
-            registry.journal.write("migrated", steps=names, copy=copy.name if copy else None)
-        if not registry.setting(COLLECTED):
-            from embhub_registry.repositories import audit_standing as standing  # it needs this module
-
-            with registry.alone("migrate"):
-                standing.collect_earlier(registry)
-    except BaseException:
-        registry.close()
-        raise
     return registry
 
 

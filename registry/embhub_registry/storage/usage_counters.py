@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from embhub_registry.clock import stamp
 from embhub_registry.database import Busy, Database, StorageFull, accounts, repositories
+from embhub_registry.database.clock import stamp
 
 
 class Tally:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from embhub.formats import strict_json
 from embhub_registry.http_errors import Denied, malformed
-from embhub_registry.wire.commits import too_large
+from embhub_registry.repositories.commits import too_large
 
 SMALL = 1_000_000
 DRAIN = 64_000_000

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub_registry.http_errors import malformed
-from embhub_registry.repositories import audit_standing as standing
 from embhub_registry.repositories import yanking
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import account_of, member_of, registry_of
@@ -37,8 +36,8 @@ async def audits(request: Request) -> Response:
     if request.method == "POST":
         member = member_of(request, "attesting an audit")
         document = await bodies.read_json(request)
-        return JSONResponse(await threaded(standing.attest, registry_of(request), member, digest, document))
-    return JSONResponse(await threaded(standing.answer, registry_of(request), account, digest), headers=FRESH)
+        return JSONResponse(await threaded(attesting.attest, registry_of(request), member, digest, document))
+    return JSONResponse(await threaded(attesting.answer, registry_of(request), account, digest), headers=FRESH)
 
 
 async def yank(request: Request) -> Response:

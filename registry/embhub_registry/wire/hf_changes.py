@@ -9,11 +9,11 @@ from starlette.responses import JSONResponse, Response
 
 from embhub_registry.admission import publication
 from embhub_registry.admission import rules as admission
+from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from embhub_registry.database import repositories
 from embhub_registry.http_errors import Denied, malformed
-from embhub_registry.repositories import access, deletion, repos
-from embhub_registry.repositories.listing import MAX_FRONT_MATTER, front_matter
-from embhub_registry.wire import bodies, commits
+from embhub_registry.repositories import access, commits, deletion, repos
+from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,

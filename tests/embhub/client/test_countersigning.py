@@ -227,7 +227,7 @@ def test_a_report_of_ones_own_stands_beside_the_one_that_was_signed_along(
     }  # fmt: skip
     assert registry.request("POST", address, json_body=body).status == 401
     with registry.opened() as opened:
-        from embhub_registry.people import administration
+        from embhub_registry.operation import administration
 
         tokens["reading token"] = str(administration.new_token(opened, "nora", scope="read")["token"])
     for token in (publisher.token, *tokens.values()):

@@ -19,14 +19,12 @@ from embhub_registry.admission import publication
 from embhub_registry.database import StorageFull, accounts, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.http_errors import Denied
-from embhub_registry.operation import checking
-from embhub_registry.people import administration
-from embhub_registry.repositories import repos
+from embhub_registry.operation import administration, checking
+from embhub_registry.repositories import commits, repos
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.blobs import Blobs
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire import commits
-from embhub_registry.wire.commits import CommitRequest
 from tests.support import releases
 
 NAME = "prostate-cspca"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import embhub
 from embhub_registry.database import schema
 from embhub_registry.operation import checking
-from embhub_registry.storage.folder import open_folder
+from embhub_registry.operation.opening import open_folder
 from tests.support import pushes, releases
 from tests.support.servers import RunningRegistry, free_port
 from tests.support.sites import Site

@@ -16,6 +16,7 @@ import pytest
 from embhub.errors import ConfigError
 from embhub_registry.database import Database, schema
 from embhub_registry.database.schema import Step, split_statements
+from embhub_registry.operation import opening
 from embhub_registry.storage import folder
 from tests.support.servers import environment
 
@@ -143,9 +144,9 @@ def test_a_server_keeps_a_migration_out(tmp_path: Path, monkeypatch: pytest.Monk
     later = [*schema.known_steps(), Step(999, "999_later.sql", "CREATE TABLE later (x);\n")]
     monkeypatch.setattr(schema, "known_steps", lambda: later)
     with serving.alone("serve"), pytest.raises(ConfigError, match=rf"in use by process {os.getpid()} \(serve\)"):
-        folder.open_folder(tmp_path / "r")
+        opening.open_folder(tmp_path / "r")
     assert "later" not in tables(serving.database)
-    folder.open_folder(tmp_path / "r").close()
+    opening.open_folder(tmp_path / "r").close()
     assert "later" in tables(serving.database)
     assert '"event": "migrated", "steps": ["999_later.sql"]' in serving.journal.path.read_text()
     serving.close()

@@ -15,16 +15,15 @@ import pytest
 
 import embhub
 from embhub.errors import ConfigError, UsageError
-from embhub_registry import clock
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts, repositories
-from embhub_registry.operation import backup, checking
+from embhub_registry.database import accounts, clock, repositories
+from embhub_registry.operation import administration, backup, checking
 from embhub_registry.operation.backup import back_up
+from embhub_registry.operation.opening import open_folder
 from embhub_registry.operation.restoring import restore
-from embhub_registry.people import administration
 from embhub_registry.repositories import repos
-from embhub_registry.storage.folder import Registry, create, open_folder
-from embhub_registry.wire.commits import CommitRequest
+from embhub_registry.repositories.commits import CommitRequest
+from embhub_registry.storage.folder import Registry, create
 from tests.support import pushes, releases
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site

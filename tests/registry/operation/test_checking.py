@@ -13,12 +13,11 @@ from embhub_registry.admission import publication
 from embhub_registry.admission.publication import describe_blob
 from embhub_registry.database import accounts, repositories
 from embhub_registry.database.repositories import Revision
-from embhub_registry.operation import checking, repair
-from embhub_registry.people import administration
+from embhub_registry.operation import administration, checking, repair
 from embhub_registry.repositories import repos
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire.commits import CommitRequest
 from tests.support.servers import run_command
 
 DAY = "2026-11-20T00:00:00.000Z"

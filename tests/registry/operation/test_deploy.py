@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from embhub_registry.cli import root
-from embhub_registry.clock import now
+from embhub_registry.database.clock import now
 from embhub_registry.operation import metrics
 from tests.support.servers import RunningRegistry, free_port, start_registry
 

@@ -19,8 +19,8 @@ from embhub_registry.operation import checking
 from embhub_registry.operation.backup import back_up
 from embhub_registry.operation.restoring import restore
 from embhub_registry.repositories import repos
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage.folder import Registry, Turn, create
-from embhub_registry.wire.commits import CommitRequest
 from tests.support import disks, pushes, releases
 from tests.support.servers import RunningRegistry, init_registry, run_command
 
@@ -44,7 +44,7 @@ def served(tmp_path: Path) -> Iterator[RunningRegistry]:
 
 def prepare(registry: Registry, pem: Path) -> None:
     """A repository that a release may be published to."""
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
 
     pem.write_text(releases.SITE.public_pem)
     administration.add_key(registry, pem, namespace="radboud", role="publish")

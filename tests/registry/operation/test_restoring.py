@@ -30,7 +30,7 @@ Parts = dict[str, bytes]
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A backup of a registry with one commit of three files."""
     from embhub_registry.admission import publication
-    from embhub_registry.people import administration
+    from embhub_registry.operation import administration
     from embhub_registry.repositories import repos
     from tests.support import releases
 

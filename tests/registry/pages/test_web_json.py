@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pytest
 from huggingface_hub import HfApi
 
+from embhub_registry.operation import administration
 from embhub_registry.pages import list_facts, page_facts
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, Facts, ListPage, NamespacePage
-from embhub_registry.people import administration
 from embhub_registry.repositories import yanking
 from tests.support import releases, showroom
 from tests.support.showroom import SECRET, SECRET_WORDS, Showroom

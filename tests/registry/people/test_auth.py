@@ -9,7 +9,8 @@ import pytest
 
 from embhub_registry.database.accounts import Account
 from embhub_registry.http_errors import Denied
-from embhub_registry.people import administration, auth
+from embhub_registry.operation import administration
+from embhub_registry.people import auth
 from embhub_registry.people.roles import ROLES
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import UsageError
-from embhub_registry.clock import now, stamp
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import Denied
-from embhub_registry.people import administration, auth, members
+from embhub_registry.operation import administration
+from embhub_registry.people import auth, members
 from embhub_registry.people.roles import ACTIONS, ROLES, SCOPES
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry

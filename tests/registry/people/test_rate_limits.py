@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from embhub_registry.database.accounts import Account
 from embhub_registry.http_errors import Denied
-from embhub_registry.people import administration
+from embhub_registry.operation import administration
 from embhub_registry.people.rate_limits import MOST_BUCKETS, SETTINGS_SECONDS, Buckets, Pace, Rate, is_local
 from embhub_registry.storage import configuration, folder
 from embhub_registry.storage.folder import Registry

@@ -11,9 +11,9 @@ from embhub.errors import UsageError
 from embhub.release.files import AUDIT_BUNDLE, Release
 from embhub.trust import keyring as trust
 from embhub_registry.admission import rules as admission
-from embhub_registry.admission.proposal import Proposal
 from embhub_registry.http_errors import Denied
-from embhub_registry.people import administration
+from embhub_registry.operation import administration
+from embhub_registry.repositories.proposal import Proposal
 from tests.support import releases
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, make_keyring, make_release, make_trust, member, resigned
 from tests.support.servers import RunningRegistry, init_registry

@@ -86,7 +86,7 @@ def test_every_role_at_every_address(house: House, tokens: dict[str, str], role:
 def test_a_token_of_small_scope_is_refused_what_its_account_may(house: House, tokens: dict[str, str]) -> None:
     del tokens
     with house.registry.opened() as opened:
-        from embhub_registry.people import administration
+        from embhub_registry.operation import administration
 
         read = str(administration.new_token(opened, "r-publisher", scope="read")["token"])
         narrow = str(administration.new_token(opened, "r-admin", scope="publish")["token"])

@@ -17,14 +17,14 @@ from embhub_registry.admission import publication
 from embhub_registry.database import accounts, attestations, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
+from embhub_registry.operation import administration, opening
 from embhub_registry.pages import wordings
-from embhub_registry.people import administration
-from embhub_registry.repositories import access, repos
+from embhub_registry.repositories import access, attesting, repos
 from embhub_registry.repositories import audit_standing as standing
 from embhub_registry.repositories.access import Settings
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire.commits import CommitRequest
 from tests.support.releases import AUDITOR, REPOSITORY, SITE, make_keyring, make_release, resigned
 
 KEYRING = make_keyring()
@@ -110,7 +110,7 @@ def published(registry: Registry, *, private: bool = False) -> Account:
 
 
 def asked(registry: Registry, who: Account | None) -> list[str]:
-    found = standing.answer(registry, who, RELEASE.embedding.digest)
+    found = attesting.answer(registry, who, RELEASE.embedding.digest)
     assert found["embedding"] == RELEASE.embedding.digest
     return [f"{row['namespace']} {row['verdict']}" for row in found["audits"]]
 
@@ -118,9 +118,9 @@ def asked(registry: Registry, who: Account | None) -> list[str]:
 def test_an_audit_of_a_private_repository_is_its_readers_alone(registry: Registry) -> None:
     alice = published(registry, private=True)
     lea, admin = account(registry, "lea", "lumc"), account(registry, "root", "registry", "admin")
-    unknown = standing.answer(registry, None, "f" * 64)
+    unknown = attesting.answer(registry, None, "f" * 64)
     for who in (None, lea):
-        told = standing.answer(registry, who, RELEASE.embedding.digest)
+        told = attesting.answer(registry, who, RELEASE.embedding.digest)
         assert told == {**unknown, "embedding": RELEASE.embedding.digest}, "as if nobody had such bytes"
     assert asked(registry, alice) == asked(registry, admin) == ["nki insufficient-evidence"]
     access.change(registry, admin, "radboud", "prostate-cspca", Settings(private=False))
@@ -183,7 +183,7 @@ def test_a_registry_of_an_earlier_release_brings_its_audits_along(registry: Regi
             "UPDATE repository SET summary = json_remove(summary, '$.release.confirmation', '$.release.auditors')"
         )
     registry.close()
-    opened = folder.open_folder(path)
+    opened = opening.open_folder(path)
     try:
         db = opened.database.connection()
         (row,) = attestations.of(db, RELEASE.embedding.digest)

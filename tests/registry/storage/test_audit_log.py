@@ -167,7 +167,7 @@ def test_the_log_of_the_first_release_is_sealed_as_a_whole(tmp_path: Path) -> No
 
 
 def test_no_token_is_written_down(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
-    from embhub_registry.logs import log
+    from embhub_registry.storage.logs import log
 
     basic = "authorization: Basic YTpiYzpk"
     planted = {"path": f"/{TOKEN}/x", "text": f"Authorization: Bearer {TOKEN}", "basic": basic}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError, UsageError
-from embhub_registry.people import administration
+from embhub_registry.operation import administration, opening
 from embhub_registry.storage import folder
 from tests.support import releases
 from tests.support.servers import environment
@@ -45,12 +45,12 @@ def test_a_failed_layout_leaves_an_empty_folder(tmp_path: Path, monkeypatch: pyt
 
 def test_no_registry_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no registry"):
-        folder.open_folder(tmp_path)
+        opening.open_folder(tmp_path)
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
     registry = create(tmp_path / "x")
-    other = folder.open_folder(tmp_path / "x")
+    other = opening.open_folder(tmp_path / "x")
     with registry.alone("serve"), pytest.raises(ConfigError, match="in use by process"), other.alone("check"):
         pass
     with other.alone("check"):
@@ -60,7 +60,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_new_keyring_is_seen_by_who_has_the_folder_open(tmp_path: Path) -> None:
-    registry, beside = create(tmp_path / "x"), folder.open_folder(tmp_path / "x")
+    registry, beside = create(tmp_path / "x"), opening.open_folder(tmp_path / "x")
     assert registry.trust().keyring.version == 1
     pem = tmp_path / "key.pem"
     pem.write_text(releases.SITE.public_pem)

@@ -10,17 +10,17 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub_registry.admission import publication
-from embhub_registry.clock import now, stamp
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import Denied
-from embhub_registry.operation import checking
-from embhub_registry.people import administration, auth
+from embhub_registry.operation import administration, checking
+from embhub_registry.people import auth
 from embhub_registry.repositories import repos, retention
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import audit_log as journal
 from embhub_registry.storage import configuration, folder, quotas
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.settings import SETTINGS
-from embhub_registry.wire.commits import CommitRequest
 from tests.support import releases
 
 

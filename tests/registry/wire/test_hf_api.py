@@ -11,7 +11,7 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub_registry.http_errors import Denied
-from embhub_registry.people import administration
+from embhub_registry.operation import administration
 from embhub_registry.wire import hf_api
 from tests.registry.conftest import House
 from tests.support import releases

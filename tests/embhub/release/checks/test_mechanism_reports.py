@@ -18,8 +18,8 @@ from embhub.release.checks.claims import exposed, refuted
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release
 from embhub_registry.admission import rules as admission
-from embhub_registry.admission.proposal import Proposal
 from embhub_registry.http_errors import Denied
+from embhub_registry.repositories.proposal import Proposal
 from tests.support.claims import make_claim, make_private_release, private_files, sign
 from tests.support.releases import NOW, REPOSITORY, make_embedding, make_report, make_trust
 

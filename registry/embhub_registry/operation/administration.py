@@ -12,8 +12,8 @@ from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
 from embhub.trust import keyring as trust
 from embhub.trust import p256
-from embhub_registry.clock import now, stamp
 from embhub_registry.database import Connection, Row, accounts
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope

@@ -13,8 +13,9 @@ from types import FrameType
 import uvicorn
 
 from embhub.errors import ConfigError
-from embhub_registry import app, logs
+from embhub_registry import app
 from embhub_registry.connections import BoundedHttp
+from embhub_registry.storage import logs
 from embhub_registry.storage.folder import Registry
 
 

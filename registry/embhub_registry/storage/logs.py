@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any
 
-from embhub_registry.clock import stamp
+from embhub_registry.database.clock import stamp
 
 _ENCODE = json.JSONEncoder(default=str).encode
 # Ours and the Hub's, which people mix up; and whatever stands where a credential stands.

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embhub_registry.http_errors import Denied
-from embhub_registry.wire import commits
+from embhub_registry.repositories import commits
 
 HEADER = {"key": "header", "value": {"summary": "s"}}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embhub_registry.admission.listing import describe, front_matter
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.repositories.listing import describe, front_matter
 
 
 def test_front_matter() -> None:

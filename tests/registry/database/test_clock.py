@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry import clock
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts, repositories
+from embhub_registry.database import accounts, clock, repositories
 from embhub_registry.http_errors import Denied
-from embhub_registry.operation import checking, expiry
-from embhub_registry.people import administration, auth
+from embhub_registry.operation import administration, checking, expiry
+from embhub_registry.people import auth
 from embhub_registry.repositories import repos
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage.folder import Registry, create
-from embhub_registry.wire.commits import CommitRequest
 
 TODAY = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

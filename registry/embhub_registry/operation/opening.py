@@ -1,0 +1,34 @@
+"""Opening a registry: its schema brought up to date, and what earlier releases did not note."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embhub.errors import ConfigError
+from embhub_registry.database import schema
+from embhub_registry.repositories import audit_standing
+from embhub_registry.storage.folder import COLLECTED, Registry
+
+
+def open_folder(folder: Path) -> Registry:
+    """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
+
+    Raises:
+        ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated.
+    """
+    if not (folder / "registry.db").is_file():
+        raise ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
+    registry = Registry(folder)
+    try:
+        if lacking := schema.pending(registry.database):
+            with registry.alone("migrate"):
+                copy = schema.migrate(registry.database)
+            names = [step.name for step in lacking]
+            registry.journal.write("migrated", steps=names, copy=copy.name if copy else None)
+        if not registry.setting(COLLECTED):
+            with registry.alone("migrate"):
+                audit_standing.collect_earlier(registry)
+    except BaseException:
+        registry.close()
+        raise
+    return registry

@@ -26,12 +26,12 @@ help:
 
 setup: $(READY)
 
-$(READY): pyproject.toml bases/pyproject.toml constraints.txt
+$(READY): pyproject.toml bases/pyproject.toml registry/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: install your system's python3-venv"; exit 2; }
 	@echo "installing into $(VENV) (torch first, so that nothing pulls another build)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./bases -e '.[diffusion,dicom,nifti,cluster,registry,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./bases -e ./registry -e '.[diffusion,dicom,nifti,cluster,registry,dev]'
 	@touch $@
 
 demo: $(READY)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub_registry.http_errors import malformed
-from embhub_registry.repositories import yanking
+from embhub_registry.repositories import attesting, yanking
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import account_of, member_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded

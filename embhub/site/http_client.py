@@ -96,8 +96,9 @@ class RegistryClient:
         )
 
     def _open(self) -> httpx2.Client:
-        if any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE):
-            raise faults.Unreachable(f"offline: {self._registry} was not asked", "unset HF_HUB_OFFLINE")
+        for name in _OFFLINE:
+            if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
+                raise faults.Unreachable(f"offline: {self._registry} was not asked", f"unset {name}")
         with self._lock:
             if self._client is None:
                 self._client = _make_client(self._registry)

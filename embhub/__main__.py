@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import click
 
+from embhub import own_process
 from embhub.errors import ConfigError, EmbhubError, UsageError
 
 INTERRUPTED = 130
@@ -20,7 +21,12 @@ _EXTRAS = {"torch": "diffusion", "diffusers": "diffusion", "transformers": "diff
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code (docs/reference/errors.md). `--debug` shows the traceback of an error."""
+    """Run one command; returns its exit code (docs/reference/errors.md). `--debug` shows the traceback of an error.
+
+    Without `arguments` those of this process are meant, and the process is settled as one of embhub's own.
+    """
+    if arguments is None:
+        own_process.settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:

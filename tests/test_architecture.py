@@ -26,7 +26,8 @@ PURE = [
     "artifact/header",
 ]
 """Folders and modules that decide, and read no file, socket or clock."""
-WORLD = {"os", "pathlib", "socket", "time", "subprocess", "urllib", "http", "huggingface_hub", "tempfile", "shutil"}
+CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
+WORLD = {"os", "pathlib", "socket", "time", "subprocess", "urllib", "http", "tempfile", "shutil", *CLIENTS}
 MAX_LINES = 350
 
 
@@ -55,11 +56,14 @@ def test_core_knows_neither_click_nor_a_server(path: Path) -> None:
     assert not imported(path) & {"click", "starlette", "uvicorn"}
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.stem != "hub"], ids=name)
-def test_only_hub_talks_to_a_registry(path: Path) -> None:
-    allowed = {"embhub/diffusion/bases/pipelines.py"}  # loads real base models from the Hub
-    if name(path) not in allowed:
-        assert not imported(path) & {"huggingface_hub", "httpx", "requests", "urllib3"}
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_one_file_speaks_http_and_one_loads_bases_from_the_hub(path: Path) -> None:
+    allowed = {
+        "embhub/client/http_client.py": {"httpx2"},
+        "embhub/diffusion/bases/pipelines.py": {"huggingface_hub"},
+        "embhub/diffusion/bases/found.py": {"huggingface_hub"},
+    }
+    assert imported(path) & CLIENTS == allowed.get(name(path), set())
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if "database" not in name(p)], ids=name)
@@ -97,8 +101,7 @@ def test_files_are_short_and_say_what_they_are(path: Path) -> None:
 
 def test_importing_the_core_loads_nothing_heavy() -> None:
     dotted = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in CORE if not p.stem.startswith("__")]
-    names = [n for n in dotted if n != "embhub.client.hub"]
-    code = f"import sys, importlib; [importlib.import_module(n) for n in {names!r}]; print(*sys.modules)"
+    code = f"import sys, importlib; [importlib.import_module(n) for n in {dotted!r}]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {m.split(".")[0] for m in loaded} & (HEAVY | {"click", "starlette", "huggingface_hub"})
 
@@ -111,7 +114,7 @@ def test_help_is_fast_because_it_imports_click_and_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {m.split(".")[0] for m in out.rsplit("LOADED", 1)[1].split()}
     assert "click" in loaded
-    assert not loaded & (HEAVY | {"numpy", "scipy", "pydantic", "huggingface_hub", "cryptography", "PIL", "yaml"})
+    assert not loaded & (HEAVY | CLIENTS | {"numpy", "scipy", "pydantic", "cryptography", "PIL", "yaml"})
 
 
 def test_the_registrys_help_is_fast_too() -> None:

@@ -105,7 +105,11 @@ def parse(data: bytes) -> Embedding:
     Raises:
         ArtifactError: a subclass of it from `formats.tensors`, `formats.header` or this module, saying what is wrong.
     """
-    file = container.parse(data)
+    return interpret(data, container.parse(data))
+
+
+def interpret(data: bytes, file: container.TensorFile) -> Embedding:
+    """The embedding that `data` holds, whose container was read as `file`. Raises as `parse`."""
     header.check(file.metadata)
     layout, components = _find_layout(set(file.tensors))
     if layout == "kandinsky22-image" and len(file.tensors["image_embeds"].values) != 1:

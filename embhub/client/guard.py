@@ -1,13 +1,11 @@
 """What an HTTP client may do on our behalf: it stays on a registry's origin, and answers stay small and prompt.
 
-The client of huggingface_hub is shared by the whole process and sets no deadline; a registry may be hostile or merely
-broken. The two hooks here see every request and every answer of that client, whoever made the request, and leave
-those to hosts that are no registry (a base model's download, say) exactly as they are.
+A registry may be hostile or merely broken. The two hooks here see every request and every answer of the client that
+speaks to it, redirects included.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -30,54 +28,29 @@ def origin(url: str) -> str:
 
 
 class Guard:
-    """Hooks for an httpx client (`http` is the library's module: huggingface_hub brings httpx or httpx2)."""
+    """Hooks for the client of one registry (`http` is the library's module, whose streams are wrapped)."""
 
-    def __init__(self, http: Any) -> None:
+    def __init__(self, registry: str, http: Any) -> None:
+        self._home = origin(registry)
         self._http = http
-        self._tokens: dict[str, str] = {}
-        self._origins: set[str] = set()
-        self._lock = threading.Lock()
-
-    def protect(self, registry: str, token: str | None) -> None:
-        """From now on `token` may travel to `registry` only, and what `registry` answers is bounded."""
-        with self._lock:
-            self._origins.add(origin(registry))
-            if token:
-                self._tokens[token] = origin(registry)
-
-    def attach(self, client: Any) -> Any:
-        """Add the hooks to `client` and return it."""
-        client.event_hooks["request"].append(self.on_request)
-        client.event_hooks["response"].append(self.on_response)
-        return client
 
     def on_request(self, request: Any) -> None:
-        """Refuse to carry a registry's token elsewhere; set deadlines and ask for plain bytes from a registry."""
-        target = origin(str(request.url))
-        token = str(request.headers.get("Authorization", "")).removeprefix("Bearer ")
-        home = self._tokens.get(token)
-        if home is not None and home != target:
-            raise SentElsewhere(
-                f"a registry sent its client on to {target}, with the token of {home}",
-                "nothing was sent; tell the registry's operator",
-            )
-        if target in self._origins:
-            request.headers["Accept-Encoding"] = "identity"  # a compressed answer has no honest size
-            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), SILENCE)
+        """Refuse to ask anybody else, with or without a token: no bound holds there."""
+        self._check(str(request.url))
 
     def on_response(self, response: Any) -> None:
-        """Bound the size and the duration of a registry's answer, and follow it nowhere else: no bound holds there."""
-        home = origin(str(response.request.url))
-        if home in self._origins:
-            for address in self._next_addresses(response):
-                target = origin(str(response.request.url.join(address)))
-                if target != home:
-                    raise SentElsewhere(
-                        f"a registry sent its client on to {target}", "nothing was asked there; tell its operator"
-                    )
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise Compressed("the registry compressed an answer unasked", "is a proxy between you and it?")
-            response.stream = self._bounded(response.stream)
+        """Bound the size and the duration of an answer, and follow it nowhere else."""
+        for address in self._next_addresses(response):
+            self._check(str(response.request.url.join(address)))
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise Compressed("the registry compressed an answer unasked", "is a proxy between you and it?")
+        response.stream = self._bounded(response.stream)
+
+    def _check(self, url: str) -> None:
+        if (target := origin(url)) != self._home:
+            raise SentElsewhere(
+                f"a registry sent its client on to {target}", "nothing was asked there; tell the registry's operator"
+            )
 
     @staticmethod
     def _next_addresses(response: Any) -> Iterator[str]:

@@ -1,16 +1,16 @@
-"""The only importer of huggingface_hub: moves bytes to and from a registry, decides nothing.
+"""What a registry is asked, in the words of the Hugging Face Hub's protocol: moves bytes, decides nothing.
 
-A registry speaks the Hugging Face Hub protocol. Nothing that it answers is trusted here: sizes are bounded, sockets
-have deadlines, a token never leaves its origin, no client cache is used, and what arrives goes to
-`embhub.release.verification`, which alone says whether it may be used.
+Nothing that a registry answers is trusted here: sizes are bounded, sockets have deadlines, a token never leaves its
+origin, nothing is cached on disk, and what arrives goes to `embhub.release.verification`, which alone says whether
+it may be used. Facts of the wire: `huggingface_hub/hf_api.py` and `huggingface_hub/_commit_api.py`.
 """
 
 from __future__ import annotations
 
-import importlib
+import base64
+import hashlib
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,24 +18,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from urllib.parse import urlencode
-
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read at import: a hospital's client phones nobody
-os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # Xet would upload to another host than the registry
-
-import huggingface_hub as hf
-from huggingface_hub import errors as hf_errors
-from huggingface_hub.utils import _http as hf_http
-from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but not re-exported for mypy
-    build_hf_headers,
-    get_session,
-    hf_raise_for_status,
-)
+from urllib.parse import quote, urlencode
 
 from embhub.client import errors as faults
-from embhub.client import guard
+from embhub.client import guard, http_client
 from embhub.client.deadline import within
-from embhub.client.guard import Guard
+from embhub.client.http_client import RegistryClient, StatusError
 from embhub.client.listings import Listing as Listing
 from embhub.errors import EmbhubError, RegistryError
 from embhub.formats import names
@@ -45,9 +33,6 @@ from embhub.release import files as layout
 from embhub.release.checks import attested, yanks
 from embhub.release.files import Release
 from embhub.site import config
-
-# Releases of huggingface_hub differ in the HTTP library that they speak (httpx, httpx2): take the one it brought.
-_http: Any = importlib.import_module(hf_errors.HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
@@ -95,9 +80,8 @@ class Hub:
 
     def __init__(self, registry: str, *, token: str | None = None) -> None:
         self.registry = config.check_registry(registry)
-        self._token: str | bool = token or False  # False, not None: None would send the user's huggingface.co token
-        self._api = hf.HfApi(endpoint=self.registry, token=self._token, library_name="embhub")
-        _guard.protect(self.registry, token)
+        self._token = token
+        self._client = RegistryClient(self.registry, token)
 
     @_in_time
     def whoami(self) -> Account:
@@ -105,7 +89,7 @@ class Hub:
         if not self._token:
             raise RegistryError(f"no token for {self.registry}", "run `embhub login` or set EMBHUB_TOKEN")
         with self._translated("whoami"):
-            answer = self._api.whoami(token=self._token)
+            answer = self._client.ask("/api/whoami-v2")
             orgs = answer.get("orgs") or []
             return Account(plain(answer["name"]), tuple(sorted(plain(org["name"]) for org in orgs)))
 
@@ -125,43 +109,86 @@ class Hub:
             report(Progress("push", 0, 2, repository))
             present, parent = self._find(repository)
             if present is None:
-                self._api.create_repo(repository, exist_ok=True, token=self._token)
+                self._create(repository)
             else:  # a push that changes nothing sends nothing, and would succeed for a stranger
-                self._read_once(f"{self.registry}/api/models/{repository}/auth-check/write", limit=10_000)
+                self._client.read(f"/api/models/{repository}/auth-check/write", limit=10_000)
             report(Progress("push", 1, 2, f"{len(release.files)} files"))
-            operations: list[Any] = [
-                hf.CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in release.files.items()
-            ]
             stale = ((present or set()) & set(layout.LIMITS)) - set(release.files)
-            operations += [hf.CommitOperationDelete(path_in_repo=path) for path in sorted(stale)]
             message = message or f"Publish {release.card.name} {release.card.version}"
             try:
-                done = self._api.create_commit(
-                    repository, operations, commit_message=message, token=self._token, parent_commit=onto or parent
-                )
+                commit = self._commit(repository, release.files, stale, message=message, onto=onto or parent)
             except Exception:
                 if present is None:
                     self._discard(repository)
                 raise
             report(Progress("push", 2, 2, "stored"))
-            return Receipt(repository, f"{self.registry}/{repository}", plain(done.oid), release.embedding.digest)
+            return Receipt(repository, f"{self.registry}/{repository}", plain(commit), release.embedding.digest)
+
+    def _ask_about(self, repository: str, which: str = "") -> tuple[str, dict[str, Any]]:
+        """The newest commit, or another one, empty where none is named; and its paths, with their sizes if asked."""
+        said = self._client.ask(f"/api/models/{repository}{which}")
+        commit = said.get("sha") or ""
+        return commit, {row["rfilename"]: row.get("size") for row in said.get("siblings") or []}
 
     def _find(self, repository: str) -> tuple[set[str] | None, str | None]:
         """The paths in a repository, None where there is none, and the commit to build on."""
         try:
-            info = self._api.model_info(repository, token=self._token)
-        except hf_errors.RepositoryNotFoundError as error:
-            if error.response.status_code != 404:  # the client takes some answers about tokens for this one
+            commit, paths = self._ask_about(repository)
+        except StatusError as error:
+            if (error.status, error.code) != (404, "RepoNotFound"):
                 raise
             return None, None
-        paths = {sibling.rfilename for sibling in info.siblings or []}
-        return paths, info.sha if paths and info.sha and _COMMIT.fullmatch(info.sha) else None
+        return set(paths), commit if paths and _COMMIT.fullmatch(commit) else None
+
+    def _create(self, repository: str) -> None:
+        """Make the repository, unless somebody made it meanwhile."""
+        namespace, _, name = repository.partition("/")
+        try:
+            self._client.ask("/api/repos/create", method="POST", send={"name": name, "organization": namespace})
+        except StatusError as error:
+            if error.status != 409:
+                raise
+
+    def _commit(
+        self, repository: str, files: Mapping[str, bytes], stale: set[str], *, message: str, onto: str | None
+    ) -> str:
+        """Send what the newest commit does not have yet as one commit on top of `onto`; returns the newest commit."""
+        changed = self._find_changed(repository, files)
+        if not changed and not stale:
+            return self._ask_about(repository)[0]
+        header = {"summary": message, "description": "", **({"parentCommit": onto} if onto else {})}
+        lines: list[dict[str, Any]] = [{"key": "header", "value": header}]
+        for path, data in changed.items():
+            content = base64.b64encode(data).decode()
+            lines.append({"key": "file", "value": {"content": content, "path": path, "encoding": "base64"}})
+        lines += [{"key": "deletedFile", "value": {"path": path}} for path in sorted(stale)]
+        body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        answer = self._client.read(
+            f"/api/models/{repository}/commit/main", limit=guard.LARGEST_ANSWER, method="POST", body=body,
+            content_type="application/x-ndjson",
+        )  # fmt: skip
+        return str(json.loads(answer)["commitOid"])
+
+    def _find_changed(self, repository: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The files that the newest commit does not have with these bytes; names and sizes are announced first."""
+        announced = [
+            {"path": path, "size": len(data), "sample": base64.b64encode(data[:512]).decode()}
+            for path, data in files.items()
+        ]
+        said = self._client.ask(f"/api/models/{repository}/preupload/main", method="POST", send={"files": announced})
+        present = {row["path"]: row for row in said["files"]}
+        if elsewhere := [path for path in files if present[path].get("uploadMode") != "regular"]:
+            raise RegistryError(
+                f"{self.registry} wants {elsewhere[0]} by large file storage", "push to an embhub registry"
+            )
+        return {path: data for path, data in files.items() if present[path].get("oid") != _git_id(data)}
 
     def _discard(self, repository: str) -> None:
         """Take back a repository that was made for a push which was then refused, if it is still empty."""
         with suppress(RegistryError), self._translated(repository):
             if not (self._find(repository)[0] or set()) & set(layout.LIMITS):
-                self._api.delete_repo(repository, token=self._token, missing_ok=True)
+                namespace, _, name = repository.partition("/")
+                self._client.ask("/api/repos/delete", method="DELETE", send={"name": name, "organization": namespace})
 
     @_in_time
     def fetch(
@@ -173,38 +200,37 @@ class Hub:
         """
         names.check_repository(repository)
         with self._translated(f"{repository}@{revision}" if revision else repository):
-            info = self._api.model_info(repository, revision=revision or "main", files_metadata=True, token=self._token)
-            if not info.sha or not _COMMIT.fullmatch(info.sha):
+            which = f"/revision/{quote(revision or 'main', safe='')}?blobs=true"
+            commit, sizes = self._ask_about(repository, which)
+            if not _COMMIT.fullmatch(commit):
                 raise faults.WrongCommit(f"{self.registry} names no commit for {repository}", _OPERATOR)
-            if revision and _COMMIT.fullmatch(revision) and info.sha != revision:
-                raise faults.another_commit(repository, asked=revision, said=info.sha)
-            sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
+            if revision and _COMMIT.fullmatch(revision) and commit != revision:
+                raise faults.another_commit(repository, asked=revision, said=commit)
             paths = [path for path in layout.LIMITS if path in sizes]
             _check_sizes({path: sizes[path] for path in paths}, repository)
             files: dict[str, bytes] = {}
             for done, path in enumerate(paths):
                 if on_progress:
                     on_progress(Progress("pull", done, len(paths), path))
-                url = hf.hf_hub_url(repository, path, revision=info.sha, endpoint=self.registry)
-                files[path] = self._read(url, limit=layout.LIMITS[path], commit=info.sha)
+                files[path] = self._read_file(f"/{repository}/resolve/{commit}/{quote(path)}", path, commit)
             if on_progress:
                 on_progress(Progress("pull", len(paths), len(paths), "fetched"))
-        return Release.from_files(files), info.sha
+        return Release.from_files(files), commit
 
     @_in_time
     def search(self, query: str = "", *, limit: int = 50) -> list[Listing]:
         """List repositories whose name, card or tags match `query`, newest first; one page, of 1,000 at most."""
         asked = {"search": query} if query else {}
-        url = f"{self.registry}/api/models?{urlencode({**asked, 'limit': limit, 'sort': 'lastModified', 'full': True})}"
+        query = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True})
         with self._translated("search"):
-            rows = json.loads(self._read_once(url, limit=guard.LARGEST_ANSWER))
+            rows = self._client.ask(f"/api/models?{query}")
             return [Listing.read(row) for row in rows[:limit]]
 
     @_in_time
     def trust_export(self) -> bytes:
         """The registry's trust document (`GET /embhub/v1/trust`): root key and signed keyring, unverified."""
         with self._translated("trust"):
-            data = self._read_once(f"{self.registry}/embhub/v1/trust", limit=4_000_000)
+            data = self._client.read("/embhub/v1/trust", limit=4_000_000)
             json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
             return data
 
@@ -227,7 +253,7 @@ class Hub:
     def attest(self, digest: str, bundle: bytes) -> None:
         """Send an auditor's attestation of the embedding with this SHA-256; it stands beside the release's own."""
         with self._translated(f"audits of {digest[:12]}"):
-            self._read_once(f"{self.registry}/embhub/v1/audits/{digest}", limit=attested.MAX_BYTES, body=bundle)
+            self._client.read(f"/embhub/v1/audits/{digest}", limit=attested.MAX_BYTES, method="POST", body=bundle)
 
     def _ask(self, path: str, *, what: str, limit: int) -> bytes | None:
         """A short question under /embhub/v1; None where there is no such address."""
@@ -235,42 +261,28 @@ class Hub:
         def ask() -> bytes | None:
             with self._translated(what):
                 try:
-                    return self._read_once(f"{self.registry}/embhub/v1/{path}", limit=limit)
-                except hf_errors.HfHubHTTPError as error:
-                    if error.response.status_code == 404:
+                    return self._client.read(f"/embhub/v1/{path}", limit=limit)
+                except StatusError as error:
+                    if error.status == 404:
                         return None
                     raise
 
         return within(guard.LONGEST_QUESTION, ask, otherwise=self._late(what, guard.LONGEST_QUESTION))
 
-    def _read(self, url: str, *, limit: int, commit: str | None = None) -> bytes:
-        """Stream `url` into memory, at most `limit` bytes; what is broken or busy for a moment is asked again."""
+    def _read_file(self, address: str, path: str, commit: str) -> bytes:
+        """One file of a release, at `commit`; what is broken or busy for a moment is asked again."""
         for pause in PAUSES:
             try:
-                return self._read_once(url, limit=limit, commit=commit)
-            except _http.TransportError as error:
+                return self._client.read(address, limit=layout.LIMITS[path], commit=commit)
+            except http_client.TransportError as error:
                 remark = type(error).__name__
-            except hf_errors.HfHubHTTPError as error:
-                if error.response.status_code not in _TRANSIENT:
+            except StatusError as error:
+                if error.status not in _TRANSIENT:
                     raise
-                remark = str(error.response.status_code)
-            _log.info("%s: %s; asked again in %s s", url, remark, pause)
+                remark = str(error.status)
+            _log.info("%s: %s; asked again in %s s", address, remark, pause)
             time.sleep(pause)  # our own pauses: a registry could ask for a pause of years
-        return self._read_once(url, limit=limit, commit=commit)
-
-    def _read_once(self, url: str, *, limit: int, commit: str | None = None, body: bytes | None = None) -> bytes:
-        headers = build_hf_headers(token=self._token, library_name="embhub")
-        with get_session().stream("POST" if body else "GET", url, headers=headers, content=body) as response:
-            hf_raise_for_status(response)
-            said = response.headers.get("X-Repo-Commit")
-            if commit is not None and said is not None and said != commit:
-                raise faults.another_commit(url, asked=commit, said=plain(said))
-            data = bytearray()
-            for chunk in response.iter_bytes():
-                data += chunk
-                if len(data) > limit:
-                    raise faults.too_large(url, limit=limit)
-            return bytes(data)
+        return self._client.read(address, limit=layout.LIMITS[path], commit=commit)
 
     def _late(self, what: str, seconds: float) -> RegistryError:
         return faults.TooSlow(
@@ -280,55 +292,36 @@ class Hub:
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
-        """Turn what huggingface_hub and its HTTP library raise into RegistryError with a hint."""
+        """Turn what the client raises into RegistryError with a hint."""
         try:
-            yield
+            with http_client.in_words(self.registry):
+                yield
         except EmbhubError:
             raise
-        except hf_errors.OfflineModeIsEnabled as error:
-            raise faults.Unreachable(f"offline: {self.registry} was not asked", "unset HF_HUB_OFFLINE") from error
-        except hf_errors.HfHubHTTPError as error:
+        except StatusError as error:
             raise _refusal(error, self.registry, what) from error
-        except _http.TimeoutException as error:
-            raise faults.TooSlow(
-                f"{self.registry} cannot be reached: it was silent for too long", "is it running? try later"
-            ) from error
-        except _http.RemoteProtocolError as error:
-            raise faults.CutShort(
-                f"{self.registry} broke off its answer: {plain(error)}", "try again; if it stays so, tell its operator"
-            ) from error
-        except (_http.HTTPError, _http.InvalidURL, OSError) as error:
-            raise faults.no_answer(self.registry, error) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            # the client parses answers without checking their shape: these are what a nonsense answer raises
+            # answers are read without checking their shape: these are what a nonsense answer raises
             raise faults.no_registry(self.registry) from error
 
 
-def _refusal(error: hf_errors.HfHubHTTPError, registry: str, what: str) -> RegistryError:
+def _refusal(error: StatusError, registry: str, what: str) -> RegistryError:
     """One refused request in words."""
-    status = error.response.status_code
-    match error:
-        case hf_errors.RevisionNotFoundError():
+    match error.code:
+        case "RevisionNotFound":
             return faults.NotFound(f"{registry} has no such revision: {what}", "leave @revision out for the newest")
-        case hf_errors.GatedRepoError():
-            return faults.gated(registry=registry, what=what, said=_server_message(error))
-        case hf_errors.RepositoryNotFoundError() if status == 404:
+        case "GatedRepo":
+            return faults.gated(registry=registry, what=what, said=error.said)
+        case "EntryNotFound":
+            return faults.NotFound(f"{registry} lacks a file that it listed for {what}", _OPERATOR)
+        case "RepoNotFound" if error.status == 404:
             return faults.NotFound(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
-        case hf_errors.EntryNotFoundError():
-            text = f"{registry} lacks a file that it listed for {what}"
-            return faults.NotFound(text, "tell the registry's operator")
-    return faults.refused(status, registry=registry, what=what, said=_server_message(error))
+    return faults.refused(error.status, registry=registry, what=what, said=error.said)
 
 
-def _server_message(error: hf_errors.HfHubHTTPError) -> str:
-    """The server's own words: X-Error-Message, else a JSON body's `error`; never a page of HTML."""
-    if header := error.response.headers.get("X-Error-Message"):
-        return plain(header)
-    try:
-        body = error.response.json()
-    except (ValueError, RuntimeError):  # RuntimeError: the body of a streamed answer was never read
-        return ""
-    return plain(body.get("error", "")) if isinstance(body, dict) else ""
+def _git_id(data: bytes) -> str:
+    """The name that git gives to these bytes, by which a registry says what it has."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
@@ -336,14 +329,3 @@ def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
     for name, size in sizes.items():
         if size is not None and size > layout.LIMITS[name]:
             raise faults.too_large(f"{name} of {repository}", announced=size, limit=layout.LIMITS[name])
-
-
-def _guarded_client() -> Any:
-    return _guard.attach(_make_client())
-
-
-# The client that the program (or huggingface_hub itself) chose before us, proxies and certificates included.
-_make_client: Any = getattr(hf_http, "_GLOBAL_CLIENT_FACTORY", None) or hf_http.default_client_factory
-logging.getLogger("huggingface_hub").handlers.clear()  # its remarks on retries go where the program's own log goes
-_guard = Guard(_http)
-hf.set_client_factory(_guarded_client)

@@ -101,22 +101,10 @@ def sign(
                 "a folder is signed anew as it is", "leave out --repository, --card and --audit, or name the file"
             )
         return _sign_folder(path, load_key(key, ask_passphrase), on_note)
-    artifact = embedding.read(path)
-    repository = names.check_repository(repository or f"{accounts.default_namespace()}/{path.stem}")
-    signing_key = load_key(key, ask_passphrase)
-    release = assemble(
-        path,
-        card_path=card,
-        audit_path=audit,
-        repository=repository,
-        key=signing_key,
-        now=datetime.now(UTC),
-        replaces=_find_predecessor(artifact, repository),
+    signed, _ = _sign_file(
+        path, repository, card=card, audit=audit, key=key, ask_passphrase=ask_passphrase, on_note=on_note
     )
-    publish = _check(release, repository)
-    charge_audit(release, on_note=on_note)
-    wrote = site_files.write_bundles(release, path)
-    return Signed(release, repository, publish.version, signing_key.fingerprint, tuple(wrote))
+    return signed
 
 
 def push(
@@ -157,12 +145,11 @@ def push(
     if out is not None:
         _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)
-    if from_folder is not None:
-        release = Release.from_folder(from_folder)
+    if path is None:
+        release, publish = _check_signed(Release.from_folder(from_folder or ""), repository)
     else:
         choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase, "on_note": on_note}
-        release = _signed_release(Path(path or ""), repository, hub=hub, **choices)
-    publish = _check(release, repository, signed_from=path)
+        release, publish = _open_signed(Path(path), repository, hub=hub, **choices)
     _ask_ledger(release, publish, confirm)
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
@@ -194,20 +181,45 @@ def _note(done: Pushed) -> None:
 
 def _sign_folder(folder: Path, key: SigningKey, on_note: Callable[[str], None] | None) -> Signed:
     release = sign_anew(Release.from_folder(folder), key=key, now=datetime.now(UTC))
-    publish = _check(release, None)
+    publish = _verify(release, None)
     charge_audit(release, known_only=True, on_note=on_note)
     release.to_folder(folder)
     wrote = tuple(folder / name for name in (layout.AUDIT_BUNDLE, layout.PUBLISH_BUNDLE) if name in release.files)
     return Signed(release, publish.repository, publish.version, key.fingerprint, wrote)
 
 
-def _signed_release(path: Path, repository: str | None, *, hub: Hub | None, **choices: Any) -> Release:
-    """The release as it was signed, or signed now where no attestation lies beside the file."""
+def _open_signed(path: Path, repository: str | None, *, hub: Hub | None, **choices: Any) -> tuple[Release, Publish]:
+    """The release as it was signed, or signed now where no attestation lies beside the file; verified either way."""
     bundle = site_files.beside(path, site_files.PUBLISH_BUNDLE)
     if bundle.exists() and choices["card"] is None and choices["audit"] is None:
-        return site_files.read(path)
-    embedding.read(path)  # what is no embedding is said before anything about namespaces and keys
-    return sign(path, repository=repository or f"{accounts.default_namespace(hub)}/{path.stem}", **choices).release
+        return _check_signed(site_files.read(path), repository, signed_from=path)
+    signed, publish = _sign_file(path, repository, hub=hub, **choices)
+    return signed.release, publish
+
+
+def _sign_file(
+    path: Path, repository: str | None, *, hub: Hub | None = None, card: str | Path | None, audit: str | Path | None,
+    key: str | None, ask_passphrase: AskPassphrase | None, on_note: Callable[[str], None] | None,
+) -> tuple[Signed, Publish]:  # fmt: skip
+    """Sign a file with its papers, verify what was signed, charge the ledger, and write the attestations beside it."""
+    opened = Release.from_files({layout.EMBEDDING: embedding.read_bytes(path)})
+    artifact = opened.embedding  # what is no embedding is said before anything about namespaces and keys
+    repository = names.check_repository(repository or f"{accounts.default_namespace(hub)}/{path.stem}")
+    signing_key = load_key(key, ask_passphrase)
+    release = assemble(
+        path,
+        card_path=card,
+        audit_path=audit,
+        repository=repository,
+        key=signing_key,
+        now=datetime.now(UTC),
+        replaces=_find_predecessor(artifact, repository),
+        opened=opened,
+    )
+    publish = _verify(release, repository)
+    charge_audit(release, on_note=on_note)
+    wrote = site_files.write_bundles(release, path)
+    return Signed(release, repository, publish.version, signing_key.fingerprint, tuple(wrote)), publish
 
 
 def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
@@ -232,35 +244,39 @@ def load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
         return keys.load(name, passphrase=ask(name))
 
 
-def _check(release: Release, repository: str | None, *, signed_from: str | Path | None = None) -> Publish:
+def _check_signed(
+    release: Release, repository: str | None, *, signed_from: str | Path | None = None
+) -> tuple[Release, Publish]:
+    """What was signed earlier or elsewhere: verify it, and look once more for personal data before it is sent."""
+    try:
+        publish = _verify(release, repository)
+    except Refusal as refusal:
+        if signed_from is not None:
+            refusal.hint = f"if the change is this site's own, sign anew: embhub sign {signed_from}"
+        raise
+    check_persons(release)
+    return release, publish
+
+
+def _verify(release: Release, repository: str | None) -> Publish:
     """Verify as a stranger would, as far as this machine can; returns what was signed.
 
     What the registry's newest keyring says of the signer is the registry's to decide: this site's own keys are vouched
     for here, then the pinned keyrings are asked; a machine that has neither leaves the signature to the registry.
     """
-    try:
-        publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
-        _verify(release, publish, repository)
-        # needs no key, so it is found out also where nobody knows the signer
-        check_claim(release.card, embedding=release.embedding, publish=publish)
-    except Refusal as refusal:
-        if signed_from is not None:
-            refusal.hint = f"if the change is this site's own, sign anew: embhub sign {signed_from}"
-        raise
-    check_persons(release)  # again for what was signed earlier or elsewhere
-    return publish
-
-
-def _verify(release: Release, publish: Publish, repository: str | None) -> None:
-    now = datetime.now(UTC)
+    publish, now = statement.read_publish(release.publish_bundle.statement), datetime.now(UTC)
     own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
     try:
         verification.verify(release, trust=own, repository=repository, now=now)
     except (UnknownSigner, WrongNamespace, WrongRole):
         if pinned := trust_store.load_all():
             verification.verify(release, trust=pinned, repository=repository, now=now)
-        elif repository not in (None, publish.repository):
+            return publish
+        if repository not in (None, publish.repository):
             raise WrongRepository(f"this was signed for {publish.repository}, not for {repository}") from None
+        # needs no key, so it is found out also where nobody knows the signer
+        check_claim(release.card, embedding=release.embedding, publish=publish)
+    return publish
 
 
 def _check_outbox(folder: Path) -> None:

@@ -22,6 +22,7 @@ from embhub.cards.card import from_readme
 from embhub.cards.card_schema import Card
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
+from embhub.formats import tensors
 from embhub.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
 from embhub.trust import bundle
 
@@ -42,6 +43,10 @@ LIMITS: Mapping[str, int] = MappingProxyType(
     }
 )
 FILES = tuple(LIMITS)
+_VIEWS = {  # of which file each parsed view of a release is
+    "container": EMBEDDING, "embedding": EMBEDDING, "card": CARD, "audit": AUDIT,
+    "publish_bundle": PUBLISH_BUNDLE, "audit_bundle": AUDIT_BUNDLE,
+}  # fmt: skip
 _MAX_OTHERS = 1_000
 
 
@@ -63,11 +68,17 @@ class Release:
     copies: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def embedding(self) -> Embedding:
-        """The embedding. Raises ArtifactError, or UnreadableArtifact where there is none."""
+    def container(self) -> tensors.TensorFile:
+        """The embedding's tensors and header as they stand in the file. Raises as `embedding`."""
         if EMBEDDING not in self.files:
             raise UnreadableArtifact(f"there is no {EMBEDDING}", "fetch the release again")
-        return embedding.parse(self.files[EMBEDDING])
+        return tensors.parse(self.files[EMBEDDING])
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """The embedding. Raises ArtifactError, or UnreadableArtifact where there is none."""
+        container = self.container
+        return embedding.interpret(self.files[EMBEDDING], container)
 
     @cached_property
     def card(self) -> Card:
@@ -110,6 +121,14 @@ class Release:
         copies = {name: digest(files[name]) for name in others if name.endswith(".safetensors")}
         known = {name: bytes(files[name]) for name in LIMITS if name in files}
         return cls(MappingProxyType(known), others, MappingProxyType(copies))
+
+    def with_files(self, files: Mapping[str, bytes]) -> Release:
+        """A release of these files instead; bytes that stay the same are not parsed anew. Raises as `from_files`."""
+        changed = Release.from_files(files)
+        for view, name in _VIEWS.items():
+            if view in vars(self) and name in files and files[name] == self.files.get(name):
+                vars(changed)[view] = vars(self)[view]
+        return changed
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Release:

@@ -33,6 +33,7 @@ def assemble(
     card_path: str | Path | None = None,
     audit_path: str | Path | None = None,
     replaces: str | None = None,
+    opened: Release | None = None,
 ) -> Release:
     """Read an embedding with its card and report, and sign them for `repository`. Nothing is written.
 
@@ -44,6 +45,7 @@ def assemble(
         card_path: by default `NAME.card.yaml` beside the embedding.
         audit_path: by default `NAME.audit.json` beside the embedding, if it is there.
         replaces: digest of the embedding that this release supersedes.
+        opened: a release of the embedding alone, where `embedding_path` was read before.
 
     Raises:
         UsageError: a file is missing, or the repository's name is not one.
@@ -54,13 +56,14 @@ def assemble(
     path = Path(embedding_path)
     card = _read_card(path, card_path)
     _check_composition(card.privacy)
-    files = {layout.EMBEDDING: embedding.read_bytes(path), layout.CARD: to_readme(card)}
+    opened = opened or Release.from_files({layout.EMBEDDING: embedding.read_bytes(path)})
+    files = {**opened.files, layout.CARD: to_readme(card)}
     if card.samples is not None:
         files[layout.SAMPLES] = _read_samples(path)
     report = _read_report(path, audit_path)
     if report is not None:
         files[layout.AUDIT] = report
-    return sign(Release.from_files(files), repository=repository, key=key, now=now, replaces=replaces)
+    return sign(opened.with_files(files), repository=repository, key=key, now=now, replaces=replaces)
 
 
 def sign(release: Release, *, repository: str, key: Signer, now: datetime, replaces: str | None = None) -> Release:
@@ -113,7 +116,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
         files[layout.AUDIT_BUNDLE] = attest_audit(
             report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
         )
-    return Release.from_files(files)
+    return release.with_files(files)
 
 
 def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
@@ -125,18 +128,18 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
         Unsigned, MalformedBundle: there is nothing to sign anew.
         and as `sign`.
     """
-    before = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
+    before = statement.read_publish(release.publish_bundle.statement)
     attached = {name: release.files[name] for name in (layout.AUDIT, layout.AUDIT_BUNDLE) if name in release.files}
     independent = release.audit_bundle is not None and release.audit_bundle.hint != release.publish_bundle.hint
     files = dict(release.files)
     if before.audit is None:  # the audit came later, and the card does not know of it
         for name in attached:
             del files[name]
-    signed = sign(Release.from_files(files), repository=before.repository, key=key, now=now, replaces=before.replaces)
+    signed = sign(release.with_files(files), repository=before.repository, key=key, now=now, replaces=before.replaces)
     kept = attached if before.audit is None else {}
     if independent:
         kept = {**kept, layout.AUDIT_BUNDLE: attached[layout.AUDIT_BUNDLE]}
-    return Release.from_files({**signed.files, **kept})
+    return signed.with_files({**signed.files, **kept})
 
 
 def check_persons(release: Release) -> None:

@@ -64,7 +64,7 @@ def verify(
     try:
         digest = artifact.check_structure(release, findings)
         attestation = release.publish_bundle
-        signed = statement.parse(attestation.envelope.payload)
+        signed = attestation.statement
         artifact.check_digest(signed, digest, findings)
         artifact.check_copies(release, digest)
         publish = statement.read_publish(signed)
@@ -168,7 +168,7 @@ def _check_report(
     attestation = release.audit_bundle
     if attestation is None:
         raise MissingAudit("the audit report has no attestation", "fetch the release again, and ask the publisher")
-    signed = statement.parse(attestation.envelope.payload)
+    signed = attestation.statement
     if signed.digest != release.embedding.digest:
         raise AuditMismatch("the audit attestation is about another embedding", "fetch the release again")
     facts = statement.read_audit(signed)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from embhub.formats import strict_json
 from embhub.formats.strict_json import JsonError
 from embhub.refusals import MalformedBundle
 from embhub.trust import dsse
+from embhub.trust.statement import Statement
+from embhub.trust.statement import parse as parse_statement
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3")  # the specification's older spelling
@@ -27,6 +30,11 @@ class Bundle:
 
     envelope: dsse.Envelope
     hint: str
+
+    @cached_property
+    def statement(self) -> Statement:
+        """What the envelope holds, whoever signed it. Raises MalformedStatement."""
+        return parse_statement(self.envelope.payload)
 
 
 def to_json(envelope: dsse.Envelope) -> bytes:

@@ -19,11 +19,11 @@ from typing import Any
 import click
 import pytest
 
-from embhub import __version__
 from embhub.__main__ import in_words, main
 from embhub.cli import root
 from embhub.errors import ConfigError, EmbhubError, UsageError, VerificationError
 from embhub.formats import safe_yaml
+from embhub.version import __version__
 from tests.support import hostile
 from tests.support.releases import ROOT, make_card, make_embedding, make_export, make_release
 

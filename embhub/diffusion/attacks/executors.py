@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
+from embhub import own_process
 from embhub.errors import UsageError
 
 
@@ -34,6 +35,7 @@ def open_executor(*, workers: int = 1, cluster: str | None = None) -> Iterator[E
 
 
 def _prepare(threads: int) -> None:
+    own_process.settle()
     import torch
 
     torch.set_num_threads(threads)

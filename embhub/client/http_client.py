@@ -1,0 +1,156 @@
+"""HTTP with one registry: a client of our own, so that nothing is set for the rest of the program.
+
+huggingface_hub has one client for the whole process, and no way to give an `HfApi` another one: deadlines, bounds and
+hooks could be set there for everybody or not at all. This file knows HTTP; `embhub.client.hub` knows what a registry
+is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+
+from embhub.client import errors as faults
+from embhub.client import guard
+from embhub.client.guard import Guard
+from embhub.formats.plain_text import plain
+from embhub.version import __version__
+
+TransportError = httpx2.TransportError
+_LONGEST_REASON = 64_000  # bytes of an error's body that are read for its words
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # what huggingface_hub obeys too
+
+
+class StatusError(Exception):
+    """An answer with another status than success.
+
+    Attributes:
+        status: the status of HTTP.
+        code: the registry's `X-Error-Code`, empty where there is none.
+        said: the registry's own words, fit for a terminal; never a page of HTML.
+    """
+
+    def __init__(self, status: int, *, code: str = "", said: str = "") -> None:
+        super().__init__(f"status {status}")
+        self.status, self.code, self.said = status, code, said
+
+
+class RegistryClient:
+    """Connections to one registry, kept open between requests; safe to use from several threads.
+
+    Proxies and certificates are those of the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE) and of the system.
+    """
+
+    def __init__(self, registry: str, token: str | None) -> None:
+        self._registry = registry
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
+
+    def read(
+        self, path: str, *, limit: int, method: str = "GET", body: bytes | None = None, commit: str | None = None,
+        content_type: str = "application/octet-stream",
+    ) -> bytes:  # fmt: skip
+        """The body of one answer, at most `limit` bytes of it.
+
+        Args:
+            path: what is asked for, from the registry's root on, escaped.
+            limit: bytes; one more, and TooMuch is raised.
+            method: the method of HTTP.
+            body: what is sent along.
+            commit: 40 hex digits that the answer must be for, where it says what it is for.
+            content_type: media type of `body`.
+
+        Raises:
+            StatusError: the registry did not answer with success.
+            RegistryError: the answer is too large, too slow, compressed or leads elsewhere, or this machine is offline.
+            TransportError, OSError: the connection failed; `in_words` translates them.
+        """
+        url, headers = f"{self._registry}{path}", dict(self._headers)
+        if body is not None:
+            headers["content-type"] = content_type
+        with self._open().stream(method, url, headers=headers, content=body, timeout=guard.SILENCE) as response:
+            if not response.is_success:
+                code = response.headers.get("X-Error-Code", "")
+                raise StatusError(response.status_code, code=code, said=_said(response))
+            said = response.headers.get("X-Repo-Commit")
+            if commit is not None and said is not None and said != commit:
+                raise faults.another_commit(url, asked=commit, said=plain(said))
+            data = bytearray()
+            for chunk in response.iter_raw():
+                data += chunk
+                if len(data) > limit:
+                    raise faults.too_large(url, limit=limit)
+            return bytes(data)
+
+    def ask(self, path: str, *, method: str = "GET", send: Mapping[str, Any] | None = None) -> Any:
+        """What the registry answers in JSON, to a question that may be JSON too. Raises as `read`, and ValueError."""
+        body = None if send is None else json.dumps(send).encode()
+        return json.loads(
+            self.read(path, limit=guard.LARGEST_ANSWER, method=method, body=body, content_type="application/json")
+        )
+
+    def _open(self) -> httpx2.Client:
+        for name in _OFFLINE:
+            if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
+                raise faults.Unreachable(f"offline: {self._registry} was not asked", f"unset {name}")
+        with self._lock:
+            if self._client is None:
+                self._client = _make_client(self._registry)
+                weakref.finalize(self, self._client.close)
+            return self._client
+
+
+def _make_client(registry: str) -> httpx2.Client:
+    rules = Guard(registry, httpx2)
+    try:
+        return httpx2.Client(
+            headers={"user-agent": f"embhub/{__version__}", "accept-encoding": "identity"},
+            event_hooks={"request": [rules.on_request], "response": [rules.on_response]},
+            follow_redirects=True,
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        raise faults.Unreachable(
+            f"{registry} was not asked: the proxy that is set cannot be used: {plain(error)}",
+            "correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the registry's host in NO_PROXY",
+        ) from error
+
+
+def _said(response: httpx2.Response) -> str:
+    """The server's own words: X-Error-Message, else a JSON body's `error`; never a page of HTML."""
+    if header := response.headers.get("X-Error-Message"):
+        return plain(header)
+    data = bytearray()
+    try:
+        for chunk in response.iter_raw():
+            data += chunk
+            if len(data) > _LONGEST_REASON:
+                return ""
+        body = json.loads(bytes(data))
+    except (httpx2.TransportError, ValueError, RecursionError):
+        return ""
+    return plain(body.get("error", "")) if isinstance(body, dict) else ""
+
+
+@contextmanager
+def in_words(registry: str) -> Iterator[None]:
+    """Turn what the connection raises into RegistryError with a hint."""
+    try:
+        yield
+    except httpx2.TimeoutException as error:
+        raise faults.TooSlow(
+            f"{registry} cannot be reached: it was silent for too long", "is it running? try later"
+        ) from error
+    except httpx2.RemoteProtocolError as error:
+        raise faults.CutShort(
+            f"{registry} broke off its answer: {plain(error)}", "try again; if it stays so, tell its operator"
+        ) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        raise faults.no_answer(registry, error) from error

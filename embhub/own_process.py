@@ -1,0 +1,22 @@
+"""What is set in processes that are embhub's own: the command line and the workers of an audit.
+
+A program that imports embhub decides these for itself; nothing here runs on import.
+"""
+
+from __future__ import annotations
+
+import os
+
+_SETTINGS = {
+    # Threads of OpenMP that spin while they wait starve each other where two trainings share a machine: one took three
+    # times as long. Read when torch is loaded.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # of a base that is fetched from the Hub; read when huggingface_hub is loaded
+}
+
+
+def settle() -> None:
+    """Set what nobody set before; call it before torch and huggingface_hub are imported."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,53 @@
+"""A program that uses every public name of embhub, with types; mypy reads it, nobody runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_type
+
+from PIL import Image
+
+import embhub
+
+
+def make(images: Path) -> embhub.Embedding:
+    """At the hospital that has the images."""
+    found = embhub.inspect(images)
+    trained = embhub.train(images, token="<cspca>", caption="prostate mri, {}", out=images / "prostate.safetensors")
+    report = embhub.audit(trained)
+    summary: tuple[object, str, tuple[str, ...]] = (found, report.verdict, trained.notes)
+    print(*summary)
+    assert_type(trained.losses, tuple[float, ...])
+    return assert_type(trained.embedding, embhub.Embedding)
+
+
+def publish(file: Path, registry: str) -> str:
+    """Sign, send, and ask the registry."""
+    signed = embhub.sign(file, repository="hospital-a/prostate")
+    release = assert_type(signed.release, embhub.Release)
+    card = assert_type(release.card, embhub.Card)
+    done = embhub.push(file, "hospital-a/prostate", registry=registry, on_note=print)
+    hub = embhub.Hub(registry, token=None)
+    fetched, commit = hub.fetch(done.repository)
+    assert_type(fetched, embhub.Release)
+    return f"{card.version} {assert_type(commit, str)}"
+
+
+def use(reference: str, pipe: object) -> list[Image.Image]:
+    """At the other hospital."""
+    try:
+        got = assert_type(embhub.pull(reference, policy="strict"), embhub.Verified)
+        again = assert_type(embhub.verify(reference), embhub.Verified)
+    except embhub.EmbhubError as error:
+        raise SystemExit(f"{assert_type(error.message, str)} {assert_type(error.hint, str)}") from error
+    token = assert_type(embhub.load_into(pipe, got), str)
+    drawn = assert_type(embhub.generate(f"prostate mri, {token}", embeddings=[again], n=2), list[Image.Image])
+    series = embhub.interpolate("prostate mri", f"prostate mri, {token}", embeddings=[got])
+    painted = embhub.inpaint(drawn[0], f"prostate mri, {token}", box=(0, 0, 16, 16), embeddings=[got])
+    print(series, embhub.evaluate("real", "test", "synthetic"))
+    return painted
+
+
+def take_over(file: Path) -> bytes:
+    """A file of another program."""
+    return embhub.import_file(file, token="<cspca>", base_family="sd15").data

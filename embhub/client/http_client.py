@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -111,16 +113,30 @@ class RegistryClient:
 def _make_client(registry: str) -> httpx2.Client:
     rules = Guard(registry, httpx2)
     try:
+        authorities = _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    except OSError as error:
+        raise faults.Unreachable(
+            f"{registry} was not asked: the certificate authorities cannot be read: {plain(error)}",
+            "correct SSL_CERT_FILE or SSL_CERT_DIR",
+        ) from error
+    try:
         return httpx2.Client(
             headers={"user-agent": f"embhub/{__version__}", "accept-encoding": "identity"},
             event_hooks={"request": [rules.on_request], "response": [rules.on_response]},
             follow_redirects=True,
+            verify=authorities,
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         raise faults.Unreachable(
             f"{registry} was not asked: the proxy that is set cannot be used: {plain(error)}",
             "correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the registry's host in NO_PROXY",
         ) from error
+
+
+@lru_cache(maxsize=4)
+def _authorities(file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001  # httpx2 reads these two
+    """Whom to trust for certificates. Reading them takes as long as the rest of a pull, so it is done once."""
+    return httpx2.create_ssl_context()
 
 
 def _said(response: httpx2.Response) -> str:

@@ -172,6 +172,18 @@ def test_a_certificate_counts_where_the_environment_vouches_for_it(
         assert Hub(url).trust_export() == b"{}"
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_certificates_that_cannot_be_read_are_named(
+    liar: hostile.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with pytest.raises(faults.Unreachable, match="certificate authorities") as caught:
+        Hub(liar.url).trust_export()
+    assert "SSL_CERT_FILE" in caught.value.hint and not liar.requests
+
+
 # ── what it refuses, and leaves ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -24,6 +24,7 @@ PURE = [
     *("verification", "dsse", "statement", "bundle", "audit", "privacy", "trust"),
     *("accounting/gaussian", "accounting/curves", "accounting/calibration", "accounting/lineage", "accounting/wording"),
     "accounting/composition",
+    "accounting/second_opinion",
     *("accounting/losses", "accounting/loss_grid", "accounting/figures", "accounting/contradictions"),
     "accounting/reconstruction",
     *(

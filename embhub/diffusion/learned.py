@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from embhub.accounting.second_opinion import SecondOpinion
 from embhub.budget import Reservation
 from embhub.diffusion.recipes import Recipe
 from embhub.privacy import NONE, Claim
@@ -29,7 +30,8 @@ class Learned:
     """Rows (vectors, d) float32 on the processor for each encoder, the ledger's entry, and what may be claimed.
 
     `facts` stand in the file's header beside those of the recipe. A plain training has `losses`, `points` (step, loss)
-    on the way, and the mean loss of images kept back `before` and `after`; a private one looks at none of these.
+    on the way, and the mean loss of images kept back `before` and `after`; a private one looks at none of these. Of it
+    there is the `second_opinion` on its claim.
     """
 
     rows: Mapping[str, Tensor]
@@ -40,3 +42,4 @@ class Learned:
     points: tuple[tuple[int, float], ...] = ()
     before: float | None = None
     after: float | None = None
+    second_opinion: SecondOpinion | None = None

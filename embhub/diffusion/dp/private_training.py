@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from embhub import __version__, budget
+from embhub.accounting.losses import Mechanism as Parameters
+from embhub.accounting.second_opinion import ClaimBelowBoundError
 from embhub.budget import Reservation
 from embhub.diffusion.checkpoints import Interrupted
-from embhub.diffusion.dp import aggregation, selftest, settings
+from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.keeping import PrivateKeeper, Stand
@@ -83,11 +85,13 @@ class PrivateTraining:
 
         Raises:
             PrivacyError: a cap of the ledger, an epsilon that cannot be reached, or a self-test that failed.
+            ClaimBelowBoundError: a second accountant finds that more is spent than would be claimed.
             UsageError: settings that do not fit, an interrupted training of something else, a loss that is no number.
             Interrupted: a KeyboardInterrupt that resuming can go on from.
             ConfigError: the ledger or the checkpoint cannot be written.
         """
         mechanism, steps = settings.calibrate(self.protection, task.recipe, self._n_public)
+        second_opinion.check_plan(Parameters(mechanism.rate, mechanism.sigma, steps), delta=self.protection.delta)
         names = members.names()
         images = encode(task.pipe, members, on_progress)
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
@@ -113,7 +117,18 @@ class PrivateTraining:
                 self.keeper.remove()  # nothing may be built on what broken code has made
                 raise
         claim = self._claim(mechanism, reservation, tested)
-        return Learned(_rows(task, loss, coordinates), reservation, claim, settings.describe(self.protection))
+        try:
+            opinion = second_opinion.check_claim(claim)
+        except ClaimBelowBoundError:
+            self.keeper.remove()
+            raise
+        return Learned(
+            rows=_rows(task, loss, coordinates),
+            reservation=reservation,
+            claim=claim,
+            facts=settings.describe(self.protection),
+            second_opinion=opinion,
+        )
 
     def _define(self, task: Task, images: Encoded) -> dict[str, str]:
         """All that an interrupted training must have in common with this one, under names that a person is shown."""

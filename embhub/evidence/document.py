@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import Field, ValidationError
 
+from embhub.accounting.second_opinion import SecondOpinion
 from embhub.audit import Digest, Suite, ToolVersion, Unit
 from embhub.audits.attack_figures import Coins, Count, Epsilon, Power, Range, Rate, Share, Strict, UpperLimits
 from embhub.audits.report_facts import Deciding
@@ -111,7 +112,7 @@ class Privacy(Strict):
     """The claim, recomputed, in words and in shares; `together` counts the site's other trainings on the same units.
 
     `weak`: nothing is claimed, or an epsilon that means little. `refuted` says how the audit contradicts the claim.
-    `ledger` is null where the site's ledger knows nothing of it.
+    `ledger` is null where the site's ledger knows nothing of it, `second_opinion` where the site has no record of one.
     """
 
     claim: Literal["none"] | dict[str, Any]
@@ -125,6 +126,7 @@ class Privacy(Strict):
     weak: bool
     refuted: str | None
     ledger: Ledger | None = None
+    second_opinion: SecondOpinion | None = None
 
 
 class Figures(Strict):

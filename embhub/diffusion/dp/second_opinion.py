@@ -22,7 +22,7 @@ from embhub.accounting.second_opinion import Bounds, SecondOpinion, compare
 from embhub.privacy import PrivacyClaim
 
 MOST_CELLS = 2**21
-"""PRV is not asked for a finer grid than this: at it, it takes about 3 s, and the process peaked at 850 MB (measured)."""
+"""PRV gets no finer grid than this: it takes about 3 s, and the process peaked at 850 MB (measured)."""
 _RELATIVE_ERROR, _SMALLEST_ERROR, _LARGEST_ERROR = 0.01, 0.001, 0.5  # opacus' theory wants eps_error below 1
 _DELTA_SHARE = 1000  # opacus' own default: delta_error is delta / 1000
 _NUMERIC = (ArithmeticError, ValueError, RuntimeError, IndexError, MemoryError)

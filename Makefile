@@ -11,7 +11,7 @@ export GOMP_SPINCOUNT ?= 0
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE =
 
-.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all check format clean
+.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all check lock format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -23,6 +23,7 @@ help:
 	@echo "make test       the tests, but for those that take minutes each"
 	@echo "make test-all   those too: crashes, fuzzing, foreign clients at length"
 	@echo "make check      ruff, mypy, import-linter, docs"
+	@echo "make lock       renew the lock files with hashes, for development and for a registry"
 
 setup: $(READY)
 
@@ -63,6 +64,15 @@ check: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_docs.py
+
+# torch is left out, with what it alone needs: which build suits a machine depends on its index, and constraints.txt pins it.
+LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" -c constraints.txt
+lock: $(READY)
+	@without=$$(mktemp) && echo "torch; python_version < '3'" > $$without && \
+	$(LOCK) --override $$without --extra diffusion --extra dicom --extra nifti --extra cluster --extra registry --extra dev \
+		-o .ci/dev.lock && rm $$without
+	@$(LOCK) --extra registry -o registry/deploy/requirements.lock
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .

@@ -40,6 +40,8 @@ def train_to_file(
     facts = {"wrote": str(out), **describe_embedding(result.embedding)}
     facts["trained on"] = _count(result.run.members)
     facts["held back"] = _count(result.run.holdout)
+    if result.run.second_opinion is not None:
+        facts["second opinion"] = result.run.second_opinion.sentence
     if result.heldout_before is not None and result.heldout_after is not None:
         facts["loss on those"] = (
             f"{result.heldout_before:.4f} without the embedding, {result.heldout_after:.4f} with it"

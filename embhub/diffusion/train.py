@@ -199,6 +199,7 @@ def train(
     )
     facts = {"holdout": holdout, "dtype": dtype, "recipe": asdict(recipe), **way.settings}
     run = _record(embedding, members, kept_back, str(base), caption, facts)
+    run = run.model_copy(update={"second_opinion": learned.second_opinion})
     runs.save(run)
     if path is not None:
         write_atomic(path, embedding.data)

@@ -14,6 +14,7 @@ from embhub.audits.verdict import Verdict
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.formats.instants import Instant
+from embhub.privacy.second_opinion import SecondOpinion
 
 SCHEMA = "embhub.evidence/1"
 MAX_BYTES = 1_000_000
@@ -111,7 +112,7 @@ class Privacy(Strict):
     """The claim, recomputed, in words and in shares; `together` counts the site's other trainings on the same units.
 
     `weak`: nothing is claimed, or an epsilon that means little. `refuted` says how the audit contradicts the claim.
-    `ledger` is null where the site's ledger knows nothing of it.
+    `ledger` is null where the site's ledger knows nothing of it, `second_opinion` where the site has no record of one.
     """
 
     claim: Literal["none"] | dict[str, Any]
@@ -125,6 +126,7 @@ class Privacy(Strict):
     weak: bool
     refuted: str | None
     ledger: Ledger | None = None
+    second_opinion: SecondOpinion | None = None
 
 
 class Figures(Strict):

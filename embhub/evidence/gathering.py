@@ -19,6 +19,7 @@ from embhub.privacy import rdp as curves
 from embhub.privacy.claim import Claim, PrivacyClaim
 from embhub.privacy.fields import MAX_DELTA
 from embhub.privacy.reconstruction import most_rebuilt, most_rebuilt_by_curve
+from embhub.privacy.second_opinion import SecondOpinion
 from embhub.privacy.wording import is_large
 from embhub.release import files as layout
 from embhub.release.checks import claims, consistency
@@ -43,6 +44,7 @@ def gather(
     card_fault: str | None,
     now: datetime,
     ledger: document.Ledger | None = None,
+    second_opinion: SecondOpinion | None = None,
 ) -> Evidence:
     """Everything that a pack says.
 
@@ -52,6 +54,7 @@ def gather(
         name: what the embedding is called where no card says it.
         now: time of making, with its zone.
         ledger: what the site's ledger counts for those who were in the training; None where it knows nothing of it.
+        second_opinion: what opacus said of the claim, by the training's record; None where the site has none.
 
     Raises:
         ArtifactError: embedding, card or report in the release is malformed.
@@ -81,7 +84,9 @@ def gather(
         ),
         concerns=(*list_concerns(release, report, card_fault=card_fault), *_concerns_of(artifact.privacy, ledger)),
         shipment=list_shipment(release),
-        privacy=describe_privacy(artifact.privacy, refuted=refute(artifact.privacy, report), ledger=ledger),
+        privacy=describe_privacy(
+            artifact.privacy, refuted=refute(artifact.privacy, report), ledger=ledger, second_opinion=second_opinion
+        ),
         audit=_describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
         coverage=list_coverage(
             report, bounded=isinstance(artifact.privacy, PrivacyClaim), copy_checked=_copy_checked(card)
@@ -100,7 +105,11 @@ def gather(
 
 
 def describe_privacy(
-    claim: Claim, *, refuted: str | None = None, ledger: document.Ledger | None = None
+    claim: Claim,
+    *,
+    refuted: str | None = None,
+    ledger: document.Ledger | None = None,
+    second_opinion: SecondOpinion | None = None,
 ) -> document.Privacy:
     """A claim in words, and as chances of one person: to be named, and that images are rebuilt."""
     if not isinstance(claim, PrivacyClaim):
@@ -130,6 +139,7 @@ def describe_privacy(
         weak=claim.is_weak or _is_weak(ledger),
         refuted=refuted,
         ledger=ledger,
+        second_opinion=second_opinion,
     )
 
 

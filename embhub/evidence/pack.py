@@ -19,10 +19,12 @@ from embhub.evidence.document import Evidence
 from embhub.evidence.gathering import gather
 from embhub.ledger.spent import spent_on
 from embhub.privacy.claim import DEFAULT_DELTA, PrivacyClaim
+from embhub.privacy.second_opinion import SecondOpinion
 from embhub.refusals import Refusal
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release.files import Release
+from embhub.site import runs
 
 PAGE, DOCUMENT, SACRO = "index.html", "evidence.json", "sacro"
 
@@ -43,7 +45,7 @@ def write_pack(
     Raises:
         UsageError: there is no such file or report.
         ArtifactError: embedding or report is malformed, or the report is about another embedding.
-        ConfigError: the folder holds something else, or cannot be written.
+        ConfigError: the folder holds something else, or cannot be written; or the training's record is damaged.
         LedgerTampered: the site's privacy ledger was changed.
     """
     file, folder, now = Path(file), Path(folder), now or datetime.now(UTC)
@@ -54,7 +56,7 @@ def write_pack(
         raise ArtifactError(f"{found} is about another embedding than {file}", f"embhub audit {file}")
     evidence = gather(
         release, audited, name=file.stem, report_digest=layout.digest(data), card_fault=fault, now=now,
-        ledger=_ask_ledger(release),
+        ledger=_ask_ledger(release), second_opinion=_find_second_opinion(release),
     )  # fmt: skip
     _write_folder(folder, _render(evidence, audited, now))
     return evidence
@@ -103,6 +105,11 @@ def _ask_ledger(release: Release) -> document.Ledger | None:
     delta = claim.delta if isinstance(claim, PrivacyClaim) else DEFAULT_DELTA
     spent = spent_on(release.embedding.digest, delta=delta)
     return None if spent is None else document.Ledger(trainings=spent.trainings, epsilon=spent.epsilon)
+
+
+def _find_second_opinion(release: Release) -> SecondOpinion | None:
+    run = runs.find(release.embedding.digest)
+    return None if run is None else run.second_opinion
 
 
 def _read_release(file: Path) -> tuple[Release, str | None]:

@@ -12,6 +12,7 @@ from embhub.audits.report import AuditReport
 from embhub.evidence import histogram
 from embhub.evidence.cover import per_hundred
 from embhub.evidence.document import Evidence, Limit, Privacy, ShippedFile
+from embhub.privacy.second_opinion import MEANING, SecondOpinion
 
 _STATUS = {"tried": "tried", "partly": "tried in part", "not tried": "not tried"}
 
@@ -49,7 +50,7 @@ def privacy(evidence: Evidence) -> str:
             f"<h3>The same, for one {unit}</h3><p>How likely any attack names a given {unit}, who was in the training"
             f" or was not, on average over the chance in training. Both columns are about the same {unit}: how many"
             f" of a group are named, finding, hospital and years may decide, and that is not bounded.</p>"
-            f"{_limits(columns, heads)}{_reconstruction(told, unit)}"
+            f"{_limits(columns, heads)}{_reconstruction(told, unit)}{_second_opinion(told.second_opinion)}"
         )
     else:
         parts.append(
@@ -202,6 +203,34 @@ def _limits(columns: list[tuple[Limit, ...]], heads: list[str]) -> str:
         for limits in zip(*columns, strict=True)
     )
     return f"<table><thead><tr><th>named without taking part</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _second_opinion(told: SecondOpinion | None) -> str:
+    """Both accountants' figures in one table, or why there is one alone."""
+    heading = "<h3>A second accountant</h3>"
+    if told is None:
+        return f"{heading}<p>There is no second opinion, because this site has no record of one.</p>"
+    cells = (
+        ("epsilon of the claim, against the bounds of PRV", told.epsilon, told.prv_lower, told.prv_upper),
+        ("epsilon by R&eacute;nyi differential privacy (RDP)", told.epsilon_rdp, told.rdp, told.rdp),
+    )
+    rows = "".join(
+        f"<tr><th>{name}</th>{''.join(f'<td>{_figure(value)}</td>' for value in values)}</tr>"
+        for name, *values in cells
+    )
+    errors = (
+        ""
+        if told.eps_error is None
+        else f" Errors allowed for: {told.eps_error:.2g} of epsilon, {told.delta_error:.2g} of delta."
+    )
+    return (
+        f"{heading}<p>{escape(told.sentence)}. {MEANING}{errors}</p><table><thead><tr><th></th><th>embhub</th>"
+        f"<th>opacus {escape(told.version)}, at least</th><th>at most</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
 
 
 def _reconstruction(told: Privacy, unit: str) -> str:

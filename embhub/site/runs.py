@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
+from embhub.privacy.second_opinion import SecondOpinion
 from embhub.site import config
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -34,7 +35,10 @@ class Sample(BaseModel):
 
 
 class Run(BaseModel):
-    """One training: enough to audit its embedding, and to train shadows of it."""
+    """One training: enough to audit its embedding, and to train shadows of it.
+
+    `second_opinion` is what opacus said of its privacy claim; None without a claim, and in records of earlier versions.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -47,6 +51,7 @@ class Run(BaseModel):
     members: tuple[Sample, ...]
     holdout: tuple[Sample, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
+    second_opinion: SecondOpinion | None = None
 
 
 def save(run: Run) -> None:

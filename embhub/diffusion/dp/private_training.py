@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub.diffusion.dp import aggregation, selftest, settings
+from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
 from embhub.diffusion.dp.checkpoints import PrivateKeeper, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
@@ -32,6 +32,8 @@ from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.ledger.budget import Reservation
 from embhub.privacy.claim import PrivacyClaim, build_claim
+from embhub.privacy.loss_distribution import Mechanism as Parameters
+from embhub.privacy.second_opinion import ClaimBelowBoundError
 from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress, Progress
 from embhub.version import __version__
@@ -84,11 +86,13 @@ class PrivateTraining:
 
         Raises:
             PrivacyError: a cap of the ledger, an epsilon that cannot be reached, or a self-test that failed.
+            ClaimBelowBoundError: a second accountant finds that more is spent than would be claimed.
             UsageError: settings that do not fit, an interrupted training of something else, a loss that is no number.
             Interrupted: a KeyboardInterrupt that resuming can go on from.
             ConfigError: the ledger or the checkpoint cannot be written.
         """
         mechanism, steps = settings.calibrate(self.protection, task.recipe, self._n_public)
+        second_opinion.check_plan(Parameters(mechanism.rate, mechanism.sigma, steps), delta=self.protection.delta)
         names = members.names()
         images = encode(task.pipe, members, on_progress)
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
@@ -114,7 +118,18 @@ class PrivateTraining:
                 self.keeper.remove()  # nothing may be built on what broken code has made
                 raise
         claim = self._claim(mechanism, reservation, tested)
-        return Learned(_rows(task, loss, coordinates), reservation, claim, settings.describe(self.protection))
+        try:
+            opinion = second_opinion.check_claim(claim)
+        except ClaimBelowBoundError:
+            self.keeper.remove()
+            raise
+        return Learned(
+            rows=_rows(task, loss, coordinates),
+            reservation=reservation,
+            claim=claim,
+            facts=settings.describe(self.protection),
+            second_opinion=opinion,
+        )
 
     def _define(self, task: Task, images: Encoded) -> dict[str, str]:
         """All that an interrupted training must have in common with this one, under names that a person is shown."""

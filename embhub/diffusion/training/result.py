@@ -11,6 +11,7 @@ from torch import Tensor
 from embhub.diffusion.training.recipes import Recipe
 from embhub.ledger.budget import Reservation
 from embhub.privacy.claim import NONE, Claim
+from embhub.privacy.second_opinion import SecondOpinion
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Learned:
     """Rows (vectors, d) float32 on the processor for each encoder, the ledger's entry, and what may be claimed.
 
     `facts` stand in the file's header beside those of the recipe. A plain training has `losses`, `points` (step, loss)
-    on the way, and the mean loss of images kept back `before` and `after`; a private one looks at none of these.
+    on the way, and the mean loss of images kept back `before` and `after`; a private one looks at none of these. Of it
+    there is the `second_opinion` on its claim.
     """
 
     rows: Mapping[str, Tensor]
@@ -40,3 +42,4 @@ class Learned:
     points: tuple[tuple[int, float], ...] = ()
     before: float | None = None
     after: float | None = None
+    second_opinion: SecondOpinion | None = None

@@ -67,7 +67,7 @@ def test_a_flood_of_auditors_pushes_no_leak_out() -> None:
 
 def test_processes_lose_nothing_of_each_other(home: Path) -> None:
     code = (
-        "import sys\nfrom embhub.site import heard\nfrom embhub.release.checks.yanks import Yank\n"
+        "import sys\nfrom embhub.client import reports as heard\nfrom embhub.release.checks.yanks import Yank\n"
         "for n in range(20):\n"
         "    version = f'{sys.argv[1]}.{n}'\n"
         "    yank = Yank(revision='0' * 40, version=version, reason='r', date='d')\n"

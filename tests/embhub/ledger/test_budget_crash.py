@@ -107,7 +107,7 @@ def test_killed_at_random_moments_and_resumed_it_never_counts_too_little(home: P
     script = f"""
 import sys
 from pathlib import Path
-from embhub import budget
+from embhub.ledger import budget
 run = budget.resume(sys.argv[1], {PATIENTS!r}, steps=200) if len(sys.argv) > 1 else budget.reserve(
     {PATIENTS!r}, unit="patient", mechanism="dp-sgd", q=0.5, sigma=1.0, steps=200)
 print(run.run, flush=True)

@@ -1,0 +1,25 @@
+"""Every module of both packages can be imported with the versions of other packages that are installed."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import embhub
+import embhub_registry
+
+
+@pytest.mark.parametrize("package", [embhub, embhub_registry], ids=lambda package: package.__name__)
+def test_every_module_can_be_imported(package: ModuleType) -> None:
+    failed = {}
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(module.name)
+        except Exception as error:  # noqa: BLE001 (each is named below)
+            failed[module.name] = repr(error)[:200]
+    assert not failed

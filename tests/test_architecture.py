@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("accounting", "formats", "cards", "audits", "checks", "copies", "evidence", "site", "phantoms")
+PACKAGES = ("accounting", "formats", "cards", "audits", "checks", "copies", "evidence", "pages", "site", "phantoms")
 CORE = sorted(
     [*(ROOT / "embhub").glob("*.py"), *(p for name in PACKAGES for p in (ROOT / "embhub" / name).glob("*.py"))]
 )
@@ -19,7 +19,7 @@ COMMANDS = sorted((ROOT / "embhub/cli").rglob("*.py"))
 REGISTRY = sorted((ROOT / "registry/embhub_registry").rglob("*.py"))
 SOURCES = [*CORE, *DIFFUSION, *COMMANDS, *REGISTRY]
 
-HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate"}
+HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate", "matplotlib"}
 PURE = [
     *("verification", "dsse", "statement", "bundle", "audit", "privacy", "trust"),
     *("accounting/gaussian", "accounting/curves", "accounting/calibration", "accounting/lineage", "accounting/wording"),
@@ -118,7 +118,7 @@ def test_importing_the_core_loads_nothing_heavy() -> None:
     names = [n for n in dotted if n != "embhub.hub"]
     code = f"import sys, importlib; [importlib.import_module(n) for n in {names!r}]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {m.split(".")[0] for m in loaded} & (HEAVY | {"click", "starlette", "huggingface_hub"})
+    assert not {m.split(".")[0] for m in loaded} & (HEAVY | {"click", "starlette", "huggingface_hub", "jinja2"})
 
 
 def test_help_is_fast_because_it_imports_click_and_nothing_heavy() -> None:
@@ -129,7 +129,9 @@ def test_help_is_fast_because_it_imports_click_and_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {m.split(".")[0] for m in out.rsplit("LOADED", 1)[1].split()}
     assert "click" in loaded
-    assert not loaded & (HEAVY | {"numpy", "scipy", "pydantic", "huggingface_hub", "cryptography", "PIL", "yaml"})
+    assert not loaded & (
+        HEAVY | {"numpy", "scipy", "pydantic", "huggingface_hub", "cryptography", "PIL", "yaml", "jinja2"}
+    )
 
 
 def test_the_registrys_help_is_fast_too() -> None:

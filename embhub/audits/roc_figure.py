@@ -10,7 +10,8 @@ from embhub.audits import statistics
 from embhub.audits.attack_figures import AttackResult
 from embhub.pages import rendering
 
-_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300.0, 46.0, 10.0, 20.0, 40.0
+_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300.0, 56.0, 10.0, 20.0, 40.0
+_NEAR = 30.0  # labels nearer to each other than this would overlap
 _COLOURS = (  # at least 3 to 1 against a white and against a dark page (WCAG 2.2, 1.4.11)
     *("#4a82c9", "#b4632c", "#5f7f4a", "#8f6aab", "#4e8b8b", "#8c7a2b", "#7a7a7a", "#c2609a", "#5f93d1", "#a5603f"),
     *("#8f9a3a", "#7f6cc0", "#3b8a6b", "#8f86b0"),
@@ -115,7 +116,7 @@ def lay_out(results: Sequence[AttackResult], deciding: str, *, log: bool = False
         bottom=bottom,
         title=f"ROC curves of {deciding}, which decided the verdict, and of the other attacks, {kind}",
         rates=[Tick(_vertical(share, fewest), f"{share * 100:.4g}%") for share in _shares(fewest)],
-        alarms=[Tick(_horizontal(share, least), f"{share * 100:.4g}%") for share in _shares(least)],
+        alarms=_thin([Tick(_horizontal(share, least), f"{share * 100:.4g}%") for share in _shares(least)]),
         lines=[guessing, *(_line(curve, curve is curves[0], least, fewest) for curve in reversed(curves))],
         legend=legend,
     )
@@ -140,6 +141,15 @@ def _list_legend(curves: Sequence[Curve], top: float) -> list[Entry]:
 
 def _remark(place: int, baseline: bool) -> str:
     return " (decided the verdict)" if place == 0 else " (checks the split)" if baseline else ""
+
+
+def _thin(ticks: list[Tick]) -> list[Tick]:
+    """Without the labels that would overlap the next one; the last keeps its own."""
+    kept: list[Tick] = []
+    for tick in reversed(ticks):
+        labelled = [other.place for other in kept if other.label]
+        kept.append(tick if not labelled or labelled[-1] - tick.place >= _NEAR else tick._replace(label=""))
+    return kept[::-1]
 
 
 def _shares(least: float) -> list[float]:

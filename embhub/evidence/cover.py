@@ -118,9 +118,10 @@ def _membership(audit: Audit) -> tuple[Part, ...]:
     if audit.suite == "mechanism":
         return (Part("This audit did not attack the file. It tested the code that the guarantee below depends on."),)
     low, high = (f"{share * 100:.0f}" for share in deciding.auc_interval)
+    who = "who" if audit.unit == "patient" else "that"
     return (
         Part(
-            f"Given one {audit.unit} that was used for training and one that was not, the attack that decided the"
+            f"Given one {audit.unit} {who} was in the training data and one {who} was not, the attack that decided the"
             f" verdict ({deciding.name}) picks the right one"
         ),
         Part(f"{deciding.auc * 100:.0f} times in a hundred", strong=True),

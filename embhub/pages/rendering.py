@@ -51,7 +51,7 @@ def _environment(package: str) -> jinja2.Environment:
     environment.filters["fixed"] = lambda value, digits: f"{value:.{digits}f}"
     environment.filters["signed"] = lambda value, digits: f"{value:+.{digits}f}"
     environment.filters["general"] = lambda value, digits=6: f"{value:.{digits}g}"
-    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    environment.filters["percent"] = lambda share, digits=0: f"{share * 100:.{digits}f}\N{NO-BREAK SPACE}%"
     environment.filters["thousands"] = lambda value: f"{value:,}"
     css = resources.files(_HERE).joinpath("templates", "page.css").read_text(encoding="utf-8")
     environment.globals["stylesheet"] = Markup(css)  # noqa: S704  (our own file)

@@ -99,8 +99,8 @@ def test_curves_are_well_formed_and_inside_the_frame(log: bool) -> None:
     assert lines[-1].get("stroke") == roc_figure.DECIDING_COLOUR
     for line in lines:
         points = [tuple(map(float, point.split(","))) for point in (line.get("points") or "").split()]
-        assert all(46 <= x <= 346 and 10 <= y <= 310 for x, y in points)
-        assert points[-1] == (346, 10)
+        assert all(56 <= x <= 356 and 10 <= y <= 310 for x, y in points)
+        assert points[-1] == (356, 10)
         assert points == sorted(points, key=lambda point: (point[0], -point[1]))
 
 
@@ -114,7 +114,7 @@ def test_what_decided_is_shown_though_it_is_not_the_headline() -> None:
     result = report.attack("loss")
     assert f"the attack loss, which decided the verdict, picks the member {result.auc * 100:.0f} times" in text
     assert f"p-value: {result.p_value:.2g}; 0.025 or less counts as a detection" in text
-    assert "at most 5% of audits of a file that leaks nothing" in text
+    assert "at most 5 % of audits of a file that leaks nothing" in text
     assert '<tr class="deciding"><th>loss (decided the verdict)' in page
     drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.deciding.attack))
     words = [element.text for element in drawing.iter() if element.tag.endswith("text")]

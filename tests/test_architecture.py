@@ -16,7 +16,7 @@ CORE = sorted({*(ROOT / "embhub").rglob("*.py")} - {*DIFFUSION, *COMMANDS})
 REGISTRY = sorted((ROOT / "registry/embhub_registry").rglob("*.py"))
 SOURCES = [*CORE, *DIFFUSION, *COMMANDS, *REGISTRY]
 
-HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate"}
+HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate", "matplotlib"}
 PURE = [
     *("trust", "privacy", "release/checks", "release/verification", "release/policy", "refusals"),
     *("audits", "cards/evaluation", "cards/samples", "copies"),
@@ -103,7 +103,7 @@ def test_importing_the_core_loads_nothing_heavy() -> None:
     dotted = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in CORE if not p.stem.startswith("__")]
     code = f"import sys, importlib; [importlib.import_module(n) for n in {dotted!r}]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {m.split(".")[0] for m in loaded} & (HEAVY | {"click", "starlette", "huggingface_hub"})
+    assert not {m.split(".")[0] for m in loaded} & (HEAVY | {"click", "starlette", "huggingface_hub", "jinja2"})
 
 
 def test_help_is_fast_because_it_imports_click_and_nothing_heavy() -> None:
@@ -114,7 +114,7 @@ def test_help_is_fast_because_it_imports_click_and_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {m.split(".")[0] for m in out.rsplit("LOADED", 1)[1].split()}
     assert "click" in loaded
-    assert not loaded & (HEAVY | CLIENTS | {"numpy", "scipy", "pydantic", "cryptography", "PIL", "yaml"})
+    assert not loaded & (HEAVY | CLIENTS | {"jinja2", "numpy", "scipy", "pydantic", "cryptography", "PIL", "yaml"})
 
 
 def test_the_registrys_help_is_fast_too() -> None:

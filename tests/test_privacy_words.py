@@ -12,7 +12,7 @@ from embhub.audits.statistics import largest_tpr
 from embhub.errors import UsageError
 from embhub.evidence.cover import guarantee, per_hundred
 from embhub.evidence.gathering import describe_privacy
-from embhub.evidence.sections import _limits
+from embhub.evidence.sections import tabulate_limits
 from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
@@ -23,7 +23,7 @@ SOURCES = sorted(
     path
     for folder in ("embhub", "registry", "docs", "examples", "README.md")
     for path in ([ROOT / folder] if (ROOT / folder).is_file() else (ROOT / folder).rglob("*"))
-    if path.suffix in {".py", ".html", ".md"}
+    if path.suffix in {".py", ".html", ".j2", ".md"}
 )
 # Shares of those who took part beside shares of others: differential privacy bounds no such pair.
 FALSE = re.compile(
@@ -81,10 +81,11 @@ def test_no_text_compares_those_who_took_part_with_others() -> None:
 def test_claims_and_pack_speak_of_one_person_with_the_codes_figures(claim: PrivacyClaim) -> None:
     words = " ".join(claim.words())
     told = describe_privacy(claim)
-    page = " ".join([words, guarantee(told), _limits([told.limits], ["this training"])])
+    answer = " ".join(part.text for part in guarantee(told))
+    page = f"{words} {answer} {tabulate_limits(told)}"
     assert not FALSE.search(page)
     most = largest_tpr(claim.epsilon, 0.01, delta=claim.delta)
-    for text in (words, guarantee(told)):
+    for text in (words, answer):
         assert UNBOUNDED in text
         assert (TRUE in text) is (claim.unit == "patient")
         stated = re.search(r"names (?:her|it) with at most ([\d.]+) % if (?:she did|it was)", text)

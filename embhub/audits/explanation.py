@@ -14,40 +14,41 @@ TITLES = {
 }
 _PATIENTS = {
     "leak-detected": (
-        "Somebody who holds an image of a patient and this embedding can tell, better than by guessing, whether the "
-        "{unit} was in the training set. Having been in it can itself tell something about a person's health.",
-        "It does not mean that images can be read out of the embedding: {readout}.",
-        "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps leak less; audit again.",
+        "An attacker who holds a person's image and this embedding can determine, better than by guessing, whether the "
+        "{unit} was in the training set. Membership by itself can reveal something about a person's health.",
+        "It does not mean that images can be extracted from the embedding: {readout}.",
+        "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps reduce leakage. Audit "
+        "again afterwards.",
     ),
     "no-leak-detected": (
-        "A leak of AUC {auc_bound:.2f}, or one that finds {tpr_bound:.0%} of the {unit}s trained on at 1 % false "
-        "alarms, is ruled out for each attack below with 95 % confidence.",
-        "It does not mean that nothing leaks: a leak smaller than the bounds may be there, and attacks that were not "
-        "tried may see more. It makes the embedding neither harmless nor lawful to release.",
-        "Weigh it together with what the card says of the data. Audit again when a stronger attack is published, after "
-        "another release on the same {unit}s, or after twelve months.",
+        "For each attack below, a leak with an AUC of {auc_bound:.2f} or more is ruled out with 95 % confidence. So is "
+        "a true-positive rate of {tpr_bound:.0%} or more at a false-positive rate of 1 %.",
+        "It does not mean that nothing leaks. A leak below these bounds may exist, and attacks that were not run may "
+        "find more. The result makes the embedding neither harmless nor lawful to release.",
+        "Consider it together with the card's description of the data. Audit again when a stronger attack is "
+        "published, after another release on the same {unit}s, or after twelve months.",
     ),
     "insufficient-evidence": (
-        "The attacks that were run found nothing, and that shows little. Why is said above.",
-        "It does not mean that the embedding is safe. Finding nothing here is not evidence of safety.",
-        "Keep at least {fewest} {unit}s out of training, better 300, and run the audit with --suite standard.",
+        "The attacks that were run found no leak. This is weak evidence, for the reasons given above.",
+        "It does not mean that the embedding is safe. Not finding a leak is not evidence of safety.",
+        "Hold out at least {fewest} {unit}s from training, preferably 300, and run the audit with --suite standard.",
     ),
 }
 _MECHANISM = {
     "leak-detected": (
-        "The code that is to hide each patient in noise did not do so: vectors or patients made up for the test "
-        "could be told apart better than the claimed ε allows.",
-        "It does not say which patients can be told; the claim is wrong for all of them.",
-        "Publish nothing that this installation trained, and report a security bug.",
+        "The code that adds privacy noise failed: made-up vectors or patients could be distinguished better than the "
+        "claimed ε allows.",
+        "It does not show which patients can be identified. The claim is invalid for all of them.",
+        "Publish nothing that was trained with this installation, and report a security bug.",
     ),
     "insufficient-evidence": (
-        "The code that hides each patient in noise was run on vectors or patients made up for the test, with the "
-        "parameters of this file. What could be told of them is within what the claim allows.",
-        "It tries the installation that made this report, and that one tested itself: it does not attack the file, "
-        "and it does not show how the file was trained. No image of a patient was read for it, so this report tells "
-        "nothing of a patient.",
-        "Run the same suite on an installation that you trust, and decide from the claim. To see what attacks find, "
-        "train alike on images of other people, and audit that with --suite standard.",
+        "The code that adds privacy noise was run on made-up vectors or patients, with the parameters of this file. "
+        "What could be inferred about them is within what the claim allows.",
+        "It tests the installation that made this report, which tested itself. It does not attack the file, and it "
+        "does not show how the file was trained. No patient's image was read for it, so this report reveals nothing "
+        "about a patient.",
+        "Run the same suite on an installation that you trust, and base the decision on the claim. To see what attacks "
+        "would find, train with the same settings on images of other people, and audit that with --suite standard.",
     ),
 }
 
@@ -93,7 +94,7 @@ def _facts(report: AuditReport) -> dict[str, object]:
     drawn = any(result.name == "extraction" for result in report.attacks)
     return {
         "unit": report.unit,
-        "readout": "of that, only drawing 32 images was tried" if drawn else "that was not tried",
+        "readout": "this was tested only by generating 32 images" if drawn else "this was not tested",
         "auc_bound": report.design.bounds.auc,
         "tpr_bound": report.design.bounds.tpr,
         "fewest": FEWEST_UNITS,

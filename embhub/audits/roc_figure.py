@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
 
 from embhub.audits import statistics
 from embhub.audits.attack_figures import AttackResult
+from embhub.pages import rendering
 
-_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300.0, 46.0, 10.0, 20.0, 40.0
-_COLOURS = (
-    *("#2a5d9f", "#b4632c", "#5f7f4a", "#7d5a94", "#4e8b8b", "#8c7a2b", "#3d3d3d", "#c06a9a", "#6f9bd1", "#8a4b32"),
-    *("#9aa64a", "#55427a", "#2f6b57", "#a08fb5"),
+_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300.0, 56.0, 10.0, 20.0, 40.0
+_NEAR = 30.0  # labels nearer to each other than this would overlap
+_COLOURS = (  # at least 3 to 1 against a white and against a dark page (WCAG 2.2, 1.4.11)
+    *("#4a82c9", "#b4632c", "#5f7f4a", "#8f6aab", "#4e8b8b", "#8c7a2b", "#7a7a7a", "#c2609a", "#5f93d1", "#a5603f"),
+    *("#8f9a3a", "#7f6cc0", "#3b8a6b", "#8f86b0"),
 )
-DECIDING_COLOUR = "#b3203a"
+DECIDING_COLOUR = "#d0384f"
+_GUESSING = ("#8a8a8a", "3 4")  # colour and dashes
 _ROW = 15.0  # height of a line of the legend
 
 
@@ -25,6 +27,47 @@ class Curve(NamedTuple):
     result: AttackResult
     colour: str
     dashed: bool
+
+
+class Tick(NamedTuple):
+    """A grid line: where it lies on its axis, and its label."""
+
+    place: float
+    label: str
+
+
+class Line(NamedTuple):
+    """A polyline; no dashes where `dashes` is empty."""
+
+    points: str
+    colour: str
+    width: float
+    dashes: str
+
+
+class Entry(NamedTuple):
+    """A line of the legend, its top at `y`."""
+
+    y: float
+    colour: str
+    dashes: str
+    text: str
+
+
+class Plot(NamedTuple):
+    """Everything that the template shows, in units of the drawing."""
+
+    width: float
+    height: float
+    left: float
+    top: float
+    side: float
+    bottom: float
+    title: str
+    rates: list[Tick]
+    alarms: list[Tick]
+    lines: list[Line]
+    legend: list[Entry]
 
 
 def assign(results: Sequence[AttackResult], deciding: str) -> list[Curve]:
@@ -39,76 +82,74 @@ def assign(results: Sequence[AttackResult], deciding: str) -> list[Curve]:
 
 
 def draw(results: Sequence[AttackResult], deciding: str, *, log: bool = False, both: bool = False) -> str:
-    """The curves of these attacks; `log` stretches the false-positive axis, where a few betrayed patients show.
+    """The curves of these attacks as SVG; text in it is escaped.
 
-    Every curve follows from the order of labels. `deciding` names the attack that decided the verdict. The logarithmic
-    axis starts at one false alarm among its non-members: below it there is nothing to see. `both` stretches the axis of
-    members found as well, from one member found.
+    Args:
+        results: the attacks; every curve follows from the order of labels.
+        deciding: the name of the attack that decided the verdict.
+        log: a logarithmic false-positive axis, from one false positive among the non-members: it shows attacks that
+            find few members but hardly ever err.
+        both: a logarithmic true-positive axis as well, from one member found.
+
+    Returns:
+        An SVG element (`markupsafe.Markup`).
     """
+    return rendering.render(__package__, "roc.svg.j2", plot=lay_out(results, deciding, log=log, both=both))
+
+
+def lay_out(results: Sequence[AttackResult], deciding: str, *, log: bool = False, both: bool = False) -> Plot:
+    """Where everything in the drawing lies; arguments as for `draw`."""
     curves = assign(results, deciding)
     log = log or both
     least = 1.0 / max(2, len(curves[0].result.ranks.nonmembers)) if log else 0.0
     fewest = 1.0 / max(2, len(curves[0].result.ranks.members)) if both else 0.0
-    width, plot = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
-    legend = _draw_legend(curves, plot)
-    height = plot + _ROW * len(legend) + 4
+    bottom = _TOP + _SIDE + _BOTTOM
+    legend = _list_legend(curves, bottom)
     kind = "two logarithmic axes" if both else "logarithmic false-positive axis" if log else "linear axes"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" class="roc"'
-        ' font-family="inherit" font-size="11" fill="#444">',
-        f"<title>ROC curve of {escape(deciding)}, which decided, and of the others, {kind}</title>",
-        f'<rect x="{_LEFT:g}" y="{_TOP:g}" width="{_SIDE:g}" height="{_SIDE:g}" fill="#fff" stroke="#bbb"/>',
-        *_ticks(least, fewest),
-        _polyline([(x, x) for x in _grid(least)], least, fewest, "#999", 'stroke-dasharray="3 4"'),
-    ]
-    for curve in reversed(curves):  # the deciding one last, on top
-        alarms, hits = statistics.roc(*curve.result.ranks)
-        points = list(zip(alarms.tolist(), hits.tolist(), strict=True))
-        style = f'stroke-width="{2.4 if curve is curves[0] else 1.3}"' + (
-            ' stroke-dasharray="6 3"' if curve.dashed else ""
-        )
-        parts.append(_polyline(_from_left_edge(points, least), least, fewest, curve.colour, style))
-    middle = _LEFT + _SIDE / 2
-    parts += [
-        f'<text x="{middle:g}" y="{plot - 6:g}" text-anchor="middle">others wrongly taken for members</text>',
-        f'<text x="12" y="{_TOP + _SIDE / 2:g}" text-anchor="middle"'
-        f' transform="rotate(-90 12 {_TOP + _SIDE / 2:g})">members found</text>',
-        *legend,
-        "</svg>",
-    ]
-    return "".join(parts)
+    guessing = Line(_trace([(x, x) for x in _grid(least)], least, fewest), _GUESSING[0], 1.0, _GUESSING[1])
+    return Plot(
+        width=_LEFT + _SIDE + _RIGHT,
+        height=bottom + _ROW * len(legend) + 4,
+        left=_LEFT,
+        top=_TOP,
+        side=_SIDE,
+        bottom=bottom,
+        title=f"ROC curves of {deciding}, which decided the verdict, and of the other attacks, {kind}",
+        rates=[Tick(_vertical(share, fewest), f"{share * 100:.4g}%") for share in _shares(fewest)],
+        alarms=_thin([Tick(_horizontal(share, least), f"{share * 100:.4g}%") for share in _shares(least)]),
+        lines=[guessing, *(_line(curve, curve is curves[0], least, fewest) for curve in reversed(curves))],
+        legend=legend,
+    )
 
 
-def _draw_legend(curves: Sequence[Curve], top: float) -> list[str]:
+def _line(curve: Curve, decided: bool, least: float, fewest: float) -> Line:
+    alarms, hits = statistics.roc(*curve.result.ranks)
+    points = list(zip(alarms.tolist(), hits.tolist(), strict=True))
+    trace = _trace(_from_left_edge(points, least), least, fewest)
+    return Line(trace, curve.colour, 2.4 if decided else 1.3, "6 3" if curve.dashed else "")
+
+
+def _list_legend(curves: Sequence[Curve], top: float) -> list[Entry]:
     """A line for each curve, and one for guessing."""
-    lines = [
-        (curve.colour, "6 3" if curve.dashed else "none", curve.result.name + _remark(place, curve.dashed))
+    shown = [
+        (curve.colour, "6 3" if curve.dashed else "", curve.result.name + _remark(place, curve.dashed))
         for place, curve in enumerate(curves)
     ]
-    lines.append(("#999", "3 4", "guessing"))
-    return [
-        f'<g><path d="M{_LEFT:g} {top + _ROW * place + 6:g}h22" stroke="{colour}" stroke-width="2.4"'
-        f' stroke-dasharray="{dashes}"/>'
-        f'<text x="{_LEFT + 30:g}" y="{top + _ROW * place + 10:g}">{escape(text)}</text></g>'
-        for place, (colour, dashes, text) in enumerate(lines)
-    ]
+    shown.append((*_GUESSING, "guessing"))
+    return [Entry(top + _ROW * place, *entry) for place, entry in enumerate(shown)]
 
 
 def _remark(place: int, baseline: bool) -> str:
     return " (decided the verdict)" if place == 0 else " (checks the split)" if baseline else ""
 
 
-def _ticks(least: float, fewest: float) -> list[str]:
-    marks = []
-    for share in _shares(fewest):
-        y = _vertical(share, fewest)
-        marks.append(f'<path d="M{_LEFT:g} {y:.1f}h{_SIDE:g}" stroke="#eee"/>')
-        marks.append(f'<text x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{share * 100:.4g}%</text>')
-    for share in _shares(least):
-        x = _horizontal(share, least)
-        marks.append(f'<path d="M{x:.1f} {_TOP:g}v{_SIDE:g}" stroke="#eee"/>')
-        marks.append(f'<text x="{x:.1f}" y="{_TOP + _SIDE + 15:g}" text-anchor="middle">{share * 100:.4g}%</text>')
-    return marks
+def _thin(ticks: list[Tick]) -> list[Tick]:
+    """Without the labels that would overlap the next one; the last keeps its own."""
+    kept: list[Tick] = []
+    for tick in reversed(ticks):
+        labelled = [other.place for other in kept if other.label]
+        kept.append(tick if not labelled or labelled[-1] - tick.place >= _NEAR else tick._replace(label=""))
+    return kept[::-1]
 
 
 def _shares(least: float) -> list[float]:
@@ -130,15 +171,15 @@ def _from_left_edge(points: list[tuple[float, float]], least: float) -> list[tup
     return [(least, max(hidden, default=0.0)), *((alarm, hit) for alarm, hit in points if alarm >= least)]
 
 
-def _polyline(points: list[tuple[float, float]], least: float, fewest: float, colour: str, style: str) -> str:
+def _trace(points: list[tuple[float, float]], least: float, fewest: float) -> str:
+    """The points of a polyline, without those that nobody would see."""
     drawn: list[tuple[float, float]] = []
     for number, (alarm, hit) in enumerate(points):
         x, y = _horizontal(alarm, least), _vertical(hit, fewest)
         near = bool(drawn) and abs(x - drawn[-1][0]) + abs(y - drawn[-1][1]) < 0.3
         if not near or number == len(points) - 1:
             drawn.append((x, y))
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-linejoin="round" {style}/>'
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
 
 
 def _horizontal(share: float, least: float) -> float:

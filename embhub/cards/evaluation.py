@@ -146,12 +146,12 @@ class EvaluationReport(_Part):
         """The outcome in sentences that claim no more than the intervals."""
         found = self.headline
         if found is None:
-            return "No drawn images were compared with real ones."
+            return "No generated images were compared with real ones."
         alone, both = self.auc(found.real), self.auc(found.real, found.arm, found.drawn)
-        shown = f"AUC {alone.auc:.3f} real, {both.auc:.3f} real and drawn, " if alone and both else ""
+        shown = f"AUC {alone.auc:.3f} real, {both.auc:.3f} real and generated, " if alone and both else ""
         low, high = found.interval
         return (
-            f"With {found.real} real images, {found.drawn} drawn ones beside them {found.outcome}: {shown}"
+            f"With {found.real} real images, adding {found.drawn} generated images {found.outcome}: {shown}"
             f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
         )
 

@@ -24,10 +24,9 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Figure = Annotated[float, Field(allow_inf_nan=False)]
 
 MEASURES: Mapping[str, str] = {
-    "whole": "how unlike two images are at their best alignment, over turns to 11 degrees, sizes from 84% to 119%,"
-    " shifts to 5/64 and mirroring, in details that a descriptor learned to tell this site's patients apart by",
-    "parts": "the same of half an image: the most alike of its upper, lower, left and right half, each aligned by"
-    " itself",
+    "whole": "the distance between two images at their best alignment, over rotations up to 11 degrees, scales from 84%"
+    " to 119%, shifts up to 5/64 and mirroring. A descriptor learned which details distinguish this site's patients",
+    "parts": "the same for half an image: the nearest of its upper, lower, left and right half, aligned separately",
 }
 
 
@@ -107,10 +106,10 @@ class Report(_Part):
             return "No copies were planted."
         least = min(self.planted, key=lambda item: item.caught / item.tried)
         if least.caught == least.tried:
-            return f"Of {least.tried} copies of each of {len(self.planted)} kinds that were planted, all were caught."
+            return f"Of {least.tried} planted copies of each of {len(self.planted)} kinds, all were detected."
         return (
-            f"Of the copies of {len(self.planted)} kinds that were planted, at least {least.caught} of {least.tried}"
-            f" were caught; fewest: {least.kind}."
+            f"Of the planted copies of {len(self.planted)} kinds, at least {least.caught} of {least.tried} were"
+            f" detected; fewest: {least.kind}."
         )
 
     @property
@@ -119,18 +118,18 @@ class Report(_Part):
         count = len(self.samples)
         if self.verdict == "copies-suspected":
             return (
-                f"{len(self.suspected)} of {count} images come nearer to a training image than images of other people"
-                f" do: treat them as copies. {self.power}"
+                f"{len(self.suspected)} of {count} images are nearer to a training image than images of other people"
+                f" are: treat them as copies. {self.power}"
             )
         if self.verdict == "insufficient-evidence":
             if any(item.tried < PLANTED for item in self.planted):
-                why = f"there are fewer than {PLANTED} training images to plant copies of"
+                why = f"fewer than {PLANTED} training images were available for planted copies"
             else:
-                why = f"this check misses copies: {', '.join(item.kind for item in self.missed)}"
-            return f"None of {count} images was suspected, and that says little: {why}. {self.power}"
+                why = f"this check misses some kinds of copies: {', '.join(item.kind for item in self.missed)}"
+            return f"None of {count} images is suspected, but this is inconclusive: {why}. {self.power}"
         return (
-            f"None of {count} images comes strangely near to a training image, judged by {self.controls.units}"
-            f" {self.unit}s kept back. {self.power} A likeness that no measure sees is not ruled out."
+            f"None of {count} images is suspiciously near to a training image, judged by {self.controls.units} held-out"
+            f" {self.unit}s. {self.power} A similarity that no measure detects is not ruled out."
         )
 
     def to_bytes(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What has to be put right, or looked at, before anybody signs: the checks of `sign`, told instead of raised. Pure."""
+"""What must be resolved before sign-off: the checks of `sign`, as sentences instead of errors. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # of a statement that is compared 
 
 
 def list_concerns(release: Release, report: AuditReport, *, card_fault: str | None) -> Iterator[str]:
-    """One sentence a concern; none where a signature would find nothing to refuse and a reader nothing to wonder at."""
+    """One or a few sentences for each concern; none where signing would succeed and no figure needs an explanation."""
     artifact = release.embedding
     if report.artifact.sha256 != artifact.digest:
         yield "The audit report is about another embedding."
@@ -30,22 +30,23 @@ def list_concerns(release: Release, report: AuditReport, *, card_fault: str | No
         yield f"The privacy claim does not hold: {refuted}."
     if claims.exposed(artifact.privacy, report):
         yield (
-            f"This audit is about {report.unit}s, which the privacy claim does not cover. It stays at the site,"
-            " and so does this pack. If the file goes out because of it, that tells what it saw: decide from the claim."
+            f"This audit is about {report.unit}s, and the privacy claim does not cover it. The audit and this pack stay"
+            " at the site. A decision to release that depends on the audit would reveal its result. Decide from the"
+            " claim instead."
         )
     if report.is_version1:
-        yield f"{version1.WARNING[0].upper()}{version1.WARNING[1:]}. Audit again: no registry takes this report."
+        yield f"{version1.WARNING[0].upper()}{version1.WARNING[1:]}. Audit again: registries reject this report."
     if any(
         result.kind == "baseline" and not result.auc_interval[0] <= 0.5 <= result.auc_interval[1]
         for result in report.attacks
     ):
         yield (
-            "Those trained on and those kept back differ in their images alone, without the embedding: the split is not"
-            " random, and the figures may show that instead of what the embedding tells."
+            "Members and non-members differ in their images alone, without the embedding. The split is not random, and"
+            " the figures may measure that instead of a leak."
         )
     if isinstance(artifact.privacy, PrivacyClaim) and artifact.privacy.is_weak:
         yield (
-            "The privacy claim is weak: its epsilon, or that of all of the site's private trainings together, is large."
+            "The privacy claim is weak: its epsilon, or that of all private trainings of this site together, is large."
         )
     if card_fault:
         yield f"There is no complete card: {card_fault}."
@@ -53,7 +54,7 @@ def list_concerns(release: Release, report: AuditReport, *, card_fault: str | No
     yield from _contradictions(release, report)
     found = personal_data_in_release(release.card, readme=release.files[layout.CARD], training=artifact.training)
     for place in found:
-        yield f"The card seems to hold personal data: {place}."
+        yield f"The card seems to contain personal data: {place}."
 
 
 def refute(claim: Claim, report: AuditReport) -> str | None:
@@ -61,13 +62,13 @@ def refute(claim: Claim, report: AuditReport) -> str | None:
     if refuted := claims.refuted(claim, report):
         return refuted
     broken = isinstance(claim, PrivacyClaim) and report.suite == "mechanism" and report.verdict == "leak-detected"
-    return "the code that it rests on does not do what it says" if broken else None
+    return "the code that it depends on does not work as claimed" if broken else None
 
 
 def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
     artifact, card, shipped = release.embedding, release.card, release.audit
     if shipped is None and claims.exposed(artifact.privacy, report):
-        yield "No audit would go out with the release: run --suite mechanism as well."
+        yield "The release would contain no audit: run --suite mechanism as well."
     publish = statement.read_publish(
         statement.build_publish(
             artifact.digest,
@@ -92,4 +93,4 @@ def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
         try:
             check()
         except Refusal as refusal:
-            yield f"Signing would refuse this: {refusal.message}."
+            yield f"Signing will be refused: {refusal.message}."

@@ -1,4 +1,4 @@
-"""Which attacks an audit tried, and which it did not, under the names that EDPB Opinion 28/2024 gives them."""
+"""Which attacks an audit ran, and which it did not, under the names that EDPB Opinion 28/2024 gives them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _MEMBERSHIP = frozenset({
     "secmi", "pia", "gradient-alignment", "fcre",
 })  # fmt: skip
 _OPINION = "EDPB Opinion 28/2024"
+_BEYOND = "not named in the Opinion"
 
 
 def list_coverage(report: AuditReport, *, bounded: bool = False, copy_checked: bool = False) -> tuple[Coverage, ...]:
@@ -30,53 +31,53 @@ def _rows(report: AuditReport, *, bounded: bool, copy_checked: bool) -> Iterator
     run = tuple(result.name for result in report.attacks)
     yield _membership(report, tuple(name for name in run if name in _MEMBERSHIP))
     row = _untried(_OPINION)
-    yield row("attribute inference", "can something else about a patient be told from the file?")
+    yield row("attribute inference", "can other facts about a patient be inferred from the file?")
     yield row(
-        "exfiltration", "can training data be got out of the systems that hold them?",
-        "The images stay where they are; how well that place is guarded is not for this tool to say.",
+        "exfiltration", "can training data be extracted from the systems that hold them?",
+        "The images stay where they are. This tool cannot assess how well that place is protected.",
     )  # fmt: skip
     drawn = tuple(name for name in run if name in ("extraction", "re-identification"))
-    notes = ["32 images were drawn and compared with those trained on and those kept back."] if drawn else []
+    notes = ["32 images were generated and compared with the training images and the held-out images."] if drawn else []
     if copy_checked:
-        notes.append("The copy check compared the samples on the card with every image trained on, and found no copy.")
+        notes.append("The copy check compared the samples on the card with every training image and found no copy.")
     yield Coverage(
         source=_OPINION,
         family="regurgitation of training data",
-        asks="does it draw a training image?",
+        asks="does it generate a training image?",
         status="partly" if notes else "not tried",
         by=(*drawn, "copy-check") if copy_checked else drawn,
         note=" ".join(notes),
     )
-    yield row("model inversion", "can images be computed back from the learned numbers?")
+    yield row("model inversion", "can images be reconstructed from the learned numbers?")
     yield row(
-        "reconstruction", "can one image be rebuilt by somebody who knows all others?",
-        "The privacy claim bounds how often that succeeds: see the table in section 2." if bounded else "",
+        "reconstruction", "can an attacker who knows all other images reconstruct one?",
+        "The privacy claim bounds how often this succeeds: see the table in section 2." if bounded else "",
     )  # fmt: skip
-    beside = _untried("beside the list")
-    yield beside("several releases together", "do two embeddings of the same patients tell more than one?")
-    yield beside("the base model", "does it remember the images that it was trained on?")
-    few = "" if report.suite == "mechanism" else "Rates at few false alarms look there, with few eyes."
-    yield beside("unusual patients", "is somebody unlike all others told more easily?", few)
+    beside = _untried(_BEYOND)
+    yield beside("several releases together", "do two embeddings of the same patients reveal more than one?")
+    yield beside("the base model", "does it memorise the images that it was trained on?")
+    few = "" if report.suite == "mechanism" else "TPR at a low FPR measures this, with few samples."
+    yield beside("unusual patients", "is a patient who is unlike all others easier to identify?", few)
     yield Coverage(
-        source="beside the list",
-        family="faults of the privatising code",
-        asks="does the code that hides patients in noise do so?",
+        source=_BEYOND,
+        family="errors in the differential-privacy code",
+        asks="does the code that adds privacy noise work as claimed?",
         status="tried" if report.suite == "mechanism" else "not tried",
         by=tuple(name for name in run if name.startswith("mechanism-")),
-        note="" if report.suite == "mechanism" else "Only a file with a privacy claim has such code: suite mechanism.",
+        note="" if report.suite == "mechanism" else "This applies to files with a privacy claim: --suite mechanism.",
     )
 
 
 def _membership(report: AuditReport, by: tuple[str, ...]) -> Coverage:
     status: Tried = "not tried" if not by else "partly" if report.suite == "quick" else "tried"
     note = {
-        "quick": "The quick suite has the two weakest attacks; it misses what those with shadow embeddings see.",
-        "mechanism": "The file itself was not attacked: canaries went through the code that its claim rests on.",
-    }.get(report.suite, "Attackers who know more than a patient's image were not tried.")
+        "quick": "The quick suite runs the two weakest attacks. It misses leaks that shadow models detect.",
+        "mechanism": "The file itself was not attacked: canaries were passed through the code behind its claim.",
+    }.get(report.suite, "Attackers who know more than a patient's image were not simulated.")
     return Coverage(
         source=_OPINION,
         family="membership inference",
-        asks="can it be told whether a patient was trained on?",
+        asks="can an attacker determine whether a patient was in the training data?",
         status=status,
         by=by,
         note=note,

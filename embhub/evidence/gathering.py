@@ -29,9 +29,9 @@ from embhub.version import __version__
 CHANCES = (0.001, 0.01, 0.1)
 CANDIDATES = (10, 100, 1000, 10_000)
 NO_CLAIM = (
-    "Trained without differential privacy: no epsilon is claimed, and nothing bounds what the embedding tells about a"
-    " patient.",
-    "What is known of that comes from the audit alone, which shows what some attacks found and cannot rule out others.",
+    "Trained without differential privacy: no epsilon is claimed, and there is no bound on what the embedding reveals"
+    " about a patient.",
+    "The audit is the only evidence. It shows what some attacks found and cannot rule out others.",
 )
 
 
@@ -153,13 +153,13 @@ def _concerns_of(claim: Claim, ledger: document.Ledger | None) -> tuple[str, ...
         return ()
     if ledger.epsilon is None:
         return (
-            f"By the site's ledger, a training or a published audit without differential privacy read some of these"
-            f" {claim.unit}s too: nothing bounds what all of them together tell.",
+            f"According to the site's ledger, a training or a published audit without differential privacy also used"
+            f" some of these {claim.unit}s. There is no bound on what all of them together reveal.",
         )
     if is_large(ledger.epsilon, delta=MAX_DELTA) and not claim.is_weak:
         return (
-            f"The privacy claim is weak for some of these {claim.unit}s: with the site's other trainings on them"
-            f" epsilon comes to {ledger.epsilon:g}.",
+            f"The privacy claim is weak for some of these {claim.unit}s: with the site's other trainings on them,"
+            f" epsilon is {ledger.epsilon:g}.",
         )
     return ()
 
@@ -222,16 +222,16 @@ def _say(card: Card | None) -> dict[str, str]:
     codes = ", ".join(f"{code} ({meaning})" if meaning else code for code, meaning in _profile(card))
     finding = ", ".join(code.display for code in card.finding) or "none (healthy)"
     return {
-        "What it draws": card.description,
+        "What it generates": card.description,
         "Shows": f"{', '.join(card.modality)}; {', '.join(code.display for code in card.anatomy)}; {finding}",
-        "Publisher, and whom to ask": f"{card.publisher}; {card.contact_role}",
+        "Publisher and contact": f"{card.publisher}; {card.contact_role}",
         "Legal basis": card.legal_basis,
         "Consent or waiver": card.consent_or_waiver,
         "Ethics": card.ethics_ref,
         "De-identification": f"{codes}; pixels reviewed: {card.deidentification.pixel_review}",
-        "Made for": card.intended_use,
-        "Not for": card.out_of_scope,
-        "Limits": card.limitations,
+        "Intended use": card.intended_use,
+        "Out of scope": card.out_of_scope,
+        "Limitations": card.limitations,
         "Licence": f"{card.licence}; of the base model: {card.base_model.licence}",
     }
 

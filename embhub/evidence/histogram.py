@@ -1,19 +1,46 @@
-"""Places in the order of an attack as two histograms, one over the other: SVG without script, font or address."""
+"""The ranks that an attack gives as two histograms, one over the other: SVG without script, font or address."""
 
 from __future__ import annotations
 
-from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
 from embhub.audits.attack_figures import AttackResult
+from embhub.pages import rendering
 
-INSIDE, OUTSIDE = "#b3203a", "#2a5d9f"
-_WIDTH, _HEIGHT, _BOTTOM = 320.0, 110.0, 22.0
+INSIDE, OUTSIDE = "#d0384f", "#4a82c9"  # as .inside and .outside of page.css
+_WIDTH, _HEIGHT = 320.0, 110.0
+
+
+class Bar(NamedTuple):
+    """A bin that holds members, in units of the drawing."""
+
+    x: float
+    y: float
+    height: float
+
+
+class Plot(NamedTuple):
+    """Everything that the template shows."""
+
+    name: str
+    width: float
+    height: float
+    step: float
+    bars: list[Bar]
+    line: str
+    inside: str
+    outside: str
 
 
 def draw(result: AttackResult) -> str:
-    """Members filled, the others as a line; heights are shares of a side, so that sides of unequal size compare."""
+    """Members filled, non-members as a line, as SVG (`markupsafe.Markup`)."""
+    return rendering.render(__package__, "histogram.svg.j2", plot=lay_out(result))
+
+
+def lay_out(result: AttackResult) -> Plot:
+    """Where bars and line lie; heights are shares of a side, so that sides of unequal size compare."""
     members, others = map(np.asarray, result.ranks)
     places = int(max(members.max(), others.max())) + 1
     bins = min(places, max(8, min(30, int(np.sqrt(len(members) + len(others))))))
@@ -22,23 +49,14 @@ def draw(result: AttackResult) -> str:
     outside = np.histogram(others, edges)[0] / len(others)
     tallest = max(inside.max(), outside.max())
     step, scale = _WIDTH / bins, (_HEIGHT - 6) / tallest
-    bars = "".join(
-        f'<rect x="{place * step:.1f}" y="{_HEIGHT - share * scale:.1f}" width="{step:.1f}"'
-        f' height="{share * scale:.1f}"/>'
-        for place, share in enumerate(inside)
+    bars = [
+        Bar(place * step, _HEIGHT - share * scale, share * scale)
+        for place, share in enumerate(inside.tolist())
         if share
-    )
+    ]
     line = " ".join(
         f"L{place * step:.1f} {_HEIGHT - share * scale:.1f}H{(place + 1) * step:.1f}"
-        for place, share in enumerate(outside)
+        for place, share in enumerate(outside.tolist())
     )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT + _BOTTOM:g}" role="img"'
-        ' class="scores" font-family="inherit" font-size="11" fill="#444">'
-        f"<title>Order of {escape(result.name)}: inside (filled), outside (line)</title>"
-        f'<g fill="{INSIDE}" fill-opacity=".3">{bars}</g>'
-        f'<path d="M0 {_HEIGHT:g}{line}V{_HEIGHT:g}" fill="none" stroke="{OUTSIDE}" stroke-width="1.5"/>'
-        f'<path d="M0 {_HEIGHT:g}h{_WIDTH:g}" stroke="#999"/>'
-        f'<text x="{_WIDTH / 2:g}" y="{_HEIGHT + 15:g}" text-anchor="middle">more like those inside →</text>'
-        "</svg>"
-    )
+    whole = f"M0 {_HEIGHT:g}{line}V{_HEIGHT:g}"
+    return Plot(result.name, _WIDTH, _HEIGHT, step, bars, whole, INSIDE, OUTSIDE)

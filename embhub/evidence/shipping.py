@@ -10,32 +10,37 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.release import files as layout
 from embhub.release.files import Release
 
-_SIGNED = "made when the release is signed"
+_SIGNED = "created when the release is signed"
 ALSO_SENT = (
-    "the account's token, which the registry knows; the registry sees the address of the computer that sends",
-    "the repository's name, and the name and version in the message of the commit",
+    "the account's access token, which the registry knows; the registry sees the IP address of the sender",
+    "the repository name, and the name and version in the commit message",
 )
 STAYS = (
-    "every image, and every copy made of it while training",
-    "patient ids, file names, DICOM headers, manifests",
-    "digests of images: who holds an image could compare them, so none is published",
+    "every image, and every copy made of it during training",
+    "patient IDs, file names, DICOM headers, manifests",
+    "digests of images: anyone who holds an image could compare them",
     "this site's record of the training, its privacy ledger, its keys",
-    "the scores that an audit gave patients, and the seeds that made them",
-    "an audit of patients, where a privacy claim is made",
+    "the scores that an audit assigned to patients, and its seeds",
+    "an audit of patients, if the file carries a privacy claim",
     "this evidence pack",
 )
 
 
 def list_shipment(release: Release) -> Shipment:
-    """The files of a release, present or to be made, with what each holds and what it tells of patients."""
-    answers = "the card: answers that people gave, and what follows from the file"
+    """The files of a release, present or to be made, with the contents of each and what it reveals about patients."""
+    answers = "the card: answers given by people, and facts derived from the file"
     rows = [
         _row(release, layout.EMBEDDING, *_embedding_holds(release)),
         _row(release, layout.CARD, answers, _card_tells(release)),
     ]
     if layout.AUDIT in release.files:
         rows.append(
-            _row(release, layout.AUDIT, "the audit report: figures, and the order of labels", _audit_tells(release))
+            _row(
+                release,
+                layout.AUDIT,
+                "the audit report: figures, and ranks of both sides",
+                _audit_tells(release),
+            )
         )
     if layout.SAMPLES in release.files:
         rows.append(_row(release, layout.SAMPLES, *_samples_hold(release)))
@@ -44,11 +49,11 @@ def list_shipment(release: Release) -> Shipment:
             release,
             layout.PUBLISH_BUNDLE,
             "the publisher's signature on the digests above, with name, version, training facts, time and key",
-            "the privacy claim; nothing else",
+            "the privacy claim and nothing else",
         )
     )
     if layout.AUDIT in release.files:
-        holds = "the signature on the audit report, with the figures of the attack that decided"
+        holds = "the signature on the audit report, with the figures of the attack that decided the verdict"
         rows.append(_row(release, layout.AUDIT_BUNDLE, holds, "these figures"))
     return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)
 
@@ -70,46 +75,45 @@ def _embedding_holds(release: Release) -> tuple[str, str]:
     rows = join_alike((f"{rows.count} rows of {rows.dim}" for rows in artifact.vectors), by=" and ")
     facts = ", ".join(sorted(artifact.training)) or "none"
     return (
-        f"the learned numbers: {rows}, {numbers:,} in all; a header with token, base model, privacy claim and training"
-        f" facts ({facts})",
-        "no image, id or tag; what the numbers tell is what the audit and the privacy claim are about",
+        f"the learned numbers: {rows}, {numbers:,} in all; a header with placeholder token, base model, privacy claim,"
+        f" and training facts ({facts})",
+        "no image, ID or tag; the audit and the privacy claim are about what the numbers reveal",
     )
 
 
 def _card_tells(release: Release) -> str:
     if layout.CARD not in release.files:
-        return "not known yet: the card is not complete"
+        return "not known yet: the card is incomplete"
     card = release.card
     least = "at least " if isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int) else ""
-    told = [f"how many: {least}{card.n_patients} patients, {card.n_images} images"]
+    told = [f"numbers: {least}{card.n_patients} patients, {card.n_images} images"]
     population = card.population
     if population is not None and (population.age_bands or population.sex):
-        told.append("groups by age or sex, none under 10 people")
-    return "; ".join([*told, "modality, body part, finding, region and years where answered"])
+        told.append("groups by age or sex, none smaller than 10 people")
+    return "; ".join([*told, "modality, body part, finding, region and years, if stated"])
 
 
 def _samples_hold(release: Release) -> tuple[str, str]:
     record = release.card.samples
     if record is None:
-        return "a sheet of drawn images that the card does not record", "not known: do not publish it"
+        return "a sheet of generated images that the card does not record", "not known: do not publish it"
     told = (
-        "what the embedding's numbers tell, which the privacy claim bounds, and what the base model was trained on"
+        "what the embedding reveals, within the privacy claim, and what the base model was trained on"
         if record.copy_check == "not-run"
-        else "drawn images can resemble those trained on: the copy check found none that does, and rules out no more"
+        else "generated images can resemble training images; the copy check found no copy, and guarantees no more"
     )
-    return f"a sheet of {count(record)} drawn with the embedding, none taken of a patient; no metadata", told
+    return f"a sheet of {count(record)} generated with the embedding, none taken from a patient; no metadata", told
 
 
 def _audit_tells(release: Release) -> str:
     report = release.audit
     if report is None or report.unit == "canary":
-        return "nothing: it is about made-up vectors"
+        return "none: it is about made-up vectors"
     if report.is_version1:
         return version1.WARNING
     coarse = all(result.bins is not None for result in report.attacks)
-    kept = "counts in bins" if coarse else "the order in which those inside and outside came"
+    kept = "counts in bins" if coarse else "the order in which members and non-members ranked"
     return (
-        f"for each of {len(report.attacks)} attacks {kept}, and how many were inside and outside; no score, no "
-        "seed. Who "
-        f"holds the images of most of these {report.unit}s can narrow down the side of the others"
+        f"for each of {len(report.attacks)} attacks, {kept}, and the numbers of members and non-members; no score, no"
+        f" seed. Anyone who holds the images of most of these {report.unit}s can narrow down the side of the others"
     )

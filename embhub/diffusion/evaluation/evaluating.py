@@ -10,7 +10,7 @@ from embhub import destinations as places
 from embhub.cards.evaluation import Classifier, EvaluationReport
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion.bases.pipelines import choose_device
-from embhub.diffusion.evaluation import curve, outcome, page
+from embhub.diffusion.evaluation import curve_png, outcome, page
 from embhub.diffusion.evaluation.cells import grid
 from embhub.diffusion.evaluation.fitting import teach
 from embhub.diffusion.evaluation.material import (
@@ -146,7 +146,7 @@ def write(report: EvaluationReport, folder: Path) -> None:
     Raises:
         ConfigError: the folder cannot be written, or is full.
     """
-    write_atomic(folder / CURVE, curve.to_png(curve.shapes(report)))
+    write_atomic(folder / CURVE, curve_png.to_png(report))
     write_atomic(folder / PAGE, page.render(report).encode())
     write_atomic(folder / REPORT, report.to_bytes())
 

@@ -65,9 +65,9 @@ def test_first_screen_says_verdict_counts_and_power() -> None:
     report = quick(0.8)
     text = Outline(render(report)).text
     assert text.index("Leak detected") < text.index("What this means") < text.index("What it does not mean")
-    assert "60 patients inside the training set (75 images), 110 patients kept outside" in text
+    assert "60 member patients (75 images), 110 non-member patients. Members were in the training set" in text
     assert f"{report.deciding_result.auc * 100:.0f} times in a hundred" in text
-    assert f"p = {report.deciding.p_value:.2g}; 0.025 or less is a detection" in text
+    assert f"p-value: {report.deciding.p_value:.2g}; 0.025 or less counts as a detection" in text
     assert f"a leak of AUC {report.power.smallest_auc:.2f}" in text
     assert "needs 1000 non-members, there are 110" in text
 
@@ -77,7 +77,7 @@ def test_quick_without_a_finding_never_reads_as_safe() -> None:
     assert "Insufficient evidence" in text
     assert "not evidence of safety" in text
     assert text.count("No leak detected") == 1
-    assert "“No leak detected” would need" in text
+    assert "“No leak detected” requires that" in text
     assert not re.search(r"\banonymous\b(?! nor)", text)
 
 
@@ -99,8 +99,8 @@ def test_curves_are_well_formed_and_inside_the_frame(log: bool) -> None:
     assert lines[-1].get("stroke") == roc_figure.DECIDING_COLOUR
     for line in lines:
         points = [tuple(map(float, point.split(","))) for point in (line.get("points") or "").split()]
-        assert all(46 <= x <= 346 and 10 <= y <= 310 for x, y in points)
-        assert points[-1] == (346, 10)
+        assert all(56 <= x <= 356 and 10 <= y <= 310 for x, y in points)
+        assert points[-1] == (356, 10)
         assert points == sorted(points, key=lambda point: (point[0], -point[1]))
 
 
@@ -112,10 +112,10 @@ def test_what_decided_is_shown_though_it_is_not_the_headline() -> None:
     page = render(report)
     text = Outline(page).text
     result = report.attack("loss")
-    assert f"the attack loss, which decided the verdict, picks the right one {result.auc * 100:.0f} times" in text
-    assert f"p = {result.p_value:.2g}; 0.025 or less is a detection" in text
-    assert "at most 5% of audits of a file that leaks nothing" in text
-    assert "<tr class=deciding><th>loss (decided the verdict)" in page
+    assert f"the attack loss, which decided the verdict, picks the member {result.auc * 100:.0f} times" in text
+    assert f"p-value: {result.p_value:.2g}; 0.025 or less counts as a detection" in text
+    assert "at most 5 % of audits of a file that leaks nothing" in text
+    assert '<tr class="deciding"><th>loss (decided the verdict)' in page
     drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.deciding.attack))
     words = [element.text for element in drawing.iter() if element.tag.endswith("text")]
     assert {"loss (decided the verdict)", "loss-difference", "blind (checks the split)", "guessing"} <= set(words)

@@ -59,8 +59,8 @@ def test_the_headline_is_the_largest_cell_and_not_the_best() -> None:
     found = report().headline
     assert found is not None and (found.real, found.drawn, found.gain) == (80, 100, 0.01)
     words = report().words()
-    assert "With 80 real images, 100 drawn ones beside them made no difference" in words
-    assert "AUC 0.800 real, 0.810 real and drawn, difference +0.010 [-0.010, +0.040] over 2 seeds" in words
+    assert "With 80 real images, adding 100 generated images made no difference" in words
+    assert "AUC 0.800 real, 0.810 real and generated, difference +0.010 [-0.010, +0.040] over 2 seeds" in words
 
 
 def test_the_figures_are_those_of_the_report_with_their_intervals() -> None:
@@ -127,7 +127,7 @@ def test_a_name_that_looks_like_a_persons_goes_on_no_card(field: str) -> None:
 def test_without_a_comparison_there_is_nothing_for_a_card() -> None:
     for values in (report(differences=[]), report(arms=[])):
         assert values.headline is None and values.smallest() is None
-        assert values.words() == "No drawn images were compared with real ones."
+        assert values.words() == "No generated images were compared with real ones."
         with pytest.raises(ArtifactError, match="compares no drawn images"):
             card_figures(values, DIGEST, private=False)
 

@@ -80,9 +80,11 @@ def test_every_statement_on_rules_is_dated_and_no_advice(tmp_path: Path) -> None
 def test_page_one_answers_the_six_questions_in_order(tmp_path: Path) -> None:
     _, shown, made = read(tmp_path, "quick")
     asked = (
-        "leave the hospital?", "The audit: insufficient evidence", "Can somebody tell who was trained on?",
-        "How hard was it tried?", "Is there a guarantee?", "What leaves?", "What was not tried?",
-        "When must it be looked at again?", "What a verdict means", "The controller decides, not this tool.",
+        "leave the hospital?", "The audit: insufficient evidence",
+        "Can an attacker find out who was in the training data?",
+        "How thorough was the audit?", "Is there a privacy guarantee?", "What leaves the hospital?",
+        "Which attacks were not tested?",
+        "When is the next audit due?", "What a verdict means", "The controller decides, not this tool.",
         "byte by byte", "Sign-off",
     )  # fmt: skip
     places = [shown.text.index(text) for text in asked]
@@ -106,10 +108,10 @@ def test_verdicts(tmp_path: Path, suite: Suite, shift: float, words: str) -> Non
 def test_a_mechanism_audit_says_that_the_file_was_not_attacked(tmp_path: Path) -> None:
     _, shown, made = read(tmp_path, "mechanism", make_claim())
     assert "of the code, not of the file: insufficient evidence" in shown.text
-    assert "did not ask that of the file" in shown.text
+    assert "did not attack the file" in shown.text
     tried = {row.family: row.status for row in made.coverage}
     assert tried["membership inference"] == "not tried"
-    assert tried["faults of the privatising code"] == "tried"
+    assert tried["errors in the differential-privacy code"] == "tried"
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -182,7 +184,7 @@ def test_a_leak_that_another_attack_found_is_what_page_one_shows(tmp_path: Path)
     text = Text((tmp_path / "pack" / "index.html").read_text()).text
     assert made.audit.verdict == "leak-detected"
     assert "the attack that decided the verdict (loss) picks the right one 100 times in a hundred" in text
-    assert "or less is a detection" in text and "loss (decided the verdict)" in text
+    assert "or less counts as a detection" in text and "loss (decided the verdict)" in text
     assert any("differ in their images alone" in concern for concern in made.concerns)
 
 
@@ -202,21 +204,25 @@ def test_trainings_together_are_said_with_the_claim(tmp_path: Path, monkeypatch:
     assert made.privacy.ledger is not None and made.privacy.ledger.trainings == 2
     both = figures.publish(figures.compose(claim.parameters * 2, delta=claim.delta))
     assert made.privacy.together_epsilon == pytest.approx(both, abs=3e-4)
-    assert f"epsilon {made.privacy.together_epsilon:g}" in text
+    assert f"epsilon is {made.privacy.together_epsilon:g}." in text
     with budget.reserve(patients[:1], unit="patient", mechanism="none", steps=1) as plain:
         plain.spend()
     made = write_pack(site, tmp_path / "pack", now=NOW)
     text = Text((tmp_path / "pack" / "index.html").read_text()).text
     assert made.privacy.together == ()
-    assert "none holds for all of this site's trainings on these patients together" in text
-    assert any("nothing bounds what all of them together tell" in concern for concern in made.concerns)
+    assert "There is no guarantee for all of this site's trainings on these patients together" in text
+    assert any("no bound on what all of them together reveal" in concern for concern in made.concerns)
+
+
+def answer(claim: Claim, **more: Any) -> str:
+    return " ".join(part.text for part in guarantee(describe_privacy(claim, refuted=None, **more)))
 
 
 def test_page_one_calls_a_weak_guarantee_weak() -> None:
     ten = Ledger(trainings=10, epsilon=7.3)
-    assert "Yes, of a stated size" in guarantee(describe_privacy(make_claim(), refuted=None))
-    assert "Yes, but a weak one" in guarantee(describe_privacy(make_claim(sigma=1.6), refuted=None))
-    assert "Yes, but a weak one" in guarantee(describe_privacy(make_claim(), refuted=None, ledger=ten))
+    assert "Yes, of a stated size" in answer(make_claim())
+    assert "Yes, but a weak one" in answer(make_claim(sigma=1.6))
+    assert "Yes, but a weak one" in answer(make_claim(), ledger=ten)
 
 
 def test_an_image_claim_says_what_patients_have(tmp_path: Path) -> None:

@@ -76,10 +76,10 @@ def test_what_leaves_is_what_is_signed(tmp_path: Path, suite: Suite) -> None:
     file = make_site(tmp_path, suite, claim=make_claim() if suite == "mechanism" else "none")
     add_sheet(file, "not-run" if suite == "mechanism" else "no-copies-found")
     without = write_pack(file, tmp_path / "pack").concerns
-    assert "Signing would refuse this: the card records a samples.png" in without[0]
+    assert "Signing will be refused: the card records a samples.png" in without[0]
     site_files.beside(file, site_files.SHEET).write_bytes(make_sheet())
     made = write_pack(file, tmp_path / "pack", now=NOW)
-    assert made.concerns == () and "drawn, not taken" in (tmp_path / "pack" / "index.html").read_text()
+    assert made.concerns == () and "generated, not taken" in (tmp_path / "pack" / "index.html").read_text()
     signed = signing.assemble(file, repository="radboud/prostate-cspca", key=SITE, now=NOW).files
     assert [row.name for row in made.shipment.files] == [name for name in layout.FILES if name in signed]
     for row in made.shipment.files:
@@ -98,9 +98,9 @@ def test_what_signing_would_refuse_is_said_first(tmp_path: Path) -> None:
     report = make_report(artifact, shift=3.0)  # a leak, which the card does not tell
     site_files.beside(file, site_files.AUDIT).write_bytes(report.to_bytes())
     concerns = write_pack(file, tmp_path / "pack", now=NOW).concerns
-    assert any("Signing would refuse" in text and "leak-detected" in text for text in concerns)
+    assert any("Signing will be refused" in text and "leak-detected" in text for text in concerns)
     page = (tmp_path / "pack" / "index.html").read_text()
-    assert page.index("To be put right before anybody signs") < page.index("What a verdict means")
+    assert page.index("To be resolved before sign-off") < page.index("What a verdict means")
 
 
 def test_scores_of_patients_beside_a_claim_stay(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_scores_of_patients_beside_a_claim_stay(tmp_path: Path) -> None:
     file = make_site(tmp_path, "standard", claim=make_claim(), card=False)
     site_files.beside(file, site_files.AUDIT).rename(site_files.beside(file, site_files.SITE_AUDIT))
     made = write_pack(file, tmp_path / "pack", now=NOW)
-    assert any("stays at the site" in text for text in made.concerns)
+    assert any("pack stay at the site" in text for text in made.concerns)
     assert not made.audit.leaves_the_site
     assert layout.AUDIT not in {row.name for row in made.shipment.files}
 

@@ -74,7 +74,7 @@ def test_training_films_that_are_turned_and_zoomed_are_copies(
     file.write_bytes(made.data)
     words = ["copy-check", file, "--samples", tmp_path / "samples", "--members", members, "--nonmembers", nonmembers]
     assert main([*map(str, words), "--base", "builtin-xray", "--device", "cpu"]) == 6
-    assert "8 of 8 images come nearer" in " ".join(capsys.readouterr().out.split())
+    assert "8 of 8 images are nearer" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.thorough

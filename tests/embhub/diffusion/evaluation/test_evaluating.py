@@ -17,7 +17,7 @@ import embhub
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cards import evaluation as document
-from embhub.diffusion.evaluation import classifier, evaluating, page
+from embhub.diffusion.evaluation import classifier, curve_png, evaluating, page
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
 from embhub.site import runs
@@ -161,7 +161,7 @@ def test_the_page_claims_no_more_of_test_patients_than_is_known(evaluated: Run, 
     arms = [arm.model_copy(update={"learned_from_test": known}) for arm in report.arms]
     text = page.render(report.model_copy(update={"arms": tuple(arms)}))
     assert text.count(words) == len(arms)
-    assert "no classifier was taught with them" in text and "none of them learned from" not in text
+    assert "no classifier was trained on them" in text and "none of them learned from" not in text
 
 
 def test_words_from_outside_are_escaped(evaluated: Run) -> None:
@@ -172,8 +172,22 @@ def test_words_from_outside_are_escaped(evaluated: Run) -> None:
 def test_the_curve_is_a_picture_with_every_series_in_it(evaluated: Run) -> None:
     picture = Image.open(io.BytesIO((evaluated[1] / evaluating.CURVE).read_bytes()))
     assert picture.size == (1720, 760)
-    colours = {pixel for _, pixel in picture.getcolors(1 << 20) or []}
-    assert {(0x22, 0x22, 0x22), (0xB3, 0x20, 0x3A), (0x2A, 0x5D, 0x9F)} <= colours
+    colours = {pixel for _, pixel in picture.convert("RGB").getcolors(1 << 20) or []}
+    assert {(0x7A, 0x7A, 0x7A), (0xD0, 0x38, 0x4F), (0x4A, 0x82, 0xC9)} <= colours
+
+
+def test_the_same_report_gives_the_same_picture_and_names_are_no_markup(evaluated: Run) -> None:
+    """Matplotlib would read a dollar as mathematics, and would leave out a series whose name starts with _."""
+    report = evaluated[0].report
+    assert curve_png.to_png(report) == (evaluated[1] / evaluating.CURVE).read_bytes()
+    pictures = set()
+    for name in ("_hidden", "_other", r"$\frac{$"):
+        arms = [report.arms[0].model_copy(update={"name": name}), *report.arms[1:]]
+        aucs = [
+            one.model_copy(update={"arm": name if one.arm == report.arms[0].name else one.arm}) for one in report.aucs
+        ]
+        pictures.add(curve_png.to_png(report.model_copy(update={"arms": tuple(arms), "aucs": tuple(aucs)})))
+    assert len(pictures) == 3
 
 
 def test_what_was_taught_is_not_taught_again(evaluated: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +265,7 @@ def test_from_the_command_line_to_the_card(site: Site, images: Path, capsys: pyt
     assert printed["arms"][0]["embeddings"] == [digest] and printed["arms"][0]["learned_from_real"] is True
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "drawn ones beside them" in said.out and ("anything smaller" in said.out or "too small to show" in said.out)
+    assert "generated images" in said.out and ("anything smaller" in said.out or "too small to show" in said.out)
     assert "ecret" not in said.out + said.err
     assert main(["card", "init", str(file), "--evaluation", "out/evaluation.json"]) == 0
     text = file.with_name("prostate-cspca.card.yaml").read_text()

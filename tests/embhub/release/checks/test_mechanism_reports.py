@@ -66,7 +66,7 @@ def test_canaries_may_go_out() -> None:
     assert any(finding.check == "verdict" and "mechanism" in finding.text for finding in verified.findings)
     admit(release.files)
     page = audit_page.render(report)
-    assert "tells nothing of a patient" in page and "canarys" not in page
+    assert "reveals nothing about a patient" in page and "canarys" not in page
 
 
 def test_patients_scores_may_not() -> None:

@@ -26,7 +26,8 @@ from embhub_registry.judging import Judge
 from embhub_registry.logs import log
 from embhub_registry.metrics import Metrics
 from embhub_registry.pace import Pace
-from embhub_registry.recent import Recent, Repeatable
+from embhub_registry.request_limits import RequestLimitsMiddleware
+from embhub_registry.response_cache import ResponseCache, ResponseCacheMiddleware
 from embhub_registry.tally import Tally
 from embhub_registry.underway import Underway
 
@@ -101,15 +102,17 @@ def build(registry: Registry) -> Starlette:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(MissingBlob, refused)
     app.add_exception_handler(Exception, failed)
+    app.add_middleware(ResponseCacheMiddleware)
     app.add_middleware(SegmentedPaths)
     app.add_middleware(Paced)
+    app.add_middleware(RequestLimitsMiddleware, refuse=refused)
     app.add_middleware(Surroundings)
     app.state.registry = registry
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
     app.state.pace = Pace(registry)
     app.state.tally = Tally()
-    app.state.recent = Recent(registry, metrics=app.state.metrics, pace=app.state.pace, tally=app.state.tally)
+    app.state.responses = ResponseCache()
     app.state.attempts = Attempts()
     app.state.judge = Judge()
     app.state.judging = asyncio.Semaphore(2)
@@ -237,9 +240,6 @@ class Surroundings:
                 status = message["status"]
                 present = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(pair for pair in SAFE_HEADERS if pair[0] not in present)]
-                answer: Repeatable | None = state.get("repeatable")
-                if answer is not None:
-                    scope["app"].state.recent.keep(scope, status, message["headers"], answer)
             await send(message)
 
         try:

@@ -18,7 +18,7 @@ from embhub_registry.database.repositories import Repository
 from embhub_registry.denials import Denied, token_needed
 from embhub_registry.folder import Registry
 from embhub_registry.pace import Pace
-from embhub_registry.recent import Recent
+from embhub_registry.response_cache import Moment, ResponseCache
 from embhub_registry.tally import Tally
 from embhub_registry.underway import Underway
 
@@ -52,10 +52,10 @@ def tally_of(request: Request) -> Tally:
     return found
 
 
-def recent_of(request: Request) -> Recent:
-    """Answers that may be given again."""
-    found: Recent = request.app.state.recent
-    return found
+def moment_of(request: Request) -> Moment:
+    """The database's state; read before anything that an answer depends on."""
+    responses: ResponseCache = request.app.state.responses
+    return responses.moment(registry_of(request).database.connection())
 
 
 def pace_of(request: Request) -> Pace:

@@ -12,10 +12,20 @@ from starlette.responses import JSONResponse, Response
 
 from embhub.formats import strict_json
 from embhub_registry import access, auth, bodies, hf_answers, repos
-from embhub_registry.calls import account_of, base_url, flag, path_of, registry_of, repository_of, revision_of
+from embhub_registry.calls import (
+    account_of,
+    base_url,
+    flag,
+    moment_of,
+    path_of,
+    registry_of,
+    repository_of,
+    revision_of,
+)
 from embhub_registry.calls import run_in_threadpool as threaded
 from embhub_registry.database import repositories, search, yanks
 from embhub_registry.denials import Denied, malformed, no_entry, token_needed
+from embhub_registry.response_cache import mark_cacheable
 
 PAGE = 100
 LARGEST_PAGE = 1000
@@ -46,7 +56,9 @@ async def whoami(request: Request) -> Response:
 
 async def model_info(request: Request) -> Response:
     """`GET /api/models/{id}[/revision/{revision}]`."""
+    moment = moment_of(request)
     repository, _ = repository_of(request)
+    mark_cacheable(request, repository, moment)
     db = registry_of(request).database.connection()
     snapshot = repos.at(db, repository, revision_of(request))
     entries = repositories.entries(db, repository.id, snapshot.revision.id)

@@ -8,12 +8,23 @@ from starlette.responses import Response
 from embhub.errors import EmbhubError
 from embhub.release import AUDIT, EMBEDDING
 from embhub_registry import access, comparison, interval_figure, list_page, release_page, rendering, repos
-from embhub_registry.calls import account_of, base_url, registry_of, repository_of, revision_of, run_in_threadpool
+from embhub_registry.calls import (
+    account_of,
+    base_url,
+    moment_of,
+    registry_of,
+    repository_of,
+    revision_of,
+    run_in_threadpool,
+)
 from embhub_registry.database import accounts, repositories
 from embhub_registry.denials import Denied, malformed
 from embhub_registry.judging import Judge, Judged
 from embhub_registry.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
 from embhub_registry.repos import Snapshot
+from embhub_registry.response_cache import mark_cacheable
+
+PAGE_SECONDS = 60.0  # a page says how many minutes ago its release was checked
 
 
 async def index(request: Request) -> Response:
@@ -50,7 +61,10 @@ async def namespace(request: Request) -> Response:
 
 async def embedding(request: Request) -> Response:
     """`/{namespace}/{name}`: one embedding."""
-    facts, judged = await _facts(request, *_addressed(request))
+    moment = moment_of(request)
+    snapshot, account = _addressed(request)
+    facts, judged = await _facts(request, snapshot, account)
+    mark_cacheable(request, snapshot.repository, moment, seconds=PAGE_SECONDS)
     return rendering.answer(request, facts, "embedding.html", **_drawings(judged))
 
 

@@ -18,7 +18,7 @@ from embhub.errors import EmbhubError
 from embhub_registry import downloads, embhub_api, health, hf_access, hf_api, hf_changes, upkeep, web
 from embhub_registry.attempts import Attempts
 from embhub_registry.blobs import MissingBlob
-from embhub_registry.calls import SLASH, registry_of
+from embhub_registry.calls import SLASH, registry_of, run_in_threadpool
 from embhub_registry.database import Busy, StorageFull
 from embhub_registry.denials import BAD_CREDENTIALS, DISABLED, Denied
 from embhub_registry.folder import Registry
@@ -39,9 +39,8 @@ OPEN = ("/embhub/v1/trust", "/static/", "/api/models-tags-by-type")  # nobody lo
 
 async def trust(request: Request) -> Response:
     """What sites pin: the root's public key and the signed keyring."""
-    return Response(
-        registry_of(request).trust_export(), media_type="application/json", headers={"Cache-Control": "no-cache"}
-    )
+    document = await run_in_threadpool(registry_of(request).trust_export)
+    return Response(document, media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
 ROUTES = [

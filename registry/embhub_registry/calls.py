@@ -13,11 +13,13 @@ from embhub.config import check_registry
 from embhub.errors import ConfigError
 from embhub_registry import auth, repos
 from embhub_registry.attempts import Attempts
+from embhub_registry.database import repositories
 from embhub_registry.database.accounts import Account
-from embhub_registry.database.repositories import Repository
+from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.denials import Denied, token_needed
 from embhub_registry.folder import Registry
 from embhub_registry.pace import Pace
+from embhub_registry.repos import Snapshot
 from embhub_registry.response_cache import Moment, ResponseCache
 from embhub_registry.tally import Tally
 from embhub_registry.underway import Underway
@@ -29,6 +31,7 @@ __all__ = [
     "member_of",
     "parsing_of",
     "path_of",
+    "read_files_at",
     "registry_of",
     "repository_of",
     "revision_of",
@@ -124,6 +127,13 @@ def repository_of(request: Request) -> tuple[Repository, Account | None]:
 def revision_of(request: Request) -> str:
     """The revision in the address, `main` where there is none; slashes in a branch's name come encoded."""
     return str(request.path_params.get("revision", repos.MAIN)).replace(SLASH, "/")
+
+
+def read_files_at(request: Request, repository: Repository) -> tuple[Snapshot, list[Entry]]:
+    """The commit in the address and its files; they may be many, so this is called in a thread."""
+    db = registry_of(request).database.connection()
+    snapshot = repos.at(db, repository, revision_of(request))
+    return snapshot, repositories.entries(db, repository.id, snapshot.revision.id)
 
 
 def path_of(request: Request) -> str:

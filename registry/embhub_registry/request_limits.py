@@ -124,7 +124,6 @@ def _check_head(scope: Scope) -> None:
             431, "request", f"a head has at most {MAX_HEADERS} headers and {MAX_HEAD_BYTES:,} bytes", "send fewer"
         )
 
-
     if {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}:  # RFC 9112 section 6.3
         raise Denied(400, "request", "a head has a Content-Length or a Transfer-Encoding, not both", "leave one out")
 

@@ -164,8 +164,8 @@ async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:
     """The verdict on a release, None where there is none; few are reached at a time, however many ask."""
     registry, state = registry_of(request), request.app.state
     judge: Judge = state.judge
-    entries = repositories.entries(registry.database.connection(), snapshot.repository.id, snapshot.revision.id)
-    if not any(entry.path == EMBEDDING for entry in entries):
+    db = registry.database.connection()
+    if repositories.find_entry(db, snapshot.repository.id, snapshot.revision.id, EMBEDDING) is None:
         return None
     found = await run_in_threadpool(judge.recall, registry, snapshot)
     if found is None:

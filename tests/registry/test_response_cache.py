@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embhub.release import EMBEDDING
-from embhub_registry import access, app, deletion, pace, response_cache
+from embhub_registry import access, app, deletion, pace, response_cache, upkeep
 from embhub_registry.clock import stamp
 from embhub_registry.database import accounts, repositories
 from embhub_registry.folder import Registry, open_folder
@@ -57,6 +57,11 @@ class Served:
         body = got.read()
         return got.status, [pair for pair in got.getheaders() if pair[0] != "date"], body
 
+    def close(self) -> None:
+        """End the line; the next request opens another."""
+        if self.line is not None:
+            self.line.close()
+
     def is_cached(self, method: str, path: str, **headers: str) -> bool:
         """Whether this request is answered from the cache."""
         before = self.cache.hits
@@ -65,7 +70,8 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(upkeep, "SECONDS", 3600.0)  # its counters are a commit, too, at which all is forgotten
     running = init_registry(tmp_path)
     running.add_key(releases.SITE, namespace="radboud")
     alice, lea = running.add_user("alice", namespace="radboud"), running.add_user("lea", namespace="lumc")
@@ -79,8 +85,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         assert pushes.create(running, "prostate-cspca", token=alice).status == 200
         assert pushes.commit(running, NAME, releases.make_release().files, token=alice).status == 200
         yield made
-        if made.line:
-            made.line.close()
+        made.close()
     beside.close()
     registry.close()
 
@@ -131,6 +136,7 @@ def test_a_token_is_looked_up_at_every_request(served: Served, path: str) -> Non
     wrong = {"Authorization": f"Bearer {served.lea}x"}
     assert served.ask("GET", path, **wrong)[0] == 401 and served.ask("GET", INFO, **wrong)[0] == 401
     served.registry.run("user", "disable", "lea")
+    served.close()  # it was idle meanwhile
     assert served.ask("GET", path, Authorization=f"Bearer {served.lea}")[0] == 401
 
 

@@ -68,7 +68,7 @@ def nginx(folder: Path, files: dict[str, bytes]) -> Iterator[Peer | None]:
     user = "user root;" if os.geteuid() == 0 else ""  # its worker reads a folder that is the caller's alone
     configuration.write_text(NGINX.format(folder=folder, port=port, user=user))
     version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
-    with _running([program, "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(configuration)], port) as process:
+    with running([program, "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(configuration)], port) as process:
         yield Peer(port, load.family(process.pid), version.partition("/")[2].split()[0])
 
 
@@ -84,7 +84,7 @@ def docker_registry(folder: Path, blob: bytes) -> Iterator[tuple[Peer, str] | No
     configuration = folder / "config.yml"
     configuration.write_text(DOCKER_REGISTRY.format(folder=folder, port=port))
     told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    with _running([program, "serve", str(configuration)], port) as process:
+    with running([program, "serve", str(configuration)], port) as process:
         digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
         line = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
         line.request("POST", "/v2/bench/blobs/uploads/")
@@ -116,7 +116,7 @@ def mlflow(folder: Path) -> Iterator[Peer | None]:
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
     ]  # fmt: skip
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
-    with _running(words, port, cwd=folder) as process:
+    with running(words, port, cwd=folder) as process:
         _wait_until_it_answers(port)
         yield Peer(port, load.family(process.pid), version)
 
@@ -150,7 +150,7 @@ def _wait_until_it_answers(port: int) -> None:
 
 
 @contextmanager
-def _running(words: Sequence[str], port: int, *, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(words: Sequence[str], port: int, *, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A process that listens on `port`; it and its children end with the block."""
     process = subprocess.Popen(
         words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

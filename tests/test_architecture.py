@@ -126,3 +126,18 @@ def test_the_registrys_help_is_fast_too() -> None:
     loaded = {m.split(".")[0] for m in out.rsplit("LOADED", 1)[1].split()}
     assert "click" in loaded
     assert not loaded & (HEAVY | {"starlette", "uvicorn", "sqlite3", "numpy", "pydantic", "cryptography", "yaml"})
+
+
+def test_uvicorn_is_used_by_its_public_interface() -> None:
+    """`import uvicorn`, its two documented classes, and none of them a base: a new release of it breaks nothing."""
+    for path in [*REGISTRY, ROOT / "tests/support/threads.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Import(names=names):
+                    assert not any(name.name.startswith("uvicorn.") for name in names), path
+                case ast.ImportFrom(module=str(module)):
+                    assert module.partition(".")[0] not in {"uvicorn", "h11", "httptools"}, path
+                case ast.Attribute(value=ast.Name(id="uvicorn"), attr=name):
+                    assert name in {"Config", "Server"}, f"{path}: uvicorn.{name}"
+                case ast.ClassDef(bases=bases):
+                    assert not any("uvicorn" in ast.unparse(base) for base in bases), path

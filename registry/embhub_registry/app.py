@@ -24,14 +24,15 @@ from embhub_registry.pages import web
 from embhub_registry.pages.verification_cache import Judge
 from embhub_registry.people.failed_logins import Attempts
 from embhub_registry.people.rate_limits import Pace
-from embhub_registry.recent import Recent, Repeatable
 from embhub_registry.storage.blobs import MissingBlob
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import Tally
 from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes
 from embhub_registry.wire.commit_limiter import Underway
-from embhub_registry.wire.request_context import SLASH, registry_of
+from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
+from embhub_registry.wire.request_limits import RequestLimitsMiddleware
+from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"
@@ -41,9 +42,8 @@ OPEN = ("/embhub/v1/trust", "/static/", "/api/models-tags-by-type")  # nobody lo
 
 async def trust(request: Request) -> Response:
     """What sites pin: the root's public key and the signed keyring."""
-    return Response(
-        registry_of(request).trust_export(), media_type="application/json", headers={"Cache-Control": "no-cache"}
-    )
+    document = await run_in_threadpool(registry_of(request).trust_export)
+    return Response(document, media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
 ROUTES = [
@@ -104,15 +104,17 @@ def build(registry: Registry) -> Starlette:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(MissingBlob, refused)
     app.add_exception_handler(Exception, failed)
+    app.add_middleware(ResponseCacheMiddleware)
     app.add_middleware(SegmentedPaths)
     app.add_middleware(Paced)
+    app.add_middleware(RequestLimitsMiddleware, refuse=refused)
     app.add_middleware(Surroundings)
     app.state.registry = registry
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
     app.state.pace = Pace(registry)
     app.state.tally = Tally()
-    app.state.recent = Recent(registry, metrics=app.state.metrics, pace=app.state.pace, tally=app.state.tally)
+    app.state.responses = ResponseCache()
     app.state.attempts = Attempts()
     app.state.judge = Judge()
     app.state.judging = asyncio.Semaphore(2)
@@ -240,9 +242,6 @@ class Surroundings:
                 status = message["status"]
                 present = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(pair for pair in SAFE_HEADERS if pair[0] not in present)]
-                answer: Repeatable | None = state.get("repeatable")
-                if answer is not None:
-                    scope["app"].state.recent.keep(scope, status, message["headers"], answer)
             await send(message)
 
         try:

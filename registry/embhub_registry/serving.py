@@ -2,59 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import signal
 import socket
-import time
 from collections.abc import Callable
-from types import FrameType
+from ipaddress import ip_address
+from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
 from embhub.errors import ConfigError
 from embhub_registry import app
-from embhub_registry.connections import BoundedHttp
 from embhub_registry.storage import logs
 from embhub_registry.storage.folder import Registry
+from embhub_registry.wire.request_limits import MAX_HEAD_BYTES
+
+MAX_CONNECTIONS = 500
+IDLE_SECONDS = 20  # between two requests of a connection
+ANSWER_SECONDS = 300.0  # for an answer that is not taken off the line: RFC 5482, tcp(7) TCP_USER_TIMEOUT
 
 
-class Server(uvicorn.Server):
-    """Says where it listens once it answers."""
+class Lifecycle:
+    """Says where a server listens once it does; at a signal lets it drain, then ends it.
 
-    def __init__(
-        self, config: uvicorn.Config, *, url: str, as_json: bool, drain: float, on_drain: Callable[[], None]
-    ) -> None:
-        super().__init__(config)
-        self.url = url
-        self.as_json = as_json
+    Args:
+        url: Where it listens.
+        as_json: Whether to say so in JSON.
+        drain: Seconds between the signal and the end of listening.
+        on_drain: Called at the signal.
+    """
+
+    def __init__(self, *, url: str, as_json: bool, drain: float, on_drain: Callable[[], None]) -> None:
+        self.server: uvicorn.Server | None = None
+        self._url = url
+        self._as_json = as_json
         self._drain = drain
         self._on_drain = on_drain
-        self._stop_at: float | None = None
+        self._listening = self._stopping = False
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    async def notify(self) -> None:
+        """uvicorn's `callback_notify`: its first call comes once requests are answered."""
+        if self._listening:
+            return
+        self._listening = True
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, number)
+        line = json.dumps({"url": self._url}) if self._as_json else f"serving at {self._url}"
+        print(line, flush=True)  # noqa: T201  # what a service says goes to stdout
+
+    def _stop(self, number: int) -> None:
         """First `/readyz` says no, for `drain` seconds; then nothing new is accepted, what is under way is finished.
 
         A second signal ends the draining; a further Ctrl-C does not wait for requests.
         """
-        del frame
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = self.should_exit or self._stop_at is not None or not self._drain
-        self._stop_at = time.monotonic() + self._drain
+        assert self.server is not None  # noqa: S101  # it calls `notify`
+        if self.server.should_exit:
+            self.server.force_exit = number == signal.SIGINT
+        elif self._stopping or not self._drain:
+            self._end()
+        else:
+            asyncio.get_running_loop().call_later(self._drain, self._end)
+        self._stopping = True
         self._on_drain()
 
-    async def on_tick(self, counter: int) -> bool:
-        """As uvicorn's; the end of the draining is noticed here."""
-        if self._stop_at is not None and time.monotonic() >= self._stop_at:
-            self.should_exit = True
-        return await super().on_tick(counter)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, then one line on standard output: who waits for it knows that requests are answered."""
-        await super().startup(sockets)
-        if self.started:
-            line = json.dumps({"url": self.url}) if self.as_json else f"serving at {self.url}"
-            print(line, flush=True)  # noqa: T201  # what a service says goes to stdout
+    def _end(self) -> None:
+        assert self.server is not None  # noqa: S101  # as above
+        self.server.should_exit = True
 
 
 def serve(
@@ -70,18 +86,33 @@ def serve(
     url = f"http://{shown}:{listening.getsockname()[1]}"
     logs.configure()
     application = app.build(registry)
-    config = uvicorn.Config(
-        application, http=BoundedHttp, ws="none", lifespan="on", log_config=None, access_log=False,
-        server_header=False, timeout_keep_alive=20, timeout_graceful_shutdown=math.ceil(grace), limit_concurrency=500,
-        backlog=512,
-    )  # fmt: skip
-    logs.log("info", "start", url=url, folder=str(registry.folder))
 
     def not_ready() -> None:
         application.state.readiness.draining = True
 
-    Server(config, url=url, as_json=as_json, drain=drain, on_drain=not_ready).run(sockets=[listening])
+    lifecycle = Lifecycle(url=url, as_json=as_json, drain=drain, on_drain=not_ready)
+    lifecycle.server = uvicorn.Server(
+        configure(application, callback_notify=lifecycle.notify, timeout_graceful_shutdown=math.ceil(grace))
+    )
+    logs.log("info", "start", url=url, folder=str(registry.folder))
+    if not _is_loopback(host):
+        logs.log(
+            "warning", "no proxy", reason="other machines reach this server directly: put nginx or Caddy before it"
+        )
+    lifecycle.server.run(sockets=[listening])
     logs.log("info", "stop", url=url)
+
+
+def configure(application: Starlette, **options: Any) -> uvicorn.Config:
+    """How uvicorn serves the registry, by its public options; `options` are further ones.
+
+    Of its parsers h11 is the one that bounds a head that does not end.
+    """
+    return uvicorn.Config(
+        application, http="h11", h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", lifespan="on",
+        log_config=None, access_log=False, server_header=False, limit_concurrency=MAX_CONNECTIONS, backlog=512,
+        **{"timeout_keep_alive": IDLE_SECONDS, **options},
+    )  # fmt: skip
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -94,6 +125,8 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(ANSWER_SECONDS * 1000))
         listening.bind(address)
     except OSError as error:
         raise ConfigError(
@@ -101,3 +134,10 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
     listening.setblocking(False)
     return listening
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -54,7 +54,7 @@ def test_cpu_time_is_that_of_all_processes_of_a_server() -> None:
 def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
     port = peers.free_port()
-    with peers._running([*command, str(port)], port) as process, pytest.raises(RuntimeError, match="404"):
+    with peers.running([*command, str(port)], port) as process, pytest.raises(RuntimeError, match="404"):
         load.measure(port, load.request("GET", "/missing"), processes=[process.pid], seconds=0.1)
 
 

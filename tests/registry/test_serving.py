@@ -58,6 +58,21 @@ def test_a_free_port_is_printed(registry: RunningRegistry) -> None:
         process.kill()
 
 
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])  # to be warned
+def test_a_server_that_other_machines_reach_says_that_it_needs_a_proxy(
+    registry: RunningRegistry, host: str, warned: bool
+) -> None:
+    command = [sys.executable, "-m", "embhub_registry", "--dir", str(registry.folder), "serve", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--host", host], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None and "serving at" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, logged = process.communicate(timeout=20)
+    lines = [json.loads(line) for line in logged.splitlines()]
+    assert any(line["event"] == "no proxy" for line in lines) == warned and process.returncode == 0
+
+
 def test_a_taken_port(registry: RunningRegistry) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

@@ -10,19 +10,17 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
-from embhub_registry import connections
-from embhub_registry.serving import listen
+from embhub_registry.serving import configure, listen
+
+THREAD = "event loop"
 
 
 @contextmanager
 def serving(application: Starlette) -> Iterator[uvicorn.Server]:
     """Answers on a free port of loopback, `server.config.port`, until the block ends."""
-    config = uvicorn.Config(
-        application, http=connections.BoundedHttp, ws="none", log_config=None, timeout_keep_alive=1,
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
+    config = configure(application, timeout_keep_alive=1, timeout_graceful_shutdown=1)
     server, listening = uvicorn.Server(config), listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name=THREAD, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 @click.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; beyond this machine, put nginx or Caddy before it.",
+)
 @click.option("--port", default=8642, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--drain-seconds", "drain", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="At SIGTERM: how long to answer on while /readyz says no.")  # fmt: skip

@@ -201,8 +201,8 @@ def find_ref(db: sqlite3.Connection, repository_id: int, name: str) -> str | Non
     """The commit that a branch, else a tag, points to; `refs/heads/NAME` is a branch alone, `refs/tags/NAME` a tag."""
     kinds = [kind for prefix, kind in REF_PREFIXES.items() if name.startswith(prefix)]
     row = db.execute(
-        "SELECT revision_id FROM ref WHERE repository_id = ?1 AND name = ?2 AND (?3 IS NULL OR kind = ?3)"
-        " ORDER BY kind LIMIT 1",
+        "SELECT revision_id FROM ref WHERE repository_id = ?1 AND kind IN ('branch', 'tag') AND name = ?2"
+        " AND (?3 IS NULL OR kind = ?3) ORDER BY kind LIMIT 1",
         (repository_id, name.split("/", 2)[2] if kinds else name, kinds[0] if kinds else None),
     ).fetchone()
     return None if row is None else str(row[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -21,15 +20,12 @@ HEAD_EVERY = 720  # turns: an hour
 
 
 @contextlib.asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-    """Around the application's life: now and then while it serves, and once at its end.
-
-    What it yields reaches every connection (ASGI's lifespan state).
-    """
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Around the application's life: now and then while it serves, and once at its end."""
     registry: Registry = app.state.registry
     log_head(registry)
     worker = asyncio.create_task(_now_and_then(app, registry))
-    yield {"recent": app.state.recent}
+    yield
     worker.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await worker

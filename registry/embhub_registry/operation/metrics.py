@@ -90,14 +90,10 @@ class Metrics:
         """Count one request; methods, routes and rules are bounded, whatever callers send."""
         method = scope["method"] if scope["method"] in METHODS else "other"
         route = getattr(scope.get("route"), "path", "none")
-        self.answered_again((method, route, str(status)), seconds)
+        self._requests.answered[method, route, str(status)] += 1
+        self._requests.time(method, route, seconds)
         if rule is not None:
             self._requests.refused[rule] += 1
-
-    def answered_again(self, key: tuple[str, str, str], seconds: float) -> None:
-        """Count one request by method, route and status as they are counted."""
-        self._requests.answered[key] += 1
-        self._requests.time(key[0], key[1], seconds)
 
     def login_failed(self) -> None:
         """Count a token that was no good."""

@@ -17,11 +17,15 @@ from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,
+    moment_of,
     registry_of,
     repository_of,
     revision_of,
     run_in_threadpool,
 )
+from embhub_registry.wire.response_cache import mark_cacheable
+
+PAGE_SECONDS = 60.0  # a page says how many minutes ago its release was checked
 
 
 async def index(request: Request) -> Response:
@@ -58,7 +62,10 @@ async def namespace(request: Request) -> Response:
 
 async def embedding(request: Request) -> Response:
     """`/{namespace}/{name}`: one embedding."""
-    facts, judged = await _facts(request, *_addressed(request))
+    moment = moment_of(request)
+    snapshot, account = _addressed(request)
+    facts, judged = await _facts(request, snapshot, account)
+    mark_cacheable(request, snapshot.repository, moment, seconds=PAGE_SECONDS)
     return rendering.answer(request, facts, "embedding.html", **_drawings(judged))
 
 
@@ -158,8 +165,8 @@ async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:
     """The verdict on a release, None where there is none; few are reached at a time, however many ask."""
     registry, state = registry_of(request), request.app.state
     judge: Judge = state.judge
-    entries = repositories.entries(registry.database.connection(), snapshot.repository.id, snapshot.revision.id)
-    if not any(entry.path == EMBEDDING for entry in entries):
+    db = registry.database.connection()
+    if repositories.find_entry(db, snapshot.repository.id, snapshot.revision.id, EMBEDDING) is None:
         return None
     found = await run_in_threadpool(judge.recall, registry, snapshot)
     if found is None:

@@ -24,12 +24,6 @@ def log(level: str, event: str, **fields: Any) -> None:
     write(redact(line) + "\n")
 
 
-def repeated(said: str, *, now: str, milliseconds: float, client: str) -> str:
-    """A request's line like `log`'s; `said` is the part of it, in JSON and redacted, that was the same before."""
-    line = f'{{"time": "{now}", "level": "info", "event": "request", {said}, "ms": {milliseconds:.1f}'
-    return f'{line}, "client": "{client}"}}\n' if client else f"{line}}}\n"
-
-
 def write(lines: str) -> None:
     """Lines that hold no secret."""
     with contextlib.suppress(OSError):  # a log whose disk is full fails no request

@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 
 from embhub.release.files import EMBEDDING
 from embhub_registry.http_errors import Denied
-from embhub_registry.recent import Repeatable
 from embhub_registry.repositories import access, repos
-from embhub_registry.wire.request_context import path_of, recent_of, registry_of, repository_of, revision_of, tally_of
+from embhub_registry.wire.request_context import moment_of, path_of, registry_of, repository_of, revision_of, tally_of
+from embhub_registry.wire.response_cache import mark_cacheable
 
 TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
@@ -24,9 +24,8 @@ async def resolve(request: Request) -> Response:
     HEAD of a branch or tag answers with a relative redirect to the commit, so that what a client then reads belongs
     together even where a push comes in between.
     """
-    registry = registry_of(request)
+    registry, moment = registry_of(request), moment_of(request)
     db = registry.database.connection()
-    moment = recent_of(request).moment(db)
     repository, account = repository_of(request)
     access.require_files(db, repository, account)
     snapshot = repos.at(db, repository, revision_of(request))
@@ -37,8 +36,8 @@ async def resolve(request: Request) -> Response:
         error.headers = headers
         raise
     closed = repository.private or repository.gated or repository.disabled
-    if request.method == "HEAD" and not closed and account is None:
-        request.state.repeatable = Repeatable(moment)
+    if request.method == "HEAD":
+        mark_cacheable(request, repository, moment)
     if request.method == "HEAD" and snapshot.moving:
         target = f"/{repository.full_name}/resolve/{snapshot.revision.id}/{quote(entry.path)}"
         return RedirectResponse(target, status_code=307, headers=headers)
@@ -64,8 +63,7 @@ async def resolve(request: Request) -> Response:
         counted = repository.id if entry.path == EMBEDDING else None
         if counted is not None:
             tally_of(request).downloaded(counted)
-        if account is None and not closed:
-            request.state.repeatable = Repeatable(moment, entry.digest, counted)
+        mark_cacheable(request, repository, moment, digest=entry.digest, downloaded=counted)
         return Response(data, headers=headers, media_type=media)
     part = _part(asked, len(data))
     if part is None:

@@ -21,8 +21,10 @@ async def requests(request: Request) -> Response:
     if status not in STATUSES:
         raise Denied(404, "address", f"there are no requests called {status[:40]!a}", f"one of {', '.join(STATUSES)}")
     account, namespace, name = account_of(request), *_addressed(request)
-    db = registry_of(request).database.connection()
-    found = access.list_requests(db, account, namespace, name, status)
+    registry = registry_of(request)
+    found = await threaded(
+        lambda: access.list_requests(registry.database.connection(), account, namespace, name, status)
+    )
     return JSONResponse([hf_answers.access_request(item) for item in found])
 
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from embhub.formats import strict_json
 from embhub_registry.database import repositories, search, yanks
+from embhub_registry.database.repositories import Revision
 from embhub_registry.http_errors import Denied, malformed, no_entry, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
@@ -20,12 +21,15 @@ from embhub_registry.wire.request_context import (
     account_of,
     base_url,
     flag,
+    moment_of,
     path_of,
+    read_files_at,
     registry_of,
     repository_of,
     revision_of,
 )
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
+from embhub_registry.wire.response_cache import mark_cacheable
 
 PAGE = 100
 LARGEST_PAGE = 1000
@@ -56,16 +60,23 @@ async def whoami(request: Request) -> Response:
 
 async def model_info(request: Request) -> Response:
     """`GET /api/models/{id}[/revision/{revision}]`."""
+    moment = moment_of(request)
     repository, _ = repository_of(request)
-    db = registry_of(request).database.connection()
-    snapshot = repos.at(db, repository, revision_of(request))
-    entries = repositories.entries(db, repository.id, snapshot.revision.id)
-    tags = repositories.tags_of(db, repository.id)
+    mark_cacheable(request, repository, moment)
     blobs, expand = flag(request, "blobs"), _expand(request)
-    answer = hf_answers.model(repository, tags, sha=snapshot.revision.id, entries=entries, blobs=blobs)
-    if taken := yanks.find(db, repository.id, snapshot.revision.id):
-        answer["embhub"] = {**(answer["embhub"] or {}), "yanked": {"reason": taken.reason, "date": taken.date}}
-    return JSONResponse(hf_answers.expanded(answer, expand), headers={"X-Repo-Commit": snapshot.revision.id})
+
+    def collect() -> tuple[dict[str, Any], str]:
+        db = registry_of(request).database.connection()
+        snapshot, entries = read_files_at(request, repository)
+        sha = snapshot.revision.id
+        tags = repositories.tags_of(db, repository.id)
+        answer = hf_answers.model(repository, tags, sha=sha, entries=entries, blobs=blobs)
+        if taken := yanks.find(db, repository.id, sha):
+            answer["embhub"] = {**(answer["embhub"] or {}), "yanked": {"reason": taken.reason, "date": taken.date}}
+        return answer, sha
+
+    answer, sha = await threaded(collect)
+    return JSONResponse(hf_answers.expanded(answer, expand), headers={"X-Repo-Commit": sha})
 
 
 async def list_models(request: Request) -> Response:
@@ -113,9 +124,7 @@ async def list_models(request: Request) -> Response:
 async def tree(request: Request) -> Response:
     """`GET …/tree/{revision}[/path]`: files and folders; `recursive`, `expand`."""
     repository, _ = repository_of(request)
-    db = registry_of(request).database.connection()
-    snapshot = repos.at(db, repository, revision_of(request))
-    entries = repositories.entries(db, repository.id, snapshot.revision.id)
+    snapshot, entries = await threaded(read_files_at, request, repository)
     below = path_of(request)
     last = snapshot.revision if flag(request, "expand") else None
     shown = hf_answers.tree(entries, below, recursive=flag(request, "recursive"), last=last)
@@ -128,9 +137,7 @@ async def paths_info(request: Request) -> Response:
     """`POST …/paths-info/{revision}`: the files and folders among `paths` that exist."""
     repository, _ = repository_of(request)
     fields = await bodies.read_fields(request)
-    db = registry_of(request).database.connection()
-    snapshot = repos.at(db, repository, revision_of(request))
-    entries = repositories.entries(db, repository.id, snapshot.revision.id)
+    snapshot, entries = await threaded(read_files_at, request, repository)
     by_path = {entry.path: entry for entry in entries}
     expand = fields.get("expand", [""])[0].lower() in {"1", "true"}
     last = snapshot.revision if expand else None
@@ -148,7 +155,9 @@ async def refs(request: Request) -> Response:
     repository, _ = repository_of(request)
     answer: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": []}
     prefix = {"branch": ("branches", "refs/heads/"), "tag": ("tags", "refs/tags/")}
-    for row in repositories.list_refs(registry_of(request).database.connection(), repository.id):
+    registry = registry_of(request)
+    rows = await threaded(lambda: repositories.list_refs(registry.database.connection(), repository.id))
+    for row in rows:
         kind, start = prefix[row["kind"]]
         answer[kind].append({"name": row["name"], "ref": start + row["name"], "targetCommit": row["revision_id"]})
     return JSONResponse(answer | ({"pullRequests": []} if flag(request, "include_prs") else {}))
@@ -158,9 +167,14 @@ async def history(request: Request) -> Response:
     """`GET …/commits/{revision}`: newest first; the next page starts at the parent of the last."""
     repository, _ = repository_of(request)
     asked = request.query_params
-    db = registry_of(request).database.connection()
-    snapshot = repos.at(db, repository, revision_of(request))
-    found = repositories.history(db, repository.id, snapshot.revision.id, limit=_limit(asked.get("limit")))
+    limit = _limit(asked.get("limit"))
+
+    def collect() -> list[Revision]:
+        db = registry_of(request).database.connection()
+        snapshot = repos.at(db, repository, revision_of(request))
+        return repositories.history(db, repository.id, snapshot.revision.id, limit=limit)
+
+    found = await threaded(collect)
     rows = [hf_answers.commit(revision, formatted="formatted" in asked.getlist("expand[]")) for revision in found]
     headers = {}
     if found[-1].parent is not None:

@@ -20,6 +20,7 @@ from embhub_registry.wire.request_context import (
     flag,
     member_of,
     parsing_of,
+    read_files_at,
     registry_of,
     repository_of,
     revision_of,
@@ -97,9 +98,8 @@ async def preupload(request: Request) -> Response:
     files = body.get("files")
     if not isinstance(files, list) or len(files) > commits.MAX_OPERATIONS:
         raise malformed(f"`files` must be a list of at most {commits.MAX_OPERATIONS}")
-    db = registry_of(request).database.connection()
-    head = repos.at(db, repository, revision_of(request))
-    present = {e.path: e.git_oid for e in repositories.entries(db, repository.id, head.revision.id)}
+    head, entries = await threaded(read_files_at, request, repository)
+    present = {entry.path: entry.git_oid for entry in entries}
     answer = []
     for item in files:
         if not isinstance(item, dict) or not isinstance(item.get("path"), str) or not isinstance(item.get("size"), int):

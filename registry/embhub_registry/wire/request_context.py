@@ -11,17 +11,19 @@ from starlette.requests import Request
 
 from embhub.errors import ConfigError
 from embhub.site.config import check_registry
+from embhub_registry.database import repositories
 from embhub_registry.database.accounts import Account
-from embhub_registry.database.repositories import Repository
+from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.http_errors import Denied, token_needed
 from embhub_registry.people import auth
 from embhub_registry.people.failed_logins import Attempts
 from embhub_registry.people.rate_limits import Pace
-from embhub_registry.recent import Recent
 from embhub_registry.repositories import repos
+from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import Tally
 from embhub_registry.wire.commit_limiter import Underway
+from embhub_registry.wire.response_cache import Moment, ResponseCache
 
 __all__ = [
     "account_of",
@@ -30,6 +32,7 @@ __all__ = [
     "member_of",
     "parsing_of",
     "path_of",
+    "read_files_at",
     "registry_of",
     "repository_of",
     "revision_of",
@@ -53,10 +56,10 @@ def tally_of(request: Request) -> Tally:
     return found
 
 
-def recent_of(request: Request) -> Recent:
-    """Answers that may be given again."""
-    found: Recent = request.app.state.recent
-    return found
+def moment_of(request: Request) -> Moment:
+    """The database's state; read before anything that an answer depends on."""
+    responses: ResponseCache = request.app.state.responses
+    return responses.moment(registry_of(request).database.connection())
 
 
 def pace_of(request: Request) -> Pace:
@@ -125,6 +128,13 @@ def repository_of(request: Request) -> tuple[Repository, Account | None]:
 def revision_of(request: Request) -> str:
     """The revision in the address, `main` where there is none; slashes in a branch's name come encoded."""
     return str(request.path_params.get("revision", repos.MAIN)).replace(SLASH, "/")
+
+
+def read_files_at(request: Request, repository: Repository) -> tuple[Snapshot, list[Entry]]:
+    """The commit in the address and its files; they may be many, so this is called in a thread."""
+    db = registry_of(request).database.connection()
+    snapshot = repos.at(db, repository, revision_of(request))
+    return snapshot, repositories.entries(db, repository.id, snapshot.revision.id)
 
 
 def path_of(request: Request) -> str:

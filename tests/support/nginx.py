@@ -1,0 +1,120 @@
+"""nginx with the configuration that we ship, in front of a registry; only ports and paths are replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from embhub_registry.database.clock import now
+from tests.support.servers import free_port
+
+DEPLOY = Path(__file__).parents[2] / "registry/deploy"
+PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+REQUIRED = os.environ.get("EMBHUB_REQUIRE_NGINX") == "1"
+needs_nginx = pytest.mark.skipif(
+    PROGRAM is None and not REQUIRED, reason="nginx is not installed; EMBHUB_REQUIRE_NGINX=1 makes this an error"
+)
+HOST = "hub.example.org"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An nginx that speaks TLS at `port` of loopback, as HOST; its processes start at `pid`."""
+
+    port: int
+    pid: int
+    context: ssl.SSLContext
+
+    def connect(self, *, timeout: float = 30.0) -> ssl.SSLSocket:
+        """A connection, its certificate checked; HTTP/1.1."""
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+        return self.context.wrap_socket(plain, server_hostname=HOST)  # the certificate is of the public name
+
+
+@contextmanager
+def proxy_before(url: str, folder: Path) -> Iterator[Proxy]:
+    """Run it, with a certificate of its own, until the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_certificate(folder)
+    port = free_port()
+    (folder / "nginx.conf").write_text(_configuration(url.removeprefix("http://"), port, folder))
+    words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    proxy = Proxy(port, process.pid, ssl.create_default_context(cafile=str(folder / "fullchain.pem")))
+    try:
+        _wait_until_it_listens(proxy)
+        yield proxy
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _configuration(registry: str, port: int, folder: Path) -> str:
+    text = (DEPLOY / "nginx.conf").read_text()
+    for before, after in (
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
+        ("127.0.0.1:8642", registry),
+        ("/etc/ssl/embhub-registry", str(folder)),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    text = re.sub(r"(?m)^.*\[::\].*\n", "", text)
+    user = "user root;" if os.geteuid() == 0 else ""  # its workers write below a folder that is the caller's alone
+    return (
+        f"daemon off; {user} worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;"
+        " events { worker_connections 1024; }\n"
+        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;"
+        f" fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{text}}}\n"
+    )
+
+
+def _wait_until_it_listens(proxy: Proxy) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            proxy.connect().close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def write_certificate(folder: Path) -> None:
+    """`fullchain.pem` and `privkey.pem` for HOST, good for a day, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now() - timedelta(days=1))
+        .not_valid_after(now() + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "fullchain.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "privkey.pem").write_bytes(private)

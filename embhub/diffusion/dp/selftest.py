@@ -28,6 +28,7 @@ from embhub.diffusion.dp.courses import Aggregation, Bare, Course, Descent, Plac
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism
 from embhub.diffusion.recipes import Recipe
 from embhub.errors import PrivacyError
+from embhub.project import where_to_report
 from embhub.self_test import ALPHA, OwnWidth, SelfTest
 
 ROUNDS = 100
@@ -80,7 +81,8 @@ def run(
     if found := [name for name, failed in faults.items() if failed]:
         raise BrokenMechanism(
             f"the privatising code failed its self-test ({', '.join(found)}): no privacy claim can be made",
-            "publish nothing of this run; if this installation was not changed by anybody, report it as a security bug",
+            "publish nothing from this run; if nobody changed this installation, report a vulnerability to"
+            f" {where_to_report('Security')}",
         )
     return SelfTest(
         passed=True,

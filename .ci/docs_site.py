@@ -168,8 +168,15 @@ def _python_pages() -> dict[str, str]:
     for name in embhub.__all__:
         thing = getattr(embhub, name)
         others = "".join(f"\n\n::: {place}" for place in RETURNED.get(name, ()))
+        others += _fields(thing) if hasattr(thing, "model_fields") else ""
         pages[f"python/{name}.md"] = f"# embhub.{name}\n\n::: {thing.__module__}.{thing.__qualname__}{others}\n"
     return pages
+
+
+def _fields(model: Any) -> str:
+    """A table of a model's fields: their descriptions stand in the fields, not in a docstring."""
+    rows = [f"| `{name}` | {field.description or ''} |" for name, field in model.model_fields.items()]
+    return "\n".join(["\n\n## Fields\n", "| field | meaning |", "|---|---|", *rows]) + "\n"
 
 
 RETURNED = {

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry import downloads, embhub_api, health, hf_access, hf_api, hf_changes, upkeep, web
+from embhub_registry import downloads, embhub_api, health, hf_access, hf_api, hf_changes, security_txt, upkeep, web
 from embhub_registry.attempts import Attempts
 from embhub_registry.blobs import MissingBlob
 from embhub_registry.calls import SLASH, registry_of
@@ -47,6 +47,7 @@ ROUTES = [
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),
     Route("/metrics", health.metrics),
+    Route(security_txt.PATH, security_txt.security_txt),
     Route("/embhub/v1/trust", trust),
     Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),

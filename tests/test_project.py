@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tomllib
 import types
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -19,6 +21,8 @@ import embhub
 from embhub import __main__ as program
 from embhub import keys, project
 from embhub.diffusion.dp import selftest
+from embhub.diffusion.dp.mechanism import Mechanism, Vectors
+from embhub.diffusion.recipes import Recipe
 from embhub.errors import VerificationError
 
 ROOT = Path(__file__).parents[1]
@@ -70,8 +74,21 @@ def test_a_placeholder_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "SECURITY.md" in project.where_to_report("Issues")
 
 
+@dataclass(frozen=True)
+class Silent(Mechanism):
+    """A mechanism that forgets its noise."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return np.asarray(total / self.denominator)
+
+
 def test_a_failed_self_test_says_where_to_report_it() -> None:
-    assert "where_to_report('Security')" in Path(selftest.__file__).read_text()
+    with pytest.raises(selftest.BrokenMechanism) as caught:
+        selftest.run(
+            Silent(rate=0.2, clip=1.0, sigma=2.0, denominator=16),
+            kind="dp-sgd", width=8, recipe=Recipe(steps=5), steps=5, epsilon=2.0, delta=1e-5,
+        )  # fmt: skip
+    assert project.where_to_report("Security") in caught.value.hint
 
 
 def test_no_address_of_the_project_is_written_in_the_code() -> None:

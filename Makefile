@@ -11,7 +11,7 @@ export GOMP_SPINCOUNT ?= 0
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE =
 
-.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all check lock format clean
+.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all check lock docs dist sbom attest format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -24,15 +24,23 @@ help:
 	@echo "make test-all   those too: crashes, fuzzing, foreign clients at length"
 	@echo "make check      ruff, mypy, import-linter, docs"
 	@echo "make lock       renew the lock files with hashes, for development and for a registry"
+	@echo "make docs       the documentation site, in site/"
+	@echo "make dist       wheel and source archive in dist/, built twice and compared"
+	@echo "make sbom       a software bill of materials (CycloneDX) in dist/"
+	@echo "make attest     sign what lies in dist/: make attest KEY=name"
 
 setup: $(READY)
 
-$(READY): pyproject.toml bases/pyproject.toml registry/pyproject.toml constraints.txt
+$(READY): pyproject.toml bases/pyproject.toml registry/pyproject.toml constraints.txt embhub/version.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: install your system's python3-venv"; exit 2; }
 	@echo "installing into $(VENV) (torch first, so that nothing pulls another build)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./bases -e ./registry -e '.[diffusion,dicom,nifti,cluster,registry,dev]'
+	@touch $@
+
+$(VENV)/.docs $(VENV)/.release: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(patsubst .%,%,$(notdir $@))]'
 	@touch $@
 
 demo: $(READY)
@@ -74,9 +82,23 @@ lock: $(READY)
 		-o .ci/dev.lock && rm $$without
 	@$(LOCK) --extra registry -o registry/deploy/requirements.lock
 
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 TRANSFORMERS_VERBOSITY=error $(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python .ci/check_site.py site
+
+dist: $(VENV)/.release
+	@$(BIN)/python .ci/dist.py dist
+
+sbom: $(VENV)/.release
+	@$(BIN)/python .ci/sbom.py dist/embhub.cdx.json
+
+KEY ?= release
+attest: $(READY)
+	@$(BIN)/python .ci/attest.py sign "$(KEY)" $(filter-out %.intoto.json,$(wildcard dist/*))
+
 format: $(READY)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf demo-out demo-xray-out demo-private-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo-out demo-xray-out demo-private-out build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

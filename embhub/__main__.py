@@ -12,6 +12,7 @@ import click
 
 from embhub import own_process
 from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.project import where_to_report
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -86,7 +87,8 @@ def in_words(error: BaseException) -> EmbhubError:
         case _:
             return EmbhubError(
                 f"unexpected {type(error).__name__}",
-                "run again with --debug, which shows where and why; report it without what names a patient or a folder",
+                f"run again with --debug to see where and why; report it to {where_to_report('Issues')}, and remove the"
+                " names of patients and folders first",
             )
 
 

@@ -7,9 +7,27 @@ from __future__ import annotations
 
 
 class EmbhubError(Exception):
-    """Base of every error raised on purpose.
+    """Base class of every error that embhub raises on purpose.
 
-    `message` says what is wrong with which thing; `hint` says what to do.
+    Catch it to handle them all, or one of its families: `UsageError`, `ArtifactError`, `VerificationError`,
+    `RegistryError`, `PrivacyError`, `ConfigError`, `PolicyError`.
+
+    Args:
+        message: What is wrong, and with which thing.
+        hint: What to do about it; empty where nothing can be done.
+
+    Attributes:
+        message: What is wrong, and with which thing.
+        hint: What to do about it.
+        exit_code: Exit code of the command line for this family.
+
+    Example:
+        >>> import embhub
+        >>> try:
+        ...     embhub.Release.from_folder("no-such-folder")
+        ... except embhub.EmbhubError as error:
+        ...     print(error.message, error.exit_code)
+        no-such-folder is not a folder 2
     """
 
     exit_code = 1

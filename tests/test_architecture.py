@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ PURE = [
 CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
 WORLD = {"os", "pathlib", "socket", "time", "subprocess", "urllib", "http", "tempfile", "shutil", *CLIENTS}
 MAX_LINES = 350
+DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+SECTION = re.compile(r"^(Args|Attributes|Returns):$", re.M)
 
 
 def imported(path: Path) -> set[str]:
@@ -94,9 +97,15 @@ def test_admission_is_pure(stem: str) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_files_are_short_and_say_what_they_are(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= MAX_LINES, "does this file still hold one idea?"
+    assert len(text.splitlines()) - documentation(text) <= MAX_LINES, "does this file still hold one idea?"
     assert not text.strip() or ast.get_docstring(ast.parse(text)), "a module docstring says what the file holds"
     assert path.stem not in {"utils", "helpers", "common", "misc"}
+
+
+def documentation(text: str) -> int:
+    """Lines of docstrings with sections, which document the public interface for people outside: never too many."""
+    parts = [ast.get_docstring(n) or "" for n in ast.walk(ast.parse(text)) if isinstance(n, DOCUMENTED)]
+    return sum(len(part.splitlines()) for part in parts if SECTION.search(part))
 
 
 def test_importing_the_core_loads_nothing_heavy() -> None:

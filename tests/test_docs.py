@@ -13,7 +13,8 @@ from embhub.cli import root as embhub_cli
 from embhub_registry.cli import root as registry_cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 TOOLS = {"embhub": embhub_cli, "embhub-registry": registry_cli}
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 BLOCK = re.compile(r"```(?:console|sh|bash)\n(.*?)```|((?:^ {4}[^\n]*\n)+)", re.S | re.M)

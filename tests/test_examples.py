@@ -7,6 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import embhub
+from embhub.phantoms import write_dataset
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -26,3 +33,20 @@ def test_training_with_privacy(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
     assert done.returncode == 0, done.stderr
     assert "differentially private training" in done.stdout and "private for each patient" in done.stdout
+
+
+def test_textual_inversion_in_one_file_learns_what_train_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, with a last batch of images that is not full, over warm-up and decay."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    manifest = write_dataset(tmp_path / "images", "prostate-cspca", images=37, patients=20, seed=0)
+    out = tmp_path / "minimal.safetensors"
+    example = str(EXAMPLES / "textual_inversion_minimal.py")
+    command = [sys.executable, example, str(manifest), str(out), "--steps", "6", "--seed", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = embhub.train(manifest, token="<cspca>", caption="prostate mri with {}", steps=6, seed=3, device="cpu")
+    learned, expected = load_file(out)["emb_params"], result.embedding.tensors["emb_params"]
+    assert learned.dtype == expected.dtype
+    assert np.array_equal(learned, expected)

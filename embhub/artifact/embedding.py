@@ -59,7 +59,23 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Embedding:
-    """A validated file: `data` is its exact bytes, the rest is read from them."""
+    """A checked embedding file: its exact bytes, and what was read from them.
+
+    Attributes:
+        data: The bytes of the safetensors file.
+        tensors: Embedding vectors by tensor name, each (num_vectors, d).
+        metadata: The header, text by key.
+        layout: Which text encoders the tensors are for, such as `sd` or `sdxl`.
+        vectors: Number, width and number type of the vectors of each text encoder.
+
+    Example:
+        >>> from embhub import embedding
+        >>> file = embedding.read("prostate-cspca.safetensors")
+        >>> file.token, file.base_name, file.privacy
+        ('<cspca>', 'builtin', 'none')
+        >>> file.tensors["emb_params"].shape
+        (8, 128)
+    """
 
     data: bytes
     tensors: Mapping[str, NDArray[Any]]
@@ -69,33 +85,33 @@ class Embedding:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file, lower-case hex: its name everywhere else."""
+        """SHA-256 of the file in lower-case hex: its name everywhere else."""
         return hashlib.sha256(self.data).hexdigest()
 
     @property
     def token(self) -> str:
-        """The placeholder to write in a prompt, such as `<cspca>`."""
+        """The placeholder token to write in a prompt, such as `<cspca>`."""
         return self.metadata["embhub.token"]
 
     @property
     def base_name(self) -> str:
-        """How the publisher calls the base model."""
+        """The name that the publisher gives the base model."""
         return self.metadata["embhub.base_name"]
 
     @cached_property
     def base(self) -> dict[str, Any] | None:
-        """Fingerprint of the base model (see `embhub.artifact.fingerprint`), None where it is not known."""
+        """Fingerprint of the base model (see `embhub.artifact.fingerprint`), or None where it is unknown."""
         text = self.metadata.get("embhub.base")
         return None if text is None else header.read_object("base", text)
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """Training facts, keys out of header.TRAINING_FACTS."""
+        """Training facts, under the names in `header.TRAINING_FACTS`."""
         return header.read_object("training", self.metadata["embhub.training"])
 
     @cached_property
     def privacy(self) -> Claim:
-        """The privacy claim, recomputed: "none", or a `PrivacyClaim`."""
+        """The privacy claim, recomputed: the text `none`, or a `PrivacyClaim`."""
         return read_claim(self.metadata["embhub.privacy"])
 
 

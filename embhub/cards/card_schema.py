@@ -291,7 +291,11 @@ class Card(_Part):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data in the order of the fields, without what was not said."""
+        """Return the card as plain data.
+
+        Returns:
+            Values by field name, in the order of the fields, without fields that were not answered.
+        """
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=False)
         return data | {"privacy": plain(self.privacy)}  # whose nulls say something
 

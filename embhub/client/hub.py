@@ -45,7 +45,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Account:
-    """Who a token speaks for."""
+    """The account of an access token.
+
+    Attributes:
+        name: Name of the account.
+        namespaces: Namespaces that it may publish under, sorted.
+    """
 
     name: str
     namespaces: tuple[str, ...]
@@ -53,7 +58,14 @@ class Account:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the registry says it stored."""
+    """What the registry says it stored.
+
+    Attributes:
+        repository: `namespace/name`.
+        url: Address of the repository's page.
+        commit: The commit, 40 hex digits.
+        digest: SHA-256 of the embedding.
+    """
 
     repository: str
     url: str
@@ -73,9 +85,24 @@ def _in_time(method: Callable[Concatenate[Hub, Given], Result]) -> Callable[Conc
 
 
 class Hub:
-    """One registry, spoken to as one account (or as nobody when `token` is None).
+    """A client of one registry, for one account or anonymous. It moves bytes and verifies none of them.
 
-    Every method raises RegistryError when the registry refuses, cannot be reached, or answers nonsense.
+    Every method raises RegistryError when the registry refuses, cannot be reached, or gives an invalid answer.
+
+    Args:
+        registry: Address, such as `https://hub.example.org`.
+        token: Access token, or None to be anonymous.
+
+    Attributes:
+        registry: The address, normalised.
+
+    Raises:
+        ConfigError: Not the address of a registry.
+
+    Example:
+        >>> import embhub
+        >>> embhub.Hub("https://hub.example.org/").registry
+        'https://hub.example.org'
     """
 
     def __init__(self, registry: str, *, token: str | None = None) -> None:
@@ -85,7 +112,14 @@ class Hub:
 
     @_in_time
     def whoami(self) -> Account:
-        """Ask the registry whom the token speaks for."""
+        """Ask the registry whose the access token is.
+
+        Returns:
+            The account.
+
+        Raises:
+            RegistryError: No token was given; or as every method.
+        """
         if not self._token:
             raise RegistryError(f"no token for {self.registry}", "run `embhub login` or set EMBHUB_TOKEN")
         with self._translated("whoami"):
@@ -98,10 +132,23 @@ class Hub:
         self, release: Release, repository: str, *, onto: str = "", message: str = "",
         on_progress: OnProgress | None = None,
     ) -> Receipt:  # fmt: skip
-        """Store the whole `release` as one commit; create the repository where it is missing.
+        """Store a release as one commit; create the repository where it is missing.
 
-        A file of an earlier release that this one no longer has (an audit, say) is deleted in the same commit. Where
-        `onto` names a commit, nothing is stored unless it is still the newest.
+        The commit also deletes files of the earlier release that this one lacks, such as an audit.
+
+        Args:
+            release: The release. It is sent as it is.
+            repository: `namespace/name`.
+            onto: The newest commit as the caller knows it. Nothing is stored if there is a newer one. Empty: any.
+            message: Commit message. By default name and version.
+            on_progress: Called with each step.
+
+        Returns:
+            What the registry says it stored.
+
+        Raises:
+            UsageError: Not the name of a repository.
+            RegistryError: As every method.
         """
         names.check_repository(repository)
         report = on_progress or (lambda _progress: None)
@@ -194,9 +241,21 @@ class Hub:
     def fetch(
         self, repository: str, revision: str | None = None, *, on_progress: OnProgress | None = None
     ) -> tuple[Release, str]:
-        """Read one commit's release into memory, unverified; returns it with the 40-hex commit it came from.
+        """Read the release of one commit into memory.
 
-        Every file is read at the commit that the first answer named, so a push in between cannot mix two releases.
+        Every file is read at the commit that the first answer named. A push in between cannot mix two releases.
+
+        Args:
+            repository: `namespace/name`.
+            revision: A commit, branch or tag; None for the newest.
+            on_progress: Called with each file.
+
+        Returns:
+            The release, unverified, and its commit of 40 hex digits.
+
+        Raises:
+            UsageError: Not the name of a repository.
+            RegistryError: As every method.
         """
         names.check_repository(repository)
         with self._translated(f"{repository}@{revision}" if revision else repository):
@@ -219,7 +278,18 @@ class Hub:
 
     @_in_time
     def search(self, query: str = "", *, limit: int = 50) -> list[Listing]:
-        """List repositories whose name, card or tags match `query`, newest first; one page, of 1,000 at most."""
+        """Find repositories by name, card or tags.
+
+        Args:
+            query: Words to search for; empty lists all.
+            limit: The most to return, up to 1,000.
+
+        Returns:
+            Unverified listings, newest first.
+
+        Raises:
+            RegistryError: As every method.
+        """
         asked = {"search": query} if query else {}
         query = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True})
         with self._translated("search"):
@@ -228,30 +298,60 @@ class Hub:
 
     @_in_time
     def trust_export(self) -> bytes:
-        """The registry's trust document (`GET /embhub/v1/trust`): root key and signed keyring, unverified."""
+        """Fetch the registry's trust document (`GET /embhub/v1/trust`).
+
+        Returns:
+            Root key and signed keyring as JSON, unverified.
+
+        Raises:
+            RegistryError: As every method.
+        """
         with self._translated("trust"):
             data = self._client.read("/embhub/v1/trust", limit=4_000_000)
             json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
             return data
 
     def status(self, repository: str) -> bytes | None:
-        """What the registry says of a repository's revisions, unverified; None where it is no embhub registry.
+        """Fetch the yank status of a repository's revisions (`GET /embhub/v1/status/{namespace}/{name}`).
 
-        `GET /embhub/v1/status/{namespace}/{name}`; `embhub.release.checks.yanks` reads it.
+        Args:
+            repository: `namespace/name`.
+
+        Returns:
+            JSON, unverified, for `embhub.release.checks.yanks`; None where the host keeps no such list.
+
+        Raises:
+            UsageError: Not the name of a repository.
+            RegistryError: As every method.
         """
         names.check_repository(repository)
         return self._ask(f"status/{repository}", what=repository, limit=yanks.MAX_BYTES)
 
     def audits(self, digest: str) -> bytes | None:
-        """Who audited the embedding with this SHA-256, unverified; None where the host keeps no such list.
+        """Fetch the audits of an embedding (`GET /embhub/v1/audits/{digest}`).
 
-        `GET /embhub/v1/audits/{digest}`; `embhub.release.checks.attested` reads it.
+        Args:
+            digest: SHA-256 of the embedding in hex.
+
+        Returns:
+            JSON, unverified, for `embhub.release.checks.attested`; None where the host keeps no such list.
+
+        Raises:
+            RegistryError: As every method.
         """
         return self._ask(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
 
     @_in_time
     def attest(self, digest: str, bundle: bytes) -> None:
-        """Send an auditor's attestation of the embedding with this SHA-256; it stands beside the release's own."""
+        """Send an auditor's attestation of an embedding. It is listed beside the release's own.
+
+        Args:
+            digest: SHA-256 of the embedding in hex.
+            bundle: The attestation, a Sigstore bundle in JSON.
+
+        Raises:
+            RegistryError: As every method.
+        """
         with self._translated(f"audits of {digest[:12]}"):
             self._client.read(f"/embhub/v1/audits/{digest}", limit=attested.MAX_BYTES, method="POST", body=bundle)
 

@@ -12,7 +12,15 @@ from embhub.formats.plain_text import plain
 
 @dataclass(frozen=True)
 class Listing:
-    """One line of a search. `audit` is the verdict and whose word it is, empty before the first release."""
+    """One line of a search. Unverified.
+
+    Attributes:
+        repository: `namespace/name`.
+        commit: The newest commit, or empty.
+        modified: When it was stored, or empty.
+        tags: Tags of the card.
+        audit: Verdict and who supports it; empty before the first release.
+    """
 
     repository: str
     commit: str
@@ -22,7 +30,19 @@ class Listing:
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Listing:
-        """A row of the answer, as a registry wrote it; nonsense raises what nonsense raises."""
+        """Read one row of a registry's answer.
+
+        Args:
+            row: The row, as the registry wrote it.
+
+        Returns:
+            The listing.
+
+        Raises:
+            ValueError: The row is malformed.
+            KeyError: The row names no repository.
+            TypeError: A value has the wrong type.
+        """
         modified = str(datetime.fromisoformat(said)) if (said := row.get("lastModified")) else ""
         tags = tuple(map(plain, row.get("tags") or ()))
         return cls(plain(row["id"]), plain(row.get("sha") or ""), modified, tags, _audit(row.get("embhub")))

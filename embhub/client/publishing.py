@@ -39,7 +39,15 @@ AskPassphrase = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Signed:
-    """What `sign` wrote: the release and the attestations beside the embedding's file."""
+    """What `sign` wrote.
+
+    Attributes:
+        release: The signed release.
+        repository: `namespace/name` that it was signed for.
+        version: `X.Y.Z` of the card.
+        fingerprint: Fingerprint of the signing key, `SHA256:…`.
+        wrote: The attestation files.
+    """
 
     release: Release
     repository: str
@@ -50,7 +58,17 @@ class Signed:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did. `url` and `commit` are empty, and `folder` names what was written, after a dry run."""
+    """What a push did. After a dry run, `url` and `commit` are empty, and `folder` names what was written.
+
+    Attributes:
+        repository: `namespace/name`.
+        version: `X.Y.Z`.
+        digest: SHA-256 of the embedding.
+        url: Address of the repository's page.
+        commit: The commit that the registry stored, 40 hex digits.
+        folder: The folder that a dry run wrote.
+        files: Names of the files of the release.
+    """
 
     repository: str
     version: str
@@ -73,26 +91,35 @@ def sign(
 ) -> Signed:
     """Sign an embedding together with its card and audit report, and write the attestations beside it.
 
-    A folder, as `pull` leaves it, is signed anew under its name and version, with another key perhaps; what an auditor
-    attested stays. Its attestations are replaced.
+    A folder as `pull` writes it is signed again under its name and version, for example with another key. Its publish
+    attestation is replaced; an independent auditor's attestation stays.
+
+    A signed report can be published. So the site's privacy ledger charges every patient whom the report covers.
 
     Args:
         path: `NAME.safetensors`, or a folder.
-        repository: `namespace/name` that it will be published as  [default: the site's namespace and the file's stem].
-        card: the card  [default: `STEM.card.yaml`].
-        audit: the report  [default: `STEM.audit.json`, where it is there].
-        key: name of the site key  [default: the setting `key`].
-        ask_passphrase: called with the key's name where that key is encrypted.
-        on_note: told where the report is about patients whom this site has no record of.
+        repository: `namespace/name` to publish it as. By default the site's namespace and the file's stem.
+        card: The card. By default `STEM.card.yaml`.
+        audit: The audit report. By default `STEM.audit.json`, where it exists.
+        key: Name of the site's key. By default the setting `key`.
+        ask_passphrase: Called with the key's name where that key is encrypted; returns the passphrase.
+        on_note: Called with a remark where the report covers patients of whom this site has no record.
 
-    From here on the report can leave: the site's privacy ledger charges everybody whom it shows.
+    Returns:
+        What was signed, and the files written.
 
     Raises:
-        BudgetExceeded: a cap holds for a patient whom the report shows.
-        ArtifactError: the embedding, card or report is malformed or incomplete; every missing card field is listed.
-        PrivacyError: card or training facts look like personal data.
-        UsageError: a file is missing.
-        ConfigError: no such key, no namespace, or the folder cannot be written.
+        BudgetExceeded: A patient whom the report covers would exceed a cap.
+        ArtifactError: Embedding, card or report is malformed or incomplete; every missing field of the card is listed.
+        PrivacyError: Card or training facts look like personal data.
+        UsageError: A file is missing.
+        ConfigError: There is no such key or no namespace, or the folder cannot be written.
+
+    Example:
+        >>> import embhub
+        >>> signed = embhub.sign("signed/prostate-cspca.safetensors", repository="hospital-a/prostate-cspca")
+        >>> signed.repository, signed.version, signed.wrote[-1].name
+        ('hospital-a/prostate-cspca', '1.0.0', 'prostate-cspca.publish.sigstore.json')
     """
     path = Path(path)
     if path.is_dir():
@@ -125,18 +152,44 @@ def push(
     on_note: Callable[[str], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Pushed:
-    """Publish an embedding with its card, report and attestations as one commit; sign it first where it is not signed.
+    """Publish an embedding with its card, report and attestations as one commit, and sign it first if it is not signed.
 
-    Everything is checked here before the first byte is sent. `dry_run` writes what would go up to the folder `out` and
-    asks no registry; `from_folder` sends such a folder unchanged, from a machine that has neither images nor key.
-    `confirm` is asked before a version without differential privacy whose patients differ from an earlier one's by one
-    to nine; None says no.
+    Everything is checked here before the first byte is sent.
+
+    Args:
+        path: `NAME.safetensors`. Leave it out with `from_folder`.
+        repository: `namespace/name`. By default the site's namespace and the file's stem.
+        registry: Address of the registry. By default the setting `registry`.
+        token: Access token. By default the one that `embhub login` stored.
+        card: As for `sign`.
+        audit: As for `sign`.
+        key: As for `sign`.
+        ask_passphrase: As for `sign`.
+        dry_run: Write the release to the folder `out`, and contact no registry.
+        out: New or empty folder for a dry run.
+        from_folder: Send a folder that a dry run wrote, unchanged, from a machine without images or keys.
+        message: Commit message. By default name and version.
+        confirm: Asked before publishing a version without differential privacy whose patients differ from an earlier
+            version's by one to nine. None refuses.
+        on_note: As for `sign`.
+        on_progress: Called with each step.
+
+    Returns:
+        What was published.
 
     Raises:
-        VerificationError: an attestation does not fit: something was edited after signing.
-        PrivacyError: a text looks like personal data; nobody agreed to a version that is few patients apart.
-        RegistryError: the registry refuses or cannot be reached.
-        and as `sign`.
+        VerificationError: An attestation does not fit: something was edited after signing.
+        PrivacyError: A text looks like personal data, a cap would be exceeded, or nobody confirmed.
+        ArtifactError: As for `sign`.
+        UsageError: A file is missing, or the arguments contradict each other.
+        ConfigError: As for `sign`; or no registry is set.
+        RegistryError: The registry refuses or cannot be reached.
+
+    Example:
+        >>> import embhub
+        >>> done = embhub.push("signed/prostate-cspca.safetensors", dry_run=True, out="outbox")
+        >>> done.repository, done.files[:2]
+        ('hospital-a/prostate-cspca', ('README.md', 'attestations/audit.sigstore.json'))
     """
     if (path is None) == (from_folder is None):
         raise UsageError("push takes one thing", "name a .safetensors file, or --from with a folder")

@@ -57,21 +57,34 @@ def pull(
     require: str | Iterable[str] = (),
     on_progress: OnProgress | None = None,
 ) -> Verified:
-    """Fetch `namespace/name` or `namespace/name@revision`, verify it, and write it to a folder.
+    """Fetch a release, verify it, and write it to a folder.
 
     Args:
-        reference: the repository; without a revision its newest release.
-        out: folder to write: new, empty, or with an earlier pull in it  [default: `name` in the working folder].
-        policy: "standard", or "strict", which refuses what was taken back, what leaks, and what nobody confirmed.
-        require: single demands besides, such as "countersigned,no-leak,not-yanked,epsilon<=4". Those of the site's
+        reference: `namespace/name` for the newest release, or `namespace/name@revision`.
+        registry: Address of the registry. By default the setting `registry`.
+        token: Access token. By default the one that `embhub login` stored.
+        out: Folder to write: new, empty, or with an earlier pull in it. By default `name` in the working folder.
+        policy: `standard`, or `strict`, which refuses releases that are yanked, leak, or were confirmed by nobody.
+        require: Single demands besides, such as `"countersigned,no-leak,not-yanked,epsilon<=4"`. Those of the site's
             policy file always hold.
+        on_progress: Called with each step.
+
+    Returns:
+        The verified release. Its findings list every check.
 
     Raises:
-        VerificationError: not what a trusted publisher signed for this repository, or older than one seen before.
-        PolicyError: signed as it should be, and not what the policy takes; or taken back, and asked for without its
-            commit. Nothing was written.
-        RegistryError: the registry refuses or cannot be reached.
-        ConfigError: no registry is set, no keyring is trusted, the folder cannot be written or holds other things.
+        VerificationError: It is not what a trusted publisher signed for this repository, or older than one seen before.
+        PolicyError: The signatures hold, but the policy refuses the release, or it is yanked and was requested without
+            its commit. Nothing was written.
+        RegistryError: The registry refuses or cannot be reached.
+        ConfigError: No registry is set, no keyring is trusted, or the folder cannot be written or holds other things.
+        UsageError: The reference is not a repository, or the policy is unknown.
+
+    Example:
+        >>> import embhub
+        >>> got = embhub.pull("hospital-a/prostate-cspca", policy="strict")  # doctest: +SKIP
+        >>> got.embedding.token  # doctest: +SKIP
+        '<cspca>'
     """
     folder = choose_folder(reference, out)
     places.check_folder(folder)
@@ -158,15 +171,35 @@ def verify_path(
     token: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Verified:
-    """Verify a signed file, a folder as `pull` leaves it, or a repository. The first two need no network.
+    """Verify a signed file, a folder as `pull` writes it, or a repository. Only the last one needs a network.
 
-    `policy` and `require` are those of `pull`. A file or folder is judged by what this site heard of it before.
+    A file or folder is judged by what this site heard of it earlier.
+
+    Args:
+        target: The file, the folder, or `namespace/name`. What exists on this disk has precedence.
+        policy: As for `pull`.
+        require: As for `pull`.
+        registry: As for `pull`; for a repository.
+        token: As for `pull`; for a repository.
+        on_progress: Called with each step.
+
+    Returns:
+        The verified release. Its findings list every check.
 
     Raises:
-        VerificationError: not what a trusted publisher signed.
-        PolicyError: signed as it should be, and not what the policy takes.
-        UsageError: nothing of that name.
-        ConfigError: no keyring is trusted.
+        VerificationError: It is not what a trusted publisher signed.
+        PolicyError: The signatures hold, but the policy refuses the release.
+        RegistryError: The registry refuses or cannot be reached.
+        UsageError: There is nothing of that name.
+        ConfigError: No keyring is trusted.
+
+    Example:
+        >>> import embhub
+        >>> try:
+        ...     embhub.verify("signed/prostate-cspca.safetensors")
+        ... except embhub.EmbhubError as error:  # no registry's keyring is trusted on this machine yet
+        ...     print(type(error).__name__)
+        ConfigError
     """
     chosen = site_policy.choose(policy, require)
     if names_repository(target):

@@ -40,12 +40,17 @@ __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training gave.
+    """The result of a training.
 
-    `run` is also in the site's private memory (`embhub.site.runs`). `heldout_before` and `heldout_after` are the
-    mean loss on the images kept back, by the caption's words alone and with the embedding; None where none were kept
-    back. `notes` are remarks on the images and warnings of the training; `points` are (step, loss) on the way, on
-    some images kept back, or learned from where there are none, since the training began or was gone on with.
+    Attributes:
+        embedding: The embedding.
+        run: The private record, which `embhub.site.runs` keeps at this site.
+        losses: Training loss of every step.
+        heldout_before: Mean loss on held-out images with the prompt's words alone; None without held-out images.
+        heldout_after: The same with the embedding.
+        notes: Remarks on the images, and warnings of the training.
+        path: The file written, or None.
+        points: (step, loss) during this run, on held-out images, or on training images where there are none.
     """
 
     embedding: Embedding
@@ -100,32 +105,55 @@ def train(
     """Learn an embedding by textual inversion (Gal et al. 2022, arXiv 2208.01618).
 
     Args:
-        images: folder or manifest, see `embhub.images.images.read_images`; `manifest` and `where` are passed to
-        it. token: what will stand for the finding in prompts, such as `<cspca>`. caption: the prompt to learn under,
-        with `{}` where the token goes. base: a built-in name, a pipeline folder, or `owner/name` of the Hub. holdout:
-        share of the patients to keep back for the audit, 0 to 0.9. Rows with split `holdout` are kept back too.
-        vectors, steps, learning_rate, batch_size, micro_batch, gradient_checkpointing, snr_gamma, norm, per_layer,
-            start: see `embhub.diffusion.training.recipes.Recipe`; defaults depend on the base, and on whether it is
-            private.
-        seed: of the split and of every draw; drawn anew and kept in the private record where it is not given.
-        epsilon: learn with differential privacy that spends at most this; None means none, which is what the file says.
-        delta, unit, mechanism, n_public, max_images, directions, draws, clip: see
-            `embhub.diffusion.dp.settings.Protection`; only with `epsilon`, and `n_public` always with it.
-        dtype: float16 or float32, of the file.
-        out: file to write; refused where it exists, unless `overwrite`.
-        resume: go on with the training of `out` that was interrupted, if there is one, to the bytes that it would have
-            ended in; a private one goes on with fresh noise. Without it an interrupted one is replaced.
-        preview, preview_dir: every so many steps a sheet of pictures, see `embhub.diffusion.drawing.previews.Previews`.
-        on_note: told of the memory needed and of each warning when it arises; warnings are in the result too.
+        images: Folder, manifest or volumes file, see `embhub.images.images.read_images`.
+        token: The placeholder token, such as `<cspca>`.
+        caption: The prompt template to train with, with `{}` for the placeholder token.
+        base: A built-in name, a pipeline folder, or `owner/name` of the Hub.
+        manifest: Manifest of a folder of images.
+        where: Expression that selects rows of the manifest.
+        holdout: Share of the patients to hold out for the audit, 0 to 0.9, besides rows with split `holdout`.
+        vectors: Number of embedding vectors, 1 to 64.
+        steps: Training steps. Like the settings below, the default depends on the base and on privacy (`Recipe`).
+        learning_rate: Peak of the learning-rate schedule.
+        batch_size: Images in a step.
+        micro_batch: Images computed together; lower it if memory is short.
+        gradient_checkpointing: Recompute activations to save memory.
+        snr_gamma: Gamma of min-SNR loss weighting; None weighs all timesteps alike.
+        norm: `free`, or `directional` to keep the mean length of the base's token embeddings.
+        per_layer: Learn vectors for each cross-attention layer (P+, arXiv 2303.09522).
+        start: Initializer text. By default the words of the prompt template.
+        seed: Random seed. By default one is drawn and kept in the private record.
+        epsilon: Train with differential privacy that spends at most this. None means without.
+        delta: Failure probability. This and the settings below need `epsilon` (`dp.settings.Protection`).
+        unit: Whom the guarantee protects: `patient` or `image`.
+        mechanism: How gradients are privatised.
+        n_public: Number of patients to publish, at most the real one. Required with `epsilon`.
+        max_images: The most images of one patient that are used.
+        directions: Dimension of the subspace to learn in.
+        draws: Noise draws for each image and step.
+        clip: The largest L2 norm of one patient's gradient (max_grad_norm).
+        device: `auto`, or a torch device.
+        dtype: Number type of the file: `float16` or `float32`.
+        out: File to write.
+        overwrite: Replace `out` where it exists.
+        resume: Continue an interrupted training of `out`, to the same bytes. A private training continues with fresh
+            noise. Without it, an interrupted training is discarded.
+        preview: Generate a sheet of images every so many steps.
+        preview_dir: Folder for these sheets. By default one beside `out`.
+        on_progress: Called with each step.
+        on_note: Called with the memory needed and with each warning. Warnings are in the result, too.
+
+    Returns:
+        The embedding, its private record, and the losses.
 
     Raises:
-        UsageError: bad images, caption or settings; fewer than two images to learn from; a loss that is not a number;
-            not enough memory; an interrupted training of other images or settings.
-        ArtifactError: a token that breaks the rules of the format.
-        PrivacyError: names that look like patients, one picture under two patients; a cap of the site's ledger;
-            privacy that cannot be promised (`embhub.diffusion.dp`).
-        ConfigError: `out` cannot be written, or what an interrupted training left is damaged.
-        Interrupted: a KeyboardInterrupt that `resume` can go on from.
+        UsageError: Bad images, prompt template or settings; fewer than two images; a loss that is not a number; not
+            enough memory; or an interrupted training of other images or settings.
+        ArtifactError: A placeholder token that breaks the rules of the format.
+        PrivacyError: Names that look like patients, one image under two patients, a cap of the site's ledger, or a
+            privacy guarantee that cannot be given.
+        ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
+        Interrupted: A KeyboardInterrupt from which `resume` can continue.
     """
     artifact.check_token(token)
     caption = check_caption(caption, token)

@@ -31,17 +31,29 @@ def inspect(
     base: str | Path = "builtin",
     on_progress: OnProgress | None = None,
 ) -> Inspection:
-    """Look through a site's images and report what is there; nothing is written, nothing is learned.
+    """Report what a folder contains, and whether `train` would accept it. Nothing is written and nothing is learned.
+
+    What `train` would refuse is reported, not raised: see `Inspection.refusals`, `accepted` and `exit_code`. The report
+    contains no path, no patient identifier, and no value from a file's header.
 
     Args:
-        images: folder, manifest or volumes file, as `embhub.train` takes them; `manifest` and `where` likewise. base: a
-        built-in name or a pipeline folder, whose resolution the images are held against.
+        images: Folder, manifest or volumes file, as for `train`.
+        manifest: As for `train`.
+        where: As for `train`.
+        base: A built-in name or a pipeline folder, whose resolution the images are compared with.
+        on_progress: Called with each image.
 
-    What `train` would refuse is reported, not raised: see `Inspection.refusals`, `accepted` and `exit_code`. Neither
-    path nor patient id nor any value of a file's header is in the report.
+    Returns:
+        The report.
 
     Raises:
-        UsageError: no such folder or manifest, or no such base.
+        UsageError: No such folder or manifest, or no such base.
+
+    Example:
+        >>> import embhub
+        >>> found = embhub.inspect("images/manifest.csv")
+        >>> found.accepted, found.images.readable, found.patients.number
+        (True, 6, 4)
     """
     folder, listed_in = find(Path(images), Path(manifest) if manifest else None)
     side = resolution(base)

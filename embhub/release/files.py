@@ -57,10 +57,21 @@ def digest(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Release:
-    """`files` maps the names above to bytes; the parsed views raise what their parsers raise.
+    """The files of a release, unverified: embedding, card, audit report, sample sheet and attestations.
 
-    `others` names files that no statement covers. `copies` gives the SHA-256 of every further `*.safetensors`, which
-    must be the embedding's own (`pull` leaves one, named after the repository).
+    The parsed views raise what their parsers raise.
+
+    Attributes:
+        files: Bytes by name, for the names in `embhub.release.files.LIMITS`.
+        others: Names of further files, which no statement covers.
+        copies: SHA-256 by name of every further `*.safetensors` file. It must be the embedding's own: `pull` writes
+            one, named after the repository.
+
+    Example:
+        >>> import embhub
+        >>> release = embhub.Release.from_files({"learned_embeds.safetensors": data, "notes.txt": b"mine"})
+        >>> release.embedding.token, release.audit, release.others
+        ('<cspca>', None, ('notes.txt',))
     """
 
     files: Mapping[str, bytes]
@@ -76,25 +87,44 @@ class Release:
 
     @cached_property
     def embedding(self) -> Embedding:
-        """The embedding. Raises ArtifactError, or UnreadableArtifact where there is none."""
+        """The embedding.
+
+        Raises:
+            ArtifactError: It is malformed.
+            UnreadableArtifact: There is none.
+        """
         container = self.container
         return embedding.interpret(self.files[EMBEDDING], container)
 
     @cached_property
     def card(self) -> Card:
-        """The card. Raises ArtifactError, or CardMismatch where there is none."""
+        """The card.
+
+        Raises:
+            ArtifactError: It is malformed.
+            CardMismatch: There is none.
+        """
         if CARD not in self.files:
             raise CardMismatch(f"there is no card ({CARD})", "fetch the release again")
         return from_readme(self.files[CARD])
 
     @cached_property
     def audit(self) -> AuditReport | None:
-        """The audit report, None where there is none. Raises ArtifactError."""
+        """The audit report, or None where there is none.
+
+        Raises:
+            ArtifactError: It is malformed.
+        """
         return AuditReport.parse(self.files[AUDIT]) if AUDIT in self.files else None
 
     @cached_property
     def publish_bundle(self) -> bundle.Bundle:
-        """The publish attestation. Raises Unsigned where there is none, MalformedBundle."""
+        """The publish attestation.
+
+        Raises:
+            Unsigned: There is none.
+            MalformedBundle: It is not a Sigstore bundle of the strict kind.
+        """
         if PUBLISH_BUNDLE not in self.files:
             raise Unsigned(
                 f"the release is not signed: there is no {PUBLISH_BUNDLE}",
@@ -104,15 +134,25 @@ class Release:
 
     @cached_property
     def audit_bundle(self) -> bundle.Bundle | None:
-        """The audit attestation, None where there is none. Raises MalformedBundle."""
+        """The audit attestation, or None where there is none.
+
+        Raises:
+            MalformedBundle: It is not a Sigstore bundle of the strict kind.
+        """
         return bundle.parse(self.files[AUDIT_BUNDLE]) if AUDIT_BUNDLE in self.files else None
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Release:
-        """A release from bytes by name; unknown names are kept as names only.
+        """Make a release from bytes.
+
+        Args:
+            files: Bytes by name. Of files with unknown names, only the name is kept.
+
+        Returns:
+            The release, unverified.
 
         Raises:
-            TooLarge: a file exceeds what its kind may hold.
+            TooLarge: A file exceeds the limit of its kind.
         """
         for name, limit in LIMITS.items():
             if len(files.get(name, b"")) > limit:
@@ -132,11 +172,17 @@ class Release:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Release:
-        """A release from a folder, as `pull` leaves it. No file is read beyond its limit.
+        """Read a release from a folder as `pull` writes it. No file is read beyond its limit.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The release, unverified.
 
         Raises:
-            UsageError: there is no such folder, or it holds none of a release's files.
-            TooLarge: a file exceeds what its kind may hold.
+            UsageError: There is no such folder, or it holds no file of a release.
+            TooLarge: A file exceeds the limit of its kind.
         """
         root = Path(folder)
         if not root.is_dir():
@@ -152,10 +198,13 @@ class Release:
         return cls(found.files, others, found.copies)
 
     def to_folder(self, folder: str | Path) -> None:
-        """Write the release; a new folder appears whole or not at all, in an existing one each file does.
+        """Write the release. A new folder appears whole or not at all; in an existing folder each file does.
+
+        Args:
+            folder: The folder to write.
 
         Raises:
-            ConfigError: the place cannot be written, or is full.
+            ConfigError: The folder cannot be written, or the disk is full.
         """
         target = Path(folder)
         if target.exists():

@@ -19,14 +19,37 @@ from embhub.release.policy import Policy
 
 @dataclass(frozen=True)
 class Verified:
-    """A release that may be used, and on what evidence.
+    """A release that may be used, and the evidence for it.
 
-    `auditor` signed the audit attestation; `independent` says that this was not the publisher. `yanked` is what the
-    registry that was asked says, unsigned, of a release that was taken back. `others` are further audits of the same
-    bytes, `lost` those that this site saw before and that are gone; `unanswered` names what the registry did not say
-    (yanks, audits). A policy judges by them; whether the signatures are good never rests on them. `freshness`
-    is unknown, `log_index` and `checkpoint` are None: keyrings name no end and there is no transparency log; findings
-    say so.
+    `freshness` is `unknown`, and `log_index` and `checkpoint` are None: keyrings have no expiry date, and there is no
+    transparency log. The findings say so.
+
+    Attributes:
+        embedding: The embedding.
+        card: The card.
+        report: The audit report, or None.
+        repository: `namespace/name` that was signed.
+        version: `X.Y.Z` that was signed.
+        replaces: SHA-256 of the embedding that this release replaces, or None.
+        created: When it was signed, by its own statement (UTC).
+        signer: Who published it.
+        auditor: Who signed the audit attestation, or None.
+        audited: When the audit was signed, by its own statement, or None.
+        policy: The policy that it was judged by.
+        findings: Every check, its result, and a sentence on it.
+        yanked: What the registry says, unsigned, of a yanked release; None otherwise.
+        others: Further audits of the same bytes.
+        lost: Audits that this site saw earlier and that the registry no longer lists.
+        unanswered: What the registry did not answer: yanks, audits.
+        freshness: Always `unknown`.
+        log_index: Always None.
+        checkpoint: Always None.
+
+    Example:
+        >>> import embhub
+        >>> verified = embhub.verify("hospital-a/prostate-cspca")  # doctest: +SKIP
+        >>> print(verified.signer.namespace, verified.audit_in_words())  # doctest: +SKIP
+        hospital-a no-leak-detected, consistent, self-declared
     """
 
     embedding: Embedding
@@ -51,7 +74,7 @@ class Verified:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the embedding, lower-case hex."""
+        """SHA-256 of the embedding in lower-case hex."""
         return self.embedding.digest
 
     @property
@@ -61,13 +84,18 @@ class Verified:
 
     @property
     def audit_status(self) -> Literal["countersigned", "consistent"] | None:
-        """What the audit report's figures rest on: an independent auditor's word, or on each other alone."""
+        """What supports the audit's figures: an independent auditor's signature, or their consistency alone."""
         if self.report is None:
             return None
         return "countersigned" if self.independent else "consistent"
 
     def audit_in_words(self) -> str:
-        """Verdict and status: `no-leak-detected, countersigned by nki`; `…, consistent, self-declared`; `none`."""
+        """Summarise the audit for people.
+
+        Returns:
+            Verdict and status, such as `no-leak-detected, countersigned by nki`, `…, consistent, self-declared`, or
+            `none`.
+        """
         if self.report is None:
             return "none"
         by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ", self-declared"
@@ -75,7 +103,7 @@ class Verified:
 
     @property
     def own_audit(self) -> Attested | None:
-        """The release's own audit as others are remembered; None where there is none."""
+        """The release's own audit in the form in which other audits are remembered, or None where there is none."""
         if self.report is None or self.auditor is None or self.audited is None:
             return None
         return Attested(
@@ -91,9 +119,17 @@ class Verified:
         self, *, yanked: Yank | None, others: Sequence[Attested], remembered: Iterable[Attested],
         asked: bool = True, unanswered: Iterable[str] = (),
     ) -> Verified:  # fmt: skip
-        """The same release with what a registry says of it and what this site remembers.
+        """Add what a registry says of the release, and what this site remembers of it.
 
-        `asked`: whether a registry was asked who audited it; a folder on this disk asks nobody.
+        Args:
+            yanked: The yank of this release, or None.
+            others: Further audits of the same bytes, verified.
+            remembered: Audits of the same bytes that this site saw earlier.
+            asked: Whether a registry was asked who audited the bytes. A folder on this disk asks nobody.
+            unanswered: Questions that the registry did not answer.
+
+        Returns:
+            A copy with these facts and the findings that follow from them.
         """
         others, remembered = ([a for a in found if self._concerns(a)] for found in (others, remembered))
         own = self.own_audit
@@ -104,7 +140,11 @@ class Verified:
         return replace(self, yanked=yanked, others=more, lost=lost, unanswered=frozenset(unanswered), findings=findings)
 
     def to_json(self) -> dict[str, Any]:
-        """What `embhub verify --json` prints."""
+        """Return what `embhub verify --json` prints.
+
+        Returns:
+            Plain data.
+        """
         return {
             "verified": True,
             "repository": self.repository,

@@ -28,7 +28,7 @@ from embhub_registry.storage.blobs import MissingBlob
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import Tally
-from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes
+from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, security_txt
 from embhub_registry.wire.commit_limiter import Underway
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
@@ -50,6 +50,7 @@ ROUTES = [
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),
     Route("/metrics", health.metrics),
+    Route(security_txt.PATH, security_txt.security_txt),
     Route("/embhub/v1/trust", trust),
     Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),

@@ -99,33 +99,38 @@ def audit(
     on_exposed: OnExposed | None = None,
     on_progress: OnProgress | None = None,
 ) -> AuditReport:
-    """Attack an embedding and report what the attacks could tell.
+    """Attack an embedding and report the membership leakage that the attacks found.
+
+    The site's sealed ledger records the audit before it runs. Noise, coins, shadow embeddings and folds follow from
+    that entry under the site's key. So nobody chooses a seed, and an auditor on site can repeat the audit. After an
+    interruption, the same call continues after the shadow embeddings that were finished.
 
     Args:
-        embedding: the file, or what `train` or `pull` gave.
-        members, nonmembers: folders or manifests of images trained on and kept back; by default those that `train`
-            remembers on this site.
-        base: the base model; by default the one trained on.
-        suite: `quick` takes seconds to minutes and can only find a leak; `standard` trains 2 x `shadows` embeddings;
-            `thorough` runs every attack beside. `mechanism` tries the code behind a privacy claim of this
-            installation, and reads no image; with `base`, or where it comes with embhub, made-up patients go
-            through trainings too.
-        shadows: references, and as many targets, of the other two suites.
-        bounds: what `no-leak-detected` has to rule out  [default: an AUC of 0.60, a true-positive rate of 0.10 at 1 %].
-        replay: number of an earlier audit of this file by this site, to run again with its own draws and coins.
+        embedding: The file, or what `train` or `pull` returned.
+        members: Folder or manifest of the images trained on. By default those that `train` recorded at this site.
+        nonmembers: Folder or manifest of held-out images. By default those that `train` recorded at this site.
+        base: The base model. By default the one trained on.
+        suite: `quick` takes seconds to minutes and can only find leakage. `standard` also trains 2 x `shadows` shadow
+            embeddings. `thorough` adds every other attack. `mechanism` tests the implementation behind a privacy claim;
+            it reads no image.
+        shadows: Number of reference shadow embeddings, and of target shadow embeddings, for `standard` and `thorough`.
+        bounds: What `no-leak-detected` has to rule out. By default an AUC of 0.60 and a true-positive rate of 0.10 at a
+            false-positive rate of 1 %.
+        replay: Number of an earlier audit of this file by this site, to repeat with its own randomness.
         device: `auto`, or a torch device.
-        executor: where shadows are trained, such as `executors.open_executor` gives; by default here.
-        on_exposed: told every patient trained on with how exposed she is, by the site's own names; for the site alone.
+        executor: Where shadow embeddings are trained, such as `executors.open_executor` returns. By default here.
+        on_exposed: Called with every patient trained on and how exposed that patient is, by the site's own names. For
+            the site alone.
+        on_progress: Called with each step.
 
-    The audit is written to the site's sealed ledger before it runs. Noise, coins, shadows and folds follow from its
-    entry under this site's key, so nobody chooses a seed and an auditor on site can run it again. Interrupted, the
-    same call goes on after the shadows that were finished.
+    Returns:
+        The report. It names no patient and holds no score.
 
     Raises:
-        UsageError: no record of the training and no images named, nothing kept back, too few patients for shadows, no
-            such audit to replay.
-        PrivacyError: a patient or a picture on both sides.
-        ArtifactError: not an embedding, or one for another base.
+        UsageError: No record of the training and no images named, no held-out images, too few patients for shadow
+            embeddings, or no such audit to repeat.
+        PrivacyError: A patient or an image is on both sides.
+        ArtifactError: Not an embedding, or one for another base.
     """
     target, bounds = resolve(embedding), bounds or Bounds()
     if suite == "mechanism":

@@ -29,6 +29,7 @@ from embhub.diffusion.training.recipes import Recipe
 from embhub.errors import PrivacyError
 from embhub.privacy import self_test
 from embhub.privacy.self_test import ALPHA, OwnWidth, SelfTest
+from embhub.project import where_to_report
 
 ROUNDS = 100
 """Rounds of noise: with 8192 numbers, 819,200 values show an error of half a percent in sigma."""
@@ -80,7 +81,8 @@ def run(
     if found := [name for name, failed in faults.items() if failed]:
         raise BrokenMechanism(
             f"the privatising code failed its self-test ({', '.join(found)}): no privacy claim can be made",
-            "publish nothing of this run; if this installation was not changed by anybody, report it as a security bug",
+            "publish nothing from this run; if nobody changed this installation, report a vulnerability to"
+            f" {where_to_report('Security')}",
         )
     return SelfTest(
         passed=True,

@@ -103,16 +103,34 @@ def generate(
     device: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
-    """Draw `n` images of `prompt` with a base and embeddings made for it.
+    """Generate images from a prompt with a base and embeddings made for it.
 
-    Image i comes from `seed + i` alone, whatever `n` and `batch_size` are. `{}` in the prompt stands for the tokens
-    of all embeddings. A list of prompts with weights, `[("lung, <normal>", 0.3), ("lung, <cspca>", 0.7)]`, is drawn as
-    their composition (see `embhub.diffusion.drawing.composition`). `steps` and `guidance` default to what the base
-    recommends.
+    Args:
+        prompt: The text, with placeholder tokens or with `{}` for all of them. Or a list of prompts and weights, such
+            as `[("lung, <normal>", 0.3), ("lung, <cspca>", 0.7)]`, whose predictions are combined (see
+            `embhub.diffusion.drawing.composition`).
+        embeddings: Files, or what `pull`, `verify` or `train` returned.
+        base: A built-in name, a pipeline folder, or `owner/name` of the Hub.
+        n: Number of images.
+        seed: Image i follows from `seed + i` alone, whatever `n` and `batch_size` are.
+        steps: Sampling steps. By default what the base recommends.
+        guidance: Classifier-free guidance scale. By default what the base recommends.
+        batch_size: The most images computed together.
+        device: `auto`, or a torch device.
+        on_progress: Called with each batch.
+
+    Returns:
+        `n` images in the base's resolution, mode RGB.
 
     Raises:
-        UsageError: a prompt without an embedding's token or longer than the base reads, or bad settings.
-        ArtifactError: an embedding made for another base, or tokens that collide.
+        UsageError: A prompt without an embedding's token, or longer than the base reads; or settings out of range.
+        ArtifactError: An embedding made for another base, or placeholder tokens that collide.
+
+    Example:
+        >>> import embhub
+        >>> images = embhub.generate("prostate mri, {}", embeddings=["prostate-cspca.safetensors"], n=2, steps=2)
+        >>> len(images), images[0].size
+        (2, (64, 64))
     """
     studio = prepare(embeddings, base=base, steps=steps, guidance=guidance, device=device)
     return draw(

@@ -100,18 +100,47 @@ def inpaint(
     device: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
-    """Redraw a part of `image` (mode L or RGB) after `prompt`, `n` times; picture i comes from `seed + i` alone.
+    """Redraw a part of an image.
 
-    The part is `mask`, bool (height, width), or a `box` x, y, width, height; `grow` widens it by so many pixels. Over
-    `border` pixels around it the new fades into the old; beyond it every pixel stays what it was. `strength` is the
-    share of the noise schedule that is gone through: at 1 nothing of the old part is looked at, near 0 little changes.
+    The denoiser sees the whole image in the base's resolution. A U-Net with 4 input channels gets the unmarked part
+    with fresh noise at every step (Lugmayr et al. 2022, arXiv 2201.09865, without resampling); one with 9 was trained
+    to inpaint. Beyond the border, every pixel stays as it was, bit for bit.
 
-    The base's U-Net takes 4 channels (the unmarked part is noised anew at every step, as in Lugmayr et al. 2022, arXiv
-    2201.09865, without its jumps back) or 9 (it was trained to inpaint). The rest is as in `generate`.
+    Args:
+        image: Mode L or RGB.
+        prompt: As for `generate`.
+        mask: The part to redraw, bool (height, width). Give either this or `box`.
+        box: The part to redraw: x, y, width, height in pixels.
+        embeddings: As for `generate`.
+        n: Number of images.
+        seed: Image i follows from `seed + i` alone.
+        steps: As for `generate`.
+        guidance: As for `generate`.
+        strength: Share of the noise schedule, 0 to 1. At 1 the old part has no influence; near 0 little changes.
+        grow: Widen the marked part by this many pixels.
+        border: Width in pixels over which new fades into old. By default 1/32 of the shorter side.
+        base: As for `generate`.
+        batch_size: As for `generate`.
+        device: As for `generate`.
+        on_progress: Called with each image.
+
+    Returns:
+        `n` images of the size and mode of `image`.
 
     Raises:
-        UsageError: as `arrange` and `generate`; both a mask and a box or neither; a base that cannot inpaint.
-        ArtifactError: an embedding made for another base, or tokens that collide.
+        UsageError: Both a mask and a box, or neither; a mask that does not fit; a base that cannot inpaint; or as
+            `generate`.
+        ArtifactError: An embedding made for another base, or placeholder tokens that collide.
+
+    Example:
+        >>> import embhub
+        >>> from PIL import Image
+        >>> image = Image.open("images/images/00000.png")
+        >>> redrawn = embhub.inpaint(
+        ...     image, "prostate mri, {}", box=(20, 20, 24, 24), embeddings=["prostate-cspca.safetensors"], steps=2
+        ... )
+        >>> redrawn[0].size == image.size, redrawn[0].getpixel((0, 0)) == image.getpixel((0, 0))
+        (True, True)
     """
     if (mask is None) == (box is None):
         raise UsageError("a place is needed: a mask or a box", "give one of the two")

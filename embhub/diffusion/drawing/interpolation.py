@@ -25,14 +25,24 @@ _LINE = 14
 
 @dataclass(frozen=True)
 class Series:
-    """`pictures[i][k]` is drawn from seed `seed + i` at `weights[k]` of the way from start to end."""
+    """Generated images between two ends.
+
+    Attributes:
+        weights: Position of each column between start (0) and end (1).
+        pictures: `pictures[i][k]` follows from seed `seed + i` at `weights[k]`.
+        seed: Seed of the first row.
+    """
 
     weights: tuple[float, ...]
     pictures: tuple[tuple[Image.Image, ...], ...]
     seed: int
 
     def sheet(self) -> Image.Image:
-        """All pictures as one: a row a seed, a column a weight, the weights written above."""
+        """Arrange all images in one: a row for each seed, a column for each weight, with the weights above.
+
+        Returns:
+            The sheet, mode RGB.
+        """
         width, height = self.pictures[0][0].size
         sheet = Image.new("RGB", (width * len(self.weights), _LINE + height * len(self.pictures)), "white")
         pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(10)
@@ -59,16 +69,41 @@ def interpolate(
     device: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> Series:
-    """Draw `n` rows of `series` pictures, each row from one seed, on the way from one finding to another.
+    """Generate images between two prompts, or between two sibling embeddings.
 
-    With `end`, a second prompt: its predictions get the weight and those of `start` the rest (see
-    `embhub.diffusion.drawing.composition`); the ends are the plain pictures of each prompt. With `slerp_to`, a
-    sibling of the one embedding: its rows are turned towards the sibling's under one prompt (see
-    `embhub.diffusion.drawing.slerp`).
+    With `end`, the predictions of both prompts are combined (see `embhub.diffusion.drawing.composition`). The ends
+    are the plain images of each prompt. With `slerp_to`, the vectors of the one embedding are turned towards those
+    of its sibling, under one prompt (see `embhub.diffusion.drawing.slerp`).
+
+    Args:
+        start: The prompt, as for `generate`.
+        end: The second prompt. Give either this or `slerp_to`.
+        embeddings: As for `generate`; exactly one with `slerp_to`.
+        slerp_to: A sibling of the embedding: trained on the same base, from the same initializer text.
+        series: Number of images in a row, 2 to 101.
+        n: Number of rows, each from one seed.
+        seed: Seed of the first row.
+        base: As for `generate`.
+        steps: As for `generate`.
+        guidance: As for `generate`.
+        batch_size: As for `generate`.
+        device: As for `generate`.
+        on_progress: Called with each column.
+
+    Returns:
+        The series.
 
     Raises:
-        UsageError: both ways or neither, a series under 2, or as `generate`.
-        ArtifactError: embeddings that are no siblings, or made for another base.
+        UsageError: Both ways or neither, a series out of range; or as `generate`.
+        ArtifactError: The embeddings are not siblings, or were made for another base.
+
+    Example:
+        >>> import embhub
+        >>> found = embhub.interpolate(
+        ...     "prostate mri", "prostate mri, <cspca>", embeddings=["prostate-cspca.safetensors"], series=2, steps=2
+        ... )
+        >>> found.weights, found.sheet().size
+        ((0.0, 1.0), (128, 78))
     """
     if (end is None) == (slerp_to is None):
         raise UsageError("an end is needed: a second prompt or a sibling embedding", "give one of the two")

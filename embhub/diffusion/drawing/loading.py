@@ -55,19 +55,34 @@ Source = Embedding | HasEmbedding | str | Path
 
 
 def load_into(pipe: Any, source: Source) -> str:
-    """Load an embedding into a pipeline and return its token, for use in prompts.
+    """Load an embedding into a diffusers pipeline.
 
-    `source` is an `Embedding`, what `pull` or `verify` returned, or a file (a folder stands for the embedding in it). A
-    file that is signed is verified; one that is not gives an `UnverifiedWarning`.
-    The base is compared first, then the token, and only then is anything changed. Stable Diffusion 1, 2 and XL are
-    served by diffusers' own `load_textual_inversion`, which is given the checked numbers, never a path. For the others
-    it has none that fits: their rows stand in hooks on the token table, which is not written to, and are not saved
-    with the pipeline. A base with the same token space and other weights gives a `BaseWarning`.
+    The base is compared first, then the token; only then is anything changed. Stable Diffusion 1, 2 and XL use
+    diffusers' own `load_textual_inversion`, which is given the checked numbers, never a path. For other pipelines, the
+    vectors stay in hooks on the token table. The table itself is not changed, and the vectors are not saved with the
+    pipeline. A base with the same token space and other weights gives a `BaseWarning`.
+
+    Args:
+        pipe: The pipeline.
+        source: An `Embedding`, what `pull`, `verify` or `train` returned, or a file or folder. A signed file is
+            verified; an unsigned one gives an `UnverifiedWarning`.
+
+    Returns:
+        The placeholder token, for use in prompts.
 
     Raises:
-        ArtifactError: malformed; `WrongBase` with the reason; `TokenCollision` with an embedding already loaded.
-        UsageError: no such file, or a pipeline of a kind that is not supported.
-        VerificationError: a signed file that is not what a trusted publisher or this site signed.
+        ArtifactError: It is malformed, `WrongBase` with the reason, or `TokenCollision` with an embedding loaded
+            earlier.
+        UsageError: No such file, or a pipeline of a kind that is not supported.
+        VerificationError: A signed file that is not what a trusted publisher or this site signed.
+
+    Example:
+        >>> import embhub
+        >>> from embhub.diffusion.bases.pipelines import load_pipeline
+        >>> pipe = load_pipeline("builtin")
+        >>> token = embhub.load_into(pipe, "prostate-cspca.safetensors")
+        >>> len(pipe(f"prostate mri, {token}", num_inference_steps=2).images)
+        1
     """
     embedding = open_embedding(source)
     pipe = _part(pipe, embedding.layout)

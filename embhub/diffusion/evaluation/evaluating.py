@@ -35,7 +35,12 @@ FIRST = "synthetic"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """`report` holds counts and figures alone. `notes` are for the person at the site: they name rows, never files."""
+    """What an evaluation found.
+
+    Attributes:
+        report: Counts and figures alone.
+        notes: Remarks for the person at the site. They name rows, never files.
+    """
 
     report: EvaluationReport
     notes: tuple[str, ...]
@@ -62,25 +67,36 @@ def evaluate(
     report: str | Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Evaluated:
-    """Measure whether drawn images help a classifier of real ones, on test patients that nothing was learned from.
+    """Measure whether generated images help a classifier of real images, on test patients excluded from all training.
 
     Args:
-        real, test: a manifest or folder with labels, as `embhub.train` takes them (or a folder for each label); what
-            `real_where` and `test_where` leave of it. No patient may be in both.
-        synthetic: drawn images with the same labels, a folder of `embhub dataset` or a folder for each label; `arms`
-            names further ones.
-        positive: the label to find; guessed where only one of the labels is not called normal or the like.
-        classifier: `small`, `resnet18`, or `module:factory`, see `networks.find`; taught `steps` steps in every arm.
-        real_counts, synthetic_counts: how many images, half of each class. Defaults are cut to what is there; 0 real
-            images are the drawn ones alone, which every arm has.
-        resolution: side in pixels that all images are brought to. mirror: whether left and right may be exchanged.
-        dataset: what a card calls the images; nothing of a path goes into the report.
-        report: folder for the report, its page and curve, and for what was taught so far: a second call goes on.
+        real: Manifest or folder with labels, as for `train`, or a folder for each label: the images to train on.
+        test: The same for the images to test on. No patient may be in both.
+        synthetic: Generated images with the same labels: a folder of `embhub dataset`, or a folder for each label.
+        arms: Further sets of generated images, by name.
+        positive: The label to detect. By default it is guessed where only one label is not called normal or the like.
+        classifier: `small`, `resnet18`, or `module:factory`, see `networks.find`.
+        seeds: Number of repetitions, 2 or more.
+        real_counts: Numbers of real images to train on, half from each class. By default as far as there are images.
+        synthetic_counts: The same for generated images. With 0 real images the generated ones are alone.
+        steps: Training steps in every arm. By default what suits the classifier.
+        resolution: Side in pixels to which all images are resized.
+        mirror: Augment by exchanging left and right.
+        real_where: Expression that selects rows of `real`.
+        test_where: Expression that selects rows of `test`.
+        dataset: Name of the images on a card. No path goes into the report.
+        device: `auto`, or a torch device.
+        report: Folder for the report, its page and learning curve, and finished trainings. A second call continues
+            there.
+        on_progress: Called with each step.
+
+    Returns:
+        The report, and remarks for the site.
 
     Raises:
-        UsageError: images, labels or counts that do not fit, or no such classifier.
-        PrivacyError: a patient or picture on both sides, or a name that looks like a person's.
-        ConfigError: the report cannot be written.
+        UsageError: Images, labels or counts do not fit, or there is no such classifier.
+        PrivacyError: A patient or image is on both sides, or a name looks like a person's.
+        ConfigError: The report cannot be written.
     """
     learner = find(classifier, steps=steps)
     if seeds < 2:

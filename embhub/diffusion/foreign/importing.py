@@ -64,7 +64,35 @@ def import_file(
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Embedding:
-    """Read a foreign embedding, and write it to `out` where that is given; see `read_foreign` for the arguments."""
+    """Convert an embedding of another program, and write it to `out` where that is given.
+
+    Nothing in the file is executed. A privacy claim is never taken over, because nobody can check it any more.
+
+    Args:
+        path: A `.pt`, `.bin` or `.safetensors` file, or one file for each text encoder.
+        token: The placeholder token to use in prompts. What the file says is ignored.
+        base_family: One of `FAMILIES`, where the base is not available. Loading can then only compare widths.
+        base: The base itself, as for `train`. Its fingerprint goes into the file. Give either this or `base_family`.
+        base_name: The name that the publisher gives the base, such as `stabilityai/stable-diffusion-2-base`.
+        dtype: `float16` or `float32`. By default half precision stays; other numbers become float32 if the file then
+            fits the size limit, and float16 otherwise.
+        out: The file to write.
+        overwrite: Replace `out` where it exists.
+
+    Returns:
+        The embedding.
+
+    Raises:
+        UsageError: No such file, family or base; both or neither of the two; or `out` exists.
+        ArtifactError: Not an embedding, one of another width, a pickle with more than tensors, or numbers that do not
+            fit.
+
+    Example:
+        >>> import torch, embhub
+        >>> torch.save({"<lesion>": torch.randn(2, 768)}, "lesion.pt")
+        >>> embhub.import_file("lesion.pt", token="<lesion>", base_family="sd1").token
+        '<lesion>'
+    """
     paths = [path] if isinstance(path, str | Path) else list(path)
     return read_foreign(
         paths,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -52,6 +53,21 @@ def _networks(text: str) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(word, strict=False)) for word in text.replace(",", " ").split())
 
 
+def _contacts(text: str) -> tuple[str, ...]:
+    return _addresses(text, r"(mailto:[^\s@,]+@[^\s@,]+|tel:\+?[0-9-]+|https://[^\s/,]+\S*)", "mailto:, tel: or https:")
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    return _addresses(text, r"https://[^\s/,]+\S*", "https:")
+
+
+def _addresses(text: str, pattern: str, schemes: str) -> tuple[str, ...]:
+    found = tuple(text.replace(",", " ").split())
+    if any(not word.isascii() or len(word) > 300 or not re.fullmatch(pattern, word) for word in found):
+        raise ValueError(f"addresses that begin with {schemes} are needed")
+    return found
+
+
 SETTINGS: Mapping[str, Setting] = {
     "rate.token_per_second": Setting("50", _positive, "requests a second that one token may go on making"),
     "rate.token_burst": Setting("2000", _positive, "requests that one token may make at once"),
@@ -65,6 +81,8 @@ SETTINGS: Mapping[str, Setting] = {
     "retention.deleted_days": Setting("0", _number, "days that the bytes of deleted releases are kept, unserved"),
     "retention.token_days": Setting("365", _limit, "days that ended tokens stay listed"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
+    "security.contact": Setting("", _contacts, "whom to tell of a vulnerability, for /.well-known/security.txt"),
+    "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
     "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says no"),
 }
 

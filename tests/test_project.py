@@ -1,0 +1,173 @@
+"""What the project says of itself: one version, one set of addresses, pages for newcomers, signed artefacts."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import embhub
+from embhub import __main__ as program
+from embhub import project
+from embhub.diffusion.dp import selftest
+from embhub.diffusion.dp.mechanism import Mechanism, Vectors
+from embhub.diffusion.training.recipes import Recipe
+from embhub.errors import VerificationError
+from embhub.site import keys
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def load(name: str) -> types.ModuleType:
+    """A script of .ci/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f".ci/{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert "version" in PYPROJECT["project"]["dynamic"] and "version" not in PYPROJECT["project"]
+    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "embhub/__init__.py"
+    assert metadata.version("embhub") == embhub.__version__, "the environment is older than the source: `make setup`"
+
+
+def test_citation_and_changelog_speak_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == embhub.__version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest is not None and newest[1] == embhub.__version__
+
+
+def test_addresses_come_from_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"Issues": "https://code.test/issues", "Security": "https://code.test/security"}
+    assert set(PYPROJECT["project"]["urls"]) >= set(named)
+    found = metadata.metadata("embhub")
+    del found["Project-URL"]
+    for label, url in named.items():
+        found["Project-URL"] = f"{label}, {url}"
+    monkeypatch.setattr(metadata, "metadata", lambda name: found)
+    assert project.find_url("Issues") == named["Issues"] and project.find_url("Homepage") is None
+    assert named["Issues"] in program.in_words(RuntimeError("private")).hint
+    assert "private" not in str(program.in_words(RuntimeError("private")))
+
+
+def test_a_placeholder_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = metadata.metadata("embhub")
+    del found["Project-URL"]
+    found["Project-URL"] = "Issues, https://source.embhub.example/issues"
+    monkeypatch.setattr(metadata, "metadata", lambda name: found)
+    assert project.find_url("Issues") is None
+    assert "SECURITY.md" in project.where_to_report("Issues")
+
+
+@dataclass(frozen=True)
+class Silent(Mechanism):
+    """A mechanism that forgets its noise."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return np.asarray(total / self.denominator)
+
+
+def test_a_failed_self_test_says_where_to_report_it() -> None:
+    with pytest.raises(selftest.BrokenMechanism) as caught:
+        selftest.run(
+            Silent(rate=0.2, clip=1.0, sigma=2.0, denominator=16),
+            kind="dp-sgd", width=8, recipe=Recipe(steps=5), steps=5, epsilon=2.0, delta=1e-5,
+        )  # fmt: skip
+    assert project.where_to_report("Security") in caught.value.hint
+
+
+def test_no_address_of_the_project_is_written_in_the_code() -> None:
+    hosts = {url.split("/")[2] for url in PYPROJECT["project"]["urls"].values()}
+    sources = [*(ROOT / "embhub").rglob("*.py"), *(ROOT / "registry").rglob("*.py")]
+    assert not [path for path in sources if any(host in path.read_text() for host in hosts)]
+
+
+def test_the_targets_that_newcomers_are_told_of_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in ("CONTRIBUTING.md", "docs/how-to/release.md"):
+        assert set(re.findall(r"`make ([a-z][a-z-]*)", (ROOT / page).read_text())) <= targets
+
+
+def test_hooks_run_what_the_environment_has() -> None:
+    known = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    for repository in known["repos"]:
+        assert repository["repo"] == "local", "a hook from elsewhere would be fetched"
+        for hook in repository["hooks"]:
+            assert hook["language"] == "system" and hook["entry"].startswith(".venv/bin/")
+
+
+def test_an_attestation_is_about_these_bytes_and_this_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    attest = load("attest")
+    key, stranger = keys.generate("release"), keys.generate("stranger")
+    wheel = tmp_path / "embhub-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel")
+    attest.sign(wheel, key=key, source="https://code.test", commit="c" * 40, epoch="0")
+    assert attest.verify(wheel, public_key=key.public) == "c" * 40
+    with pytest.raises(VerificationError):
+        attest.verify(wheel, public_key=stranger.public)
+    wheel.write_bytes(b"another wheel")
+    with pytest.raises(VerificationError):
+        attest.verify(wheel, public_key=key.public)
+
+
+def test_nothing_is_signed_while_an_address_is_a_placeholder(tmp_path: Path) -> None:
+    if project.find_url("Source") is not None:
+        pytest.skip("the addresses are filled in")
+    (tmp_path / "a.whl").write_bytes(b"a wheel")
+    command = [sys.executable, str(ROOT / ".ci/attest.py"), "sign", "release", str(tmp_path / "a.whl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "placeholders" in done.stderr
+    assert not (tmp_path / "a.whl.intoto.json").exists()
+
+
+def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path: Path) -> None:
+    check = load("check_site")
+    (tmp_path / "a.html").write_text(
+        '<a href="https://arxiv.org">paper</a><img src="images/a.png"><link rel="canonical" href="https://a.test/">'
+    )
+    (tmp_path / "a.css").write_text("body { background: url(data:image/png;base64,AAAA) }")
+    assert check.find_external(tmp_path) == []
+    (tmp_path / "b.html").write_text('<script async src="https://cdn.test/x.js"></script><img src=//b.test/a.png>')
+    (tmp_path / "b.css").write_text("@font-face { src: url('https://fonts.test/x.woff2') }")
+    (tmp_path / "b.js").write_text('import("https://unpkg.com/mermaid")')
+    assert len(check.find_external(tmp_path)) == 4
+
+
+@pytest.mark.thorough
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    checked = subprocess.run([sys.executable, str(ROOT / ".ci/check_site.py"), str(site)], cwd=ROOT, check=False)
+    assert checked.returncode == 0
+
+
+@pytest.mark.thorough
+def test_the_wheel_is_built_to_the_same_bytes_twice(tmp_path: Path) -> None:
+    pytest.importorskip("build", reason="the extra `release` is not installed")
+    pytest.importorskip("hatchling", reason="the extra `release` is not installed")
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("no commit to build from")
+    command = [sys.executable, str(ROOT / ".ci/dist.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*.whl"))) == 1

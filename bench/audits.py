@@ -26,7 +26,7 @@ from embhub.audits import statistics
 from embhub.audits.verdict import ALPHA
 from embhub.diffusion import inversion, shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
-from embhub.diffusion.inversion import Recipe
+from embhub.diffusion.inversion import ResolvedRecipe
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.recipes import COMPACT
 
@@ -36,7 +36,7 @@ SHADOWS = (2, 4, 8)
 Keep = Callable[[Row], None]
 
 
-def weigh(pipe: Any, keep: Keep, *, images: int, recipe: Recipe, most: int) -> None:
+def weigh(pipe: Any, keep: Keep, *, images: int, recipe: ResolvedRecipe, most: int) -> None:
     """One training, alone and in shared batches; a standard audit's shadows, and what the first few of them see."""
     latents = inversion.encode_images(pipe, patients(images, 0))
     draws = draw(pipe, latents.shape[1:])

@@ -29,10 +29,11 @@ from bench.likeness import FilmFeatures, kernel_distance
 from embhub.diffusion import inversion
 from embhub.diffusion.adaptation import loop
 from embhub.diffusion.adaptation.checkpoint import Checkpoint
+from embhub.diffusion.adaptation.component_options import Component
 from embhub.diffusion.adaptation.components import learned_weights
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import build_objective
-from embhub.diffusion.adaptation.plan import Component, Plan
+from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.base import xray
 from embhub.diffusion.base.counting import decibels, nearest, tensor
 from embhub.diffusion.base.sampling import sample, sample_with

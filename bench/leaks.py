@@ -26,15 +26,15 @@ from embhub.diffusion.attacks import THOROUGH, WITH_REFERENCES
 from embhub.diffusion.attacks.evidence import Draws, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.base.counting import tensor
-from embhub.diffusion.inversion import Recipe
+from embhub.diffusion.inversion import ResolvedRecipe
 from embhub.diffusion.shadows import Shadows
 from embhub.phantoms.drawing import draw as draw_phantom
 from embhub.phantoms.findings import random_finding
 
 CAPTION, TOKEN = "prostate mri, {}", "<bench>"
 GROUPS, PATIENTS, REFERENCES, TARGETS, FILES, POOLED, DRAWS = 5, 24, 4, 8, 4, 2, 8
-STRONG = Recipe(vectors=32, steps=100, learning_rate=0.1, batch_size=8, high_noise=0.6)
-LEAKS: Mapping[str, Recipe] = {"strong leak": STRONG, "small leak": replace(STRONG, steps=20)}
+STRONG = ResolvedRecipe(num_vectors=32, steps=100, learning_rate=0.1, batch_size=8, high_noise=0.6)
+LEAKS: Mapping[str, ResolvedRecipe] = {"strong leak": STRONG, "small leak": replace(STRONG, steps=20)}
 NONE = "no leak"
 """Strangers, looked at with the embeddings of the strong leak."""
 HEADLINE = SUITES["thorough"][0]
@@ -90,7 +90,9 @@ def try_group(pipe: Any, number: int, truth: str) -> Iterator[Row]:
                 }  # fmt: skip
 
 
-def train(pipe: Any, latents: Tensor, coins: Tensor, recipe: Recipe, *, seed: int) -> list[Mapping[str, Tensor]]:
+def train(
+    pipe: Any, latents: Tensor, coins: Tensor, recipe: ResolvedRecipe, *, seed: int
+) -> list[Mapping[str, Tensor]]:
     """One embedding a row of `coins` (S, N)."""
     jobs = [(latents[chosen], seed + place) for place, chosen in enumerate(coins)]
     return [

@@ -1,7 +1,7 @@
 """`python -m bench.norms`: rows of free length, rows that only turn, rows for each layer; what a judge sees of each.
 
 Free norm is textual inversion as Gal et al. have it. Directional keeps every row at the length of the base's own (Kim,
-Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.recipes.Recipe`). Per layer is P+ with free norms
+Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.recipes`). Per layer is P+ with free norms
 (Voynov et al. 2023, arXiv 2303.09522). All learn from the same images with the same draws, for each seed other ones;
 the judge of the built-in base counts what is drawn. Every run goes into a JSON file as it ends, and is not run again.
 """
@@ -27,14 +27,14 @@ from embhub.diffusion.base.counting import tensor
 from embhub.diffusion.base.judge import Judge, judge_for
 from embhub.diffusion.base.sampling import sample_with
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import COMPACT, Recipe
+from embhub.diffusion.recipes import COMPACT, ResolvedRecipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 
 PAGE = Path(__file__).parents[1] / "docs/explanation/norms-and-layers.md"
 RESULTS = Path(__file__).parent / "results" / "norms.json"
 LEARNED, KEPT, SAMPLES, TOKEN = 100, 60, 48, "<bench>"
-ARMS: Mapping[str, Recipe] = {
+ARMS: Mapping[str, ResolvedRecipe] = {
     "free": COMPACT,
     "directional": replace(COMPACT, norm="directional"),
     "per layer": replace(COMPACT, per_layer=True),
@@ -135,7 +135,7 @@ def page(rows: Sequence[Row]) -> str:
         "  [how to train per layer](../how-to/train-per-layer.md).",
         "",
         f"Held-out findings of {names}, that it never saw: {LEARNED} phantoms to learn from, {KEPT} others kept back,",
-        f"{recipe.vectors} vectors, {recipe.steps} steps, batches of {recipe.batch_size}, learning rate "
+        f"{recipe.num_vectors} vectors, {recipe.steps} steps, batches of {recipe.batch_size}, learning rate "
         f"{recipe.learning_rate:g}. For one seed all arms have",
         "the same images, the same draws in training and in drawing. The loss is of fixed noise at ten fixed times.",
         f"The judge of the base counts {SAMPLES} drawn pictures: how many show the finding, and how many show it and",

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from embhub.diffusion.inspection import inspect as inspect
     from embhub.diffusion.interpolation import interpolate as interpolate
     from embhub.diffusion.training import train as train
+    from embhub.diffusion.training_options import Preview as Preview
+    from embhub.diffusion.training_options import PrivacySettings as PrivacySettings
+    from embhub.diffusion.training_options import Recipe as Recipe
+    from embhub.diffusion.training_options import Selection as Selection
     from embhub.embedding import Embedding as Embedding
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.hub import Hub as Hub
@@ -43,7 +47,11 @@ _PLACES = {
     "Embedding": "embhub.embedding:Embedding",
     "EmbhubError": "embhub.errors:EmbhubError",
     "Hub": "embhub.hub:Hub",
+    "Preview": "embhub.diffusion.training_options:Preview",
+    "PrivacySettings": "embhub.diffusion.training_options:PrivacySettings",
+    "Recipe": "embhub.diffusion.training_options:Recipe",
     "Release": "embhub.release:Release",
+    "Selection": "embhub.diffusion.training_options:Selection",
     "Verified": "embhub.verification:Verified",
     "audit": "embhub.diffusion.auditing:audit",
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
@@ -61,7 +69,8 @@ _PLACES = {
 }
 
 __all__ = [
-    "Card", "Embedding", "EmbhubError", "Hub", "Release", "Verified",
+    "Card", "Embedding", "EmbhubError", "Hub", "Preview", "PrivacySettings", "Recipe", "Release", "Selection",
+    "Verified",
     "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "pull", "push",
     "sign", "train", "verify",
 ]  # fmt: skip

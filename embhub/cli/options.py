@@ -62,7 +62,7 @@ seed = click.option(
     metavar="N",
     default=0,
     show_default=True,
-    help="Start of all randomness.",
+    help="Random seed.",
 )
 
 

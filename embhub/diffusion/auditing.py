@@ -32,7 +32,7 @@ from embhub.diffusion.blind import score_blindly
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.exposure import Exposed, OnExposed, rank_members, rank_pooled
 from embhub.diffusion.families import detect, resolution
-from embhub.diffusion.inversion import Recipe, encode_images
+from embhub.diffusion.inversion import ResolvedRecipe, encode_images
 from embhub.diffusion.loading import tensors
 from embhub.diffusion.mechanism_audit import audit_mechanism, claimed_mechanism, read_claim
 from embhub.diffusion.pipelines import FoundBase, find_base, load_pipeline
@@ -168,7 +168,7 @@ def audit(
     shelf = Shelf(f"{target.digest} {secret}")
     if suite in WITH_SHADOWS and run is not None:
         setting = shadow_module.Setting(
-            pipe, latents, sides.units, run.caption, run.token, Recipe(**run.settings["recipe"]), draws,
+            pipe, latents, sides.units, run.caption, run.token, ResolvedRecipe(**run.settings["recipe"]), draws,
             private=_how_private(target, run),
         )  # fmt: skip
         design = design.model_copy(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from embhub.budget import Reservation
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.recipes import ResolvedRecipe
 from embhub.privacy import NONE, Claim
 
 
@@ -21,7 +21,7 @@ class Task:
     base: str
     token: str
     caption: str
-    recipe: Recipe
+    recipe: ResolvedRecipe
 
 
 @dataclass(frozen=True)

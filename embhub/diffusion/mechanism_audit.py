@@ -15,14 +15,14 @@ from embhub.audits.attack_figures import MADE_UP_PATIENTS
 from embhub.diffusion import canary_patients
 from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.recipes import ResolvedRecipe
 from embhub.embedding import Embedding
 from embhub.errors import UsageError
 from embhub.privacy import PrivacyClaim
 from embhub.progress import OnProgress
 from embhub.self_test import SelfTest
 
-_RECIPE = Recipe(steps=50, learning_rate=0.1, warm_up=5)
+_RECIPE = ResolvedRecipe(steps=50, learning_rate=0.1, warm_up=5)
 
 
 def claimed_mechanism(claim: PrivacyClaim) -> Mechanism:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub import __version__, card, config, embedding, runs
 from embhub import release as layout
@@ -26,22 +26,20 @@ from embhub.site import places, site_files
 from embhub.site.files import write_atomic
 from embhub.site.overview import describe_embedding
 
+if TYPE_CHECKING:
+    from embhub.diffusion.training import TrainResult
 
-def train_to_file(
-    images: str | Path, out: str | Path, *, on_progress: OnProgress | None = None, **choices: Any
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Train (see `embhub.diffusion.training.train`) and write `out`; returns facts of it and remarks on the images."""
-    from embhub.diffusion.training import train
 
-    result = train(images, out=out, on_progress=on_progress, **choices)
-    facts = {"wrote": str(out), **describe_embedding(result.embedding)}
+def describe_training(result: TrainResult) -> dict[str, Any]:
+    """What a person is told of a training that wrote a file."""
+    facts = {"wrote": str(result.path), **describe_embedding(result.embedding)}
     facts["trained on"] = _count(result.run.members)
-    facts["held back"] = _count(result.run.holdout)
+    facts["held out"] = _count(result.run.holdout)
     if result.heldout_before is not None and result.heldout_after is not None:
-        facts["loss on those"] = (
+        facts["held-out loss"] = (
             f"{result.heldout_before:.4f} without the embedding, {result.heldout_after:.4f} with it"
         )
-    return facts, result.notes
+    return facts
 
 
 def audit_to_file(

@@ -21,7 +21,7 @@ from embhub.diffusion.images import ImageSet
 from embhub.diffusion.inversion import Inversion, token_norms
 from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.learned import Learned, Task
-from embhub.diffusion.recipes import Recipe, default_recipe
+from embhub.diffusion.recipes import ResolvedRecipe, default_recipe
 from embhub.diffusion.remarks import Remarks
 from embhub.diffusion.signals import Lookout, judge_images
 from embhub.diffusion.yardstick import losses_with
@@ -58,7 +58,7 @@ class PlainTraining:
         """Members and images kept back."""
         return split(images, holdout, self.seed)
 
-    def default_recipe(self, pipe: Any) -> Recipe:
+    def default_recipe(self, pipe: Any) -> ResolvedRecipe:
         """What suits a base."""
         return default_recipe(pipe)
 
@@ -137,7 +137,7 @@ def _define(task: Task, members: Encoded, others: Encoded | None) -> dict[str, s
     }
 
 
-def _stepper(on_progress: OnProgress | None, recipe: Recipe, lookout: Lookout) -> Callable[[int, float], None]:
+def _stepper(on_progress: OnProgress | None, recipe: ResolvedRecipe, lookout: Lookout) -> Callable[[int, float], None]:
     """Report each step with a smoothed loss: a single one says little."""
     smooth = math.nan
 

@@ -26,7 +26,7 @@ from embhub import config
 from embhub.diffusion import many
 from embhub.diffusion.attacks.evidence import Draws, measure_losses
 from embhub.diffusion.dp import private_training
-from embhub.diffusion.inversion import Recipe
+from embhub.diffusion.inversion import ResolvedRecipe
 from embhub.diffusion.learned import Task
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.shadows import Flips, Private, Setting, Shadows
@@ -57,7 +57,7 @@ class Order:
     timesteps: NDArray[np.int64]
     caption: str
     token: str
-    recipe: Recipe
+    recipe: ResolvedRecipe
     units: NDArray[np.int64]
     private: Private | None = None
 

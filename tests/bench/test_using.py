@@ -10,7 +10,7 @@ import pytest
 
 from bench import compositions, findings, insertion
 from embhub.diffusion.generation import Studio, prepare
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.recipes import ResolvedRecipe
 from embhub.phantoms import Finding
 from tests import pipelines
 
@@ -30,7 +30,7 @@ def small(tiny: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "LEARNED", 2)
     monkeypatch.setattr(findings, "JUDGED", {"healthy": 12, "look-alikes": 12})
     monkeypatch.setattr(findings, "JUDGE_STEPS", {"healthy": 2, "look-alikes": 2})
-    monkeypatch.setattr(findings, "default_recipe", lambda _: Recipe(vectors=1, steps=1, batch_size=2))
+    monkeypatch.setattr(findings, "default_recipe", lambda _: ResolvedRecipe(num_vectors=1, steps=1, batch_size=2))
     monkeypatch.setattr(compositions, "WEIGHTS", (0.0, 0.5, 1.0))
     monkeypatch.setattr(compositions, "SERIES", 2)
     monkeypatch.setattr(compositions, "COMBINED", 2)

@@ -26,7 +26,7 @@ from embhub.diffusion.attacks.evidence import DRAWS, Evidence, Suspect, draw, me
 from embhub.diffusion.images import recall
 from embhub.diffusion.inversion import encode_images
 from embhub.diffusion.loading import tensors
-from embhub.diffusion.outputs import audit_to_file, train_to_file
+from embhub.diffusion.outputs import audit_to_file
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
@@ -34,6 +34,7 @@ from tests import pipelines, traffic
 from tests.releases import make_card
 from tests.servers import RunningRegistry, running_registry
 from tests.sites import Site
+from tests.training import train
 from tests.version1 import to_version1
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?")
@@ -99,8 +100,8 @@ def test_an_outsider_finds_no_patient_in_the_outbox(
         registry.add_key(keys.generate("default"), namespace="site")
         write_dataset(tmp_path / "images", "prostate-cspca", images=30, patients=30, normals=0, seed=0)
         file = site.folder / "stripes.safetensors"
-        train_to_file(tmp_path / "images", file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
-                      steps=4, vectors=2, holdout=0.5)  # fmt: skip
+        train(tmp_path / "images", out=file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
+              steps=4, num_vectors=2, holdout=0.5)  # fmt: skip
         report, _ = audit_to_file(file, suite="quick", device="cpu")
         card = make_card(embedding.read(file), report=report, name="stripes", n_patients=report.members.units,
                          n_images=report.members.images)  # fmt: skip

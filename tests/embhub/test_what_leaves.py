@@ -18,7 +18,7 @@ from embhub.audit import AuditReport
 from embhub.audits import commitments
 from embhub.diffusion.copying.outcome import check_to_file
 from embhub.diffusion.inspections import likeness
-from embhub.diffusion.outputs import audit_to_file, train_to_file
+from embhub.diffusion.outputs import audit_to_file
 from embhub.diffusion.pixels import digest, read_pixels
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
@@ -26,6 +26,7 @@ from tests import pipelines, traffic
 from tests.releases import make_card
 from tests.servers import RunningRegistry, running_registry
 from tests.sites import Site
+from tests.training import train
 
 PATIENTS = 26
 TAGS = {  # what DICOM headers and EXIF hold, as converters copy them into PNG and JPEG
@@ -103,9 +104,11 @@ def test_nothing_of_a_patient_is_sent(
         registry.add_key(keys.generate("default"), namespace=name)
         secrets = plant(site.folder)
         file = site.folder / "stripes.safetensors"
-        choices = {"epsilon": 4.0, "n_public": 10, "directions": 4, "batch_size": 5} if private else {"vectors": 2}
-        train_to_file(
-            site.folder / "images", file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
+        choices = (
+            {"epsilon": 4.0, "n_public": 10, "subspace_dim": 4, "batch_size": 5} if private else {"num_vectors": 2}
+        )
+        train(
+            site.folder / "images", out=file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
             steps=4, holdout=0.4, seed=918273645546372 if not private else None, **choices,
         )  # fmt: skip
         audit_to_file(file, out=site.folder / "on-site.json" if private else None, suite="quick", device="cpu")

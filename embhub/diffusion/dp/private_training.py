@@ -29,7 +29,7 @@ from embhub.diffusion.images import ImageSet
 from embhub.diffusion.inversion import Diverged
 from embhub.diffusion.latents import Encoded, encode
 from embhub.diffusion.learned import Learned, Task
-from embhub.diffusion.recipes import Recipe
+from embhub.diffusion.recipes import ResolvedRecipe
 from embhub.diffusion.remarks import Remarks
 from embhub.privacy import PrivacyClaim, build_claim
 from embhub.progress import OnProgress, Progress
@@ -66,7 +66,7 @@ class PrivateTraining:
         self._n_public = settings.check_number(self.protection, len(set(members.names())))
         return members, kept_back
 
-    def default_recipe(self, pipe: Any) -> Recipe:
+    def default_recipe(self, pipe: Any) -> ResolvedRecipe:
         """What suits a base, and the number of patients."""
         return settings.default_recipe(pipe, self.protection, self._n_public)
 
@@ -137,8 +137,8 @@ class PrivateTraining:
             unit=self.protection.unit,
             mechanism=self.protection.mechanism,
             steps=steps,
-            q=mechanism.rate,
-            sigma=mechanism.sigma,
+            q=mechanism.sample_rate,
+            sigma=mechanism.noise_multiplier,
             delta=self.protection.delta,
             pictures=members.pictures(),
             on_note=remarks.warn,
@@ -176,11 +176,11 @@ class PrivateTraining:
         return build_claim(
             mechanism=self.protection.mechanism,
             unit=self.protection.unit,
-            max_images_per_unit=self.protection.max_images,
+            max_images_per_unit=self.protection.max_images_per_patient,
             n_public=self._n_public,
             batch=mechanism.denominator,
-            sigma=mechanism.sigma,
-            clip=mechanism.clip,
+            sigma=mechanism.noise_multiplier,
+            clip=mechanism.max_grad_norm,
             steps=reservation.steps,
             self_test=tested,
             delta=self.protection.delta,
@@ -190,15 +190,15 @@ class PrivateTraining:
 
 def prepare(task: Task, protection: Protection, latents: Tensor, names: Sequence[str]) -> PatientLoss:
     """The loss of each patient: `names` say whose each of the latents (N, C, h, w) is."""
-    words = task.recipe.start or task.caption.replace("{}", " ")
+    words = task.recipe.initializer_text or task.caption.replace("{}", " ")
     return PatientLoss(
         task.pipe,
-        Patients(latents.to(task.pipe.device), group(names, protection.max_images)),
-        lay(task.pipe, words, task.recipe.vectors, protection.directions or None),
+        Patients(latents.to(task.pipe.device), group(names, protection.max_images_per_patient)),
+        lay(task.pipe, words, task.recipe.num_vectors, protection.subspace_dim or None),
         token=task.token,
         caption=task.caption,
         recipe=task.recipe,
-        draws=protection.draws,
+        noise_draws=protection.noise_draws,
     )
 
 

@@ -18,12 +18,13 @@ from embhub.diffusion.attacks import nearest, reidentification
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.images import read_images
 from embhub.diffusion.pixels import digest, read_pixels
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.training import TrainResult
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import audit_attempts
 from tests import pipelines
+from tests.training import train
 
 FINDING = "prostate-cspca"
 
@@ -54,7 +55,14 @@ def trained(images: Path, base: Path, shared_home: Path) -> TrainResult:
 
 
 def learn(images: Path, base: Path, **choices: Any) -> TrainResult:
-    wanted = {"token": "<cspca>", "caption": "prostate mri, {}", "steps": 3, "vectors": 2, "batch_size": 2, "seed": 1}
+    wanted = {
+        "token": "<cspca>",
+        "caption": "prostate mri, {}",
+        "steps": 3,
+        "num_vectors": 2,
+        "batch_size": 2,
+        "seed": 1,
+    }
     return train(images, base=base, device="cpu", **{**wanted, **choices})
 
 

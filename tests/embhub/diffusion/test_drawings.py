@@ -18,7 +18,7 @@ from embhub.diffusion.generation import generate
 from tests import pipelines
 
 USAGE, ARTIFACT = 2, 3
-DRAWING = ("--steps", "2", "--guidance", "2", "--device", "cpu", "--out", "out")
+DRAWING = ("--steps", "2", "--guidance-scale", "2", "--device", "cpu", "--out", "out")
 NAME = "Jansen_Pieter_19580312"
 
 
@@ -120,7 +120,7 @@ def test_a_series_between_siblings_and_not_between_strangers(capsys: pytest.Capt
         (["a", "--interpolate-to", "b", "--and", "c"], "no --and"),
         (["a", "--interpolate-to", "b", "--slerp-to", "b.safetensors"], "goes from one prompt one way"),
         (["a", "--slerp-to", "b.safetensors"], "0 embeddings to turn"),
-        (["a", "--and", "b:0.5", "--guidance", "1"], "need guidance above 1"),
+        (["a", "--and", "b:0.5", "--guidance-scale", "1"], "need guidance above 1"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

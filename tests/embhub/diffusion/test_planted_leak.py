@@ -16,7 +16,7 @@ from embhub.diffusion import inversion
 from embhub.diffusion.auditing import audit
 from embhub.diffusion.families import resolution
 from embhub.diffusion.images import ImageSet, read_images
-from embhub.diffusion.inversion import Recipe
+from embhub.diffusion.inversion import ResolvedRecipe
 from embhub.diffusion.pipelines import find_base, load_pipeline
 from embhub.diffusion.training import describe
 from embhub.embedding import Embedding
@@ -25,7 +25,9 @@ from embhub.phantoms.findings import random_finding
 
 CAPTION = "prostate mri, {}"
 INSIDE, OUTSIDE = 6, 42
-OVERFIT = Recipe(vectors=32, steps=400, learning_rate=0.1, batch_size=6, high_noise=0.6, start="lesion")
+OVERFIT = ResolvedRecipe(
+    num_vectors=32, steps=400, learning_rate=0.1, batch_size=6, high_noise=0.6, initializer_text="lesion"
+)
 
 
 @pytest.fixture(autouse=True)

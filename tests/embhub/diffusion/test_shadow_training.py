@@ -20,13 +20,13 @@ import torch
 from embhub.diffusion import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
 from embhub.diffusion.executors import open_executor
-from embhub.diffusion.inversion import Recipe
+from embhub.diffusion.inversion import ResolvedRecipe
 from embhub.diffusion.pipelines import load_pipeline
 from embhub.diffusion.shadow_training import LostWorker, Shelf, train
 from embhub.diffusion.shadows import Setting
 from embhub.errors import ConfigError, UsageError
 
-RECIPE = Recipe(vectors=2, steps=4, batch_size=16, mixed_precision=False)
+RECIPE = ResolvedRecipe(num_vectors=2, steps=4, batch_size=16, mixed_precision=False)
 FLIPS = shadows.balance_coins(6, 8, seed=0)
 
 

@@ -16,11 +16,12 @@ from embhub import config, embedding, fingerprint, runs
 from embhub.diffusion import inversion
 from embhub.diffusion.images import ImageSet, read_images
 from embhub.diffusion.manifest import Sample
-from embhub.diffusion.training import TrainResult, split, train
+from embhub.diffusion.training import TrainResult, split
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from tests import pipelines
+from tests.training import train
 
 CAPTION = "prostate mri, {}"
 
@@ -33,7 +34,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def learn(images: Path | ImageSet, base: Path | str, **choices: Any) -> TrainResult:
-    wanted = {"token": "<cspca>", "caption": CAPTION, "steps": 3, "vectors": 2, "batch_size": 2, "seed": 1, **choices}
+    wanted = {
+        "token": "<cspca>",
+        "caption": CAPTION,
+        "steps": 3,
+        "num_vectors": 2,
+        "batch_size": 2,
+        "seed": 1,
+        **choices,
+    }
     return train(images, base=base, device="cpu", **wanted)
 
 
@@ -153,8 +162,8 @@ def test_bad_captions(images: Path, base: Path, caption: str, error: type[Except
 
 def test_words_to_start_from_are_published_too(images: Path, base: Path) -> None:
     with pytest.raises(PrivacyError):
-        learn(images, base, start="Mr. Smith")
-    assert learn(images, base, start="lesion").embedding.training["initial_word"] == "lesion"
+        learn(images, base, initializer_text="Mr. Smith")
+    assert learn(images, base, initializer_text="lesion").embedding.training["initial_word"] == "lesion"
 
 
 def test_the_token_may_stand_in_the_caption(images: Path, base: Path) -> None:

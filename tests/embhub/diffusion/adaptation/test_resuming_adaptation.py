@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from embhub.diffusion.adaptation import checkpoint
-from embhub.diffusion.adaptation.component_training import train_component
 from embhub.diffusion.checkpoints import Interrupted
 from embhub.errors import ConfigError, UsageError
 from embhub.progress import Progress
+from tests.training import train_component
 
 STEPS = 8
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -74,7 +74,7 @@ def test_an_interrupt_ends_after_a_whole_step_and_resuming_in_the_same_bytes(
 KILLED = """
 import os, signal, sys
 from embhub.diffusion.adaptation import checkpoint
-from embhub.diffusion.adaptation.component_training import train_component
+from tests.training import train_component
 checkpoint.SECONDS = 0.0
 def on_progress(progress):
     if progress.stage == "adapting" and progress.done == 5:

@@ -24,8 +24,8 @@ from embhub.diffusion.generation import generate
 from embhub.diffusion.layered import insert
 from embhub.diffusion.loading import TokenCollision, WrongBase, load_into, tensors
 from embhub.diffusion.pipelines import load_pipeline
-from embhub.diffusion.recipes import Recipe
-from embhub.diffusion.training import TrainResult, train
+from embhub.diffusion.recipes import ResolvedRecipe
+from embhub.diffusion.training import TrainResult
 from embhub.embedding import BadLayout
 from embhub.errors import UsageError
 from embhub.formats import tensors as container
@@ -34,6 +34,7 @@ from tests import kandinsky, pipelines
 from tests.journeys import travel
 from tests.releases import make_embedding
 from tests.servers import running_registry
+from tests.training import train
 
 TOKEN, CAPTION, PROMPT = "<cspca>", "mri, {}", "mri, <cspca>"
 VECTORS = {"prior": 3, "decoder": 1}
@@ -60,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         trained = {
             name: train(
                 folder / "images", base=bases[name], token=TOKEN, caption=CAPTION, holdout=0.4, steps=3,
-                vectors=VECTORS[name], batch_size=2, seed=1, device="cpu",
+                num_vectors=VECTORS[name], batch_size=2, seed=1, device="cpu",
             )
             for name in VECTORS
         }  # fmt: skip
@@ -113,7 +114,7 @@ def test_the_prior_learns_from_image_embeddings_as_it_will_make_them(world: Worl
 
 def test_inversion_lowers_the_loss_and_leaves_the_base_alone(kind: str, pipe: Any) -> None:
     before, seen = hashed(pipe), latents(pipe)
-    recipe = Recipe(steps=40, vectors=VECTORS[kind], batch_size=4, learning_rate=0.2, mixed_precision=False)
+    recipe = ResolvedRecipe(steps=40, num_vectors=VECTORS[kind], batch_size=4, learning_rate=0.2, mixed_precision=False)
     start = inversion.Inversion(pipe, seen, token=TOKEN, caption=CAPTION, recipe=recipe, seed=0).rows
     fit = inversion.fit(pipe, seen, token=TOKEN, caption=CAPTION, recipe=recipe, seed=0)
     told = [inversion.mean_loss(pipe, seen, token=TOKEN, caption=CAPTION, rows=rows) for rows in (start, fit.rows)]
@@ -196,10 +197,10 @@ def test_what_is_refused(world: World, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="makes image embeddings and no pictures"):
         generate("mri, {}", embeddings=[word], base=world.bases["prior"])
     for choices, words in (
-        ({"vectors": 2}, "one image embedding"),
-        ({"norm": "directional", "vectors": 1}, "no usual length"),
-        ({"preview": 1, "vectors": 1, "preview_dir": tmp_path / "p"}, "no pictures"),
-        ({"per_layer": True, "vectors": 1}, "layer are not for"),
+        ({"num_vectors": 2}, "one image embedding"),
+        ({"norm": "directional", "num_vectors": 1}, "no usual length"),
+        ({"preview": 1, "num_vectors": 1, "preview_dir": tmp_path / "p"}, "no pictures"),
+        ({"per_layer": True, "num_vectors": 1}, "layer are not for"),
     ):
         with pytest.raises(UsageError, match=words):
             train(world.images, base=world.bases["decoder"], token=TOKEN, caption=CAPTION, steps=1, **choices)

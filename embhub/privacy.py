@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from embhub.accounting import curves, figures, losses, wording
 from embhub.accounting.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
+from embhub.accounting.choices import Mechanism as Mechanism
+from embhub.accounting.choices import Unit as Unit
 from embhub.accounting.composition import AnyComposition, Composition, Positive, StatedCurve, state
 from embhub.accounting.contradictions import (
     ALWAYS_UNPROTECTED,
@@ -29,6 +31,7 @@ from embhub.accounting.curves import Curve
 from embhub.accounting.losses import Mechanism as Parameters
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
+from embhub.formats.validation import explain
 from embhub.self_test import AnySelfTest
 
 NONE: Final = "none"
@@ -37,8 +40,6 @@ MAX_BYTES = 16_000
 DEFAULT_DELTA = MAX_DELTA
 _SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
 
-Unit = Literal["patient", "image"]
-Mechanism = Literal["dp-sgd", "dp-agg"]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
@@ -214,7 +215,7 @@ def build_claim(
             self_test=self_test,
         )
     except (ValueError, ArithmeticError) as error:
-        fault = _explain(error) if isinstance(error, ValidationError) else error
+        fault = explain(error) if isinstance(error, ValidationError) else error
         raise UnsupportedClaim(f"no privacy claim follows from these parameters: {fault}") from error
 
 
@@ -237,7 +238,7 @@ def parse_claim(value: Any) -> Claim:
     try:
         return PrivacyClaim.model_validate_json(json.dumps(value, allow_nan=False), by_alias=True, by_name=False)
     except ValidationError as error:
-        raise UnsupportedClaim(f"the privacy claim does not hold: {_explain(error)}", _SETTINGS) from error
+        raise UnsupportedClaim(f"the privacy claim does not hold: {explain(error)}", _SETTINGS) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise UncheckableClaim(f"the privacy claim cannot be read: {error}", _SETTINGS) from error
 
@@ -272,12 +273,3 @@ def write_claim(claim: Claim) -> str:
 def plain(claim: Claim) -> dict[str, Any] | str:
     """A claim as plain data for cards, statements and `--json`."""
     return claim.to_dict() if isinstance(claim, PrivacyClaim) else NONE
-
-
-def _explain(error: ValidationError) -> str:
-    faults = []
-    for item in error.errors(include_url=False)[:5]:
-        place = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        faults.append(f"{place}: {message}" if place else message)
-    return "; ".join(faults)

@@ -36,7 +36,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.number("Times to redraw each image.", default=1)
 @options.seed
 @options.sampling_steps
-@options.guidance
+@options.guidance_scale
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the images and manifest.json.")

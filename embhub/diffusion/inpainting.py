@@ -98,7 +98,7 @@ def inpaint(
     n: int = 1,
     seed: int = 0,
     steps: int | None = None,
-    guidance: float | None = None,
+    guidance_scale: float | None = None,
     strength: float = 1.0,
     grow: int = 0,
     border: float | None = None,
@@ -124,7 +124,7 @@ def inpaint(
         raise UsageError("a place is needed: a mask or a box", "give one of the two")
     marked = from_box(box, image.size) if box is not None else np.asarray(mask, bool)
     scene = arrange(image, marked, growth=grow, border=border)
-    studio = prepare(embeddings, base=base, steps=steps, guidance=guidance, device=device)
+    studio = prepare(embeddings, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
     pictures = redraw(studio, [scene] * n, prompt, seed=seed, strength=strength, batch_size=batch_size)
     drawn = []
     for picture in pictures:

@@ -111,7 +111,7 @@ def describe(need: Need, device: torch.device, recipe: ResolvedRecipe) -> list[s
 def advise(recipe: ResolvedRecipe | None) -> str:
     """What to change when memory runs out, the cheapest first; without a recipe the base alone is too large."""
     if recipe and recipe.at_once > 1:
-        return f"give --micro-batch {recipe.at_once // 2}, which learns the same a little slower"
+        return f"give --micro-batch-size {recipe.at_once // 2}, which learns the same a little slower"
     if recipe and not recipe.gradient_checkpointing:
         return "give --gradient-checkpointing, which learns the same in about a third more time"
     return "close other programs, use --device cpu, or a smaller base"

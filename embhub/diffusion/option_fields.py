@@ -44,10 +44,10 @@ class OptionField:
     @property
     def range(self) -> str:
         """The range in words, such as `1 to 64`."""
-        low = f"{self.low:,.10g}" if self.low is not None else f"above {self.above or 0:g}"
-        if self.high is None and self.below is None:
-            return f"{low} or more" if self.low is not None else low
-        return f"{low} to {self.high:,.10g}" if self.high is not None else f"{low} and below {self.below:,.10g}"
+        if self.low is not None and self.high is not None:
+            return f"{self.low:,.10g} to {self.high:,.10g}"
+        ends = (("above", self.above), ("at least", self.low), ("below", self.below), ("at most", self.high))
+        return ", ".join(f"{word} {end:,.10g}" for word, end in ends if end is not None)
 
 
 def option(help: str, *, default: Any = None, **about: Any) -> Any:

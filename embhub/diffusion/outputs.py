@@ -11,11 +11,11 @@ from embhub import __version__, card, config, embedding, runs
 from embhub import release as layout
 from embhub.audit import AuditReport, Bounds
 from embhub.audits.explanation import describe_attempt, describe_deciding
-from embhub.audits.verdict import LARGEST_AUC, LARGEST_TPR
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
 from embhub.checks import consistency
 from embhub.diffusion import base as bases
+from embhub.diffusion.audit_options import AuditOptions
 from embhub.embedding import Embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
@@ -44,32 +44,36 @@ def describe_training(result: TrainResult) -> dict[str, Any]:
 
 def audit_to_file(
     file: Path,
+    options: AuditOptions | None = None,
     *,
-    out: Path | None = None,
-    html: Path | None = None,
-    workers: int = 1,
-    cluster: str | None = None,
+    base: str | Path | None = None,
+    device: str = "auto",
     on_progress: OnProgress | None = None,
-    auc_bound: float = LARGEST_AUC,
-    tpr_bound: float = LARGEST_TPR,
-    worst: bool = False,
-    worst_limit: float | None = None,
-    **choices: Any,
 ) -> tuple[AuditReport, dict[str, Any]]:
     """Audit (see `embhub.diffusion.auditing.audit`) and write the report and its page beside the embedding.
 
-    `workers` processes, or the Dask scheduler at `cluster`, train the shadow embeddings. A report on patients of an
-    embedding with a privacy claim gets a name of its own, which `sign` does not take along. `worst` adds the ten most
-    exposed patients to what is returned, and writes them nowhere.
+    A report on patients of an embedding with a privacy claim gets a name of its own, which `sign` does not take along.
+    `options.worst` adds the ten most exposed patients to what is returned, and writes them nowhere.
+
+    Args:
+        file: the embedding.
+        options: what is attacked, how hard, and where the report goes.
+        base: the base model; by default the one trained on.
+        device: `auto`, or a torch device.
+        on_progress: called with the progress of each stage.
+
+    Returns:
+        The report, and what a person is told of it.
 
     Raises:
-        PrivacyError: somebody exceeds `worst_limit`; the report and its page are written all the same.
-        and as `audit`.
+        PrivacyError: somebody exceeds `options.worst_limit`; the report and its page are written all the same.
+        EmbhubError: as `audit`.
     """
-    target = out or site_files.beside(file, _report_name(file, str(choices.get("suite"))))
-    page = html or target.with_suffix(".html")
-    if (worst or worst_limit is not None) and choices.get("suite") == "mechanism":
-        raise UsageError("the mechanism suite attacks no patient, so nobody is exposed by it", "use another suite")
+    chosen = options or AuditOptions()
+    target = chosen.out or site_files.beside(file, _report_name(file, chosen.suite))
+    page = chosen.html or target.with_suffix(".html")
+    if (chosen.worst or chosen.worst_limit is not None) and chosen.suite == "mechanism":
+        raise UsageError("the mechanism suite attacks no patient, so it has no exposures", "use another suite")
     places.check_file(target)
     places.check_file(page)
     from embhub.audits import audit_page
@@ -77,16 +81,27 @@ def audit_to_file(
     from embhub.diffusion.executors import open_executor
     from embhub.diffusion.exposure import MOST, Exposed, check_limit
 
-    bounds, ranked = Bounds(auc=auc_bound, tpr=tpr_bound), list[Exposed]()
-    with open_executor(workers=workers, cluster=cluster) as executor:
+    ranked = list[Exposed]()
+    with open_executor(workers=chosen.workers, cluster=chosen.cluster) as executor:
         report = audit(
-            file, bounds=bounds, executor=executor, on_exposed=ranked.extend, on_progress=on_progress, **_given(choices)
+            file,
+            members=chosen.members,
+            nonmembers=chosen.nonmembers,
+            base=base,
+            suite=chosen.suite,
+            shadows=chosen.shadows,
+            bounds=Bounds(auc=chosen.auc_bound, tpr=chosen.tpr_bound),
+            replay=chosen.replay,
+            device=device,
+            executor=executor,
+            on_exposed=ranked.extend,
+            on_progress=on_progress,
         )
     write_atomic(target, report.to_bytes())
     write_atomic(page, audit_page.render(report).encode())
-    if worst_limit is not None:
-        check_limit(ranked, worst_limit)
-    shown = {"worst": tuple(ranked[:MOST])} if worst else {}
+    if chosen.worst_limit is not None:
+        check_limit(ranked, chosen.worst_limit)
+    shown = {"worst": tuple(ranked[:MOST])} if chosen.worst else {}
     return report, {
         "verdict": report.verdict,
         "meaning": report.statement,
@@ -94,7 +109,7 @@ def audit_to_file(
         "audit": describe_attempt(report),
         "counted": f"{report.members.units} canaries in, {report.nonmembers.units} out"
         if report.unit == "canary"
-        else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held back",
+        else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held out",
         "report": str(target),
         "page": str(page),
         **shown,
@@ -222,11 +237,6 @@ def _samples_facts(artifact: Embedding, file: Path, path: Path | None) -> dict[s
 def _drew(artifact: Embedding, record: Any) -> bool:
     """Whether a card's samples are of this embedding, and not of one that lay here before."""
     return isinstance(record, dict) and record.get("embedding") == artifact.digest
-
-
-def _given(choices: dict[str, Any]) -> dict[str, Any]:
-    """Only what was said: the rest is for the called function's own defaults."""
-    return {name: value for name, value in choices.items() if value is not None}
 
 
 def _count(samples: Sequence[runs.Sample]) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from embhub.accounting.choices import Mechanism, Unit
 from embhub.diffusion.option_fields import check_ranges, option, required
 from embhub.errors import UsageError
-from embhub.privacy import Mechanism, Unit
 
 Norm = Literal["free", "directional"]
 Dtype = Literal["float16", "float32"]

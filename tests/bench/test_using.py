@@ -18,7 +18,7 @@ from tests import pipelines
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     base = pipelines.write(tmp_path_factory.mktemp("bases") / "tiny")
-    return prepare(base=base, steps=2, guidance=2.0, device="cpu")
+    return prepare(base=base, steps=2, guidance_scale=2.0, device="cpu")
 
 
 @pytest.fixture(autouse=True)

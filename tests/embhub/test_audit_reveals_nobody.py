@@ -102,7 +102,7 @@ def test_an_outsider_finds_no_patient_in_the_outbox(
         file = site.folder / "stripes.safetensors"
         train(tmp_path / "images", out=file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
               steps=4, num_vectors=2, holdout=0.5)  # fmt: skip
-        report, _ = audit_to_file(file, suite="quick", device="cpu")
+        report, _ = audit_to_file(file, device="cpu")
         card = make_card(embedding.read(file), report=report, name="stripes", n_patients=report.members.units,
                          n_images=report.members.images)  # fmt: skip
         file.with_name("stripes.card.yaml").write_bytes(safe_yaml.dump(card))

@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin
 from embhub import config, embedding, keys, publishing, runs
 from embhub.audit import AuditReport
 from embhub.audits import commitments
+from embhub.diffusion.audit_options import AuditOptions
 from embhub.diffusion.copying.outcome import check_to_file
 from embhub.diffusion.inspections import likeness
 from embhub.diffusion.outputs import audit_to_file
@@ -111,9 +112,9 @@ def test_nothing_of_a_patient_is_sent(
             site.folder / "images", out=file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
             steps=4, holdout=0.4, seed=918273645546372 if not private else None, **choices,
         )  # fmt: skip
-        audit_to_file(file, out=site.folder / "on-site.json" if private else None, suite="quick", device="cpu")
+        audit_to_file(file, AuditOptions(out=site.folder / "on-site.json" if private else None), device="cpu")
         if private:  # whose patients' scores stay; what goes out is an audit of made-up vectors
-            audit_to_file(file, suite="mechanism")
+            audit_to_file(file, AuditOptions(suite="mechanism"))
         artifact = embedding.read(file)
         report = AuditReport.parse(file.with_name("stripes.audit.json").read_bytes())
         drawn = {}

@@ -83,7 +83,8 @@ def test_weights_on_the_command_line(base: Path) -> None:
     assert (facts["steps"], facts["guidance"], facts["seed"], facts["n"]) == (2, 2.0, 5, 2)
     again = generate(
         [(part["prompt"], part["weight"]) for part in facts["parts"]],
-        embeddings=["a.safetensors", "b.safetensors"], base=base, n=2, seed=5, steps=2, guidance=2.0, device="cpu",
+        embeddings=["a.safetensors", "b.safetensors"], base=base, n=2, seed=5, steps=2, guidance_scale=2.0,
+        device="cpu",
     )  # fmt: skip
     for name, image in zip(facts["files"], again, strict=True):
         assert np.array_equal(np.asarray(Image.open(Path("out") / name)), np.asarray(image))

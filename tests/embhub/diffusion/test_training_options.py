@@ -26,7 +26,7 @@ from embhub.diffusion.training_options import Preview, PrivacySettings, Recipe, 
 from embhub.errors import UsageError
 
 GROUPS = (Recipe, PrivacySettings, Selection, Preview)
-OLD = ("--start", "--vectors", "--micro-batch", "--clip", "--draws", "--directions", "--max-images")
+OLD = tuple(f"--{name}" for name in ["start", "vectors", "micro-batch", "clip", "draws", "directions", "max-images"])
 
 
 def flags(made: click.Command) -> dict[str, click.Option]:

@@ -177,7 +177,7 @@ def test_marks_that_were_left_behind(base: Path, images: Path, tmp_path: Path) -
         (("unet", "vae-decoder"), {}, "the decoder learns from pictures"),
         (("vae-decoder",), {"lora_rank": 4}, "a LoRA of the decoder"),
         (("unet",), {"batch_size": 4, "micro_batch_size": 3}, "cannot be shared"),
-        (("unet",), {"learning_rate": 3.0}, "learning rate"),
+        (("unet",), {"learning_rate": 3.0}, "learning_rate is 3.0, out of its range"),
         (("unet",), {"device": "tpu"}, "no device called tpu"),
         (("unet",), {"caption": "film of anna.smith@example.org"}, "personal data"),
         (("unet",), {"holdout": 0.95}, "holdout"),

@@ -166,7 +166,7 @@ def test_the_decoder_alone_draws_without_guidance(world: World) -> None:
     (drawn,) = generate("{}", embeddings=[one], base=base, steps=2)
     assert drawn.size == (64, 64)
     with pytest.raises(UsageError, match="guidance of 4 needs"):
-        generate("{}", embeddings=[one], base=base, steps=2, guidance=4.0)
+        generate("{}", embeddings=[one], base=base, steps=2, guidance_scale=4.0)
     for where in (base, world.bases["combined"]):
         with pytest.raises(UsageError, match="takes no words beside it"):
             generate("mri, {}", embeddings=[one], base=where, steps=2)

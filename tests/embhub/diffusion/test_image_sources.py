@@ -44,5 +44,5 @@ def test_every_verb_takes(
     assert (
         main(["audit", out, "--members", inside, "--nonmembers", outside, "--base", str(base), "--device", "cpu"]) == 0
     )
-    counted = "6 images trained on" if name == "a folder without" else "4 patients trained on, 4 held back"
+    counted = "6 images trained on" if name == "a folder without" else "4 patients trained on, 4 held out"
     assert counted in capfd.readouterr().out

@@ -133,13 +133,13 @@ def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, o
     said: list[str] = []
     seen: list[Progress] = []
     learn(images, base, out, on_note=said.append, on_progress=seen.append)
-    assert "given up" in said[0] and "--resume" in said[0]
+    assert "discarding an interrupted training" in said[0] and "--resume" in said[0]
     assert [p.done for p in seen if p.stage == "training"] == [*range(1, STEPS + 1)]
 
 
 def test_resume_with_nothing_to_go_on_with_just_starts(images: Path, base: Path, out: Path) -> None:
     assert learn(images, base, out, resume=True).embedding.data == learn(images, base, None).embedding.data
-    with pytest.raises(UsageError, match="nothing to go on with"):
+    with pytest.raises(UsageError, match="nothing to resume"):
         learn(images, base, None, resume=True)
 
 

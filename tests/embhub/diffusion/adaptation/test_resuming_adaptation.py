@@ -102,7 +102,7 @@ def test_another_adaptation_is_not_gone_on_with(base: Path, images: Path, tmp_pa
         adapt(base, images, out, resume=True, seed=4)
     notes: list[str] = []
     adapt(base, images, out, on_note=notes.append)
-    assert any("given up" in note for note in notes)
+    assert any("discarding an interrupted adaptation" in note for note in notes)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])

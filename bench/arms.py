@@ -16,7 +16,7 @@ from bench.recipe import PeerRecipe
 from embhub import phantoms
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.families import resolution
-from embhub.diffusion.training.inversion import Inversion, Recipe, default_recipe, encode_images
+from embhub.diffusion.training.inversion import Inversion, ResolvedRecipe, default_recipe, encode_images
 
 FINDING, TOKEN, CAPTION = "prostate-cspca", "<cspca>", "prostate mri with {}"
 
@@ -82,7 +82,7 @@ def started(side: Side, pipe: Any, task: Task) -> Iterator[Arm]:
                 token=TOKEN,
                 caption=CAPTION,
                 first_word=task.first_word,
-                vectors=recipe.vectors,
+                vectors=recipe.num_vectors,
                 batch_size=task.batch_size,
                 learning_rate=task.peer_rate,
                 bfloat16=task.peer_bfloat16,
@@ -96,6 +96,6 @@ def started(side: Side, pipe: Any, task: Task) -> Iterator[Arm]:
         yield ours
 
 
-def recipe_for(pipe: Any, task: Task) -> Recipe:
+def recipe_for(pipe: Any, task: Task) -> ResolvedRecipe:
     """embhub's own settings for this base, with the task's batch, precision and length."""
     return replace(default_recipe(pipe), batch_size=task.batch_size, steps=task.steps, mixed_precision=task.bfloat16)

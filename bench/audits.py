@@ -28,7 +28,7 @@ from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.inversion import Recipe
+from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.recipes import COMPACT
 
 RESULTS = Path(__file__).parent / "results" / "audits.json"
@@ -37,7 +37,7 @@ SHADOWS = (2, 4, 8)
 Keep = Callable[[Row], None]
 
 
-def weigh(pipe: Any, keep: Keep, *, images: int, recipe: Recipe, most: int) -> None:
+def weigh(pipe: Any, keep: Keep, *, images: int, recipe: ResolvedRecipe, most: int) -> None:
     """One training, alone and in shared batches; a standard audit's shadows, and what the first few of them see."""
     latents = inversion.encode_images(pipe, patients(images, 0))
     draws = draw(pipe, latents.shape[1:])

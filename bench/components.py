@@ -36,10 +36,11 @@ from embhub.diffusion.adaptation.checkpoint import Checkpoint
 from embhub.diffusion.adaptation.components import learned_weights
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import build_objective
-from embhub.diffusion.adaptation.plan import Component, Plan
+from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.bases.pipelines import load_pipeline, trainable_attention
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import default_recipe
+from embhub.options.component import Component
 
 RESULTS = Path(__file__).parent / "results" / "components.json"
 BASE, CLASSES, CAPTION = "builtin", ("normal", "pneumonia"), "chest x-ray, {}"

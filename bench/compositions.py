@@ -51,7 +51,7 @@ Ready = Callable[[], AbstractContextManager[tuple[Studio, str, str]]]
 
 def paint(drawing: Studio, prompt: Prompt, count: int, seed: int = SEED) -> Pictures:
     """Pictures of the study's seeds."""
-    settings: dict[str, Any] = {"steps": drawing.steps, "guidance": drawing.guidance}
+    settings: dict[str, Any] = {"steps": drawing.steps, "guidance_scale": drawing.guidance}
     with precision(drawing.pipe, mixed=True):
         pictures = draw(drawing.pipe, prompt, n=count, seed=seed, **settings)
     return np.stack([np.asarray(one) for one in pictures])

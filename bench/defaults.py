@@ -25,7 +25,7 @@ from bench import machine
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.recipes import COMPACT, Recipe
+from embhub.diffusion.training.recipes import COMPACT, ResolvedRecipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 
@@ -33,18 +33,18 @@ PAGE = Path(__file__).parents[1] / "docs/explanation/training-defaults.md"
 FINDING, LEARNED, KEPT, TOKEN = "prostate-cspca", 100, 60, "<bench>"
 
 
-def variants() -> Iterator[tuple[str, Recipe]]:
+def variants() -> Iterator[tuple[str, ResolvedRecipe]]:
     """The default, then every variant with one setting changed; the second seed says how much chance there is."""
     yield "default", COMPACT
     yield "default, another seed", COMPACT
     for vectors in (1, 4, 16):
-        yield f"{vectors} vectors", replace(COMPACT, vectors=vectors)
+        yield f"{vectors} vectors", replace(COMPACT, num_vectors=vectors)
     for steps in (100, 400):
         yield f"{steps} steps", replace(COMPACT, steps=steps)
     for rate in (0.01, 0.1):
         yield f"learning rate {rate:g}", replace(COMPACT, learning_rate=rate)
     yield "directional", replace(COMPACT, norm="directional")
-    yield "starting from `lesion`", replace(COMPACT, start="lesion")
+    yield "starting from `lesion`", replace(COMPACT, initializer_text="lesion")
     for share in (0.0, 0.7):
         yield f"{share:.0%} of each batch at high noise", replace(COMPACT, high_noise=share)
     yield "min-SNR 5", replace(COMPACT, snr_gamma=5.0)
@@ -88,11 +88,12 @@ def study(base: str, caption: str, learned: np.ndarray, kept: np.ndarray) -> lis
 
 def page(tables: dict[str, list[tuple[str, float, float, float]]]) -> str:
     """The page of docs."""
+    vectors = COMPACT.num_vectors
     text = [
         "# Defaults by measurement",
         "",
         "Written by `python -m bench.defaults --write`, which anybody may run again. One setting is changed at a time,",
-        f"from {COMPACT.vectors} vectors, {COMPACT.steps} steps, learning rate {COMPACT.learning_rate:g}, batches of "
+        f"from {vectors} vectors, {COMPACT.steps} steps, learning rate {COMPACT.learning_rate:g}, batches of "
         f"{COMPACT.batch_size}, free norm, start from the caption's words, {COMPACT.high_noise:.0%} of each batch at",
         f"high noise. {LEARNED} images were learned from, {KEPT} of other patients kept back; the loss is of fixed",
         "noise at ten fixed times. Lower is better on what was kept back; where only the loss of the learned images",

@@ -33,7 +33,7 @@ GUIDANCE = 3.0
 def run(scale: Scale) -> Section:
     """From the base's folder to pictures, and with the pipeline at hand."""
     made, folder = _make_embedding(), resolve("builtin")
-    settings: dict[str, Any] = {"n": scale.drawn, "seed": 0, "steps": scale.sampling_steps, "guidance": GUIDANCE}
+    settings: dict[str, Any] = {"n": scale.drawn, "seed": 0, "steps": scale.sampling_steps, "guidance_scale": GUIDANCE}
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "cspca.safetensors"
         file.write_bytes(made.data)

@@ -133,7 +133,7 @@ def _learn_and_draw(task: Task, label: int, vectors: int, images: int) -> Pictur
     pipe: Any = load_pipeline(base.path, device="cpu")
     pictures = task.learn.images[task.learn.labels == label][:images]
     caption = f"{task.prefix}, {{}}"
-    recipe = replace(COMPACT, vectors=vectors, steps=STEPS)
+    recipe = replace(COMPACT, num_vectors=vectors, steps=STEPS)
     latents = inversion.encode_images(pipe, tensor(pictures))
     rows = inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=0).rows
     with torch.autocast("cpu", torch.bfloat16):

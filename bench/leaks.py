@@ -28,14 +28,14 @@ from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.shadows import Shadows
 from embhub.diffusion.training import batched as many
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.inversion import Recipe
+from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.phantoms.drawing import draw as draw_phantom
 from embhub.phantoms.findings import random_finding
 
 CAPTION, TOKEN = "prostate mri, {}", "<bench>"
 GROUPS, PATIENTS, REFERENCES, TARGETS, FILES, POOLED, DRAWS = 5, 24, 4, 8, 4, 2, 8
-STRONG = Recipe(vectors=32, steps=100, learning_rate=0.1, batch_size=8, high_noise=0.6)
-LEAKS: Mapping[str, Recipe] = {"strong leak": STRONG, "small leak": replace(STRONG, steps=20)}
+STRONG = ResolvedRecipe(num_vectors=32, steps=100, learning_rate=0.1, batch_size=8, high_noise=0.6)
+LEAKS: Mapping[str, ResolvedRecipe] = {"strong leak": STRONG, "small leak": replace(STRONG, steps=20)}
 NONE = "no leak"
 """Strangers, looked at with the embeddings of the strong leak."""
 HEADLINE = SUITES["thorough"][0]
@@ -91,7 +91,9 @@ def try_group(pipe: Any, number: int, truth: str) -> Iterator[Row]:
                 }  # fmt: skip
 
 
-def train(pipe: Any, latents: Tensor, coins: Tensor, recipe: Recipe, *, seed: int) -> list[Mapping[str, Tensor]]:
+def train(
+    pipe: Any, latents: Tensor, coins: Tensor, recipe: ResolvedRecipe, *, seed: int
+) -> list[Mapping[str, Tensor]]:
     """One embedding a row of `coins` (S, N)."""
     jobs = [(latents[chosen], seed + place) for place, chosen in enumerate(coins)]
     return [

@@ -1,10 +1,9 @@
 """`python -m bench.norms`: rows of free length, rows that only turn, rows for each layer; what a judge sees of each.
 
 Free norm is textual inversion as Gal et al. have it. Directional keeps every row at the length of the base's own (Kim,
-Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.training.recipes.Recipe`). Per layer is P+ with
-free norms (Voynov et al. 2023, arXiv 2303.09522). All learn from the same images with the same draws, for each seed
-other ones; the judge of the built-in base counts what is drawn. Every run goes into a JSON file as it ends, and is
-not run again.
+Park, Hong and Shim 2025, arXiv 2512.13672; see `embhub.diffusion.training.recipes`). Per layer is P+ with free norms
+(Voynov et al. 2023, arXiv 2303.09522). All learn from the same images with the same draws, for each seed other ones;
+the judge of the built-in base counts what is drawn. Every run goes into a JSON file as it ends, and is not run again.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from bench.results_file import ResultsFile, Row
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.recipes import COMPACT, Recipe
+from embhub.diffusion.training.recipes import COMPACT, ResolvedRecipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 
 PAGE = Path(__file__).parents[1] / "docs/explanation/norms-and-layers.md"
 RESULTS = Path(__file__).parent / "results" / "norms.json"
 LEARNED, KEPT, SAMPLES, TOKEN = 100, 60, 48, "<bench>"
-ARMS: Mapping[str, Recipe] = {
+ARMS: Mapping[str, ResolvedRecipe] = {
     "free": COMPACT,
     "directional": replace(COMPACT, norm="directional"),
     "per layer": replace(COMPACT, per_layer=True),
@@ -136,7 +135,7 @@ def page(rows: Sequence[Row]) -> str:
         "  [how to train per layer](../how-to/train-per-layer.md).",
         "",
         f"Held-out findings of {names}, that it never saw: {LEARNED} phantoms to learn from, {KEPT} others kept back,",
-        f"{recipe.vectors} vectors, {recipe.steps} steps, batches of {recipe.batch_size}, learning rate "
+        f"{recipe.num_vectors} vectors, {recipe.steps} steps, batches of {recipe.batch_size}, learning rate "
         f"{recipe.learning_rate:g}. For one seed all arms have",
         "the same images, the same draws in training and in drawing. The loss is of fixed noise at ten fixed times.",
         f"The judge of the base counts {SAMPLES} drawn pictures: how many show the finding, and how many show it and",

@@ -36,10 +36,11 @@ from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
-from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.recipes import COMPACT, settle
+from embhub.diffusion.training.recipes import COMPACT, resolve
 from embhub.diffusion.training.result import Task
+from embhub.options.fields import options_of
+from embhub.options.training import PrivacySettings, Recipe
 
 RESULTS = Path(__file__).parent / "results" / "privacy.json"
 EPSILONS, KEPT = (1.0, 8.0, 2.0, 4.0), 60
@@ -83,6 +84,10 @@ def gather(name: str, data: Path) -> Material:
     return Material(name, pipe, caption, encoded[0], names, encoded[1])
 
 
+_FIELDS = {"vectors": "num_vectors", "directions": "subspace_dim", "draws": "noise_draws"}
+"""Options by their names in the results, which stay as they were published."""
+
+
 def arms() -> Iterator[tuple[str, float | None, dict[str, Any]]]:
     """Name, epsilon, and what is said beside the defaults; what tells most comes first."""
     yield NOTHING, None, {}
@@ -106,17 +111,17 @@ def run_arm(material: Material, name: str, epsilon: float | None, said: dict[str
     rows: Mapping[str, Tensor] | None = None
     sigma = None
     if epsilon is not None:
-        recipe_of = {key: said[key] for key in said if key in ("vectors", "learning_rate", "steps", "batch_size")}
-        asked = settings.ask(
-            epsilon, n_public=PATIENTS[material.name], **{k: v for k, v in said.items() if k not in recipe_of}
-        )
-        assert isinstance(asked, Protection)
-        recipe = settle(settings.default_recipe(material.pipe, asked, PATIENTS[material.name]), **recipe_of)
+        chosen = {_FIELDS.get(name, name): value for name, value in said.items()}
+        recipe_of = Recipe(**{name: value for name, value in chosen.items() if name in options_of(Recipe)})
+        privacy = {name: value for name, value in chosen.items() if name in options_of(PrivacySettings)}
+        asked = settings.resolve(PrivacySettings(epsilon, n_public=PATIENTS[material.name], **privacy))
+        recipe = resolve(recipe_of, settings.default_recipe(material.pipe, asked, PATIENTS[material.name]))
         mechanism, _ = settings.calibrate(asked, recipe, PATIENTS[material.name])
         task = Task(material.pipe, "", TOKEN, material.caption, recipe)
-        rows, sigma = private_training.fit(task, asked, material.inside, material.names, mechanism), mechanism.sigma
+        rows = private_training.fit(task, asked, material.inside, material.names, mechanism)
+        sigma = mechanism.noise_multiplier
     elif name.startswith("plain"):
-        recipe = replace(COMPACT, **said)
+        recipe = replace(COMPACT, **{_FIELDS.get(option, option): value for option, value in said.items()})
         rows = inversion.fit(
             material.pipe, material.inside, token=TOKEN, caption=material.caption, recipe=recipe, seed=seed
         ).rows
@@ -164,20 +169,21 @@ def race(material: Material, *, repeats: int, turn: int, patients: int, draws: i
     """A private step on `patients` x `draws` images, beside a plain one on as many, and beside Opacus's gradients."""
     from opacus import GradSampleModule
 
-    asked = settings.ask(2.0, n_public=PATIENTS[material.name], draws=draws)
-    assert isinstance(asked, Protection)
+    asked = settings.resolve(PrivacySettings(2.0, n_public=PATIENTS[material.name], noise_draws=draws))
     images = patients * draws
     recipe = replace(
-        settings.default_recipe(material.pipe, asked, PATIENTS[material.name]), batch_size=patients, micro_batch=images
+        settings.default_recipe(material.pipe, asked, PATIENTS[material.name]),
+        batch_size=patients,
+        micro_batch_size=images,
     )
     mechanism, _ = settings.calibrate(asked, recipe, PATIENTS[material.name])
     task = Task(material.pipe, "", TOKEN, material.caption, recipe)
     loss = private_training.prepare(task, asked, material.inside, material.names)
-    steady = Steady(mechanism.rate, mechanism.clip, mechanism.sigma, patients)
+    steady = Steady(mechanism.sample_rate, mechanism.max_grad_norm, mechanism.noise_multiplier, patients)
     descent = PrivateDescent(loss, steady, recipe)
     plain = inversion.Inversion(
         material.pipe, material.inside, token=TOKEN, caption=material.caption,
-        recipe=replace(COMPACT, vectors=recipe.vectors, batch_size=images), seed=0,
+        recipe=replace(COMPACT, num_vectors=recipe.num_vectors, batch_size=images), seed=0,
     )  # fmt: skip
     hooked = GradSampleModule(Hooked(loss), loss_reduction="sum")
     shape = (patients, draws, *material.inside.shape[1:])

@@ -103,7 +103,7 @@ def costs(work: Path, components_results: Path, arms: Sequence[str]) -> dict[str
         if arm == "textual inversion":
             pipe = load_pipeline("builtin", device="cpu")
             width = int(pipe.text_encoder.config.hidden_size)
-            size = len(CLASSES) * default_recipe(pipe).vectors * width * 2  # float16, without headers
+            size = len(CLASSES) * default_recipe(pipe).num_vectors * width * 2  # float16, without headers
         found[arm] = {"bytes": whole if arm == COMPACT else size, "cpu_seconds": seconds.get(arm)}
     return found
 

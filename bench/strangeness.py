@@ -53,7 +53,7 @@ def measure(name: str, films: Path | None) -> None:
     guidance, steps = known.recommended["guidance"], int(known.recommended["steps"])
     sets = make_pictures(resolution(pipe), films)
     for label, prompt in known.prompts.items():
-        drawn = draw(pipe, prompt, n=IMAGES, seed=0, steps=steps, guidance=guidance)
+        drawn = draw(pipe, prompt, n=IMAGES, seed=0, steps=steps, guidance_scale=guidance)
         own = np.stack([np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 127.5 - 1 for image in drawn])
         sets[f"its own, {label}"] = own
     for label, pictures in sets.items():

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.images.inspection import inspect as inspect
+    from embhub.options.training import Preview as Preview
+    from embhub.options.training import PrivacySettings as PrivacySettings
+    from embhub.options.training import Recipe as Recipe
+    from embhub.options.training import Selection as Selection
     from embhub.release.files import Release as Release
     from embhub.release.verification import Verified as Verified
 
@@ -41,7 +45,11 @@ _PLACES = {
     "Embedding": "embhub.artifact.embedding:Embedding",
     "EmbhubError": "embhub.errors:EmbhubError",
     "Hub": "embhub.client.hub:Hub",
+    "Preview": "embhub.options.training:Preview",
+    "PrivacySettings": "embhub.options.training:PrivacySettings",
+    "Recipe": "embhub.options.training:Recipe",
     "Release": "embhub.release.files:Release",
+    "Selection": "embhub.options.training:Selection",
     "Verified": "embhub.release.verification:Verified",
     "audit": "embhub.diffusion.attacks.auditing:audit",
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
@@ -59,7 +67,8 @@ _PLACES = {
 }
 
 __all__ = [
-    "Card", "Embedding", "EmbhubError", "Hub", "Release", "Verified",
+    "Card", "Embedding", "EmbhubError", "Hub", "Preview", "PrivacySettings", "Recipe", "Release", "Selection",
+    "Verified",
     "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "pull", "push",
     "sign", "train", "verify",
 ]  # fmt: skip

@@ -30,9 +30,11 @@ def main() -> None:
         manifest,
         token="<cspca>",
         caption="prostate mri with {}",
-        epsilon=chosen.epsilon,
-        n_public=50,  # declared and published; the exact number, 60, is not
-        steps=chosen.steps,
+        recipe=embhub.Recipe(steps=chosen.steps),
+        privacy=embhub.PrivacySettings(
+            epsilon=chosen.epsilon,
+            n_public=50,  # declared and published; the exact number, 60, is not
+        ),
         out=out / "prostate-cspca.safetensors",
         overwrite=True,
         on_note=print,

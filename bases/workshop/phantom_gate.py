@@ -86,7 +86,7 @@ def _held_out(pipe: Any, base: BaseInfo, name: str, report: Report, keep: Keep) 
     drawn["inverted"] = sample_with(pipe, fit.rows, caption, SAMPLES, seed=3000, **_settings(base))
     keep(f"{name} inverted", drawn["inverted"])
     figures["inverted"] = {
-        "images": IMAGES, "vectors": recipe.vectors, "steps": recipe.steps, "processor_seconds": seconds,
+        "images": IMAGES, "vectors": recipe.num_vectors, "steps": recipe.steps, "processor_seconds": seconds,
         **judge(drawn["inverted"]).shares(),
     }  # fmt: skip
     report(f"{name} inverted: {figures['inverted']}")

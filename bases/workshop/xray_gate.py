@@ -94,7 +94,7 @@ def _inverted(
     caption, recipe = f"{xray.HEAD}, {{}}", default_recipe(pipe)
     fit = inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed)
     pictures = sample_with(pipe, fit.rows, caption, count, seed=3000, **_settings(base))
-    return pictures, {"images": len(latents), "vectors": recipe.vectors, "steps": recipe.steps}
+    return pictures, {"images": len(latents), "vectors": recipe.num_vectors, "steps": recipe.steps}
 
 
 def _nearest(data: Path, drawn: Pictures) -> Figures:

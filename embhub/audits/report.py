@@ -48,6 +48,7 @@ from embhub.audits.report_facts import Unit as Unit
 from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
+from embhub.formats.validation import explain
 from embhub.version import __version__
 
 SCHEMA = "embhub.audit/2"
@@ -143,7 +144,7 @@ class AuditReport(Strict):
             if report.schema_ != SCHEMA:
                 raise strict_json.JsonError(f"schema is not {SCHEMA}")
         except ValidationError as error:
-            raise ArtifactError(f"the audit report is not valid: {_explain(error)}", hint) from error
+            raise ArtifactError(f"the audit report is not valid: {explain(error)}", hint) from error
         except strict_json.JsonError as error:
             raise ArtifactError(f"the audit report is not valid: {error}", hint) from error
         names = [result.name for result in report.attacks]
@@ -343,7 +344,3 @@ def _agree(given: Any, derived: Any) -> bool:
     if isinstance(given, int | float) and isinstance(derived, int | float):
         return math.isclose(given, derived, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE / 10)
     return bool(given == derived)
-
-
-def _explain(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])

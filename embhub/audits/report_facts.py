@@ -8,8 +8,8 @@ from pydantic import Field
 
 from embhub.audits.attack_figures import Count, Name, Share, Strict
 from embhub.audits.verdict import FALSE_ALARMS, LARGEST_AUC, LARGEST_TPR
+from embhub.audits.verdict import Suite as Suite
 
-Suite = Literal["quick", "standard", "thorough", "mechanism"]
 Unit = Literal["patient", "image", "canary"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A signed report has no room for words of anybody's own: every text in it is one of ours, or follows from the figures.

@@ -25,6 +25,7 @@ FEWEST_UNITS = 50  # units a side below which finding nothing means nothing
 FEWEST_SHADOWS = 8  # references, and targets, below which finding nothing means nothing
 LARGEST_AUC, LARGEST_TPR = 0.6, 0.1  # the bounds of `no-leak-detected`, unless stricter ones are fixed beforehand
 
+Suite = Literal["quick", "standard", "thorough", "mechanism"]
 Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence"]
 
 

@@ -1,4 +1,4 @@
-"""`embhub audit`: how much does the embedding tell about its training images?"""
+"""`embhub audit`: membership inference attacks on an embedding, and a report."""
 
 from __future__ import annotations
 
@@ -8,108 +8,48 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embhub.cli import countersigning, options
+from embhub.cli.option_groups import option_group
 from embhub.cli.output import print_json, print_pairs, print_table, progress_bar
+from embhub.options.audit import AuditOptions
 
 if TYPE_CHECKING:
     from embhub.audits.report import AuditReport
 
 
-@click.command("audit", short_help="Attack an embedding to see what it tells.")
+@click.command("audit", short_help="Audit an embedding for membership leakage.")
 @click.argument("file", type=options.FILE, metavar="FILE|FOLDER|NS/NAME")
-@click.option(
-    "--members", type=options.FILE, metavar="IMAGES", help="Images trained on  [default: what `train` remembers]"
-)
-@click.option(
-    "--nonmembers", type=options.FILE, metavar="IMAGES", help="Images held back  [default: what `train` remembers]"
-)
-@click.option(
-    "--suite",
-    type=click.Choice(["quick", "standard", "thorough", "mechanism"]),
-    default="quick",
-    show_default=True,
-    help="standard trains shadow embeddings: hours; thorough adds every attack; mechanism tries a claim's code.",
-)
-@click.option(
-    "--shadows",
-    type=click.IntRange(2, 512),
-    metavar="N",
-    default=8,
-    show_default=True,
-    help="References, and as many targets, beyond the quick suite; more see more.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1, 256), metavar="N", default=1, show_default=True,
-    help="Processes that train shadow embeddings.",
-)  # fmt: skip
-@click.option("--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler of your site that trains them instead.")
-@click.option(
-    "--auc-bound",
-    metavar="X",
-    type=click.FloatRange(0.5, 0.6, min_open=True),
-    default=0.6,
-    show_default=True,
-    help="AUC that no-leak-detected has to rule out.",
-)
-@click.option(
-    "--tpr-bound",
-    metavar="X",
-    type=click.FloatRange(0.01, 0.1, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="True-positive rate at 1 % false positives that it has to rule out.",
-)
-@click.option(
-    "--replay",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Run audit N of this file again, on the site that made it.",
-)
-@click.option(
-    "--worst",
-    is_flag=True,
-    help="Also list the ten most exposed patients, by your own names. They stand on this screen and nowhere else.",
-)
-@click.option(
-    "--worst-limit",
-    type=click.FloatRange(min=0),
-    metavar="SD",
-    help="End with exit code 6 if a patient exceeds the mean exposure by more than SD standard deviations.",
-)
+@option_group(AuditOptions, "chosen")
 @options.base_trained_on
 @options.device
-@click.option(
-    "--out", type=options.FILE, metavar="FILE", help="The report  [default: STEM.audit.json beside the embedding]"
-)
-@click.option(
-    "--html",
-    type=options.FILE,
-    metavar="FILE",
-    help="The page with the curves  [default: STEM.audit.html beside the report]",
-)
 @click.option(
     "--report",
     "pack",
     type=options.FILE,
     metavar="DIR",
-    help="Also write the evidence pack there: for whoever decides on release.",
+    help="Also write the evidence pack there, for the person who approves the release.",
 )
 @click.option(
-    "--reuse", is_flag=True, help="For --report, once the card is written: take the report of --out, attack nothing."
+    "--reuse",
+    is_flag=True,
+    help="With --report: use the existing audit report of --out and run no attack; needs a finished card.",
 )
 @options.as_json
 @countersigning.instead
-def command(file: Path, as_json: bool, pack: Path | None, reuse: bool, **choices: Any) -> None:
-    """Attack the embedding in FILE to see whether it tells members from others.
+def command(
+    file: Path, chosen: AuditOptions, base: str | None, device: str, pack: Path | None, reuse: bool, as_json: bool
+) -> None:
+    """Audit the embedding in FILE for membership leakage.
 
-    Writes a JSON report, which `sign` and `push` take along, and an HTML page with the ROC curves. The quick suite
-    finds gross leaks only: a clean quick report is not evidence of safety. Interrupted, the same command goes on after
-    the shadow embeddings that were finished.
+    Membership inference attacks try to tell training images (members) from held-out ones (non-members). The command
+    writes a JSON report, which `sign` and `push` take along, and an HTML page with the ROC curves. The quick suite
+    finds gross leaks only: a clean quick report is not evidence of safety. An interrupted audit continues with the same
+    command and keeps the finished shadow embeddings.
 
     Each audit is written to the site's sealed ledger before it runs, and the report says which audit of the file it is.
-    embhub draws the seed; --replay runs an earlier audit again with the same one.
+    embhub draws the random seed; --replay repeats an earlier audit with the same seed.
 
-    With --countersign an auditor of another house signs the audit report of a published release, once it verifies:
-    it says what that vouches for, asks, and adds the attestation to the repository (or to the folder) as a commit.
+    With --countersign an auditor of another institution signs the audit report of a published release, once it
+    verifies. The command shows the statement, asks, and adds the attestation to the repository (or to the folder).
 
     \b
     Example:
@@ -123,7 +63,7 @@ def command(file: Path, as_json: bool, pack: Path | None, reuse: bool, **choices
         from embhub.evidence.pack import check_place
 
         check_place(pack)  # before the attacks, which can take hours
-    report, facts = _take(file, choices["out"], pack) if reuse else _attack(file, choices)
+    report, facts = _take(file, chosen.out, pack) if reuse else _attack(file, chosen, base, device)
     if pack is not None:
         facts["evidence"] = _write_pack(file, pack, facts)
     _print(report, facts, as_json=as_json)
@@ -149,11 +89,11 @@ def _print(report: AuditReport, facts: dict[str, Any], *, as_json: bool) -> None
         print_table([[item.name, f"{item.excess:+.1f}"] for item in worst])
 
 
-def _attack(file: Path, choices: dict[str, Any]) -> tuple[AuditReport, dict[str, Any]]:
+def _attack(file: Path, chosen: AuditOptions, base: str | None, device: str) -> tuple[AuditReport, dict[str, Any]]:
     from embhub.diffusion.outputs import audit_to_file
 
     with progress_bar() as on_progress:
-        return audit_to_file(file, on_progress=on_progress, **choices)
+        return audit_to_file(file, chosen, base=base, device=device, on_progress=on_progress)
 
 
 def _take(file: Path, out: Path | None, pack: Path | None) -> tuple[AuditReport, dict[str, Any]]:
@@ -161,6 +101,6 @@ def _take(file: Path, out: Path | None, pack: Path | None) -> tuple[AuditReport,
     from embhub.evidence.pack import read_report
 
     if pack is None:
-        raise UsageError("--reuse is for --report", "say --report DIR as well, or leave out --reuse to attack")
+        raise UsageError("--reuse needs --report", "add --report DIR, or leave out --reuse to run the attacks")
     report, _, found = read_report(file, out)
     return report, {"verdict": report.verdict, "meaning": report.statement, "report": str(found)}

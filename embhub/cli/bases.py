@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from embhub.cli import options
-from embhub.cli.output import note, print_json, print_pairs, print_table, progress_bar, remark, repeat
+from embhub.cli.option_groups import option_group
+from embhub.cli.output import note, print_json, print_pairs, print_table, progress_bar, resumable
+from embhub.options.component import Component, ComponentRecipe
+from embhub.options.training import Selection
 
 
 @click.group("base", short_help="Look at base models, compare them, fine-tune one.")
@@ -115,64 +117,48 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
     required=True,
     multiple=True,
     type=click.Choice(["unet", "text-encoder", "vae-decoder"]),
-    help="What learns; unet and text-encoder may be given together.",
+    help="Component to fine-tune; unet and text-encoder may be given together.",
 )
 @click.option(
-    "--caption", required=True, metavar="TEXT", help='What an image shows; {} stands for its label: "chest x-ray, {}".'
+    "--caption",
+    required=True,
+    metavar="TEXT",
+    help='Training prompt template, {} for the image\'s label: "chest x-ray, {}".',
 )
-@options.manifest
-@options.where("Learn from")
-@click.option(
-    "--holdout",
-    type=click.FloatRange(0, 0.9),
-    metavar="X",
-    default=0.1,
-    show_default=True,
-    help="Share of patients kept back, on which the loss is shown.",
+@option_group(
+    Selection,
+    "selection",
+    defaults={"holdout": 0.1},
+    helps={"holdout": "Held-out share of the patients, for the validation loss."},
 )
-@click.option("--lora-rank", type=click.IntRange(1, 1024), metavar="R", help="Learn a LoRA of this rank, not weights.")
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps of AdamW  [default: what suits the base]")
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="X",
-    help="AdamW's, at its peak  [default: what suits the base]",
-)
-@click.option(
-    "--batch-size", type=click.IntRange(1, 65536), metavar="N", help="Images a step, of all processes together."
-)
-@click.option(
-    "--micro-batch", type=click.IntRange(1, 65536), metavar="N", help="Compute so many at a time in each process."
-)
-@click.option("--gradient-checkpointing", is_flag=True, help="Compute twice what does not fit in memory.")
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    help="Of the computation; weights stay float32  [default: bfloat16 on a GPU]",
-)
+@option_group(ComponentRecipe, "recipe")
 @options.seed
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu"]),
     default="auto",
     show_default=True,
-    help="auto is accelerate's choice.",
+    help="Device; auto is accelerate's choice.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the interrupted or killed adaptation of --out.")
-@click.option("--overwrite", is_flag=True, help="Write over an earlier adaptation in --out.")
+@click.option("--resume", is_flag=True, help="Resume the interrupted or killed adaptation of --out.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an earlier adaptation in --out.")
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the adapted base.")
 @options.as_json
 @click.pass_context
 def train_component(
-    context: click.Context, /, base: str, images: Path, out: Path, as_json: bool, **choices: Any
-) -> None:
+    context: click.Context, /, base: str, images: Path, components: tuple[Component, ...], caption: str,
+    recipe: ComponentRecipe, selection: Selection, seed: int, device: str, resume: bool, overwrite: bool, out: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Fine-tune a component of BASE on IMAGES (a folder, or a manifest's images), and write a base of your own.
 
-    NO PRIVACY: a fine-tuned base is no embedding. No audit of embhub and no privacy claim covers it, and the site's
-    ledger counts it as a loss without bound for every patient in IMAGES. Treat the weights as you treat the images.
+    NO PRIVACY: a fine-tuned base is not an embedding. No audit and no privacy claim covers it. The site's ledger
+    counts it as unbounded privacy loss (epsilon infinite) for every patient in IMAGES. Protect the weights like the
+    images.
 
-    Writes a folder in diffusers' format, or with --lora-rank the LoRA alone, with a card; use it as --base DIR or
-    --replace lora=DIR. Under `accelerate launch` several GPUs share each batch. Killed, it goes on with --resume.
+    Writes a folder in diffusers' format, or with --lora-rank the LoRA alone, with a card. Use it as --base DIR or
+    --replace lora=DIR. Under `accelerate launch` several GPUs share each batch. --resume continues an interrupted or
+    killed run.
 
     \b
     Example:
@@ -182,13 +168,11 @@ def train_component(
     """
     from embhub.diffusion.adaptation.component_training import train_component
     from embhub.diffusion.adaptation.overview import describe
-    from embhub.diffusion.training.checkpoints import Interrupted
 
-    try:
-        with progress_bar() as on_progress:
-            done = train_component(base, images, out=out, on_progress=on_progress, on_note=note, **choices)
-    except Interrupted as stopped:
-        remark(f"{stopped}; to go on with it:\n  {repeat(context, '--resume')}")
-        raise
+    with resumable(context), progress_bar() as on_progress:
+        done = train_component(
+            base, images, components=components, caption=caption, out=out, recipe=recipe, selection=selection,
+            seed=seed, device=device, resume=resume, overwrite=overwrite, on_progress=on_progress, on_note=note,
+        )  # fmt: skip
     if done is not None:  # in the first of several processes
         print_json(describe(done, out)) if as_json else print_pairs(describe(done, out))

@@ -30,8 +30,8 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     "--steps", type=click.IntRange(1, 1000), metavar="N", help="Sampling steps  [default: what suits the base]"
 )
 @click.option(
-    "--guidance", type=click.FloatRange(0, 100), metavar="X",
-    help="How hard to follow the prompt  [default: what suits the base]",
+    "--guidance-scale", type=click.FloatRange(0, 100), metavar="X",
+    help="Guidance scale (classifier-free guidance)  [default: depends on the base]",
 )  # fmt: skip
 @click.option(
     "--no-card", multiple=True, metavar="TOKEN", help="Use this embedding though it has no card: you answer for it."

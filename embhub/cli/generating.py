@@ -19,7 +19,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.number("Images to draw; rows of a series.", default=8)
 @options.seed
 @options.sampling_steps
-@options.guidance
+@options.guidance_scale
 @click.option("--interpolate-to", metavar="PROMPT", help="Draw a series on the way from PROMPT to this one.")
 @click.option("--slerp-to", metavar="FILE|NS/NAME", help="Draw a series on the way from --embedding to its sibling.")
 @click.option("--series", type=click.IntRange(2, 101), metavar="N", help="Images of a series, both ends too  [5]")

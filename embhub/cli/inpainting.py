@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -36,14 +35,15 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.number("Times to redraw each image.", default=1)
 @options.seed
 @options.sampling_steps
-@options.guidance
+@options.guidance_scale
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the images and manifest.json.")
 @options.as_json
 def command(
     images: Path, prompt: str | None, also: tuple[str, ...], mask: Path | None, box: str | None, grow: int,
-    border: float | None, embeddings: tuple[str, ...], registry: str | None, out: Path, as_json: bool, **choices: Any,
+    border: float | None, strength: float, embeddings: tuple[str, ...], base: str, n: int, seed: int,
+    steps: int | None, guidance_scale: float | None, device: str, registry: str | None, out: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Redraw a part of an image, or of every image of a folder, after PROMPT: put a finding at a place.
 
@@ -64,5 +64,8 @@ def command(
     ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry)
     where = Where(mask, parse_box(box) if box is not None else None, grow, border)
     with progress_bar() as on_progress:
-        facts = inpaint_to_folder(ask, images, where, out, on_progress=on_progress, **choices)
+        facts = inpaint_to_folder(
+            ask, images, where, out, n=n, seed=seed, strength=strength, base=base, steps=steps,
+            guidance_scale=guidance_scale, device=device, on_progress=on_progress,
+        )  # fmt: skip
     print_json(facts) if as_json else print_pairs(facts)

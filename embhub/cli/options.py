@@ -62,7 +62,7 @@ seed = click.option(
     metavar="N",
     default=0,
     show_default=True,
-    help="Start of all randomness.",
+    help="Random seed.",
 )
 
 
@@ -150,9 +150,9 @@ also = click.option(
 sampling_steps = click.option(
     "--steps", type=click.IntRange(1, 1000), metavar="N", help="Sampling steps  [default: what suits the base]"
 )
-guidance = click.option(
-    "--guidance",
+guidance_scale = click.option(
+    "--guidance-scale",
     type=click.FloatRange(0, 100),
     metavar="X",
-    help="How hard to follow the prompt  [default: what suits the base]",
+    help="Guidance scale (classifier-free guidance)  [default: depends on the base]",
 )

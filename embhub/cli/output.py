@@ -72,6 +72,22 @@ def repeat(context: click.Context, *more: str) -> str:
 
 
 @contextmanager
+def resumable(context: click.Context) -> Iterator[None]:
+    """Print the command that resumes an interrupted training; the interruption goes on to the caller.
+
+    Raises:
+        Interrupted: as it came.
+    """
+    from embhub.diffusion.training.checkpoints import Interrupted
+
+    try:
+        yield
+    except Interrupted as stopped:
+        remark(f"{stopped}; to resume:\n  {repeat(context, '--resume')}")
+        raise
+
+
+@contextmanager
 def progress_bar() -> Iterator[OnProgress]:
     """A callback that draws one tqdm bar a stage on stderr; lines without a terminal stay few."""
     from tqdm import tqdm

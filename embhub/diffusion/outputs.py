@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub import builtin_bases as bases
 from embhub import destinations as places
@@ -13,7 +13,6 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
-from embhub.audits.verdict import LARGEST_AUC, LARGEST_TPR
 from embhub.cards import card
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
@@ -21,6 +20,7 @@ from embhub.client.overview import describe_embedding
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
+from embhub.options.audit import AuditOptions
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress
 from embhub.release import at_the_site as site_files
@@ -29,54 +29,56 @@ from embhub.release.checks import consistency
 from embhub.site import config, runs
 from embhub.version import __version__
 
+if TYPE_CHECKING:
+    from embhub.diffusion.train import TrainResult
 
-def train_to_file(
-    images: str | Path, out: str | Path, *, on_progress: OnProgress | None = None, **choices: Any
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Train (see `embhub.diffusion.train.train`) and write `out`; returns facts of it and remarks on the images."""
-    from embhub.diffusion.train import train
 
-    result = train(images, out=out, on_progress=on_progress, **choices)
-    facts = {"wrote": str(out), **describe_embedding(result.embedding)}
+def describe_training(result: TrainResult) -> dict[str, Any]:
+    """What a person is told of a training that wrote a file."""
+    facts = {"wrote": str(result.path), **describe_embedding(result.embedding)}
     facts["trained on"] = _count(result.run.members)
-    facts["held back"] = _count(result.run.holdout)
+    facts["held out"] = _count(result.run.holdout)
     if result.run.second_opinion is not None:
         facts["second opinion"] = result.run.second_opinion.sentence
     if result.heldout_before is not None and result.heldout_after is not None:
-        facts["loss on those"] = (
+        facts["held-out loss"] = (
             f"{result.heldout_before:.4f} without the embedding, {result.heldout_after:.4f} with it"
         )
-    return facts, result.notes
+    return facts
 
 
 def audit_to_file(
     file: Path,
+    options: AuditOptions | None = None,
     *,
-    out: Path | None = None,
-    html: Path | None = None,
-    workers: int = 1,
-    cluster: str | None = None,
+    base: str | Path | None = None,
+    device: str = "auto",
     on_progress: OnProgress | None = None,
-    auc_bound: float = LARGEST_AUC,
-    tpr_bound: float = LARGEST_TPR,
-    worst: bool = False,
-    worst_limit: float | None = None,
-    **choices: Any,
 ) -> tuple[AuditReport, dict[str, Any]]:
     """Audit (see `embhub.diffusion.attacks.auditing.audit`) and write the report and its page beside the embedding.
 
-    `workers` processes, or the Dask scheduler at `cluster`, train the shadow embeddings. A report on patients of an
-    embedding with a privacy claim gets a name of its own, which `sign` does not take along. `worst` adds the ten most
-    exposed patients to what is returned, and writes them nowhere.
+    A report on patients of an embedding with a privacy claim gets a name of its own, which `sign` does not take along.
+    `options.worst` adds the ten most exposed patients to what is returned, and writes them nowhere.
+
+    Args:
+        file: the embedding.
+        options: what is attacked, how hard, and where the report goes.
+        base: the base model; by default the one trained on.
+        device: `auto`, or a torch device.
+        on_progress: called with the progress of each stage.
+
+    Returns:
+        The report, and what a person is told of it.
 
     Raises:
-        PrivacyError: somebody exceeds `worst_limit`; the report and its page are written all the same.
-        and as `audit`.
+        PrivacyError: somebody exceeds `options.worst_limit`; the report and its page are written all the same.
+        EmbhubError: as `audit`.
     """
-    target = out or site_files.beside(file, _report_name(file, str(choices.get("suite"))))
-    page = html or target.with_suffix(".html")
-    if (worst or worst_limit is not None) and choices.get("suite") == "mechanism":
-        raise UsageError("the mechanism suite attacks no patient, so nobody is exposed by it", "use another suite")
+    chosen = options or AuditOptions()
+    target = chosen.out or site_files.beside(file, _report_name(file, chosen.suite))
+    page = chosen.html or target.with_suffix(".html")
+    if (chosen.worst or chosen.worst_limit is not None) and chosen.suite == "mechanism":
+        raise UsageError("the mechanism suite attacks no patient, so it has no exposures", "use another suite")
     places.check_file(target)
     places.check_file(page)
     from embhub.audits import audit_page
@@ -84,16 +86,27 @@ def audit_to_file(
     from embhub.diffusion.attacks.executors import open_executor
     from embhub.diffusion.attacks.exposure import MOST, Exposed, check_limit
 
-    bounds, ranked = Bounds(auc=auc_bound, tpr=tpr_bound), list[Exposed]()
-    with open_executor(workers=workers, cluster=cluster) as executor:
+    ranked = list[Exposed]()
+    with open_executor(workers=chosen.workers, cluster=chosen.cluster) as executor:
         report = audit(
-            file, bounds=bounds, executor=executor, on_exposed=ranked.extend, on_progress=on_progress, **_given(choices)
+            file,
+            members=chosen.members,
+            nonmembers=chosen.nonmembers,
+            base=base,
+            suite=chosen.suite,
+            shadows=chosen.shadows,
+            bounds=Bounds(auc=chosen.auc_bound, tpr=chosen.tpr_bound),
+            replay=chosen.replay,
+            device=device,
+            executor=executor,
+            on_exposed=ranked.extend,
+            on_progress=on_progress,
         )
     write_atomic(target, report.to_bytes())
     write_atomic(page, audit_page.render(report).encode())
-    if worst_limit is not None:
-        check_limit(ranked, worst_limit)
-    shown = {"worst": tuple(ranked[:MOST])} if worst else {}
+    if chosen.worst_limit is not None:
+        check_limit(ranked, chosen.worst_limit)
+    shown = {"worst": tuple(ranked[:MOST])} if chosen.worst else {}
     return report, {
         "verdict": report.verdict,
         "meaning": report.statement,
@@ -101,7 +114,7 @@ def audit_to_file(
         "audit": describe_attempt(report),
         "counted": f"{report.members.units} canaries in, {report.nonmembers.units} out"
         if report.unit == "canary"
-        else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held back",
+        else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held out",
         "report": str(target),
         "page": str(page),
         **shown,
@@ -215,11 +228,6 @@ def _samples_facts(artifact: Embedding, file: Path, path: Path | None) -> dict[s
 def _drew(artifact: Embedding, record: Any) -> bool:
     """Whether a card's samples are of this embedding, and not of one that lay here before."""
     return isinstance(record, dict) and record.get("embedding") == artifact.digest
-
-
-def _given(choices: dict[str, Any]) -> dict[str, Any]:
-    """Only what was said: the rest is for the called function's own defaults."""
-    return {name: value for name, value in choices.items() if value is not None}
 
 
 def _count(samples: Sequence[runs.Sample]) -> str:

@@ -24,14 +24,14 @@ from embhub.diffusion.training import memory
 from embhub.diffusion.training import per_layer as layered
 from embhub.diffusion.training.captions import check_caption, check_words
 from embhub.diffusion.training.plain_training import PlainTraining
-from embhub.diffusion.training.recipes import Norm, describe, settle
+from embhub.diffusion.training.recipes import describe, resolve
 from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
-from embhub.privacy.claim import Mechanism, Unit
+from embhub.options.training import Preview, PrivacySettings, Recipe, Selection
 from embhub.progress import OnProgress, Progress
 from embhub.site import runs
 
@@ -69,82 +69,42 @@ def train(
     token: str,
     caption: str,
     base: str | Path = "builtin",
-    manifest: str | Path | None = None,
-    where: str | None = None,
-    holdout: float = 0.0,
-    vectors: int | None = None,
-    steps: int | None = None,
-    learning_rate: float | None = None,
-    batch_size: int | None = None,
-    micro_batch: int | None = None,
-    gradient_checkpointing: bool = False,
-    snr_gamma: float | None = None,
-    norm: Norm | None = None,
-    per_layer: bool = False,
-    start: str | None = None,
+    recipe: Recipe | None = None,
+    privacy: PrivacySettings | None = None,
+    selection: Selection | None = None,
     seed: int | None = None,
-    epsilon: float | None = None,
-    delta: float | None = None,
-    unit: Unit | None = None,
-    mechanism: Mechanism | None = None,
-    n_public: int | None = None,
-    max_images: int | None = None,
-    directions: int | None = None,
-    draws: int | None = None,
-    clip: float | None = None,
     device: str = "auto",
-    dtype: str = "float16",
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    preview: int | None = None,
-    preview_dir: str | Path | None = None,
+    preview: Preview | None = None,
     on_progress: OnProgress | None = None,
     on_note: Say | None = None,
 ) -> TrainResult:
     """Learn an embedding by textual inversion (Gal et al. 2022, arXiv 2208.01618).
 
     Args:
-        images: Folder, manifest or volumes file, see `embhub.images.images.read_images`.
-        token: The placeholder token, such as `<cspca>`.
-        caption: The prompt template to train with, with `{}` for the placeholder token.
-        base: A built-in name, a pipeline folder, or `owner/name` of the Hub.
-        manifest: Manifest of a folder of images.
-        where: Expression that selects rows of the manifest.
-        holdout: Share of the patients to hold out for the audit, 0 to 0.9, besides rows with split `holdout`.
-        vectors: Number of embedding vectors, 1 to 64.
-        steps: Training steps. Like the settings below, the default depends on the base and on privacy (`Recipe`).
-        learning_rate: Peak of the learning-rate schedule.
-        batch_size: Images in a step.
-        micro_batch: Images computed together; lower it if memory is short.
-        gradient_checkpointing: Recompute activations to save memory.
-        snr_gamma: Gamma of min-SNR loss weighting; None weighs all timesteps alike.
-        norm: `free`, or `directional` to keep the mean length of the base's token embeddings.
-        per_layer: Learn vectors for each cross-attention layer (P+, arXiv 2303.09522).
-        start: Initializer text. By default the words of the prompt template.
-        seed: Random seed. By default one is drawn and kept in the private record.
-        epsilon: Train with differential privacy that spends at most this. None means without.
-        delta: Failure probability. This and the settings below need `epsilon` (`dp.settings.Protection`).
-        unit: Whom the guarantee protects: `patient` or `image`.
-        mechanism: How gradients are privatised.
-        n_public: Number of patients to publish, at most the real one. Required with `epsilon`.
-        max_images: The most images of one patient that are used.
-        directions: Dimension of the subspace to learn in.
-        draws: Noise draws for each image and step.
-        clip: The largest L2 norm of one patient's gradient (max_grad_norm).
-        device: `auto`, or a torch device.
-        dtype: Number type of the file: `float16` or `float32`.
-        out: File to write.
-        overwrite: Replace `out` where it exists.
-        resume: Continue an interrupted training of `out`, to the same bytes. A private training continues with fresh
-            noise. Without it, an interrupted training is discarded.
-        preview: Generate a sheet of images every so many steps.
-        preview_dir: Folder for these sheets. By default one beside `out`.
-        on_progress: Called with each step.
-        on_note: Called with the memory needed and with each warning. Warnings are in the result, too.
+        images: folder, manifest or volumes file, see `embhub.images.images.read_images`.
+        token: the placeholder token of the finding in prompts, such as `<cspca>`.
+        caption: the prompt to train with, with `{}` where the placeholder token goes.
+        base: a built-in name, a pipeline folder, or `owner/name` of the Hub.
+        recipe: how token embeddings are learned; what suits the base by default.
+        privacy: differential privacy, with an epsilon and a declared number of patients; None for a training without
+            privacy, which the file then says.
+        selection: which images are trained on, and which share of the patients is held out for the audit.
+        seed: random seed of the split and of all noise; drawn and kept in the private record by default. A private
+            training has none.
+        device: `auto`, or a torch device such as `cpu` or `cuda`.
+        out: embedding file to write; refused where it exists, unless `overwrite`.
+        overwrite: whether `out` may be replaced.
+        resume: continue an interrupted training of `out`, if there is one, and end in the same bytes; a private one
+            continues with fresh noise. Without it an interrupted training is discarded.
+        preview: preview images during the training.
+        on_progress: called with the progress of each stage.
+        on_note: called with the memory that is needed and with each warning; the result holds the warnings, too.
 
     Returns:
-        The embedding, its private record, and the losses.
+        The embedding, its private record, and the losses on the way.
 
     Raises:
         UsageError: Bad images, prompt template or settings; fewer than two images; a loss that is not a number; not
@@ -155,77 +115,50 @@ def train(
         ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
         Interrupted: A KeyboardInterrupt from which `resume` can continue.
     """
+    chosen, selection, preview = recipe or Recipe(), selection or Selection(), preview or Preview()
     artifact.check_token(token)
     caption = check_caption(caption, token)
-    check_words("start", start or "")
+    check_words("initializer text", chosen.initializer_text or "")
     path = _check_out(out, overwrite)
-    sheets = previews.choose_folder(preview, preview_dir, path)
+    sheets = previews.choose_folder(preview.every, preview.folder, path)
     if resume and path is None:
-        raise UsageError("nothing to go on with: no file to write was named", "give the same `out` as then")
-    protection = settings.ask(
-        epsilon,
-        delta=delta,
-        unit=unit,
-        mechanism=mechanism,
-        n_public=n_public,
-        max_images=max_images,
-        directions=directions,
-        draws=draws,
-        clip=clip,
-    )
-    way: PlainTraining | PrivateTraining
-    if protection is None:
-        way = PlainTraining(path, resume=resume, seed=seed)
-    else:
-        settings.check_choices(seed=seed, norm=norm, preview=preview, per_layer=per_layer)
-        way = PrivateTraining(path, protection, resume=resume)
+        raise UsageError("nothing to resume: no file to write was named", "give the same `out` as then")
+    way = _choose_way(path, chosen, privacy, seed=seed, resume=resume, preview=preview)
     remarks = Remarks(on_note)
     if way.keeper.replaces:
-        remarks.say("an interrupted training of this file is given up; --resume would have gone on with it")
+        remarks.say("discarding an interrupted training of this file; use --resume to continue it")
     found = find_base(base)
-    if protection is not None:
+    if privacy is not None:
         refuse_claim(found)
     if not isinstance(images, ImageSet):
-        images = read_images(images, manifest=manifest, where=where, on_progress=on_progress)
+        images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
     remarks.warn(*images.notes)
-    members, kept_back = way.split(images, holdout)
+    members, kept_back = way.split(images, selection.holdout)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
     with memory.explained(None):
         pipe = load_pipeline(found, device=device)
     remarks.warn(*filter(None, [detect(pipe).remark]))
     _stage(on_progress, "loading the base", 1)
-    recipe = settle(
-        way.default_recipe(pipe),
-        vectors=vectors,
-        steps=steps,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        micro_batch=micro_batch,
-        gradient_checkpointing=gradient_checkpointing,
-        snr_gamma=snr_gamma,
-        norm=norm,
-        per_layer=per_layer,
-        start=start,
-    )
-    if preview and not detect(pipe).previews:
+    settled = resolve(chosen, way.default_recipe(pipe))
+    if preview.every and not detect(pipe).previews:
         raise UsageError(f"a {type(pipe).__name__} makes no pictures while it is trained on", "leave out --preview")
-    if recipe.per_layer:
-        layered.check_size(pipe, recipe.vectors, dtype)
-    task = Task(pipe, fingerprint.digest(identity), token, caption, recipe)
-    sheet = previews.Previews(sheets, preview, found, caption).watch if sheets and preview else None
-    with memory.explained(recipe):
+    if settled.per_layer:
+        layered.check_size(pipe, settled.num_vectors, settled.dtype)
+    task = Task(pipe, fingerprint.digest(identity), token, caption, settled)
+    sheet = previews.Previews(sheets, preview.every, found, caption).watch if sheets and preview.every else None
+    with memory.explained(settled):
         learned = way.learn(task, members, kept_back, remarks, sheet, on_progress)
     embedding = artifact.build(
         _tensors(pipe, learned.rows),
         token=token,
         base=identity,
         base_name=found.name,
-        training=describe(pipe, caption, recipe) | dict(learned.facts),
-        dtype=dtype,
+        training=describe(pipe, caption, settled) | dict(learned.facts),
+        dtype=settled.dtype,
         privacy=learned.claim,
     )
-    facts = {"holdout": holdout, "dtype": dtype, "recipe": asdict(recipe), **way.settings}
+    facts = {"holdout": selection.holdout, "recipe": asdict(settled), **way.settings}
     run = _record(embedding, members, kept_back, str(base), caption, facts)
     run = run.model_copy(update={"second_opinion": learned.second_opinion})
     runs.save(run)
@@ -245,6 +178,26 @@ def train(
     )
 
 
+def _choose_way(
+    out: Path | None,
+    recipe: Recipe,
+    privacy: PrivacySettings | None,
+    *,
+    seed: int | None,
+    resume: bool,
+    preview: Preview,
+) -> PlainTraining | PrivateTraining:
+    """The training with or without privacy.
+
+    Raises:
+        UsageError: options that have no place in a private training.
+    """
+    if privacy is None:
+        return PlainTraining(out, resume=resume, seed=seed)
+    settings.check_choices(recipe, seed=seed, preview=preview.every)
+    return PrivateTraining(out, settings.resolve(privacy), resume=resume)
+
+
 def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     """Refuse a place that cannot be written before minutes are spent on what should go there."""
     if out is None:
@@ -253,7 +206,7 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     if path.suffix != ".safetensors":
         raise UsageError(f"{path} does not end in .safetensors", "name the file to write, such as cspca.safetensors")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists", "choose another name, or say --overwrite")
+        raise UsageError(f"{path} exists", "choose another name, or use --overwrite")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"cannot write {path}", "choose a folder that you may write to")

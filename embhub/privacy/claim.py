@@ -15,18 +15,19 @@ from pydantic import Field, ValidationError, model_validator
 
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
+from embhub.formats.validation import explain
 from embhub.privacy import epsilon as figures
 from embhub.privacy import loss_distribution as losses
 from embhub.privacy import rdp as curves
 from embhub.privacy import wording
+from embhub.privacy.choices import Mechanism as Mechanism
+from embhub.privacy.choices import Unit as Unit
 from embhub.privacy.composition import Composition, state
 from embhub.privacy.contradictions import contradictions
 from embhub.privacy.contradictions import is_round as is_round
 from embhub.privacy.contradictions import largest_delta as largest_delta
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, FIRST, MAX_DELTA, Accountant, ClaimFields, Sampling, Unprotected
 from embhub.privacy.fields import SCHEMA as SCHEMA
-from embhub.privacy.fields import Mechanism as Mechanism
-from embhub.privacy.fields import Unit as Unit
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.self_test import AnySelfTest
 
@@ -142,7 +143,7 @@ def build_claim(
             self_test=self_test,
         )
     except (ValueError, ArithmeticError) as error:
-        fault = _explain(error) if isinstance(error, ValidationError) else error
+        fault = explain(error) if isinstance(error, ValidationError) else error
         raise UnsupportedClaim(f"no privacy claim follows from these parameters: {fault}") from error
 
 
@@ -165,7 +166,7 @@ def parse_claim(value: Any) -> Claim:
     try:
         return PrivacyClaim.model_validate_json(json.dumps(value, allow_nan=False), by_alias=True, by_name=False)
     except ValidationError as error:
-        raise UnsupportedClaim(f"the privacy claim does not hold: {_explain(error)}", _SETTINGS) from error
+        raise UnsupportedClaim(f"the privacy claim does not hold: {explain(error)}", _SETTINGS) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise UncheckableClaim(f"the privacy claim cannot be read: {error}", _SETTINGS) from error
 
@@ -200,12 +201,3 @@ def write_claim(claim: Claim) -> str:
 def plain(claim: Claim) -> dict[str, Any] | str:
     """A claim as plain data for cards, statements and `--json`."""
     return claim.to_dict() if isinstance(claim, PrivacyClaim) else NONE
-
-
-def _explain(error: ValidationError) -> str:
-    faults = []
-    for item in error.errors(include_url=False)[:5]:
-        place = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        faults.append(f"{place}: {message}" if place else message)
-    return "; ".join(faults)

@@ -12,14 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from embhub.privacy import epsilon as figures
 from embhub.privacy import rdp as curves
 from embhub.privacy.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
+from embhub.privacy.choices import Mechanism, Unit
 from embhub.privacy.composition import AnyComposition, CohortComposition, Positive, StatedCurve
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import AnySelfTest
 
 SCHEMA: Final = "embhub.privacy/2"
-Unit = Literal["patient", "image"]
-Mechanism = Literal["dp-sgd", "dp-agg"]
 Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage", "release-decision"]
 
 FIRST: Final = "embhub.privacy/1"

@@ -26,7 +26,7 @@ def pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_cost(pipe: Any) -> None:
     rows: list[Row] = []
-    audits.weigh(pipe, rows.append, images=12, recipe=replace(COMPACT, vectors=1, steps=1, batch_size=2), most=4)
+    audits.weigh(pipe, rows.append, images=12, recipe=replace(COMPACT, num_vectors=1, steps=1, batch_size=2), most=4)
     assert [row["shadows"] for row in rows][-1] == 4
     assert all(row["trainings"] > 0 and 0 <= row["auc"] <= 1 for row in rows)
     assert "trainings' time" in audits.table(rows)

@@ -23,7 +23,7 @@ def pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(leaks, "patients", lambda count, seed: torch.rand(count, 3, 32, 32) * 2 - 1)
     for name, value in (("PATIENTS", 12), ("DRAWS", 2), ("FILES", 1), ("TARGETS", 2)):
         monkeypatch.setattr(leaks, name, value)
-    tiny = replace(leaks.STRONG, vectors=2, steps=1, batch_size=2)
+    tiny = replace(leaks.STRONG, num_vectors=2, steps=1, batch_size=2)
     monkeypatch.setattr(leaks, "STRONG", tiny)
     monkeypatch.setattr(leaks, "LEAKS", {"strong leak": tiny, "small leak": replace(tiny, steps=2)})
     for module, name, small in ((nearest, "DRAWN", 2), (nearest, "STEPS", 1), (reidentification, "STEPS", 1)):

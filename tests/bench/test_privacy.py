@@ -10,7 +10,7 @@ import torch
 from bench import privacy
 from embhub.diffusion.bases.pipelines import freeze
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from tests.support import pipelines
 
 
@@ -27,7 +27,7 @@ def material() -> privacy.Material:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(privacy.PATIENTS, "tiny", 10)
-    monkeypatch.setattr(privacy, "COMPACT", Recipe(steps=1, batch_size=2))
+    monkeypatch.setattr(privacy, "COMPACT", ResolvedRecipe(steps=1, batch_size=2))
 
 
 def test_every_arm_runs_once_and_is_kept(material: privacy.Material, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bench import compositions, findings, insertion
 from embhub.diffusion.drawing.generation import Studio, prepare
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.phantoms import Finding
 from tests.support import pipelines
 
@@ -18,7 +18,7 @@ from tests.support import pipelines
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     base = pipelines.write(tmp_path_factory.mktemp("bases") / "tiny")
-    return prepare(base=base, steps=2, guidance=2.0, device="cpu")
+    return prepare(base=base, steps=2, guidance_scale=2.0, device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def small(tiny: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "LEARNED", 2)
     monkeypatch.setattr(findings, "JUDGED", {"healthy": 12, "look-alikes": 12})
     monkeypatch.setattr(findings, "JUDGE_STEPS", {"healthy": 2, "look-alikes": 2})
-    monkeypatch.setattr(findings, "default_recipe", lambda _: Recipe(vectors=1, steps=1, batch_size=2))
+    monkeypatch.setattr(findings, "default_recipe", lambda _: ResolvedRecipe(num_vectors=1, steps=1, batch_size=2))
     monkeypatch.setattr(compositions, "WEIGHTS", (0.0, 0.5, 1.0))
     monkeypatch.setattr(compositions, "SERIES", 2)
     monkeypatch.setattr(compositions, "COMBINED", 2)

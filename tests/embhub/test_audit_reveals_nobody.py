@@ -25,7 +25,7 @@ from embhub.diffusion.attacks import QUICK, auditing
 from embhub.diffusion.attacks.evidence import DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.drawing.loading import tensors
-from embhub.diffusion.outputs import audit_to_file, train_to_file
+from embhub.diffusion.outputs import audit_to_file
 from embhub.diffusion.training.inversion import encode_images
 from embhub.formats import safe_yaml
 from embhub.images.images import recall
@@ -35,6 +35,7 @@ from tests.support import pipelines, traffic
 from tests.support.releases import make_card
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
+from tests.support.training import train
 from tests.support.version1 import to_version1
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?")
@@ -100,9 +101,9 @@ def test_an_outsider_finds_no_patient_in_the_outbox(
         registry.add_key(keys.generate("default"), namespace="site")
         write_dataset(tmp_path / "images", "prostate-cspca", images=30, patients=30, normals=0, seed=0)
         file = site.folder / "stripes.safetensors"
-        train_to_file(tmp_path / "images", file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
-                      steps=4, vectors=2, holdout=0.5)  # fmt: skip
-        report, _ = audit_to_file(file, suite="quick", device="cpu")
+        train(tmp_path / "images", out=file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
+              steps=4, num_vectors=2, holdout=0.5)  # fmt: skip
+        report, _ = audit_to_file(file, device="cpu")
         card = make_card(embedding.read(file), report=report, name="stripes", n_patients=report.members.units,
                          n_images=report.members.images)  # fmt: skip
         file.with_name("stripes.card.yaml").write_bytes(safe_yaml.dump(card))

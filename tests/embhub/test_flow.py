@@ -94,7 +94,7 @@ def test_two_hospitals(
     namespace = "test-two-hospitals"
     stripes(site.folder / "images", patients=8)
     accept_key(registry, namespace)
-    words = ["--token", "<stripes>", "--caption", "axial mri, {}", "--steps", "3", "--vectors", "2", "--seed", "1"]
+    words = ["--token", "<stripes>", "--caption", "axial mri, {}", "--steps", "3", "--num-vectors", "2", "--seed", "1"]
     run("train", "images", "--manifest", "images/m.csv", "--where", "label=stripes", "--holdout", "0.4", *words,
         "--out", "stripes.safetensors")  # fmt: skip
     run("card", "init", "stripes.safetensors")

@@ -17,10 +17,11 @@ from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.client import publishing
 from embhub.diffusion.copying.outcome import check_to_file
-from embhub.diffusion.outputs import audit_to_file, train_to_file
+from embhub.diffusion.outputs import audit_to_file
 from embhub.formats import safe_yaml
 from embhub.images.inspections import near_duplicates as likeness
 from embhub.images.pixels import digest, read_pixels
+from embhub.options.audit import AuditOptions
 from embhub.phantoms import write_dataset
 from embhub.site import config, keys, runs
 from embhub.site import secret as commitments
@@ -28,6 +29,7 @@ from tests.support import pipelines, traffic
 from tests.support.releases import make_card
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
+from tests.support.training import train
 
 PATIENTS = 26
 TAGS = {  # what DICOM headers and EXIF hold, as converters copy them into PNG and JPEG
@@ -105,14 +107,16 @@ def test_nothing_of_a_patient_is_sent(
         registry.add_key(keys.generate("default"), namespace=name)
         secrets = plant(site.folder)
         file = site.folder / "stripes.safetensors"
-        choices = {"epsilon": 4.0, "n_public": 10, "directions": 4, "batch_size": 5} if private else {"vectors": 2}
-        train_to_file(
-            site.folder / "images", file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
+        choices = (
+            {"epsilon": 4.0, "n_public": 10, "subspace_dim": 4, "batch_size": 5} if private else {"num_vectors": 2}
+        )
+        train(
+            site.folder / "images", out=file, token="<cspca>", caption="prostate mri, {}", base=base, device="cpu",
             steps=4, holdout=0.4, seed=918273645546372 if not private else None, **choices,
         )  # fmt: skip
-        audit_to_file(file, out=site.folder / "on-site.json" if private else None, suite="quick", device="cpu")
+        audit_to_file(file, AuditOptions(out=site.folder / "on-site.json" if private else None), device="cpu")
         if private:  # whose patients' scores stay; what goes out is an audit of made-up vectors
-            audit_to_file(file, suite="mechanism")
+            audit_to_file(file, AuditOptions(suite="mechanism"))
         artifact = embedding.read(file)
         report = AuditReport.parse(file.with_name("stripes.audit.json").read_bytes())
         drawn = {}

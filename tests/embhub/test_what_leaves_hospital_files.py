@@ -72,11 +72,11 @@ def test_no_word_of_a_header_is_sent_printed_or_kept(
         run("inspect", "source", "--json", "--base", str(base))
         if kind == "dicom":  # without the statement the same files are refused, by keyword
             run("inspect", str(site.folder / "source" / "scans"), "--base", str(base), code=6)
-        ways = ["--epsilon", "4", "--n-public", "10", "--directions", "4", "--batch-size", "5"]
+        ways = ["--epsilon", "4", "--n-public", "10", "--subspace-dim", "4", "--batch-size", "5"]
         run(
             "train", "source", "--token", "<cspca>", "--caption", "prostate mri, {}", "--base", str(base),
             "--steps", "4", "--holdout", "0.4", "--device", "cpu", "--out", "stripes.safetensors",
-            *(ways if private else ["--vectors", "2", "--seed", "918273645546372"]),
+            *(ways if private else ["--num-vectors", "2", "--seed", "918273645546372"]),
         )  # fmt: skip
         run("audit", "stripes.safetensors", "--device", "cpu", "--report", "evidence")
         if private:

@@ -20,17 +20,19 @@ from embhub.diffusion.adaptation.examples import Examples, encode_examples
 from embhub.diffusion.adaptation.folder import check_place, write_base
 from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator, process_state
 from embhub.diffusion.adaptation.objectives import build_objective
-from embhub.diffusion.adaptation.plan import Component, Plan, Precision, default_plan, settle
+from embhub.diffusion.adaptation.plan import Plan, default_plan, resolve
 from embhub.diffusion.bases.adapted import NO_CLAIM, Adaptation
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, trainable_attention
 from embhub.diffusion.training import memory
 from embhub.diffusion.training.precision import recomputed, repeatable
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.errors import UsageError
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images
 from embhub.ledger import budget
+from embhub.options.component import Component, ComponentRecipe
+from embhub.options.training import Selection
 from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress
 
@@ -42,16 +44,8 @@ def train_component(
     components: Sequence[str],
     caption: str,
     out: str | Path,
-    manifest: str | Path | None = None,
-    where: str | None = None,
-    holdout: float = 0.1,
-    lora_rank: int | None = None,
-    steps: int | None = None,
-    learning_rate: float | None = None,
-    batch_size: int | None = None,
-    micro_batch: int | None = None,
-    gradient_checkpointing: bool = False,
-    precision: Precision | None = None,
+    recipe: ComponentRecipe | None = None,
+    selection: Selection | None = None,
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
@@ -62,18 +56,24 @@ def train_component(
     """Adapt components of a base to images, and write `out`: a pipeline folder, or with `lora_rank` LoRA weights.
 
     Args:
-        base: as at `embhub.diffusion.bases.pipelines.find_base`.
-        images, manifest, where: see `embhub.images.images.read_images`.
+        base: a built-in name, a pipeline folder, or `owner/name` of the Hub.
+        images: folder, manifest or volumes file, see `embhub.images.images.read_images`.
         components: `unet` (the denoiser, whatever it is), `text-encoder` (all of them, their token table excepted), or
             `vae-decoder`. The first two may be adapted together.
         caption: what an image shows; `{}` stands for its label in the manifest.
-        holdout: share of the patients kept back, on which the loss is taken before, on the way and after.
-        lora_rank, steps, learning_rate, batch_size, micro_batch, gradient_checkpointing, precision: see
-            `embhub.diffusion.adaptation.plan.Plan`; defaults depend on the base.
+        out: folder to write.
+        recipe: how the components are fine-tuned; what suits the base by default.
+        selection: which images are used; a tenth of the patients is held out by default, on which the loss is taken
+            before, on the way and after.
+        seed: random seed.
         device: `auto` (what accelerate chooses) or `cpu`.
-        resume: go on with the adaptation of `out` that was interrupted or killed, if there is one.
+        resume: continue the adaptation of `out` that was interrupted or killed, if there is one.
+        overwrite: whether an earlier adaptation in `out` may be replaced.
+        on_progress: called with the progress of each stage.
+        on_note: called with each remark and warning.
 
-    Returns what was done; None in all but the first of several processes.
+    Returns:
+        What was done; None in all but the first of several processes.
 
     Raises:
         UsageError: bad images, caption or settings; an unknown component; a loss that is not a number; not enough
@@ -83,28 +83,21 @@ def train_component(
         Interrupted: a KeyboardInterrupt that `resume` can go on from.
     """
     if device not in ("auto", "cpu"):
-        raise UsageError(f"no device called {device} here", "say auto, which is accelerate's choice, or cpu")
+        raise UsageError(f"no device called {device} here", "choose auto, which is accelerate's choice, or cpu")
+    recipe, selection = recipe or ComponentRecipe(), selection or Selection(holdout=0.1)
     main = process_state(device).is_main_process
     out, remarks, on_progress = Path(out), Remarks(on_note if main else None), on_progress if main else None
     found = find_base(base)
     check_place(out, overwrite, found)
-    first = Plan(cast("tuple[Component, ...]", tuple(components)), 1, 1e-5, 1, lora_rank=lora_rank)
+    first = Plan(cast("tuple[Component, ...]", tuple(components)), 1, 1e-5, 1, lora_rank=recipe.lora_rank)
     if not isinstance(images, ImageSet):
-        images = read_images(images, manifest=manifest, where=where, on_progress=on_progress)
+        images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
     remarks.warn(*images.notes)
-    members, kept_back = split(images, holdout, seed)
+    members, kept_back = split(images, selection.holdout, seed)
     identity = fingerprint.digest(fingerprint.take(found.folder))
     with memory.explained(None):
         pipe = load_pipeline(found, device="cpu")
-    plan = settle(
-        default_plan(pipe, first.components, lora_rank=lora_rank),
-        steps=steps,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        micro_batch=micro_batch,
-        gradient_checkpointing=gradient_checkpointing,
-        precision=precision,
-    )
+    plan = resolve(recipe, default_plan(pipe, first.components, lora_rank=recipe.lora_rank))
     accelerator = open_accelerator(plan, device)
     with memory.explained(_as_recipe(plan)):
         pipe.to(accelerator.device)
@@ -116,7 +109,7 @@ def train_component(
         modules = dict(objective.adapted.items())
         checkpoint = Checkpoint(out, _define(plan, inside, outside, identity, seed))
         if checkpoint.path.exists() and not resume:
-            remarks.say("an interrupted adaptation of this folder is given up; --resume would have gone on with it")
+            remarks.say("discarding an interrupted adaptation of this folder; use --resume to continue it")
         remarks.say(NO_CLAIM)
         with ExitStack() as stack:
             reservation = stack.enter_context(_charge(members, remarks)) if main else None
@@ -201,11 +194,11 @@ def _digest(out: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _as_recipe(plan: Plan) -> Recipe:
+def _as_recipe(plan: Plan) -> ResolvedRecipe:
     """What the advice on memory looks at: images at a time, and whether activations are computed twice."""
-    return Recipe(
+    return ResolvedRecipe(
         batch_size=min(plan.batch_size, 4096),
-        micro_batch=min(plan.at_once, 4096),
+        micro_batch_size=min(plan.at_once, 4096),
         gradient_checkpointing=plan.gradient_checkpointing,
     )
 

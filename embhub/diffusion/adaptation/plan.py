@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from embhub.diffusion.families import resolution
 from embhub.errors import UsageError
-
-Component = Literal["unet", "text-encoder", "vae-decoder"]
-Precision = Literal["float32", "bfloat16"]
+from embhub.options.component import Component, ComponentRecipe, Precision
+from embhub.options.fields import check_ranges, given
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings of an adaptation.
+    """Settings of an adaptation with everything filled in; its options are described at `ComponentRecipe`.
 
     `learning_rate` is AdamW's after a twentieth of the steps, falling on half a cosine to a twentieth. `dropout` is the
     share of captions left empty, without which guidance is lost. `high_noise` of each batch is drawn from the noisiest
     30 % of the schedule, the rest evenly; `snr_gamma` evens out timesteps (min-SNR), None weighs them alike.
-    `micro_batch` images are computed at a time in each process; `lora_rank` learns low-rank changes beside the weights
-    (Hu et al. 2021, arXiv 2106.09685) in place of the weights. `precision` None is bfloat16 on a GPU, else float32.
 
     Raises:
         UsageError: values that cannot be, or components that do not go together.
@@ -34,27 +31,21 @@ class Plan:
     dropout: float = 0.1
     high_noise: float = 0.0
     snr_gamma: float | None = None
-    micro_batch: int | None = None
+    micro_batch_size: int | None = None
     lora_rank: int | None = None
     gradient_checkpointing: bool = False
     precision: Precision | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (("steps", 1, 10**7), ("batch_size", 1, 65536), ("at_once", 1, 65536)):
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"{name} is {getattr(self, name)}", f"choose {low} to {high}")
-        if not 0 < self.learning_rate <= 1:
-            raise UsageError(f"a learning rate of {self.learning_rate}", "choose one above 0, such as 1e-5")
+        check_ranges(self, ComponentRecipe)
         if not 0 <= self.dropout < 1:
             raise UsageError(f"{self.dropout} of the captions left empty", "choose a share under 1, such as 0.1")
-        if self.lora_rank is not None and not 1 <= self.lora_rank <= 1024:
-            raise UsageError(f"a LoRA of rank {self.lora_rank}", "choose 1 to 1024, such as 8")
         self._check_components()
 
     @property
     def at_once(self) -> int:
         """How many images a process computes at a time, if one process has the whole batch."""
-        return self.batch_size if self.micro_batch is None else min(self.micro_batch, self.batch_size)
+        return self.batch_size if self.micro_batch_size is None else min(self.micro_batch_size, self.batch_size)
 
     @property
     def trains_decoder(self) -> bool:
@@ -68,12 +59,12 @@ class Plan:
             UsageError: the batch cannot be shared out evenly.
         """
         share = self.batch_size // processes
-        micro = share if self.micro_batch is None else min(self.micro_batch, share)
+        micro = share if self.micro_batch_size is None else min(self.micro_batch_size, share)
         if share * processes != self.batch_size or micro == 0 or share % micro:
+            at_once = self.micro_batch_size or share
             raise UsageError(
-                f"a batch of {self.batch_size} cannot be shared by {processes} processes, {self.micro_batch or share}"
-                " images at a time",
-                "choose a batch size that is a multiple of processes times --micro-batch",
+                f"a batch of {self.batch_size} cannot be shared by {processes} processes, {at_once} images at a time",
+                "choose a batch size that is a multiple of processes times --micro-batch-size",
             )
         return share // micro
 
@@ -105,6 +96,6 @@ def default_plan(pipe: Any, components: Sequence[Component], *, lora_rank: int |
     return Plan(chosen, 2000, rate, 8, snr_gamma=5.0, lora_rank=lora_rank)
 
 
-def settle(plan: Plan, **given: Any) -> Plan:
-    """The plan with what was said in place of its own; None was not said."""
-    return replace(plan, **{name: value for name, value in given.items() if value is not None})
+def resolve(recipe: ComponentRecipe, default: Plan) -> Plan:
+    """The settings that a person chose, with what suits the base where nothing was chosen."""
+    return replace(default, **given(recipe))

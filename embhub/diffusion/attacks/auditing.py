@@ -38,7 +38,7 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import detect, resolution
-from embhub.diffusion.training.inversion import Recipe, encode_images
+from embhub.diffusion.training.inversion import ResolvedRecipe, encode_images
 from embhub.errors import ArtifactError, UsageError
 from embhub.images.member_split import Source, compare
 from embhub.ledger import audit_attempts, published_audits
@@ -176,7 +176,7 @@ def audit(
     shelf = Shelf(f"{target.digest} {secret}")
     if suite in WITH_SHADOWS and run is not None:
         setting = shadow_module.Setting(
-            pipe, latents, sides.units, run.caption, run.token, Recipe(**run.settings["recipe"]), draws,
+            pipe, latents, sides.units, run.caption, run.token, ResolvedRecipe(**run.settings["recipe"]), draws,
             private=_how_private(target, run),
         )  # fmt: skip
         design = design.model_copy(

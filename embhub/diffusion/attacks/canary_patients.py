@@ -37,9 +37,10 @@ from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.training.latents import encode
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.result import Task
 from embhub.images.images import read_images
+from embhub.options.training import PrivacySettings
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress
 
@@ -93,11 +94,11 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Any) -> tuple[Protection
     Small steps keep a pull where it was, so that it adds up; dp-agg's vectors need only reach the clip.
     """
     protection = replace(
-        settings.ask(claim.epsilon, mechanism=claim.mechanism, unit=claim.unit) or Protection(claim.epsilon),
+        settings.resolve(PrivacySettings(claim.epsilon, mechanism=claim.mechanism, unit=claim.unit)),
         n_public=claim.n_public,
         delta=claim.delta,
-        max_images=claim.max_images_per_unit,
-        clip=claim.clip,
+        max_images_per_patient=claim.max_images_per_unit,
+        max_grad_norm=claim.clip,
     )
     own: dict[str, Any] = {"steps": 4}
     if claim.mechanism == "dp-sgd":
@@ -105,17 +106,17 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Any) -> tuple[Protection
         own = {"steps": min(claim.steps, longest), "learning_rate": 1e-3}
     recipe = replace(
         settings.default_recipe(pipe, protection, claim.n_public),
-        vectors=target.vectors[0].count,
-        micro_batch=protection.draws,  # one patient is computed at a time, who has no company
+        num_vectors=target.vectors[0].count,
+        micro_batch_size=protection.noise_draws,  # one patient is computed at a time, who has no company
         **own,
     )
     return protection, Task(pipe, "", target.token, str(target.training.get("caption", "{}")), recipe)
 
 
-def _find_pull(loss: PatientLoss, protection: Protection, recipe: Recipe) -> torch.Tensor:
+def _find_pull(loss: PatientLoss, protection: Protection, recipe: ResolvedRecipe) -> torch.Tensor:
     """The direction (size,) float64 in which some of the made-up patients move the rows, on average."""
     everybody = loss.patients
-    open_hand = Mechanism(rate=1.0, clip=protection.clip, sigma=0.0, denominator=1)
+    open_hand = Mechanism(sample_rate=1.0, max_grad_norm=protection.max_grad_norm, noise_multiplier=0.0, denominator=1)
     total = np.zeros(loss.size)
     if protection.mechanism == "dp-agg":
         loss.patients = Patients(everybody.latents, everybody.images[:_PULLING])

@@ -16,13 +16,13 @@ from embhub.audits.report import Attempt, AuditReport, Claimed, Design, Group, b
 from embhub.diffusion.attacks import canary_patients
 from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress
 
-_RECIPE = Recipe(steps=50, learning_rate=0.1, warm_up=5)
+_RECIPE = ResolvedRecipe(steps=50, learning_rate=0.1, warm_up=5)
 
 
 def claimed_mechanism(claim: PrivacyClaim) -> Mechanism:

@@ -27,7 +27,7 @@ from embhub.diffusion.attacks.shadows import Flips, Private, Setting, Shadows
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import private_training
 from embhub.diffusion.training import batched as many
-from embhub.diffusion.training.inversion import Recipe
+from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
@@ -57,7 +57,7 @@ class Order:
     timesteps: NDArray[np.int64]
     caption: str
     token: str
-    recipe: Recipe
+    recipe: ResolvedRecipe
     units: NDArray[np.int64]
     private: Private | None = None
 

@@ -21,7 +21,7 @@ from embhub.diffusion.attacks.evidence import Draws, Evidence
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.training.inversion import Recipe
+from embhub.diffusion.training.inversion import ResolvedRecipe
 
 REFERENCES = TARGETS = 8
 Flips = NDArray[np.bool_]
@@ -29,7 +29,7 @@ Flips = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Private:
-    """What was asked for, and the mechanism of the claim: clip, noise and sampling of the file's own training."""
+    """What was asked for, and the mechanism of the claim: clipping, noise and sampling of the file's own training."""
 
     protection: Protection
     mechanism: Mechanism
@@ -47,7 +47,7 @@ class Setting:
     units: tuple[str, ...]
     caption: str
     token: str
-    recipe: Recipe
+    recipe: ResolvedRecipe
     draws: Draws
     private: Private | None = None
 

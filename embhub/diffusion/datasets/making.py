@@ -62,7 +62,7 @@ def make_dataset(
     per_class: int | None = None,
     seed: int | None = None,
     steps: int | None = None,
-    guidance: float | None = None,
+    guidance_scale: float | None = None,
     no_card: Sequence[str] = (),
     terms_read: Sequence[str] = (),
     registry: str | None = None,
@@ -75,7 +75,7 @@ def make_dataset(
         out: a new folder, or one that the same call began.
         config: a file in YAML with classes and settings; or instead of it:
         classes: `LABEL=PROMPT` each; `embeddings` the files, folders or repositories whose tokens they mention.
-        base, per_class, seed, steps, guidance: stand above the file's; steps and guidance default to the base's own.
+        base, per_class, seed, steps, guidance_scale: stand above the file's; the last two default to the base's own.
         no_card: tokens of unsigned files without a card whose use the caller answers for.
         terms_read: tokens whose terms the caller has read, where no program can.
 
@@ -92,7 +92,7 @@ def make_dataset(
         raise PrivacyError("the name of the folder looks like a person's", "its description bears it: choose another")
     asked = asking.read(
         Path(config) if config is not None else None, classes=classes, embeddings=embeddings, base=base,
-        per_class=per_class, seed=seed, steps=steps, guidance=guidance,
+        per_class=per_class, seed=seed, steps=steps, guidance=guidance_scale,
     )  # fmt: skip
     places.check_folder(folder)
     origins = sources.find(
@@ -166,7 +166,7 @@ def _draw_all(
 
 def _draw(pipe: Any, picture: Picture, drawing: Mapping[str, Any]) -> bytes:
     steps, guidance = drawing["steps"], drawing["guidance"]
-    image = draw(pipe, picture.prompt, n=1, seed=picture.seed, steps=steps, guidance=guidance, batch_size=1)[0]
+    image = draw(pipe, picture.prompt, n=1, seed=picture.seed, steps=steps, guidance_scale=guidance, batch_size=1)[0]
     return _encode(image)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from embhub.diffusion.dp.gradients import Contributions
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.training.inversion import Diverged, pace
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 
 MOMENTUM = 0.9
@@ -23,7 +23,7 @@ MOMENTUM = 0.9
 class PrivateDescent:
     """A private training of `coordinates` (size,), step by step; call `step` inside `PatientLoss.active`."""
 
-    def __init__(self, loss: Contributions, mechanism: Mechanism, recipe: Recipe) -> None:
+    def __init__(self, loss: Contributions, mechanism: Mechanism, recipe: ResolvedRecipe) -> None:
         self.loss, self.mechanism, self.recipe = loss, mechanism, recipe
         self.coordinates = torch.zeros(loss.size, dtype=torch.float64)
         self._optimizer = torch.optim.SGD([self.coordinates], lr=recipe.learning_rate, momentum=MOMENTUM)
@@ -64,7 +64,7 @@ class PrivateDescent:
     def _move(self, mean: Tensor) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * pace(self.taken, self.recipe)
-        self.coordinates.grad = mean / self.mechanism.clip
+        self.coordinates.grad = mean / self.mechanism.max_grad_norm
         self._optimizer.step()
         if not torch.isfinite(self.coordinates).all():
             raise Diverged("the rows are no longer numbers", "lower the learning rate")

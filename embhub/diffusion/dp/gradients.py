@@ -22,7 +22,7 @@ from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, 
 from embhub.diffusion.training.inversion import HIGH, Diverged
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.precision import precision, recomputed
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 
 
 class Contributions(Protocol):
@@ -31,7 +31,7 @@ class Contributions(Protocol):
     @property
     def patients(self) -> Sized: ...
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> ResolvedRecipe: ...
     @property
     def at_once(self) -> int: ...
     @property
@@ -50,9 +50,17 @@ class PatientLoss:
     """
 
     def __init__(
-        self, pipe: Any, patients: Patients, frame: Frame, *, token: str, caption: str, recipe: Recipe, draws: int
+        self,
+        pipe: Any,
+        patients: Patients,
+        frame: Frame,
+        *,
+        token: str,
+        caption: str,
+        recipe: ResolvedRecipe,
+        noise_draws: int,
     ) -> None:
-        self.pipe, self.patients, self.frame, self.recipe, self.draws = pipe, patients, frame, recipe, draws
+        self.pipe, self.patients, self.frame, self.recipe, self.noise_draws = pipe, patients, frame, recipe, noise_draws
         self._family, self._rows = detect(pipe), insert(pipe, token, frame.start)
         prompt = caption.replace("{}", token)
         self._rows.check_fits(prompt)
@@ -61,9 +69,9 @@ class PatientLoss:
 
     @property
     def at_once(self) -> int:
-        """How many patients are computed at a time, always: `recipe.micro_batch` bounds their images."""
-        most = self.recipe.micro_batch or max(self.recipe.batch_size, self.draws)
-        return max(1, min(most // self.draws, self.recipe.batch_size))
+        """How many patients are computed at a time, always: `recipe.micro_batch_size` bounds their images."""
+        most = self.recipe.micro_batch_size or max(self.recipe.batch_size, self.noise_draws)
+        return max(1, min(most // self.noise_draws, self.recipe.batch_size))
 
     @property
     def size(self) -> int:
@@ -92,7 +100,7 @@ class PatientLoss:
         places = [min(place, count - 1) for place in range(max(count, self.at_once))]
         point = coordinates.detach().float().to(self.pipe.device).expand(count, -1)
         leaf = point[places].requires_grad_()
-        clean = self.patients.draw([chosen[place] for place in places], self.draws, self._generator)
+        clean = self.patients.draw([chosen[place] for place in places], self.noise_draws, self._generator)
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
         losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device))
         if not torch.isfinite(losses[:count]).all():
@@ -103,12 +111,12 @@ class PatientLoss:
     def losses(self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """The loss of each of P patients, (P,), with rows from `leaf` (P, size); the latents are `draws` a patient."""
         condition = self._condition(leaf)
-        each = {name: part.repeat_interleave(self.draws, 0) for name, part in condition.items()}
+        each = {name: part.repeat_interleave(self.noise_draws, 0) for name, part in condition.items()}
         with precision(self.pipe, mixed=self.recipe.mixed_precision):
             errors = loss(self.pipe, self._family, clean, each, noise, times)
         if self.recipe.snr_gamma is not None:
             errors = errors * min_snr_weights(self.pipe, times, self.recipe.snr_gamma)
-        return errors.view(-1, self.draws).mean(1)
+        return errors.view(-1, self.noise_draws).mean(1)
 
     def _condition(self, leaf: Tensor) -> Condition:
         rows = self.frame.rows(leaf)
@@ -118,7 +126,9 @@ class PatientLoss:
     def _draw_times(self, patients: int) -> Tensor:
         """Times (patients x draws,): each patient's are spread over equal parts of the recipe's distribution."""
         levels, high = noise_levels(self.pipe), self.recipe.high_noise
-        place = (torch.arange(self.draws) + torch.rand(patients, self.draws, generator=self._generator)) / self.draws
+        place = (
+            torch.arange(self.noise_draws) + torch.rand(patients, self.noise_draws, generator=self._generator)
+        ) / self.noise_draws
         lowest = self.recipe.lowest
         even = lowest + (1 - lowest) * place / max(1 - high, 1e-9)
         noisy = HIGH + (1 - HIGH) * (place - (1 - high)) / max(high, 1e-9)

@@ -25,7 +25,7 @@ from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.diffusion.training.inversion import Diverged
 from embhub.diffusion.training.latents import Encoded, encode
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
 from embhub.images.images import ImageSet
@@ -69,7 +69,7 @@ class PrivateTraining:
         self._n_public = settings.check_number(self.protection, len(set(members.names())))
         return members, kept_back
 
-    def default_recipe(self, pipe: Any) -> Recipe:
+    def default_recipe(self, pipe: Any) -> ResolvedRecipe:
         """What suits a base, and the number of patients."""
         return settings.default_recipe(pipe, self.protection, self._n_public)
 
@@ -92,7 +92,8 @@ class PrivateTraining:
             ConfigError: the ledger or the checkpoint cannot be written.
         """
         mechanism, steps = settings.calibrate(self.protection, task.recipe, self._n_public)
-        second_opinion.check_plan(Parameters(mechanism.rate, mechanism.sigma, steps), delta=self.protection.delta)
+        plan = Parameters(mechanism.sample_rate, mechanism.noise_multiplier, steps)
+        second_opinion.check_plan(plan, delta=self.protection.delta)
         names = members.names()
         images = encode(task.pipe, members, on_progress)
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
@@ -153,8 +154,8 @@ class PrivateTraining:
             unit=self.protection.unit,
             mechanism=self.protection.mechanism,
             steps=steps,
-            q=mechanism.rate,
-            sigma=mechanism.sigma,
+            q=mechanism.sample_rate,
+            sigma=mechanism.noise_multiplier,
             delta=self.protection.delta,
             pictures=members.pictures(),
             on_note=remarks.warn,
@@ -192,11 +193,11 @@ class PrivateTraining:
         return build_claim(
             mechanism=self.protection.mechanism,
             unit=self.protection.unit,
-            max_images_per_unit=self.protection.max_images,
+            max_images_per_unit=self.protection.max_images_per_patient,
             n_public=self._n_public,
             batch=mechanism.denominator,
-            sigma=mechanism.sigma,
-            clip=mechanism.clip,
+            sigma=mechanism.noise_multiplier,
+            clip=mechanism.max_grad_norm,
             steps=reservation.steps,
             self_test=tested,
             delta=self.protection.delta,
@@ -206,15 +207,15 @@ class PrivateTraining:
 
 def prepare(task: Task, protection: Protection, latents: Tensor, names: Sequence[str]) -> PatientLoss:
     """The loss of each patient: `names` say whose each of the latents (N, C, h, w) is."""
-    words = task.recipe.start or task.caption.replace("{}", " ")
+    words = task.recipe.initializer_text or task.caption.replace("{}", " ")
     return PatientLoss(
         task.pipe,
-        Patients(latents.to(task.pipe.device), group(names, protection.max_images)),
-        lay(task.pipe, words, task.recipe.vectors, protection.directions or None),
+        Patients(latents.to(task.pipe.device), group(names, protection.max_images_per_patient)),
+        lay(task.pipe, words, task.recipe.num_vectors, protection.subspace_dim or None),
         token=task.token,
         caption=task.caption,
         recipe=task.recipe,
-        draws=protection.draws,
+        noise_draws=protection.noise_draws,
     )
 
 

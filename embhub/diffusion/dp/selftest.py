@@ -25,7 +25,7 @@ from embhub.audits.one_run import audit_coins
 from embhub.diffusion.dp import noise
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism
 from embhub.diffusion.dp.selftest_runs import Aggregation, Bare, Course, Descent, Places, Values, draw_directions
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import PrivacyError
 from embhub.privacy import self_test
 from embhub.privacy.self_test import ALPHA, OwnWidth, SelfTest
@@ -50,7 +50,7 @@ class BrokenMechanism(PrivacyError):
 
 
 def run(
-    mechanism: Mechanism, *, kind: str, width: int, recipe: Recipe, steps: int, epsilon: float, delta: float
+    mechanism: Mechanism, *, kind: str, width: int, recipe: ResolvedRecipe, steps: int, epsilon: float, delta: float
 ) -> SelfTest:
     """Try what a training of `steps` steps used; what it found, for the claim.
 
@@ -107,7 +107,7 @@ def _bare_course(mechanism: Mechanism) -> Course:
     return Bare(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION))
 
 
-def _own_course(kind: str, mechanism: Mechanism, width: int, recipe: Recipe) -> Course:
+def _own_course(kind: str, mechanism: Mechanism, width: int, recipe: ResolvedRecipe) -> Course:
     course = Aggregation if kind == "dp-agg" else Descent
     return course(mechanism, draw_directions(self_test.CANARIES, width), recipe)
 
@@ -150,7 +150,7 @@ def _observe(course: Course, mechanism: Mechanism, rounds: int, least: int) -> _
         for first in range(0, len(came), _KEPT):
             asked += course.directions[came[first : first + _KEPT]].sum(0, dtype=np.float64)
         _note_people(seen, offered, came)
-        _note_noise(seen, out, asked * course.length, mechanism.sigma)
+        _note_noise(seen, out, asked * course.length, mechanism.noise_multiplier)
         if number < rounds:
             total += out
     seen.longest = course.longest
@@ -202,15 +202,15 @@ def _judge_clip(seen: _Seen, mechanism: Mechanism) -> float:
         return 0.0
     if seen.expected == 0.0:
         return 1.0  # so low a rate that nobody ever came
-    spread = mechanism.sigma / np.sqrt(seen.expected)
+    spread = mechanism.noise_multiplier / np.sqrt(seen.expected)
     return float(2 * stats.norm.sf(abs(seen.response / seen.expected - (1 - SLACK)) / spread))
 
 
 def _judge_presence(seen: _Seen, mechanism: Mechanism) -> float:
     """Did as many come as independent coins make, all in all? An exact test."""
-    if mechanism.rate >= 1:
+    if mechanism.sample_rate >= 1:
         return float(seen.came == seen.chances)
-    law = stats.binom(seen.chances, mechanism.rate)
+    law = stats.binom(seen.chances, mechanism.sample_rate)
     return min(1.0, 2 * min(float(law.cdf(seen.came)), float(law.sf(seen.came - 1))))
 
 
@@ -222,11 +222,11 @@ def _judge_sampling(mechanism: Mechanism) -> float | None:
     joined = np.zeros((_SAMPLED, self_test.CANARIES), dtype=np.bool_)
     for row in joined:
         row[mechanism.sample(self_test.CANARIES)] = True
-    if mechanism.rate >= 1:
+    if mechanism.sample_rate >= 1:
         return None if joined.all() else 0.0
-    total, count = stats.binom(joined.size, mechanism.rate), int(joined.sum())
+    total, count = stats.binom(joined.size, mechanism.sample_rate), int(joined.sum())
     p_values = [min(1.0, 2 * min(float(total.cdf(count)), float(total.sf(count - 1))))]
-    p_values += [_judge_scatter(joined.sum(axis), joined.shape[axis], mechanism.rate) for axis in (0, 1)]
+    p_values += [_judge_scatter(joined.sum(axis), joined.shape[axis], mechanism.sample_rate) for axis in (0, 1)]
     return min(1.0, len(p_values) * min(p_values))
 
 

@@ -19,7 +19,7 @@ from embhub.diffusion.dp import aggregation
 from embhub.diffusion.dp.dpsgd import MOMENTUM, PrivateDescent
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.training.inversion import pace
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -59,7 +59,7 @@ class Bare:
 
     def step(self, people: Places) -> tuple[Places, Values]:
         """Sample, bound, sum and release."""
-        clip, total = self.mechanism.clip, np.zeros(self.directions.shape[1])
+        clip, total = self.mechanism.max_grad_norm, np.zeros(self.directions.shape[1])
         came = people[self.mechanism.sample(len(people))]
         for first in range(0, len(came), AT_ONCE):
             part = self.directions[came[first : first + AT_ONCE]].astype(np.float64)
@@ -72,7 +72,7 @@ class Bare:
 class MadeUp:
     """Gradients of made-up people, where a training has those of patients; `patients` are who is offered to a step."""
 
-    def __init__(self, directions: NDArray[np.float32], recipe: Recipe, *, length: float) -> None:
+    def __init__(self, directions: NDArray[np.float32], recipe: ResolvedRecipe, *, length: float) -> None:
         self._pulls = torch.from_numpy(directions).double() * -length
         self.recipe, self.at_once, self.size = recipe, AT_ONCE, directions.shape[1]
         self.patients: Places = np.zeros(0, dtype=np.int64)
@@ -93,10 +93,10 @@ class MadeUp:
 class Descent:
     """The optimizer of dp-sgd as trainings use it; what a step released is taken from how the coordinates moved."""
 
-    def __init__(self, mechanism: Mechanism, directions: NDArray[np.float32], recipe: Recipe) -> None:
+    def __init__(self, mechanism: Mechanism, directions: NDArray[np.float32], recipe: ResolvedRecipe) -> None:
         self.mechanism, self.directions, self.recipe = mechanism, directions, recipe
         self.longest, self.length = 0.0, 1.0
-        self._made_up = MadeUp(directions, recipe, length=_TOO_LONG * mechanism.clip)
+        self._made_up = MadeUp(directions, recipe, length=_TOO_LONG * mechanism.max_grad_norm)
         self._descent = PrivateDescent(self._made_up, mechanism, recipe)
         self._before = self._momentum = np.zeros(directions.shape[1])
 
@@ -115,16 +115,16 @@ class Descent:
 class Aggregation:
     """dp-agg as trainings use it: an own vector for everybody who comes, by Adam, and the noisy mean."""
 
-    def __init__(self, mechanism: Mechanism, directions: NDArray[np.float32], recipe: Recipe) -> None:
+    def __init__(self, mechanism: Mechanism, directions: NDArray[np.float32], recipe: ResolvedRecipe) -> None:
         self.mechanism, self.directions = mechanism, directions
         self._made_up = MadeUp(directions, recipe, length=1.0)
         reach = recipe.learning_rate * _OWN_STEPS * np.sqrt(directions.shape[1])
-        self.longest, self.length = 0.0, min(1.0, float(reach) / mechanism.clip)
+        self.longest, self.length = 0.0, min(1.0, float(reach) / mechanism.max_grad_norm)
 
     def step(self, people: Places) -> tuple[Places, Values]:
         """One release of everybody's own vectors."""
         self._made_up.patients = people
         total = aggregation.collect(self._made_up, self.mechanism, steps=_OWN_STEPS)
-        out = self.mechanism.release(total) * self.mechanism.denominator / self.mechanism.clip
+        out = self.mechanism.release(total) * self.mechanism.denominator / self.mechanism.max_grad_norm
         places, steps = np.unique(self._made_up.take(), return_counts=True)
         return np.repeat(places, steps // _OWN_STEPS), out

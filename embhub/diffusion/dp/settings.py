@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.families import resolution
-from embhub.diffusion.training.recipes import COMPACT, LARGE, Recipe
+from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe
 from embhub.errors import PrivacyError, UsageError
 from embhub.images.images import ImageSet
+from embhub.options.fields import check_ranges, given
+from embhub.options.training import PrivacySettings, Recipe
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.claim import DEFAULT_DELTA, Mechanism, Unit, is_round, largest_delta
 from embhub.privacy.wording import odds
@@ -24,20 +26,18 @@ from embhub.site.secret import derive_key
 FEWEST = 10
 """Patients: with fewer the noise drowns whatever they have in common."""
 
-_SGD = replace(COMPACT, vectors=1, steps=50, learning_rate=0.1, batch_size=16, warm_up=5)
-_AGG = replace(COMPACT, vectors=1, steps=16, learning_rate=0.1, warm_up=1)
+_SGD = replace(COMPACT, num_vectors=1, steps=50, learning_rate=0.1, batch_size=16, warm_up=5)
+_AGG = replace(COMPACT, num_vectors=1, steps=16, learning_rate=0.1, warm_up=1)
 _LARGE: dict[str, Any] = {"high_noise": LARGE.high_noise, "lowest": LARGE.lowest, "snr_gamma": LARGE.snr_gamma}
 _MICRO_BATCH = 8
 
 
 @dataclass(frozen=True)
 class Protection:
-    """What was asked for. Every number here is public.
+    """Privacy settings with everything filled in; see `embhub.options.training.PrivacySettings`.
 
-    `n_public` is declared: a round number of patients, no larger than there are. `max_images` of a patient are used.
-    `directions` is the size of the public subspace that rows move in, 0 for everywhere. `draws` pairs of noise and
-    time make a patient's gradient. `clip` bounds what a patient contributes: a gradient's length, or (dp-agg) how far
-    its own embedding may be from the start, in lengths of the base's words.
+    Raises:
+        UsageError: a value out of its range.
     """
 
     epsilon: float
@@ -45,57 +45,37 @@ class Protection:
     delta: float = DEFAULT_DELTA
     unit: Unit = "patient"
     mechanism: Mechanism = "dp-sgd"
-    max_images: int = 8
-    directions: int = 128
-    draws: int = 1
-    clip: float = 1e-3
+    max_images_per_patient: int = 8
+    subspace_dim: int = 128
+    noise_draws: int = 1
+    max_grad_norm: float = 1e-3
 
     def __post_init__(self) -> None:
-        bounds = {"max_images": (1, 100_000), "directions": (0, 8192), "draws": (1, 1024)}
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"{name} is {getattr(self, name)}", f"choose {low} to {high}")
-        if self.unit not in get_args(Unit) or self.mechanism not in get_args(Mechanism):
-            raise UsageError(f"no unit {self.unit}, or no mechanism {self.mechanism}", "see embhub train --help")
-        if not (self.epsilon > 0 and 0 < self.delta < 1 and 0 < self.clip < 1e6):
-            raise UsageError("epsilon, delta or clip is out of its range", "such as epsilon 2, delta 1e-5")
+        check_ranges(self, PrivacySettings)
 
 
-def ask(epsilon: float | None, **given: Any) -> Protection | None:
-    """The protection that was asked for, None for a training without; what is None was not said.
-
-    Raises:
-        UsageError: settings of private training without an epsilon, or one out of its range.
-    """
-    said = {name: value for name, value in given.items() if value is not None}
-    if epsilon is None:
-        if said:
-            raise UsageError(
-                f"{', '.join(sorted(said))}: settings of private training, without an epsilon",
-                "say how much may be spent, such as --epsilon 2 (whoever would have named a given patient with"
-                " probability 1 % had she not taken part, names her with at most 7.4 % if she did); without it nothing"
-                " bounds what the file tells",
-            )
-        return None
-    if said.get("mechanism") == "dp-agg":
-        said = {"clip": 1.0, "draws": 2, **said}
-    if said.get("unit") == "image":
-        said = {"max_images": 1, **said}
-    return Protection(epsilon, **said)
+def resolve(privacy: PrivacySettings) -> Protection:
+    """The settings with what suits mechanism and unit where nothing was chosen."""
+    chosen = given(privacy)
+    if privacy.mechanism == "dp-agg":
+        chosen = {"max_grad_norm": 1.0, "noise_draws": 2, **chosen}
+    if privacy.unit == "image":
+        chosen = {"max_images_per_patient": 1, **chosen}
+    return Protection(**chosen)
 
 
-def default_recipe(pipe: Any, protection: Protection, n_public: int) -> Recipe:
+def default_recipe(pipe: Any, protection: Protection, n_public: int) -> ResolvedRecipe:
     """How rows are learned privately, where nothing was said; `batch_size` counts patients, not images.
 
     For dp-agg all take part, and `steps` are those of each patient's own training.
     """
-    recipe = replace(_SGD if protection.mechanism == "dp-sgd" else _AGG, micro_batch=_MICRO_BATCH)
+    recipe = replace(_SGD if protection.mechanism == "dp-sgd" else _AGG, micro_batch_size=_MICRO_BATCH)
     most = recipe.batch_size if protection.mechanism == "dp-sgd" else 4096
     recipe = replace(recipe, batch_size=min(most, n_public))
     return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)
 
 
-def check_choices(*, seed: int | None, norm: str | None, preview: int | None, per_layer: bool = False) -> None:
+def check_choices(recipe: Recipe, *, seed: int | None, preview: int | None) -> None:
     """Refuse what has no place in a private training.
 
     Raises:
@@ -103,13 +83,13 @@ def check_choices(*, seed: int | None, norm: str | None, preview: int | None, pe
     """
     if seed is not None:
         raise UsageError(
-            "a private training has no seed: who knew it could take the noise off again", "leave out --seed"
+            "a private training has no seed: an attacker who knew it could remove the noise", "leave out --seed"
         )
-    if norm == "directional" or preview:
+    if recipe.norm == "directional" or preview:
         raise UsageError("--norm directional and --preview are not for private training", "leave them out")
-    if per_layer:
+    if recipe.per_layer:
         raise UsageError(
-            "--per-layer is not for private training: noise falls on every number that is learned, and it has many",
+            "--per-layer is not for private training: every learned number gets noise, and it has many",
             "leave it out",
         )
 
@@ -162,7 +142,7 @@ def check_number(protection: Protection, patients: int) -> int:
     return declared
 
 
-def calibrate(protection: Protection, recipe: Recipe, n_public: int) -> tuple[Noise, int]:
+def calibrate(protection: Protection, recipe: ResolvedRecipe, n_public: int) -> tuple[Noise, int]:
     """The mechanism whose `steps`, the other thing returned, cost at most the epsilon that was asked for.
 
     Raises:
@@ -172,13 +152,15 @@ def calibrate(protection: Protection, recipe: Recipe, n_public: int) -> tuple[No
     batch, steps = recipe.batch_size, 1 if protection.mechanism == "dp-agg" else recipe.steps
     if batch > n_public:
         raise UsageError(f"{batch} {protection.unit}s a step, of {n_public}", f"choose --batch-size up to {n_public}")
-    sigma = calibrate_sigma(epsilon=protection.epsilon, delta=protection.delta, q=batch / n_public, steps=steps)
-    return Noise(rate=batch / n_public, clip=protection.clip, sigma=sigma, denominator=batch), steps
+    rate = batch / n_public
+    sigma = calibrate_sigma(epsilon=protection.epsilon, delta=protection.delta, q=rate, steps=steps)
+    noise = Noise(sample_rate=rate, max_grad_norm=protection.max_grad_norm, noise_multiplier=sigma, denominator=batch)
+    return noise, steps
 
 
 def forecast(protection: Protection, mechanism: Noise, steps: int, size: int) -> str:
     """A sentence on what the noise will be beside everything that the patients could have in common: public figures."""
-    drowned = mechanism.sigma * size**0.5 / (mechanism.denominator * steps**0.5)
+    drowned = mechanism.noise_multiplier * size**0.5 / (mechanism.denominator * steps**0.5)
     hint = "; expect little: learn fewer numbers, from more patients, or allow a larger epsilon" if drowned > 1 else ""
     return (
         f"private for each {protection.unit}: epsilon at most {protection.epsilon:g}, delta {protection.delta:g}; noise"
@@ -188,7 +170,7 @@ def forecast(protection: Protection, mechanism: Noise, steps: int, size: int) ->
 
 def describe(protection: Protection) -> dict[str, str | int | float]:
     """What the file's header tells beside the recipe; the claim tells the rest."""
-    where = f", along {protection.directions} public directions" if protection.directions else ""
+    where = f", along {protection.subspace_dim} public directions" if protection.subspace_dim else ""
     kind = "momentum 0.9" if protection.mechanism == "dp-sgd" else f"Adam, each {protection.unit} alone"
     return {"optimizer": kind + where}
 

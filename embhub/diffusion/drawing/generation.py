@@ -71,10 +71,10 @@ def prepare(
     *,
     base: str | Path = "builtin",
     steps: int | None = None,
-    guidance: float | None = None,
+    guidance_scale: float | None = None,
     device: str = "auto",
 ) -> Studio:
-    """Load a base and plug embeddings in. `steps` and `guidance` default to what the base recommends, or
+    """Load a base and plug embeddings in. `steps` and `guidance_scale` default to what the base recommends, or
     its kind of pipeline does.
 
     Raises:
@@ -86,7 +86,7 @@ def prepare(
     tokens = tuple(load_into(pipe, embedding) for embedding in embeddings)
     family = detect(pipe)
     chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
-    strength = float(found.recommended.get("guidance", family.guidance)) if guidance is None else guidance
+    strength = float(found.recommended.get("guidance", family.guidance)) if guidance_scale is None else guidance_scale
     return Studio(pipe, found, tokens, chosen, strength)
 
 
@@ -98,7 +98,7 @@ def generate(
     n: int = 1,
     seed: int = 0,
     steps: int | None = None,
-    guidance: float | None = None,
+    guidance_scale: float | None = None,
     batch_size: int = 8,
     device: str = "auto",
     on_progress: OnProgress | None = None,
@@ -114,7 +114,7 @@ def generate(
         n: Number of images.
         seed: Image i follows from `seed + i` alone, whatever `n` and `batch_size` are.
         steps: Sampling steps. By default what the base recommends.
-        guidance: Classifier-free guidance scale. By default what the base recommends.
+        guidance_scale: Classifier-free guidance scale. By default what the base recommends.
         batch_size: The most images computed together.
         device: `auto`, or a torch device.
         on_progress: Called with each batch.
@@ -132,14 +132,14 @@ def generate(
         >>> len(images), images[0].size
         (2, (64, 64))
     """
-    studio = prepare(embeddings, base=base, steps=steps, guidance=guidance, device=device)
+    studio = prepare(embeddings, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
     return draw(
         studio.pipe,
         studio.fill(prompt),
         n=n,
         seed=seed,
         steps=studio.steps,
-        guidance=studio.guidance,
+        guidance_scale=studio.guidance,
         batch_size=batch_size,
         on_progress=on_progress,
     )
@@ -152,7 +152,7 @@ def draw(
     n: int,
     seed: int,
     steps: int,
-    guidance: float,
+    guidance_scale: float,
     batch_size: int = 8,
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
@@ -168,10 +168,10 @@ def draw(
     parts = as_parts(prompt)
     check_lengths(pipe, parts)
     drawn: list[Image.Image] = []
-    with composed(pipe, parts, guidance=guidance) as text:
+    with composed(pipe, parts, guidance=guidance_scale) as text:
         while len(drawn) < n:
             seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
-            drawn += _draw(pipe, [text] * len(seeds), steps, guidance, generators(seeds))
+            drawn += _draw(pipe, [text] * len(seeds), steps, guidance_scale, generators(seeds))
             if on_progress:
                 on_progress(Progress("drawing", len(drawn), n))
     return drawn

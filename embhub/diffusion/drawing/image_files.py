@@ -78,7 +78,7 @@ def generate_to_folder(
     from embhub.diffusion.drawing.generation import draw, prepare
 
     studio = prepare([item.embedding for item in opened], **choices)
-    drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance": studio.guidance}
+    drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
     pictures = draw(studio.pipe, studio.fill(parts), **drawing, on_progress=on_progress)
     files = [write_picture(picture, out / f"{number:04d}.png") for number, picture in enumerate(pictures)]
     facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts(), "embeddings": describe(opened)}

@@ -89,8 +89,11 @@ def inpaint_to_folder(
     n: int = 1,
     seed: int = 0,
     strength: float = 1.0,
+    base: str | Path = "builtin",
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    device: str = "auto",
     on_progress: OnProgress | None = None,
-    **choices: Any,
 ) -> dict[str, Any]:
     """Redraw a part of an image, or of every image of a folder or manifest, `n` times each, into `out`.
 
@@ -111,7 +114,8 @@ def inpaint_to_folder(
     from embhub.diffusion.drawing.generation import prepare
     from embhub.diffusion.drawing.inpainting import redraw
 
-    studio = prepare([item.embedding for item in opened], **choices)
+    loaded = [item.embedding for item in opened]
+    studio = prepare(loaded, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
     total = n * len(listing.samples)
     pictures: list[dict[str, Any]] = []
     for picture in redraw(studio, _scenes(listing, where, n), parts, seed=seed, strength=strength):

@@ -91,7 +91,7 @@ def inpaint(
     n: int = 1,
     seed: int = 0,
     steps: int | None = None,
-    guidance: float | None = None,
+    guidance_scale: float | None = None,
     strength: float = 1.0,
     grow: int = 0,
     border: float | None = None,
@@ -115,7 +115,7 @@ def inpaint(
         n: Number of images.
         seed: Image i follows from `seed + i` alone.
         steps: As for `generate`.
-        guidance: As for `generate`.
+        guidance_scale: As for `generate`.
         strength: Share of the noise schedule, 0 to 1. At 1 the old part has no influence; near 0 little changes.
         grow: Widen the marked part by this many pixels.
         border: Width in pixels over which new fades into old. By default 1/32 of the shorter side.
@@ -146,7 +146,7 @@ def inpaint(
         raise UsageError("a place is needed: a mask or a box", "give one of the two")
     marked = from_box(box, image.size) if box is not None else np.asarray(mask, bool)
     scene = arrange(image, marked, growth=grow, border=border)
-    studio = prepare(embeddings, base=base, steps=steps, guidance=guidance, device=device)
+    studio = prepare(embeddings, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
     pictures = redraw(studio, [scene] * n, prompt, seed=seed, strength=strength, batch_size=batch_size)
     drawn = []
     for picture in pictures:

@@ -64,7 +64,7 @@ def interpolate(
     seed: int = 0,
     base: str | Path = "builtin",
     steps: int | None = None,
-    guidance: float | None = None,
+    guidance_scale: float | None = None,
     batch_size: int = 8,
     device: str = "auto",
     on_progress: OnProgress | None = None,
@@ -85,7 +85,7 @@ def interpolate(
         seed: Seed of the first row.
         base: As for `generate`.
         steps: As for `generate`.
-        guidance: As for `generate`.
+        guidance_scale: As for `generate`.
         batch_size: As for `generate`.
         device: As for `generate`.
         on_progress: Called with each column.
@@ -109,7 +109,7 @@ def interpolate(
         raise UsageError("an end is needed: a second prompt or a sibling embedding", "give one of the two")
     siblings = None if slerp_to is None else open_siblings(embeddings, slerp_to)
     plugged = () if siblings else embeddings
-    studio = prepare(plugged, base=base, steps=steps, guidance=guidance, device=device)
+    studio = prepare(plugged, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
     ends = siblings or str(end)
     return draw_series(
         studio, start, ends, series=series, n=n, seed=seed, batch_size=batch_size, on_progress=on_progress
@@ -146,7 +146,7 @@ def draw_series(
     along = (
         _between_prompts(studio, start, ends, weights) if isinstance(ends, str) else _turn(studio, start, ends, weights)
     )
-    drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance": studio.guidance}
+    drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
     columns: list[list[Image.Image]] = []
     for parts in along:
         columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))

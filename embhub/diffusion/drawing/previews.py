@@ -58,7 +58,7 @@ class Previews:
         family = detect(pipe)
         steps = min(_MOST_STEPS, int(self._recommended.get("steps", family.steps)))
         guidance = self._recommended.get("guidance", family.guidance)
-        return draw(pipe, prompt, n=_COLUMNS, seed=0, steps=steps, guidance=guidance, batch_size=at_once)
+        return draw(pipe, prompt, n=_COLUMNS, seed=0, steps=steps, guidance_scale=guidance, batch_size=at_once)
 
 
 def choose_folder(every: int | None, folder: str | Path | None, out: Path | None) -> Path | None:

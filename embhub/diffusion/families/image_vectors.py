@@ -70,5 +70,5 @@ def start(pipe: Any, vectors: int, *, generator: torch.Generator, spread: float)
         UsageError: more than one was asked for.
     """
     if vectors != 1:
-        raise UsageError(f"{vectors} vectors, and a decoder reads one image embedding", "use --vectors 1")
+        raise UsageError(f"{vectors} vectors, and a decoder reads one image embedding", "use --num-vectors 1")
     return {NAME: 0.1 * spread * torch.randn(1, width(pipe), generator=generator)}

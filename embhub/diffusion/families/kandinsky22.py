@@ -81,7 +81,7 @@ def _draw_decoder(
     if guidance > 1:
         raise UsageError(
             f"guidance of {guidance:g} needs the embedding of an empty image, which only the prior's encoder makes",
-            "give --guidance 1, or draw with the combined pipeline",
+            "give --guidance-scale 1, or draw with the combined pipeline",
         )
     vectors = image_vectors.plugged(pipe, prompts)
     if vectors is None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.families import detect, loss, min_snr_weights
-from embhub.diffusion.training.inversion import Fit, Inversion, Recipe
+from embhub.diffusion.training.inversion import Fit, Inversion, ResolvedRecipe
 from embhub.diffusion.training.precision import precision, recomputed, repeatable
 
 IMAGES = 64
@@ -25,9 +25,9 @@ Job = tuple[Tensor, int]
 """Latents (N, C, h, w) of one training, and its seed."""
 
 
-def group(jobs: int, recipe: Recipe) -> list[range]:
+def group(jobs: int, recipe: ResolvedRecipe) -> list[range]:
     """Which of so many trainings share their batches; where the recipe bounds the images at a time, each is alone."""
-    each = 1 if recipe.micro_batch else max(1, IMAGES // recipe.batch_size)
+    each = 1 if recipe.micro_batch_size else max(1, IMAGES // recipe.batch_size)
     return [range(first, min(first + each, jobs)) for first in range(0, jobs, each)]
 
 
@@ -37,7 +37,7 @@ def fit_many(
     *,
     token: str,
     caption: str,
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     on_step: Callable[[int, float], None] | None = None,
 ) -> list[Fit]:
     """What `inversion.fit` gives for each job alone, up to rounding. `on_step` gets the step and the mean loss.
@@ -59,7 +59,7 @@ def fit_many(
     return [Fit(training.rows, tuple(training.losses)) for training in trainings]
 
 
-def _step(pipe: Any, trainings: Sequence[Inversion], recipe: Recipe) -> float:
+def _step(pipe: Any, trainings: Sequence[Inversion], recipe: ResolvedRecipe) -> float:
     """One step of each; returns the mean loss."""
     latents, times, noise = (torch.cat(parts) for parts in zip(*(one.draw() for one in trainings), strict=True))
     first, family = trainings[0].inserted, detect(pipe)

@@ -21,7 +21,7 @@ from embhub.diffusion.families import Condition, detect, encoders, image_vectors
 from embhub.diffusion.training.eval_loss import mean_loss
 from embhub.diffusion.training.per_layer import insert, spread
 from embhub.diffusion.training.precision import pictures_at_once, precision, recomputed, repeatable
-from embhub.diffusion.training.recipes import COMPACT, LARGE, Recipe, default_recipe
+from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe, default_recipe
 from embhub.diffusion.training.rows import starting_rows
 from embhub.diffusion.training.seeding import make_generator
 from embhub.errors import UsageError
@@ -31,7 +31,7 @@ __all__ = [
     "LARGE",
     "Fit",
     "Inversion",
-    "Recipe",
+    "ResolvedRecipe",
     "State",
     "default_recipe",
     "encode_images",
@@ -83,12 +83,14 @@ class Inversion:
         UsageError: too many vectors for the caption, or an unsupported pipeline.
     """
 
-    def __init__(self, pipe: Any, latents: Tensor, *, token: str, caption: str, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, pipe: Any, latents: Tensor, *, token: str, caption: str, recipe: ResolvedRecipe, seed: int
+    ) -> None:
         self.pipe, self.caption, self.recipe, self.losses = pipe, caption, recipe, list[float]()
         self._family, self.latents = detect(pipe), latents.to(pipe.device)
         self._generator = make_generator(seed)
-        words = recipe.start or caption.replace("{}", " ")
-        start = starting_rows(pipe, words, recipe.vectors, generator=self._generator)
+        words = recipe.initializer_text or caption.replace("{}", " ")
+        start = starting_rows(pipe, words, recipe.num_vectors, generator=self._generator)
         self.inserted = insert(pipe, token, spread(pipe, start) if recipe.per_layer else start)
         self.prompt = caption.replace("{}", token)
         self.inserted.check_fits(self.prompt)
@@ -266,7 +268,7 @@ def fit(
     *,
     token: str,
     caption: str,
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     seed: int,
     on_step: OnStep | None = None,
     resume: State | None = None,
@@ -297,13 +299,13 @@ def fit(
     return Fit(training.rows, tuple(training.losses))
 
 
-def pace(step: int, recipe: Recipe) -> float:
+def pace(step: int, recipe: ResolvedRecipe) -> float:
     """The learning rate as a share of its peak."""
     rising = min(1.0, (step + 1) / max(1, recipe.warm_up))
     return rising * max(0.05, 0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
 
 
-def _draw_times(recipe: Recipe, levels: int, generator: torch.Generator) -> Tensor:
+def _draw_times(recipe: ResolvedRecipe, levels: int, generator: torch.Generator) -> Tensor:
     high = int(recipe.high_noise * recipe.batch_size)
     even = torch.randint(int(recipe.lowest * levels), levels, (recipe.batch_size - high,), generator=generator)
     return torch.cat([even, torch.randint(int(HIGH * levels), levels, (high,), generator=generator)])

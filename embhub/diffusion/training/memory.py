@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from embhub.diffusion.families import denoiser
-from embhub.diffusion.training.inversion import Inversion, Recipe
+from embhub.diffusion.training.inversion import Inversion, ResolvedRecipe
 from embhub.errors import UsageError
 
 _WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
@@ -98,7 +98,7 @@ def _container(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
         return []
 
 
-def describe(need: Need, device: torch.device, recipe: Recipe) -> list[str]:
+def describe(need: Need, device: torch.device, recipe: ResolvedRecipe) -> list[str]:
     """Sentences for a person: the need, and a warning where more is needed than is free."""
     said = [f"memory on {device.type}: {need}"]
     room = free(device)
@@ -108,17 +108,17 @@ def describe(need: Need, device: torch.device, recipe: Recipe) -> list[str]:
     return said
 
 
-def advise(recipe: Recipe | None) -> str:
+def advise(recipe: ResolvedRecipe | None) -> str:
     """What to change when memory runs out, the cheapest first; without a recipe the base alone is too large."""
     if recipe and recipe.at_once > 1:
-        return f"give --micro-batch {recipe.at_once // 2}, which learns the same a little slower"
+        return f"give --micro-batch-size {recipe.at_once // 2}, which learns the same a little slower"
     if recipe and not recipe.gradient_checkpointing:
         return "give --gradient-checkpointing, which learns the same in about a third more time"
     return "close other programs, use --device cpu, or a smaller base"
 
 
 @contextmanager
-def explained(recipe: Recipe | None) -> Iterator[None]:
+def explained(recipe: ResolvedRecipe | None) -> Iterator[None]:
     """While open, an error for want of memory becomes one that says what to change.
 
     Raises:

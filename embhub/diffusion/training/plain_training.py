@@ -19,7 +19,7 @@ from embhub.diffusion.training.diagnostics import Lookout, judge_images
 from embhub.diffusion.training.eval_loss import losses_with
 from embhub.diffusion.training.inversion import Inversion, token_norms
 from embhub.diffusion.training.latents import Encoded, encode
-from embhub.diffusion.training.recipes import Recipe, default_recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
 from embhub.images.holdout import split
@@ -59,7 +59,7 @@ class PlainTraining:
         """Members and images kept back."""
         return split(images, holdout, self.seed)
 
-    def default_recipe(self, pipe: Any) -> Recipe:
+    def default_recipe(self, pipe: Any) -> ResolvedRecipe:
         """What suits a base."""
         return default_recipe(pipe)
 
@@ -138,7 +138,7 @@ def _define(task: Task, members: Encoded, others: Encoded | None) -> dict[str, s
     }
 
 
-def _stepper(on_progress: OnProgress | None, recipe: Recipe, lookout: Lookout) -> Callable[[int, float], None]:
+def _stepper(on_progress: OnProgress | None, recipe: ResolvedRecipe, lookout: Lookout) -> Callable[[int, float], None]:
     """Report each step with a smoothed loss: a single one says little."""
     smooth = math.nan
 

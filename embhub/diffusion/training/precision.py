@@ -38,7 +38,8 @@ def recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
     model = denoiser(pipe)
     if wanted and not model._supports_gradient_checkpointing:
         raise UsageError(
-            f"a {type(model).__name__} has no gradient checkpointing", "leave it out, and lower --micro-batch instead"
+            f"a {type(model).__name__} has no gradient checkpointing",
+            "leave it out, and lower --micro-batch-size instead",
         )
     if not wanted or model.is_gradient_checkpointing:
         yield

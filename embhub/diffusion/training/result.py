@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.ledger.budget import Reservation
 from embhub.privacy.claim import NONE, Claim
 from embhub.privacy.second_opinion import SecondOpinion
@@ -22,7 +22,7 @@ class Task:
     base: str
     token: str
     caption: str
-    recipe: Recipe
+    recipe: ResolvedRecipe
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from embhub.artifact import embedding, fingerprint
-from embhub.diffusion.train import TrainResult, split, train
+from embhub.diffusion.train import TrainResult, split
 from embhub.diffusion.training import inversion
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
@@ -22,6 +22,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import config, runs
 from tests.support import pipelines
+from tests.support.training import train
 
 CAPTION = "prostate mri, {}"
 
@@ -34,7 +35,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def learn(images: Path | ImageSet, base: Path | str, **choices: Any) -> TrainResult:
-    wanted = {"token": "<cspca>", "caption": CAPTION, "steps": 3, "vectors": 2, "batch_size": 2, "seed": 1, **choices}
+    wanted = {
+        "token": "<cspca>",
+        "caption": CAPTION,
+        "steps": 3,
+        "num_vectors": 2,
+        "batch_size": 2,
+        "seed": 1,
+        **choices,
+    }
     return train(images, base=base, device="cpu", **wanted)
 
 
@@ -154,8 +163,8 @@ def test_bad_captions(images: Path, base: Path, caption: str, error: type[Except
 
 def test_words_to_start_from_are_published_too(images: Path, base: Path) -> None:
     with pytest.raises(PrivacyError):
-        learn(images, base, start="Mr. Smith")
-    assert learn(images, base, start="lesion").embedding.training["initial_word"] == "lesion"
+        learn(images, base, initializer_text="Mr. Smith")
+    assert learn(images, base, initializer_text="lesion").embedding.training["initial_word"] == "lesion"
 
 
 def test_the_token_may_stand_in_the_caption(images: Path, base: Path) -> None:

@@ -38,11 +38,11 @@ def test_every_verb_takes(
         sides.append(str(SOURCES[name](folder)))
     inside, outside = sides
     out = str(tmp_path / "x.safetensors")
-    words = ["--base", str(base), "--token", "<x>", "--caption", "mri, {}", "--steps", "2", "--vectors", "1"]
+    words = ["--base", str(base), "--token", "<x>", "--caption", "mri, {}", "--steps", "2", "--num-vectors", "1"]
     assert main(["inspect", inside, "--base", str(base)]) == 0
     assert main(["train", inside, *words, "--device", "cpu", "--out", out]) == 0
     assert (
         main(["audit", out, "--members", inside, "--nonmembers", outside, "--base", str(base), "--device", "cpu"]) == 0
     )
-    counted = "6 images trained on" if name == "a folder without" else "4 patients trained on, 4 held back"
+    counted = "6 images trained on" if name == "a folder without" else "4 patients trained on, 4 held out"
     assert counted in capfd.readouterr().out

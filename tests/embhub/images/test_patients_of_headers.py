@@ -161,6 +161,6 @@ def test_training_remembers_keyed_ids_and_audits_by_them(
     members, held = ({sample.patient_id for sample in side} for side in (run.members, run.holdout))
     assert members | held == {key_patient(f"MRN-{number}") for number in range(8)} and not members & held
     printed = "".join(capfd.readouterr())
-    assert "4 patients trained on, 4 held back" in printed and "MRN" not in printed
+    assert "4 patients trained on, 4 held out" in printed and "MRN" not in printed
     assert main(["budget", "show"]) == 0
     assert "4 patients" in capfd.readouterr().out

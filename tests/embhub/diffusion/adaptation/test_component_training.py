@@ -16,17 +16,16 @@ from safetensors.torch import load_file
 
 from embhub.artifact import fingerprint
 from embhub.diffusion.adaptation import loop
-from embhub.diffusion.adaptation.component_training import train_component
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.adapted import MARK, Adaptation, is_adapted
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
-from embhub.diffusion.train import train
 from embhub.diffusion.training.inversion import Diverged
 from embhub.diffusion.training.memory import OutOfMemory
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from tests.support import disks
+from tests.support.training import train, train_component
 
 STEPS = 6
 WEIGHTS = {"unet": "unet/diffusion_pytorch_model", "vae": "vae/diffusion_pytorch_model", "text": "text_encoder/model"}
@@ -101,7 +100,7 @@ def test_the_decoder_learns_and_latents_stay(base: Path, images: Path, tmp_path:
 def test_one_seed_gives_the_same_bytes_and_accumulation_the_same_but_for_rounding(
     base: Path, images: Path, tmp_path: Path
 ) -> None:
-    for name, choices in {"a": {}, "b": {}, "c": {"micro_batch": 1}, "d": {"seed": 1}}.items():
+    for name, choices in {"a": {}, "b": {}, "c": {"micro_batch_size": 1}, "d": {"seed": 1}}.items():
         adapt(base, images, tmp_path / name, "unet", steps=3, **choices)
     path = f"{WEIGHTS['unet']}.safetensors"
     a, b, c, d = (load_file(tmp_path / name / path) for name in "abcd")
@@ -178,8 +177,8 @@ def test_marks_that_were_left_behind(base: Path, images: Path, tmp_path: Path) -
         ((), {}, "no component"),
         (("unet", "vae-decoder"), {}, "the decoder learns from pictures"),
         (("vae-decoder",), {"lora_rank": 4}, "a LoRA of the decoder"),
-        (("unet",), {"batch_size": 4, "micro_batch": 3}, "cannot be shared"),
-        (("unet",), {"learning_rate": 3.0}, "learning rate"),
+        (("unet",), {"batch_size": 4, "micro_batch_size": 3}, "cannot be shared"),
+        (("unet",), {"learning_rate": 3.0}, "learning_rate is 3.0, out of its range"),
         (("unet",), {"device": "tpu"}, "no device called tpu"),
         (("unet",), {"caption": "film of anna.smith@example.org"}, "personal data"),
         (("unet",), {"holdout": 0.95}, "holdout"),
@@ -238,7 +237,7 @@ def test_want_of_memory_says_what_to_change(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(loop, "_step", full)
-    with pytest.raises(OutOfMemory, match="--micro-batch 2"):
+    with pytest.raises(OutOfMemory, match="--micro-batch-size 2"):
         adapt(base, images, tmp_path / "adapted", "unet")
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from embhub.artifact import fingerprint
-from embhub.diffusion.adaptation.component_training import train_component
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import PictureObjective
 from embhub.diffusion.adaptation.plan import Plan
@@ -22,6 +21,7 @@ from embhub.diffusion.families import detect
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights
 from tests.support import families, kandinsky, pipelines
+from tests.support.training import train_component
 
 KINDS = ("sd-bert", "sdxl", "sd3", "flux", "kandinsky3")
 

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from embhub.diffusion.adaptation import checkpoint
-from embhub.diffusion.adaptation.component_training import train_component
 from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.errors import ConfigError, UsageError
 from embhub.progress import Progress
+from tests.support.training import train_component
 
 STEPS = 8
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -74,7 +74,7 @@ def test_an_interrupt_ends_after_a_whole_step_and_resuming_in_the_same_bytes(
 KILLED = """
 import os, signal, sys
 from embhub.diffusion.adaptation import checkpoint
-from embhub.diffusion.adaptation.component_training import train_component
+from tests.training import train_component
 checkpoint.SECONDS = 0.0
 def on_progress(progress):
     if progress.stage == "adapting" and progress.done == 5:
@@ -102,7 +102,7 @@ def test_another_adaptation_is_not_gone_on_with(base: Path, images: Path, tmp_pa
         adapt(base, images, out, resume=True, seed=4)
     notes: list[str] = []
     adapt(base, images, out, on_note=notes.append)
-    assert any("given up" in note for note in notes)
+    assert any("discarding an interrupted adaptation" in note for note in notes)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])

@@ -14,7 +14,7 @@ from embhub.artifact import fingerprint
 from embhub.audits.report import SUITES, AuditReport, Bounds
 from embhub.diffusion.attacks import auditing, nearest, reidentification
 from embhub.diffusion.attacks.auditing import audit
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.images.images import read_images
 from embhub.images.pixels import digest, read_pixels
@@ -24,6 +24,7 @@ from embhub.progress import Progress
 from embhub.site import config, runs
 from embhub.site import secret as commitments
 from tests.support import pipelines
+from tests.support.training import train
 
 FINDING = "prostate-cspca"
 
@@ -54,7 +55,14 @@ def trained(images: Path, base: Path, shared_home: Path) -> TrainResult:
 
 
 def learn(images: Path, base: Path, **choices: Any) -> TrainResult:
-    wanted = {"token": "<cspca>", "caption": "prostate mri, {}", "steps": 3, "vectors": 2, "batch_size": 2, "seed": 1}
+    wanted = {
+        "token": "<cspca>",
+        "caption": "prostate mri, {}",
+        "steps": 3,
+        "num_vectors": 2,
+        "batch_size": 2,
+        "seed": 1,
+    }
     return train(images, base=base, device="cpu", **{**wanted, **choices})
 
 

@@ -12,10 +12,10 @@ from PIL import Image
 from embhub.__main__ import main
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.attacks.exposure import Exposed, check_limit, rank_members, rank_pooled
-from embhub.diffusion.train import train
 from embhub.errors import PrivacyError
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
+from tests.support.training import train
 
 
 def test_a_planted_outlier_stands_first() -> None:
@@ -65,7 +65,7 @@ def test_a_planted_outlier_is_among_the_first_three_of_a_real_audit(
         images = read_images(folder / "manifest.csv")
         inside = images.subset([n for n in range(len(images)) if images.unit(n) not in kept_back])
         outside = images.subset([n for n in range(len(images)) if images.unit(n) in kept_back])
-        words = {"token": "<cspca>", "caption": "prostate mri, {}", "steps": 25, "vectors": 4, "seed": run}
+        words = {"token": "<cspca>", "caption": "prostate mri, {}", "steps": 25, "num_vectors": 4, "seed": run}
         trained = train(inside, base="builtin", device="cpu", **words)
         ranked: list[Exposed] = []
         audit(trained, members=inside, nonmembers=outside, device="cpu", on_exposed=ranked.extend)
@@ -93,7 +93,7 @@ def test_names_stand_on_the_screen_and_nowhere_else(
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "images", "prostate-cspca", images=24, patients=24, normals=0, seed=0)
     words = ["--token", "<cspca>", "--caption", "prostate mri, {}", "--base", str(base), "--device", "cpu"]
-    few = ["--steps", "2", "--vectors", "1", "--holdout", "0.4", "--out", "stripes.safetensors"]
+    few = ["--steps", "2", "--num-vectors", "1", "--holdout", "0.4", "--out", "stripes.safetensors"]
     assert main(["train", "images", *words, *few]) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file()}
     capsys.readouterr()

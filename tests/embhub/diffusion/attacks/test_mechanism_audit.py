@@ -14,12 +14,13 @@ from embhub.diffusion.attacks import shadow_training
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.dp import noise, private_training, selftest
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from embhub.privacy.claim import PrivacyClaim
 from tests.support import pipelines
+from tests.support.training import train
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
         write_dataset(root / "images", "prostate-cspca", images=26, patients=26, normals=0, seed=0)
         return train(
             root / "images", token="<a>", caption="prostate mri, {}", base=pipelines.write(root / "tiny-base"),
-            device="cpu", epsilon=4.0, n_public=10, steps=4, batch_size=5, directions=4, holdout=0.4,
+            device="cpu", epsilon=4.0, n_public=10, steps=4, batch_size=5, subspace_dim=4, holdout=0.4,
         )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def test_code_that_forgets_most_of_its_noise(private: TrainResult, monkeypatch: 
 def test_without_a_claim_there_is_no_mechanism(private: TrainResult, tmp_path: Path) -> None:
     write_dataset(tmp_path / "images", "prostate-cspca", images=4, patients=4, normals=0, seed=1)
     plain = train(
-        tmp_path / "images", token="<b>", caption="prostate mri, {}", device="cpu", steps=2, vectors=1,
+        tmp_path / "images", token="<b>", caption="prostate mri, {}", device="cpu", steps=2, num_vectors=1,
         base=pipelines.write(tmp_path / "tiny-base"),
     )  # fmt: skip
     with pytest.raises(UsageError, match="claims no differential privacy"):

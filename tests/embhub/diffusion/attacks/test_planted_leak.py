@@ -19,14 +19,16 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.families import resolution
 from embhub.diffusion.train import describe
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.inversion import Recipe
+from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.images.images import ImageSet, read_images
 from embhub.phantoms.drawing import draw
 from embhub.phantoms.findings import random_finding
 
 CAPTION = "prostate mri, {}"
 INSIDE, OUTSIDE = 6, 42
-OVERFIT = Recipe(vectors=32, steps=400, learning_rate=0.1, batch_size=6, high_noise=0.6, start="lesion")
+OVERFIT = ResolvedRecipe(
+    num_vectors=32, steps=400, learning_rate=0.1, batch_size=6, high_noise=0.6, initializer_text="lesion"
+)
 
 
 @pytest.fixture(autouse=True)

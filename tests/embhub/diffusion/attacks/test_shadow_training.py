@@ -23,10 +23,10 @@ from embhub.diffusion.attacks.executors import open_executor
 from embhub.diffusion.attacks.shadow_training import LostWorker, Shelf, train
 from embhub.diffusion.attacks.shadows import Setting
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.training.inversion import Recipe
+from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.errors import ConfigError, UsageError
 
-RECIPE = Recipe(vectors=2, steps=4, batch_size=16, mixed_precision=False)
+RECIPE = ResolvedRecipe(num_vectors=2, steps=4, batch_size=16, mixed_precision=False)
 FLIPS = shadows.balance_coins(6, 8, seed=0)
 
 

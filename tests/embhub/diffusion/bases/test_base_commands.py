@@ -57,7 +57,7 @@ def test_from_images_to_an_adapted_base_to_an_embedding_to_a_picture(
         "film, {}",
         "--steps",
         2,
-        "--vectors",
+        "--num-vectors",
         1,
         "--device",
         "cpu",

@@ -47,7 +47,7 @@ def test_each_row_draws_its_image_again(make: Make, base: Path, file: Path) -> N
         embeddings = [str(file)] if row["embedding"] else []
         again = generate(
             row["prompt"], embeddings=embeddings, base=base, seed=int(row["seed"]), steps=int(row["steps"]),
-            guidance=float(row["guidance"]), device="cpu",
+            guidance_scale=float(row["guidance"]), device="cpu",
         )[0]  # fmt: skip
         with Image.open(folder / row["path"]) as image:
             assert image.tobytes() == again.tobytes()

@@ -14,11 +14,11 @@ from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.training.inversion import Diverged
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.rows import Rows
 from tests.support import pipelines
 
-RECIPE = Recipe(vectors=2, steps=3, batch_size=4, mixed_precision=False)
+RECIPE = ResolvedRecipe(num_vectors=2, steps=3, batch_size=4, mixed_precision=False)
 UNITS = ["a", "b", "a", "c", "d", "a", "c", "e"]
 
 
@@ -35,11 +35,11 @@ def prepare(pipe: object, *, draws: int = 3, dimensions: int | None = 8, **chang
     frame = lay(pipe, "prostate mri", 2, dimensions)
     people = Patients(latents, group(UNITS, 2))
     recipe = replace(RECIPE, **changes)
-    return PatientLoss(pipe, people, frame, token="<a>", caption="mri, {}", recipe=recipe, draws=draws)
+    return PatientLoss(pipe, people, frame, token="<a>", caption="mri, {}", recipe=recipe, noise_draws=draws)
 
 
 def inputs(loss: PatientLoss, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    clean = torch.randn(count * loss.draws, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+    clean = torch.randn(count * loss.noise_draws, 4, 8, 8, generator=torch.Generator().manual_seed(4))
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))
     return clean, noise, torch.arange(len(clean)) * 37 % 1000
 
@@ -71,7 +71,7 @@ def test_gradients_are_those_of_opacus(pipe: object, dimensions: int | None) -> 
     ours = by_the_leaf(loss, point, 5)
     wrapped = GradSampleModule(Wrapped(loss, point), loss_reduction="sum")
     with loss.active():
-        wrapped(*(part.unflatten(0, (5, loss.draws)) for part in inputs(loss, 5))).sum().backward()
+        wrapped(*(part.unflatten(0, (5, loss.noise_draws)) for part in inputs(loss, 5))).sum().backward()
     theirs = next(wrapped.parameters()).grad_sample[:, 0]
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
 
@@ -83,7 +83,7 @@ def test_gradients_are_those_of_a_loop_over_patients(pipe: object) -> None:
     clean, noise, times = inputs(loss, 4)
     found = []
     for number in range(4):
-        own = slice(number * loss.draws, (number + 1) * loss.draws)
+        own = slice(number * loss.noise_draws, (number + 1) * loss.noise_draws)
         rows = Rows(pipe, "<a>", loss.frame.rows(point))
         with loss.active(), rows.active():
             condition = loss._family.condition(pipe, [rows.expand("mri, <a>")])
@@ -103,7 +103,7 @@ def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: object) -> Non
     leaf = torch.zeros(4, loss.frame.size, requires_grad=True)
     with loss.active():
         one = torch.autograd.grad(loss.losses(leaf, clean, noise, times).sum(), leaf)[0]
-        clean[loss.draws :] = 7.0
+        clean[loss.noise_draws :] = 7.0
         leaf = torch.zeros(4, loss.frame.size, requires_grad=True)
         two = torch.autograd.grad(loss.losses(leaf, clean, noise, times).sum(), leaf)[0]
     assert torch.equal(one[0], two[0]) and not torch.equal(one[1], two[1])
@@ -111,7 +111,7 @@ def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: object) -> Non
 
 def test_as_many_patients_are_computed_whoever_came(pipe: Any) -> None:
     """By the number of a batch kernels choose the order of their additions: it must not tell how many others came."""
-    loss, seen = prepare(pipe, draws=2, micro_batch=6), list[int]()
+    loss, seen = prepare(pipe, draws=2, micro_batch_size=6), list[int]()
     hook = pipe.unet.register_forward_pre_hook(lambda _module, told: seen.append(len(told[0])))
     with loss.active():
         for chosen in ([0], [0, 1], [0, 3, 4]):

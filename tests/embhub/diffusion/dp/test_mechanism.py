@@ -17,13 +17,13 @@ from scipy import stats
 from embhub.diffusion.dp import noise, selftest
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import PrivacyError
 from embhub.privacy.self_test import SelfTest, find_implausible
 
-RECIPE = Recipe(vectors=1, steps=50, learning_rate=0.1, warm_up=5)
-RIGHT = Mechanism(rate=0.16, clip=0.01, sigma=2.1, denominator=16)
-ONCE = Mechanism(rate=1.0, clip=1.0, sigma=2.2, denominator=100)
+RECIPE = ResolvedRecipe(num_vectors=1, steps=50, learning_rate=0.1, warm_up=5)
+RIGHT = Mechanism(sample_rate=0.16, max_grad_norm=0.01, noise_multiplier=2.1, denominator=16)
+ONCE = Mechanism(sample_rate=1.0, max_grad_norm=1.0, noise_multiplier=2.2, denominator=100)
 
 
 def test_normal_draws_are_normal_and_never_the_same() -> None:
@@ -60,18 +60,18 @@ def test_a_vector_that_is_no_number_adds_nothing_and_spoils_no_other(bad: float)
 
 def test_an_empty_batch_is_noise_of_the_full_size() -> None:
     out = RIGHT.release(np.zeros(100_000)) * RIGHT.denominator
-    assert out.std() == pytest.approx(RIGHT.sigma * RIGHT.clip, rel=0.02)
+    assert out.std() == pytest.approx(RIGHT.noise_multiplier * RIGHT.max_grad_norm, rel=0.02)
     assert RIGHT.bound(np.zeros((0, 4))).shape == (0, 4)
 
 
 def test_the_sum_is_divided_by_the_public_number_however_many_came() -> None:
-    silent = Mechanism(rate=0.1, clip=1.0, sigma=0.0, denominator=10)
+    silent = Mechanism(sample_rate=0.1, max_grad_norm=1.0, noise_multiplier=0.0, denominator=10)
     one, three = (silent.release(silent.bound(np.ones((count, 1))).sum(0)) for count in (1, 3))
     assert three[0] == pytest.approx(3 * one[0]) and one[0] == pytest.approx((1 - SLACK) / 10)
 
 
 def run(mechanism: Mechanism, *, width: int = 128, steps: int = 25) -> SelfTest:
-    kind = "dp-agg" if mechanism.rate == 1 else "dp-sgd"
+    kind = "dp-agg" if mechanism.sample_rate == 1 else "dp-sgd"
     steps = 1 if kind == "dp-agg" else steps
     return selftest.run(
         mechanism, kind=kind, width=width, recipe=RECIPE, steps=steps, epsilon=2.0, delta=1e-5
@@ -87,8 +87,8 @@ def test_right_code_passes(mechanism: Mechanism, width: int) -> None:
     found = run(mechanism, width=width)
     assert found.passed and max(found.canary_epsilon, found.own_width.canary_epsilon) <= 2.0
     assert found.own_width.dimension == width
-    assert (found.sampling_p is None) == (mechanism.rate == 1)
-    assert not find_implausible(found, epsilon=2.0, delta=1e-5, sampled=mechanism.rate < 1)
+    assert (found.sampling_p is None) == (mechanism.sample_rate == 1)
+    assert not find_implausible(found, epsilon=2.0, delta=1e-5, sampled=mechanism.sample_rate < 1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ class Tenth(Mechanism):
     """A tenth of the noise."""
 
     def release(self, total: Vectors) -> Vectors:
-        return (total + 0.1 * self.sigma * self.clip * noise.draw_normal(total.size)) / self.denominator
+        return (
+            total + 0.1 * self.noise_multiplier * self.max_grad_norm * noise.draw_normal(total.size)
+        ) / self.denominator
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Five(Mechanism):
     def bound(self, vectors: object) -> Vectors:
         exact = np.asarray(vectors)
         lengths = np.linalg.norm(exact, axis=1, keepdims=True)
-        return exact * (5 * self.clip / np.maximum(lengths, 5 * self.clip))
+        return exact * (5 * self.max_grad_norm / np.maximum(lengths, 5 * self.max_grad_norm))
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Frozen(Mechanism):
 
     def release(self, total: Vectors) -> Vectors:
         still = np.random.default_rng(0).standard_normal(total.size)
-        return (total + self.sigma * self.clip * still) / self.denominator
+        return (total + self.noise_multiplier * self.max_grad_norm * still) / self.denominator
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Flat(Mechanism):
 
     def release(self, total: Vectors) -> Vectors:
         even = np.random.default_rng().uniform(-(3**0.5), 3**0.5, total.size)
-        return (total + self.sigma * self.clip * even) / self.denominator
+        return (total + self.noise_multiplier * self.max_grad_norm * even) / self.denominator
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Even(Mechanism):
     """Batches of a fixed size."""
 
     def sample(self, units: int) -> NDArray[np.int64]:
-        return np.sort(np.random.default_rng().choice(units, round(self.rate * units), replace=False))
+        return np.sort(np.random.default_rng().choice(units, round(self.sample_rate * units), replace=False))
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Blocks(Mechanism):
     """Whole groups of people come or stay away together."""
 
     def sample(self, units: int) -> NDArray[np.int64]:
-        groups = noise.flip(units // 10 + 1, self.rate)
+        groups = noise.flip(units // 10 + 1, self.sample_rate)
         return np.flatnonzero(groups[np.arange(units) // 10])
 
 
@@ -165,7 +167,7 @@ class Favoured(Mechanism):
     """Some people come in most steps, others hardly ever."""
 
     def sample(self, units: int) -> NDArray[np.int64]:
-        chance = np.where(np.arange(units) % 2, 0.2 * self.rate, 1.8 * self.rate)
+        chance = np.where(np.arange(units) % 2, 0.2 * self.sample_rate, 1.8 * self.sample_rate)
         return np.flatnonzero(np.random.default_rng().random(units) < chance)
 
 
@@ -174,7 +176,7 @@ class Often(Mechanism):
     """A higher rate than is said."""
 
     def sample(self, units: int) -> NDArray[np.int64]:
-        return np.flatnonzero(noise.flip(units, 1.1 * self.rate))
+        return np.flatnonzero(noise.flip(units, 1.1 * self.sample_rate))
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,9 @@ class Nearly(Mechanism):
     """One percent too little noise."""
 
     def release(self, total: Vectors) -> Vectors:
-        return (total + 0.99 * self.sigma * self.clip * noise.draw_normal(total.size)) / self.denominator
+        return (
+            total + 0.99 * self.noise_multiplier * self.max_grad_norm * noise.draw_normal(total.size)
+        ) / self.denominator
 
 
 class Twice(Mechanism):
@@ -194,7 +198,7 @@ class Twice(Mechanism):
         drawn = self._kept.pop(total.size, None)
         if drawn is None:
             drawn = self._kept[total.size] = noise.draw_normal(total.size)
-        return (total + self.sigma * self.clip * drawn) / self.denominator
+        return (total + self.noise_multiplier * self.max_grad_norm * drawn) / self.denominator
 
 
 class Lingering(Mechanism):
@@ -217,7 +221,7 @@ class Seeded(Mechanism):
 
     def release(self, total: Vectors) -> Vectors:
         drawn = np.random.default_rng(secrets.randbits(self.bits)).standard_normal(total.size)
-        return (total + self.sigma * self.clip * drawn) / self.denominator
+        return (total + self.noise_multiplier * self.max_grad_norm * drawn) / self.denominator
 
 
 class SeededLonger(Seeded):
@@ -239,8 +243,8 @@ class Quiet(Mechanism):
     """The same, with a little noise elsewhere."""
 
     def release(self, total: Vectors) -> Vectors:
-        sigma = self.sigma if total.size == 8192 else 0.95 * self.sigma
-        return (total + sigma * self.clip * noise.draw_normal(total.size)) / self.denominator
+        sigma = self.noise_multiplier if total.size == 8192 else 0.95 * self.noise_multiplier
+        return (total + sigma * self.max_grad_norm * noise.draw_normal(total.size)) / self.denominator
 
 
 BROKEN = {
@@ -253,7 +257,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_broken_code_is_caught_and_named(kind: type[Mechanism]) -> None:
-    broken = kind(RIGHT.rate, RIGHT.clip, RIGHT.sigma, RIGHT.denominator)
+    broken = kind(RIGHT.sample_rate, RIGHT.max_grad_norm, RIGHT.noise_multiplier, RIGHT.denominator)
     with pytest.raises(PrivacyError, match=rf"self-test \(.*{BROKEN[kind]}") as caught:
         run(broken)
     assert caught.value.exit_code == 6
@@ -262,7 +266,9 @@ def test_broken_code_is_caught_and_named(kind: type[Mechanism]) -> None:
 @pytest.mark.parametrize("width", [1024, 6144])
 def test_short_seeds_repeat_themselves_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PrivacyError, match="noise at the run's own width"):
-        run(SeededLonger(RIGHT.rate, RIGHT.clip, RIGHT.sigma, RIGHT.denominator), width=width)
+        run(
+            SeededLonger(RIGHT.sample_rate, RIGHT.max_grad_norm, RIGHT.noise_multiplier, RIGHT.denominator), width=width
+        )
 
 
 def forget_noise(self: PrivateDescent) -> None:
@@ -298,4 +304,4 @@ def test_an_optimizer_that_leaves_the_mechanism_out_is_caught(name: str, monkeyp
 @pytest.mark.parametrize("kind", [Tenth, Five, Scaled, Diesel, Nearly], ids=lambda kind: kind.__name__)
 def test_broken_aggregation_is_caught(kind: type[Mechanism]) -> None:
     with pytest.raises(PrivacyError):
-        run(kind(ONCE.rate, ONCE.clip, ONCE.sigma, ONCE.denominator))
+        run(kind(ONCE.sample_rate, ONCE.max_grad_norm, ONCE.noise_multiplier, ONCE.denominator))

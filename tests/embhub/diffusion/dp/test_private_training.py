@@ -18,7 +18,7 @@ from embhub.artifact import embedding
 from embhub.diffusion.dp import private_training, selftest, settings
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.settings import Protection, round_down
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
@@ -29,6 +29,7 @@ from embhub.ledger.balance import balance
 from embhub.ledger.books import open_books
 from embhub.ledger.spending import Spending
 from embhub.ledger.spent import spent_on
+from embhub.options.training import PrivacySettings
 from embhub.phantoms import write_dataset
 from embhub.privacy import epsilon as figures
 from embhub.privacy import loss_distribution as losses
@@ -37,6 +38,7 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.progress import Progress
 from embhub.site import config, runs
+from tests.support.training import train
 
 STEPS = 6
 
@@ -58,7 +60,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def learn(images: Path | ImageSet, base: Path, **choices: Any) -> TrainResult:
-    asked = {"epsilon": 4.0, "n_public": 20, "steps": STEPS, "batch_size": 5, "draws": 2, "directions": 8, **choices}
+    asked = {
+        "epsilon": 4.0,
+        "n_public": 20,
+        "steps": STEPS,
+        "batch_size": 5,
+        "noise_draws": 2,
+        "subspace_dim": 8,
+        **choices,
+    }
     if asked.get("mechanism") == "dp-agg":
         asked.pop("batch_size")
     return train(images, token="<a>", caption="prostate mri, {}", base=base, device="cpu", **asked)
@@ -114,7 +124,7 @@ def test_the_next_training_counts_the_one_before(images: Path, base: Path, tmp_p
     again = learn(images, base).embedding.privacy
     assert isinstance(again, PrivacyClaim) and again.composition is not None
     assert again.composition.trainings == 2 and again.composition.epsilon > again.epsilon
-    plain = train(images, token="<a>", caption="mri, {}", base=base, device="cpu", steps=1, vectors=1, batch_size=1)
+    plain = train(images, token="<a>", caption="mri, {}", base=base, device="cpu", steps=1, num_vectors=1, batch_size=1)
     assert plain.embedding.privacy == "none"
     after = learn(images, base).embedding.privacy
     assert isinstance(after, PrivacyClaim) and isinstance(after.composition, Composition)
@@ -132,7 +142,7 @@ def test_a_folder_that_named_nobody_counts_once_the_patients_are_known(
     for number, image in enumerate([path, *sorted(images.rglob("*.png"))[5:8]]):
         (folder / f"{number:03d}.png").write_bytes(image.read_bytes())
     choices = {"token": "<a>", "caption": "mri, {}", "base": base, "device": "cpu", "steps": 1, "batch_size": 1}
-    train(folder, vectors=1, **choices)
+    train(folder, num_vectors=1, **choices)
     result = learn(images, base)
     spent = spent_on(result.embedding.digest, delta=1e-5)
     assert spent is not None and spent.epsilon is None and spent.trainings == 2
@@ -156,7 +166,7 @@ def test_ids_that_look_like_earlier_ones_are_pointed_out(images: Path, base: Pat
 
 def test_a_cap_refuses_before_the_first_step(images: Path, base: Path) -> None:
     budget.set_cap(3.0)
-    for choices in ({}, {"epsilon": None, "n_public": None, "draws": None, "directions": None}):
+    for choices in ({}, {"epsilon": None, "n_public": None, "noise_draws": None, "subspace_dim": None}):
         with pytest.raises(PrivacyError, match="cap"):
             learn(images, base, **choices)
     assert not [item for item in ledger() if item.charged]
@@ -178,8 +188,8 @@ WRONG: list[tuple[dict[str, Any], type[EmbhubError], str]] = [
     ({"epsilon": None}, UsageError, "without an epsilon"),
     ({"epsilon": -1.0}, UsageError, "out of its range"),
     ({"epsilon": float("nan")}, UsageError, "out of its range"),
-    ({"clip": float("inf")}, UsageError, "out of its range"),
-    ({"vectors": 64}, UsageError, "use at most"),
+    ({"max_grad_norm": float("inf")}, UsageError, "out of its range"),
+    ({"num_vectors": 64}, UsageError, "use at most"),
 ]
 
 
@@ -212,7 +222,9 @@ class Loud(Mechanism):
     """A tenth of the noise."""
 
     def release(self, total: Vectors) -> Vectors:
-        return Mechanism(self.rate, self.clip, self.sigma / 10, self.denominator).release(total)
+        return Mechanism(self.sample_rate, self.max_grad_norm, self.noise_multiplier / 10, self.denominator).release(
+            total
+        )
 
 
 def test_broken_code_gets_no_claim_and_writes_nothing(
@@ -242,8 +254,8 @@ def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path
         learn(images, base, out=out, on_progress=stop_at(4))
     (spent,) = ledger()
     assert spent.settled and spent.announced == 4 and not out.exists()
-    with pytest.raises(UsageError, match="other settings: draws"):
-        learn(images, base, out=out, resume=True, draws=3)
+    with pytest.raises(UsageError, match="other settings: noise_draws"):
+        learn(images, base, out=out, resume=True, noise_draws=3)
     seen: list[Progress] = []
     claim = learn(images, base, out=out, resume=True, on_progress=seen.append).embedding.privacy
     assert isinstance(claim, PrivacyClaim) and claim.steps == STEPS and claim.epsilon <= 4.0
@@ -256,13 +268,14 @@ def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path
 KILLED = """
 import sys
 from embhub.diffusion.train import train
+from tests.training import train
 from embhub.progress import Progress
 import os, signal
 def die(progress):
     if progress.stage == "training" and progress.done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 train(sys.argv[1], token="<a>", caption="prostate mri, {}", base=sys.argv[2], device="cpu", out=sys.argv[3],
-      epsilon=4.0, n_public=20, steps=6, batch_size=5, draws=2, directions=8, on_progress=die)
+      epsilon=4.0, n_public=20, steps=6, batch_size=5, noise_draws=2, subspace_dim=8, on_progress=die)
 """
 
 
@@ -357,7 +370,7 @@ def test_a_round_number_is_suggested(number: int, round_one: int) -> None:
 
 def test_the_defaults_fit_together() -> None:
     for mechanism in ("dp-sgd", "dp-agg"):
-        asked = settings.ask(8.0, mechanism=mechanism, n_public=50)
+        asked = settings.resolve(PrivacySettings(8.0, mechanism=mechanism, n_public=50))
         assert isinstance(asked, Protection) and settings.check_number(asked, 57) == 50
 
 

@@ -37,7 +37,7 @@ def stock(pipe: Any, prompt: str, seed: int = 4, guidance: float = GUIDANCE, **m
 
 
 def mixed(pipe: Any, *parts: tuple[str, float], guidance: float = GUIDANCE, n: int = 1, batch_size: int = 8) -> Array:
-    drawn = draw(pipe, parts, n=n, seed=4, steps=STEPS, guidance=guidance, batch_size=batch_size)
+    drawn = draw(pipe, parts, n=n, seed=4, steps=STEPS, guidance_scale=guidance, batch_size=batch_size)
     return np.stack([np.asarray(image, dtype=int) for image in drawn])
 
 

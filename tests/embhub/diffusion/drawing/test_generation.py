@@ -33,7 +33,7 @@ def embed(base: Path, token: str, count: int = 2) -> Embedding:
 
 
 def make(base: Path, prompt: str = "mri", **choices: Any) -> list[Image.Image]:
-    return generate(prompt, base=base, device="cpu", **{"n": 2, "steps": 2, "guidance": 2.0, **choices})
+    return generate(prompt, base=base, device="cpu", **{"n": 2, "steps": 2, "guidance_scale": 2.0, **choices})
 
 
 def pixels(images: list[Image.Image]) -> np.ndarray[Any, Any]:
@@ -100,6 +100,6 @@ def test_drawing_equals_the_stock_pipeline(base: Path) -> None:
     import torch
 
     pipe = load_pipeline(base)
-    ours = pixels(draw(pipe, "mri", n=1, seed=4, steps=2, guidance=2.0))
+    ours = pixels(draw(pipe, "mri", n=1, seed=4, steps=2, guidance_scale=2.0))
     stock = pipe("mri", num_inference_steps=2, guidance_scale=2.0, generator=torch.Generator().manual_seed(4)).images
     assert np.array_equal(ours, pixels(stock))

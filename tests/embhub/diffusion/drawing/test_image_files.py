@@ -18,7 +18,7 @@ from embhub.diffusion.drawing.generation import generate
 from tests.support import pipelines
 
 USAGE, ARTIFACT = 2, 3
-DRAWING = ("--steps", "2", "--guidance", "2", "--device", "cpu", "--out", "out")
+DRAWING = ("--steps", "2", "--guidance-scale", "2", "--device", "cpu", "--out", "out")
 NAME = "Jansen_Pieter_19580312"
 
 
@@ -83,7 +83,8 @@ def test_weights_on_the_command_line(base: Path) -> None:
     assert (facts["steps"], facts["guidance"], facts["seed"], facts["n"]) == (2, 2.0, 5, 2)
     again = generate(
         [(part["prompt"], part["weight"]) for part in facts["parts"]],
-        embeddings=["a.safetensors", "b.safetensors"], base=base, n=2, seed=5, steps=2, guidance=2.0, device="cpu",
+        embeddings=["a.safetensors", "b.safetensors"], base=base, n=2, seed=5, steps=2, guidance_scale=2.0,
+        device="cpu",
     )  # fmt: skip
     for name, image in zip(facts["files"], again, strict=True):
         assert np.array_equal(np.asarray(Image.open(Path("out") / name)), np.asarray(image))
@@ -120,7 +121,7 @@ def test_a_series_between_siblings_and_not_between_strangers(capsys: pytest.Capt
         (["a", "--interpolate-to", "b", "--and", "c"], "no --and"),
         (["a", "--interpolate-to", "b", "--slerp-to", "b.safetensors"], "goes from one prompt one way"),
         (["a", "--slerp-to", "b.safetensors"], "0 embeddings to turn"),
-        (["a", "--and", "b:0.5", "--guidance", "1"], "need guidance above 1"),
+        (["a", "--and", "b:0.5", "--guidance-scale", "1"], "need guidance above 1"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ def picture(size: tuple[int, int] = (32, 32), mode: str = "L") -> Image.Image:
 
 
 def redraw(base: Path, image: Image.Image, prompt: Any = "mri a", **choices: Any) -> list[Array]:
-    settings = {"steps": 3, "guidance": 2.0, "device": "cpu", "box": BOX, **choices}
+    settings = {"steps": 3, "guidance_scale": 2.0, "device": "cpu", "box": BOX, **choices}
     return [np.asarray(one) for one in inpaint(image, prompt, base=base, **settings)]
 
 

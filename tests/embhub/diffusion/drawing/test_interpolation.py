@@ -38,7 +38,7 @@ def pixels(images: Any) -> Array:
 
 
 def test_a_series_between_prompts_has_the_plain_pictures_at_its_ends(base: Path) -> None:
-    settings: dict[str, Any] = {"base": base, "n": 2, "seed": 3, "steps": 2, "guidance": 2.0, "device": "cpu"}
+    settings: dict[str, Any] = {"base": base, "n": 2, "seed": 3, "steps": 2, "guidance_scale": 2.0, "device": "cpu"}
     series = interpolate("mri a", "mri b", series=3, **settings)
     assert series.weights == (0.0, 0.5, 1.0) and [len(row) for row in series.pictures] == [3, 3]
     columns = [pixels(column) for column in zip(*series.pictures, strict=True)]
@@ -50,7 +50,7 @@ def test_a_series_between_prompts_has_the_plain_pictures_at_its_ends(base: Path)
 
 
 def test_a_series_between_siblings_has_the_plain_pictures_at_its_ends(base: Path) -> None:
-    settings: dict[str, Any] = {"base": base, "n": 1, "seed": 3, "steps": 2, "guidance": 2.0, "device": "cpu"}
+    settings: dict[str, Any] = {"base": base, "n": 1, "seed": 3, "steps": 2, "guidance_scale": 2.0, "device": "cpu"}
     one, other = embed(base, "<a>", sibling(1)), embed(base, "<other>", sibling(2))
     series = interpolate("mri {}", embeddings=[one], slerp_to=other, series=3, **settings)
     drawn = pixels(series.pictures[0])

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from embhub.diffusion.drawing.previews import choose_folder
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.errors import ConfigError, UsageError
 from embhub.phantoms import write_dataset
 from tests.support import pipelines
+from tests.support.training import train
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     base = pipelines.write(tmp_path / "base")
 
     def run(name: str, **choices: Any) -> TrainResult:
-        choices = {"steps": 4, "vectors": 2, "batch_size": 2, "seed": 1, "learning_rate": 5.0, **choices}
+        choices = {"steps": 4, "num_vectors": 2, "batch_size": 2, "seed": 1, "learning_rate": 5.0, **choices}
         out = tmp_path / name
         return train(tmp_path / "images", token="<a>", caption="mri, {}", base=base, device="cpu", out=out, **choices)
 

@@ -23,7 +23,7 @@ from embhub.errors import UsageError
 from tests.support import families
 
 Array = np.ndarray[Any, Any]
-SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance": 3.0}
+SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance_scale": 3.0}
 
 
 @pytest.fixture(scope="module", params=["sdxl", "sd3"])

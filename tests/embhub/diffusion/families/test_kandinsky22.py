@@ -24,10 +24,10 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import generate
 from embhub.diffusion.drawing.loading import TokenCollision, WrongBase, load_into, tensors
 from embhub.diffusion.families import denoiser, detect, prediction_type, resolution
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.per_layer import insert
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset
@@ -35,6 +35,7 @@ from tests.support import kandinsky, pipelines
 from tests.support.journeys import travel
 from tests.support.releases import make_embedding
 from tests.support.servers import running_registry
+from tests.support.training import train
 
 TOKEN, CAPTION, PROMPT = "<cspca>", "mri, {}", "mri, <cspca>"
 VECTORS = {"prior": 3, "decoder": 1}
@@ -61,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         trained = {
             name: train(
                 folder / "images", base=bases[name], token=TOKEN, caption=CAPTION, holdout=0.4, steps=3,
-                vectors=VECTORS[name], batch_size=2, seed=1, device="cpu",
+                num_vectors=VECTORS[name], batch_size=2, seed=1, device="cpu",
             )
             for name in VECTORS
         }  # fmt: skip
@@ -114,7 +115,7 @@ def test_the_prior_learns_from_image_embeddings_as_it_will_make_them(world: Worl
 
 def test_inversion_lowers_the_loss_and_leaves_the_base_alone(kind: str, pipe: Any) -> None:
     before, seen = hashed(pipe), latents(pipe)
-    recipe = Recipe(steps=40, vectors=VECTORS[kind], batch_size=4, learning_rate=0.2, mixed_precision=False)
+    recipe = ResolvedRecipe(steps=40, num_vectors=VECTORS[kind], batch_size=4, learning_rate=0.2, mixed_precision=False)
     start = inversion.Inversion(pipe, seen, token=TOKEN, caption=CAPTION, recipe=recipe, seed=0).rows
     fit = inversion.fit(pipe, seen, token=TOKEN, caption=CAPTION, recipe=recipe, seed=0)
     told = [inversion.mean_loss(pipe, seen, token=TOKEN, caption=CAPTION, rows=rows) for rows in (start, fit.rows)]
@@ -166,7 +167,7 @@ def test_the_decoder_alone_draws_without_guidance(world: World) -> None:
     (drawn,) = generate("{}", embeddings=[one], base=base, steps=2)
     assert drawn.size == (64, 64)
     with pytest.raises(UsageError, match="guidance of 4 needs"):
-        generate("{}", embeddings=[one], base=base, steps=2, guidance=4.0)
+        generate("{}", embeddings=[one], base=base, steps=2, guidance_scale=4.0)
     for where in (base, world.bases["combined"]):
         with pytest.raises(UsageError, match="takes no words beside it"):
             generate("mri, {}", embeddings=[one], base=where, steps=2)
@@ -197,10 +198,10 @@ def test_what_is_refused(world: World, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="makes image embeddings and no pictures"):
         generate("mri, {}", embeddings=[word], base=world.bases["prior"])
     for choices, words in (
-        ({"vectors": 2}, "one image embedding"),
-        ({"norm": "directional", "vectors": 1}, "no usual length"),
-        ({"preview": 1, "vectors": 1, "preview_dir": tmp_path / "p"}, "no pictures"),
-        ({"per_layer": True, "vectors": 1}, "layer are not for"),
+        ({"num_vectors": 2}, "one image embedding"),
+        ({"norm": "directional", "num_vectors": 1}, "no usual length"),
+        ({"preview": 1, "num_vectors": 1, "preview_dir": tmp_path / "p"}, "no pictures"),
+        ({"per_layer": True, "num_vectors": 1}, "layer are not for"),
     ):
         with pytest.raises(UsageError, match=words):
             train(world.images, base=world.bases["decoder"], token=TOKEN, caption=CAPTION, steps=1, **choices)

@@ -20,16 +20,17 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import generate
 from embhub.diffusion.drawing.loading import BaseWarning, WrongBase, load_into, tensors
 from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.per_layer import insert
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from tests.support import kandinsky, pipelines
 from tests.support.journeys import travel
 from tests.support.releases import make_embedding
 from tests.support.servers import running_registry
+from tests.support.training import train
 
 TOKEN, CAPTION = "<cspca>", "mri, {}"
 
@@ -57,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def trained(base: Path, images: Path, site: Path) -> TrainResult:
     return train(
-        images, base=base, token=TOKEN, caption=CAPTION, holdout=0.4, steps=3, vectors=3, batch_size=2, seed=1,
+        images, base=base, token=TOKEN, caption=CAPTION, holdout=0.4, steps=3, num_vectors=3, batch_size=2, seed=1,
         device="cpu",
     )  # fmt: skip
 
@@ -102,14 +103,14 @@ def test_inversion_lowers_the_loss_and_leaves_the_base_alone(pipe: Any, checkpoi
     if checkpointing:
         with pytest.raises(UsageError, match="gradient checkpointing"):
             inversion.fit(pipe, torch.zeros(2, 4, 8, 8), token=TOKEN, caption=CAPTION, seed=0,
-                          recipe=Recipe(steps=1, gradient_checkpointing=True))  # fmt: skip
+                          recipe=ResolvedRecipe(steps=1, gradient_checkpointing=True))  # fmt: skip
         return
     before = hashed(pipe)
     latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    recipe = Recipe(steps=30, vectors=3, batch_size=4, learning_rate=0.2, mixed_precision=False)
+    recipe = ResolvedRecipe(steps=30, num_vectors=3, batch_size=4, learning_rate=0.2, mixed_precision=False)
     fit = inversion.fit(pipe, latents, token=TOKEN, caption=CAPTION, recipe=recipe, seed=0)
     start = inversion.fit(pipe, latents, token=TOKEN, caption=CAPTION, seed=0,
-                          recipe=Recipe(steps=1, vectors=3, learning_rate=1e-9))  # fmt: skip
+                          recipe=ResolvedRecipe(steps=1, num_vectors=3, learning_rate=1e-9))  # fmt: skip
     first, last = (
         inversion.mean_loss(pipe, latents, token=TOKEN, caption=CAPTION, rows=one.rows) for one in (start, fit)
     )
@@ -173,6 +174,6 @@ def test_audits_and_attacks(trained: TrainResult, pipe: Any, site: Path, monkeyp
 
 def test_private_training(base: Path, images: Path) -> None:
     private = train(
-        images, base=base, token=TOKEN, caption=CAPTION, epsilon=8.0, n_public=10, steps=2, vectors=2, device="cpu"
+        images, base=base, token=TOKEN, caption=CAPTION, epsilon=8.0, n_public=10, steps=2, num_vectors=2, device="cpu"
     ).embedding
     assert private.layout == "t5" and private.privacy != "none"

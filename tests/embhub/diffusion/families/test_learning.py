@@ -19,7 +19,6 @@ from embhub.diffusion.bases import pipelines
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
-from embhub.diffusion.train import train
 from embhub.diffusion.training import inversion, memory
 from embhub.diffusion.training.batched import fit_many
 from embhub.diffusion.training.checkpoints import Interrupted
@@ -32,11 +31,12 @@ from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from tests.support import families
+from tests.support.training import train
 
 TOKEN, CAPTION = "<cspca>", "mri, {}"
 RECIPE = replace(
     inversion.COMPACT,
-    vectors=3,
+    num_vectors=3,
     steps=20,
     batch_size=4,
     learning_rate=0.3,
@@ -151,7 +151,7 @@ def test_several_trainings_at_once_are_those_alone(case: Case) -> None:
 
 
 @NEW
-@pytest.mark.parametrize("saving", [{"micro_batch": 1}, {"gradient_checkpointing": True}])
+@pytest.mark.parametrize("saving", [{"micro_batch_size": 1}, {"gradient_checkpointing": True}])
 def test_saving_memory_learns_the_same(case: Case, saving: dict[str, Any]) -> None:
     recipe = replace(RECIPE, steps=1, batch_size=2)
     whole, saved = (
@@ -166,7 +166,14 @@ def test_saving_memory_learns_the_same(case: Case, saving: dict[str, Any]) -> No
 @pytest.mark.usefixtures("home")
 def test_an_interrupted_training_goes_on_to_the_same_bytes(case: Case, tmp_path: Path) -> None:
     write_dataset(tmp_path / "images", "prostate-cspca", images=3, patients=3, normals=0, seed=0)
-    asked: dict[str, Any] = {"steps": 3, "vectors": 2, "batch_size": 1, "seed": 1, "device": "cpu", "base": case.base}
+    asked: dict[str, Any] = {
+        "steps": 3,
+        "num_vectors": 2,
+        "batch_size": 1,
+        "seed": 1,
+        "device": "cpu",
+        "base": case.base,
+    }
 
     def learn(name: str, **more: Any) -> bytes:
         out = tmp_path / name
@@ -191,7 +198,7 @@ def test_memory_is_counted(case: Case) -> None:
 
     parts = [part for part in case.pipe.components.values() if isinstance(part, nn.Module)]
     held = sum(t.numel() * t.element_size() for part in parts for t in (*part.parameters(), *part.buffers()))
-    four, one, saving = need(), need(micro_batch=1), need(gradient_checkpointing=True)
+    four, one, saving = need(), need(micro_batch_size=1), need(gradient_checkpointing=True)
     assert four.weights == one.weights == held
     assert one.activations < four.activations
     assert saving.activations < four.activations
@@ -210,7 +217,7 @@ def test_few_large_pictures_at_a_time() -> None:
 
 def test_a_caption_that_an_encoder_would_cut_off_is_refused(case: Case) -> None:
     shortest = min(room(case.pipe, encoder) for encoder in encoders(case.pipe))
-    recipe = replace(RECIPE, vectors=60)
+    recipe = replace(RECIPE, num_vectors=60)
     caption = "a " * (shortest - 60) + "{}"
     with pytest.raises(UsageError, match=f"this base reads {shortest}"):
         Inversion(case.pipe, case.latents, token=TOKEN, caption=caption, recipe=recipe, seed=0)

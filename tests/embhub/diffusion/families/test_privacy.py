@@ -19,14 +19,14 @@ from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import detect, encoders, loss
-from embhub.diffusion.train import train
 from embhub.diffusion.training.inversion import encode_images
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.phantoms import write_dataset
 from embhub.privacy import epsilon as figures
 from embhub.privacy import self_test
 from embhub.privacy.claim import PrivacyClaim
 from tests.support import families
+from tests.support.training import train
 
 KINDS = ["sdxl", "sd3", "flux", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("sd2", "bert"))]
 CAPTION = "prostate mri, {}"
@@ -57,7 +57,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_private_means_of_patients(images: Path, base: Path) -> None:
     """The other mechanism: an embedding a patient, and noise on their mean."""
-    asked: dict[str, Any] = {"epsilon": 4.0, "n_public": 20, "steps": 1, "draws": 1, "directions": 4, "vectors": 1}
+    asked: dict[str, Any] = {
+        "epsilon": 4.0,
+        "n_public": 20,
+        "steps": 1,
+        "noise_draws": 1,
+        "subspace_dim": 4,
+        "num_vectors": 1,
+    }
     made = train(images, token="<a>", caption=CAPTION, base=base, device="cpu", mechanism="dp-agg", **asked)
     claim = made.embedding.privacy
     assert isinstance(claim, PrivacyClaim) and (claim.mechanism, claim.steps) == ("dp-agg", 1) and claim.epsilon <= 4.0
@@ -67,7 +74,14 @@ def test_private_means_of_patients(images: Path, base: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_private_training_writes_its_claim_and_loads(images: Path, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
-    asked: dict[str, Any] = {"epsilon": 4.0, "n_public": 20, "steps": 3, "batch_size": 5, "draws": 1, "directions": 4}
+    asked: dict[str, Any] = {
+        "epsilon": 4.0,
+        "n_public": 20,
+        "steps": 3,
+        "batch_size": 5,
+        "noise_draws": 1,
+        "subspace_dim": 4,
+    }
     train(images, token="<a>", caption=CAPTION, base=base, device="cpu", out=out, **asked)
     written = embedding.read(out)
     claim = written.privacy
@@ -80,7 +94,7 @@ def test_private_training_writes_its_claim_and_loads(images: Path, base: Path, t
 def test_an_audit_by_the_quick_suite(tmp_path: Path, base: Path) -> None:
     write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=8, normals=0, seed=0)
     made = train(tmp_path / "images", token="<a>", caption=CAPTION, base=base, device="cpu", holdout=0.4, steps=2,
-                 vectors=2, batch_size=2, seed=1)  # fmt: skip
+                 num_vectors=2, batch_size=2, seed=1)  # fmt: skip
     report = audit(made, device="cpu")
     assert [result.name for result in report.attacks] == [*QUICK, "blind"]
     assert report.check() == [] and report.artifact.sha256 == made.embedding.digest
@@ -118,9 +132,9 @@ def test_the_gradient_of_each_patient_is_its_own(base: Path) -> None:
     latents = torch.randn(3, pipe.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))
     frame = lay(pipe, "mri", 2, 4)
     assert set(frame.start) == set(detect(pipe).encoders)
-    recipe = Recipe(vectors=2, batch_size=3, mixed_precision=False)
+    recipe = ResolvedRecipe(num_vectors=2, batch_size=3, mixed_precision=False)
     patients = Patients(latents, ((0,), (1,), (2,)))
-    task = PatientLoss(pipe, patients, frame, token="<a>", caption="mri, {}", recipe=recipe, draws=1)
+    task = PatientLoss(pipe, patients, frame, token="<a>", caption="mri, {}", recipe=recipe, noise_draws=1)
     clean, noise, times = latents, torch.randn_like(latents), torch.tensor([100, 500, 900])
     leaf = torch.zeros(3, frame.size, requires_grad=True)
     with task.active():

@@ -75,7 +75,7 @@ def test_from_a_hospital_to_another(
     base, namespace = families.write(tmp_path / kind, kind), f"hospital-{kind}"
     open_site(registry, tmp_path / "a", namespace=namespace, user=namespace).enter(monkeypatch)
     monkeypatch.setenv("EMBHUB_NAMESPACE", namespace)
-    recipe = ["--vectors", "2", "--steps", "2", "--batch-size", "2", "--preview", "2", "--device", "cpu"]
+    recipe = ["--num-vectors", "2", "--steps", "2", "--batch-size", "2", "--preview", "2", "--device", "cpu"]
     run("train", images, "--base", base, "--token", "<cspca>", "--caption", "prostate mri, {}", *recipe,
         "--out", "cspca.safetensors")  # fmt: skip
     said = capsys.readouterr().err

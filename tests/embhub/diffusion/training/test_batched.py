@@ -11,11 +11,11 @@ import torch
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import batched as many
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.inversion import Diverged, Recipe
+from embhub.diffusion.training.inversion import Diverged, ResolvedRecipe
 from tests.support import pipelines
 
 CAPTION, TOKEN = "mri, {}", "<a>"
-RECIPE = Recipe(vectors=2, steps=6, batch_size=3, mixed_precision=False)
+RECIPE = ResolvedRecipe(num_vectors=2, steps=6, batch_size=3, mixed_precision=False)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def latents(seed: int, count: int) -> torch.Tensor:
 @pytest.mark.parametrize(
     "recipe", [RECIPE, replace(RECIPE, norm="directional"), replace(RECIPE, snr_gamma=5.0, high_noise=0.0)]
 )
-def test_each_is_what_it_would_be_alone(pipe: Any, recipe: Recipe) -> None:
+def test_each_is_what_it_would_be_alone(pipe: Any, recipe: ResolvedRecipe) -> None:
     jobs = [(latents(1, 4), 10), (latents(2, 7), 11), (latents(3, 2), 12)]
     together = many.fit_many(pipe, jobs, token=TOKEN, caption=CAPTION, recipe=recipe)
     for (images, seed), found in zip(jobs, together, strict=True):
@@ -60,4 +60,4 @@ def test_the_pipeline_is_as_it_was(pipe: Any) -> None:
 def test_who_shares_a_batch() -> None:
     assert many.group(6, replace(RECIPE, batch_size=16)) == [range(4), range(4, 6)]
     assert many.group(2, replace(RECIPE, batch_size=100)) == [range(1), range(1, 2)]
-    assert many.group(3, replace(RECIPE, micro_batch=2)) == [range(1), range(1, 2), range(2, 3)]
+    assert many.group(3, replace(RECIPE, micro_batch_size=2)) == [range(1), range(1, 2), range(2, 3)]

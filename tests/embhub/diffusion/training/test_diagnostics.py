@@ -56,7 +56,7 @@ def test_looking_on_leaves_the_training_as_it_is(tmp_path: Path) -> None:
     pipe = load_pipeline(pipelines.write(tmp_path), device="cpu")
     latents = torch.randn(6, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     choices: dict[str, Any] = {"token": "<a>", "caption": "mri, {}", "seed": 0}
-    recipe = inversion.Recipe(vectors=2, steps=8, batch_size=2)
+    recipe = inversion.ResolvedRecipe(num_vectors=2, steps=8, batch_size=2)
     plain = inversion.fit(pipe, latents, recipe=recipe, **choices)
     looking = Lookout(latents, own=True, warn=lambda _: None)
     watched = inversion.fit(pipe, latents, recipe=recipe, watch=looking.watch, **choices)

@@ -11,11 +11,19 @@ import torch
 
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.inversion import COMPACT, LARGE, Recipe, default_recipe, encode_images, fit, mean_loss
+from embhub.diffusion.training.inversion import (
+    COMPACT,
+    LARGE,
+    ResolvedRecipe,
+    default_recipe,
+    encode_images,
+    fit,
+    mean_loss,
+)
 from embhub.errors import UsageError
 from tests.support import pipelines
 
-QUICK = replace(COMPACT, vectors=2, steps=6, batch_size=4)
+QUICK = replace(COMPACT, num_vectors=2, steps=6, batch_size=4)
 
 
 @pytest.fixture(params=[("clip", "epsilon"), ("clip", "v_prediction"), ("bert", "epsilon"), ("bert", "v_prediction")])
@@ -29,7 +37,9 @@ def latents() -> torch.Tensor:
     return torch.randn(6, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def learn(pipe: Any, latents: torch.Tensor, recipe: Recipe = QUICK, seed: int = 0, **more: Any) -> inversion.Fit:
+def learn(
+    pipe: Any, latents: torch.Tensor, recipe: ResolvedRecipe = QUICK, seed: int = 0, **more: Any
+) -> inversion.Fit:
     return fit(pipe, latents, token="<cspca>", caption="prostate mri, {}", recipe=recipe, seed=seed, **more)
 
 
@@ -120,7 +130,7 @@ def test_progress_is_reported_step_by_step(pipe: Any, latents: torch.Tensor) -> 
 
 def test_too_many_vectors(pipe: Any, latents: torch.Tensor) -> None:
     with pytest.raises(UsageError, match="use at most"):
-        learn(pipe, latents, replace(QUICK, vectors=64))
+        learn(pipe, latents, replace(QUICK, num_vectors=64))
 
 
 def test_images_become_latents_in_parts_as_in_one(pipe: Any) -> None:
@@ -147,11 +157,18 @@ def test_the_latents_of_an_image_do_not_tell_how_many_others_there_are(others: i
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"vectors": 0}, {"vectors": 65}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"snr_gamma": 0.0}],
+    [
+        {"num_vectors": 0},
+        {"num_vectors": 65},
+        {"steps": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"snr_gamma": 0.0},
+    ],
 )
 def test_impossible_recipes(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Recipe(**wrong)
+        ResolvedRecipe(**wrong)
 
 
 def test_the_recipe_follows_the_size_of_the_base(pipe: Any) -> None:
@@ -180,7 +197,7 @@ def test_rows_of_a_directional_training_keep_the_length_of_the_bases_words(pipe:
     assert float(torch.cosine_similarity(start, learned.rows["text_encoder"]).max()) < 0.9  # they did turn
 
 
-@pytest.mark.parametrize("saving", [{"micro_batch": 3}, {"micro_batch": 1}, {"gradient_checkpointing": True}])
+@pytest.mark.parametrize("saving", [{"micro_batch_size": 3}, {"micro_batch_size": 1}, {"gradient_checkpointing": True}])
 def test_saving_memory_learns_the_same(pipe: Any, latents: torch.Tensor, saving: dict[str, Any]) -> None:
     recipe = replace(QUICK, mixed_precision=False, snr_gamma=5.0)
     whole, saved = learn(pipe, latents, recipe), learn(pipe, latents, replace(recipe, **saving))
@@ -194,7 +211,7 @@ def test_a_micro_batch_keeps_the_text_encoder_at_once_a_step(pipe: Any, latents:
     handle = pipe.unet.register_forward_hook(lambda _m, args, _out: sizes.append(len(args[0])))
     calls = []
     other = pipe.text_encoder.register_forward_hook(lambda *_: calls.append(None))
-    learn(pipe, latents, replace(QUICK, micro_batch=3, steps=2))
+    learn(pipe, latents, replace(QUICK, micro_batch_size=3, steps=2))
     handle.remove()
     other.remove()
     assert sizes == [3, 1, 3, 1] and len(calls) == 2
@@ -215,10 +232,10 @@ def test_a_state_of_other_rows_is_refused(pipe: Any, latents: torch.Tensor) -> N
     states: list[inversion.State] = []
     learn(pipe, latents, replace(QUICK, steps=1), watch=lambda training: states.append(training.state()))
     with pytest.raises(UsageError, match="other rows"):
-        learn(pipe, latents, replace(QUICK, vectors=3), resume=states[-1])
+        learn(pipe, latents, replace(QUICK, num_vectors=3), resume=states[-1])
 
 
-@pytest.mark.parametrize("wrong", [{"micro_batch": 0}, {"norm": "fixed"}])
+@pytest.mark.parametrize("wrong", [{"micro_batch_size": 0}, {"norm": "fixed"}])
 def test_impossible_ways_of_computing(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Recipe(**wrong)
+        ResolvedRecipe(**wrong)

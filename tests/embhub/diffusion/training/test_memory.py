@@ -11,12 +11,12 @@ import torch
 
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import memory
-from embhub.diffusion.training.inversion import Inversion, Recipe
+from embhub.diffusion.training.inversion import Inversion, ResolvedRecipe
 from embhub.diffusion.training.memory import Need, OutOfMemory, estimate, explained
 from embhub.errors import UsageError
 from tests.support import pipelines
 
-RECIPE = Recipe(vectors=2, steps=4, batch_size=8, mixed_precision=False)
+RECIPE = ResolvedRecipe(num_vectors=2, steps=4, batch_size=8, mixed_precision=False)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def need(pipe: Any, **choices: Any) -> Need:
 
 
 def test_each_image_at_a_time_costs_the_same(pipe: Any) -> None:
-    one, two, eight = (need(pipe, micro_batch=count) for count in (1, 2, None))
+    one, two, eight = (need(pipe, micro_batch_size=count) for count in (1, 2, None))
     each = two.activations - one.activations
     assert each > 0 and eight.activations == one.activations + 7 * each
     assert (one.images, eight.images) == (1, 8) and one.latents == 6 * 4 * 8 * 8 * 4
@@ -74,7 +74,7 @@ def test_more_than_there_is_is_warned_of() -> None:
     small, large = (Need(weights=0, latents=0, activations=count, images=16) for count in (1000, 10**15))
     device = torch.device("cpu")
     assert len(memory.describe(small, device, RECIPE)) == 1
-    assert "--micro-batch 4" in memory.describe(large, device, RECIPE)[1]
+    assert "--micro-batch-size 4" in memory.describe(large, device, RECIPE)[1]
 
 
 @pytest.mark.parametrize(("limit", "left"), [("1000", [400]), ("500", [0]), ("max", []), ("nonsense", [])])
@@ -88,12 +88,12 @@ def test_a_container_has_less_than_its_machine(tmp_path: Path, limit: str, left:
 def test_a_full_memory_is_explained() -> None:
     with pytest.raises(OutOfMemory, match="not enough memory for 8 images") as caught, explained(RECIPE):
         torch.empty(10**15)
-    assert isinstance(caught.value, UsageError) and "--micro-batch 4" in caught.value.hint
+    assert isinstance(caught.value, UsageError) and "--micro-batch-size 4" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to …")])
 def test_so_is_each_kind_of_it(error: Exception) -> None:
-    with pytest.raises(OutOfMemory) as caught, explained(replace(RECIPE, micro_batch=1)):
+    with pytest.raises(OutOfMemory) as caught, explained(replace(RECIPE, micro_batch_size=1)):
         raise error
     assert "--gradient-checkpointing" in caught.value.hint
 

@@ -24,12 +24,12 @@ from embhub.diffusion.drawing.interpolation import draw_series
 from embhub.diffusion.drawing.loading import TokenCollision, WrongBase, load_into, tensors
 from embhub.diffusion.drawing.slerp import slerp
 from embhub.diffusion.families import detect
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import batched as many
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.diffusion.training.per_layer import LayeredRows, insert, places, spread
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset
@@ -38,9 +38,10 @@ from tests.support import kandinsky, pipelines
 from tests.support.journeys import travel
 from tests.support.releases import make_embedding
 from tests.support.servers import running_registry
+from tests.support.training import train
 
 TOKEN, CAPTION, PROMPT = "<cspca>", "mri, {}", "mri, <cspca>"
-QUICK = Recipe(steps=4, vectors=2, batch_size=2, learning_rate=0.1, mixed_precision=False, per_layer=True)
+QUICK = ResolvedRecipe(steps=4, num_vectors=2, batch_size=2, learning_rate=0.1, mixed_precision=False, per_layer=True)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def trained(base: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def learn(images: Path, base: Path, **choices: Any) -> TrainResult:
-    wanted = {"steps": 3, "vectors": 2, "batch_size": 2, "seed": 1, "per_layer": True, **choices}
+    wanted = {"steps": 3, "num_vectors": 2, "batch_size": 2, "seed": 1, "per_layer": True, **choices}
     return train(images, base=base, token=TOKEN, caption=CAPTION, device="cpu", **wanted)
 
 
@@ -147,7 +148,7 @@ def _attention(unet: Any) -> list[Any]:
 def test_training_lowers_the_loss_and_leaves_the_base_alone(pipe: Any) -> None:
     before = hashlib.sha256(b"".join(v.numpy().tobytes() for v in pipe.unet.state_dict().values())).digest()
     plain, drawn = without_it(pipe)
-    recipe = Recipe(**{**vars(QUICK), "steps": 60, "batch_size": 4, "learning_rate": 0.3})
+    recipe = ResolvedRecipe(**{**vars(QUICK), "steps": 60, "batch_size": 4, "learning_rate": 0.3})
     fit = inversion.fit(pipe, latents(), token=TOKEN, caption=CAPTION, recipe=recipe, seed=0)
     start = inversion.Inversion(pipe, latents(), token=TOKEN, caption=CAPTION, recipe=recipe, seed=0).rows
     told = [inversion.mean_loss(pipe, latents(), token=TOKEN, caption=CAPTION, rows=r) for r in (start, fit.rows)]
@@ -171,7 +172,7 @@ def test_activations_computed_twice_give_the_same(pipe: Any) -> None:
     kept, again = (
         inversion.fit(
             pipe, latents(), token=TOKEN, caption=CAPTION, seed=0,
-            recipe=Recipe(**{**vars(QUICK), "gradient_checkpointing": twice}),
+            recipe=ResolvedRecipe(**{**vars(QUICK), "gradient_checkpointing": twice}),
         ).rows["text_encoder"]
         for twice in (False, True)
     )  # fmt: skip
@@ -179,7 +180,7 @@ def test_activations_computed_twice_give_the_same(pipe: Any) -> None:
 
 
 def test_directions_only(pipe: Any) -> None:
-    recipe = Recipe(**{**vars(QUICK), "norm": "directional"})
+    recipe = ResolvedRecipe(**{**vars(QUICK), "norm": "directional"})
     rows = inversion.fit(pipe, latents(), token=TOKEN, caption=CAPTION, recipe=recipe, seed=0).rows["text_encoder"]
     usual = inversion.token_norms(pipe)["text_encoder"]
     assert torch.allclose(rows.norm(dim=-1), torch.full(rows.shape[:2], usual), rtol=1e-5)
@@ -299,7 +300,7 @@ def test_what_is_refused(trained: TrainResult, images: Path, base: Path, tmp_pat
     with pytest.raises(UsageError, match="layer are not for a Kandinsky3Pipeline"):
         learn(images, kandinsky.write_kandinsky3(tmp_path / "k3"))
     with pytest.raises(UsageError, match=r"(?s)vectors for each of 4 layers do not fit .* at most 38 vectors"):
-        learn(images, pipelines.write(tmp_path / "wide", width=3184), vectors=64)
+        learn(images, pipelines.write(tmp_path / "wide", width=3184), num_vectors=64)
 
 
 def test_hostile_files(tmp_path: Path) -> None:

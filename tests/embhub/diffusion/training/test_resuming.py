@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import INTERRUPTED, main
-from embhub.diffusion.train import TrainResult, train
+from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import checkpoints
 from embhub.diffusion.training.checkpoints import Interrupted
 from embhub.errors import ConfigError, UsageError
@@ -21,6 +21,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import runs
 from tests.support import pipelines
+from tests.support.training import train
 
 STEPS = 12
 
@@ -38,7 +39,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def learn(images: Path, base: Path, out: Path | None, **choices: Any) -> TrainResult:
-    wanted = {"steps": STEPS, "vectors": 2, "batch_size": 4, "seed": 1, **choices}
+    wanted = {"steps": STEPS, "num_vectors": 2, "batch_size": 4, "seed": 1, **choices}
     return train(images, token="<a>", caption="prostate mri, {}", base=base, device="cpu", out=out, **wanted)
 
 
@@ -58,12 +59,12 @@ def interrupt(images: Path, base: Path, out: Path, step: int = 5, **choices: Any
 
 KILLED = """
 import os, signal
-from embhub.diffusion import training
+from tests.training import train
 def on_progress(progress):
     if progress.stage == "training" and progress.done == 7:
         os.kill(os.getpid(), signal.SIGKILL)
-training.train({images!r}, token="<a>", caption="prostate mri, {{}}", base={base!r}, device="cpu", out={out!r},
-               steps=12, vectors=2, batch_size=4, on_progress=on_progress)
+train({images!r}, token="<a>", caption="prostate mri, {{}}", base={base!r}, device="cpu", out={out!r},
+               steps=12, num_vectors=2, batch_size=4, on_progress=on_progress)
 """
 
 STOPPED = """
@@ -95,7 +96,7 @@ def test_kill_9(images: Path, base: Path, out: Path, tmp_path: Path, home: Path)
 
 def test_ctrl_c_at_the_command_line(images: Path, base: Path, out: Path, tmp_path: Path, home: Path) -> None:
     words = ["train", str(images), "--token", "<a>", "--caption", "prostate mri, {}", "--base", str(base)]
-    words += ["--device", "cpu", "--steps", "30", "--vectors", "2", "--batch-size", "4", "--seed", "3"]
+    words += ["--device", "cpu", "--steps", "30", "--num-vectors", "2", "--batch-size", "4", "--seed", "3"]
     code = STOPPED.format(words=[*words, "--out", str(out)])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == INTERRUPTED and not out.exists() and not (home / "state" / "runs").exists()
@@ -118,7 +119,9 @@ def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path) -> N
     assert not list((home / "state" / "trainings").iterdir())
 
 
-@pytest.mark.parametrize("choices", [{"norm": "directional"}, {"micro_batch": 3}, {"holdout": 0.3}, {"snr_gamma": 5.0}])
+@pytest.mark.parametrize(
+    "choices", [{"norm": "directional"}, {"micro_batch_size": 3}, {"holdout": 0.3}, {"snr_gamma": 5.0}]
+)
 def test_whatever_the_settings(images: Path, base: Path, out: Path, choices: dict[str, Any]) -> None:
     whole = learn(images, base, None, **choices)
     interrupt(images, base, out, **choices)
@@ -130,13 +133,13 @@ def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, o
     said: list[str] = []
     seen: list[Progress] = []
     learn(images, base, out, on_note=said.append, on_progress=seen.append)
-    assert "given up" in said[0] and "--resume" in said[0]
+    assert "discarding an interrupted training" in said[0] and "--resume" in said[0]
     assert [p.done for p in seen if p.stage == "training"] == [*range(1, STEPS + 1)]
 
 
 def test_resume_with_nothing_to_go_on_with_just_starts(images: Path, base: Path, out: Path) -> None:
     assert learn(images, base, out, resume=True).embedding.data == learn(images, base, None).embedding.data
-    with pytest.raises(UsageError, match="nothing to go on with"):
+    with pytest.raises(UsageError, match="nothing to resume"):
         learn(images, base, None, resume=True)
 
 
@@ -147,7 +150,7 @@ def test_resume_with_nothing_to_go_on_with_just_starts(images: Path, base: Path,
         ({"steps": 20}, "steps"),
         ({"learning_rate": 0.1}, "learning_rate"),
         ({"norm": "directional"}, "norm"),
-        ({"start": "lesion"}, "start"),
+        ({"initializer_text": "lesion"}, "initializer_text"),
         ({"holdout": 0.3}, "images, images kept back"),
     ],
 )

@@ -16,7 +16,7 @@ from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import detect, encoders
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.per_layer import insert
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 from tests.support import families, pipelines
 
@@ -76,7 +76,7 @@ def places(read: Tensor, rows: Tensor) -> int:
 def test_one_vector_and_as_many_as_there_is_room_for(kind: str, pipe: Any, most: bool) -> None:
     vectors = MOST[kind] if most else 1
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    recipe = Recipe(steps=1, vectors=vectors, batch_size=2, mixed_precision=False)
+    recipe = ResolvedRecipe(steps=1, num_vectors=vectors, batch_size=2, mixed_precision=False)
     rows = dict(inversion.fit(pipe, latents, token="<a>", caption="x {}", recipe=recipe, seed=0).rows)
     inserted = insert(pipe, "<a>", rows)
     with inserted.active(), torch.no_grad():

@@ -1,0 +1,8 @@
+"""What a private training chooses among, as types; apart from the claim, so that a command line reads them fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Unit = Literal["patient", "image"]
+Mechanism = Literal["dp-sgd", "dp-agg"]

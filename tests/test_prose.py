@@ -98,8 +98,9 @@ def problems(markdown: str) -> list[str]:
     """All objections to one page."""
     found = findings(prose(markdown))
     for sentence in sentences(markdown):
-        if len(sentence.split()) > LONGEST:
-            found.append(f"{len(sentence.split())} words: {sentence}")
+        words = sum(bool(re.search(r"\w", word)) for word in sentence.split())
+        if words > LONGEST:
+            found.append(f"{words} words: {sentence}")
         if RELATIVE_SUBJECT.match(sentence.lstrip("*_(")) and not sentence.rstrip("*_)").endswith("?"):
             found.append(f"a relative clause as subject: {sentence}")
     return found

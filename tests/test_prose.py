@@ -1,4 +1,4 @@
-"""Pages, help texts and templates are plain technical English: no private vocabulary, no sentence of 30 words or more."""
+"""Pages, help texts and templates are plain technical English: the field's words, and sentences under 30 words."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def pages() -> list[str]:
 
 
 def templates() -> list[str]:
-    return sorted(str(path.relative_to(ROOT)) for top in ("embhub", "registry") for path in (ROOT / top).rglob("*.html"))
+    return sorted(
+        str(path.relative_to(ROOT)) for top in ("embhub", "registry") for path in (ROOT / top).rglob("*.html")
+    )
 
 
 def prose(markdown: str) -> str:

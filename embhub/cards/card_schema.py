@@ -286,7 +286,7 @@ class Card(_Part):
         if self.samples is not None and self.samples.copy_check != needed:
             because = "a verdict on patients' images is not covered by the privacy claim" if needed == "not-run" else ""
             raise ValueError(
-                f"samples.copy_check must be {needed}: " + (because or "without it no drawn image is published")
+                f"samples.copy_check must be {needed}: " + (because or "without it no generated image is published")
             )
         return self
 

@@ -1,4 +1,4 @@
-"""`embhub inspect`: what is in a folder of images, before anything is learned from it."""
+"""`embhub inspect`: report what a folder of images contains, before training on it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ _SHOWN = 6
 _LONGEST = 60
 
 
-@click.command("inspect", short_help="Look through images before training.")
+@click.command("inspect", short_help="Check images before training.")
 @click.argument("images", type=options.FILE)
 @options.manifest
-@options.where("Look at")
+@options.where("read")
 @click.option(
-    "--base", metavar="NAME|PATH", default="builtin", show_default=True, help="Base whose resolution images must meet."
+    "--base",
+    metavar="NAME|PATH",
+    default="builtin",
+    show_default=True,
+    help="Base model whose resolution the images must meet.",
 )
 @options.as_json
 def command(images: Path, as_json: bool, **choices: Any) -> int:
-    """Look through IMAGES (a folder, a manifest or a volumes file): what is there, and what `train` would say to it.
+    """Report what IMAGES (a folder, a manifest or a volumes file) contains and whether `train` would accept it.
 
-    Counts images, sizes, depths, patients, labels, copies, files that cannot be read or are ignored, and names and
-    headers that may tell of a person: of DICOM files the attributes, by keyword and tag. All problems are listed, not
-    the first alone. No path, patient id or value of a header is printed: rows are. The exit code is that of `train`.
+    Reports images, sizes, bit depths, patients, labels, duplicates, unreadable and ignored files. Also reports file
+    names and headers that may identify a person; for DICOM files, attributes by keyword and tag. All problems are
+    listed, not only the first. No path, patient id or header value is printed, only row numbers. The exit code is that
+    of `train`.
 
     \b
     Example:

@@ -68,7 +68,7 @@ def test_a_release_from_elsewhere_is_charged_by_its_claim(home: Path) -> None:
 def test_a_release_without_a_claim_is_infinite_and_that_is_said(home: Path) -> None:
     assert "infinite" in reserve(home, "plain").output
     text = call("budget", "show").output
-    assert "infinite at most" in text and "no bound holds" in text
+    assert "infinite at most" in text and "no longer have any bound" in text
     assert shown()["cohorts"][0]["epsilon"] is None
 
 
@@ -175,7 +175,7 @@ def test_a_word_is_no_epsilon() -> None:
 
 def test_patients_are_needed(home: Path) -> None:
     (home / "images" / "manifest.csv").write_text("path\np1.png\n")
-    with pytest.raises(PrivacyError, match="name no patients"):
+    with pytest.raises(PrivacyError, match="no patient ids"):
         reserve(home, "private")
     claim = make_claim(unit="image", max_images_per_unit=1)
     (home / "private.safetensors").write_bytes(make_embedding(privacy=claim).data)

@@ -80,7 +80,7 @@ def in_words(error: BaseException) -> EmbhubError:
         case _:
             return EmbhubError(
                 f"unexpected {type(error).__name__}",
-                "run again with --debug, which shows where and why; report it without what names a patient or a folder",
+                "run again with --debug, which shows where and why; report it; remove patient and path names first",
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from embhub.errors import RegistryError
 
-_OPERATOR = "tell the registry's operator"
+_OPERATOR = "inform the registry's operator"
 
 
 class Unreachable(RegistryError):

@@ -51,7 +51,7 @@ _http: Any = importlib.import_module(hf_errors.HfHubHTTPError.__mro__[1].__modul
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_OPERATOR = "tell the registry's operator"
+_OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -290,11 +290,12 @@ class Hub:
             raise _refusal(error, self.registry, what) from error
         except _http.TimeoutException as error:
             raise faults.TooSlow(
-                f"{self.registry} cannot be reached: it was silent for too long", "is it running? try later"
+                f"{self.registry} cannot be reached: the request timed out", "is it running? try later"
             ) from error
         except _http.RemoteProtocolError as error:
             raise faults.CutShort(
-                f"{self.registry} broke off its answer: {plain(error)}", "try again; if it stays so, tell its operator"
+                f"{self.registry} broke off its answer: {plain(error)}",
+                "try again; if it persists, inform its operator",
             ) from error
         except (_http.HTTPError, _http.InvalidURL, OSError) as error:
             raise faults.no_answer(self.registry, error) from error
@@ -315,7 +316,7 @@ def _refusal(error: hf_errors.HfHubHTTPError, registry: str, what: str) -> Regis
             return faults.NotFound(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
         case hf_errors.EntryNotFoundError():
             text = f"{registry} lacks a file that it listed for {what}"
-            return faults.NotFound(text, "tell the registry's operator")
+            return faults.NotFound(text, "inform the registry's operator")
     return faults.refused(status, registry=registry, what=what, said=_server_message(error))
 
 

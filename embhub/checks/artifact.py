@@ -15,7 +15,7 @@ from embhub.privacy import UnsupportedClaim
 from embhub.release import Release
 from embhub.statement import Statement
 
-BROKEN_CLAIM = "do not rely on any privacy of this release, and tell its publisher"
+BROKEN_CLAIM = "do not rely on any privacy of this release, and inform its publisher"
 
 
 def check_structure(release: Release, findings: list[Finding]) -> str:

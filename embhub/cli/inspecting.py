@@ -60,7 +60,7 @@ def _print(found: Inspection) -> None:
     _print_list(
         "not read", "blue", [f"{i.files:,} {i.kind}{f': {i.remedy}' if i.remedy else ''}" for i in found.ignored]
     )
-    click.echo(f"\nnot looked for: {', '.join(found.not_looked_for)}")
+    click.echo(f"\nnot checked: {', '.join(found.not_looked_for)}")
     said = ("accept", "green") if found.accepted else ("refuse", "red")
     click.secho(f"train would {said[0]} these images for a base of {found.resolution} pixels", fg=said[1], bold=True)
 
@@ -69,29 +69,29 @@ def _facts(found: Inspection) -> dict[str, str]:
     counts, copies, splits = found.images, found.duplicates, found.splits
     if not counts.listed:  # no figure about what was not looked at
         return {"images": "none listed"}
-    kept = [f"{splits.train:,} to learn from", f"{splits.holdout:,} kept back", f"{splits.left_out:,} left out"]
+    kept = [f"{splits.train:,} for training", f"{splits.holdout:,} held out", f"{splits.left_out:,} ignored"]
     return {
-        "images": f"{counts.listed:,} listed, {counts.readable:,} readable, {counts.different:,} different pictures",
+        "images": f"{counts.listed:,} listed, {counts.readable:,} readable, {counts.different:,} distinct",
         "patients": _patients(found),
         "labels": _most([(_shown(label.label), label.images) for label in found.labels]),
         "splits": ", ".join(kept) if splits.holdout or splits.left_out else "",
         "sizes": _most([(f"{size.width} x {size.height}", size.images) for size in found.sizes]),
         "stored as": _most([(f"{kind.format} {kind.mode} {kind.bits} bit", kind.images) for kind in found.kinds]),
         "copies": f"{copies.exact:,} exact, {copies.near:,} near, {copies.across_patients:,} across patients",
-        "headers": f"{found.with_metadata:,} files with words in them" if not found.dicom else _headers(found),
+        "headers": f"{found.with_metadata:,} files with text in them" if not found.dicom else _headers(found),
         "names": f"{len(found.names.files):,} file names look like a person's",
     }
 
 
 def _headers(found: Inspection) -> str:
     named = _most([(f"{one.attribute} {one.tag}", one.files) for one in found.identifiers])
-    plain = f", {found.with_metadata:,} other files with words in them" if found.with_metadata else ""
+    plain = f", {found.with_metadata:,} other files with text in them" if found.with_metadata else ""
     return f"{found.dicom:,} DICOM, with {named or 'no direct identifiers'}{plain}"
 
 
 def _patients(found: Inspection) -> str:
     if found.patients is None:
-        return "not named: each image counts as a person of its own"
+        return "no patient ids: each image counts as one patient"
     each = found.patients
     spread = _most(
         [(f"{images} image{'s' if images > 1 else ''}", number) for images, number in each.histogram.items()]

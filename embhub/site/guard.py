@@ -59,7 +59,7 @@ class Guard:
         if home is not None and home != target:
             raise SentElsewhere(
                 f"a registry sent its client on to {target}, with the token of {home}",
-                "nothing was sent; tell the registry's operator",
+                "nothing was sent; inform the registry's operator",
             )
         if target in self._origins:
             request.headers["Accept-Encoding"] = "identity"  # a compressed answer has no honest size
@@ -73,7 +73,7 @@ class Guard:
                 target = origin(str(response.request.url.join(address)))
                 if target != home:
                     raise SentElsewhere(
-                        f"a registry sent its client on to {target}", "nothing was asked there; tell its operator"
+                        f"a registry sent its client on to {target}", "nothing was requested there; inform its operator"
                     )
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise Compressed("the registry compressed an answer unasked", "is a proxy between you and it?")
@@ -94,7 +94,7 @@ class Guard:
                 for chunk in stream:
                     total += len(chunk)
                     if total > LARGEST_ANSWER:
-                        raise TooMuch("the registry's answer has no end", "nothing was kept; tell its operator")
+                        raise TooMuch("the registry's answer has no end", "nothing was stored; inform its operator")
                     if time.monotonic() > deadline:
                         raise TooSlow(f"the registry took over {LONGEST_ANSWER:.0f} s for one answer", "try later")
                     yield chunk

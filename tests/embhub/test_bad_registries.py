@@ -81,7 +81,8 @@ def test_a_registry_that_answers_nonsense(
     with hostile.serve() as liar:
         liar.lies["/"] = lambda handler: handler.send(200, body)
         monkeypatch.setenv("EMBHUB_REGISTRY", liar.url)
-        for words in (("push", "prostate-cspca.safetensors"), ("pull", REPOSITORY), ("login", "--access-token", "emb_x")):
+        log_in = ("login", "--access-token", "emb_x")
+        for words in (("push", "prostate-cspca.safetensors"), ("pull", REPOSITORY), log_in):
             refused(*words, code=REGISTRY)
         said = refused("trust", "refresh", liar.url, code=CONFIG)
         assert "no root key is pinned" in said

@@ -147,7 +147,7 @@ def _permitted(origin: Origin, no_card: Collection[str], terms_read: Collection[
         if token not in no_card:
             raise UseForbidden(
                 f"{origin.target} has no card: nobody says what it may be used for",
-                f'write one (embhub card init {origin.target}), or allow it on your own responsibility: --allow-no-card "{token}"',
+                f'write one (embhub card init {origin.target}), or take responsibility: --allow-no-card "{token}"',
             )
         warnings += (f"{origin.name} has no card: you answer for what it is used for",)
         declared = "it has no card; who made this data set answers for its use"

@@ -74,6 +74,7 @@ def prose(markdown: str) -> str:
     text = re.sub(r"<!-- measured: begin -->.*?<!-- measured: end -->", "", markdown, flags=re.S)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
     text = re.sub(r"^( *)```.*?^\1```[^\n]*$", "", text, flags=re.S | re.M)
+    text = re.sub(r"(?<=\n)\n(?: {4,}\S[^\n]*\n)+", "\n", text)
     text = re.sub(r"!?\[((?:[^\]]|\](?!\())*)\]\([^)]*\)", r"\1", text)
     return re.sub(r"`[^`]*`", "CODE", text)
 
@@ -84,7 +85,7 @@ def sentences(markdown: str) -> Iterator[str]:
     paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(lines))
     for paragraph in paragraphs:
         flat = re.sub(r"^(?:[-*]|\d+\.) ", "", " ".join(paragraph.split()))
-        yield from (part for part in re.split(r"(?<=[.!?])[*)_]* +(?=[A-Z*(_\"‘“])", flat) if part)
+        yield from (part for part in re.split(r"(?<=[.!?])[*)_]* +(?=[A-Z*(_\"‘“]|embhub)", flat) if part)
 
 
 def findings(text: str) -> list[str]:

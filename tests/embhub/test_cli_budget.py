@@ -94,7 +94,7 @@ def test_what_is_spent_already_is_recorded_above_a_cap_and_warned_of(
     """Refused, it would be missing from every later claim."""
     call("budget", "cap", "1.5")
     result = reserve(home, file)
-    assert result.exit_code == 0 and "this is above the cap" in result.stderr and "charged" in result.stdout
+    assert result.exit_code == 0 and "this exceeds the cap" in result.stderr and "charged" in result.stdout
     (cohort,) = shown()["cohorts"]
     assert cohort["epsilon"] == spent
     with pytest.raises(PrivacyError):
@@ -128,7 +128,7 @@ def test_a_release_whose_own_ledger_had_no_bound_is_infinite(home: Path) -> None
     (home / "private.safetensors").write_bytes(make_embedding(privacy=make_claim(composition=endless)).data)
     call("budget", "cap", "4")
     result = reserve(home, "private")
-    assert "infinite" in result.stdout and "this is above the cap" in result.stderr
+    assert "infinite" in result.stdout and "this exceeds the cap" in result.stderr
     assert shown()["cohorts"][0]["epsilon"] is None
     call("budget", "cap", "none")
     with train() as run:

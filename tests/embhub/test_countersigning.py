@@ -105,7 +105,7 @@ def test_countersigned_from_end_to_end(
     published(publisher, monkeypatch, "prostate-cspca", back=auditor)
     assert main(["verify", REPOSITORY]) == 0
     assert "insufficient-evidence, consistent" in capsys.readouterr().out
-    assert "its figures agree with each other" in registry.get(f"/{REPOSITORY}").body.decode()
+    assert "the figures are consistent" in registry.get(f"/{REPOSITORY}").body.decode()
     _, before = Hub(registry.url).fetch(REPOSITORY)
 
     assert main(["audit", "--countersign", REPOSITORY]) == UsageError.exit_code, "nobody was asked, so nobody signed"
@@ -133,7 +133,7 @@ def test_countersigned_from_end_to_end(
     assert main(["verify", "prostate-cspca", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["audit_status"] == "countersigned"
     page = registry.get(f"/{REPOSITORY}").body.decode()
-    assert "Countersigned by" in page and "its figures agree with each other" not in page
+    assert "Countersigned by" in page and "the figures are consistent" not in page
 
 
 def test_a_folder_is_countersigned_without_a_network_and_pushed_later(
@@ -346,7 +346,7 @@ def test_an_auditor_of_the_publishers_own_house_never_countersigns(
     send(registry, Site(folder, registry.url, token), repository, bundle)
     assert pulling.verify_path(repository).audit_status == "consistent"
     page = registry.get(f"/{repository}").body.decode()
-    assert "Countersigned by" not in page and "its figures agree with each other" in page
+    assert "Countersigned by" not in page and "the figures are consistent" in page
 
 
 @pytest.mark.parametrize(

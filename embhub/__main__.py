@@ -87,8 +87,8 @@ def in_words(error: BaseException) -> EmbhubError:
         case _:
             return EmbhubError(
                 f"unexpected {type(error).__name__}",
-                f"run again with --debug to see where and why; report it to {where_to_report('Issues')}, and remove the"
-                " names of patients and folders first",
+                f"run again with --debug to see where and why; report it to {where_to_report('Issues')}, and remove"
+                " patient and path names first",
             )
 
 

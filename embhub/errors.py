@@ -60,7 +60,7 @@ class VerificationError(EmbhubError):
 
 
 class RegistryError(EmbhubError):
-    """The registry refused, cannot be reached, or answered nonsense."""
+    """The registry refused, cannot be reached, or gave an invalid answer."""
 
     exit_code = 5
 

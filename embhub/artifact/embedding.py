@@ -129,7 +129,7 @@ def interpret(data: bytes, file: container.TensorFile) -> Embedding:
     header.check(file.metadata)
     layout, components = _find_layout(set(file.tensors))
     if layout == "kandinsky22-image" and len(file.tensors["image_embeds"].values) != 1:
-        raise BadLayout("image_embeds holds more than one image embedding", "a decoder is told of one")
+        raise BadLayout("image_embeds holds more than one image embedding", "a decoder receives one")
     base = header.read_object("base", file.metadata["embhub.base"]) if "embhub.base" in file.metadata else None
     if base is not None and (not base["encoders"]) != (layout == "kandinsky22-image"):
         raise BadLayout("the base's fingerprint has not the text encoders that the rows are for", "train again")
@@ -159,7 +159,7 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{path} is not a file", "name the .safetensors file itself")
+            raise UsageError(f"{path} is not a file", "pass the .safetensors file itself")
         with path.open("rb") as stream:
             start = stream.read(64)
             container.check_kind(start)

@@ -163,12 +163,12 @@ def check(metadata: Mapping[str, str]) -> None:
     if not _NAME.fullmatch(metadata["embhub.base_name"]):
         raise BadHeader(
             "the base model's name is not `name` or `owner/name`",
-            "a local path would tell others about this machine: name the base as its publisher does",
+            "a local path would reveal something about this machine: name the base as its publisher does",
         )
     facts = read_object("training", metadata["embhub.training"])
     check_training(facts)
     if claim != NONE and not isinstance(facts.get("loss", ""), str):
-        raise BadHeader("the header tells a loss beside a privacy claim, which does not cover it", _REWRITE)
+        raise BadHeader("the header states a loss beside a privacy claim, which does not cover it", _REWRITE)
     if "embhub.base" in metadata:
         fingerprint.check(read_object("base", metadata["embhub.base"]))
 

@@ -209,32 +209,36 @@ class Card(_Part):
         pattern=r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$",
         description="X.Y.Z; grows with every release of this repository",
     )
-    description: Text = Field(description="one or two sentences: what the embedding makes the base model draw")
+    description: Text = Field(description="one or two sentences: what the embedding makes the base model generate")
     authors: Annotated[tuple[Line, ...], Field(min_length=1)] = Field(
         description="organisations, groups or people who made it and agreed to be named"
     )
-    publisher: Line = Field(description="the organisation that answers for this release")
-    contact_role: Line = Field(description="whom to ask, as a role or a shared mailbox, not a person")
+    publisher: Line = Field(description="the organisation responsible for this release")
+    contact_role: Line = Field(description="contact, as a role or a shared mailbox, not a person")
     licence: Licence = Field(description="SPDX licence of the embedding, such as CC-BY-4.0, or LicenseRef-Name")
-    licence_link: Link = Field(description="where the licence can be read")
+    licence_link: Link = Field(description="URL of the licence text")
     base_model: BaseModelRef = Field(description="the base model: id, revision, family, fingerprint, licence")
-    token: Annotated[str, AfterValidator(_check_token)] = Field(description="the placeholder (computed)")
-    vectors: Annotated[tuple[VectorsRef, ...], Field(min_length=1)] = Field(description="rows an encoder (computed)")
+    token: Annotated[str, AfterValidator(_check_token)] = Field(description="the placeholder token (computed)")
+    vectors: Annotated[tuple[VectorsRef, ...], Field(min_length=1)] = Field(
+        description="token embedding vectors per encoder (computed)"
+    )
     modality: Annotated[tuple[Annotated[str, AfterValidator(_check_modality)], ...], Field(min_length=1)] = Field(
         description="DICOM modality codes (0008,0060), such as [MR]"
     )
-    sequence: Line | None = Field(default=None, description="sequence, where the modality has one, such as T2w")
-    view: Line | None = Field(default=None, description="view or plane, where it applies, such as PA or axial")
+    sequence: Line | None = Field(default=None, description="sequence, if the modality has one, such as T2w")
+    view: Line | None = Field(default=None, description="view or plane, if applicable, such as PA or axial")
     anatomy: Annotated[tuple[Code, ...], Field(min_length=1)] = Field(
-        description="body parts, each {system, code, display}; RadLex unless said otherwise"
+        description="body parts, each {system, code, display}; RadLex by default"
     )
     finding: tuple[Code, ...] = Field(description="findings, each {system, code, display}; [] for none (healthy)")
-    n_patients: Count = Field(description='patients trained on, exact or a range in quotes such as "50-100"')
-    n_images: Count = Field(description='images trained on, exact or a range in quotes such as "50-100"')
-    max_images_per_patient: Count = Field(description="most images of one patient, exact or a range in quotes")
+    n_patients: Count = Field(description='number of training patients, exact or a range in quotes such as "50-100"')
+    n_images: Count = Field(description='number of training images, exact or a range in quotes such as "50-100"')
+    max_images_per_patient: Count = Field(
+        description="maximum number of images per patient, exact or a range in quotes"
+    )
     population: Population | None = Field(
         default=None,
-        description='age_bands, sex, region, setting; groups under 10 are "<10"; an audit report tells the total',
+        description='age_bands, sex, region, setting; groups under 10 are "<10"; an audit report states the total',
     )
     acquisition: Acquisition | None = Field(default=None, description="manufacturer, model, years; no serial numbers")
     labels: Labels = Field(description="source of the labels, and who annotated (by role)")
@@ -245,20 +249,20 @@ class Card(_Part):
     legal_basis: Line = Field(description="legal basis of the processing, such as GDPR Art. 9(2)(j) with national law")
     consent_or_waiver: Line = Field(description="consent, waiver or why neither is needed")
     ethics_ref: Line = Field(description="reference of the ethics decision, or why none is needed")
-    intended_use: Text = Field(description="what it is for; non-clinical")
+    intended_use: Text = Field(description="intended use; non-clinical")
     out_of_scope: Text = Field(description="what it must not be used for")
-    limitations: Text = Field(description="where it fails, what it was never shown")
+    limitations: Text = Field(description="known failures, and what was absent from training")
     synthetic_data: Literal["allowed", "research-only", "forbidden"] | None = Field(
         default=None,
-        description="may drawn images be put together as a data set: allowed, research-only or forbidden",
+        description="whether generated images may form a data set: allowed, research-only or forbidden",
     )
     privacy: Annotated[Literal["none"] | PrivacyClaim, BeforeValidator(_check_privacy)] = Field(
         description="the claim of the embedding's header (computed); none: trained without differential privacy"
     )
     audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")
-    evaluation: tuple[Evaluation, ...] = Field(default=(), description="figures of use, each with its interval")
+    evaluation: tuple[Evaluation, ...] = Field(default=(), description="evaluation results, each with its interval")
     samples: Samples | None = Field(
-        default=None, description="the contact sheet of drawn images, as `embhub copy-check --sheet` recorded it"
+        default=None, description="contact sheet of generated images, as recorded by `embhub copy-check --sheet`"
     )
 
     @model_validator(mode="after")
@@ -286,7 +290,7 @@ class Card(_Part):
         if self.samples is not None and self.samples.copy_check != needed:
             because = "a verdict on patients' images is not covered by the privacy claim" if needed == "not-run" else ""
             raise ValueError(
-                f"samples.copy_check must be {needed}: " + (because or "without it no drawn image is published")
+                f"samples.copy_check must be {needed}: " + (because or "without it no generated image is published")
             )
         return self
 

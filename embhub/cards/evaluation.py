@@ -18,7 +18,7 @@ from embhub.formats import strict_json
 
 SCHEMA = "embhub.evaluation/1"
 MAX_BYTES = 2_000_000
-_HINT = "name the evaluation.json of a report"
+_HINT = "pass the evaluation.json of a report"
 
 Outcome = Literal["helped", "did harm", "made no difference that this comparison can show"]
 Real = Annotated[float, Field(allow_inf_nan=False)]
@@ -196,10 +196,10 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
     """
     arm, gain = report.arms[0] if report.arms else None, report.headline
     if arm is None or gain is None:
-        raise ArtifactError("the evaluation compares no drawn images with real ones", "run `embhub evaluate` anew")
+        raise ArtifactError("the evaluation compares no generated images with real ones", "run `embhub evaluate` anew")
     if arm.embeddings and embedding not in arm.embeddings:
         raise ArtifactError(
-            "the evaluation is of images that another embedding drew", "name the report of this embedding's images"
+            "the evaluation covers images of another embedding", "pass the report of this embedding's images"
         )
     of_others = arm.learned_from_real is False and arm.learned_from_test is False
     if private and (embedding not in arm.embeddings or not of_others):
@@ -209,7 +209,7 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
             " the site that trained it, from a folder of `embhub dataset`",
         )
     if personal_data("\n".join([report.dataset, report.positive, *report.negative])):
-        raise PrivacyError("the evaluation's names look like a person's", "say --dataset with a neutral name")
+        raise PrivacyError("the evaluation's names look like a person's", "pass --dataset with a neutral name")
     patients = report.test.patients if report.test.patients is not None else report.test.images
     people = f"<{SMALLEST_CELL}" if patients < SMALLEST_CELL else str(patients)
     dataset = f"{report.dataset} ({people} test {report.unit}s)"

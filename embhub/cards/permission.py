@@ -50,7 +50,7 @@ def judge(card: Card) -> Permission:
     if by_licence == "ask":
         return Permission("ask", f"its licence, {card.licence}, is not one that embhub knows", conditions)
     if card.synthetic_data is None and (word := mentioned(card.out_of_scope)):
-        return Permission("ask", f"its card's out_of_scope speaks of “{word}…”", conditions)
+        return Permission("ask", f"its card's out_of_scope mentions “{word}…”", conditions)
     return Permission("allowed", "its licence and card allow it", conditions)
 
 

@@ -15,7 +15,7 @@ from embhub.privacy.claim import Claim, PrivacyClaim
 SCHEMA = "embhub.sheet/1"
 MAX_BYTES = 20_000
 ALT = "Pictures that a computer drew; none is of a patient."
-_HINT = "run `embhub copy-check --sheet` again, and name the STEM.samples.json that it writes"
+_HINT = "run `embhub copy-check --sheet` again, and pass the STEM.samples.json that it writes"
 
 
 def write(samples: Samples) -> bytes:
@@ -39,11 +39,11 @@ def read(data: bytes, *, sheet: str, embedding: str, claim: Claim) -> dict[str, 
     if said != SCHEMA:
         raise ArtifactError(f"the record of the samples is not one of {SCHEMA}", _HINT)
     if found.embedding != embedding:
-        raise ArtifactError("another embedding drew these samples", _HINT)
+        raise ArtifactError("these samples are of another embedding", _HINT)
     if found.sha256 != sheet:
         raise ArtifactError("the contact sheet beside the record is another one", _HINT)
     if found.copy_check != ("not-run" if isinstance(claim, PrivacyClaim) else "no-copies-found"):
-        raise PrivacyError("these samples were not drawn under the embedding's own privacy claim", _HINT)
+        raise PrivacyError("these samples were not generated under the embedding's own privacy claim", _HINT)
     return found.model_dump()
 
 

@@ -44,13 +44,16 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="embhub")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error (works in any place).")
+@click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error (accepted in any position)."
+)
 @click.pass_context
 def root(context: click.Context) -> None:
-    """Share what a disease looks like, never the patients.
+    """Train, audit, publish and use textual-inversion embeddings of medical images.
 
-    A site trains an embedding on its own images, audits it for leaks, signs and pushes it; another site pulls,
-    verifies and plugs it into a diffusion model. Results go to stdout, progress and warnings to stderr.
+    A site trains an embedding on its own images, audits it for membership leakage, signs it and pushes it to a
+    registry. Another site pulls and verifies it, and loads it into a diffusion model. Results go to stdout, progress
+    and warnings to stderr.
 
     \b
     Example:

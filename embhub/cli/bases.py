@@ -1,4 +1,4 @@
-"""`embhub base`: the base models that come along, what a base is recognised by, and bases of a site's own."""
+"""`embhub base`: the built-in base models, fingerprints of bases, and fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from embhub.options.component import Component, ComponentRecipe
 from embhub.options.training import Selection
 
 
-@click.group("base", short_help="Look at base models, compare them, fine-tune one.")
+@click.group("base", short_help="List, compare and fine-tune base models.")
 def command() -> None:
-    """Look at the base models that embhub brings, tell bases apart, and fine-tune a component of one.
+    """List the built-in base models, compare bases by fingerprint, and fine-tune a component of one.
 
     \b
     Example:
@@ -28,7 +28,7 @@ def command() -> None:
 @command.command("list")
 @options.as_json
 def list_(as_json: bool) -> None:
-    """List the base models that embhub brings.
+    """List the built-in base models.
 
     \b
     Example:
@@ -47,7 +47,7 @@ def list_(as_json: bool) -> None:
 @click.argument("base", metavar="NAME|PATH")
 @options.as_json
 def show(base: str, as_json: bool) -> None:
-    """Show what is known of a base: family, licence, what it was taught and what not, what a judge counted.
+    """Show the facts of a base model: family, licence, training data, and its measured quality gates.
 
     \b
     Example:
@@ -68,10 +68,10 @@ def show(base: str, as_json: bool) -> None:
 @options.base_argument
 @options.as_json
 def fingerprint(base: str, as_json: bool) -> None:
-    """Show by what a base is recognised: token space, weights, prediction type, autoencoder.
+    """Show the fingerprint of a base model: token space, weights, prediction type, autoencoder.
 
-    Reads slices of the weights: it takes a blink. Copies in float32, float16 and bfloat16 have digests of their own;
-    `embhub base compare` sees that they are one base.
+    Only slices of the weights are read, so it is fast. Copies in float32, float16 and bfloat16 have different digests;
+    `embhub base compare` recognises them as the same base.
 
     \b
     Example:
@@ -90,11 +90,11 @@ def fingerprint(base: str, as_json: bool) -> None:
 @options.as_json
 @click.pass_context
 def compare(context: click.Context, first: str, second: str, as_json: bool) -> None:
-    """Say whether base A is base B, or the base that an EMBEDDING (.safetensors) was trained on.
+    """Compare the fingerprint of base A with base B, or with the base that an EMBEDDING (.safetensors) was trained on.
 
-    exact: the same weights, as far as the fingerprint sees. fine-tuned: the same token space and other weights; the
-    embedding loads with a warning. different: it is refused. The exit code is 0 for the first two, 3 for the last.
-    A base with replaced parts is written "BASE + unet=FOLDER".
+    exact: the fingerprints match. fine-tuned: same token space, other weights; the embedding loads with a warning.
+    different: loading is refused. The exit code is 0 for the first two, 3 for the last. A base with replaced components
+    is written "BASE + unet=FOLDER".
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`embhub budget`: what trainings on this site's patients have spent, and what they may spend."""
+"""`embhub budget`: the privacy budget that trainings on this site's patients have spent, and its caps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ import click
 from embhub.cli import options
 from embhub.cli.output import note, print_json, print_pairs, print_table
 
-_DELTA = click.option("--delta", type=float, default=1e-5, show_default=True, help="At which delta epsilon is stated.")
-_MANIFEST = click.option("--manifest", type=options.FILE, metavar="CSV", help="Whose: columns path,patient_id.")
+_DELTA = click.option(
+    "--delta", type=float, default=1e-5, show_default=True, help="DP delta at which epsilon is stated."
+)
+_MANIFEST = click.option(
+    "--manifest",
+    type=options.FILE,
+    metavar="CSV",
+    help="Manifest CSV that lists the patients (columns path,patient_id).",
+)
 
 
 def _read_epsilon(_: click.Context, __: click.Parameter, value: str) -> float | None:
@@ -21,12 +28,12 @@ def _read_epsilon(_: click.Context, __: click.Parameter, value: str) -> float | 
         raise click.BadParameter(f"{value!r} is neither a number nor the word none") from error
 
 
-@click.group("budget", short_help="Show and cap what trainings have spent.")
+@click.group("budget", short_help="Show and cap the privacy budget.")
 def command() -> None:
-    """The privacy ledger of this site: what every training has spent, counted for each patient.
+    """The privacy ledger of this site: the epsilon that trainings have spent, for each patient.
 
-    Every training is charged before its first step. Patients are known by keyed ids, so a renamed folder changes
-    nothing; the ledger stays at this site. Entries are chained and sealed: what was changed by hand is noticed.
+    Every training is charged before its first step. Patients are identified by keyed ids, so renaming a folder has no
+    effect. The ledger stays at this site. Entries are chained and sealed: manual changes are detected.
 
     \b
     Example:
@@ -39,10 +46,10 @@ def command() -> None:
 @_DELTA
 @options.as_json
 def show(delta: float, as_json: bool) -> None:
-    """Show each cohort of patients that hang together by trainings, and the most that any one patient has spent.
+    """Show patient cohorts linked by shared trainings, and the largest epsilon spent on any one patient.
 
-    A training without differential privacy counts as infinite. One that was not settled counts in full. Below stands
-    every audit that was begun, with its verdict: for an auditor on site.
+    A training without differential privacy counts as infinite. One that did not finish counts in full. All audits that
+    were started are listed with their verdicts, for an auditor on site.
 
     \b
     Example:
@@ -61,8 +68,8 @@ def show(delta: float, as_json: bool) -> None:
 def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:
     """Refuse trainings that would bring any patient above EPSILON; `none` lifts the cap.
 
-    It holds for every patient of this site, or for those in a manifest. A training without differential privacy is
-    refused wherever a cap holds. What was set and lifted stays on record.
+    The cap applies to every patient of this site, or to those in a manifest. Under a cap, a training without
+    differential privacy is refused. Every change of a cap stays on record.
 
     \b
     Example:
@@ -79,15 +86,21 @@ def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:
 @command.command("reserve")
 @click.argument("images", type=options.FILE)
 @click.option(
-    "--of", "release", type=options.FILE, required=True, metavar="FILE", help="The embedding trained on them."
+    "--of",
+    "release",
+    type=options.FILE,
+    required=True,
+    metavar="FILE",
+    help="Embedding that was trained on these images.",
 )
 @_MANIFEST
-@click.option("--where", metavar="COLUMN=VALUE", help="These rows of the manifest only.")
+@click.option("--where", metavar="COLUMN=VALUE", help="Filter: only manifest rows with this value.")
 def reserve(images: Path, release: Path, manifest: Path | None, where: str | None) -> None:
     """Charge the patients of IMAGES for an embedding that was trained on them elsewhere, without this ledger.
 
-    It costs what the claim in its header says, with all that the ledger behind that claim counted; without a claim it
-    is infinite. What was spent is recorded above a cap as well, with a warning: a cap refuses what is still to come.
+    The charge is the epsilon of the claim in its header, plus everything that the ledger behind that claim counted.
+    Without a claim it is infinite. The charge is recorded even above a cap, with a warning: a cap only refuses future
+    trainings.
 
     \b
     Example:
@@ -108,7 +121,7 @@ def _patients(source: Path, manifest: Path | None, where: str | None) -> list[st
     folder, table = find(source, manifest)
     samples = list_images(folder, table, where).samples
     if not all(sample.patient_id for sample in samples):
-        raise PrivacyError("the images name no patients", "name a manifest with the columns path,patient_id")
+        raise PrivacyError("the images have no patient ids", "pass --manifest with the columns path,patient_id")
     return [str(sample.patient_id) for sample in samples]
 
 
@@ -133,26 +146,26 @@ def _print(facts: dict[str, Any]) -> None:
             }
         )
         if cohort["linked"]:
-            click.echo(f"their pictures were in other cohorts too, and count: run {', '.join(cohort['linked'])}")
-        print_table([["run", "begun", "mechanism", "units", "steps", "epsilon", "state"], *map(_row, cohort["runs"])])
+            click.echo(f"their images were in other cohorts too and are counted: run {', '.join(cohort['linked'])}")
+        print_table([["run", "started", "mechanism", "units", "steps", "epsilon", "state"], *map(_row, cohort["runs"])])
     _print_audits(facts["audits"])
     if any(cohort["epsilon"] is None for cohort in facts["cohorts"]):
         click.echo(
-            "\ninfinite: a training without differential privacy, or a published audit with figures of patients; no"
-            " bound holds for its patients any more"
+            "\ninfinite: a training without differential privacy, or a published audit with figures of patients; its"
+            " patients no longer have any bound"
         )
 
 
 def _print_audits(audits: list[dict[str, Any]]) -> None:
     if not audits:
         return
-    click.echo("\naudits, each written down before it ran")
+    click.echo("\naudits, each recorded before it ran")
     rows = [
         [audit["file"][:16], f"{audit['number']} of {audit['count']}", audit["at"], audit["suite"],
-         str(audit["shadows"]), audit["sides"][:16], audit["verdict"] or "not ended"]
+         str(audit["shadows"]), audit["sides"][:16], audit["verdict"] or "not finished"]
         for audit in audits
     ]  # fmt: skip
-    print_table([["file", "audit", "begun", "suite", "shadows", "sides", "verdict"], *rows])
+    print_table([["file", "audit", "started", "suite", "shadows", "groups", "verdict"], *rows])
 
 
 def _row(run: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`embhub card`: what a person must say about an embedding before anybody may use it."""
+"""`embhub card`: the description that a person must complete before an embedding is published."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from embhub.cli import options
 from embhub.cli.output import print_pairs, remark
 
 
-@click.group("card", short_help="Write and check an embedding's card.")
+@click.group("card", short_help="Create and check an embedding card.")
 def command() -> None:
-    """Write and check the card that goes with an embedding.
+    """Create and check the embedding card that is published with an embedding.
 
     \b
     Example:
@@ -24,20 +24,31 @@ def command() -> None:
 @command.command("init")
 @click.argument("file", type=options.FILE)
 @click.option(
-    "--out", type=options.FILE, metavar="FILE", help="The card  [default: STEM.card.yaml beside the embedding]"
+    "--out",
+    type=options.FILE,
+    metavar="FILE",
+    help="Card file to write  [default: STEM.card.yaml beside the embedding]",
 )
-@click.option("--evaluation", type=options.FILE, metavar="FILE", help="The evaluation.json of `embhub evaluate`.")
 @click.option(
-    "--samples", type=options.FILE, metavar="FILE", help="The STEM.samples.json of `embhub copy-check --sheet`."
+    "--evaluation",
+    type=options.FILE,
+    metavar="FILE",
+    help="Evaluation report: the evaluation.json of `embhub evaluate`.",
 )
-@click.option("--force", is_flag=True, help="Begin anew: forget the answers of a card that is there.")
+@click.option(
+    "--samples",
+    type=options.FILE,
+    metavar="FILE",
+    help="Record of the sample sheet: the STEM.samples.json of `embhub copy-check --sheet`.",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing card and discard its answers.")
 def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | None, force: bool) -> None:
     """Draft a card for the embedding in FILE.
 
-    Everything that can be computed is filled in; site defaults come from config.yaml (`site:`); what only a person can
-    say is left open and listed. Run it again after an audit: answers are kept, what is computed is renewed.
-    --evaluation takes the figures of one evaluation to the card, and so to the model-index that the Hub reads.
-    --samples takes a sheet of drawn images into the release.
+    Computable fields are filled in, and site defaults come from config.yaml (`site:`). Fields that a person must fill
+    in are listed. Run the command again after an audit: answers are kept, computed fields are updated. --evaluation
+    adds the figures of an evaluation to the card, and so to the model-index that the Hub reads. --samples adds a sheet
+    of generated images to the release.
 
     \b
     Example:
@@ -47,17 +58,17 @@ def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | 
     from embhub.diffusion.outputs import draft_card, kept_evaluation
 
     path, missing = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
-    print_pairs({"card": path, "still to say": len(missing) or "nothing"})
+    print_pairs({"card": path, "missing": len(missing) or "nothing"})
     if evaluation is None and kept_evaluation(path):
-        remark("  kept: the evaluation of the earlier card; after another training evaluate again")
+        remark("  kept: the evaluation of the earlier card; run `embhub evaluate` again after a new training")
     for line in missing:
-        remark(f"  to say: {line}")
+        remark(f"  fill in: {line}")
 
 
 @command.command("check")
 @click.argument("card", type=options.FILE)
 def check(card: Path) -> None:
-    """Check that CARD (a .card.yaml) is complete; list everything that is not.
+    """Validate CARD (a .card.yaml) and list every missing or invalid field.
 
     \b
     Example:

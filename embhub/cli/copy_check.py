@@ -1,4 +1,4 @@
-"""`embhub copy-check`: is what an embedding draws a copy of an image that it was trained on?"""
+"""`embhub copy-check`: are generated images copies of training images?"""
 
 from __future__ import annotations
 
@@ -11,50 +11,58 @@ from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, progress_bar
 
 
-@click.command("copy-check", short_help="Compare drawn images with the training images.")
+@click.command("copy-check", short_help="Find copies of training images among generated images.")
 @click.argument("file", type=options.FILE)
 @click.option(
-    "--samples", type=options.FILE, metavar="DIR", help="Drawn images to check  [default: draw some into STEM.samples]"
+    "--samples",
+    type=options.FILE,
+    metavar="DIR",
+    help="Generated images to check  [default: generate some into STEM.samples]",
 )
 @click.option(
     "-n", "--number", "n", type=click.IntRange(1, 10_000), metavar="N", default=8, show_default=True,
-    help="Images to draw where no --samples are named.",
+    help="Number of images to generate without --samples.",
 )  # fmt: skip
-@click.option("--prompt", metavar="TEXT", help="What to draw, {} for the token  [default: the training's caption]")
-@options.seed
 @click.option(
-    "--members", type=options.FILE, metavar="IMAGES", help="Images trained on  [default: what `train` remembers]"
+    "--prompt", metavar="TEXT", help="Prompt, with {} for the placeholder token  [default: the training's caption]"
 )
+@options.seed
+@click.option("--members", type=options.FILE, metavar="IMAGES", help="Training images  [default: recorded by `train`]")
 @click.option(
-    "--nonmembers", type=options.FILE, metavar="IMAGES", help="Images held back  [default: what `train` remembers]"
+    "--nonmembers", type=options.FILE, metavar="IMAGES", help="Held-out images  [default: recorded by `train`]"
 )
 @options.base_trained_on
 @click.option(
     "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.05, show_default=True,
-    help="Chance that any image is suspected though none is a copy.",
+    help="Significance level: family-wise false-positive rate.",
 )  # fmt: skip
 @options.device
 @click.option(
-    "--out", type=options.FILE, metavar="FILE", help="The report  [default: STEM.copies.json beside the embedding]"
+    "--out",
+    type=options.FILE,
+    metavar="FILE",
+    help="Report file (JSON)  [default: STEM.copies.json beside the embedding]",
 )
-@click.option("--html", type=options.FILE, metavar="FILE", help="The page  [default: STEM.copies.html]")
-@click.option("--show-pairs", is_flag=True, help="Put patients' images beside the drawn ones on the page.")
+@click.option("--html", type=options.FILE, metavar="FILE", help="Report page (HTML)  [default: STEM.copies.html]")
 @click.option(
-    "--sheet", is_flag=True, help="Write a contact sheet for the card, if no copies are found: STEM.samples.png."
+    "--show-pairs", is_flag=True, help="Show the nearest patients' images beside the generated ones on the page."
+)
+@click.option(
+    "--sheet", is_flag=True, help="Write a contact sheet for the card (STEM.samples.png) if no copies are found."
 )
 @options.as_json
 def command(file: Path, as_json: bool, **choices: Any) -> int:
-    """Check whether images drawn with the embedding in FILE are copies of images that it was trained on.
+    """Check whether images generated with the embedding in FILE are copies of its training images (memorisation).
 
-    For each, the nearest training image is looked for, turned, scaled, shifted and mirrored a little, whole and by
-    halves, and judged against images of patients who were kept back. The same is done with copies planted on purpose:
-    the page says how many of each kind were caught. Where fewer than 18 of 20 of any kind were, or fewer than 20 images
-    were trained on, the verdict is insufficient-evidence. The exit code is 6 where a copy is suspected. The report and
-    its page stay at the site.
+    For each generated image, the check finds the nearest training image, with small rotations, scalings, shifts and
+    mirroring, whole and by halves. Distances are compared with those of held-out patients' images. The same is done
+    with planted copies, and the page reports how many of each kind were detected. If fewer than 18 of 20 of any kind
+    were detected, or there are fewer than 20 training images, the verdict is insufficient-evidence. The exit code is 6
+    if a copy is suspected. The report and its page stay at the site.
 
-    With --sheet the images that were drawn become one picture for the card, if the verdict is no-copies-found (else the
-    exit code is 6). Of an embedding with a privacy claim it is drawn without a check, whose outcome would tell of
-    patients what the claim does not cover.
+    With --sheet the generated images become one contact sheet for the card, if the verdict is no-copies-found;
+    otherwise the exit code is 6. For an embedding with a privacy claim the sheet is generated without a check, because
+    its outcome would reveal information about patients that the claim does not cover.
 
     \b
     Example:

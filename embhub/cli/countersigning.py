@@ -64,7 +64,7 @@ def _countersign(target: Path, *, yes: bool, as_json: bool, **choices: Any) -> N
     warn_of_yank(draft.verified)
     _say(draft)
     if not yes and not (sys.stdin.isatty() and click.confirm("Sign this?", err=True)):
-        raise UsageError("nothing was signed", "say --yes, or run this on a terminal and answer yes")
+        raise UsageError("nothing was signed", "pass --yes, or run this on a terminal and confirm")
     done = countersign(draft, ask_passphrase=options.ask_passphrase)
     print_json(asdict(done)) if as_json else print_pairs(asdict(done))
     if done.folder:

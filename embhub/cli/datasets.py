@@ -1,4 +1,4 @@
-"""`embhub dataset`: a labelled data set of drawn images."""
+"""`embhub dataset`: a labelled data set of generated images."""
 
 from __future__ import annotations
 
@@ -12,50 +12,58 @@ from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, progress_bar
 
 
-@click.command("dataset", short_help="Draw a labelled data set with embeddings.")
+@click.command("dataset", short_help="Generate a labelled data set with embeddings.")
 @click.argument("config", type=options.FILE, required=False)
 @click.option(
-    "--class", "classes", multiple=True, metavar='LABEL="PROMPT"', help="A class and its prompt; instead of CONFIG."
+    "--class",
+    "classes",
+    multiple=True,
+    metavar='LABEL="PROMPT"',
+    help="Class label and its prompt; repeat for each class. Replaces CONFIG.",
 )
 @click.option(
     "--embedding", "embeddings", multiple=True, metavar="FILE|NS/NAME",
-    help="Embedding for the classes whose prompt has its token; several are allowed.",
+    help="Embedding for the classes whose prompt contains its placeholder token; repeat for several.",
 )  # fmt: skip
 @options.base_option("Base model  [default: CONFIG's, or builtin]")
 @click.option(
-    "--per-class", type=click.IntRange(1, 1_000_000), metavar="N", help="Images of each class  [default: 100]"
+    "--per-class", type=click.IntRange(1, 1_000_000), metavar="N", help="Number of images per class  [default: 100]"
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Start of all randomness  [default: 0]")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Random seed  [default: 0]")
 @click.option(
-    "--steps", type=click.IntRange(1, 1000), metavar="N", help="Sampling steps  [default: what suits the base]"
+    "--steps",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Number of sampling (inference) steps  [default: depends on the base]",
 )
 @click.option(
     "--guidance-scale", type=click.FloatRange(0, 100), metavar="X",
     help="Guidance scale (classifier-free guidance)  [default: depends on the base]",
 )  # fmt: skip
 @click.option(
-    "--no-card", multiple=True, metavar="TOKEN", help="Use this embedding though it has no card: you answer for it."
-)
+    "--allow-no-card", "no_card", multiple=True, metavar="TOKEN",
+    help="Allow this embedding without a card, on your own responsibility.",
+)  # fmt: skip
 @click.option(
-    "--terms-read", multiple=True, metavar="TOKEN",
-    help="You read licence and card of this embedding, and they allow it.",
+    "--accept-terms", "terms_read", multiple=True, metavar="TOKEN",
+    help="Accept licence and card of this embedding: you have read them, and they allow this use.",
 )  # fmt: skip
 @options.device
 @options.registry
-@click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the data set.")
+@click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder of the data set.")
 @options.as_json
 def command(out: Path, as_json: bool, **choices: Any) -> None:
-    """Draw a data set with a label an image: a class for each prompt, from CONFIG (YAML) or --class.
+    """Generate a labelled data set: one class per prompt, from CONFIG (YAML) or --class.
 
-    Embeddings are verified first, and refused where their licence or card forbids data sets of drawn images. The folder
-    gets PNG files, manifest.csv, which every command takes that takes images, croissant.json and a data sheet.
-    Interrupted, the same command goes on where it ended, and ends with the same bytes.
+    Embeddings are verified first, and refused if their licence or card forbids data sets of generated images. The
+    output folder holds PNG files, manifest.csv (accepted by every command that reads images), croissant.json and a
+    datasheet. To resume an interrupted run, repeat the same command; the result has the same bytes.
 
     \b
     Example:
       embhub dataset --class csPCa="prostate mri with <cspca>" --class normal="prostate mri, normal" \\
-        --embedding radboud/prostate-csPCa --per-class 500 --out drawn
-      embhub dataset prostate.yaml --out drawn
+        --embedding radboud/prostate-csPCa --per-class 500 --out generated
+      embhub dataset prostate.yaml --out generated
     """
     from embhub.diffusion.datasets.making import make_dataset
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def warn_of_yank(verified: Verified) -> None:
-    """Before anything else, on stderr: the registry says that this release was taken back."""
+    """Before anything else, on stderr: the registry says that this release is yanked."""
     if verified.yanked is not None:
         text = next(finding.text for finding in verified.findings if finding.check == "yanked")
         remark(click.style("warning: ", fg="yellow", bold=True) + text)
@@ -34,7 +34,7 @@ def print_verified(verified: Verified) -> None:
         {
             "repository": f"{verified.repository} {verified.version}",
             "signed by": f"{signer.namespace} with {signer.fingerprint}, {verified.created}",
-            "vouched for by": f"the keyring of {signer.registry}",
+            "keyring": signer.registry,
             "embedding": f"{verified.embedding.token}, {len(verified.embedding.data):,} bytes",
             "sha256": verified.digest,
             "audit": verified.audit_in_words(),

@@ -13,20 +13,20 @@ from embhub.cli.output import print_json, print_pairs, remark
 PROGRAMS = ["diffusers", "a1111", "kohya", "comfyui", "invokeai", "forge"]
 
 
-@click.command("export", short_help="Write an embedding for another program.")
+@click.command("export", short_help="Export an embedding to another program.")
 @click.argument("file", type=options.FILE)
-@click.option("--to", required=True, type=click.Choice(PROGRAMS), help="The program that shall load it.")
-@click.option("--out", type=options.FILE, metavar="FOLDER", help="Where the files go  [default: named as the program]")
+@click.option("--to", required=True, type=click.Choice(PROGRAMS), help="Target program.")
+@click.option("--out", type=options.FILE, metavar="FOLDER", help="Output folder  [default: the name of the program]")
 @click.option(
-    "--dtype", type=click.Choice(["float16", "float32"]), help="Write the numbers like this  [default: as they are]"
+    "--dtype", type=click.Choice(["float16", "float32"]), help="Data type of the tensors  [default: unchanged]"
 )
-@click.option("--overwrite", is_flag=True, help="Write over files that are there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite existing files.")
 @options.as_json
 def command(file: Path, as_json: bool, **choices: Any) -> None:
     """Write the files that another program loads, under the names that its prompts use.
 
-    Most programs take an embhub file as it is and get a copy of it. The signature stays behind in every case: verify
-    here, before you export, and keep the original to show what you use.
+    Most programs load an embhub file unchanged and get a copy of it. Signatures are never exported: verify the
+    embedding before you export it, and keep the original as evidence of what you use.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`embhub generate`: draw images with embeddings."""
+"""`embhub generate`: generate images with embeddings."""
 
 from __future__ import annotations
 
@@ -11,35 +11,39 @@ from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, progress_bar
 
 
-@click.command("generate", short_help="Draw images with embeddings.")
+@click.command("generate", short_help="Generate images with embeddings.")
 @click.argument("prompt", required=False)
 @options.also
 @options.embeddings
 @options.base
-@options.number("Images to draw; rows of a series.", default=8)
+@options.number("Number of images; for an interpolation, number of rows.", default=8)
 @options.seed
 @options.sampling_steps
 @options.guidance_scale
-@click.option("--interpolate-to", metavar="PROMPT", help="Draw a series on the way from PROMPT to this one.")
-@click.option("--slerp-to", metavar="FILE|NS/NAME", help="Draw a series on the way from --embedding to its sibling.")
-@click.option("--series", type=click.IntRange(2, 101), metavar="N", help="Images of a series, both ends too  [5]")
+@click.option("--interpolate-to", metavar="PROMPT", help="Interpolate from PROMPT to this prompt.")
+@click.option("--slerp-to", metavar="FILE|NS/NAME", help="Interpolate (slerp) from --embedding to a related embedding.")
+@click.option(
+    "--series", type=click.IntRange(2, 101), metavar="N", help="Number of interpolation points, both ends included  [5]"
+)
 @options.device
 @options.registry
-@click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the images and manifest.json.")
+@click.option(
+    "--out", required=True, type=options.FILE, metavar="DIR", help="Output folder for the images and manifest.json."
+)
 @options.as_json
 def command(
     prompt: str | None, also: tuple[str, ...], embeddings: tuple[str, ...], registry: str | None, out: Path,
     as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip
-    """Draw images of PROMPT with a base model and the words that the embeddings bring.
+    """Generate images for PROMPT with a base model and the placeholder tokens of the embeddings.
 
-    NS/NAME is pulled and verified first, and a FILE with signatures beside it is verified; one without is used with a
-    warning. The base must be the one that the embedding was trained on, or a fine-tune of
-    it; anything else is refused. manifest.json keeps seed, prompt and digests, so that a picture can be drawn again.
+    NS/NAME is pulled and verified first. A FILE with signatures beside it is verified; one without is used with a
+    warning. The base must be the one that the embedding was trained on, or a fine-tune of it; anything else is
+    refused. manifest.json records seed, prompt and digests, so that an image can be reproduced.
 
-    With --and several prompts make one picture, each as much as its weight says: weights that add up to 1 go between
-    the prompts, weights of 1 each show them all. --interpolate-to and --slerp-to draw a series at weights from 0 to 1,
-    and series.png shows it on one sheet.
+    With --and several prompts are composed into one image. Weights that add up to 1 interpolate between the prompts;
+    weights of 1 each show all of them. --interpolate-to and --slerp-to generate a series at weights from 0 to 1, and
+    series.png shows it on one sheet.
 
     \b
     Example:

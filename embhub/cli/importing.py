@@ -13,24 +13,28 @@ from embhub.cli.output import print_pairs
 FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky22", "kandinsky3", "builtin"]
 
 
-@click.command("import", short_help="Take over another program's embedding.")
+@click.command("import", short_help="Import an embedding of another program.")
 @click.argument("files", type=options.FILE, nargs=-1, required=True, metavar="FILE...")
-@click.option("--base-family", type=click.Choice(FAMILIES), help="What it was trained on, where that is not at hand.")
-@options.base_option("What it was trained on; its fingerprint goes into the file.")
-@click.option("--base-name", metavar="NAME", help="The base as its publisher calls it, like owner/name.")
-@click.option("--token", required=True, metavar="WORD", help='Its word from now on, like "<cspca>".')
+@click.option(
+    "--base-family", type=click.Choice(FAMILIES), help="Family of its base model, if the base itself is not available."
+)
+@options.base_option("Base model it was trained on; its fingerprint is written into the file.")
+@click.option("--base-name", metavar="NAME", help="Published name of the base model, such as owner/name.")
+@click.option(
+    "--token", required=True, metavar="WORD", help='Placeholder token of the imported embedding, such as "<cspca>".'
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float16", "float32"]),
-    help="Keep the numbers like this  [default: float32 where that fits, float16 for half precision]",
+    help="Data type of the tensors  [default: float32 if that is exact, float16 for half precision]",
 )
-@click.option("--overwrite", is_flag=True, help="Write over --out where it is there.")
-@click.option("--out", required=True, type=options.FILE, metavar="FILE", help="The embedding, ending in .safetensors.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing --out.")
+@click.option("--out", required=True, type=options.FILE, metavar="FILE", help="Output file, ending in .safetensors.")
 def command(files: tuple[Path, ...], out: Path, **choices: Any) -> None:
-    """Turn an AUTOMATIC1111, kohya, diffusers or ComfyUI embedding into a publishable one.
+    """Convert an AUTOMATIC1111, kohya, diffusers or ComfyUI embedding into a publishable one.
 
-    An embedding that lies in one file for each text encoder is read from all of them. A pickle is read with the
-    weights-only reader, which runs no code; what that reader refuses is refused. A privacy claim does not come over.
+    If an embedding has one file per text encoder, pass all of them. Pickles are read with torch's weights-only reader,
+    which runs no code; anything else in them is refused. A privacy claim is not imported.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`embhub inspect`: what is in a folder of images, before anything is learned from it."""
+"""`embhub inspect`: report what a folder of images contains, before training on it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ _SHOWN = 6
 _LONGEST = 60
 
 
-@click.command("inspect", short_help="Look through images before training.")
+@click.command("inspect", short_help="Check images before training.")
 @click.argument("images", type=options.FILE)
 @options.manifest
-@options.where("Look at")
+@options.where("read")
 @click.option(
-    "--base", metavar="NAME|PATH", default="builtin", show_default=True, help="Base whose resolution images must meet."
+    "--base",
+    metavar="NAME|PATH",
+    default="builtin",
+    show_default=True,
+    help="Base model whose resolution the images must meet.",
 )
 @options.as_json
 def command(images: Path, as_json: bool, **choices: Any) -> int:
-    """Look through IMAGES (a folder, a manifest or a volumes file): what is there, and what `train` would say to it.
+    """Report what IMAGES (a folder, a manifest or a volumes file) contains and whether `train` would accept it.
 
-    Counts images, sizes, depths, patients, labels, copies, files that cannot be read or are ignored, and names and
-    headers that may tell of a person: of DICOM files the attributes, by keyword and tag. All problems are listed, not
-    the first alone. No path, patient id or value of a header is printed: rows are. The exit code is that of `train`.
+    Reports images, sizes, bit depths, patients, labels, duplicates, unreadable and ignored files. Also reports file
+    names and headers that may identify a person; for DICOM files, attributes by keyword and tag. All problems are
+    listed, not only the first. No path, patient id or header value is printed, only row numbers. The exit code is that
+    of `train`.
 
     \b
     Example:
@@ -55,7 +60,7 @@ def _print(found: Inspection) -> None:
     _print_list(
         "not read", "blue", [f"{i.files:,} {i.kind}{f': {i.remedy}' if i.remedy else ''}" for i in found.ignored]
     )
-    click.echo(f"\nnot looked for: {', '.join(found.not_looked_for)}")
+    click.echo(f"\nnot checked: {', '.join(found.not_looked_for)}")
     said = ("accept", "green") if found.accepted else ("refuse", "red")
     click.secho(f"train would {said[0]} these images for a base of {found.resolution} pixels", fg=said[1], bold=True)
 
@@ -64,29 +69,29 @@ def _facts(found: Inspection) -> dict[str, str]:
     counts, copies, splits = found.images, found.duplicates, found.splits
     if not counts.listed:  # no figure about what was not looked at
         return {"images": "none listed"}
-    kept = [f"{splits.train:,} to learn from", f"{splits.holdout:,} kept back", f"{splits.left_out:,} left out"]
+    kept = [f"{splits.train:,} for training", f"{splits.holdout:,} held out", f"{splits.left_out:,} ignored"]
     return {
-        "images": f"{counts.listed:,} listed, {counts.readable:,} readable, {counts.different:,} different pictures",
+        "images": f"{counts.listed:,} listed, {counts.readable:,} readable, {counts.different:,} distinct",
         "patients": _patients(found),
         "labels": _most([(_shown(label.label), label.images) for label in found.labels]),
         "splits": ", ".join(kept) if splits.holdout or splits.left_out else "",
         "sizes": _most([(f"{size.width} x {size.height}", size.images) for size in found.sizes]),
         "stored as": _most([(f"{kind.format} {kind.mode} {kind.bits} bit", kind.images) for kind in found.kinds]),
         "copies": f"{copies.exact:,} exact, {copies.near:,} near, {copies.across_patients:,} across patients",
-        "headers": f"{found.with_metadata:,} files with words in them" if not found.dicom else _headers(found),
+        "headers": f"{found.with_metadata:,} files with text in them" if not found.dicom else _headers(found),
         "names": f"{len(found.names.files):,} file names look like a person's",
     }
 
 
 def _headers(found: Inspection) -> str:
     named = _most([(f"{one.attribute} {one.tag}", one.files) for one in found.identifiers])
-    plain = f", {found.with_metadata:,} other files with words in them" if found.with_metadata else ""
+    plain = f", {found.with_metadata:,} other files with text in them" if found.with_metadata else ""
     return f"{found.dicom:,} DICOM, with {named or 'no direct identifiers'}{plain}"
 
 
 def _patients(found: Inspection) -> str:
     if found.patients is None:
-        return "not named: each image counts as a person of its own"
+        return "no patient ids: each image counts as one patient"
     each = found.patients
     spread = _most(
         [(f"{images} image{'s' if images > 1 else ''}", number) for images, number in each.histogram.items()]

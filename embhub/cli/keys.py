@@ -8,9 +8,9 @@ from embhub.cli import options
 from embhub.cli.output import print_pairs, print_table
 
 
-@click.group("key", short_help="Make, list and export signing keys.")
+@click.group("key", short_help="Create, list and export signing keys.")
 def command() -> None:
-    """Make, list and export this site's signing keys (ECDSA P-256).
+    """Create, list and export this site's signing keys (ECDSA P-256).
 
     \b
     Example:
@@ -21,9 +21,9 @@ def command() -> None:
 
 @command.command("new")
 @click.argument("name", default="default")
-@click.option("--passphrase", is_flag=True, help="Ask for a passphrase and encrypt the key with it.")
+@click.option("--passphrase", is_flag=True, help="Prompt for a passphrase and encrypt the key with it.")
 def new(name: str, passphrase: bool) -> None:
-    """Make a key called NAME (`default` where none is given); never over an existing one.
+    """Create a signing key called NAME (`default` if omitted); an existing key is never overwritten.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def new(name: str, passphrase: bool) -> None:
 
 @command.command("list")
 def list_() -> None:
-    """List the keys of this site with their fingerprints.
+    """List the signing keys of this site with their fingerprints.
 
     \b
     Example:
@@ -53,7 +53,7 @@ def list_() -> None:
 @command.command("export")
 @click.argument("name", default="default")
 def export(name: str) -> None:
-    """Print the public half of NAME as PEM: this is what a registry's admin adds.
+    """Print the public key of NAME as PEM, for the registry's operator to add.
 
     \b
     Example:

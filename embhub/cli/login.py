@@ -1,4 +1,4 @@
-"""`embhub login`: keep a registry's token, for the owner alone."""
+"""`embhub login`: store a registry's access token, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from embhub.cli import options
 from embhub.cli.output import print_pairs, remark
 
 
-@click.command("login", short_help="Keep a registry's token.")
+@click.command("login", short_help="Store a registry's access token.")
 @options.registry
 @click.option(
-    "--token", metavar="TOKEN", help="The token; without it you are asked, which keeps it out of the shell's history."
-)
-def command(registry: str | None, token: str | None) -> None:
-    """Check a token with its registry and keep it (mode 0600), with the namespace it may publish under.
+    "--access-token", metavar="TOKEN",
+    help="Access token. Omit it to be prompted, which keeps it out of the shell's history.",
+)  # fmt: skip
+def command(registry: str | None, access_token: str | None) -> None:
+    """Check an access token with its registry and store it (mode 0600), with the namespace it may publish under.
 
-    Without --token you are asked on a terminal; elsewhere one line of standard input is read.
+    Without --access-token the command prompts on a terminal; otherwise it reads one line of standard input.
 
     \b
     Example:
@@ -24,7 +25,7 @@ def command(registry: str | None, token: str | None) -> None:
     """
     from embhub.client.accounts import log_in
 
-    account, path = log_in(registry, token=token or options.ask_secret("Token"))
+    account, path = log_in(registry, token=access_token or options.ask_secret("Access token"))
     print_pairs({"account": account.name, "namespaces": ", ".join(account.namespaces), "kept in": path})
     if registry and registry.startswith("http://") and "127.0.0.1" not in registry and "localhost" not in registry:
-        remark("warning: without https everybody on the way can read the token")
+        remark("warning: without https, anyone on the network can read the access token")

@@ -29,32 +29,39 @@ def ask_passphrase(key: str) -> str:
     return ask_secret(f"Passphrase of the key {key}")
 
 
-manifest = click.option("--manifest", type=FILE, metavar="CSV", help="Columns path,patient_id and maybe label,split.")
+manifest = click.option(
+    "--manifest",
+    type=FILE,
+    metavar="CSV",
+    help="Manifest CSV with the columns path,patient_id and optionally label,split.",
+)
 
 
 def where(verb: str) -> Callable[[F], F]:
-    """`--where`: rows of the manifest to `verb`."""
-    return click.option("--where", metavar="COLUMN=VALUE", help=f"{verb} these rows of the manifest only.")
+    """`--where`: a filter on the rows of the manifest."""
+    return click.option("--where", metavar="COLUMN=VALUE", help=f"Filter: {verb} only manifest rows with this value.")
 
 
 def number(what: str, *, default: int) -> Callable[[F], F]:
-    """`-n`: how many of `what` to draw."""
+    """`-n`: how many of `what` to generate."""
     return click.option(
         "-n", "--number", "n", type=click.IntRange(1, 100_000), metavar="N", default=default, show_default=True,
         help=what,
     )  # fmt: skip
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 registry = click.option(
-    "--registry", metavar="URL", help="The registry  [default: EMBHUB_REGISTRY, config.yaml, or the only one known]"
+    "--registry",
+    metavar="URL",
+    help="URL of the registry  [default: EMBHUB_REGISTRY, config.yaml, or the only known one]",
 )
 device = click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="auto, cpu, cuda or mps; auto takes the fastest.",
+    help="Torch device: auto, cpu, cuda or mps; auto selects the fastest.",
 )
 seed = click.option(
     "--seed",
@@ -87,7 +94,7 @@ _replace = click.option(
     is_eager=True,  # read before the base, whose value it becomes a part of
     expose_value=False,
     callback=_note_replacements,
-    help="Take a part of the base from elsewhere: unet=DIR, vae=owner/name@rev, text_encoder=DIR, lora=FILE.",
+    help="Replace a component of the base model: unet=DIR, vae=owner/name@rev, text_encoder=DIR, lora=FILE.",
 )
 
 
@@ -104,8 +111,8 @@ def base_option(text: str, *, default: str | None = None) -> Callable[[F], F]:
     return lambda command: option(_replace(command))
 
 
-base = base_option("Base model; `embhub base list` names ours.", default="builtin")
-base_trained_on = base_option("Base model  [default: the one trained on]")
+base = base_option("Base model; `embhub base list` lists the built-in ones.", default="builtin")
+base_trained_on = base_option("Base model  [default: the one used in training]")
 
 
 def base_argument(command: F) -> F:
@@ -114,41 +121,45 @@ def base_argument(command: F) -> F:
 
 
 card = click.option(
-    "--card", type=FILE, metavar="FILE", help="The card  [default: STEM.card.yaml beside the embedding]"
+    "--card", type=FILE, metavar="FILE", help="Embedding card (YAML)  [default: STEM.card.yaml beside the embedding]"
 )
 audit = click.option(
-    "--audit", type=FILE, metavar="FILE", help="The audit report  [default: STEM.audit.json, where it is there]"
+    "--audit", type=FILE, metavar="FILE", help="Audit report (JSON)  [default: STEM.audit.json, if it exists]"
 )
-key = click.option("--key", metavar="NAME", help="The signing key  [default: EMBHUB_KEY, config.yaml or `default`]")
+key = click.option("--key", metavar="NAME", help="Signing key  [default: EMBHUB_KEY, config.yaml or `default`]")
 policy = click.option(
     "--policy",
     type=click.Choice(["standard", "strict"]),
     default="standard",
     show_default=True,
-    help="What is demanded beyond good signatures: strict refuses what was taken back, leaks, or nobody confirmed.",
+    help="Acceptance policy beyond valid signatures: strict also refuses releases that are yanked, that leak, or that"
+    " no independent auditor or privacy claim confirms.",
 )
 require = click.option(
     "--require",
     metavar="LIST",
     default="",
-    help="Demand more: countersigned, confirmed, no-leak, not-yanked, epsilon<=X; commas between them.",
+    help="Additional policy demands, comma-separated: countersigned, confirmed, no-leak, not-yanked, epsilon<=X.",
 )
 embeddings = click.option(
     "--embedding",
     "embeddings",
     multiple=True,
     metavar="FILE|NS/NAME",
-    help="Embedding to plug in; several are allowed.",
+    help="Embedding to load; repeat for several.",
 )
 also = click.option(
     "--and",
     "also",
     multiple=True,
     metavar="PROMPT[:WEIGHT]",
-    help="A further prompt in the same picture, and its weight [1]; PROMPT may then end in :WEIGHT, too.",
+    help="Additional prompt for the same image, with its weight [1]; PROMPT may then end in :WEIGHT, too.",
 )
 sampling_steps = click.option(
-    "--steps", type=click.IntRange(1, 1000), metavar="N", help="Sampling steps  [default: what suits the base]"
+    "--steps",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Number of sampling (inference) steps  [default: depends on the base]",
 )
 guidance_scale = click.option(
     "--guidance-scale",

@@ -1,4 +1,4 @@
-"""`embhub pull`: fetch, verify, and only then write."""
+"""`embhub pull`: download, verify, and only then write."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from embhub.cli.describing import print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json, progress_bar, remark
 
 
-@click.command("pull", short_help="Fetch, verify, and only then write.")
+@click.command("pull", short_help="Download and verify a release.")
 @click.argument("reference", metavar="NS/NAME[@REV]")
-@click.option("--out", type=options.FILE, metavar="DIR", help="Folder to write  [default: NAME in the working folder]")
+@click.option("--out", type=options.FILE, metavar="DIR", help="Output folder  [default: NAME in the working directory]")
 @options.policy
 @options.require
 @options.registry
 @options.as_json
 def command(reference: str, as_json: bool, **choices: Any) -> None:
-    """Fetch NS/NAME, verify it against the trusted keyrings, and write it to a folder.
+    """Download NS/NAME, verify it against the trusted keyrings, and write it to a folder.
 
-    Nothing is written where verification fails (exit code 4) or the policy refuses (8), and no option skips it. An
-    older version than one seen before is refused; one that the registry lists as taken back is fetched by its full
-    commit only, with a warning. The folder holds the repository's files and NAME.safetensors, for programs that take
-    the word from the file's name.
+    Nothing is written if verification fails (exit code 4) or the policy refuses (8), and no option skips the check. A
+    version older than one seen before is refused. A yanked release can be pulled only by its full commit, with a
+    warning. The folder holds the repository's files and NAME.safetensors, for programs that derive the placeholder
+    token from the file name.
 
     \b
     Example:

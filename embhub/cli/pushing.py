@@ -19,23 +19,28 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar
 @options.card
 @options.audit
 @options.key
-@click.option("--dry-run", is_flag=True, help="Write what would go up to --out instead; no registry is needed.")
-@click.option("--out", type=options.FILE, metavar="DIR", help="Folder for --dry-run.")
 @click.option(
-    "--from", "from_folder", type=options.FILE, metavar="DIR", help="Send a folder that --dry-run wrote, unchanged."
+    "--dry-run", is_flag=True, help="Write the files that would be uploaded to --out instead; needs no registry."
 )
-@click.option("--yes", is_flag=True, help="Send it also where few patients tell it from an earlier version.")
+@click.option("--out", type=options.FILE, metavar="DIR", help="Output folder of --dry-run.")
+@click.option(
+    "--from", "from_folder", type=options.FILE, metavar="DIR", help="Upload a folder that --dry-run wrote, unchanged."
+)
+@click.option(
+    "--yes", is_flag=True, help="Do not ask before a version that differs from an earlier one by few patients."
+)
 @options.registry
 @options.as_json
 def command(file: Path | None, as_json: bool, yes: bool, **choices: Any) -> None:
-    """Publish the embedding in FILE as NS/NAME (your namespace and FILE's stem where not given).
+    """Publish the embedding in FILE as NS/NAME (default: your namespace and FILE's stem).
 
-    Card, report and signatures go with it as one commit; what is not signed yet is signed first. Everything is checked
-    here before the first byte is sent. With --dry-run on one machine and --from on another, the one that holds the
-    images and the key needs no network.
+    Card, report and signatures are uploaded with it as one commit; unsigned files are signed first. Everything is
+    checked locally before the first byte is sent. With --dry-run on one machine and --from on another, the machine with
+    the images and the key needs no network.
 
-    It asks before a version without differential privacy whose patients differ from an earlier one's by one to nine:
-    side by side the two tell of those few. Without a terminal it then sends nothing and ends with exit code 6.
+    The command asks before it publishes a version without differential privacy whose patients differ from those of an
+    earlier version by one to nine, because the two together reveal information about those few. Without a terminal
+    nothing is sent and the exit code is 6.
 
     \b
     Example:

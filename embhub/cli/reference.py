@@ -11,13 +11,13 @@ from embhub.cli import root
 
 HEAD = """# The `embhub` command
 
-Written from the commands by `python -m embhub.cli.reference > docs/reference/cli.md`; a test holds it to them.
+Generated from the commands by `python -m embhub.cli.reference > docs/reference/cli.md`; a test compares the two.
 
-Results go to stdout, as JSON where `--json` is given; progress, remarks and errors go to stderr. Exit codes are listed
-in [errors.md](errors.md), settings in [settings.md](settings.md). Colours appear on a terminal only, and never where
-`NO_COLOR` is set. `--debug`, in any place, adds the traceback to an error.
+Results go to stdout, as JSON with `--json`; progress, notes and errors go to stderr. Exit codes are listed
+in [errors.md](errors.md), settings in [settings.md](settings.md). Colours appear only on a terminal, and never if
+`NO_COLOR` is set. `--debug`, in any position, adds the traceback to an error.
 
-Completion of commands and options in bash (zsh and fish likewise):
+Shell completion of commands and options in bash (similarly in zsh and fish):
 
 ```console
 $ eval "$(_EMBHUB_COMPLETE=bash_source embhub)"

@@ -1,4 +1,4 @@
-"""`embhub search`: what a registry offers."""
+"""`embhub search`: list the embeddings of a registry."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from embhub.cli import options
 from embhub.cli.output import print_json, print_table, remark
 
 
-@click.command("search", short_help="List what a registry offers.")
+@click.command("search", short_help="Search a registry for embeddings.")
 @click.argument("query", default="")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), metavar="N", default=50, show_default=True, help="Most lines to print."
+    "--limit",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Maximum number of results.",
 )
 @options.registry
 @options.as_json
 def command(query: str, limit: int, registry: str | None, as_json: bool) -> None:
-    """List embeddings whose name, card or tags match QUERY; all of them without one.
+    """List embeddings whose name, card or tags match QUERY; without QUERY, all of them.
 
-    Each with its date, its audit's verdict and whose word that is, and its commit; all as the registry tells it.
+    Each line has the date, the audit's verdict and its source, and the commit, as reported by the registry.
 
     \b
     Example:

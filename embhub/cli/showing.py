@@ -1,4 +1,4 @@
-"""`embhub show`: what an embedding is, and whether that is verified."""
+"""`embhub show`: the facts of an embedding, and whether they are verified."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs
 
 
-@click.command("show", short_help="Show what an embedding is.")
+@click.command("show", short_help="Show the facts of an embedding.")
 @click.argument("target", metavar="FILE|FOLDER|NS/NAME")
 @options.registry
 @options.as_json
 def command(target: str, registry: str | None, as_json: bool) -> None:
-    """Show an embedding's word, base, size, card and audit, and whether all that is verified. Writes nothing.
+    """Show an embedding's placeholder token, base, size, card and audit, and whether they are verified. Writes nothing.
 
     \b
     Example:

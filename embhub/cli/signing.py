@@ -1,4 +1,4 @@
-"""`embhub sign`: say who publishes what, checkably."""
+"""`embhub sign`: sign an embedding with its card and audit report."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from embhub.cli.output import note, print_json, print_pairs
 @options.card
 @options.audit
 @click.option(
-    "--repository", metavar="NS/NAME", help="Where it will be published  [default: your namespace and the stem]"
+    "--repository", metavar="NS/NAME", help="Repository to publish to  [default: your namespace and the file's stem]"
 )
 @options.key
 @options.as_json
 def command(file: Path, as_json: bool, **choices: Any) -> None:
     """Sign the embedding in FILE together with its card and audit report.
 
-    Writes STEM.publish.sigstore.json beside FILE, and STEM.audit.sigstore.json where there is a report. The statement
-    names repository, version and the digests of all of them: change any and the signature is void. Patients whom the
-    report shows are charged in the site's privacy ledger: from here on it can leave.
+    Writes STEM.publish.sigstore.json beside FILE, and STEM.audit.sigstore.json if there is a report. The statement
+    names repository, version and the digests of all files: any change invalidates the signature. Patients covered by
+    the report are charged in the site's privacy ledger, because the report can leave the site from then on.
 
-    A FOLDER, as `pull` leaves it, is signed anew under its name and version, when a key was lost or replaced; what an
-    auditor attested stays. `embhub push --from FOLDER` sends it.
+    A FOLDER written by `pull` is signed anew under its name and version, for example after a key was lost or replaced;
+    an auditor's attestation is kept. `embhub push --from FOLDER` uploads it.
 
     \b
     Example:

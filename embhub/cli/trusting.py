@@ -1,4 +1,4 @@
-"""`embhub trust`: which registries' keyrings this site believes."""
+"""`embhub trust`: the registries whose keyrings this site trusts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, print_table
 
 
-@click.group("trust", short_help="Say which registries' keyrings to believe.")
+@click.group("trust", short_help="Manage trusted registries (root keys).")
 def command() -> None:
-    """Pin a registry's root key; its keyring says who may publish, audit and withdraw.
+    """Pin a registry's root key. Its keyring lists which keys may publish, audit and withdraw.
 
     \b
     Example:
@@ -24,12 +24,12 @@ def command() -> None:
 @command.command("add")
 @click.argument("source", metavar="FILE|URL")
 @click.option(
-    "--fingerprint", metavar="SHA256:…", help="The root key's fingerprint, as its operator told you by another way."
+    "--fingerprint", metavar="SHA256:…", help="Fingerprint of the root key, obtained from the operator out of band."
 )
 def add(source: str, fingerprint: str | None) -> None:
     """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
 
-    Without --fingerprint the fingerprint is shown and you are asked, on a terminal only.
+    Without --fingerprint the fingerprint is shown and must be confirmed, on a terminal only.
 
     \b
     Example:
@@ -45,13 +45,13 @@ def _ask(registry: str, fingerprint: str) -> bool:
     click.echo(f"{registry} presents the root key {fingerprint}", err=True)
     if not sys.stdin.isatty():
         return False
-    return click.confirm("Did its operator tell you this fingerprint by another way?", err=True)
+    return click.confirm("Did you get the same fingerprint from its operator out of band (telephone, paper)?", err=True)
 
 
 @command.command("list")
 @options.as_json
 def list_(as_json: bool) -> None:
-    """List the trusted registries: address, root key, keyring version, members.
+    """List the trusted registries: URL, root key, keyring version, members.
 
     \b
     Example:
@@ -81,7 +81,7 @@ def remove(registry: str) -> None:
 @command.command("refresh")
 @click.argument("registry", metavar="[URL]", required=False)
 def refresh(registry: str | None) -> None:
-    """Fetch the newest keyring of URL, or of every trusted registry; an older one is refused.
+    """Download the newest keyring of URL, or of every trusted registry; an older one is refused.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`embhub verify`: is it what a trusted publisher signed?"""
+"""`embhub verify`: check that a release is what a trusted publisher signed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from embhub.cli.describing import print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json
 
 
-@click.command("verify", short_help="Check signatures, card and report.")
+@click.command("verify", short_help="Verify signatures, card and audit report.")
 @click.argument("target", metavar="FILE|FOLDER|NS/NAME")
 @options.policy
 @options.require
@@ -20,8 +20,8 @@ from embhub.cli.output import print_json
 def command(target: str, as_json: bool, **choices: Any) -> None:
     """Verify an embedding with its card, report and signatures; list each check.
 
-    A file or a folder (as `pull` leaves it) needs no network, and is judged by what was heard of it before. Exit code
-    4 means: not what a trusted publisher signed. Exit code 8: signed as it should be, and refused by the policy.
+    A file or a folder written by `pull` needs no network; the registry's last known answers about it apply. Exit code
+    4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
 
     \b
     Example:

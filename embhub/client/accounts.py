@@ -70,7 +70,7 @@ def _known_registries() -> list[str]:
 
 
 def _no_registry() -> ConfigError:
-    hint = "say --registry https://…, set EMBHUB_REGISTRY, or put `registry:` in config.yaml"
+    hint = "pass --registry https://…, set EMBHUB_REGISTRY, or put `registry:` in config.yaml"
     if known := _known_registries():
         hint += f"; known here: {', '.join(known)}"
     return ConfigError("no registry is set", hint)
@@ -90,7 +90,7 @@ def default_namespace(hub: Hub | None = None) -> str:
     if len(offered) != 1:
         raise ConfigError(
             f"which namespace? yours are {', '.join(offered)}" if offered else "no namespace is set",
-            "name the repository as namespace/name, or set EMBHUB_NAMESPACE",
+            "pass the repository as namespace/name, or set EMBHUB_NAMESPACE",
         )
     if settings.registry:
         seen.remember_namespace(settings.registry, offered[0])

@@ -85,12 +85,15 @@ class Draft:
                 "Only who was on site can know: `embhub audit --replay`, run there with the site's own images and key,"
                 f" gives the commitment {self.report.commitment} and this order; do so before you sign"
             )
-        found = [scores, "how it was made: images, split and draws are what the report says; an order cannot show it"]
+        found = [
+            scores,
+            "how it was made: whether images, split and random numbers are as stated; an order cannot show it",
+        ]
         found.append(
             "how often it was tried: the report numbers it among this file's audits, and the site's ledger knows"
         )
         if self.report.suite == "mechanism":
-            found.append("what the embedding tells: made-up canaries tried the code, the file itself was not attacked")
+            found.append("what the embedding leaks: made-up canaries tested the code, the file itself was not attacked")
         found.append("the card and what it says of the images: the publisher alone signs that")
         found.append("that the embedding is safe: an audit sees what its attacks can see, and no more")
         return tuple(found)
@@ -142,7 +145,7 @@ def prepare(
         if beside and source.hub is None:
             raise UsageError(
                 f"{verified.repository} {verified.version} was signed together with its own report, which stays",
-                "countersign that one; or name the repository, whose registry keeps yours beside it",
+                "countersign that one; or pass the repository, whose registry stores yours beside it",
             )
     if release.audit is None:
         raise UsageError(
@@ -194,7 +197,7 @@ def _read(
         return fetched.release, fetched.verified, Source(hub, fetched.commit)
     if not Path(target).is_dir():
         raise UsageError(
-            f"{target} is no release to countersign", "name a repository or a folder that `embhub pull` wrote"
+            f"{target} is no release to countersign", "pass a repository or a folder that `embhub pull` wrote"
         )
     release = pulling.read_release(target)
     return release, pulling.verify_release(release, target=target), Source(folder=Path(target))
@@ -214,13 +217,13 @@ def _find_auditor(verified: Verified, name: str) -> tuple[Trust, KnownKey]:
         )
     if "audit" not in key.roles:
         raise ConfigError(
-            f"your key {name} ({own}) is no auditor's: its role is {', '.join(sorted(key.roles))}",
+            f"your key {name} ({own}) has no auditor role: its role is {', '.join(sorted(key.roles))}",
             "make another key, and have the registry's operator add it with --role audit",
         )
     if key.namespace == publisher:
         raise ConfigError(
-            f"{publisher} published this release, and nobody countersigns its own audit",
-            "ask an auditor of another house",
+            f"{publisher} published this release, and an organisation cannot countersign its own audit",
+            "ask an auditor of another organisation",
         )
     if key.revocation is not None:
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embhub.errors import RegistryError
 from embhub.formats.plain_text import plain
 
-_OPERATOR = "tell the registry's operator"
+_OPERATOR = "inform the registry's operator"
 
 
 class Unreachable(RegistryError):

@@ -49,7 +49,7 @@ class Guard:
     def _check(self, url: str) -> None:
         if (target := origin(url)) != self._home:
             raise SentElsewhere(
-                f"a registry sent its client on to {target}", "nothing was asked there; tell the registry's operator"
+                f"a registry sent its client on to {target}", "nothing was asked there; inform the registry's operator"
             )
 
     @staticmethod
@@ -67,7 +67,7 @@ class Guard:
                 for chunk in stream:
                     total += len(chunk)
                     if total > LARGEST_ANSWER:
-                        raise TooMuch("the registry's answer has no end", "nothing was kept; tell its operator")
+                        raise TooMuch("the registry's answer has no end", "nothing was stored; inform its operator")
                     if time.monotonic() > deadline:
                         raise TooSlow(f"the registry took over {LONGEST_ANSWER:.0f} s for one answer", "try later")
                     yield chunk

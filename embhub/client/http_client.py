@@ -162,11 +162,11 @@ def in_words(registry: str) -> Iterator[None]:
         yield
     except httpx2.TimeoutException as error:
         raise faults.TooSlow(
-            f"{registry} cannot be reached: it was silent for too long", "is it running? try later"
+            f"{registry} cannot be reached: the request timed out", "is it running? try later"
         ) from error
     except httpx2.RemoteProtocolError as error:
         raise faults.CutShort(
-            f"{registry} broke off its answer: {plain(error)}", "try again; if it stays so, tell its operator"
+            f"{registry} broke off its answer: {plain(error)}", "try again; if it persists, inform its operator"
         ) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         raise faults.no_answer(registry, error) from error

@@ -37,7 +37,7 @@ from embhub.site import config
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_OPERATOR = "tell the registry's operator"
+_OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
 Result = TypeVar("Result")

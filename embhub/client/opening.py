@@ -45,7 +45,7 @@ def open_path(path: str | Path) -> Opened:
     path = Path(path)
     file = path / layout.EMBEDDING if path.is_dir() else path
     if not _is_signed(file):
-        unsigned = f"{path} is not signed, and was not verified: nobody vouches for it"
+        unsigned = f"{path} is not signed and was not verified"
         return Opened(embedding.read(file), (unsigned,))
     release = Release.from_folder(path) if path.is_dir() else site_files.read(path)
     now = datetime.now(UTC)

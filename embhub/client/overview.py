@@ -48,7 +48,7 @@ def _answers_for(verified: Verified) -> dict[str, Any]:
     }
     if verified.yanked is not None:
         said = verified.yanked.to_json()
-        facts["taken back"] = f"on {said['date']}: {said['reason']}"
+        facts["yanked"] = f"on {said['date']}: {said['reason']}"
     heard = [*(audit.in_words() for audit in verified.others), *(lost.in_words() for lost in verified.lost)]
     if heard:
         facts["audits of these bytes"] = "; ".join(heard)

@@ -125,7 +125,7 @@ def sign(
     if path.is_dir():
         if repository or card or audit:
             raise UsageError(
-                "a folder is signed anew as it is", "leave out --repository, --card and --audit, or name the file"
+                "a folder is signed anew as it is", "omit --repository, --card and --audit, or pass the file"
             )
         return _sign_folder(path, load_key(key, ask_passphrase), on_note)
     signed, _ = _sign_file(
@@ -192,9 +192,9 @@ def push(
         ('hospital-a/prostate-cspca', ('README.md', 'attestations/audit.sigstore.json'))
     """
     if (path is None) == (from_folder is None):
-        raise UsageError("push takes one thing", "name a .safetensors file, or --from with a folder")
+        raise UsageError("push takes one thing", "pass a .safetensors file, or --from with a folder")
     if dry_run != (out is not None):
-        raise UsageError("--dry-run and --out belong together", "say --dry-run --out DIR")
+        raise UsageError("--dry-run and --out belong together", "pass --dry-run --out DIR")
     if out is not None:
         _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)

@@ -260,7 +260,7 @@ def read_release(target: str | Path) -> Release:
     if path.is_dir():
         return Release.from_folder(path)
     if not path.exists():
-        raise UsageError(f"{path} is not there", "name a file, a folder, or a repository as namespace/name")
+        raise UsageError(f"{path} is not there", "pass a file, a folder, or a repository as namespace/name")
     return site_files.read(path)
 
 
@@ -290,7 +290,7 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
             listed = True
     except (RegistryError, ValueError) as error:
         unanswered.add(policies.YANKS)
-        remarks.append(_unheard(hub, yanks.CHECK, "this release was taken back", error))
+        remarks.append(_unheard(hub, yanks.CHECK, "this release is yanked", error))
     others: tuple[Attested, ...] = ()
     try:
         if (said := hub.audits(verified.digest)) is not None:
@@ -312,7 +312,7 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
 def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:
     if isinstance(error, RegistryError):
         return Finding(check, "note", f"not known whether {what}: {error.message}")
-    text = f"{hub.registry} answered nonsense when asked whether {what}, and it was ignored"
+    text = f"{hub.registry} returned an invalid answer when asked whether {what}; ignored"
     return Finding(check, "warning", f"{text}: {plain(error)}")
 
 

@@ -117,5 +117,5 @@ def _read() -> _Heard:
         # never start afresh in silence: forgetting is what a hidden audit needs
         raise ConfigError(
             f"what this site heard of releases cannot be read: {path}",
-            "restore it from a backup; or remove it, knowing that what was taken back or leaks would be forgotten",
+            "restore it from a backup; or remove it, which forgets known yanks and leaks",
         ) from error

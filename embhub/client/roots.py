@@ -35,7 +35,7 @@ def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | 
     where = address or export.registry
     if fingerprint is None and not (confirm and confirm(where, export.root_fingerprint)):
         raise ConfigError(
-            f"nobody confirmed the root key of {where}",
+            f"the root key was not confirmed: {where}",
             f"ask its operator by another way whether it is {export.root_fingerprint}, then add --fingerprint with it",
         )
     opened = trust_store.add(data, fingerprint=fingerprint or export.root_fingerprint, address=address)
@@ -103,7 +103,7 @@ def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:
     """Every pinned keyring as it is kept here; ConfigError where there is none."""
     if kept := trust_store.load_all():
         return kept
-    raise ConfigError("no registry is trusted yet, so nobody's signature counts", f"{hint} --fingerprint SHA256:…")
+    raise ConfigError("no registry is trusted yet, so no signature can be verified", f"{hint} --fingerprint SHA256:…")
 
 
 def vouch_for_own_keys(namespace: str, now: str) -> Trust:

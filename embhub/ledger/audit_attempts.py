@@ -129,7 +129,7 @@ def _of(books: Books, file_digest: str) -> tuple[AuditAttempt, ...]:
 
 def _check_word(word: str, what: str) -> str:
     if not _WORD.fullmatch(word):
-        raise UsageError(f"{word[:80]!r} is no {what}", "name it in lower case, such as standard")
+        raise UsageError(f"{word[:80]!r} is no {what}", "write it in lower case, such as standard")
     return word
 
 

@@ -232,7 +232,7 @@ def resume(run: str, units: Iterable[str], *, steps: int, issuer: str = "") -> R
         BudgetExceeded, LedgerTampered, ConfigError: as `reserve`.
     """
     if steps < 1:
-        raise UsageError(f"{steps} steps cannot be reserved", "name a positive number of steps")
+        raise UsageError(f"{steps} steps cannot be reserved", "pass a positive number of steps")
     with open_books() as books:
         account = books.account()
         before = account.runs.get(run)
@@ -244,7 +244,7 @@ def resume(run: str, units: Iterable[str], *, steps: int, issuer: str = "") -> R
                 "give the same manifest as then, or start afresh; what was spent stays spent",
             )
         if before.stated is not None:
-            raise UsageError(f"the run {run} was trained elsewhere", "go on with it there")
+            raise UsageError(f"the run {run} was trained elsewhere", "resume it there")
         lock = _lock(run)
         try:
             spending = replace(before, planned=before.announced + steps, settled=False)

@@ -69,7 +69,7 @@ def count(
         run.spend(run.planned)
         run.release(release.digest)
     if over and on_note:
-        on_note(f"this is above the cap, and is recorded all the same since it is spent already: {over}")
+        on_note(f"this exceeds the cap, but is recorded because it is already spent: {over}")
     if alike and on_note:
         on_note(budget.alike_words(alike))
     return Charged(run.run, run.words if spending.stated is None else _stated_words(spending))
@@ -96,5 +96,5 @@ def _stated_words(spending: Spending) -> str:
     curve = replace(spending, announced=spending.planned, settled=True).curve
     epsilon = publish_epsilon(epsilon_of(curve, delta=spending.delta or DEFAULT_DELTA))
     if math.isinf(epsilon):
-        return "infinite: by its claim, the ledger where it was made has trainings without differential privacy"
-    return f"epsilon {epsilon:g}: by its claim, all that the ledger where it was made had counted"
+        return "infinite: according to its claim, the ledger of its origin has trainings without differential privacy"
+    return f"epsilon {epsilon:g}: everything that the ledger of its origin had counted, according to its claim"

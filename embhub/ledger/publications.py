@@ -20,8 +20,8 @@ FEW = 9
 """From one to so many patients apart, a new version is asked about first."""
 
 _HINT = (
-    "change ten patients or more at once, wait until more have changed, train with --epsilon, or take the earlier"
-    " version back without a new one; `embhub push --yes` sends it all the same"
+    "change ten patients or more at once, wait until more have changed, train with --epsilon, or yank the earlier"
+    " version without a new one; `embhub push --yes` sends it nevertheless"
 )
 
 
@@ -53,7 +53,7 @@ def ask_about_few_apart(
         f"the patients of this version differ from those of {version} by {patients}, and neither was trained with"
         f" differential privacy: who compares the two files may find out about {'that one' if count == 1 else 'them'}"
     )
-    if not (confirm and confirm(f"{question}. Send it all the same?")):
+    if not (confirm and confirm(f"{question}. Send it nevertheless?")):
         raise PrivacyError(question, _HINT)
 
 

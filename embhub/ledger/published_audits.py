@@ -28,8 +28,8 @@ from embhub.site import runs
 
 _NAMELESS = re.compile(r"image \d+")  # what a record of a training calls an image whose source names no patients
 _UNKNOWN = (
-    "this audit report tells of patients whom this site has no record of: the privacy ledger counts it, and can charge"
-    " nobody; audit here, so that it knows both sides"
+    "this audit report covers patients unknown to this site: the privacy ledger counts it, but can charge nobody; run"
+    " the audit here, so that both groups are known"
 )
 
 
@@ -118,5 +118,5 @@ def _by_record(books: Books, digest: str, file: str, *, split: str) -> Sides | N
 def _check_caps(account: Account, books: Books, spending: Spending) -> None:
     if over := excess(account, books.sets, spending):
         raise BudgetExceeded(
-            over, "publish it without this report (`--suite mechanism` tells of nobody), or lift the cap knowingly"
+            over, "publish it without this report (`--suite mechanism` uses no patient), or lift the cap knowingly"
         )

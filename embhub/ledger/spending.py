@@ -222,5 +222,5 @@ def _check_opening(entry: Entry, key_id: str) -> None:
 def check_digest(digest: str) -> str:
     """Raise UsageError unless this is a SHA-256 in lower-case hex."""
     if not _DIGEST.fullmatch(digest):
-        raise UsageError(f"{digest[:80]!r} is no SHA-256", "name the file's digest, 64 characters of lower-case hex")
+        raise UsageError(f"{digest[:80]!r} is no SHA-256", "pass the file's digest, 64 characters of lower-case hex")
     return digest

@@ -20,7 +20,7 @@ Unit = Literal["patient", "image"]
 UNITS: tuple[Unit, ...] = ("patient", "image")
 Ids = NDArray[np.uint64]
 NO_PAIRS: Ids = np.empty((0, 2), dtype=np.uint64)
-_RESTORE = "restore the folder from a backup: without it nobody can tell whose budget was spent"
+_RESTORE = "restore the folder from a backup: without it, the patients whose budget was spent are unknown"
 
 
 class UnitSets:

@@ -44,7 +44,7 @@ def read(path: Path) -> Release:
         ArtifactError: the same without a signature, a pickle, or a file that is too large.
     """
     if not path.is_file():
-        raise UsageError(f"{path} is not a file", "name the .safetensors file of an embedding")
+        raise UsageError(f"{path} is not a file", "pass the .safetensors file of an embedding")
     signed = beside(path, PUBLISH_BUNDLE).exists()
     if not signed and (path.parent / layout.PUBLISH_BUNDLE).exists():
         return _in_release_folder(path)

@@ -71,10 +71,10 @@ def refuse_unpinned(verified: Verified, *, commit: str) -> None:
     if yank is None:
         return
     said = yank.to_json()
-    finding = Finding(CHECK, "failed", "taken back, and asked for without a commit")
+    finding = Finding(CHECK, "failed", "yanked, and requested without a commit")
     raise PolicyRefusal(
-        f"{verified.repository} {verified.version} was taken back on {said['date']}: {said['reason']}",
-        f"nothing was written; to have it all the same, name its commit: {verified.repository}@{commit}",
+        f"{verified.repository} {verified.version} was yanked on {said['date']}: {said['reason']}",
+        f"nothing was written; to pull it nevertheless, name its commit: {verified.repository}@{commit}",
         unmet=("not-yanked",),
         verified=replace(verified, findings=(*verified.findings, finding)),
     )
@@ -83,9 +83,9 @@ def refuse_unpinned(verified: Verified, *, commit: str) -> None:
 def _not_yanked(verified: Verified, _: Demand) -> Iterator[str]:
     if verified.yanked is not None:
         said = verified.yanked.to_json()
-        yield f"it was taken back on {said['date']}: {said['reason']}"
+        yield f"it was yanked on {said['date']}: {said['reason']}"
     elif YANKS in verified.unanswered:
-        yield "the registry did not say whether it was taken back"
+        yield "the registry did not answer whether it is yanked"
 
 
 def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
     yield from (audit.in_words() for audit in verified.others if audit.verdict == attested.LEAK)
     yield from _vanished(verified)
     if report is None and not verified.others and not _bounded(verified):
-        yield "nobody audited it, and no privacy claim bounds what it tells"
+        yield "it has no audit, and no privacy claim bounds what it reveals"
 
 
 def _countersigned(verified: Verified, _: Demand) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
     if not isinstance(claim, PrivacyClaim):
-        yield "it makes no privacy claim, so no epsilon bounds what it tells"
+        yield "it makes no privacy claim, so no epsilon bounds what it reveals"
     elif claim.unit != "patient":
         yield f"its privacy claim protects each {claim.unit}, not each patient"
     elif not claim.epsilon <= limit:

@@ -186,7 +186,7 @@ class Release:
         """
         root = Path(folder)
         if not root.is_dir():
-            raise UsageError(f"{root} is not a folder", "name the folder that `embhub pull` wrote")
+            raise UsageError(f"{root} is not a folder", "pass the folder that `embhub pull` wrote")
         files = {name: read_file(root / name, limit=LIMITS[name]) for name in LIMITS if (root / name).exists()}
         if not files:
             raise UsageError(f"{root} holds no release", f"a release has a {EMBEDDING}")
@@ -256,7 +256,7 @@ def _list_others(root: Path) -> tuple[str, ...]:
         if name not in LIMITS and not path.is_dir():
             names.append(name)
         if len(names) > _MAX_OTHERS:
-            raise UsageError(f"{root} holds far more than a release", "name the folder of one release")
+            raise UsageError(f"{root} holds far more than a release", "pass the folder of one release")
     return tuple(sorted(names))
 
 

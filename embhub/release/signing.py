@@ -177,7 +177,7 @@ def attest_audit(
 def _check_composition(claim: Claim) -> None:
     if isinstance(claim, PrivacyClaim) and isinstance(claim.composition, CohortComposition):
         raise PrivacyError(
-            "the claim counts the earlier trainings of these very patients: that tells who was in them too",
+            "the claim counts the earlier trainings of exactly these patients: this reveals who was in them too",
             "train again: claims state what the ledger counts for the whole site now",
         )
 
@@ -194,7 +194,7 @@ def _read_samples(path: Path) -> bytes:
     if not sheet.is_file():
         raise UsageError(
             f"the card records samples, and there is no {sheet}",
-            "embhub copy-check --sheet draws them; or take `samples:` out of the card",
+            "embhub copy-check --sheet generates them; or remove `samples:` from the card",
         )
     return layout.read_file(sheet, limit=layout.LIMITS[layout.SAMPLES])
 

@@ -117,7 +117,7 @@ def _check_name(publish: Publish, repository: str | None, findings: list[Finding
     if publish.repository != repository:
         raise WrongRepository(
             f"{repository} was asked for, this was signed for {publish.repository}",
-            "the registry handed out another repository's release: tell its operator",
+            "the registry returned another repository's release: inform its operator",
         )
     findings.append(Finding("repository", "ok", f"signed for {repository}"))
 
@@ -145,9 +145,7 @@ def _open_report(release: Release, publish: Publish, findings: list[Finding]) ->
                 "the release was signed with an audit report, and the report is not there",
                 "an audit was dropped on the way: fetch the release again, and ask the publisher",
             )
-        findings.append(
-            Finding("audit", "warning", "no audit came with it, to measure what the embedding tells about patients")
-        )
+        findings.append(Finding("audit", "warning", "there is no audit, so membership leakage was not measured"))
         return None
     if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
         raise AuditMismatch("the audit report is not the signed one", "it was changed after signing: fetch it again")
@@ -200,7 +198,9 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
             "created", "warning", f"signed at {publish.created}, which is in the future here: check the clocks"
         )
     days = (now - instants.read(keyring.keyring.issued)).days
-    age = f"the keyring is of {keyring.keyring.issued}, {_count(max(days, 0), 'day')} old, and names no end"
+    age = (
+        f"the keyring was issued on {keyring.keyring.issued}, {_count(max(days, 0), 'day')} ago, and has no expiry date"
+    )
     yield Finding("freshness", "note", f"unknown: {age}; a newer one, or a newer release, is not ruled out")
     yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")
 

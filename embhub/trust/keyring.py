@@ -126,7 +126,7 @@ class Keyring(_Model):
         for member in self.members:
             for key in member.keys:
                 if owner.setdefault(key.fingerprint, member.namespace) != member.namespace:
-                    raise ValueError(f"{key.fingerprint} stands under two namespaces")
+                    raise ValueError(f"{key.fingerprint} is listed under two namespaces")
                 roles.setdefault(key.fingerprint, []).append(key.role)
         for fingerprint, held in roles.items():
             if len(set(held)) != len(held):
@@ -137,7 +137,7 @@ class Keyring(_Model):
         if len(set(revoked)) != len(revoked):
             raise ValueError("a key is revoked twice")
         if strangers := set(revoked) - set(owner):
-            raise ValueError(f"{min(strangers)} is revoked, and nobody's key")
+            raise ValueError(f"{min(strangers)} is revoked, and belongs to no namespace")
         return self
 
     def to_bytes(self) -> bytes:

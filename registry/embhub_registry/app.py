@@ -138,7 +138,7 @@ async def refused(request: Request, error: Exception) -> Response:
             denied = Denied(422, "refused", error.message, error.hint)
         case MissingBlob():
             log("error", "blob missing", digest=str(error))
-            denied = Denied(500, "storage", "the registry lost this file", "tell its operator to run `check`")
+            denied = Denied(500, "storage", "the registry lost this file", "ask its operator to run `check`")
         case HTTPException(status_code=404):
             denied = Denied(404, "address", "there is nothing at this address", "start from the list of embeddings")
         case HTTPException(status_code=405):
@@ -167,7 +167,7 @@ async def failed(request: Request, error: Exception) -> Response:
     """A fault of ours: logged with its traceback, told without it."""
     log("error", "fault", path=request.url.path[:200], exception="".join(traceback.format_exception(error)))
     return await refused(
-        request, Denied(500, "fault", "the registry failed at this", "tell its operator; its log says more")
+        request, Denied(500, "fault", "the registry failed at this", "inform its operator; the server log has details")
     )
 
 

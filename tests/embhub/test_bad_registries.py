@@ -52,7 +52,7 @@ def test_tokens_that_do_not_count(
     monkeypatch.setenv("EMBHUB_TOKEN", "two words")
     refused("push", "prostate-cspca.safetensors", code=CONFIG)
     monkeypatch.setenv("EMBHUB_TOKEN", "")
-    refused("login", "--token", revoked, code=REGISTRY)
+    refused("login", "--access-token", revoked, code=REGISTRY)
 
 
 def test_a_registry_that_is_down(signed: Site, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_a_registry_that_is_down(signed: Site, refused: Refused, monkeypatch: py
         ("pull", REPOSITORY),
         ("show", REPOSITORY),
         ("verify", REPOSITORY),
-        ("login", "--token", "emb_x"),
+        ("login", "--access-token", "emb_x"),
         ("trust", "add", os.environ["EMBHUB_REGISTRY"], "--fingerprint", ROOT.fingerprint),
     ):
         assert "cannot be reached" in refused(*words, code=REGISTRY)
@@ -81,7 +81,8 @@ def test_a_registry_that_answers_nonsense(
     with hostile.serve() as liar:
         liar.lies["/"] = lambda handler: handler.send(200, body)
         monkeypatch.setenv("EMBHUB_REGISTRY", liar.url)
-        for words in (("push", "prostate-cspca.safetensors"), ("pull", REPOSITORY), ("login", "--token", "emb_x")):
+        log_in = ("login", "--access-token", "emb_x")
+        for words in (("push", "prostate-cspca.safetensors"), ("pull", REPOSITORY), log_in):
             refused(*words, code=REGISTRY)
         said = refused("trust", "refresh", liar.url, code=CONFIG)
         assert "no root key is pinned" in said

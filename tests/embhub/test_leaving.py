@@ -138,7 +138,7 @@ def test_an_audit_of_nobody_knows_whom_is_counted_and_said(site: Site, named: bo
         record(file, ["image 1", "image 2"], ["image 3"])
     said: list[str] = []
     sign(file, on_note=said.append)
-    assert "no record of" in said[0] and [run.count for run in audits()] == [0]
+    assert "unknown to this site" in said[0] and [run.count for run in audits()] == [0]
     assert private(["p"]).lineage()["composition"].plain == 1
     assert CliRunner().invoke(root, ["budget", "show"]).exit_code == 0
 

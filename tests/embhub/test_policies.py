@@ -134,7 +134,7 @@ def test_a_folder_remembers_what_was_taken_back_after_it_was_pulled(
         capsys.readouterr()
         assert main(["verify", "confirmed"]) == 0
         said = capsys.readouterr()
-        assert "consent was withdrawn" in said.err and "taken back" in said.out
+        assert "consent was withdrawn" in said.err and "yanked" in said.out
         assert any("consent was withdrawn" in warning for warning in open_path("confirmed").warnings)
     finally:
         offer.registry.run("unyank", CONFIRMED)

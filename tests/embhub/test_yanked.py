@@ -54,7 +54,7 @@ def test_a_real_registrys_yank_is_the_first_thing_that_is_said(
             assert document["yanked"]["reason"] == REASON and document["yanked"]["date"].startswith("20")
             assert document["findings"][0]["check"] == "yanked" and document["findings"][0]["outcome"] == "warning"
             lines = [line for line in said.err.splitlines() if line.startswith(("warning", "written"))]
-            assert lines[0].startswith("warning: ") and REASON in lines[0] and "nobody signed it" in lines[0]
+            assert lines[0].startswith("warning: ") and REASON in lines[0] and "unsigned statement" in lines[0]
     finally:
         world.registry.run("unyank", TWIN)
     assert heard(pulling.pull(TWIN)) == []

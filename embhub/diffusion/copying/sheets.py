@@ -90,7 +90,7 @@ def withdraw(file: Path) -> dict[str, Any]:
     """Take away an earlier sheet and its record; returns what the command says."""
     for place in _places(file):
         place.unlink(missing_ok=True)
-    return {"sheet": "none: without the verdict no-copies-found no drawn image is published"}
+    return {"sheet": "none: without the verdict no-copies-found no generated image is published"}
 
 
 def compose(images: Sequence[Image.Image]) -> bytes:

@@ -147,7 +147,7 @@ def _permitted(origin: Origin, no_card: Collection[str], terms_read: Collection[
         if token not in no_card:
             raise UseForbidden(
                 f"{origin.target} has no card: nobody says what it may be used for",
-                f'write one (embhub card init {origin.target}), or answer for it: --no-card "{token}"',
+                f'write one (embhub card init {origin.target}), or take responsibility: --allow-no-card "{token}"',
             )
         warnings += (f"{origin.name} has no card: you answer for what it is used for",)
         declared = "it has no card; who made this data set answers for its use"
@@ -162,7 +162,7 @@ def _permitted(origin: Origin, no_card: Collection[str], terms_read: Collection[
     if token not in terms_read:
         raise UseForbidden(
             f"whether a data set may be made with {token} is for a person to read: {found.reason}",
-            f'read licence and card; where they allow it, say --terms-read "{token}"',
+            f'read licence and card; where they allow it, pass --accept-terms "{token}"',
         )
     declared = f"a person read its terms and found that they allow this ({found.reason})"
     return replace(origin, declared=(declared,), conditions=found.conditions, warnings=warnings)

@@ -36,6 +36,6 @@ def export_to_folder(file: Path, *, out: Path | None, **choices: Any) -> dict[st
         "bytes": "the same as in the embhub file"
         if made.unchanged
         else "written anew: another file than was published",
-        "signature": "stays behind: keep the embhub file, which it names",
+        "signature": "not exported: keep the embhub file, which it names",
         "warning": "; ".join(opened.warnings),
     }

@@ -15,7 +15,7 @@ from embhub.release import files as layout
 from embhub.release.files import Release
 from embhub.trust.statement import Statement
 
-BROKEN_CLAIM = "do not rely on any privacy of this release, and tell its publisher"
+BROKEN_CLAIM = "do not rely on any privacy of this release, and inform its publisher"
 
 
 def check_structure(release: Release, findings: list[Finding]) -> str:

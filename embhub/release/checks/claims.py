@@ -45,7 +45,7 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
 def say(claim: Claim) -> Finding:
     """A claim as a remark for a person."""
     if not isinstance(claim, PrivacyClaim):
-        return Finding("privacy", "note", "privacy claim: none. No guarantee bounds what it tells about a patient")
+        return Finding("privacy", "note", "privacy claim: none. No guarantee bounds what it reveals about a patient")
     old = outdated(claim)
     told = " ".join([*claim.words(), *([f"{old[0].upper()}{old[1:]}."] if old else [])])
     return Finding("privacy", "warning" if old or claim.is_weak else "ok", told)

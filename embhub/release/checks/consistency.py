@@ -105,7 +105,7 @@ def check_recipe(embedding: Embedding, *, publish: Publish) -> None:
         ClaimMismatch: they are not.
     """
     if not _equal(publish.recipe, embedding.training):
-        raise ClaimMismatch("header and statement tell of different trainings", _HINT)
+        raise ClaimMismatch("header and statement describe different trainings", _HINT)
 
 
 def check_report(report: AuditReport, *, embedding: Embedding) -> Iterator[Finding]:
@@ -179,7 +179,7 @@ def _check_summary(card: Card, report: AuditReport | None, *, announced: bool) -
         raise CardMismatch(f"the card says not-audited, and names the suite {card.audit.suite}", _HINT)
     if report is None:
         if said != "not-audited":
-            raise CardMismatch(f"the card speaks of an audit ({said}), and the release has none", _HINT)
+            raise CardMismatch(f"the card mentions an audit ({said}), and the release has none", _HINT)
         return Finding("card-audit", "note", "the card says that the embedding was not audited")
     if said == "not-audited" and announced:
         raise CardMismatch("the card says not-audited, and was signed together with an audit report", _HINT)

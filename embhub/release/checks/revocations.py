@@ -13,7 +13,7 @@ from embhub.release.checks.signers import Signer
 
 PUBLISHER, AUDITOR = "revocation", "auditor-revocation"  # names of the findings
 _SIGN_ANEW = "the publisher signs the release anew with another key (`embhub sign --key NAME`), and pushes it again"
-_BACK_DATING = "there is no transparency log, so a back-dated signature cannot be told from an honest one"
+_BACK_DATING = "there is no transparency log, so a back-dated signature cannot be distinguished from an honest one"
 
 
 def check_publisher(signer: Signer, *, created: str, auditor: Signer | None, countersigned_suffices: bool) -> Finding:
@@ -44,7 +44,7 @@ def check_auditor(auditor: Signer, *, created: str) -> Finding:
         RevokedKey: it vouches for nothing.
     """
     who = f"{auditor.namespace}'s key {auditor.fingerprint}, which signed the audit attestation,"
-    hint = "whoever vouched for the audit signs its attestation anew with another key"
+    hint = "the auditor must sign its attestation anew with another key"
     if auditor.revoked_as == "stolen":
         raise RevokedKey(_stolen(who, auditor), hint)
     return _date(AUDITOR, auditor, who, created=created, hint=hint)

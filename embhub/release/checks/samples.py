@@ -36,7 +36,7 @@ def check_samples(release: Release, card: Card, *, digest: str) -> Iterator[Find
     if record.embedding != digest:
         raise SamplesMismatch(
             f"another embedding drew the {layout.SAMPLES} of the card",
-            "its publisher draws it anew: embhub copy-check --sheet, then card init --samples, then sign",
+            "the publisher must generate it anew: embhub copy-check --sheet, then card init --samples, then sign",
         )
     try:
         plain_png.check(sheet)
@@ -45,5 +45,5 @@ def check_samples(release: Release, card: Card, *, digest: str) -> Iterator[Find
             f"{layout.SAMPLES} is not a plain picture: {error}", "a sheet of `embhub copy-check --sheet` is one"
         ) from error
     checked = "no copy check, as beside a privacy claim" if record.copy_check == "not-run" else "no copies found"
-    text = f"{count(record)} drawn with this embedding, as the publisher says; the publisher's copy check: {checked}"
+    text = f"{count(record)} generated with this embedding, according to the publisher; its copy check: {checked}"
     yield Finding("samples", "note", text)

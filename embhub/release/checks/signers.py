@@ -53,7 +53,7 @@ def find_publisher(
     if not own:
         raise WrongNamespace(
             f"a key of {found[0][1].namespace} signed a release of {namespace}",
-            f"only a publishing key of {namespace} may sign it: tell the registry's operator",
+            f"only a publishing key of {namespace} may sign it: inform the registry's operator",
         )
     able = [(trust, key) for trust, key in own if "publish" in key.roles]
     if not able:
@@ -81,7 +81,7 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
         auditor = _signer(key, "audit")
     elif key.namespace != publisher.namespace:
         raise WrongNamespace(
-            f"a key of {key.namespace} that is no auditor's signed an audit for {publisher.namespace}",
+            f"the audit for {publisher.namespace} is signed by {key.namespace}'s key, which has no auditor role",
             "the publisher's own key or an auditor's has to sign it",
         )
     elif "publish" in key.roles:
@@ -94,7 +94,7 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
         text = f"countersigned by {who}, independent of the publisher: it vouches for the report"
         findings.append(Finding("auditor", "ok", text))
     else:
-        text = f"the site's own audit, signed by {who}; nobody independent countersigned"
+        text = f"the site's own audit, signed by {who}; not independently countersigned"
         findings.append(Finding("auditor", "note", text))
     return auditor
 

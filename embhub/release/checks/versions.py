@@ -33,7 +33,7 @@ def check_version(publish: Publish, embedding: Embedding, *, seen: Sighting | No
     if order < before:
         raise Rollback(
             f"version {publish.version} of {publish.repository}, but version {seen.version} was accepted here before",
-            "the registry may be holding back the newer one: ask its operator, or the publisher",
+            "the registry may be withholding the newer one: ask its operator, or the publisher",
         )
     if order == before and seen.digest != embedding.digest:
         raise Rollback(

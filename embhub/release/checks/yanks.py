@@ -37,8 +37,8 @@ class Yank(BaseModel):
         version = f", version {plain(self.version)}" if self.version else ""
         said = self.to_json()
         text = (
-            f"taken back on {said['date']}: {said['reason']} (so says {registry} of revision {self.revision[:12]}"
-            f"{version}; it is the registry's word, and nobody signed it)"
+            f"yanked on {said['date']}: {said['reason']} (so says {registry} of revision {self.revision[:12]}"
+            f"{version}; this is the registry's unsigned statement)"
         )
         return Finding(CHECK, "warning", text)
 

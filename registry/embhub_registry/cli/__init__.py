@@ -43,9 +43,9 @@ COMMANDS = {
     type=click.Path(path_type=Path),
     required=True,
     envvar="EMBHUB_REGISTRY_DIR",
-    help="Folder that holds the registry.",
+    help="Data folder of the registry.",
 )
-@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback where something fails.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
 def root(context: click.Context, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""`embhub-registry audit`: the log of who did what."""
+"""`embhub-registry audit`: the audit log."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ NOT_WHOLE = 5
 
 @click.group("audit")
 def command() -> None:
-    """The audit log: a chain of lines that cannot be edited unnoticed."""
+    """The audit log: hash-chained entries, so that edits are detected."""
 
 
 @command.command("export")
-@click.option("--since", type=int, default=1, show_default=True, help="Number of the first line.")
-@click.option("--json", is_flag=True, expose_value=False, help="Each line is a JSON object either way.")
+@click.option("--since", type=int, default=1, show_default=True, help="Number of the first entry to print.")
+@click.option("--json", is_flag=True, expose_value=False, help="No effect: the output is always JSON Lines.")
 @options.opened
 def export(registry: Registry, *, since: int) -> None:
-    """Print the log, a JSON object a line, oldest first; lines of the first release have no number and come first."""
+    """Print the audit log as JSON Lines, oldest first. Entries written before numbering was introduced come first."""
     from embhub_registry.operation import audit_export as inspection
 
     for line in inspection.export(registry, since=since):
@@ -36,7 +36,7 @@ def export(registry: Registry, *, since: int) -> None:
 @options.as_json
 @options.opened
 def head(registry: Registry, *, as_json: bool) -> None:
-    """Print number and digest of the last line: written down elsewhere, they show whether the log was rewritten."""
+    """Print number and digest of the last entry. Recorded elsewhere, they show whether the log was rewritten."""
     from embhub_registry.operation import audit_export as inspection
 
     result = inspection.head(registry)
@@ -44,12 +44,12 @@ def head(registry: Registry, *, as_json: bool) -> None:
 
 
 @command.command("verify")
-@click.option("--head", "known", metavar="NUMBER:DIGEST", help="A head that `audit head` printed earlier.")
+@click.option("--head", "known", metavar="NUMBER:DIGEST", help="Earlier output of `audit head` to compare with.")
 @options.as_json
 @options.opened
 @click.pass_context
 def verify(context: click.Context, registry: Registry, *, known: str | None, as_json: bool) -> None:
-    """Read the whole chain: exit 0 when it is whole, 5 with what is wrong."""
+    """Verify the whole hash chain: exit code 0 if it is intact, 5 with a list of problems."""
     from embhub_registry.operation import audit_export as inspection
 
     result = inspection.verify(registry, known=known)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @options.as_json
 @options.opened
 def command(registry: Registry, *, file: Path, as_json: bool) -> None:
-    """Write everything to FILE (a tar), also while the registry serves.
+    """Write a backup of everything to FILE (a tar), also while the registry is serving.
 
-    FILE holds the root key and the digests of all tokens: guard it as you guard the registry. `restore` proves it.
+    FILE contains the root key and the digests of all access tokens: protect it like the registry. `restore` checks it.
     """
     from embhub_registry.operation.backup import back_up
 
@@ -29,6 +29,6 @@ def command(registry: Registry, *, file: Path, as_json: bool) -> None:
     lines = [
         f"wrote       {made['file']}   (mode 0600)",
         f"holds       {made['blobs']:,} blobs, {made['bytes']:,} bytes, keyring version {made['keyring_version']}",
-        "guard it    the root key and every token's digest are in it",
+        "protect it  it contains the root key and every access token's digest",
     ]
     show(made, *lines, as_json=as_json)

@@ -16,15 +16,15 @@ NOT_CLEAN = 5
 
 
 @click.command("check")
-@click.option("--repair", "mending", is_flag=True, help="Remove what nothing refers to (blobs, unfinished writes).")
+@click.option("--repair", "mending", is_flag=True, help="Remove orphaned blobs and unfinished writes.")
 @options.as_json
 @options.opened
 @click.pass_context
 def command(context: click.Context, registry: Registry, *, mending: bool, as_json: bool) -> None:
-    """Read everything back (server stopped): exit 0 when clean, 5 with a list of what is corrupt or orphaned.
+    """Check the integrity of all stored data (server stopped): exit code 0 if clean, 5 with a list of problems.
 
-    A warning names each release with an audit report of version 1; with warnings alone, the exit code is 0.
-    Without --repair nothing is changed. With it, orphans are removed where nothing is corrupt.
+    A warning names each release with an audit report of version 1; warnings alone give exit code 0. Without --repair
+    nothing is changed. With --repair, orphaned data is removed if nothing is corrupt.
     """
     from embhub_registry.operation import checking, repair
 

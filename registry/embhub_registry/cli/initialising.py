@@ -10,8 +10,10 @@ from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
 
 
 @click.command("init")
-@click.option("--name", default="embhub registry", show_default=True, help="What people call it.")
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Its address, which the keyring names.")
+@click.option("--name", default="embhub registry", show_default=True, help="Display name of the registry.")
+@click.option(
+    "--url", default=DEFAULT_URL, show_default=True, help="Public URL of the registry, which the keyring names."
+)
 @click.option(
     "--audit",
     type=click.Choice(AUDIT_POLICIES),
@@ -22,7 +24,7 @@ from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
 @options.as_json
 @click.pass_context
 def command(context: click.Context, *, name: str, url: str, audit: str, as_json: bool) -> None:
-    """Lay out a new registry: database, root key, empty keyring, an admin whose token is shown once."""
+    """Create a new registry: database, root key, empty keyring, and an admin whose access token is shown once."""
     from embhub_registry.operation import administration
     from embhub_registry.storage import folder
 

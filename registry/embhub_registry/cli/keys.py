@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @click.group("key")
 def command() -> None:
-    """The keyring: which keys may publish, audit or withdraw in which namespace."""
+    """Manage the keyring: which signing keys may publish, audit or withdraw in which namespace."""
 
 
 @command.command("add")
 @click.argument("file", type=options.FILE)
-@click.option("--namespace", required=True, help="The namespace that the key speaks for.")
-@click.option("--role", type=click.Choice(KEY_ROLES), required=True, help="What its signature may do.")
-@click.option("--name", default="", help="The organisation's name in words, shown on pages.")
+@click.option("--namespace", required=True, help="Namespace that the key may sign for.")
+@click.option("--role", type=click.Choice(KEY_ROLES), required=True, help="Role of the key.")
+@click.option("--name", default="", help="Display name of the organisation, shown on pages.")
 @options.as_json
 @options.opened
 def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str, as_json: bool) -> None:
-    """Accept a public key (PEM of `embhub key export`): the keyring's next version, signed by the root key."""
+    """Add a public key (PEM of `embhub key export`) to the keyring; the root key signs the new version."""
     from embhub_registry.operation import administration
 
     result = administration.add_key(registry, file, namespace=namespace, role=role, name=name)
@@ -42,7 +42,7 @@ def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str
 @options.as_json
 @options.opened
 def remove(registry: Registry, *, fingerprint: str, as_json: bool) -> None:
-    """Take a key out of the keyring: what it signed no longer verifies with the new version."""
+    """Remove a key from the keyring. What it signed no longer verifies with the new version."""
     from embhub_registry.operation import administration
 
     result = administration.remove_key(registry, fingerprint)
@@ -51,13 +51,18 @@ def remove(registry: Registry, *, fingerprint: str, as_json: bool) -> None:
 
 @command.command("revoke")
 @click.argument("fingerprint")
-@click.option("--reason", type=click.Choice(KEY_REASONS), required=True, help="Why; what is stolen may not be trusted.")
+@click.option(
+    "--reason",
+    type=click.Choice(KEY_REASONS),
+    required=True,
+    help="Reason for revocation; releases signed by a stolen key lose their trust.",
+)
 @options.as_json
 @options.opened
 def revoke(registry: Registry, *, fingerprint: str, reason: Reason, as_json: bool) -> None:
-    """Say that a key signs no more. Stolen: nothing that it signed counts. Otherwise: earlier releases stay good.
+    """Revoke a signing key. Stolen: nothing it signed is trusted. Otherwise: earlier releases stay valid.
 
-    A revocation is final. The site makes a new key, `key add` takes it, and `embhub sign --key` signs anew with it.
+    A revocation is final. The site creates a new key, `key add` registers it, and `embhub sign --key` signs anew.
     """
     from embhub_registry.operation import administration
 
@@ -69,7 +74,7 @@ def revoke(registry: Registry, *, fingerprint: str, reason: Reason, as_json: boo
 @options.as_json
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
-    """Show the keys, the revoked ones with the reason."""
+    """List the keys of the keyring, revoked ones with the reason."""
     from embhub_registry.operation import administration
 
     result = administration.list_keys(registry)

@@ -13,11 +13,13 @@ from embhub_registry.people.roles import SCOPES
 
 FILE = click.Path(path_type=Path)
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
-days = click.option("--expires-days", "days", type=int, help="End of the token, in days from now (default: none).")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+days = click.option(
+    "--expires-days", "days", type=int, help="Lifetime of the access token, in days (default: unlimited)."
+)
 
 scope = click.option(
-    "--scope", type=click.Choice(SCOPES), help="What the token may do of what the account may  [default: all of it]."
+    "--scope", type=click.Choice(SCOPES), help="Scope of the access token  [default: everything the account may do]."
 )
 
 

@@ -1,4 +1,4 @@
-"""`embhub-registry prune`: remove what is no longer kept."""
+"""`embhub-registry prune`: delete data past its retention period."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 @click.command("prune")
-@click.option("--apply", "really", is_flag=True, help="Remove it. Without this, only say what would go.")
+@click.option("--apply", "really", is_flag=True, help="Delete the data. Without this option: dry run.")
 @options.as_json
 @options.opened
 def command(registry: Registry, *, really: bool, as_json: bool) -> None:
-    """Remove what its setting no longer keeps: months of the audit log, bytes of deleted releases, ended tokens."""
+    """Delete data past its retention setting: months of the audit log, deleted releases, expired access tokens."""
     from embhub_registry.repositories import retention
 
     result = retention.prune(registry, really=really)
     found = [f"{len(result['audit_segments'])} months of the audit log", f"{result['objects']} objects of deleted"]
     found[-1] += " repositories"
-    found.append(f"{result['tokens']} ended tokens")
+    found.append(f"{result['tokens']} expired access tokens")
     show(result, f"{'removed' if really else 'would remove'}: {', '.join(found)}", as_json=as_json)

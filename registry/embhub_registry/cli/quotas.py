@@ -1,4 +1,4 @@
-"""`embhub-registry quota`: how much a namespace may hold."""
+"""`embhub-registry quota`: storage quotas of namespaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
 
-LIMIT = "at most; `none` for the registry's own setting"
+LIMIT = "`none` applies the registry's default"
 
 
 def _wanted(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int | None] | None:
@@ -29,14 +29,14 @@ def _wanted(_context: click.Context, _parameter: click.Parameter, text: str | No
 
 @click.group("quota")
 def command() -> None:
-    """How much each namespace may hold. What holds for all: `setting`."""
+    """Quotas of single namespaces. Defaults for all namespaces: `setting`."""
 
 
 @command.command("show")
 @options.as_json
 @options.opened
 def show_(registry: Registry, *, as_json: bool) -> None:
-    """Show what each namespace uses and may use."""
+    """Show usage and quota of each namespace."""
     from embhub_registry.storage import quotas
 
     result = quotas.list_all(registry)
@@ -48,9 +48,9 @@ def show_(registry: Registry, *, as_json: bool) -> None:
 
 @command.command("set")
 @click.argument("namespace")
-@click.option("--bytes", "size", callback=_wanted, metavar="N", help=f"Bytes, {LIMIT}.")
-@click.option("--repositories", callback=_wanted, metavar="N", help=f"Repositories, {LIMIT}.")
-@click.option("--releases", callback=_wanted, metavar="N", help=f"Releases, {LIMIT}.")
+@click.option("--bytes", "size", callback=_wanted, metavar="N", help=f"Maximum number of bytes; {LIMIT}.")
+@click.option("--repositories", callback=_wanted, metavar="N", help=f"Maximum number of repositories; {LIMIT}.")
+@click.option("--releases", callback=_wanted, metavar="N", help=f"Maximum number of releases; {LIMIT}.")
 @options.as_json
 @options.opened
 def set_(
@@ -62,7 +62,7 @@ def set_(
     releases: tuple[int | None] | None,
     as_json: bool,
 ) -> None:
-    """Give NAMESPACE limits of its own; what is not named stays."""
+    """Set quotas for NAMESPACE; limits that are not named stay unchanged."""
     from embhub_registry.storage import quotas
 
     given = {"bytes": size, "repositories": repositories, "releases": releases}

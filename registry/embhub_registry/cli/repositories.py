@@ -1,4 +1,4 @@
-"""`embhub-registry repo`: repositories, and those that were deleted."""
+"""`embhub-registry repo`: existing and deleted repositories."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @click.group("repo")
 def command() -> None:
-    """Repositories: list, delete for good, free a deleted name."""
+    """List repositories, delete them permanently, release a deleted name."""
 
 
 @command.command("list")
 @options.as_json
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
-    """Show every repository, private, yanked and deleted ones included."""
+    """List all repositories, including private, yanked and deleted ones."""
     from embhub_registry.repositories import holdings
 
     result = holdings.list_all(registry)
@@ -33,11 +33,11 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 
 @command.command("delete")
 @click.argument("repository")
-@click.option("--reason", required=True, help="Why; shown to whoever asks for it.")
+@click.option("--reason", required=True, help="Reason, shown to users who request the repository.")
 @options.as_json
 @options.opened
 def delete(registry: Registry, *, repository: str, reason: str, as_json: bool) -> None:
-    """Delete REPOSITORY (NAMESPACE/NAME) with all releases. To end its use without removing it: `yank`."""
+    """Delete REPOSITORY (NAMESPACE/NAME) with all releases. To withdraw a release without deleting it, use `yank`."""
     from embhub_registry.repositories import deletion
 
     result = deletion.delete_as_operator(registry, repository, reason=reason)
@@ -51,7 +51,7 @@ def delete(registry: Registry, *, repository: str, reason: str, as_json: bool) -
 @options.as_json
 @options.opened
 def free(registry: Registry, *, repository: str, as_json: bool) -> None:
-    """Let the name of a deleted REPOSITORY be used again."""
+    """Allow the name of a deleted REPOSITORY to be used again."""
     from embhub_registry.repositories import deletion
 
     show(deletion.free(registry, repository), f"{repository} may be created again", as_json=as_json)

@@ -1,4 +1,4 @@
-"""`embhub-registry restore`: a registry from its backup, in a new folder."""
+"""`embhub-registry restore`: restore a backup into a new folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from embhub_registry.cli.output import show
 @options.as_json
 @click.pass_context
 def command(context: click.Context, *, file: Path, as_json: bool) -> None:
-    """Make the new folder of --dir from a backup; read back whole before it gets its name.
+    """Restore a backup into the new folder --dir; all data is checked before the folder gets its name.
 
-    What happened after the backup is not in it: a token that was revoked since opens the door again.
+    Changes after the backup are lost: an access token that was revoked since becomes valid again.
     """
     from embhub_registry.operation.restoring import restore
 
@@ -26,6 +26,6 @@ def command(context: click.Context, *, file: Path, as_json: bool) -> None:
         f"restored    {made['dir']}: {made['name']}, {made['url']}",
         f"as of       {made['made']}: {made['blobs']:,} blobs, {made['revisions']:,} revisions, all read back",
         f"root key    {made['root_fingerprint']}, keyring version {made['keyring_version']}",
-        "not in it   what happened since: revoke again the tokens and keys that were revoked after it",
+        "not in it   later changes: revoke again the access tokens and keys that were revoked since",
     ]
     show(made, *lines, *(f"note        {line}" for line in made["told"]), as_json=as_json)

@@ -1,4 +1,4 @@
-"""`embhub-registry serve`: the server."""
+"""`embhub-registry serve`: run the server."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ if TYPE_CHECKING:
 
 @click.command("serve")
 @click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on; beyond this machine, put nginx or Caddy before it.",
-)
-@click.option("--port", default=8642, show_default=True, help="Port to listen on; 0 takes a free one.")
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address to listen on; beyond this machine, put nginx or Caddy in front.",
+)  # fmt: skip
+@click.option("--port", default=8642, show_default=True, help="Port to listen on; 0 selects a free one.")
 @click.option("--drain-seconds", "drain", type=click.FloatRange(min=0), default=0.0, show_default=True,
-              help="At SIGTERM: how long to answer on while /readyz says no.")  # fmt: skip
+              help="Drain time: seconds to keep serving after SIGTERM while /readyz fails.")  # fmt: skip
 @click.option("--grace-seconds", "grace", type=click.FloatRange(min=0), default=20.0, show_default=True,
-              help="At the end: how long requests under way may take to finish.")  # fmt: skip
+              help="Shutdown timeout: seconds for running requests to finish.")  # fmt: skip
 @options.as_json
 @options.opened
 def command(registry: Registry, *, host: str, port: int, drain: float, grace: float, as_json: bool) -> None:
-    """Serve until SIGTERM or Ctrl-C; prints its address once it answers."""
+    """Run the server until SIGTERM or Ctrl-C; prints its URL when it is ready."""
     from embhub_registry import serving
 
     with registry.alone("serve"):

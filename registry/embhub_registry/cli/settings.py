@@ -1,4 +1,4 @@
-"""`embhub-registry setting`: rate limits, quotas for all, retention, and what monitoring sees."""
+"""`embhub-registry setting`: rate limits, default quotas, retention, monitoring."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @click.group("setting")
 def command() -> None:
-    """Rate limits, quotas for all, retention, monitoring."""
+    """Settings: rate limits, default quotas, retention, monitoring."""
 
 
 @command.command("show")
 @options.as_json
 @options.opened
 def show_(registry: Registry, *, as_json: bool) -> None:
-    """Show every setting, its value and what it means."""
+    """Show every setting with its value and meaning."""
     from embhub_registry.storage import configuration
 
     result = configuration.list_all(registry)
@@ -36,7 +36,7 @@ def show_(registry: Registry, *, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def set_(registry: Registry, *, name: str, value: str, as_json: bool) -> None:
-    """Choose VALUE for the setting NAME; a running server sees it within seconds."""
+    """Set NAME to VALUE; a running server applies it within seconds."""
     from embhub_registry.storage import configuration
 
     show(configuration.write(registry, name, value), f"{name} is {value}", as_json=as_json)

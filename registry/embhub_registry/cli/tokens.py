@@ -1,4 +1,4 @@
-"""`embhub-registry token`: what an account proves itself with."""
+"""`embhub-registry token`: access tokens of accounts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @click.group("token")
 def command() -> None:
-    """Tokens: 256 random bits, stored as a digest."""
+    """Access tokens: 256 random bits, stored as a digest."""
 
 
 @command.command("new")
 @click.argument("name")
 @options.days
 @options.scope
-@click.option("--unlimited", is_flag=True, help="Rate limits do not hold for it: a mirror's token.")
+@click.option("--unlimited", is_flag=True, help="Exempt the access token from rate limits, for example for a mirror.")
 @options.as_json
 @options.opened
 def new(registry: Registry, *, name: str, days: int | None, scope: str | None, unlimited: bool, as_json: bool) -> None:
-    """Print another token for the account NAME, once."""
+    """Create another access token for the account NAME; it is shown once."""
     from embhub_registry.operation import administration
 
     result = administration.new_token(registry, name, days=days, scope=scope, unlimited=unlimited)
@@ -36,11 +36,11 @@ def new(registry: Registry, *, name: str, days: int | None, scope: str | None, u
 @command.command("rotate")
 @click.argument("token_id", metavar="ID")
 @click.option("--grace-hours", type=click.FloatRange(min=0), default=0.0, show_default=True,
-              help="How long the old one stays good beside the new.")  # fmt: skip
+              help="Grace period: hours for which the old access token stays valid.")  # fmt: skip
 @options.as_json
 @options.opened
 def rotate(registry: Registry, *, token_id: str, grace_hours: float, as_json: bool) -> None:
-    """Print a new token in place of the one with this ID: same account, same scope, as long a life."""
+    """Replace the access token with this ID by a new one: same account, scope and lifetime."""
     from embhub_registry.operation import administration
 
     result = administration.rotate_token(registry, token_id, grace_hours=grace_hours)
@@ -53,7 +53,7 @@ def rotate(registry: Registry, *, token_id: str, grace_hours: float, as_json: bo
 @options.as_json
 @options.opened
 def revoke(registry: Registry, *, which: str, as_json: bool) -> None:
-    """Revoke a token by its id or text, or every token of an account."""
+    """Revoke an access token by its id or text, or all access tokens of an account."""
     from embhub_registry.operation import administration
 
     result = administration.revoke_token(registry, which)
@@ -64,7 +64,7 @@ def revoke(registry: Registry, *, which: str, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
-    """Show tokens by id, never the secret."""
+    """List access tokens by id, never the secret."""
     from embhub_registry.operation import administration
 
     result = administration.list_tokens(registry)

@@ -1,4 +1,4 @@
-"""`embhub-registry trust`: what sites pin."""
+"""`embhub-registry trust`: the root key and keyring that sites pin."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @click.group("trust")
 def command() -> None:
-    """What sites pin."""
+    """Export the root key and keyring that sites pin."""
 
 
 @command.command("export")
-@click.option("--json", is_flag=True, expose_value=False, help="The document is JSON either way.")
+@click.option("--json", is_flag=True, expose_value=False, help="No effect: the output is always JSON.")
 @options.opened
 def export(registry: Registry) -> None:
-    """Print the root's public key and the signed keyring, for `embhub trust add`."""
+    """Print the public root key and the signed keyring, for `embhub trust add`."""
     click.echo(registry.trust_export().decode(), nl=False)

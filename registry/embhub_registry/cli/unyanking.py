@@ -1,4 +1,4 @@
-"""`embhub-registry unyank`: recommend a release again."""
+"""`embhub-registry unyank`: undo a yank."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
 
-@click.command("unyank", short_help="Recommend a release again.")
+@click.command("unyank", short_help="Undo the yank of a release.")
 @click.argument("repository")
-@click.option("--version", help="The version that was yanked  [default: the newest release's].")
-@click.option("--revision", metavar="SHA", help="The commit that was yanked.")
+@click.option("--version", help="Yanked version  [default: that of the newest release].")
+@click.option("--revision", metavar="SHA", help="Yanked commit, as the full 40 digits.")
 @options.as_json
 @options.opened
 def command(registry: Registry, *, repository: str, version: str | None, revision: str | None, as_json: bool) -> None:
-    """Recommend again what was yanked of REPOSITORY (NAMESPACE/NAME), by the same version or commit."""
+    """Undo the yank of a release of REPOSITORY (NAMESPACE/NAME), by the same version or commit."""
     from embhub_registry.repositories import deletion, yanking
 
     namespace, name = deletion.split(repository)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @click.group("user")
 def command() -> None:
-    """Accounts: who may upload. (A key decides what counts.)"""
+    """Manage accounts, which may upload. (Signing keys decide which uploads are valid.)"""
 
 
 @command.command("add")
 @click.argument("name")
-@click.option("--namespace", required=True, help="The organisation's namespace; made where it is new.")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="What the account may do.")
+@click.option("--namespace", required=True, help="Namespace of the organisation; created if it does not exist.")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="Role of the account.")
 @options.days
 @options.scope
 @options.as_json
@@ -30,7 +30,7 @@ def command() -> None:
 def add(
     registry: Registry, *, name: str, namespace: str, role: str, days: int | None, scope: str | None, as_json: bool
 ) -> None:
-    """Create an account and print its token, once."""
+    """Create an account and print its access token, once."""
     from embhub_registry.operation import administration
 
     result = administration.add_user(registry, name, namespace=namespace, role=role, days=days, scope=scope)
@@ -41,7 +41,7 @@ def add(
 @options.as_json
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
-    """Show accounts, roles and when a token was last used."""
+    """List accounts with their roles and the last use of an access token."""
     from embhub_registry.operation import administration
 
     result = administration.list_users(registry)
@@ -54,12 +54,12 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 
 @command.command("join")
 @click.argument("name")
-@click.option("--namespace", required=True, help="The namespace; made where it is new.")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="What the account may do there.")
+@click.option("--namespace", required=True, help="Namespace; created if it does not exist.")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="Role of the account in that namespace.")
 @options.as_json
 @options.opened
 def join(registry: Registry, *, name: str, namespace: str, role: str, as_json: bool) -> None:
-    """Give the account NAME a role in a further namespace, or another role in one of its own."""
+    """Give the account NAME a role in another namespace, or change its role in one of its own."""
     from embhub_registry.people import members
 
     show(members.join(registry, name, namespace=namespace, role=role), f"{name}: {role} in {namespace}",
@@ -68,11 +68,11 @@ def join(registry: Registry, *, name: str, namespace: str, role: str, as_json: b
 
 @command.command("leave")
 @click.argument("name")
-@click.option("--namespace", required=True, help="A namespace that is not the account's first.")
+@click.option("--namespace", required=True, help="Namespace to leave; not the account's first.")
 @options.as_json
 @options.opened
 def leave(registry: Registry, *, name: str, namespace: str, as_json: bool) -> None:
-    """Take the account NAME out of a namespace."""
+    """Remove the account NAME from a namespace."""
     from embhub_registry.people import members
 
     show(members.leave(registry, name, namespace=namespace), f"{name} has left {namespace}", as_json=as_json)
@@ -83,10 +83,10 @@ def leave(registry: Registry, *, name: str, namespace: str, as_json: bool) -> No
 @options.as_json
 @options.opened
 def disable(registry: Registry, *, name: str, as_json: bool) -> None:
-    """Shut the account NAME out, with all its tokens; what it published stays."""
+    """Disable the account NAME and all its access tokens; its releases stay published."""
     from embhub_registry.people import members
 
-    show(members.disable(registry, name), f"{name} is shut out", as_json=as_json)
+    show(members.disable(registry, name), f"{name} is disabled", as_json=as_json)
 
 
 @command.command("enable")
@@ -94,10 +94,10 @@ def disable(registry: Registry, *, name: str, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def enable(registry: Registry, *, name: str, as_json: bool) -> None:
-    """Let the account NAME in again."""
+    """Enable the account NAME again."""
     from embhub_registry.people import members
 
-    show(members.enable(registry, name), f"{name} may come in again", as_json=as_json)
+    show(members.enable(registry, name), f"{name} is enabled", as_json=as_json)
 
 
 def _roles(user: dict[str, Any]) -> str:

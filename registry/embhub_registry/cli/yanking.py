@@ -1,4 +1,4 @@
-"""`embhub-registry yank`: take a release back."""
+"""`embhub-registry yank`: yank a release."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
 
-@click.command("yank", short_help="Take a release back, with a reason.")
+@click.command("yank", short_help="Yank a release, with a reason.")
 @click.argument("repository")
-@click.option("--version", help="Every commit of this version  [default: the newest release's].")
-@click.option("--revision", metavar="SHA", help="One commit, by all 40 digits.")
-@click.option("--reason", required=True, help="What its users must know; shown to whoever pulls it.")
+@click.option("--version", help="Version to yank, with all its commits  [default: that of the newest release].")
+@click.option("--revision", metavar="SHA", help="Single commit to yank, as the full 40 digits.")
+@click.option("--reason", required=True, help="Reason, shown to users who pull the release.")
 @options.as_json
 @options.opened
 def command(
     registry: Registry, *, repository: str, version: str | None, revision: str | None, reason: str, as_json: bool
 ) -> None:
-    """Take a release of REPOSITORY (NAMESPACE/NAME) back: lists hide it, its address says why; it stays."""
+    """Yank a release of REPOSITORY (NAMESPACE/NAME). Lists hide it and its page shows the reason; its files stay."""
     from embhub_registry.repositories import deletion, yanking
 
     namespace, name = deletion.split(repository)

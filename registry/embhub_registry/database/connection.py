@@ -153,13 +153,11 @@ def translated() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         text = str(error)
         if "full" in text or "disk I/O" in text:
-            raise StorageFull(
-                f"the registry could not store this: {text}", "tell the operator to free space"
-            ) from error
+            raise StorageFull(f"the registry could not store this: {text}", "ask the operator to free space") from error
         if "locked" in text or "busy" in text:
             raise Busy("the registry is busy with other writers", "try again in a moment") from error
         if "readonly" in text:
             raise StorageFull(
-                "the registry's folder is read-only", "tell the operator to remount it for writing"
+                "the registry's folder is read-only", "ask the operator to remount it for writing"
             ) from error
         raise

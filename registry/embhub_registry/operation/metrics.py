@@ -69,7 +69,9 @@ class Requests(Collector):
         for rule, count in list(self.refused.items()):
             refused.add_metric((rule,), count)
         yield refused
-        yield CounterMetricFamily("embhub_failed_logins", "Tokens that were no good", value=self.failed_logins)
+        yield CounterMetricFamily(
+            "embhub_failed_logins", "Failed logins with an invalid access token", value=self.failed_logins
+        )
 
 
 class Metrics:

@@ -39,10 +39,10 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
     facts = {
         (front, "State"): "verified",
         (front, "Version"): page.version or NOTHING,
-        (front, "Its word"): page.use.token,
+        (front, "Placeholder token"): page.use.token,
         (front, "Signed by"): f"{signer.name} ({signer.fingerprint})",
         (front, "Signed on"): page.provenance.signed[:10],
-        (front, "Taken back"): "yes" if page.yanked else "no",
+        (front, "Yanked"): "yes" if page.yanked else "no",
         ("Privacy", "Guarantee"): "none"
         if page.privacy.epsilon is None
         else f"claimed: epsilon {page.privacy.epsilon:g}, delta {page.privacy.delta:g}, for each {page.privacy.unit}"
@@ -51,16 +51,16 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
     }
     if audit:
         facts |= {
-            ("Audit", "Suite and attack that decided"): f"{audit.suite}, {audit.attack}",
-            ("Audit", "p-value (detection from)"): NOTHING
+            ("Audit", "Suite and deciding attack"): f"{audit.suite}, {audit.attack}",
+            ("Audit", "p-value (threshold)"): NOTHING
             if audit.p_value is None or audit.limit is None
             else f"{audit.p_value:.2g} ({audit.limit:.2g})",
             ("Audit", "AUC, 95 % interval"): f"{audit.auc:.2f} ({audit.interval[0]:.2f} to {audit.interval[1]:.2f})",
-            ("Audit", "Smallest leak it would see"): f"AUC {audit.smallest_auc:.2f}",
-            ("Audit", "Counted in"): f"{audit.inside} {many(audit.unit)} inside, {audit.outside} outside",
+            ("Audit", "Smallest detectable leak"): f"AUC {audit.smallest_auc:.2f}",
+            ("Audit", "Cohort"): f"{audit.inside} {many(audit.unit)} in training, {audit.outside} held out",
             ("Audit", "Countersigned by"): page.provenance.auditor.name
             if page.provenance.auditor and page.provenance.independent
-            else "nobody independent",
+            else "no independent auditor",
         }
     facts |= {(section.title, row.name): row.value for section in page.sections for row in section.rows}
     embedding = next((file for file in page.files if file.path.endswith(".safetensors")), None)

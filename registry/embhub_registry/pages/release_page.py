@@ -189,7 +189,7 @@ def _use(card: Card, name: str, url: str) -> Use:
     return Use(
         token=card.token,
         command=f'export EMBHUB_REGISTRY={url}\nembhub pull {name}\nembhub generate "{prompt}" \\\n'
-        f"  --embedding {name} \\\n  -n 4 --out pictures",
+        f"  --embedding {name} \\\n  -n 4 --out images",
         python=f'import embhub\n\nembedding = embhub.pull(\n    "{name}",\n    registry="{url}",\n)\n'
         f'embhub.load_into(pipe, embedding)\nimage = pipe("{prompt}").images[0]',
         diffusers=f'# started with HF_ENDPOINT={url}\npipe.load_textual_inversion(\n    "{name}",\n'
@@ -214,7 +214,7 @@ def _sections(card: Card) -> tuple[Section, ...]:
     population, acquisition = card.population, card.acquisition
     return (
         _section(
-            "What it draws",
+            "Generated images",
             ("Modality", ", ".join(f"{MODALITIES[code]} ({code})" for code in card.modality)),
             ("Sequence", card.sequence),
             ("View", card.view),
@@ -223,19 +223,19 @@ def _sections(card: Card) -> tuple[Section, ...]:
             ("Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
             ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
             ("Fingerprint of the base", base.fingerprint),
-            ("Measured, by the publisher", "; ".join(_measured(item) for item in card.evaluation)),
+            ("Evaluation by the publisher", "; ".join(_measured(item) for item in card.evaluation)),
         ),
         _section(
-            "What it may be used for",
-            ("Made for", card.intended_use),
-            ("Not for", card.out_of_scope),
-            ("Data sets of drawn images", card.synthetic_data),
+            "Permitted use",
+            ("Intended use", card.intended_use),
+            ("Out of scope", card.out_of_scope),
+            ("Data sets of generated images", card.synthetic_data),
             ("Limitations", card.limitations),
             ("Licence", card.licence, card.licence_link),
             ("Licence of the base", base.licence),
         ),
         _section(
-            "The patients behind it",
+            "Training patients",
             (
                 "Trained on",
                 f"{card.n_images} images of {card.n_patients} patients, at most {card.max_images_per_patient} each",
@@ -255,8 +255,8 @@ def _sections(card: Card) -> tuple[Section, ...]:
             ("Ethics", card.ethics_ref),
         ),
         _section(
-            "Who answers for it",
-            ("Publisher, by the card", card.publisher),
+            "Responsible parties",
+            ("Publisher, according to the card", card.publisher),
             ("Authors", "; ".join(card.authors)),
             ("Contact", card.contact_role),
         ),

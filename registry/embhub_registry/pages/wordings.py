@@ -1,4 +1,4 @@
-"""Codes as pages say them: verdicts, facets, roles of keys, and a card's one sentence."""
+"""Codes in words for pages: verdicts, facets, roles of keys, and a card's one sentence."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Badge(NamedTuple):
 
 
 AUDITS: Mapping[str, Badge] = {
-    "leak-detected": Badge("bad", "✗", "Audit: leak detected", "leak detected", "who was in the training can be told"),
+    "leak-detected": Badge("bad", "✗", "Audit: leak detected", "leak detected", "training membership can be inferred"),
     "no-leak-detected": Badge(
-        "good", "✓", "Audit: no leak detected", "no leak detected", "none that this audit could see"
+        "good", "✓", "Audit: no leak detected", "no leak detected", "none that this audit could detect"
     ),
     "insufficient-evidence": Badge(
-        "weak", "?", "Audit: insufficient evidence", "insufficient evidence", "too weak to say anything"
+        "weak", "?", "Audit: insufficient evidence", "insufficient evidence", "too weak for a conclusion"
     ),
-    "not-audited": Badge("weak", "–", "Not audited", "not audited", "nobody has measured what it tells"),
+    "not-audited": Badge("weak", "–", "Not audited", "not audited", "leakage was not measured"),
 }
 FACETS: Mapping[str, str] = {
     "modality": "Modality",
@@ -36,15 +36,15 @@ FACETS: Mapping[str, str] = {
     "base": "Base model",
     "privacy": "Privacy",
     "audit": "Audit verdict",
-    "confirmation": "Whose word the audit is",
+    "confirmation": "Audit attested by",
 }
 CONFIRMATIONS: Mapping[str, str] = {
-    "countersigned": "an independent auditor’s",
-    "self-declared": "the publisher’s alone",
+    "countersigned": "an independent auditor",
+    "self-declared": "the publisher only",
 }
 PRIVACY: Mapping[str, str] = {"none": "no guarantee", "claimed": "differential privacy"}
 NO_PRIVACY = (
-    "Trained without differential privacy: no mathematical bound limits what the embedding tells about a patient."
+    "Trained without differential privacy: no mathematical bound limits what the embedding reveals about a patient."
 )
 MAY: Mapping[str, str] = {
     "publish": "publish embeddings under {namespace}/",
@@ -61,7 +61,7 @@ def audit_badge(verdict: str, confirmation: str, auditors: Sequence[str]) -> Bad
     by = f"countersigned by {', '.join(auditors)}" if confirmation == "countersigned" else "self-declared"
     told = badge._replace(words=f"{badge.words}, {by}", short=f"{badge.short}, {by}")
     if confirmation == "self-declared" and badge.style == "good":
-        return told._replace(style="weak", sign="–", meaning="by the publisher’s own word, and nobody else’s")
+        return told._replace(style="weak", sign="–", meaning="according to the publisher only")
     return told
 
 
@@ -83,12 +83,12 @@ def facet_label(facet: str, value: str) -> str:
 
 def describe(card: Card) -> str:
     """What an embedding is, in one sentence."""
-    pictures = " and ".join(MODALITIES[code] for code in card.modality)
+    modalities = " and ".join(MODALITIES[code] for code in card.modality)
     organs = " and ".join(code.display for code in card.anatomy)
     findings = " and ".join(code.display for code in card.finding)
     numbers = sum(vector.count * vector.dim for vector in card.vectors)
     shows = f"with {findings}" if findings else "without a finding"
     return (
-        f"{numbers:,} numbers that teach the base model {card.base_model.id} one new word, {card.token}: it then draws"
-        f" {pictures} images of the {organs} {shows}."
+        f"{numbers:,} numbers that define the placeholder token {card.token} for the base model {card.base_model.id},"
+        f" which then generates {modalities} images of the {organs} {shows}."
     )

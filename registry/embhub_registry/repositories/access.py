@@ -44,7 +44,7 @@ def require_files(db: Connection, repository: Repository, account: Account | Non
     if not repository.gated or (account is not None and auth.may(account, repository.namespace, "read-private")):
         return
     if account is None:
-        raise _gated(401, f"access to {repository.full_name} is restricted and nobody is logged in",
+        raise _gated(401, f"access to {repository.full_name} is restricted and you are not logged in",
                      "log in with a token, then ask for access")  # fmt: skip
     if requests.is_accepted(db, repository.id, account.user_id):
         return
@@ -125,7 +125,7 @@ def grant(registry: Registry, account: Account | None, namespace: str, name: str
         wanted = _find_user(db, user)
         found = requests.find(db, repository.id, user_id=wanted)
         if found is not None and found.status == "accepted":
-            raise Denied(400, "access", f"{user} has access to {repository.full_name} already", "nothing is to do")
+            raise Denied(400, "access", f"{user} has access to {repository.full_name} already", "no action needed")
         if found is None:
             requests.add(db, repository.id, wanted, status="accepted", now=stamp(), decided_by=keeper.user)
         else:

@@ -66,7 +66,7 @@ class Blobs:
                 sync(target.parent)
         except OSError as error:
             what = "the registry's disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror)
-            raise StorageFull(f"the registry could not store this: {what}", "tell the registry's operator") from error
+            raise StorageFull(f"the registry could not store this: {what}", "inform the registry's operator") from error
         finally:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)

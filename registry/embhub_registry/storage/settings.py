@@ -79,7 +79,7 @@ SETTINGS: Mapping[str, Setting] = {
     "quota.releases": Setting("10000", _limit, "releases of a namespace"),
     "retention.audit_days": Setting(NONE, _limit, "days that closed months of the audit log are kept"),
     "retention.deleted_days": Setting("0", _number, "days that the bytes of deleted releases are kept, unserved"),
-    "retention.token_days": Setting("365", _limit, "days that ended tokens stay listed"),
+    "retention.token_days": Setting("365", _limit, "days that expired access tokens stay listed"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
     "security.contact": Setting("", _contacts, "whom to tell of a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),

@@ -93,7 +93,7 @@ def test_a_small_number_of_test_patients_is_not_told(patients: int | None, shown
 
 
 def test_images_that_another_embedding_drew_are_no_evidence_for_this_one() -> None:
-    with pytest.raises(ArtifactError, match="another embedding drew"):
+    with pytest.raises(ArtifactError, match="images of another embedding"):
         card_figures(report(), "cd" * 32, private=False)
     unnamed = [{"name": "synthetic", "images": 120, "positives": 60}]
     assert len(card_figures(report(arms=unnamed), "cd" * 32, private=False)) == 4  # the folder did not say
@@ -128,7 +128,7 @@ def test_without_a_comparison_there_is_nothing_for_a_card() -> None:
     for values in (report(differences=[]), report(arms=[])):
         assert values.headline is None and values.smallest() is None
         assert values.words() == "No generated images were compared with real ones."
-        with pytest.raises(ArtifactError, match="compares no drawn images"):
+        with pytest.raises(ArtifactError, match="compares no generated images"):
             card_figures(values, DIGEST, private=False)
 
 

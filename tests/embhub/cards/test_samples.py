@@ -57,7 +57,7 @@ def test_a_card_without_samples_is_the_same_bytes_as_ever() -> None:
         (record(copy_check="copies-suspected"), ArtifactError, "cannot be read"),
         (record(images=17), ArtifactError, "cannot be read"),
         (record(guidance="much"), ArtifactError, "cannot be read"),
-        (record(embedding="ef" * 32), ArtifactError, "another embedding drew"),
+        (record(embedding="ef" * 32), ArtifactError, "samples are of another embedding"),
         (record(sha256="ef" * 32), ArtifactError, "is another one"),
         (record(copy_check="not-run"), PrivacyError, "own privacy claim"),
         (record() + b" " * 20_000, ArtifactError, "cannot be read"),

@@ -106,7 +106,7 @@ def test_an_auditor_on_site_sees_every_try() -> None:
     assert (first["number"], first["count"], first["verdict"]) == (1, 2, "leak-detected")
     assert (second["number"], second["verdict"]) == (2, None)
     text = CliRunner().invoke(root, ["budget", "show"]).output
-    assert "1 of 2" in text and "leak-detected" in text and "not ended" in text
+    assert "1 of 2" in text and "leak-detected" in text and "not finished" in text
 
 
 @given(

@@ -68,7 +68,7 @@ def test_a_release_from_elsewhere_is_charged_by_its_claim(home: Path) -> None:
 def test_a_release_without_a_claim_is_infinite_and_that_is_said(home: Path) -> None:
     assert "infinite" in reserve(home, "plain").output
     text = call("budget", "show").output
-    assert "infinite at most" in text and "no bound holds" in text
+    assert "infinite at most" in text and "no longer have any bound" in text
     assert shown()["cohorts"][0]["epsilon"] is None
 
 
@@ -94,7 +94,7 @@ def test_what_is_spent_already_is_recorded_above_a_cap_and_warned_of(
     """Refused, it would be missing from every later claim."""
     call("budget", "cap", "1.5")
     result = reserve(home, file)
-    assert result.exit_code == 0 and "this is above the cap" in result.stderr and "charged" in result.stdout
+    assert result.exit_code == 0 and "this exceeds the cap" in result.stderr and "charged" in result.stdout
     (cohort,) = shown()["cohorts"]
     assert cohort["epsilon"] == spent
     with pytest.raises(PrivacyError):
@@ -128,7 +128,7 @@ def test_a_release_whose_own_ledger_had_no_bound_is_infinite(home: Path) -> None
     (home / "private.safetensors").write_bytes(make_embedding(privacy=make_claim(composition=endless)).data)
     call("budget", "cap", "4")
     result = reserve(home, "private")
-    assert "infinite" in result.stdout and "this is above the cap" in result.stderr
+    assert "infinite" in result.stdout and "this exceeds the cap" in result.stderr
     assert shown()["cohorts"][0]["epsilon"] is None
     call("budget", "cap", "none")
     with train() as run:
@@ -175,7 +175,7 @@ def test_a_word_is_no_epsilon() -> None:
 
 def test_patients_are_needed(home: Path) -> None:
     (home / "images" / "manifest.csv").write_text("path\np1.png\n")
-    with pytest.raises(PrivacyError, match="name no patients"):
+    with pytest.raises(PrivacyError, match="no patient ids"):
         reserve(home, "private")
     claim = make_claim(unit="image", max_images_per_unit=1)
     (home / "private.safetensors").write_bytes(make_embedding(privacy=claim).data)

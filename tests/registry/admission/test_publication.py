@@ -99,7 +99,7 @@ def test_a_full_disk_leaves_nothing(registry: Registry, monkeypatch: pytest.Monk
     def failing(self: Blobs, data: bytes) -> str:
         calls.append(data)
         if len(calls) == 3:
-            raise StorageFull("the registry's disk is full", "tell its operator")
+            raise StorageFull("the registry's disk is full", "inform its operator")
         return real(self, data)
 
     monkeypatch.setattr(Blobs, "put", failing)

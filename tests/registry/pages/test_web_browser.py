@@ -145,7 +145,7 @@ def test_the_keyboard_alone_gets_everywhere(look: Any) -> None:
         stops.append(stop)
     assert all(style == "solid" and width >= 2 for _, _, style, width in stops), "focus is seen on each"
     told = " ".join(text for _, text, _, _ in stops)
-    wanted = ("radboud/prostate-cspca", "with", "Compare two chosen", "leak detected", "differential privacy", "JSON")
+    wanted = ("radboud/prostate-cspca", "with", "Compare two selected", "leak detected", "differential privacy", "JSON")
     assert all(words in told for words in wanted)
 
 
@@ -160,8 +160,8 @@ def test_a_researchers_way_without_a_mouse_or_javascript(look: Any) -> None:
     page.get_by_role("list", name="Chosen filters").get_by_role("link").click()
     page.get_by_role("checkbox", name=f"Compare {CSPCA[1:]}").check()
     page.get_by_role("checkbox", name=f"Compare {KNEE[1:]}").check()
-    page.get_by_role("button", name="Compare two chosen").click()
-    row = page.get_by_role("row", name=re.compile("^Its word"))
+    page.get_by_role("button", name="Compare two selected").click()
+    row = page.get_by_role("row", name=re.compile("^Placeholder token"))
     assert row.get_by_role("cell").all_inner_texts()[1:] == ["<effusion>", "<cspca>"][::-1]
     assert "different" in row.inner_text()
     page.get_by_role("link", name=KNEE[1:]).first.click()
@@ -187,6 +187,6 @@ def test_a_page_on_paper(look: Any) -> None:
 
 def test_the_audit_report_keeps_its_own_policy(look: Any) -> None:
     page = look(CSPCA)
-    page.get_by_role("link", name=re.compile("The whole report")).click()
+    page.get_by_role("link", name=re.compile("Full audit report")).click()
     assert "Insufficient evidence" in page.locator("body").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280

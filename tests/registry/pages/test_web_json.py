@@ -150,7 +150,7 @@ def test_an_audit(room: Showroom) -> None:
 def test_a_comparison(room: Showroom) -> None:
     facts = ask(room, f"/compare?with={CSPCA}&with=lumc/xray-pneumonia")
     rows = {(row["section"], row["name"]): row for row in facts["rows"]}
-    assert rows["What it draws", "Modality"]["values"] == ["magnetic resonance (MR)", "digital radiography (DX)"]
+    assert rows["Generated images", "Modality"]["values"] == ["magnetic resonance (MR)", "digital radiography (DX)"]
     assert not rows["Audit", "Verdict"]["same"] and rows["Privacy", "Guarantee"]["same"]
     assert facts["same"] + facts["different"] == len(facts["rows"])
     assert room.registry.get(f"/compare?with={CSPCA}&with=lumc/nothing").status == 404
@@ -202,7 +202,7 @@ def test_a_release_that_was_taken_back_says_why(room: Showroom) -> None:
         facts = ask(room, "/radboud/brain-wmh")
         assert facts["yanked"]["reason"] == "leaks who was scanned" and facts["versions"][0]["yanked"]
         text = read(room, "/radboud/brain-wmh")
-        assert "Taken back: do not start using it" in text and "Leaks who was scanned." in text
+        assert "Yanked: do not use" in text and "Leaks who was scanned." in text
         assert ask(room, "/")["total"] == 3 and ask(room, "/?q=hyperintensity")["items"] == []
         assert "brain-wmh" not in read(room, "/radboud"), "lists hide it, but from the registry's admin"
         shown = ask(room, "/radboud", token=room.registry.admin)["items"]
@@ -220,7 +220,7 @@ def test_a_gate_keeps_the_audits_figures_and_the_files(room: Showroom) -> None:
         facts = ask(room, "/radboud/brain-wmh")
         assert facts["audit"] is None and facts["verdict"] == "leak-detected" and not facts["opened"] and facts["card"]
         text = read(room, "/radboud/brain-wmh")
-        assert "lets in" in text and "ROC" not in text
+        assert "is granted by" in text and "ROC" not in text
         assert ask(room, "/radboud/brain-wmh", token=room.alice)["audit"]["verdict"] == "leak-detected"
     finally:
         api.update_repo_settings("radboud/brain-wmh", gated=False)

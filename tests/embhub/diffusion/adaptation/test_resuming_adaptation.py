@@ -74,7 +74,7 @@ def test_an_interrupt_ends_after_a_whole_step_and_resuming_in_the_same_bytes(
 KILLED = """
 import os, signal, sys
 from embhub.diffusion.adaptation import checkpoint
-from tests.training import train_component
+from tests.support.training import train_component
 checkpoint.SECONDS = 0.0
 def on_progress(progress):
     if progress.stage == "adapting" and progress.done == 5:

@@ -110,7 +110,7 @@ def test_what_did_not_pass_leaves_none_and_takes_an_earlier_one_away(write: Writ
     file = write()
     check(file, "no-copies-found")
     _, facts = check(file, verdict, seed=9)
-    assert not list(file.parent.glob("a.samples.*")) and "no drawn image is published" in facts["sheet"]
+    assert not list(file.parent.glob("a.samples.*")) and "no generated image is published" in facts["sheet"]
 
 
 def test_beside_a_claim_it_is_drawn_and_nothing_is_compared(write: Write, check: Check, base: Path) -> None:

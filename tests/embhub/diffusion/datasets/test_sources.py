@@ -39,7 +39,7 @@ def test_without_a_card_a_person_has_to_answer(base: Path, tmp_path: Path) -> No
     file = str(write_embedding(tmp_path / "b.safetensors", base, card=False))
     with pytest.raises(UseForbidden, match="has no card") as caught:
         sources.find([file], terms_read=["<a>"])
-    assert '--no-card "<a>"' in caught.value.hint
+    assert '--allow-no-card "<a>"' in caught.value.hint
     origin = sources.find([file], no_card=["<a>"])[file]
     assert origin.declared and any("you answer" in text for text in origin.warnings)
 
@@ -60,7 +60,7 @@ def test_what_a_person_has_to_read(base: Path, tmp_path: Path, answers: dict[str
     file = str(write_embedding(tmp_path / "b.safetensors", base, **answers))
     with pytest.raises(UseForbidden, match="for a person to read") as caught:
         sources.find([file], no_card=["<a>"])
-    assert '--terms-read "<a>"' in caught.value.hint
+    assert '--accept-terms "<a>"' in caught.value.hint
     assert "a person read its terms" in sources.find([file], terms_read=["<a>"])[file].declared[0]
 
 

@@ -268,7 +268,7 @@ def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path
 KILLED = """
 import sys
 from embhub.diffusion.train import train
-from tests.training import train
+from tests.support.training import train
 from embhub.progress import Progress
 import os, signal
 def die(progress):

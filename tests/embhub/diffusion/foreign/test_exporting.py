@@ -296,6 +296,6 @@ def test_the_command_says_what_was_written_and_that_the_signature_stays(tmp_path
     assert [Path(name).name for name in facts["wrote"]] == sorted(path.name for path in (tmp_path / "out").iterdir())[
         ::-1
     ]
-    assert facts["prompt"] == "<cspca>" and "stays behind" in facts["signature"] and "anew" in facts["bytes"]
+    assert facts["prompt"] == "<cspca>" and "not exported" in facts["signature"] and "anew" in facts["bytes"]
     again = CliRunner().invoke(root, [*words[:-2], str(tmp_path / "out")])
     assert isinstance(again.exception, UsageError)

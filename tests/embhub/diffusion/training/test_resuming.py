@@ -59,7 +59,7 @@ def interrupt(images: Path, base: Path, out: Path, step: int = 5, **choices: Any
 
 KILLED = """
 import os, signal
-from tests.training import train
+from tests.support.training import train
 def on_progress(progress):
     if progress.stage == "training" and progress.done == 7:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -107,7 +107,7 @@ def test_signed_anew_by_another_key_of_the_namespace_it_is_good_again() -> None:
 
 
 def test_a_stolen_auditors_key_vouches_for_nothing() -> None:
-    assert "vouched for the audit" in refused(COUNTERSIGNED, revoking((AUDITOR, "stolen", AFTER))).hint
+    assert "must sign its attestation anew" in refused(COUNTERSIGNED, revoking((AUDITOR, "stolen", AFTER))).hint
     both = revoking((SITE, "stolen", AFTER), (AUDITOR, "stolen", AFTER))
     refused(COUNTERSIGNED, both)
 

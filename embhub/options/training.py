@@ -182,7 +182,8 @@ def choose_privacy(epsilon: float | None = None, **chosen: Any) -> PrivacySettin
     if said := sorted(name for name, value in chosen.items() if value is not None):
         raise UsageError(
             f"{', '.join(said)}: settings of private training, without an epsilon",
-            "set a privacy budget, such as --epsilon 2 (at a 1 % false-positive rate an attacker identifies at most"
-            " 7.4 % of members); without it there is no bound on what the file leaks",
+            "set a privacy budget, such as --epsilon 2 (whoever would have named a given patient with probability 1 %"
+            " had she not taken part, names her with at most 7.4 % if she did); without it there is no bound on what"
+            " the file leaks",
         )
     return None

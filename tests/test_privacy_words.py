@@ -31,7 +31,7 @@ FALSE = re.compile(
     r"of those that were\b|of 100 (?:who|that) were|of (?:your|the) patients, on average|of 100 trained on"
     r"|members any attack|members found at most|find up to [^.]* of the members|wrongly (?:accus|nam)\w*"
     r"|finds? (?:more than|at most) [^.]{0,30}(?:of 100|of your|of those|of the (?:members|patients))"
-    r"|identif(?:y|ies) (?:at most|up to) [^.]{0,30} of (?:the |true )?(?:members|patients)"
+    r"|identif(?:y|ies) (?:at most|up to) .{0,30}? of (?:the |true )?(?:members|patients)"
     r"|accuses 1 %|found_at_most|times as well as guessing",
     re.I,
 )

@@ -97,7 +97,7 @@ def main() -> int:
             raise UsageError("[project.urls] of pyproject.toml still holds placeholders", "fill them in first")
         try:
             key = keys.load(name)
-        except keys.PassphraseRequired:
+        except keys.PassphraseRequiredError:
             key = keys.load(name, passphrase=getpass.getpass(f"passphrase of {name}: "))
         facts = {"source": source, "commit": _git("rev-parse", "HEAD"), "epoch": _git("log", "-1", "--format=%ct")}
         for file in map(Path, files):

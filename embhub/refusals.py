@@ -22,7 +22,7 @@ class Finding:
     text: str
 
 
-class Refusal(VerificationError):
+class ReleaseRefusedError(VerificationError):
     """A release, bundle or keyring that must not be used. `findings` lists the checks made up to this one."""
 
     rule: ClassVar[str] = "refused"
@@ -32,145 +32,145 @@ class Refusal(VerificationError):
         self.findings = findings
 
 
-class TooLarge(Refusal):
+class FileTooLargeError(ReleaseRefusedError):
     """A file exceeds what its kind may hold."""
 
     rule = "too-large"
 
 
-class UnreadableArtifact(Refusal):
+class UnreadableArtifactError(ReleaseRefusedError):
     """The embedding of a signed release is missing or not a well-formed embedding."""
 
     rule = "artifact-structure"
 
 
-class Unsigned(Refusal):
+class UnsignedError(ReleaseRefusedError):
     """There is no publish attestation."""
 
     rule = "unsigned"
 
 
-class MalformedBundle(Refusal):
+class MalformedBundleError(ReleaseRefusedError):
     """Not a Sigstore bundle v0.3 of the strict kind that embhub reads."""
 
     rule = "bundle-malformed"
 
 
-class MalformedEnvelope(MalformedBundle):
+class MalformedEnvelopeError(MalformedBundleError):
     """Not a DSSE envelope with exactly one signature."""
 
     rule = "envelope-malformed"
 
 
-class MalformedStatement(MalformedBundle):
+class MalformedStatementError(MalformedBundleError):
     """Not an in-toto Statement v1 with one subject and the predicate that was asked for."""
 
     rule = "statement-malformed"
 
 
-class WrongPredicate(MalformedStatement):
+class WrongPredicateError(MalformedStatementError):
     """A well-formed statement of another kind than the place that it stands in."""
 
     rule = "predicate-type"
 
 
-class DigestMismatch(Refusal):
+class DigestMismatchError(ReleaseRefusedError):
     """The statement is about other bytes."""
 
     rule = "digest-mismatch"
 
 
-class WrongKey(Refusal):
+class WrongKeyError(ReleaseRefusedError):
     """Not an ECDSA P-256 public key."""
 
     rule = "key-type"
 
 
-class UnknownSigner(Refusal):
+class UnknownSignerError(ReleaseRefusedError):
     """The key that signed is in no trusted keyring."""
 
     rule = "unknown-signer"
 
 
-class WrongNamespace(Refusal):
+class WrongNamespaceError(ReleaseRefusedError):
     """A known key that may not sign for this namespace."""
 
     rule = "wrong-namespace"
 
 
-class WrongRole(Refusal):
+class WrongRoleError(ReleaseRefusedError):
     """A known key used for something that its role does not allow."""
 
     rule = "wrong-role"
 
 
-class RevokedKey(Refusal):
+class RevokedKeyError(ReleaseRefusedError):
     """A key that was revoked, and this signature of it counts no more."""
 
     rule = "revoked-key"
 
 
-class BadSignature(Refusal):
+class BadSignatureError(ReleaseRefusedError):
     """The signature was not made by this key over these bytes."""
 
     rule = "bad-signature"
 
 
-class WrongRepository(Refusal):
+class WrongRepositoryError(ReleaseRefusedError):
     """A statement made for another repository."""
 
     rule = "wrong-repository"
 
 
-class Rollback(Refusal):
+class RollbackError(ReleaseRefusedError):
     """Older than what was seen before, or other content under a version that was seen before."""
 
     rule = "rollback"
 
 
-class CardMismatch(Refusal):
+class CardMismatchError(ReleaseRefusedError):
     """The card is missing, is not the signed one, or contradicts the embedding."""
 
     rule = "card-mismatch"
 
 
-class SamplesMismatch(Refusal):
+class SamplesMismatchError(ReleaseRefusedError):
     """The contact sheet of samples is missing, is not the one of the card, is of another embedding, or is not plain."""
 
     rule = "samples"
 
 
-class MissingAudit(Refusal):
+class MissingAuditError(ReleaseRefusedError):
     """An audit that the statement names, or one half of it, is not there."""
 
     rule = "audit-missing"
 
 
-class AuditMismatch(Refusal):
+class AuditMismatchError(ReleaseRefusedError):
     """The audit report is not the signed one, is about something else, or contradicts itself."""
 
     rule = "audit-mismatch"
 
 
-class ClaimMismatch(Refusal):
+class ClaimMismatchError(ReleaseRefusedError):
     """Statement, card and file header do not make the same claim (base model, privacy)."""
 
     rule = "claim-mismatch"
 
 
-class BrokenClaim(Refusal):
+class BrokenClaimError(ReleaseRefusedError):
     """A privacy claim promises more than its own parameters give."""
 
     rule = "claim-broken"
 
 
-class MalformedKeyring(Refusal):
+class MalformedKeyringError(ReleaseRefusedError):
     """Not a keyring or trust export that embhub reads, or one that breaks the rules on keys."""
 
     rule = "keyring-malformed"
 
 
-class WrongRoot(Refusal):
+class WrongRootError(ReleaseRefusedError):
     """The keyring is signed by another root key than the pinned one."""
 
     rule = "wrong-root"

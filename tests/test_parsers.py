@@ -21,7 +21,13 @@ from embhub.cards import card
 from embhub.errors import ArtifactError, ConfigError, EmbhubError
 from embhub.formats import instants, names, plain_png, safe_yaml, slices, strict_json, tensors
 from embhub.privacy import claim as privacy
-from embhub.refusals import MalformedBundle, MalformedEnvelope, MalformedKeyring, MalformedStatement, WrongKey
+from embhub.refusals import (
+    MalformedBundleError,
+    MalformedEnvelopeError,
+    MalformedKeyringError,
+    MalformedStatementError,
+    WrongKeyError,
+)
 from embhub.release import verification
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.site import keys
@@ -29,9 +35,9 @@ from embhub.trust import bundle, dsse, p256, statement
 from embhub.trust import keyring as trust
 from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import backup_file
-from embhub_registry.operation.backup_file import BadBackup
+from embhub_registry.operation.backup_file import BadBackupError
 from embhub_registry.people import auth
 from embhub_registry.people import names as served_names
 from embhub_registry.repositories import commits
@@ -67,7 +73,7 @@ def read_statement(data: bytes) -> None:
     for read in (statement.read_publish, statement.read_audit):
         try:
             read(stated)
-        except MalformedStatement:
+        except MalformedStatementError:
             continue
 
 
@@ -112,36 +118,42 @@ def read_body(kind: str) -> Callable[[bytes], None]:
 PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], bytes]] = {
     "tensors": (tensors.parse, (ArtifactError,), RELEASE.files[EMBEDDING]),
     "embedding": (embedding.parse, (ArtifactError,), RELEASE.files[EMBEDDING]),
-    "slices": (read_rows, (slices.BadWeights,), RELEASE.files[EMBEDDING]),
+    "slices": (read_rows, (slices.BadWeightsError,), RELEASE.files[EMBEDDING]),
     "tokenizer.json": (
-        read_vocabulary("tokenizer.json"), (tokenizer_files.BadTokenizer,), b'{"model": {"vocab": {"a": 0, "b": 1}}}',
+        read_vocabulary("tokenizer.json"), (tokenizer_files.BadTokenizerError,),
+        b'{"model": {"vocab": {"a": 0, "b": 1}}}',
     ),
-    "vocab.txt": (read_vocabulary("vocab.txt"), (tokenizer_files.BadTokenizer,), b"a\nb\n"),
+    "vocab.txt": (read_vocabulary("vocab.txt"), (tokenizer_files.BadTokenizerError,), b"a\nb\n"),
     "spiece.model": (
-        read_vocabulary("spiece.model"), (tokenizer_files.BadTokenizer,), b"\n\x05\n\x01a\x15\x00\n\x03\n\x01b",
+        read_vocabulary("spiece.model"), (tokenizer_files.BadTokenizerError,), b"\n\x05\n\x01a\x15\x00\n\x03\n\x01b",
     ),
     "json": (lambda data: strict_json.read(data, limit=10_000), (strict_json.JsonError,), STATEMENT),
     "yaml": (safe_yaml.load, (safe_yaml.YamlError,), CARD_YAML),
-    "envelope": (dsse.parse, (MalformedEnvelope,), ENVELOPE),
-    "bundle": (bundle.parse, (MalformedBundle,), RELEASE.files[PUBLISH_BUNDLE]),
-    "statement": (read_statement, (MalformedStatement,), STATEMENT),
+    "envelope": (dsse.parse, (MalformedEnvelopeError,), ENVELOPE),
+    "bundle": (bundle.parse, (MalformedBundleError,), RELEASE.files[PUBLISH_BUNDLE]),
+    "statement": (read_statement, (MalformedStatementError,), STATEMENT),
     "audit": (read_audit, (ArtifactError,), RELEASE.files[AUDIT]),
     "card": (card.parse_yaml, (ArtifactError,), CARD_YAML),
     "README.md": (read_card, (ArtifactError,), RELEASE.files[CARD]),
-    "keyring": (read_keyring, (MalformedKeyring,), KEYRING),
-    "trust export": (trust.parse_export, (MalformedKeyring, MalformedEnvelope, WrongKey), releases.make_export()),
-    "public key": (p256.read_public, (WrongKey,), releases.SITE.public_pem.encode()),
+    "keyring": (read_keyring, (MalformedKeyringError,), KEYRING),
+    "trust export": (
+        trust.parse_export, (MalformedKeyringError, MalformedEnvelopeError, WrongKeyError), releases.make_export(),
+    ),
+    "public key": (p256.read_public, (WrongKeyError,), releases.SITE.public_pem.encode()),
     "private key": (read_key, (ConfigError,), b"-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"),
     "privacy claim": (
         lambda data: privacy.read_claim(data.decode("utf-8", "surrogateescape")), (EmbhubError,),
         privacy.write_claim(claims.make_claim()).encode(),
     ),
-    "commit": (commits.parse, (Denied,), b'{"key":"header","value":{}}\n{"key":"deletedFile","value":{"path":"a"}}'),
+    "commit": (
+        commits.parse, (RequestDeniedError,),
+        b'{"key":"header","value":{}}\n{"key":"deletedFile","value":{"path":"a"}}',
+    ),
     "front matter": (listing.front_matter, (), RELEASE.files[CARD]),
-    "JSON body": (read_body("application/json"), (Denied,), b'{"paths": ["a", "b"], "expand": true}'),
-    "form": (read_body("application/x-www-form-urlencoded"), (Denied,), b"paths=a&paths=b&expand=True"),
-    "samples": (plain_png.check, (plain_png.NotPlain,), releases.make_sheet()),
-    "backup": (backup_file.parse_manifest, (BadBackup,), MANIFEST),
+    "JSON body": (read_body("application/json"), (RequestDeniedError,), b'{"paths": ["a", "b"], "expand": true}'),
+    "form": (read_body("application/x-www-form-urlencoded"), (RequestDeniedError,), b"paths=a&paths=b&expand=True"),
+    "samples": (plain_png.check, (plain_png.NotPlainPngError,), releases.make_sheet()),
+    "backup": (backup_file.parse_manifest, (BadBackupError,), MANIFEST),
 }  # fmt: skip
 
 
@@ -187,7 +199,7 @@ def test_admission_of_a_damaged_release(data: st.DataObject) -> None:
     )  # fmt: skip
     try:
         admitted = admission.admit(proposal)
-    except Denied as error:
+    except RequestDeniedError as error:
         assert error.status == 422 and error.rule and error.hint
     else:
         assert admitted.verified is not None and admitted.verified.digest == RELEASE.embedding.digest
@@ -212,7 +224,7 @@ def test_any_fingerprint(_: int, document: bytes) -> None:
     value = json.loads(document)
     try:
         fingerprint.check(value)
-    except fingerprint.BadFingerprint:
+    except fingerprint.BadFingerprintError:
         return
     assert len(fingerprint.digest(value)) == 64
 
@@ -231,7 +243,7 @@ def test_any_name(text: str) -> None:
     ):
         try:
             check(text)
-        except Denied as error:
+        except RequestDeniedError as error:
             assert error.message.isprintable()
     try:
         instants.read(text)
@@ -270,7 +282,7 @@ def test_any_token(text: str, scheme: str) -> None:
     try:
         nobody: Any = Nobody()
         auth.authenticate(nobody, scheme + text)
-    except (Denied, LookupError):
+    except (RequestDeniedError, LookupError):
         return
     raise AssertionError
 
@@ -279,7 +291,7 @@ def test_any_token(text: str, scheme: str) -> None:
 def test_any_cursor(text: str) -> None:
     try:
         found = hf_api.read_cursor(text)
-    except Denied:
+    except RequestDeniedError:
         return
     assert found is not None and hf_api.read_cursor(hf_api.make_cursor(*found)) == found
 

@@ -84,7 +84,7 @@ class Silent(Mechanism):
 
 
 def test_a_failed_self_test_says_where_to_report_it() -> None:
-    with pytest.raises(selftest.BrokenMechanism) as caught:
+    with pytest.raises(selftest.BrokenMechanismError) as caught:
         selftest.run(
             Silent(rate=0.2, clip=1.0, sigma=2.0, denominator=16),
             kind="dp-sgd", width=8, recipe=Recipe(steps=5), steps=5, epsilon=2.0, delta=1e-5,

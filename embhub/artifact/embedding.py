@@ -43,7 +43,7 @@ tensors layer_00, layer_01, … of one shape, in the denoiser's own order. No ot
 MOST_LAYERS = 64
 
 
-class BadLayout(ArtifactError):
+class BadLayoutError(ArtifactError):
     """Tensor names that no known loader expects together."""
 
 
@@ -129,12 +129,12 @@ def interpret(data: bytes, file: container.TensorFile) -> Embedding:
     header.check(file.metadata)
     layout, components = _find_layout(set(file.tensors))
     if layout == "kandinsky22-image" and len(file.tensors["image_embeds"].values) != 1:
-        raise BadLayout("image_embeds holds more than one image embedding", "a decoder receives one")
+        raise BadLayoutError("image_embeds holds more than one image embedding", "a decoder receives one")
     base = header.read_object("base", file.metadata["embhub.base"]) if "embhub.base" in file.metadata else None
     if base is not None and (not base["encoders"]) != (layout == "kandinsky22-image"):
-        raise BadLayout("the base's fingerprint has not the text encoders that the rows are for", "train again")
+        raise BadLayoutError("the base's fingerprint has not the text encoders that the rows are for", "train again")
     if layout == PER_LAYER and len({(part.values.shape, part.dtype) for part in file.tensors.values()}) > 1:
-        raise BadLayout("the layers differ in shape or number type", "write the file again with `embhub train`")
+        raise BadLayoutError("the layers differ in shape or number type", "write the file again with `embhub train`")
     vectors = tuple(
         Vectors(components[name], tensor.values.shape[0], tensor.values.shape[1], tensor.dtype)
         for name, tensor in file.tensors.items()
@@ -195,7 +195,7 @@ def build(
         ArtifactError: whatever `parse` would refuse.
     """
     if dtype not in ("float16", "float32"):
-        raise container.BadType(f"cannot write numbers as {dtype}", "float16 and float32 are written")
+        raise container.BadTensorTypeError(f"cannot write numbers as {dtype}", "float16 and float32 are written")
     layout, _ = _find_layout(set(tensors))
     with np.errstate(over="ignore"):  # what overflows becomes infinite, which parse refuses
         arrays = {name: np.asarray(values).astype(dtype) for name, values in tensors.items()}
@@ -223,7 +223,7 @@ def _find_layout(names: set[str]) -> tuple[str, Mapping[str, str]]:
     for layout, components in LAYOUTS.items():
         if known == set(components) and len(known) == len(names):
             return layout, {**components, "t5": components.get("t5xxl", "")}
-    raise BadLayout(
+    raise BadLayoutError(
         f"the tensors {', '.join(ascii(name)[:40] for name in sorted(names)[:6])} are of no known layout",
         "convert the file with `embhub import`",
     )

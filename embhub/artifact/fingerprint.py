@@ -45,11 +45,11 @@ _CROSS = re.compile(r"(?:attn2\.to_[kv]|add_k_proj|context_embedder|attn\.to_k)\
 _MAX_CONFIG = 1_000_000
 
 
-class BadBase(ArtifactError):
+class BadBaseError(ArtifactError):
     """The folder is not a diffusers pipeline that can be fingerprinted."""
 
 
-class BadFingerprint(ArtifactError):
+class BadFingerprintError(ArtifactError):
     """A fingerprint that `take` did not write."""
 
 
@@ -69,13 +69,13 @@ def take(folder: Path) -> dict[str, Any]:
     Reads slices of the safetensors files and the JSON beside them; no weights are loaded.
 
     Raises:
-        BadBase: a part is missing, or its weights are pickles.
+        BadBaseError: a part is missing, or its weights are pickles.
         ArtifactError: a weights file that cannot be read.
     """
     folder = Path(folder)
     parts = sorted(path.name for path in folder.glob("text_encoder*") if path.is_dir())
     if not parts and not _reads_images(folder):
-        raise BadBase(f"{folder} has no text_encoder folder", "give a pipeline folder as diffusers saves it")
+        raise BadBaseError(f"{folder} has no text_encoder folder", "give a pipeline folder as diffusers saves it")
     taken = {
         "schema": SCHEMA,
         "prediction_type": _prediction_type(folder / "scheduler" / "scheduler_config.json"),
@@ -98,7 +98,7 @@ def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
     """Does the base `actual` fit an embedding trained on `expected`?
 
     Raises:
-        BadFingerprint: either was not written by `take`.
+        BadFingerprintError: either was not written by `take`.
     """
     check(expected)
     check(actual)
@@ -128,7 +128,7 @@ def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
 
 
 def check(fingerprint: Mapping[str, Any]) -> None:
-    """Raise BadFingerprint unless the value has the form that `take` writes."""
+    """Raise BadFingerprintError unless the value has the form that `take` writes."""
     try:
         sound = (
             set(fingerprint) - {"autoencoder"} == {"schema", "prediction_type", "encoders", "denoiser"}
@@ -147,7 +147,7 @@ def check(fingerprint: Mapping[str, Any]) -> None:
     except (TypeError, AttributeError, KeyError):
         sound = False
     if not sound:
-        raise BadFingerprint("the base's fingerprint is malformed", "take it again from the base model's folder")
+        raise BadFingerprintError("the base's fingerprint is malformed", "take it again from the base model's folder")
 
 
 def _is_encoder(value: Mapping[str, Any]) -> bool:
@@ -213,7 +213,9 @@ def _take_encoder(folder: Path, name: str) -> dict[str, Any]:
         table = next((key for end in _TABLES for key in weights.matrices if key.endswith(end)), None)
         layers = {key: int(match[1]) for key in weights.matrices if (match := _DEEP.search(key))}
         if table is None or not layers:
-            raise BadBase(f"{folder / name} holds no text encoder known here", "CLIP, BERT and T5 encoders are known")
+            raise BadBaseError(
+                f"{folder / name} holds no text encoder known here", "CLIP, BERT and T5 encoders are known"
+            )
         deep = max(sorted(layers), key=lambda key: layers[key])
         return {
             "kind": re.sub(r"[^A-Za-z0-9._-]", "-", str(config.get("model_type", "unknown")))[:80] or "unknown",
@@ -233,13 +235,15 @@ def beside_layers(key: str) -> bool:
 def _take_denoiser(folder: Path) -> dict[str, Any]:
     part = next((folder / name for name in ("unet", "transformer", "prior") if (folder / name).is_dir()), None)
     if part is None:
-        raise BadBase(
+        raise BadBaseError(
             f"{folder} has neither a unet nor a transformer folder", "give a pipeline folder as diffusers saves it"
         )
     with SliceReader(find_weights(part)) as weights:
         keys = sorted(key for key in weights.matrices if _CROSS.search(key)) or sorted(weights.matrices)
         if not keys:
-            raise BadBase(f"{part} holds no weights that can be probed", "give a pipeline folder as diffusers saves it")
+            raise BadBaseError(
+                f"{part} holds no weights that can be probed", "give a pipeline folder as diffusers saves it"
+            )
         chosen = [keys[index * len(keys) // DENOISER_TENSORS] for index in range(min(DENOISER_TENSORS, len(keys)))]
         chosen = list(dict.fromkeys(chosen)) if len(keys) >= DENOISER_TENSORS else keys
         shapes = "\n".join(f"{key} {weights.matrices[key]}" for key in keys)
@@ -272,11 +276,13 @@ def _read_config(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
         value = json.loads(data) if len(data) <= _MAX_CONFIG else None
     except OSError as error:
-        raise BadBase(
+        raise BadBaseError(
             f"cannot read {path}: {error.strerror}", "give a pipeline folder as diffusers saves it"
         ) from error
     except ValueError as error:
-        raise BadBase(f"cannot read {path}: {error}", "download the base model again") from error
+        raise BadBaseError(f"cannot read {path}: {error}", "download the base model again") from error
     if not isinstance(value, dict):
-        raise BadBase(f"{path} is not a JSON object of at most {_MAX_CONFIG:,} bytes", "download the base model again")
+        raise BadBaseError(
+            f"{path} is not a JSON object of at most {_MAX_CONFIG:,} bytes", "download the base model again"
+        )
     return value

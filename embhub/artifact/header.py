@@ -60,15 +60,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{
 _REWRITE = "write the file again with `embhub train` or `embhub import`"
 
 
-class BadToken(ArtifactError):
+class BadTokenError(ArtifactError):
     """A placeholder that some loader would mangle."""
 
 
-class ForeignFile(ArtifactError):
+class ForeignFileError(ArtifactError):
     """A sound safetensors file that embhub did not write: it lacks the header that says what it is."""
 
 
-class BadHeader(ArtifactError):
+class BadHeaderError(ArtifactError):
     """The header's own fields are missing, malformed, or more than an embedding needs."""
 
 
@@ -78,21 +78,21 @@ def check_token(token: str) -> None:
     Upper case loses vectors silently in CLIP tokenizers; `_1` is what diffusers appends for further vectors.
 
     Raises:
-        BadToken: with the reason.
+        BadTokenError: with the reason.
     """
     shown = ascii(token)[:80]
     example = "write it like <cspca> or <chest-effusion>"
     if len(token) > 64:
-        raise BadToken(f"the token {shown} is longer than 64 characters", example)
+        raise BadTokenError(f"the token {shown} is longer than 64 characters", example)
     if token != token.lower():
-        raise BadToken(
+        raise BadTokenError(
             f"the token {shown} has upper-case letters, of which loaders would lose all vectors but one",
             f"write it as {token.lower()!a}",
         )
     if re.search(r"_\d+>?$", token):
-        raise BadToken(f"the token {shown} ends in _number, which loaders append for further vectors", example)
+        raise BadTokenError(f"the token {shown} ends in _number, which loaders append for further vectors", example)
     if not _TOKEN.fullmatch(token):
-        raise BadToken(f"the token {shown} is not lower-case letters, digits and hyphens between < and >", example)
+        raise BadTokenError(f"the token {shown} is not lower-case letters, digits and hyphens between < and >", example)
 
 
 def compose(
@@ -139,63 +139,69 @@ def check(metadata: Mapping[str, str]) -> None:
     """Refuse a header that is incomplete, malformed, or carries more than it should.
 
     Raises:
-        ForeignFile, BadToken, BadHeader: see there.
-        UncheckableClaim: a privacy claim that this version cannot recompute.
-        UnsupportedClaim: a privacy claim that its own parameters do not support.
-        BadFingerprint: the base's fingerprint is malformed.
+        ForeignFileError, BadTokenError, BadHeaderError: see there.
+        UncheckableClaimError: a privacy claim that this version cannot recompute.
+        UnsupportedClaimError: a privacy claim that its own parameters do not support.
+        BadFingerprintError: the base's fingerprint is malformed.
     """
     if metadata.get("embhub.schema") != SCHEMA:
-        raise ForeignFile(f"the file has no header {SCHEMA}", "files of other programs come in with `embhub import`")
+        raise ForeignFileError(
+            f"the file has no header {SCHEMA}", "files of other programs come in with `embhub import`"
+        )
     if missing := [key for key in REQUIRED_KEYS if not metadata.get(key)]:
-        raise BadHeader(f"the header lacks {', '.join(missing)}", _REWRITE)
+        raise BadHeaderError(f"the header lacks {', '.join(missing)}", _REWRITE)
     if unknown := sorted(set(metadata) - set(REQUIRED_KEYS) - set(OPTIONAL_KEYS)):
-        raise BadHeader(
+        raise BadHeaderError(
             f"the header carries {ascii(unknown[0])[:60]}, which an embedding does not need",
             f"a header can hide private data; {_REWRITE}",
         )
     for key, value in metadata.items():
         if key.startswith("modelspec.") and (len(value) > _MAX_TEXT or not value.isprintable()):
-            raise BadHeader(f"the header's {key} is not a short line of text", _REWRITE)
+            raise BadHeaderError(f"the header's {key} is not a short line of text", _REWRITE)
     check_token(metadata["embhub.token"])
     if metadata.get("modelspec.trigger_phrase", metadata["embhub.token"]) != metadata["embhub.token"]:
-        raise BadHeader("the header names two tokens, modelspec.trigger_phrase and embhub.token", _REWRITE)
+        raise BadHeaderError("the header names two tokens, modelspec.trigger_phrase and embhub.token", _REWRITE)
     claim = read_claim(metadata["embhub.privacy"])
     if not _NAME.fullmatch(metadata["embhub.base_name"]):
-        raise BadHeader(
+        raise BadHeaderError(
             "the base model's name is not `name` or `owner/name`",
             "a local path would reveal something about this machine: name the base as its publisher does",
         )
     facts = read_object("training", metadata["embhub.training"])
     check_training(facts)
     if claim != NONE and not isinstance(facts.get("loss", ""), str):
-        raise BadHeader("the header states a loss beside a privacy claim, which does not cover it", _REWRITE)
+        raise BadHeaderError("the header states a loss beside a privacy claim, which does not cover it", _REWRITE)
     if "embhub.base" in metadata:
         fingerprint.check(read_object("base", metadata["embhub.base"]))
 
 
 def check_training(facts: Mapping[str, Any]) -> None:
-    """Raise BadHeader unless every fact is one of TRAINING_FACTS and a number or a short line of text."""
+    """Raise BadHeaderError unless every fact is one of TRAINING_FACTS and a number or a short line of text."""
     if unknown := sorted(set(facts) - set(TRAINING_FACTS)):
-        raise BadHeader(
+        raise BadHeaderError(
             f"the training facts carry {ascii(unknown[0])[:60]}",
             f"only these are published: {', '.join(TRAINING_FACTS)}",
         )
     for name, value in facts.items():
         short = isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable()
         if not short and not isinstance(value, int | float):
-            raise BadHeader(f"the training fact {name} is neither a number nor a short line of text", "leave it out")
+            raise BadHeaderError(
+                f"the training fact {name} is neither a number nor a short line of text", "leave it out"
+            )
 
 
 def read_object(name: str, text: str) -> dict[str, Any]:
-    """The JSON object under `embhub.<name>`; raises BadHeader."""
+    """The JSON object under `embhub.<name>`; raises BadHeaderError."""
     try:
         return strict_json.read_object(text.encode("utf-8"), limit=len(text) * 4)
     except strict_json.JsonError as error:
-        raise BadHeader(f"the header's embhub.{name} cannot be read: {error}", _REWRITE) from error
+        raise BadHeaderError(f"the header's embhub.{name} cannot be read: {error}", _REWRITE) from error
 
 
 def _write_json(name: str, value: Mapping[str, Any]) -> str:
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise BadHeader(f"embhub.{name} cannot be written as JSON: {error}", "use numbers and texts only") from error
+        raise BadHeaderError(
+            f"embhub.{name} cannot be written as JSON: {error}", "use numbers and texts only"
+        ) from error

@@ -20,7 +20,7 @@ _MAX_PARTS = 5_000_000  # a vocabulary has some hundred thousand words
 _SENTINEL = re.compile(r"<extra_id_\d+>")  # T5's fast tokenizer lists them, its sentencepiece file does not
 
 
-class BadTokenizer(ArtifactError):
+class BadTokenizerError(ArtifactError):
     """A tokenizer folder without a vocabulary that can be read."""
 
 
@@ -28,7 +28,7 @@ def hash_vocabulary(folder: Path) -> str:
     """32 hex digits over the (word, number) pairs of tokenizer.json, vocab.json, vocab.txt or spiece.model.
 
     Raises:
-        BadTokenizer: none of these is there, or it cannot be read.
+        BadTokenizerError: none of these is there, or it cannot be read.
     """
     words = {word: number for word, number in _read(folder).items() if not _SENTINEL.fullmatch(word)}
     text = json.dumps(sorted(words.items()), separators=(",", ":"))
@@ -49,8 +49,8 @@ def _read(folder: Path) -> dict[str, int]:
             if (path := folder / name).is_file():
                 return {word: number for number, word in enumerate(_pieces(path.read_bytes()))}
     except (OSError, UnicodeError, strict_json.JsonError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise BadTokenizer(f"cannot read the vocabulary in {folder}", "download the base model again") from error
-    raise BadTokenizer(
+        raise BadTokenizerError(f"cannot read the vocabulary in {folder}", "download the base model again") from error
+    raise BadTokenizerError(
         f"{folder} holds no vocabulary", "tokenizer.json, vocab.json, vocab.txt and spiece.model are known"
     )
 

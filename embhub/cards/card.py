@@ -22,7 +22,7 @@ from embhub.formats import safe_yaml
 _MOST_PROBLEMS = 60  # a card has half as many fields
 
 
-class BadCard(ArtifactError):
+class BadCardError(ArtifactError):
     """The card lacks fields or has wrong ones; `problems` lists every one of them, the message the first ones."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -41,17 +41,17 @@ def parse(values: Mapping[str, Any]) -> Card:
     """Validate plain data as a card.
 
     Raises:
-        BadCard: every missing, unknown and malformed field at once.
+        BadCardError: every missing, unknown and malformed field at once.
     """
     said = {name: value for name, value in values.items() if value is not None}
     try:
         text = json.dumps(said, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise BadCard([f"a value is not plain data: {error}"]) from error
+        raise BadCardError([f"a value is not plain data: {error}"]) from error
     try:
         return Card.model_validate_json(text)
     except ValidationError as error:
-        raise BadCard([_describe(problem) for problem in error.errors(include_url=False)]) from error
+        raise BadCardError([_describe(problem) for problem in error.errors(include_url=False)]) from error
 
 
 def parse_yaml(data: bytes) -> Card:
@@ -63,9 +63,9 @@ def parse_yaml(data: bytes) -> Card:
     try:
         values = safe_yaml.load(data)
     except safe_yaml.YamlError as error:
-        raise BadCard([f"the file is not readable YAML: {error}"]) from error
+        raise BadCardError([f"the file is not readable YAML: {error}"]) from error
     if not isinstance(values, dict):
-        raise BadCard(["the file is not a list of `field: value` lines"])
+        raise BadCardError(["the file is not a list of `field: value` lines"])
     return parse(values)
 
 

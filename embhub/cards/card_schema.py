@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from embhub.artifact.header import check_token
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
-from embhub.privacy.claim import PrivacyClaim, UncheckableClaim, parse_claim, plain
+from embhub.privacy.claim import PrivacyClaim, UncheckableClaimError, parse_claim, plain
 
 SCHEMA = "embhub.card/1"
 SMALLEST_CELL = 10
@@ -82,8 +82,8 @@ def _check_token(token: str) -> str:
 
 def _check_privacy(claim: Any) -> Any:
     try:
-        return parse_claim(claim)  # UnsupportedClaim passes through: a broken promise is no slip of the pen
-    except UncheckableClaim as error:
+        return parse_claim(claim)  # UnsupportedClaimError passes through: a broken promise is no slip of the pen
+    except UncheckableClaimError as error:
         raise ValueError(error.message) from error
 
 

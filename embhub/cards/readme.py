@@ -24,7 +24,7 @@ VERDICT_WORDS = {
 }
 
 
-class BadReadme(ArtifactError):
+class BadReadmeError(ArtifactError):
     """README.md has no front matter, or no card in it."""
 
 
@@ -40,21 +40,21 @@ def read_front_matter(data: bytes) -> dict[str, Any]:
     """The values of the `embhub:` block of a README.md.
 
     Raises:
-        BadReadme: no front matter, or no such block.
+        BadReadmeError: no front matter, or no such block.
     """
     hint = "write the card with `embhub card init`, and let `embhub sign` render README.md from it"
     if len(data) > MAX_BYTES:
-        raise BadReadme(f"README.md is {len(data):,} bytes; at most {MAX_BYTES:,} are read", hint)
+        raise BadReadmeError(f"README.md is {len(data):,} bytes; at most {MAX_BYTES:,} are read", hint)
     match = re.match(rb"---\n(.*?\n)---\n", data, re.DOTALL)
     if match is None:
-        raise BadReadme("README.md does not start with front matter between --- lines", hint)
+        raise BadReadmeError("README.md does not start with front matter between --- lines", hint)
     try:
         values = safe_yaml.load(match[1], limit=MAX_BYTES)
     except safe_yaml.YamlError as error:
-        raise BadReadme(f"the front matter of README.md cannot be read: {error}", hint) from error
+        raise BadReadmeError(f"the front matter of README.md cannot be read: {error}", hint) from error
     card = values.get("embhub") if isinstance(values, dict) else None
     if not isinstance(card, dict):
-        raise BadReadme("the front matter of README.md has no `embhub:` card", hint)
+        raise BadReadmeError("the front matter of README.md has no `embhub:` card", hint)
     return card
 
 

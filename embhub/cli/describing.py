@@ -13,8 +13,8 @@ from embhub.cli.output import print_findings, print_json, print_pairs, remark
 from embhub.errors import PolicyError
 
 if TYPE_CHECKING:
-    from embhub.refusals import Refusal
-    from embhub.release.demands import PolicyRefusal
+    from embhub.refusals import ReleaseRefusedError
+    from embhub.release.demands import PolicyRefusedError
     from embhub.release.verification import Verified
 
 
@@ -49,17 +49,17 @@ def print_verified(verified: Verified) -> None:
 @contextmanager
 def refusals_listed(*, as_json: bool) -> Iterator[None]:
     """Where a release is refused, show every check up to the one that failed; the error goes on its way."""
-    from embhub.refusals import Refusal
-    from embhub.release.demands import PolicyRefusal
+    from embhub.refusals import ReleaseRefusedError
+    from embhub.release.demands import PolicyRefusedError
 
     try:
         yield
-    except (Refusal, PolicyRefusal) as refusal:
+    except (ReleaseRefusedError, PolicyRefusedError) as refusal:
         _print_refusal(refusal, as_json=as_json)
         raise
 
 
-def _print_refusal(refusal: Refusal | PolicyRefusal, *, as_json: bool) -> None:
+def _print_refusal(refusal: ReleaseRefusedError | PolicyRefusedError, *, as_json: bool) -> None:
     """As the result for a machine, on stderr for a person."""
     if as_json:
         findings = [asdict(finding) for finding in refusal.findings]

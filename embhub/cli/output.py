@@ -76,13 +76,13 @@ def resumable(context: click.Context) -> Iterator[None]:
     """Print the command that resumes an interrupted training; the interruption goes on to the caller.
 
     Raises:
-        Interrupted: as it came.
+        TrainingInterruptedError: as it came.
     """
-    from embhub.diffusion.training.checkpoints import Interrupted
+    from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 
     try:
         yield
-    except Interrupted as stopped:
+    except TrainingInterruptedError as stopped:
         remark(f"{stopped}; to resume:\n  {repeat(context, '--resume')}")
         raise
 

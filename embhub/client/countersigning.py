@@ -161,7 +161,7 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
 
     Raises:
         ConfigError: no such key, no passphrase for it, or the folder cannot be written.
-        BudgetExceeded: the report shows patients of this site, and a cap holds for one of them.
+        BudgetExceededError: the report shows patients of this site, and a cap holds for one of them.
         VerificationError: what was signed does not verify.
         RegistryError: the registry refuses, or the repository has moved on meanwhile.
     """

@@ -8,47 +8,47 @@ from embhub.formats.plain_text import plain
 _OPERATOR = "inform the registry's operator"
 
 
-class Unreachable(RegistryError):
+class UnreachableError(RegistryError):
     """There is no connection."""
 
 
-class CutShort(RegistryError):
+class AnswerCutShortError(RegistryError):
     """The connection ended before the answer did."""
 
 
-class TooSlow(RegistryError):
+class AnswerTooSlowError(RegistryError):
     """An answer took longer than anybody waits."""
 
 
-class TooMuch(RegistryError):
+class AnswerTooLargeError(RegistryError):
     """More bytes are announced or sent than such an answer may have."""
 
 
-class Compressed(RegistryError):
+class CompressedAnswerError(RegistryError):
     """An answer is compressed, though it was asked for plain: its size says nothing about what it unpacks to."""
 
 
-class SentElsewhere(RegistryError):
+class RedirectedElsewhereError(RegistryError):
     """The client is sent on to another host."""
 
 
-class NotARegistry(RegistryError):
+class NotARegistryError(RegistryError):
     """An answer does not have the form of a registry's."""
 
 
-class WrongCommit(RegistryError):
+class WrongCommitError(RegistryError):
     """No commit is named, or another one than was asked for."""
 
 
-class NotFound(RegistryError):
+class NotFoundError(RegistryError):
     """There is no such repository or revision, or a file is missing that was listed."""
 
 
-class NotAllowed(RegistryError):
+class NotAllowedError(RegistryError):
     """The token is missing, not good any more, or not good for this."""
 
 
-class Failed(RegistryError):
+class RegistryFailedError(RegistryError):
     """The registry says that it failed."""
 
 
@@ -56,51 +56,53 @@ def refused(status: int, *, registry: str, what: str, said: str) -> RegistryErro
     """A request that was answered with an error's status, in words: the server's own first, then what to do."""
     if status == 401:
         hint = "run `embhub login` with a token that is still valid (the registry's admin can issue one)"
-        return NotAllowed(f"{registry} does not accept your token" + (f": {said}" if said else ""), hint)
+        return NotAllowedError(f"{registry} does not accept your token" + (f": {said}" if said else ""), hint)
     if status == 403:
         hint = "ask the registry's admin for the role or namespace"
-        return NotAllowed(f"{registry} refuses {what}: {said or 'not allowed for your account'}", hint)
+        return NotAllowedError(f"{registry} refuses {what}: {said or 'not allowed for your account'}", hint)
     if status == 412:
         return RegistryError(
             f"somebody else changed {what} meanwhile", "look at it with `embhub show`, then push again"
         )
     if status >= 500 or status == 429:
-        return Failed(f"{registry} failed with {status}: {said or 'no reason given'}", "try again in a while")
+        return RegistryFailedError(
+            f"{registry} failed with {status}: {said or 'no reason given'}", "try again in a while"
+        )
     return RegistryError(
         f"{registry} refuses {what}: {said or f'status {status}'}", "correct what it names, then try again"
     )
 
 
-def gated(*, registry: str, what: str, said: str) -> NotAllowed:
+def gated(*, registry: str, what: str, said: str) -> NotAllowedError:
     """Files that are kept for accounts which asked and were let in."""
     ask = f"POST {registry}/{what.partition('@')[0]}/ask-access"
     text = f"{registry} keeps the files of {what} for accounts that were let in" + (f": {said}" if said else "")
-    return NotAllowed(text, f"`embhub login`, then ask for access ({ask} with your token); its publisher answers")
+    return NotAllowedError(text, f"`embhub login`, then ask for access ({ask} with your token); its publisher answers")
 
 
-def too_large(what: str, *, announced: int | None = None, limit: int) -> TooMuch:
+def too_large(what: str, *, announced: int | None = None, limit: int) -> AnswerTooLargeError:
     """A file that is, or says that it is, larger than its kind may be."""
     if announced is None:
-        return TooMuch(f"{what} sent more than {limit:,} bytes", f"nothing was kept; {_OPERATOR}")
-    return TooMuch(f"{what} is {announced:,} bytes, more than {limit:,}", f"nothing was read; {_OPERATOR}")
+        return AnswerTooLargeError(f"{what} sent more than {limit:,} bytes", f"nothing was kept; {_OPERATOR}")
+    return AnswerTooLargeError(f"{what} is {announced:,} bytes, more than {limit:,}", f"nothing was read; {_OPERATOR}")
 
 
-def another_commit(what: str, *, asked: str, said: str) -> WrongCommit:
+def another_commit(what: str, *, asked: str, said: str) -> WrongCommitError:
     """An answer for another commit than the one that was asked for."""
-    return WrongCommit(f"{what} was asked for at {asked[:12]}, and answered at {said[:12]}", _OPERATOR)
+    return WrongCommitError(f"{what} was asked for at {asked[:12]}, and answered at {said[:12]}", _OPERATOR)
 
 
-def no_answer(registry: str, error: Exception) -> Unreachable:
+def no_answer(registry: str, error: Exception) -> UnreachableError:
     """No connection, in the operating system's or the HTTP library's words."""
-    return Unreachable(
+    return UnreachableError(
         f"{registry} cannot be reached: {plain(error) or type(error).__name__}",
         "is it running, and is --registry or EMBHUB_REGISTRY right?",
     )
 
 
-def no_registry(registry: str) -> NotARegistry:
+def no_registry(registry: str) -> NotARegistryError:
     """An answer that makes no sense."""
-    return NotARegistry(
+    return NotARegistryError(
         f"{registry} answered something that is not a registry's answer",
         "is --registry or EMBHUB_REGISTRY the address of an embhub registry, and no proxy's login page?",
     )

@@ -11,7 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from embhub.client.errors import Compressed, SentElsewhere, TooMuch, TooSlow
+from embhub.client.errors import (
+    AnswerTooLargeError,
+    AnswerTooSlowError,
+    CompressedAnswerError,
+    RedirectedElsewhereError,
+)
 
 LARGEST_ANSWER = 8_000_000  # bytes; the largest honest one, a full page of search results, is well under 1 MB
 LONGEST_ANSWER = 120.0  # seconds for one answer, however slowly it drips
@@ -43,12 +48,12 @@ class Guard:
         for address in self._next_addresses(response):
             self._check(str(response.request.url.join(address)))
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Compressed("the registry compressed an answer unasked", "is a proxy between you and it?")
+            raise CompressedAnswerError("the registry compressed an answer unasked", "is a proxy between you and it?")
         response.stream = self._bounded(response.stream)
 
     def _check(self, url: str) -> None:
         if (target := origin(url)) != self._home:
-            raise SentElsewhere(
+            raise RedirectedElsewhereError(
                 f"a registry sent its client on to {target}", "nothing was asked there; inform the registry's operator"
             )
 
@@ -67,9 +72,13 @@ class Guard:
                 for chunk in stream:
                     total += len(chunk)
                     if total > LARGEST_ANSWER:
-                        raise TooMuch("the registry's answer has no end", "nothing was stored; inform its operator")
+                        raise AnswerTooLargeError(
+                            "the registry's answer has no end", "nothing was stored; inform its operator"
+                        )
                     if time.monotonic() > deadline:
-                        raise TooSlow(f"the registry took over {LONGEST_ANSWER:.0f} s for one answer", "try later")
+                        raise AnswerTooSlowError(
+                            f"the registry took over {LONGEST_ANSWER:.0f} s for one answer", "try later"
+                        )
                     yield chunk
 
             def close(self) -> None:

@@ -64,7 +64,7 @@ class RegistryClient:
 
         Args:
             path: what is asked for, from the registry's root on, escaped.
-            limit: bytes; one more, and TooMuch is raised.
+            limit: bytes; one more, and AnswerTooLargeError is raised.
             method: the method of HTTP.
             body: what is sent along.
             commit: 40 hex digits that the answer must be for, where it says what it is for.
@@ -102,7 +102,7 @@ class RegistryClient:
     def _open(self) -> httpx2.Client:
         for name in _OFFLINE:
             if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-                raise faults.Unreachable(f"offline: {self._registry} was not asked", f"unset {name}")
+                raise faults.UnreachableError(f"offline: {self._registry} was not asked", f"unset {name}")
         with self._lock:
             if self._client is None:
                 self._client = _make_client(self._registry)
@@ -115,7 +115,7 @@ def _make_client(registry: str) -> httpx2.Client:
     try:
         authorities = _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:
-        raise faults.Unreachable(
+        raise faults.UnreachableError(
             f"{registry} was not asked: the certificate authorities cannot be read: {plain(error)}",
             "correct SSL_CERT_FILE or SSL_CERT_DIR",
         ) from error
@@ -127,7 +127,7 @@ def _make_client(registry: str) -> httpx2.Client:
             verify=authorities,
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
-        raise faults.Unreachable(
+        raise faults.UnreachableError(
             f"{registry} was not asked: the proxy that is set cannot be used: {plain(error)}",
             "correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the registry's host in NO_PROXY",
         ) from error
@@ -161,11 +161,11 @@ def in_words(registry: str) -> Iterator[None]:
     try:
         yield
     except httpx2.TimeoutException as error:
-        raise faults.TooSlow(
+        raise faults.AnswerTooSlowError(
             f"{registry} cannot be reached: the request timed out", "is it running? try later"
         ) from error
     except httpx2.RemoteProtocolError as error:
-        raise faults.CutShort(
+        raise faults.AnswerCutShortError(
             f"{registry} broke off its answer: {plain(error)}", "try again; if it persists, inform its operator"
         ) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:

@@ -74,7 +74,7 @@ class Receipt:
 
 
 def _in_time(method: Callable[Concatenate[Hub, Given], Result]) -> Callable[Concatenate[Hub, Given], Result]:
-    """The method, ended with TooSlow where it takes longer than anybody waits."""
+    """The method, ended with AnswerTooSlowError where it takes longer than anybody waits."""
 
     @wraps(method)
     def run(hub: Hub, /, *args: Given.args, **choices: Given.kwargs) -> Result:
@@ -262,7 +262,7 @@ class Hub:
             which = f"/revision/{quote(revision or 'main', safe='')}?blobs=true"
             commit, sizes = self._ask_about(repository, which)
             if not _COMMIT.fullmatch(commit):
-                raise faults.WrongCommit(f"{self.registry} names no commit for {repository}", _OPERATOR)
+                raise faults.WrongCommitError(f"{self.registry} names no commit for {repository}", _OPERATOR)
             if revision and _COMMIT.fullmatch(revision) and commit != revision:
                 raise faults.another_commit(repository, asked=revision, said=commit)
             paths = [path for path in layout.LIMITS if path in sizes]
@@ -385,7 +385,7 @@ class Hub:
         return self._client.read(address, limit=layout.LIMITS[path], commit=commit)
 
     def _late(self, what: str, seconds: float) -> RegistryError:
-        return faults.TooSlow(
+        return faults.AnswerTooSlowError(
             f"{self.registry} did not finish with {what} in {seconds:.0f} s",
             "try later; after a push, `embhub show` says whether it was stored",
         )
@@ -409,13 +409,17 @@ def _refusal(error: StatusError, registry: str, what: str) -> RegistryError:
     """One refused request in words."""
     match error.code:
         case "RevisionNotFound":
-            return faults.NotFound(f"{registry} has no such revision: {what}", "leave @revision out for the newest")
+            return faults.NotFoundError(
+                f"{registry} has no such revision: {what}", "leave @revision out for the newest"
+            )
         case "GatedRepo":
             return faults.gated(registry=registry, what=what, said=error.said)
         case "EntryNotFound":
-            return faults.NotFound(f"{registry} lacks a file that it listed for {what}", _OPERATOR)
+            return faults.NotFoundError(f"{registry} lacks a file that it listed for {what}", _OPERATOR)
         case "RepoNotFound" if error.status == 404:
-            return faults.NotFound(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
+            return faults.NotFoundError(
+                f"{registry} has no repository {what}", "`embhub search` lists what you may read"
+            )
     return faults.refused(error.status, registry=registry, what=what, said=error.said)
 
 

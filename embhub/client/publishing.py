@@ -19,7 +19,13 @@ from embhub.ledger.books import books_are_kept
 from embhub.ledger.publications import Confirm
 from embhub.ledger.published_audits import charge_audit
 from embhub.progress import OnProgress
-from embhub.refusals import Refusal, UnknownSigner, WrongNamespace, WrongRepository, WrongRole
+from embhub.refusals import (
+    ReleaseRefusedError,
+    UnknownSignerError,
+    WrongNamespaceError,
+    WrongRepositoryError,
+    WrongRoleError,
+)
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release import verification
@@ -27,7 +33,7 @@ from embhub.release.checks.claims import check_claim
 from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
 from embhub.site import config, keys, seen, trust_store
-from embhub.site.keys import PassphraseRequired, SigningKey
+from embhub.site.keys import PassphraseRequiredError, SigningKey
 from embhub.trust import statement
 from embhub.trust.statement import Publish
 
@@ -109,7 +115,7 @@ def sign(
         What was signed, and the files written.
 
     Raises:
-        BudgetExceeded: A patient whom the report covers would exceed a cap.
+        BudgetExceededError: A patient whom the report covers would exceed a cap.
         ArtifactError: Embedding, card or report is malformed or incomplete; every missing field of the card is listed.
         PrivacyError: Card or training facts look like personal data.
         UsageError: A file is missing.
@@ -291,7 +297,7 @@ def load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
     name = name or config.load().key
     try:
         return keys.load(name)
-    except PassphraseRequired:
+    except PassphraseRequiredError:
         if ask is None:
             raise
         return keys.load(name, passphrase=ask(name))
@@ -303,7 +309,7 @@ def _check_signed(
     """What was signed earlier or elsewhere: verify it, and look once more for personal data before it is sent."""
     try:
         publish = _verify(release, repository)
-    except Refusal as refusal:
+    except ReleaseRefusedError as refusal:
         if signed_from is not None:
             refusal.hint = f"if the change is this site's own, sign anew: embhub sign {signed_from}"
         raise
@@ -321,12 +327,12 @@ def _verify(release: Release, repository: str | None) -> Publish:
     own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
     try:
         verification.verify(release, trust=own, repository=repository, now=now)
-    except (UnknownSigner, WrongNamespace, WrongRole):
+    except (UnknownSignerError, WrongNamespaceError, WrongRoleError):
         if pinned := trust_store.load_all():
             verification.verify(release, trust=pinned, repository=repository, now=now)
             return publish
         if repository not in (None, publish.repository):
-            raise WrongRepository(f"this was signed for {publish.repository}, not for {repository}") from None
+            raise WrongRepositoryError(f"this was signed for {publish.repository}, not for {repository}") from None
         # needs no key, so it is found out also where nobody knows the signer
         check_claim(release.card, embedding=release.embedding, publish=publish)
     return publish

@@ -22,7 +22,7 @@ from embhub.release import policy as policies
 from embhub.release.checks import attested, site_totals, yanks
 from embhub.release.checks.attested import Attested
 from embhub.release.checks.yanks import Yank
-from embhub.release.demands import PolicyRefusal
+from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
@@ -134,7 +134,7 @@ def fetch(
     stolen = frozenset().union(*(trust.keyring.stolen() for trust in trusts))
     try:
         return Fetched(demands.hold(verified, policy), release, commit, stolen, listed)
-    except PolicyRefusal:
+    except PolicyRefusedError:
         _note(verified, listed=listed)
         raise
 

@@ -113,7 +113,7 @@ def train(
         PrivacyError: Names that look like patients, one image under two patients, a cap of the site's ledger, or a
             privacy guarantee that cannot be given.
         ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
-        Interrupted: A KeyboardInterrupt from which `resume` can continue.
+        TrainingInterruptedError: A KeyboardInterrupt from which `resume` can continue.
     """
     chosen, selection, preview = recipe or Recipe(), selection or Selection(), preview or Preview()
     artifact.check_token(token)

@@ -9,7 +9,7 @@ from embhub.audits import version1
 from embhub.audits.report import AuditReport
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
-from embhub.refusals import Refusal
+from embhub.refusals import ReleaseRefusedError
 from embhub.release import files as layout
 from embhub.release.checks import claims, consistency
 from embhub.release.checks.samples import check_samples
@@ -92,5 +92,5 @@ def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
     for check in checks:
         try:
             check()
-        except Refusal as refusal:
+        except ReleaseRefusedError as refusal:
             yield f"Signing will be refused: {refusal.message}."

@@ -20,7 +20,7 @@ from embhub.evidence.gathering import gather
 from embhub.ledger.spent import spent_on
 from embhub.privacy.claim import DEFAULT_DELTA, PrivacyClaim
 from embhub.privacy.second_opinion import SecondOpinion
-from embhub.refusals import Refusal
+from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release.files import Release
@@ -46,7 +46,7 @@ def write_pack(
         UsageError: there is no such file or report.
         ArtifactError: embedding or report is malformed, or the report is about another embedding.
         ConfigError: the folder holds something else, or cannot be written; or the training's record is damaged.
-        LedgerTampered: the site's privacy ledger was changed.
+        LedgerTamperedError: the site's privacy ledger was changed.
     """
     file, folder, now = Path(file), Path(folder), now or datetime.now(UTC)
     check_place(folder)
@@ -121,7 +121,7 @@ def _read_release(file: Path) -> tuple[Release, str | None]:
             _ = release.card
             return release, None
         return release, f"none lies beside {file.name}; embhub card init writes one"
-    except (ArtifactError, PrivacyError, Refusal) as error:
+    except (ArtifactError, PrivacyError, ReleaseRefusedError) as error:
         files = {layout.EMBEDDING: embedding.read_bytes(file)}
         shipped = site_files.beside(file, site_files.AUDIT)
         if shipped.is_file():

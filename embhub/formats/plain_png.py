@@ -16,7 +16,7 @@ _CHANNELS = {0: 1, 2: 3}  # colour types: grey, RGB
 _HEADER = struct.Struct(">IIBBBBB")
 
 
-class NotPlain(Exception):
+class NotPlainPngError(Exception):
     """Not such a file; says why."""
 
 
@@ -32,39 +32,40 @@ def check(data: bytes) -> Size:
     """The size of a plain PNG. Reads no more than its own pixels into memory, 12.6 MB at most.
 
     Raises:
-        NotPlain: another format, a chunk besides IHDR, IDAT and IEND, a wrong checksum, bytes that are no pixels, or a
+        NotPlainPngError: another format, a chunk besides IHDR, IDAT and IEND, a wrong checksum, bytes that are no
+        pixels, or a
             side beyond the bounds.
     """
     chunks = _chunks(data)
     kinds = [kind for kind, _ in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1:] != [b"IEND"] or set(kinds[1:-1]) != {b"IDAT"}:
-        raise NotPlain("it holds more than a header, pixels and an end")
+        raise NotPlainPngError("it holds more than a header, pixels and an end")
     header, end = chunks[0][1], chunks[-1][1]
     if len(header) != _HEADER.size or end:
-        raise NotPlain("its header or its end is malformed")
+        raise NotPlainPngError("its header or its end is malformed")
     width, height, depth, colour, compression, filtering, interlacing = _HEADER.unpack(header)
     if depth != 8 or colour not in _CHANNELS or compression or filtering or interlacing:
-        raise NotPlain("it is not 8-bit grey or RGB without interlacing")
+        raise NotPlainPngError("it is not 8-bit grey or RGB without interlacing")
     if not (SMALLEST_SIDE <= width <= LARGEST_SIDE and SMALLEST_SIDE <= height <= LARGEST_SIDE):
-        raise NotPlain(f"it has {width} x {height} pixels; a side is {SMALLEST_SIDE} to {LARGEST_SIDE}")
+        raise NotPlainPngError(f"it has {width} x {height} pixels; a side is {SMALLEST_SIDE} to {LARGEST_SIDE}")
     _check_pixels(b"".join(body for kind, body in chunks if kind == b"IDAT"), 1 + width * _CHANNELS[colour], height)
     return Size(width, height)
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     if not data.startswith(SIGNATURE):
-        raise NotPlain("it is no PNG file")
+        raise NotPlainPngError("it is no PNG file")
     found, place = [], len(SIGNATURE)
     while place < len(data):
         if len(data) - place < 12:
-            raise NotPlain("it is cut short")
+            raise NotPlainPngError("it is cut short")
         (length,) = struct.unpack_from(">I", data, place)
         end = place + 12 + length
         if end > len(data):
-            raise NotPlain("it is cut short")
+            raise NotPlainPngError("it is cut short")
         kind, body = data[place + 4 : place + 8], data[place + 8 : end - 4]
         if zlib.crc32(kind + body) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise NotPlain("a checksum is wrong")
+            raise NotPlainPngError("a checksum is wrong")
         found.append((kind, body))
         place = end
     return found
@@ -76,8 +77,8 @@ def _check_pixels(packed: bytes, line: int, height: int) -> None:
     try:
         pixels = reader.decompress(packed, line * height + 1)
     except zlib.error as error:
-        raise NotPlain("its pixels cannot be unpacked") from error
+        raise NotPlainPngError("its pixels cannot be unpacked") from error
     if len(pixels) != line * height or not reader.eof or reader.unused_data or reader.unconsumed_tail:
-        raise NotPlain("its pixels are fewer or more than its size says")
+        raise NotPlainPngError("its pixels are fewer or more than its size says")
     if max(pixels[::line]) > 4:
-        raise NotPlain("its pixels cannot be unpacked")
+        raise NotPlainPngError("its pixels cannot be unpacked")

@@ -21,7 +21,7 @@ _PLAIN = re.compile(r"(?:model|diffusion_pytorch_model)(?:-\d+-of-\d+)?\.safeten
 _AGAIN = "download the base model again"
 
 
-class BadWeights(ArtifactError):
+class BadWeightsError(ArtifactError):
     """A weights file of a base model that is missing, damaged or of an unknown number type."""
 
 
@@ -36,7 +36,7 @@ def find_weights(folder: Path) -> list[Path]:
     """The safetensors files of one component: the plain ones, else one variant (`model.fp16.safetensors`).
 
     Raises:
-        BadWeights: none there.
+        BadWeightsError: none there.
     """
     files = sorted(folder.glob("*.safetensors"))
     if plain := [path for path in files if _PLAIN.fullmatch(path.name)]:
@@ -47,8 +47,8 @@ def find_weights(folder: Path) -> list[Path]:
     if variants:
         return variants[min(variants)]
     if any(folder.glob("*.bin")):
-        raise BadWeights(f"{folder} holds pickled weights only", "use a copy of the base model in safetensors")
-    raise BadWeights(f"{folder} holds no weights", _AGAIN)
+        raise BadWeightsError(f"{folder} holds pickled weights only", "use a copy of the base model in safetensors")
+    raise BadWeightsError(f"{folder} holds no weights", _AGAIN)
 
 
 class SliceReader:
@@ -84,16 +84,18 @@ class SliceReader:
         """One row as float64 (width,).
 
         Raises:
-            BadWeights: a type other than F32, F16, BF16, or a file that ends too early.
+            BadWeightsError: a type other than F32, F16, BF16, or a file that ends too early.
         """
         entry = self._entries[key]
         if entry.kind not in DTYPES:
-            raise BadWeights(f"{entry.stream.name} holds numbers of type {entry.kind}", "F32, F16 and BF16 are read")
+            raise BadWeightsError(
+                f"{entry.stream.name} holds numbers of type {entry.kind}", "F32, F16 and BF16 are read"
+            )
         stride = entry.width * DTYPES[entry.kind][1]
         entry.stream.seek(entry.offset + row * stride)
         raw = entry.stream.read(stride)
         if len(raw) != stride:
-            raise BadWeights(f"{entry.stream.name} ends too early", _AGAIN)
+            raise BadWeightsError(f"{entry.stream.name} ends too early", _AGAIN)
         if entry.kind == "BF16":
             return widen_bfloat16(raw).astype(np.float64)
         return np.frombuffer(raw, dtype=f"<f{DTYPES[entry.kind][1]}").astype(np.float64)
@@ -104,12 +106,12 @@ class SliceReader:
             self._streams.append(stream)
             length = int.from_bytes(stream.read(8), "little")
             if length > _MAX_HEADER:
-                raise BadWeights(f"{path} is not a safetensors file", _AGAIN)
+                raise BadWeightsError(f"{path} is not a safetensors file", _AGAIN)
             header = strict_json.read_object(stream.read(length), limit=_MAX_HEADER, nodes=_MAX_NODES, items=_MAX_NODES)
         except OSError as error:
-            raise BadWeights(f"cannot read {path}: {error.strerror}", "check the base model's folder") from error
+            raise BadWeightsError(f"cannot read {path}: {error.strerror}", "check the base model's folder") from error
         except strict_json.JsonError as error:
-            raise BadWeights(f"{path} is not a safetensors file: {error}", _AGAIN) from error
+            raise BadWeightsError(f"{path} is not a safetensors file: {error}", _AGAIN) from error
         header.pop("__metadata__", None)
         for key, entry in header.items():
             self._add(path, stream, key, entry, start=8 + length)
@@ -118,7 +120,7 @@ class SliceReader:
         try:
             shape, kind, offset = entry["shape"], entry["dtype"], entry["data_offsets"][0]
         except (TypeError, KeyError, IndexError) as error:
-            raise BadWeights(f"{path} has a malformed header", _AGAIN) from error
+            raise BadWeightsError(f"{path} has a malformed header", _AGAIN) from error
         if len(shape) in (2, 4) and all(type(size) is int and size > 0 for size in shape) and type(offset) is int:
             width = math.prod(shape[1:])
             (self.matrices if len(shape) == 2 else self.kernels)[key] = (shape[0], width)

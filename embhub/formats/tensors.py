@@ -29,43 +29,43 @@ DTYPES: Mapping[str, tuple[str, int]] = MappingProxyType(
 _REBUILD = "ask the publisher for an intact file, or write it again with `embhub train` or `embhub import`"
 
 
-class TooLarge(ArtifactError):
+class FileTooLargeError(ArtifactError):
     """The file exceeds what an embedding may weigh."""
 
 
-class PickleFile(ArtifactError):
+class PickleFileError(ArtifactError):
     """A pickle or zip archive: loading it would run code, so embhub does not."""
 
 
-class NotSafetensors(ArtifactError):
+class NotSafetensorsError(ArtifactError):
     """The bytes are something else: a pointer file, a web page, a text."""
 
 
-class TruncatedFile(ArtifactError):
+class TruncatedFileError(ArtifactError):
     """The file ends before what its header promises."""
 
 
-class TrailingBytes(ArtifactError):
+class TrailingBytesError(ArtifactError):
     """Bytes after the last tensor: nothing reads them, so nothing vouches for them."""
 
 
-class MalformedHeader(ArtifactError):
+class MalformedHeaderError(ArtifactError):
     """The header is not the JSON that safetensors asks for."""
 
 
-class BadOffsets(ArtifactError):
+class BadOffsetsError(ArtifactError):
     """Tensors overlap, leave gaps, or do not fill their range."""
 
 
-class BadType(ArtifactError):
+class BadTensorTypeError(ArtifactError):
     """A number type other than F32, F16 or BF16."""
 
 
-class BadShape(ArtifactError):
+class BadTensorShapeError(ArtifactError):
     """Not a matrix of 1 to 64 rows and 1 to 8192 columns."""
 
 
-class NotFinite(ArtifactError):
+class NotFiniteError(ArtifactError):
     """NaN or infinity among the numbers."""
 
 
@@ -96,13 +96,13 @@ def parse(data: bytes) -> TensorFile:
     header, body = _split(data)
     metadata = _read_metadata(header.pop("__metadata__", {}))
     if not header:
-        raise MalformedHeader("the file holds no tensor", _REBUILD)
+        raise MalformedHeaderError("the file holds no tensor", _REBUILD)
     ranges: list[tuple[int, int, str]] = []
     tensors: dict[str, Tensor] = {}
     for name in sorted(header):
         begin, end, kind, shape = _read_entry(name, header[name])
         if end > len(body):
-            raise TruncatedFile(f"tensor {_show(name)} ends at byte {end} of {len(body)}", _REBUILD)
+            raise TruncatedFileError(f"tensor {_show(name)} ends at byte {end} of {len(body)}", _REBUILD)
         ranges.append((begin, end, name))
         tensors[name] = Tensor(_decode(name, body[begin:end], kind, shape), DTYPES[kind][0])
     _check_ranges(sorted(ranges), len(body))
@@ -142,9 +142,9 @@ def widen_bfloat16(raw: bytes) -> NDArray[np.float32]:
 
 
 def check_size(size: int) -> None:
-    """Raise TooLarge above MAX_BYTES."""
+    """Raise FileTooLargeError above MAX_BYTES."""
     if size > MAX_BYTES:
-        raise TooLarge(
+        raise FileTooLargeError(
             f"the file is {size:,} bytes; an embedding has at most {MAX_BYTES:,}",
             "is this a whole model? Otherwise use fewer vectors, or float16",
         )
@@ -156,58 +156,62 @@ def check_kind(start: bytes) -> None:
         return  # a header of under 16 MB, whose length may by chance begin like another kind of file (640: a pickle)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or (len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5):
         what = "zip archive, as torch.save writes" if start.startswith(b"PK") else "pickle"
-        raise PickleFile(
+        raise PickleFileError(
             f"the file is a {what}, not safetensors", "convert it with `embhub import FILE --out NEW.safetensors`"
         )
     if start.startswith(b"version https://git-lfs"):
-        raise NotSafetensors(
+        raise NotSafetensorsError(
             "the file is a Git LFS pointer, not the embedding", "fetch the real file with `git lfs pull`"
         )
     if start.lstrip()[:1] == b"<":
-        raise NotSafetensors("the file is a web page, not the embedding", "download it again; was a login asked for?")
+        raise NotSafetensorsError(
+            "the file is a web page, not the embedding", "download it again; was a login asked for?"
+        )
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
     if len(data) < 10:
-        raise TruncatedFile(f"the file has only {len(data)} bytes", _REBUILD)
+        raise TruncatedFileError(f"the file has only {len(data)} bytes", _REBUILD)
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER:
-        raise MalformedHeader(f"the header claims {length:,} bytes; at most {MAX_HEADER:,} are read", _REBUILD)
+        raise MalformedHeaderError(f"the header claims {length:,} bytes; at most {MAX_HEADER:,} are read", _REBUILD)
     if 8 + length > len(data):
-        raise TruncatedFile(f"the header claims {length:,} bytes of {len(data) - 8:,}", _REBUILD)
+        raise TruncatedFileError(f"the header claims {length:,} bytes of {len(data) - 8:,}", _REBUILD)
     raw = data[8 : 8 + length]
     if not raw.startswith(b"{"):
-        raise MalformedHeader("the header does not start with {", _REBUILD)
+        raise MalformedHeaderError("the header does not start with {", _REBUILD)
     try:
         header = strict_json.read_object(raw, limit=MAX_HEADER)
     except strict_json.JsonError as error:
-        raise MalformedHeader(f"the header cannot be read: {error}", _REBUILD) from error
+        raise MalformedHeaderError(f"the header cannot be read: {error}", _REBUILD) from error
     return header, memoryview(data)[8 + length :]
 
 
 def _read_metadata(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise MalformedHeader("__metadata__ is not a list of texts", _REBUILD)
+        raise MalformedHeaderError("__metadata__ is not a list of texts", _REBUILD)
     return value
 
 
 def _read_entry(name: str, entry: Any) -> tuple[int, int, str, tuple[int, int]]:
     shown = _show(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise MalformedHeader(f"tensor {shown} does not have exactly dtype, shape and data_offsets", _REBUILD)
+        raise MalformedHeaderError(f"tensor {shown} does not have exactly dtype, shape and data_offsets", _REBUILD)
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in DTYPES:
-        raise BadType(f"tensor {shown} has the type {_show(kind)}; F32, F16 and BF16 are read", "save it as float16")
+        raise BadTensorTypeError(
+            f"tensor {shown} has the type {_show(kind)}; F32, F16 and BF16 are read", "save it as float16"
+        )
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
-        raise MalformedHeader(f"shape or offsets of tensor {shown} are not whole numbers", _REBUILD)
+        raise MalformedHeaderError(f"shape or offsets of tensor {shown} are not whole numbers", _REBUILD)
     if len(shape) != 2 or not 1 <= shape[0] <= MAX_ROWS or not 1 <= shape[1] <= MAX_WIDTH:
-        raise BadShape(
+        raise BadTensorShapeError(
             f"tensor {shown} has the shape {_show(shape)}",
             f"an embedding is a matrix of 1 to {MAX_ROWS} rows and 1 to {MAX_WIDTH} columns",
         )
     begin, end = offsets
     if end - begin != shape[0] * shape[1] * DTYPES[kind][1]:
-        raise BadOffsets(f"the offsets of tensor {shown} do not fit its shape and type", _REBUILD)
+        raise BadOffsetsError(f"the offsets of tensor {shown} do not fit its shape and type", _REBUILD)
     return begin, end, kind, (shape[0], shape[1])
 
 
@@ -220,16 +224,16 @@ def _check_ranges(ranges: list[tuple[int, int, str]], size: int) -> None:
     for begin, end, name in ranges:
         if begin != expected:
             problem = "overlaps the tensor before it" if begin < expected else "leaves a gap before it"
-            raise BadOffsets(f"tensor {_show(name)} {problem}", _REBUILD)
+            raise BadOffsetsError(f"tensor {_show(name)} {problem}", _REBUILD)
         expected = end
     if expected != size:
-        raise TrailingBytes(f"{size - expected:,} bytes follow the last tensor", _REBUILD)
+        raise TrailingBytesError(f"{size - expected:,} bytes follow the last tensor", _REBUILD)
 
 
 def _decode(name: str, raw: memoryview, kind: str, shape: tuple[int, int]) -> NDArray[Any]:
     flat = widen_bfloat16(bytes(raw)) if kind == "BF16" else np.frombuffer(bytes(raw), dtype=f"<f{DTYPES[kind][1]}")
     if not np.isfinite(flat).all():
-        raise NotFinite(f"tensor {_show(name)} holds NaN or infinity", "train again with a lower learning rate")
+        raise NotFiniteError(f"tensor {_show(name)} holds NaN or infinity", "train again with a lower learning rate")
     values = flat.reshape(shape)
     values.flags.writeable = False
     return values

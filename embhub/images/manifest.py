@@ -84,12 +84,12 @@ class _Headers:
         """The sample with its patient; None for a file that is left out."""
         if kind_of(sample.path) != "dicom":
             return sample
-        from embhub.images.readers.dicom_file import NoPicture
+        from embhub.images.readers.dicom_file import NoPictureError
         from embhub.images.readers.dicom_header import take
 
         try:
             header = take(sample.path, f"{kind} {sample.row}")
-        except NoPicture:
+        except NoPictureError:
             self.without_picture += 1
             return None
         except UsageError as error:

@@ -152,14 +152,14 @@ def _add_dicom(
     found: _Found,
     watcher: Watcher,
 ) -> None:
-    from embhub.images.readers.dicom_file import NoPicture
+    from embhub.images.readers.dicom_file import NoPictureError
 
     series: dict[bytes, list[_Slice]] = defaultdict(list)
     for place, path in enumerate(paths, start=1):
         try:
             real = reach(path, root, f"file {place} of {where}")
             header = take(real, f"file {place} of {where}", issuer=config.issuer or "")
-        except NoPicture:
+        except NoPictureError:
             found.without_picture += 1
             continue
         except EmbhubError as error:

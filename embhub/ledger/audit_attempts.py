@@ -57,7 +57,7 @@ def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str) -> Au
 
     Raises:
         UsageError: no such digest, suite or number.
-        LedgerTampered: the ledger is not what this site wrote.
+        LedgerTamperedError: the ledger is not what this site wrote.
         ConfigError: it cannot be read or written; run no audit.
     """
     asked = (check_digest(file_digest), _check_word(suite, "suite"), _check_shadows(shadows), check_digest(sides))
@@ -78,7 +78,7 @@ def finish_audit(attempt: AuditAttempt, verdict: str) -> None:
 
     Raises:
         UsageError: the ledger knows no such audit, or it ended with another verdict.
-        LedgerTampered, ConfigError: as `begin_audit`.
+        LedgerTamperedError, ConfigError: as `begin_audit`.
     """
     _check_word(verdict, "verdict")
     with open_books() as books:
@@ -98,7 +98,7 @@ def audits_of(file_digest: str) -> tuple[AuditAttempt, ...]:
 
     Raises:
         UsageError: not a SHA-256.
-        LedgerTampered, ConfigError: as `begin_audit`.
+        LedgerTamperedError, ConfigError: as `begin_audit`.
     """
     check_digest(file_digest)
     with open_books() as books:

@@ -25,7 +25,7 @@ def balance(*, delta: float) -> dict[str, Any]:
 
     Raises:
         UsageError: delta is not between 0 and 1.
-        LedgerTampered: the ledger is not what this site wrote.
+        LedgerTamperedError: the ledger is not what this site wrote.
         ConfigError: it cannot be read.
     """
     if not 0 < delta < 1:

@@ -31,7 +31,7 @@ class Books:
         """All entries, checked and replayed; an empty ledger is opened.
 
         Raises:
-            LedgerTampered: the ledger is not what this site wrote.
+            LedgerTamperedError: the ledger is not what this site wrote.
             ConfigError: it cannot be read or written, or was kept under another site key.
         """
         key_id = derive_key("budget key id").hex()[:32]

@@ -36,7 +36,7 @@ from embhub.privacy.composition import MOST_TRAININGS, Composition
 from embhub.site.patients import likeness
 
 
-class BudgetExceeded(PrivacyError):
+class BudgetExceededError(PrivacyError):
     """The training would bring a patient over a cap; nothing was trained and nothing spent."""
 
 
@@ -81,7 +81,7 @@ class Reservation:
 
         Raises:
             PrivacyError: more than was reserved, or the reservation is settled: take no step.
-            LedgerTampered, ConfigError: the ledger was changed or cannot be written: take no step.
+            LedgerTamperedError, ConfigError: the ledger was changed or cannot be written: take no step.
         """
         if steps < 1:
             raise UsageError(f"{steps} steps cannot be announced", "announce a positive number of steps")
@@ -104,7 +104,7 @@ class Reservation:
         """Nothing more will be spent: from now on the announced steps count. Again is no harm.
 
         Raises:
-            LedgerTampered, ConfigError: then the whole reservation goes on counting.
+            LedgerTamperedError, ConfigError: then the whole reservation goes on counting.
         """
         if not self._open:
             return
@@ -118,7 +118,7 @@ class Reservation:
 
         Raises:
             UsageError: not a SHA-256.
-            LedgerTampered, ConfigError: it could not be noted; what was spent counts all the same.
+            LedgerTamperedError, ConfigError: it could not be noted; what was spent counts all the same.
         """
         with open_books() as books:
             books.ledger.append("released", {"run": self.run, "digest": check_digest(digest)})
@@ -128,7 +128,7 @@ class Reservation:
 
         Raises:
             PrivacyError: a training without privacy claims nothing.
-            LedgerTampered, ConfigError: the ledger was changed or cannot be written.
+            LedgerTamperedError, ConfigError: the ledger was changed or cannot be written.
         """
         if self._spending.sigma is None:
             raise PrivacyError("a training without differential privacy claims nothing", "train with --epsilon")
@@ -182,9 +182,9 @@ def reserve(
         on_note: told where ids look like others that the ledger holds, and so may be of the same people.
 
     Raises:
-        BudgetExceeded: a cap would be exceeded.
+        BudgetExceededError: a cap would be exceeded.
         UsageError: no units, or parameters that no mechanism has.
-        LedgerTampered, ConfigError: the ledger was changed, or cannot be read or written.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read or written.
     """
     private = mechanism != WITHOUT
     if private != (q is not None and sigma is not None) or steps < 1:
@@ -229,7 +229,7 @@ def resume(run: str, units: Iterable[str], *, steps: int, issuer: str = "") -> R
     Raises:
         UsageError: the ledger knows no such run, or it was of other units.
         PrivacyError: the run is still going on in another process.
-        BudgetExceeded, LedgerTampered, ConfigError: as `reserve`.
+        BudgetExceededError, LedgerTamperedError, ConfigError: as `reserve`.
     """
     if steps < 1:
         raise UsageError(f"{steps} steps cannot be reserved", "pass a positive number of steps")
@@ -266,7 +266,7 @@ def set_cap(
 
     Raises:
         UsageError: epsilon is not positive, or delta not between 0 and 1.
-        LedgerTampered, ConfigError: as `reserve`.
+        LedgerTamperedError, ConfigError: as `reserve`.
     """
     if epsilon is not None and not (math.isfinite(epsilon) and epsilon > 0 and 0 < delta < 1):
         raise UsageError(
@@ -311,7 +311,7 @@ def alike_words(alike: int) -> str:
 
 def _check_caps(account: Account, sets: UnitSets, spending: Spending) -> None:
     if over := excess(account, sets, spending):
-        raise BudgetExceeded(over, "`embhub budget show` lists what was spent")
+        raise BudgetExceededError(over, "`embhub budget show` lists what was spent")
 
 
 def _lock(run: str) -> int:

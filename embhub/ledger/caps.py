@@ -18,7 +18,7 @@ def excess(account: Account, sets: UnitSets, spending: Spending) -> str | None:
     Patients whose pictures come without ids are looked at too, where another training knows whose they are.
 
     Raises:
-        LedgerTampered: a set of patients is missing, or was changed.
+        LedgerTamperedError: a set of patients is missing, or was changed.
     """
     others = [item for item in account.costly if item.run != spending.run]
     check_sets(sets, others)

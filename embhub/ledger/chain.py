@@ -30,7 +30,7 @@ _START = "0" * 64
 _RESTORE = "nothing was counted anew; restore ledger, head and site key from a backup, and find out who changed them"
 
 
-class LedgerTampered(PrivacyError):
+class LedgerTamperedError(PrivacyError):
     """The ledger is not what this site wrote: an entry was changed, removed, moved or added."""
 
 
@@ -84,11 +84,13 @@ class Ledger:
         nobody was told that it was there.
 
         Raises:
-            LedgerTampered: says at which entry.
+            LedgerTamperedError: says at which entry.
         """
         data, head = self._bytes(), self._read_head()
         if len(data) < head.size:
-            raise LedgerTampered(f"the ledger {self._path} was cut short: {head.count} entries are known of", _RESTORE)
+            raise LedgerTamperedError(
+                f"the ledger {self._path} was cut short: {head.count} entries are known of", _RESTORE
+            )
         entries: list[Entry] = []
         last, position = _START, 0
         while (end := data.find(b"\n", position)) >= 0:
@@ -96,13 +98,15 @@ class Ledger:
             entries.append(self._open_line(line, number=len(entries), previous=last))
             last, position = hashlib.sha256(line).hexdigest(), end + 1
             if len(entries) == head.count and (position, last) != (head.size, head.last):
-                raise LedgerTampered(
+                raise LedgerTamperedError(
                     f"entry {head.count - 1} of {self._path} is not the one that was written", _RESTORE
                 )
         if len(entries) < head.count:
-            raise LedgerTampered(f"the ledger {self._path} was cut short: {head.count} entries are known of", _RESTORE)
+            raise LedgerTamperedError(
+                f"the ledger {self._path} was cut short: {head.count} entries are known of", _RESTORE
+            )
         if len(entries) > head.count + 1:  # a crash leaves one entry at most that the head does not know
-            raise LedgerTampered(f"the ledger's head {self._head_path} is missing, or an older one", _RESTORE)
+            raise LedgerTamperedError(f"the ledger's head {self._head_path} is missing, or an older one", _RESTORE)
         if (position, len(entries)) != (head.size, head.count) or len(data) > position:
             self._mend(_Head(len(entries), position, last), cut=len(data) > position)
         return entries
@@ -111,7 +115,7 @@ class Ledger:
         """Add an entry; when this returns it is on the disk.
 
         Raises:
-            LedgerTampered: the ledger was changed since the last entry.
+            LedgerTamperedError: the ledger was changed since the last entry.
             ConfigError: the disk is full or cannot be written; then the entry is not there.
         """
         head = self._read_head()
@@ -131,7 +135,7 @@ class Ledger:
         return head.count, head.last
 
     def _open_line(self, line: bytes, *, number: int, previous: str) -> Entry:
-        fault = LedgerTampered(f"entry {number} of {self._path} is not the one that was written", _RESTORE)
+        fault = LedgerTamperedError(f"entry {number} of {self._path} is not the one that was written", _RESTORE)
         try:
             value = strict_json.exact(
                 strict_json.read_object(line, limit=_LONGEST_LINE),
@@ -202,9 +206,9 @@ class Ledger:
             head = _Head(value["count"], value["size"], value["last"])
             genuine = hmac.compare_digest(self._seal_head(head), text)
         except (strict_json.JsonError, rfc8785.CanonicalizationError, TypeError) as error:
-            raise LedgerTampered(f"the ledger's head {self._head_path} was changed", _RESTORE) from error
+            raise LedgerTamperedError(f"the ledger's head {self._head_path} was changed", _RESTORE) from error
         if not genuine:
-            raise LedgerTampered(f"the ledger's head {self._head_path} was changed", _RESTORE)
+            raise LedgerTamperedError(f"the ledger's head {self._head_path} was changed", _RESTORE)
         return head
 
     def _seal_head(self, head: _Head) -> bytes:

@@ -44,7 +44,7 @@ def count(
     Raises:
         UsageError: the ledger has it already.
         PrivacyError: its claim protects images; nobody can tell which of them were of which patient.
-        LedgerTampered, ConfigError: as `embhub.ledger.budget.reserve`.
+        LedgerTamperedError, ConfigError: as `embhub.ledger.budget.reserve`.
     """
     claim = release.privacy
     if isinstance(claim, PrivacyClaim) and claim.unit != "patient":

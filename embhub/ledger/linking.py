@@ -56,7 +56,7 @@ def check_sets(sets: UnitSets, spendings: Iterable[Spending]) -> None:
     """Read every set that spendings name.
 
     Raises:
-        LedgerTampered: one is missing, or was changed.
+        LedgerTamperedError: one is missing, or was changed.
     """
     for digest in {name for item in spendings for name in (item.units, item.pictures, item.folded) if name}:
         sets.load(digest)

@@ -39,7 +39,7 @@ def ask_about_few_apart(
 
     Raises:
         PrivacyError: nobody agreed. Nothing was sent.
-        LedgerTampered, ConfigError: the ledger was changed, or cannot be read.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
     """
     if not books_are_kept():
         return
@@ -61,7 +61,7 @@ def note_published(file_digest: str, repository: str, version: str) -> None:
     """Write down that a file was sent, or made ready to be sent, as a version. Again is no harm.
 
     Raises:
-        LedgerTampered, ConfigError: the ledger was changed, or cannot be written.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be written.
     """
     published = Published(file_digest, repository, version)
     with open_books() as books:

@@ -18,7 +18,7 @@ import numpy as np
 from embhub.errors import UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import Books, books_are_kept, open_books
-from embhub.ledger.budget import BudgetExceeded
+from embhub.ledger.budget import BudgetExceededError
 from embhub.ledger.caps import excess
 from embhub.ledger.spending import AUDIT, Account, Sides, Spending, check_digest
 from embhub.ledger.unit_sets import NO_PAIRS, UNITS, Unit
@@ -50,7 +50,7 @@ def remember_sides(
 
     Raises:
         UsageError: no such digest, a side without images, or an image without a digest.
-        LedgerTampered, ConfigError: the ledger was changed, or cannot be written.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be written.
     """
     sides = [[(str(name), str(digest)) for name, digest in side] for side in (members, nonmembers)]
     if unit not in UNITS or not all(sides) or not all(digest for side in sides for _, digest in side):
@@ -76,8 +76,8 @@ def charge_audit(release: Release, *, known_only: bool = False, on_note: Callabl
         on_note: told where nobody could be charged.
 
     Raises:
-        BudgetExceeded: a cap holds for somebody on either side; nothing was charged.
-        LedgerTampered, ConfigError: the ledger was changed, or cannot be read or written.
+        BudgetExceededError: a cap holds for somebody on either side; nothing was charged.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read or written.
     """
     report = release.audit
     if report is None or report.unit not in UNITS or (known_only and not books_are_kept()):
@@ -117,6 +117,6 @@ def _by_record(books: Books, digest: str, file: str, *, split: str) -> Sides | N
 
 def _check_caps(account: Account, books: Books, spending: Spending) -> None:
     if over := excess(account, books.sets, spending):
-        raise BudgetExceeded(
+        raise BudgetExceededError(
             over, "publish it without this report (`--suite mechanism` uses no patient), or lift the cap knowingly"
         )

@@ -33,7 +33,7 @@ def state_total(books: Books, account: Account, *, unit: Unit, delta: float) -> 
     where the file was trained elsewhere.
 
     Raises:
-        LedgerTampered, ConfigError: the ledger was changed, or cannot be written.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be written.
     """
     total = _never_less(_count(account.costly, unit), account, unit)
     rdp = [None if math.isinf(value) else value for value in total.curve]

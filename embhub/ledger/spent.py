@@ -28,7 +28,7 @@ def spent_by(books: Books, spending: Spending, *, delta: float) -> Spent:
     """The same for callers that hold the books.
 
     Raises:
-        LedgerTampered, ConfigError: the ledger was changed, or cannot be read.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
     """
     spent = charges(books.sets, books.account().costly, unit=spending.unit)
     loss = loss_of(books.sets.load(spending.units), spent, delta=delta)
@@ -39,7 +39,7 @@ def spent_on(file_digest: str, *, delta: float) -> Spent | None:
     """What those have spent who were in the training of this file; None where this ledger knows of none.
 
     Raises:
-        LedgerTampered, ConfigError: as `spent_by`.
+        LedgerTamperedError, ConfigError: as `spent_by`.
     """
     if not books_are_kept():
         return None

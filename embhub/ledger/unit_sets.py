@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.ledger.chain import LedgerTampered
+from embhub.ledger.chain import LedgerTamperedError
 from embhub.site.patients import folded_number, ledger_number, tidy
 
 Unit = Literal["patient", "image"]
@@ -81,27 +81,27 @@ class UnitSets:
         """A set that an entry names.
 
         Raises:
-            LedgerTampered: it is not there, or was changed.
+            LedgerTamperedError: it is not there, or was changed.
         """
         try:
             data = (self._folder / digest).read_bytes()
         except OSError as error:
-            raise LedgerTampered(f"a set of patients is missing from {self._folder}", _RESTORE) from error
+            raise LedgerTamperedError(f"a set of patients is missing from {self._folder}", _RESTORE) from error
         if hashlib.sha256(data).hexdigest() != digest:
-            raise LedgerTampered(f"a set of patients in {self._folder} was changed", _RESTORE)
+            raise LedgerTamperedError(f"a set of patients in {self._folder} was changed", _RESTORE)
         return np.frombuffer(data, dtype="<u8").astype(np.uint64)
 
     def load_pairs(self, digest: str | None) -> Ids:
         """A set of pairs that an entry names, (N, 2); none at all for None.
 
         Raises:
-            LedgerTampered: as `load`, or it holds no pairs.
+            LedgerTamperedError: as `load`, or it holds no pairs.
         """
         if digest is None:
             return NO_PAIRS
         numbers = self.load(digest)
         if len(numbers) % 2:
-            raise LedgerTampered(f"a set of pairs in {self._folder} was changed", _RESTORE)
+            raise LedgerTamperedError(f"a set of pairs in {self._folder} was changed", _RESTORE)
         return numbers.reshape(-1, 2)
 
 

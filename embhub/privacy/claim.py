@@ -39,11 +39,11 @@ _SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editin
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
-class UncheckableClaim(ArtifactError):
+class UncheckableClaimError(ArtifactError):
     """Neither "none" nor a claim of a form that this version can recompute."""
 
 
-class UnsupportedClaim(PrivacyError):
+class UnsupportedClaimError(PrivacyError):
     """A claim that its own parameters do not support."""
 
 
@@ -115,7 +115,7 @@ def build_claim(
         tuning_runs, composition: what the ledger says (`embhub.ledger.budget`); None where there is no ledger.
 
     Raises:
-        UnsupportedClaim: the parameters support no claim; says which.
+        UnsupportedClaimError: the parameters support no claim; says which.
     """
     try:
         curve = curves.gaussian_curve(q=(q := batch / n_public), sigma=sigma, steps=steps)
@@ -144,52 +144,52 @@ def build_claim(
         )
     except (ValueError, ArithmeticError) as error:
         fault = explain(error) if isinstance(error, ValidationError) else error
-        raise UnsupportedClaim(f"no privacy claim follows from these parameters: {fault}") from error
+        raise UnsupportedClaimError(f"no privacy claim follows from these parameters: {fault}") from error
 
 
 def parse_claim(value: Any) -> Claim:
     """Read a claim from plain data: the word "none", or the object of a `PrivacyClaim`.
 
     Raises:
-        UncheckableClaim: anything else.
-        UnsupportedClaim: a claim that its own parameters do not support; the message says why.
+        UncheckableClaimError: anything else.
+        UnsupportedClaimError: a claim that its own parameters do not support; the message says why.
     """
     if isinstance(value, PrivacyClaim):
         return value
     if value == NONE:
         return NONE
     if not isinstance(value, dict) or value.get("schema") not in (FIRST, SCHEMA):
-        raise UncheckableClaim(
+        raise UncheckableClaimError(
             f"the privacy claim is neither the word none nor a claim {SCHEMA}, which this version cannot recompute",
             "publish with `privacy: none`, or as `embhub train --epsilon` wrote it; a newer embhub may know the form",
         )
     try:
         return PrivacyClaim.model_validate_json(json.dumps(value, allow_nan=False), by_alias=True, by_name=False)
     except ValidationError as error:
-        raise UnsupportedClaim(f"the privacy claim does not hold: {explain(error)}", _SETTINGS) from error
+        raise UnsupportedClaimError(f"the privacy claim does not hold: {explain(error)}", _SETTINGS) from error
     except (ValueError, TypeError, RecursionError) as error:
-        raise UncheckableClaim(f"the privacy claim cannot be read: {error}", _SETTINGS) from error
+        raise UncheckableClaimError(f"the privacy claim cannot be read: {error}", _SETTINGS) from error
 
 
 def read_claim(text: str) -> Claim:
     """Read a claim as a file's header holds it: `none`, or canonical JSON of at most MAX_BYTES.
 
     Raises:
-        UncheckableClaim: not a claim, or not canonical.
-        UnsupportedClaim: as `parse_claim`.
+        UncheckableClaimError: not a claim, or not canonical.
+        UnsupportedClaimError: as `parse_claim`.
     """
     if text == NONE:
         return NONE
     try:
         value = strict_json.read_object(text.encode("utf-8", "surrogatepass"), limit=MAX_BYTES)
     except strict_json.JsonError as error:
-        raise UncheckableClaim(
+        raise UncheckableClaimError(
             f"the privacy claim is neither the word none nor JSON: {error}, so this version cannot recompute it",
             _SETTINGS,
         ) from error
     claim = parse_claim(value)
     if write_claim(claim) != text:
-        raise UncheckableClaim("the privacy claim is not written canonically (RFC 8785)", _SETTINGS)
+        raise UncheckableClaimError("the privacy claim is not written canonically (RFC 8785)", _SETTINGS)
     return claim
 
 

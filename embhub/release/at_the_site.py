@@ -12,7 +12,7 @@ from embhub.artifact.embedding import read_bytes
 from embhub.cards.card import Card, parse_yaml, to_readme
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
-from embhub.refusals import CardMismatch
+from embhub.refusals import CardMismatchError
 from embhub.release import files as layout
 from embhub.release.files import Release
 
@@ -39,8 +39,8 @@ def read(path: Path) -> Release:
 
     Raises:
         UsageError: there is no such file.
-        TooLarge: a file exceeds what its kind may hold.
-        CardMismatch: there is a signature, and a card that cannot be read.
+        FileTooLargeError: a file exceeds what its kind may hold.
+        CardMismatchError: there is a signature, and a card that cannot be read.
         ArtifactError: the same without a signature, a pickle, or a file that is too large.
     """
     if not path.is_file():
@@ -91,5 +91,5 @@ def _read_card(card: Path, *, signed: bool) -> Card:
         return parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD]))
     except ArtifactError as error:
         if signed:
-            raise CardMismatch(f"{card.name} is not the signed card: {error.message}", error.hint) from error
+            raise CardMismatchError(f"{card.name} is not the signed card: {error.message}", error.hint) from error
         raise

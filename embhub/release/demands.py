@@ -20,7 +20,7 @@ _HINT = (
 )
 
 
-class PolicyRefusal(PolicyError):
+class PolicyRefusedError(PolicyError):
     """A release whose signatures are good and which the policy does not take.
 
     `unmet` names the demands that were not met, `findings` lists every check, `verified` is what was refused.
@@ -43,7 +43,7 @@ def hold(verified: Verified, policy: Policy) -> Verified:
     """The release under `policy`, with a finding for each demand.
 
     Raises:
-        PolicyRefusal: a demand is not met.
+        PolicyRefusedError: a demand is not met.
     """
     findings, unmet = [], []
     for demand in policy.demands:
@@ -57,7 +57,7 @@ def hold(verified: Verified, policy: Policy) -> Verified:
     if unmet:
         said = "; ".join(dict.fromkeys(reason for _, reason in unmet))
         what = f"the policy {policy.name} refuses {verified.repository} {verified.version}: {said}"
-        raise PolicyRefusal(what, _HINT, unmet=tuple(name for name, _ in unmet), verified=judged)
+        raise PolicyRefusedError(what, _HINT, unmet=tuple(name for name, _ in unmet), verified=judged)
     return judged
 
 
@@ -65,14 +65,14 @@ def refuse_unpinned(verified: Verified, *, commit: str) -> None:
     """A release that was taken back is fetched by its commit only, so that nobody gets it by accident.
 
     Raises:
-        PolicyRefusal: it was taken back.
+        PolicyRefusedError: it was taken back.
     """
     yank = verified.yanked
     if yank is None:
         return
     said = yank.to_json()
     finding = Finding(CHECK, "failed", "yanked, and requested without a commit")
-    raise PolicyRefusal(
+    raise PolicyRefusedError(
         f"{verified.repository} {verified.version} was yanked on {said['date']}: {said['reason']}",
         f"nothing was written; to pull it nevertheless, name its commit: {verified.repository}@{commit}",
         unmet=("not-yanked",),

@@ -23,7 +23,7 @@ from embhub.cards.card_schema import Card
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import tensors
-from embhub.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
+from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
 from embhub.trust import bundle
 
 EMBEDDING = "learned_embeds.safetensors"
@@ -82,7 +82,7 @@ class Release:
     def container(self) -> tensors.TensorFile:
         """The embedding's tensors and header as they stand in the file. Raises as `embedding`."""
         if EMBEDDING not in self.files:
-            raise UnreadableArtifact(f"there is no {EMBEDDING}", "fetch the release again")
+            raise UnreadableArtifactError(f"there is no {EMBEDDING}", "fetch the release again")
         return tensors.parse(self.files[EMBEDDING])
 
     @cached_property
@@ -91,7 +91,7 @@ class Release:
 
         Raises:
             ArtifactError: It is malformed.
-            UnreadableArtifact: There is none.
+            UnreadableArtifactError: There is none.
         """
         container = self.container
         return embedding.interpret(self.files[EMBEDDING], container)
@@ -102,10 +102,10 @@ class Release:
 
         Raises:
             ArtifactError: It is malformed.
-            CardMismatch: There is none.
+            CardMismatchError: There is none.
         """
         if CARD not in self.files:
-            raise CardMismatch(f"there is no card ({CARD})", "fetch the release again")
+            raise CardMismatchError(f"there is no card ({CARD})", "fetch the release again")
         return from_readme(self.files[CARD])
 
     @cached_property
@@ -122,11 +122,11 @@ class Release:
         """The publish attestation.
 
         Raises:
-            Unsigned: There is none.
-            MalformedBundle: It is not a Sigstore bundle of the strict kind.
+            UnsignedError: There is none.
+            MalformedBundleError: It is not a Sigstore bundle of the strict kind.
         """
         if PUBLISH_BUNDLE not in self.files:
-            raise Unsigned(
+            raise UnsignedError(
                 f"the release is not signed: there is no {PUBLISH_BUNDLE}",
                 "its publisher signs it with `embhub sign`; fetch it again from its registry",
             )
@@ -137,7 +137,7 @@ class Release:
         """The audit attestation, or None where there is none.
 
         Raises:
-            MalformedBundle: It is not a Sigstore bundle of the strict kind.
+            MalformedBundleError: It is not a Sigstore bundle of the strict kind.
         """
         return bundle.parse(self.files[AUDIT_BUNDLE]) if AUDIT_BUNDLE in self.files else None
 
@@ -152,7 +152,7 @@ class Release:
             The release, unverified.
 
         Raises:
-            TooLarge: A file exceeds the limit of its kind.
+            FileTooLargeError: A file exceeds the limit of its kind.
         """
         for name, limit in LIMITS.items():
             if len(files.get(name, b"")) > limit:
@@ -182,7 +182,7 @@ class Release:
 
         Raises:
             UsageError: There is no such folder, or it holds no file of a release.
-            TooLarge: A file exceeds the limit of its kind.
+            FileTooLargeError: A file exceeds the limit of its kind.
         """
         root = Path(folder)
         if not root.is_dir():
@@ -235,7 +235,7 @@ def read_file(path: Path, *, limit: int) -> bytes:
 
     Raises:
         UsageError: not a regular file, or not readable.
-        TooLarge: there are more.
+        FileTooLargeError: there are more.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -260,5 +260,7 @@ def _list_others(root: Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _too_large(name: str, limit: int) -> TooLarge:
-    return TooLarge(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size: do not use it")
+def _too_large(name: str, limit: int) -> FileTooLargeError:
+    return FileTooLargeError(
+        f"{name} has more than {limit:,} bytes", "a release holds nothing of that size: do not use it"
+    )

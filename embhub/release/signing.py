@@ -13,7 +13,7 @@ from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.formats.names import check_repository
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
 from embhub.privacy.composition import CohortComposition
-from embhub.refusals import Refusal
+from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release.checks import consistency
@@ -106,7 +106,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
         list(check_samples(release, card, digest=artifact.digest))
         if report is not None:
             list(consistency.check_report(report, embedding=artifact))
-    except Refusal as refusal:
+    except ReleaseRefusedError as refusal:
         raise ArtifactError(
             refusal.message,
             "`embhub card init` renews what can be computed and keeps the answers; correct the rest, or audit anew",
@@ -125,7 +125,7 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
     What somebody else attested stays as it is.
 
     Raises:
-        Unsigned, MalformedBundle: there is nothing to sign anew.
+        Unsigned, MalformedBundleError: there is nothing to sign anew.
         and as `sign`.
     """
     before = statement.read_publish(release.publish_bundle.statement)

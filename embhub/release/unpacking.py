@@ -9,7 +9,7 @@ from pathlib import Path
 from embhub import destinations as places
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError
-from embhub.refusals import Finding, Refusal
+from embhub.refusals import Finding, ReleaseRefusedError
 from embhub.release import files as layout
 from embhub.release.checks import attested
 from embhub.release.files import Release
@@ -75,7 +75,7 @@ def _keep_audit(release: Release, folder: Path) -> tuple[frozenset[str], list[Fi
             return frozenset(), []
         facts = statement.read_audit(statement.parse(attestation.envelope.payload))
         present = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
-    except (Refusal, EmbhubError):
+    except (ReleaseRefusedError, EmbhubError):
         return frozenset(), []  # what cannot be read vouches for nothing
     now = release.audit_bundle
     if now is not None and (now.hint, release.files.get(layout.AUDIT)) == (

@@ -1,6 +1,7 @@
 """The decision whether a release may be used: pure, no file, no socket, no clock; docs/explanation/trust.md in code.
 
-Every check leaves a finding in plain words; the first that fails raises its own `Refusal`, with the findings so far.
+Every check leaves a finding in plain words; the first that fails raises its own `ReleaseRefusedError`, with the
+findings so far.
 """
 
 from __future__ import annotations
@@ -14,8 +15,16 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import instants
-from embhub.privacy.claim import UnsupportedClaim
-from embhub.refusals import AuditMismatch, BrokenClaim, CardMismatch, Finding, MissingAudit, Refusal, WrongRepository
+from embhub.privacy.claim import UnsupportedClaimError
+from embhub.refusals import (
+    AuditMismatchError,
+    BrokenClaimError,
+    CardMismatchError,
+    Finding,
+    MissingAuditError,
+    ReleaseRefusedError,
+    WrongRepositoryError,
+)
 from embhub.release import demands
 from embhub.release import files as layout
 from embhub.release.checks import artifact, consistency, revocations, samples, signers, versions
@@ -57,8 +66,8 @@ def verify(
             place that the bytes came from.
 
     Raises:
-        Refusal: the first check that failed, with its own class; `.findings` lists every check up to it.
-        PolicyRefusal: every check passed, and the release does not meet a demand of the policy.
+        ReleaseRefusedError: the first check that failed, with its own class; `.findings` lists every check up to it.
+        PolicyRefusedError: every check passed, and the release does not meet a demand of the policy.
     """
     findings: list[Finding] = []
     try:
@@ -90,7 +99,7 @@ def verify(
         findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
-    except Refusal as refusal:
+    except ReleaseRefusedError as refusal:
         refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))
         raise
     verified = Verified(
@@ -115,7 +124,7 @@ def _check_name(publish: Publish, repository: str | None, findings: list[Finding
         findings.append(Finding("repository", "note", f"published as {publish.repository}; no name was asked for"))
         return
     if publish.repository != repository:
-        raise WrongRepository(
+        raise WrongRepositoryError(
             f"{repository} was asked for, this was signed for {publish.repository}",
             "the registry returned another repository's release: inform its operator",
         )
@@ -126,13 +135,13 @@ def _open_card(release: Release, publish: Publish) -> Card:
     data = release.files.get(layout.CARD)
     if data is None or layout.digest(data) != publish.card.sha256:
         fault = "missing" if data is None else "not the one that was signed"
-        raise CardMismatch(f"the card ({layout.CARD}) is {fault}", "it was changed after signing: fetch it again")
+        raise CardMismatchError(f"the card ({layout.CARD}) is {fault}", "it was changed after signing: fetch it again")
     try:
         card = release.card
-    except UnsupportedClaim as error:
-        raise BrokenClaim(f"on the card: {error.message}", artifact.BROKEN_CLAIM) from error
+    except UnsupportedClaimError as error:
+        raise BrokenClaimError(f"on the card: {error.message}", artifact.BROKEN_CLAIM) from error
     except (ArtifactError, PrivacyError) as error:
-        raise CardMismatch(f"the card cannot be read: {error.message}", error.hint) from error
+        raise CardMismatchError(f"the card cannot be read: {error.message}", error.hint) from error
     consistency.check_readme(card, data)
     return card
 
@@ -141,18 +150,20 @@ def _open_report(release: Release, publish: Publish, findings: list[Finding]) ->
     data = release.files.get(layout.AUDIT)
     if data is None:
         if publish.audit is not None or layout.AUDIT_BUNDLE in release.files:
-            raise MissingAudit(
+            raise MissingAuditError(
                 "the release was signed with an audit report, and the report is not there",
                 "an audit was dropped on the way: fetch the release again, and ask the publisher",
             )
         findings.append(Finding("audit", "warning", "there is no audit, so membership leakage was not measured"))
         return None
     if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
-        raise AuditMismatch("the audit report is not the signed one", "it was changed after signing: fetch it again")
+        raise AuditMismatchError(
+            "the audit report is not the signed one", "it was changed after signing: fetch it again"
+        )
     try:
         return release.audit
     except ArtifactError as error:
-        raise AuditMismatch(f"the audit report cannot be read: {error.message}", error.hint) from error
+        raise AuditMismatchError(f"the audit report cannot be read: {error.message}", error.hint) from error
 
 
 def _check_report(
@@ -165,10 +176,10 @@ def _check_report(
 ) -> tuple[Signer, str]:
     attestation = release.audit_bundle
     if attestation is None:
-        raise MissingAudit("the audit report has no attestation", "fetch the release again, and ask the publisher")
+        raise MissingAuditError("the audit report has no attestation", "fetch the release again, and ask the publisher")
     signed = attestation.statement
     if signed.digest != release.embedding.digest:
-        raise AuditMismatch("the audit attestation is about another embedding", "fetch the release again")
+        raise AuditMismatchError("the audit attestation is about another embedding", "fetch the release again")
     facts = statement.read_audit(signed)
     auditor = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=findings)
     if auditor.revoked_as is not None and auditor != publisher:  # the publisher's own is judged once, below

@@ -20,13 +20,22 @@ from embhub.site import config
 from embhub.trust import p256
 from embhub.trust.p256 import fingerprint
 
-__all__ = ["KeyInfo", "PassphraseRequired", "SigningKey", "fingerprint", "generate", "list_keys", "load", "public_pem"]
+__all__ = [
+    "KeyInfo",
+    "PassphraseRequiredError",
+    "SigningKey",
+    "fingerprint",
+    "generate",
+    "list_keys",
+    "load",
+    "public_pem",
+]
 
 MAX_BYTES = 8_192
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
 
 
-class PassphraseRequired(ConfigError):
+class PassphraseRequiredError(ConfigError):
     """The key is encrypted and no passphrase, or a wrong one, was given."""
 
 
@@ -96,7 +105,7 @@ def load(name: str = "default", *, passphrase: str | None = None, folder: Path |
     """A key from disk.
 
     Raises:
-        PassphraseRequired: it is encrypted and the passphrase is missing or wrong.
+        PassphraseRequiredError: it is encrypted and the passphrase is missing or wrong.
         ConfigError: there is no such key, others can read it, it is not a P-256 key, or `NAME.pub` is another key's.
         UsageError: not a name for a key.
     """
@@ -149,13 +158,13 @@ def _encrypted(data: bytes) -> bool:
 
 def _decode(data: bytes, *, name: str, passphrase: str | None) -> SigningKey:
     if _encrypted(data) and not passphrase:
-        raise PassphraseRequired(f"the key {name} is encrypted", "give its passphrase")
+        raise PassphraseRequiredError(f"the key {name} is encrypted", "give its passphrase")
     secret = passphrase.encode("utf-8") if passphrase and _encrypted(data) else None
     try:
         private = serialization.load_pem_private_key(data, password=secret)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if _encrypted(data):
-            raise PassphraseRequired(f"the passphrase does not open the key {name}", "try again") from error
+            raise PassphraseRequiredError(f"the passphrase does not open the key {name}", "try again") from error
         raise ConfigError(f"the key {name} is not a private key in PEM", "make one with `embhub key new`") from error
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
         raise ConfigError(f"the key {name} is not an ECDSA P-256 key", "make one with `embhub key new`")

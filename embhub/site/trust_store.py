@@ -14,7 +14,7 @@ from pathlib import Path
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import strict_json
-from embhub.refusals import MalformedKeyring, Rollback, WrongRoot
+from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
 from embhub.site import config
 from embhub.trust import keyring as trust
 from embhub.trust.keyring import Trust, TrustExport
@@ -56,8 +56,8 @@ def add(export: bytes, *, fingerprint: str, address: str | None = None) -> Trust
         address: where this site reaches the registry, if not at the address that the registry gives itself.
 
     Raises:
-        WrongRoot: the export has another root key, or another one is pinned for this address.
-        Rollback: an older keyring than one seen before.
+        WrongRootError: the export has another root key, or another one is pinned for this address.
+        RollbackError: an older keyring than one seen before.
         VerificationError: any other fault of the export.
         ConfigError: the folder cannot be written.
     """
@@ -65,7 +65,7 @@ def add(export: bytes, *, fingerprint: str, address: str | None = None) -> Trust
     where = config.check_registry(address or document.registry)
     known = _find(where)
     if known is not None and known.root_fingerprint != fingerprint:
-        raise WrongRoot(
+        raise WrongRootError(
             f"another root key is pinned for {where}: {known.root_fingerprint}",
             f"if the operator confirms the new one, `embhub trust remove {where}` first",
         )
@@ -77,7 +77,7 @@ def refresh(registry: str, export: bytes) -> Trust:
 
     Raises:
         ConfigError: the registry is not pinned.
-        WrongRoot, Rollback, VerificationError: as `add`; the old keyring stays in force.
+        WrongRootError, Rollback, VerificationError: as `add`; the old keyring stays in force.
     """
     pin = _require(registry)
     document = trust.parse_export(export)
@@ -146,17 +146,17 @@ def _accept(document: TrustExport, *, where: str, fingerprint: str, known: _Pin 
 
 def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
     if opened.registry != before.registry:
-        raise MalformedKeyring(
+        raise MalformedKeyringError(
             f"the keyring is that of {opened.registry}, before it was that of {before.registry}",
             f"if the registry was renamed, `embhub trust remove {where}` and pin it again",
         )
     if opened.keyring.version == before.keyring.version and opened.keyring != before.keyring:
-        raise Rollback(
+        raise RollbackError(
             f"two different keyrings of {where} have the version {before.keyring.version}",
             "the registry shows different keyrings to different people: ask its operator",
         )
     if brought_back := trust.keys_brought_back(before.keyring, opened.keyring):
-        raise Rollback(
+        raise RollbackError(
             f"the keyring of {where} lets a revoked key count again: {', '.join(brought_back)}",
             "a revocation is final, and a member makes a new key: ask the registry's operator what happened",
         )

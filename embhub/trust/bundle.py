@@ -14,7 +14,7 @@ from typing import Any
 
 from embhub.formats import strict_json
 from embhub.formats.strict_json import JsonError
-from embhub.refusals import MalformedBundle
+from embhub.refusals import MalformedBundleError
 from embhub.trust import dsse
 from embhub.trust.statement import Statement
 from embhub.trust.statement import parse as parse_statement
@@ -33,7 +33,7 @@ class Bundle:
 
     @cached_property
     def statement(self) -> Statement:
-        """What the envelope holds, whoever signed it. Raises MalformedStatement."""
+        """What the envelope holds, whoever signed it. Raises MalformedStatementError."""
         return parse_statement(self.envelope.payload)
 
 
@@ -51,7 +51,8 @@ def parse(data: bytes) -> Bundle:
     """Read a bundle's file.
 
     Raises:
-        MalformedBundle: duplicate or unknown members, another media type, a key hint that is missing or at odds with
+        MalformedBundleError: duplicate or unknown members, another media type, a key hint that is missing or at odds
+        with
             the signature's, log entries (nothing here could check them), or a malformed envelope.
     """
     try:
@@ -63,7 +64,7 @@ def parse(data: bytes) -> Bundle:
             raise JsonError("keyid and hint name different keys")
     except JsonError as error:
         remedy = "fetch the bundle again; if it stays so, its writer is at fault: ask the publisher"
-        raise MalformedBundle(f"not a bundle that embhub reads: {error}", remedy) from error
+        raise MalformedBundleError(f"not a bundle that embhub reads: {error}", remedy) from error
     return Bundle(envelope, hint)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from embhub.formats import strict_json
 from embhub.formats.strict_json import JsonError
-from embhub.refusals import MalformedEnvelope
+from embhub.refusals import MalformedEnvelopeError
 from embhub.trust import p256
 
 INTOTO = "application/vnd.in-toto+json"
@@ -75,7 +75,7 @@ def verify(envelope: Envelope, *, public_key: p256.PublicKey) -> None:
     """Check the signature with a key that comes from a keyring, never from the envelope.
 
     Raises:
-        BadSignature: not signed by this key.
+        BadSignatureError: not signed by this key.
     """
     p256.verify(envelope.pae, signature=envelope.signature, key=public_key)
 
@@ -87,14 +87,14 @@ def parse(source: bytes | Mapping[str, Any], *, payload_type: str = INTOTO) -> E
     in its one canonical spelling, no member beside those of the specification.
 
     Raises:
-        MalformedEnvelope: anything else, another payload type included.
+        MalformedEnvelopeError: anything else, another payload type included.
     """
     try:
         document = strict_json.read_object(source, limit=MAX_BYTES) if isinstance(source, bytes) else source
         return _read(document, payload_type=payload_type)
     except JsonError as error:
         hint = "fetch the file again; if it stays so, its writer is at fault: ask the publisher"
-        raise MalformedEnvelope(f"not a signature envelope that embhub reads: {error}", hint) from error
+        raise MalformedEnvelopeError(f"not a signature envelope that embhub reads: {error}", hint) from error
 
 
 def _read(document: Any, *, payload_type: str) -> Envelope:

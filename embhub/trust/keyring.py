@@ -15,7 +15,7 @@ import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embhub.formats import instants, names, strict_json
-from embhub.refusals import MalformedKeyring, Rollback, WrongKey, WrongRoot
+from embhub.refusals import MalformedKeyringError, RollbackError, WrongKeyError, WrongRootError
 from embhub.trust import dsse, p256
 
 KEYRING_TYPE = "application/vnd.embhub.keyring+json"
@@ -73,7 +73,7 @@ class MemberKey(_Model):
     def _is_named_by_itself(self) -> MemberKey:
         try:
             actual = p256.fingerprint(p256.read_public(self.public_key_pem))
-        except WrongKey as error:
+        except WrongKeyError as error:
             raise ValueError(error.message) from error
         if actual != self.fingerprint:
             raise ValueError(f"the key is {actual}, not {self.fingerprint}")
@@ -239,7 +239,7 @@ def parse_keyring(payload: bytes) -> Keyring:
     """Read a keyring.
 
     Raises:
-        MalformedKeyring: not one, or one that breaks the rules on keys and namespaces.
+        MalformedKeyringError: not one, or one that breaks the rules on keys and namespaces.
     """
     try:
         return Keyring.model_validate_json(_canonical(strict_json.read_object(payload, limit=MAX_BYTES)), by_name=False)
@@ -255,8 +255,8 @@ def parse_export(data: bytes) -> TrustExport:
     """Read the document that `embhub-registry trust export` prints.
 
     Raises:
-        MalformedKeyring: not such a document.
-        WrongKey: its root key is not ECDSA P-256.
+        MalformedKeyringError: not such a document.
+        WrongKeyError: its root key is not ECDSA P-256.
     """
     try:
         document = strict_json.read_object(data, limit=2 * MAX_BYTES)
@@ -283,13 +283,13 @@ def open_export(export: TrustExport, *, root_fingerprint: str, minimum_version: 
         minimum_version: the highest keyring version seen before.
 
     Raises:
-        WrongRoot: another root key, or a root key that is also a member's.
-        BadSignature: the keyring is not signed by the root key.
-        MalformedKeyring: the keyring is malformed or another registry's.
-        Rollback: the keyring is older than one seen before.
+        WrongRootError: another root key, or a root key that is also a member's.
+        BadSignatureError: the keyring is not signed by the root key.
+        MalformedKeyringError: the keyring is malformed or another registry's.
+        RollbackError: the keyring is older than one seen before.
     """
     if export.root_fingerprint != root_fingerprint:
-        raise WrongRoot(
+        raise WrongRootError(
             f"the root key of {export.registry} is {export.root_fingerprint}, expected {root_fingerprint}",
             "ask the registry's operator for the fingerprint by telephone or in person before you trust another key",
         )
@@ -298,9 +298,9 @@ def open_export(export: TrustExport, *, root_fingerprint: str, minimum_version: 
     if keyring.registry != export.registry:
         raise _malformed(f"it is the keyring of {keyring.registry}, not of {export.registry}")
     if root_fingerprint in keyring.fingerprints():
-        raise WrongRoot("the root key is also a member's key", "the registry's operator has to separate the two")
+        raise WrongRootError("the root key is also a member's key", "the registry's operator has to separate the two")
     if keyring.version < minimum_version:
-        raise Rollback(
+        raise RollbackError(
             f"the keyring of {export.registry} has version {keyring.version}, but {minimum_version} was seen before",
             "an old keyring may bring back a key that was withdrawn: ask the registry's operator",
         )
@@ -329,7 +329,7 @@ def _canonical(document: dict[str, Any]) -> bytes:
         raise strict_json.JsonError(str(error)) from error
 
 
-def _malformed(reason: str) -> MalformedKeyring:
-    return MalformedKeyring(
+def _malformed(reason: str) -> MalformedKeyringError:
+    return MalformedKeyringError(
         f"not a keyring that embhub reads: {reason}", "get it anew with `embhub-registry trust export`"
     )

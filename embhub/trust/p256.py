@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from embhub.refusals import BadSignature, WrongKey
+from embhub.refusals import BadSignatureError, WrongKeyError
 
 PublicKey = ec.EllipticCurvePublicKey
 MAX_PEM = 4096
@@ -23,19 +23,19 @@ def read_public(pem: str | bytes) -> PublicKey:
     """The public key of a PEM file (SubjectPublicKeyInfo).
 
     Raises:
-        WrongKey: not PEM, a private key, another algorithm or another curve.
+        WrongKeyError: not PEM, a private key, another algorithm or another curve.
     """
     data = pem.encode("utf-8", "replace") if isinstance(pem, str) else pem
     if b"PRIVATE KEY" in data:
-        raise WrongKey("this is a private key", "keep it at home; `embhub key export` prints the public half")
+        raise WrongKeyError("this is a private key", "keep it at home; `embhub key export` prints the public half")
     if len(data) > MAX_PEM or data.count(b"-----BEGIN") != 1:
-        raise WrongKey("not one public key in PEM", "use the output of `embhub key export`")
+        raise WrongKeyError("not one public key in PEM", "use the output of `embhub key export`")
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise WrongKey("not a readable public key in PEM", "use the output of `embhub key export`") from error
+        raise WrongKeyError("not a readable public key in PEM", "use the output of `embhub key export`") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise WrongKey("not an ECDSA P-256 key, the only kind in use here", "make one with `embhub key new`")
+        raise WrongKeyError("not an ECDSA P-256 key, the only kind in use here", "make one with `embhub key new`")
     return key
 
 
@@ -58,12 +58,12 @@ def verify(message: bytes, *, signature: bytes, key: PublicKey) -> None:
     Both halves of s are accepted, as everywhere: a signature is malleable, so never name anything by it.
 
     Raises:
-        BadSignature: not made by this key over these bytes, or not DER.
+        BadSignatureError: not made by this key over these bytes, or not DER.
     """
     try:
         key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature as error:
-        raise BadSignature(
+        raise BadSignatureError(
             f"the signature was not made by {fingerprint(key)} over these bytes",
             "the bundle was edited or damaged: fetch it again, and ask the publisher if that does not help",
         ) from error

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embhub.errors import ArtifactError
 from embhub.formats import instants, names, strict_json
-from embhub.refusals import MalformedStatement, WrongPredicate
+from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import dsse
 
 TYPE = "https://in-toto.io/Statement/v1"
@@ -122,7 +122,7 @@ def build_publish(
     """The statement by which `repository` publishes the embedding with this SHA-256.
 
     Raises:
-        MalformedStatement: a name, version or digest that no reader would accept.
+        MalformedStatementError: a name, version or digest that no reader would accept.
     """
     facts = {
         "repository": repository,
@@ -150,7 +150,7 @@ def build_audit(
     """The statement by which a site, or an independent auditor, vouches for an audit report of this embedding.
 
     Raises:
-        MalformedStatement: a name, version or digest that no reader would accept.
+        MalformedStatementError: a name, version or digest that no reader would accept.
     """
     facts = {
         "repository": repository,
@@ -171,7 +171,7 @@ def parse(payload: bytes) -> Statement:
     """Read a statement, the payload of an envelope.
 
     Raises:
-        MalformedStatement: not Statement v1, duplicate members, no or several subjects, a digest that is not one
+        MalformedStatementError: not Statement v1, duplicate members, no or several subjects, a digest that is not one
             lower-case SHA-256, or a predicate type that is not an absolute URI.
     """
     try:
@@ -202,8 +202,8 @@ def read_publish(statement: Statement) -> Publish:
     """The facts of a `publish/v1` statement.
 
     Raises:
-        WrongPredicate: a statement of another kind.
-        MalformedStatement: a member is missing or not of its form.
+        WrongPredicateError: a statement of another kind.
+        MalformedStatementError: a member is missing or not of its form.
     """
     return _read(statement, PUBLISH, Publish)
 
@@ -212,8 +212,8 @@ def read_audit(statement: Statement) -> MiaAudit:
     """The facts of a `mia-audit/v1` statement.
 
     Raises:
-        WrongPredicate: a statement of another kind.
-        MalformedStatement: a member is missing or not of its form.
+        WrongPredicateError: a statement of another kind.
+        MalformedStatementError: a member is missing or not of its form.
     """
     return _read(statement, AUDIT, MiaAudit)
 
@@ -223,7 +223,7 @@ _Model = TypeVar("_Model", bound=_Predicate)
 
 def _read(statement: Statement, kind: str, model: type[_Model]) -> _Model:
     if statement.predicate_type != kind:
-        raise WrongPredicate(f"a statement of type {kind} is needed here, this one is another", _HINT)
+        raise WrongPredicateError(f"a statement of type {kind} is needed here, this one is another", _HINT)
     try:
         return model.model_validate(dict(statement.predicate))
     except ValidationError as error:
@@ -241,5 +241,5 @@ def _reference(digest: str | None) -> dict[str, str] | None:
     return None if digest is None else {"sha256": digest}
 
 
-def _malformed(reason: str) -> MalformedStatement:
-    return MalformedStatement(f"not a statement that embhub reads: {reason}", _HINT)
+def _malformed(reason: str) -> MalformedStatementError:
+    return MalformedStatementError(f"not a statement that embhub reads: {reason}", _HINT)

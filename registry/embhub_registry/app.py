@@ -15,8 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry.database import Busy, StorageFull
-from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, Denied
+from embhub_registry.database import DatabaseBusyError, StorageFullError
+from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.operation import background_tasks as upkeep
 from embhub_registry.operation import health
 from embhub_registry.operation.metrics import Metrics
@@ -24,7 +24,7 @@ from embhub_registry.pages import web
 from embhub_registry.pages.verification_cache import Judge
 from embhub_registry.people.failed_logins import Attempts
 from embhub_registry.people.rate_limits import Pace
-from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import Tally
@@ -103,7 +103,7 @@ def build(registry: Registry) -> Starlette:
     app.router.redirect_slashes = False
     app.add_exception_handler(EmbhubError, refused)
     app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(MissingBlob, refused)
+    app.add_exception_handler(MissingBlobError, refused)
     app.add_exception_handler(Exception, failed)
     app.add_middleware(ResponseCacheMiddleware)
     app.add_middleware(SegmentedPaths)
@@ -127,26 +127,30 @@ def build(registry: Registry) -> Starlette:
 async def refused(request: Request, error: Exception) -> Response:
     """Every refusal: JSON and the Hub's error headers for programs, a page for people."""
     match error:
-        case Denied():
+        case RequestDeniedError():
             denied = error
-        case StorageFull():
-            denied = Denied(507, "storage", error.message, error.hint)
-        case Busy():
-            denied = Denied(503, "busy", error.message, error.hint)
+        case StorageFullError():
+            denied = RequestDeniedError(507, "storage", error.message, error.hint)
+        case DatabaseBusyError():
+            denied = RequestDeniedError(503, "busy", error.message, error.hint)
             denied.headers = {"Retry-After": "2"}
         case EmbhubError():
-            denied = Denied(422, "refused", error.message, error.hint)
-        case MissingBlob():
+            denied = RequestDeniedError(422, "refused", error.message, error.hint)
+        case MissingBlobError():
             log("error", "blob missing", digest=str(error))
-            denied = Denied(500, "storage", "the registry lost this file", "ask its operator to run `check`")
+            denied = RequestDeniedError(
+                500, "storage", "the registry lost this file", "ask its operator to run `check`"
+            )
         case HTTPException(status_code=404):
-            denied = Denied(404, "address", "there is nothing at this address", "start from the list of embeddings")
+            denied = RequestDeniedError(
+                404, "address", "there is nothing at this address", "start from the list of embeddings"
+            )
         case HTTPException(status_code=405):
-            denied = Denied(
+            denied = RequestDeniedError(
                 405, "method", f"{request.method} is not possible here", "see docs/reference/registry-api.md"
             )
         case HTTPException():
-            denied = Denied(error.status_code, "request", str(error.detail), "")
+            denied = RequestDeniedError(error.status_code, "request", str(error.detail), "")
         case _:
             raise error
     request.state.rule = denied.rule
@@ -167,11 +171,14 @@ async def failed(request: Request, error: Exception) -> Response:
     """A fault of ours: logged with its traceback, told without it."""
     log("error", "fault", path=request.url.path[:200], exception="".join(traceback.format_exception(error)))
     return await refused(
-        request, Denied(500, "fault", "the registry failed at this", "inform its operator; the server log has details")
+        request,
+        RequestDeniedError(
+            500, "fault", "the registry failed at this", "inform its operator; the server log has details"
+        ),
     )
 
 
-def hub_words(denied: Denied) -> str:
+def hub_words(denied: RequestDeniedError) -> str:
     """The Hub's own sentence where stock clients tell a refusal by it, else nothing."""
     if denied.rule == "disabled":
         return DISABLED
@@ -212,7 +219,7 @@ class Paced:
             pace: Pace = scope["app"].state.pace
             try:
                 pace.check_address(scope)
-            except Denied as denied:
+            except RequestDeniedError as denied:
                 await (await refused(Request(scope, receive), denied))(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -10,7 +10,7 @@ BAD_CREDENTIALS = "Invalid credentials in Authorization header"
 DISABLED = "Access to this resource is disabled."
 
 
-class Denied(RegistryError):
+class RequestDeniedError(RegistryError):
     """A refusal with its HTTP `status`, the `rule` that refused, what is wrong, and the remedy (`hint`).
 
     `code` becomes `X-Error-Code`, from which stock clients choose their exception.
@@ -27,50 +27,59 @@ class Denied(RegistryError):
         self.headers: dict[str, str] = {}
 
 
-def no_repository(name: str) -> Denied:
+def no_repository(name: str) -> RequestDeniedError:
     """One answer for what is absent and for what the caller may not see."""
-    return Denied(404, "repository", f"repository {name} not found", "check the name; a private one needs a token",
+    return RequestDeniedError(404, "repository", f"repository {name} not found",
+                              "check the name; a private one needs a token",
                   code="RepoNotFound")  # fmt: skip
 
 
-def disabled(name: str) -> Denied:
+def disabled(name: str) -> RequestDeniedError:
     """An admin took the repository out of circulation."""
-    return Denied(403, "disabled", f"{DISABLED} An admin of this registry disabled {name}", "ask the registry's admin")
+    return RequestDeniedError(
+        403, "disabled", f"{DISABLED} An admin of this registry disabled {name}", "ask the registry's admin"
+    )
 
 
-def deleted(name: str, date: str, reason: str) -> Denied:
+def deleted(name: str, date: str, reason: str) -> RequestDeniedError:
     """It was there; stock clients read it as a repository that is not."""
-    return Denied(410, "deleted", f"repository {name} was deleted on {date[:10]}: {reason}",
+    return RequestDeniedError(410, "deleted", f"repository {name} was deleted on {date[:10]}: {reason}",
                   "use another release; what you pulled before can still be verified", code="RepoNotFound")  # fmt: skip
 
 
-def no_revision(name: str, revision: str) -> Denied:
+def no_revision(name: str, revision: str) -> RequestDeniedError:
     """The repository is there, the branch, tag or commit is not."""
-    return Denied(404, "revision", f"{name} has no revision {revision}", "list them with refs", code="RevisionNotFound")
+    return RequestDeniedError(
+        404, "revision", f"{name} has no revision {revision}", "list them with refs", code="RevisionNotFound"
+    )
 
 
-def no_entry(name: str, path: str) -> Denied:
+def no_entry(name: str, path: str) -> RequestDeniedError:
     """The revision is there, the file is not."""
-    return Denied(404, "entry", f"{name} has no file {path}", "list the files of the revision", code="EntryNotFound")
+    return RequestDeniedError(
+        404, "entry", f"{name} has no file {path}", "list the files of the revision", code="EntryNotFound"
+    )
 
 
-def bad_token(why: str) -> Denied:
+def bad_token(why: str) -> RequestDeniedError:
     """A token that is unknown, expired or revoked."""
-    return Denied(
+    return RequestDeniedError(
         401, "token", f"{BAD_CREDENTIALS}: {why}", "ask the registry's admin for a token, then `embhub login`"
     )
 
 
-def token_needed(what: str) -> Denied:
+def token_needed(what: str) -> RequestDeniedError:
     """An anonymous call to something that needs an account."""
-    return Denied(401, "token", f"{BAD_CREDENTIALS}: {what} needs a token", "run `embhub login`, or send a token")
+    return RequestDeniedError(
+        401, "token", f"{BAD_CREDENTIALS}: {what} needs a token", "run `embhub login`, or send a token"
+    )
 
 
-def forbidden(message: str, hint: str, *, rule: str = "role") -> Denied:
+def forbidden(message: str, hint: str, *, rule: str = "role") -> RequestDeniedError:
     """A good token that may not do this."""
-    return Denied(403, rule, message, hint)
+    return RequestDeniedError(403, rule, message, hint)
 
 
-def malformed(message: str, hint: str = "send what docs/reference/registry-api.md describes") -> Denied:
+def malformed(message: str, hint: str = "send what docs/reference/registry-api.md describes") -> RequestDeniedError:
     """A request that cannot be read."""
-    return Denied(400, "request", message, hint)
+    return RequestDeniedError(400, "request", message, hint)

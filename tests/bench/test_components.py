@@ -16,7 +16,7 @@ from bench.likeness import FilmFeatures, kernel_distance
 from embhub.diffusion.adaptation import checkpoint, loop
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import classifier
-from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 ROW: dict[str, Any] = {
@@ -53,7 +53,7 @@ def test_an_arm_that_was_left_is_gone_on_with_and_learns_what_it_says(
         if stop:
             monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
             monkeypatch.setattr(loop, "_any", lambda *_: True)
-            with pytest.raises(Interrupted):
+            with pytest.raises(TrainingInterruptedError):
                 components.adapt(material, load_pipeline(components.BASE, device="cpu"), arm, 0, work)
             monkeypatch.undo()
             monkeypatch.setattr(components, "STEPS", 4)

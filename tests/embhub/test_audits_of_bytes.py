@@ -14,7 +14,7 @@ from embhub.client import pulling
 from embhub.client.hub import Hub
 from embhub.release import files as layout
 from embhub.release import signing
-from embhub.release.demands import PolicyRefusal
+from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
 from tests.support import hostile
@@ -163,7 +163,7 @@ def test_a_friendly_auditor_blocks_no_other_and_hides_no_other(hall: Hall, reade
     verified = pulling.pull(repository)
     assert [(audit.namespace, audit.verdict) for audit in verified.others] == [("nki", "leak-detected")]
     assert not Path("slot/earlier-audits").exists(), "this folder never held the other report"
-    with pytest.raises(PolicyRefusal, match="nki"):
+    with pytest.raises(PolicyRefusedError, match="nki"):
         pulling.pull(repository, require="no-leak", out="strict")
     with pytest.raises(Exception, match="audit-kept"):
         hall.push(repository, bare(repository, seed=14))
@@ -241,7 +241,7 @@ def test_nonsense_about_audits_meets_no_demand(hall: Hall, reader: Site, body: b
     hall.middle.lies = {AUDITS: lambda handler: handler.send(200, body)}
     verified = pulling.verify_path(repository)
     assert verified.unanswered == {"audits"}
-    with pytest.raises(PolicyRefusal):
+    with pytest.raises(PolicyRefusedError):
         pulling.verify_path(repository, require="no-leak")
 
 

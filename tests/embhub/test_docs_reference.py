@@ -52,6 +52,8 @@ def test_rules_are_the_ones_in_reports() -> None:
     coded = {
         name: kind.rule
         for name, kind in vars(refusals).items()
-        if isinstance(kind, type) and issubclass(kind, refusals.Refusal) and kind is not refusals.Refusal
+        if isinstance(kind, type)
+        and issubclass(kind, refusals.ReleaseRefusedError)
+        and kind is not refusals.ReleaseRefusedError
     }
     assert rows == coded

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from embhub.client import publishing, pulling
-from embhub.client.errors import NotAllowed
+from embhub.client.errors import NotAllowedError
 from tests.support.releases import REPOSITORY
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
@@ -31,18 +31,18 @@ def test_a_gate_is_told_and_opened(registry: RunningRegistry, tmp_path: Path) ->
     with pytest.MonkeyPatch.context() as patch:
         nobody = Site(tmp_path / "b", registry.url, "").enter(patch)
         nobody.trust(registry)
-        with pytest.raises(NotAllowed, match="for accounts that were let in") as caught:
+        with pytest.raises(NotAllowedError, match="for accounts that were let in") as caught:
             pulling.pull(REPOSITORY)
         assert f"{registry.url}/{REPOSITORY}/ask-access" in caught.value.hint
         assert not list(nobody.folder.rglob("*.safetensors"))
     with pytest.MonkeyPatch.context() as patch:
         reader = open_site(registry, tmp_path / "c", namespace="lumc", user="lea", role="reader").enter(patch)
         reader.trust(registry)
-        with pytest.raises(NotAllowed, match="lea was not let in"):
+        with pytest.raises(NotAllowedError, match="lea was not let in"):
             pulling.pull(REPOSITORY)
         asked = registry.request("POST", f"/{REPOSITORY}/ask-access", token=reader.token)
         assert asked.json() == {"status": "pending"}
-        with pytest.raises(NotAllowed, match="awaits an answer"):
+        with pytest.raises(NotAllowedError, match="awaits an answer"):
             pulling.pull(REPOSITORY)
         answer = {"user": "lea", "status": "accepted"}
         address = f"/api/models/{REPOSITORY}/user-access-request/handle"

@@ -15,7 +15,7 @@ from embhub.client import publishing
 from embhub.errors import PrivacyError, UsageError
 from embhub.ledger import budget, publications
 from embhub.ledger.books import open_books
-from embhub.ledger.budget import BudgetExceeded
+from embhub.ledger.budget import BudgetExceededError
 from embhub.ledger.published_audits import charge_audit, remember_sides
 from embhub.ledger.spending import Spending
 from embhub.release import at_the_site as site_files
@@ -147,7 +147,7 @@ def test_a_cap_refuses_the_signature_and_nothing_is_written(site: Site) -> None:
     file = site.make()
     remember(file)
     budget.set_cap(4.0, units=[KEPT_BACK[0]])
-    with pytest.raises(BudgetExceeded, match="an audit with figures of patients") as caught:
+    with pytest.raises(BudgetExceededError, match="an audit with figures of patients") as caught:
         sign(file)
     assert caught.value.exit_code == 6
     assert not audits() and not site_files.beside(file, site_files.PUBLISH_BUNDLE).exists()

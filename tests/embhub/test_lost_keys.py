@@ -12,7 +12,7 @@ from embhub.__main__ import main
 from embhub.client import publishing, pulling, roots
 from embhub.client.hub import Hub
 from embhub.errors import RegistryError, UsageError
-from embhub.refusals import RevokedKey, Rollback, WrongRoot
+from embhub.refusals import RevokedKeyError, RollbackError, WrongRootError
 from embhub.release import files as layout
 from embhub.release import signing
 from embhub.release.files import Release
@@ -62,7 +62,7 @@ def test_a_stolen_key_from_end_to_end(
     assert main(["verify", "prostate-cspca"]) == 0, (
         "what was pulled is judged by the keyring at hand, until it is renewed"
     )
-    with pytest.raises(RevokedKey, match="stolen"):
+    with pytest.raises(RevokedKeyError, match="stolen"):
         pulling.pull(REPOSITORY)
     capsys.readouterr()
     assert main(["verify", "prostate-cspca", "--json"]) == 4, "the pull that was refused renewed the keyring"
@@ -111,7 +111,7 @@ def test_a_version_that_a_thief_raised_does_not_lock_the_publisher_out(
     lodged = seen.newest(registry.url, REPOSITORY)
     assert lodged is not None and lodged.signer == reader_key()
     seen.remember(registry.url, REPOSITORY, version="999999.0.0", digest="0" * 64, signer=reader_key())
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
     registry.run("key", "revoke", reader_key(), "--reason", "stolen")
     publisher.enter(monkeypatch)
@@ -122,7 +122,7 @@ def test_a_version_that_a_thief_raised_does_not_lock_the_publisher_out(
     assert "counts no more" in str(pulling.pull(REPOSITORY).findings)
     newest = seen.newest(registry.url, REPOSITORY)
     assert newest is not None and (newest.version, newest.signer) == ("1.0.0", reader_key())
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         seen.remember(registry.url, REPOSITORY, version="2.0.0", digest="0" * 64, signer=reader_key())
         pulling.pull(REPOSITORY)
 
@@ -135,7 +135,7 @@ def test_a_countersignature_outlives_a_stolen_key(
     Hub(registry.url, token=site.token).push(resigned(make_release(), audit_key=AUDITOR), REPOSITORY)
     site.trust(registry)
     registry.run("key", "revoke", SITE.fingerprint, "--reason", "stolen")
-    with pytest.raises(RevokedKey):
+    with pytest.raises(RevokedKeyError):
         pulling.pull(REPOSITORY, policy="strict")
     assert pulling.pull(REPOSITORY).independent
     assert said()[0] == "warning"
@@ -181,7 +181,7 @@ def test_another_root_key_is_never_taken_over(reader: Site, registry: RunningReg
         lambda: trust_store.refresh(registry.url, export),
         lambda: trust_store.add(export, fingerprint=anew.root_fingerprint, address=registry.url),
     ):
-        with pytest.raises(WrongRoot):
+        with pytest.raises(WrongRootError):
             call()
     assert pulling.verify_path("prostate-cspca").version == "1.0.0"
     assert trust_store.load(registry.url).root_fingerprint == registry.root_fingerprint

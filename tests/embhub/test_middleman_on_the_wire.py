@@ -78,37 +78,40 @@ def test_an_older_version_is_a_rollback_where_a_newer_one_was_seen(world: World,
     old = {INFO: rerouted("/revision/main", f"/revision/{world.old_commit}")}
     middle.lies = old
     for call in (lambda: pulling.pull(REPOSITORY), lambda: pulling.verify_path(REPOSITORY)):
-        refuse(call, refusals.Rollback)
+        refuse(call, refusals.RollbackError)
     middle.lies = {PUBLISHED: instead(f"/{REPOSITORY}/resolve/{world.old_commit}/{layout.PUBLISH_BUNDLE}")}
-    refuse(lambda: pulling.pull(REPOSITORY), refusals.Rollback)
+    refuse(lambda: pulling.pull(REPOSITORY), refusals.RollbackError)
 
 
 def test_a_statement_of_an_older_version_does_not_fit_the_newer_card(
     world: World, middle: Middleman, fresh: Site
 ) -> None:
     middle.lies = {PUBLISHED: instead(f"/{REPOSITORY}/resolve/{world.old_commit}/{layout.PUBLISH_BUNDLE}")}
-    refuse(lambda: pulling.pull(REPOSITORY), refusals.CardMismatch)
+    refuse(lambda: pulling.pull(REPOSITORY), refusals.CardMismatchError)
 
 
 def test_a_keyring_that_is_older_than_seen(world: World, middle: Middleman, warm: Site) -> None:
     middle.lies = {TRUST: edited(lambda _: world.old_export)}
     for call in (lambda: pulling.pull(REPOSITORY), lambda: roots.refresh_roots()):
-        refuse(call, refusals.Rollback)
+        refuse(call, refusals.RollbackError)
     assert main(["verify", REPOSITORY]) == 4
 
 
 def test_a_commit_that_was_asked_for_is_the_one_that_is_taken(world: World, middle: Middleman, fresh: Site) -> None:
     middle.lies = {INFO: rerouted(world.old_commit, "main")}
-    refuse(lambda: pulling.pull(f"{REPOSITORY}@{world.old_commit}"), faults.WrongCommit)
+    refuse(lambda: pulling.pull(f"{REPOSITORY}@{world.old_commit}"), faults.WrongCommitError)
 
 
 @pytest.mark.parametrize(
     ("lies", "kind"),
     [
-        ({INFO: unlisted(layout.AUDIT, layout.AUDIT_BUNDLE)}, refusals.MissingAudit),
-        ({INFO: unlisted(layout.AUDIT)}, refusals.MissingAudit),
-        ({AUDIT: file_of(OTHER, layout.AUDIT), AUDITED: file_of(OTHER, layout.AUDIT_BUNDLE)}, refusals.AuditMismatch),
-        ({AUDIT: edited(lambda body: body.replace(b"leak-detected", b"no-leak-found"))}, refusals.AuditMismatch),
+        ({INFO: unlisted(layout.AUDIT, layout.AUDIT_BUNDLE)}, refusals.MissingAuditError),
+        ({INFO: unlisted(layout.AUDIT)}, refusals.MissingAuditError),
+        (
+            {AUDIT: file_of(OTHER, layout.AUDIT), AUDITED: file_of(OTHER, layout.AUDIT_BUNDLE)},
+            refusals.AuditMismatchError,
+        ),
+        ({AUDIT: edited(lambda body: body.replace(b"leak-detected", b"no-leak-found"))}, refusals.AuditMismatchError),
     ],
     ids=["dropped", "dropped but for its attestation", "a better one in its place", "another verdict written in"],
 )
@@ -165,7 +168,7 @@ def test_a_redirect_is_not_followed_and_no_token_travels(
                         in found(pulling.pull(REPOSITORY), {TRUST: "keyring"}.get(part, "yanked"))[1]
                     )
                 else:
-                    refuse(lambda: pulling.pull(REPOSITORY), faults.SentElsewhere)
+                    refuse(lambda: pulling.pull(REPOSITORY), faults.RedirectedElsewhereError)
         assert not elsewhere.requests
     sent = [headers.get("authorization") for _, path, headers, _ in middle.requests if path != TRUST]
     assert f"Bearer {world.token}" in sent
@@ -176,7 +179,7 @@ def test_a_redirect_is_not_followed_and_no_token_travels(
 )
 def test_a_redirect_to_a_strange_address(middle: Middleman, fresh: Site, address: str) -> None:
     middle.lies = {EMBEDDING: lambda h: h.send(302, b"", Location=address)}
-    refuse(lambda: pulling.pull(REPOSITORY), faults.SentElsewhere)
+    refuse(lambda: pulling.pull(REPOSITORY), faults.RedirectedElsewhereError)
 
 
 # ── slowly ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +204,7 @@ def test_slow_answers_meet_a_deadline(
     monkeypatch.setattr(guard, "LONGEST_CALL", 2.0)
     middle.lies = {part: SLOW[name]}
     began = time.monotonic()
-    refuse(lambda: Hub(middle.url).fetch(REPOSITORY), faults.TooSlow)
+    refuse(lambda: Hub(middle.url).fetch(REPOSITORY), faults.AnswerTooSlowError)
     assert time.monotonic() - began < 10
 
 
@@ -238,7 +241,7 @@ def test_names_in_answers_lead_nowhere(middle: Middleman, fresh: Site, tmp_path:
 @pytest.mark.parametrize("sha", ["../../x", "c0ffee/../../x", "C0FFEE" + "0" * 34, "c0ffee" + "0" * 34 + "\n"])
 def test_a_commit_is_forty_hex_digits_and_no_path(middle: Middleman, fresh: Site, sha: str) -> None:
     middle.lies = {INFO: edited(lambda body: json.dumps({**json.loads(body), "sha": sha}).encode())}
-    refuse(lambda: pulling.pull(REPOSITORY), faults.WrongCommit)
+    refuse(lambda: pulling.pull(REPOSITORY), faults.WrongCommitError)
 
 
 def test_links_in_a_folder_lead_no_file_out_of_it(middle: Middleman, warm: Site, tmp_path: Path) -> None:
@@ -265,7 +268,7 @@ def test_a_snapshot_with_links_to_strange_things_is_refused_at_once(middle: Midd
         kept = place.read_bytes()
         place.unlink()
         place.symlink_to(target if target.startswith("/") else warm.folder / target)
-        with pytest.raises((refusals.Refusal, UsageError)):
+        with pytest.raises((refusals.ReleaseRefusedError, UsageError)):
             pulling.verify_path("prostate-cspca")
         place.unlink()
         place.write_bytes(kept)

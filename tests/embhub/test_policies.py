@@ -16,7 +16,7 @@ from embhub.client.hub import Hub
 from embhub.client.opening import open_path
 from embhub.errors import ConfigError
 from embhub.release import files as layout
-from embhub.release.demands import PolicyRefusal
+from embhub.release.demands import PolicyRefusedError
 from tests.support.between import LEAKING, make_leaking_release
 from tests.support.releases import AUDITOR, REPOSITORY, SITE, make_embedding, make_release, resigned
 from tests.support.servers import RunningRegistry, running_registry
@@ -114,7 +114,7 @@ def test_tampering_stays_apart(reader: Site) -> None:
 
 
 def test_in_python(reader: Site) -> None:
-    with pytest.raises(PolicyRefusal) as caught:
+    with pytest.raises(PolicyRefusedError) as caught:
         embhub.pull(REPOSITORY, policy="strict", require=["countersigned"])
     assert caught.value.unmet == ("confirmed", "countersigned") and caught.value.exit_code == 8
     assert caught.value.verified.repository == REPOSITORY
@@ -167,7 +167,7 @@ def test_a_policy_file_holds_for_the_site_and_no_option_lifts_it(reader: Site, m
         assert main(words) == 8
     assert main(["pull", PRIVATE]) == 0
     assert main(["verify", "prostate-cspca"]) == 8
-    with pytest.raises(PolicyRefusal):
+    with pytest.raises(PolicyRefusedError):
         open_path("prostate-cspca")
     assert main(["show", CONFIRMED]) == 0, "looking is not using"
     elsewhere = path.rename(path.with_name("ours.yaml"))

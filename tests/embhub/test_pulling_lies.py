@@ -11,15 +11,15 @@ import pytest
 from embhub.client import overview, pulling, roots
 from embhub.errors import ConfigError, VerificationError
 from embhub.refusals import (
-    BadSignature,
-    CardMismatch,
-    DigestMismatch,
-    MissingAudit,
-    Rollback,
-    UnknownSigner,
-    WrongNamespace,
-    WrongRepository,
-    WrongRoot,
+    BadSignatureError,
+    CardMismatchError,
+    DigestMismatchError,
+    MissingAuditError,
+    RollbackError,
+    UnknownSignerError,
+    WrongNamespaceError,
+    WrongRepositoryError,
+    WrongRootError,
 )
 from embhub.release import files as layout
 from embhub.release.verification import Verified
@@ -85,35 +85,35 @@ def test_a_missing_file_is_noticed(liar: hostile.Registry, name: str) -> None:
 
 def test_another_repositorys_release(liar: hostile.Registry) -> None:
     liar.files = make_release(repository="radboud/other").files
-    pull_nothing(WrongRepository)
+    pull_nothing(WrongRepositoryError)
 
 
 def test_a_strangers_release(liar: hostile.Registry) -> None:
     liar.files = make_release(key=STRANGER).files
-    pull_nothing(UnknownSigner)
+    pull_nothing(UnknownSignerError)
 
 
 def test_another_members_release(liar: hostile.Registry) -> None:
     liar.files = make_release(key=OTHER_SITE).files
-    pull_nothing(WrongNamespace)
+    pull_nothing(WrongNamespaceError)
 
 
 def test_a_mixture_of_two_releases(liar: hostile.Registry) -> None:
     other = make_release(artifact=make_embedding(seed=5))
     liar.files = {**liar.files, layout.EMBEDDING: other.files[layout.EMBEDDING]}
-    pull_nothing(DigestMismatch)
+    pull_nothing(DigestMismatchError)
 
 
 def test_a_signature_from_another_statement(liar: hostile.Registry) -> None:
     ours, theirs = make_release(), make_release(version="2.0.0")
     mixed = replaced(ours, publish_bundle=theirs.files[layout.PUBLISH_BUNDLE])
     liar.files = mixed.files
-    pull_nothing(CardMismatch)
+    pull_nothing(CardMismatchError)
 
 
 def test_a_dropped_audit(liar: hostile.Registry) -> None:
     liar.files = replaced(make_release(), audit=None, audit_bundle=None).files
-    pull_nothing(MissingAudit)
+    pull_nothing(MissingAuditError)
 
 
 def test_an_older_release_than_before(liar: hostile.Registry) -> None:
@@ -121,13 +121,13 @@ def test_an_older_release_than_before(liar: hostile.Registry) -> None:
     pulling.pull(REPOSITORY)
     kept = {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))}
     liar.files = make_release(version="1.1.0").files
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
     assert {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))} == kept
     liar.files = make_release(version="1.2.0", artifact=make_embedding(seed=3)).files
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         pulling.verify_path(REPOSITORY)
 
 
@@ -138,12 +138,12 @@ def test_an_older_release_by_another_way_than_before(liar: hostile.Registry, mon
     old = make_release(version="1.1.0")
     old.to_folder(Path("stick"))
     for target in ("stick", f"stick/{layout.EMBEDDING}"):
-        with pytest.raises(Rollback):
+        with pytest.raises(RollbackError):
             pulling.verify_path(target)
     with hostile.serve() as mirror:
         mirror.files = old.files
         monkeypatch.setenv("EMBHUB_REGISTRY", mirror.url)
-        with pytest.raises(Rollback):
+        with pytest.raises(RollbackError):
             pulling.pull(REPOSITORY, out="mirrored")
 
 
@@ -193,17 +193,17 @@ def test_an_older_keyring_than_before(liar: hostile.Registry) -> None:
     liar.export = make_export(make_keyring(version=3))
     roots.refresh_roots(liar.url)
     liar.export = make_export(make_keyring(version=2))
-    pull_nothing(Rollback)
+    pull_nothing(RollbackError)
 
 
 def test_a_keyring_of_another_root(liar: hostile.Registry) -> None:
     liar.export = make_export(root=STRANGER)
-    pull_nothing(WrongRoot)
+    pull_nothing(WrongRootError)
 
 
 def test_a_member_removed_since_counts_no_more(liar: hostile.Registry) -> None:
     liar.export = make_export(make_keyring(version=2, members=[]))
-    pull_nothing(UnknownSigner)
+    pull_nothing(UnknownSignerError)
 
 
 def test_a_registry_without_a_keyring_is_judged_by_the_one_kept_here(liar: hostile.Registry) -> None:
@@ -220,14 +220,14 @@ def test_a_mirror_is_judged_by_the_keyring_of_its_source(
         assert pulling.pull(REPOSITORY).signer.namespace == "radboud"
         mirror.files = make_release(key=STRANGER).files
         shutil.rmtree("prostate-cspca")
-        pull_nothing(UnknownSigner)
+        pull_nothing(UnknownSignerError)
 
 
 def test_a_failed_pull_leaves_an_earlier_one_as_it_was(liar: hostile.Registry) -> None:
     pulling.pull(REPOSITORY)
     before = {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))}
     liar.files = {**liar.files, layout.CARD: liar.files[layout.CARD] + b"x"}
-    with pytest.raises(CardMismatch):
+    with pytest.raises(CardMismatchError):
         pulling.pull(REPOSITORY)
     assert {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))} == before
 
@@ -266,7 +266,7 @@ def test_a_tampered_folder_is_refused(liar: hostile.Registry) -> None:
     copy = folder / "prostate-cspca.safetensors"
     copy.write_bytes(make_embedding(seed=7).data)
     for target in (folder, copy):
-        with pytest.raises(DigestMismatch):
+        with pytest.raises(DigestMismatchError):
             pulling.verify_path(target)
 
 
@@ -275,7 +275,7 @@ def test_a_signature_bit_is_enough(liar: hostile.Registry) -> None:
     at = bundle.index(b'"sig":"') + 40
     changed = bundle[:at] + (b"A" if bundle[at : at + 1] != b"A" else b"B") + bundle[at + 1 :]
     liar.files = {**liar.files, layout.PUBLISH_BUNDLE: changed}
-    pull_nothing(BadSignature)
+    pull_nothing(BadSignatureError)
 
 
 def test_the_memory_of_versions_only_grows(liar: hostile.Registry) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from embhub.client import publishing
 from embhub.errors import ArtifactError, PrivacyError
-from embhub.refusals import CardMismatch, ClaimMismatch, DigestMismatch, WrongRepository
+from embhub.refusals import CardMismatchError, ClaimMismatchError, DigestMismatchError, WrongRepositoryError
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release.files import Release
@@ -124,7 +124,7 @@ def test_a_card_that_was_edited_after_signing(site: Site) -> None:
     publishing.sign(path)
     card = site_files.beside(path, site_files.CARD)
     card.write_bytes(card.read_bytes().replace(b"1.0.0", b"1.0.1"))
-    with pytest.raises(CardMismatch) as caught:
+    with pytest.raises(CardMismatchError) as caught:
         push(site, path)
     assert f"embhub sign {path}" in caught.value.hint
 
@@ -133,14 +133,14 @@ def test_an_embedding_that_was_changed_after_signing(site: Site) -> None:
     path = site.make()
     publishing.sign(path)
     path.write_bytes(make_embedding(seed=7).data)
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatchError):
         push(site, path)
 
 
 def test_another_name_than_the_signed_one(site: Site) -> None:
     path = site.make()
     publishing.sign(path)
-    with pytest.raises(WrongRepository):
+    with pytest.raises(WrongRepositoryError):
         push(site, path, repository=f"{NAMESPACE}/other")
 
 
@@ -150,6 +150,6 @@ def test_a_claim_is_held_against_its_statement_where_nobody_knows_the_signer(tmp
     make_release().to_folder(sound)
     resigned(make_release(), publish={"privacy": {"epsilon": 1}}).to_folder(forged)
     assert publishing.push(from_folder=sound, dry_run=True, out=tmp_path / "sent").version == "1.0.0"
-    with pytest.raises(ClaimMismatch):
+    with pytest.raises(ClaimMismatchError):
         publishing.push(from_folder=forged, dry_run=True, out=tmp_path / "not-sent")
     assert not (tmp_path / "not-sent").exists()

@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 from embhub.artifact import embedding
 from embhub.errors import ArtifactError, PrivacyError, VerificationError
 from embhub.refusals import (
-    AuditMismatch,
-    BadSignature,
-    CardMismatch,
-    ClaimMismatch,
-    DigestMismatch,
-    MalformedBundle,
-    MalformedStatement,
-    MissingAudit,
-    Refusal,
-    TooLarge,
-    UnknownSigner,
-    UnreadableArtifact,
-    Unsigned,
-    WrongNamespace,
-    WrongPredicate,
-    WrongRepository,
-    WrongRole,
+    AuditMismatchError,
+    BadSignatureError,
+    CardMismatchError,
+    ClaimMismatchError,
+    DigestMismatchError,
+    FileTooLargeError,
+    MalformedBundleError,
+    MalformedStatementError,
+    MissingAuditError,
+    ReleaseRefusedError,
+    UnknownSignerError,
+    UnreadableArtifactError,
+    UnsignedError,
+    WrongNamespaceError,
+    WrongPredicateError,
+    WrongRepositoryError,
+    WrongRoleError,
 )
 from embhub.release import files as layout
 from embhub.release import verification
@@ -92,107 +92,110 @@ def invented_report() -> Release:
 PUBLISH, AUDIT = GOOD.files[layout.PUBLISH_BUNDLE], GOOD.files[layout.AUDIT_BUNDLE]
 HEADER_BYTE, TENSOR_BYTE = 20, len(GOOD.files[layout.EMBEDDING]) - 9
 
-TAMPERED: dict[str, tuple[Callable[[], Release], type[Refusal]]] = {
+TAMPERED: dict[str, tuple[Callable[[], Release], type[ReleaseRefusedError]]] = {
     # files edited after signing
-    "tensor": (lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[layout.EMBEDDING], TENSOR_BYTE)), DigestMismatch),
+    "tensor": (
+        lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[layout.EMBEDDING], TENSOR_BYTE)),
+        DigestMismatchError,
+    ),
     "header": (
         lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[layout.EMBEDDING], HEADER_BYTE)),
-        UnreadableArtifact,
+        UnreadableArtifactError,
     ),
-    "length": (lambda: replaced(GOOD, embedding=GOOD.files[layout.EMBEDDING] + b"\0"), UnreadableArtifact),
-    "pickle": (lambda: replaced(GOOD, embedding=b"\x80\x02}q\x00."), UnreadableArtifact),
-    "no embedding": (lambda: replaced(GOOD, embedding=None), UnreadableArtifact),
-    "card": (lambda: replaced(GOOD, card=GOOD.files[layout.CARD] + b"\n"), CardMismatch),
-    "no card": (lambda: replaced(GOOD, card=None), CardMismatch),
-    "report": (lambda: replaced(GOOD, audit=GOOD.files[layout.AUDIT] + b" "), AuditMismatch),
-    "report dropped": (lambda: replaced(GOOD, audit=None), MissingAudit),
-    "report and attestation dropped": (lambda: replaced(GOOD, audit=None, audit_bundle=None), MissingAudit),
-    "attestation dropped": (lambda: replaced(GOOD, audit_bundle=None), MissingAudit),
-    "attestation without report": (lambda: replaced(UNAUDITED, audit_bundle=AUDIT), MissingAudit),
-    "publish bundle dropped": (lambda: replaced(GOOD, publish_bundle=None), Unsigned),
-    "publish bundle cut": (lambda: replaced(GOOD, publish_bundle=PUBLISH[:-10]), MalformedBundle),
-    "audit bundle cut": (lambda: replaced(GOOD, audit_bundle=AUDIT[:-10]), MalformedBundle),
+    "length": (lambda: replaced(GOOD, embedding=GOOD.files[layout.EMBEDDING] + b"\0"), UnreadableArtifactError),
+    "pickle": (lambda: replaced(GOOD, embedding=b"\x80\x02}q\x00."), UnreadableArtifactError),
+    "no embedding": (lambda: replaced(GOOD, embedding=None), UnreadableArtifactError),
+    "card": (lambda: replaced(GOOD, card=GOOD.files[layout.CARD] + b"\n"), CardMismatchError),
+    "no card": (lambda: replaced(GOOD, card=None), CardMismatchError),
+    "report": (lambda: replaced(GOOD, audit=GOOD.files[layout.AUDIT] + b" "), AuditMismatchError),
+    "report dropped": (lambda: replaced(GOOD, audit=None), MissingAuditError),
+    "report and attestation dropped": (lambda: replaced(GOOD, audit=None, audit_bundle=None), MissingAuditError),
+    "attestation dropped": (lambda: replaced(GOOD, audit_bundle=None), MissingAuditError),
+    "attestation without report": (lambda: replaced(UNAUDITED, audit_bundle=AUDIT), MissingAuditError),
+    "publish bundle dropped": (lambda: replaced(GOOD, publish_bundle=None), UnsignedError),
+    "publish bundle cut": (lambda: replaced(GOOD, publish_bundle=PUBLISH[:-10]), MalformedBundleError),
+    "audit bundle cut": (lambda: replaced(GOOD, audit_bundle=AUDIT[:-10]), MalformedBundleError),
     # whole files of other releases
     "embedding of another release": (
         lambda: replaced(GOOD, embedding=OTHER.files[layout.EMBEDDING]),
-        DigestMismatch,
+        DigestMismatchError,
     ),
     "publish bundle of another release": (
         lambda: replaced(GOOD, publish_bundle=OTHER.files[layout.PUBLISH_BUNDLE]),
-        DigestMismatch,
+        DigestMismatchError,
     ),
     "audit bundle of another release": (
         lambda: replaced(GOOD, audit_bundle=OTHER.files[layout.AUDIT_BUNDLE]),
-        AuditMismatch,
+        AuditMismatchError,
     ),
     "report and attestation of another release": (
         lambda: replaced(GOOD, audit=OTHER.files[layout.AUDIT], audit_bundle=OTHER.files[layout.AUDIT_BUNDLE]),
-        AuditMismatch,
+        AuditMismatchError,
     ),
     "card of another release": (
         lambda: replaced(GOOD, card=edited_card(GOOD, description="Another description.")),
-        CardMismatch,
+        CardMismatchError,
     ),
-    "bundles swapped": (lambda: replaced(GOOD, publish_bundle=AUDIT, audit_bundle=PUBLISH), WrongPredicate),
-    "publish bundle as audit bundle": (lambda: replaced(GOOD, audit_bundle=PUBLISH), WrongPredicate),
-    "release of another repository": (lambda: make_release(repository="radboud/other"), WrongRepository),
+    "bundles swapped": (lambda: replaced(GOOD, publish_bundle=AUDIT, audit_bundle=PUBLISH), WrongPredicateError),
+    "publish bundle as audit bundle": (lambda: replaced(GOOD, audit_bundle=PUBLISH), WrongPredicateError),
+    "release of another repository": (lambda: make_release(repository="radboud/other"), WrongRepositoryError),
     # keys
-    "stranger's key": (lambda: resigned(GOOD, key=STRANGER), UnknownSigner),
-    "another member's key": (lambda: resigned(GOOD, key=OTHER_SITE), WrongNamespace),
-    "auditor's key": (lambda: resigned(GOOD, key=AUDITOR), WrongNamespace),
-    "withdrawal key": (lambda: resigned(GOOD, key=WITHDRAWER), WrongRole),
-    "audit by a stranger": (lambda: resigned(GOOD, audit_key=STRANGER), UnknownSigner),
-    "audit by another publisher": (lambda: resigned(GOOD, audit_key=OTHER_SITE), WrongNamespace),
-    "audit by the withdrawal key": (lambda: resigned(GOOD, audit_key=WITHDRAWER), WrongRole),
+    "stranger's key": (lambda: resigned(GOOD, key=STRANGER), UnknownSignerError),
+    "another member's key": (lambda: resigned(GOOD, key=OTHER_SITE), WrongNamespaceError),
+    "auditor's key": (lambda: resigned(GOOD, key=AUDITOR), WrongNamespaceError),
+    "withdrawal key": (lambda: resigned(GOOD, key=WITHDRAWER), WrongRoleError),
+    "audit by a stranger": (lambda: resigned(GOOD, audit_key=STRANGER), UnknownSignerError),
+    "audit by another publisher": (lambda: resigned(GOOD, audit_key=OTHER_SITE), WrongNamespaceError),
+    "audit by the withdrawal key": (lambda: resigned(GOOD, audit_key=WITHDRAWER), WrongRoleError),
     # what was signed contradicts itself
-    "relative repository": (with_statement(repository="../radboud/x"), MalformedStatement),
-    "reserved namespace": (with_statement(repository="api/x"), MalformedStatement),
-    "no version": (with_statement(version=""), MalformedStatement),
-    "time without a form": (with_statement(created="yesterday"), MalformedStatement),
-    "audit says false": (with_statement(audit=False), MalformedStatement),
+    "relative repository": (with_statement(repository="../radboud/x"), MalformedStatementError),
+    "reserved namespace": (with_statement(repository="api/x"), MalformedStatementError),
+    "no version": (with_statement(version=""), MalformedStatementError),
+    "time without a form": (with_statement(created="yesterday"), MalformedStatementError),
+    "audit says false": (with_statement(audit=False), MalformedStatementError),
     "another version than the card": (
         lambda: resigned(GOOD, publish={"version": "1.0.1"}, vouched={"version": "1.0.1"}),
-        CardMismatch,
+        CardMismatchError,
     ),
-    "another version than the audit's": (with_statement(version="1.0.1"), AuditMismatch),
-    "another card digest": (with_statement(card={"sha256": "0" * 64}), CardMismatch),
-    "another report digest": (with_statement(audit={"sha256": "0" * 64}), AuditMismatch),
-    "another base": (with_statement(base={"sha256": "0" * 64}), ClaimMismatch),
-    "no base": (with_statement(base=None), ClaimMismatch),
-    "a privacy claim": (with_statement(privacy={"epsilon": 1}), ClaimMismatch),
-    "another recipe": (with_statement(recipe={"steps": 1}), ClaimMismatch),
-    "card with another token": (with_card(token="<other>"), CardMismatch),
+    "another version than the audit's": (with_statement(version="1.0.1"), AuditMismatchError),
+    "another card digest": (with_statement(card={"sha256": "0" * 64}), CardMismatchError),
+    "another report digest": (with_statement(audit={"sha256": "0" * 64}), AuditMismatchError),
+    "another base": (with_statement(base={"sha256": "0" * 64}), ClaimMismatchError),
+    "no base": (with_statement(base=None), ClaimMismatchError),
+    "a privacy claim": (with_statement(privacy={"epsilon": 1}), ClaimMismatchError),
+    "another recipe": (with_statement(recipe={"steps": 1}), ClaimMismatchError),
+    "card with another token": (with_card(token="<other>"), CardMismatchError),
     "card with other vectors": (
         with_card(vectors=[{"encoder": "text_encoder", "count": 9, "dim": 32}]),
-        CardMismatch,
+        CardMismatchError,
     ),
     "card with another base": (
         with_card(base_model={**GOOD.card.to_dict()["base_model"], "fingerprint": "0" * 64}),
-        ClaimMismatch,
+        ClaimMismatchError,
     ),
     "card with another verdict": (
         with_card(audit={"verdict": "no-leak-detected", "suite": "quick", "power": "much"}),
-        CardMismatch,
+        CardMismatchError,
     ),
     "signed README with more than its card": (
         lambda: resigned(replaced(GOOD, card=GOOD.files[layout.CARD] + b"\nMr. John Smith, born 1956-03-02.\n")),
-        CardMismatch,
+        CardMismatchError,
     ),
     "signed README with other front matter": (
         lambda: resigned(
             replaced(GOOD, card=GOOD.files[layout.CARD].replace(b"tags:", b"extra: MRN 1234567\ntags:", 1))
         ),
-        CardMismatch,
+        CardMismatchError,
     ),
     "card that denies the audit it was signed with": (
         with_card(audit={"verdict": "not-audited", "suite": "none", "power": "no audit was run"}),
-        CardMismatch,
+        CardMismatchError,
     ),
     "card with another power": (
         with_card(audit={**GOOD.card.to_dict()["audit"], "power": "would have seen an AUC of 0.501"}),
-        CardMismatch,
+        CardMismatchError,
     ),
-    "card of fewer patients than were attacked": (with_card(n_patients="20-59"), CardMismatch),
+    "card of fewer patients than were attacked": (with_card(n_patients="20-59"), CardMismatchError),
     "card without an audit that names a suite": (
         lambda: resigned(
             replaced(
@@ -200,39 +203,39 @@ TAMPERED: dict[str, tuple[Callable[[], Release], type[Refusal]]] = {
                 card=edited_card(UNAUDITED, audit={"verdict": "not-audited", "suite": "standard", "power": "0.501"}),
             )
         ),
-        CardMismatch,
+        CardMismatchError,
     ),
     "group that the report's count gives away": (
         with_card(n_patients="50-100", n_images="50-100", population={"sex": {"female": 53, "male": "<10"}}),
-        CardMismatch,
+        CardMismatchError,
     ),
-    "card that is no card": (lambda: resigned(replaced(GOOD, card=b"# no front matter\n")), CardMismatch),
+    "card that is no card": (lambda: resigned(replaced(GOOD, card=b"# no front matter\n")), CardMismatchError),
     "card of an audit that never was": (
         lambda: resigned(replaced(GOOD, audit=None, audit_bundle=None)),
-        CardMismatch,
+        CardMismatchError,
     ),
-    "report that is no report": (lambda: resigned(replaced(GOOD, audit=b"{}")), AuditMismatch),
+    "report that is no report": (lambda: resigned(replaced(GOOD, audit=b"{}")), AuditMismatchError),
     "report of another embedding": (
         with_report(artifact=OTHER.audit.artifact if OTHER.audit else None),
-        AuditMismatch,
+        AuditMismatchError,
     ),
     "report of another base": (
         with_report(base=make_report(make_embedding(base=None)).base),
-        AuditMismatch,
+        AuditMismatchError,
     ),
-    "scores that do not give the figures": (invented_report, AuditMismatch),
-    "attested figures that are not the report's": (with_vouched(headline={"auc": 0.5}), AuditMismatch),
-    "attested report that is another": (with_vouched(report={"sha256": "0" * 64}), AuditMismatch),
-    "audit attested for another repository": (with_vouched(repository="radboud/other"), AuditMismatch),
-    "audit attested for another version": (with_vouched(version="0.9.0"), AuditMismatch),
-    "statement that is no JSON": (with_payload(b"hello"), MalformedStatement),
+    "scores that do not give the figures": (invented_report, AuditMismatchError),
+    "attested figures that are not the report's": (with_vouched(headline={"auc": 0.5}), AuditMismatchError),
+    "attested report that is another": (with_vouched(report={"sha256": "0" * 64}), AuditMismatchError),
+    "audit attested for another repository": (with_vouched(repository="radboud/other"), AuditMismatchError),
+    "audit attested for another version": (with_vouched(version="0.9.0"), AuditMismatchError),
+    "statement that is no JSON": (with_payload(b"hello"), MalformedStatementError),
 }
 
 
 @pytest.mark.parametrize("name", TAMPERED)
 def test_tampered(name: str) -> None:
     make, expected = TAMPERED[name]
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ReleaseRefusedError) as caught:
         judge(make())
     assert type(caught.value) is expected, caught.value
     assert caught.value.exit_code == 4
@@ -246,7 +249,7 @@ def test_payload_edited_under_its_signature() -> None:
     document = json.loads(PUBLISH)
     payload = GOOD.publish_bundle.envelope.payload.replace(b'"replaces":null', b'"replaces":"' + b"0" * 64 + b'"')
     document["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         judge(replaced(GOOD, publish_bundle=json.dumps(document).encode()))
 
 
@@ -254,14 +257,14 @@ def test_signature_of_another_key_under_our_hint() -> None:
     theirs = json.loads(resigned(GOOD, key=STRANGER).files[layout.PUBLISH_BUNDLE])
     ours = json.loads(PUBLISH)
     ours["dsseEnvelope"]["signatures"][0]["sig"] = theirs["dsseEnvelope"]["signatures"][0]["sig"]
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         judge(replaced(GOOD, publish_bundle=json.dumps(ours).encode()))
 
 
 @pytest.mark.parametrize("name", layout.LIMITS)
 def test_oversized_file(name: str) -> None:
     huge = Release({**GOOD.files, name: b"\0" * (layout.LIMITS[name] + 1)})
-    with pytest.raises(TooLarge):
+    with pytest.raises(FileTooLargeError):
         verification.verify(huge, trust=TRUST, now=NOW)
 
 
@@ -287,16 +290,16 @@ def test_a_changed_byte_of_the_embedding_is_nobodys_fault_but_the_ways(release: 
     """What the header says is believed, or held against its publisher, only once the signature covers it."""
     raw = release.files[layout.EMBEDDING]
     length = int.from_bytes(raw[:8], "little")
-    rules: dict[str, set[type[Refusal]]] = {"lead": set(), "header": set(), "numbers": set()}
+    rules: dict[str, set[type[ReleaseRefusedError]]] = {"lead": set(), "header": set(), "numbers": set()}
     for place in range(len(raw)):
         part = "lead" if place < 8 else "header" if place < 8 + length else "numbers"
         changed = replaced(release, embedding=edit_byte(raw, place))
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(ReleaseRefusedError) as caught:
             judge(changed)
         assert "publisher" not in caught.value.hint.partition("if it stays so")[0], place
         rules[part].add(type(caught.value))
-    assert rules["numbers"] == {DigestMismatch}
-    assert rules["header"] == {DigestMismatch, UnreadableArtifact}  # the latter where the container is broken
+    assert rules["numbers"] == {DigestMismatchError}
+    assert rules["header"] == {DigestMismatchError, UnreadableArtifactError}  # the latter where the container is broken
 
 
 @pytest.mark.parametrize("changes", ["epsilon", "token", "nan"])
@@ -311,7 +314,7 @@ def test_a_readable_container_with_other_bytes_is_a_digest_mismatch(changes: str
     assert edited != raw
     with pytest.raises((ArtifactError, PrivacyError)):
         embedding.parse(edited)
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatchError):
         judge(replaced(release, embedding=edited))
 
 
@@ -321,7 +324,7 @@ def test_a_stranger_cannot_put_a_broken_claim_into_a_publishers_mouth() -> None:
     files = dict(release.files)
     files[layout.EMBEDDING] = with_header_claim(release.embedding, altered(make_claim(), epsilon=0.5))
     forged = resigned(Release.from_files(files), key=STRANGER)
-    with pytest.raises(UnknownSigner):
+    with pytest.raises(UnknownSignerError):
         judge(forged)
 
 
@@ -332,5 +335,5 @@ def identities(release: Release) -> tuple[str, str]:
 
 @given(st.dictionaries(st.sampled_from(layout.FILES), st.binary(max_size=200)))
 def test_arbitrary_files_are_refused(files: dict[str, bytes]) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(ReleaseRefusedError):
         verification.verify(Release.from_files(files), trust=TRUST, now=NOW)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from embhub.__main__ import main
 from embhub.client import guard, pulling
 from embhub.release.checks import yanks
-from embhub.release.demands import PolicyRefusal
+from embhub.release.demands import PolicyRefusedError
 from embhub.release.verification import Verified
 from tests.support import hostile
 from tests.support.between import INFO, STATUS, TWIN, World
@@ -79,7 +79,7 @@ def test_another_revision_that_was_taken_back_concerns_nobody(world: World, midd
 
 def test_a_reason_does_not_steer_the_terminal(world: World, middle: Middleman, site: Site) -> None:
     middle.lies = {STATUS: saying(said_of(world.new_commit, reason="\x1b[2J\u202e\nverified", version="\x07"))}
-    with pytest.raises(PolicyRefusal) as caught:
+    with pytest.raises(PolicyRefusedError) as caught:
         pulling.pull(REPOSITORY)
     assert caught.value.message.isprintable() and caught.value.hint.isprintable()
     verified = pulling.verify_path(REPOSITORY)

@@ -15,9 +15,9 @@ import numpy as np
 from embhub.artifact import embedding
 from embhub.errors import ArtifactError
 from embhub.formats import tensors
-from embhub.refusals import MalformedBundle, MalformedEnvelope, MalformedStatement
+from embhub.refusals import MalformedBundleError, MalformedEnvelopeError, MalformedStatementError
 from embhub.trust import bundle, dsse, statement
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people.names import check_path
 from embhub_registry.repositories import commits
 
@@ -45,7 +45,7 @@ def read_envelope(data: bytes) -> None:
     """A DSSE envelope."""
     try:
         envelope = dsse.parse(data)
-    except MalformedEnvelope as error:
+    except MalformedEnvelopeError as error:
         assert error.message
         return
     assert dsse.parse(json.dumps(envelope.to_json()).encode()) == envelope
@@ -56,7 +56,7 @@ def read_bundle(data: bytes) -> None:
     """A Sigstore bundle and the statement in it."""
     try:
         found = bundle.parse(data)
-    except MalformedBundle as error:
+    except MalformedBundleError as error:
         assert error.message
         return
     named = replace(found.envelope, keyid=found.hint)
@@ -71,7 +71,7 @@ def read_statement(payload: bytes) -> None:
         written = statement.parse(stated.to_bytes())
         assert (written.digest, written.predicate_type) == (stated.digest, stated.predicate_type)
         statement.read_publish(stated)
-    except (MalformedStatement, ArtifactError) as error:
+    except (MalformedStatementError, ArtifactError) as error:
         assert error.message
 
 
@@ -79,14 +79,14 @@ def read_commit(data: bytes) -> None:
     """A commit body, and what it would make of a small repository."""
     try:
         asked = commits.parse(data)
-    except Denied as error:
+    except RequestDeniedError as error:
         assert error.status in {400, 413} and error.message and error.message.isprintable()
         return
     for path in {*asked.files, *asked.deleted, *asked.deleted_folders}:
         assert check_path(path) == path and ".." not in path.split("/")
     try:
         kept, added = commits.apply(asked, {"README.md": "0", "attestations/a.json": "1"})
-    except Denied as error:
+    except RequestDeniedError as error:
         assert error.status in {400, 404}
         return
     assert added == asked.files and not kept & added.keys()

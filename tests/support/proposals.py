@@ -10,7 +10,7 @@ import pytest
 
 from embhub.release.files import Release
 from embhub_registry.admission import rules as admission
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories.proposal import Proposal
 from tests.support import releases
 
@@ -29,9 +29,9 @@ def propose(files: Mapping[str, bytes], **changes: Any) -> Proposal:
     return replace(whole, **changes)
 
 
-def refusal(files: Mapping[str, bytes], **changes: object) -> Denied:
+def refusal(files: Mapping[str, bytes], **changes: object) -> RequestDeniedError:
     """The refusal of a proposal; that it is admitted fails the test."""
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         admission.admit(propose(files, **changes))
     assert caught.value.status == 422
     assert caught.value.hint, "a refusal carries its remedy"

@@ -80,7 +80,7 @@ def train_component(
             memory; an interrupted adaptation of something else.
         PrivacyError: names that look like patients; a cap of the site's ledger, which counts this as infinite.
         ConfigError: `out` cannot be written, the disk is full, or what an interrupted adaptation left is damaged.
-        Interrupted: a KeyboardInterrupt that `resume` can go on from.
+        TrainingInterruptedError: a KeyboardInterrupt that `resume` can go on from.
     """
     if device not in ("auto", "cpu"):
         raise UsageError(f"no device called {device} here", "choose auto, which is accelerate's choice, or cpu")

@@ -23,8 +23,8 @@ from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import Objective
 from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.adaptation.stopping import interrupts_wait
-from embhub.diffusion.training.checkpoints import Interrupted
-from embhub.diffusion.training.inversion import Diverged
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
+from embhub.diffusion.training.inversion import DivergedError
 from embhub.errors import UsageError
 
 OnStep = Callable[[int, float, float | None], None]
@@ -82,8 +82,8 @@ def learn(
     """Adapt the components of `objective` in place; the loss of `kept_back` is taken `looks` times on the way.
 
     Raises:
-        Diverged: a loss that is not a number; the checkpoint is removed.
-        Interrupted: SIGINT, after a whole step that `resume` goes on from.
+        DivergedError: a loss that is not a number; the checkpoint is removed.
+        TrainingInterruptedError: SIGINT, after a whole step that `resume` goes on from.
         ConfigError, UsageError: as `Checkpoint`.
     """
     weights = learned_weights(dict(objective.adapted.items()))
@@ -115,7 +115,7 @@ def learn(
             if not math.isfinite(error):
                 if checkpoint and accelerator.is_main_process:
                     checkpoint.remove()
-                raise Diverged(f"the loss at step {len(losses) + 1} is not a number", "lower the learning rate")
+                raise DivergedError(f"the loss at step {len(losses) + 1} is not a number", "lower the learning rate")
             losses.append(error)
             if len(losses) % every == 0 or len(losses) == plan.steps:
                 look()
@@ -123,7 +123,7 @@ def learn(
                 on_step(len(losses), error, points[-1][1] if points else None)
             if _any(accelerator, stop.asked):
                 keep()
-                raise Interrupted(len(losses))
+                raise TrainingInterruptedError(len(losses))
             if checkpoint and checkpoint.due and len(losses) < plan.steps:
                 keep()
     return Learned(tuple(losses), tuple(points))

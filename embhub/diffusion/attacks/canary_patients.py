@@ -66,7 +66,7 @@ def guess_patients(
     Nothing is drawn from a seed, no ledger is charged, and nothing is kept.
 
     Raises:
-        Diverged: a loss is not a number.
+        DivergedError: a loss is not a number.
     """
     protection, task = _plan(target, claim, pipe)
     mechanism = Mechanism(claim.sampling.q, claim.clip, claim.sigma, claim.denominator)

@@ -58,7 +58,7 @@ def audit_mechanism(
 
     Raises:
         UsageError: the embedding claims no differential privacy.
-        BrokenMechanism: noise, clipping or sampling is not what it should be; there is nothing to report on then.
+        BrokenMechanismError: noise, clipping or sampling is not what it should be; there is nothing to report on then.
     """
     claim = read_claim(target)
     mechanism = claimed_mechanism(claim)

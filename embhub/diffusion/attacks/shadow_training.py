@@ -37,7 +37,7 @@ from embhub.site import config
 _KEPT = "losses"
 
 
-class LostWorker(EmbhubError):
+class LostWorkerError(EmbhubError):
     """Who trained shadow embeddings is gone."""
 
 
@@ -127,7 +127,7 @@ def train(
 
     Raises:
         UsageError: fewer than two images in some half, or a training whose loss is not a number.
-        LostWorker: a process of the executor died; what others finished is kept.
+        LostWorkerError: a process of the executor died; what others finished is kept.
     """
     inside = setting.expand(flips)
     if int(inside.sum(1).min()) < 2:
@@ -230,7 +230,7 @@ def _delegate(
             except EmbhubError:
                 raise
             except Exception as error:  # processes and Dask raise errors of no common kind when a worker is gone
-                raise LostWorker(
+                raise LostWorkerError(
                     f"a worker that trained shadow embeddings failed: {type(error).__name__}",
                     "it may have run out of memory; the same command goes on after those that are finished",
                 ) from error

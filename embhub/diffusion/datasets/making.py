@@ -81,8 +81,8 @@ def make_dataset(
 
     Raises:
         PrivacyError: a label, a prompt or a name that the description bears looks like a person's.
-        UsageError: a malformed request; `UseForbidden` where a licence or card forbids it or nobody answered for it.
-        VerificationError: a signed embedding that is not what a trusted publisher signed.
+        UsageError: a malformed request; `UseForbiddenError` where a licence or card forbids it or nobody answered
+        for it. VerificationError: a signed embedding that is not what a trusted publisher signed.
         ArtifactError: an embedding made for another base.
         ConfigError: the folder holds something else, another process is at it, or the disk is full; the same call goes
             on where it ended.

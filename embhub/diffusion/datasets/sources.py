@@ -20,7 +20,7 @@ from embhub.release import files as layout
 from embhub.release.verification import Verified
 
 
-class UseForbidden(UsageError):
+class UseForbiddenError(UsageError):
     """An embedding's licence or card allows no data set of images drawn with it, or a person must read them first."""
 
 
@@ -58,7 +58,7 @@ def find(
         terms_read: tokens whose licence or card only a person can read, who says that they allow it.
 
     Raises:
-        UseForbidden: the licence or card of one forbids it, or leaves it to a person who has not answered.
+        UseForbiddenError: the licence or card of one forbids it, or leaves it to a person who has not answered.
         UsageError: no such file, a card of another token, or an answer about a token that is not used.
         PrivacyError: an unsigned file whose name looks like a person's.
         VerificationError: a signed one that is not what a trusted publisher signed.
@@ -145,7 +145,7 @@ def _permitted(origin: Origin, no_card: Collection[str], terms_read: Collection[
         warnings += (f"the audit of {origin.name} found that it tells who was trained on; its images may, too",)
     if origin.card is None:
         if token not in no_card:
-            raise UseForbidden(
+            raise UseForbiddenError(
                 f"{origin.target} has no card: nobody says what it may be used for",
                 f'write one (embhub card init {origin.target}), or take responsibility: --allow-no-card "{token}"',
             )
@@ -154,13 +154,13 @@ def _permitted(origin: Origin, no_card: Collection[str], terms_read: Collection[
         return replace(origin, declared=(declared,), warnings=warnings)
     found = permission.judge(origin.card)
     if found.standing == "forbidden":
-        raise UseForbidden(
+        raise UseForbiddenError(
             f"no data set may be made with {token}: {found.reason}", "ask its publisher, or leave it out"
         )
     if found.standing == "allowed":
         return replace(origin, conditions=found.conditions, warnings=warnings)
     if token not in terms_read:
-        raise UseForbidden(
+        raise UseForbiddenError(
             f"whether a data set may be made with {token} is for a person to read: {found.reason}",
             f'read licence and card; where they allow it, pass --accept-terms "{token}"',
         )

@@ -25,7 +25,7 @@ def collect(
     Call inside `PatientLoss.active`.
 
     Raises:
-        Diverged: a loss is not a number.
+        DivergedError: a loss is not a number.
     """
     chosen = mechanism.sample(len(loss.patients)).tolist()
     parts = [chosen[first : first + loss.at_once] for first in range(0, len(chosen), loss.at_once)]

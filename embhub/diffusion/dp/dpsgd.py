@@ -13,7 +13,7 @@ from torch import Tensor
 
 from embhub.diffusion.dp.gradients import Contributions
 from embhub.diffusion.dp.mechanism import Mechanism
-from embhub.diffusion.training.inversion import Diverged, pace
+from embhub.diffusion.training.inversion import DivergedError, pace
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 
@@ -33,7 +33,7 @@ class PrivateDescent:
         """One step; nothing of it is kept but coordinates and momentum.
 
         Raises:
-            Diverged: a loss is not a number.
+            DivergedError: a loss is not a number.
         """
         chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
         total = torch.zeros_like(self.coordinates).numpy()
@@ -67,4 +67,4 @@ class PrivateDescent:
         self.coordinates.grad = mean / self.mechanism.max_grad_norm
         self._optimizer.step()
         if not torch.isfinite(self.coordinates).all():
-            raise Diverged("the rows are no longer numbers", "lower the learning rate")
+            raise DivergedError("the rows are no longer numbers", "lower the learning rate")

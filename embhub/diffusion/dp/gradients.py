@@ -19,7 +19,7 @@ from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
-from embhub.diffusion.training.inversion import HIGH, Diverged
+from embhub.diffusion.training.inversion import HIGH, DivergedError
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.precision import precision, recomputed
 from embhub.diffusion.training.recipes import ResolvedRecipe
@@ -94,7 +94,7 @@ class PatientLoss:
         then a patient's gradient would tell, in bfloat16 by up to a hundredth, how many others there are.
 
         Raises:
-            Diverged: the loss of a patient is not a number.
+            DivergedError: the loss of a patient is not a number.
         """
         count = len(chosen)
         places = [min(place, count - 1) for place in range(max(count, self.at_once))]
@@ -104,7 +104,9 @@ class PatientLoss:
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
         losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device))
         if not torch.isfinite(losses[:count]).all():
-            raise Diverged("the loss of a patient is not a number", "check the images and the base, or use float32")
+            raise DivergedError(
+                "the loss of a patient is not a number", "check the images and the base, or use float32"
+            )
         (found,) = torch.autograd.grad(losses.sum(), leaf)
         return found[:count].double().cpu()
 

@@ -22,8 +22,8 @@ from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.training.checkpoints import Interrupted
-from embhub.diffusion.training.inversion import Diverged
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
+from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.latents import Encoded, encode
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks
@@ -88,7 +88,7 @@ class PrivateTraining:
             PrivacyError: a cap of the ledger, an epsilon that cannot be reached, or a self-test that failed.
             ClaimBelowBoundError: a second accountant finds that more is spent than would be claimed.
             UsageError: settings that do not fit, an interrupted training of something else, a loss that is no number.
-            Interrupted: a KeyboardInterrupt that resuming can go on from.
+            TrainingInterruptedError: a KeyboardInterrupt that resuming can go on from.
             ConfigError: the ledger or the checkpoint cannot be written.
         """
         mechanism, steps = settings.calibrate(self.protection, task.recipe, self._n_public)
@@ -115,7 +115,7 @@ class PrivateTraining:
                     epsilon=self.protection.epsilon,
                     delta=self.protection.delta,
                 )
-            except (Diverged, selftest.BrokenMechanism):
+            except (DivergedError, selftest.BrokenMechanismError):
                 self.keeper.remove()  # nothing may be built on what broken code has made
                 raise
         claim = self._claim(mechanism, reservation, tested)
@@ -186,7 +186,7 @@ class PrivateTraining:
         except KeyboardInterrupt as error:
             if self.keeper.path is None or not descent.taken:
                 raise
-            raise Interrupted(descent.taken) from error
+            raise TrainingInterruptedError(descent.taken) from error
         return descent.coordinates
 
     def _claim(self, mechanism: Mechanism, reservation: Reservation, tested: SelfTest) -> PrivacyClaim:

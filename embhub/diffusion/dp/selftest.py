@@ -45,7 +45,7 @@ _FEWEST_TO_REPEAT = 4
 """Fewer numbers might repeat by chance."""
 
 
-class BrokenMechanism(PrivacyError):
+class BrokenMechanismError(PrivacyError):
     """The privatising code did not do what a claim would say."""
 
 
@@ -57,7 +57,7 @@ def run(
     `kind` is `dp-sgd` or `dp-agg`, `width` how many numbers the training learned, `recipe` the training's.
 
     Raises:
-        BrokenMechanism: a test failed; the message names it.
+        BrokenMechanismError: a test failed; the message names it.
     """
     rounds = min(steps, _MOST_ROUNDS)
     bare = _observe(
@@ -79,7 +79,7 @@ def run(
         f"canaries {here}": own_certain > epsilon,
     }
     if found := [name for name, failed in faults.items() if failed]:
-        raise BrokenMechanism(
+        raise BrokenMechanismError(
             f"the privatising code failed its self-test ({', '.join(found)}): no privacy claim can be made",
             "publish nothing from this run; if nobody changed this installation, report a vulnerability to"
             f" {where_to_report('Security')}",

@@ -117,7 +117,8 @@ def interpolate(
 
 
 def open_siblings(embeddings: Sequence[Source], slerp_to: Source) -> tuple[Embedding, Embedding]:
-    """The one embedding and that to turn towards. Raises UsageError where it is not one, NotSiblings where it says."""
+    """The one embedding and that to turn towards. Raises UsageError where it is not one, NotSiblingsError where it
+    says."""
     if len(embeddings) != 1:
         raise UsageError(
             f"{len(embeddings)} embeddings to turn towards their sibling", "give one embedding, and the one to turn to"

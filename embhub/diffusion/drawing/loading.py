@@ -23,11 +23,11 @@ from embhub.diffusion.training.rows import misled_ends
 from embhub.errors import ArtifactError, UsageError
 
 
-class WrongBase(ArtifactError):
+class WrongBaseError(ArtifactError):
     """The pipeline is not the base that the embedding was trained on."""
 
 
-class TokenCollision(ArtifactError):
+class TokenCollisionError(ArtifactError):
     """The token would be confused with one that the pipeline already knows."""
 
 
@@ -71,7 +71,8 @@ def load_into(pipe: Any, source: Source) -> str:
         The placeholder token, for use in prompts.
 
     Raises:
-        ArtifactError: It is malformed, `WrongBase` with the reason, or `TokenCollision` with an embedding loaded
+        ArtifactError: It is malformed, `WrongBaseError` with the reason, or `TokenCollisionError` with an embedding
+        loaded
             earlier.
         UsageError: No such file, or a pipeline of a kind that is not supported.
         VerificationError: A signed file that is not what a trusted publisher or this site signed.
@@ -98,7 +99,7 @@ def load_into(pipe: Any, source: Source) -> str:
         _check_collisions(embedding.token, encoder)
         live_base.base_rows(encoder)
     if not found and embedding.token in image_vectors.PLUGGED.get(pipe.unet, {}):
-        raise TokenCollision(f"the pipeline already knows {embedding.token}", "load into a fresh pipeline")
+        raise TokenCollisionError(f"the pipeline already knows {embedding.token}", "load into a fresh pipeline")
     if embedding.layout in _STOCK:
         for name, values in tensors(embedding).items():
             _insert(pipe, found[name], embedding.token, values)
@@ -135,7 +136,7 @@ def check_base(pipe: Any, embedding: Embedding) -> None:
     """Compare the pipeline with the base that the embedding names.
 
     Raises:
-        WrongBase: the embedding's rows mean nothing in this pipeline; says why.
+        WrongBaseError: the embedding's rows mean nothing in this pipeline; says why.
     """
     if embedding.base is None:
         _check_widths(pipe, embedding)
@@ -147,7 +148,7 @@ def check_base(pipe: Any, embedding: Embedding) -> None:
         return
     match = fingerprint.compare(embedding.base, live_base.take(pipe))
     if match.level == "different":
-        raise WrongBase(
+        raise WrongBaseError(
             f"{embedding.token} was made for {embedding.base_name}, not for this pipeline: {match.reason}",
             f"load {embedding.base_name}",
         )
@@ -177,7 +178,7 @@ def _check_widths(pipe: Any, embedding: Embedding) -> None:
     widths = {encoder.name: encoder.table.shape[1] for encoder in encoders(pipe)}
     for vectors in embedding.vectors:
         if widths.get(vectors.encoder) != vectors.dim:
-            raise WrongBase(
+            raise WrongBaseError(
                 f"{embedding.token} has rows of width {vectors.dim}; here they are {widths.get(vectors.encoder)} wide",
                 f"load {embedding.base_name}",
             )
@@ -190,9 +191,11 @@ def _check_collisions(token: str, encoder: Encoder) -> None:
     # Rows that stand in hooks have placeholders such as <cspca|0>.
     added = [re.sub(r"\|\d+>$", ">", word) for word in encoder.tokenizer.get_added_vocab() if word not in special]
     if token in words or f"{token}_1" in words or token in added:
-        raise TokenCollision(f"the pipeline already knows {token}", "unload it first, or load into a fresh pipeline")
+        raise TokenCollisionError(
+            f"the pipeline already knows {token}", "unload it first, or load into a fresh pipeline"
+        )
     if clash := next((word for word in added if word in token or token in word), None):
-        raise TokenCollision(
+        raise TokenCollisionError(
             f"{token} and {clash}, which is already loaded, cannot be told apart in prompts",
             "load into a fresh pipeline",
         )

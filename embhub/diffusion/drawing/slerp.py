@@ -23,7 +23,7 @@ LEAST_COSINE = 0.5
 Rows = NDArray[Any]
 
 
-class NotSiblings(ArtifactError):
+class NotSiblingsError(ArtifactError):
     """Two embeddings with nothing between them: other bases, shapes, or starts."""
 
 
@@ -31,24 +31,24 @@ def check_siblings(start: Embedding, end: Embedding) -> float:
     """The mean cosine of their rows, one by one, where the two are siblings.
 
     Raises:
-        NotSiblings: another base, other encoders, another number of vectors, or rows that share no start.
+        NotSiblingsError: another base, other encoders, another number of vectors, or rows that share no start.
     """
     hint = "mix what is drawn of their prompts instead: --interpolate-to, or --and with a weight each"
     names = f"{start.token} and {end.token}"
     if start.base != end.base or start.base_name != end.base_name:
-        raise NotSiblings(
+        raise NotSiblingsError(
             f"{names} were made for different bases, {start.base_name} and {end.base_name}",
             "interpolate embeddings of one base",
         )
     shapes = [{name: rows.shape for name, rows in one.tensors.items()} for one in (start, end)]
     if shapes[0] != shapes[1]:
         counts = " and ".join(str(len(next(iter(one.tensors.values())))) for one in (start, end))
-        raise NotSiblings(
+        raise NotSiblingsError(
             f"{names} differ in their vectors ({counts}): no row of one stands for one of the other", hint
         )
     cosine = min(mean_cosine(start.tensors[name], end.tensors[name]) for name in start.tensors)
     if cosine < LEAST_COSINE:
-        raise NotSiblings(
+        raise NotSiblingsError(
             f"the rows of {names} have a mean cosine of {cosine:.2f}; rows learned from one start have {LEAST_COSINE} "
             "or more, and between others lies nothing that either was taught",
             hint,
@@ -63,7 +63,7 @@ def slerp(start: Embedding, end: Embedding, share: float) -> Embedding:
     curves") and has a length between theirs. At 0 and 1 the rows are those of the ends.
 
     Raises:
-        NotSiblings: as `check_siblings`; ValueError: a share outside 0 to 1.
+        NotSiblingsError: as `check_siblings`; ValueError: a share outside 0 to 1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share of {share} is not between 0 and 1")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from embhub.errors import ArtifactError
-from embhub.formats.tensors import MAX_ROWS, MAX_WIDTH, BadShape
+from embhub.formats.tensors import MAX_ROWS, MAX_WIDTH, BadTensorShapeError
 
 _NUMBERS = (
     torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2,
@@ -73,7 +73,7 @@ def _matrices(values: Iterable[Any]) -> tuple[torch.Tensor, ...]:
         if isinstance(value, torch.Tensor) and value.dtype in _NUMBERS and value.ndim in (1, 2) and value.numel():
             rows = value.detach()[None] if value.ndim == 1 else value.detach()
             if rows.shape[0] > MAX_ROWS or rows.shape[1] > MAX_WIDTH:
-                raise BadShape(
+                raise BadTensorShapeError(
                     f"the file holds a matrix of {rows.shape[0]:,} x {rows.shape[1]:,}",
                     f"an embedding has 1 to {MAX_ROWS} rows of at most {MAX_WIDTH} numbers",
                 )
@@ -88,7 +88,9 @@ def _join(items: Iterable[Any]) -> tuple[torch.Tensor, ...]:
     for rows in parts[: MAX_ROWS + 1]:
         by_width.setdefault(rows.shape[1], []).append(rows)
     if len(parts) > MAX_ROWS or any(sum(map(len, rows)) > MAX_ROWS for rows in by_width.values()):
-        raise BadShape("the file's list holds more rows than an embedding", f"an embedding has 1 to {MAX_ROWS} rows")
+        raise BadTensorShapeError(
+            "the file's list holds more rows than an embedding", f"an embedding has 1 to {MAX_ROWS} rows"
+        )
     return tuple(torch.cat(rows) for rows in by_width.values())
 
 

@@ -126,7 +126,9 @@ def _cast(embedding: Embedding, dtype: str | None) -> dict[str, NDArray[Any]]:
         with np.errstate(over="ignore"):  # what overflows is refused next, with its reason
             cast[name] = np.ascontiguousarray(values.astype(dtype or values.dtype))
         if not np.isfinite(cast[name]).all():
-            raise container.NotFinite(f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "keep float32")
+            raise container.NotFiniteError(
+                f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "keep float32"
+            )
     return cast
 
 

@@ -130,7 +130,7 @@ def read_foreign(
     Raises:
         UsageError: no such file, family or base, both or none of them, or `out` exists.
         ArtifactError: not an embedding, one of another width, a pickle that asks for more than tensors, numbers that
-            float16 cannot hold, or `TooLarge` in the number type that was asked for.
+            float16 cannot hold, or `FileTooLargeError` in the number type that was asked for.
     """
     artifact.check_token(token)
     target = _check_out(out, overwrite=overwrite)
@@ -234,10 +234,10 @@ def _write(rows: Mapping[str, torch.Tensor], dtype: str | None, **said: Any) -> 
         rounded = {name: _round(part, kind) for name, part in exact.items()}
         try:
             made = artifact.build(rounded, dtype=kind, **said)
-        except container.TooLarge as error:
+        except container.FileTooLargeError as error:
             if kind == wanted[-1]:
                 size = sum(part.nbytes for part in rounded.values())
-                raise container.TooLarge(
+                raise container.FileTooLargeError(
                     f"the numbers alone are {size:,} bytes as {kind}; an embedding has at most {MAX_BYTES:,}",
                     "say --dtype float16, or train fewer vectors" if kind == "float32" else "train fewer vectors",
                 ) from error
@@ -251,5 +251,7 @@ def _round(values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     with np.errstate(over="ignore"):  # what overflows is refused in the next line, with its reason
         cast = values.astype(dtype)
     if np.isfinite(values).all() and not np.isfinite(cast).all():
-        raise container.NotFinite(f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "say --dtype float32")
+        raise container.NotFiniteError(
+            f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "say --dtype float32"
+        )
     return cast

@@ -24,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from embhub.diffusion.training.inversion import Diverged, Inversion, State
+from embhub.diffusion.training.inversion import DivergedError, Inversion, State
 from embhub.diffusion.training.seeding import draw_seed
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
@@ -42,7 +42,7 @@ _MOST_BYTES = 100_000_000
 _RANDOM = torch.Generator().get_state()
 
 
-class Interrupted(KeyboardInterrupt):
+class TrainingInterruptedError(KeyboardInterrupt):
     """A training was interrupted after `step` whole steps, and `--resume` can go on with it."""
 
     def __init__(self, step: int) -> None:
@@ -122,7 +122,7 @@ class Keeper:
         """While open, an interrupt leaves the last whole step on disk; a loss that is no number leaves nothing."""
         try:
             yield
-        except Diverged:
+        except DivergedError:
             self.remove()
             raise
         except KeyboardInterrupt as error:
@@ -130,7 +130,7 @@ class Keeper:
             stands = self._last or (self.saved.state if self.saved else None)
             if self._path is None or stands is None:
                 raise
-            raise Interrupted(len(stands.losses)) from error
+            raise TrainingInterruptedError(len(stands.losses)) from error
 
     def remove(self) -> None:
         """Forget the training: its file is there."""

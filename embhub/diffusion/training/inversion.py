@@ -44,7 +44,7 @@ HIGH = 0.7
 """Where high noise begins, as a share of the schedule."""
 
 
-class Diverged(UsageError):
+class DivergedError(UsageError):
     """The loss is no longer a number."""
 
 
@@ -134,7 +134,7 @@ class Inversion:
         """One step of AdamW; returns the loss of its batch.
 
         Raises:
-            Diverged: the loss is not a number.
+            DivergedError: the loss is not a number.
         """
         latents, times, noise = self.draw()
         self._optimizer.zero_grad()
@@ -144,7 +144,7 @@ class Inversion:
         """Move the rows by the gradients that they hold, those of a batch whose mean error is given; returns it.
 
         Raises:
-            Diverged: the error is not a number.
+            DivergedError: the error is not a number.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * pace(len(self.losses), self.recipe)
@@ -154,7 +154,7 @@ class Inversion:
         if self.recipe.norm == "directional":
             self._retract()
         if not math.isfinite(error):
-            raise Diverged(f"the loss at step {len(self.losses) + 1} is not a number", "lower the learning rate")
+            raise DivergedError(f"the loss at step {len(self.losses) + 1} is not a number", "lower the learning rate")
         self.losses.append(error)
         return error
 

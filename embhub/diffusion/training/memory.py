@@ -27,7 +27,7 @@ _PIECES = (
 """What diffusers computes again as one with gradient checkpointing."""
 
 
-class OutOfMemory(UsageError):
+class OutOfMemoryError(UsageError):
     """The training does not fit into the memory of its device."""
 
 
@@ -122,7 +122,7 @@ def explained(recipe: ResolvedRecipe | None) -> Iterator[None]:
     """While open, an error for want of memory becomes one that says what to change.
 
     Raises:
-        OutOfMemory: the device's memory is full.
+        OutOfMemoryError: the device's memory is full.
     """
     try:
         yield
@@ -131,7 +131,7 @@ def explained(recipe: ResolvedRecipe | None) -> Iterator[None]:
         if not told:
             raise
         what = f"{recipe.at_once} images at a time" if recipe else "the base"
-        raise OutOfMemory(f"not enough memory for {what}", advise(recipe)) from error
+        raise OutOfMemoryError(f"not enough memory for {what}", advise(recipe)) from error
 
 
 def _count_saved(training: Inversion, latents: Tensor) -> int:

@@ -75,9 +75,9 @@ class PlainTraining:
         """Run the loop, with an eye on where it leads.
 
         Raises:
-            BudgetExceeded: a cap holds for somebody among `members`, and a training without privacy has no epsilon.
-            UsageError: as `embhub.diffusion.training.inversion.fit`; an interrupted training of something else.
-            Interrupted: a KeyboardInterrupt that resuming can go on from.
+            BudgetExceededError: a cap holds for somebody among `members`, and a training without privacy has no
+            epsilon. UsageError: as `embhub.diffusion.training.inversion.fit`; an interrupted training of something
+            else. TrainingInterruptedError: a KeyboardInterrupt that resuming can go on from.
         """
         pipe, token, caption = task.pipe, task.token, task.caption
         if self._named:

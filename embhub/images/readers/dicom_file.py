@@ -27,7 +27,7 @@ _DIRECTORY = "1.2.840.10008.1.3.10"
 _IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
-class NoPicture(UsageError):
+class NoPictureError(UsageError):
     """A DICOM file without pixels: a report, a directory, a plan. To be left out, not to stop at."""
 
 
@@ -62,7 +62,7 @@ def read_header(path: Path, where: str) -> Any:
     """The data set up to its pixels, as pydicom's `Dataset`; `where` names the file in errors.
 
     Raises:
-        NoPicture: there are no pixels in it.
+        NoPictureError: there are no pixels in it.
         UsageError: not DICOM, damaged, or a header beyond `MAX_HEADER`; or the extra `dicom` is not installed.
     """
     pydicom = _library()
@@ -210,7 +210,7 @@ def _check(header: Any, where: str) -> Any:
     directory = str(header.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY
     name = UID(str(header.get("SOPClassUID", ""))).name
     if directory or (name.endswith("Storage") and not name.endswith(("Image Storage", "Volume Storage"))):
-        raise NoPicture(f"{where} is a DICOM file without a picture", "leave it out")
+        raise NoPictureError(f"{where} is a DICOM file without a picture", "leave it out")
     if "Rows" not in header or "Columns" not in header:
         raise UsageError(f"{where} is no DICOM file, or a damaged one", "replace the file or leave it out")
     return header

@@ -91,7 +91,7 @@ def take(path: Path, where: str, *, issuer: str = "") -> Header:
     `issuer` says who gave out the patients' ids, in place of what the header says.
 
     Raises:
-        NoPicture, UsageError: as `dicom_file.read_header`; more than `MAX_FRAMES` frames; malformed values.
+        NoPictureError, UsageError: as `dicom_file.read_header`; more than `MAX_FRAMES` frames; malformed values.
         ConfigError: the site's key cannot be read.
     """
     header = read_header(path, where)

@@ -9,8 +9,8 @@ from embhub.artifact.embedding import Embedding
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import tensors
 from embhub.formats.repetition import join_alike
-from embhub.privacy.claim import UnsupportedClaim
-from embhub.refusals import BrokenClaim, DigestMismatch, Finding, TooLarge, UnreadableArtifact
+from embhub.privacy.claim import UnsupportedClaimError
+from embhub.refusals import BrokenClaimError, DigestMismatchError, FileTooLargeError, Finding, UnreadableArtifactError
 from embhub.release import files as layout
 from embhub.release.files import Release
 from embhub.trust.statement import Statement
@@ -22,18 +22,18 @@ def check_structure(release: Release, findings: list[Finding]) -> str:
     """Sizes, and that the embedding is a safetensors file; returns its SHA-256, lower-case hex.
 
     Raises:
-        TooLarge: a file exceeds what its kind may hold.
-        UnreadableArtifact: there is no embedding, or it is no safetensors file.
+        FileTooLargeError: a file exceeds what its kind may hold.
+        UnreadableArtifactError: there is no embedding, or it is no safetensors file.
     """
     for name, limit in layout.LIMITS.items():
         if len(release.files.get(name, b"")) > limit:
-            raise TooLarge(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size")
+            raise FileTooLargeError(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size")
     data = release.files.get(layout.EMBEDDING)
     if data is None:
-        raise UnreadableArtifact(f"there is no {layout.EMBEDDING}", "fetch the release again")
+        raise UnreadableArtifactError(f"there is no {layout.EMBEDDING}", "fetch the release again")
     try:
         _ = release.container  # parsed here, kept for `open_embedding`
-    except tensors.NotFinite:
+    except tensors.NotFiniteError:
         pass  # one byte changed on the way makes NaN of a number: the digest says so, else `open_embedding` refuses it
     except ArtifactError as error:
         raise _unreadable(error) from error
@@ -42,9 +42,9 @@ def check_structure(release: Release, findings: list[Finding]) -> str:
 
 
 def check_digest(signed: Statement, digest: str, findings: list[Finding]) -> None:
-    """Raises DigestMismatch where the statement is about other bytes than those with this SHA-256."""
+    """Raises DigestMismatchError where the statement is about other bytes than those with this SHA-256."""
     if signed.digest != digest:
-        raise DigestMismatch(
+        raise DigestMismatchError(
             f"the statement is about {signed.digest[:16]}…, the embedding is {digest[:16]}…",
             "the embedding was changed after signing, or the attestation is another one's: fetch both again",
         )
@@ -52,24 +52,24 @@ def check_digest(signed: Statement, digest: str, findings: list[Finding]) -> Non
 
 
 def check_copies(release: Release, digest: str) -> None:
-    """Raises DigestMismatch where a further `.safetensors` file of the folder is another one."""
+    """Raises DigestMismatchError where a further `.safetensors` file of the folder is another one."""
     for name, found in release.copies.items():
         if found != digest:
             where = ascii(name)[1:-1]
-            raise DigestMismatch(f"{where} is not the signed embedding", "remove it; nothing vouches for it")
+            raise DigestMismatchError(f"{where} is not the signed embedding", "remove it; nothing vouches for it")
 
 
 def open_embedding(release: Release, findings: list[Finding]) -> Embedding:
     """The embedding, its header and privacy claim recomputed; to be called once a signature covers its digest.
 
     Raises:
-        BrokenClaim: the publisher signed a claim that its own parameters do not support.
-        UnreadableArtifact: the publisher signed something else than an embedding.
+        BrokenClaimError: the publisher signed a claim that its own parameters do not support.
+        UnreadableArtifactError: the publisher signed something else than an embedding.
     """
     try:
         embedding = release.embedding
-    except UnsupportedClaim as error:
-        raise BrokenClaim(f"in the embedding's header: {error.message}", BROKEN_CLAIM) from error
+    except UnsupportedClaimError as error:
+        raise BrokenClaimError(f"in the embedding's header: {error.message}", BROKEN_CLAIM) from error
     except (ArtifactError, PrivacyError) as error:
         raise _unreadable(error) from error
     rows = join_alike(f"{row.count} rows of {row.dim} for {row.encoder}" for row in embedding.vectors)
@@ -77,6 +77,6 @@ def open_embedding(release: Release, findings: list[Finding]) -> Embedding:
     return embedding
 
 
-def _unreadable(error: EmbhubError) -> UnreadableArtifact:
+def _unreadable(error: EmbhubError) -> UnreadableArtifactError:
     hint = "fetch it again; if it stays so, ask the publisher"
-    return UnreadableArtifact(f"the embedding cannot be read: {error.message}", hint)
+    return UnreadableArtifactError(f"the embedding cannot be read: {error.message}", hint)

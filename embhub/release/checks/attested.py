@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.formats import instants, names, strict_json
 from embhub.formats.plain_text import plain
-from embhub.refusals import Finding, Refusal
+from embhub.refusals import Finding, ReleaseRefusedError
 from embhub.release.checks import revocations, signers
 from embhub.release.checks.signers import Signer
 from embhub.trust import bundle, statement
@@ -73,16 +73,18 @@ def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Attested:
     """One attestation about the embedding with this SHA-256, its signature checked.
 
     Raises:
-        Refusal: malformed, about other bytes, or by a key that may not vouch for it.
+        ReleaseRefusedError: malformed, about other bytes, or by a key that may not vouch for it.
     """
     attestation = bundle.parse(data)
     signed = statement.parse(attestation.envelope.payload)
     facts = statement.read_audit(signed)
     if signed.digest != digest:
-        raise Refusal("an audit attestation is about another embedding", "fetch it again")
+        raise ReleaseRefusedError("an audit attestation is about another embedding", "fetch it again")
     verdict = facts.headline.get("verdict")
     if verdict not in VERDICTS:
-        raise Refusal("an audit attestation gives no verdict that embhub knows", "it may be of a newer embhub")
+        raise ReleaseRefusedError(
+            "an audit attestation gives no verdict that embhub knows", "it may be of a newer embhub"
+        )
     publisher = Signer(names.namespace_of(facts.repository), None, "", "publish", "")
     known = [trust for trust in trusts if trust.lookup(attestation.hint)] or list(trusts)
     keyring = known[0]
@@ -111,7 +113,7 @@ def parse(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> tuple[tuple[A
             raise ValueError("a row has no bundle")
         try:
             found.append(read(json.dumps(row["bundle"]).encode(), digest=digest, trusts=trusts))
-        except Refusal:
+        except ReleaseRefusedError:
             refused += 1
     return newest(found), refused
 

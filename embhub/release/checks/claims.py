@@ -9,10 +9,18 @@ from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.privacy import epsilon as figures
-from embhub.privacy.claim import SCHEMA, Claim, PrivacyClaim, UncheckableClaim, UnsupportedClaim, is_round, parse_claim
+from embhub.privacy.claim import (
+    SCHEMA,
+    Claim,
+    PrivacyClaim,
+    UncheckableClaimError,
+    UnsupportedClaimError,
+    is_round,
+    parse_claim,
+)
 from embhub.privacy.fields import FIRST
 from embhub.privacy.self_test import SelfTest
-from embhub.refusals import BrokenClaim, ClaimMismatch, Finding
+from embhub.refusals import BrokenClaimError, ClaimMismatchError, Finding
 from embhub.trust.statement import Publish
 
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"
@@ -22,23 +30,24 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
     """The privacy claim as header, card and statement make it.
 
     Raises:
-        ClaimMismatch: they make different ones, or the card tells numbers that the claim rests on not telling.
-        BrokenClaim: the statement's claim does not follow from its own parameters, or its self-test is of another file.
+        ClaimMismatchError: they make different ones, or the card tells numbers that the claim rests on not telling.
+        BrokenClaimError: the statement's claim does not follow from its own parameters, or its self-test is of
+        another file.
     """
     try:
         signed: Claim = parse_claim(publish.privacy)
-    except UncheckableClaim as error:
-        raise ClaimMismatch(f"the statement's claim cannot be checked: {error.message}", _HINT) from error
-    except UnsupportedClaim as error:
-        raise BrokenClaim(f"in the statement: {error.message}", _HINT) from error
+    except UncheckableClaimError as error:
+        raise ClaimMismatchError(f"the statement's claim cannot be checked: {error.message}", _HINT) from error
+    except UnsupportedClaimError as error:
+        raise BrokenClaimError(f"in the statement: {error.message}", _HINT) from error
     if not embedding.privacy == card.privacy == signed:
-        raise ClaimMismatch("header, card and statement make different privacy claims", _HINT)
+        raise ClaimMismatchError("header, card and statement make different privacy claims", _HINT)
     if told := told_numbers(card):
-        raise ClaimMismatch(told[0], _HINT)
+        raise ClaimMismatchError(told[0], _HINT)
     if isinstance(signed, PrivacyClaim) and isinstance(signed.self_test, SelfTest):
         held = sum(values.size for values in embedding.tensors.values())
         if signed.self_test.own_width.dimension > held:
-            raise BrokenClaim(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
+            raise BrokenClaimError(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
     return say(embedding.privacy)
 
 

@@ -17,7 +17,7 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.cards.readme import to_readme
 from embhub.privacy.claim import PrivacyClaim
-from embhub.refusals import AuditMismatch, CardMismatch, ClaimMismatch, Finding, Outcome
+from embhub.refusals import AuditMismatchError, CardMismatchError, ClaimMismatchError, Finding, Outcome
 from embhub.release.checks import claims
 from embhub.release.checks.claims import check_claim as check_claim
 from embhub.trust.statement import MiaAudit, Publish
@@ -50,10 +50,10 @@ def check_readme(card: Card, readme: bytes) -> None:
     """README.md is what its card renders to: people and programs read the same, and there is no room for more.
 
     Raises:
-        CardMismatch: it says something else or something beside.
+        CardMismatchError: it says something else or something beside.
     """
     if readme != to_readme(card):
-        raise CardMismatch("README.md is not what its card renders to", _HINT)
+        raise CardMismatchError("README.md is not what its card renders to", _HINT)
 
 
 def power(report: AuditReport) -> str:
@@ -65,7 +65,7 @@ def check_card(card: Card, *, embedding: Embedding, publish: Publish, report: Au
     """The card against the file's header, the statement and the report.
 
     Raises:
-        CardMismatch: it says something else than they do.
+        CardMismatchError: it says something else than they do.
     """
     if card.version != publish.version:
         raise _card("version", card.version, publish.version, "the statement")
@@ -85,13 +85,13 @@ def check_base(card: Card, *, embedding: Embedding, publish: Publish) -> Finding
     """The base model as header, card and statement name it.
 
     Raises:
-        ClaimMismatch: they name different ones.
+        ClaimMismatchError: they name different ones.
     """
     inside = base_digest(embedding)
     signed = publish.base.sha256 if publish.base else None
     on_card = None if card.base_model.fingerprint == UNKNOWN_BASE else card.base_model.fingerprint
     if not inside == signed == on_card:
-        raise ClaimMismatch("header, card and statement name different base models", _HINT)
+        raise ClaimMismatchError("header, card and statement name different base models", _HINT)
     name = card.base_model.id
     if inside is None:
         return Finding("base", "warning", f"the base model {name} is named without a fingerprint: nothing can check it")
@@ -102,29 +102,29 @@ def check_recipe(embedding: Embedding, *, publish: Publish) -> None:
     """The training facts in the statement are those of the header.
 
     Raises:
-        ClaimMismatch: they are not.
+        ClaimMismatchError: they are not.
     """
     if not _equal(publish.recipe, embedding.training):
-        raise ClaimMismatch("header and statement describe different trainings", _HINT)
+        raise ClaimMismatchError("header and statement describe different trainings", _HINT)
 
 
 def check_report(report: AuditReport, *, embedding: Embedding) -> Iterator[Finding]:
     """The report against the embedding and against its own order of labels.
 
     Raises:
-        AuditMismatch: it is another embedding's, or its figures do not follow from its order of labels.
-        ClaimMismatch: it shows a larger epsilon than the privacy claim allows.
+        AuditMismatchError: it is another embedding's, or its figures do not follow from its order of labels.
+        ClaimMismatchError: it shows a larger epsilon than the privacy claim allows.
     """
     if report.artifact.sha256 != embedding.digest:
-        raise AuditMismatch("the audit report is about another embedding", _HINT)
+        raise AuditMismatchError("the audit report is about another embedding", _HINT)
     if report.base.digest != base_digest(embedding):
-        raise AuditMismatch("the audit report names another base model than the embedding", _HINT)
+        raise AuditMismatchError("the audit report names another base model than the embedding", _HINT)
     for contradicts in (claims.exposed, claims.refuted):
         if contradiction := contradicts(embedding.privacy, report):
-            raise ClaimMismatch(contradiction, _HINT)
+            raise ClaimMismatchError(contradiction, _HINT)
     if contradictions := report.check():
         listed = "; ".join(contradictions[:3])
-        raise AuditMismatch(f"the audit report contradicts itself: {listed}", _HINT)
+        raise AuditMismatchError(f"the audit report contradicts itself: {listed}", _HINT)
     if report.is_version1:
         yield Finding("audit", "warning", f"{version1.WARNING}. {version1.ADVICE}")
     else:
@@ -138,18 +138,18 @@ def check_attestation(audit: MiaAudit, *, publish: Publish, report: AuditReport,
     """The audit statement against the publish statement and the report.
 
     Raises:
-        AuditMismatch: it is about another report, release or repository, or repeats other figures.
+        AuditMismatchError: it is about another report, release or repository, or repeats other figures.
     """
     if audit.report.sha256 != report_digest:
-        raise AuditMismatch("the audit attestation is about another report than audit.json", _HINT)
+        raise AuditMismatchError("the audit attestation is about another report than audit.json", _HINT)
     if (audit.repository, audit.version) != (publish.repository, publish.version):
-        raise AuditMismatch(
+        raise AuditMismatchError(
             f"the audit attestation is for {audit.repository} {audit.version}, "
             f"the release is {publish.repository} {publish.version}",
             _HINT,
         )
     if not report.is_version1 and not _equal(audit.headline, headline(report)):
-        raise AuditMismatch("the audit attestation states other figures than the report", _HINT)
+        raise AuditMismatchError("the audit attestation states other figures than the report", _HINT)
 
 
 def _check_counts(card: Card, report: AuditReport) -> None:
@@ -167,7 +167,7 @@ def _check_counts(card: Card, report: AuditReport) -> None:
     for table in ("age_bands", "sex"):
         cells = getattr(card.population, table, None) or {}
         if alone and sum(isinstance(cell, str) for cell in cells.values()) == 1:
-            raise CardMismatch(
+            raise CardMismatchError(
                 f"population.{table} hides one group that the number of patients in the audit report gives away",
                 f"merge groups, or leave population.{table} out, then sign a new version",
             )
@@ -176,17 +176,17 @@ def _check_counts(card: Card, report: AuditReport) -> None:
 def _check_summary(card: Card, report: AuditReport | None, *, announced: bool) -> Finding:
     said = card.audit.verdict
     if said == "not-audited" and card.audit.suite != "none":
-        raise CardMismatch(f"the card says not-audited, and names the suite {card.audit.suite}", _HINT)
+        raise CardMismatchError(f"the card says not-audited, and names the suite {card.audit.suite}", _HINT)
     if report is None:
         if said != "not-audited":
-            raise CardMismatch(f"the card mentions an audit ({said}), and the release has none", _HINT)
+            raise CardMismatchError(f"the card mentions an audit ({said}), and the release has none", _HINT)
         return Finding("card-audit", "note", "the card says that the embedding was not audited")
     if said == "not-audited" and announced:
-        raise CardMismatch("the card says not-audited, and was signed together with an audit report", _HINT)
+        raise CardMismatchError("the card says not-audited, and was signed together with an audit report", _HINT)
     if said == "not-audited":
         return Finding("card-audit", "note", "the audit was made after the card was signed")
     if (said, card.audit.suite) != (report.verdict, report.suite):
-        raise CardMismatch(
+        raise CardMismatchError(
             f"the card says {said} ({card.audit.suite}), the report {report.verdict} ({report.suite})", _HINT
         )
     if card.audit.power != power(report):
@@ -202,5 +202,5 @@ def _equal(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
         return False
 
 
-def _card(field: str, said: object, actual: object, source: str) -> CardMismatch:
-    return CardMismatch(f"the card says {field} {said}, {source} says {actual}", _HINT)
+def _card(field: str, said: object, actual: object, source: str) -> CardMismatchError:
+    return CardMismatchError(f"the card says {field} {said}, {source} says {actual}", _HINT)

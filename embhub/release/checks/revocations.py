@@ -8,7 +8,7 @@ behind it, and what it signed before stays good, with a word on back-dating.
 from __future__ import annotations
 
 from embhub.formats import instants
-from embhub.refusals import Finding, Outcome, RevokedKey
+from embhub.refusals import Finding, Outcome, RevokedKeyError
 from embhub.release.checks.signers import Signer
 
 PUBLISHER, AUDITOR = "revocation", "auditor-revocation"  # names of the findings
@@ -23,7 +23,7 @@ def check_publisher(signer: Signer, *, created: str, auditor: Signer | None, cou
     name and version, and the policy is content with that.
 
     Raises:
-        RevokedKey: it may not be used.
+        RevokedKeyError: it may not be used.
     """
     who = f"{signer.namespace}'s publishing key {signer.fingerprint}"
     if signer.revoked_as != "stolen":
@@ -34,19 +34,19 @@ def check_publisher(signer: Signer, *, created: str, auditor: Signer | None, cou
             "the embedding, its name, version and audit report, not for the card. Ask the publisher to sign anew"
         )
         return Finding(PUBLISHER, "warning", text)
-    raise RevokedKey(_stolen(who, signer), _SIGN_ANEW)
+    raise RevokedKeyError(_stolen(who, signer), _SIGN_ANEW)
 
 
 def check_auditor(auditor: Signer, *, created: str) -> Finding:
     """What the auditor's revoked key means for an attestation that says it was made at `created`.
 
     Raises:
-        RevokedKey: it vouches for nothing.
+        RevokedKeyError: it vouches for nothing.
     """
     who = f"{auditor.namespace}'s key {auditor.fingerprint}, which signed the audit attestation,"
     hint = "the auditor must sign its attestation anew with another key"
     if auditor.revoked_as == "stolen":
-        raise RevokedKey(_stolen(who, auditor), hint)
+        raise RevokedKeyError(_stolen(who, auditor), hint)
     return _date(AUDITOR, auditor, who, created=created, hint=hint)
 
 
@@ -60,7 +60,7 @@ def _stolen(who: str, signer: Signer) -> str:
 def _date(check: str, signer: Signer, who: str, *, created: str, hint: str) -> Finding:
     revoked_on, what = signer.revoked_on or created, "was replaced" if signer.revoked_as == "superseded" else "was lost"
     if instants.read(created) > instants.read(revoked_on):
-        raise RevokedKey(f"{who} {what} on {revoked_on}, and signed this on {created}, by its own word", hint)
+        raise RevokedKeyError(f"{who} {what} on {revoked_on}, and signed this on {created}, by its own word", hint)
     outcome: Outcome = "note" if signer.revoked_as == "superseded" else "warning"
     return Finding(
         check,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from embhub.cards.card_schema import Card
 from embhub.cards.samples import count
 from embhub.formats import plain_png
-from embhub.refusals import Finding, SamplesMismatch
+from embhub.refusals import Finding, SamplesMismatchError
 from embhub.release import files as layout
 from embhub.release.files import Release
 
@@ -18,30 +18,31 @@ def check_samples(release: Release, card: Card, *, digest: str) -> Iterator[Find
     """The sheet of a release against its card; `digest` is the embedding's SHA-256. Nothing where neither has one.
 
     Raises:
-        SamplesMismatch: a sheet without a record or a record without its sheet, other bytes, another embedding's, or no
+        SamplesMismatchError: a sheet without a record or a record without its sheet, other bytes, another
+        embedding's, or no
             plain PNG.
     """
     sheet, record = release.files.get(layout.SAMPLES), card.samples
     if record is None:
         if sheet is not None:
-            raise SamplesMismatch(
+            raise SamplesMismatchError(
                 f"there is a {layout.SAMPLES}, and the card records none",
                 "nothing vouches for it: remove it; a publisher has the card record it: embhub card init --samples",
             )
         return
     if sheet is None:
-        raise SamplesMismatch(f"the card records a {layout.SAMPLES}, and it is not there", _HINT)
+        raise SamplesMismatchError(f"the card records a {layout.SAMPLES}, and it is not there", _HINT)
     if layout.digest(sheet) != record.sha256:
-        raise SamplesMismatch(f"{layout.SAMPLES} is not the sheet that the card records", _HINT)
+        raise SamplesMismatchError(f"{layout.SAMPLES} is not the sheet that the card records", _HINT)
     if record.embedding != digest:
-        raise SamplesMismatch(
+        raise SamplesMismatchError(
             f"another embedding drew the {layout.SAMPLES} of the card",
             "the publisher must generate it anew: embhub copy-check --sheet, then card init --samples, then sign",
         )
     try:
         plain_png.check(sheet)
-    except plain_png.NotPlain as error:
-        raise SamplesMismatch(
+    except plain_png.NotPlainPngError as error:
+        raise SamplesMismatchError(
             f"{layout.SAMPLES} is not a plain picture: {error}", "a sheet of `embhub copy-check --sheet` is one"
         ) from error
     checked = "no copy check, as beside a privacy claim" if record.copy_check == "not-run" else "no copies found"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from embhub.formats import names
-from embhub.refusals import Finding, UnknownSigner, WrongNamespace, WrongRole
+from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRoleError
 from embhub.trust import dsse
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import REASONS, KnownKey, Reason, Trust
@@ -41,9 +41,9 @@ def find_publisher(
     """Who signed a publish attestation, and by whose keyring.
 
     Raises:
-        UnknownSigner: no keyring knows the key.
-        WrongNamespace, WrongRole: it may not publish in the repository's namespace.
-        BadSignature: it did not sign this.
+        UnknownSignerError: no keyring knows the key.
+        WrongNamespaceError, WrongRoleError: it may not publish in the repository's namespace.
+        BadSignatureError: it did not sign this.
     """
     namespace = names.namespace_of(repository)
     found = [(trust, key) for trust in trusts if (key := trust.lookup(attestation.hint))]
@@ -51,7 +51,7 @@ def find_publisher(
         raise _unknown(attestation, trusts)
     own = [(trust, key) for trust, key in found if key.namespace == namespace]
     if not own:
-        raise WrongNamespace(
+        raise WrongNamespaceError(
             f"a key of {found[0][1].namespace} signed a release of {namespace}",
             f"only a publishing key of {namespace} may sign it: inform the registry's operator",
         )
@@ -70,9 +70,9 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
     """Who signed an audit attestation: the publisher, or an auditor of the same keyring.
 
     Raises:
-        UnknownSigner: the keyring does not know the key.
-        WrongNamespace, WrongRole: it is neither the publisher's nor an auditor's.
-        BadSignature: it did not sign this.
+        UnknownSignerError: the keyring does not know the key.
+        WrongNamespaceError, WrongRoleError: it is neither the publisher's nor an auditor's.
+        BadSignatureError: it did not sign this.
     """
     key = keyring.lookup(attestation.hint)
     if key is None:
@@ -80,7 +80,7 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
     if "audit" in key.roles:
         auditor = _signer(key, "audit")
     elif key.namespace != publisher.namespace:
-        raise WrongNamespace(
+        raise WrongNamespaceError(
             f"the audit for {publisher.namespace} is signed by {key.namespace}'s key, which has no auditor role",
             "the publisher's own key or an auditor's has to sign it",
         )
@@ -121,18 +121,18 @@ def _gravity(found: tuple[Trust, KnownKey]) -> int:
     return -1 if revocation is None else REASONS.index(revocation.reason)
 
 
-def _unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSigner:
+def _unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSignerError:
     who = ascii(attestation.hint)[1:-1][:80]
     if not trusts:
-        return UnknownSigner(f"{who} signed, and no registry is trusted here", "embhub trust add REGISTRY")
+        return UnknownSignerError(f"{who} signed, and no registry is trusted here", "embhub trust add REGISTRY")
     where = ", ".join(trust.registry for trust in trusts)
     hint = "the key may be new (`embhub trust refresh`), withdrawn, or a stranger's: ask the registry's operator"
-    return UnknownSigner(f"{who} signed, which no keyring knows ({where})", hint)
+    return UnknownSignerError(f"{who} signed, which no keyring knows ({where})", hint)
 
 
-def _wrong_role(key: KnownKey, needed: str) -> WrongRole:
+def _wrong_role(key: KnownKey, needed: str) -> WrongRoleError:
     held = ", ".join(sorted(key.roles))
-    return WrongRole(
+    return WrongRoleError(
         f"{key.namespace}'s key {key.fingerprint} has the role {held}, and {needed} is needed",
         "the publisher has to sign with the right key, or the operator to give it the role",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from embhub.artifact.embedding import Embedding
 from embhub.formats import names
-from embhub.refusals import Finding, Rollback
+from embhub.refusals import Finding, RollbackError
 from embhub.trust.keyring import Trust
 from embhub.trust.statement import Publish
 
@@ -22,7 +22,7 @@ def check_version(publish: Publish, embedding: Embedding, *, seen: Sighting | No
     A thief could have published version 999999, after which the publisher's own would be refused for ever.
 
     Raises:
-        Rollback: an older version, or other bytes under the same one.
+        RollbackError: an older version, or other bytes under the same one.
     """
     if seen is None:
         return Finding(CHECK, "ok", f"version {publish.version}; none was seen here before")
@@ -31,12 +31,12 @@ def check_version(publish: Publish, embedding: Embedding, *, seen: Sighting | No
         return Finding(CHECK, "note", f"{text}, and counts no more")
     order, before = names.version_order(publish.version), names.version_order(seen.version)
     if order < before:
-        raise Rollback(
+        raise RollbackError(
             f"version {publish.version} of {publish.repository}, but version {seen.version} was accepted here before",
             "the registry may be withholding the newer one: ask its operator, or the publisher",
         )
     if order == before and seen.digest != embedding.digest:
-        raise Rollback(
+        raise RollbackError(
             f"another embedding under version {publish.version} of {publish.repository} than was accepted here before",
             "a publisher raises the version for new bytes: ask the publisher",
         )

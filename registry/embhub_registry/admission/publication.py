@@ -13,7 +13,7 @@ from embhub_registry.database import placement, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
-from embhub_registry.http_errors import Denied, forbidden
+from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, commits, repos, yanking
 from embhub_registry.repositories import audit_standing as standing
@@ -36,8 +36,8 @@ def publish(
     transaction that makes the commit visible.
 
     Raises:
-        Denied: not allowed, a stale parent (412), no such branch, or the rule that refused.
-        StorageFull, Busy: nothing became visible.
+        RequestDeniedError: not allowed, a stale parent (412), no such branch, or the rule that refused.
+        StorageFullError, Busy: nothing became visible.
     """
     for _ in range(ATTEMPTS):
         db = registry.database.connection()
@@ -90,7 +90,7 @@ def publish(
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
             )  # fmt: skip
             return revision
-    raise Denied(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
+    raise RequestDeniedError(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
 
 
 def describe_blob(path: str, data: bytes) -> Entry:
@@ -98,9 +98,9 @@ def describe_blob(path: str, data: bytes) -> Entry:
     return Entry(path, hashlib.sha256(data).hexdigest(), len(data), git_oid(data))
 
 
-def stale(repository: Repository, parent: str, head: Revision) -> Denied:
+def stale(repository: Repository, parent: str, head: Revision) -> RequestDeniedError:
     """The caller built on a commit that is not the newest any more."""
-    return Denied(
+    return RequestDeniedError(
         412, "parent", f"{repository.full_name} has moved on: {parent} is not its newest commit ({head.id})",
         "look at the newest commit, then push again",
     )  # fmt: skip
@@ -109,7 +109,7 @@ def stale(repository: Repository, parent: str, head: Revision) -> Denied:
 def _head(registry: Registry, repository: Repository, branch: str) -> Snapshot:
     db = registry.database.connection()
     if not any(r["kind"] == "branch" and r["name"] == branch for r in repositories.list_refs(db, repository.id)):
-        raise Denied(404, "revision", f"{repository.full_name} has no branch {branch}", "commit to main",
+        raise RequestDeniedError(404, "revision", f"{repository.full_name} has no branch {branch}", "commit to main",
                      code="RevisionNotFound")  # fmt: skip
     return repos.at(db, repository, branch)
 

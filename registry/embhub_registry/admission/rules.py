@@ -13,9 +13,9 @@ from embhub.audits import version1
 from embhub.audits.report import recompute
 from embhub.errors import EmbhubError
 from embhub.formats import plain_png
-from embhub.privacy.claim import Claim, PrivacyClaim, UnsupportedClaim
+from embhub.privacy.claim import Claim, PrivacyClaim, UnsupportedClaimError
 from embhub.privacy.wording import figures_of
-from embhub.refusals import Refusal
+from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import claims
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import AUDIT, CARD, EMBEDDING
@@ -27,7 +27,7 @@ from embhub_registry.admission.release_order import (
     check_version,
     check_weights,
 )
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import personal_data as persons
 from embhub_registry.repositories.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal
 
@@ -58,7 +58,7 @@ def admit(proposal: Proposal) -> Admitted:
     """Judge a file set by every rule in order.
 
     Raises:
-        Denied: 422 with the first rule that refuses, what is wrong, and the remedy.
+        RequestDeniedError: 422 with the first rule that refuses, what is wrong, and the remedy.
     """
     with_weights = EMBEDDING in proposal.files
     for rule in RULES:
@@ -66,11 +66,11 @@ def admit(proposal: Proposal) -> Admitted:
             continue
         try:
             problem = rule.check(proposal)
-        except Denied:
+        except RequestDeniedError:
             raise
-        except UnsupportedClaim as error:  # whichever file it was found in
+        except UnsupportedClaimError as error:  # whichever file it was found in
             raise refuse(CLAIM.name, error.message, CLAIM.remedy) from error
-        except Refusal as error:
+        except ReleaseRefusedError as error:
             raise refuse(error.rule, error.message, REMEDIES.get(error.rule, ATTESTATION.remedy)) from error
         except EmbhubError as error:
             raise refuse(rule.name, error.message, error.hint or rule.remedy) from error
@@ -80,16 +80,16 @@ def admit(proposal: Proposal) -> Admitted:
     return Admitted(version=verified.card.version if verified else None, verified=verified)
 
 
-def refuse(rule: str, problem: str, remedy: str) -> Denied:
+def refuse(rule: str, problem: str, remedy: str) -> RequestDeniedError:
     """A refusal in the shape that clients print: the rule's name first."""
-    return Denied(422, rule, problem, remedy)
+    return RequestDeniedError(422, rule, problem, remedy)
 
 
 def check_announced(path: str, size: int) -> None:
     """Refuse a file by name and size before its bytes travel.
 
     Raises:
-        Denied: as `admit` would.
+        RequestDeniedError: as `admit` would.
     """
     if problem := _name_problem(path):
         raise refuse(*problem)

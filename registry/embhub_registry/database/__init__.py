@@ -1,13 +1,13 @@
 """Every line of SQL of the registry; nothing outside this package imports sqlite3."""
 
 from embhub_registry.database.connection import (
-    Busy,
     Connection,
     Database,
+    DatabaseBusyError,
     DatabaseError,
     Row,
-    StorageFull,
+    StorageFullError,
     reading_copy,
 )
 
-__all__ = ["Busy", "Connection", "Database", "DatabaseError", "Row", "StorageFull", "reading_copy"]
+__all__ = ["Connection", "Database", "DatabaseBusyError", "DatabaseError", "Row", "StorageFullError", "reading_copy"]

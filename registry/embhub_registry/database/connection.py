@@ -18,11 +18,11 @@ Row = sqlite3.Row
 DatabaseError = sqlite3.DatabaseError
 
 
-class StorageFull(RegistryError):
+class StorageFullError(RegistryError):
     """The disk that holds the registry is full; nothing was stored."""
 
 
-class Busy(RegistryError):
+class DatabaseBusyError(RegistryError):
     """Another writer held the database for too long; the call may be repeated."""
 
 
@@ -74,7 +74,7 @@ class Database:
         """One transaction: everything in the block, or nothing.
 
         Raises:
-            StorageFull, Busy: nothing was written.
+            StorageFullError, Busy: nothing was written.
         """
         connection = self.connection()
         with translated():
@@ -91,7 +91,7 @@ class Database:
         """A copy as of one moment, made while others read and write (SQLite's online backup); durable, mode 0600.
 
         Raises:
-            StorageFull: nothing is left at `path`, or what was there before.
+            StorageFullError: nothing is left at `path`, or what was there before.
         """
         partial = path.with_name(f"{path.name}.partial")
         partial.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ class Database:
             partial.replace(path)
             sync(path.parent)
         except OSError as error:
-            raise StorageFull(
+            raise StorageFullError(
                 f"cannot write {partial}: {error.strerror}", "free space there, or make the folder writable"
             ) from error
         finally:
@@ -153,11 +153,13 @@ def translated() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         text = str(error)
         if "full" in text or "disk I/O" in text:
-            raise StorageFull(f"the registry could not store this: {text}", "ask the operator to free space") from error
+            raise StorageFullError(
+                f"the registry could not store this: {text}", "ask the operator to free space"
+            ) from error
         if "locked" in text or "busy" in text:
-            raise Busy("the registry is busy with other writers", "try again in a moment") from error
+            raise DatabaseBusyError("the registry is busy with other writers", "try again in a moment") from error
         if "readonly" in text:
-            raise StorageFull(
+            raise StorageFullError(
                 "the registry's folder is read-only", "ask the operator to remount it for writing"
             ) from error
         raise

@@ -73,7 +73,7 @@ def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | N
 
     Raises:
         ConfigError: the database is of another release, or a step leaves references without their target.
-        StorageFull, Busy: this step was not applied.
+        StorageFullError, Busy: this step was not applied.
     """
     lacking = pending(database, steps)
     if not lacking:

@@ -73,7 +73,7 @@ def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
     A private one is listed for `readers` of its namespace only.
 
     Raises:
-        Denied: 400 where `after` is of another order than this one.
+        RequestDeniedError: 400 where `after` is of another order than this one.
     """
     return [_repository(row) for row in _select(db, query, _ROW)]
 

@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
-from embhub_registry.database import StorageFull, accounts, audit_head, blob_rows, reading_copy
+from embhub_registry.database import StorageFullError, accounts, audit_head, blob_rows, reading_copy
 from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
 from embhub_registry.operation import backup_file
 from embhub_registry.operation.backup_file import DATABASE, KEYS, MANIFEST, Manifest
-from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 
 ATTEMPTS = 5
@@ -39,7 +39,7 @@ def back_up(registry: Registry, file: Path) -> dict[str, Any]:
     Raises:
         UsageError: `file` is there already, or its folder is not.
         ConfigError: the folder cannot be written, or an object of the registry is missing or damaged.
-        StorageFull: no room. Nothing is left under the final name.
+        StorageFullError: no room. Nothing is left under the final name.
     """
     if file.exists() or file.is_symlink():
         raise UsageError(f"{file} is there already: nothing was changed", "choose a new name, with the date in it")
@@ -54,7 +54,9 @@ def back_up(registry: Registry, file: Path) -> dict[str, Any]:
         (scratch / "backup").rename(file)
         sync(file.parent)
     except OSError as error:
-        raise StorageFull(f"cannot write {file}: {error.strerror}", "free space, or choose another disk") from error
+        raise StorageFullError(
+            f"cannot write {file}: {error.strerror}", "free space, or choose another disk"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     registry.journal.write("backup", file=file.name, blobs=manifest.blobs, bytes=size)
@@ -67,7 +69,7 @@ def _write(registry: Registry, scratch: Path) -> tuple[Manifest, int]:
         registry.database.copy_to(scratch / DATABASE)
         try:
             manifest = _write_archive(registry, scratch)
-        except MissingBlob as error:
+        except MissingBlobError as error:
             if attempt < ATTEMPTS - 1:
                 continue  # a repository was deleted after the database was copied
             raise ConfigError(
@@ -111,7 +113,7 @@ def _object(registry: Registry, digest: str, size: int) -> bytes:
     try:
         data = registry.blobs.path(digest).read_bytes()
     except FileNotFoundError as error:
-        raise MissingBlob(digest) from error
+        raise MissingBlobError(digest) from error
     if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
         raise ConfigError(f"blob {digest} is damaged: a backup would not be whole", "stop the server and run `check`")
     return data

@@ -30,7 +30,7 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 
 
-class BadBackup(RegistryError):
+class BadBackupError(RegistryError):
     """The file is no backup, not whole, or not what a registry wrote: nothing was restored."""
 
     def __init__(self, message: str, hint: str = "nothing was restored; take another backup file") -> None:
@@ -67,19 +67,21 @@ def parse_manifest(data: bytes) -> Manifest:
     """Read `backup.json`.
 
     Raises:
-        BadBackup: it is malformed, of a newer format, or names a file that no backup holds.
+        BadBackupError: it is malformed, of a newer format, or names a file that no backup holds.
     """
     try:
         document = strict_json.read_object(data, limit=_CHUNK)
         if document.get("schema") not in (None, SCHEMA):
-            raise BadBackup(f"its format is {document['schema']!r}, this program reads {SCHEMA}", "use a newer release")
+            raise BadBackupError(
+                f"its format is {document['schema']!r}, this program reads {SCHEMA}", "use a newer release"
+            )
         manifest = Manifest.model_validate(document)
     except (strict_json.JsonError, ValidationError) as error:
-        raise BadBackup(f"its {MANIFEST} cannot be read: {str(error).splitlines()[0]}") from error
+        raise BadBackupError(f"its {MANIFEST} cannot be read: {str(error).splitlines()[0]}") from error
     strange = {name for name in manifest.files if name not in {DATABASE, *KEYS} and not AUDIT_LOG.fullmatch(name)}
     lacking = {DATABASE, "keys/root.pem"} - set(manifest.files)
     if strange or lacking:
-        raise BadBackup(f"its {MANIFEST} names {sorted(strange) or 'no ' + ' and no '.join(sorted(lacking))}")
+        raise BadBackupError(f"its {MANIFEST} names {sorted(strange) or 'no ' + ' and no '.join(sorted(lacking))}")
     return manifest
 
 
@@ -108,7 +110,7 @@ class Reader:
         """The next member, None after the last.
 
         Raises:
-            BadBackup: the file ends too early, or holds anything but plain files.
+            BadBackupError: the file ends too early, or holds anything but plain files.
         """
         header = self._exactly(_BLOCK)
         if not any(header):
@@ -117,16 +119,16 @@ class Reader:
         try:
             info = tarfile.TarInfo.frombuf(header, "ascii", "strict")
         except (tarfile.HeaderError, ValueError) as error:
-            raise BadBackup(f"it is no tar file, or a damaged one: {error}") from error
+            raise BadBackupError(f"it is no tar file, or a damaged one: {error}") from error
         if info.type != tarfile.REGTYPE or info.size < 0:
-            raise BadBackup(f"{info.name[:100]!r} is no plain file")
+            raise BadBackupError(f"{info.name[:100]!r} is no plain file")
         return Member(info.name, info.size)
 
     def copy(self, member: Member, write: Callable[[bytes], object]) -> str:
         """Hand the member's bytes to `write`, a piece at a time; returns their SHA-256 in hex.
 
         Raises:
-            BadBackup: the file ends before the member does.
+            BadBackupError: the file ends before the member does.
         """
         digest, left = hashlib.sha256(), member.size
         while left:
@@ -141,10 +143,10 @@ class Reader:
         """A small member's bytes.
 
         Raises:
-            BadBackup: it is larger than `limit`, or cut off.
+            BadBackupError: it is larger than `limit`, or cut off.
         """
         if member.size > limit:
-            raise BadBackup(f"{member.name[:100]} has {member.size:,} bytes, at most {limit:,} are read")
+            raise BadBackupError(f"{member.name[:100]} has {member.size:,} bytes, at most {limit:,} are read")
         held = io.BytesIO()
         self.copy(member, held.write)
         return held.getvalue()
@@ -152,13 +154,13 @@ class Reader:
     def _exactly(self, size: int) -> bytes:
         data = self._stream.read(size)
         if len(data) != size:
-            raise BadBackup("it ends too early: it was cut off, or never finished")
+            raise BadBackupError("it ends too early: it was cut off, or never finished")
         return data
 
     def _check_end(self) -> None:
         rest = self._stream.read(2 * tarfile.RECORDSIZE)
         if any(rest) or len(rest) < _BLOCK or len(rest) >= 2 * tarfile.RECORDSIZE:
-            raise BadBackup("it does not end where its last file does")
+            raise BadBackupError("it does not end where its last file does")
 
 
 def object_name(digest: str) -> str:

@@ -12,7 +12,7 @@ from embhub.release.files import AUDIT, LIMITS
 from embhub_registry.database import repositories, tombstones
 from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import repos
-from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 
 OLD_REPORT = "embhub.audit/1"
@@ -147,7 +147,7 @@ def _schema(registry: Registry, digest: str) -> object:
     """The `schema` of a stored report; None where it cannot be read, which other checks say."""
     try:
         document = strict_json.read_object(registry.blobs.get(digest), limit=LIMITS[AUDIT])
-    except (EmbhubError, OSError, ValueError, MissingBlob):
+    except (EmbhubError, OSError, ValueError, MissingBlobError):
         return None
     return document.get("schema")
 

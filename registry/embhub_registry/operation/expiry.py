@@ -11,7 +11,7 @@ def retire_tokens(registry: Registry) -> int:
     """Revoke the tokens whose end has come; returns how many. Nothing is written where there is none.
 
     Raises:
-        StorageFull, Busy: left for the next turn.
+        StorageFullError, Busy: left for the next turn.
     """
     moment = stamp()
     if not ended_tokens.any_ended(registry.database.connection(), now=moment):

@@ -11,12 +11,12 @@ from typing import Any
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub_registry.database import DatabaseError, StorageFull
+from embhub_registry.database import DatabaseError, StorageFullError
 from embhub_registry.operation import checking
 from embhub_registry.operation.backup_file import (
     LARGEST_OBJECT,
     MANIFEST,
-    BadBackup,
+    BadBackupError,
     Manifest,
     Member,
     Reader,
@@ -34,9 +34,9 @@ def restore(file: Path, folder: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: the folder holds something, or there is no such file.
-        BadBackup: the file is damaged, cut off, hostile, or what it holds does not pass `check`.
+        BadBackupError: the file is damaged, cut off, hostile, or what it holds does not pass `check`.
         ConfigError: the place cannot be written, or the backup is of a newer release.
-        StorageFull: no room. In every case nothing is left under the final name.
+        StorageFullError: no room. In every case nothing is left under the final name.
     """
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UsageError(f"{folder} is not empty: nothing was changed", "restore into a new folder")
@@ -52,10 +52,10 @@ def restore(file: Path, folder: Path) -> dict[str, Any]:
             sync(path)
         scratch.rename(folder)
         sync(folder.parent)
-    except BadBackup as error:
-        raise BadBackup(f"{file} is not restored: {error.message}", error.hint) from error
+    except BadBackupError as error:
+        raise BadBackupError(f"{file} is not restored: {error.message}", error.hint) from error
     except OSError as error:
-        raise StorageFull(f"cannot restore to {folder}: {error.strerror}", "free space there") from error
+        raise StorageFullError(f"cannot restore to {folder}: {error.strerror}", "free space there") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     known = manifest.model_dump(by_alias=True, exclude={"files"})
@@ -74,7 +74,7 @@ def _unpack(file: Path, scratch: Path) -> Manifest:
         for name, part in manifest.files.items():
             member = _named(reader.next(), name)
             if member.size != part.size or _write(reader, member, scratch / name) != part.sha256:
-                raise BadBackup(f"{name} is not what {MANIFEST} says")
+                raise BadBackupError(f"{name} is not what {MANIFEST} says")
         _unpack_objects(reader, manifest, Blobs(scratch / "blobs", cache_bytes=0))
     return manifest
 
@@ -85,20 +85,20 @@ def _unpack_objects(reader: Reader, manifest: Manifest, blobs: Blobs) -> None:
     while (member := reader.next()) is not None:
         digest = member.name.rpartition("/")[2]
         if not _DIGEST.fullmatch(digest) or member.name != object_name(digest) or digest <= before:
-            raise BadBackup(f"{member.name[:100]!r} does not belong into a backup")
+            raise BadBackupError(f"{member.name[:100]!r} does not belong into a backup")
         before, count, total = digest, count + 1, total + member.size
         if count > manifest.blobs or total > manifest.blob_bytes:
-            raise BadBackup(f"it holds more than the {manifest.blobs} objects that it names")
+            raise BadBackupError(f"it holds more than the {manifest.blobs} objects that it names")
         if blobs.put(reader.read(member, limit=LARGEST_OBJECT), durable=False) != digest:
-            raise BadBackup(f"{member.name} holds other bytes than its name says")
+            raise BadBackupError(f"{member.name} holds other bytes than its name says")
     if (count, total) != (manifest.blobs, manifest.blob_bytes):
-        raise BadBackup(f"it holds {count} objects of the {manifest.blobs} that it names")
+        raise BadBackupError(f"it holds {count} objects of the {manifest.blobs} that it names")
 
 
 def _named(member: Member | None, name: str) -> Member:
     if member is None or member.name != name:
         found = "its end" if member is None else repr(member.name[:100])
-        raise BadBackup(f"{name} is expected, {found} was found")
+        raise BadBackupError(f"{name} is expected, {found} was found")
     return member
 
 
@@ -116,16 +116,16 @@ def _check(scratch: Path, manifest: Manifest) -> checking.Report:
         report = checking.check(registry)
         serious = [line for line in report.corrupt if not line.startswith("audit log")]
         if serious:  # an audit log that was tampered with before the backup stays so, and is told
-            raise BadBackup(f"what it holds is not whole: {serious[0]}")
+            raise BadBackupError(f"what it holds is not whole: {serious[0]}")
         if report.blobs != manifest.blobs or registry.setting("root_fingerprint") != manifest.root_fingerprint:
-            raise BadBackup(f"its database is not of the registry that {MANIFEST} names")
+            raise BadBackupError(f"its database is not of the registry that {MANIFEST} names")
         registry.journal.write("restored", made=manifest.made)
-    except BadBackup:
+    except BadBackupError:
         raise
     except EmbhubError as error:
-        raise BadBackup(f"what it holds is no registry: {error.message}", error.hint) from error
+        raise BadBackupError(f"what it holds is no registry: {error.message}", error.hint) from error
     except (DatabaseError, ValueError, TypeError, LookupError) as error:
-        raise BadBackup(f"what it holds is no registry: {error}") from error
+        raise BadBackupError(f"what it holds is no registry: {error}") from error
     finally:
         if registry is not None:
             registry.close()

@@ -66,7 +66,7 @@ def collect(db: Connection, asked: Asked, *, keyring: Keyring, account: Account 
     """The list of what was published, as this account sees it.
 
     Raises:
-        Denied: 400 for a cursor that this registry did not give.
+        RequestDeniedError: 400 for a cursor that this registry did not give.
     """
     query = Query(
         text=asked.text, facets=asked.facets, limit=PAGE, after=hf_api.read_cursor(asked.after),
@@ -88,7 +88,7 @@ def collect_namespace(
     """Who signs for an organisation, and what it published, as this account sees it.
 
     Raises:
-        Denied: 400 for a cursor that this registry did not give.
+        RequestDeniedError: 400 for a cursor that this registry did not give.
     """
     member = next((m for m in keyring.members if m.namespace == name), None)
     revoked = {r.fingerprint: f"{r.reason} on {r.date[:10]}" for r in keyring.revoked}

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from embhub.errors import EmbhubError
 from embhub.release.files import AUDIT, EMBEDDING
 from embhub_registry.database import accounts, repositories
-from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.pages import comparison, interval_figure, list_page, release_page, rendering
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
 from embhub_registry.pages.verification_cache import Judge, Judged
@@ -49,7 +49,9 @@ async def namespace(request: Request) -> Response:
     """`/{namespace}`: whose keys sign for an organisation, what they may, and what it published."""
     account, registry, name = account_of(request), registry_of(request), request.path_params["namespace"]
     if not accounts.namespace_exists(registry.database.connection(), name):
-        raise Denied(404, "namespace", f"there is no namespace {name[:60]!a} here", "start from the list of embeddings")
+        raise RequestDeniedError(
+            404, "namespace", f"there is no namespace {name[:60]!a} here", "start from the list of embeddings"
+        )
 
     def collect() -> NamespacePage:
         return list_page.collect_namespace(
@@ -77,7 +79,7 @@ async def audit(request: Request) -> Response:
     report = judged.shown.audit if judged and judged.shown else None
     name, revision = snapshot.repository.full_name, snapshot.revision.id
     if report is None:
-        raise Denied(404, "audit", f"{name} has no audit report that verifies", "look at its page")
+        raise RequestDeniedError(404, "audit", f"{name} has no audit report that verifies", "look at its page")
     if rendering.wants_json(request):
         facts = AuditPage(
             registry=registry_of(request).setting("name"), id=name, revision=revision,
@@ -107,12 +109,14 @@ async def static(request: Request) -> Response:
     """`/static/{file}`: the style sheet, the script of the copy buttons, the mark."""
     name = request.path_params["file"]
     if name not in rendering.STATIC:
-        raise Denied(404, "address", "there is nothing at this address", "start from the list of embeddings")
+        raise RequestDeniedError(
+            404, "address", "there is nothing at this address", "start from the list of embeddings"
+        )
     headers = {"Cache-Control": "public, max-age=3600"}
     return Response(rendering.static_file(name), media_type=rendering.STATIC[name], headers=headers)
 
 
-def error_page(request: Request, denied: Denied, headers: dict[str, str]) -> Response:
+def error_page(request: Request, denied: RequestDeniedError, headers: dict[str, str]) -> Response:
     """A refusal for a person."""
     return rendering.page(request, "error.html", {"denied": denied}, status=denied.status, headers=headers)
 

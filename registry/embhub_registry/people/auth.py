@@ -39,7 +39,8 @@ def authenticate(db: Connection, authorization: str | None) -> accounts.Account 
     """The account that an `Authorization` header speaks for; None without one.
 
     Raises:
-        Denied: 401 where a token was sent that is unknown, expired, revoked or of an account that is shut out.
+        RequestDeniedError: 401 where a token was sent that is unknown, expired, revoked or of an account that is
+        shut out.
     """
     if authorization is None:
         return None
@@ -79,7 +80,8 @@ def require(account: accounts.Account | None, namespace: str, action: str) -> ac
     """The account, where it may do `action` in this namespace.
 
     Raises:
-        Denied: 401 without a token; 403 for another namespace, a role that may not, or a token of too small a scope.
+        RequestDeniedError: 401 without a token; 403 for another namespace, a role that may not, or a token of too
+        small a scope.
     """
     known = ACTIONS[action]
     return require_member(account, namespace, roles=known.roles, what=known.words, scope=known.scope)
@@ -91,7 +93,7 @@ def require_author(account: accounts.Account | None, namespace: str) -> accounts
     An independent audit comes from elsewhere; what an auditor may change is for admission to say.
 
     Raises:
-        Denied: neither.
+        RequestDeniedError: neither.
     """
     if account is not None and "auditor" in account.roles and not may(account, namespace, "publish"):
         return require(account, audits_for(account), "attest")
@@ -109,7 +111,8 @@ def require_member(
     """The account, where it has one of `roles` in this namespace and a token of `scope` at least.
 
     Raises:
-        Denied: 401 without a token; 403 for another namespace, a role that may not, or a token of too small a scope.
+        RequestDeniedError: 401 without a token; 403 for another namespace, a role that may not, or a token of too
+        small a scope.
     """
     if account is None:
         raise token_needed(what)

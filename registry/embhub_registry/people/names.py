@@ -6,7 +6,7 @@ import re
 
 from embhub.errors import UsageError
 from embhub.formats.names import namespace_fault, repository_fault
-from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people.personal_data import find_in_name
 
 # First segments of our own and the Hub's addresses beyond the core's list: such a namespace could not be reached.
@@ -52,7 +52,7 @@ def check_repository(namespace: str, name: str) -> str:
     """`namespace/name`; Denied where no repository may be called that."""
     full = f"{namespace}/{name}"
     if fault := repository_fault(full):
-        raise Denied(400, "name", fault, "for example radboud/prostate-csPCa")
+        raise RequestDeniedError(400, "name", fault, "for example radboud/prostate-csPCa")
     _check_persons(name, "repository")
     return full
 
@@ -60,7 +60,9 @@ def check_repository(namespace: str, name: str) -> str:
 def check_ref(name: str) -> str:
     """`name` itself; Denied where no branch or tag may be called that."""
     if not _REF.fullmatch(name) or ".." in name or "//" in name or name.startswith("refs/") or is_commit(name):
-        raise Denied(400, "name", f"{name!a} is not a name for a branch or tag", "use ASCII letters, digits, . _ - /")
+        raise RequestDeniedError(
+            400, "name", f"{name!a} is not a name for a branch or tag", "use ASCII letters, digits, . _ - /"
+        )
     _check_persons(name, "branch or tag")
     return name
 
@@ -82,7 +84,7 @@ def check_path(path: str) -> str:
 
 def _check_persons(name: str, what: str) -> None:
     if kind := find_in_name(name):
-        raise Denied(
+        raise RequestDeniedError(
             422, "personal-data", f"the name of the {what} seems to hold {kind}", "call it after what it teaches"
         )
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from starlette.types import Scope
 
 from embhub_registry.database.accounts import Account
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
@@ -73,7 +73,7 @@ class Pace:
         """A request without an account.
 
         Raises:
-            Denied: 429 with the seconds to wait.
+            RequestDeniedError: 429 with the seconds to wait.
         """
         host = host_of(scope)
         if is_local(scope) or self._is_exempt(host):
@@ -86,7 +86,7 @@ class Pace:
         """A request with a token.
 
         Raises:
-            Denied: 429 with the seconds to wait.
+            RequestDeniedError: 429 with the seconds to wait.
         """
         if account.unlimited or is_local(scope) or self._is_exempt(host_of(scope)):
             return
@@ -110,10 +110,10 @@ class Pace:
         self._read = self._clock()
 
 
-def too_fast(wait: float, message: str, hint: str) -> Denied:
+def too_fast(wait: float, message: str, hint: str) -> RequestDeniedError:
     """429 in the words of RFC 6585 and, for newer clients, of the draft on RateLimit fields."""
     seconds = max(1, math.ceil(wait))
-    denied = Denied(429, "rate", f"too many requests: {message}", f"wait {seconds} s; {hint}")
+    denied = RequestDeniedError(429, "rate", f"too many requests: {message}", f"wait {seconds} s; {hint}")
     denied.headers = {"Retry-After": str(seconds), "RateLimit": f'"requests";r=0;t={seconds}'}
     return denied
 

@@ -14,7 +14,7 @@ from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
-from embhub_registry.http_errors import Denied, disabled, forbidden, malformed, token_needed
+from embhub_registry.http_errors import RequestDeniedError, disabled, forbidden, malformed, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import audit_standing, repos
 from embhub_registry.storage.folder import Registry
@@ -35,7 +35,8 @@ def require_files(db: Connection, repository: Repository, account: Account | Non
     """Let the caller read the repository's files; its name and card are everybody's who may see it at all.
 
     Raises:
-        Denied: 403 where an admin disabled it; GatedRepo, 401 without an account, 403 for one that was not let in.
+        RequestDeniedError: 403 where an admin disabled it; GatedRepo, 401 without an account, 403 for one that was
+        not let in.
     """
     if account is not None and account.admin:
         return
@@ -66,7 +67,7 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
     What was published is hidden by an admin alone, as it is deleted by one alone; disabling is an admin's too.
 
     Raises:
-        Denied: not a publisher of this namespace, or an admin is needed.
+        RequestDeniedError: not a publisher of this namespace, or an admin is needed.
     """
     with registry.database.writing() as db:
         repository = repos.locate(db, account, namespace, name)
@@ -98,7 +99,7 @@ def ask(registry: Registry, account: Account | None, namespace: str, name: str) 
     Asking again changes nothing.
 
     Raises:
-        Denied: no token, no such repository, or one that is not gated.
+        RequestDeniedError: no token, no such repository, or one that is not gated.
     """
     if account is None:
         raise token_needed("asking for access")
@@ -118,14 +119,16 @@ def grant(registry: Registry, account: Account | None, namespace: str, name: str
     """Let an account in, whether it asked or not.
 
     Raises:
-        Denied: 400 where it is in already, 403 for who may not, 404 where there is no such account.
+        RequestDeniedError: 400 where it is in already, 403 for who may not, 404 where there is no such account.
     """
     with registry.database.writing() as db:
         repository, keeper = _kept(db, account, namespace, name)
         wanted = _find_user(db, user)
         found = requests.find(db, repository.id, user_id=wanted)
         if found is not None and found.status == "accepted":
-            raise Denied(400, "access", f"{user} has access to {repository.full_name} already", "no action needed")
+            raise RequestDeniedError(
+                400, "access", f"{user} has access to {repository.full_name} already", "no action needed"
+            )
         if found is None:
             requests.add(db, repository.id, wanted, status="accepted", now=stamp(), decided_by=keeper.user)
         else:
@@ -140,7 +143,8 @@ def answer(
     """Accept or reject a request, or put it back among the pending; named by its account or its own id.
 
     Raises:
-        Denied: 400 for a status or reason that cannot be, 403 for who may not, 404 where there is no such account or
+        RequestDeniedError: 400 for a status or reason that cannot be, 403 for who may not, 404 where there is no
+        such account or
             request, or where it has this status already.
     """
     if status not in requests.STATUSES or len(reason) > LONGEST_REASON:
@@ -162,7 +166,7 @@ def list_requests(db: Connection, account: Account | None, namespace: str, name:
     """The requests with this status, oldest first, for who may answer them.
 
     Raises:
-        Denied: 400 where the repository is not gated, 403 for who may not.
+        RequestDeniedError: 400 where the repository is not gated, 403 for who may not.
     """
     repository, _ = _kept(db, account, namespace, name)
     return requests.find_all(db, repository.id, status)
@@ -180,14 +184,16 @@ def _gated_repository(
 ) -> Repository:
     repository = found or repos.locate(db, account, namespace, name)
     if not repository.gated:
-        raise Denied(400, "access", f"{repository.full_name} is not gated", "its files are there for all who see it")
+        raise RequestDeniedError(
+            400, "access", f"{repository.full_name} is not gated", "its files are there for all who see it"
+        )
     return repository
 
 
 def _find_user(db: Connection, name: str) -> int:
     row = accounts.find_user(db, name)
     if row is None:
-        raise Denied(404, "user", f"there is no account {name[:64]!a} on this registry", "check the name")
+        raise RequestDeniedError(404, "user", f"there is no account {name[:64]!a} on this registry", "check the name")
     return int(row["id"])
 
 
@@ -197,9 +203,9 @@ def _note(registry: Registry, keeper: Account, repository: Repository, user: str
     )
 
 
-def _no_request(message: str) -> Denied:
-    return Denied(404, "access", message, "list them: pending, accepted, rejected")
+def _no_request(message: str) -> RequestDeniedError:
+    return RequestDeniedError(404, "access", message, "list them: pending, accepted, rejected")
 
 
-def _gated(status: int, message: str, hint: str) -> Denied:
-    return Denied(status, "gated", message, hint, code="GatedRepo")
+def _gated(status: int, message: str, hint: str) -> RequestDeniedError:
+    return RequestDeniedError(status, "gated", message, hint, code="GatedRepo")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from embhub.refusals import Refusal
+from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.files import EMBEDDING
 from embhub.trust import bundle
 from embhub_registry.database import Connection, attestations, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.http_errors import Denied, forbidden
+from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, audit_standing, repos
 from embhub_registry.storage.folder import Registry
@@ -42,17 +42,18 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
     the same bytes stands beside it.
 
     Raises:
-        Denied: 422 for one that does not verify, 403 for another's or a publisher's own, 404 where no release that the
+        RequestDeniedError: 422 for one that does not verify, 403 for another's or a publisher's own, 404 where no
+        release that the
             caller may read has these bytes under that name and version.
     """
     data, trusted = json.dumps(document).encode(), registry.trust()
     try:
         found = attested.read(data, digest=digest, trusts=[trusted])
-    except Refusal as error:
-        raise Denied(422, error.rule, error.message, error.hint) from error
+    except ReleaseRefusedError as error:
+        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
     signed = bundle.parse(data)
     if trusted.keyring.revocation_of(signed.hint) is not None:
-        raise Denied(422, "revoked-key", f"the key {signed.hint} is out of use", "sign with another key")
+        raise RequestDeniedError(422, "revoked-key", f"the key {signed.hint} is out of use", "sign with another key")
     if found.own or account.role_in(found.namespace) != "auditor":
         raise forbidden(f"{account.user} is no auditor of {found.namespace}", "an auditor sends their own attestation")
     auth.require(account, found.namespace, "attest")  # the token's scope
@@ -61,7 +62,7 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
     repository = repos.locate(db, account, namespace, name)
     access.require_files(db, repository, account)
     if (found.version, digest) not in attestations.released(db, repository.id, path=EMBEDDING):
-        raise Denied(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
+        raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
                      "pull the release, then attest it")  # fmt: skip
     with registry.database.writing() as writing:
         attestations.add(
@@ -89,6 +90,6 @@ def _may_read(db: Connection, account: Account | None, row: Attestation) -> bool
         return True  # deleted, and not private when it was
     try:
         access.require_files(db, repository, account)
-    except Denied:
+    except RequestDeniedError:
         return False
     return True

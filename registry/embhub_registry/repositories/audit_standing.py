@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from embhub.refusals import Refusal
+from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.checks.attested import LEAK, VERDICTS
 from embhub.release.files import AUDIT_BUNDLE, EMBEDDING
@@ -21,7 +21,7 @@ from embhub_registry.database import Connection, accounts, attestations, placeme
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.proposal import Proposal
-from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import COLLECTED, Registry
 
 Confirmation = Literal["countersigned", "self-declared", "none"]
@@ -127,7 +127,7 @@ def collect_earlier(registry: Registry) -> None:
         try:
             data = registry.blobs.get(row["bundle"])
             audit = attested.read(data, digest=row["embedding"], trusts=[trust])
-        except (Refusal, MissingBlob, OSError):
+        except (ReleaseRefusedError, MissingBlobError, OSError):
             continue  # `check` names what is lost; what does not verify vouches for nothing
         found.append(
             Attestation(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embhub.formats import strict_json
-from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people.names import check_path, is_commit
 
 MAX_BODY = 6_000_000  # base64 of the largest release that admission could take
@@ -48,7 +48,7 @@ class Reader:
         """Read one line; an empty one says nothing.
 
         Raises:
-            Denied: 400 with what is wrong in which line.
+            RequestDeniedError: 400 with what is wrong in which line.
         """
         if not line.strip():
             return
@@ -65,7 +65,7 @@ class Reader:
         """The whole commit.
 
         Raises:
-            Denied: 400 where it has no header.
+            RequestDeniedError: 400 where it has no header.
         """
         if self._header is None:
             raise malformed("the commit has no header line")
@@ -105,7 +105,7 @@ def parse(body: bytes) -> CommitRequest:
     """Read a whole commit body of at most `MAX_BODY` bytes.
 
     Raises:
-        Denied: 400 with what is wrong in which line; 413 where it, or a line of it, is too long.
+        RequestDeniedError: 400 with what is wrong in which line; 413 where it, or a line of it, is too long.
     """
     if len(body) > MAX_BODY:
         raise too_large(MAX_BODY)
@@ -125,19 +125,19 @@ def apply(request: CommitRequest, present: Mapping[str, str]) -> tuple[set[str],
     """The paths that stay as they are, and the new files, of a tree that held `present` (path -> digest).
 
     Raises:
-        Denied: a file or folder to delete is not there.
+        RequestDeniedError: a file or folder to delete is not there.
     """
     kept = set(present)
     for path in request.deleted:
         if path not in kept:
-            raise Denied(
+            raise RequestDeniedError(
                 404, "entry", f"A file with this name doesn't exist: {path}", "list the files", code="EntryNotFound"
             )
         kept.discard(path)
     for folder in request.deleted_folders:
         inside = {path for path in kept if path.startswith(f"{folder}/")}
         if not inside:
-            raise Denied(404, "entry", f"A folder with this name doesn't exist: {folder}", "list the files",
+            raise RequestDeniedError(404, "entry", f"A folder with this name doesn't exist: {folder}", "list the files",
                          code="EntryNotFound")  # fmt: skip
         kept -= inside
     kept -= set(request.files)
@@ -148,14 +148,14 @@ def apply(request: CommitRequest, present: Mapping[str, str]) -> tuple[set[str],
     return kept, dict(request.files)
 
 
-def _absent(kind: str, path: str) -> Denied:
+def _absent(kind: str, path: str) -> RequestDeniedError:
     text = f"A {kind} with this name doesn't exist: {path}"  # the words that stock clients look for
-    return Denied(404, "entry", text, "list the files of the revision", code="EntryNotFound")
+    return RequestDeniedError(404, "entry", text, "list the files of the revision", code="EntryNotFound")
 
 
-def too_large(limit: int) -> Denied:
+def too_large(limit: int) -> RequestDeniedError:
     """A body past its limit: nothing of it was kept."""
-    return Denied(
+    return RequestDeniedError(
         413, "body-size", f"the request is larger than {limit:,} bytes",
         "a repository holds one embedding of at most 1,000,000 bytes, its card, its audit report and attestations",
     )  # fmt: skip

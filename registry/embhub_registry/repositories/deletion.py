@@ -22,7 +22,7 @@ def delete(registry: Registry, account: Account, namespace: str, name: str, *, r
     """Remove a repository as one of its people, or as an admin; what was published is an admin's to delete.
 
     Raises:
-        Denied: no such repository, not the caller's, or it holds releases, which a publisher may only yank.
+        RequestDeniedError: no such repository, not the caller's, or it holds releases, which a publisher may only yank.
     """
     db = registry.database.connection()
     repository = repos.locate(db, account, namespace, name)
@@ -44,7 +44,7 @@ def delete_as_operator(registry: Registry, full_name: str, *, reason: str) -> di
     """The same from the command line. A running server removes the bytes within seconds, for none can race with it.
 
     Raises:
-        Denied: no such repository, or no reason.
+        RequestDeniedError: no such repository, or no reason.
     """
     namespace, name = split(full_name)
     releases = _bury(registry, namespace, name, author="operator", reason=check_reason(reason), released_too=True)

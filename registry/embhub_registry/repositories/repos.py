@@ -12,7 +12,15 @@ from embhub_registry.database import Connection, accounts, repositories, tombsto
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Entry, Repository, Revision
-from embhub_registry.http_errors import Denied, deleted, forbidden, no_entry, no_repository, no_revision, token_needed
+from embhub_registry.http_errors import (
+    RequestDeniedError,
+    deleted,
+    forbidden,
+    no_entry,
+    no_repository,
+    no_revision,
+    token_needed,
+)
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_ref, check_repository, is_commit
 from embhub_registry.storage import quotas
@@ -54,7 +62,8 @@ def create(
     """A new repository with an empty first commit, so that `main` exists from the start.
 
     Raises:
-        Denied: no such namespace, not the caller's, a bad name, over quota, or the repository exists (409) or
+        RequestDeniedError: no such namespace, not the caller's, a bad name, over quota, or the repository exists
+        (409) or
             was deleted (410).
     """
     if account is None:
@@ -74,10 +83,13 @@ def create(
             by = "case" if present.lower() == name.lower() else "case, '.', '_' and '-'"
             same = "" if present == name else f", which differs from {full_name} by {by} alone"
             text = f"{namespace}/{present} exists already{same}"
-            raise Denied(409, "exists", text, "push to it, or choose another name", present=f"{namespace}/{present}")
+            raise RequestDeniedError(
+                409, "exists", text, "push to it, or choose another name", present=f"{namespace}/{present}"
+            )
         buried = tombstones.find(db, namespace, name)
         if buried is not None:
-            raise Denied(410, "deleted", f"{buried.full_name} was deleted on {buried.created[:10]}: {buried.reason}",
+            said = f"{buried.full_name} was deleted on {buried.created[:10]}: {buried.reason}"
+            raise RequestDeniedError(410, "deleted", said,
                          "choose another name, or ask the registry's admin to free this one: `repo free`")  # fmt: skip
         identity = repositories.add(db, namespace, name, private=private, now=stamp())
         quotas.check(db, namespace, "repositories")
@@ -95,7 +107,7 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
     """The repository, where the caller may see it.
 
     Raises:
-        Denied: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
+        RequestDeniedError: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
     """
     found = repositories.find(db, namespace, name)
     buried = tombstones.find(db, namespace, name) if found is None else None
@@ -110,7 +122,7 @@ def at(db: Connection, repository: Repository, revision: str) -> Snapshot:
     """The repository at a branch, tag or whole commit id.
 
     Raises:
-        Denied: 404 RevisionNotFound.
+        RequestDeniedError: 404 RevisionNotFound.
     """
     moving = not is_commit(revision)
     target = repositories.find_ref(db, repository.id, revision) if moving else revision
@@ -124,7 +136,7 @@ def entry(db: Connection, snapshot: Snapshot, path: str) -> Entry:
     """One file of a snapshot.
 
     Raises:
-        Denied: 404 EntryNotFound.
+        RequestDeniedError: 404 EntryNotFound.
     """
     found = repositories.find_entry(db, snapshot.repository.id, snapshot.revision.id, path)
     if found is None:
@@ -144,7 +156,7 @@ def add_ref(
     """A new branch or tag at a revision.
 
     Raises:
-        Denied: not allowed, a bad name, no such revision, or the ref exists (409).
+        RequestDeniedError: not allowed, a bad name, no such revision, or the ref exists (409).
     """
     check_ref(ref)
     with registry.database.writing() as db:
@@ -152,7 +164,7 @@ def add_ref(
         member = auth.require(account, namespace, "refs")
         snapshot = at(db, repository, revision)
         if any(row["name"] == ref for row in repositories.list_refs(db, repository.id)):
-            raise Denied(
+            raise RequestDeniedError(
                 409, "exists", f"{repository.full_name} has a branch or tag {ref} already", "choose another name"
             )
         repositories.set_ref(db, repository.id, kind=kind, name=ref, revision_id=snapshot.revision.id)
@@ -163,7 +175,7 @@ def delete_ref(registry: Registry, account: Account | None, namespace: str, name
     """Remove a branch or tag; its commits stay readable by id.
 
     Raises:
-        Denied: not allowed, no such ref, or the branch `main`.
+        RequestDeniedError: not allowed, no such ref, or the branch `main`.
     """
     with registry.database.writing() as db:
         repository = locate(db, account, namespace, name)

@@ -9,7 +9,7 @@ from embhub_registry.database import Connection, placement, repositories, tombst
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
-from embhub_registry.http_errors import Denied, malformed, no_repository
+from embhub_registry.http_errors import RequestDeniedError, malformed, no_repository
 from embhub_registry.people import auth
 from embhub_registry.people.names import is_commit
 from embhub_registry.repositories import repos
@@ -27,7 +27,7 @@ def yank(
     Returns the repository's `status`.
 
     Raises:
-        Denied: not a publisher or approver of the namespace, no such release, no reason.
+        RequestDeniedError: not a publisher or approver of the namespace, no such release, no reason.
     """
     reason = check_reason(reason)
     with registry.database.writing() as db:
@@ -48,13 +48,15 @@ def unyank(
     """Recommend again what was taken back by the same version or commit. Returns the repository's `status`.
 
     Raises:
-        Denied: not a publisher or approver of the namespace, or it was not taken back.
+        RequestDeniedError: not a publisher or approver of the namespace, or it was not taken back.
     """
     with registry.database.writing() as db:
         repository = _find(db, account, namespace, name)
         kind, which = _which(db, repository, version, revision)
         if not yanks.remove(db, repository.id, kind=kind, which=which):
-            raise Denied(404, "yank", f"{kind} {which} of {repository.full_name} is not yanked", "see its status")
+            raise RequestDeniedError(
+                404, "yank", f"{kind} {which} of {repository.full_name} is not yanked", "see its status"
+            )
         refresh(db, repository.id)
     author = account.user if account else "operator"
     registry.journal.write("unyanked", user=author, repository=repository.full_name, what=which)
@@ -65,7 +67,7 @@ def status(registry: Registry, account: Account | None, namespace: str, name: st
     """What became of a repository's releases: `yanked` commits with the reason, or the `tombstone` of all.
 
     Raises:
-        Denied: 404 where there is and was nothing that the caller may see.
+        RequestDeniedError: 404 where there is and was nothing that the caller may see.
     """
     db = registry.database.connection()
     found = repositories.find(db, namespace, name)
@@ -89,7 +91,7 @@ def check_reason(reason: str) -> str:
     """The reason in one line; others read it.
 
     Raises:
-        Denied: 400 where there is none, or too much.
+        RequestDeniedError: 400 where there is none, or too much.
     """
     reason = " ".join(reason.split())
     if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
@@ -116,13 +118,13 @@ def _which(db: Connection, repository: Repository, version: str | None, revision
         raise malformed("`version` and `revision` are two ways to say one thing", "give one of them")
     if revision is not None:
         if not is_commit(revision) or repositories.find_revision(db, repository.id, revision) is None:
-            raise Denied(404, "revision", f"{repository.full_name} has no commit {revision[:60]!a}",
+            raise RequestDeniedError(404, "revision", f"{repository.full_name} has no commit {revision[:60]!a}",
                          "give all 40 digits", code="RevisionNotFound")  # fmt: skip
         return "revision", revision
     released = repositories.released_versions(db, repository.id)
     version = version or repos.at(db, repository, repos.MAIN).revision.release_version
     if version is None or version not in released:
-        raise Denied(404, "revision", f"{repository.full_name} has no release {version or ''}".rstrip(),
+        raise RequestDeniedError(404, "revision", f"{repository.full_name} has no release {version or ''}".rstrip(),
                      f"it has: {', '.join(sorted(released)) or 'none'}", code="RevisionNotFound")  # fmt: skip
     return "version", version
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embhub.durable import sync
-from embhub_registry.database import StorageFull
+from embhub_registry.database import StorageFullError
 
 _TEMPORARY = "incoming"
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-class MissingBlob(LookupError):
+class MissingBlobError(LookupError):
     """The store lost an object that the database names."""
 
 
@@ -39,7 +39,7 @@ class Blobs:
         Who stores many and syncs them after, all at once, says so by `durable=False`.
 
         Raises:
-            StorageFull: nothing is left behind.
+            StorageFullError: nothing is left behind.
         """
         digest = hashlib.sha256(data).hexdigest()
         target = self.path(digest)
@@ -66,7 +66,9 @@ class Blobs:
                 sync(target.parent)
         except OSError as error:
             what = "the registry's disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror)
-            raise StorageFull(f"the registry could not store this: {what}", "inform the registry's operator") from error
+            raise StorageFullError(
+                f"the registry could not store this: {what}", "inform the registry's operator"
+            ) from error
         finally:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
@@ -76,7 +78,7 @@ class Blobs:
         """The bytes of an object, from memory where they are.
 
         Raises:
-            MissingBlob: the file is not there.
+            MissingBlobError: the file is not there.
         """
         with self._guard:
             data = self._cache.get(digest)
@@ -86,7 +88,7 @@ class Blobs:
         try:
             data = self.path(digest).read_bytes()
         except OSError as error:
-            raise MissingBlob(digest) from error
+            raise MissingBlobError(digest) from error
         with self._guard:
             if digest not in self._cache:
                 self._cache[digest] = data

@@ -19,7 +19,7 @@ from embhub.site import keys
 from embhub.trust import dsse, p256
 from embhub.trust import keyring as trust
 from embhub.trust.keyring import Trust
-from embhub_registry.database import Busy, Database, accounts, schema
+from embhub_registry.database import Database, DatabaseBusyError, accounts, schema
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.storage.audit_log import Journal
 from embhub_registry.storage.blobs import Blobs
@@ -37,7 +37,7 @@ class Turn:
 
     def __enter__(self) -> None:
         if not self._lock.acquire(timeout=self._patience):
-            raise Busy("the registry is busy with other writers", "try again in a moment")
+            raise DatabaseBusyError("the registry is busy with other writers", "try again in a moment")
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()

@@ -6,7 +6,7 @@ from typing import Any
 
 from embhub.errors import UsageError
 from embhub_registry.database import Connection, accounts, usage
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
@@ -17,14 +17,14 @@ def check(db: Connection, namespace: str, kind: str) -> None:
     """Within the transaction that added something: the refusal undoes it.
 
     Raises:
-        Denied: 403 with how much would be used, how much is allowed, and who can raise it.
+        RequestDeniedError: 403 with how much would be used, how much is allowed, and who can raise it.
     """
     allowed = limits(db, namespace)[kind]
     if allowed is None:
         return
     used = usage.measure(db, namespace, kind)
     if used > allowed:
-        raise Denied(
+        raise RequestDeniedError(
             403, "quota", f"{namespace} may hold {allowed:,} {kind}, and this would make it {used:,}",
             f"the registry's admin can raise it: `embhub-registry quota set {namespace} --{kind} N`",
             used=used, allowed=allowed,

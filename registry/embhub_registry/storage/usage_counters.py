@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from embhub_registry.database import Busy, Database, StorageFull, accounts, repositories
+from embhub_registry.database import Database, DatabaseBusyError, StorageFullError, accounts, repositories
 from embhub_registry.database.clock import stamp
 
 
@@ -39,7 +39,7 @@ class Tally:
                 repositories.count_downloads(db, downloads)
                 for token_id, moment in tokens.items():
                     accounts.touch_token(db, token_id, now=moment)
-        except (Busy, StorageFull):
+        except (DatabaseBusyError, StorageFullError):
             with self._guard:
                 self._downloads.update(downloads)
                 self._tokens = tokens | self._tokens

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from embhub.formats import strict_json
-from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories.commits import too_large
 
 SMALL = 1_000_000
@@ -26,7 +26,8 @@ async def read(request: Request, *, limit: int = SMALL) -> bytes:
     """The whole body, at most `limit` bytes.
 
     Raises:
-        Denied: 413 past the limit, 408 past two minutes (15 seconds where `limit` is small), 400 where the client left.
+        RequestDeniedError: 413 past the limit, 408 past two minutes (15 seconds where `limit` is small), 400 where
+        the client left.
     """
     body = bytearray()
 
@@ -41,7 +42,8 @@ async def read_lines(request: Request, take: Callable[[bytes], None], *, limit: 
     """Hand each line of the body to `take`, in a thread, as soon as it is whole; none is held longer.
 
     Raises:
-        Denied: what `take` raised, once the client has sent the rest; 413 for a line past `longest`; as `read`.
+        RequestDeniedError: what `take` raised, once the client has sent the rest; 413 for a line past `longest`; as
+        `read`.
     """
     line = bytearray()
 
@@ -96,10 +98,12 @@ async def _receive(
                     continue
                 try:
                     await keep(chunk)
-                except Denied as error:
+                except RequestDeniedError as error:
                     refused = error
     except TimeoutError as error:
-        raise Denied(408, "slow", f"the body took longer than {seconds:.0f} s", "send it over a faster line") from error
+        raise RequestDeniedError(
+            408, "slow", f"the body took longer than {seconds:.0f} s", "send it over a faster line"
+        ) from error
     except ClientDisconnect as error:
         raise malformed("the client went away in the middle of its request") from error
     if refused is not None:
@@ -110,7 +114,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     """A small JSON object; an empty body is an empty one.
 
     Raises:
-        Denied: 400 where it is none.
+        RequestDeniedError: 400 where it is none.
     """
     body = await read(request)
     if not body.strip():
@@ -125,10 +129,12 @@ async def read_fields(request: Request) -> dict[str, list[str]]:
     """A form, or a JSON object, as lists of texts.
 
     Raises:
-        Denied: 400 where it is neither; 415 for a multipart form, which nothing here needs.
+        RequestDeniedError: 400 where it is neither; 415 for a multipart form, which nothing here needs.
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
-        raise Denied(415, "request", "multipart forms are not taken here", "send JSON, or a form that is URL-encoded")
+        raise RequestDeniedError(
+            415, "request", "multipart forms are not taken here", "send JSON, or a form that is URL-encoded"
+        )
     if request.headers.get("content-type", "").startswith("application/json"):
         document = await read_json(request)
         fields = {k: [str(i) for i in v] if isinstance(v, list) else [str(v)] for k, v in document.items()}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 
 MOST = 24
 MOST_OF_ONE = 8
@@ -26,11 +26,11 @@ class Underway:
         """One commit of `user`, from its first byte to its answer.
 
         Raises:
-            Denied: 503, which clients repeat, where too many are under way.
+            RequestDeniedError: 503, which clients repeat, where too many are under way.
         """
         if self._receiving[user] >= MOST_OF_ONE or self._receiving.total() >= MOST:
             whose = f"of {user} " if self._receiving[user] >= MOST_OF_ONE else ""
-            denied = Denied(503, "busy", f"too many commits {whose}are under way", "try again in a moment")
+            denied = RequestDeniedError(503, "busy", f"too many commits {whose}are under way", "try again in a moment")
             denied.headers = {"Retry-After": "2"}
             raise denied
         self._receiving[user] += 1

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import access, repos
 from embhub_registry.wire.request_context import moment_of, path_of, registry_of, repository_of, revision_of, tally_of
 from embhub_registry.wire.response_cache import mark_cacheable
@@ -32,7 +32,7 @@ async def resolve(request: Request) -> Response:
     headers = {"X-Repo-Commit": snapshot.revision.id}
     try:
         entry = repos.entry(db, snapshot, path_of(request))
-    except Denied as error:
+    except RequestDeniedError as error:
         error.headers = headers
         raise
     closed = repository.private or repository.gated or repository.disabled
@@ -52,7 +52,9 @@ async def resolve(request: Request) -> Response:
     }
     media = TYPES.get("." + entry.path.rsplit(".", 1)[-1], "application/octet-stream")
     if not _named(request.headers.get("if-match", "*"), etag):
-        raise Denied(412, "condition", f"{entry.path} has another ETag than If-Match names", "read its present one")
+        raise RequestDeniedError(
+            412, "condition", f"{entry.path} has another ETag than If-Match names", "read its present one"
+        )
     if _named(request.headers.get("if-none-match", ""), etag, weakly=True):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub_registry.database.access import STATUSES
-from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import access
 from embhub_registry.wire import bodies, hf_answers
 from embhub_registry.wire.request_context import account_of, member_of, registry_of
@@ -19,7 +19,9 @@ async def requests(request: Request) -> Response:
     """`GET …/user-access-request/{status}`: `pending`, `accepted` or `rejected`."""
     status = request.path_params["status"]
     if status not in STATUSES:
-        raise Denied(404, "address", f"there are no requests called {status[:40]!a}", f"one of {', '.join(STATUSES)}")
+        raise RequestDeniedError(
+            404, "address", f"there are no requests called {status[:40]!a}", f"one of {', '.join(STATUSES)}"
+        )
     account, namespace, name = account_of(request), *_addressed(request)
     registry = registry_of(request)
     found = await threaded(

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from embhub.formats import strict_json
 from embhub_registry.database import repositories, search, yanks
 from embhub_registry.database.repositories import Revision
-from embhub_registry.http_errors import Denied, malformed, no_entry, token_needed
+from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
 from embhub_registry.wire import bodies, hf_answers
@@ -202,11 +202,15 @@ async def unknown(request: Request) -> Response:
     """Any other address under /api: said in JSON, as a client of the Hub expects it."""
     path = request.url.path
     if path.startswith(("/api/datasets/", "/api/spaces/", "/datasets/", "/spaces/")):
-        raise Denied(404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound")
+        raise RequestDeniedError(
+            404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound"
+        )
     for part in path.split("/"):
         if part in NOT_OFFERED:
-            raise Denied(400, "not-offered", NOT_OFFERED[part], "docs/reference/hub-conformance.md lists what there is")
-    raise Denied(
+            raise RequestDeniedError(
+                400, "not-offered", NOT_OFFERED[part], "docs/reference/hub-conformance.md lists what there is"
+            )
+    raise RequestDeniedError(
         404, "address", f"{request.method} {path[:100]!a} is not an address of this registry", "see its reference"
     )
 
@@ -238,7 +242,7 @@ def read_cursor(text: str | None) -> tuple[str | int, int] | None:
     """The sort value and id in a cursor; None without one.
 
     Raises:
-        Denied: 400 where this registry did not make it.
+        RequestDeniedError: 400 where this registry did not make it.
     """
     if text is None:
         return None

@@ -11,7 +11,7 @@ from embhub_registry.admission import publication
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from embhub_registry.database import repositories
-from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import access, commits, deletion, repos
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import (
@@ -40,7 +40,7 @@ async def create_repo(request: Request) -> Response:
     private = _visibility(body) or False
     try:
         made = await threaded(repos.create, registry_of(request), account, organisation, name, private=private)
-    except Denied as error:
+    except RequestDeniedError as error:
         if "present" in error.extra:
             error.extra = {"url": f"{base_url(request)}/{error.extra['present']}"}
         raise
@@ -130,7 +130,7 @@ async def commit(request: Request) -> Response:
             await bodies.read_lines(request, reader.take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
             async with underway.judging:
                 made = await threaded(store)
-    except Denied as error:
+    except RequestDeniedError as error:
         await threaded(
             registry_of(request).journal.write, "refused", user=account.user,
             repository=f"{params['namespace']}/{params['name']}", rule=error.rule, status=error.status,
@@ -168,8 +168,8 @@ async def _change_ref(request: Request, kind: str, ref: str, revision: str) -> R
     return JSONResponse({})
 
 
-def _no_pull_requests() -> Denied:
-    return Denied(400, "pull-request", "this registry has no pull requests", "commit to the branch itself")
+def _no_pull_requests() -> RequestDeniedError:
+    return RequestDeniedError(400, "pull-request", "this registry has no pull requests", "commit to the branch itself")
 
 
 def _only_models(body: dict[str, Any]) -> None:

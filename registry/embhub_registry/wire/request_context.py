@@ -14,7 +14,7 @@ from embhub.site.config import check_registry
 from embhub_registry.database import repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository
-from embhub_registry.http_errors import Denied, token_needed
+from embhub_registry.http_errors import RequestDeniedError, token_needed
 from embhub_registry.people import auth
 from embhub_registry.people.failed_logins import Attempts
 from embhub_registry.people.rate_limits import Pace
@@ -84,11 +84,11 @@ def account_of(request: Request) -> Account | None:
     """Who calls; None for nobody. One primary-key read, so it runs inline.
 
     Raises:
-        Denied: 401 for a token that is no good, 429 for one that is used too fast.
+        RequestDeniedError: 401 for a token that is no good, 429 for one that is used too fast.
     """
     try:
         account = auth.authenticate(registry_of(request).database.connection(), request.headers.get("authorization"))
-    except Denied as error:
+    except RequestDeniedError as error:
         _note_failure(request, error.message)
         raise
     if account is not None and not getattr(request.state, "user", None):
@@ -110,7 +110,7 @@ def member_of(request: Request, what: str) -> Account:
     """Who calls, for what nobody may do without an account; asked before a body is read.
 
     Raises:
-        Denied: 401 without a token or with one that is no good.
+        RequestDeniedError: 401 without a token or with one that is no good.
     """
     account = account_of(request)
     if account is None:

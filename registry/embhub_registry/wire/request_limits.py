@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 
 MAX_HEAD_BYTES = 32_000
 MAX_HEADERS = 100
@@ -49,7 +49,7 @@ class RequestLimitsMiddleware:
         answer = _Answer(body, send)
         try:
             _check_head(scope)
-        except Denied as denied:
+        except RequestDeniedError as denied:
             await (await self._refuse(Request(scope, body.receive), denied))(scope, body.receive, answer.send)
             return
         await self.app(scope, body.receive, answer.send)
@@ -120,12 +120,14 @@ def _check_head(scope: Scope) -> None:
     headers = scope["headers"]
     size = len(scope.get("raw_path", b"")) + len(scope["query_string"]) + sum(len(n) + len(v) for n, v in headers)
     if len(headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
-        raise Denied(
+        raise RequestDeniedError(
             431, "request", f"a head has at most {MAX_HEADERS} headers and {MAX_HEAD_BYTES:,} bytes", "send fewer"
         )
 
     if {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}:  # RFC 9112 section 6.3
-        raise Denied(400, "request", "a head has a Content-Length or a Transfer-Encoding, not both", "leave one out")
+        raise RequestDeniedError(
+            400, "request", "a head has a Content-Length or a Transfer-Encoding, not both", "leave one out"
+        )
 
 
 def _announces_body(scope: Scope) -> bool:

@@ -22,10 +22,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub_registry.database import Connection, Database
 from embhub_registry.database.repositories import Repository
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
 from embhub_registry.people.rate_limits import Pace
-from embhub_registry.storage.blobs import MissingBlob
+from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import Tally
 
@@ -231,7 +231,7 @@ def _body(registry: Registry, found: CachedAnswer) -> bytes | None:
         return found.body
     try:
         return registry.blobs.get(found.about.digest)
-    except MissingBlob:
+    except MissingBlobError:
         return None
 
 
@@ -250,7 +250,7 @@ def _admit(scope: Scope, registry: Registry) -> bool:
         account = auth.authenticate(registry.database.connection(), sent.decode("latin-1"))
         assert account is not None  # noqa: S101  # a header was sent
         pace.check_account(scope, account)
-    except Denied:
+    except RequestDeniedError:
         return False
     scope.setdefault("state", {})["user"] = account.user
     tally.used(account.token_id)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embhub.artifact import body_probe, fingerprint
-from embhub.artifact.fingerprint import BadFingerprint
+from embhub.artifact.fingerprint import BadFingerprintError
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
 from tests.support import families, pipelines
@@ -111,7 +111,7 @@ def test_figures_of_another_form_are_refused(base: Path, body: Any) -> None:
         {**taken, "denoiser": {**taken["denoiser"], "body": body}},
         {**taken, "encoders": {"text_encoder": encoder}},
     ):
-        with pytest.raises(BadFingerprint):
+        with pytest.raises(BadFingerprintError):
             fingerprint.check(bad)
 
 

@@ -17,10 +17,16 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from embhub.artifact import embedding
-from embhub.artifact.embedding import BadLayout
+from embhub.artifact.embedding import BadLayoutError
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors
-from embhub.formats.tensors import BadShape, BadType, NotFinite, PickleFile, TooLarge
+from embhub.formats.tensors import (
+    BadTensorShapeError,
+    BadTensorTypeError,
+    FileTooLargeError,
+    NotFiniteError,
+    PickleFileError,
+)
 from tests.support import pipelines
 
 ROWS = np.linspace(-2, 2, 8 * 16).reshape(8, 16)
@@ -108,7 +114,7 @@ def test_each_layout_names_the_encoders_it_extends(names: tuple[str, ...], layou
     "names", [("<cxr>",), ("emb_params", "extra"), ("clip_g", "t5"), ("t5", "t5xxl"), ("string_to_param",)]
 )
 def test_other_tensor_names_are_refused(names: tuple[str, ...]) -> None:
-    with pytest.raises(BadLayout):
+    with pytest.raises(BadLayoutError):
         build(names)
 
 
@@ -129,13 +135,13 @@ def test_diffusers_loads_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"tensors": {"emb_params": ROWS * np.nan}}, NotFinite),
-        ({"tensors": {"emb_params": ROWS * 1e6}}, NotFinite),
-        ({"tensors": {"emb_params": ROWS[0]}}, BadShape),
-        ({"tensors": {"emb_params": np.zeros((65, 4))}}, BadShape),
-        ({"tensors": {"emb_params": np.zeros((64, 8192))}}, TooLarge),
-        ({"tensors": {}}, BadLayout),
-        ({"dtype": "int8"}, BadType),
+        ({"tensors": {"emb_params": ROWS * np.nan}}, NotFiniteError),
+        ({"tensors": {"emb_params": ROWS * 1e6}}, NotFiniteError),
+        ({"tensors": {"emb_params": ROWS[0]}}, BadTensorShapeError),
+        ({"tensors": {"emb_params": np.zeros((65, 4))}}, BadTensorShapeError),
+        ({"tensors": {"emb_params": np.zeros((64, 8192))}}, FileTooLargeError),
+        ({"tensors": {}}, BadLayoutError),
+        ({"dtype": "int8"}, BadTensorTypeError),
     ],
 )
 def test_what_would_not_be_read_is_not_written(change: dict[str, Any], error: type[ArtifactError]) -> None:
@@ -182,7 +188,7 @@ def test_a_two_gigabyte_file_is_refused_unread(tmp_path: Path) -> None:
         stream.truncate(2 * 1024**3)
     tracemalloc.start()
     try:
-        with pytest.raises(TooLarge, match="2,147,483,648 bytes"):
+        with pytest.raises(FileTooLargeError, match="2,147,483,648 bytes"):
             embedding.read(path)
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
@@ -192,7 +198,7 @@ def test_a_two_gigabyte_file_is_refused_unread(tmp_path: Path) -> None:
 def test_a_pickle_under_a_safetensors_name_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(pickle.dumps({"a": "b" * 2_000_000}))
-    with pytest.raises(PickleFile):
+    with pytest.raises(PickleFileError):
         embedding.read(path)
 
 

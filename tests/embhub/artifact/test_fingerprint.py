@@ -25,10 +25,10 @@ from transformers import (
 )
 
 from embhub.artifact import fingerprint
-from embhub.artifact.fingerprint import BadBase, BadFingerprint
-from embhub.artifact.tokenizer_files import BadTokenizer, hash_vocabulary
+from embhub.artifact.fingerprint import BadBaseError, BadFingerprintError
+from embhub.artifact.tokenizer_files import BadTokenizerError, hash_vocabulary
 from embhub.errors import ArtifactError
-from embhub.formats.slices import BadWeights
+from embhub.formats.slices import BadWeightsError
 
 WORDS = {word: number for number, word in enumerate(["[UNK]", "a", "b", "chest", "mri", "é", *map(str, range(90))])}
 
@@ -219,23 +219,26 @@ def _field(number: int, value: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
-        (lambda folder: shutil.rmtree(folder / "text_encoder"), BadBase),
-        (lambda folder: shutil.rmtree(folder / "unet"), BadBase),
-        (lambda folder: shutil.rmtree(folder / "scheduler"), BadBase),
-        (lambda folder: (folder / "text_encoder" / "config.json").write_text("{"), BadBase),
-        (lambda folder: shutil.rmtree(folder / "tokenizer"), BadTokenizer),
-        (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text("{}"), BadTokenizer),
-        (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text('{"model":{"vocab":null}}'), BadTokenizer),
+        (lambda folder: shutil.rmtree(folder / "text_encoder"), BadBaseError),
+        (lambda folder: shutil.rmtree(folder / "unet"), BadBaseError),
+        (lambda folder: shutil.rmtree(folder / "scheduler"), BadBaseError),
+        (lambda folder: (folder / "text_encoder" / "config.json").write_text("{"), BadBaseError),
+        (lambda folder: shutil.rmtree(folder / "tokenizer"), BadTokenizerError),
+        (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text("{}"), BadTokenizerError),
+        (
+            lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text('{"model":{"vocab":null}}'),
+            BadTokenizerError,
+        ),
         (
             lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\xff" * 40),
-            BadWeights,
+            BadWeightsError,
         ),
-        (lambda folder: _cut(folder / "unet" / "diffusion_pytorch_model.safetensors"), BadWeights),
+        (lambda folder: _cut(folder / "unet" / "diffusion_pytorch_model.safetensors"), BadWeightsError),
         (
             lambda folder: (folder / "text_encoder" / "model.safetensors").rename(
                 folder / "text_encoder" / "model.bin"
             ),
-            BadWeights,
+            BadWeightsError,
         ),
     ],
 )
@@ -274,7 +277,7 @@ def _cut(path: Path) -> None:
 def test_a_fingerprint_from_a_stranger_is_checked(taken: dict[str, Any], change: Callable[[Any], object]) -> None:
     broken = copy.deepcopy(taken)
     change(broken)
-    with pytest.raises(BadFingerprint):
+    with pytest.raises(BadFingerprintError):
         fingerprint.compare(taken, broken)
-    with pytest.raises(BadFingerprint):
+    with pytest.raises(BadFingerprintError):
         fingerprint.digest(broken)

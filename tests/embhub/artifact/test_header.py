@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.artifact import header
-from embhub.artifact.fingerprint import BadFingerprint
-from embhub.artifact.header import BadHeader, BadToken, ForeignFile
+from embhub.artifact.fingerprint import BadFingerprintError
+from embhub.artifact.header import BadHeaderError, BadTokenError, ForeignFileError
 from embhub.errors import ArtifactError
-from embhub.privacy.claim import UncheckableClaim
+from embhub.privacy.claim import UncheckableClaimError
 
 
 def compose(**changes: Any) -> dict[str, str]:
@@ -49,14 +49,14 @@ def test_tokens_that_every_loader_takes(token: str) -> None:
     ],
 )
 def test_tokens_that_some_loader_would_mangle(token: str, word: str) -> None:
-    with pytest.raises(BadToken, match=word) as caught:
+    with pytest.raises(BadTokenError, match=word) as caught:
         header.check_token(token)
     assert caught.value.message.isprintable()
     assert caught.value.hint
 
 
 def test_upper_case_gets_the_token_to_use_instead() -> None:
-    with pytest.raises(BadToken) as caught:
+    with pytest.raises(BadTokenError) as caught:
         header.check_token("<csPCa>")
     assert "<cspca>" in caught.value.hint
 
@@ -65,7 +65,7 @@ def test_upper_case_gets_the_token_to_use_instead() -> None:
 def test_any_text_is_a_token_or_a_bad_token(text: str) -> None:
     try:
         header.check_token(text)
-    except BadToken:
+    except BadTokenError:
         return
     assert text.isascii() and text[0] + text[-1] == "<>" and text == text.lower()
 
@@ -88,7 +88,7 @@ def test_any_text_is_a_token_or_a_bad_token(text: str) -> None:
     ],
 )
 def test_what_could_carry_private_data_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(BadHeader) as caught:
+    with pytest.raises(BadHeaderError) as caught:
         compose(**change)
     assert caught.value.hint
 
@@ -96,23 +96,23 @@ def test_what_could_carry_private_data_is_refused(change: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"embhub.schema": "embhub.embedding/2"}, ForeignFile),
-        ({"embhub.schema": None}, ForeignFile),
-        ({"embhub.token": None}, BadHeader),
-        ({"embhub.token": "<X>"}, BadToken),
-        ({"embhub.training": None}, BadHeader),
-        ({"embhub.training": "[]"}, BadHeader),
-        ({"embhub.training": '{"steps":1,"steps":2}'}, BadHeader),
-        ({"embhub.training": '{"steps":NaN}'}, BadHeader),
-        ({"embhub.base": "{}"}, BadFingerprint),
-        ({"embhub.base": "x"}, BadHeader),
-        ({"embhub.note": "hello"}, BadHeader),
-        ({"modelspec.thumbnail": "data:image/jpeg;base64,AAAA"}, BadHeader),
-        ({"source_path": "/data/patients"}, BadHeader),
-        ({"modelspec.title": "a" * 301}, BadHeader),
-        ({"modelspec.trigger_phrase": "<other>"}, BadHeader),
-        ({"modelspec.title": "\x1b[2J"}, BadHeader),
-        ({"embhub.privacy": '{"epsilon":2}'}, UncheckableClaim),
+        ({"embhub.schema": "embhub.embedding/2"}, ForeignFileError),
+        ({"embhub.schema": None}, ForeignFileError),
+        ({"embhub.token": None}, BadHeaderError),
+        ({"embhub.token": "<X>"}, BadTokenError),
+        ({"embhub.training": None}, BadHeaderError),
+        ({"embhub.training": "[]"}, BadHeaderError),
+        ({"embhub.training": '{"steps":1,"steps":2}'}, BadHeaderError),
+        ({"embhub.training": '{"steps":NaN}'}, BadHeaderError),
+        ({"embhub.base": "{}"}, BadFingerprintError),
+        ({"embhub.base": "x"}, BadHeaderError),
+        ({"embhub.note": "hello"}, BadHeaderError),
+        ({"modelspec.thumbnail": "data:image/jpeg;base64,AAAA"}, BadHeaderError),
+        ({"source_path": "/data/patients"}, BadHeaderError),
+        ({"modelspec.title": "a" * 301}, BadHeaderError),
+        ({"modelspec.trigger_phrase": "<other>"}, BadHeaderError),
+        ({"modelspec.title": "\x1b[2J"}, BadHeaderError),
+        ({"embhub.privacy": '{"epsilon":2}'}, UncheckableClaimError),
     ],
 )
 def test_a_header_from_a_stranger_is_checked(change: dict[str, str | None], error: type[ArtifactError]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from embhub.artifact import embedding, fingerprint
 from embhub.cards import card
-from embhub.cards.card import BadCard
+from embhub.cards.card import BadCardError
 from embhub.cards.card_schema import FIELDS, REQUIRED
 from tests.support import cards
 
@@ -34,7 +34,7 @@ def test_any_sound_card_round_trips_through_yaml(values: dict[str, Any]) -> None
 
 
 def test_everything_missing_is_listed_at_once() -> None:
-    with pytest.raises(BadCard) as caught:
+    with pytest.raises(BadCardError) as caught:
         card.parse_yaml(b"schema: embhub.card/1\nlicence:\n")
     missing = {problem.split(" ")[0] for problem in caught.value.problems}
     assert missing == set(REQUIRED) - {"schema"}
@@ -48,7 +48,7 @@ def test_every_fault_is_listed_with_the_missing_ones() -> None:
         name=None, version="1.0", modality=["XRAY"], licence="free", privacy="epsilon=2", token="<X>"
     )
     values["colour"] = "blue"
-    with pytest.raises(BadCard) as caught:
+    with pytest.raises(BadCardError) as caught:
         card.parse(values)
     named = {problem.split(" ")[0].split(":")[0].split(".")[0] for problem in caught.value.problems}
     assert named == {"name", "version", "modality", "licence", "privacy", "token", "colour"}
@@ -106,7 +106,7 @@ def test_every_fault_is_listed_with_the_missing_ones() -> None:
     ],
 )
 def test_each_wrong_field_is_named(change: dict[str, Any], problem: str) -> None:
-    with pytest.raises(BadCard, match=problem) as caught:
+    with pytest.raises(BadCardError, match=problem) as caught:
         card.parse(cards.complete(**change))
     assert len(caught.value.problems) <= 5
     assert caught.value.hint
@@ -131,7 +131,7 @@ def test_two_hidden_groups_or_a_declared_range_hide_each_other() -> None:
     "data", [b"", b"- a", b"a: *b", b"schema: x\nschema: y", b"\xff", b"a: !!python/name:os.system", b"x" * 70_000]
 )
 def test_what_is_no_yaml_of_a_card(data: bytes) -> None:
-    with pytest.raises(BadCard):
+    with pytest.raises(BadCardError):
         card.parse_yaml(data)
 
 
@@ -192,7 +192,7 @@ def test_a_written_draft_asks_until_it_is_answered() -> None:
         _embedding(), defaults={}, facts={"base_model": {"family": "sd1", "revision": "1", "licence": "MIT"}}
     )
     written = card.write_draft(values, questions)
-    with pytest.raises(BadCard) as caught:
+    with pytest.raises(BadCardError) as caught:
         card.parse_yaml(written)
     assert {problem.split(" ")[0] for problem in caught.value.problems} == {
         question.split(": ")[0] for question in questions

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 
 from embhub.cards import card
-from embhub.cards.readme import PRIVACY_WORDS, BadReadme, read_front_matter, to_readme
+from embhub.cards.readme import PRIVACY_WORDS, BadReadmeError, read_front_matter, to_readme
 from embhub.errors import ArtifactError
 from tests.support import cards
 
@@ -135,7 +135,7 @@ def test_an_edited_text_still_gives_the_card() -> None:
     ],
 )
 def test_what_is_no_readme_of_a_release(data: bytes) -> None:
-    with pytest.raises(BadReadme) as caught:
+    with pytest.raises(BadReadmeError) as caught:
         read_front_matter(data)
     assert caught.value.hint
 

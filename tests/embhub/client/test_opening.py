@@ -8,7 +8,7 @@ import pytest
 
 from embhub.client import opening, publishing
 from embhub.errors import ArtifactError, UsageError
-from embhub.refusals import DigestMismatch, Rollback, UnknownSigner
+from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerError
 from embhub.release import files as layout
 from embhub.site import keys, trust_store
 from tests.support.releases import ROOT, STRANGER, make_embedding, make_export, make_release
@@ -46,13 +46,13 @@ def test_what_was_pulled_is_verified(pulled: Path) -> None:
 def test_another_embedding_in_its_place_is_refused(pulled: Path, name: str) -> None:
     (pulled / name).write_bytes(make_embedding(seed=9).data)
     for place in (pulled, pulled / name):
-        with pytest.raises(DigestMismatch):
+        with pytest.raises(DigestMismatchError):
             opening.open_path(place)
 
 
 def test_a_stranger_is_refused(pulled: Path) -> None:
     make_release(key=STRANGER).to_folder(pulled)
-    with pytest.raises(UnknownSigner):
+    with pytest.raises(UnknownSignerError):
         opening.open_path(pulled / layout.EMBEDDING)
 
 
@@ -60,7 +60,7 @@ def test_a_version_older_than_one_accepted_is_refused(pulled: Path) -> None:
     from embhub.site import seen
 
     seen.remember("https://hub.example.org", "radboud/prostate-cspca", version="2.0.0", digest="0" * 64)
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         opening.open_path(pulled)
 
 
@@ -70,7 +70,7 @@ def test_a_sites_own_signature_counts_there(site: Site) -> None:
     publishing.sign(path, repository="radboud/x")
     assert opening.open_path(path).warnings == ()
     path.write_bytes(make_embedding(seed=9).data)
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatchError):
         opening.open_path(path)
 
 

@@ -12,11 +12,11 @@ import pytest
 from embhub.client import publishing
 from embhub.client.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
-from embhub.refusals import CardMismatch, WrongRepository
+from embhub.refusals import CardMismatchError, WrongRepositoryError
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.site import keys, seen
-from embhub.site.keys import PassphraseRequired
+from embhub.site.keys import PassphraseRequiredError
 from tests.support.releases import edited_card, make_embedding, make_release, make_sheet, record_of, replaced, resigned
 from tests.support.servers import RunningRegistry, start_registry
 from tests.support.sites import Site, new_key, open_site
@@ -161,7 +161,7 @@ def test_what_was_edited_after_signing_is_refused_with_the_command_that_signs_an
 def test_a_bundle_of_another_repository_is_refused(site: Site, namespace: str) -> None:
     path = site.make()
     publishing.sign(path, repository=f"{namespace}/one")
-    with pytest.raises(WrongRepository):
+    with pytest.raises(WrongRepositoryError):
         publishing.push(path, f"{namespace}/two")
 
 
@@ -169,7 +169,7 @@ def test_a_card_edited_in_a_folder_from_elsewhere_is_refused(site: Site, tmp_pat
     publishing.push(site.make(), dry_run=True, out=tmp_path / "outbox", repository="radboud/x")
     readme = tmp_path / "outbox/README.md"
     readme.write_bytes(readme.read_bytes() + b"and more\n")
-    with pytest.raises(CardMismatch):
+    with pytest.raises(CardMismatchError):
         publishing.push(from_folder=tmp_path / "outbox")
 
 
@@ -219,7 +219,7 @@ def test_a_token_that_does_not_count(site: Site, token: str, namespace: str, mon
 def test_an_encrypted_key_asks_for_its_passphrase(site: Site) -> None:
     keys.generate("locked", passphrase="open sesame")
     path = site.make()
-    with pytest.raises(PassphraseRequired):
+    with pytest.raises(PassphraseRequiredError):
         publishing.sign(path, repository="radboud/x", key="locked")
     asked = []
 

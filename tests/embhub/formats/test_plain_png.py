@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from embhub.formats.plain_png import SIGNATURE, NotPlain, Size, check
+from embhub.formats.plain_png import SIGNATURE, NotPlainPngError, Size, check
 
 
 def encode(image: Image.Image, **options: object) -> bytes:
@@ -86,7 +86,7 @@ def test_pixels_may_come_in_parts() -> None:
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(NotPlain, match=reason):
+    with pytest.raises(NotPlainPngError, match=reason):
         check(data)
 
 
@@ -94,7 +94,7 @@ def test_a_bomb_is_not_unpacked() -> None:
     bomb = SIGNATURE + header() + chunk(b"IDAT", zlib.compress(bytes(50_000_000), 9)) + chunk(b"IEND")
     tracemalloc.start()
     try:
-        with pytest.raises(NotPlain, match="fewer or more"):
+        with pytest.raises(NotPlainPngError, match="fewer or more"):
             check(bomb)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
@@ -106,5 +106,5 @@ def test_bytes_of_any_kind_are_refused_or_read(extra: bytes, place: int) -> None
     for data in (extra, PLAIN[:place] + extra, PLAIN[:place] + extra + PLAIN[place + len(extra) :]):
         try:
             check(data)
-        except NotPlain:
+        except NotPlainPngError:
             continue

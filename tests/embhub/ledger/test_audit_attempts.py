@@ -14,7 +14,7 @@ from embhub.cli import root
 from embhub.errors import UsageError
 from embhub.ledger import budget
 from embhub.ledger.audit_attempts import AuditAttempt, audits_of, begin_audit, finish_audit
-from embhub.ledger.chain import LedgerTampered
+from embhub.ledger.chain import LedgerTamperedError
 from embhub.site import config
 
 FILE, OTHER, SIDES, OTHERS = "a" * 64, "b" * 64, "c" * 64, "d" * 64
@@ -83,9 +83,9 @@ def test_a_try_that_somebody_takes_out_is_noticed(line: int) -> None:
     assert len(lines) == 4
     del lines[line]
     path.write_bytes(b"".join(lines))
-    with pytest.raises(LedgerTampered):
+    with pytest.raises(LedgerTamperedError):
         audits_of(FILE)
-    with pytest.raises(LedgerTampered):
+    with pytest.raises(LedgerTamperedError):
         begin()
 
 

@@ -13,8 +13,8 @@ import pytest
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
-from embhub.ledger.budget import BudgetExceeded
-from embhub.ledger.chain import LedgerTampered
+from embhub.ledger.budget import BudgetExceededError
+from embhub.ledger.chain import LedgerTamperedError
 from embhub.privacy import epsilon as figures
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.loss_distribution import Mechanism
@@ -165,15 +165,15 @@ def test_a_training_without_privacy_is_infinite() -> None:
 def test_a_cap_refuses_before_anything_is_spent() -> None:
     budget.set_cap(tight(150))
     train(steps=100)
-    with pytest.raises(BudgetExceeded, match="40 patients") as caught:
+    with pytest.raises(BudgetExceededError, match="40 patients") as caught:
         reserve(steps=60)
     assert caught.value.exit_code == 6
-    with pytest.raises(BudgetExceeded, match="without privacy"):
+    with pytest.raises(BudgetExceededError, match="without privacy"):
         budget.reserve(PATIENTS, unit="patient", mechanism="none", steps=1)
     assert charged() == [100]
     train(steps=40)
     train(["somebody else"], steps=140)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetExceededError):
         reserve(steps=40)
 
 
@@ -183,7 +183,7 @@ def test_a_cap_of_two_lets_a_training_of_epsilon_two_pass_and_no_more() -> None:
     sigma = calibrate_sigma(epsilon=2.0, delta=DELTA, q=0.1, steps=100)
     assert epsilon(100, sigma=sigma) > 2.0, "by RDP alone it would be refused"
     train(steps=100, sigma=sigma)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetExceededError):
         reserve(steps=1, sigma=sigma)
 
 
@@ -191,7 +191,7 @@ def test_a_cap_holds_for_a_resumed_run() -> None:
     budget.set_cap(tight(100))
     with reserve(steps=100) as run:
         run.spend(70)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetExceededError):
         budget.resume(run.run, PATIENTS, steps=40)
     with budget.resume(run.run, PATIENTS, steps=30):
         pass
@@ -200,7 +200,7 @@ def test_a_cap_holds_for_a_resumed_run() -> None:
 
 def test_a_cap_of_a_cohort_holds_for_its_patients_alone_and_can_be_lifted() -> None:
     budget.set_cap(0.1, units=PATIENTS[:3])
-    with pytest.raises(BudgetExceeded, match="3 patients"):
+    with pytest.raises(BudgetExceededError, match="3 patients"):
         reserve()
     train(PATIENTS[3:])
     budget.set_cap(None, units=PATIENTS[:3])
@@ -247,11 +247,11 @@ def test_a_set_that_is_gone_or_changed_is_noticed(home: Path, which: int) -> Non
     again()
     path = sorted((home / "state/budget/sets").iterdir(), key=lambda path: path.stat().st_size)[which]
     path.write_bytes(path.read_bytes()[16:])
-    with pytest.raises(LedgerTampered, match="changed"):
+    with pytest.raises(LedgerTamperedError, match="changed"):
         reserve()
     path.unlink()
     pictures.clear()
-    with pytest.raises(LedgerTampered, match="missing"):
+    with pytest.raises(LedgerTamperedError, match="missing"):
         train(["somebody else"])
     pictures += [("ab" * 16, PATIENTS[0]), ("cd" * 16, PATIENTS[1])]
     again()  # the same cohort again is the same set: it is written anew, and nothing is missing
@@ -261,14 +261,14 @@ def test_a_set_that_is_gone_or_changed_is_noticed(home: Path, which: int) -> Non
 def test_another_site_key_is_no_fresh_start(home: Path) -> None:
     train()
     (home / "config/commitment.key").unlink()
-    with pytest.raises((LedgerTampered, ConfigError)):
+    with pytest.raises((LedgerTamperedError, ConfigError)):
         reserve()
 
 
 def test_a_removed_ledger_is_noticed(home: Path) -> None:
     train()
     shutil.rmtree(home / "state")
-    with pytest.raises(LedgerTampered):
+    with pytest.raises(LedgerTamperedError):
         reserve()
 
 

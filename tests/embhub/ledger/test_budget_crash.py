@@ -170,7 +170,7 @@ def test_processes_at_once_do_not_pass_a_cap_together(home: Path) -> None:
             try:
                 reserve().spend(STEPS)
                 os._exit(0)
-            except budget.BudgetExceeded as error:
+            except budget.BudgetExceededError as error:
                 os._exit(error.exit_code)
             finally:
                 os._exit(1)

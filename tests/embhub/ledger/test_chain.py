@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embhub.errors import ConfigError
-from embhub.ledger.chain import Ledger, LedgerTampered
+from embhub.ledger.chain import Ledger, LedgerTamperedError
 
 KEY = b"k" * 32
 
@@ -83,7 +83,7 @@ CHANGES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
 def test_tampering_is_noticed(tmp_path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
     fill(tmp_path)
     write(tmp_path, change(lines(tmp_path)))
-    with pytest.raises(LedgerTampered) as caught:
+    with pytest.raises(LedgerTamperedError) as caught:
         read(tmp_path)
     assert caught.value.exit_code == 6 and caught.value.hint
 
@@ -98,7 +98,7 @@ def test_no_byte_can_be_changed(tmp_path: Path, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(whole) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[place]))
     write(tmp_path, [whole[:place] + bytes([byte]) + whole[place + 1 :]])
-    with pytest.raises(LedgerTampered):
+    with pytest.raises(LedgerTamperedError):
         read(tmp_path)
 
 
@@ -107,10 +107,10 @@ def test_an_older_head_or_none_is_noticed(tmp_path: Path) -> None:
     older = (tmp_path / "config" / "budget.head").read_bytes()
     fill(tmp_path, 3)
     (tmp_path / "config" / "budget.head").write_bytes(older)
-    with pytest.raises(LedgerTampered, match="older"):
+    with pytest.raises(LedgerTamperedError, match="older"):
         read(tmp_path)
     (tmp_path / "config" / "budget.head").unlink()
-    with pytest.raises(LedgerTampered):
+    with pytest.raises(LedgerTamperedError):
         read(tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_a_changed_head_is_noticed(tmp_path: Path) -> None:
     fill(tmp_path)
     head = tmp_path / "config" / "budget.head"
     head.write_bytes(head.read_bytes().replace(b'"count":5', b'"count":4'))
-    with pytest.raises(LedgerTampered, match="head"):
+    with pytest.raises(LedgerTamperedError, match="head"):
         read(tmp_path)
 
 
@@ -136,14 +136,14 @@ def test_an_old_ledger_with_its_old_head_is_what_nobody_can_notice(tmp_path: Pat
 
 def test_another_key_reads_nothing(tmp_path: Path) -> None:
     fill(tmp_path)
-    with pytest.raises(LedgerTampered):
+    with pytest.raises(LedgerTamperedError):
         read(tmp_path, b"o" * 32)
 
 
 def test_appending_to_a_changed_ledger_is_refused(tmp_path: Path) -> None:
     fill(tmp_path)
     write(tmp_path, lines(tmp_path)[:-1])
-    with pytest.raises(LedgerTampered):
+    with pytest.raises(LedgerTamperedError):
         fill(tmp_path, 1)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from embhub.ledger import budget
 from embhub.ledger.balance import balance
-from embhub.ledger.budget import BudgetExceeded
+from embhub.ledger.budget import BudgetExceededError
 from embhub.privacy import epsilon as figures
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, group_curve, publish_epsilon
@@ -79,7 +79,7 @@ def test_a_cap_for_patients_holds_for_their_pictures() -> None:
     private(PATIENTS, pictures=PAIRS)
     budget.set_cap(4.0, units=["p3"])
     plain(["a1"])
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetExceededError):
         plain(["c1"])
 
 

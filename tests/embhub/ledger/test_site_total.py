@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from embhub.errors import ConfigError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
-from embhub.privacy.claim import PrivacyClaim, UncheckableClaim, UnsupportedClaim, parse_claim, read_claim
+from embhub.privacy.claim import PrivacyClaim, UncheckableClaimError, UnsupportedClaimError, parse_claim, read_claim
 from embhub.privacy.composition import CohortComposition, Composition
 from embhub.privacy.rdp import ORDERS, compose, epsilon_of, gaussian_curve
 from embhub.privacy.wording import site_total as in_words
@@ -175,7 +175,7 @@ DATED = json.loads(make_claim(composition=site_total()).to_text())["composition"
     ],
 )
 def test_a_statement_of_another_form_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises((UnsupportedClaim, UncheckableClaim)):
+    with pytest.raises((UnsupportedClaimError, UncheckableClaimError)):
         read_claim(altered(make_claim(composition=site_total()), composition={**DATED, **change}))
 
 
@@ -194,7 +194,7 @@ def test_a_statement_of_another_form_is_refused(change: dict[str, object]) -> No
 )
 def test_nothing_but_a_claim_is_read_from_anything(value: object) -> None:
     facts = make_claim(composition=site_total()).to_dict() | {"composition": value}
-    with pytest.raises((UnsupportedClaim, UncheckableClaim)):
+    with pytest.raises((UnsupportedClaimError, UncheckableClaimError)):
         parse_claim(facts)
 
 

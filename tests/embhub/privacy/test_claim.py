@@ -14,8 +14,8 @@ from embhub.audits.one_run import bound
 from embhub.privacy import wording
 from embhub.privacy.claim import (
     PrivacyClaim,
-    UncheckableClaim,
-    UnsupportedClaim,
+    UncheckableClaimError,
+    UnsupportedClaimError,
     build_claim,
     is_round,
     parse_claim,
@@ -32,7 +32,7 @@ ACCOUNTANT = CLAIM.accountant.model_dump()
 
 
 def raised(claim: PrivacyClaim, **members: Any) -> str:
-    with pytest.raises(UnsupportedClaim) as caught:
+    with pytest.raises(UnsupportedClaimError) as caught:
         read_claim(altered(claim, **members))
     assert caught.value.exit_code == 6 and caught.value.hint
     return caught.value.message
@@ -140,7 +140,7 @@ def test_a_self_test_that_cannot_have_passed_is_refused(members: dict[str, Any],
 
 
 def test_no_claim_is_built_on_such_a_self_test() -> None:
-    with pytest.raises(UnsupportedClaim, match=r"self_test\.noise_p is 0"):
+    with pytest.raises(UnsupportedClaimError, match=r"self_test\.noise_p is 0"):
         make_claim(self_test=SELF_TEST.model_copy(update={"noise_p": 0.0}))
 
 
@@ -174,7 +174,7 @@ def test_even_with_curve_and_epsilon_recomputed_the_parameters_must_fit_each_oth
     lower = make_claim(n_public=200)
     assert lower.curve == curve and lower.epsilon < CLAIM.epsilon
     assert "is not denominator" in raised(lower, n_public=100)
-    with pytest.raises(UnsupportedClaim, match="delta 1e-05 is above"):
+    with pytest.raises(UnsupportedClaimError, match="delta 1e-05 is above"):
         make_claim(n_public=20_000)
 
 
@@ -197,13 +197,13 @@ def test_even_with_curve_and_epsilon_recomputed_the_parameters_must_fit_each_oth
     ],
 )
 def test_what_is_no_claim_is_not_read(text: str, reason: str) -> None:
-    with pytest.raises(UncheckableClaim, match=reason):
+    with pytest.raises(UncheckableClaimError, match=reason):
         read_claim(text)
 
 
 @pytest.mark.parametrize("value", [None, 2, 2.0, [], {}, {"epsilon": 2}, "dp", {"schema": "embhub.privacy/1"}, {1: 2}])
 def test_what_is_no_claim_in_a_card_is_not_read(value: Any) -> None:
-    with pytest.raises((UncheckableClaim, UnsupportedClaim)):
+    with pytest.raises((UncheckableClaimError, UnsupportedClaimError)):
         parse_claim(value)
 
 
@@ -211,9 +211,9 @@ def test_what_is_no_claim_in_a_card_is_not_read(value: Any) -> None:
 def test_nonsense_is_refused_in_our_own_words(value: Any) -> None:
     if value == "none":
         return
-    with pytest.raises((UncheckableClaim, UnsupportedClaim)):
+    with pytest.raises((UncheckableClaimError, UnsupportedClaimError)):
         parse_claim(value)
-    with pytest.raises((UncheckableClaim, UnsupportedClaim)):
+    with pytest.raises((UncheckableClaimError, UnsupportedClaimError)):
         read_claim(value if isinstance(value, str) else json.dumps(value))
 
 
@@ -230,7 +230,7 @@ def test_nonsense_is_refused_in_our_own_words(value: Any) -> None:
     ],
 )
 def test_no_claim_is_built_from_nonsense(change: dict[str, Any]) -> None:
-    with pytest.raises(UnsupportedClaim):
+    with pytest.raises(UnsupportedClaimError):
         make_claim(**change)
 
 
@@ -254,9 +254,9 @@ def test_a_claim_of_version_1_is_read_and_shown_to_the_byte() -> None:
     assert claim.epsilon == 2.1791 and claim.epsilon_pld is None
     assert "the decision to release" in " ".join(claim.words()), "said, though version 1 did not list it"
     assert not claim.is_weak
-    with pytest.raises(UnsupportedClaim, match="knows no accountant but rdp"):
+    with pytest.raises(UnsupportedClaimError, match="knows no accountant but rdp"):
         read_claim(first_version(CLAIM, epsilon_pld=2.0))
-    with pytest.raises(UnsupportedClaim, match=r"its parameters give 2\.1791"):
+    with pytest.raises(UnsupportedClaimError, match=r"its parameters give 2\.1791"):
         read_claim(first_version(CLAIM, epsilon=2.0))
 
 
@@ -271,7 +271,7 @@ def test_a_large_delta_is_read_in_version_1_alone_and_judged_at_the_one_delta() 
     assert not wording.is_large(claim.epsilon, delta=1e-5) and claim.is_weak is few.is_weak is True
     assert "a chance of at most 1 in 100, for each patient, for which nothing is promised" in " ".join(claim.words())
     assert "is large" in " ".join(claim.words())
-    with pytest.raises(UnsupportedClaim, match=r"delta 0\.01 is above 1e-05"):
+    with pytest.raises(UnsupportedClaimError, match=r"delta 0\.01 is above 1e-05"):
         make_claim(n_public=10, batch=4, sigma=1.7, steps=20, delta=0.01)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from embhub.cards import card
 from embhub.errors import ArtifactError, UsageError
-from embhub.refusals import CardMismatch, DigestMismatch, Unsigned
+from embhub.refusals import CardMismatchError, DigestMismatchError, UnsignedError
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release import signing, verification
@@ -53,7 +53,7 @@ def test_signed_files_are_the_release(site: Path) -> None:
 
 
 def test_unsigned_files_are_a_release_without_attestation(site: Path) -> None:
-    with pytest.raises(Unsigned):
+    with pytest.raises(UnsignedError):
         _ = site_files.read(site).publish_bundle
 
 
@@ -61,10 +61,10 @@ def test_card_edited_after_signing(site: Path) -> None:
     sign(site)
     path = site.parent / "cspca.card.yaml"
     path.write_text(path.read_text().replace("one scanner", "none"))
-    with pytest.raises(CardMismatch):
+    with pytest.raises(CardMismatchError):
         verification.verify(site_files.read(site), trust=make_trust(), now=NOW)
     path.write_text("no: card")
-    with pytest.raises(CardMismatch, match="not the signed card"):
+    with pytest.raises(CardMismatchError, match="not the signed card"):
         site_files.read(site)
 
 
@@ -91,10 +91,10 @@ def test_file_in_a_pulled_folder_belongs_to_its_release(tmp_path: Path) -> None:
     for path in (copy, tmp_path / "out" / layout.EMBEDDING):
         assert verification.verify(site_files.read(path), trust=make_trust(), now=NOW).version == "1.0.0"
     copy.write_bytes(make_embedding(seed=3).data)
-    with pytest.raises(DigestMismatch, match="prostate-cspca"):
+    with pytest.raises(DigestMismatchError, match="prostate-cspca"):
         verification.verify(site_files.read(copy), trust=make_trust(), now=NOW)
     renamed = copy.rename(tmp_path / "out/prostate-cspca.bin")
-    with pytest.raises(DigestMismatch, match="prostate-cspca"):
+    with pytest.raises(DigestMismatchError, match="prostate-cspca"):
         verification.verify(site_files.read(renamed), trust=make_trust(), now=NOW)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ArtifactError, ConfigError, UsageError
-from embhub.refusals import CardMismatch, TooLarge, UnreadableArtifact, Unsigned
+from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
 from embhub.release import files as layout
 from embhub.release.files import Release
 from tests.support.releases import make_release
@@ -43,13 +43,13 @@ def test_files_beyond_their_limit_are_not_read(tmp_path: Path, name: str) -> Non
     path = tmp_path / "out" / name
     with path.open("wb") as stream:
         stream.truncate(2_000_000_000)
-    with pytest.raises(TooLarge):
+    with pytest.raises(FileTooLargeError):
         Release.from_folder(tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", layout.FILES)
 def test_bytes_beyond_their_limit(name: str) -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(FileTooLargeError):
         Release.from_files({name: b"\0" * (layout.LIMITS[name] + 1)})
 
 
@@ -77,11 +77,11 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_views_say_what_is_missing() -> None:
     empty = Release.from_files({})
-    with pytest.raises(UnreadableArtifact):
+    with pytest.raises(UnreadableArtifactError):
         _ = empty.embedding
-    with pytest.raises(CardMismatch):
+    with pytest.raises(CardMismatchError):
         _ = empty.card
-    with pytest.raises(Unsigned):
+    with pytest.raises(UnsignedError):
         _ = empty.publish_bundle
     assert empty.audit is None and empty.audit_bundle is None
 

@@ -15,7 +15,7 @@ from embhub.release import demands, verification
 from embhub.release import policy as policies
 from embhub.release.checks.attested import Attested
 from embhub.release.checks.yanks import Yank
-from embhub.release.demands import PolicyRefusal
+from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, STRICT, Demand
 from embhub.release.verification import Verified
@@ -48,7 +48,7 @@ def unmet(verified: Verified, words: str) -> tuple[str, ...]:
     """The demands of `words` that are not met."""
     try:
         held = demands.hold(verified, STANDARD.demanding(policies.parse(words)))
-    except PolicyRefusal as refusal:
+    except PolicyRefusedError as refusal:
         assert refusal.exit_code == 8 and not isinstance(refusal, VerificationError)
         assert {finding.check for finding in refusal.findings if finding.outcome == "failed"} == {"policy"}
         return refusal.unmet
@@ -59,7 +59,7 @@ def unmet(verified: Verified, words: str) -> tuple[str, ...]:
 def strict(verified: Verified) -> tuple[str, ...]:
     try:
         demands.hold(verified, STRICT)
-    except PolicyRefusal as refusal:
+    except PolicyRefusedError as refusal:
         return refusal.unmet
     return ()
 

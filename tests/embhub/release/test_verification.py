@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from embhub.audits.report import build
-from embhub.refusals import CardMismatch, DigestMismatch, Rollback, UnknownSigner
+from embhub.refusals import CardMismatchError, DigestMismatchError, RollbackError, UnknownSignerError
 from embhub.release import files as layout
 from embhub.release import verification
 from embhub.release.checks import consistency
-from embhub.release.demands import PolicyRefusal
+from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.signing import attest_audit
 from embhub.release.verification import STANDARD, STRICT, Verified
@@ -87,7 +87,7 @@ def test_without_a_name_the_signed_one_is_reported() -> None:
 
 def test_without_an_audit_the_standard_policy_warns_and_the_strict_one_refuses() -> None:
     assert check(judge(UNAUDITED, policy=STANDARD), "audit")[0] == "warning"
-    with pytest.raises(PolicyRefusal, match="countersigned") as caught:
+    with pytest.raises(PolicyRefusedError, match="countersigned") as caught:
         judge(UNAUDITED, policy=STRICT)
     assert caught.value.unmet == ("no-leak", "confirmed")
 
@@ -142,7 +142,7 @@ def test_a_count_that_the_report_contradicts_when_it_attacked_everybody() -> Non
     ).to_bytes()  # fmt: skip
     judge(resigned(replaced(GOOD, audit=report)))
     more = replaced(GOOD, audit=report, card=edited_card(GOOD, n_patients=61))
-    with pytest.raises(CardMismatch, match="61 patients"):
+    with pytest.raises(CardMismatchError, match="61 patients"):
         judge(resigned(more))
     part = replaced(GOOD, card=edited_card(GOOD, n_patients=61))
     judge(resigned(part))  # the caller named whom to attack: some of them, perhaps
@@ -180,7 +180,7 @@ def test_copy_of_the_embedding_must_be_the_embedding() -> None:
     good = Release.from_files({**GOOD.files, "cspca.safetensors": GOOD.files[layout.EMBEDDING]})
     assert verification.verify(good, trust=TRUST, now=NOW)
     swapped = Release.from_files({**GOOD.files, "cspca.safetensors": OTHER.files[layout.EMBEDDING]})
-    with pytest.raises(DigestMismatch, match="cspca"):
+    with pytest.raises(DigestMismatchError, match="cspca"):
         verification.verify(swapped, trust=TRUST, now=NOW)
 
 
@@ -194,9 +194,9 @@ def test_older_version_than_seen_is_a_rollback() -> None:
     for older in ("1.0.0", "0.9.9"):
         assert judge(GOOD, seen=remembered(older))
     for newer in ("1.0.1", "1.10.0"):
-        with pytest.raises(Rollback):
+        with pytest.raises(RollbackError):
             judge(GOOD, seen=remembered(newer))
-        with pytest.raises(Rollback):
+        with pytest.raises(RollbackError):
             judge(GOOD, seen=remembered(newer), repository=None)
         assert judge(GOOD, seen=remembered(newer, repository="radboud/other"))
         assert judge(GOOD, seen=remembered(newer, registry="https://other.example.org"))
@@ -204,12 +204,12 @@ def test_older_version_than_seen_is_a_rollback() -> None:
 
 def test_other_bytes_under_a_version_that_was_seen() -> None:
     assert judge(GOOD, seen=remembered("1.0.0"))
-    with pytest.raises(Rollback, match="another embedding"):
+    with pytest.raises(RollbackError, match="another embedding"):
         judge(GOOD, seen=remembered("1.0.0", digest=OTHER.embedding.digest))
 
 
 def test_nobody_is_trusted() -> None:
-    with pytest.raises(UnknownSigner, match="no registry is trusted"):
+    with pytest.raises(UnknownSignerError, match="no registry is trusted"):
         judge(GOOD, trust=[])
 
 
@@ -219,14 +219,14 @@ def test_one_of_several_keyrings_suffices() -> None:
 
 
 def test_key_that_left_the_keyring_counts_no_more() -> None:
-    with pytest.raises(UnknownSigner):
+    with pytest.raises(UnknownSignerError):
         judge(GOOD, trust=make_trust(make_keyring(version=2, members=[])))
 
 
 def test_auditor_of_another_registry_does_not_count() -> None:
     elsewhere = make_trust(make_keyring(members=[member("nki", [(AUDITOR, "audit")])]))
     here = make_trust(make_keyring(members=[member("radboud", [(SITE, "publish")])]))
-    with pytest.raises(UnknownSigner):
+    with pytest.raises(UnknownSignerError):
         judge(resigned(GOOD, audit_key=AUDITOR), trust=[here, elsewhere])
 
 

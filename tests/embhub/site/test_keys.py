@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from embhub.errors import ConfigError, UsageError
-from embhub.refusals import WrongKey
+from embhub.refusals import WrongKeyError
 from embhub.site import keys
 from embhub.trust import p256
 
@@ -90,9 +90,9 @@ def test_names_stay_in_their_folder(home: Path, name: str) -> None:
 def test_passphrase_is_asked_for_and_checked(home: Path) -> None:
     made = keys.generate("locked", passphrase="correct horse")
     assert b"ENCRYPTED" in (home / "locked.pem").read_bytes()
-    with pytest.raises(keys.PassphraseRequired, match="is encrypted"):
+    with pytest.raises(keys.PassphraseRequiredError, match="is encrypted"):
         keys.load("locked")
-    with pytest.raises(keys.PassphraseRequired, match="does not open"):
+    with pytest.raises(keys.PassphraseRequiredError, match="does not open"):
         keys.load("locked", passphrase="wrong")
     assert keys.load("locked", passphrase="correct horse").fingerprint == made.fingerprint
     assert keys.public_pem("locked") == made.public_pem
@@ -140,7 +140,7 @@ def test_other_algorithms_are_refused(
     write_private(home / "odd.pem", key)
     with pytest.raises(ConfigError, match="P-256"):
         keys.load("odd")
-    with pytest.raises(WrongKey, match="P-256"):
+    with pytest.raises(WrongKeyError, match="P-256"):
         p256.read_public(public_pem(key))
 
 
@@ -177,7 +177,7 @@ def test_read_only_folder(home: Path) -> None:
 
 def test_private_key_is_not_taken_for_a_public_one(home: Path) -> None:
     keys.generate()
-    with pytest.raises(WrongKey, match="private key"):
+    with pytest.raises(WrongKeyError, match="private key"):
         p256.read_public((home / "default.pem").read_bytes())
 
 
@@ -185,10 +185,10 @@ def test_private_key_is_not_taken_for_a_public_one(home: Path) -> None:
     "text", ["", "hello", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "\udcff"]
 )
 def test_text_that_is_no_key(text: str) -> None:
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKeyError):
         p256.read_public(text)
 
 
 def test_two_keys_in_one_file_are_refused(home: Path) -> None:
-    with pytest.raises(WrongKey, match="not one public key"):
+    with pytest.raises(WrongKeyError, match="not one public key"):
         p256.read_public(keys.generate("a").public_pem + keys.generate("b").public_pem)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError
-from embhub.refusals import BadSignature, MalformedKeyring, Refusal, Rollback, WrongRoot
+from embhub.refusals import BadSignatureError, MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
 from embhub.site import trust_store
 from tests.support.releases import OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
 
@@ -40,7 +40,7 @@ def test_pin_list_load_remove(home: Path) -> None:
 
 
 def test_fingerprint_must_be_the_exports(home: Path) -> None:
-    with pytest.raises(WrongRoot):
+    with pytest.raises(WrongRootError):
         trust_store.add(make_export(), fingerprint=STRANGER.fingerprint)
     assert not home.exists()
 
@@ -53,9 +53,9 @@ def test_registry_behind_another_address() -> None:
 
 def test_another_root_does_not_replace_the_pinned_one() -> None:
     trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
-    with pytest.raises(WrongRoot, match="another root key is pinned"):
+    with pytest.raises(WrongRootError, match="another root key is pinned"):
         trust_store.add(make_export(root=STRANGER), fingerprint=STRANGER.fingerprint)
-    with pytest.raises(WrongRoot):
+    with pytest.raises(WrongRootError):
         trust_store.refresh(REGISTRY, make_export(make_keyring(version=5), root=STRANGER))
     assert trust_store.load(REGISTRY).root_fingerprint == ROOT.fingerprint
 
@@ -64,7 +64,7 @@ def test_refresh_moves_forward_only() -> None:
     trust_store.add(make_export(make_keyring(version=2)), fingerprint=ROOT.fingerprint)
     assert trust_store.refresh(REGISTRY, make_export(make_keyring(version=4))).keyring.version == 4
     for again in (trust_store.refresh, lambda _, export: trust_store.add(export, fingerprint=ROOT.fingerprint)):
-        with pytest.raises(Rollback):
+        with pytest.raises(RollbackError):
             again(REGISTRY, make_export(make_keyring(version=3)))
     assert trust_store.load(REGISTRY).keyring.version == 4
 
@@ -73,7 +73,7 @@ def test_same_version_again_is_fine_and_other_content_under_it_is_not() -> None:
     trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
     assert trust_store.refresh(REGISTRY, make_export())
     fork = make_keyring(members=[member("radboud", [(OTHER_SITE, "publish")])])
-    with pytest.raises(Rollback, match="two different keyrings"):
+    with pytest.raises(RollbackError, match="two different keyrings"):
         trust_store.refresh(REGISTRY, make_export(fork))
 
 
@@ -85,9 +85,9 @@ def test_refresh_needs_a_pin() -> None:
 def test_keyring_of_another_registry_under_this_pin() -> None:
     trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
     other = make_export(make_keyring(version=2, registry="https://other.example.org"))
-    with pytest.raises(MalformedKeyring, match="before it was that of"):
+    with pytest.raises(MalformedKeyringError, match="before it was that of"):
         trust_store.refresh(REGISTRY, other)
-    with pytest.raises(MalformedKeyring, match="not of"):
+    with pytest.raises(MalformedKeyringError, match="not of"):
         trust_store.refresh(REGISTRY, other.replace(b"https://other.example.org", REGISTRY.encode()))
 
 
@@ -100,10 +100,10 @@ def test_edited_pin_is_noticed(home: Path) -> None:
         "sig"
     ]
     path.write_text(json.dumps({**document, "export": json.dumps(export)}))
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         trust_store.load(REGISTRY)
     path.write_text(json.dumps({**document, "root_fingerprint": STRANGER.fingerprint}))
-    with pytest.raises(Refusal):
+    with pytest.raises(ReleaseRefusedError):
         trust_store.load_all()
 
 
@@ -112,7 +112,7 @@ def test_older_export_put_back_on_disk_is_noticed(home: Path) -> None:
     path = pin_file(home)
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "export": make_export(make_keyring(version=6)).decode()}))
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         trust_store.load(REGISTRY)
 
 
@@ -134,7 +134,7 @@ def test_pin_under_another_name_is_noticed(home: Path) -> None:
 def test_a_revoked_key_that_comes_back_is_refused() -> None:
     revoked = [{"fingerprint": OTHER_SITE.fingerprint, "date": "2026-11-20T00:00:00Z", "reason": "stolen"}]
     trust_store.add(make_export(make_keyring(version=2, revoked=revoked)), fingerprint=ROOT.fingerprint)
-    with pytest.raises(Rollback, match="count again"):
+    with pytest.raises(RollbackError, match="count again"):
         trust_store.refresh(REGISTRY, make_export(make_keyring(version=3)))
     assert trust_store.load(REGISTRY).keyring.version == 2
     trust_store.refresh(REGISTRY, make_export(make_keyring(version=4, revoked=revoked)))

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from embhub.errors import VerificationError
 from embhub.refusals import (
-    BadSignature,
-    DigestMismatch,
-    MalformedBundle,
-    MalformedEnvelope,
-    MalformedStatement,
-    Refusal,
-    UnknownSigner,
-    WrongPredicate,
+    BadSignatureError,
+    DigestMismatchError,
+    MalformedBundleError,
+    MalformedEnvelopeError,
+    MalformedStatementError,
+    ReleaseRefusedError,
+    UnknownSignerError,
+    WrongPredicateError,
 )
 from embhub.trust import bundle, dsse, statement
 from embhub.trust.statement import Statement
@@ -53,9 +53,9 @@ def judge(text: str) -> None:
     facts = statement.read_publish(stated)
     assert facts.repository == "radboud/prostate"
     if stated.digest != ARTIFACT:
-        raise DigestMismatch("another subject")
+        raise DigestMismatchError("another subject")
     if parsed.hint != SITE.fingerprint:
-        raise UnknownSigner("another key")
+        raise UnknownSignerError("another key")
     dsse.verify(parsed.envelope, public_key=SITE.public)
 
 
@@ -109,95 +109,101 @@ TAKEN = {
     "statement that is not canonical JSON": signed(json.dumps(json.loads(PAYLOAD), indent=3).encode()),
 }
 
-REFUSED: dict[str, tuple[str, type[Refusal]]] = {
-    "bit of the payload": (TEXT.replace(ENCODED, b64(PAYLOAD.replace(b"1.0.0", b"1.0.1"))), BadSignature),
-    "signature by a stranger": (sig(STRANGER.sign(ENVELOPE.pae)), BadSignature),
-    "signature over the payload": (signed(PAYLOAD, over=PAYLOAD), BadSignature),
-    "PAE without the type": (signed(PAYLOAD, over=b"DSSEv1 %d %b" % (len(PAYLOAD), PAYLOAD)), BadSignature),
-    "PAE of the base64": (signed(PAYLOAD, over=dsse.pae(dsse.INTOTO, ENCODED.encode())), BadSignature),
-    "DER and a byte more": (sig(ENVELOPE.signature + b"\0"), BadSignature),
-    "raw r and s": (sig(R.to_bytes(32, "big") + S.to_bytes(32, "big")), BadSignature),
-    "empty signature": (sig(b""), BadSignature),
-    "r and s are zero": (sig(utils.encode_dss_signature(0, 0)), BadSignature),
-    "payloadType changed": (but(lambda b, e, v: e.update(payloadType="application/json")), MalformedEnvelope),
-    "payloadType other, signed so": (signed(PAYLOAD, kind="application/json"), MalformedEnvelope),
-    "no payloadType": (but(lambda b, e, v: e.pop("payloadType")), MalformedEnvelope),
-    "no signature": (but(lambda b, e, v: e.update(signatures=[])), MalformedEnvelope),
-    "the same twice": (but(lambda b, e, v: e.update(signatures=[MINE, MINE])), MalformedEnvelope),
-    "ours, then a foreign one": (but(lambda b, e, v: e.update(signatures=[MINE, THEIRS])), MalformedEnvelope),
-    "a foreign one, then ours": (but(lambda b, e, v: e.update(signatures=[THEIRS, MINE])), MalformedEnvelope),
+REFUSED: dict[str, tuple[str, type[ReleaseRefusedError]]] = {
+    "bit of the payload": (TEXT.replace(ENCODED, b64(PAYLOAD.replace(b"1.0.0", b"1.0.1"))), BadSignatureError),
+    "signature by a stranger": (sig(STRANGER.sign(ENVELOPE.pae)), BadSignatureError),
+    "signature over the payload": (signed(PAYLOAD, over=PAYLOAD), BadSignatureError),
+    "PAE without the type": (signed(PAYLOAD, over=b"DSSEv1 %d %b" % (len(PAYLOAD), PAYLOAD)), BadSignatureError),
+    "PAE of the base64": (signed(PAYLOAD, over=dsse.pae(dsse.INTOTO, ENCODED.encode())), BadSignatureError),
+    "DER and a byte more": (sig(ENVELOPE.signature + b"\0"), BadSignatureError),
+    "raw r and s": (sig(R.to_bytes(32, "big") + S.to_bytes(32, "big")), BadSignatureError),
+    "empty signature": (sig(b""), BadSignatureError),
+    "r and s are zero": (sig(utils.encode_dss_signature(0, 0)), BadSignatureError),
+    "payloadType changed": (but(lambda b, e, v: e.update(payloadType="application/json")), MalformedEnvelopeError),
+    "payloadType other, signed so": (signed(PAYLOAD, kind="application/json"), MalformedEnvelopeError),
+    "no payloadType": (but(lambda b, e, v: e.pop("payloadType")), MalformedEnvelopeError),
+    "no signature": (but(lambda b, e, v: e.update(signatures=[])), MalformedEnvelopeError),
+    "the same twice": (but(lambda b, e, v: e.update(signatures=[MINE, MINE])), MalformedEnvelopeError),
+    "ours, then a foreign one": (but(lambda b, e, v: e.update(signatures=[MINE, THEIRS])), MalformedEnvelopeError),
+    "a foreign one, then ours": (but(lambda b, e, v: e.update(signatures=[THEIRS, MINE])), MalformedEnvelopeError),
     "payload in base64url": (
         (lambda t: t.replace(b64(WITH_SLASH), b64(WITH_SLASH).replace("+", "-").replace("/", "_")))(signed(WITH_SLASH)),
-        MalformedEnvelope,
+        MalformedEnvelopeError,
     ),
     "payload unpadded": (
         (lambda p: signed(p).replace(b64(p), b64(p).rstrip("=")))(PAYLOAD + b" " * (2 - (len(PAYLOAD) + 1) % 3)),
-        MalformedEnvelope,
+        MalformedEnvelopeError,
     ),
-    "newline in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "\\n" + ENCODED[76:]), MalformedEnvelope),
-    "four newlines in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "\\n" * 4 + ENCODED[76:]), MalformedEnvelope),
-    "junk in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "!*" + ENCODED[76:]), MalformedEnvelope),
-    "hint of another key": (but(lambda b, e, v: v["publicKey"].update(hint="SHA256:" + "A" * 43)), MalformedBundle),
-    "hint __proto__": (but(lambda b, e, v: v["publicKey"].update(hint="__proto__")), MalformedBundle),
+    "newline in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "\\n" + ENCODED[76:]), MalformedEnvelopeError),
+    "four newlines in the base64": (
+        TEXT.replace(ENCODED, ENCODED[:76] + "\\n" * 4 + ENCODED[76:]),
+        MalformedEnvelopeError,
+    ),
+    "junk in the base64": (TEXT.replace(ENCODED, ENCODED[:76] + "!*" + ENCODED[76:]), MalformedEnvelopeError),
+    "hint of another key": (
+        but(lambda b, e, v: v["publicKey"].update(hint="SHA256:" + "A" * 43)),
+        MalformedBundleError,
+    ),
+    "hint __proto__": (but(lambda b, e, v: v["publicKey"].update(hint="__proto__")), MalformedBundleError),
     "hint and keyid of a stranger": (
         but(lambda b, e, v: (v["publicKey"].update(hint="__proto__"), e["signatures"][0].update(keyid="__proto__"))),
-        UnknownSigner,
+        UnknownSignerError,
     ),
-    "no hint": (but(lambda b, e, v: v.update(publicKey={})), MalformedBundle),
-    "empty hint": (but(lambda b, e, v: v["publicKey"].update(hint="")), MalformedBundle),
+    "no hint": (but(lambda b, e, v: v.update(publicKey={})), MalformedBundleError),
+    "empty hint": (but(lambda b, e, v: v["publicKey"].update(hint="")), MalformedBundleError),
     "keyid of another key": (
         but(lambda b, e, v: e["signatures"][0].update(keyid=STRANGER.fingerprint)),
-        MalformedBundle,
+        MalformedBundleError,
     ),
     "two members named payload, the last good": (
         TEXT.replace('"payload":', '"payload": "AAAA", "payload":'),
-        MalformedBundle,
+        MalformedBundleError,
     ),
     "two members named payload, the last bad": (
         TEXT.replace('"payloadType":', '"payload": "AAAA", "payloadType":'),
-        MalformedBundle,
+        MalformedBundleError,
     ),
-    "an object behind it": (TEXT + "\n{}", MalformedBundle),
-    "text behind it": (TEXT + " x", MalformedBundle),
-    "byte order mark": ("\ufeff" + TEXT, MalformedBundle),
+    "an object behind it": (TEXT + "\n{}", MalformedBundleError),
+    "text behind it": (TEXT + " x", MalformedBundleError),
+    "byte order mark": ("\ufeff" + TEXT, MalformedBundleError),
     "media type 0.9": (
         but(lambda b, e, v: b.update(mediaType=bundle.MEDIA_TYPE.replace("0.3", "0.9"))),
-        MalformedBundle,
+        MalformedBundleError,
     ),
     "media type with charset": (
         but(lambda b, e, v: b.update(mediaType=bundle.MEDIA_TYPE + "; charset=utf-8")),
-        MalformedBundle,
+        MalformedBundleError,
     ),
-    "no media type": (but(lambda b, e, v: b.pop("mediaType")), MalformedBundle),
-    "unknown member": (but(lambda b, e, v: b.update(comment="x")), MalformedBundle),
-    "no verification material": (but(lambda b, e, v: b.pop("verificationMaterial")), MalformedBundle),
-    "a certificate": (but(lambda b, e, v: v.update(certificate={"rawBytes": "AA=="})), MalformedBundle),
-    "messageSignature beside": (but(lambda b, e, v: b.update(messageSignature={})), MalformedBundle),
+    "no media type": (but(lambda b, e, v: b.pop("mediaType")), MalformedBundleError),
+    "unknown member": (but(lambda b, e, v: b.update(comment="x")), MalformedBundleError),
+    "no verification material": (but(lambda b, e, v: b.pop("verificationMaterial")), MalformedBundleError),
+    "a certificate": (but(lambda b, e, v: v.update(certificate={"rawBytes": "AA=="})), MalformedBundleError),
+    "messageSignature beside": (but(lambda b, e, v: b.update(messageSignature={})), MalformedBundleError),
     "log entries that nobody here checks": (
         but(lambda b, e, v: v.update(tlogEntries=[{"logIndex": "1"}])),
-        MalformedBundle,
+        MalformedBundleError,
     ),
-    "not an object": ("[]", MalformedBundle),
-    "two subjects' members": (signed(NESTED), MalformedStatement),
-    "statement v0.1": (signed(stated(_type="https://in-toto.io/Statement/v0.1")), MalformedStatement),
-    "no subject": (signed(stated(subject=[])), MalformedStatement),
-    "two subjects": (signed(stated(subject=[SUBJECT, SUBJECT])), MalformedStatement),
+    "not an object": ("[]", MalformedBundleError),
+    "two subjects' members": (signed(NESTED), MalformedStatementError),
+    "statement v0.1": (signed(stated(_type="https://in-toto.io/Statement/v0.1")), MalformedStatementError),
+    "no subject": (signed(stated(subject=[])), MalformedStatementError),
+    "two subjects": (signed(stated(subject=[SUBJECT, SUBJECT])), MalformedStatementError),
     "digest in upper case": (
         signed(stated(subject=[{"name": "a", "digest": {"sha256": ARTIFACT.upper()}}])),
-        MalformedStatement,
+        MalformedStatementError,
     ),
     "digest of another kind": (
         signed(stated(subject=[{"name": "a", "digest": {"md5": "0" * 32}}])),
-        MalformedStatement,
+        MalformedStatementError,
     ),
-    "relative predicate type": (signed(stated(predicateType="publish/v1")), MalformedStatement),
-    "text behind the statement": (signed(PAYLOAD + b"{}"), MalformedStatement),
-    "payload that is not JSON": (signed(b"hello"), MalformedStatement),
-    "predicate is no object": (signed(stated(predicate=[])), MalformedStatement),
-    "predicate of another kind": (signed(stated(predicateType=statement.AUDIT)), WrongPredicate),
+    "relative predicate type": (signed(stated(predicateType="publish/v1")), MalformedStatementError),
+    "text behind the statement": (signed(PAYLOAD + b"{}"), MalformedStatementError),
+    "payload that is not JSON": (signed(b"hello"), MalformedStatementError),
+    "predicate is no object": (signed(stated(predicate=[])), MalformedStatementError),
+    "predicate of another kind": (signed(stated(predicateType=statement.AUDIT)), WrongPredicateError),
     "another subject": (
         signed(stated(subject=[{"name": "a", "digest": {"sha256": "0" * 64}}])),
-        DigestMismatch,
+        DigestMismatchError,
     ),
 }
 
@@ -210,7 +216,7 @@ def test_taken(name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
     text, expected = REFUSED[name]
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ReleaseRefusedError) as caught:
         judge(text)
     assert type(caught.value) is expected
     assert caught.value.message
@@ -232,7 +238,7 @@ def test_written_as_all_foreign_verifiers_take_it() -> None:
 
 
 def test_large_bundle_is_refused() -> None:
-    with pytest.raises(MalformedBundle, match="at most"):
+    with pytest.raises(MalformedBundleError, match="at most"):
         bundle.parse(TEXT.encode() + b" " * bundle.MAX_BYTES)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import VerificationError
-from embhub.refusals import BadSignature, MalformedEnvelope
+from embhub.refusals import BadSignatureError, MalformedEnvelopeError
 from embhub.trust import bundle, dsse, p256
 from tests.support.releases import SITE, STRANGER
 
@@ -47,7 +47,7 @@ def test_vectors_of_other_makers(vector: dict[str, Any]) -> None:
     if vector["valid"]:
         dsse.verify(parsed.envelope, public_key=key)
     else:
-        with pytest.raises(BadSignature):
+        with pytest.raises(BadSignatureError):
             dsse.verify(parsed.envelope, public_key=key)
 
 
@@ -63,20 +63,20 @@ def test_signed_envelope_reads_back_and_verifies() -> None:
     again = dsse.parse(json.dumps(envelope.to_json()).encode())
     assert again == envelope
     dsse.verify(again, public_key=SITE.public)
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         dsse.verify(again, public_key=STRANGER.public)
 
 
 def test_signature_is_bound_to_the_payload_type() -> None:
     envelope = dsse.sign(b"{}", key=SITE, payload_type="application/json")
     moved = dsse.Envelope(envelope.payload, dsse.INTOTO, envelope.signature, envelope.keyid)
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         dsse.verify(moved, public_key=SITE.public)
 
 
 def test_payload_type_is_exact() -> None:
     envelope = dsse.sign(b"{}", key=SITE, payload_type="application/json")
-    with pytest.raises(MalformedEnvelope, match="payloadType"):
+    with pytest.raises(MalformedEnvelopeError, match="payloadType"):
         dsse.parse(envelope.to_json())
     assert dsse.parse(envelope.to_json(), payload_type="application/json") == envelope
 
@@ -111,7 +111,7 @@ SIGNATURE = dsse.sign(b"{}", key=SITE).to_json()["signatures"][0]
     ],
 )
 def test_malformed_envelopes_are_refused(document: Any) -> None:
-    with pytest.raises(MalformedEnvelope):
+    with pytest.raises(MalformedEnvelopeError):
         dsse.parse(json.dumps(document).encode())
 
 
@@ -123,5 +123,5 @@ def test_nothing_else_is_raised(data: bytes) -> None:
 
 @given(st.binary(max_size=100))
 def test_no_signature_is_made_up(signature: bytes) -> None:
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         p256.verify(b"message", signature=signature, key=SITE.public)

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import VerificationError
-from embhub.refusals import BadSignature, MalformedEnvelope, MalformedKeyring, Rollback, WrongKey, WrongRoot
+from embhub.refusals import (
+    BadSignatureError,
+    MalformedEnvelopeError,
+    MalformedKeyringError,
+    RollbackError,
+    WrongKeyError,
+    WrongRootError,
+)
 from embhub.trust import dsse
 from embhub.trust import keyring as trust
 from tests.support.releases import (
@@ -132,7 +139,7 @@ BAD_KEYRINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", BAD_KEYRINGS)
 def test_keyring_that_breaks_a_rule(name: str) -> None:
-    with pytest.raises(MalformedKeyring):
+    with pytest.raises(MalformedKeyringError):
         trust.parse_keyring(json.dumps(BAD_KEYRINGS[name]).encode())
 
 
@@ -142,18 +149,18 @@ def test_good_keyring_of_the_same_making() -> None:
 
 def test_duplicate_members_are_refused() -> None:
     text = json.dumps(ring(key_row())).replace('"version": 1', '"version": 1, "version": 2')
-    with pytest.raises(MalformedKeyring, match="twice"):
+    with pytest.raises(MalformedKeyringError, match="twice"):
         trust.parse_keyring(text.encode())
 
 
 def test_root_must_be_the_pinned_one() -> None:
-    with pytest.raises(WrongRoot, match=STRANGER.fingerprint):
+    with pytest.raises(WrongRootError, match=STRANGER.fingerprint):
         open_bytes(make_export(root=STRANGER))
 
 
 def test_keyring_signed_by_another_key_than_the_root() -> None:
     forged = trust.sign_keyring(make_keyring(version=9), root_key=STRANGER).to_json()
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         open_bytes(json.dumps({**EXPORT, "keyring": forged}).encode())
 
 
@@ -162,33 +169,33 @@ def test_edited_keyring() -> None:
     edited = dsse.Envelope(
         envelope.payload.replace(b'"version":1', b'"version":2'), envelope.payload_type, envelope.signature, ""
     )
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignatureError):
         open_bytes(json.dumps({**EXPORT, "keyring": edited.to_json()}).encode())
 
 
 def test_statement_is_not_a_keyring() -> None:
-    with pytest.raises(MalformedEnvelope, match="payloadType"):
+    with pytest.raises(MalformedEnvelopeError, match="payloadType"):
         trust.parse_export(export_of(make_keyring().to_bytes(), kind=dsse.INTOTO))
 
 
 def test_keyring_of_another_registry() -> None:
-    with pytest.raises(MalformedKeyring, match="keyring of https://evil"):
+    with pytest.raises(MalformedKeyringError, match="keyring of https://evil"):
         open_bytes(export_of(make_keyring(registry="https://evil.example.org").to_bytes()))
 
 
 def test_rollback_of_the_keyring() -> None:
     assert open_bytes(make_export(make_keyring(version=3)), minimum_version=3).keyring.version == 3
-    with pytest.raises(Rollback):
+    with pytest.raises(RollbackError):
         open_bytes(make_export(make_keyring(version=3)), minimum_version=4)
 
 
 def test_root_key_is_not_a_members_key() -> None:
-    with pytest.raises(WrongRoot, match="also a member"):
+    with pytest.raises(WrongRootError, match="also a member"):
         open_bytes(make_export(make_keyring(members=[member("radboud", [(ROOT, "publish")])])))
 
 
 def test_root_of_another_algorithm() -> None:
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKeyError):
         trust.parse_export(json.dumps({**EXPORT, "root_key": "hello"}).encode())
 
 
@@ -204,7 +211,7 @@ def test_root_of_another_algorithm() -> None:
     ],
 )
 def test_malformed_export(document: Any) -> None:
-    with pytest.raises(MalformedKeyring):
+    with pytest.raises(MalformedKeyringError):
         trust.parse_export(json.dumps(document).encode())
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import ArtifactError, VerificationError
-from embhub.refusals import MalformedStatement, WrongPredicate
+from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import statement
 from tests.support.releases import NOW
 
@@ -88,7 +88,7 @@ def test_audit_statement_reads_back() -> None:
     ],
 )
 def test_what_no_reader_accepts_is_not_written(changes: dict[str, Any]) -> None:
-    with pytest.raises(MalformedStatement):
+    with pytest.raises(MalformedStatementError):
         publish(**changes)
 
 
@@ -117,12 +117,12 @@ def test_unknown_members_are_ignored_as_the_specification_asks() -> None:
 def test_absent_members_are_not_nulls(absent: str) -> None:
     document = json.loads(publish().to_bytes())
     del document["predicate"][absent]
-    with pytest.raises(MalformedStatement, match=absent):
+    with pytest.raises(MalformedStatementError, match=absent):
         statement.read_publish(statement.parse(json.dumps(document).encode()))
 
 
 def test_one_predicate_is_not_the_other() -> None:
-    with pytest.raises(WrongPredicate):
+    with pytest.raises(WrongPredicateError):
         statement.read_audit(statement.parse(publish().to_bytes()))
 
 

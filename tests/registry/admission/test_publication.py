@@ -16,9 +16,9 @@ from embhub.release import signing
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
 from embhub.site.keys import SigningKey
 from embhub_registry.admission import publication
-from embhub_registry.database import StorageFull, accounts, repositories
+from embhub_registry.database import StorageFullError, accounts, repositories
 from embhub_registry.database.accounts import Account
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration, checking
 from embhub_registry.repositories import commits, repos
 from embhub_registry.repositories.commits import CommitRequest
@@ -83,7 +83,7 @@ def test_a_refusal_stores_nothing(registry: Registry) -> None:
         registry.database.connection(), repos.locate(registry.database.connection(), None, "radboud", NAME), "main"
     )
     broken = {**releases.make_release().files, AUDIT: b"{}"}
-    with pytest.raises(Denied):
+    with pytest.raises(RequestDeniedError):
         publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(broken))
     assert stored(registry) == set()
     after = repos.at(registry.database.connection(), head.repository, "main")
@@ -99,11 +99,11 @@ def test_a_full_disk_leaves_nothing(registry: Registry, monkeypatch: pytest.Monk
     def failing(self: Blobs, data: bytes) -> str:
         calls.append(data)
         if len(calls) == 3:
-            raise StorageFull("the registry's disk is full", "inform its operator")
+            raise StorageFullError("the registry's disk is full", "inform its operator")
         return real(self, data)
 
     monkeypatch.setattr(Blobs, "put", failing)
-    with pytest.raises(StorageFull):
+    with pytest.raises(StorageFullError):
         publication.publish(
             registry, alice, "radboud", NAME, branch="main", request=request(releases.make_release().files)
         )
@@ -118,10 +118,10 @@ def test_a_readme_edited_alone_is_refused_and_a_new_version_taken(registry: Regi
     first = releases.make_release()
     publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
     edited = releases.edited_card(first, limitations="none")
-    with pytest.raises(Denied, match="not the one that was signed") as caught:
+    with pytest.raises(RequestDeniedError, match="not the one that was signed") as caught:
         publication.publish(registry, alice, "radboud", NAME, branch="main", request=request({CARD: edited}))
     assert caught.value.rule == "card-mismatch"
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         publication.publish(
             registry,
             alice,
@@ -133,7 +133,7 @@ def test_a_readme_edited_alone_is_refused_and_a_new_version_taken(registry: Regi
     assert caught.value.rule == "audit-missing", "an audit cannot be dropped"
     second = releases.make_release(artifact=releases.make_embedding(seed=1), version="1.0.1")
     publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(second.files))
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(first.files))
     assert caught.value.rule == "rollback"
     assert snapshot(registry)[EMBEDDING] == second.files[EMBEDDING]
@@ -147,7 +147,7 @@ def test_a_release_is_not_taken_apart(registry: Registry) -> None:
     second = releases.make_release(artifact=releases.make_embedding(seed=5), version="2.0.0")
 
     def refused(files: Mapping[str, bytes], *deleted: str) -> str:
-        with pytest.raises(Denied) as caught:
+        with pytest.raises(RequestDeniedError) as caught:
             publication.publish(
                 registry, alice, "radboud", NAME, branch="main", request=request(files, deleted=frozenset(deleted))
             )
@@ -173,14 +173,14 @@ def test_who_may_publish(registry: Registry) -> None:
         publication.publish(registry, who, "radboud", NAME, branch="main", request=request(files))
 
     for who, status in ((None, 401), (lea, 403), (reader, 403), (nora, 403)):
-        with pytest.raises(Denied) as caught:
+        with pytest.raises(RequestDeniedError) as caught:
             publish(who, release.files)
         assert caught.value.status == status
     publish(alice, release.files)
     counter = releases.resigned(release, audit_key=releases.AUDITOR)
     publish(nora, {AUDIT_BUNDLE: counter.files[AUDIT_BUNDLE]})
     assert snapshot(registry)[AUDIT_BUNDLE] == counter.files[AUDIT_BUNDLE]
-    with pytest.raises(Denied, match=r"may not change README\.md"):
+    with pytest.raises(RequestDeniedError, match=r"may not change README\.md"):
         publish(nora, {CARD: b"# mine\n"})
 
 
@@ -196,7 +196,7 @@ def test_an_independent_audit_stays(registry: Registry) -> None:
         commit = request(files, deleted=frozenset(deleted))
         try:
             publication.publish(registry, who, "radboud", NAME, branch="main", request=commit)
-        except Denied as denied:
+        except RequestDeniedError as denied:
             return denied.rule
         return ""
 
@@ -230,7 +230,7 @@ def test_an_independent_audit_stays(registry: Registry) -> None:
 def test_an_auditor_has_no_business_without_weights(registry: Registry) -> None:
     alice, nora = account(registry, "alice"), account(registry, "nora", "nki", "auditor")
     repos.create(registry, alice, None, NAME, private=False)
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         publication.publish(registry, nora, "radboud", NAME, branch="main", request=request({AUDIT: b"anything"}))
     assert caught.value.rule == "weights-missing"
 
@@ -239,7 +239,7 @@ def test_a_key_taken_out_of_the_keyring_publishes_no_more(registry: Registry) ->
     alice = account(registry, "alice")
     repos.create(registry, alice, None, NAME, private=False)
     administration.remove_key(registry, releases.SITE.fingerprint)
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         publication.publish(
             registry, alice, "radboud", NAME, branch="main", request=request(releases.make_release().files)
         )

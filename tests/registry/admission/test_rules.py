@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from embhub.artifact import embedding
-from embhub.refusals import Refusal
+from embhub.refusals import ReleaseRefusedError
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, SAMPLES, Release
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission import rules_page as admission_page
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from tests.support import releases
 from tests.support.proposals import propose, refusal, resigned
 
@@ -50,7 +50,7 @@ def test_a_repository_without_weights_takes_small_files() -> None:
 )
 def test_unknown_files(path: str, rule: str) -> None:
     assert refusal({path: b"x"}).rule == rule
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         admission.check_announced(path, 1)
     assert caught.value.rule == rule
 
@@ -58,7 +58,7 @@ def test_unknown_files(path: str, rule: str) -> None:
 def test_sizes(release: Release) -> None:
     assert refusal({EMBEDDING: b"\0" * 1_000_001}).rule == "file-size"
     assert refusal({CARD: b"x" * 300_000}).rule == "file-size"
-    with pytest.raises(Denied, match="1,000,001 bytes"):
+    with pytest.raises(RequestDeniedError, match="1,000,001 bytes"):
         admission.check_announced(EMBEDDING, 1_000_001)
     admission.check_announced(EMBEDDING, 1_000_000)
 
@@ -270,11 +270,11 @@ def test_the_page_of_rules_is_written_from_the_rules() -> None:
 def test_every_rule_says_what_it_demands_and_what_to_do() -> None:
     for rule in admission.RULES:
         assert rule.name == rule.name.lower() and rule.says.endswith(".") and rule.remedy and callable(rule.check)
-    checks = {refusal.rule for refusal in subclasses(Refusal)}
+    checks = {refusal.rule for refusal in subclasses(ReleaseRefusedError)}
     assert set(admission.REMEDIES) <= checks
 
 
-def subclasses(kind: type[Refusal]) -> set[type[Refusal]]:
+def subclasses(kind: type[ReleaseRefusedError]) -> set[type[ReleaseRefusedError]]:
     """Every refusal of the core."""
     return {kind}.union(*(subclasses(child) for child in kind.__subclasses__()))
 

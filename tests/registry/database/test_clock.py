@@ -10,7 +10,7 @@ import pytest
 
 from embhub_registry.admission import publication
 from embhub_registry.database import accounts, clock, repositories
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration, checking, expiry
 from embhub_registry.people import auth
 from embhub_registry.repositories import repos
@@ -69,7 +69,7 @@ def test_a_token_that_ended_stays_ended(registry: Registry, set_clock: Callable[
     set_clock(TODAY + timedelta(days=1, seconds=1))
     assert expiry.retire_tokens(registry) == 1 and expiry.retire_tokens(registry) == 0
     set_clock(TODAY - timedelta(days=300))
-    with pytest.raises(Denied, match="expired"):
+    with pytest.raises(RequestDeniedError, match="expired"):
         admit(registry, added["token"])
     states = {row["id"]: row["state"] for row in administration.list_tokens(registry)["tokens"]}
     assert states[added["token_id"]] == "expired", "ended, not revoked by anybody"
@@ -82,5 +82,5 @@ def test_a_revoked_token_is_revoked_whatever_the_clock_says(
     administration.revoke_token(registry, token)
     for days in (-300, 0, 300):
         set_clock(TODAY + timedelta(days=days))
-        with pytest.raises(Denied, match=r"revoked|expired"):
+        with pytest.raises(RequestDeniedError, match=r"revoked|expired"):
             admit(registry, token)

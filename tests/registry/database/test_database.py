@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from embhub_registry.database import Busy, Database, StorageFull, accounts, repositories, schema, search
+from embhub_registry.database import (
+    Database,
+    DatabaseBusyError,
+    StorageFullError,
+    accounts,
+    repositories,
+    schema,
+    search,
+)
 from embhub_registry.database.connection import translated
 from embhub_registry.database.repositories import Entry, Revision
 
@@ -45,14 +53,14 @@ def test_a_transaction_is_whole_or_nothing(database: Database) -> None:
 
 def test_a_writer_that_waits_too_long_is_told_so(database: Database) -> None:
     impatient = Database(database.path, patience=0.05)
-    with database.writing(), pytest.raises(Busy):
+    with database.writing(), pytest.raises(DatabaseBusyError):
         seen: list[BaseException] = []
 
         def write() -> None:
             try:
                 with impatient.writing() as db:
                     accounts.write_setting(db, "b", "1")
-            except Busy as error:
+            except DatabaseBusyError as error:
                 seen.append(error)
 
         thread = threading.Thread(target=write)
@@ -64,13 +72,13 @@ def test_a_writer_that_waits_too_long_is_told_so(database: Database) -> None:
 
 @pytest.mark.parametrize("text", ["database or disk is full", "attempt to write a readonly database", "disk I/O error"])
 def test_a_disk_that_refuses(text: str) -> None:
-    with pytest.raises(StorageFull), translated():
+    with pytest.raises(StorageFullError), translated():
         raise sqlite3.OperationalError(text)
 
 
 def test_a_read_only_file(database: Database, tmp_path: Path) -> None:
     database.connection().execute("PRAGMA query_only = ON")
-    with pytest.raises(StorageFull), database.writing() as db:
+    with pytest.raises(StorageFullError), database.writing() as db:
         accounts.write_setting(db, "a", "1")
 
 

@@ -19,7 +19,7 @@ from embhub_registry.database import Database, accounts, placement, repositories
 from embhub_registry.database.repositories import Revision
 from embhub_registry.database.search import FACETS, Query
 from embhub_registry.database.wording import plain
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 
 DAY = "2026-11-20T10:00:00.000Z"
 CARDS = 400
@@ -227,7 +227,7 @@ def test_a_commit_beside_the_main_branch_moves_up_and_is_found_as_before(databas
 
 @pytest.mark.parametrize(("sort", "value"), [("modified", "2026"), ("downloads", "x"), ("created", 5)])
 def test_a_cursor_of_another_order_is_refused(filled: sqlite3.Connection, sort: str, value: Any) -> None:
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(RequestDeniedError) as refused:
         search.run(filled, Query(sort=sort, after=(value, 1)))
     assert refused.value.status == 400
 

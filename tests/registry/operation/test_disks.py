@@ -14,7 +14,7 @@ import pytest
 
 from embhub.errors import ConfigError
 from embhub_registry.admission import publication
-from embhub_registry.database import Busy, StorageFull, accounts
+from embhub_registry.database import DatabaseBusyError, StorageFullError, accounts
 from embhub_registry.operation import checking
 from embhub_registry.operation.backup import back_up
 from embhub_registry.operation.restoring import restore
@@ -73,7 +73,7 @@ def test_wherever_the_disk_ends_a_release_is_stored_whole_or_not_at_all(
             os.truncate(taken, max(0, taken.stat().st_size - room * 1024))
             try:
                 publish(registry, release)
-            except StorageFull as error:
+            except StorageFullError as error:
                 assert "could not store this" in error.message and error.hint
                 refusals += 1
             else:
@@ -138,9 +138,9 @@ def test_backup_and_restore_on_a_full_disk_leave_nothing(tmp_path: Path) -> None
     registry = create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
     back_up(registry, tmp_path / "whole.tar")
     with disks.small_disk(tmp_path / "disk", kilobytes=100) as disk:
-        with pytest.raises(StorageFull):
+        with pytest.raises(StorageFullError):
             back_up(registry, disk / "x.tar")
-        with pytest.raises(StorageFull):
+        with pytest.raises(StorageFullError):
             restore(tmp_path / "whole.tar", disk / "again")
         assert list(disk.iterdir()) == []
     registry.close()
@@ -192,7 +192,7 @@ def test_a_database_that_another_process_holds(served: RunningRegistry) -> None:
 
 def test_a_turn_that_does_not_come() -> None:
     turn = Turn(patience=0.05)
-    with turn, pytest.raises(Busy, match="busy"), turn:
+    with turn, pytest.raises(DatabaseBusyError, match="busy"), turn:
         pass
     with turn:
         pass

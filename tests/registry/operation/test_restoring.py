@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from embhub.errors import UsageError
 from embhub_registry.database import accounts
 from embhub_registry.operation.backup import back_up
-from embhub_registry.operation.backup_file import BadBackup, Reader, object_name
+from embhub_registry.operation.backup_file import BadBackupError, Reader, object_name
 from embhub_registry.operation.restoring import restore
 from embhub_registry.storage import folder
 
@@ -80,7 +80,7 @@ def with_manifest(parts: Parts, **changes: Any) -> Parts:
 def refused(data: bytes, tmp_path: Path) -> str:
     """The message of the refusal; nothing may stay behind."""
     (tmp_path / "x.tar").write_bytes(data)
-    with pytest.raises(BadBackup) as error:
+    with pytest.raises(BadBackupError) as error:
         restore(tmp_path / "x.tar", tmp_path / "again")
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar"], "nothing stays, neither half nor whole"
     assert error.value.hint and error.value.exit_code == 5
@@ -245,7 +245,7 @@ def test_any_bytes_are_members_or_a_refusal(data: bytes) -> None:
     try:
         while (member := reader.next()) is not None:
             reader.read(member, limit=1000)
-    except BadBackup:
+    except BadBackupError:
         pass
 
 

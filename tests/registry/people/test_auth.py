@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embhub_registry.database.accounts import Account
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people import auth
 from embhub_registry.people.roles import ROLES
@@ -41,7 +41,7 @@ def test_a_token_speaks_for_its_account(registry: Registry) -> None:
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic x", "Bearer emb_unknown", "Bearer " + "x" * 500])
 def test_what_is_no_token(registry: Registry, header: str) -> None:
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         auth.authenticate(registry.database.connection(), header)
     assert caught.value.status == 401
 
@@ -50,11 +50,11 @@ def test_expired_and_revoked(registry: Registry) -> None:
     expired = administration.add_user(registry, "a", namespace="n", role="reader", days=0)["token"]
     good = administration.new_token(registry, "a", days=1)
     db = registry.database.connection()
-    with pytest.raises(Denied, match="expired"):
+    with pytest.raises(RequestDeniedError, match="expired"):
         auth.authenticate(db, f"Bearer {expired}")
     assert auth.authenticate(db, f"Bearer {good['token']}")
     administration.revoke_token(registry, good["token_id"])
-    with pytest.raises(Denied, match="revoked"):
+    with pytest.raises(RequestDeniedError, match="revoked"):
         auth.authenticate(db, f"Bearer {good['token']}")
 
 
@@ -67,7 +67,7 @@ def test_roles(role: str) -> None:
     def may(account: Account | None) -> bool:
         try:
             auth.require_member(account, "radboud", roles=("publisher",), what="publish")
-        except Denied:
+        except RequestDeniedError:
             return False
         return True
 

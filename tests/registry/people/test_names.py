@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from embhub.errors import UsageError
 from embhub_registry.app import ROUTES
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import names
 
 
@@ -38,7 +38,7 @@ def test_the_first_segment_of_no_address_can_be_a_namespace() -> None:
 def test_a_path_that_is_taken_stays_inside(path: str) -> None:
     try:
         names.check_path(path)
-    except Denied:
+    except RequestDeniedError:
         return
     assert path.isascii() and path.isprintable() and not path.startswith("/") and "\\" not in path
     assert all(part not in {"", ".", ".."} for part in path.split("/"))
@@ -48,7 +48,7 @@ def test_a_path_that_is_taken_stays_inside(path: str) -> None:
 def test_a_ref_that_is_taken_is_no_commit_and_no_path(ref: str) -> None:
     try:
         names.check_ref(ref)
-    except Denied:
+    except RequestDeniedError:
         return
     assert ref.isascii() and not names.is_commit(ref) and ".." not in ref and not ref.startswith(("/", "refs/"))
 
@@ -56,7 +56,7 @@ def test_a_ref_that_is_taken_is_no_commit_and_no_path(ref: str) -> None:
 @pytest.mark.parametrize("name", ["John-Smith-1956-03-02", "mrn1234567", "scan_0012345678", "lisa-knee"])
 def test_what_looks_like_a_patient_names_nothing(name: str) -> None:
     for check in (lambda: names.check_repository("radboud", name), lambda: names.check_ref(name)):
-        with pytest.raises(Denied) as caught:
+        with pytest.raises(RequestDeniedError) as caught:
             check()
         assert (caught.value.status, caught.value.rule) == (422, "personal-data")
         assert name not in caught.value.message

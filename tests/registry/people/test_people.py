@@ -12,7 +12,7 @@ import pytest
 from embhub.errors import UsageError
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people import auth, members
 from embhub_registry.people.roles import ACTIONS, ROLES, SCOPES
@@ -52,7 +52,7 @@ def someone(role: str, namespace: str = "radboud", scope: str = "admin", **more:
 def allowed(account: Account | None, action: str, namespace: str = "radboud") -> bool:
     try:
         auth.require(account, namespace, action)
-    except Denied as denied:
+    except RequestDeniedError as denied:
         assert denied.status in (401, 403) and denied.hint
         assert account is None or not auth.may(account, namespace, action)
         return False
@@ -97,7 +97,7 @@ def test_several_namespaces(registry: Registry) -> None:
 def test_an_account_that_is_shut_out(registry: Registry) -> None:
     token = administration.add_user(registry, "anna", namespace="radboud", role="publisher")["token"]
     members.disable(registry, "anna")
-    with pytest.raises(Denied, match="disabled"):
+    with pytest.raises(RequestDeniedError, match="disabled"):
         auth.authenticate(registry.database.connection(), f"Bearer {token}")
     assert administration.list_tokens(registry)["tokens"][0]["state"] == "disabled"
     members.enable(registry, "anna")
@@ -139,7 +139,7 @@ def test_rotation(registry: Registry) -> None:
         stamp(now() + timedelta(minutes=58)) < rows[old["token_id"]]["expires"] < stamp(now() + timedelta(minutes=62))
     )
     newest = administration.rotate_token(registry, new["token_id"])
-    with pytest.raises(Denied, match="revoked"):
+    with pytest.raises(RequestDeniedError, match="revoked"):
         auth.authenticate(db, f"Bearer {new['token']}")
     assert auth.authenticate(db, f"Bearer {newest['token']}")
     for gone in (new["token_id"], "nothing"):

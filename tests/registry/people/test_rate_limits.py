@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from starlette.types import Scope
 
 from embhub_registry.database.accounts import Account
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people.rate_limits import MOST_BUCKETS, SETTINGS_SECONDS, Buckets, Pace, Rate, is_local
 from embhub_registry.storage import configuration, folder
@@ -91,19 +91,19 @@ def test_who_is_paced_and_who_is_not(registry: Registry) -> None:
     pace = Pace(registry, clock)
     for _ in range(3):
         pace.check_address(call("192.0.2.7"))
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(RequestDeniedError) as refused:
         pace.check_address(call("192.0.2.7"))
     assert refused.value.status == 429 and refused.value.headers["Retry-After"] == "1" and "token" in refused.value.hint
     for _ in range(3):
         pace.check_address(call("2001:db8::1"))
-    with pytest.raises(Denied):
+    with pytest.raises(RequestDeniedError):
         pace.check_address(call("2001:db8::ffff"))  # of the same site's 64 bits
     pace.check_address(call("2001:db8:0:1::1"))
     for _ in range(20):
         pace.check_address(call("127.0.0.1"))
     for _ in range(3):
         pace.check_address(call("127.0.0.1", x_forwarded_for="whatever"))
-    with pytest.raises(Denied):
+    with pytest.raises(RequestDeniedError):
         pace.check_address(call("127.0.0.1", x_forwarded_for="whatever"))
     configuration.write(registry, "rate.exempt", "192.0.2.0/24, 2001:db8::/32")
     clock.now += SETTINGS_SECONDS
@@ -117,7 +117,7 @@ def test_tokens_are_paced_by_token_and_a_mirrors_is_not(registry: Registry) -> N
     mirror = Account(2, "mirror", "radboud", "reader", "two", b"", None, None, unlimited=True)
     for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
         pace.check_account(call(host), anna)
-    with pytest.raises(Denied, match="one token"):
+    with pytest.raises(RequestDeniedError, match="one token"):
         pace.check_account(call("192.0.2.4"), anna)
     for _ in range(20):
         pace.check_account(call("192.0.2.4"), mirror)

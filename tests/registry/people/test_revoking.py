@@ -11,7 +11,7 @@ from embhub.errors import UsageError
 from embhub.release.files import AUDIT_BUNDLE, Release
 from embhub.trust import keyring as trust
 from embhub_registry.admission import rules as admission
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.repositories.proposal import Proposal
 from tests.support import releases
@@ -95,8 +95,8 @@ def admit(release: Release, *, trusted: trust.Trust, before: Release | None = No
     admission.admit(proposal)
 
 
-def refused(release: Release, **situation: Any) -> Denied:
-    with pytest.raises(Denied) as caught:
+def refused(release: Release, **situation: Any) -> RequestDeniedError:
+    with pytest.raises(RequestDeniedError) as caught:
         admit(release, **situation)
     return caught.value
 

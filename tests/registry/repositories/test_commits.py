@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import commits
 
 HEADER = {"key": "header", "value": {"summary": "s"}}
@@ -60,13 +60,13 @@ def file(path: str, content: bytes = b"x", encoding: str = "base64") -> dict[str
     ids=lambda value: None if isinstance(value, bytes) else value,
 )
 def test_what_cannot_be_read(data: bytes, words: str) -> None:
-    with pytest.raises(Denied, match=words) as caught:
+    with pytest.raises(RequestDeniedError, match=words) as caught:
         commits.parse(data)
     assert caught.value.status == 400
 
 
 def test_a_body_past_its_limit() -> None:
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         commits.parse(b"x" * (commits.MAX_BODY + 1))
     assert caught.value.status == 413
 
@@ -76,7 +76,7 @@ def test_a_body_past_its_limit() -> None:
 def test_any_bytes_are_refused_or_read(data: bytes) -> None:
     try:
         commits.parse(data)
-    except Denied as error:
+    except RequestDeniedError as error:
         assert error.status in {400, 413}
 
 
@@ -92,7 +92,7 @@ def test_what_is_kept_and_what_is_new(files: dict[str, bytes], deleted: set[str]
     request = commits.CommitRequest("t", "", None, files, frozenset(deleted), frozenset(folders))
     try:
         kept, new = commits.apply(request, present)
-    except Denied:
+    except RequestDeniedError:
         return
     assert new == files
     assert not kept & set(new)
@@ -102,5 +102,5 @@ def test_what_is_kept_and_what_is_new(files: dict[str, bytes], deleted: set[str]
 
 def test_a_file_cannot_become_a_folder() -> None:
     request = commits.CommitRequest("t", "", None, {"a/b": b""}, frozenset(), frozenset())
-    with pytest.raises(Denied, match="file and a folder"):
+    with pytest.raises(RequestDeniedError, match="file and a folder"):
         commits.apply(request, {"a": "1"})

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub_registry.database import StorageFull
-from embhub_registry.storage.blobs import Blobs, MissingBlob, git_oid
+from embhub_registry.database import StorageFullError
+from embhub_registry.storage.blobs import Blobs, MissingBlobError, git_oid
 
 
 def test_what_is_put_is_got(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_what_is_put_is_got(tmp_path: Path) -> None:
     assert list(blobs.stored()) == [digest] and blobs.left_over() == []
     assert blobs.verify(digest, 5) is None
     blobs.delete(digest)
-    with pytest.raises(MissingBlob):
+    with pytest.raises(MissingBlobError):
         blobs.get(digest)
 
 
@@ -62,7 +62,7 @@ def test_a_disk_that_refuses_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", failing)
-    with pytest.raises(StorageFull):
+    with pytest.raises(StorageFullError):
         blobs.put(b"hello")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

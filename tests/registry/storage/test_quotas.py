@@ -12,7 +12,7 @@ from embhub.errors import UsageError
 from embhub_registry.admission import publication
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration, checking
 from embhub_registry.people import auth
 from embhub_registry.repositories import repos, retention
@@ -53,7 +53,7 @@ def test_repositories_are_counted(registry: Registry, anna: Account) -> None:
     quotas.change(registry, "radboud", {"repositories": 2})
     for name in ("a", "b"):
         repos.create(registry, anna, None, name, private=False)
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(RequestDeniedError) as refused:
         repos.create(registry, anna, None, "c", private=False)
     assert refused.value.status == 403 and refused.value.rule == "quota"
     assert "may hold 2 repositories" in refused.value.message and "quota set radboud" in refused.value.hint
@@ -69,7 +69,7 @@ def test_bytes_are_counted_once_and_nothing_is_stored_past_them(registry: Regist
     publish(registry, anna, "a", {"README.md": b"x" * 6000})
     publish(registry, anna, "b", {"README.md": b"x" * 6000})  # the same bytes elsewhere
     stored = set(registry.blobs.stored())
-    with pytest.raises(Denied, match="may hold 10,000 bytes, and this would make it 12,000"):
+    with pytest.raises(RequestDeniedError, match="may hold 10,000 bytes, and this would make it 12,000"):
         publish(registry, anna, "b", {"README.md": b"y" * 6000})
     assert set(registry.blobs.stored()) == stored and checking.check(registry).clean
 
@@ -78,13 +78,13 @@ def test_releases_are_counted(registry: Registry, anna: Account) -> None:
     repos.create(registry, anna, None, "prostate-cspca", private=False)
     quotas.change(registry, "radboud", {"releases": 1})
     publish(registry, anna, "prostate-cspca", dict(releases.make_release().files))
-    with pytest.raises(Denied, match="may hold 1 releases"):
+    with pytest.raises(RequestDeniedError, match="may hold 1 releases"):
         publish(registry, anna, "prostate-cspca", dict(releases.make_release(version="1.1.0").files))
 
 
 def test_the_registrys_own_limit_holds_where_a_namespace_has_none(registry: Registry, anna: Account) -> None:
     configuration.write(registry, "quota.repositories", "0")
-    with pytest.raises(Denied, match="may hold 0 repositories"):
+    with pytest.raises(RequestDeniedError, match="may hold 0 repositories"):
         repos.create(registry, anna, None, "a", private=False)
     configuration.write(registry, "quota.repositories", "none")
     repos.create(registry, anna, None, "a", private=False)

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from embhub.formats import strict_json
-from embhub_registry.http_errors import Denied, malformed
+from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.wire import bodies
 from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, Underway
 from tests.registry.conftest import House
@@ -46,7 +46,7 @@ def test_a_small_body_may_take_less_time(monkeypatch: pytest.MonkeyPatch, limit:
     assert bodies.SECONDS_SMALL == 15 and bodies.SECONDS == 120
     monkeypatch.setattr(bodies, "SECONDS_SMALL", 0.05)
     monkeypatch.setattr(bodies, "SECONDS", 0.2)
-    with pytest.raises(Denied, match=f"longer than {seconds:.0f} s") as caught:
+    with pytest.raises(RequestDeniedError, match=f"longer than {seconds:.0f} s") as caught:
         asyncio.run(bodies.read(make_request(stall), limit=limit))
     assert caught.value.status == 408
 
@@ -139,7 +139,7 @@ def test_a_refused_body_is_taken_to_its_end_and_not_kept(chunks: list[bytes], st
             raise malformed("not this")
         taken.append(line)
 
-    with pytest.raises(Denied, match=words) as caught:
+    with pytest.raises(RequestDeniedError, match=words) as caught:
         asyncio.run(bodies.read_lines(make_request(sending_in(left)), take, limit=1000, longest=100))
     assert caught.value.status == status
     assert not left and b"c" not in taken and b"d" not in taken
@@ -170,12 +170,12 @@ def test_only_so_many_commits_are_under_way_at_once() -> None:
         async with AsyncExitStack() as held:
             for _ in range(MOST_OF_ONE):
                 await held.enter_async_context(underway.commit("alice"))
-            with pytest.raises(Denied, match="commits of alice") as caught:
+            with pytest.raises(RequestDeniedError, match="commits of alice") as caught:
                 await held.enter_async_context(underway.commit("alice"))
             assert caught.value.status == 503 and caught.value.headers["Retry-After"]
             for number in range(MOST - MOST_OF_ONE):
                 await held.enter_async_context(underway.commit(f"user {number}"))
-            with pytest.raises(Denied, match="too many commits are"):
+            with pytest.raises(RequestDeniedError, match="too many commits are"):
                 await held.enter_async_context(underway.commit("lea"))
         async with underway.commit("alice"):
             assert underway._receiving.total() == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.wire import hf_api
 from tests.registry.conftest import House
@@ -225,7 +225,7 @@ def test_wrong_methods_and_parameters(house: House) -> None:
     ids=range(11),
 )  # fmt: skip
 def test_a_cursor_of_ones_own_making(house: House, value: bytes) -> None:
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         hf_api.read_cursor(base64.urlsafe_b64encode(value).decode())
     assert caught.value.status == 400
     if len(value) < 1000:

@@ -19,8 +19,8 @@ from embhub.diffusion.adaptation import loop
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.adapted import MARK, Adaptation, is_adapted
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
-from embhub.diffusion.training.inversion import Diverged
-from embhub.diffusion.training.memory import OutOfMemory
+from embhub.diffusion.training.inversion import DivergedError
+from embhub.diffusion.training.memory import OutOfMemoryError
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
@@ -223,7 +223,7 @@ def test_a_place_that_holds_something_else_is_never_written_over(base: Path, ima
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(base: Path, images: Path, tmp_path: Path) -> None:
-    with pytest.raises(Diverged, match="not a number"):
+    with pytest.raises(DivergedError, match="not a number"):
         adapt(
             base, images, tmp_path / "adapted", "unet", steps=60, learning_rate=1.0, precision="bfloat16", batch_size=1
         )
@@ -237,7 +237,7 @@ def test_want_of_memory_says_what_to_change(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(loop, "_step", full)
-    with pytest.raises(OutOfMemory, match="--micro-batch-size 2"):
+    with pytest.raises(OutOfMemoryError, match="--micro-batch-size 2"):
         adapt(base, images, tmp_path / "adapted", "unet")
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from embhub.diffusion.adaptation import checkpoint
-from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.errors import ConfigError, UsageError
 from embhub.progress import Progress
 from tests.support.training import train_component
@@ -37,12 +37,12 @@ def adapt(base: Path, images: Path, out: Path, **choices: Any) -> None:
     train_component(base, images, components=("unet",), caption="film", out=out, holdout=0.25, **asked)
 
 
-def interrupt(base: Path, images: Path, out: Path, step: int = 5, **choices: Any) -> Interrupted:
+def interrupt(base: Path, images: Path, out: Path, step: int = 5, **choices: Any) -> TrainingInterruptedError:
     def on_progress(progress: Progress) -> None:
         if progress.stage == "adapting" and progress.done == step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(TrainingInterruptedError) as caught:
         adapt(base, images, out, on_progress=on_progress, **choices)
     return caught.value
 

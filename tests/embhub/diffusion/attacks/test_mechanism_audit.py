@@ -55,7 +55,7 @@ def test_code_that_forgets_most_of_its_noise(private: TrainResult, monkeypatch: 
         return np.asarray(loud / self.denominator)
 
     monkeypatch.setattr(Mechanism, "release", release)
-    with pytest.raises(selftest.BrokenMechanism, match="noise"):
+    with pytest.raises(selftest.BrokenMechanismError, match="noise"):
         audit(private, suite="mechanism")
 
 

@@ -20,7 +20,7 @@ import torch
 from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
 from embhub.diffusion.attacks.executors import open_executor
-from embhub.diffusion.attacks.shadow_training import LostWorker, Shelf, train
+from embhub.diffusion.attacks.shadow_training import LostWorkerError, Shelf, train
 from embhub.diffusion.attacks.shadows import Setting
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_is_said_and_what_was_finished_is_kept(
         (worker,) = executor._processes.values()
         monkeypatch.setattr(shadow_training, "carry_out", time.sleep)  # what the worker is busy with when it is killed
         worker.kill()
-        with pytest.raises(LostWorker, match="BrokenProcessPool") as caught:
+        with pytest.raises(LostWorkerError, match="BrokenProcessPool") as caught:
             train(setting, FLIPS, seed=5, stage="shadows", base=base, executor=executor, shelf=shelf)
     assert "same command goes on" in caught.value.hint
 

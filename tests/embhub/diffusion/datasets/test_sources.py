@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from embhub.diffusion.datasets import sources
-from embhub.diffusion.datasets.sources import UseForbidden
+from embhub.diffusion.datasets.sources import UseForbiddenError
 from embhub.errors import PrivacyError, UsageError
-from embhub.refusals import DigestMismatch
+from embhub.refusals import DigestMismatchError
 from embhub.release import files as layout
 from embhub.site import trust_store
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
@@ -31,13 +31,13 @@ def test_a_release_is_verified_and_says_what_its_audit_found(pulled: Path) -> No
 
 def test_a_release_that_was_changed_is_refused(pulled: Path) -> None:
     (pulled / layout.EMBEDDING).write_bytes(make_embedding(seed=9).data)
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatchError):
         sources.find([str(pulled)])
 
 
 def test_without_a_card_a_person_has_to_answer(base: Path, tmp_path: Path) -> None:
     file = str(write_embedding(tmp_path / "b.safetensors", base, card=False))
-    with pytest.raises(UseForbidden, match="has no card") as caught:
+    with pytest.raises(UseForbiddenError, match="has no card") as caught:
         sources.find([file], terms_read=["<a>"])
     assert '--allow-no-card "<a>"' in caught.value.hint
     origin = sources.find([file], no_card=["<a>"])[file]
@@ -49,7 +49,7 @@ def test_without_a_card_a_person_has_to_answer(base: Path, tmp_path: Path) -> No
 )
 def test_what_is_forbidden_no_answer_opens(base: Path, tmp_path: Path, answers: dict[str, str]) -> None:
     file = str(write_embedding(tmp_path / "b.safetensors", base, **answers))
-    with pytest.raises(UseForbidden, match="no data set may be made"):
+    with pytest.raises(UseForbiddenError, match="no data set may be made"):
         sources.find([file], no_card=["<a>"], terms_read=["<a>"])
 
 
@@ -58,7 +58,7 @@ def test_what_is_forbidden_no_answer_opens(base: Path, tmp_path: Path, answers: 
 )
 def test_what_a_person_has_to_read(base: Path, tmp_path: Path, answers: dict[str, str]) -> None:
     file = str(write_embedding(tmp_path / "b.safetensors", base, **answers))
-    with pytest.raises(UseForbidden, match="for a person to read") as caught:
+    with pytest.raises(UseForbiddenError, match="for a person to read") as caught:
         sources.find([file], no_card=["<a>"])
     assert '--accept-terms "<a>"' in caught.value.hint
     assert "a person read its terms" in sources.find([file], terms_read=["<a>"])[file].declared[0]
@@ -83,6 +83,6 @@ def test_no_name_of_a_person_goes_into_the_description(make: Make, base: Path, t
 
 def test_nothing_is_drawn_when_one_is_forbidden(make: Make, base: Path, tmp_path: Path) -> None:
     forbidden = write_embedding(tmp_path / "b.safetensors", base, "<bb>", licence="CC-BY-ND-4.0")
-    with pytest.raises(UseForbidden):
+    with pytest.raises(UseForbiddenError):
         make(classes=["sick=mri, <a>", "other=mri, <bb>"], embeddings=[str(tmp_path / "a.safetensors"), str(forbidden)])
     assert not (tmp_path / "drawn").exists()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.training.inversion import Diverged
+from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.rows import Rows
 from tests.support import pipelines
@@ -135,7 +135,7 @@ def test_a_loss_that_is_no_number_stops(pipe: object) -> None:
     loss.patients.latents[UNITS.index("b")] = float("nan")
     with loss.active():
         loss.gradients([0, 2], torch.zeros(loss.frame.size))
-        with pytest.raises(Diverged, match="not a number"):
+        with pytest.raises(DivergedError, match="not a number"):
             loss.gradients([0, 1], torch.zeros(loss.frame.size))
 
 

@@ -20,7 +20,7 @@ from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.settings import Protection, round_down
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
 from embhub.images.sample import Sample
@@ -250,7 +250,7 @@ def stop_at(step: int) -> Any:
 
 def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         learn(images, base, out=out, on_progress=stop_at(4))
     (spent,) = ledger()
     assert spent.settled and spent.announced == 4 and not out.exists()
@@ -295,7 +295,7 @@ def test_steps_that_a_crash_lost_are_not_taken_again(
     """Announced, then lost before it was kept: it counts, so one step fewer is left."""
     monkeypatch.setattr(private_training, "_ANNOUNCEMENTS", 3)  # two steps an announcement
     out = tmp_path / "x.safetensors"
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(TrainingInterruptedError) as caught:
         learn(images, base, out=out, on_progress=stop_at(3))
     assert caught.value.step == 3 and ledger()[0].announced == 4
     seen: list[Progress] = []
@@ -337,7 +337,7 @@ def test_a_full_disk_stops_with_the_budget_counted(
 @pytest.mark.parametrize("damage", ["cut", "edited", "open", "link"])
 def test_a_damaged_checkpoint_is_refused(images: Path, base: Path, tmp_path: Path, damage: str) -> None:
     out = tmp_path / "x.safetensors"
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         learn(images, base, out=out, on_progress=stop_at(2))
     (path,) = (config.paths().state / "trainings").glob("*.private")
     if damage == "open":

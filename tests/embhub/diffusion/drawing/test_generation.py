@@ -14,7 +14,7 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import draw, generate
-from embhub.diffusion.drawing.loading import WrongBase
+from embhub.diffusion.drawing.loading import WrongBaseError
 from embhub.errors import UsageError
 from embhub.progress import Progress
 from tests.support import pipelines
@@ -79,7 +79,7 @@ def test_a_prompt_that_would_be_cut_off(base: Path) -> None:
 
 def test_the_wrong_base(base: Path, tmp_path: Path) -> None:
     other = pipelines.write(tmp_path / "other", seed=9)
-    with pytest.raises(WrongBase):
+    with pytest.raises(WrongBaseError):
         make(base, "mri {}", embeddings=[embed(other, "<a>")])
 
 

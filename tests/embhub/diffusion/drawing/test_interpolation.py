@@ -16,7 +16,7 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.drawing.generation import generate
 from embhub.diffusion.drawing.interpolation import interpolate
-from embhub.diffusion.drawing.slerp import NotSiblings, check_siblings, slerp
+from embhub.diffusion.drawing.slerp import NotSiblingsError, check_siblings, slerp
 from embhub.errors import UsageError
 from tests.support import pipelines
 
@@ -61,18 +61,18 @@ def test_a_series_between_siblings_has_the_plain_pictures_at_its_ends(base: Path
 
 def test_strangers_are_refused_by_their_cosine() -> None:
     one, stranger = embed(None, "<a>", START), embed(None, "<b>", np.random.default_rng(9).normal(size=START.shape))
-    with pytest.raises(NotSiblings, match=r"mean cosine of -?0\.[0-4]"):
+    with pytest.raises(NotSiblingsError, match=r"mean cosine of -?0\.[0-4]"):
         slerp(one, stranger, 0.5)
     assert check_siblings(one, embed(None, "<b>", sibling(1))) > 0.9
 
 
 def test_other_shapes_and_bases_are_refused(base: Path) -> None:
     one = embed(None, "<a>", START)
-    with pytest.raises(NotSiblings, match=r"vectors \(2 and 1\)"):
+    with pytest.raises(NotSiblingsError, match=r"vectors \(2 and 1\)"):
         slerp(one, embed(None, "<b>", START[:1]), 0.5)
-    with pytest.raises(NotSiblings, match="different bases, tiny and other"):
+    with pytest.raises(NotSiblingsError, match="different bases, tiny and other"):
         slerp(one, embed(None, "<b>", START, "other"), 0.5)
-    with pytest.raises(NotSiblings, match="different bases"):
+    with pytest.raises(NotSiblingsError, match="different bases"):
         slerp(one, embed(base, "<b>", START), 0.5)
 
 

@@ -16,7 +16,13 @@ from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import BaseWarning, TokenCollision, UnverifiedWarning, WrongBase, load_into
+from embhub.diffusion.drawing.loading import (
+    BaseWarning,
+    TokenCollisionError,
+    UnverifiedWarning,
+    WrongBaseError,
+    load_into,
+)
 from embhub.diffusion.families import encoders
 from embhub.errors import ArtifactError, UsageError
 from tests.support import pipelines
@@ -114,7 +120,7 @@ def test_the_wrong_base_is_refused_with_the_reason(tmp_path: Path, other: dict[s
     pipe = load_pipeline(pipelines.write(tmp_path / "base"))
     foreign = pipelines.write(tmp_path / "foreign", **other)
     before = len(pipe.tokenizer)
-    with pytest.raises(WrongBase, match=reason):
+    with pytest.raises(WrongBaseError, match=reason):
         load_into(pipe, embed(foreign, width=other.get("width", pipelines.WIDTH)))
     assert len(pipe.tokenizer) == before
 
@@ -131,14 +137,14 @@ def test_a_fine_tuned_base_is_used_with_a_warning(folder: Path) -> None:
 def test_an_unknown_base_is_compared_by_width_with_a_warning(folder: Path) -> None:
     with pytest.warns(BaseWarning, match="only widths"):
         load_into(load_pipeline(folder), embed(None))
-    with pytest.raises(WrongBase, match="width 40"):
+    with pytest.raises(WrongBaseError, match="width 40"):
         load_into(load_pipeline(folder), embed(None, width=40))
 
 
 def test_the_same_token_twice(folder: Path) -> None:
     pipe = load_pipeline(folder)
     load_into(pipe, embed(folder))
-    with pytest.raises(TokenCollision, match="already knows <cspca>"):
+    with pytest.raises(TokenCollisionError, match="already knows <cspca>"):
         load_into(pipe, embed(folder))
 
 
@@ -148,7 +154,7 @@ def test_tokens_inside_one_another(folder: Path, loaded: str) -> None:
     with quiet():
         pipe.load_textual_inversion(torch.randn(2, pipelines.WIDTH), token=loaded)
     rows = pipe.text_encoder.get_input_embeddings().weight.shape
-    with pytest.raises(TokenCollision):
+    with pytest.raises(TokenCollisionError):
         load_into(pipe, embed(folder))
     assert pipe.text_encoder.get_input_embeddings().weight.shape == rows
 

@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 
 from embhub.artifact import embedding, fingerprint
-from embhub.artifact.embedding import BadLayout
+from embhub.artifact.embedding import BadLayoutError
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.loading import TokenCollision, WrongBase, load_into, tensors
+from embhub.diffusion.drawing.loading import TokenCollisionError, WrongBaseError, load_into, tensors
 from embhub.diffusion.families import denoiser, detect, prediction_type, resolution
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
@@ -179,9 +179,9 @@ def test_both_at_once(world: World) -> None:
     combined = load_pipeline(world.bases["combined"])
     for one in world.trained.values():
         load_into(combined, one.embedding)
-    with pytest.raises(TokenCollision):
+    with pytest.raises(TokenCollisionError):
         load_into(combined, world.trained["decoder"].embedding)
-    with pytest.raises(TokenCollision):
+    with pytest.raises(TokenCollisionError):
         load_into(combined, world.trained["prior"].embedding)
 
 
@@ -191,9 +191,9 @@ def test_what_is_refused(world: World, tmp_path: Path) -> None:
     for pipe, wrong in ((prior, image), (decoder, word), (combined, make_embedding()), (pipelines.build(), image)):
         with pytest.raises(UsageError, match="does not go into a"):
             load_into(pipe, wrong)
-    with pytest.raises(WrongBase, match="token table"):
+    with pytest.raises(WrongBaseError, match="token table"):
         load_into(kandinsky.prior(seed=7), word)
-    with pytest.raises(WrongBase, match="denoiser are unrelated"):
+    with pytest.raises(WrongBaseError, match="denoiser are unrelated"):
         load_into(kandinsky.decoder(seed=7), image)
     with pytest.raises(UsageError, match="makes image embeddings and no pictures"):
         generate("mri, {}", embeddings=[word], base=world.bases["prior"])
@@ -217,15 +217,15 @@ def test_hostile_image_embeddings(world: World) -> None:
         {"image_embeds": vector, "emb_params": vector},
         {"image_embeds": vector, "image_embeds_2": vector},
     ):
-        with pytest.raises(BadLayout):
+        with pytest.raises(BadLayoutError):
             embedding.parse(container.serialize(spoilt, sound.metadata))
     words = dict(world.trained["prior"].embedding.metadata)
-    with pytest.raises(BadLayout, match="text encoders"):  # nobody may leave out what tells the token space
+    with pytest.raises(BadLayoutError, match="text encoders"):  # nobody may leave out what tells the token space
         embedding.parse(container.serialize({"emb_params": vector}, dict(sound.metadata)))
-    with pytest.raises(BadLayout, match="text encoders"):
+    with pytest.raises(BadLayoutError, match="text encoders"):
         embedding.parse(container.serialize({"image_embeds": vector}, words))
     wide = embedding.build({"image_embeds": np.zeros((1, 48))}, token=TOKEN, base=None, base_name="tiny", training={})
-    with pytest.raises(WrongBase, match="48"):
+    with pytest.raises(WrongBaseError, match="48"):
         load_into(load_pipeline(world.bases["decoder"]), wide)
 
 

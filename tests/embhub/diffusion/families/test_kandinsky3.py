@@ -18,7 +18,7 @@ from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.loading import BaseWarning, WrongBase, load_into, tensors
+from embhub.diffusion.drawing.loading import BaseWarning, WrongBaseError, load_into, tensors
 from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
@@ -151,9 +151,9 @@ def test_other_bases_are_refused(trained: TrainResult, pipe: Any, tmp_path: Path
         load_into(pipe, make_embedding())
     with pytest.raises(UsageError, match="layout t5 does not go into a StableDiffusionPipeline"):
         load_into(pipelines.build(), trained.embedding)
-    with pytest.raises(WrongBase, match="token table"):
+    with pytest.raises(WrongBaseError, match="token table"):
         load_into(kandinsky.kandinsky3(seed=1), trained.embedding)
-    with pytest.raises(WrongBase, match="wide instead of 32"):
+    with pytest.raises(WrongBaseError, match="wide instead of 32"):
         load_into(kandinsky.kandinsky3(width=48), trained.embedding)
     pipe.unet.load_state_dict({k: v * 1.02 for k, v in pipe.unet.state_dict().items()})
     with pytest.warns(BaseWarning, match="fine-tuned"):

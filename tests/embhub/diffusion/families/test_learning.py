@@ -21,7 +21,7 @@ from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
 from embhub.diffusion.training import inversion, memory
 from embhub.diffusion.training.batched import fit_many
-from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.eval_loss import mean_loss
 from embhub.diffusion.training.inversion import Fit, Inversion
 from embhub.diffusion.training.precision import pictures_at_once
@@ -184,7 +184,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(case: Case, tmp_path:
             raise KeyboardInterrupt
 
     whole = learn("whole.safetensors")
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         learn("left.safetensors", on_progress=stop)
     assert learn("left.safetensors", resume=True) == whole
 

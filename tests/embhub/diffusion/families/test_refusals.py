@@ -16,7 +16,7 @@ from torch import nn
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import BaseWarning, TokenCollision, WrongBase, load_into
+from embhub.diffusion.drawing.loading import BaseWarning, TokenCollisionError, WrongBaseError, load_into
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import EmbhubError, UsageError
 from tests.support import families
@@ -69,7 +69,7 @@ def test_another_family(
         warnings.simplefilter("ignore", BaseWarning)
         with pytest.raises(EmbhubError) as refusal:
             load_into(pipe, foreign)
-    assert isinstance(refusal.value, WrongBase | UsageError) and refusal.value.hint
+    assert isinstance(refusal.value, WrongBaseError | UsageError) and refusal.value.hint
     assert any(word in str(refusal.value) for word in ("layout", "wide", "vocabulary", "prediction", "no text_encoder"))
     untouched(pipe)
 
@@ -77,7 +77,7 @@ def test_another_family(
 def test_the_same_family_with_other_weights(bases: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("sdxl", "sd3", "flux"):
         other = load_pipeline(families.write(tmp_path / kind, kind, seed=1), device="cpu")
-        with pytest.raises(WrongBase, match="another token table"):
+        with pytest.raises(WrongBaseError, match="another token table"):
             load_into(other, make(bases[kind]))
         untouched(other)
 
@@ -97,7 +97,7 @@ def test_a_fine_tuned_base_is_warned_of(bases: dict[str, Path], tmp_path: Path, 
 def test_one_token_is_loaded_once_and_two_beside_each_other(bases: dict[str, Path], kind: str) -> None:
     pipe = load_pipeline(bases[kind], device="cpu")
     load_into(pipe, make(bases[kind]))
-    with pytest.raises(TokenCollision, match="already knows <cspca>"):
+    with pytest.raises(TokenCollisionError, match="already knows <cspca>"):
         load_into(pipe, make(bases[kind]))
     load_into(pipe, make(bases[kind], "<healthy>", vectors=3))
     for encoder in encoders(pipe):

@@ -20,7 +20,7 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.loading import BaseWarning, load_into
 from embhub.diffusion.foreign.importing import FAMILIES, import_file, read_foreign
 from embhub.errors import ArtifactError, UsageError
-from embhub.formats.tensors import TooLarge
+from embhub.formats.tensors import FileTooLargeError
 from tests.support import families, kandinsky, pipelines
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
@@ -155,7 +155,7 @@ def test_what_is_no_embedding_of_two_encoders(tmp_path: Path, content: Any, reas
 def test_the_number_type_is_as_asked_or_refused_with_the_size(tmp_path: Path) -> None:
     many = {name: torch.randn(64, width, generator=torch.Generator().manual_seed(2)) for name, width in WIDTHS.items()}
     torch.save({"clip_l": many["clip_l"], "t5": many["t5xxl"]}, tmp_path / "flux.pt")
-    with pytest.raises(TooLarge, match="1,245,184 bytes as float32"):
+    with pytest.raises(FileTooLargeError, match="1,245,184 bytes as float32"):
         import_file(tmp_path / "flux.pt", base_family="flux", token="<x>", dtype="float32")
     assert list(tmp_path.iterdir()) == [tmp_path / "flux.pt"]
     made = read_foreign([tmp_path / "flux.pt"], base_family="flux", token="<x>")

@@ -11,7 +11,7 @@ import torch
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import batched as many
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.inversion import Diverged, ResolvedRecipe
+from embhub.diffusion.training.inversion import DivergedError, ResolvedRecipe
 from tests.support import pipelines
 
 CAPTION, TOKEN = "mri, {}", "<a>"
@@ -51,7 +51,7 @@ def test_another_training_s_images_change_nothing(pipe: Any) -> None:
 def test_the_pipeline_is_as_it_was(pipe: Any) -> None:
     tokenizer = pipe.tokenizer
     broken = (latents(1, 3) * float("nan"), 0)
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         many.fit_many(pipe, [broken, (latents(2, 3), 1)], token=TOKEN, caption=CAPTION, recipe=RECIPE)
     assert pipe.tokenizer is tokenizer
     assert not [module for module in pipe.text_encoder.modules() if module._forward_hooks]

@@ -15,19 +15,19 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from embhub.artifact import embedding
-from embhub.artifact.embedding import BadLayout, Embedding
+from embhub.artifact.embedding import BadLayoutError, Embedding
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.bases.pipelines import freeze, load_pipeline
 from embhub.diffusion.drawing.generation import generate, prepare
 from embhub.diffusion.drawing.interpolation import draw_series
-from embhub.diffusion.drawing.loading import TokenCollision, WrongBase, load_into, tensors
+from embhub.diffusion.drawing.loading import TokenCollisionError, WrongBaseError, load_into, tensors
 from embhub.diffusion.drawing.slerp import slerp
 from embhub.diffusion.families import detect
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import batched as many
 from embhub.diffusion.training import inversion
-from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.per_layer import LayeredRows, insert, places, spread
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import ArtifactError, UsageError
@@ -238,7 +238,7 @@ def test_several_of_both_kinds_at_once(pipe: Any) -> None:
         assert np.array_equal(drawn(pipe, f"mri, {token}"), alone[token]), token
     both = drawn(pipe, "mri, <layers-one> <layers-two> <plain-one>")
     assert not any(np.array_equal(both, one) for one in alone.values())
-    with pytest.raises(TokenCollision):
+    with pytest.raises(TokenCollisionError):
         load_into(pipe, kinds["<layers-one>"])
 
 
@@ -264,7 +264,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(trained: TrainResult,
             raise KeyboardInterrupt
 
     out = tmp_path / "cspca.safetensors"
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         learn(images, base, out=out, on_progress=stop)
     assert learn(images, base, out=out, resume=True).embedding.data == trained.embedding.data
 
@@ -289,7 +289,7 @@ def test_plain_loaders_refuse_it(trained: TrainResult, base: Path, tmp_path: Pat
 
 
 def test_what_is_refused(trained: TrainResult, images: Path, base: Path, tmp_path: Path) -> None:
-    with pytest.raises(WrongBase, match="token table"):
+    with pytest.raises(WrongBaseError, match="token table"):
         load_into(pipelines.build(seed=3), trained.embedding)
     with pytest.raises(UsageError, match="does not go into a Kandinsky3Pipeline"):
         load_into(kandinsky.kandinsky3(), trained.embedding)
@@ -315,7 +315,7 @@ def test_hostile_files(tmp_path: Path) -> None:
         {"layer_00": parts["layer_00"]},
         {f"layer_{n:02}": np.zeros((1, 1), np.float32) for n in range(65)},
     ):
-        with pytest.raises(BadLayout):
+        with pytest.raises(BadLayoutError):
             embedding.parse(container.serialize(spoilt, sound.metadata))
     save_file({**parts, "layer_00": np.full((2, 8), np.nan, np.float32)}, tmp_path / "nan", dict(sound.metadata))
     with pytest.raises(ArtifactError, match="NaN"):

@@ -14,7 +14,7 @@ import pytest
 from embhub.__main__ import INTERRUPTED, main
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import checkpoints
-from embhub.diffusion.training.checkpoints import Interrupted
+from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.errors import ConfigError, UsageError
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
@@ -51,8 +51,8 @@ def stop_at(step: int) -> Any:
     return on_progress
 
 
-def interrupt(images: Path, base: Path, out: Path, step: int = 5, **choices: Any) -> Interrupted:
-    with pytest.raises(Interrupted) as caught:
+def interrupt(images: Path, base: Path, out: Path, step: int = 5, **choices: Any) -> TrainingInterruptedError:
+    with pytest.raises(TrainingInterruptedError) as caught:
         learn(images, base, out, on_progress=stop_at(step), **choices)
     return caught.value
 
@@ -189,7 +189,7 @@ def test_an_interrupt_inside_a_step_loses_that_step_alone(
         return result
 
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
-    with pytest.raises(Interrupted, match="after step 4"):
+    with pytest.raises(TrainingInterruptedError, match="after step 4"):
         learn(images, base, out)
     monkeypatch.undo()
     monkeypatch.setenv("EMBHUB_HOME", str(out.parent / "home"))
@@ -203,7 +203,7 @@ def test_an_interrupt_before_the_first_step_leaves_nothing(images: Path, base: P
 
     with pytest.raises(KeyboardInterrupt) as caught:
         learn(images, base, out, on_progress=stop)
-    assert not isinstance(caught.value, Interrupted) and not home.exists()
+    assert not isinstance(caught.value, TrainingInterruptedError) and not home.exists()
 
 
 def test_a_loss_that_is_no_number_leaves_nothing_to_go_on_with(images: Path, base: Path, out: Path, home: Path) -> None:

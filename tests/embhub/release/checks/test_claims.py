@@ -15,15 +15,15 @@ from embhub.client import publishing
 from embhub.client.overview import describe, in_words
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
-from embhub.privacy.claim import PrivacyClaim, UnsupportedClaim, plain, read_claim
-from embhub.refusals import BrokenClaim, ClaimMismatch
+from embhub.privacy.claim import PrivacyClaim, UnsupportedClaimError, plain, read_claim
+from embhub.refusals import BrokenClaimError, ClaimMismatchError
 from embhub.release import files as layout
 from embhub.release import verification
 from embhub.release.checks.claims import outdated, refuted
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release
 from embhub_registry.admission import rules as admission
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories.proposal import Proposal
 from tests.support.claims import (
     altered,
@@ -71,8 +71,8 @@ def admit(release: Release) -> admission.Admitted:
     return admission.admit(proposal)
 
 
-def refusal(release: Release) -> Denied:
-    with pytest.raises(Denied) as caught:
+def refusal(release: Release) -> RequestDeniedError:
+    with pytest.raises(RequestDeniedError) as caught:
         admit(release)
     assert caught.value.hint
     return caught.value
@@ -130,15 +130,15 @@ def told_count() -> Release:
 
 
 BAD = {
-    "header lies": (lying_header, BrokenClaim, "privacy-claim"),
-    "card lies": (lying_card, BrokenClaim, "privacy-claim"),
-    "card differs": (other_card, ClaimMismatch, "privacy-claim"),
-    "card says none": (bare_card, ClaimMismatch, "privacy-claim"),
-    "header says none": (claim_without_header, ClaimMismatch, "privacy-claim"),
-    "statement lies": (lying_statement, BrokenClaim, "claim-broken"),
-    "statement differs": (other_statement, ClaimMismatch, "claim-mismatch"),
-    "statement says none": (silent_statement, ClaimMismatch, "claim-mismatch"),
-    "exact number told": (told_count, ClaimMismatch, "privacy-claim"),
+    "header lies": (lying_header, BrokenClaimError, "privacy-claim"),
+    "card lies": (lying_card, BrokenClaimError, "privacy-claim"),
+    "card differs": (other_card, ClaimMismatchError, "privacy-claim"),
+    "card says none": (bare_card, ClaimMismatchError, "privacy-claim"),
+    "header says none": (claim_without_header, ClaimMismatchError, "privacy-claim"),
+    "statement lies": (lying_statement, BrokenClaimError, "claim-broken"),
+    "statement differs": (other_statement, ClaimMismatchError, "claim-mismatch"),
+    "statement says none": (silent_statement, ClaimMismatchError, "claim-mismatch"),
+    "exact number told": (told_count, ClaimMismatchError, "privacy-claim"),
 }
 
 
@@ -169,7 +169,7 @@ def test_the_registry_refuses(make: Any, error: type[EmbhubError], rule: str) ->
 def test_sign_refuses(name: str) -> None:
     bad = BAD[name][0]()
     files = {path: bad.files[path] for path in (layout.EMBEDDING, layout.CARD)}
-    with pytest.raises((UnsupportedClaim, ArtifactError)) as caught:
+    with pytest.raises((UnsupportedClaimError, ArtifactError)) as caught:
         sign(files)
     assert caught.value.exit_code == (6 if "lies" in name else 3)
 
@@ -181,7 +181,7 @@ def test_push_refuses_what_was_signed_so(
     """Before a byte is sent: no registry is even asked."""
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     make().to_folder(tmp_path / "outbox")
-    with pytest.raises((error, UnsupportedClaim)):
+    with pytest.raises((error, UnsupportedClaimError)):
         publishing.push(from_folder=tmp_path / "outbox", dry_run=True, out=tmp_path / "sent")
     assert not (tmp_path / "sent").exists()
 
@@ -194,7 +194,7 @@ def test_push_takes_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_that_promises_too_much_is_not_read() -> None:
-    with pytest.raises(UnsupportedClaim, match="the smaller of its two figures is 2"):
+    with pytest.raises(UnsupportedClaimError, match="the smaller of its two figures is 2"):
         embedding.parse(with_header_claim(GOOD.embedding, LIE))
 
 
@@ -208,7 +208,7 @@ def test_no_header_tells_a_loss_beside_a_claim() -> None:
 
 def test_a_card_by_hand_that_promises_too_much_is_not_read(tmp_path: Path) -> None:
     write_atomic(tmp_path / "x.yaml", front_matter(GOOD, epsilon=0.5))
-    with pytest.raises(UnsupportedClaim):
+    with pytest.raises(UnsupportedClaimError):
         card.parse({**GOOD.card.to_dict(), "privacy": json.loads(LIE)})
 
 

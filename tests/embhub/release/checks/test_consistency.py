@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from embhub.refusals import AuditMismatch, ClaimMismatch
+from embhub.refusals import AuditMismatchError, ClaimMismatchError
 from embhub.release.checks import consistency
 from embhub.trust import statement
 from tests.support.releases import make_embedding, make_release
@@ -25,7 +25,7 @@ def test_headline_survives_json() -> None:
 def test_whole_numbers_and_floats_are_one_number_in_json() -> None:
     facts = PUBLISH.model_copy(update={"recipe": {**GOOD.embedding.training, "steps": 200.0}})
     consistency.check_recipe(GOOD.embedding, publish=facts)
-    with pytest.raises(ClaimMismatch):
+    with pytest.raises(ClaimMismatchError):
         consistency.check_recipe(
             GOOD.embedding, publish=PUBLISH.model_copy(update={"recipe": {**GOOD.embedding.training, "steps": True}})
         )
@@ -36,7 +36,7 @@ def test_report_says_consistent_and_not_true() -> None:
     audit, verdict = consistency.check_report(GOOD.audit, embedding=GOOD.embedding)
     assert "consistent" in audit.text
     assert GOOD.audit.statement in verdict.text
-    with pytest.raises(AuditMismatch):
+    with pytest.raises(AuditMismatchError):
         list(consistency.check_report(GOOD.audit, embedding=make_embedding(seed=2)))
 
 

@@ -18,7 +18,7 @@ from embhub.release.checks.claims import exposed, refuted
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release
 from embhub_registry.admission import rules as admission
-from embhub_registry.http_errors import Denied
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories.proposal import Proposal
 from tests.support.claims import make_claim, make_private_release, private_files, sign
 from tests.support.releases import NOW, REPOSITORY, make_embedding, make_report, make_trust
@@ -75,7 +75,7 @@ def test_patients_scores_may_not() -> None:
     files = release_with(report)
     with pytest.raises(ArtifactError, match="figures of the patients themselves"):
         sign(files)
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(RequestDeniedError) as caught:
         admit({**make_private_release().files, **files})
     assert caught.value.rule == "privacy-claim" and "mechanism" in caught.value.message
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from embhub.refusals import Refusal, RevokedKey
+from embhub.refusals import ReleaseRefusedError, RevokedKeyError
 from embhub.release import verification
 from embhub.release.files import Release
 from embhub.release.verification import STANDARD, STRICT, Policy, Verified
@@ -46,10 +46,10 @@ def said(verified: Verified, check: str = "revocation") -> tuple[str, str]:
     return found
 
 
-def refused(release: Release, trust: Trust | list[Trust], *, policy: Policy = STANDARD) -> RevokedKey:
-    with pytest.raises(Refusal) as caught:
+def refused(release: Release, trust: Trust | list[Trust], *, policy: Policy = STANDARD) -> RevokedKeyError:
+    with pytest.raises(ReleaseRefusedError) as caught:
         judge(release, trust, policy=policy)
-    assert type(caught.value) is RevokedKey
+    assert type(caught.value) is RevokedKeyError
     assert caught.value.rule == "revoked-key" and caught.value.exit_code == 4
     assert caught.value.hint and caught.value.findings[-1].check == "revoked-key"
     return caught.value
@@ -133,6 +133,6 @@ def test_of_several_keyrings_the_one_that_revokes_is_heard() -> None:
 
 def test_another_fault_is_still_found_behind_a_lost_key() -> None:
     files = {**GOOD.files, "README.md": GOOD.files["README.md"] + b"\n"}
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ReleaseRefusedError) as caught:
         judge(Release.from_files(files), revoking((SITE, "lost", AFTER)))
     assert caught.value.rule == "card-mismatch"

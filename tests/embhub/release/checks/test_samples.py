@@ -10,7 +10,7 @@ from PIL import PngImagePlugin
 
 from embhub.cards import card
 from embhub.errors import ArtifactError
-from embhub.refusals import CardMismatch, SamplesMismatch
+from embhub.refusals import CardMismatchError, SamplesMismatchError
 from embhub.release import files as layout
 from embhub.release import signing, verification
 from embhub.release.files import Release
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[Callable[[Release], Release], str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_does_not_go_together_is_refused(release: Release, case: str) -> None:
     make, reason = CASES[case]
-    with pytest.raises(SamplesMismatch, match=reason) as caught:
+    with pytest.raises(SamplesMismatchError, match=reason) as caught:
         verify(make(release))
     assert caught.value.hint and caught.value.findings[-1].check == "samples"
 
@@ -83,7 +83,7 @@ def test_signed_anew_it_keeps_its_sheet(release: Release) -> None:
 
 @pytest.mark.parametrize("word", ["copies-suspected", "insufficient-evidence", "not-run", ""])
 def test_without_a_claim_only_the_copy_check_lets_samples_out(release: Release, word: str) -> None:
-    with pytest.raises(card.BadCard, match="samples"):
+    with pytest.raises(card.BadCardError, match="samples"):
         releases.edited_card(release, samples=releases.record_of(SHEET, release.embedding, copy_check=word))
 
 
@@ -92,7 +92,7 @@ def test_beside_a_claim_samples_go_without_a_verdict_and_none_may_be_told() -> N
     plain = card.from_readme(files[layout.CARD]).to_dict()
     digest = {"embedding": layout.digest(files[layout.EMBEDDING]), "sha256": layout.digest(SHEET)}
     record = {**releases.record_of(SHEET, releases.make_embedding()), **digest}
-    with pytest.raises(card.BadCard, match="not covered by the privacy claim"):
+    with pytest.raises(card.BadCardError, match="not covered by the privacy claim"):
         card.parse({**plain, "samples": record})
     told = card.parse({**plain, "samples": {**record, "copy_check": "not-run"}})
     signed = claims.sign({**files, layout.CARD: card.to_readme(told), layout.SAMPLES: SHEET})
@@ -110,5 +110,5 @@ def test_a_verdict_of_another_claim_is_no_way_round(release: Release) -> None:
         "embedding": layout.digest(files[layout.EMBEDDING]),
     }
     changed = card.to_readme(card.parse({**bare, "samples": record}))
-    with pytest.raises((ArtifactError, CardMismatch), match=r"privacy|claim"):
+    with pytest.raises((ArtifactError, CardMismatchError), match=r"privacy|claim"):
         claims.sign({**files, layout.CARD: changed, layout.SAMPLES: SHEET})

@@ -131,15 +131,15 @@ def _fake(*, halved: bool) -> Iterator[None]:
 def _activations(pipe: Any, images: int, saving: bool) -> int:
     """As `embhub.diffusion.training.memory.estimate`; bfloat16 copies of float32 weights, which autocast makes, are
     in it."""
-    tally, side = memory._Tally(pipe), resolution(pipe) // int(pipe.vae_scale_factor)
+    usage_counters, side = memory._Tally(pipe), resolution(pipe) // int(pipe.vae_scale_factor)
     latents = torch.zeros(images, int(pipe.vae.config.latent_channels), side, side, dtype=torch.float32)
     with ExitStack() as stack:
         stack.enter_context(recomputed(pipe, saving))
-        stack.enter_context(tally.counting(pieces=saving))
+        stack.enter_context(usage_counters.counting(pieces=saving))
         stack.enter_context(precision(pipe, mixed=True))
         condition = detect(pipe).condition(pipe, ["axial mri of the prostate"])
         loss(pipe, detect(pipe), latents, condition, latents, torch.zeros(images, dtype=torch.long))
-    return tally.kept + tally.largest
+    return usage_counters.kept + usage_counters.largest
 
 
 def _count(model: nn.Module) -> int:

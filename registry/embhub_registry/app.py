@@ -21,15 +21,15 @@ from embhub_registry.operation import background_tasks as upkeep
 from embhub_registry.operation import health
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import web
-from embhub_registry.pages.verification_cache import Judge
-from embhub_registry.people.failed_logins import Attempts
-from embhub_registry.people.rate_limits import Pace
+from embhub_registry.pages.verification_cache import VerificationCache
+from embhub_registry.people.failed_logins import FailedLogins
+from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
-from embhub_registry.storage.usage_counters import Tally
+from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, security_txt
-from embhub_registry.wire.commit_limiter import Underway
+from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
@@ -106,21 +106,21 @@ def build(registry: Registry) -> Starlette:
     app.add_exception_handler(MissingBlobError, refused)
     app.add_exception_handler(Exception, failed)
     app.add_middleware(ResponseCacheMiddleware)
-    app.add_middleware(SegmentedPaths)
-    app.add_middleware(Paced)
+    app.add_middleware(SegmentedPathsMiddleware)
+    app.add_middleware(RateLimitMiddleware)
     app.add_middleware(RequestLimitsMiddleware, refuse=refused)
-    app.add_middleware(Surroundings)
+    app.add_middleware(RequestLogMiddleware)
     app.state.registry = registry
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
-    app.state.pace = Pace(registry)
-    app.state.tally = Tally()
+    app.state.pace = RateLimiter(registry)
+    app.state.usage_counters = UsageCounters()
     app.state.responses = ResponseCache()
-    app.state.attempts = Attempts()
-    app.state.judge = Judge()
+    app.state.attempts = FailedLogins()
+    app.state.verification_cache = VerificationCache()
     app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(2)
-    app.state.underway = Underway()
+    app.state.commit_limiter = CommitLimiter()
     return app
 
 
@@ -191,7 +191,7 @@ def header_text(text: str) -> str:
     return line if len(line) <= 1500 else line[:1497] + "..."
 
 
-class SegmentedPaths:
+class SegmentedPathsMiddleware:
     """Routes see a path whose segments were decoded one by one: `%2F` inside one does not become a border."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -208,7 +208,7 @@ class SegmentedPaths:
         await self.app(scope, receive, send)
 
 
-class Paced:
+class RateLimitMiddleware:
     """Nobody without a token asks faster than `rate.address_…` say; tokens are paced where they are read."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -216,7 +216,7 @@ class Paced:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _counts_for_its_address(scope):
-            pace: Pace = scope["app"].state.pace
+            pace: RateLimiter = scope["app"].state.pace
             try:
                 pace.check_address(scope)
             except RequestDeniedError as denied:
@@ -231,7 +231,7 @@ def _counts_for_its_address(scope: Scope) -> bool:
     return scope["path"].startswith(OPEN) or not any(name == b"authorization" for name, _ in scope["headers"])
 
 
-class Surroundings:
+class RequestLogMiddleware:
     """One log line a request, without query or token; headers that browsers heed; 500 in JSON."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -85,7 +85,7 @@ def publish(
         revision = repos.name_revision(repository.full_name, draft, {row.path: row.digest for row in rows})
         described = describe(repository.full_name, tree, admitted)  # YAML is slow: not while others wait to write
         if _store(registry, repository, branch, revision, rows, added, described, admitted, proposal):
-            registry.journal.write(
+            registry.audit_log.write(
                 "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
             )  # fmt: skip

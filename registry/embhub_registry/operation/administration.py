@@ -37,7 +37,7 @@ def add_user(
         created = accounts.add_namespace(db, namespace, now=stamp())
         user_id = accounts.add_user(db, name=name, namespace=namespace, role=role, now=stamp())
         token = _add_token(db, user_id, days, scope=scope)
-    registry.journal.write("user-added", user=name, namespace=namespace, role=role, token_id=token["token_id"])
+    registry.audit_log.write("user-added", user=name, namespace=namespace, role=role, token_id=token["token_id"])
     return {"user": name, "namespace": namespace, "namespace_created": created, "role": role, **token}
 
 
@@ -56,7 +56,7 @@ def new_token(
         if row is None:
             raise UsageError(f"there is no user {user!r}", "`user list` shows them")
         token = _add_token(db, row["id"], days, scope=scope, unlimited=unlimited)
-    registry.journal.write(
+    registry.audit_log.write(
         "token-added", user=user, token_id=token["token_id"], expires=token["expires"], scope=token["scope"],
         unlimited=unlimited or None,
     )  # fmt: skip
@@ -76,7 +76,7 @@ def revoke_token(registry: Registry, which: str) -> dict[str, Any]:
         count = accounts.revoke_tokens(db, token_id=which, user=which, now=stamp())
     if not count:
         raise UsageError(f"no token in force goes by {which!r}", "`token list` shows ids and users")
-    registry.journal.write("token-revoked", which=which, count=count)
+    registry.audit_log.write("token-revoked", which=which, count=count)
     return {"revoked": count, "which": which}
 
 
@@ -123,7 +123,7 @@ def rotate_token(registry: Registry, token_id: str, *, grace_hours: float = 0.0)
             accounts.end_token(db, token_id, ends)
         else:
             accounts.revoke_tokens(db, token_id=token_id, now=stamp())
-    registry.journal.write("token-rotated", user=old["user"], old=token_id, token_id=new["token_id"], old_ends=ends)
+    registry.audit_log.write("token-rotated", user=old["user"], old=token_id, token_id=new["token_id"], old_ends=ends)
     return {"user": old["user"], **new, "replaces": token_id, "old_ends": ends}
 
 
@@ -187,7 +187,7 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: trust.Role,
             keys=(*(before.keys if before else ()), added),
         )
         version = _store(registry, db, keyring, sorted([*members, member], key=lambda m: m.namespace))
-    registry.journal.write("key-added", namespace=namespace, role=role, fingerprint=fingerprint, keyring=version)
+    registry.audit_log.write("key-added", namespace=namespace, role=role, fingerprint=fingerprint, keyring=version)
     return {
         "fingerprint": fingerprint, "namespace": namespace, "namespace_created": created, "role": role,
         "keyring_version": version,
@@ -207,7 +207,7 @@ def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
         if members == list(keyring.members):
             raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
         version = _store(registry, db, keyring, [m for m in members if m.keys], without=fingerprint)
-    registry.journal.write("key-removed", fingerprint=fingerprint, keyring=version)
+    registry.audit_log.write("key-removed", fingerprint=fingerprint, keyring=version)
     return {"fingerprint": fingerprint, "keyring_version": version}
 
 
@@ -236,7 +236,7 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: trust.Reason) ->
         version = _store(
             registry, db, keyring.model_copy(update={"revoked": revoked}), list(keyring.members), without=fingerprint
         )
-    registry.journal.write("key-revoked", fingerprint=fingerprint, reason=reason, keyring=version)
+    registry.audit_log.write("key-revoked", fingerprint=fingerprint, reason=reason, keyring=version)
     return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, "keyring_version": version}
 
 

@@ -12,7 +12,7 @@ from embhub_registry.storage.folder import Registry
 
 def export(registry: Registry, *, since: int = 1) -> Iterator[str]:
     """The sealed lines from number `since` on; those of the first release, which have none, where `since` is 1."""
-    for line in registry.journal.lines():
+    for line in registry.audit_log.lines():
         text = line.decode("utf-8", "replace")
         if since <= 1 or _number(text) >= since:
             yield text
@@ -20,7 +20,7 @@ def export(registry: Registry, *, since: int = 1) -> Iterator[str]:
 
 def head(registry: Registry) -> dict[str, Any]:
     """Number and digest of the last line; `head` is both in one word, as `verify` takes it."""
-    found = registry.journal.head()
+    found = registry.audit_log.head()
     return {"head": f"{found.number}:{found.digest}", "number": found.number, "digest": found.digest}
 
 
@@ -30,9 +30,14 @@ def verify(registry: Registry, *, known: str | None = None) -> dict[str, Any]:
     Raises:
         UsageError: `known` is not NUMBER:DIGEST.
     """
-    problems = registry.journal.problems(known=None if known is None else _parse(known))
-    unsealed = registry.journal.unsealed()
-    return {"whole": not problems, "problems": problems, "number": registry.journal.head().number, "unsealed": unsealed}
+    problems = registry.audit_log.problems(known=None if known is None else _parse(known))
+    unsealed = registry.audit_log.unsealed()
+    return {
+        "whole": not problems,
+        "problems": problems,
+        "number": registry.audit_log.head().number,
+        "unsealed": unsealed,
+    }
 
 
 def _parse(text: str) -> tuple[int, str]:

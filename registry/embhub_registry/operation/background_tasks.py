@@ -36,8 +36,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 def write(app: Starlette, registry: Registry) -> None:
     """One turn. What fails is logged and left for the next."""
     turns: tuple[Callable[[], object], ...] = (
-        lambda: app.state.tally.write(registry.database),
-        lambda: app.state.attempts.write(registry.journal),
+        lambda: app.state.usage_counters.write(registry.database),
+        lambda: app.state.attempts.write(registry.audit_log),
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
     )
@@ -50,7 +50,7 @@ def write(app: Starlette, registry: Registry) -> None:
 
 def log_head(registry: Registry) -> None:
     """The audit log's head in the process's log: where that is sent elsewhere, a rewritten audit log shows."""
-    head = registry.journal.head()
+    head = registry.audit_log.head()
     log("info", "audit log head", head=f"{head.number}:{head.digest}")
 
 

@@ -59,7 +59,7 @@ def back_up(registry: Registry, file: Path) -> dict[str, Any]:
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    registry.journal.write("backup", file=file.name, blobs=manifest.blobs, bytes=size)
+    registry.audit_log.write("backup", file=file.name, blobs=manifest.blobs, bytes=size)
     return {"file": str(file), "bytes": size, **manifest.model_dump(by_alias=True, exclude={"files"})}
 
 
@@ -135,9 +135,9 @@ def _open_audit_log(stack: contextlib.ExitStack, registry: Registry, head: Head 
     """The segments as they were when the database was copied: without later lines, and with no later month's end."""
     if head is None:
         return {}
-    path = registry.journal.path
+    path = registry.audit_log.path
     turned = path.with_name(f"{path.stem}-{head.segment}{path.suffix}")
-    closed = [file for file in registry.journal.segments() if file not in (path, turned) and file.name < turned.name]
+    closed = [file for file in registry.audit_log.segments() if file not in (path, turned) and file.name < turned.name]
     held = _open(stack, {file.name: file for file in closed})
     current = stack.enter_context((path if path.exists() else turned).open("rb"))
     if turned.exists():  # the month ended since, perhaps this very moment

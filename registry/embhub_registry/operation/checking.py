@@ -71,7 +71,7 @@ def check(registry: Registry) -> Report:
     _check_revisions(registry, report)
     report.warnings += find_old_reports(registry)
     _check_identity(registry, report)
-    report.corrupt += registry.journal.problems()
+    report.corrupt += registry.audit_log.problems()
     for path in sorted(registry.folder.glob(UNFINISHED)):
         report.orphans.append(Orphan(f"unfinished write {path}", path))
     return report

@@ -18,5 +18,5 @@ def retire_tokens(registry: Registry) -> int:
         return 0
     with registry.database.writing() as db:
         count = ended_tokens.retire(db, now=moment)
-    registry.journal.write("tokens-ended", count=count)
+    registry.audit_log.write("tokens-ended", count=count)
     return count

@@ -106,6 +106,6 @@ class Metrics:
         for name, value in usage.totals(registry.database.connection()).items():
             self._totals[name].set(value)
         self._free.set(shutil.disk_usage(registry.folder).free)
-        self._audit.set(registry.journal.head().number)
+        self._audit.set(registry.audit_log.head().number)
         self._serving.set(int(serving))
         return generate_latest(self._known)

@@ -24,7 +24,7 @@ def open_folder(folder: Path) -> Registry:
             with registry.alone("migrate"):
                 copy = schema.migrate(registry.database)
             names = [step.name for step in lacking]
-            registry.journal.write("migrated", steps=names, copy=copy.name if copy else None)
+            registry.audit_log.write("migrated", steps=names, copy=copy.name if copy else None)
         if not registry.setting(COLLECTED):
             with registry.alone("migrate"):
                 audit_standing.collect_earlier(registry)

@@ -37,5 +37,5 @@ def _remove(registry: Registry, orphan: Orphan) -> bool:
         raise ConfigError(
             f"cannot remove {orphan.path}: {error.strerror}", "check the folder's owner; nothing else was touched"
         ) from error
-    registry.journal.write("repaired", removed=orphan.text)
+    registry.audit_log.write("repaired", removed=orphan.text)
     return True

@@ -119,7 +119,7 @@ def _check(scratch: Path, manifest: Manifest) -> checking.Report:
             raise BadBackupError(f"what it holds is not whole: {serious[0]}")
         if report.blobs != manifest.blobs or registry.setting("root_fingerprint") != manifest.root_fingerprint:
             raise BadBackupError(f"its database is not of the registry that {MANIFEST} names")
-        registry.journal.write("restored", made=manifest.made)
+        registry.audit_log.write("restored", made=manifest.made)
     except BadBackupError:
         raise
     except EmbhubError as error:

@@ -84,7 +84,7 @@ class Judged:
         return 20_000 + (len(audit.curve) + len(audit.page) if audit else 0)
 
 
-class Judge:
+class VerificationCache:
     """Verdicts by commit and keyring version, the least recently asked for leaving first."""
 
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:

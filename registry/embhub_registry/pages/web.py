@@ -11,7 +11,7 @@ from embhub_registry.database import accounts, repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.pages import comparison, interval_figure, list_page, release_page, rendering
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
-from embhub_registry.pages.verification_cache import Judge, Judged
+from embhub_registry.pages.verification_cache import Judged, VerificationCache
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.wire.request_context import (
@@ -168,7 +168,7 @@ def _drawings(judged: Judged | None) -> dict[str, str | None]:
 async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:
     """The verdict on a release, None where there is none; few are reached at a time, however many ask."""
     registry, state = registry_of(request), request.app.state
-    judge: Judge = state.judge
+    judge: VerificationCache = state.verification_cache
     db = registry.database.connection()
     if repositories.find_entry(db, snapshot.repository.id, snapshot.revision.id, EMBEDDING) is None:
         return None

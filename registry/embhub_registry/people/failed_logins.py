@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from embhub_registry.storage.audit_log import Journal
+from embhub_registry.storage.audit_log import AuditLog
 
 MOST = 100  # lines a writing; the rest is counted in one
 
 
-class Attempts:
+class FailedLogins:
     """Failed log-ins by client and reason since the last writing; a crash may lose the last seconds."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Attempts:
             else:
                 self._further += 1
 
-    def write(self, journal: Journal) -> None:
+    def write(self, audit_log: AuditLog) -> None:
         """One line a client and reason, with how often; it waits for the disk, so not on the event loop."""
         with self._guard:
             seen, self._seen = self._seen, Counter()
@@ -38,4 +38,4 @@ class Attempts:
         if further:
             rows.append({"client": "others", "reason": "more clients than are listed", "times": further})
         if rows:
-            journal.write_all([("login-failed", row) for row in rows])
+            audit_log.write_all([("login-failed", row) for row in rows])

@@ -24,7 +24,7 @@ def join(registry: Registry, user: str, *, namespace: str, role: str) -> dict[st
         created = accounts.add_namespace(db, namespace, now=stamp())
         accounts.set_membership(db, found["id"], namespace, role, now=stamp())
         _keep_an_admin(db)
-    registry.journal.write("member-set", user=user, namespace=namespace, role=role, before=before)
+    registry.audit_log.write("member-set", user=user, namespace=namespace, role=role, before=before)
     return {"user": user, "namespace": namespace, "namespace_created": created, "role": role, "before": before}
 
 
@@ -43,7 +43,7 @@ def leave(registry: Registry, user: str, *, namespace: str) -> dict[str, Any]:
         if not accounts.remove_membership(db, found["id"], namespace):
             raise UsageError(f"{user} does not belong to {namespace!r}", "`user list` shows who does")
         _keep_an_admin(db)
-    registry.journal.write("member-removed", user=user, namespace=namespace)
+    registry.audit_log.write("member-removed", user=user, namespace=namespace)
     return {"user": user, "namespace": namespace}
 
 
@@ -57,7 +57,7 @@ def disable(registry: Registry, user: str) -> dict[str, Any]:
         moment = stamp()
         accounts.set_disabled(db, _find(db, user)["id"], moment)
         _keep_an_admin(db)
-    registry.journal.write("user-disabled", user=user)
+    registry.audit_log.write("user-disabled", user=user)
     return {"user": user, "disabled": moment}
 
 
@@ -69,7 +69,7 @@ def enable(registry: Registry, user: str) -> dict[str, Any]:
     """
     with registry.database.writing() as db:
         accounts.set_disabled(db, _find(db, user)["id"], None)
-    registry.journal.write("user-enabled", user=user)
+    registry.audit_log.write("user-enabled", user=user)
     return {"user": user, "disabled": None}
 
 

@@ -58,7 +58,7 @@ class Buckets:
             return wait
 
 
-class Pace:
+class RateLimiter:
     """The rates of one registry, its settings read again every few seconds."""
 
     def __init__(self, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:

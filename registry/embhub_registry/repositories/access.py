@@ -86,7 +86,7 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
         )
         if changed.private != repository.private:  # what others audited counts for whom it may be shown
             audit_standing.refresh_some(db, registry.trust().keyring, repository=repository.full_name)
-    registry.journal.write(
+    registry.audit_log.write(
         "settings", user=member.user, repository=changed.full_name, private=changed.private,
         gated=changed.gated or None, disabled=changed.disabled or None,
     )  # fmt: skip
@@ -111,7 +111,7 @@ def ask(registry: Registry, account: Account | None, namespace: str, name: str) 
         status = "accepted" if repository.gated == "auto" else "pending"
         by = "auto" if status == "accepted" else None
         requests.add(db, repository.id, account.user_id, status=status, now=stamp(), decided_by=by)
-    registry.journal.write("access-asked", user=account.user, repository=repository.full_name, status=status)
+    registry.audit_log.write("access-asked", user=account.user, repository=repository.full_name, status=status)
     return status
 
 
@@ -198,7 +198,7 @@ def _find_user(db: Connection, name: str) -> int:
 
 
 def _note(registry: Registry, keeper: Account, repository: Repository, user: str, status: str) -> None:
-    registry.journal.write(
+    registry.audit_log.write(
         "access-answered", user=keeper.user, repository=repository.full_name, account=user, status=status
     )
 

@@ -74,7 +74,7 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
             ),
         )  # fmt: skip
         audit_standing.refresh(writing, digest, trusted.keyring)
-    registry.journal.write(
+    registry.audit_log.write(
         "attested", user=account.user, repository=found.repository, version=found.version, verdict=found.verdict,
         embedding=digest,
     )  # fmt: skip

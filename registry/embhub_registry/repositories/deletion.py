@@ -66,7 +66,7 @@ def free(registry: Registry, full_name: str) -> dict[str, Any]:
     with registry.database.writing() as db:
         if not tombstones.remove(db, namespace, name):
             raise UsageError(f"nothing was deleted as {full_name}", "`repo list` shows what was")
-    registry.journal.write("name-freed", repository=full_name)
+    registry.audit_log.write("name-freed", repository=full_name)
     return {"repository": full_name}
 
 
@@ -84,7 +84,7 @@ def purge(registry: Registry) -> int:
             tombstones.mark_purged(db, digest, now=stamp())
             removed += 1
     if removed:
-        registry.journal.write("purged", objects=removed)
+        registry.audit_log.write("purged", objects=removed)
     return removed
 
 
@@ -115,7 +115,7 @@ def _bury(registry: Registry, namespace: str, name: str, *, author: str, reason:
         unused = repositories.delete(db, repository.id)
         days = configuration.number(db, "retention.deleted_days") if releases else 0.0
         tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(now() + timedelta(days=days)))
-    registry.journal.write(
+    registry.audit_log.write(
         "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases, reason=reason,
         objects=len(unused),
     )  # fmt: skip

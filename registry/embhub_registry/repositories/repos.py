@@ -99,7 +99,7 @@ def create(
         repositories.set_ref(db, identity, kind="branch", name=MAIN, revision_id=first.id)
         found = repositories.find(db, namespace, name)
     assert found is not None  # noqa: S101  # made within the same transaction
-    registry.journal.write("repository-created", user=account.user, repository=full_name, private=private)
+    registry.audit_log.write("repository-created", user=account.user, repository=full_name, private=private)
     return found
 
 
@@ -168,7 +168,7 @@ def add_ref(
                 409, "exists", f"{repository.full_name} has a branch or tag {ref} already", "choose another name"
             )
         repositories.set_ref(db, repository.id, kind=kind, name=ref, revision_id=snapshot.revision.id)
-    registry.journal.write("ref-added", user=member.user, repository=repository.full_name, kind=kind, ref=ref)
+    registry.audit_log.write("ref-added", user=member.user, repository=repository.full_name, kind=kind, ref=ref)
 
 
 def delete_ref(registry: Registry, account: Account | None, namespace: str, name: str, *, kind: str, ref: str) -> None:
@@ -184,4 +184,4 @@ def delete_ref(registry: Registry, account: Account | None, namespace: str, name
             raise forbidden("the branch main cannot be deleted", "delete the repository, or push a new release")
         if not repositories.delete_ref(db, repository.id, kind=kind, name=ref):
             raise no_revision(repository.full_name, ref)
-    registry.journal.write("ref-deleted", user=member.user, repository=repository.full_name, kind=kind, ref=ref)
+    registry.audit_log.write("ref-deleted", user=member.user, repository=repository.full_name, kind=kind, ref=ref)

@@ -26,7 +26,7 @@ def prune(registry: Registry, *, really: bool) -> dict[str, Any]:
     ended = stamp(now() - timedelta(days=token_days)) if token_days is not None else ""
     found: dict[str, Any] = {
         "applied": really,
-        "audit_segments": [segment.name for segment in registry.journal.prunable(month)],
+        "audit_segments": [segment.name for segment in registry.audit_log.prunable(month)],
         "objects": len(tombstones.doomed(db, until=stamp())),
         "tokens": accounts.forget_tokens(db, ended_before=ended, really=False),
     }
@@ -37,17 +37,17 @@ def prune(registry: Registry, *, really: bool) -> dict[str, Any]:
 
 def _apply(registry: Registry, *, month: str, ended: str) -> None:
     try:
-        gone, head = registry.journal.prune(month)
+        gone, head = registry.audit_log.prune(month)
     except OSError as error:
         raise ConfigError(f"cannot remove {error.filename}: {error.strerror}", "check the folder's owner") from error
     if gone:
-        registry.journal.write(
+        registry.audit_log.write(
             "audit-pruned", segments=gone, first_kept=head.first_number + 1, digest_before=head.first_previous
         )
     with registry.database.writing() as db:
         tokens = accounts.forget_tokens(db, ended_before=ended, really=True)
     if tokens:
-        registry.journal.write("tokens-pruned", count=tokens)
+        registry.audit_log.write("tokens-pruned", count=tokens)
     try:
         with registry.alone("prune"):
             deletion.purge(registry)

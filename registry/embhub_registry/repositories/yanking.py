@@ -37,7 +37,7 @@ def yank(
         new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp())
         refresh(db, repository.id)
     if new:
-        registry.journal.write("yanked", user=author, repository=repository.full_name, what=which, reason=reason)
+        registry.audit_log.write("yanked", user=author, repository=repository.full_name, what=which, reason=reason)
     return _standing(registry.database.connection(), repository)
 
 
@@ -59,7 +59,7 @@ def unyank(
             )
         refresh(db, repository.id)
     author = account.user if account else "operator"
-    registry.journal.write("unyanked", user=author, repository=repository.full_name, what=which)
+    registry.audit_log.write("unyanked", user=author, repository=repository.full_name, what=which)
     return _standing(registry.database.connection(), repository)
 
 

@@ -27,7 +27,7 @@ KEPT = 16_000  # characters of unsealed text that are kept in the event that tel
 LONGEST_LINE = 1_000_000  # bytes that hold any last line
 
 
-class Journal:
+class AuditLog:
     """The log beside one database."""
 
     def __init__(self, path: Path, database: Database) -> None:

@@ -39,7 +39,7 @@ def write(registry: Registry, name: str, text: str) -> dict[str, Any]:
     with registry.database.writing() as db:
         before = accounts.read_setting(db, name)
         accounts.write_setting(db, name, text.strip())
-    registry.journal.write("setting-changed", name=name, value=text.strip(), before=before)
+    registry.audit_log.write("setting-changed", name=name, value=text.strip(), before=before)
     return {"name": name, "value": text.strip()}
 
 

@@ -21,14 +21,14 @@ from embhub.trust import keyring as trust
 from embhub.trust.keyring import Trust
 from embhub_registry.database import Database, DatabaseBusyError, accounts, schema
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.storage.audit_log import Journal
+from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import Blobs
 
 ROOT_KEY = "root"
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
-class Turn:
+class TimedLock:
     """One at a time; who waits too long is told so, instead of holding a thread for as long as others need."""
 
     def __init__(self, patience: float = 10.0) -> None:
@@ -50,8 +50,8 @@ class Registry:
         self.folder = folder
         self.database = Database(folder / "registry.db")
         self.blobs = Blobs(folder / "blobs")
-        self.journal = Journal(folder / "audit.jsonl", self.database)
-        self.storing = Turn()  # between a blob's write and the commit that names it
+        self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
+        self.storing = TimedLock()  # between a blob's write and the commit that names it
         self._trust: tuple[int, Trust] | None = None
 
     def setting(self, name: str) -> str:
@@ -156,7 +156,7 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
         for leftover in folder.glob("registry.db*"):
             leftover.unlink()
         raise
-    registry.journal.write("init", name=name, url=url, audit=audit, root=root.fingerprint)
+    registry.audit_log.write("init", name=name, url=url, audit=audit, root=root.fingerprint)
     return registry
 
 

@@ -65,5 +65,5 @@ def change(registry: Registry, namespace: str, wanted: dict[str, int | None]) ->
             raise UsageError(f"there is no namespace {namespace!r}", "`quota show` lists them")
         usage.set_own_limits(db, namespace, wanted)
         allowed = limits(db, namespace)
-    registry.journal.write("quota-set", namespace=namespace, **{f"max_{kind}": n for kind, n in wanted.items()})
+    registry.audit_log.write("quota-set", namespace=namespace, **{f"max_{kind}": n for kind, n in wanted.items()})
     return {"namespace": namespace, "allowed": allowed}

@@ -9,7 +9,7 @@ from embhub_registry.database import Database, DatabaseBusyError, StorageFullErr
 from embhub_registry.database.clock import stamp
 
 
-class Tally:
+class UsageCounters:
     """Downloads a repository and last uses of tokens; a crash may lose the last seconds of both."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ MOST_OF_ONE = 8
 MOST_JUDGED = 4
 
 
-class Underway:
+class CommitLimiter:
     """Counts the commits that are being received; holds back the judging of all but a few."""
 
     def __init__(self) -> None:

@@ -11,7 +11,14 @@ from starlette.responses import RedirectResponse, Response
 from embhub.release.files import EMBEDDING
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import access, repos
-from embhub_registry.wire.request_context import moment_of, path_of, registry_of, repository_of, revision_of, tally_of
+from embhub_registry.wire.request_context import (
+    moment_of,
+    path_of,
+    registry_of,
+    repository_of,
+    revision_of,
+    usage_counters_of,
+)
 from embhub_registry.wire.response_cache import mark_cacheable
 
 TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
@@ -64,7 +71,7 @@ async def resolve(request: Request) -> Response:
     if asked is None or request.headers.get("if-range", etag) != etag:
         counted = repository.id if entry.path == EMBEDDING else None
         if counted is not None:
-            tally_of(request).downloaded(counted)
+            usage_counters_of(request).downloaded(counted)
         mark_cacheable(request, repository, moment, digest=entry.digest, downloaded=counted)
         return Response(data, headers=headers, media_type=media)
     part = _part(asked, len(data))

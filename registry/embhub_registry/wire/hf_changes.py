@@ -17,6 +17,7 @@ from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,
+    commit_limiter_of,
     flag,
     member_of,
     parsing_of,
@@ -24,7 +25,6 @@ from embhub_registry.wire.request_context import (
     registry_of,
     repository_of,
     revision_of,
-    underway_of,
 )
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
@@ -118,7 +118,7 @@ async def commit(request: Request) -> Response:
         await bodies.read(request, limit=commits.MAX_BODY)
         raise _no_pull_requests()
     branch = revision_of(request)
-    underway, reader = underway_of(request), commits.Reader()
+    commit_limiter, reader = commit_limiter_of(request), commits.Reader()
 
     def store() -> repositories.Revision:
         return publication.publish(
@@ -126,13 +126,13 @@ async def commit(request: Request) -> Response:
         )
 
     try:
-        async with underway.commit(account.user):
+        async with commit_limiter.commit(account.user):
             await bodies.read_lines(request, reader.take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
-            async with underway.judging:
+            async with commit_limiter.judging:
                 made = await threaded(store)
     except RequestDeniedError as error:
         await threaded(
-            registry_of(request).journal.write, "refused", user=account.user,
+            registry_of(request).audit_log.write, "refused", user=account.user,
             repository=f"{params['namespace']}/{params['name']}", rule=error.rule, status=error.status,
             message=error.message,
         )  # fmt: skip

@@ -16,18 +16,19 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.http_errors import RequestDeniedError, token_needed
 from embhub_registry.people import auth
-from embhub_registry.people.failed_logins import Attempts
-from embhub_registry.people.rate_limits import Pace
+from embhub_registry.people.failed_logins import FailedLogins
+from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.usage_counters import Tally
-from embhub_registry.wire.commit_limiter import Underway
+from embhub_registry.storage.usage_counters import UsageCounters
+from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.response_cache import Moment, ResponseCache
 
 __all__ = [
     "account_of",
     "base_url",
+    "commit_limiter_of",
     "flag",
     "member_of",
     "parsing_of",
@@ -37,10 +38,9 @@ __all__ = [
     "repository_of",
     "revision_of",
     "run_in_threadpool",
-    "underway_of",
 ]
 
-# Stands for an encoded slash inside one segment of a path; see `app.SegmentedPaths`.
+# Stands for an encoded slash inside one segment of a path; see `app.SegmentedPathsMiddleware`.
 SLASH = "\x1f"
 
 
@@ -50,9 +50,9 @@ def registry_of(request: Request) -> Registry:
     return found
 
 
-def tally_of(request: Request) -> Tally:
+def usage_counters_of(request: Request) -> UsageCounters:
     """The process's counters."""
-    found: Tally = request.app.state.tally
+    found: UsageCounters = request.app.state.usage_counters
     return found
 
 
@@ -62,9 +62,9 @@ def moment_of(request: Request) -> Moment:
     return responses.moment(registry_of(request).database.connection())
 
 
-def pace_of(request: Request) -> Pace:
+def rate_limiter_of(request: Request) -> RateLimiter:
     """How fast callers may ask."""
-    found: Pace = request.app.state.pace
+    found: RateLimiter = request.app.state.pace
     return found
 
 
@@ -74,9 +74,9 @@ def parsing_of(request: Request) -> Semaphore:
     return found
 
 
-def underway_of(request: Request) -> Underway:
+def commit_limiter_of(request: Request) -> CommitLimiter:
     """The commits that are on their way."""
-    found: Underway = request.app.state.underway
+    found: CommitLimiter = request.app.state.commit_limiter
     return found
 
 
@@ -93,17 +93,17 @@ def account_of(request: Request) -> Account | None:
         raise
     if account is not None and not getattr(request.state, "user", None):
         request.state.user = account.user
-        tally_of(request).used(account.token_id)
-        pace_of(request).check_account(request.scope, account)
+        usage_counters_of(request).used(account.token_id)
+        rate_limiter_of(request).check_account(request.scope, account)
     return account
 
 
 def _note_failure(request: Request, reason: str) -> None:
     """A token that was no good counts against the address it came from."""
-    attempts: Attempts = request.app.state.attempts
+    attempts: FailedLogins = request.app.state.attempts
     attempts.note(request.client.host if request.client else None, reason)
     request.app.state.metrics.login_failed()
-    pace_of(request).check_address(request.scope)
+    rate_limiter_of(request).check_address(request.scope)
 
 
 def member_of(request: Request, what: str) -> Account:

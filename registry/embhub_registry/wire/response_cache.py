@@ -24,10 +24,10 @@ from embhub_registry.database import Connection, Database
 from embhub_registry.database.repositories import Repository
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
-from embhub_registry.people.rate_limits import Pace
+from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.usage_counters import Tally
+from embhub_registry.storage.usage_counters import UsageCounters
 
 MAX_ANSWERS = 4000
 MAX_BYTES = 32_000_000  # of bodies; those of files are `blobs`' to keep
@@ -173,8 +173,8 @@ class ResponseCacheMiddleware:
         cache.hits += 1
         scope["route"] = found.route
         if found.about.downloaded is not None:
-            tally: Tally = state.tally
-            tally.downloaded(found.about.downloaded)
+            usage_counters: UsageCounters = state.usage_counters
+            usage_counters.downloaded(found.about.downloaded)
         await send({"type": "http.response.start", "status": found.status, "headers": list(found.headers)})
         await send({"type": "http.response.body", "body": body})
 
@@ -244,8 +244,8 @@ def _admit(scope: Scope, registry: Registry) -> bool:
     if sent is None:
         return True
     state = scope["app"].state
-    pace: Pace = state.pace
-    tally: Tally = state.tally
+    pace: RateLimiter = state.pace
+    usage_counters: UsageCounters = state.usage_counters
     try:
         account = auth.authenticate(registry.database.connection(), sent.decode("latin-1"))
         assert account is not None  # noqa: S101  # a header was sent
@@ -253,5 +253,5 @@ def _admit(scope: Scope, registry: Registry) -> bool:
     except RequestDeniedError:
         return False
     scope.setdefault("state", {})["user"] = account.user
-    tally.used(account.token_id)
+    usage_counters.used(account.token_id)
     return True

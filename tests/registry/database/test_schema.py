@@ -148,7 +148,7 @@ def test_a_server_keeps_a_migration_out(tmp_path: Path, monkeypatch: pytest.Monk
     assert "later" not in tables(serving.database)
     opening.open_folder(tmp_path / "r").close()
     assert "later" in tables(serving.database)
-    assert '"event": "migrated", "steps": ["999_later.sql"]' in serving.journal.path.read_text()
+    assert '"event": "migrated", "steps": ["999_later.sql"]' in serving.audit_log.path.read_text()
     serving.close()
 
 

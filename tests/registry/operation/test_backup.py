@@ -188,17 +188,17 @@ def test_the_audit_log_is_cut_where_the_database_says(
 ) -> None:
     """An event that is written, and a month that ends, between the copy and the reading are not in it."""
     monkeypatch.setattr(clock, "now", lambda: datetime(2031, 1, 15, tzinfo=UTC))
-    registry.journal.write("january")
+    registry.audit_log.write("january")
     monkeypatch.setattr(clock, "now", lambda: datetime(2031, 2, 15, tzinfo=UTC))
-    registry.journal.write("february")
-    whole = registry.journal.path.read_bytes()
+    registry.audit_log.write("february")
+    whole = registry.audit_log.path.read_bytes()
     copy_to = registry.database.copy_to
 
     def copy_and_go_on(path: Path) -> None:
         copy_to(path)
-        registry.journal.write("later")
+        registry.audit_log.write("later")
         monkeypatch.setattr(clock, "now", lambda: datetime(2031, 3, 15, tzinfo=UTC))
-        registry.journal.write("march")
+        registry.audit_log.write("march")
 
     monkeypatch.setattr(registry.database, "copy_to", copy_and_go_on)
     back_up(registry, tmp_path / "x.tar")
@@ -209,7 +209,7 @@ def test_the_audit_log_is_cut_where_the_database_says(
     assert names[-2:] == ["audit-2031-01.jsonl", "audit.jsonl"]
     restore(tmp_path / "x.tar", tmp_path / "again")
     again = open_folder(tmp_path / "again")
-    assert again.journal.problems() == []
+    assert again.audit_log.problems() == []
     again.close()
 
 

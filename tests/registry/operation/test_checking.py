@@ -127,7 +127,7 @@ def test_repair_removes_what_nothing_refers_to_and_nothing_else(registry: Regist
     )
     assert set(repair.repair(registry, report)) == set(report.orphaned)
     assert files(registry) == before and checking.check(registry).clean
-    assert "repaired" in registry.journal.path.read_text()
+    assert "repaired" in registry.audit_log.path.read_text()
 
 
 def test_nothing_is_removed_where_something_is_corrupt(registry: Registry) -> None:

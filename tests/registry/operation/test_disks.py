@@ -20,7 +20,7 @@ from embhub_registry.operation.backup import back_up
 from embhub_registry.operation.restoring import restore
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
-from embhub_registry.storage.folder import Registry, Turn, create
+from embhub_registry.storage.folder import Registry, TimedLock, create
 from tests.support import disks, pushes, releases
 from tests.support.servers import RunningRegistry, init_registry, run_command
 
@@ -191,7 +191,7 @@ def test_a_database_that_another_process_holds(served: RunningRegistry) -> None:
 
 
 def test_a_turn_that_does_not_come() -> None:
-    turn = Turn(patience=0.05)
+    turn = TimedLock(patience=0.05)
     with turn, pytest.raises(DatabaseBusyError, match="busy"), turn:
         pass
     with turn:

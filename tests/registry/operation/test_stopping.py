@@ -79,7 +79,7 @@ def test_not_ready_first_then_what_is_under_way_is_finished(registry: RunningReg
     registry.process = None
     with registry.opened() as opened:
         found = opened.database.connection().execute("SELECT 1 FROM revision WHERE id = ?", (commit,)).fetchone()
-        assert found is not None and opened.journal.problems() == []
+        assert found is not None and opened.audit_log.problems() == []
 
 
 def test_an_upload_that_never_ends_is_waited_for_within_bounds(registry: RunningRegistry) -> None:

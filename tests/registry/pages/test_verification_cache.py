@@ -13,7 +13,7 @@ from embhub.release import verification
 from embhub_registry.admission import publication
 from embhub_registry.operation import administration
 from embhub_registry.pages import verification_cache as judging
-from embhub_registry.pages.verification_cache import Judge
+from embhub_registry.pages.verification_cache import VerificationCache
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage import folder
@@ -56,7 +56,7 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_release_is_verified_once(registry: Registry, snapshot: Snapshot, verified: list[Any]) -> None:
-    judge = Judge()
+    judge = VerificationCache()
     assert judge.recall(registry, snapshot) is None
     first = judge.judge(registry, snapshot)
     assert first.shown is not None and first.shown.audit is not None and "<svg" in first.shown.audit.curve
@@ -65,7 +65,7 @@ def test_a_release_is_verified_once(registry: Registry, snapshot: Snapshot, veri
 
 
 def test_another_keyring_is_another_verdict(registry: Registry, snapshot: Snapshot, verified: list[Any]) -> None:
-    judge = Judge()
+    judge = VerificationCache()
     assert judge.judge(registry, snapshot).problem is None
     administration.remove_key(registry, releases.SITE.fingerprint)
     assert judge.recall(registry, snapshot) is None
@@ -77,7 +77,7 @@ def test_another_keyring_is_another_verdict(registry: Registry, snapshot: Snapsh
 def test_a_verdict_grows_old(
     registry: Registry, snapshot: Snapshot, verified: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, real = Judge(), judging.now
+    judge, real = VerificationCache(), judging.now
     judge.judge(registry, snapshot)
     monkeypatch.setattr(judging, "now", lambda: real() + timedelta(hours=2))
     judge.judge(registry, snapshot)
@@ -85,7 +85,7 @@ def test_a_verdict_grows_old(
 
 
 def test_little_is_kept(registry: Registry, snapshot: Snapshot, verified: list[Any]) -> None:
-    judge = Judge(most_bytes=1000)
+    judge = VerificationCache(most_bytes=1000)
     for _ in range(2):
         assert judge.judge(registry, snapshot).shown is not None
     assert len(verified) == 2 and judge.recall(registry, snapshot) is None

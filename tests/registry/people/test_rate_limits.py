@@ -15,7 +15,7 @@ from starlette.types import Scope
 from embhub_registry.database.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
-from embhub_registry.people.rate_limits import MOST_BUCKETS, SETTINGS_SECONDS, Buckets, Pace, Rate, is_local
+from embhub_registry.people.rate_limits import MOST_BUCKETS, SETTINGS_SECONDS, Buckets, Rate, RateLimiter, is_local
 from embhub_registry.storage import configuration, folder
 from embhub_registry.storage.folder import Registry
 from tests.support.servers import running_registry
@@ -88,7 +88,7 @@ def test_a_flood_of_names_holds_bounded_memory() -> None:
 
 def test_who_is_paced_and_who_is_not(registry: Registry) -> None:
     clock = Clock()
-    pace = Pace(registry, clock)
+    pace = RateLimiter(registry, clock)
     for _ in range(3):
         pace.check_address(call("192.0.2.7"))
     with pytest.raises(RequestDeniedError) as refused:
@@ -112,7 +112,7 @@ def test_who_is_paced_and_who_is_not(registry: Registry) -> None:
 
 
 def test_tokens_are_paced_by_token_and_a_mirrors_is_not(registry: Registry) -> None:
-    pace = Pace(registry, Clock())
+    pace = RateLimiter(registry, Clock())
     anna = Account(1, "anna", "radboud", "publisher", "one", b"", None, None)
     mirror = Account(2, "mirror", "radboud", "reader", "two", b"", None, None, unlimited=True)
     for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):

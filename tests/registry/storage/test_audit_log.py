@@ -13,8 +13,7 @@ import pytest
 from embhub.errors import UsageError
 from embhub_registry.database import audit_head
 from embhub_registry.operation import audit_export as inspection
-from embhub_registry.storage import audit_log as journal
-from embhub_registry.storage import folder
+from embhub_registry.storage import audit_log, folder
 from embhub_registry.storage.folder import Registry
 
 TOKEN = "emb_" + "Zx9-_q" * 7
@@ -24,18 +23,18 @@ TOKEN = "emb_" + "Zx9-_q" * 7
 def registry(tmp_path: Path) -> Iterator[Registry]:
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
     for number in range(6):
-        made.journal.write("event", user="anna", what=number)
+        made.audit_log.write("event", user="anna", what=number)
     yield made
     made.close()
 
 
 def lines(registry: Registry) -> list[str]:
-    return registry.journal.path.read_text().splitlines(keepends=True)
+    return registry.audit_log.path.read_text().splitlines(keepends=True)
 
 
 def edit(change: Callable[[list[str]], list[str]]) -> Callable[[Registry], None]:
     def apply(registry: Registry) -> None:
-        registry.journal.path.write_text("".join(change(lines(registry))))
+        registry.audit_log.path.write_text("".join(change(lines(registry))))
 
     return apply
 
@@ -45,8 +44,8 @@ def rechain(registry: Registry) -> None:
     rows = [json.loads(line) for line in lines(registry)]
     rows[2]["user"] = "nobody"
     for before, row in pairwise(rows):
-        row["previous"] = journal.digest_of(json.dumps(before).encode())
-    registry.journal.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        row["previous"] = audit_log.digest_of(json.dumps(before).encode())
+    registry.audit_log.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def rechain(registry: Registry) -> None:
         edit(lambda rows: [*rows[:-1], rows[-1][:-20]]),
         edit(lambda rows: []),
         rechain,
-        lambda registry: registry.journal.path.unlink(),
+        lambda registry: registry.audit_log.path.unlink(),
     ],
     ids=(
         "edited",
@@ -79,25 +78,25 @@ def rechain(registry: Registry) -> None:
     ),
 )
 def test_what_was_done_to_the_log_is_noticed(registry: Registry, attack: Callable[[Registry], None]) -> None:
-    assert registry.journal.problems() == []
+    assert registry.audit_log.problems() == []
     attack(registry)
-    found = registry.journal.problems()
+    found = registry.audit_log.problems()
     assert found and all(text.startswith("audit log: ") for text in found)
-    registry.journal.write("later")
-    assert registry.journal.problems(), "going on does not heal it"
+    registry.audit_log.write("later")
+    assert registry.audit_log.problems(), "going on does not heal it"
 
 
 def test_lines_that_were_appended_by_hand_are_told_apart(registry: Registry) -> None:
     forged = {**json.loads(lines(registry)[-1]), "number": 8, "event": "forged"}
-    forged["previous"] = registry.journal.head().digest
-    with registry.journal.path.open("a") as stream:
+    forged["previous"] = registry.audit_log.head().digest
+    with registry.audit_log.path.open("a") as stream:
         stream.write(json.dumps(forged) + "\n")
-    assert registry.journal.unsealed() > 0
+    assert registry.audit_log.unsealed() > 0
     assert not any("forged" in line for line in inspection.export(registry))
-    registry.journal.write("later")
+    registry.audit_log.write("later")
     rows = [json.loads(line) for line in inspection.export(registry)]
     assert [row["event"] for row in rows[-2:]] == ["audit-log-unsealed", "later"]
-    assert "forged" in rows[-2]["text"] and registry.journal.problems() == [] and registry.journal.unsealed() == 0
+    assert "forged" in rows[-2]["text"] and registry.audit_log.problems() == [] and registry.audit_log.unsealed() == 0
 
 
 def test_a_writer_killed_after_its_line_leaves_a_whole_chain(
@@ -108,25 +107,25 @@ def test_a_writer_killed_after_its_line_leaves_a_whole_chain(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(audit_head, "write", die)
-        registry.journal.write("half")
-    registry.journal.write("after")
-    assert registry.journal.problems() == []
+        registry.audit_log.write("half")
+    registry.audit_log.write("after")
+    assert registry.audit_log.problems() == []
     assert [json.loads(line)["event"] for line in inspection.export(registry)][-2:] == ["audit-log-unsealed", "after"]
 
 
 def test_a_head_that_was_written_down_shows_a_rewritten_log(registry: Registry) -> None:
     known = inspection.head(registry)["head"]
-    registry.journal.write("later")
+    registry.audit_log.write("later")
     assert inspection.verify(registry, known=known)["whole"]
     rechain(registry)  # and now the database as well: whoever owns the disk can do both
     rows = lines(registry)
     with registry.database.writing() as db:
         head = audit_head.read(db)
         assert head is not None
-        digest, size = journal.digest_of(rows[-1].rstrip("\n").encode()), sum(map(len, rows))
+        digest, size = audit_log.digest_of(rows[-1].rstrip("\n").encode()), sum(map(len, rows))
         forged = audit_head.Head(head.number, digest, head.segment, size, head.first_number, head.first_previous)
         audit_head.write(db, forged)
-    assert registry.journal.problems() == [], "the folder alone does not show it"
+    assert registry.audit_log.problems() == [], "the folder alone does not show it"
     assert not inspection.verify(registry, known=known)["whole"]
     with pytest.raises(UsageError, match="head"):
         inspection.verify(registry, known="7")
@@ -134,21 +133,21 @@ def test_a_head_that_was_written_down_shows_a_rewritten_log(registry: Registry) 
 
 def test_months_are_segments_and_old_ones_can_go(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     for month in ("2031-01", "2031-02", "2031-01", "2031-03"):
-        monkeypatch.setattr(journal, "stamp", lambda month=month: f"{month}-01T00:00:00.000Z")
-        registry.journal.write("monthly", month=month)
-    names = [path.name for path in registry.journal.segments()]
+        monkeypatch.setattr(audit_log, "stamp", lambda month=month: f"{month}-01T00:00:00.000Z")
+        registry.audit_log.write("monthly", month=month)
+    names = [path.name for path in registry.audit_log.segments()]
     assert len(names) == 4 and names[1:] == ["audit-2031-01.jsonl", "audit-2031-02.jsonl", "audit.jsonl"]
-    assert registry.journal.problems() == [], "a clock that goes back opens no older segment"
-    kept = registry.journal.segments()[0].read_bytes()
-    gone, _ = registry.journal.prune("2031-02")
-    assert gone == names[:2] and registry.journal.problems() == []
-    registry.journal.path.with_name(names[0]).write_bytes(kept)  # as if it had been killed before it removed this one
-    assert registry.journal.problems() == [] and names[0] not in [path.name for path in registry.journal.segments()]
-    assert registry.journal.prune("2031-02")[0] == names[:1] and registry.journal.problems() == []
-    registry.journal.write("later")
-    assert registry.journal.problems() == []
-    registry.journal.segments()[0].unlink()
-    assert registry.journal.problems()
+    assert registry.audit_log.problems() == [], "a clock that goes back opens no older segment"
+    kept = registry.audit_log.segments()[0].read_bytes()
+    gone, _ = registry.audit_log.prune("2031-02")
+    assert gone == names[:2] and registry.audit_log.problems() == []
+    registry.audit_log.path.with_name(names[0]).write_bytes(kept)  # as if it had been killed before it removed this one
+    assert registry.audit_log.problems() == [] and names[0] not in [path.name for path in registry.audit_log.segments()]
+    assert registry.audit_log.prune("2031-02")[0] == names[:1] and registry.audit_log.problems() == []
+    registry.audit_log.write("later")
+    assert registry.audit_log.problems() == []
+    registry.audit_log.segments()[0].unlink()
+    assert registry.audit_log.problems()
 
 
 def test_the_log_of_the_first_release_is_sealed_as_a_whole(tmp_path: Path) -> None:
@@ -157,11 +156,11 @@ def test_the_log_of_the_first_release_is_sealed_as_a_whole(tmp_path: Path) -> No
         with made.database.writing() as db:
             db.execute("DELETE FROM audit_head")
         old = '{"time": "2026-01-01T00:00:00.000Z", "event": "init"}\n{"event": "user-added", "user": "anna"}\n'
-        made.journal.path.write_text(old)
-        made.journal.write("new")
-        assert made.journal.problems() == [] and made.journal.path.read_text().startswith(old)
-        made.journal.path.write_text(made.journal.path.read_text().replace("anna", "bert", 1))
-        assert made.journal.problems()
+        made.audit_log.path.write_text(old)
+        made.audit_log.write("new")
+        assert made.audit_log.problems() == [] and made.audit_log.path.read_text().startswith(old)
+        made.audit_log.path.write_text(made.audit_log.path.read_text().replace("anna", "bert", 1))
+        assert made.audit_log.problems()
     finally:
         made.close()
 
@@ -171,9 +170,9 @@ def test_no_token_is_written_down(registry: Registry, capsys: pytest.CaptureFixt
 
     basic = "authorization: Basic YTpiYzpk"
     planted = {"path": f"/{TOKEN}/x", "text": f"Authorization: Bearer {TOKEN}", "basic": basic}
-    registry.journal.write("odd", **planted)
+    registry.audit_log.write("odd", **planted)
     log("info", "odd", **planted)
-    for text in (registry.journal.path.read_text(), capsys.readouterr().err):
+    for text in (registry.audit_log.path.read_text(), capsys.readouterr().err):
         assert "[redacted]" in text and TOKEN not in text and TOKEN[10:30] not in text and "YTpiYzpk" not in text
-    assert not re.search(r"emb_[A-Za-z0-9_-]{16,}", registry.journal.path.read_text())
-    assert registry.journal.problems() == []
+    assert not re.search(r"emb_[A-Za-z0-9_-]{16,}", registry.audit_log.path.read_text())
+    assert registry.audit_log.problems() == []

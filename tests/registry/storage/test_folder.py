@@ -86,10 +86,10 @@ def test_another_root_key_signs_nothing(tmp_path: Path) -> None:
 
 def test_the_audit_log_is_json_lines_for_the_operator_alone(tmp_path: Path) -> None:
     registry = create(tmp_path / "x")
-    registry.journal.write("odd", text='line\nbreak "quote" é')
-    lines = [json.loads(line) for line in registry.journal.path.read_text().splitlines()]
+    registry.audit_log.write("odd", text='line\nbreak "quote" é')
+    lines = [json.loads(line) for line in registry.audit_log.path.read_text().splitlines()]
     assert [line["event"] for line in lines] == ["init", "odd"] and lines[1]["text"] == 'line\nbreak "quote" é'
-    assert stat.S_IMODE(registry.journal.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(registry.audit_log.path.stat().st_mode) == 0o600
     registry.close()
 
 

@@ -17,8 +17,7 @@ from embhub_registry.operation import administration, checking
 from embhub_registry.people import auth
 from embhub_registry.repositories import repos, retention
 from embhub_registry.repositories.commits import CommitRequest
-from embhub_registry.storage import audit_log as journal
-from embhub_registry.storage import configuration, folder, quotas
+from embhub_registry.storage import audit_log, configuration, folder, quotas
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.settings import SETTINGS
 from tests.support import releases
@@ -114,17 +113,17 @@ def test_prune_says_first_and_removes_then(registry: Registry, monkeypatch: pyte
     kept = administration.new_token(registry, "anna")
     for months in (-400, -200, 0):
         moment = stamp(now() + timedelta(days=months + 800))  # later than what `create` wrote: time goes on
-        monkeypatch.setattr(journal, "stamp", lambda moment=moment: moment)
-        registry.journal.write("monthly")
+        monkeypatch.setattr(audit_log, "stamp", lambda moment=moment: moment)
+        registry.audit_log.write("monthly")
     assert retention.prune(registry, really=True)["audit_segments"] == [], "kept for ever unless somebody says else"
     configuration.write(registry, "retention.audit_days", "300")
     configuration.write(registry, "retention.token_days", "30")
     monkeypatch.setattr(retention, "now", lambda: now() + timedelta(days=800))
     would = retention.prune(registry, really=False)
     assert len(would["audit_segments"]) == 2 and would["tokens"] == 1 and not would["applied"]
-    assert len(registry.journal.segments()) == 4
+    assert len(registry.audit_log.segments()) == 4
     retention.prune(registry, really=True)
-    assert len(registry.journal.segments()) == 2 and registry.journal.problems() == []
+    assert len(registry.audit_log.segments()) == 2 and registry.audit_log.problems() == []
     ids = [row["id"] for row in administration.list_tokens(registry)["tokens"]]
     assert ids == [kept["token_id"]] and old["token_id"] not in ids
-    assert any(b"audit-pruned" in line for line in registry.journal.lines())
+    assert any(b"audit-pruned" in line for line in registry.audit_log.lines())

@@ -18,7 +18,7 @@ from starlette.types import Message
 from embhub.formats import strict_json
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.wire import bodies
-from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, Underway
+from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, CommitLimiter
 from tests.registry.conftest import House
 
 YAML = "/api/validate-yaml"
@@ -166,18 +166,18 @@ def test_multipart_forms_are_not_taken(house: House) -> None:
 
 def test_only_so_many_commits_are_under_way_at_once() -> None:
     async def run() -> None:
-        underway = Underway()
+        commit_limiter = CommitLimiter()
         async with AsyncExitStack() as held:
             for _ in range(MOST_OF_ONE):
-                await held.enter_async_context(underway.commit("alice"))
+                await held.enter_async_context(commit_limiter.commit("alice"))
             with pytest.raises(RequestDeniedError, match="commits of alice") as caught:
-                await held.enter_async_context(underway.commit("alice"))
+                await held.enter_async_context(commit_limiter.commit("alice"))
             assert caught.value.status == 503 and caught.value.headers["Retry-After"]
             for number in range(MOST - MOST_OF_ONE):
-                await held.enter_async_context(underway.commit(f"user {number}"))
+                await held.enter_async_context(commit_limiter.commit(f"user {number}"))
             with pytest.raises(RequestDeniedError, match="too many commits are"):
-                await held.enter_async_context(underway.commit("lea"))
-        async with underway.commit("alice"):
-            assert underway._receiving.total() == 1
+                await held.enter_async_context(commit_limiter.commit("lea"))
+        async with commit_limiter.commit("alice"):
+            assert commit_limiter._receiving.total() == 1
 
     asyncio.run(run())

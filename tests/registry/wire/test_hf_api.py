@@ -115,9 +115,9 @@ def test_tokens(house: House) -> None:
     assert registry.get("/", token="emb_bad").status == 401, "a bad token is named even where none is needed"
     registry.stop()  # what is noted now and then is written at the latest when the server ends
     registry.start()
-    journal = (registry.folder / "audit.jsonl").read_text()
-    assert '"login-failed"' in journal
-    assert not any(token in journal + registry.log.read_text() for token in (expired, revoked, house.alice))
+    audit_log = (registry.folder / "audit.jsonl").read_text()
+    assert '"login-failed"' in audit_log
+    assert not any(token in audit_log + registry.log.read_text() for token in (expired, revoked, house.alice))
     assert house.alice.encode() not in (registry.folder / "registry.db").read_bytes()
 
 

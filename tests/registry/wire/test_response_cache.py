@@ -264,7 +264,7 @@ def test_rate_limits_metrics_downloads_and_log_go_on(
     requests = served.application.state.metrics._requests
     route = "/{namespace}/{name}/resolve/{revision}/{path:path}"
     assert requests.answered["GET", route, "200"] == 20 and requests.refused["rate"] == 4
-    assert served.application.state.tally._downloads.total() == 20
+    assert served.application.state.usage_counters._downloads.total() == 20
     lines = [line for line in capsys.readouterr().err.splitlines() if '"status": 200' in line and path in line]
     assert len(lines) == 20 and sum('"user": "lea"' in line for line in lines) == 10
 

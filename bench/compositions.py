@@ -171,7 +171,7 @@ def table(rows: Sequence[Row]) -> str:
             lines.append(
                 f"| {row['of']} | {kind} | {shown} | {found['largest fall of the share']:.0%} | p = {found['p']:.1g} |"
             )
-    lines += ["", "| pair | pictures | first seen | second seen | both seen |", "|---|---|---|---|---|"]
+    lines += ["", "| pair | images | first seen | second seen | both seen |", "|---|---|---|---|---|"]
     for row in (row for row in rows if row["part"] == "combination"):
         shown = " | ".join(_words(row["judged"][name]) for name in ("first", "second", "both"))
         lines.append(f"| {row['of']} | {row['arm']} | {shown} |")

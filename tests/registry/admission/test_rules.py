@@ -282,7 +282,7 @@ def subclasses(kind: type[ReleaseRefusedError]) -> set[type[ReleaseRefusedError]
 def test_every_rule_is_seen_to_refuse() -> None:
     """A rule without a refusal in these tests could be deleted unnoticed."""
     here = Path(__file__).parents[2]
-    tested = "".join(path.read_text() for path in [*here.rglob("test_*.py"), here / "hostile_files.py"])
+    tested = "".join(path.read_text() for path in [*here.rglob("test_*.py"), here / "support/hostile_files.py"])
     assert [
         rule.name for rule in admission.RULES if f'"{rule.name}"' not in tested and rule.name != "attestation"
     ] == []

@@ -96,7 +96,7 @@ def test_the_audit_log_is_json_lines_for_the_operator_alone(tmp_path: Path) -> N
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     registry = create(tmp_path / "x")
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom embhub_registry.storage.folder import open_folder\n"
+        "import sys, time\nfrom pathlib import Path\nfrom embhub_registry.operation.opening import open_folder\n"
         f"with open_folder(Path({str(tmp_path / 'x')!r})).alone('serve'):\n"
         "    print('held', flush=True)\n    time.sleep(60)\n"
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Averages:
@@ -20,7 +20,7 @@ class Averages:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the parameters after step number `step`, counted from 0."""
-        parameters = list(self.model.parameters())
+        parameters: list[Tensor] = list(self.model.parameters())
         for decay, values in zip(self.decays, self.values, strict=True):
             torch._foreach_lerp_(values, parameters, 1 - min(decay, (1 + step) / (10 + step)))
 

@@ -85,14 +85,14 @@ class Pools:
 
     def __init__(self, pool: Callable[[int], Pool], autoencoder: AutoencoderKL, folder: Path) -> None:
         self._pool, self._autoencoder, self._folder = pool, autoencoder, folder
-        self._number, self._present = -1, None
+        self._number = -1
+        self._present: Latents | None = None
 
     def __call__(self, number: int) -> Latents:
         """Pool `number`."""
-        if number != self._number or self._present is None:
+        if self._present is None or number != self._number:
             pool = self._pool(number)
-            self._present = Latents(self._values(number, pool), pool)
-            self._number = number
+            self._number, self._present = number, Latents(self._values(number, pool), pool)
         return self._present
 
     def _values(self, number: int, pool: Pool) -> Tensor:
@@ -177,7 +177,7 @@ class Denoising:
         for group in self.optimizer.param_groups:
             group["lr"] = running.learning_rate(number, settings.peak) * group["factor"]
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.averages.update(number)

@@ -168,8 +168,9 @@ def levels(films: Films) -> Tensor:
     mean, deviation = grey.mean((1, 2)), grey.std((1, 2))
     fine = grey - F.avg_pool2d(grey[:, None], 13, 1, 6)[:, 0]
     sides = (slice(28, 92), slice(18, 54)), (slice(28, 92), slice(76, 112))
-    grain = sum(fine[:, rows, columns].std((1, 2)) for rows, columns in sides) / 2 / deviation
-    lungs = sum((grey[:, rows, columns] < mean[:, None, None]).float().mean((1, 2)) for rows, columns in sides) / 2
+    dark = (grey < mean[:, None, None]).float()
+    grain = torch.stack([fine[:, rows, columns].std((1, 2)) for rows, columns in sides]).mean(0) / deviation
+    lungs = torch.stack([dark[:, rows, columns].mean((1, 2)) for rows, columns in sides]).mean(0)
     band = F.avg_pool1d(grey[:, 64:88].mean(1)[:, None], 5, 1, 2)[:, 0]
     heart = (band[:, 24:104] > band.mean(1, keepdim=True)).float().mean(1)
     features = torch.stack([mean, deviation, grain, lungs, heart], 1)

@@ -116,8 +116,8 @@ class Rebuilding:
             scores, features = self.critic(grey)
             _, true = self.critic(real)
         self.critic.requires_grad_(True)
-        settings = self.settings
-        return settings.features * likeness.feature_loss(features, true) - settings.critic * scores.float().mean()
+        near: Tensor = self.settings.features * likeness.feature_loss(features, true)
+        return near - self.settings.critic * scores.float().mean()
 
     def _teach_critic(self, grey: Tensor, real: Tensor) -> float:
         with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.fast):
@@ -159,7 +159,8 @@ def rebuilt(model: AutoencoderKL, images: Tensor) -> Tensor:
 
 def _parameters(model: AutoencoderKL, decoder_only: bool) -> list[torch.nn.Parameter]:
     frozen = ("encoder.", "quant_conv.", "post_quant_conv.") if decoder_only else ()
-    return [value for name, value in model.named_parameters() if not name.startswith(frozen)]
+    learning = [value for name, value in model.named_parameters() if not name.startswith(frozen)]
+    return [value.requires_grad_(True) for value in learning]
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -169,6 +170,6 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: list[torch.nn.Parameter]) -> None:
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()

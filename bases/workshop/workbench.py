@@ -20,7 +20,7 @@ from embhub.diffusion.base.export import export
 from embhub.diffusion.base.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import UsageError
 
-_LOSSES = {"bands": 0.1, "critic": 0.05, "features": 0.5}
+_BANDS, _CRITIC, _FEATURES = 0.1, 0.05, 0.5
 _WHITENED_OVER = 512
 _UNFINISHED = "autoencoder.safetensors"
 _PROGRESS = "progress.json"
@@ -67,7 +67,9 @@ class Workbench:
             decoder_only=decoder_only,
             device=self.device,
             precision=self.precision,
-            **_LOSSES,
+            bands=_BANDS,
+            critic=_CRITIC,
+            features=_FEATURES,
         )
         model = self._fixed_autoencoder() if decoder_only else latent_pictures.build(self.seed)
         return rebuilding.Rebuilding(model, self.material.draw, self.material.held_out.images, settings)

@@ -108,7 +108,7 @@ def _spine(plane: Plane, body: Random) -> Array:
     bend = body.normal(0, 0.03) * np.sin(plane.y * body.uniform(1.0, 2.5) + body.uniform(0, 6.28))
     column = ramp((half - np.abs(plane.x - middle - bend)) / 0.04)
     discs = np.sin(plane.y * body.uniform(22, 28) + body.uniform(0, 6.28))
-    return (column * (0.85 + 0.15 * np.clip(discs, -0.5, 0.5))).astype(np.float32)
+    return np.asarray(column * (0.85 + 0.15 * np.clip(discs, -0.5, 0.5)), np.float32)
 
 
 def _heart(plane: Plane, body: Random, level: float) -> Array:
@@ -116,7 +116,7 @@ def _heart(plane: Plane, body: Random, level: float) -> Array:
     main = plane.ellipse(0.09 + body.normal(0, 0.02), level + 0.42, girth, tall, 0.5 + body.normal(0, 0.12), 0.06)
     arch = plane.ellipse(0.07, level - 0.2 + body.normal(0, 0.03), 0.11 + body.normal(0, 0.012), 0.14, 0, 0.05)
     upper = plane.ellipse(0, level - 0.1, 0.12 + body.normal(0, 0.012), 0.4, 0, 0.06)
-    return np.maximum(np.maximum(main, 0.8 * arch), 0.7 * upper)
+    return np.asarray(np.maximum(np.maximum(main, 0.8 * arch), 0.7 * upper), np.float32)
 
 
 def _collar(plane: Plane, body: Random, sign: int) -> Array:
@@ -130,7 +130,7 @@ def _stomach(plane: Plane, body: Random, floor: float) -> Array:
     shown = float(body.random() < 0.5) * body.uniform(0.6, 1.0)
     size = body.uniform(0.08, 0.16)
     bubble = plane.ellipse(0.42 + body.normal(0, 0.05), floor + 0.1, size * 1.5, size * 0.8, 0, 0.05)
-    return (shown * bubble).astype(np.float32)
+    return np.asarray(shown * bubble, np.float32)
 
 
 def prostate(plane: Plane, body: Random) -> Body:
@@ -153,9 +153,9 @@ def prostate(plane: Plane, body: Random) -> Body:
     image = blend(image, body.uniform(0.4, 0.5) + 0.05 * plane.texture(body, 0.06), inner)
     image = _whorls(image, plane, body, inner, cy)
     image = blend(image, 0.66, 0.8 * plane.ellipse(0, cy + b * 0.1, 0.045, 0.055 + body.normal(0, 0.008)))
-    at, wide = body.normal(0, 0.04), 0.25 + body.normal(0, 0.03)
-    image = blend(image, body.uniform(0.25, 0.4), plane.ellipse(at, 0.84, wide, 0.17, 0, 0.04))
-    image = blend(image, 0.05, body.uniform(0.3, 1.0) * plane.ellipse(at, 0.87, wide * 0.6, 0.09, 0, 0.04))
+    behind, wide = body.normal(0, 0.04), 0.25 + body.normal(0, 0.03)
+    image = blend(image, body.uniform(0.25, 0.4), plane.ellipse(behind, 0.84, wide, 0.17, 0, 0.04))
+    image = blend(image, 0.05, body.uniform(0.3, 1.0) * plane.ellipse(behind, 0.87, wide * 0.6, 0.09, 0, 0.04))
 
     def centre(place: str, side: int, rng: Random) -> tuple[float, float]:
         sign = 1 if side else -1

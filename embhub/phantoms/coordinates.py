@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class Plane:
         return np.asarray((noise - noise.mean()) / (noise.std() + 1e-6), np.float32)
 
 
-def ramp(distance: Array) -> Array:
+def ramp(distance: NDArray[Any]) -> Array:
     """0 to 1 as `distance`, in units of the edge's width, goes from -1/2 to 1/2."""
     return np.clip(distance + 0.5, 0, 1).astype(np.float32)
 
@@ -92,7 +93,7 @@ def blurred(image: Array, width: float) -> Array:
     cycles = np.fft.fftfreq(side).astype(np.float32)
     kept = np.exp(-2 * (np.pi * width * cycles) ** 2).astype(np.float32)
     spectrum = np.fft.rfft2(image) * kept[:, None] * kept[: side // 2 + 1]
-    return np.fft.irfft2(spectrum, s=image.shape[-2:]).astype(np.float32)
+    return np.asarray(np.fft.irfft2(spectrum, s=image.shape[-2:]), np.float32)
 
 
 def blend(image: Array, value: object, mask: Array) -> Array:

@@ -52,10 +52,11 @@ def draw(
     `patient` seeds the body and its deformation: two phantoms of one patient share them and differ in pose, scanner
     and the detail of findings. Without it every phantom is another patient. Raises KeyError on an unknown modality.
     """
+    make = BODIES[modality]
     seed = int(rng.integers(2**62)) if patient is None else patient
-    body = np.random.default_rng([seed, MODALITIES.index(modality) if modality in MODALITIES else -1])
+    body = np.random.default_rng([seed, MODALITIES.index(modality)])
     plane = Plane(side, Pose.drawn(rng), body)
-    shown = BODIES[modality](plane, body)
+    shown = make(plane, body)
     image, mask = shown.image, np.zeros((side, side), np.float32)
     for finding in findings:
         here = opacity(plane, shown, finding, rng)
@@ -107,7 +108,7 @@ def opacity(plane: Plane, body: Body, finding: Finding, rng: Random) -> Array:
         shape = _level(plane, body, finding, centre[0], rng) * body.halves[side]
     else:
         shape = _compact(plane, body, finding.shape, centre, radius, edge, rng)
-    return (np.clip(shape, 0, 1) * np.clip(body.tissue * 1.3, 0, 1) * finding.strength).astype(np.float32)
+    return np.asarray(np.clip(shape, 0, 1) * np.clip(body.tissue * 1.3, 0, 1) * finding.strength, np.float32)
 
 
 def _compact(

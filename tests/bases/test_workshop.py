@@ -13,7 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from bases.workshop import denoising, latent_pictures, likeness, rebuilding, running
+from bases.workshop import denoising, latent_pictures, likeness, rebuilding, running, workbench
 from bases.workshop.material import HeldOut, Material, Pool
 from bases.workshop.workbench import Workbench
 from embhub.diffusion.base.corpus import Caption
@@ -34,10 +34,12 @@ def material() -> Material:
     return Material("builtin", stripes, lambda _number: pool, held_out, ["stripes, left right"] * 3)
 
 
-@pytest.fixture
-def few_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few images to whiten over, short measurements."""
     monkeypatch.setattr(denoising.Denoising, "measure_every", 2)
     monkeypatch.setattr(denoising, "_TIMES", (500,))
+    monkeypatch.setattr(workbench, "_WHITENED_OVER", 16)
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -57,7 +59,7 @@ def train(bench: Workbench, stage: str, steps: int) -> None:
         bench.train_autoencoder(running.Limits(steps=steps), batch=1, crop=32, decoder_only=stage == "decoder")
 
 
-def test_every_stage_resumes_bit_by_bit_and_the_pipeline_draws(tmp_path: Path, few_measurements: None) -> None:
+def test_every_stage_resumes_bit_by_bit_and_the_pipeline_draws(tmp_path: Path) -> None:
     for stage in ("autoencoder", "denoiser", "decoder"):
         train(Workbench(material(), tmp_path / "whole"), stage, 4)
         train(Workbench(material(), tmp_path / "parts"), stage, 2)
@@ -73,7 +75,7 @@ def test_every_stage_resumes_bit_by_bit_and_the_pipeline_draws(tmp_path: Path, f
     assert np.isfinite(drawn).all()
 
 
-def test_latents_are_fixed_with_the_first_step_of_the_denoiser(tmp_path: Path, few_measurements: None) -> None:
+def test_latents_are_fixed_with_the_first_step_of_the_denoiser(tmp_path: Path) -> None:
     bench = Workbench(material(), tmp_path)
     with pytest.raises(UsageError):
         train(bench, "denoiser", 1)
@@ -109,7 +111,7 @@ def test_a_fresh_machine_begins_from_an_unfinished_autoencoder(tmp_path: Path) -
     train(second, "autoencoder", 4)
 
 
-def test_a_fresh_machine_begins_from_an_exported_pipeline(tmp_path: Path, few_measurements: None) -> None:
+def test_a_fresh_machine_begins_from_an_exported_pipeline(tmp_path: Path) -> None:
     first = Workbench(material(), tmp_path / "first")
     train(first, "autoencoder", 1)
     train(first, "denoiser", 2)

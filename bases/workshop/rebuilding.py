@@ -116,8 +116,9 @@ class Rebuilding:
             scores, features = self.critic(grey)
             _, true = self.critic(real)
         self.critic.requires_grad_(True)
-        near: Tensor = self.settings.features * likeness.feature_loss(features, true)
-        return near - self.settings.critic * scores.float().mean()
+        loss: Tensor = self.settings.features * likeness.feature_loss(features, true)
+        loss = loss - self.settings.critic * scores.float().mean()
+        return loss
 
     def _teach_critic(self, grey: Tensor, real: Tensor) -> float:
         with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.fast):

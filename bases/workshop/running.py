@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -108,6 +109,12 @@ def read_course(folder: Path) -> dict[str, Any] | None:
     """The state of the course in `folder`, None where there is none."""
     state = checkpoint.load(folder)
     return state["course"] if state else None
+
+
+def copy_log(folder: Path, target: Path) -> None:
+    """Copy the log of the course in `folder`, where there is one."""
+    if (folder / _LOG).exists():
+        shutil.copyfile(folder / _LOG, target)
 
 
 def write(course: Course, folder: Path, progress: Progress) -> None:

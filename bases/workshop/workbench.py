@@ -112,13 +112,17 @@ class Workbench:
 
     def export(self, folder: Path) -> Path:
         """Write averaged weights in half precision to `folder`: a pipeline once there is a denoiser, before that the
-        autoencoder and its critic alone. `progress.json` says what was trained."""
+        autoencoder and its critic alone. `base.json` says of which data, `progress.json` how long, and a log of
+        each stage what was measured on the way."""
         if running.read_progress(self.work / "denoiser") is None:
             self._export_unfinished(folder)
         else:
             self._export_pipeline(folder)
         stages = {name: running.read_progress(self.work / name) for name in ("autoencoder", "denoiser", "decoder")}
         told = {name: asdict(progress) for name, progress in stages.items() if progress}
+        for name in told:
+            running.copy_log(self.work / name, folder / f"{name}-log.jsonl")
+        (folder / "base.json").write_text(json.dumps(_facts(self.material.name), indent=2) + "\n", encoding="utf-8")
         (folder / _PROGRESS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         return folder
 

@@ -99,6 +99,7 @@ def test_a_fresh_machine_begins_from_an_unfinished_autoencoder(tmp_path: Path) -
     train(Workbench(material(), tmp_path / "first"), "autoencoder", 3)
     stage = Workbench(material(), tmp_path / "first").export(tmp_path / "stage")
     assert sum(path.stat().st_size for path in stage.iterdir()) < 5e6
+    assert "Apache-2.0" in (stage / "base.json").read_text()
     second = Workbench(material(), tmp_path / "second")
     second.begin(stage)
     progress = running.read_progress(tmp_path / "second/autoencoder")

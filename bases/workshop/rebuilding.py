@@ -116,8 +116,9 @@ class Rebuilding:
             scores, features = self.critic(grey)
             _, true = self.critic(real)
         self.critic.requires_grad_(True)
-        apart, belief = likeness.feature_loss(features, true), scores.float().mean()
-        return self.settings.features * apart - self.settings.critic * belief
+        apart: Tensor = self.settings.features * likeness.feature_loss(features, true)
+        belief: Tensor = self.settings.critic * scores.float().mean()
+        return apart - belief
 
     def _teach_critic(self, grey: Tensor, real: Tensor) -> float:
         with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.fast):

@@ -16,7 +16,9 @@ PAGE = " ".join((Path(__file__).parents[2] / "docs/reference/privacy-claim.md").
 @pytest.mark.slow
 def test_the_reference_says_how_much_noise_is_saved() -> None:
     shares = [share for *_, share in accounting.saved()]
-    said = re.search(r"\(epsilon 0\.5 to 4, median ([\d.]+) %\)\. At a sampling rate of 0\.016 it is up to (\d+) %", PAGE)
+    said = re.search(
+        r"\(epsilon 0\.5 to 4, median ([\d.]+) %\)\. At a sampling rate of 0\.016 it is up to (\d+) %", PAGE
+    )
     assert said and round(100 * max(shares)) == int(said[2])
     assert abs(100 * statistics.median(shares) - float(said[1])) < 0.1
     assert min(shares) > 0.06

@@ -18,9 +18,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     "--mask", type=options.FILE, metavar="FILE|DIR", help="White where to redraw: one for all, or a folder of masks."
 )
 @click.option("--box", metavar="X,Y,W,H", help="Where to redraw, in pixels from the upper left corner.")
-@click.option(
-    "--grow", type=click.IntRange(-10_000, 10_000), metavar="N", default=0, help="Widen it by so many pixels."
-)
+@click.option("--grow", type=click.IntRange(-10_000, 10_000), metavar="N", default=0, help="Widen it by N pixels.")
 @click.option("--border", type=click.FloatRange(0), metavar="N", help="Pixels over which it fades out  [side / 32]")
 @click.option(
     "--strength",

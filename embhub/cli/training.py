@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("images", type=options.FILE)
 @click.option(
     "--placeholder-token", "--token", "token", required=True, metavar="TOKEN",
-    help='Placeholder token: the new word in prompts, like "<cspca>".',
+    help='Placeholder token: the word for the concept in prompts, such as "<cspca>".',
 )  # fmt: skip
 @click.option(
     "--caption", required=True, metavar="TEXT",
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @options.base
 @option_group(Recipe, "recipe")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Random seed.  [default: drawn, and kept private]"
+    "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Random seed.  [default: random, and kept private]"
 )
 @option_group(PrivacySettings, "privacy", build=choose_privacy)
 @options.device

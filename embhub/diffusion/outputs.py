@@ -167,10 +167,10 @@ def _read_answers(path: Path) -> dict[str, Any]:
         values = safe_yaml.load(layout.read_file(path, limit=layout.LIMITS[layout.CARD]))
     except safe_yaml.YamlError as error:
         raise ArtifactError(
-            f"{path} is not readable YAML: {error}", "correct it, or say --force to begin anew"
+            f"{path} is not readable YAML: {error}", "correct it, or pass --force to start again"
         ) from error
     if not isinstance(values, dict):
-        raise ArtifactError(f"{path} is not a list of `field: value` lines", "say --force to begin anew")
+        raise ArtifactError(f"{path} is not a list of `field: value` lines", "pass --force to start again")
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -15,7 +15,7 @@ def split(images: ImageSet, holdout: float, seed: int) -> tuple[ImageSet, ImageS
         UsageError: a share outside 0 to 0.9, too few patients for it, or fewer than two images to learn from.
     """
     if not 0 <= holdout <= 0.9:
-        raise UsageError(f"a holdout of {holdout}", "keep back a share of the patients between 0 and 0.9")
+        raise UsageError(f"a holdout of {holdout}", "hold out a share of the patients between 0 and 0.9")
     given = {i for i, sample in enumerate(images.samples) if sample.split == "holdout"}
     units = sorted({images.unit(i) for i in range(len(images)) if i not in given})
     number = max(1, round(holdout * len(units))) if holdout else 0

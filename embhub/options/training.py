@@ -117,7 +117,7 @@ class PrivacySettings:
         high=8192,
     )
     noise_draws: int | None = option(
-        "Noise draws (augmentation multiplicity) per patient's gradient  [default: 1; 2 for dp-agg]", low=1, high=1024
+        "Noise samples (augmentation multiplicity) per patient's gradient  [default: 1; 2 for dp-agg]", low=1, high=1024
     )
     max_grad_norm: float | None = option(
         "Maximum gradient norm (clipping) per patient with --epsilon  [default: 0.001; 1 for dp-agg]",

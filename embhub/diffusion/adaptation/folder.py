@@ -47,7 +47,7 @@ def check_place(out: Path, overwrite: bool, found: FoundBase) -> None:
         if out.resolve() == found.folder.resolve():
             raise UsageError(f"{out} is the base itself", "choose another folder")
         if not overwrite:
-            raise UsageError(f"{out} exists", "choose another folder, or say --overwrite")
+            raise UsageError(f"{out} exists", "choose another folder, or pass --overwrite")
         if not (out / MARK).is_file():
             raise UsageError(f"{out} was not written by `embhub base train-component`", "choose another folder")
     places.check_folder(out)
@@ -84,7 +84,7 @@ def write_base(out: Path, pipe: Any, found: FoundBase, modules: Mapping[str, nn.
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise ConfigError(
-            f"{out} cannot be written: {error}", "free space and say --resume: it goes on from the last checkpoint"
+            f"{out} cannot be written: {error}", "free space and pass --resume to resume from the last checkpoint"
         ) from error
 
 

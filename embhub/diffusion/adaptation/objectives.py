@@ -57,8 +57,8 @@ class NoiseObjective(nn.Module):
         super().__init__()
         if not encoders(pipe):
             raise UsageError(
-                f"a {type(pipe).__name__} reads no words, and the pictures that it is told are not at hand here",
-                "adapt its vae-decoder, or a base that reads words",
+                f"a {type(pipe).__name__} has no text encoder, and the image embeddings it needs are not available",
+                "adapt its vae-decoder, or a base with a text encoder",
             )
         self._pipe, self._plan, self._family = pipe, plan, detect(pipe)
         self.adapted = nn.ModuleDict(choose(pipe, plan))

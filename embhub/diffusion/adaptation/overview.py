@@ -17,6 +17,6 @@ def describe(done: Adaptation, out: Path) -> dict[str, Any]:
         "use": f"--base {done.base} --replace lora={out}" if done.lora_rank else f"--base {out}",
         "adapted": f"{', '.join(done.parts)} of {done.base}, {done.weights:,} weights",
         "trained on": f"{done.images} images of {people}",
-        "held-out loss": f"{loss[0]:.4f} before, {loss[1]:.4f} after" if loss else "no images were kept back",
+        "held-out loss": f"{loss[0]:.4f} before, {loss[1]:.4f} after" if loss else "no images were held out",
         "privacy": f"none. {NO_CLAIM}",
     }

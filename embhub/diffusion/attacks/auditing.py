@@ -153,7 +153,9 @@ def audit(
     found = find_audited_base(target, base, run)
     pipe = load_pipeline(found, device=device)
     if suite == "thorough" and not detect(pipe).previews:
-        raise UsageError(f"the thorough suite draws, and a {type(pipe).__name__} alone does not", "use another suite")
+        raise UsageError(
+            f"the thorough suite generates images, and a {type(pipe).__name__} alone cannot", "use another suite"
+        )
     images = torch.from_numpy(sides.load(resolution(pipe)))
     sealed = {**sides.facts(), "bounds": bounds.model_dump()}
     attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
@@ -288,7 +290,7 @@ def choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Sourc
     )
     if isinstance(chosen[1], tuple) and not chosen[1]:
         raise UsageError(
-            "no patient was kept back when this embedding was trained",
+            "no patient was held out when this embedding was trained",
             "train again with --holdout 0.3, or name --nonmembers",
         )
     return chosen

@@ -232,7 +232,7 @@ def _delegate(
             except Exception as error:  # processes and Dask raise errors of no common kind when a worker is gone
                 raise LostWorkerError(
                     f"a worker that trained shadow embeddings failed: {type(error).__name__}",
-                    "it may have run out of memory; the same command goes on after those that are finished",
+                    "it may have run out of memory; the same command resumes after those that are finished",
                 ) from error
             finish(sent[future], losses)
     finally:

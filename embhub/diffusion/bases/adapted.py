@@ -134,9 +134,9 @@ def render_card(name: str, found: FoundBase, done: Adaptation) -> str:
         f"| {key.replace('_', ' ')} | {value} |" for key, value in done.settings.items() if value is not None
     )
     loss = (
-        f"Loss on patients kept back: {done.held_out_loss[0]:.4f} before, {done.held_out_loss[1]:.4f} after."
+        f"Loss on held-out patients: {done.held_out_loss[0]:.4f} before, {done.held_out_loss[1]:.4f} after."
         if done.held_out_loss
-        else "No patients were kept back, so nothing shows whether it learned or copied."
+        else "No patients were held out, so nothing shows whether it learned or copied."
     )
     shown = "\n".join(f"- `{caption}`" for caption in done.captions[:20])
     known = licence if re.fullmatch(r"[A-Za-z0-9.+-]{1,40}", licence) and licence != UNKNOWN else "other"
@@ -160,7 +160,7 @@ Use: `embhub generate "…" {use}`. An embedding trained on such a base carries 
 ## Licence
 
 {licence if licence != UNKNOWN else "The licence of the base is not known here: read its own terms before sharing."}
-The licence of the base goes on to hold. {attribution}
+The licence of the base still applies. {attribution}
 
 ## Training
 
@@ -177,7 +177,7 @@ Captions:
 
 {shown}
 
-Not for diagnosis. What it draws is no evidence of anything in a patient.
+Not for diagnosis. An image that it generates is no evidence of anything in a patient.
 """
 
 

@@ -48,7 +48,11 @@ def find_part(found: FoundBase, replacement: Replacement) -> Part:
         if isinstance(value, list) and value[0] in _LIBRARIES and (found.folder / key / "config.json").is_file()
     }
     if name not in models:
-        words = "tokenizers stay: embeddings are rows of their words; " if name.startswith("tokenizer") else ""
+        words = (
+            "tokenizers cannot be replaced: embeddings depend on their vocabulary; "
+            if name.startswith("tokenizer")
+            else ""
+        )
         raise UsageError(f"{found.name} has no part {name} to replace", f"{words}choose {', '.join(models)} or lora")
     library, kind = models[name]
     folder = Path(source) if Path(source).exists() else download_part(source, _files_of(name))

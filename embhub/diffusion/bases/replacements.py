@@ -47,7 +47,7 @@ def check_replacements(words: Sequence[str]) -> tuple[Replacement, ...]:
     for word in words:
         if not (match := _REPLACEMENT.fullmatch(word)) or _GLUE in match[2]:
             raise UsageError(
-                f"{word!r} replaces nothing", "say PART=SOURCE, such as unet=folder, vae=owner/name or lora=folder"
+                f"{word!r} replaces nothing", "pass PART=SOURCE, such as unet=folder, vae=owner/name or lora=folder"
             )
         found.append(Replacement(match[1], match[2]))
     parts = [part for part, _ in found if part != LORA]

@@ -102,7 +102,7 @@ def check_numbers(sides: Comparison, controls: int) -> None:
     trained = len(set(sides.members.units))
     if controls < tail.FEWEST_CONTROLS:
         raise UsageError(
-            f"{controls} {sides.unit}s were kept back; at least {tail.FEWEST_CONTROLS} are needed to say how near is"
+            f"{controls} {sides.unit}s were held out; at least {tail.FEWEST_CONTROLS} are needed to say how near is"
             " too near",
             "train again with a larger --holdout, or name others of the same kind: --nonmembers",
         )
@@ -110,7 +110,7 @@ def check_numbers(sides: Comparison, controls: int) -> None:
         raise UsageError(
             f"the embedding was trained on {trained} {sides.unit}s; distances mean something from"
             f" {tail.FEWEST_MEMBERS} on",
-            "do not publish what it draws",
+            "do not publish images that it generates",
         )
 
 

@@ -40,7 +40,7 @@ def choose_prompt(made: Embedding, run: runs.Run | None, prompt: str | None) -> 
     """
     caption = run.caption if run else str(made.training.get("caption", ""))
     if prompt is None and "{}" not in caption:
-        raise UsageError("it is not known with which words this embedding was trained", 'say --prompt "… {}"')
+        raise UsageError("the caption that this embedding was trained with is not known", 'pass --prompt "… {}"')
     return (prompt or caption).replace("{}", made.token).strip()
 
 

@@ -50,7 +50,7 @@ def check_request(file: Path, *, samples: Path | None, n: int, prompt: str, base
         ConfigError: the sheet cannot be written.
     """
     if samples is not None:
-        raise UsageError("a sheet is of images that this check draws itself", "leave out --samples, or --sheet")
+        raise UsageError("a sheet shows images that this check generates itself", "leave out --samples, or --sheet")
     if n > MOST_SAMPLES:
         raise UsageError(f"{n} images for a sheet", f"{MOST_SAMPLES} at most")
     if alpha < ALPHA:

@@ -65,7 +65,7 @@ def read(config: Path | None, *, classes: Sequence[str] = (), embeddings: Sequen
         PrivacyError: a label or prompt that looks like a patient.
     """
     if (config is None) == (not classes):
-        raise UsageError("a data set has classes", 'name a file in YAML, or say --class LABEL="prompt" for each')
+        raise UsageError("a data set has classes", 'name a file in YAML, or pass --class LABEL="prompt" for each')
     if config is not None and embeddings:
         raise UsageError(
             "--embedding goes with --class", "in the file, name the embeddings of each class under `embeddings:`"

@@ -182,7 +182,7 @@ def _write(folder: Path, picture: Picture, data: bytes, clock: _Clock) -> None:
     except ConfigError as error:
         raise ConfigError(
             f"{error.message} after {clock.done} of {clock.total} images",
-            "free space; the same command goes on where this one ended",
+            "free space; the same command resumes where this one ended",
         ) from error
 
 
@@ -220,7 +220,7 @@ class _Clock:
         if self._on_progress:
             each = (time.monotonic() - self._start) / (self.done - self.earlier)
             left = in_words(each * (self.total - self.done))
-            self._on_progress(Progress("drawing", self.done, self.total, f"{label}, {left} left"))
+            self._on_progress(Progress("generating", self.done, self.total, f"{label}, {left} left"))
 
 
 def in_words(seconds: float) -> str:

@@ -189,7 +189,7 @@ def split(images: ImageSet, holdout: float) -> tuple[ImageSet, ImageSet]:
         UsageError: a share outside 0 to 0.9.
     """
     if not 0 <= holdout <= 0.9:
-        raise UsageError(f"a holdout of {holdout}", "keep back a share of the patients between 0 and 0.9")
+        raise UsageError(f"a holdout of {holdout}", "hold out a share of the patients between 0 and 0.9")
     names, key = images.names(), derive_key("holdout")
 
     def kept_back(place: int) -> bool:

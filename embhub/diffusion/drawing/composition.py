@@ -111,7 +111,7 @@ def _denoiser(pipe: Any) -> nn.Module:
     if not type(pipe).__name__.startswith("StableDiffusion") or not isinstance(found, nn.Module):
         raise UsageError(
             f"prompts cannot be weighed against each other in a {type(pipe).__name__}",
-            "draw one prompt of weight 1, or use a Stable Diffusion base",
+            "generate from one prompt of weight 1, or use a Stable Diffusion base",
         )
     return found
 

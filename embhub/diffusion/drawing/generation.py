@@ -173,7 +173,7 @@ def draw(
             seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
             drawn += _draw(pipe, [text] * len(seeds), steps, guidance_scale, generators(seeds))
             if on_progress:
-                on_progress(Progress("drawing", len(drawn), n))
+                on_progress(Progress("generating", len(drawn), n))
     return drawn
 
 

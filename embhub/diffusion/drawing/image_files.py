@@ -42,7 +42,7 @@ class Ask:
             UsageError: no prompt, or a weight that is none.
         """
         if not self.prompts:
-            raise UsageError("there is nothing to draw", 'write a prompt: embhub generate "prostate mri, normal"')
+            raise UsageError("there is nothing to generate", 'write a prompt: embhub generate "prostate mri, normal"')
         return (Part(self.prompts[0]),) if len(self.prompts) == 1 else tuple(map(parse_part, self.prompts))
 
     def open(self) -> list[Opened]:
@@ -73,7 +73,7 @@ def generate_to_folder(
     if interpolate_to is not None or slerp_to is not None:
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
     if series is not None:
-        raise UsageError("a series to where?", "say --interpolate-to PROMPT or --slerp-to FILE")
+        raise UsageError("a series to where?", "pass --interpolate-to PROMPT or --slerp-to FILE")
     opened = ask.open()
     from embhub.diffusion.drawing.generation import draw, prepare
 

@@ -152,7 +152,7 @@ def draw_series(
     for parts in along:
         columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))
         if on_progress:
-            on_progress(Progress("drawing", len(columns) * n, series * n))
+            on_progress(Progress("generating", len(columns) * n, series * n))
     return Series(weights, tuple(zip(*columns, strict=True)), seed)
 
 

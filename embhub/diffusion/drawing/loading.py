@@ -196,7 +196,7 @@ def _check_collisions(token: str, encoder: Encoder) -> None:
         )
     if clash := next((word for word in added if word in token or token in word), None):
         raise TokenCollisionError(
-            f"{token} and {clash}, which is already loaded, cannot be told apart in prompts",
+            f"{token} and {clash}, which is already loaded, cannot be distinguished in prompts",
             "load into a fresh pipeline",
         )
 

@@ -33,7 +33,7 @@ def check_siblings(start: Embedding, end: Embedding) -> float:
     Raises:
         NotSiblingsError: another base, other encoders, another number of vectors, or rows that share no start.
     """
-    hint = "mix what is drawn of their prompts instead: --interpolate-to, or --and with a weight each"
+    hint = "mix what their prompts generate instead: --interpolate-to, or --and with a weight each"
     names = f"{start.token} and {end.token}"
     if start.base != end.base or start.base_name != end.base_name:
         raise NotSiblingsError(

@@ -29,7 +29,9 @@ class Part:
         if not isinstance(self.prompt, str):
             raise UsageError(f"{ascii(self.prompt)[:40]} is no prompt", "give pairs of prompt and weight")
         if not self.prompt.strip():
-            raise UsageError("a prompt is empty", "write what to draw, and its weight after a colon: lung, <cspca>:0.7")
+            raise UsageError(
+                "a prompt is empty", "write what to generate, and its weight after a colon: lung, <cspca>:0.7"
+            )
         if not isinstance(self.weight, Real):
             raise UsageError(f"{ascii(self.weight)[:40]} is no weight", "give a number, such as 0.5")
         if not (math.isfinite(self.weight) and abs(self.weight) <= MOST_WEIGHT):
@@ -69,5 +71,5 @@ def settle_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
     summed = {text: math.fsum(part.weight for part in parts if part.prompt == text) for text in prompts}
     settled = tuple(Part(text, weight) for text, weight in summed.items() if weight)
     if not settled:
-        raise UsageError("there is nothing to draw", "give at least one prompt a weight other than 0")
+        raise UsageError("there is nothing to generate", "give at least one prompt a weight other than 0")
     return settled

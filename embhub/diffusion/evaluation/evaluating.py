@@ -111,7 +111,7 @@ def evaluate(
     learner.describe(resolution)
     folders = {**({FIRST: synthetic} if synthetic is not None else {}), **(arms or {})}
     if not folders:
-        raise UsageError("nothing to compare real images with", "name drawn ones: --synthetic DIR")
+        raise UsageError("nothing to compare real images with", "pass generated ones: --synthetic DIR")
     known = read_real(real, "real images", resolution, where=real_where, on_progress=on_progress)
     held = read_real(test, "test images", resolution, where=test_where, on_progress=on_progress)
     drawn = {name: read_drawn(at, f"arm {name}", resolution, on_progress=on_progress) for name, at in folders.items()}
@@ -175,7 +175,9 @@ def _counts(asked: Sequence[int] | None, usual: Sequence[int], most: int, what: 
     if any(count < 0 or count == 1 for count in asked) or not any(asked):
         raise UsageError(f"counts of {what} are 0, or 2 and more", "half of the images are of each class")
     if max(asked) > most:
-        raise UsageError(f"{max(asked)} {what} are asked for; {most} can be drawn, half of each class", "ask for fewer")
+        raise UsageError(
+            f"{max(asked)} {what} are asked for; {most} are available, half of each class", "ask for fewer"
+        )
     return sorted(set(asked))
 
 

@@ -124,7 +124,7 @@ def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive
         if len({label == chosen for label in source.labels}) < 2:
             raise UsageError(
                 f"{name}: images of one class only",
-                "draw both, with the finding and without: else drawn is learned to mean one of them",
+                'generate both, with the finding and without: else "generated" is learned to mean one of them',
             )
     if min(found := [sum((label == chosen) is kind for label in test.labels) for kind in (True, False)]) < 2:
         raise UsageError(
@@ -220,7 +220,7 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
         if small := sum(2 * min(size) < resolution for size in found.sizes):
             raise UsageError(
                 f"{name}: {small} images are under half of {resolution} pixels",
-                "say --resolution with a smaller number",
+                "pass --resolution with a smaller number",
             )
         for index, sample in enumerate(found.samples):
             if not (label := folder or sample.label):

@@ -56,7 +56,8 @@ def plugged(pipe: Any, prompts: Sequence[str]) -> Tensor | None:
     for text in prompts:
         if text.strip() not in known and (found := next((token for token in known if token in text), None)):
             raise UsageError(
-                f"{found} is an image embedding, which takes no words beside it", f'give "{found}" alone as the prompt'
+                f"{found} is an image embedding, which takes no further text in the prompt",
+                f'give "{found}" alone as the prompt',
             )
     if not all(text.strip() in known for text in prompts):
         return None

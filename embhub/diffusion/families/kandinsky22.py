@@ -71,7 +71,7 @@ def _draw_nothing(
 ) -> NoReturn:
     raise UsageError(
         f"a {type(pipe).__name__} makes image embeddings and no pictures",
-        "draw with the combined pipeline: see docs/how-to/use-kandinsky.md",
+        "generate with the combined pipeline: see docs/how-to/use-kandinsky.md",
     )
 
 
@@ -81,12 +81,13 @@ def _draw_decoder(
     if guidance > 1:
         raise UsageError(
             f"guidance of {guidance:g} needs the embedding of an empty image, which only the prior's encoder makes",
-            "give --guidance-scale 1, or draw with the combined pipeline",
+            "give --guidance-scale 1, or generate with the combined pipeline",
         )
     vectors = image_vectors.plugged(pipe, prompts)
     if vectors is None:
         raise UsageError(
-            "this base reads no words", "load an image embedding made for it, and give its token alone as the prompt"
+            "this base has no text encoder",
+            "load an image embedding made for it, and give its token alone as the prompt",
         )
     return _decode(pipe, vectors, torch.zeros_like(vectors), steps, guidance, generators)
 
@@ -121,8 +122,8 @@ def _decode(
 
 def _apart(pipe: Any, *_: Any) -> NoReturn:
     raise UsageError(
-        f"a {type(pipe).__name__} is for drawing; prior and decoder are trained on apart",
-        "name the folder of the prior (to learn a word) or of the decoder (to learn an image embedding) as --base",
+        f"a {type(pipe).__name__} only generates; prior and decoder are trained separately",
+        "pass as --base the folder of the prior (for a text embedding) or of the decoder (for an image embedding)",
     )
 
 

@@ -54,7 +54,7 @@ def read_widths(fingerprint: Mapping[str, Any]) -> dict[str, int]:
     if kinds == ("clip",) and fingerprint["prediction_type"] == "sample":
         return {"clip_g": encoders[0]["dim"]}  # Kandinsky 2.2's prior, the one that predicts what it denoises itself
     if kinds not in names:
-        raise ArtifactError("no layout is known for a base with these text encoders", "say --base-family instead")
+        raise ArtifactError("no layout is known for a base with these text encoders", "pass --base-family instead")
     return {name: encoder["dim"] for name, encoder in zip(names[kinds], encoders, strict=True)}
 
 

@@ -76,7 +76,7 @@ def export_file(
     places.check_folder(folder)
     made = convert(embedding, to=to, dtype=dtype)
     if (there := [name for name in made.files if (folder / name).exists()]) and not overwrite:
-        raise UsageError(f"{folder / there[0]} exists", "choose another folder, or say --overwrite")
+        raise UsageError(f"{folder / there[0]} exists", "choose another folder, or pass --overwrite")
     for name, data in made.files.items():
         write_atomic(folder / name, data)
     return made

@@ -167,7 +167,7 @@ class _OwnHeader:
 def _check_out(out: str | Path | None, *, overwrite: bool) -> Path | None:
     target = Path(out) if out is not None else None
     if target is not None and target.exists() and not overwrite:
-        raise UsageError(f"{target} exists", "choose another name, or say --overwrite")
+        raise UsageError(f"{target} exists", "choose another name, or pass --overwrite")
     return target
 
 
@@ -239,7 +239,7 @@ def _write(rows: Mapping[str, torch.Tensor], dtype: str | None, **said: Any) -> 
                 size = sum(part.nbytes for part in rounded.values())
                 raise container.FileTooLargeError(
                     f"the numbers alone are {size:,} bytes as {kind}; an embedding has at most {MAX_BYTES:,}",
-                    "say --dtype float16, or train fewer vectors" if kind == "float32" else "train fewer vectors",
+                    "pass --dtype float16, or train fewer vectors" if kind == "float32" else "train fewer vectors",
                 ) from error
             continue
         change = max(float(np.abs(part - exact[name]).max()) for name, part in made.tensors.items())
@@ -252,6 +252,6 @@ def _round(values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
         cast = values.astype(dtype)
     if np.isfinite(values).all() and not np.isfinite(cast).all():
         raise container.NotFiniteError(
-            f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "say --dtype float32"
+            f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "pass --dtype float32"
         )
     return cast

@@ -30,6 +30,6 @@ def check_words(name: str, words: str) -> None:
         PrivacyError: they look like a person's.
     """
     if len(words) > 300:
-        raise UsageError(f"the {name} is longer than 300 characters", "say what kind of picture it is, in a few words")
+        raise UsageError(f"the {name} is longer than 300 characters", "describe the kind of image in a few words")
     if found := personal_data(words):
         raise PrivacyError(f"the {name} looks like personal data: {found[0]}", "it is published: name no person")

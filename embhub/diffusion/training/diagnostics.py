@@ -75,7 +75,7 @@ class Lookout:
         gain = before - after
         noise = STANDARD_ERRORS * float(gain.std()) / len(gain) ** 0.5 if len(gain) > 2 else 0.0
         if not float(gain.mean()) > noise:
-            which = "images learned from" if self._own else "images kept back"
+            which = "images learned from" if self._own else "held-out images"
             self._warn(
                 f"the loss does not move: on {which} it is {float(after.mean()):.4f}{when}, and "
                 f"{float(before.mean()):.4f} by the caption's words alone, no less beyond noise; try more --steps, "
@@ -85,7 +85,7 @@ class Lookout:
     @property
     def note(self) -> str:
         """The latest figure, for the progress line."""
-        return f", {self.points[-1][1]:.3f} {'on some' if self._own else 'kept back'}" if self.points else ""
+        return f", {self.points[-1][1]:.3f} {'on some' if self._own else 'held out'}" if self.points else ""
 
     def _warn(self, sentence: str) -> None:
         kind = sentence.partition(":")[0]
@@ -102,9 +102,9 @@ def judge_images(pipe: Any, latents: Tensor, caption: str) -> list[str]:
     if not float(errors.median()) > STRANGE:
         return []
     return [
-        f"the images look like nothing that the base can draw: on {int((errors > STRANGE).sum())} of {len(errors)} its "
-        f"denoiser does little better than none would (median {float(errors.median()):.2f}, usual is under {STRANGE}); "
-        "an embedding cannot teach it what it does not know: choose another base"
+        f"the images look like nothing that the base can generate: on {int((errors > STRANGE).sum())} of {len(errors)} "
+        f"its denoiser does little better than none would (median {float(errors.median()):.2f}, usual is under "
+        f"{STRANGE}); an embedding cannot teach it what it does not know: choose another base"
     ]
 
 

@@ -32,8 +32,8 @@ from embhub.version import __version__
 Watch = Callable[[Inversion], object]
 
 _KEEP_IT = (
-    "the seed is a secret: whoever knows it can train again on a guessed set of images and compare the bytes; tell it"
-    " to nobody, or name none, and one that cannot be guessed is drawn"
+    "the seed is a secret: whoever knows it can train again on a guessed set of images and compare the bytes; keep"
+    " it private, or set none, and one that cannot be guessed is generated"
 )
 
 

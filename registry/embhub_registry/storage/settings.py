@@ -81,7 +81,7 @@ SETTINGS: Mapping[str, Setting] = {
     "retention.deleted_days": Setting("0", _number, "days that the bytes of deleted releases are kept, unserved"),
     "retention.token_days": Setting("365", _limit, "days that expired access tokens stay listed"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
-    "security.contact": Setting("", _contacts, "whom to tell of a vulnerability, for /.well-known/security.txt"),
+    "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
     "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says no"),
 }

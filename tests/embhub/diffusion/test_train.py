@@ -271,8 +271,8 @@ def test_warnings_are_told_and_kept(images: Path, base: Path) -> None:
     """The tiny base is untrained: it can draw no such image, and its loss does not move."""
     said: list[str] = []
     result = learn(images, base, holdout=0.3, learning_rate=1e-9, steps=4, on_note=said.append)
-    assert any("nothing that the base can draw" in note for note in result.notes)
-    assert any("does not move: on images kept back" in note for note in result.notes)
+    assert any("nothing that the base can generate" in note for note in result.notes)
+    assert any("does not move: on held-out images" in note for note in result.notes)
     assert set(result.notes) < set(said) and any(note.startswith("memory on cpu: ") for note in said)
     assert [step for step, _ in result.points] == [1, 2, 3]
 

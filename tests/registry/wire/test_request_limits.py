@@ -214,9 +214,9 @@ def test_the_times_are_the_documented_ones() -> None:
     rows = [
         ("a small body", bodies.SECONDS_SMALL),
         ("a commit", bodies.SECONDS),
-        ("any body, whoever reads it", DOCUMENTED["BODY_SECONDS"]),
+        ("any body, whichever code reads it", DOCUMENTED["BODY_SECONDS"]),
         ("the rest of a body after its answer", DOCUMENTED["REST_SECONDS"]),
-        ("an answer that is not taken", DOCUMENTED["ANSWER_SECONDS"]),
+        ("an answer that is not read", DOCUMENTED["ANSWER_SECONDS"]),
         ("a connection between two requests", DOCUMENTED["IDLE_SECONDS"]),
     ]
     for what, seconds in rows:

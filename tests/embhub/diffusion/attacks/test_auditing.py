@@ -232,7 +232,7 @@ def _halves(samples: Any) -> tuple[list[int], list[int]]:
 
 def test_nothing_kept_back_is_said_before_anything_is_measured(images: Path, base: Path) -> None:
     result = learn(images, base, seed=2)
-    with pytest.raises(UsageError, match="no patient was kept back") as caught:
+    with pytest.raises(UsageError, match="no patient was held out") as caught:
         audit(result, device="cpu")
     assert "--holdout" in caught.value.hint
 

@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_refused(base: Path, wide: Path, tmp_path: Path) ->
         f"unet={wide}": "32 x 64 instead of 32 x 32",
         f"text_encoder={wide}": "instead of",
         f"vae={base / 'unet'}": "class UNet2DConditionModel",
-        f"tokenizer={base}": "tokenizers stay",
+        f"tokenizer={base}": "tokenizers cannot be replaced",
         f"scheduler={base}": "no part scheduler",
         f"transformer={base}": "choose text_encoder, unet, vae or lora",
         f"unet={tmp_path / 'nowhere'}": "there is no",

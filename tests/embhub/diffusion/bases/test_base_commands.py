@@ -98,7 +98,7 @@ def test_replacing_says_what_it_cannot_do(base: Path, capsys: pytest.CaptureFixt
         ("base", "fingerprint", str(base), "--replace", "unet=nowhere"): "there is no nowhere",
         ("audit", "x.safetensors", "--replace", "unet=x"): "--replace without --base",
         ("train", "x", "--token", "<a>", "--caption", "{}", "--out", "a.safetensors", "--base", str(base),
-         "--replace", "tokenizer=x"): "tokenizers stay",
+         "--replace", "tokenizer=x"): "tokenizers cannot be replaced",
     }  # fmt: skip
     for words, said in refused.items():
         assert main(list(words)) == 2

@@ -134,7 +134,7 @@ def test_a_full_disk_is_said_and_the_rest_comes_later(make: Make, tmp_path: Path
         filler = fill(disk)
         with pytest.raises(ConfigError, match=r"after [34] of 8 images") as caught:
             make(out=folder, per_class=4)
-        assert "the same command goes on" in caught.value.hint
+        assert "the same command resumes" in caught.value.hint
         filler.unlink()
         make(out=folder, per_class=4)
         assert contents(folder) == whole

@@ -114,7 +114,7 @@ def test_a_series_between_siblings_and_not_between_strangers(capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "nothing to draw"),
+        ([], "nothing to generate"),
         (["a", "--and", "b:nan"], "a weight of nan"),
         (["a:1", "--and", "a:-1"], "weight other than 0"),
         (["a", "--series", "3"], "a series to where?"),
@@ -186,7 +186,7 @@ def test_rows_of_a_manifest_are_named_by_their_line() -> None:
         (["one.png", "a", "--box", "1,1,4,4", "--mask", "masks"], "a mask or a box"),
         (["one.png", "a", "--box", "1,1,4"], "is no box"),
         (["one.png", "a", "--box", "30,1,9,4"], "32 x 32 pixels"),
-        (["one.png", "--box", "1,1,4,4"], "nothing to draw"),
+        (["one.png", "--box", "1,1,4,4"], "nothing to generate"),
         (["one.png", "a", "--mask", "small.png"], "8 x 8 pixels, its image 32 x 32"),
         (["one.png", "a", "--mask", "empty.png"], "marks nothing"),
         (["one.png", "a", "--mask", "full.png"], "covers the whole image"),

@@ -68,7 +68,7 @@ def test_any_text_is_a_part_or_a_clear_error(text: str) -> None:
 def test_what_does_nothing_is_left_out_and_what_is_equal_is_one() -> None:
     settled = settle_parts([Part("a", 0.5), Part("b", 0), Part("c", -1), Part("a", 0.5)])
     assert settled == (Part("a", 1.0), Part("c", -1))
-    with pytest.raises(UsageError, match="nothing to draw"):
+    with pytest.raises(UsageError, match="nothing to generate"):
         settle_parts([Part("a", 1), Part("a", -1)])
 
 

@@ -213,7 +213,7 @@ def test_what_was_taught_is_not_taught_again(evaluated: Run, images: Path, monke
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"real_counts": [40]}, "40 real images are asked for; 20 can be drawn"),
+        ({"real_counts": [40]}, "40 real images are asked for; 20 are available"),
         ({"synthetic_counts": [500]}, "500 images of arm synthetic are asked for; 120"),
         ({"real_counts": [1]}, "counts of real images are 0, or 2 and more"),
         ({"seeds": 1}, "1 seed"),

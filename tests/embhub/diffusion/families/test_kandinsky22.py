@@ -169,9 +169,9 @@ def test_the_decoder_alone_draws_without_guidance(world: World) -> None:
     with pytest.raises(UsageError, match="guidance of 4 needs"):
         generate("{}", embeddings=[one], base=base, steps=2, guidance_scale=4.0)
     for where in (base, world.bases["combined"]):
-        with pytest.raises(UsageError, match="takes no words beside it"):
+        with pytest.raises(UsageError, match="takes no further text"):
             generate("mri, {}", embeddings=[one], base=where, steps=2)
-    with pytest.raises(UsageError, match="reads no words"):
+    with pytest.raises(UsageError, match="has no text encoder"):
         generate("mri", base=base, steps=2)
 
 
@@ -205,7 +205,7 @@ def test_what_is_refused(world: World, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=words):
             train(world.images, base=world.bases["decoder"], token=TOKEN, caption=CAPTION, steps=1, **choices)
-    with pytest.raises(UsageError, match="prior and decoder are trained on apart"):
+    with pytest.raises(UsageError, match="prior and decoder are trained separately"):
         train(world.images, base=world.bases["combined"], token=TOKEN, caption=CAPTION, steps=1)
 
 
@@ -242,7 +242,7 @@ def test_audits_and_attacks(world: World, kind: str, pipe: Any, monkeypatch: pyt
     target = world.trained[kind].embedding
     report = audit(target, device="cpu")
     assert report.base.digest == fingerprint.digest(target.base or {})
-    with pytest.raises(UsageError, match="thorough suite draws"):
+    with pytest.raises(UsageError, match="thorough suite generates"):
         audit(target, device="cpu", suite="thorough")
     seen, rows = latents(pipe), tensors(target)
     draws = draw(pipe, seen.shape[1:], count=2)

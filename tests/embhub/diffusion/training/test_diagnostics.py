@@ -43,7 +43,7 @@ def test_a_loss_that_does_not_move(gain: float, spread: float, warned: int) -> N
     looking = lookout(said)
     for _ in range(2):
         looking.judge_losses(before, before - gain + turns)
-    assert len(said) == warned and all("does not move: on images kept back" in line for line in said)
+    assert len(said) == warned and all("does not move: on held-out images" in line for line in said)
 
 
 def test_a_loss_that_is_no_number_is_said_too() -> None:
@@ -108,4 +108,4 @@ def test_the_base_does_not_know_what_no_scanner_gives(builtin: Any, kind: str) -
     }
     latents = inversion.encode_images(builtin, torch.tensor(pictures[kind], dtype=torch.float32))
     (said,) = judge_images(builtin, latents, "prostate mri, {}")
-    assert "nothing that the base can draw" in said and f"under {STRANGE}" in said
+    assert "nothing that the base can generate" in said and f"under {STRANGE}" in said

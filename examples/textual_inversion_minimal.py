@@ -50,18 +50,19 @@ def encode(pipe: Any, images: torch.Tensor, count: int = 8) -> torch.Tensor:
     The batch width is constant, so that an image's latents do not depend on how many others there are.
     """
     latents = []
-    for part in images.split(32):
+    for part in images.split(32):  # type: ignore[no-untyped-call]
         for batch in part.split(count):
             filled = torch.cat([batch, batch[-1:].expand(count - len(batch), -1, -1, -1)])
             latents.append(pipe.vae.encode(filled).latent_dist.mode()[: len(batch)])
-    return torch.cat(latents) * pipe.vae.config.scaling_factor
+    scaling_factor: float = pipe.vae.config.scaling_factor
+    return torch.cat(latents) * scaling_factor
 
 
 def initial_vectors(pipe: Any, generator: torch.Generator) -> torch.Tensor:
     """Start from the mean token embedding of the prompt's words, at the length of one word, with a little noise."""
-    table = pipe.text_encoder.get_input_embeddings().weight.detach()
+    table: torch.Tensor = pipe.text_encoder.get_input_embeddings().weight.detach()
     words = table[pipe.tokenizer(PROMPT.replace("{}", " "), add_special_tokens=False).input_ids]
-    mean = F.normalize(words.mean(0), dim=0) * words.norm(dim=1).mean()
+    mean: torch.Tensor = F.normalize(words.mean(0), dim=0) * words.norm(dim=1).mean()
     return mean + 0.3 * words.std() * torch.randn(NUM_VECTORS, table.shape[1], generator=generator)
 
 
@@ -133,7 +134,7 @@ def train(manifest: Path, *, steps: int, seed: int) -> torch.Tensor:
     for step in range(steps):
         loss = compute_loss(pipe, prompt, *draw_batch(pipe, latents, generator))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * schedule(step, steps)
         optimizer.step()
         print(f"step {step + 1}/{steps}: loss {loss.item():.4f}")

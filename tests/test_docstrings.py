@@ -89,7 +89,7 @@ def is_error(name: str, module: Any) -> bool:
     return any(kind.__name__ == name for kind in subclasses(BaseException))
 
 
-def subclasses(kind: type) -> Iterator[type]:
+def subclasses(kind: type[Any]) -> Iterator[type[Any]]:
     for one in kind.__subclasses__():
         yield one
         yield from subclasses(one)

@@ -46,7 +46,9 @@ def test_textual_inversion_in_one_file_learns_what_train_learns(
     command = [sys.executable, example, str(manifest), str(out), "--steps", "6", "--seed", "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    result = embhub.train(manifest, token="<cspca>", caption="prostate mri with {}", steps=6, seed=3, device="cpu")
+    result = embhub.train(
+        manifest, token="<cspca>", caption="prostate mri with {}", recipe=embhub.Recipe(steps=6), seed=3, device="cpu"
+    )
     learned, expected = load_file(out)["emb_params"], result.embedding.tensors["emb_params"]
     assert learned.dtype == expected.dtype
     assert np.array_equal(learned, expected)

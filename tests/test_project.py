@@ -10,6 +10,7 @@ import sys
 import tomllib
 import types
 from dataclasses import dataclass
+from email.message import Message
 from importlib import metadata
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from embhub import __main__ as program
 from embhub import project
 from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
-from embhub.diffusion.training.recipes import Recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import VerificationError
 from embhub.site import keys
 
@@ -41,7 +42,7 @@ def load(name: str) -> types.ModuleType:
 
 def test_the_version_stands_in_one_place() -> None:
     assert "version" in PYPROJECT["project"]["dynamic"] and "version" not in PYPROJECT["project"]
-    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "embhub/__init__.py"
+    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "embhub/version.py"
     assert metadata.version("embhub") == embhub.__version__, "the environment is older than the source: `make setup`"
 
 
@@ -57,6 +58,7 @@ def test_addresses_come_from_the_metadata(monkeypatch: pytest.MonkeyPatch) -> No
     named = {"Issues": "https://code.test/issues", "Security": "https://code.test/security"}
     assert set(PYPROJECT["project"]["urls"]) >= set(named)
     found = metadata.metadata("embhub")
+    assert isinstance(found, Message)
     del found["Project-URL"]
     for label, url in named.items():
         found["Project-URL"] = f"{label}, {url}"
@@ -68,6 +70,7 @@ def test_addresses_come_from_the_metadata(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_placeholder_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     found = metadata.metadata("embhub")
+    assert isinstance(found, Message)
     del found["Project-URL"]
     found["Project-URL"] = "Issues, https://source.embhub.example/issues"
     monkeypatch.setattr(metadata, "metadata", lambda name: found)
@@ -86,8 +89,8 @@ class Silent(Mechanism):
 def test_a_failed_self_test_says_where_to_report_it() -> None:
     with pytest.raises(selftest.BrokenMechanismError) as caught:
         selftest.run(
-            Silent(rate=0.2, clip=1.0, sigma=2.0, denominator=16),
-            kind="dp-sgd", width=8, recipe=Recipe(steps=5), steps=5, epsilon=2.0, delta=1e-5,
+            Silent(sample_rate=0.2, max_grad_norm=1.0, noise_multiplier=2.0, denominator=16),
+            kind="dp-sgd", width=8, recipe=ResolvedRecipe(steps=5), steps=5, epsilon=2.0, delta=1e-5,
         )  # fmt: skip
     assert project.where_to_report("Security") in caught.value.hint
 

@@ -69,7 +69,7 @@ class Embedding:
         vectors: Number, width and number type of the vectors of each text encoder.
 
     Example:
-        >>> from embhub import embedding
+        >>> from embhub.artifact import embedding
         >>> file = embedding.read("prostate-cspca.safetensors")
         >>> file.token, file.base_name, file.privacy
         ('<cspca>', 'builtin', 'none')

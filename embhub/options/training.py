@@ -39,6 +39,11 @@ class Recipe:
 
     Raises:
         UsageError: a value out of its range.
+
+    Example:
+        >>> import embhub
+        >>> embhub.Recipe(num_vectors=4, steps=100).num_vectors
+        4
     """
 
     num_vectors: int | None = option(
@@ -93,6 +98,11 @@ class PrivacySettings:
 
     Raises:
         UsageError: a value out of its range.
+
+    Example:
+        >>> import embhub
+        >>> embhub.PrivacySettings(epsilon=2, n_public=100).epsilon
+        2
     """
 
     epsilon: float = required(
@@ -140,6 +150,11 @@ class Selection:
 
     Raises:
         UsageError: a share out of its range.
+
+    Example:
+        >>> import embhub
+        >>> embhub.Selection(where="label=csPCa", holdout=0.3).holdout
+        0.3
     """
 
     manifest: str | Path | None = option("Columns path,patient_id and maybe label,split.", metavar="CSV")
@@ -160,6 +175,11 @@ class Preview:
 
     Raises:
         UsageError: a number of steps below 1.
+
+    Example:
+        >>> import embhub
+        >>> embhub.Preview(every=50).every
+        50
     """
 
     every: int | None = option("Generate preview images every N steps.", low=1, flags=("--preview",))

@@ -163,7 +163,17 @@ class Release:
         return cls(MappingProxyType(known), others, MappingProxyType(copies))
 
     def with_files(self, files: Mapping[str, bytes]) -> Release:
-        """A release of these files instead; bytes that stay the same are not parsed anew. Raises as `from_files`."""
+        """Make a release of other files; bytes that stay the same are not parsed again.
+
+        Args:
+            files: Bytes by name, as in a repository.
+
+        Returns:
+            The release, unverified.
+
+        Raises:
+            FileTooLargeError: As `from_files`.
+        """
         changed = Release.from_files(files)
         for view, name in _VIEWS.items():
             if view in vars(self) and name in files and files[name] == self.files.get(name):

@@ -20,6 +20,7 @@ from embhub.errors import EmbhubError
 from examples.demo import measure, page, story
 from examples.demo.cast import CommandFailed, Hospital, served, typed
 from examples.demo.scenario import FULL, SHORT, Material, Scale, Words, read_folder
+from examples.demo.xray_play import WORDS as XRAY
 
 
 def main() -> int:
@@ -78,7 +79,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         refused = story.tamper(site_b, words)
         drawn = {name: read_folder(folder) for name, folder in story.draw(site_b, words, number=scale.drawn).items()}
         shipped = {}
-        if words.base != story.XRAY.base:
+        if words.base != XRAY.base:
             story.publish_shipped(site_a)
             folders = story.receive_shipped(site_b, number=min(12, scale.drawn))
             shipped = {name: read_folder(folder) for name, folder in folders.items()}
@@ -89,7 +90,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         "title": words.title,
         "lead": words.lead,
         "footer": words.footer,
-        "attribution": story.XRAY.attribution,
+        "attribution": XRAY.attribution,
         "shipped_audit": AuditReport.parse(story.SHIPPED.with_suffix(".audit.json").read_bytes()).statement,
         "recognised": measure.recognise(material, drawn),
         "utility": measure.utility(material, drawn, seeds=scale.seeds),
@@ -123,11 +124,10 @@ def _grids(words: Words, material: Material, drawn: dict[str, Any]) -> list[page
 
 
 def _shipped(drawn: dict[str, Any]) -> list[page.Grid]:
-    xray = story.XRAY
     titles = {
-        "normal": ("Normal", f"“{xray.normal}”"),
-        "generic": ("Nearest taught words", f"“{xray.generic}”, same seeds"),
-        "with": ("With the pulled embedding", f"“{xray.caption.replace('{}', xray.token)}”, same seeds"),
+        "normal": ("Normal", f"“{XRAY.normal}”"),
+        "generic": ("Nearest taught words", f"“{XRAY.generic}”, same seeds"),
+        "with": ("With the pulled embedding", f"“{XRAY.caption.replace('{}', XRAY.token)}”, same seeds"),
     }
     return [page.Grid(*titles[name], images) for name, images in drawn.items()]
 

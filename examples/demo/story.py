@@ -41,7 +41,8 @@ def publish(
     key = site.folder / "hospital-a.pub.pem"
     key.write_text(site.embhub("key", "export").out)
     registry.admin("key", "add", "--namespace", NAMESPACE, "--role", "publish", key)
-    train = ["--manifest", material.manifest, "--where", material.where, "--holdout", "0.3", "--base", words.base]
+    train: list[str | Path] = ["--manifest", material.manifest, "--where", material.where]
+    train += ["--holdout", "0.3", "--base", words.base]
     name = ["--token", words.token, "--caption", words.caption, "--seed", "1", "--out", file.name]
     name += ["--steps", str(steps)] if steps else []
     site.embhub("train", material.manifest.parent, *train, *name)

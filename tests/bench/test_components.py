@@ -45,7 +45,9 @@ def test_an_arm_that_was_left_is_gone_on_with_and_learns_what_it_says(
     monkeypatch.setattr(components, "STEPS", 4)
     monkeypatch.setattr(components, "BATCH", 2)
     films = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
-    material: Any = components.Material(*[{"normal": films[:3], "pneumonia": films[3:]}] * 3, None, None)
+    pictures = {"normal": films[:3], "pneumonia": films[3:]}
+    unused: dict[str, Any] = {"judge": None, "features": None}
+    material = components.Material(pictures, pictures, pictures, **unused)
     weights, arm = [], components.ARMS[1]
     for name, stop in (("whole", 0), ("left", 2)):
         work = tmp_path / name

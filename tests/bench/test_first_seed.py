@@ -11,6 +11,7 @@ import pytest
 
 from bench import first_seed
 from bench import first_seed_material as material
+from embhub.diffusion.evaluation import fitting
 
 DATA = Path(__file__).parents[1] / "no-such-folder"
 
@@ -53,7 +54,7 @@ def test_it_runs_once_and_prints_what_it_keeps(
         raise AssertionError("drawn or taught again")
 
     monkeypatch.setattr(material, "_learn_and_draw", never)
-    monkeypatch.setattr(first_seed.fitting, "fit", never)
+    monkeypatch.setattr(fitting, "fit", never)
     monkeypatch.setattr(sys, "argv", ["first_seed", "--judge", "--seeds", "2", *places])
     first_seed.main()
     assert json.loads((tmp_path / "found.json").read_text()) == found

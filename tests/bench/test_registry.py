@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from bench import load, peers, registry, registry_page
 from bench.measurement import Ratio
 from bench.registry_page import Row, Section
+from tests.support.servers import free_port
 
 
 @pytest.mark.slow
@@ -21,7 +23,7 @@ from bench.registry_page import Row, Section
 def test_a_part_runs_without_its_peers(
     part: Callable[[registry.Size], Section], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers.shutil, "which", lambda *words, **options: None)
+    monkeypatch.setattr(shutil, "which", lambda *words, **options: None)
     section = part(registry.SMALLEST)
     table = [line for line in registry_page.render([section]).splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(section.rows) and section.rows
@@ -53,7 +55,7 @@ def test_cpu_time_is_that_of_all_processes_of_a_server() -> None:
 
 def test_a_server_that_refuses_is_not_measured(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
-    port = peers.free_port()
+    port = free_port()
     with peers.running([*command, str(port)], port) as process, pytest.raises(RuntimeError, match="404"):
         load.measure(port, load.request("GET", "/missing"), processes=[process.pid], seconds=0.1)
 

@@ -24,7 +24,12 @@ def test_workers_that_ask_at_once_share_one_build(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("EMBHUB_CLIENTS", str(tmp_path))
     monkeypatch.setattr(environments, "CLIENTS", {"tiny": "idna"})
     built, build = [], environments._build
-    monkeypatch.setattr(environments, "_build", lambda folder, client: (built.append(folder), build(folder, client)))
+
+    def counted(folder: Path, client: environments.Client) -> None:
+        built.append(folder)
+        build(folder, client)
+
+    monkeypatch.setattr(environments, "_build", counted)
     with ThreadPoolExecutor(3) as workers:
         clients = list(workers.map(environments.open_client, ["tiny"] * 3))
     assert len(built) == 1 and len(set(clients)) == 1

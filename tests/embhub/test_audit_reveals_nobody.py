@@ -70,7 +70,7 @@ def recompute_scores(outbox: Path, base: Path, images: torch.Tensor, seed: int) 
         measure_losses(pipe, latents, draws, caption=caption, token=file.token, rows=rows)
         for rows in (suspect.rows, None)
     ]
-    evidence = Evidence(*losses, suspect=suspect)
+    evidence = Evidence(losses[0], losses[1], suspect=suspect)
     return {name: attack(evidence).tolist() for name, attack in QUICK.items()}
 
 

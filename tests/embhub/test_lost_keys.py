@@ -163,10 +163,11 @@ def test_signed_anew_a_release_says_the_same_but_for_key_and_date() -> None:
 
 def test_an_audit_that_came_later_stays_outside_the_statement() -> None:
     late, plain = resigned(make_release(), audit_key=AUDITOR), make_release(audited=False)
+    assert late.audit is not None
     bundle = signing.attest_audit(
         late.audit, report_digest=layout.digest(late.files[layout.AUDIT]), repository=REPOSITORY, version="1.0.0",
         key=AUDITOR, now=NOW,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     files = {**plain.files, layout.AUDIT: late.files[layout.AUDIT], layout.AUDIT_BUNDLE: bundle}
     after = signing.sign_anew(Release.from_files(files), key=SITE, now=NOW)
     assert after.files[layout.AUDIT_BUNDLE] == bundle

@@ -136,7 +136,8 @@ def test_push_pull_and_verify_change_nothing_and_leave_the_programs_client_alone
     roots.add_root(middle.url, fingerprint=registry.root_fingerprint)
     middle.requests.clear()
     run(VERBS, middle.url, "umc/prostate-cspca")
-    ours, theirs = [], []
+    ours: list[tuple[str, str, dict[str, str]]] = []
+    theirs: list[tuple[str, str, dict[str, str]]] = []
     for method, path, headers, _ in middle.requests:
         mine = {name.lower(): value for name, value in headers.items()}
         (theirs if "x-program" in mine else ours).append((method, path, mine))

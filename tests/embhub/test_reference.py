@@ -12,6 +12,7 @@ from embhub.artifact.embedding import LAYOUTS
 from embhub.cards import card
 from embhub.cards.card_schema import FIELDS, REQUIRED
 from embhub.cards.vocabulary import CODE_SYSTEMS, DEIDENTIFICATION, MODALITIES
+from embhub.errors import ArtifactError
 from embhub.formats import tensors
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -63,6 +64,6 @@ def test_the_limits_are_those_of_the_code() -> None:
     errors = {
         error.__name__
         for error in vars(tensors).values()
-        if isinstance(error, type) and issubclass(error, tensors.ArtifactError)
+        if isinstance(error, type) and issubclass(error, ArtifactError)
     }
     assert set(re.findall(r"^\| `(\w+)` \|", FORMAT.split("## Refusals\n")[1], re.M)) == errors - {"ArtifactError"}

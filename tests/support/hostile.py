@@ -28,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: _Server
     body: bytes
+    raw_requestline: bytes
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

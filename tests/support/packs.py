@@ -22,12 +22,12 @@ INSIDE, OUTSIDE, TARGETS = 300, 260, 8
 def make_report(artifact: Embedding, suite: Suite, *, shift: float = 0.0) -> AuditReport:
     """A report of the suite on scores drawn from a seed; `shift` is how much more member-like the members score."""
     rng = np.random.default_rng(0)
-    digests = {"artifact_digest": artifact.digest, "base_digest": base_digest(artifact)}
+    digest, base = artifact.digest, base_digest(artifact)
     if suite == "mechanism":
         assert isinstance(artifact.privacy, PrivacyClaim)
         pair = ((rng.normal(size=510) + shift).tolist(), rng.normal(size=490).tolist())
         return build(
-            **digests, suite=suite, scores={"mechanism-canaries": pair}, unit="canary",
+            artifact_digest=digest, base_digest=base, suite=suite, scores={"mechanism-canaries": pair}, unit="canary",
             claim=Claimed(epsilon=artifact.privacy.epsilon, delta=artifact.privacy.delta),
             design=Design(split="made up, in or out by a coin each", subject="mechanism"),
         )  # fmt: skip
@@ -39,7 +39,8 @@ def make_report(artifact: Embedding, suite: Suite, *, shift: float = 0.0) -> Aud
         scores[name] = ((rng.normal(size=sides[0]) + moved).tolist(), rng.normal(size=sides[1]).tolist())
     shadows = TARGETS if "lira-shadows" in scores else 0
     return build(
-        **digests, suite=suite, scores=scores, models={"lira-shadows": TARGETS} if shadows else {},
+        artifact_digest=digest, base_digest=base, suite=suite, scores=scores,
+        models={"lira-shadows": TARGETS} if shadows else {},
         members=Group(units=INSIDE, images=400), nonmembers=Group(units=OUTSIDE, images=340),
         design=Design(draws=16, reference_shadows=shadows, target_shadows=shadows,
                       split="by patient, kept back before training", subject="algorithm" if shadows else "embedding"),

@@ -104,6 +104,7 @@ def nifti(folder: Path, patients: int) -> Planted:
     planted = Planted()
     words = {"descrip": "Quillfeather Theodora 19480723", "aux_file": "mrn5518207734.txt", "db_name": "wystan-db",
              "intent_name": "Tolbooth"}  # fmt: skip
+    header: dict[str, Any] = {name: word.encode() for name, word in words.items()}
     for name, word in words.items():
         planted.hide(name, word)
     planted.hide("gzip name", "theodora-quillfeather.nii")
@@ -117,7 +118,7 @@ def nifti(folder: Path, patients: int) -> Planted:
         voxels = np.stack([picture(10 * number + level) for level in range(3)], axis=-1).astype(np.int16)
         path = medical.nifti(
             folder / patient / f"{name}.nii.gz", voxels, name=b"theodora-quillfeather.nii",
-            **{field: word.encode() for field, word in words.items()},
+            **header,
         )  # fmt: skip
         path.with_name(f"{name}.json").write_text('{"InstitutionName": "Saint Wystan Infirmary"}')
         planted.look_at(path, View(1, "axial"), name)

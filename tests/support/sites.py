@@ -11,6 +11,7 @@ import pytest
 from embhub.client import roots
 from embhub.formats import safe_yaml
 from embhub.site import keys
+from embhub.trust.keyring import Role
 from tests.support.releases import make_card, make_embedding, make_report
 from tests.support.servers import RunningRegistry
 
@@ -58,6 +59,6 @@ def open_site(registry: RunningRegistry, folder: Path, *, namespace: str, user: 
     return Site(folder, registry.url, registry.add_user(user, namespace=namespace, role=role))
 
 
-def new_key(registry: RunningRegistry, *, namespace: str, name: str = "default", role: str = "publish") -> None:
+def new_key(registry: RunningRegistry, *, namespace: str, name: str = "default", role: Role = "publish") -> None:
     """A key of the site that the process acts as, accepted by the registry."""
     registry.add_key(keys.generate(name), namespace=namespace, role=role)

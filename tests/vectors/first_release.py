@@ -16,6 +16,7 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from embhub.site import keys
 from embhub.site.keys import SigningKey
 from embhub_registry.admission import publication
 from embhub_registry.database import accounts, repositories
@@ -101,7 +102,7 @@ def dump(registry: Registry, start: str) -> str:
 
 def main(out: Path, start: Path) -> None:
     """Make the registry in a scratch folder; write its dump, its blobs and its audit log to `out`."""
-    with tempfile.TemporaryDirectory() as scratch, mock.patch.object(folder.keys, "generate", write_root_key):
+    with tempfile.TemporaryDirectory() as scratch, mock.patch.object(keys, "generate", write_root_key):
         registry = folder.create(Path(scratch) / "registry", name="First hub", url=URL, audit="optional")
         populate(registry, Path(scratch))
         out.mkdir(parents=True, exist_ok=True)

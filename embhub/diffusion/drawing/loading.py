@@ -72,8 +72,7 @@ def load_into(pipe: Any, source: Source) -> str:
 
     Raises:
         ArtifactError: It is malformed, `WrongBaseError` with the reason, or `TokenCollisionError` with an embedding
-        loaded
-            earlier.
+            loaded earlier.
         UsageError: No such file, or a pipeline of a kind that is not supported.
         VerificationError: A signed file that is not what a trusted publisher or this site signed.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, metadata_update
 
-from .stage import RELEASED, Stage, call
+from .stage import RELEASED, Stage, call, present
 
 CARDED = "radboud/carded"
 TEXT = "---\nlicense: mit\ntags:\n- stock\n---\n# Card\n"
@@ -23,7 +23,7 @@ def _(stage: Stage) -> Any:
 def _(stage: Stage) -> Any:
     stage.api.create_repo(CARDED)
     stage.api.upload_file(repo_id=CARDED, path_in_repo="README.md", path_or_fileobj=TEXT.encode())
-    return sorted(stage.api.model_info(CARDED).tags)
+    return sorted(present(stage.api.model_info(CARDED).tags))
 
 
 @call("upload_file of a card that cannot be read", raises="ValueError", says="Invalid metadata")

@@ -50,7 +50,9 @@ def _(stage: Stage) -> Any:
 
 @call("create_commit that adds and deletes", gives=[".gitattributes"])
 def _(stage: Stage) -> Any:
-    operations = [CommitOperationDelete("README.md"), CommitOperationAdd(".gitattributes", b"*.json text\n")]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        CommitOperationDelete("README.md"), CommitOperationAdd(".gitattributes", b"*.json text\n"),
+    ]  # fmt: skip
     stage.names(stage.api.create_commit(SMALL, operations, commit_message="swap").oid, "swapped")
     return stage.api.list_repo_files(SMALL)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-from .stage import Stage, call
+from .stage import Stage, call, present
 
 GATED = "radboud/gated"
 
@@ -41,7 +41,7 @@ def _(stage: Stage) -> Any:
 @call("model_info of a gated repository", gives=["manual", ["README.md"]])
 def _(stage: Stage) -> Any:
     info = stage.speaking("lea").model_info(GATED)
-    return [info.gated, [s.rfilename for s in info.siblings]]
+    return [info.gated, [s.rfilename for s in present(info.siblings)]]
 
 
 @call("list_repo_files of a gated repository", gives=["README.md"])

@@ -11,11 +11,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.request import ProxyHandler, Request, build_opener
 
 import huggingface_hub
 from huggingface_hub import HfApi
+
+T = TypeVar("T")
 
 RELEASED = "radboud/prostate-cspca"
 EMBEDDING = "learned_embeds.safetensors"
@@ -53,6 +55,12 @@ def call(name: str, **wanted: Any) -> Callable[[Callable[[Stage], Any]], Callabl
         return function
 
     return decorate
+
+
+def present(value: T | None) -> T:
+    """The value, which a client may leave out and did not."""
+    assert value is not None
+    return value
 
 
 @dataclass

@@ -83,7 +83,8 @@ def test_quick_without_a_finding_never_reads_as_safe() -> None:
 
 def test_foreign_text_is_escaped() -> None:
     hostile = "<script>alert(1)</script>"
-    report = quick(0, design=Design.model_construct(split=hostile, timesteps=hostile))
+    unchecked: dict[str, Any] = {"split": hostile, "timesteps": hostile}
+    report = quick(0, design=Design.model_construct(**unchecked))
     page = render(report, title=hostile, contradictions=(hostile,))
     assert hostile not in page
     assert page.count("&lt;script&gt;") == 5

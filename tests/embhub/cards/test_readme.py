@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 from hypothesis import given, settings
 
 from embhub.cards import card
@@ -30,6 +30,7 @@ def test_the_card_comes_back(values: dict[str, Any]) -> None:
 def test_the_hub_reads_the_same_front_matter(values: dict[str, Any]) -> None:
     found = card.parse(values)
     theirs = ModelCard(to_readme(found).decode())
+    assert isinstance(theirs.data, ModelCardData) and theirs.data.tags is not None
     assert theirs.data.library_name == "diffusers"
     assert theirs.data.pipeline_tag == "text-to-image"
     assert theirs.data.tags[:2] == ["embhub", "textual-inversion"]

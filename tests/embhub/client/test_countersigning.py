@@ -19,6 +19,7 @@ from embhub.release import files as layout
 from embhub.release.files import Release
 from embhub.site import keys
 from embhub.trust import statement
+from embhub.trust.keyring import Role
 from tests.embhub.release.checks.test_mechanism_reports import release_with, report_of
 from tests.support.releases import OTHER_SITE, make_report
 from tests.support.servers import RunningRegistry, running_registry
@@ -53,7 +54,7 @@ def auditor(registry: RunningRegistry, publisher: Site, folder: Path, monkeypatc
 
 def enter(
     registry: RunningRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch,
-    namespace: str, user: str, role: str, key_role: str,
+    namespace: str, user: str, role: str, key_role: Role,
 ) -> Site:  # fmt: skip
     home, token = folder / user, folder / f"{user}.token"
     if token.exists():

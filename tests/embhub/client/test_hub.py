@@ -13,6 +13,7 @@ import pytest
 from embhub.client import guard
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.progress import Progress
 from tests.support import hostile
 from tests.support.hostile import COMMIT, Handler
 from tests.support.releases import REPOSITORY, make_release
@@ -35,7 +36,7 @@ def test_fetch_reads_the_files_of_one_commit(liar: hostile.Registry) -> None:
 
 
 def test_progress_counts_the_files(liar: hostile.Registry) -> None:
-    said = []
+    said: list[Progress] = []
     Hub(liar.url).fetch(REPOSITORY, on_progress=said.append)
     assert [p.done for p in said] == list(range(len(liar.files) + 1))
 

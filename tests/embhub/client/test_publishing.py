@@ -12,6 +12,7 @@ import pytest
 from embhub.client import publishing
 from embhub.client.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
+from embhub.progress import Progress
 from embhub.refusals import CardMismatchError, WrongRepositoryError
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
@@ -45,7 +46,7 @@ def site(registry: RunningRegistry, namespace: str, tmp_path: Path, monkeypatch:
 
 def test_push_signs_sends_everything_and_says_where(site: Site, namespace: str) -> None:
     path = site.make()
-    said = []
+    said: list[Progress] = []
     done = publishing.push(path, on_progress=said.append)
     assert done.repository == f"{namespace}/prostate-cspca" and done.version == "1.0.0"
     assert done.url == f"{site.registry}/{done.repository}" and len(done.commit) == 40

@@ -25,7 +25,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
 
 
 @pytest.fixture(scope="module")
-def publisher(registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def publisher(registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactory) -> Site:
     with pytest.MonkeyPatch.context() as patch:
         site = open_site(registry, tmp_path_factory.mktemp("a"), namespace="radboud", user="alice").enter(patch)
         new_key(registry, namespace="radboud")

@@ -22,7 +22,8 @@ from embhub.formats import safe_yaml
 from embhub.ledger import budget
 from embhub.privacy import epsilon as figures
 from embhub.privacy import rdp as curves
-from embhub.privacy.claim import Claim, PrivacyClaim, state
+from embhub.privacy.claim import Claim, PrivacyClaim
+from embhub.privacy.composition import state
 from embhub.privacy.reconstruction import most_rebuilt
 from embhub.release import at_the_site as site_files
 from embhub.release.checks.consistency import base_digest

@@ -60,6 +60,7 @@ def test_the_form_is_bound_to_what_is_published(tmp_path: Path) -> None:
     card.write_bytes(card.read_bytes().replace(b"one scanner", b"one scanner."))
     after = write_pack(file, tmp_path / "pack", now=NOW)  # replaces the earlier one
     assert after.sign_off.card_sha256 != before.sign_off.card_sha256
+    assert after.sign_off.card_sha256 is not None
     assert after.sign_off.card_sha256 in (tmp_path / "pack" / "index.html").read_text()
 
 

@@ -72,7 +72,7 @@ def test_phantoms_are_accepted_and_counted(tmp_path: Path) -> None:
 def test_the_report_is_frozen_and_goes_through_json(folder: Path) -> None:
     found = embhub.inspect(folder)
     with pytest.raises(ValueError, match="frozen"):
-        found.resolution = 3
+        found.resolution = 3  # type: ignore[misc]  # it is frozen, which is tested here
     plain = json.loads(found.to_json())
     assert plain["schema"] == "embhub.inspection/1"
     assert Inspection.model_validate_json(found.to_json()) == found

@@ -13,6 +13,7 @@ from embhub.ledger import budget
 from embhub.ledger.balance import balance
 from embhub.ledger.budget import BudgetExceededError
 from embhub.privacy import epsilon as figures
+from embhub.privacy.choices import Unit
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, group_curve, publish_epsilon
 from embhub.site.patients import key_patient, likeness
@@ -39,7 +40,7 @@ def plain(
 
 
 def private(
-    units: list[str], *, unit: str = "patient", pictures: list[tuple[str, str]] | None = None, steps: int = 10
+    units: list[str], *, unit: Unit = "patient", pictures: list[tuple[str, str]] | None = None, steps: int = 10
 ) -> budget.Reservation:
     with budget.reserve(
         units,
@@ -48,7 +49,7 @@ def private(
         q=0.1,
         sigma=2.0,
         steps=steps,
-        pictures=pictures or [],  # type: ignore[arg-type]
+        pictures=pictures or [],
     ) as run:
         run.spend(steps)
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ SECOND = make_claim(composition=site_total(make_claim().curve, as_of="2026-11-20
 
 def private(repository: str, claim: PrivacyClaim, *, seed: int) -> Release:
     artifact = make_embedding(privacy=claim, seed=seed)
-    counts = {"n_patients": claim.n_public, "n_images": "100-300", "max_images_per_patient": claim.max_images_per_unit}
+    counts: dict[str, Any] = {"n_patients": claim.n_public, "n_images": "100-300"}
+    counts["max_images_per_patient"] = claim.max_images_per_unit
     name = repository.partition("/")[2]
     return make_release(artifact=artifact, audited=False, repository=repository, name=name, **counts)
 

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from embhub.audits import audit_page
+from embhub.audits.report import Suite
 from embhub.copies import page as copy_page
 from embhub.evidence import page as evidence_page
 from embhub.evidence.document import Evidence
 from embhub.evidence.pack import write_pack
 from embhub.pages.rendering import _HIDDEN
+from embhub.privacy.claim import Claim
 from tests.embhub.cards.test_evaluation import report as make_evaluation
 from tests.embhub.copies.test_report import make as make_check
 from tests.support.claims import make_claim
@@ -73,7 +75,8 @@ def poison(value: Any, text: str) -> Any:
 @cache
 def gather(private: bool) -> tuple[Evidence, Any]:
     """The facts of a pack and the report that they are about."""
-    suite, claim = ("mechanism", make_claim()) if private else ("standard", "none")
+    suite: Suite = "mechanism" if private else "standard"
+    claim: Claim = make_claim() if private else "none"
     with TemporaryDirectory() as folder:
         made = write_pack(make_site(Path(folder), suite, claim=claim), Path(folder) / "pack", now=NOW)
     return made, make_report(make_embedding(privacy=claim), suite)

@@ -90,7 +90,11 @@ def test_a_claim_that_hardly_limits_anything_confirms_nothing(monkeypatch: pytes
     assert isinstance(claim, PrivacyClaim)
     for change in ({"epsilon": policies.LARGEST_EPSILON + 0.1}, {"unit": "image"}):
         weak = claim.model_copy(update=change)
-        monkeypatch.setattr(Embedding, "privacy", property(lambda _, weak=weak: weak))
+
+        def weakened(_: Embedding, weak: PrivacyClaim = weak) -> PrivacyClaim:
+            return weak
+
+        monkeypatch.setattr(Embedding, "privacy", property(weakened))
         assert "confirmed" in strict(verified)
     assert unmet(verified, "epsilon<=10") == ("epsilon<=10",), "a bound for single images is none for patients"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rfc8785
@@ -13,7 +14,7 @@ from embhub.errors import ConfigError
 from embhub.site import config
 from embhub.site.secret import commit
 
-FACTS = {"members": [["P1", "ab"]], "seed": 3}
+FACTS: dict[str, Any] = {"members": [["P1", "ab"]], "seed": 3}
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def test_keyring_says_who_may_what() -> None:
     opened = make_trust()
     key = opened.lookup(SITE.fingerprint)
     assert key is not None
-    assert (key.namespace, key.roles, key.registry) == ("radboud", {"publish"}, REGISTRY)
+    assert (key.namespace, key.roles, key.registry) == ("radboud", frozenset({"publish"}), REGISTRY)
     assert key.public_key.public_numbers() == SITE.public.public_numbers()
     assert opened.lookup(STRANGER.fingerprint) is None
     assert (opened.registry, opened.root_fingerprint) == (REGISTRY, ROOT.fingerprint)

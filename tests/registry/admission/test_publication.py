@@ -15,6 +15,7 @@ from embhub.release import files as layout
 from embhub.release import signing
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
 from embhub.site.keys import SigningKey
+from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
 from embhub_registry.database import StorageFullError, accounts, repositories
 from embhub_registry.database.accounts import Account
@@ -33,7 +34,9 @@ NAME = "prostate-cspca"
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
-    for key, namespace, role in ((releases.SITE, "radboud", "publish"), (releases.AUDITOR, "nki", "audit")):
+    signers: list[tuple[SigningKey, str, Role]]
+    signers = [(releases.SITE, "radboud", "publish"), (releases.AUDITOR, "nki", "audit")]
+    for key, namespace, role in signers:
         file = tmp_path / f"{namespace}.pem"
         file.write_text(key.public_pem)
         administration.add_key(made, file, namespace=namespace, role=role)
@@ -51,8 +54,9 @@ def account(registry: Registry, name: str, namespace: str = "radboud", role: str
 
 
 def request(files: Mapping[str, bytes], **changes: Any) -> CommitRequest:
-    parts = {"title": "Publish", "message": "", "parent": None, "deleted": frozenset(), "deleted_folders": frozenset()}
-    return CommitRequest(files=files, **(parts | changes))
+    nothing: frozenset[str] = frozenset()
+    parts = {"title": "Publish", "message": "", "parent": None, "deleted": nothing, "deleted_folders": nothing}
+    return CommitRequest(files=files, **{**parts, **changes})
 
 
 def stored(registry: Registry) -> set[str]:

@@ -32,6 +32,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     from embhub_registry.admission import publication
     from embhub_registry.operation import administration
     from embhub_registry.repositories import repos
+    from embhub_registry.repositories.commits import CommitRequest
     from tests.support import releases
 
     scratch = tmp_path_factory.mktemp("sound")
@@ -42,7 +43,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     admin = accounts.Account(1, "admin", "registry", "admin", "", b"", None, None)
     repos.create(made, admin, "radboud", "prostate-cspca", private=False)
     files = releases.make_release(audited=False).files
-    request = publication.CommitRequest("t", "", None, files, frozenset(), frozenset())
+    request = CommitRequest("t", "", None, files, frozenset(), frozenset())
     publication.publish(made, admin, "radboud", "prostate-cspca", branch="main", request=request)
     back_up(made, scratch / "x.tar")
     made.close()

@@ -11,6 +11,7 @@ import pytest
 
 from embhub.release import verification
 from embhub_registry.admission import publication
+from embhub_registry.database.clock import now
 from embhub_registry.operation import administration
 from embhub_registry.pages import verification_cache as judging
 from embhub_registry.pages.verification_cache import VerificationCache
@@ -77,7 +78,7 @@ def test_another_keyring_is_another_verdict(registry: Registry, snapshot: Snapsh
 def test_a_verdict_grows_old(
     registry: Registry, snapshot: Snapshot, verified: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, real = VerificationCache(), judging.now
+    judge, real = VerificationCache(), now
     judge.judge(registry, snapshot)
     monkeypatch.setattr(judging, "now", lambda: real() + timedelta(hours=2))
     judge.judge(registry, snapshot)

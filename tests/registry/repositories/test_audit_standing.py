@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from embhub.formats import names
 from embhub.release.checks.attested import VERDICTS
 from embhub.release.files import AUDIT_BUNDLE
+from embhub.site.keys import SigningKey
+from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
 from embhub_registry.database import accounts, attestations, repositories
 from embhub_registry.database.accounts import Account
@@ -81,7 +83,8 @@ def test_an_independent_leak_stands_until_its_auditor_says_otherwise(said: list[
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
-    for key, namespace, role in ((SITE, "radboud", "publish"), (AUDITOR, "nki", "audit")):
+    signers: list[tuple[SigningKey, str, Role]] = [(SITE, "radboud", "publish"), (AUDITOR, "nki", "audit")]
+    for key, namespace, role in signers:
         file = tmp_path / f"{namespace}.pem"
         file.write_text(key.public_pem)
         administration.add_key(made, file, namespace=namespace, role=role)

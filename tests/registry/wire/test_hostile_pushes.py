@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from embhub.release.files import Release
+from embhub.site.keys import SigningKey
+from embhub.trust.keyring import Role
 from tests.support import hostile_files, releases
 from tests.support.hostile_files import CASES, Case
 from tests.support.servers import RunningRegistry, start_registry
@@ -68,11 +70,12 @@ class Hub:
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     registry = start_registry(tmp_path_factory.mktemp("hostile"))
+    signers: list[tuple[SigningKey, str, Role]] = [
+        (releases.SITE, "radboud", "publish"), (releases.WITHDRAWER, "radboud", "withdraw"),
+        (releases.OTHER_SITE, "lumc", "publish"), (releases.AUDITOR, "nki", "audit"),
+    ]  # fmt: skip
     try:
-        for key, namespace, role in [
-            (releases.SITE, "radboud", "publish"), (releases.WITHDRAWER, "radboud", "withdraw"),
-            (releases.OTHER_SITE, "lumc", "publish"), (releases.AUDITOR, "nki", "audit"),
-        ]:  # fmt: skip
+        for key, namespace, role in signers:
             registry.add_key(key, namespace=namespace, role=role)
         token = registry.add_user("alice", namespace="radboud")
         registry.request("POST", "/api/repos/create", token=token, json_body={"name": "prostate-cspca"})

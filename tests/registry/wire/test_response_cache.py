@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
 
 from embhub.release.files import EMBEDDING
 from embhub_registry import app
@@ -24,7 +25,8 @@ from tests.support import pushes, releases
 from tests.support.servers import RunningRegistry, init_registry
 from tests.support.threads import serving
 
-NAME = "radboud/prostate-cspca"
+OWNER, REPOSITORY = "radboud", "prostate-cspca"
+NAME = f"{OWNER}/{REPOSITORY}"
 INFO = f"/api/models/{NAME}"
 PAGE = f"/{NAME}"
 FILE = f"/{NAME}/resolve/{{sha}}/{EMBEDDING}"
@@ -36,7 +38,7 @@ class Served:
     """A registry served by a thread of this process; `beside` is a second handle, as an operator's command has."""
 
     registry: RunningRegistry
-    application: app.Starlette
+    application: Starlette
     beside: Registry
     alice: str
     lea: str
@@ -165,19 +167,19 @@ def test_another_form_or_origin_is_another_answer(served: Served) -> None:
 
 
 def hide(served: Served) -> None:
-    access.change(served.beside, served.admin, *NAME.split("/"), access.Settings(private=True))
+    access.change(served.beside, served.admin, OWNER, REPOSITORY, access.Settings(private=True))
 
 
 def gate(served: Served) -> None:
-    access.change(served.beside, served.admin, *NAME.split("/"), access.Settings(gated="manual"))
+    access.change(served.beside, served.admin, OWNER, REPOSITORY, access.Settings(gated="manual"))
 
 
 def disable(served: Served) -> None:
-    access.change(served.beside, served.admin, *NAME.split("/"), access.Settings(disabled=True))
+    access.change(served.beside, served.admin, OWNER, REPOSITORY, access.Settings(disabled=True))
 
 
 def delete(served: Served) -> None:
-    deletion.delete(served.beside, served.admin, *NAME.split("/"), reason="a test")
+    deletion.delete(served.beside, served.admin, OWNER, REPOSITORY, reason="a test")
 
 
 def hide_by_http(served: Served) -> None:

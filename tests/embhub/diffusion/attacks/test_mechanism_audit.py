@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from embhub.audits.report import AuditReport
-from embhub.diffusion.attacks import shadow_training
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.dp import noise, private_training, selftest
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
@@ -51,7 +50,7 @@ def test_the_code_as_it_is(private: TrainResult) -> None:
 
 def test_code_that_forgets_most_of_its_noise(private: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
     def release(self: Mechanism, total: Vectors) -> Vectors:
-        loud = total + 0.1 * self.sigma * self.clip * noise.draw_normal(total.size)
+        loud = total + 0.1 * self.noise_multiplier * self.max_grad_norm * noise.draw_normal(total.size)
         return np.asarray(loud / self.denominator)
 
     monkeypatch.setattr(Mechanism, "release", release)
@@ -79,12 +78,12 @@ def test_shadows_of_a_private_training_are_trained_by_its_mechanism(
         return real(*words, **choices)
 
     real = private_training.fit
-    monkeypatch.setattr(shadow_training.private_training, "fit", keep)
+    monkeypatch.setattr(private_training, "fit", keep)
     monkeypatch.setattr(inversion, "fit", None)
     report = audit(private, suite="standard", shadows=2, device="cpu")
     claim = private.embedding.privacy
     assert isinstance(claim, PrivacyClaim) and len(used) == 4
-    assert {(one.rate, one.sigma, one.clip, one.denominator) for one in used} == {
+    assert {(one.sample_rate, one.noise_multiplier, one.max_grad_norm, one.denominator) for one in used} == {
         (claim.sampling.q, claim.sigma, claim.clip, claim.denominator)
     }
     assert (report.unit, report.headline, report.check()) == ("patient", "lira-shadows", [])

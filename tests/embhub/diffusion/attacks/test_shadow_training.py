@@ -25,6 +25,7 @@ from embhub.diffusion.attacks.shadows import Setting
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.errors import ConfigError, UsageError
+from embhub.progress import Progress
 
 RECIPE = ResolvedRecipe(num_vectors=2, steps=4, batch_size=16, mixed_precision=False)
 FLIPS = shadows.balance_coins(6, 8, seed=0)
@@ -50,7 +51,7 @@ def test_shape_and_halves(setting: Setting, here: shadows.Shadows) -> None:
 
 
 def test_an_executor_gives_what_this_process_gives(setting: Setting, here: shadows.Shadows, base: Path) -> None:
-    told = []
+    told: list[Progress] = []
     with ThreadPoolExecutor(1) as executor:
         there = train(setting, FLIPS, seed=5, stage="shadows", base=base, executor=executor, on_progress=told.append)
     torch.testing.assert_close(there.losses, here.losses, rtol=1e-5, atol=1e-6)
@@ -173,11 +174,12 @@ def test_a_dask_cluster_of_which_a_worker_is_killed(
     address, workers = cluster
     flips = shadows.balance_coins(16, 8, seed=0)
     longer = replace(setting, recipe=replace(RECIPE, steps=10))
-    killed = []
+    killed: list[int] = []
 
     def kill_one(_: object) -> None:
         if not killed:
-            killed.append(workers[0].kill())
+            workers[0].kill()
+            killed.append(workers[0].pid)
 
     with open_executor(cluster=address) as executor:
         there = train(longer, flips, seed=5, stage="shadows", base=base, executor=executor, on_progress=kill_one)

@@ -17,6 +17,7 @@ from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.attacks.nearest import score_by_nearest
 from embhub.diffusion.attacks.predictions import score_by_proximal_start, score_by_step_error
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing import generation
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.rows import Rows, starting_rows
 from tests.support import pipelines
@@ -127,7 +128,7 @@ def test_an_image_that_the_embedding_draws_is_nearest(suspect: Suspect, monkeypa
         drawn.extend(real(*words, **choices))
         return drawn
 
-    real = nearest.draw
+    real = generation.draw
     monkeypatch.setattr(nearest, "draw", keep)
     score_by_nearest(gather(replace(suspect)))
     pixels = np.stack([np.asarray(image, np.float32) for image in drawn[:1]]) / 127.5 - 1

@@ -57,10 +57,12 @@ def check(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Re
     """The whole command but for the comparison, whose verdict is given: who may be compared is tested elsewhere."""
 
     def run(file: Path, verdict: str, **choices: Any) -> tuple[Report | None, dict[str, Any]]:
+        unchecked: dict[str, Any] = {
+            "members": SimpleNamespace(images=1, units=1), "controls": SimpleNamespace(units=1), "verdict": verdict,
+        }  # fmt: skip
         report = Report.model_construct(
             embhub="0", embedding="ab" * 32, base="tiny", unit="patient", alpha=0.05, threshold=0.01, scores={},
-            members=SimpleNamespace(images=1, units=1), controls=SimpleNamespace(units=1), samples=(), planted=(),
-            verdict=verdict,
+            samples=(), planted=(), **unchecked,
         )  # fmt: skip
         monkeypatch.setattr(outcome, "check_copies", lambda *_, **__: SimpleNamespace(report=report))
         usual = {"members": "x", "nonmembers": "y", "base": str(base), "device": "cpu", "n": 3, "sheet": True}

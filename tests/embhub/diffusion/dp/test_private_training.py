@@ -16,6 +16,7 @@ import torch
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.diffusion.dp import private_training, selftest, settings
+from embhub.diffusion.dp.checkpoints import PrivateKeeper
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.settings import Protection, round_down
 from embhub.diffusion.train import TrainResult
@@ -123,6 +124,7 @@ def test_the_next_training_counts_the_one_before(images: Path, base: Path, tmp_p
     learn(images, base)
     again = learn(images, base).embedding.privacy
     assert isinstance(again, PrivacyClaim) and again.composition is not None
+    assert again.composition.epsilon is not None and again.epsilon is not None
     assert again.composition.trainings == 2 and again.composition.epsilon > again.epsilon
     plain = train(images, token="<a>", caption="mri, {}", base=base, device="cpu", steps=1, num_vectors=1, batch_size=1)
     assert plain.embedding.privacy == "none"
@@ -328,7 +330,7 @@ def test_a_full_disk_stops_with_the_budget_counted(
     def full(*_: object) -> None:
         raise ConfigError("cannot write: no space left", "free space")
 
-    monkeypatch.setattr(private_training.PrivateKeeper, "keep", full)
+    monkeypatch.setattr(PrivateKeeper, "keep", full)
     with pytest.raises(ConfigError, match="no space"):
         learn(images, base, out=tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists() and ledger()[0].charged >= 1

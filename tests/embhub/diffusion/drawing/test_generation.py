@@ -84,7 +84,7 @@ def test_the_wrong_base(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"n": 0}, {"steps": 0}, {"batch_size": 0}])
-def test_impossible_settings(base: Path, wrong: dict[str, int]) -> None:
+def test_impossible_settings(base: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         make(base, **wrong)
 

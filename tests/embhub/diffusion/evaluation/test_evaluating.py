@@ -199,7 +199,12 @@ def test_what_was_taught_is_not_taught_again(evaluated: Run, images: Path, monke
     kept[0].write_bytes(b"half a file")
     fitted: list[int] = []
     fit = classifier.fit
-    monkeypatch.setattr(classifier, "fit", lambda *args, **kwargs: fitted.append(1) or fit(*args, **kwargs))
+
+    def counted(*words: Any, **choices: Any) -> Any:
+        fitted.append(1)
+        return fit(*words, **choices)
+
+    monkeypatch.setattr(classifier, "fit", counted)
     again = embhub.evaluate(
         images / "secret-real", images / "test", images / "good", arms={"swapped": images / "bad"},
         seeds=2, real_counts=[6, 20], synthetic_counts=[0, 100], steps=40, resolution=SIDE, mirror=False,

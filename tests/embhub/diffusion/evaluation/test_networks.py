@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_a_factory_of_the_site_is_found_beside_its_images(here: Path) -> None:
     about = learner.describe(16)
     assert about["name"] == "site_networks:line" and len(about["layers"]) == 16
     assert about["layers"] != networks.Learner("x", networks.resnet18, 1, 1.0).describe(32)["layers"]
-    assert "site_networks" not in networks.sys.path
+    assert "site_networks" not in sys.path
 
 
 def test_a_factory_like_torchvisions_takes_the_number_of_classes_by_name(here: Path) -> None:

@@ -86,7 +86,7 @@ def test_both_sources_of_chance_are_in_the_interval() -> None:
     arms = [[scores(10 * arm + seed, truth, shift) for seed in range(4)] for arm, shift in ((1, 1.0), (2, 0.5))]
     found = estimate(truth, range(60), *arms)
     areas = [[statistics.auc(one[truth], one[~truth]) for one in arm] for arm in arms]
-    each = np.subtract(*areas)
+    each = np.subtract(areas[0], areas[1])
     assert found.each_seed == pytest.approx(each.tolist())
     assert found.mean == pytest.approx(each.mean())
     half = stats.t.ppf(0.975, 3) * each.std(ddof=1) / 2

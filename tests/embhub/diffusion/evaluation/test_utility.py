@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -29,7 +31,7 @@ def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_good_images_help_and_mislabelled_ones_do_not() -> None:
     seen: list[Progress] = []
-    drawn = {
+    drawn: dict[str, Any] = {
         "positives": pictures(60, finding=True, seed=50),
         "normals": pictures(60, finding=False, seed=51),
         "taught": pictures(60, finding=False, seed=52),

@@ -158,7 +158,7 @@ def test_the_file_and_its_way_to_another_site(world: World, kind: str, tmp_path:
     drawn = [
         np.asarray(generate(prompt, embeddings=[one], base=base, steps=2, n=2, seed=5)[1]) for one in (read, pulled)
     ]
-    assert drawn[0].shape == (64, 64, 3) and np.array_equal(*drawn)
+    assert drawn[0].shape == (64, 64, 3) and np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], np.asarray(generate("mri", base=base, steps=2, n=2, seed=5)[1]))
 
 
@@ -247,5 +247,6 @@ def test_audits_and_attacks(world: World, kind: str, pipe: Any, monkeypatch: pyt
     seen, rows = latents(pipe), tensors(target)
     draws = draw(pipe, seen.shape[1:], count=2)
     losses = [measure_losses(pipe, seen, draws, caption=CAPTION, token=TOKEN, rows=one) for one in (rows, None)]
-    found = score_by_gradient(Evidence(*losses, suspect=Suspect(pipe, seen, draws, CAPTION, TOKEN, rows)))
+    suspect = Suspect(pipe, seen, draws, CAPTION, TOKEN, rows)
+    found = score_by_gradient(Evidence(losses[0], losses[1], suspect=suspect))
     assert found.shape == (4,) and torch.isfinite(found).all()

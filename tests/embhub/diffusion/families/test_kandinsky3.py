@@ -143,7 +143,7 @@ def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, 
     ]
     plain = np.asarray(generate("mri", base=base, steps=2, n=2, seed=5)[1])
     assert drawn[0].shape == (64, 64, 3)
-    assert np.array_equal(*drawn) and not np.array_equal(drawn[0], plain)
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], plain)
 
 
 def test_other_bases_are_refused(trained: TrainResult, pipe: Any, tmp_path: Path) -> None:
@@ -168,7 +168,8 @@ def test_audits_and_attacks(trained: TrainResult, pipe: Any, site: Path, monkeyp
     latents = torch.randn(4, 4, 8, 8)
     draws = draw(pipe, latents.shape[1:], count=2)
     losses = [measure_losses(pipe, latents, draws, caption=CAPTION, token=TOKEN, rows=one) for one in (rows, None)]
-    found = score_by_gradient(Evidence(*losses, suspect=Suspect(pipe, latents, draws, CAPTION, TOKEN, rows)))
+    suspect = Suspect(pipe, latents, draws, CAPTION, TOKEN, rows)
+    found = score_by_gradient(Evidence(losses[0], losses[1], suspect=suspect))
     assert found.shape == (4,) and torch.isfinite(found).all()
 
 

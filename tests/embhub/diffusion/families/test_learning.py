@@ -132,7 +132,7 @@ def stock_encoding(pipe: Any, prompt: str) -> list[Tensor]:
     kind = type(pipe).__name__
     if kind == "FluxPipeline":
         return list(pipe.encode_prompt(prompt=prompt, prompt_2=None)[:2])
-    more = {"prompt_2": None, "prompt_3": None} if kind == "StableDiffusion3Pipeline" else {}
+    more: dict[str, Any] = {"prompt_2": None, "prompt_3": None} if kind == "StableDiffusion3Pipeline" else {}
     if kind == "StableDiffusionPipeline":
         more = {"device": pipe.device, "num_images_per_prompt": 1}
     found = pipe.encode_prompt(prompt=prompt, do_classifier_free_guidance=False, **more)

@@ -209,7 +209,7 @@ def test_saving_memory_learns_the_same(pipe: Any, latents: torch.Tensor, saving:
 def test_a_micro_batch_keeps_the_text_encoder_at_once_a_step(pipe: Any, latents: torch.Tensor) -> None:
     sizes = []
     handle = pipe.unet.register_forward_hook(lambda _m, args, _out: sizes.append(len(args[0])))
-    calls = []
+    calls: list[None] = []
     other = pipe.text_encoder.register_forward_hook(lambda *_: calls.append(None))
     learn(pipe, latents, replace(QUICK, micro_batch_size=3, steps=2))
     handle.remove()

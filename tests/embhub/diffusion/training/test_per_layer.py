@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
@@ -208,7 +209,8 @@ def test_attacks_take_it(pipe: Any) -> None:
     rows = rows_for(pipe)
     draws = draw(pipe, torch.Size((4, 8, 8)), count=2)
     losses = [measure_losses(pipe, latents(), draws, caption=CAPTION, token=TOKEN, rows=one) for one in (rows, None)]
-    found = score_by_gradient(Evidence(*losses, suspect=Suspect(pipe, latents(), draws, CAPTION, TOKEN, rows)))
+    suspect = Suspect(pipe, latents(), draws, CAPTION, TOKEN, rows)
+    found = score_by_gradient(Evidence(losses[0], losses[1], suspect=suspect))
     assert found.shape == (4,) and torch.isfinite(found).all()
 
 
@@ -253,7 +255,7 @@ def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, 
     drawn = [
         np.asarray(generate("mri, {}", embeddings=[source], base=base, steps=2, seed=5)[0]) for source in (read, pulled)
     ]
-    assert np.array_equal(*drawn)
+    assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], np.asarray(generate("mri", base=base, steps=2, seed=5)[0]))
 
 
@@ -304,8 +306,9 @@ def test_what_is_refused(trained: TrainResult, images: Path, base: Path, tmp_pat
 
 
 def test_hostile_files(tmp_path: Path) -> None:
-    parts = {name: np.zeros((2, 8), np.float32) for name in embedding.layer_names(3)}
+    parts: dict[str, NDArray[Any]] = {name: np.zeros((2, 8), np.float32) for name in embedding.layer_names(3)}
     sound = build({"text_encoder": torch.zeros(3, 2, 8)})
+    spoilt: dict[str, NDArray[Any]]
     for spoilt in (
         {**parts, "layer_01": np.zeros((3, 8), np.float32)},
         {**parts, "layer_01": np.zeros((2, 9), np.float32)},

@@ -179,7 +179,8 @@ def test_an_interrupt_inside_a_step_loses_that_step_alone(
     """The optimizer has moved the rows, and the step is not over: its state must not be what is kept."""
     import torch
 
-    whole, real, calls = learn(images, base, None), torch.optim.AdamW.step, []
+    whole, real = learn(images, base, None), torch.optim.AdamW.step
+    calls: list[None] = []
 
     def step(self: Any, *arguments: Any) -> Any:
         result = real(self, *arguments)

@@ -112,7 +112,7 @@ def test_without_a_window_percentiles_decide(tmp_path: Path) -> None:
 @pytest.mark.parametrize("blank", ["WindowCenter", "WindowWidth"])
 def test_a_window_that_was_blanked_is_none(tmp_path: Path, blank: str) -> None:
     """De-identification may leave an attribute without its value."""
-    fields = {"WindowCenter": 2000, "WindowWidth": 1001, blank: ""}
+    fields: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 1001, blank: ""}
     assert (read(tmp_path, RAMP, **fields) == read(tmp_path, RAMP)).all()
     with pytest.raises(UsageError, match="no window of its own"):
         read(tmp_path, RAMP, View(window=Window("header", 2)), **fields)

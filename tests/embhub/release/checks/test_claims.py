@@ -299,13 +299,14 @@ def of_version_1() -> Release:
     """A release as an earlier embhub signed it."""
     old = read_claim(first_version(CLAIM))
     assert isinstance(old, PrivacyClaim)
-    return resigned(Release.from_files(GOOD.files | private_files(old)), publish={"privacy": old.to_dict()})
+    return resigned(Release.from_files({**GOOD.files, **private_files(old)}), publish={"privacy": old.to_dict()})
 
 
 def test_a_claim_of_version_1_is_shown_and_no_new_release_makes_it() -> None:
     release = of_version_1()
     finding = next(item for item in verify(release).findings if item.check == "privacy")
     assert finding.outcome == "warning" and "did not name the decision to release" in finding.text
-    assert outdated(release.embedding.privacy) in refusal(release).message and outdated(CLAIM) is None
+    told = outdated(release.embedding.privacy)
+    assert told is not None and told in refusal(release).message and outdated(CLAIM) is None
     with pytest.raises(PrivacyError, match=r"embhub\.privacy/1"):
         sign({path: release.files[path] for path in (layout.EMBEDDING, layout.CARD)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def release_with(report: AuditReport) -> dict[str, bytes]:
     return {**files, layout.CARD: card.to_readme(told)}
 
 
-def admit(files: dict[str, bytes]) -> None:
+def admit(files: Mapping[str, bytes]) -> None:
     admission.admit(
         Proposal(REPOSITORY, files, before={}, versions=(), audit_required=True, trust=make_trust(), now=NOW)
     )

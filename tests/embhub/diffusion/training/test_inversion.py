@@ -27,7 +27,13 @@ from tests.support import pipelines
 QUICK = replace(COMPACT, num_vectors=2, steps=6, batch_size=4)
 
 
-@pytest.fixture(params=[("clip", "epsilon"), ("clip", "v_prediction"), ("bert", "epsilon"), ("bert", "v_prediction")])
+@pytest.fixture(
+    params=[
+        ("clip", "epsilon"),
+        ("bert", "v_prediction"),
+        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in (("clip", "v_prediction"), ("bert", "epsilon"))),
+    ]
+)
 def pipe(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     encoder, prediction = request.param
     return load_pipeline(pipelines.write(tmp_path, encoder=encoder, prediction=prediction))

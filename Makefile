@@ -11,7 +11,7 @@ export GOMP_SPINCOUNT ?= 0
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE =
 
-.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all check lock docs dist sbom attest format clean
+.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all test-numerical check lock docs dist sbom attest format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
 	@echo "make test       the tests, but for those that take minutes each"
 	@echo "make test-all   those too: crashes, fuzzing, foreign clients at length"
+	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make check      ruff, mypy, import-linter, docs"
 	@echo "make lock       renew the lock files with hashes, for development and for a registry"
 	@echo "make docs       the documentation site, in site/"
@@ -65,6 +66,14 @@ test: $(READY)
 test-all: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m thorough
 	@$(MAKE) --no-print-directory test
+
+# Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one
+# that has neither it changes nothing. The second adds up in another order.
+NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and not thorough" \
+	$(addprefix tests/embhub/diffusion/,training adaptation dp/test_gradients.py)
+test-numerical: $(READY)
+	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI ATEN_CPU_CAPABILITY=avx512 $(BIN)/python $(NUMERICAL) -n 2
+	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) -n 0
 
 check: $(READY)
 	@$(BIN)/ruff check .

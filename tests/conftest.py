@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from embhub import own_process
@@ -15,3 +17,16 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 # For those who look for more: HYPOTHESIS_PROFILE=explore draws new examples each time.
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+DIFFUSION = Path(__file__).parent / "embhub" / "diffusion"
+NUMERICAL = ("training", "adaptation", "dp", "attacks", "families", "copying", "evaluation")
+"""Folders whose tests train, or compare losses, rows or areas under a curve: processors round differently."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark by folder, before `-m` selects."""
+    folders = [DIFFUSION / name for name in NUMERICAL]
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker("numerical")

@@ -37,6 +37,7 @@ def test_a_benchmark_compares_with_a_peer(name: str) -> None:
     assert goals == ([1.4, 1.4, 1.4, 2.0, 3.0, 3.0] if name == "training" else [])
 
 
+@pytest.mark.thorough
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     held = bytearray(400_000_000)  # a child must not inherit what its parent held
     taken = memory.measure("embhub", "builtin", batch_size=2, images=2)

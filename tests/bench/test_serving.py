@@ -10,6 +10,7 @@ from bench import serving
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_versions_are_measured_side_by_side() -> None:
     rows, size = serving.measure(serving.ROOT, serving.ROOT, turns=1, seconds=0.1)
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

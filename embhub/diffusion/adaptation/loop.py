@@ -82,7 +82,7 @@ def learn(
     """Adapt the components of `objective` in place; the loss of `kept_back` is taken `looks` times on the way.
 
     Raises:
-        DivergedError: a loss that is not a number; the checkpoint is removed.
+        DivergedError: a loss or a gradient that is not finite; the checkpoint is removed.
         TrainingInterruptedError: SIGINT, after a whole step that `resume` goes on from.
         ConfigError, UsageError: as `Checkpoint`.
     """
@@ -96,10 +96,18 @@ def learn(
     prepared, optimizer = accelerator.prepare(objective, inner)
     every = max(1, plan.steps // looks)
 
+    def demand_finite(value: float, what: str) -> None:
+        if not math.isfinite(value):
+            if checkpoint and accelerator.is_main_process:
+                checkpoint.remove()
+            raise DivergedError(f"{what} is not a number", "lower the learning rate, or check the base and the images")
+
     def look() -> None:
         if kept_back is not None and (not points or points[-1][0] != len(losses)):
             with accelerator.autocast():
-                points.append((len(losses), objective.measure(kept_back)))
+                measured = objective.measure(kept_back)
+            demand_finite(measured, f"the held-out loss after {len(losses)} steps")
+            points.append((len(losses), measured))
 
     def keep() -> None:
         if checkpoint and accelerator.is_main_process:
@@ -111,11 +119,10 @@ def learn(
         while len(losses) < plan.steps:
             for group in inner.param_groups:
                 group["lr"] = plan.learning_rate * pace(len(losses), plan.steps)
-            error = _step(accelerator, prepared, objective, optimizer, weights, plan, members, seed, len(losses))
-            if not math.isfinite(error):
-                if checkpoint and accelerator.is_main_process:
-                    checkpoint.remove()
-                raise DivergedError(f"the loss at step {len(losses) + 1} is not a number", "lower the learning rate")
+            error, norm = _step(accelerator, prepared, objective, optimizer, weights, plan, members, seed, len(losses))
+            demand_finite(error, f"the loss at step {len(losses) + 1}")
+            # Clipped by an infinite norm a gradient is zero: the loss stays finite, and nothing is learned.
+            demand_finite(norm, f"the norm of the gradient at step {len(losses) + 1}")
             losses.append(error)
             if len(losses) % every == 0 or len(losses) == plan.steps:
                 look()
@@ -145,24 +152,28 @@ def _step(
     members: Examples,
     seed: int,
     step: int,
-) -> float:
-    """One step of AdamW on a batch, this process's share of it in as many passes as the plan says; the batch's loss."""
+) -> tuple[float, float]:
+    """One step of AdamW on a batch, this process's share of it in as many passes as the plan says.
+
+    Returns:
+        The batch's loss, and the norm of its gradient before clipping.
+    """
     passes = accelerator.gradient_accumulation_steps
     size = plan.batch_size // (accelerator.num_processes * passes)
     batch = objective.draw(members, torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + step) % 2**63))
-    total = torch.zeros((), device=accelerator.device)
+    total, norm = torch.zeros((), device=accelerator.device), math.nan
     for number in range(passes):
         first = (accelerator.process_index * passes + number) * size
         with accelerator.accumulate(prepared):
             error = prepared(members, batch.part(slice(first, first + size)))
             accelerator.backward(error)
             if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(list(weights.values()), 1.0)
+                norm = float(accelerator.clip_grad_norm_(list(weights.values()), 1.0))
             optimizer.step()
             optimizer.zero_grad()
         total += error.detach().float() / passes
     mean: torch.Tensor = accelerator.reduce(total, reduction="mean")
-    return float(mean)
+    return float(mean), norm
 
 
 def _any(accelerator: Accelerator, asked: bool) -> bool:

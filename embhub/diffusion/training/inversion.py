@@ -45,7 +45,7 @@ HIGH = 0.7
 
 
 class DivergedError(UsageError):
-    """The loss is no longer a number."""
+    """The loss or its gradient is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Inversion:
         """One step of AdamW; returns the loss of its batch.
 
         Raises:
-            DivergedError: the loss is not a number.
+            DivergedError: the loss or its gradient is not a number.
         """
         latents, times, noise = self.draw()
         self._optimizer.zero_grad()
@@ -144,8 +144,14 @@ class Inversion:
         """Move the rows by the gradients that they hold, those of a batch whose mean error is given; returns it.
 
         Raises:
-            DivergedError: the error is not a number.
+            DivergedError: the error is not a number, or a gradient whose square is none. The rows stay as they were.
         """
+        if not math.isfinite(error):
+            raise DivergedError(f"the loss at step {len(self.losses) + 1} is not a number", "lower the learning rate")
+        if not self._gradients_are_finite():
+            raise DivergedError(
+                f"the gradient at step {len(self.losses) + 1} is not a number", "check the images and the base"
+            )
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * pace(len(self.losses), self.recipe)
         if self.recipe.norm == "directional":
@@ -153,8 +159,6 @@ class Inversion:
         self._optimizer.step()
         if self.recipe.norm == "directional":
             self._retract()
-        if not math.isfinite(error):
-            raise DivergedError(f"the loss at step {len(self.losses) + 1} is not a number", "lower the learning rate")
         self.losses.append(error)
         return error
 
@@ -224,6 +228,11 @@ class Inversion:
         reached = [name for name, part in shared.items() if part.grad is not None]  # a mask has no gradient
         torch.autograd.backward([condition[name] for name in reached], [shared[name].grad for name in reached])
         return total.item()
+
+    def _gradients_are_finite(self) -> bool:
+        """Whether AdamW can use them: an infinite square makes every later step zero, and the loss says nothing."""
+        held = [part.grad.square().sum() for part in self.inserted.rows.values() if part.grad is not None]
+        return all(bool(torch.isfinite(square)) for square in held)
 
     def _flatten_gradients(self) -> None:
         """Take off each gradient what would only change its row's length."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from embhub.artifact import fingerprint
 from embhub.diffusion.adaptation import loop
@@ -222,11 +222,32 @@ def test_a_place_that_holds_something_else_is_never_written_over(base: Path, ima
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_loss_that_is_no_number_leaves_nothing(base: Path, images: Path, tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match="not a number"):
-        adapt(
-            base, images, tmp_path / "adapted", "unet", steps=60, learning_rate=1.0, precision="bfloat16", batch_size=1
-        )
+def blown_up(base: Path, out: Path, factor: float) -> Path:
+    """A copy of the base whose denoiser answers `factor` times as much: that overflows in any arithmetic."""
+    shutil.copytree(base, out)
+    path = out / f"{WEIGHTS['unet']}.safetensors"
+    weights = load_file(path)
+    weights["conv_out.weight"] *= factor
+    save_file(weights, path, metadata={"format": "pt"})
+    return out
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("factor", "holdout", "said"),
+    [
+        (1e30, 0.0, "the loss at step 1 is not a number"),
+        # The loss is about 1e32 and stays finite to the end; the square of its gradient does not fit in float32.
+        (1e16, 0.0, "the norm of the gradient at step 1 is not a number"),
+        (1e30, 0.2, "the held-out loss after 0 steps is not a number"),
+    ],
+)
+def test_a_loss_or_gradient_that_is_no_number_leaves_nothing(
+    base: Path, images: Path, tmp_path: Path, precision: str, factor: float, holdout: float, said: str
+) -> None:
+    broken = blown_up(base, tmp_path / "broken", factor)
+    with pytest.raises(DivergedError, match=said):
+        adapt(broken, images, tmp_path / "adapted", "unet", precision=precision, holdout=holdout)
     assert list(tmp_path.glob("*adapted*")) == []
 
 

@@ -14,6 +14,7 @@ from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import (
     COMPACT,
     LARGE,
+    DivergedError,
     ResolvedRecipe,
     default_recipe,
     encode_images,
@@ -26,7 +27,13 @@ from tests.support import pipelines
 QUICK = replace(COMPACT, num_vectors=2, steps=6, batch_size=4)
 
 
-@pytest.fixture(params=[("clip", "epsilon"), ("clip", "v_prediction"), ("bert", "epsilon"), ("bert", "v_prediction")])
+@pytest.fixture(
+    params=[
+        ("clip", "epsilon"),
+        ("bert", "v_prediction"),
+        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in (("clip", "v_prediction"), ("bert", "epsilon"))),
+    ]
+)
 def pipe(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     encoder, prediction = request.param
     return load_pipeline(pipelines.write(tmp_path, encoder=encoder, prediction=prediction))
@@ -239,3 +246,27 @@ def test_a_state_of_other_rows_is_refused(pipe: Any, latents: torch.Tensor) -> N
 def test_impossible_ways_of_computing(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         ResolvedRecipe(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (1e30, "the loss at step 1 is not a number"),
+        # The loss is about 1e32 and stays finite to the end; AdamW squares the gradient, which float32 cannot hold.
+        (1e16, "the gradient at step 1 is not a number"),
+    ],
+)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_is_no_number_ends_the_training_before_the_rows_move(
+    pipe: Any, latents: torch.Tensor, factor: float, said: str, mixed: bool
+) -> None:
+    """The denoiser's answer is so large that it overflows in any processor's arithmetic."""
+    with torch.no_grad():
+        pipe.unet.conv_out.weight *= factor
+    training = inversion.Inversion(
+        pipe, latents, token="<cspca>", caption="mri, {}", recipe=replace(QUICK, mixed_precision=mixed), seed=0
+    )
+    before = training.rows["text_encoder"].clone()
+    with training.active(), pytest.raises(DivergedError, match=said):
+        training.step()
+    assert torch.equal(training.rows["text_encoder"], before) and training.losses == []

@@ -84,13 +84,14 @@ check: $(READY)
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_docs.py
 
 # torch is left out, with what it alone needs: which build suits a machine depends on its index, and constraints.txt pins it.
-LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --custom-compile-command "make lock" -c constraints.txt
+# Our own distributions come from the tree.
+LOCK = $(BIN)/uv pip compile pyproject.toml registry/pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --custom-compile-command "make lock" -c constraints.txt
 lock: $(READY)
-	@without=$$(mktemp) && echo "torch; python_version < '3'" > $$without && \
-	$(LOCK) --override $$without --extra diffusion --extra dicom --extra nifti --extra cluster --extra registry --extra dev \
-		-o .ci/dev.lock && rm $$without
-	@$(LOCK) --extra registry -o registry/deploy/requirements.lock
+	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
+	$(LOCK) --override $$without --extra diffusion --extra dicom --extra nifti --extra cluster --extra dev \
+		-o .ci/dev.lock && \
+	$(LOCK) --override $$without -o registry/deploy/requirements.lock && rm $$without
 
 docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 TRANSFORMERS_VERBOSITY=error $(BIN)/mkdocs build --strict --quiet

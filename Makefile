@@ -37,7 +37,8 @@ $(READY): pyproject.toml bases/pyproject.toml registry/pyproject.toml constraint
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: install your system's python3-venv"; exit 2; }
 	@echo "installing into $(VENV) (torch first, so that nothing pulls another build)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./bases -e ./registry -e '.[diffusion,dicom,nifti,cluster,registry,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -e ./bases -e ./registry
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[diffusion,dicom,nifti,cluster,registry,dev]'
 	@touch $@
 
 $(VENV)/.docs $(VENV)/.release: $(READY)

@@ -283,5 +283,5 @@ def test_show_names_the_signer_before_what_the_card_says(
     (item,) = [item for item in listed if item["id"] == "evil/prostate"]
     assert (item["member"], item["misnamed"], item["release"]["confirmation"]) == ("Evil", True, "self-declared")
     text = hall.registry.get("/evil/prostate").body.decode()
-    assert "another publisher than the keyring" in text and "self-declared" in text
+    assert "a different publisher than the keyring" in text and "self-declared" in text
     assert "signed by Evil" in hall.registry.get("/").body.decode()

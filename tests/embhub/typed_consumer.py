@@ -13,7 +13,11 @@ import embhub
 def make(images: Path) -> embhub.Embedding:
     """At the hospital that has the images."""
     found = embhub.inspect(images)
-    trained = embhub.train(images, token="<cspca>", caption="prostate mri, {}", out=images / "prostate.safetensors")
+    trained = embhub.train(
+        images, token="<cspca>", caption="prostate mri, {}", out=images / "prostate.safetensors",
+        recipe=embhub.Recipe(steps=100), privacy=embhub.PrivacySettings(epsilon=2, n_public=50),
+        selection=embhub.Selection(where="label=csPCa", holdout=0.3), preview=embhub.Preview(every=50),
+    )  # fmt: skip
     report = embhub.audit(trained)
     summary: tuple[object, str, tuple[str, ...]] = (found, report.verdict, trained.notes)
     print(*summary)

@@ -338,7 +338,7 @@ def test_a_headline_without_scores_cannot_be_built() -> None:
 def test_figures_are_derived_once_for_a_report_and_anew_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     report = quick(0.1, members=61, seed=20_261_120)  # of this test alone: nothing of it is remembered yet
     asked = []
-    audit = import_module("embhub.audit")  # `embhub.audit` itself is the function of that name
+    audit = import_module("embhub.audits.report")
     derive = audit.measure
 
     def count(**facts: Any) -> Any:

@@ -25,7 +25,7 @@ from embhub.privacy.second_opinion import ClaimBelowBoundError
 from embhub.site import config, runs
 from tests.support.claims import make_claim
 
-ASKED = {"n_public": 20, "steps": 4, "batch_size": 5, "draws": 1, "directions": 4}
+ASKED = {"n_public": 20, "steps": 4, "batch_size": 5, "noise_draws": 1, "subspace_dim": 4}
 
 
 @settings(max_examples=15, deadline=None)

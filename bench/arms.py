@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from bench.recipe import PeerRecipe
 from embhub import phantoms
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.families import resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import Inversion, ResolvedRecipe, default_recipe, encode_images
 
 FINDING, TOKEN, CAPTION = "prostate-cspca", "<cspca>", "prostate mri with {}"
@@ -53,7 +54,7 @@ class Task:
     seed: int = 0
 
 
-def draw_images(pipe: Any, count: int, *, seed: int) -> Tensor:
+def draw_images(pipe: Pipeline, count: int, *, seed: int) -> Tensor:
     """`count` phantoms of the held-out finding at the base's resolution, (count, 3, H, W) in [-1, 1]."""
     rng = np.random.default_rng(seed)
     drawn = [phantoms.draw("prostate", phantoms.target_finding(FINDING, rng), rng).image for _ in range(count)]
@@ -62,13 +63,13 @@ def draw_images(pipe: Any, count: int, *, seed: int) -> Tensor:
     return pixels if pixels.shape[-1] == side else F.interpolate(pixels, (side, side), mode="bilinear")
 
 
-def first_word(pipe: Any) -> str:
+def first_word(pipe: Pipeline) -> str:
     """A word that is one token of this base: the peer starts from it."""
     return "lesion" if len(pipe.tokenizer.encode("lesion", add_special_tokens=False)) == 1 else "l"
 
 
 @contextmanager
-def started(side: Side, pipe: Any, task: Task) -> Iterator[Arm]:
+def started(side: Side, pipe: Pipeline, task: Task) -> Iterator[Arm]:
     """One arm, ready for its first step: embhub has made its latents, the peer has grown its table.
 
     The peer changes `pipe` for good; embhub leaves it as it was.
@@ -96,6 +97,6 @@ def started(side: Side, pipe: Any, task: Task) -> Iterator[Arm]:
         yield ours
 
 
-def recipe_for(pipe: Any, task: Task) -> ResolvedRecipe:
+def recipe_for(pipe: Pipeline, task: Task) -> ResolvedRecipe:
     """embhub's own settings for this base, with the task's batch, precision and length."""
     return replace(default_recipe(pipe), batch_size=task.batch_size, steps=task.steps, mixed_precision=task.bfloat16)

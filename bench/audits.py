@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -27,6 +26,7 @@ from embhub.audits.verdict import ALPHA
 from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.recipes import COMPACT
@@ -37,7 +37,7 @@ SHADOWS = (2, 4, 8)
 Keep = Callable[[Row], None]
 
 
-def weigh(pipe: Any, keep: Keep, *, images: int, recipe: ResolvedRecipe, most: int) -> None:
+def weigh(pipe: Pipeline, keep: Keep, *, images: int, recipe: ResolvedRecipe, most: int) -> None:
     """One training, alone and in shared batches; a standard audit's shadows, and what the first few of them see."""
     latents = inversion.encode_images(pipe, patients(images, 0))
     draws = draw(pipe, latents.shape[1:])

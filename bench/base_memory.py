@@ -44,6 +44,7 @@ from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.bases.pipelines import freeze
 from embhub.diffusion.families import Family, denoiser, detect, encoders, loss, resolution
 from embhub.diffusion.families.flux import FLUX
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.families.sd import SD
 from embhub.diffusion.families.sd3 import SD3
 from embhub.diffusion.families.sdxl import SDXL
@@ -128,7 +129,7 @@ def _fake(*, halved: bool) -> Iterator[None]:
         torch.set_default_dtype(usual)
 
 
-def _activations(pipe: Any, images: int, saving: bool) -> int:
+def _activations(pipe: Pipeline, images: int, saving: bool) -> int:
     """As `embhub.diffusion.training.memory.estimate`; bfloat16 copies of float32 weights, which autocast makes, are
     in it."""
     usage_counters, side = memory._Tally(pipe), resolution(pipe) // int(pipe.vae_scale_factor)

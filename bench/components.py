@@ -38,6 +38,7 @@ from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.bases.pipelines import load_pipeline, trainable_attention
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import default_recipe
 from embhub.options.component import Component
@@ -83,7 +84,7 @@ class Material:
     judge: Judge
     features: FilmFeatures
 
-    def examples(self, pipe: Any, films: Mapping[str, Pictures]) -> Examples:
+    def examples(self, pipe: Pipeline, films: Mapping[str, Pictures]) -> Examples:
         """The films of both classes as a base sees them."""
         pictures = tensor(np.concatenate([films[name] for name in CLASSES]))
         captions = tuple(CAPTION.format(name) for name in CLASSES for _ in films[name])
@@ -129,7 +130,7 @@ def run_arm(material: Material, arm: Arm, seed: int, work: Path) -> Row:
     }  # fmt: skip
 
 
-def adapt(material: Material, pipe: Any, arm: Arm, seed: int, work: Path) -> Row:
+def adapt(material: Material, pipe: Pipeline, arm: Arm, seed: int, work: Path) -> Row:
     """Adapt the components of an arm in place; the held-out loss before and after."""
     plan = Plan(
         arm.components,
@@ -162,14 +163,14 @@ def adapt(material: Material, pipe: Any, arm: Arm, seed: int, work: Path) -> Row
     return {"weights": counted, "held_out_loss": learned.points, "seconds": round(seconds, 1)}
 
 
-def put_back(pipe: Any, path: Path) -> None:
+def put_back(pipe: Pipeline, path: Path) -> None:
     """Give a pipeline the weights that an earlier arm learned."""
     for name, value in load_file(path).items():
         place, _, inner = name.partition(".")
         getattr(pipe, place).get_parameter(inner).data.copy_(value)
 
 
-def judge_pictures(material: Material, drawn: Mapping[str, Pictures], pipe: Any | None = None) -> Row:
+def judge_pictures(material: Material, drawn: Mapping[str, Pictures], pipe: Pipeline | None = None) -> Row:
     """KID to films of other patients, agreement of the judge with the prompt, nearness to the films taught."""
     pneumonia = {name: 1 - material.judge(pictures)[:, 0] for name, pictures in drawn.items()}
     both = np.concatenate([drawn[name] for name in CLASSES])
@@ -193,12 +194,12 @@ def _even(films: Mapping[str, Pictures]) -> list[Pictures]:
     return [films[name][:count] for name in CLASSES]
 
 
-def _invert(pipe: Any, films: Pictures, seed: int) -> Mapping[str, Tensor]:
+def _invert(pipe: Pipeline, films: Pictures, seed: int) -> Mapping[str, Tensor]:
     latents, recipe = inversion.encode_images(pipe, tensor(films)), default_recipe(pipe)
     return inversion.fit(pipe, latents, token="<study>", caption=CAPTION, recipe=recipe, seed=seed).rows
 
 
-def _draw(pipe: Any, name: str, rows: Mapping[str, Tensor] | None, seed: int) -> Pictures:
+def _draw(pipe: Pipeline, name: str, rows: Mapping[str, Tensor] | None, seed: int) -> Pictures:
     settings: dict[str, Any] = {"guidance": GUIDANCE, "steps": SAMPLING, "seed": 5000 + 1000 * seed}
     if rows is not None:
         return sample_with(pipe, rows, CAPTION, DRAWN, **settings)

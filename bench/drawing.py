@@ -24,6 +24,7 @@ from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import draw, generate
 from embhub.diffusion.drawing.loading import load_into
+from embhub.diffusion.families.pipeline import Pipeline
 
 PEER = "Peer: diffusers alone: `from_pretrained`, `load_textual_inversion`, the pipeline's call, with the same seeds."
 TOKEN, PROMPT = "<cspca>", "prostate mri with <cspca>"
@@ -45,7 +46,7 @@ def run(scale: Scale) -> Section:
                 pipe.load_textual_inversion(str(file), token=TOKEN)
             return pipe
 
-        def call(pipe: Any) -> None:
+        def call(pipe: Pipeline) -> None:
             generators = [torch.Generator().manual_seed(number) for number in range(scale.drawn)]
             steps = scale.sampling_steps
             pipe([PROMPT] * scale.drawn, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from bases.workshop.counting import tensor
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.recipes import COMPACT
 from embhub.phantoms import Finding, draw, target_finding
@@ -130,7 +130,7 @@ def _drawn_class(task: Task, label: int, vectors: int, images: int, folder: Path
 
 def _learn_and_draw(task: Task, label: int, vectors: int, images: int) -> Pictures:
     base = info(task.base)
-    pipe: Any = load_pipeline(base.path, device="cpu")
+    pipe: Pipeline = load_pipeline(base.path, device="cpu")
     pictures = task.learn.images[task.learn.labels == label][:images]
     caption = f"{task.prefix}, {{}}"
     recipe = replace(COMPACT, num_vectors=vectors, steps=STEPS)

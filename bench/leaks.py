@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from embhub.diffusion.attacks import THOROUGH, WITH_REFERENCES, shadows
 from embhub.diffusion.attacks.evidence import Draws, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.shadows import Shadows
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import batched as many
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import ResolvedRecipe
@@ -48,7 +48,7 @@ def patients(count: int, seed: int) -> Tensor:
     return tensor(np.stack(images))
 
 
-def run(pipe: Any, results: ResultsFile, *, groups: int) -> None:
+def run(pipe: Pipeline, results: ResultsFile, *, groups: int) -> None:
     """Every group that is not there whole; what an interrupted one left is measured again."""
     for number in range(groups):
         for truth in LEAKS:
@@ -65,7 +65,7 @@ def run(pipe: Any, results: ResultsFile, *, groups: int) -> None:
                     print(f"group {number}, {row['truth']}, trial {row['trial']} done", flush=True)
 
 
-def try_group(pipe: Any, number: int, truth: str) -> Iterator[Row]:
+def try_group(pipe: Pipeline, number: int, truth: str) -> Iterator[Row]:
     """Train one group's embeddings, and try every attack on its patients; of a strong leak, on strangers too."""
     images = patients(2 * PATIENTS, number)
     latents = inversion.encode_images(pipe, images)
@@ -92,7 +92,7 @@ def try_group(pipe: Any, number: int, truth: str) -> Iterator[Row]:
 
 
 def train(
-    pipe: Any, latents: Tensor, coins: Tensor, recipe: ResolvedRecipe, *, seed: int
+    pipe: Pipeline, latents: Tensor, coins: Tensor, recipe: ResolvedRecipe, *, seed: int
 ) -> list[Mapping[str, Tensor]]:
     """One embedding a row of `coins` (S, N)."""
     jobs = [(latents[chosen], seed + place) for place, chosen in enumerate(coins)]
@@ -111,7 +111,7 @@ class Trial:
 
     def __init__(
         self,
-        pipe: Any,
+        pipe: Pipeline,
         images: Tensor,
         latents: Tensor,
         draws: Draws,

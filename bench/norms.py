@@ -26,6 +26,7 @@ from bases.workshop.sampling import sample_with
 from bench.results_file import ResultsFile, Row
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.recipes import COMPACT, ResolvedRecipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
@@ -44,7 +45,7 @@ VERDICT = ""
 """What a reader may take from the table; written by hand, after it."""
 
 
-def run_arm(pipe: Any, finding: str, arm: str, seed: int, judge: Judge, base: Any) -> Row:
+def run_arm(pipe: Pipeline, finding: str, arm: str, seed: int, judge: Judge, base: Any) -> Row:
     """One training: the loss on images kept back, the judge's shares of what it draws, the rows' length in the base's
     own."""
     held = HELD_OUT[finding]

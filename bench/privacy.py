@@ -36,6 +36,7 @@ from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.recipes import COMPACT, resolve
 from embhub.diffusion.training.result import Task
@@ -54,7 +55,7 @@ class Material:
     """A base, and latents of images to learn from with whose they are, and of images of other patients."""
 
     name: str
-    pipe: Any
+    pipe: Pipeline
     caption: str
     inside: Tensor
     names: tuple[str, ...]

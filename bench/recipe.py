@@ -20,12 +20,12 @@ images (sides mean something here), and drawing one of 27 English sentences for 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 from torch.nn import functional as F
+
+from embhub.diffusion.families.pipeline import Pipeline
 
 DOCUMENTED_RATE = 5e-4
 """Of its README, for one image; `--scale_lr` multiplies it by the images of a step."""
@@ -41,7 +41,7 @@ class PeerRecipe:
 
     def __init__(
         self,
-        pipe: Any,
+        pipe: Pipeline,
         images: Tensor,
         *,
         token: str,

@@ -22,6 +22,7 @@ from bench.race import Heat
 from bench.scale import Scale
 from bench.table import Row, Section, timed
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import default_recipe, encode_images
 
 STEP_GOAL, LARGE_STEP_GOAL, QUALITY_GOAL = 1.4, 2.0, 3.0
@@ -114,7 +115,7 @@ def _gpu_rows(scale: Scale) -> list[Row]:
     return measure_large(build_stable_diffusion(torch.device("cuda")), scale)
 
 
-def measure_large(pipe: Any, scale: Scale) -> list[Row]:
+def measure_large(pipe: Pipeline, scale: Scale) -> list[Row]:
     """Steps and, on a GPU, peak memory of both arms on one pipeline, which the peer changes; four images a step.
 
     One pipeline serves both arms, one after the other: two do not fit every GPU.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bases.workshop import autoencoder
 from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.families.pipeline import Pipeline
 
 Figures = dict[str, Any]
 Pictures = NDArray[np.uint8]
@@ -23,7 +24,7 @@ def tensor(images: Pictures) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def decibels(pipe: Any, images: Pictures) -> float:
+def decibels(pipe: Pipeline, images: Pictures) -> float:
     """Peak signal-to-noise ratio of images that went through the pipeline's autoencoder, in dB."""
     drawn = autoencoder.decode(pipe.vae, autoencoder.encode(pipe.vae, torch.from_numpy(images)))
     return round(autoencoder.psnr(drawn, tensor(images)), 1)

@@ -18,6 +18,7 @@ from bases.workshop.sampling import sample, sample_with
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import utility
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import default_recipe
 from embhub.phantoms import HELD_OUT, MODALITIES, Finding, draw, near_miss, random_finding, target_finding
@@ -54,7 +55,7 @@ def _settings(base: BaseInfo) -> dict[str, Any]:
     return {"guidance": base.recommended["guidance"], "steps": int(base.recommended["steps"])}
 
 
-def _taught(pipe: Any, base: BaseInfo, label: str, prompt: str, keep: Keep) -> Figures:
+def _taught(pipe: Pipeline, base: BaseInfo, label: str, prompt: str, keep: Keep) -> Figures:
     """Share of samples of a taught prompt in which its words are recognised, all and each."""
     modality = next(one for one in MODALITIES if prompt.startswith(PREFIXES[one][0]))
     pictures = sample(pipe, prompt, TAUGHT, seed=1000, **_settings(base))
@@ -65,7 +66,7 @@ def _taught(pipe: Any, base: BaseInfo, label: str, prompt: str, keep: Keep) -> F
     return {"recognised": round(sum(wanted <= words for words in read) / TAUGHT, 3), "each_word": each, "n": TAUGHT}
 
 
-def _held_out(pipe: Any, base: BaseInfo, name: str, report: Report, keep: Keep) -> Figures:
+def _held_out(pipe: Pipeline, base: BaseInfo, name: str, report: Report, keep: Keep) -> Figures:
     """What the judge counts in real images, in samples without an embedding, and in samples with an inverted one."""
     held, judge = HELD_OUT[name], judge_for(name, base.path)
     rng = np.random.default_rng(202)

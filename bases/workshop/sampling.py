@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.per_layer import insert
 
 _AT_ONCE = 16
 
 
-def sample(pipe: Any, prompt: str, count: int, *, guidance: float, steps: int = 20, seed: int = 0) -> NDArray[np.uint8]:
+def sample(
+    pipe: Pipeline, prompt: str, count: int, *, guidance: float, steps: int = 20, seed: int = 0
+) -> NDArray[np.uint8]:
     """`count` pictures (N, H, W, 3) of `prompt`."""
     parts = []
     for first in range(0, count, _AT_ONCE):
@@ -32,7 +34,14 @@ def sample(pipe: Any, prompt: str, count: int, *, guidance: float, steps: int = 
 
 
 def sample_with(
-    pipe: Any, rows: Mapping[str, Tensor], caption: str, count: int, *, guidance: float, steps: int = 20, seed: int = 0
+    pipe: Pipeline,
+    rows: Mapping[str, Tensor],
+    caption: str,
+    count: int,
+    *,
+    guidance: float,
+    steps: int = 20,
+    seed: int = 0,
 ) -> NDArray[np.uint8]:
     """`count` pictures of `caption` with learned `rows` in place of `{}`."""
     token = "<measured>"  # noqa: S105  # a word of prompts, no secret

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,12 +18,13 @@ from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.copying.checking import ALPHA
 from embhub.diffusion.copying.comparing import compare, one_each
+from embhub.diffusion.families.pipeline import Pipeline
 
 DRAWN, SEED = 48, 5000
 """Of each taught label; seeds that no other figure of the gate uses."""
 
 
-def check_films(base: BaseInfo, pipe: Any, data: Path, report: Report, keep: Keep) -> Figures:
+def check_films(base: BaseInfo, pipe: Pipeline, data: Path, report: Report, keep: Keep) -> Figures:
     """Draw every taught label and compare with all films of the `base` part, judged by patients of the `test` part.
 
     Returns counts alone: films, patients, drawn images, how many are suspected, the threshold and the smallest p-value,
@@ -55,7 +55,7 @@ def check_films(base: BaseInfo, pipe: Any, data: Path, report: Report, keep: Kee
     return figures
 
 
-def _draw(base: BaseInfo, pipe: Any, keep: Keep) -> Mapping[str, Pictures]:
+def _draw(base: BaseInfo, pipe: Pipeline, keep: Keep) -> Mapping[str, Pictures]:
     guidance, steps = base.recommended["guidance"], int(base.recommended["steps"])
     drawn = {
         label: sample(pipe, prompt, DRAWN, guidance=guidance, steps=steps, seed=SEED)

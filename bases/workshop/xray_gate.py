@@ -19,6 +19,7 @@ from bases.workshop.xray_judge import Judge, colour, xray_judge_for
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import utility
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import default_recipe
 
@@ -67,7 +68,7 @@ def _settings(base: BaseInfo) -> dict[str, Any]:
     return {"guidance": base.recommended["guidance"], "steps": int(base.recommended["steps"])}
 
 
-def _real(pipe: Any, data: Path, judge: Judge) -> Figures:
+def _real(pipe: Pipeline, data: Path, judge: Judge) -> Figures:
     test = xray.read(data, "test")
     images = colour(test.images)
     scores = judge(images)
@@ -86,7 +87,7 @@ def _real(pipe: Any, data: Path, judge: Judge) -> Figures:
 
 
 def _inverted(
-    pipe: Any, base: BaseInfo, data: Path, label: str, seed: int, count: int
+    pipe: Pipeline, base: BaseInfo, data: Path, label: str, seed: int, count: int
 ) -> tuple[Pictures, dict[str, Any]]:
     """Pictures drawn with rows learned from a hospital's films of one label, and how the rows were learned."""
     films = xray.hospital(data, label, IMAGES)

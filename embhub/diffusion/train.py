@@ -20,6 +20,7 @@ from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.drawing import previews
 from embhub.diffusion.families import detect
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import memory
 from embhub.diffusion.training import per_layer as layered
 from embhub.diffusion.training.captions import check_caption, check_words
@@ -213,7 +214,7 @@ def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
     return path
 
 
-def _tensors(pipe: Any, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+def _tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Learned rows under the names of the file's layout."""
     if "text_encoder" in rows and rows["text_encoder"].ndim == 3:
         return layered.named(rows["text_encoder"])

@@ -13,6 +13,7 @@ from torch import nn
 
 from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.families import encoders
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -26,7 +27,7 @@ _ATTENTION = {
 """What a LoRA changes, by the beginning of the encoder's kind; the last of a denoiser."""
 
 
-def choose(pipe: Any, plan: Plan) -> dict[str, nn.Module]:
+def choose(pipe: Pipeline, plan: Plan) -> dict[str, nn.Module]:
     """The adapted modules by their places in the pipeline, such as `unet`; gradients are switched on where they learn.
 
     The table of token rows stays as it is, so that embeddings keep their meaning; so does the autoencoder's encoder,
@@ -61,7 +62,7 @@ def learned_weights(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]
     }
 
 
-def save_lora(pipe: Any, modules: Mapping[str, nn.Module], folder: Path) -> None:
+def save_lora(pipe: Pipeline, modules: Mapping[str, nn.Module], folder: Path) -> None:
     """Write `pytorch_lora_weights.safetensors` in diffusers' own format.
 
     Raises:
@@ -76,7 +77,7 @@ def save_lora(pipe: Any, modules: Mapping[str, nn.Module], folder: Path) -> None
     type(pipe).save_lora_weights(folder, weight_name=LORA_FILE, safe_serialization=True, **layers)
 
 
-def _find(pipe: Any, places: tuple[str, ...], component: str) -> dict[str, nn.Module]:
+def _find(pipe: Pipeline, places: tuple[str, ...], component: str) -> dict[str, nn.Module]:
     for place in places:
         if isinstance(module := getattr(pipe, place, None), nn.Module):
             return {place: module}

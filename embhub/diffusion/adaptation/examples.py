@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.families import resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.captions import check_words
 from embhub.diffusion.training.latents import encode
 from embhub.errors import UsageError
@@ -33,7 +33,7 @@ class Examples:
         return len(self.latents)
 
 
-def encode_examples(pipe: Any, images: ImageSet, caption: str, on_progress: OnProgress | None = None) -> Examples:
+def encode_examples(pipe: Pipeline, images: ImageSet, caption: str, on_progress: OnProgress | None = None) -> Examples:
     """The examples that a set of images gives under a caption; pictures are read again when asked for.
 
     Raises:

@@ -19,6 +19,7 @@ from embhub.diffusion.adaptation.components import LORA_FILE, save_lora
 from embhub.diffusion.bases.adapted import MARK, Adaptation, base_facts, mark_lora, render_card
 from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.families import detect, resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.captions import check_words
 from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
@@ -59,7 +60,7 @@ def check_place(out: Path, overwrite: bool, found: FoundBase) -> None:
         )
 
 
-def write_base(out: Path, pipe: Any, found: FoundBase, modules: Mapping[str, nn.Module], done: Adaptation) -> None:
+def write_base(out: Path, pipe: Pipeline, found: FoundBase, modules: Mapping[str, nn.Module], done: Adaptation) -> None:
     """Write the base with its changed parts, or the LoRA alone; `out` appears whole, in one rename.
 
     Raises:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from embhub.diffusion.families import (
     movq,
     noise_levels,
 )
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import HIGH
 from embhub.errors import UsageError
 
@@ -53,7 +53,7 @@ class NoiseObjective(nn.Module):
         UsageError: the pipeline has no such component, or reads no words.
     """
 
-    def __init__(self, pipe: Any, plan: Plan) -> None:
+    def __init__(self, pipe: Pipeline, plan: Plan) -> None:
         super().__init__()
         if not encoders(pipe):
             raise UsageError(
@@ -124,7 +124,7 @@ class PictureObjective(nn.Module):
         UsageError: the pipeline has no autoencoder known here.
     """
 
-    def __init__(self, pipe: Any, plan: Plan) -> None:
+    def __init__(self, pipe: Pipeline, plan: Plan) -> None:
         super().__init__()
         self._pipe, self._plan = pipe, plan
         self.adapted = nn.ModuleDict(choose(pipe, plan))
@@ -156,7 +156,7 @@ class PictureObjective(nn.Module):
 Objective = NoiseObjective | PictureObjective
 
 
-def build_objective(pipe: Any, plan: Plan) -> Objective:
+def build_objective(pipe: Pipeline, plan: Plan) -> Objective:
     """The objective of a plan. Raises UsageError where the pipeline has no such component."""
     return PictureObjective(pipe, plan) if plan.trains_decoder else NoiseObjective(pipe, plan)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import get_args
 
 from embhub.diffusion.families import resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 from embhub.options.component import Component, ComponentRecipe, Precision
 from embhub.options.fields import check_ranges, given
@@ -82,7 +83,7 @@ class Plan:
             raise UsageError("a LoRA of the decoder", "LoRA files know denoiser and text encoders: leave out the rank")
 
 
-def default_plan(pipe: Any, components: Sequence[Component], *, lora_rank: int | None = None) -> Plan:
+def default_plan(pipe: Pipeline, components: Sequence[Component], *, lora_rank: int | None = None) -> Plan:
     """What suits a base of this size: fast and short for the built-in ones, careful for Stable Diffusion's.
 
     Raises:

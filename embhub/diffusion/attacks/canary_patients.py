@@ -36,6 +36,7 @@ from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import detect, resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.latents import encode
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.result import Task
@@ -58,7 +59,7 @@ Values = NDArray[np.float64]
 
 
 def guess_patients(
-    target: Embedding, claim: PrivacyClaim, pipe: Any, *, on_progress: OnProgress | None = None
+    target: Embedding, claim: PrivacyClaim, pipe: Pipeline, *, on_progress: OnProgress | None = None
 ) -> tuple[Values, Values]:
     """Scores of the made-up patients who were in their trainings and of those who were not, higher for those who look
     as if they had been. `pipe` is the base of `target`, whose caption, vectors and claim set the trainings.
@@ -88,7 +89,7 @@ def guess_patients(
     return scores[inside], scores[~inside]
 
 
-def _plan(target: Embedding, claim: PrivacyClaim, pipe: Any) -> tuple[Protection, Task]:
+def _plan(target: Embedding, claim: PrivacyClaim, pipe: Pipeline) -> tuple[Protection, Task]:
     """The claim's training, cut short where it is long; what epsilon does not depend on suits the guesser.
 
     Small steps keep a pull where it was, so that it adds up; dp-agg's vectors need only reach the clip.
@@ -129,7 +130,7 @@ def _find_pull(loss: PatientLoss, protection: Protection, recipe: ResolvedRecipe
     return torch.from_numpy(total / max(float(np.linalg.norm(total)), 1e-300))
 
 
-def _reread(rows: dict[str, torch.Tensor], target: Embedding, pipe: Any) -> dict[str, torch.Tensor]:
+def _reread(rows: dict[str, torch.Tensor], target: Embedding, pipe: Pipeline) -> dict[str, torch.Tensor]:
     """The rows as they are in an embedding that was written, rounded, and read."""
     names = LAYOUTS[detect(pipe).layout]
     written = artifact.build(

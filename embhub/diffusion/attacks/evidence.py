@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion import families
 from embhub.diffusion.families import Condition
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.per_layer import insert
 from embhub.errors import UsageError
 
@@ -42,7 +42,7 @@ class Suspect:
     them. `drawn` holds what was drawn with the embedding, once for all attacks.
     """
 
-    pipe: Any
+    pipe: Pipeline
     latents: Tensor
     draws: Draws
     caption: str
@@ -84,7 +84,7 @@ Attack = Callable[[Evidence], Tensor]
 """Scores (N,), float64, higher for an image that looks more like a member."""
 
 
-def draw(pipe: Any, shape: torch.Size, *, count: int = DRAWS, seed: int = 0) -> Draws:
+def draw(pipe: Pipeline, shape: torch.Size, *, count: int = DRAWS, seed: int = 0) -> Draws:
     """`count` draws for latents of `shape` (C, h, w): one uniform timestep from each of `count` equal bands."""
     generator = torch.Generator().manual_seed(seed)
     places = (torch.arange(count) + torch.rand(count, generator=generator)) / count
@@ -93,7 +93,7 @@ def draw(pipe: Any, shape: torch.Size, *, count: int = DRAWS, seed: int = 0) -> 
 
 
 def measure_losses(
-    pipe: Any,
+    pipe: Pipeline,
     latents: Tensor,
     draws: Draws,
     *,
@@ -127,7 +127,7 @@ def measure_losses(
     return table
 
 
-def condition(pipe: Any, caption: str, token: str, rows: Mapping[str, Tensor] | None) -> Condition:
+def condition(pipe: Pipeline, caption: str, token: str, rows: Mapping[str, Tensor] | None) -> Condition:
     """The encoding of the caption with `rows` for the token, or (None) of its other words; no gradients kept.
 
     Raises:

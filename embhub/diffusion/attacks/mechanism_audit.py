@@ -7,8 +7,6 @@ the reader. No record of the training is needed.
 
 from __future__ import annotations
 
-from typing import Any
-
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.audits.attack_figures import MADE_UP_PATIENTS
@@ -16,6 +14,7 @@ from embhub.audits.report import Attempt, AuditReport, Claimed, Design, Group, b
 from embhub.diffusion.attacks import canary_patients
 from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 from embhub.privacy.claim import PrivacyClaim
@@ -46,7 +45,7 @@ def read_claim(target: Embedding) -> PrivacyClaim:
 
 def audit_mechanism(
     target: Embedding,
-    pipe: Any | None,
+    pipe: Pipeline | None,
     *,
     attempt: Attempt | None = None,
     on_progress: OnProgress | None = None,

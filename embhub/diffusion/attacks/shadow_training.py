@@ -13,7 +13,6 @@ from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -26,6 +25,7 @@ from embhub.diffusion.attacks.evidence import Draws, measure_losses
 from embhub.diffusion.attacks.shadows import Flips, Private, Setting, Shadows
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import private_training
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import batched as many
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.result import Task
@@ -153,7 +153,7 @@ def train(
 
 
 def carry_out(
-    order: Order, pipe: Any = None, on_step: Callable[[int, float], None] | None = None
+    order: Order, pipe: Pipeline | None = None, on_step: Callable[[int, float], None] | None = None
 ) -> NDArray[np.float64]:
     """Train the shadows of an order and measure every image with each: losses (S, N, D), float64."""
     pipe = pipe or _load(order.base)
@@ -169,14 +169,14 @@ def carry_out(
 
 
 def _fit(
-    order: Order, pipe: Any, latents: Tensor, on_step: Callable[[int, float], None] | None
+    order: Order, pipe: Pipeline, latents: Tensor, on_step: Callable[[int, float], None] | None
 ) -> list[Mapping[str, Tensor]]:
     jobs = [(latents[torch.from_numpy(chosen)], seed) for chosen, seed in zip(order.inside, order.seeds, strict=True)]
     fits = many.fit_many(pipe, jobs, token=order.token, caption=order.caption, recipe=order.recipe, on_step=on_step)
     return [fit.rows for fit in fits]
 
 
-def _fit_privately(order: Order, private: Private, pipe: Any, latents: Tensor) -> list[Mapping[str, Tensor]]:
+def _fit_privately(order: Order, private: Private, pipe: Pipeline, latents: Tensor) -> list[Mapping[str, Tensor]]:
     """By the mechanism of the audited file. Nobody's budget is touched: shadows stay here, and nothing is claimed."""
     task = Task(pipe, "", order.token, order.caption, order.recipe)
     return [
@@ -192,7 +192,7 @@ def _fit_privately(order: Order, private: Private, pipe: Any, latents: Tensor) -
 
 
 @lru_cache(maxsize=1)
-def _load(folder: str) -> Any:
+def _load(folder: str) -> Pipeline:
     return load_pipeline(folder)
 
 

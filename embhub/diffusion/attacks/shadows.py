@@ -9,7 +9,6 @@ one embedding has. The cost is one training a shadow; measuring adds about a ten
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from embhub.diffusion.attacks.evidence import Draws, Evidence
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.settings import Protection
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
 
 REFERENCES = TARGETS = 8
@@ -42,7 +42,7 @@ class Setting:
     `units` says whose each image is. `private` is how it was trained, if with differential privacy: so are its shadows.
     """
 
-    pipe: Any
+    pipe: Pipeline
     latents: Tensor
     units: tuple[str, ...]
     caption: str

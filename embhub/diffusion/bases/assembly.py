@@ -25,6 +25,7 @@ from embhub.diffusion.bases.adapted import MARK, is_adapted, read_lora_mark
 from embhub.diffusion.bases.found import FoundBase, download_part, quiet
 from embhub.diffusion.bases.replaced_parts import Part, check_part, find_part
 from embhub.diffusion.bases.replacements import LORA, Replacement
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import ConfigError, UsageError
 from embhub.site import config
 
@@ -91,7 +92,7 @@ def _fuse(partial: Path, found: FoundBase, loras: Sequence[Path]) -> None:
             own.write_text(marks[0], encoding="utf-8")
 
 
-def _add(pipe: Any, path: Path, base: str) -> set[str]:
+def _add(pipe: Pipeline, path: Path, base: str) -> set[str]:
     """Fuse one LoRA; the parts that it changed."""
     try:
         with safe_open(path, framework="pt") as file:

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from embhub.artifact import body_probe, fingerprint
 from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.diffusion.families import Encoder, encoders, is_flow
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader
 
 _BASE_ROWS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
-def take(pipe: Any) -> dict[str, Any]:
+def take(pipe: Pipeline) -> dict[str, Any]:
     """Fingerprint a loaded pipeline; equal to that of the folder it came from, within the tolerance of its precision.
 
     Raises:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import huggingface_hub
@@ -20,6 +19,7 @@ from embhub.diffusion.bases.assembly import assemble
 from embhub.diffusion.bases.found import ADAPTED, HUB_ID, FoundBase, quiet
 from embhub.diffusion.bases.replacements import parse_base
 from embhub.diffusion.families import FAMILIES, denoiser, detect
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 _PUBLIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -54,7 +54,7 @@ def find_base(base: str | Path = "builtin") -> FoundBase:
 
 def load_pipeline(
     base: str | Path | FoundBase = "builtin", *, device: str = "auto", dtype: torch.dtype | None = None
-) -> Any:
+) -> Pipeline:
     """A frozen pipeline of `base`, in evaluation mode, without a progress bar of its own.
 
     Weights come from safetensors only. `device` is `auto` (CUDA, then Apple's, then the processor) or a torch device;
@@ -85,7 +85,8 @@ def load_pipeline(
     pipe.set_progress_bar_config(disable=True)
     freeze(pipe)
     with quiet():
-        return pipe.to(place, precision)
+        placed: Pipeline = pipe.to(place, precision)
+    return placed
 
 
 def _usual_precision(folder: Path, place: torch.device) -> torch.dtype:
@@ -128,7 +129,7 @@ def choose_device(device: str = "auto") -> torch.device:
     return place
 
 
-def freeze(pipe: Any) -> None:
+def freeze(pipe: Pipeline) -> None:
     """Put every model of a pipeline into evaluation mode, with no gradient for any weight."""
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
@@ -136,7 +137,7 @@ def freeze(pipe: Any) -> None:
 
 
 @contextmanager
-def trainable_attention(pipe: Any) -> Iterator[None]:
+def trainable_attention(pipe: Pipeline) -> Iterator[None]:
     """On a processor, plain attention while open: the fused kernel's backward pass takes half as long again there.
 
     Where all of a denoiser's attention is of the usual kind; others, such as joint attention, have no plain twin.

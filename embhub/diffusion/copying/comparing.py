@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from embhub.copies import tail
 from embhub.copies.report import Planted
 from embhub.diffusion.copying.matching import Gallery
 from embhub.diffusion.copying.planting import choose, plant
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.progress import OnProgress, Progress
 
 Table = dict[str, NDArray[np.float64]]
@@ -47,7 +47,7 @@ class Found:
 
 
 def compare(
-    pipe: Any,
+    pipe: Pipeline,
     trained: Tensor,
     owners: Sequence[Hashable],
     kept: Tensor,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from embhub.copies.report import PLANTED
 from embhub.diffusion.copying.augmentation import augment
+from embhub.diffusion.families.pipeline import Pipeline
 
 _NOISE, _BLUR, _GAMMA, _CONTRAST, _QUALITY = 0.05, 1 / 64, 1.4, 0.6, 50
 _Alter = Callable[[int, Image.Image], Image.Image]
@@ -29,7 +30,7 @@ def choose(owners: Sequence[Hashable]) -> list[int]:
     return (first + [row for row in range(len(owners)) if row not in set(first)])[:PLANTED]
 
 
-def plant(pipe: Any, images: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
+def plant(pipe: Pipeline, images: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
     """Copies (N, 3, H, W) of each kind of images (N, 3, H, W) in [-1, 1], as their files would be read."""
     generator = torch.Generator().manual_seed(seed)
     others = images.roll(1, 0)

@@ -26,6 +26,7 @@ from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, draw
 from embhub.diffusion.drawing.loading import load_into
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.progress import OnProgress, Progress
@@ -164,7 +165,7 @@ def _draw_all(
     return clock.earlier
 
 
-def _draw(pipe: Any, picture: Picture, drawing: Mapping[str, Any]) -> bytes:
+def _draw(pipe: Pipeline, picture: Picture, drawing: Mapping[str, Any]) -> bytes:
     steps, guidance = drawing["steps"], drawing["guidance"]
     image = draw(pipe, picture.prompt, n=1, seed=picture.seed, steps=steps, guidance_scale=guidance, batch_size=1)[0]
     return _encode(image)

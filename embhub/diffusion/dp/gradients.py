@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import HIGH, DivergedError
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.precision import precision, recomputed
@@ -51,7 +52,7 @@ class PatientLoss:
 
     def __init__(
         self,
-        pipe: Any,
+        pipe: Pipeline,
         patients: Patients,
         frame: Frame,
         *,

@@ -22,6 +22,7 @@ from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.dp.subspace import lay
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.latents import Encoded, encode
@@ -69,7 +70,7 @@ class PrivateTraining:
         self._n_public = settings.check_number(self.protection, len(set(members.names())))
         return members, kept_back
 
-    def default_recipe(self, pipe: Any) -> ResolvedRecipe:
+    def default_recipe(self, pipe: Pipeline) -> ResolvedRecipe:
         """What suits a base, and the number of patients."""
         return settings.default_recipe(pipe, self.protection, self._n_public)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.families import resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe
 from embhub.errors import PrivacyError, UsageError
 from embhub.images.images import ImageSet
@@ -64,7 +65,7 @@ def resolve(privacy: PrivacySettings) -> Protection:
     return Protection(**chosen)
 
 
-def default_recipe(pipe: Any, protection: Protection, n_public: int) -> ResolvedRecipe:
+def default_recipe(pipe: Pipeline, protection: Protection, n_public: int) -> ResolvedRecipe:
     """How rows are learned privately, where nothing was said; `batch_size` counts patients, not images.
 
     For dp-agg all take part, and `steps` are those of each patient's own training.

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.bases.live_fingerprint import base_rows
 from embhub.diffusion.families import encoders
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.rows import starting_rows
 
 _PUBLIC_SEED = 0
@@ -58,7 +58,7 @@ class Frame:
         return torch.cat(parts).cpu()
 
 
-def lay(pipe: Any, words: str, vectors: int, dimensions: int | None) -> Frame:
+def lay(pipe: Pipeline, words: str, vectors: int, dimensions: int | None) -> Frame:
     """The frame for `vectors` rows that start from `words`; with None for `dimensions` rows may go anywhere.
 
     It depends on the base and on the arguments alone. Where the base reads no words, its vector may go anywhere.

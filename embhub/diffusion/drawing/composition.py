@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from embhub.diffusion.drawing.weighted_prompts import Part, settle_parts
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 _ROUNDING = 1e-9
@@ -24,7 +25,7 @@ _ROUNDING = 1e-9
 
 
 @contextmanager
-def composed(pipe: Any, parts: Sequence[Part], *, guidance: float) -> Iterator[str]:
+def composed(pipe: Pipeline, parts: Sequence[Part], *, guidance: float) -> Iterator[str]:
     """While open, the pipeline called with the yielded prompt (with `guidance`) draws the composition of all parts.
 
     The pipeline is a stock one of Stable Diffusion's shape (1, 2, XL, 3; to draw or to inpaint); its denoiser is asked
@@ -68,7 +69,7 @@ def at_once(batch_size: int, parts: Sequence[Part]) -> int:
 class _Mixer:
     """Two hooks on a denoiser: a batch (without prompt, first prompt) is widened by the others, and folded back."""
 
-    def __init__(self, pipe: Any, parts: Sequence[Part], rest: float) -> None:
+    def __init__(self, pipe: Pipeline, parts: Sequence[Part], rest: float) -> None:
         self._pipe, self._rest = pipe, rest
         self._weights = [part.weight for part in parts]
         self._others = [_encode(pipe, part.prompt) for part in parts[1:]]
@@ -105,7 +106,7 @@ class _Mixer:
         return torch.cat([value, *(one[name].expand_as(prompted) if name in one else prompted for one in self._others)])
 
 
-def _denoiser(pipe: Any) -> nn.Module:
+def _denoiser(pipe: Pipeline) -> nn.Module:
     name = "transformer" if type(pipe).__name__.startswith("StableDiffusion3") else "unet"
     found = getattr(pipe, name, None)
     if not type(pipe).__name__.startswith("StableDiffusion") or not isinstance(found, nn.Module):
@@ -117,7 +118,7 @@ def _denoiser(pipe: Any) -> nn.Module:
 
 
 @torch.no_grad()
-def _encode(pipe: Any, prompt: str) -> dict[str, Tensor]:
+def _encode(pipe: Pipeline, prompt: str) -> dict[str, Tensor]:
     """One prompt by the pipeline's own encoder, (1, …) under the names by which its denoiser is told of it."""
     several = {f"prompt{suffix}": None for suffix in ("_2", "_3") if hasattr(pipe, f"text_encoder{suffix}")}
     found = pipe.encode_prompt(

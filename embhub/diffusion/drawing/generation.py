@@ -19,6 +19,7 @@ from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.loading import Source, load_into
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders, find, room, told_size
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import pictures_at_once
 from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
@@ -36,7 +37,7 @@ Prompt = str | Sequence[Part | tuple[str, float]]
 class Studio:
     """A loaded base with embeddings plugged in: their tokens, and how it is drawn with."""
 
-    pipe: Any
+    pipe: Pipeline
     base: FoundBase
     tokens: tuple[str, ...]
     steps: int
@@ -146,7 +147,7 @@ def generate(
 
 
 def draw(
-    pipe: Any,
+    pipe: Pipeline,
     prompt: Prompt,
     *,
     n: int,
@@ -178,7 +179,7 @@ def draw(
 
 
 def _draw(
-    pipe: Any, prompts: list[str], steps: int, guidance: float, sources: list[torch.Generator]
+    pipe: Pipeline, prompts: list[str], steps: int, guidance: float, sources: list[torch.Generator]
 ) -> list[Image.Image]:
     """A picture for each prompt: by the pipeline's own call, or as its family says."""
     if (family := find(pipe)) and family.draw:
@@ -210,7 +211,7 @@ def check_settings(n: int, steps: int, batch_size: int) -> None:
         raise UsageError(f"{n} images in {steps} steps, {batch_size} at a time", "each of the three is at least 1")
 
 
-def check_lengths(pipe: Any, parts: Iterable[Part]) -> None:
+def check_lengths(pipe: Pipeline, parts: Iterable[Part]) -> None:
     """Refuse a prompt of which the encoder would silently cut off the end: two embeddings of 64 vectors, for one.
 
     Raises:

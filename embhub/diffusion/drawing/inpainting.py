@@ -21,6 +21,7 @@ from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.generation import Prompt, Studio, check_lengths, check_settings, generators, prepare
 from embhub.diffusion.drawing.loading import Source
 from embhub.diffusion.families import detect, resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 from embhub.images import masks
 from embhub.images.masks import Box, Mask, check_mask, fade, from_box, to_cells
@@ -197,7 +198,7 @@ def redraw(
             yield from (_lay_over(scene, new) for scene, new in zip(group, drawn, strict=True))
 
 
-def _inpainter(pipe: Any) -> Any:
+def _inpainter(pipe: Pipeline) -> Any:
     """The stock pipeline that inpaints with the parts of this one, tokens of embeddings included."""
     kind = detect(pipe).name
     if kind not in ("sd", "sdxl"):

@@ -18,6 +18,7 @@ from embhub.client.opening import open_path
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find, image_vectors
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.rows import misled_ends
 from embhub.errors import ArtifactError, UsageError
@@ -131,7 +132,7 @@ def open_embedding(source: Source) -> Embedding:
     return source.embedding
 
 
-def check_base(pipe: Any, embedding: Embedding) -> None:
+def check_base(pipe: Pipeline, embedding: Embedding) -> None:
     """Compare the pipeline with the base that the embedding names.
 
     Raises:
@@ -155,13 +156,13 @@ def check_base(pipe: Any, embedding: Embedding) -> None:
         warnings.warn(f"{embedding.token} on a fine-tuned base: {match.reason}", BaseWarning, stacklevel=3)
 
 
-def _part(pipe: Any, layout: str) -> Any:
+def _part(pipe: Pipeline, layout: str) -> Any:
     """Of the combined Kandinsky 2.2 the part that an embedding is for; any other pipeline as it is."""
     parts = {"kandinsky22-prior": "prior_pipe", "kandinsky22-image": "decoder_pipe"}
     return getattr(pipe, parts.get(layout, ""), pipe)
 
 
-def _layout(pipe: Any) -> str:
+def _layout(pipe: Pipeline) -> str:
     """The layout of embeddings for a pipeline; "" where none fits.
 
     Pipelines that no adapter trains on, such as those with a ControlNet, have the encoders of those that one does.
@@ -173,7 +174,7 @@ def _layout(pipe: Any) -> str:
     return known.get(names, "") if type(pipe).__name__.startswith("StableDiffusion") else ""
 
 
-def _check_widths(pipe: Any, embedding: Embedding) -> None:
+def _check_widths(pipe: Pipeline, embedding: Embedding) -> None:
     widths = {encoder.name: encoder.table.shape[1] for encoder in encoders(pipe)}
     for vectors in embedding.vectors:
         if widths.get(vectors.encoder) != vectors.dim:
@@ -200,7 +201,7 @@ def _check_collisions(token: str, encoder: Encoder) -> None:
         )
 
 
-def _insert(pipe: Any, encoder: Encoder, token: str, values: Tensor) -> None:
+def _insert(pipe: Pipeline, encoder: Encoder, token: str, values: Tensor) -> None:
     # diffusers draws random rows before it overwrites them: the caller's random numbers stay the caller's.
     with quiet(), torch.random.fork_rng(devices=[]):
         pipe.load_textual_inversion(

@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -16,6 +15,7 @@ from embhub import destinations as places
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.drawing.generation import draw
 from embhub.diffusion.families import detect
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import without_token
 from embhub.diffusion.training.inversion import Inversion
 from embhub.durable import write_atomic
@@ -54,7 +54,7 @@ class Previews:
             raise ConfigError(f"cannot write in {self._folder}: {error.strerror}", "choose --preview-dir") from error
         write_atomic(self._folder / f"step-{step:06d}.png", buffer.getvalue(), mode=0o600)
 
-    def _draw(self, pipe: Any, prompt: str, at_once: int) -> list[Image.Image]:
+    def _draw(self, pipe: Pipeline, prompt: str, at_once: int) -> list[Image.Image]:
         family = detect(pipe)
         steps = min(_MOST_STEPS, int(self._recommended.get("steps", family.steps)))
         guidance = self._recommended.get("guidance", family.guidance)
@@ -82,7 +82,7 @@ def choose_folder(every: int | None, folder: str | Path | None, out: Path | None
 
 
 @contextmanager
-def _undisturbed(pipe: Any) -> Iterator[None]:
+def _undisturbed(pipe: Pipeline) -> Iterator[None]:
     """While open, sampling uses up neither the global random numbers nor the pipeline's scheduler."""
     scheduler = pipe.scheduler
     pipe.scheduler = copy.deepcopy(scheduler)

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from embhub.diffusion.families.pipeline import Pipeline
 
-def encode(pipe: Any, images: Tensor) -> Tensor:
+
+def encode(pipe: Pipeline, images: Tensor) -> Tensor:
     """Latents (B, C, h, w), float32, of images (B, 3, H, W) in [-1, 1]: the mode, so that nothing is drawn.
 
     The inverse of what a pipeline does before it decodes: some autoencoders state a shift, or mean and deviation of

@@ -8,6 +8,7 @@ from embhub.diffusion.families.family import Encoder, Family, encoders
 from embhub.diffusion.families.flux import FLUX
 from embhub.diffusion.families.kandinsky3 import KANDINSKY3
 from embhub.diffusion.families.kandinsky22 import COMBINED, DECODER, PRIOR
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.families.sd import SD
 from embhub.diffusion.families.sd3 import SD3
 from embhub.diffusion.families.sdxl import SDXL
@@ -25,7 +26,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def detect(pipe: Any) -> Family:
+def detect(pipe: Pipeline) -> Family:
     """The family of a loaded pipeline.
 
     Raises:
@@ -45,28 +46,28 @@ def detect(pipe: Any) -> Family:
     return family
 
 
-def find(pipe: Any) -> Family | None:
+def find(pipe: Pipeline) -> Family | None:
     """The same by its class alone; None where there is no adapter."""
     kinds = {kind.__name__ for kind in type(pipe).__mro__}
     return next((known for known in FAMILIES if kinds & set(known.pipelines)), None)
 
 
-def resolution(pipe: Any) -> int:
+def resolution(pipe: Pipeline) -> int:
     """Side of the square images, in pixels, that the denoiser was trained for."""
     return detect(pipe).resolution(pipe)
 
 
-def told_size(pipe: Any) -> dict[str, int]:
+def told_size(pipe: Pipeline) -> dict[str, int]:
     """The size of images for a pipeline's call, where it must be told it."""
     family = find(pipe)
     return dict.fromkeys(("height", "width"), family.resolution(pipe)) if family and family.told_size else {}
 
 
-def denoiser(pipe: Any) -> Any:
+def denoiser(pipe: Pipeline) -> Any:
     """The network that takes noise off: a U-Net or a transformer."""
     return getattr(pipe, detect(pipe).denoiser)
 
 
-def room(pipe: Any, encoder: Encoder) -> int:
+def room(pipe: Pipeline, encoder: Encoder) -> int:
     """Most tokens that the pipeline reads with an encoder."""
     return min(int(encoder.tokenizer.model_max_length), detect(pipe).longest.get(encoder.name, 10**9))

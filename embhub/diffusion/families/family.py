@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from embhub.diffusion.families.pipeline import Pipeline
+
 Condition = dict[str, Tensor]
 """What the denoiser is told of a prompt: tensors whose first axis counts prompts. Masks are of whole numbers or bool;
 what is learned from is of floating point."""
@@ -54,10 +56,10 @@ class Family:
     pipelines: tuple[str, ...]
     encoders: tuple[str, ...]
     layout: str
-    latents: Callable[[Any, Tensor], Tensor]
-    condition: Callable[[Any, Sequence[str]], Condition]
-    predict: Callable[[Any, Tensor, Tensor, Condition], Tensor]
-    resolution: Callable[[Any], int]
+    latents: Callable[[Pipeline, Tensor], Tensor]
+    condition: Callable[[Pipeline, Sequence[str]], Condition]
+    predict: Callable[[Pipeline, Tensor, Tensor, Condition], Tensor]
+    resolution: Callable[[Pipeline], int]
     denoiser: str = "unet"
     longest: Mapping[str, int] = field(default_factory=dict)
     guidance: float = 7.5
@@ -65,7 +67,7 @@ class Family:
     told_size: bool = False
     half_on_gpu: bool = False
     remark: str = ""
-    draw: Callable[[Any, list[str], int, float, list[torch.Generator]], list[Image.Image]] | None = None
+    draw: Callable[[Pipeline, list[str], int, float, list[torch.Generator]], list[Image.Image]] | None = None
     previews: bool = True
 
 
@@ -74,7 +76,7 @@ def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:
     return {name: part.to(dtype) if part.is_floating_point() else part for name, part in condition.items()}
 
 
-def encoders(pipe: Any) -> list[Encoder]:
+def encoders(pipe: Pipeline) -> list[Encoder]:
     """The text encoders of a pipeline that have a tokenizer, in the pipeline's order."""
     found = []
     pipe = getattr(pipe, "prior_pipe", pipe)  # of two pipelines in one, the part that reads words

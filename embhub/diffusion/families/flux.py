@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.pipeline import Pipeline
 
 _GUIDANCE = 1.0
 """What a distilled denoiser is told in training: no guidance, so that the loss is that of the flow itself."""
 
 
-def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
     hidden, pooled, _ = pipe.encode_prompt(list(prompts), device=pipe.device)
     return {"hidden": hidden, "pooled": pooled}
 
 
-def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     count, channels, height, width = latents.shape
     told = in_precision(condition, pipe.transformer.dtype)
     noisy = latents.to(pipe.transformer.dtype)
@@ -39,7 +39,7 @@ def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) ->
     return unpacked
 
 
-def _resolution(pipe: Any) -> int:
+def _resolution(pipe: Pipeline) -> int:
     """The transformer reads any size; the autoencoder states the one it was made for, which is FLUX's own."""
     return int(pipe.vae.config.sample_size)
 

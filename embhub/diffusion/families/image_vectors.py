@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 NAME = "image_embeds"
@@ -29,12 +29,12 @@ PLUGGED: WeakKeyDictionary[nn.Module, dict[str, Tensor]] = WeakKeyDictionary()
 """By the decoder's U-Net."""
 
 
-def width(pipe: Any) -> int:
+def width(pipe: Pipeline) -> int:
     """Numbers of an image embedding that the decoder reads."""
     return int(pipe.unet.config.encoder_hid_dim)
 
 
-def read(pipe: Any, prompts: Sequence[str]) -> Tensor:
+def read(pipe: Pipeline, prompts: Sequence[str]) -> Tensor:
     """What P prompts say to a decoder, (P, D): the vector that is learned where its placeholder stands, else zeros."""
     nothing = torch.zeros(width(pipe), device=pipe.device)
     known = LEARNING.get(pipe.unet)
@@ -46,7 +46,7 @@ def read(pipe: Any, prompts: Sequence[str]) -> Tensor:
     )
 
 
-def plugged(pipe: Any, prompts: Sequence[str]) -> Tensor | None:
+def plugged(pipe: Pipeline, prompts: Sequence[str]) -> Tensor | None:
     """The vectors (P, D) behind prompts that are a loaded token and nothing else; None where one has no such token.
 
     Raises:
@@ -64,7 +64,7 @@ def plugged(pipe: Any, prompts: Sequence[str]) -> Tensor | None:
     return torch.stack([known[text.strip()] for text in prompts]).to(pipe.unet.device, pipe.unet.dtype)
 
 
-def start(pipe: Any, vectors: int, *, generator: torch.Generator, spread: float) -> dict[str, Tensor]:
+def start(pipe: Pipeline, vectors: int, *, generator: torch.Generator, spread: float) -> dict[str, Tensor]:
     """A vector to start from, (1, D): zeros but for a little noise, since a decoder has no words to start from.
 
     Raises:

@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from embhub.diffusion.families import image_vectors, movq
 from embhub.diffusion.families.family import Condition, Family
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 
-def _prior_latents(pipe: Any, images: Tensor) -> Tensor:
+def _prior_latents(pipe: Pipeline, images: Tensor) -> Tensor:
     """Image embeddings (B, D) as the prior predicts them."""
     processor, encoder = pipe.image_processor, pipe.image_encoder
     side = int(encoder.config.image_size)
@@ -34,12 +35,12 @@ def _prior_latents(pipe: Any, images: Tensor) -> Tensor:
     return normal.float()
 
 
-def _prior_condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+def _prior_condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
     pooled, hidden, mask = pipe._encode_prompt(list(prompts), pipe.device, 1, False)
     return {"pooled": pooled, "hidden": hidden, "mask": mask}
 
 
-def _prior_predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+def _prior_predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     dtype = pipe.prior.dtype
     predicted: Tensor = pipe.prior(
         latents.to(dtype),
@@ -51,23 +52,23 @@ def _prior_predict(pipe: Any, latents: Tensor, times: Tensor, condition: Conditi
     return predicted
 
 
-def _decoder_condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+def _decoder_condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
     return {"image_embeds": image_vectors.read(pipe, prompts).to(pipe.unet.dtype)}
 
 
-def _decoder_predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+def _decoder_predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     predicted: Tensor = pipe.unet(
         latents.to(pipe.unet.dtype), times, encoder_hidden_states=None, added_cond_kwargs=dict(condition)
     ).sample
     return predicted[:, : latents.shape[1]]  # the other half is the variance
 
 
-def _decoder_resolution(pipe: Any) -> int:
+def _decoder_resolution(pipe: Pipeline) -> int:
     return int(pipe.unet.config.sample_size) * movq.shrinkage(pipe)
 
 
 def _draw_nothing(
-    pipe: Any, _prompts: list[str], _steps: int, _guidance: float, _generators: list[torch.Generator]
+    pipe: Pipeline, _prompts: list[str], _steps: int, _guidance: float, _generators: list[torch.Generator]
 ) -> NoReturn:
     raise UsageError(
         f"a {type(pipe).__name__} makes image embeddings and no pictures",
@@ -76,7 +77,7 @@ def _draw_nothing(
 
 
 def _draw_decoder(
-    pipe: Any, prompts: list[str], steps: int, guidance: float, generators: list[torch.Generator]
+    pipe: Pipeline, prompts: list[str], steps: int, guidance: float, generators: list[torch.Generator]
 ) -> list[Image.Image]:
     if guidance > 1:
         raise UsageError(
@@ -93,7 +94,7 @@ def _draw_decoder(
 
 
 def _draw_combined(
-    pipe: Any, prompts: list[str], steps: int, guidance: float, generators: list[torch.Generator]
+    pipe: Pipeline, prompts: list[str], steps: int, guidance: float, generators: list[torch.Generator]
 ) -> list[Image.Image]:
     vectors = image_vectors.plugged(pipe.decoder_pipe, prompts)
     if vectors is not None:
@@ -105,7 +106,7 @@ def _draw_combined(
 
 
 def _decode(
-    pipe: Any, vectors: Tensor, nothing: Tensor, steps: int, guidance: float, generators: list[torch.Generator]
+    pipe: Pipeline, vectors: Tensor, nothing: Tensor, steps: int, guidance: float, generators: list[torch.Generator]
 ) -> list[Image.Image]:
     side = _decoder_resolution(pipe)
     drawn: list[Image.Image] = pipe(
@@ -120,7 +121,7 @@ def _decode(
     return drawn
 
 
-def _apart(pipe: Any, *_: Any) -> NoReturn:
+def _apart(pipe: Pipeline, *_: Any) -> NoReturn:
     raise UsageError(
         f"a {type(pipe).__name__} only generates; prior and decoder are trained separately",
         "pass as --base the folder of the prior (for a text embedding) or of the decoder (for an image embedding)",

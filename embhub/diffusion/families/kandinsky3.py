@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from embhub.diffusion.families import movq
 from embhub.diffusion.families.family import Condition, Family
+from embhub.diffusion.families.pipeline import Pipeline
 
 _SIDE = 1024
 """Pixels; its U-Net's configuration has no word for it."""
 
 
-def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
     # diffusers' encode_prompt computes no gradients; what it wraps is the same, with them. The pipeline's call cuts
     # the context to the longest prompt, which moves the mean that the U-Net takes over it.
     encode = inspect.unwrap(type(pipe).encode_prompt)
@@ -25,7 +25,7 @@ def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
     return {"hidden": hidden, "mask": mask}
 
 
-def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     predicted: Tensor = pipe.unet(
         latents.to(pipe.unet.dtype),
         times,
@@ -36,7 +36,7 @@ def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) ->
     return predicted
 
 
-def _resolution(pipe: Any) -> int:
+def _resolution(pipe: Pipeline) -> int:
     """A base fine-tuned at another size may say so: `sample_size`, in latents, in its U-Net's configuration."""
     side = pipe.unet.config.get("sample_size")
     return _SIDE if side is None else int(side) * movq.shrinkage(pipe)

@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from embhub.diffusion.families.pipeline import Pipeline
 
-def encode(pipe: Any, images: Tensor) -> Tensor:
+
+def encode(pipe: Pipeline, images: Tensor) -> Tensor:
     """Latents (B, 4, h, w), float32, of images (B, 3, H, W) in [-1, 1], before they are quantised.
 
     Not scaled: the pipelines decode what their denoiser leaves as it is (`force_not_quantize`), and the makers' own
@@ -23,6 +25,6 @@ def decode(autoencoder: Any, latents: Tensor) -> Tensor:
     return images
 
 
-def shrinkage(pipe: Any) -> int:
+def shrinkage(pipe: Pipeline) -> int:
     """How many pixels a latent is wide."""
     return int(2 ** (len(pipe.movq.config.block_out_channels) - 1))

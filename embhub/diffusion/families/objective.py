@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 from torch.nn import functional as F
 
 from embhub.diffusion.families import schedule
 from embhub.diffusion.families.detection import detect
 from embhub.diffusion.families.family import Condition, Family
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.families.schedule import like
 
 
-def loss(pipe: Any, family: Family, latents: Tensor, condition: Condition, noise: Tensor, timesteps: Tensor) -> Tensor:
+def loss(
+    pipe: Pipeline, family: Family, latents: Tensor, condition: Condition, noise: Tensor, timesteps: Tensor
+) -> Tensor:
     """Error of the denoiser for each sample, (B,), float32: mean squares over channels and places.
 
     `latents` and `noise` (B, C, h, w), `timesteps` int64 (B,). A condition of one prompt serves the whole batch. The
@@ -38,7 +39,7 @@ def loss(pipe: Any, family: Family, latents: Tensor, condition: Condition, noise
     return F.mse_loss(predicted.float(), target.float(), reduction="none").flatten(1).mean(1)
 
 
-def predict_noise(pipe: Any, noisy: Tensor, condition: Condition, timesteps: Tensor) -> Tensor:
+def predict_noise(pipe: Pipeline, noisy: Tensor, condition: Condition, timesteps: Tensor) -> Tensor:
     """The noise that the denoiser sees in (B, C, h, w) at timesteps (B,), whatever it was taught to predict; float32.
 
     Raises:

@@ -8,23 +8,22 @@ et al. 2024, arXiv 2403.03206), with the scheduler's own shift of s.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 _FLOW_UNIT = 1000.0
 """What a pipeline multiplies a flow's share of noise with before it tells its denoiser."""
 
 
-def noise_levels(pipe: Any) -> int:
+def noise_levels(pipe: Pipeline) -> int:
     """Number of timesteps of the noise schedule."""
     return int(pipe.scheduler.config.num_train_timesteps)
 
 
-def prediction_type(pipe: Any) -> str:
+def prediction_type(pipe: Pipeline) -> str:
     """`epsilon`, `v_prediction` or `sample`, as the pipeline's scheduler has it, or `flow`.
 
     Raises:
@@ -41,12 +40,12 @@ def prediction_type(pipe: Any) -> str:
     return kind
 
 
-def is_flow(pipe: Any) -> bool:
+def is_flow(pipe: Pipeline) -> bool:
     """Is the base a rectified flow?"""
     return type(pipe.scheduler).__name__.startswith("FlowMatch")
 
 
-def strengths(pipe: Any, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+def strengths(pipe: Pipeline, timesteps: Tensor) -> tuple[Tensor, Tensor]:
     """Signal and noise at timesteps (B,), float32 of the same shape."""
     if is_flow(pipe):
         share = _flow_share(pipe, timesteps)
@@ -56,24 +55,24 @@ def strengths(pipe: Any, timesteps: Tensor) -> tuple[Tensor, Tensor]:
     return alpha.sqrt(), (1 - alpha).sqrt()
 
 
-def told(pipe: Any, timesteps: Tensor) -> Tensor:
+def told(pipe: Pipeline, timesteps: Tensor) -> Tensor:
     """Timesteps (B,) as the pipeline tells them to its denoiser."""
     return _flow_share(pipe, timesteps) * _FLOW_UNIT if is_flow(pipe) else timesteps
 
 
-def add_noise(pipe: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+def add_noise(pipe: Pipeline, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """Latents (B, C, h, w) with noise of the schedule's strength at timesteps (B,)."""
     signal, strength = (like(part, latents) for part in strengths(pipe, timesteps))
     return signal * latents + strength * noise
 
 
-def take_noise(pipe: Any, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+def take_noise(pipe: Pipeline, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """The inverse of `add_noise`: the latents that had this noise laid on them."""
     signal, strength = (like(part, noisy) for part in strengths(pipe, timesteps))
     return (noisy - strength * noise) / signal.clamp(min=1e-6)
 
 
-def min_snr_weights(pipe: Any, timesteps: Tensor, gamma: float) -> Tensor:
+def min_snr_weights(pipe: Pipeline, timesteps: Tensor, gamma: float) -> Tensor:
     """Weights of timesteps, (B,), that even out their difficulty (Hang et al. 2023, arXiv 2303.09556).
 
     All 1 for a flow: what it predicts is of one size at every time.
@@ -93,7 +92,7 @@ def like(strength: Tensor, latents: Tensor) -> Tensor:
     return strength.view(-1, *[1] * (latents.ndim - 1))
 
 
-def _flow_share(pipe: Any, timesteps: Tensor) -> Tensor:
+def _flow_share(pipe: Pipeline, timesteps: Tensor) -> Tensor:
     """Share of noise at timesteps, as diffusers' FlowMatchEulerDiscreteScheduler lays it out for training.
 
     A shift that depends on the size of the image is one of sampling: there are none of it here, as in diffusers' own

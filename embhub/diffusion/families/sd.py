@@ -4,26 +4,26 @@ MSDM). They predict noise, v or the sample, as their scheduler says."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.family import Condition, Family
+from embhub.diffusion.families.pipeline import Pipeline
 
 
-def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
     hidden, _ = pipe.encode_prompt(list(prompts), pipe.device, 1, do_classifier_free_guidance=False)
     return {"hidden": hidden}
 
 
-def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     noisy = latents.to(pipe.unet.dtype)
     predicted: Tensor = pipe.unet(noisy, times, encoder_hidden_states=condition["hidden"]).sample
     return predicted
 
 
-def unet_resolution(pipe: Any) -> int:
+def unet_resolution(pipe: Pipeline) -> int:
     """Side of the images of a pipeline whose U-Net states the side of its latents."""
     return int(pipe.unet.config.sample_size) * int(pipe.vae_scale_factor)
 

@@ -4,22 +4,22 @@ T5."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.pipeline import Pipeline
 
 
-def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
     hidden, _, pooled, _ = pipe.encode_prompt(
         list(prompts), None, None, device=pipe.device, do_classifier_free_guidance=False
     )
     return {"hidden": hidden, "pooled": pooled}
 
 
-def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     told = in_precision(condition, pipe.transformer.dtype)
     predicted: Tensor = pipe.transformer(
         hidden_states=latents.to(pipe.transformer.dtype),
@@ -30,7 +30,7 @@ def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) ->
     return predicted
 
 
-def _resolution(pipe: Any) -> int:
+def _resolution(pipe: Pipeline) -> int:
     return int(pipe.transformer.config.sample_size) * int(pipe.vae_scale_factor)
 
 

@@ -4,22 +4,22 @@ text and the size of the picture. Fine-tunes that predict v are served too."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.families.sd import unet_resolution
 
 
-def _condition(pipe: Any, prompts: Sequence[str]) -> Condition:
+def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
     hidden, _, pooled, _ = pipe.encode_prompt(list(prompts), device=pipe.device, do_classifier_free_guidance=False)
     return {"hidden": hidden, "pooled": pooled}
 
 
-def _predict(pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
+def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
     told = in_precision(condition, pipe.unet.dtype)
     height, width = (side * int(pipe.vae_scale_factor) for side in latents.shape[-2:])
     # As in sampling: the picture was this size from the start, and nothing was cropped off it.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.families import detect, loss, min_snr_weights
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import Fit, Inversion, ResolvedRecipe
 from embhub.diffusion.training.precision import precision, recomputed, repeatable
 
@@ -32,7 +32,7 @@ def group(jobs: int, recipe: ResolvedRecipe) -> list[range]:
 
 
 def fit_many(
-    pipe: Any,
+    pipe: Pipeline,
     jobs: Sequence[Job],
     *,
     token: str,
@@ -59,7 +59,7 @@ def fit_many(
     return [Fit(training.rows, tuple(training.losses)) for training in trainings]
 
 
-def _step(pipe: Any, trainings: Sequence[Inversion], recipe: ResolvedRecipe) -> float:
+def _step(pipe: Pipeline, trainings: Sequence[Inversion], recipe: ResolvedRecipe) -> float:
     """One step of each; returns the mean loss."""
     latents, times, noise = (torch.cat(parts) for parts in zip(*(one.draw() for one in trainings), strict=True))
     first, family = trainings[0].inserted, detect(pipe)

@@ -5,12 +5,12 @@ images? Each is a sentence for a person, or nothing. How the bounds were chosen:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.families import detect, loss, noise_levels, prediction_type, strengths
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import image_losses, without_token
 from embhub.diffusion.training.inversion import Inversion, token_norms
 
@@ -94,7 +94,7 @@ class Lookout:
             self._tell(sentence)
 
 
-def judge_images(pipe: Any, latents: Tensor, caption: str) -> list[str]:
+def judge_images(pipe: Pipeline, latents: Tensor, caption: str) -> list[str]:
     """Warn where the base does not know such images: `latents` (N, C, h, w), of which some are looked at."""
     if latents.ndim != 4:  # of image embeddings nobody has measured what is strange
         return []
@@ -108,7 +108,7 @@ def judge_images(pipe: Any, latents: Tensor, caption: str) -> list[str]:
     ]
 
 
-def strangeness(pipe: Any, latents: Tensor, caption: str) -> Tensor:
+def strangeness(pipe: Pipeline, latents: Tensor, caption: str) -> Tensor:
     """How badly the base takes noise off each of N latents, (N,): in errors of the best linear denoiser that knows
     nothing but the mean and variance of each channel of that latent (Wiener). Far under 1 for what a base can draw.
 

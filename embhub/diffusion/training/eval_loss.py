@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.families import Condition, detect, loss, noise_levels
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.per_layer import insert
 
 
 def mean_loss(
-    pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
+    pipe: Pipeline, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
 ) -> float:
     """Loss over `latents` (N, C, h, w) with rows (None: the caption without them), always on the same noise."""
     return float(losses_with(pipe, latents, token=token, caption=caption, rows=rows, draws=draws).mean())
 
 
 def losses_with(
-    pipe: Any, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
+    pipe: Pipeline, latents: Tensor, *, token: str, caption: str, rows: Mapping[str, Tensor] | None, draws: int = 4
 ) -> Tensor:
     """The same for each of the N images, (N,) float64."""
     inserted = insert(pipe, token, rows) if rows is not None else None
@@ -31,7 +31,7 @@ def losses_with(
         return image_losses(pipe, latents, condition, draws=draws)
 
 
-def image_losses(pipe: Any, latents: Tensor, condition: Condition, *, draws: int = 4) -> Tensor:
+def image_losses(pipe: Pipeline, latents: Tensor, condition: Condition, *, draws: int = 4) -> Tensor:
     """Loss of each of N latents under a condition, (N,) float64, averaged over noise and times always the same.
 
     Random numbers are its own: a training that is looked at goes on as if it had not been.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from torch import Tensor, nn
 
 from embhub.diffusion.families import image_vectors
 from embhub.diffusion.families.image_vectors import LEARNING, NAME, PLUGGED, Learning
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.rows import Rows
 from embhub.errors import UsageError
 
@@ -21,7 +21,7 @@ class ImageRows(Rows):
         UsageError: a vector of another shape than the decoder reads.
     """
 
-    def __init__(self, pipe: Any, token: str, start: Mapping[str, Tensor]) -> None:
+    def __init__(self, pipe: Pipeline, token: str, start: Mapping[str, Tensor]) -> None:
         nn.Module.__init__(self)
         vector, shape = start.get(NAME), (1, image_vectors.width(pipe))
         if set(start) != {NAME} or vector is None or vector.shape != shape:

@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.families import Condition, detect, encoders, image_vectors, loss, min_snr_weights, noise_levels
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import mean_loss
 from embhub.diffusion.training.per_layer import insert, spread
 from embhub.diffusion.training.precision import pictures_at_once, precision, recomputed, repeatable
@@ -84,7 +84,7 @@ class Inversion:
     """
 
     def __init__(
-        self, pipe: Any, latents: Tensor, *, token: str, caption: str, recipe: ResolvedRecipe, seed: int
+        self, pipe: Pipeline, latents: Tensor, *, token: str, caption: str, recipe: ResolvedRecipe, seed: int
     ) -> None:
         self.pipe, self.caption, self.recipe, self.losses = pipe, caption, recipe, list[float]()
         self._family, self.latents = detect(pipe), latents.to(pipe.device)
@@ -247,7 +247,7 @@ class Inversion:
             part.data.copy_(torch.nn.functional.normalize(part.data, dim=-1) * self._norms[name])
 
 
-def encode_images(pipe: Any, images: Tensor) -> Tensor:
+def encode_images(pipe: Pipeline, images: Tensor) -> Tensor:
     """Latents (N, C, h, w), float32, of images (N, 3, H, W) in [-1, 1]; nothing is drawn at random.
 
     As many are computed at a time, always: a last part is filled up with copies of its last image, which are thrown
@@ -263,7 +263,7 @@ def encode_images(pipe: Any, images: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def token_norms(pipe: Any) -> dict[str, float]:
+def token_norms(pipe: Pipeline) -> dict[str, float]:
     """Mean length of the base's own token rows, for each encoder; infinite where the base reads no words, so that no
     row is long beside it."""
     if not encoders(pipe):
@@ -272,7 +272,7 @@ def token_norms(pipe: Any) -> dict[str, float]:
 
 
 def fit(
-    pipe: Any,
+    pipe: Pipeline,
     latents: Tensor,
     *,
     token: str,

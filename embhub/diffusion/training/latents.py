@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.families import resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.images.images import ImageSet
 from embhub.progress import OnProgress, Progress
@@ -24,7 +24,7 @@ class Encoded:
     digest: str
 
 
-def encode(pipe: Any, images: ImageSet, on_progress: OnProgress | None = None) -> Encoded:
+def encode(pipe: Pipeline, images: ImageSet, on_progress: OnProgress | None = None) -> Encoded:
     """Encode all images of a set, a part at a time; nothing is drawn at random.
 
     Raises:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from embhub.diffusion.families import denoiser
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import Inversion, ResolvedRecipe
 from embhub.errors import UsageError
 
@@ -147,7 +148,7 @@ def _count_saved(training: Inversion, latents: Tensor) -> int:
 class _Tally:
     """Sums what autograd saves. With gradient checkpointing each piece is computed again alone: the largest counts."""
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Pipeline) -> None:
         self._denoiser = denoiser(pipe)
         self._seen = {part.untyped_storage()._cdata for part in _weights(pipe)}
         self._held: list[Tensor] = []
@@ -194,7 +195,7 @@ class _Tally:
         return storage.nbytes()
 
 
-def _weights(pipe: Any) -> list[Tensor]:
+def _weights(pipe: Pipeline) -> list[Tensor]:
     parts = [part for part in pipe.components.values() if isinstance(part, nn.Module)]
     return [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
 

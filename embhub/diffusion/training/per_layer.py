@@ -22,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from embhub.artifact.embedding import MAX_BYTES, layer_names
 from embhub.diffusion.families import denoiser, detect, encoders
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.image_embeddings import ImageRows
 from embhub.diffusion.training.rows import Rows, _Answer
 from embhub.errors import UsageError
@@ -30,7 +31,7 @@ _HEADER = 20_000
 """Bytes of a file that are kept free of rows: its header has about 3,000 and 100 for each tensor."""
 
 
-def places(pipe: Any) -> list[nn.Module]:
+def places(pipe: Pipeline) -> list[nn.Module]:
     """The modules of the denoiser that read the text, in its own order: cross-attention, and the pooled text where the
     denoiser has that too (`add_embedding`).
 
@@ -47,7 +48,7 @@ def places(pipe: Any) -> list[nn.Module]:
     return [model.add_embedding, *found] if model.config.addition_embed_type == "text" else found
 
 
-def insert(pipe: Any, token: str, rows: Mapping[str, Tensor]) -> Rows:
+def insert(pipe: Pipeline, token: str, rows: Mapping[str, Tensor]) -> Rows:
     """Rows (n, d) for each encoder put in everywhere, or (places, n, d) each at its place; for a decoder an image
     embedding (1, d). Raises as `Rows`."""
     if detect(pipe).layout == "kandinsky22-image":
@@ -56,13 +57,13 @@ def insert(pipe: Any, token: str, rows: Mapping[str, Tensor]) -> Rows:
     return LayeredRows(pipe, token, rows) if layered else Rows(pipe, token, rows)
 
 
-def spread(pipe: Any, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def spread(pipe: Pipeline, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same rows (n, d) to start from at every place, (places, n, d)."""
     count = len(places(pipe))
     return {name: rows.expand(count, -1, -1).clone() for name, rows in start.items()}
 
 
-def check_size(pipe: Any, vectors: int, dtype: str) -> None:
+def check_size(pipe: Pipeline, vectors: int, dtype: str) -> None:
     """Refuse, before a training, what will not fit into a file.
 
     Raises:
@@ -89,7 +90,7 @@ class LayeredRows(Rows):
         ArtifactError, UsageError: as `Rows`; rows for another number of places than the denoiser has.
     """
 
-    def __init__(self, pipe: Any, token: str, start: Mapping[str, Tensor]) -> None:
+    def __init__(self, pipe: Pipeline, token: str, start: Mapping[str, Tensor]) -> None:
         count = len(places(pipe))
         if any(rows.ndim != 3 or len(rows) != count for rows in start.values()):
             raise UsageError(
@@ -178,7 +179,7 @@ class _Stacking:
             answer.turn(place)
 
 
-def _read_by_place(pipe: Any) -> int:
+def _read_by_place(pipe: Pipeline) -> int:
     """Make every place of the denoiser read its own part of what was encoded for all; returns their number.
 
     The hooks stay: what was encoded without such rows passes them as it is, and what was encoded with them is read

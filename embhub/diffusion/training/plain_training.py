@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion, memory
 from embhub.diffusion.training.checkpoints import Keeper
 from embhub.diffusion.training.diagnostics import Lookout, judge_images
@@ -59,7 +60,7 @@ class PlainTraining:
         """Members and images kept back."""
         return split(images, holdout, self.seed)
 
-    def default_recipe(self, pipe: Any) -> ResolvedRecipe:
+    def default_recipe(self, pipe: Pipeline) -> ResolvedRecipe:
         """What suits a base."""
         return default_recipe(pipe)
 

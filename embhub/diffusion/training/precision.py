@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from embhub.diffusion.families import denoiser
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 
@@ -20,7 +21,7 @@ def pictures_at_once(side: int, *, pixels: int = 2**21) -> int:
     return max(1, pixels // side**2)
 
 
-def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
+def precision(pipe: Pipeline, *, mixed: bool) -> AbstractContextManager[Any]:
     """bfloat16 where it is wanted and the device has it in autograd; parameters stay as they are."""
     if not mixed or pipe.device.type == "mps":
         return nullcontext()
@@ -28,7 +29,7 @@ def precision(pipe: Any, *, mixed: bool) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
+def recomputed(pipe: Pipeline, wanted: bool) -> Iterator[None]:
     """Keep few activations of the denoiser and compute the others again on the way back (Chen et al. 2016, arXiv
     1604.06174).
 
@@ -52,7 +53,7 @@ def recomputed(pipe: Any, wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def repeatable(pipe: Any) -> Iterator[None]:
+def repeatable(pipe: Pipeline) -> Iterator[None]:
     """On a GPU, ask torch for kernels that add in a fixed order; a processor's do."""
     if pipe.device.type != "cuda":
         yield

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from embhub.diffusion.families import encoders, prediction_type, resolution
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.options.fields import check_ranges, given
 from embhub.options.training import Dtype, Norm, Recipe
 
@@ -57,7 +57,7 @@ LARGE = ResolvedRecipe(steps=3000, learning_rate=5e-3, batch_size=4, high_noise=
 """For bases of Stable Diffusion's size."""
 
 
-def default_recipe(pipe: Any) -> ResolvedRecipe:
+def default_recipe(pipe: Pipeline) -> ResolvedRecipe:
     """The recipe that suits a base of this size."""
     recipe = COMPACT if resolution(pipe) <= 128 else LARGE
     return recipe if encoders(pipe) else replace(recipe, num_vectors=1)
@@ -68,7 +68,7 @@ def resolve(recipe: Recipe, default: ResolvedRecipe) -> ResolvedRecipe:
     return replace(default, **given(recipe))
 
 
-def describe(pipe: Any, caption: str, recipe: ResolvedRecipe) -> dict[str, str | int | float]:
+def describe(pipe: Pipeline, caption: str, recipe: ResolvedRecipe) -> dict[str, str | int | float]:
     """What the file's header tells of the training; nothing of the images or the seed."""
     kind = prediction_type(pipe)
     snr_gamma = None if kind == "flow" else recipe.snr_gamma  # which weighs all times of a flow alike

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.ledger.budget import Reservation
 from embhub.privacy.claim import NONE, Claim
@@ -18,7 +18,7 @@ from embhub.privacy.second_opinion import SecondOpinion
 class Task:
     """What is to be learned, and with what; `base` is the digest of the base's fingerprint."""
 
-    pipe: Any
+    pipe: Pipeline
     base: str
     token: str
     caption: str

@@ -20,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from embhub.artifact.embedding import check_token
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.families import Encoder, encoders, image_vectors, room
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
 _SPREAD = 0.3
@@ -37,7 +38,7 @@ class Rows(nn.Module):
         UsageError: rows for an encoder that the pipeline has not, or of another width.
     """
 
-    def __init__(self, pipe: Any, token: str, start: Mapping[str, Tensor]) -> None:
+    def __init__(self, pipe: Pipeline, token: str, start: Mapping[str, Tensor]) -> None:
         super().__init__()
         check_token(token)
         self.token = token
@@ -123,7 +124,7 @@ class Rows(nn.Module):
 
 
 def starting_rows(
-    pipe: Any, text: str, vectors: int, *, generator: torch.Generator, spread: float = _SPREAD
+    pipe: Pipeline, text: str, vectors: int, *, generator: torch.Generator, spread: float = _SPREAD
 ) -> dict[str, Tensor]:
     """Rows to start from, (vectors, d) for each encoder: the mean row of the words of `text`, spread by a little noise
     (`spread`, in the words' standard deviations).
@@ -189,7 +190,7 @@ class _Answer:
         return (self._places >= 0) & (self._places < self._count)
 
 
-def _matching(pipe: Any, start: Mapping[str, Tensor]) -> list[Encoder]:
+def _matching(pipe: Pipeline, start: Mapping[str, Tensor]) -> list[Encoder]:
     known = {encoder.name: encoder for encoder in encoders(pipe)}
     if not start or not set(start) <= set(known):
         raise UsageError(f"the base has no encoder {sorted(set(start) - set(known))}", "train or load for this base")

@@ -38,10 +38,12 @@ class Pipeline(Protocol):
 
     # Two pipelines in one (Kandinsky 2.2)
     prior_pipe: Any
+    prior_prior: Any
     decoder_pipe: Any
 
     # Methods of some families; diffusers counts those with an underscore as its own
     encode_prompt: Any
+    maybe_convert_prompt: Any
     do_classifier_free_guidance: Any
     _encode_prompt: Any
     _pack_latents: Any

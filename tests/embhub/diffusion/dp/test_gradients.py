@@ -30,7 +30,7 @@ def pipe(request: pytest.FixtureRequest) -> object:
     return built
 
 
-def prepare(pipe: object, *, draws: int = 3, dimensions: int | None = 8, **changes: Any) -> PatientLoss:
+def prepare(pipe: Any, *, draws: int = 3, dimensions: int | None = 8, **changes: Any) -> PatientLoss:
     latents = torch.randn(len(UNITS), 4, 8, 8, generator=torch.Generator().manual_seed(3))
     frame = lay(pipe, "prostate mri", 2, dimensions)
     people = Patients(latents, group(UNITS, 2))
@@ -65,7 +65,7 @@ class Wrapped(nn.Module):
 
 
 @pytest.mark.parametrize("dimensions", [8, None])
-def test_gradients_are_those_of_opacus(pipe: object, dimensions: int | None) -> None:
+def test_gradients_are_those_of_opacus(pipe: Any, dimensions: int | None) -> None:
     loss = prepare(pipe, dimensions=dimensions)
     point = 0.1 * torch.randn(loss.frame.size, generator=torch.Generator().manual_seed(6))
     ours = by_the_leaf(loss, point, 5)
@@ -76,7 +76,7 @@ def test_gradients_are_those_of_opacus(pipe: object, dimensions: int | None) -> 
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
 
 
-def test_gradients_are_those_of_a_loop_over_patients(pipe: object) -> None:
+def test_gradients_are_those_of_a_loop_over_patients(pipe: Any) -> None:
     """One patient, one shared copy of the rows, one ordinary backward pass at a time, by the non-private hooks."""
     loss = prepare(pipe)
     point = torch.zeros(loss.frame.size)
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_a_loop_over_patients(pipe: object) -> None:
     assert float((ours - slow).norm() / slow.norm()) < 1e-5
 
 
-def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: object) -> None:
+def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: Any) -> None:
     """Same place and shape, other mates: the same bits."""
     loss = prepare(pipe)
     clean, noise, times = inputs(loss, 4)
@@ -121,7 +121,7 @@ def test_as_many_patients_are_computed_whoever_came(pipe: Any) -> None:
     assert loss.at_once == 3 and set(seen) == {6}
 
 
-def test_each_patient_may_stand_elsewhere(pipe: object) -> None:
+def test_each_patient_may_stand_elsewhere(pipe: Any) -> None:
     """As aggregation needs it: coordinates of each patient's own."""
     loss = prepare(pipe)
     places = torch.randn(2, loss.frame.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -130,7 +130,7 @@ def test_each_patient_may_stand_elsewhere(pipe: object) -> None:
         assert loss.gradients([0, 3], places[0]).dtype == torch.float64
 
 
-def test_a_loss_that_is_no_number_stops(pipe: object) -> None:
+def test_a_loss_that_is_no_number_stops(pipe: Any) -> None:
     loss = prepare(pipe)
     loss.patients.latents[UNITS.index("b")] = float("nan")
     with loss.active():
@@ -150,14 +150,14 @@ def test_a_patients_images_are_used_evenly() -> None:
     assert sorted(drawn[:6]) == [0, 0, 2, 2, 5, 5] and drawn[6:] == [1] * 6
 
 
-def test_times_are_spread_over_the_recipes_distribution(pipe: object) -> None:
+def test_times_are_spread_over_the_recipes_distribution(pipe: Any) -> None:
     loss = prepare(pipe, draws=10, high_noise=0.4, lowest=0.1)
     times = torch.cat([loss._draw_times(50).view(50, 10) for _ in range(10)])
     assert int(times.min()) >= 100 and int(times.max()) < 1000
     assert ((times >= 700).sum(1) >= 4).all() and times[:, 6:].min() >= 700
 
 
-def test_the_frame_is_public(pipe: object) -> None:
+def test_the_frame_is_public(pipe: Any) -> None:
     """Base and arguments alone decide it; its axes are orthogonal and as long as the base's words."""
     one, two = lay(pipe, "prostate mri", 2, 8), lay(pipe, "prostate mri", 2, 8)
     for name, axes in one.directions.items():

@@ -135,7 +135,7 @@ def test_a_pipeline_of_another_shape_is_refused() -> None:
 
     with (
         pytest.raises(UsageError, match="FluxPipeline"),
-        composed(FluxPipeline(), [Part("a", 0.5), Part("b", 0.5)], guidance=2),
+        composed(FluxPipeline(), [Part("a", 0.5), Part("b", 0.5)], guidance=2),  # type: ignore[arg-type]  # no pipeline
     ):
         pass
 

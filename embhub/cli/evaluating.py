@@ -33,43 +33,53 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     return found
 
 
-@click.command("evaluate", short_help="Do drawn images help a classifier?")
-@click.option("--real", required=True, type=options.FILE, metavar="MANIFEST|DIR", help="Real images to learn from.")
-@click.option("--test", required=True, type=options.FILE, metavar="MANIFEST|DIR", help="Real images of other patients.")
-@click.option("--synthetic", type=options.FILE, metavar="DIR", help="Drawn images, as `embhub dataset` makes them.")
+@click.command("evaluate", short_help="Measure whether generated images help a classifier.")
+@click.option("--real", required=True, type=options.FILE, metavar="MANIFEST|DIR", help="Real training images.")
+@click.option(
+    "--test", required=True, type=options.FILE, metavar="MANIFEST|DIR", help="Real test images, of other patients."
+)
+@click.option(
+    "--synthetic",
+    type=options.FILE,
+    metavar="DIR",
+    help="Generated (synthetic) images, as `embhub dataset` writes them.",
+)
 @click.option(
     "--arm",
     "arms",
     multiple=True,
     callback=_arms,
     metavar="NAME=DIR",
-    help="Further drawn images.",
+    help="Another arm: a further folder of generated images.",
 )
-@click.option("--positive", metavar="LABEL", help="The label to find  [default: the one that is not normal]")
+@click.option("--positive", metavar="LABEL", help="Positive label  [default: the one that is not normal]")
 @click.option(
     "--classifier",
     metavar="small|resnet18|MODULE:FACTORY",
     default="small",
     show_default=True,
-    help="What learns; a factory takes the number of classes and gives a torch module.",
+    help="Classifier to train; a factory takes the number of classes and returns a torch module.",
 )
-@click.option("--steps", type=click.IntRange(1, 1_000_000), metavar="N", help="Training steps, the same in every arm.")
+@click.option("--steps", type=click.IntRange(1, 1_000_000), metavar="N", help="Training steps for every arm.")
 @click.option(
     "--seeds",
     type=click.IntRange(2, 1000),
     metavar="N",
     default=5,
     show_default=True,
-    help="Draws of the images, each with a network started anew.",
+    help="Number of random seeds: each selects other images and initializes a new network.",
 )
 @click.option(
-    "--real-counts", callback=_counts, metavar="N,N", help="How many real images  [default: 10,20,50,200, all]"
+    "--real-counts",
+    callback=_counts,
+    metavar="N,N",
+    help="Numbers of real training images  [default: 10,20,50,200, all]",
 )
 @click.option(
     "--synthetic-counts",
     callback=_counts,
     metavar="N,N,…",
-    help="Numbers of drawn images  [default: 0,100,500 and all]",
+    help="Numbers of generated images  [default: 0,100,500 and all]",
 )
 @click.option(
     "--resolution",
@@ -77,23 +87,29 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     metavar="N",
     default=64,
     show_default=True,
-    help="Side in pixels that all images are brought to.",
+    help="Image resolution: side in pixels to which all images are resized.",
 )
-@click.option("--mirror/--no-mirror", default=True, show_default=True, help="Whether left and right may be exchanged.")
-@click.option("--real-where", metavar="COLUMN=VALUE", help="Only these rows of the manifest of --real.")
-@click.option("--test-where", metavar="COLUMN=VALUE", help="Only these rows of the manifest of --test.")
+@click.option("--mirror/--no-mirror", default=True, show_default=True, help="Random horizontal flips (augmentation).")
+@click.option("--real-where", metavar="COLUMN=VALUE", help="Use these rows of the manifest of --real only.")
+@click.option("--test-where", metavar="COLUMN=VALUE", help="Use these rows of the manifest of --test only.")
 @click.option(
-    "--dataset", metavar="NAME", default="images of the site", show_default=True, help="What a card calls the images."
+    "--dataset", metavar="NAME", default="images of the site", show_default=True, help="Name of the data set on a card."
 )
 @options.device
-@click.option("--report", required=True, type=options.FILE, metavar="DIR", help="Folder for report, page and curve.")
+@click.option(
+    "--report",
+    required=True,
+    type=options.FILE,
+    metavar="DIR",
+    help="Output folder for report, page and learning curve.",
+)
 @options.as_json
 def command(report: Path, as_json: bool, **choices: Any) -> None:
-    """Teach classifiers with real images, with drawn ones beside them and with drawn ones alone, and compare.
+    """Compare classifiers trained on real images, on real and generated ones, and on generated ones alone.
 
-    All are measured on the same test images, of patients that nothing was learned from; a patient on both sides is
-    refused. Every arm takes the same number of steps. Writes evaluation.json, index.html and learning-curve.png;
-    interrupted, the same command goes on. `card init --evaluation` takes the figures to a card.
+    All are tested on the same images, of patients excluded from training; a patient on both sides is refused. Every
+    arm takes the same number of steps. Writes evaluation.json, index.html and learning-curve.png. If interrupted,
+    the same command resumes. `card init --evaluation` copies the figures to a card.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Build wheel and source archive twice, from the last commit alone, and compare the bytes.
+"""Build wheel and source archive of each distribution twice, from the last commit alone, and compare the bytes.
 
     python .ci/dist.py [OUT]
 
@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+DISTRIBUTIONS = (".", "registry", "bases")
 
 
 def build(folder: Path, *, zone: str, umask: int, epoch: str) -> dict[str, Path]:
@@ -27,8 +28,11 @@ def build(folder: Path, *, zone: str, umask: int, epoch: str) -> dict[str, Path]
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(source, filter="data")
     surroundings = {**os.environ, "SOURCE_DATE_EPOCH": epoch, "TZ": zone, "PYTHONHASHSEED": str(umask)}
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "out"), str(source)]
-    subprocess.run(command, env=surroundings, umask=umask, check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "out")]
+    for part in DISTRIBUTIONS:
+        subprocess.run(
+            [*command, str(source / part)], env=surroundings, umask=umask, check=True, stdout=subprocess.DEVNULL
+        )
     return {path.name: path for path in sorted((folder / "out").iterdir())}
 
 

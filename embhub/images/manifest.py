@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.columns import check_columns, describe_unused, find_separator, list_columns, list_values
 from embhub.images.problems import Watcher
 from embhub.images.readers.sniffing import kind_of
 from embhub.images.sample import Listing, Sample
@@ -144,7 +145,7 @@ def read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watc
     if not chosen:
         raise UsageError(
             "no row of the manifest has what --where asks for" if where else "the manifest lists no image to train on",
-            "see the column that --where names" if where else "add rows with the split train, or none",
+            _hint_at(rows, column) if where else "add rows with the split train, or none",
         )
     return Listing(
         tuple(samples),
@@ -153,8 +154,14 @@ def read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watc
         left_out,
         opened.found,
         opened.without_picture,
+        notes=(unused,) if (unused := describe_unused(rows[0], column)) else (),
         issuers=frozenset(tidy(row.get("issuer", "")) for row in rows),
     )
+
+
+def _hint_at(rows: list[dict[str, str]], column: str) -> str:
+    values = list_values(rows, column)
+    return f"{column} has: {values}" if values else "see the column that --where names"
 
 
 def read_rows(manifest: Path) -> list[dict[str, str]]:
@@ -162,9 +169,11 @@ def read_rows(manifest: Path) -> list[dict[str, str]]:
     try:
         if manifest.stat().st_size > _MAX_BYTES:
             raise UsageError("the manifest is larger than 50 MB", hint)
-        text = manifest.read_bytes().decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        text = _decode(manifest.read_bytes())
+        separator = find_separator(text.partition("\n")[0].rstrip("\r"))
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = [name.strip() for name in reader.fieldnames or []]
+        check_columns(names)
         if "path" not in names or len(set(names)) != len(names):
             raise UsageError("the manifest has no column `path`, or a column twice", hint)
         reader.fieldnames = names
@@ -181,12 +190,21 @@ def read_rows(manifest: Path) -> list[dict[str, str]]:
     return rows
 
 
+def _decode(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UsageError("the manifest is UTF-16", "save it as CSV in UTF-8")
+    return data.decode("utf-8-sig")
+
+
 def parse_where(where: str | None, rows: list[dict[str, str]]) -> tuple[str, str]:
     if not where:
         return "", ""
     column, equals, value = (part.strip() for part in where.partition("="))
     if not equals or (rows and column not in rows[0]):
-        raise UsageError("--where names no column of the manifest", "write it as label=pneumonia")
+        raise UsageError(
+            "--where names no column of the manifest",
+            f"write it as label=pneumonia; the columns are {list_columns(rows[0] if rows else ())}",
+        )
     return column, value
 
 

@@ -209,7 +209,7 @@ def test_a_patient_on_both_sides(folder: Path) -> None:
     ("header", "row", "reason"),
     [
         ("path,patient_id", "000.png, ", "row 2 has no patient id"),
-        ("file,patient_id", "000.png,A", "no column `path`"),
+        ("place,patient_id", "000.png,A", "no column `path`"),
         ("path,path", "000.png,A", "a column twice"),
         ("path,patient_id", "000.png", "not as many fields"),
         ("path,patient_id", "000.png,A,b", "not as many fields"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import subprocess
@@ -104,7 +105,7 @@ def test_all_problems_are_listed_and_the_first_is_the_one_train_raises(folder: P
         ("path,patient_id,label", ["000.png,A,", "absent.png,B,", "001.png,B,"], "row 3 is not there"),
         ("path,patient_id,label", ["000.png,A,", "001.png,,", "002.png,B,"], "row 3 has no patient"),
         ("path,patient_id,label", ["000.png,A,"], "1 image to learn from"),
-        ("file,patient_id", ["000.png,A"], "no column `path`"),
+        ("place,patient_id", ["000.png,A"], "no column `path`"),
         ("path,patient_id", ["0\x00.png,A", "000.png,B"], "manifest|row 2"),
         ("path,patient_id", ["x" * 5000 + ".png,A", "000.png,B"], "row 2 is not there"),
         ("path,patient_id", ["../../../etc/passwd,A", "000.png,B", "001.png,C"], "row 2 is not"),
@@ -191,6 +192,7 @@ def test_a_scan_without_an_ending_that_may_not_be_read(open_to_all: Path) -> Non
         picture(number).save(open_to_all / f"00{number}.png")
     (open_to_all / "IM00002").write_bytes(b"x")
     (open_to_all / "IM00002").chmod(0)
+    codecs.lookup("iso8859")  # which pydicom asks for: without rights its module could not be loaded
     with without_rights():
         found = inspect(open_to_all)
     assert [refusal.message for refusal in found.refusals] == ["image 3 cannot be read: Permission denied"]

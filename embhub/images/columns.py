@@ -1,0 +1,93 @@
+"""The first line of a manifest: its separator, its columns, and those that are probably misspelled.
+
+A misspelled `patient_id` would be ignored, and every image would count as a person of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from embhub.cards.personal_data import looks_like_patient
+from embhub.errors import UsageError
+
+KNOWN = ("path", "patient_id", "issuer", "label", "split")
+SEPARATORS = (",", ";", "\t")
+_OTHERS: Mapping[str, str] = {
+    **dict.fromkeys(("patient", "patients", "subject", "subjectid", "subjects", "pid"), "patient_id"),
+    **dict.fromkeys(("file", "filename", "filepath", "image", "imagepath"), "path"),
+}
+_SHOWN = 12  # columns or labels that a message lists
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _.+-]{0,39}")
+
+
+def find_separator(first_line: str) -> str:
+    """The separator of a table whose first line has a column `path`: a comma where none fits."""
+    for separator in SEPARATORS:
+        if "path" in {name.strip().strip('"') for name in first_line.split(separator)}:
+            return separator
+    return max(SEPARATORS, key=first_line.count)
+
+
+def check_columns(names: Sequence[str]) -> None:
+    """Refuse a column that is probably one of ours, misspelled, where the column itself is not there.
+
+    Raises:
+        UsageError: such a column; the message names the right one.
+    """
+    for name in names:
+        meant = _meant(name)
+        if meant is not None and meant not in names:
+            shown = f"`{name}`" if _is_plain(name) else "one"
+            raise UsageError(
+                f"the manifest has a column {shown}: did you mean {meant}?",
+                f"name the column {meant}; if it holds something else, give it another name",
+            )
+
+
+def describe_unused(names: Iterable[str], used: str) -> str | None:
+    """A remark on columns that nothing reads; names that may be a person's are counted only."""
+    further = [name for name in names if name not in KNOWN and name != used]
+    if not further:
+        return None
+    plain = [name for name in further if _is_plain(name)]
+    hidden = len(further) - len(plain)
+    counted = [f"{hidden} column{'s' if hidden > 1 else ''} that may name a person"] if hidden else []
+    said = [*plain[:_SHOWN], *counted]
+    return f"columns that are not used: {', '.join(said)}"
+
+
+def list_columns(names: Iterable[str]) -> str:
+    """The columns of a manifest for a message, without those that may name a person."""
+    return ", ".join([name for name in names if _is_plain(name)][:_SHOWN])
+
+
+def list_values(rows: Iterable[Mapping[str, str]], column: str) -> str:
+    """Values of a column for a message; empty where there are many, or where one may be about a person."""
+    if column in ("path", "patient_id", "issuer") or _meant(column) in ("path", "patient_id"):
+        return ""
+    values = {row.get(column, "").strip() for row in rows} - {""}
+    if not values or len(values) > _SHOWN or not all(_is_plain(value) for value in values):
+        return ""
+    return ", ".join(sorted(values))
+
+
+def _meant(name: str) -> str | None:
+    """Which known column a name stands for in another spelling; None for a known one, and for any other word."""
+    if name in KNOWN:
+        return None
+    folded = re.sub(r"[^a-z0-9]", "", name.casefold())
+    if folded in _OTHERS:
+        return _OTHERS[folded]
+    for known in ("patient_id", "label", "split", "path"):
+        plain = known.replace("_", "")
+        if folded in (plain, f"{plain}s") or (
+            known == "patient_id" and difflib.get_close_matches(folded, [plain], cutoff=0.85)
+        ):
+            return known
+    return None
+
+
+def _is_plain(text: str) -> bool:
+    return _PLAIN.fullmatch(text) is not None and looks_like_patient(text) is None

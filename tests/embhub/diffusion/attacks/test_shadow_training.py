@@ -133,7 +133,7 @@ def test_a_worker_that_dies_is_said_and_what_was_finished_is_kept(
         worker.kill()
         with pytest.raises(LostWorkerError, match="BrokenProcessPool") as caught:
             train(setting, FLIPS, seed=5, stage="shadows", base=base, executor=executor, shelf=shelf)
-    assert "same command goes on" in caught.value.hint
+    assert "same command resumes" in caught.value.hint
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_beside_a_claim_it_is_drawn_and_nothing_is_compared(write: Write, check:
 def test_what_cannot_become_a_sheet_is_refused_before_anything_is_drawn(write: Write, check: Check, base: Path) -> None:
     file = write()
     for choices, reason in (
-        ({"samples": file.parent}, "draws itself"),
+        ({"samples": file.parent}, "generates itself"),
         ({"n": 17}, "17 images"),
         ({"alpha": 0.001}, "alpha is 0.001"),
     ):

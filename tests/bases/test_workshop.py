@@ -59,6 +59,7 @@ def train(bench: Workbench, stage: str, steps: int) -> None:
         bench.train_autoencoder(running.Limits(steps=steps), batch=1, crop=32, decoder_only=stage == "decoder")
 
 
+@pytest.mark.thorough
 def test_every_stage_resumes_bit_by_bit_and_the_pipeline_draws(tmp_path: Path) -> None:
     for stage in ("autoencoder", "denoiser", "decoder"):
         train(Workbench(material(), tmp_path / "whole"), stage, 4)
@@ -112,6 +113,7 @@ def test_a_fresh_machine_begins_from_an_unfinished_autoencoder(tmp_path: Path) -
     train(second, "autoencoder", 4)
 
 
+@pytest.mark.thorough
 def test_a_fresh_machine_begins_from_an_exported_pipeline(tmp_path: Path) -> None:
     first = Workbench(material(), tmp_path / "first")
     train(first, "autoencoder", 1)

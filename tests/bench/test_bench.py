@@ -25,6 +25,7 @@ from embhub.diffusion.training.inversion import default_recipe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.thorough
 def test_a_benchmark_compares_with_a_peer(name: str) -> None:
     section = importlib.import_module(f"bench.{name}").run(SMALLEST)
     assert section.peer.startswith("Peer: ") and section.rows

@@ -173,6 +173,7 @@ def test_standard_trains_shadows_and_pools_their_coins(trained: TrainResult) -> 
     assert seen[-1].done == seen[-1].total == 9
 
 
+@pytest.mark.thorough
 def test_thorough_runs_every_attack_and_counts_coins(trained: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "DRAWN", 2)
     monkeypatch.setattr(reidentification, "STEPS", 5)

@@ -115,6 +115,7 @@ def test_too_few_patients(setting: Setting) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_processes_of_this_machine(setting: Setting, here: shadows.Shadows, base: Path) -> None:
     with open_executor(workers=2) as executor:
         assert isinstance(executor, ProcessPoolExecutor)

@@ -133,6 +133,7 @@ def test_training_from_nothing_ends_in_a_pipeline(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "_SAVE_EVERY_S", 0.0)
     tiny(tmp_path / "whole", 4)

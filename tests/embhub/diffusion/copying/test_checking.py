@@ -115,6 +115,7 @@ def test_planted_copies_are_caught_and_the_stranger_is_not(check: Callable[..., 
     assert set(found.nearest[exact].values()) == {3}, "it names the training image"
 
 
+@pytest.mark.thorough
 def test_strangers_are_not_suspected_more_than_promised(check: Callable[..., Checked]) -> None:
     """Phantoms that nobody learned from: p-values spread evenly, and the family's threshold holds."""
     report = check("strangers").report
@@ -126,6 +127,7 @@ def test_strangers_are_not_suspected_more_than_promised(check: Callable[..., Che
             assert (p <= level).mean() <= level + 3 * np.sqrt(level * (1 - level) * (1 / 12 + 1 / 40)), (name, level)
 
 
+@pytest.mark.thorough
 def test_fewer_than_twenty_training_images_are_no_clean_verdict(check: Callable[..., Checked], tmp_path: Path) -> None:
     few = write(tmp_path / "few", {f"m{n}": person(n) for n in range(12)})
     report = check("strangers", members=few).report

@@ -22,6 +22,7 @@ def test_resnet18_is_the_known_one() -> None:
     assert networks.last_layer(network).in_features == 512
 
 
+@pytest.mark.thorough
 def test_resnet18_learns_what_the_small_one_does() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(60, 100, (24, 32, 32, 3), dtype=np.uint8)

@@ -17,6 +17,7 @@ from embhub.phantoms import write_dataset
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.mark.thorough
 def test_quickstart(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / "quickstart.py"), str(tmp_path / "out"), "--steps", "2"]
     surroundings = {**os.environ, "EMBHUB_HOME": str(tmp_path / "home")}

@@ -31,6 +31,7 @@ def pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return load_pipeline(pipelines.write(tmp_path / "tiny"), device="cpu")
 
 
+@pytest.mark.thorough
 def test_every_attack_is_tried_on_every_truth_and_not_twice(pipe: Any, tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     leaks.run(pipe, ResultsFile(path), groups=1)

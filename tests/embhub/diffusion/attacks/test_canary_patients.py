@@ -48,7 +48,7 @@ def claimed(mechanism: str = "dp-sgd") -> Embedding:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg"])
+@pytest.mark.parametrize("mechanism", ["dp-sgd", pytest.param("dp-agg", marks=pytest.mark.thorough)])
 def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:
     """A reader's audit: no training is remembered here, and nothing but the file and embhub is at hand."""
     target = claimed(mechanism)
@@ -89,7 +89,7 @@ def spare_the_clip(self: PrivateDescent) -> None:
 whole: Any = PrivateDescent.step
 
 
-@pytest.mark.parametrize("step", [spare_noise, spare_the_clip])
+@pytest.mark.parametrize("step", [spare_noise, pytest.param(spare_the_clip, marks=pytest.mark.thorough)])
 def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
     step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

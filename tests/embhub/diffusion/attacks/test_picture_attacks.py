@@ -96,6 +96,7 @@ def changed(images: torch.Tensor, seed: int) -> torch.Tensor:
         return reidentification._change(images)
 
 
+@pytest.mark.thorough
 def test_patients_whose_pictures_are_drawn_are_recognised(suspect: Suspect) -> None:
     """Half of the patients are drawn, turned and zoomed; the others are not, so nobody else can be found."""
     assert suspect.images is not None

@@ -183,6 +183,7 @@ def test_nobodys_pictures_are_thrown_away(file: Path, tmp_path: Path, capsys: py
     assert (folder / "0000.png").exists()
 
 
+@pytest.mark.thorough
 def test_the_command_draws_checks_and_keeps_to_itself(
     base: Path, file: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

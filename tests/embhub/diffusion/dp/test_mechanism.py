@@ -255,7 +255,15 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+ALWAYS = {Tenth, Five, Frozen, Often, Nearly, SeededLonger, Quiet}
+"""Tried by `make test`; the others take half a minute more."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in ALWAYS else pytest.param(kind, marks=pytest.mark.thorough) for kind in BROKEN],
+    ids=lambda kind: kind.__name__,
+)
 def test_broken_code_is_caught_and_named(kind: type[Mechanism]) -> None:
     broken = kind(RIGHT.sample_rate, RIGHT.max_grad_norm, RIGHT.noise_multiplier, RIGHT.denominator)
     with pytest.raises(PrivacyError, match=rf"self-test \(.*{BROKEN[kind]}") as caught:

@@ -29,6 +29,7 @@ def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(images), np.repeat([1, 0], count)
 
 
+@pytest.mark.thorough
 def test_good_images_help_and_mislabelled_ones_do_not() -> None:
     seen: list[Progress] = []
     drawn: dict[str, Any] = {

@@ -94,6 +94,7 @@ def test_kill_9(images: Path, base: Path, out: Path, tmp_path: Path, home: Path)
     assert not list((home / "state" / "trainings").iterdir())
 
 
+@pytest.mark.thorough
 def test_ctrl_c_at_the_command_line(images: Path, base: Path, out: Path, tmp_path: Path, home: Path) -> None:
     words = ["train", str(images), "--token", "<a>", "--caption", "prostate mri, {}", "--base", str(base)]
     words += ["--device", "cpu", "--steps", "30", "--num-vectors", "2", "--batch-size", "4", "--seed", "3"]

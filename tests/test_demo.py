@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.plays import play
 
 
+@pytest.mark.thorough
 def test_on_phantoms(tmp_path: Path) -> None:
     summary = play(tmp_path / "demo", grids=7)
     assert summary["embedding"]["bytes"] < 20_000

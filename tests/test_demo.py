@@ -10,6 +10,7 @@ from tests.support.plays import play
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(1800)
 def test_on_phantoms(tmp_path: Path) -> None:
     summary = play(tmp_path / "demo", grids=7)
     assert summary["embedding"]["bytes"] < 20_000

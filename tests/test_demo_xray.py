@@ -11,6 +11,7 @@ from tests.support.plays import play
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(1800)
 def test_on_real_xrays(tmp_path: Path) -> None:
     if not (default_data() / "chest-xray" / "index.csv").exists():
         pytest.skip(f"no chest X-rays in {default_data()}; EMBHUB_TEST_DATA says where they are")

@@ -107,6 +107,12 @@ def test_the_targets_that_newcomers_are_told_of_exist() -> None:
         assert set(re.findall(r"`make ([a-z][a-z-]*)", (ROOT / page).read_text())) <= targets
 
 
+@pytest.mark.parametrize("script", [".ci/run", ".ci/versions", "Makefile"])
+def test_the_tests_that_a_script_names_exist(script: str) -> None:
+    named = re.findall(r"\btests/[\w/]+(?:\.py)?", (ROOT / script).read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_hooks_run_what_the_environment_has() -> None:
     known = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     for repository in known["repos"]:

@@ -27,7 +27,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     root = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMBHUB_HOME", str(root / "home"))
-        write_dataset(root / "images", "prostate-cspca", images=26, patients=26, normals=0, seed=0)
+        write_dataset(root / "images", "prostate-cspca", images=40, patients=40, normals=0, seed=0)
         return train(
             root / "images", token="<a>", caption="prostate mri, {}", base=pipelines.write(root / "tiny-base"),
             device="cpu", epsilon=4.0, n_public=10, steps=4, batch_size=5, subspace_dim=4, holdout=0.4,

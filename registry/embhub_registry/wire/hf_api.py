@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub.formats import strict_json
-from embhub_registry.database import repositories, search, yanks
+from embhub_registry.database import last_changes, repositories, search, yanks
 from embhub_registry.database.repositories import Revision
 from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
+from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.wire import bodies, hf_answers
 from embhub_registry.wire.request_context import (
     account_of,
@@ -126,7 +127,7 @@ async def tree(request: Request) -> Response:
     repository, _ = repository_of(request)
     snapshot, entries = await threaded(read_files_at, request, repository)
     below = path_of(request)
-    last = snapshot.revision if flag(request, "expand") else None
+    last = await _last_changes(request, snapshot) if flag(request, "expand") else {}
     shown = hf_answers.tree(entries, below, recursive=flag(request, "recursive"), last=last)
     if below and not shown:
         raise no_entry(repository.full_name, below)
@@ -140,7 +141,7 @@ async def paths_info(request: Request) -> Response:
     snapshot, entries = await threaded(read_files_at, request, repository)
     by_path = {entry.path: entry for entry in entries}
     expand = fields.get("expand", [""])[0].lower() in {"1", "true"}
-    last = snapshot.revision if expand else None
+    last = await _last_changes(request, snapshot) if expand else {}
     shown = []
     for path in dict.fromkeys(p.strip("/") for p in fields.get("paths", [])):
         if path in by_path:
@@ -148,6 +149,11 @@ async def paths_info(request: Request) -> Response:
         elif any(entry.path.startswith(f"{path}/") for entry in entries):
             shown.append(hf_answers.folder(path, entries, last))
     return JSONResponse(shown)
+
+
+async def _last_changes(request: Request, snapshot: Snapshot) -> hf_answers.LastChanges:
+    db = registry_of(request).database
+    return await threaded(lambda: last_changes.find(db.connection(), snapshot.repository.id, snapshot.revision))
 
 
 async def refs(request: Request) -> Response:

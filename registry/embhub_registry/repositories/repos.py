@@ -109,13 +109,22 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
     Raises:
         RequestDeniedError: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
     """
-    found = repositories.find(db, namespace, name)
+    found = find(db, namespace, name)
     buried = tombstones.find(db, namespace, name) if found is None else None
     if buried is not None and auth.may_read(account, namespace, private=buried.private):
         raise deleted(buried.full_name, buried.created, buried.reason)
     if found is None or not auth.may_read(account, namespace, private=found.private):
         raise no_repository(f"{namespace}/{name}")
     return found
+
+
+def find(db: Connection, namespace: str, name: str) -> Repository | None:
+    """The repository of this name, or the one that keeps `create` from making it because the two read alike."""
+    exact = repositories.find(db, namespace, name)
+    if exact is not None:
+        return exact
+    alike = repositories.find_folded(db, namespace, name)
+    return None if alike is None else repositories.find(db, namespace, alike)
 
 
 def at(db: Connection, repository: Repository, revision: str) -> Snapshot:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from starlette.responses import PlainTextResponse, Response
+
 from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository, Revision
@@ -20,6 +22,11 @@ EXPANDABLE = frozenset(
         "trendingScore", "usedStorage", "widgetData", "xetEnabled",
     ]
 )  # fmt: skip
+
+
+def done() -> Response:
+    """What the Hub answers where something was done and there is nothing to tell: two letters of text, not JSON."""
+    return PlainTextResponse("OK")
 
 
 def whoami(account: Account) -> dict[str, Any]:

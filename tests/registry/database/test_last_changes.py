@@ -46,7 +46,7 @@ def obvious(trees: Sequence[Tree]) -> dict[str, str]:
     """Path -> title, from the oldest commit up: whoever changed what is at or under a path is its last so far."""
     newest = trees[-1]
     paths = {"/".join(name.split("/")[:n]) for name in newest for n in range(1, name.count("/") + 2)}
-    found = {}
+    found: dict[str, str] = {}
     for depth, tree in enumerate(trees):
         before = trees[depth - 1] if depth else {}
         found |= {path: f"commit {depth}" for path in paths if below(tree, path) != below(before, path)}

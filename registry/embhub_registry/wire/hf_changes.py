@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from embhub_registry.admission import publication
+from embhub_registry.admission import hub_cards, publication
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from embhub_registry.database import repositories
@@ -79,7 +79,7 @@ async def settings(request: Request) -> Response:
 
 
 async def validate_yaml(request: Request) -> Response:
-    """`POST /api/validate-yaml`: whether a README's front matter can be read.
+    """`POST /api/validate-yaml`: whether a README's front matter can be read, here and by `ModelCard.load`.
 
     Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short.
     """
@@ -89,11 +89,17 @@ async def validate_yaml(request: Request) -> Response:
     if not isinstance(content, str):
         raise malformed("`content` must be the text of a README.md")
     async with parsing_of(request):
-        front, problem = await threaded(front_matter, content.encode(), limit=limit)
+        front, problem = await threaded(_read_card, content, limit)
     if problem is not None:
         return JSONResponse({"errors": [{"message": problem}], "warnings": []}, status_code=400)
     warnings = [] if front else [{"message": "empty or missing yaml metadata in repo card"}]
     return JSONResponse({"errors": [], "warnings": warnings})
+
+
+def _read_card(content: str, limit: int) -> tuple[dict[str, Any], str | None]:
+    """The front matter, and why it or the whole card cannot be read, by us or by the clients that ask."""
+    front, problem = front_matter(content.encode(), limit=limit)
+    return front, problem or hub_cards.find_problem(content, limit=limit)
 
 
 async def preupload(request: Request) -> Response:

@@ -411,12 +411,8 @@ class Hub:
 
 def _check_spelling(asked: str, said: object, registry: str) -> None:
     """A registry finds names in another case too. What is signed is signed for one spelling."""
-    if isinstance(said, str) and said.isascii() and said != asked and _folded(said) == _folded(asked):
+    if isinstance(said, str) and said.isascii() and said != asked and said.lower() == asked.lower():
         raise faults.NotFoundError(f"{registry} has no {asked}, it has {said}", f"use the other spelling: {said}")
-
-
-def _folded(name: str) -> str:
-    return re.sub("[._]", "-", name.lower())
 
 
 def _refusal(error: StatusError, registry: str, what: str) -> RegistryError:

@@ -119,12 +119,8 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
 
 
 def find(db: Connection, namespace: str, name: str) -> Repository | None:
-    """The repository of this name, or the one that keeps `create` from making it because the two read alike."""
-    exact = repositories.find(db, namespace, name)
-    if exact is not None:
-        return exact
-    alike = repositories.find_folded(db, namespace, name)
-    return None if alike is None else repositories.find(db, namespace, alike)
+    """The repository of this name, in whatever case it is asked for: `create` counts the two as one too."""
+    return repositories.find(db, namespace, name) or repositories.find_in_any_case(db, namespace, name)
 
 
 def at(db: Connection, repository: Repository, revision: str) -> Snapshot:

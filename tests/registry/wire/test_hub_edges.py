@@ -18,6 +18,7 @@ from embhub.client.hub import Hub
 from embhub.errors import RegistryError
 from embhub.release.files import AUDIT_BUNDLE, PUBLISH_BUNDLE, Release
 from embhub_registry import app
+from embhub_registry.database import repositories
 from embhub_registry.wire import request_ids
 from embhub_registry.wire.hf_api import LIST_PARAMETERS
 from tests.registry.conftest import House
@@ -25,7 +26,7 @@ from tests.support import releases
 from tests.support.servers import Answer
 
 NAME = "radboud/Edges-v1.0_x"
-ALIKE = ["radboud/edges-v1.0_x", "RADBOUD/EDGES-V1.0_X", "radboud/edges.v1-0-x"]
+OTHER_CASES = ["radboud/edges-v1.0_x", "RADBOUD/EDGES-V1.0_X"]
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +82,8 @@ def test_other_addresses_are_no_repository(house: House, path: str) -> None:
     assert (answer.status, answer.header("x-error-code")) == (404, None)
 
 
-@pytest.mark.parametrize("alike", ALIKE)
-def test_a_name_that_create_refuses_as_present_is_found_by_every_other_call(api: HfApi, alike: str) -> None:
+@pytest.mark.parametrize("alike", OTHER_CASES)
+def test_a_name_in_another_case_is_the_same_for_create_and_for_every_other_call(api: HfApi, alike: str) -> None:
     with pytest.raises(HfHubHTTPError, match="exists already") as caught:
         api.create_repo(alike)
     assert caught.value.response.status_code == 409
@@ -97,6 +98,18 @@ def test_a_name_that_create_refuses_as_present_is_found_by_every_other_call(api:
     api.update_repo_settings(alike, private=True)
     assert api.model_info(NAME).private
     api.update_repo_settings(alike, private=False)
+
+
+def test_another_case_is_looked_up_by_an_index(house: House) -> None:
+    """Anybody may ask for what is not there, on the event loop: that costs no walk through a namespace."""
+    with house.registry.opened() as registry:
+        db = registry.database.connection()
+        seen: list[str] = []
+        db.set_trace_callback(seen.append)
+        assert repositories.find_in_any_case(db, "radboud", "Absent") is None
+        db.set_trace_callback(None)
+        (plan,) = db.execute("EXPLAIN QUERY PLAN " + seen[-1]).fetchall()
+    assert "USING INDEX repository_folded" in plan["detail"]
 
 
 def test_a_private_name_in_another_case_is_not_given_away(house: House, api: HfApi) -> None:

@@ -174,6 +174,7 @@ class Hub:
     def _ask_about(self, repository: str, which: str = "") -> tuple[str, dict[str, Any]]:
         """The newest commit, or another one, empty where none is named; and its paths, with their sizes if asked."""
         said = self._client.ask(f"/api/models/{repository}{which}")
+        _check_spelling(repository, said.get("id"), self.registry)
         commit = said.get("sha") or ""
         return commit, {row["rfilename"]: row.get("size") for row in said.get("siblings") or []}
 
@@ -235,7 +236,10 @@ class Hub:
         with suppress(RegistryError), self._translated(repository):
             if not (self._find(repository)[0] or set()) & set(layout.LIMITS):
                 namespace, _, name = repository.partition("/")
-                self._client.ask("/api/repos/delete", method="DELETE", send={"name": name, "organization": namespace})
+                send = json.dumps({"name": name, "organization": namespace}).encode()
+                self._client.read(
+                    "/api/repos/delete", limit=10_000, method="DELETE", body=send, content_type="application/json"
+                )
 
     @_in_time
     def fetch(
@@ -403,6 +407,12 @@ class Hub:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # answers are read without checking their shape: these are what a nonsense answer raises
             raise faults.no_registry(self.registry) from error
+
+
+def _check_spelling(asked: str, said: object, registry: str) -> None:
+    """A registry finds names in another case too. What is signed is signed for one spelling."""
+    if isinstance(said, str) and said.isascii() and said != asked and said.lower() == asked.lower():
+        raise faults.NotFoundError(f"{registry} has no {asked}, it has {said}", f"use the other spelling: {said}")
 
 
 def _refusal(error: StatusError, registry: str, what: str) -> RegistryError:

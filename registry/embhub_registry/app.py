@@ -28,7 +28,7 @@ from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
-from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, security_txt
+from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, request_ids, security_txt
 from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
@@ -93,6 +93,7 @@ ROUTES = [
     Route(PAGES + "/commit/{revision}", web.embedding),
     Route(PAGES + "/tree/{revision}", web.embedding),
     Route(PAGES + "/audit/{revision}", web.audit),
+    Route("/{name}/resolve/{revision}/{path:path}", hf_api.file_of_lonely_name),
 ]
 
 
@@ -149,6 +150,7 @@ async def refused(request: Request, error: Exception) -> Response:
             denied = RequestDeniedError(
                 405, "method", f"{request.method} is not possible here", "see docs/reference/registry-api.md"
             )
+            denied.headers = dict(error.headers or {})
         case HTTPException():
             denied = RequestDeniedError(error.status_code, "request", str(error.detail), "")
         case _:
@@ -232,7 +234,7 @@ def _counts_for_its_address(scope: Scope) -> bool:
 
 
 class RequestLogMiddleware:
-    """One log line a request, without query or token; headers that browsers heed; 500 in JSON."""
+    """One log line and one id a request, without query or token; headers that browsers heed; 500 in JSON."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -243,17 +245,25 @@ class RequestLogMiddleware:
             return
         started, status = time.perf_counter(), 0
         state = scope.setdefault("state", {})
+        request_id = request_ids.choose(scope["headers"])
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in SAFE_HEADERS if pair[0] not in present)]
+                named = (request_ids.HEADER, request_id.encode())
+                message["headers"] = [
+                    *message["headers"], named, *(pair for pair in SAFE_HEADERS if pair[0] not in present)
+                ]  # fmt: skip
             await send(message)
 
         try:
             await self.app(scope, receive, sending)
+        except Exception as error:
+            if status:  # the answer has begun: nothing can be told any more
+                raise
+            await (await failed(Request(scope, receive), error))(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             metrics: Metrics = scope["app"].state.metrics
@@ -261,7 +271,7 @@ class RequestLogMiddleware:
             log(
                 "info" if status < 500 else "error", "request", method=scope["method"], path=scope["path"][:200],
                 status=status, ms=round(seconds * 1000, 1), user=state.get("user"),
-                rule=state.get("rule"), client=(scope.get("client") or [None])[0],
+                rule=state.get("rule"), client=(scope.get("client") or [None])[0], id=request_id,
             )  # fmt: skip
 
 

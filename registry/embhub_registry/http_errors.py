@@ -34,6 +34,14 @@ def no_repository(name: str) -> RequestDeniedError:
                   code="RepoNotFound")  # fmt: skip
 
 
+def no_namespace(name: str) -> RequestDeniedError:
+    """An id such as the Hub's `gpt2`: stock clients read it as a repository that is not there."""
+    return RequestDeniedError(
+        404, "repository", f"repository {name[:100]!a} not found: an id here is NAMESPACE/NAME",
+        "put the namespace first, for example radboud/prostate-csPCa", code="RepoNotFound",
+    )  # fmt: skip
+
+
 def disabled(name: str) -> RequestDeniedError:
     """An admin took the repository out of circulation."""
     return RequestDeniedError(

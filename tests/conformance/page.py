@@ -24,6 +24,7 @@ TITLES = {
     "cards": "Model cards",
     "gates": "Gated and disabled repositories",
     "commands": "The `hf` command",
+    "edges": "Edges: names, filters, folders, cards, plain answers",
     "refusals": "What is missing or refused",
 }
 INTRODUCTION = """\
@@ -34,8 +35,9 @@ running one, and that each gave what is expected of the Hub: the value, or the c
 Each client lives in an environment of its own, with nothing of embhub in it.
 
 The page is written by `python -m tests.conformance.page` from what the clients did; `tests/conformance` repeats every
-call, and fails where a client's environment cannot be made. `diffusers.load_textual_inversion` is played there too: by
-repository id, by branch, by commit, and up to a gate; so are ranges, conditional requests and encoded addresses.
+call, and fails where a client's environment cannot be made. `diffusers.load_textual_inversion` is played there too,
+with `token=`: by repository id, by branch, by commit, and up to a gate; so are the calls for
+[each kind of base](../how-to/load-with-diffusers.md), ranges, conditional requests and encoded addresses.
 
 `yes`: the client got what the second column says. Words in its place say why this version cannot make the call.
 
@@ -45,6 +47,8 @@ There is no LFS and no Xet, because a release is small enough to travel in the c
 are no pull requests and no discussions: who may publish commits, and admission judges the commit. There are no datasets
 and no spaces: a registry holds embeddings, which are models. Repositories are not moved, duplicated or squashed: what
 is signed names its repository and is looked up by commit. Lists go newest or largest first; `direction` is refused.
+Lists cannot be filtered by `apps`, `inference`, `inference_provider` and `num_parameters`, and say so. A commit has at
+most 100 files.
 """
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.driver.stage import RELEASED, Call
+from embhub.release.files import AUDIT_BUNDLE
+from tests.conformance.driver.stage import COUNTERSIGNED, RELEASED, Call
 from tests.conformance.environments import open_client
 from tests.support import releases
 from tests.support.servers import RunningRegistry, running_registry
@@ -39,9 +40,14 @@ def set_stage(registry: RunningRegistry, scratch: Path) -> dict[str, Any]:
     tokens = {name: registry.add_user(name, namespace=namespace) for name, namespace in ACCOUNTS.items()}
     for name, namespace in READERS.items():
         tokens[name] = registry.add_user(name, namespace=namespace, role="reader")
+    tokens["nora"] = registry.add_user("nora", namespace="nki", role="auditor")
     tokens["revoked"] = registry.add_user("vera", namespace="radboud")
     registry.run("token", "revoke", "vera")
     releases.make_release(repository=RELEASED).to_folder(scratch / "release")
+    release = releases.make_release(repository=COUNTERSIGNED)
+    release.to_folder(scratch / "countersigned")
+    countersigned = releases.resigned(release, audit_key=releases.AUDITOR).files[AUDIT_BUNDLE]
+    (scratch / "countersigned.json").write_bytes(countersigned)
     return {
         "endpoint": registry.url, "tokens": {**tokens, "admin": registry.admin}, "release": str(scratch / "release"),
         "scratch": str(scratch / "driver"),

@@ -35,6 +35,7 @@ from embhub.refusals import (
 from embhub.release import files as layout
 from embhub.release import verification
 from embhub.release.files import Release
+from embhub.site.keys import SigningKey
 from embhub.trust import bundle, dsse
 from tests.support.claims import altered, make_claim, make_private_release, with_header_claim
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
@@ -259,6 +260,23 @@ def test_signature_of_another_key_under_our_hint() -> None:
     ours["dsseEnvelope"]["signatures"][0]["sig"] = theirs["dsseEnvelope"]["signatures"][0]["sig"]
     with pytest.raises(BadSignatureError):
         judge(replaced(GOOD, publish_bundle=json.dumps(ours).encode()))
+
+
+@pytest.mark.parametrize("claimed", [SITE, OTHER_SITE, WITHDRAWER, AUDITOR], ids=lambda key: key.fingerprint[:12])
+@pytest.mark.parametrize("name", [layout.PUBLISH_BUNDLE, layout.AUDIT_BUNDLE])
+def test_nobody_is_named_as_signer_of_what_they_did_not_sign(name: str, claimed: SigningKey) -> None:
+    """A bundle names a key as it likes. Before the signature was checked, that is nothing to tell anybody."""
+    forged = resigned(GOOD, key=STRANGER, audit_key=STRANGER)
+    document = json.loads(forged.files[name])
+    document["verificationMaterial"]["publicKey"]["hint"] = claimed.fingerprint
+    document["dsseEnvelope"]["signatures"][0]["keyid"] = claimed.fingerprint
+    which = "publish_bundle" if name == layout.PUBLISH_BUNDLE else "audit_bundle"
+    with pytest.raises(BadSignatureError) as caught:
+        judge(replaced(GOOD, **{which: json.dumps(document).encode()}))
+    told = [finding for finding in caught.value.findings if name == layout.PUBLISH_BUNDLE or finding.check == "auditor"]
+    assert not [finding for finding in told if finding.check in ("signer", "signature", "auditor")]
+    text = " ".join([caught.value.message, *(finding.text for finding in told)])
+    assert "signed by" not in text and "'s key" not in text and "publishing key" not in text
 
 
 @pytest.mark.parametrize("name", layout.LIMITS)

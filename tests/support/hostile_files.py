@@ -202,7 +202,7 @@ CASES: tuple[Case, ...] = (
     Case(_E, "key id of another member", lambda r: enveloped(
         r, lambda b, e: (first_signature(e).update(keyid=OTHER_SITE.fingerprint),
                          b["verificationMaterial"]["publicKey"].update(hint=OTHER_SITE.fingerprint))),
-         "wrong-namespace"),
+         "bad-signature"),
     Case(_E, "key id at odds with the hint",
          lambda r: enveloped(r, lambda b, e: first_signature(e).update(keyid=STRANGER.fingerprint)),
          "bundle-malformed"),

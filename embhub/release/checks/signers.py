@@ -49,6 +49,7 @@ def find_publisher(
     found = [(trust, key) for trust in trusts if (key := trust.lookup(attestation.hint))]
     if not found:
         raise _unknown(attestation, trusts)
+    _check_signature(attestation, found[0][1])  # one fingerprint is one key, whichever keyring lists it
     own = [(trust, key) for trust, key in found if key.namespace == namespace]
     if not own:
         raise WrongNamespaceError(
@@ -61,7 +62,6 @@ def find_publisher(
     trust, key = max(able, key=_gravity)  # the first, unless another keyring revokes the key
     text = f"{namespace}'s publishing key {key.fingerprint}, role publish, by the keyring of {trust.registry}"
     findings.append(Finding("signer", "ok", f"signed by {text} (version {trust.keyring.version})"))
-    dsse.verify(attestation.envelope, public_key=key.public_key)
     findings.append(Finding("signature", "ok", "the signature (ECDSA P-256, SHA-256) covers the statement"))
     return trust, _signer(key, "publish")
 
@@ -77,6 +77,7 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
     key = keyring.lookup(attestation.hint)
     if key is None:
         raise _unknown(attestation, (keyring,))
+    _check_signature(attestation, key)
     if "audit" in key.roles:
         auditor = _signer(key, "audit")
     elif key.namespace != publisher.namespace:
@@ -88,7 +89,6 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
         auditor = _signer(key, "publish")
     else:
         raise _wrong_role(key, "audit")
-    dsse.verify(attestation.envelope, public_key=key.public_key)
     who = f"{auditor.namespace}'s {_ROLE_NAMES[auditor.role]} {key.fingerprint}"
     if auditor.is_independent_of(publisher):
         text = f"countersigned by {who}, independent of the publisher: it vouches for the report"
@@ -116,6 +116,15 @@ def _signer(key: KnownKey, role: Literal["publish", "audit"]) -> Signer:
     return replace(signer, revoked_on=key.revocation.date, revoked_as=key.revocation.reason)
 
 
+def _check_signature(attestation: Bundle, key: KnownKey) -> None:
+    """Before anybody is named: until here the key is only what the file claims, and anybody can write a claim.
+
+    Raises:
+        BadSignatureError: the key did not sign this.
+    """
+    dsse.verify(attestation.envelope, public_key=key.public_key)
+
+
 def _gravity(found: tuple[Trust, KnownKey]) -> int:
     revocation = found[1].revocation
     return -1 if revocation is None else REASONS.index(revocation.reason)
@@ -124,10 +133,12 @@ def _gravity(found: tuple[Trust, KnownKey]) -> int:
 def _unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSignerError:
     who = ascii(attestation.hint)[1:-1][:80]
     if not trusts:
-        return UnknownSignerError(f"{who} signed, and no registry is trusted here", "embhub trust add REGISTRY")
+        return UnknownSignerError(
+            f"it claims to be signed with {who}, and no registry is trusted here", "embhub trust add REGISTRY"
+        )
     where = ", ".join(trust.registry for trust in trusts)
     hint = "the key may be new (`embhub trust refresh`), withdrawn, or a stranger's: ask the registry's operator"
-    return UnknownSignerError(f"{who} signed, which no keyring knows ({where})", hint)
+    return UnknownSignerError(f"it claims to be signed with {who}, which no keyring knows ({where})", hint)
 
 
 def _wrong_role(key: KnownKey, needed: str) -> WrongRoleError:

@@ -78,6 +78,13 @@ def find(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None
     return None if row is None else _repository(row)
 
 
+def find_in_any_case(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None:
+    """The repository whose name differs from this one by case at most, or None; an index holds the lower case."""
+    statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND lower(name) = lower(?)"  # noqa: S608  # put together from constants; values are bound
+    row = db.execute(statement, (namespace, name)).fetchone()
+    return None if row is None else _repository(row)
+
+
 def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None:
     """The name of a repository that reads like `name`: alike but for case and which of `.`, `_`, `-` stands where."""
     folded = "replace(replace(lower({}), '.', '-'), '_', '-')"

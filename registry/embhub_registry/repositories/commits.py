@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,10 @@ MAX_MESSAGE = 2_000
 
 @dataclass(frozen=True)
 class CommitRequest:
-    """What a client asks for. `deleted` names files, `deleted_folders` whole folders without their last slash."""
+    """What a client asks for.
+
+    `deleted` names files, or folders that a client sent without a slash; `deleted_folders` are folders, slash removed.
+    """
 
     title: str
     message: str
@@ -54,7 +57,7 @@ class Reader:
             return
         self._number += 1
         if self._number > MAX_OPERATIONS + 1:
-            raise malformed(f"a commit has a header and 1 to {MAX_OPERATIONS} operations, this one more lines")
+            raise too_many_files("commit")
         key, value = _operation(line, self._number)
         if key == "header":
             self._take_header(value)
@@ -84,21 +87,22 @@ class Reader:
         self._header = value
 
     def _take_operation(self, key: str, value: Mapping[str, Any]) -> None:
-        if key not in ("file", "deletedFile", "deletedFolder"):
+        if key not in ("file", "deletedFile", "deletedFolder", "deletedEntry"):
             raise malformed(
                 f"line {self._number}: {key[:40]!a} is not taken here",
                 "this registry takes small files in the commit itself: no LFS and no Xet",
             )
         path = _text(value, "path", self._number)
-        path = check_path(path.rstrip("/") if key == "deletedFolder" else path)
+        folder = key == "deletedFolder" or (key != "file" and path.endswith("/"))
+        path = check_path(path.rstrip("/") if folder else path)
         if path in self._files or path in self._deleted or path in self._folders:
             raise malformed(f"{path} stands twice in one commit", "send one operation a path")
         if key == "file":
             self._files[path] = _content(value, self._number)
-        elif key == "deletedFile":
-            self._deleted.add(path)
-        else:
+        elif folder:
             self._folders.add(path)
+        else:
+            self._deleted.add(path)
 
 
 def parse(body: bytes) -> CommitRequest:
@@ -129,17 +133,15 @@ def apply(request: CommitRequest, present: Mapping[str, str]) -> tuple[set[str],
     """
     kept = set(present)
     for path in request.deleted:
-        if path not in kept:
-            raise RequestDeniedError(
-                404, "entry", f"A file with this name doesn't exist: {path}", "list the files", code="EntryNotFound"
-            )
-        kept.discard(path)
+        gone = {path} & set(present) or _inside(path, present)
+        if not gone:
+            raise _absent("file", path)
+        kept -= gone
     for folder in request.deleted_folders:
-        inside = {path for path in kept if path.startswith(f"{folder}/")}
-        if not inside:
-            raise RequestDeniedError(404, "entry", f"A folder with this name doesn't exist: {folder}", "list the files",
-                         code="EntryNotFound")  # fmt: skip
-        kept -= inside
+        gone = _inside(folder, present)
+        if not gone:
+            raise _absent("folder", folder)
+        kept -= gone
     kept -= set(request.files)
     whole = kept | set(request.files)
     clash = {path for path in whole for other in whole if other.startswith(f"{path}/")}
@@ -148,9 +150,21 @@ def apply(request: CommitRequest, present: Mapping[str, str]) -> tuple[set[str],
     return kept, dict(request.files)
 
 
+def _inside(folder: str, paths: Iterable[str]) -> set[str]:
+    return {path for path in paths if path.startswith(f"{folder}/")}
+
+
 def _absent(kind: str, path: str) -> RequestDeniedError:
     text = f"A {kind} with this name doesn't exist: {path}"  # the words that stock clients look for
     return RequestDeniedError(404, "entry", text, "list the files of the revision", code="EntryNotFound")
+
+
+def too_many_files(what: str) -> RequestDeniedError:
+    """More than any release has: nothing of it is read on."""
+    return RequestDeniedError(
+        413, "file-count", f"this {what} has more than {MAX_OPERATIONS} files",
+        "a repository holds one embedding, its card, its audit report and attestations: send these",
+    )  # fmt: skip
 
 
 def too_large(limit: int) -> RequestDeniedError:

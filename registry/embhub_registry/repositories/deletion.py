@@ -34,7 +34,7 @@ def delete(registry: Registry, account: Account, namespace: str, name: str, *, r
                 "yank them: POST /embhub/v1/yank/NAMESPACE/NAME with a reason; or ask the registry's admin",
             )
         auth.require(account, namespace, "delete-released")
-    _bury(registry, namespace, name, author=account.user, reason=reason or f"deleted by {account.user}",
+    _bury(registry, namespace, repository.name, author=account.user, reason=reason or f"deleted by {account.user}",
           released_too=account.admin)  # fmt: skip
     with contextlib.suppress(EmbhubError, OSError):  # it is deleted; bytes that stay now go at the next turn
         purge(registry)

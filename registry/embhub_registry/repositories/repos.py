@@ -109,13 +109,18 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
     Raises:
         RequestDeniedError: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
     """
-    found = repositories.find(db, namespace, name)
+    found = find(db, namespace, name)
     buried = tombstones.find(db, namespace, name) if found is None else None
     if buried is not None and auth.may_read(account, namespace, private=buried.private):
         raise deleted(buried.full_name, buried.created, buried.reason)
     if found is None or not auth.may_read(account, namespace, private=found.private):
         raise no_repository(f"{namespace}/{name}")
     return found
+
+
+def find(db: Connection, namespace: str, name: str) -> Repository | None:
+    """The repository of this name, in whatever case it is asked for: `create` counts the two as one too."""
+    return repositories.find(db, namespace, name) or repositories.find_in_any_case(db, namespace, name)
 
 
 def at(db: Connection, repository: Repository, revision: str) -> Snapshot:

@@ -70,7 +70,7 @@ def status(registry: Registry, account: Account | None, namespace: str, name: st
         RequestDeniedError: 404 where there is and was nothing that the caller may see.
     """
     db = registry.database.connection()
-    found = repositories.find(db, namespace, name)
+    found = repos.find(db, namespace, name)
     if found is not None and auth.may_read(account, namespace, private=found.private):
         return _standing(db, found)
     buried = tombstones.find(db, namespace, name)

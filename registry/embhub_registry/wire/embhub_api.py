@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from embhub_registry.http_errors import malformed
 from embhub_registry.repositories import attesting, yanking
 from embhub_registry.wire import bodies
-from embhub_registry.wire.request_context import account_of, member_of, registry_of
+from embhub_registry.wire.request_context import account_of, address_of, member_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -20,8 +20,8 @@ FRESH = {"Cache-Control": "no-cache"}
 
 async def status(request: Request) -> Response:
     """`GET /embhub/v1/status/{id}`: what was yanked or deleted, with the reason; for who may see the repository."""
-    account, params = account_of(request), request.path_params
-    found = await threaded(yanking.status, registry_of(request), account, params["namespace"], params["name"])
+    account = account_of(request)
+    found = await threaded(yanking.status, registry_of(request), account, *address_of(request))
     return JSONResponse(found, headers=FRESH)
 
 
@@ -42,18 +42,15 @@ async def audits(request: Request) -> Response:
 
 async def yank(request: Request) -> Response:
     """`POST /embhub/v1/yank/{id}` with `reason` and `version` or `revision`; `DELETE` takes the yank back."""
-    account, params = member_of(request, "yanking a release"), request.path_params
+    account, registry = member_of(request, "yanking a release"), registry_of(request)
+    namespace, name = address_of(request)
     body = await bodies.read_json(request)
     which = {name: _text(body, name) for name in ("version", "revision")}
     if request.method == "DELETE":
-        found = await threaded(
-            yanking.unyank, registry_of(request), account, params["namespace"], params["name"], **which
-        )
+        found = await threaded(yanking.unyank, registry, account, namespace, name, **which)
     else:
         reason = _text(body, "reason") or ""
-        found = await threaded(
-            yanking.yank, registry_of(request), account, params["namespace"], params["name"], reason=reason, **which
-        )
+        found = await threaded(yanking.yank, registry, account, namespace, name, reason=reason, **which)
     return JSONResponse(found, headers=FRESH)
 
 

@@ -11,7 +11,7 @@ from embhub_registry.database.access import STATUSES
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import access
 from embhub_registry.wire import bodies, hf_answers
-from embhub_registry.wire.request_context import account_of, member_of, registry_of
+from embhub_registry.wire.request_context import account_of, address_of, member_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 
@@ -22,7 +22,7 @@ async def requests(request: Request) -> Response:
         raise RequestDeniedError(
             404, "address", f"there are no requests called {status[:40]!a}", f"one of {', '.join(STATUSES)}"
         )
-    account, namespace, name = account_of(request), *_addressed(request)
+    account, namespace, name = account_of(request), *address_of(request)
     registry = registry_of(request)
     found = await threaded(
         lambda: access.list_requests(registry.database.connection(), account, namespace, name, status)
@@ -37,7 +37,7 @@ async def handle(request: Request) -> Response:
     user, access_id = _text(body, "user"), _text(body, "requestId")
     if (user is None) == (access_id is None):
         raise malformed("one of `user` and `requestId` says which request is meant")
-    namespace, name = _addressed(request)
+    namespace, name = address_of(request)
     await threaded(
         access.answer, registry_of(request), account, namespace, name, user=user, access_id=access_id,
         status=_text(body, "status") or "", reason=_text(body, "rejectionReason") or "",
@@ -52,7 +52,7 @@ async def grant(request: Request) -> Response:
     user = _text(body, "user")
     if user is None:
         raise malformed("`user` must be an account's name")
-    namespace, name = _addressed(request)
+    namespace, name = address_of(request)
     await threaded(access.grant, registry_of(request), account, namespace, name, user=user)
     return JSONResponse({})
 
@@ -61,7 +61,7 @@ async def ask(request: Request) -> Response:
     """`POST /{id}/ask-access`: the caller asks for the files; any body is ignored, as there is no form to fill in."""
     account = member_of(request, "asking for access")
     await bodies.read(request)
-    namespace, name = _addressed(request)
+    namespace, name = address_of(request)
     status = await threaded(access.ask, registry_of(request), account, namespace, name)
     return JSONResponse({"status": status})
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from starlette.responses import PlainTextResponse, Response
 
 from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
@@ -20,6 +22,11 @@ EXPANDABLE = frozenset(
         "trendingScore", "usedStorage", "widgetData", "xetEnabled",
     ]
 )  # fmt: skip
+
+
+def done() -> Response:
+    """What the Hub answers where something was done and there is nothing to tell: two letters of text, not JSON."""
+    return PlainTextResponse("OK")
 
 
 def whoami(account: Account) -> dict[str, Any]:
@@ -90,25 +97,26 @@ def sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
     return {"rfilename": entry.path} | ({"size": entry.size, "blobId": entry.git_oid} if blobs else {})
 
 
-def file(entry: Entry, last: Revision | None = None) -> dict[str, Any]:
+LastChanges = Mapping[str, Revision]  # path -> the commit that last changed it; empty where nobody asked
+
+
+def file(entry: Entry, last: LastChanges) -> dict[str, Any]:
     """One file of a tree; `sha256` is ours."""
     found: dict[str, Any] = {
         "type": "file", "path": entry.path, "size": entry.size, "oid": entry.git_oid, "sha256": entry.digest,
     }  # fmt: skip
-    return found | (_last(last) if last else {})
+    return found | _last(last, entry.path)
 
 
-def folder(path: str, entries: Sequence[Entry], last: Revision | None = None) -> dict[str, Any]:
+def folder(path: str, entries: Sequence[Entry], last: LastChanges) -> dict[str, Any]:
     """One folder of a tree; its id stands for what it holds."""
     inside = "".join(f"{e.path}\0{e.git_oid}\0" for e in entries if e.path.startswith(f"{path}/"))
     oid = hashlib.sha256(inside.encode()).hexdigest()[:40]
     found: dict[str, Any] = {"type": "directory", "path": path, "size": 0, "oid": oid}
-    return found | (_last(last) if last else {})
+    return found | _last(last, path)
 
 
-def tree(
-    entries: Sequence[Entry], below: str, *, recursive: bool, last: Revision | None = None
-) -> list[dict[str, Any]]:
+def tree(entries: Sequence[Entry], below: str, *, recursive: bool, last: LastChanges) -> list[dict[str, Any]]:
     """Files and folders under `below` ("" for the root), folders first as they come up."""
     prefix = f"{below}/" if below else ""
     shown: list[dict[str, Any]] = []
@@ -144,5 +152,8 @@ def access_request(item: Access) -> dict[str, Any]:
     } | ({"rejectionReason": item.reason} if item.reason else {})  # fmt: skip
 
 
-def _last(revision: Revision) -> dict[str, Any]:
+def _last(last: LastChanges, path: str) -> dict[str, Any]:
+    if path not in last:
+        return {}
+    revision = last[path]
     return {"lastCommit": {"id": revision.id, "title": revision.title, "date": revision.created}}

@@ -7,18 +7,20 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from embhub_registry.admission import publication
+from embhub_registry.admission import hub_cards, publication
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from embhub_registry.database import repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import access, commits, deletion, repos
-from embhub_registry.wire import bodies
+from embhub_registry.wire import bodies, hf_answers
 from embhub_registry.wire.request_context import (
     account_of,
+    address_of,
     base_url,
     commit_limiter_of,
     flag,
+    fold_namespace,
     member_of,
     parsing_of,
     read_files_at,
@@ -55,23 +57,29 @@ async def delete_repo(request: Request) -> Response:
     name, organisation = _name(body)
     namespace = organisation or account.namespace
     await threaded(deletion.delete, registry_of(request), account, namespace, name)
-    return JSONResponse({})
+    return hf_answers.done()
 
 
 async def settings(request: Request) -> Response:
-    """`PUT /api/models/{id}/settings`: `private` or `visibility`, `gated`; `disabled` is an admin's."""
+    """`PUT /api/models/{id}/settings`: `private` or `visibility`, `gated`; `disabled` is an admin's.
+
+    The answer repeats what was sent, as the Hub's does.
+    """
     account = member_of(request, "changing settings")
     body = await bodies.read_json(request)
     wanted = access.Settings(private=_visibility(body), gated=_gate(body), disabled=_yes_or_no(body, "disabled"))
     if wanted == access.Settings():
         raise malformed("none of `private`, `visibility`, `gated` and `disabled` is there", "send what is to change")
-    params = request.path_params
-    changed = await threaded(access.change, registry_of(request), account, params["namespace"], params["name"], wanted)
-    return JSONResponse({"private": changed.private, "gated": changed.gated or False, "disabled": changed.disabled})
+    changed = await threaded(access.change, registry_of(request), account, *address_of(request), wanted)
+    now = {
+        "private": changed.private, "visibility": "private" if changed.private else "public",
+        "gated": changed.gated or False, "disabled": changed.disabled,
+    }  # fmt: skip
+    return JSONResponse({name: value for name, value in now.items() if name in body})
 
 
 async def validate_yaml(request: Request) -> Response:
-    """`POST /api/validate-yaml`: whether a README's front matter can be read.
+    """`POST /api/validate-yaml`: whether a README's front matter can be read, here and by `ModelCard.load`.
 
     Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short.
     """
@@ -81,11 +89,17 @@ async def validate_yaml(request: Request) -> Response:
     if not isinstance(content, str):
         raise malformed("`content` must be the text of a README.md")
     async with parsing_of(request):
-        front, problem = await threaded(front_matter, content.encode(), limit=limit)
+        front, problem = await threaded(_read_card, content, limit)
     if problem is not None:
         return JSONResponse({"errors": [{"message": problem}], "warnings": []}, status_code=400)
     warnings = [] if front else [{"message": "empty or missing yaml metadata in repo card"}]
     return JSONResponse({"errors": [], "warnings": warnings})
+
+
+def _read_card(content: str, limit: int) -> tuple[dict[str, Any], str | None]:
+    """The front matter, and why it or the whole card cannot be read, by us or by the clients that ask."""
+    front, problem = front_matter(content.encode(), limit=limit)
+    return front, problem or hub_cards.find_problem(content, limit=limit)
 
 
 async def preupload(request: Request) -> Response:
@@ -96,8 +110,10 @@ async def preupload(request: Request) -> Response:
     if flag(request, "create_pr"):
         raise _no_pull_requests()
     files = body.get("files")
-    if not isinstance(files, list) or len(files) > commits.MAX_OPERATIONS:
-        raise malformed(f"`files` must be a list of at most {commits.MAX_OPERATIONS}")
+    if not isinstance(files, list):
+        raise malformed("`files` must be a list")
+    if len(files) > commits.MAX_OPERATIONS:
+        raise commits.too_many_files("upload")
     head, entries = await threaded(read_files_at, request, repository)
     present = {entry.path: entry.git_oid for entry in entries}
     answer = []
@@ -112,7 +128,7 @@ async def preupload(request: Request) -> Response:
 
 async def commit(request: Request) -> Response:
     """`POST …/commit/{branch}`: JSON lines; stored whole or refused whole."""
-    params = request.path_params
+    namespace, name = address_of(request)
     account = member_of(request, "publishing")
     if flag(request, "create_pr"):
         await bodies.read(request, limit=commits.MAX_BODY)
@@ -122,7 +138,7 @@ async def commit(request: Request) -> Response:
 
     def store() -> repositories.Revision:
         return publication.publish(
-            registry_of(request), account, params["namespace"], params["name"], branch=branch, request=reader.finish()
+            registry_of(request), account, namespace, name, branch=branch, request=reader.finish()
         )
 
     try:
@@ -133,11 +149,11 @@ async def commit(request: Request) -> Response:
     except RequestDeniedError as error:
         await threaded(
             registry_of(request).audit_log.write, "refused", user=account.user,
-            repository=f"{params['namespace']}/{params['name']}", rule=error.rule, status=error.status,
+            repository=f"{namespace}/{name}", rule=error.rule, status=error.status,
             message=error.message,
         )  # fmt: skip
         raise
-    url = f"{base_url(request)}/{params['namespace']}/{params['name']}/commit/{made.id}"
+    url = f"{base_url(request)}/{namespace}/{name}/commit/{made.id}"
     return JSONResponse({"success": True, "commitOid": made.id, "commitUrl": url, "hookOutput": ""})
 
 
@@ -159,12 +175,11 @@ async def tag(request: Request) -> Response:
 
 
 async def _change_ref(request: Request, kind: str, ref: str, revision: str) -> Response:
-    account, registry, params = account_of(request), registry_of(request), request.path_params
+    account, registry, (namespace, name) = account_of(request), registry_of(request), address_of(request)
     if request.method == "DELETE":
-        await threaded(repos.delete_ref, registry, account, params["namespace"], params["name"], kind=kind, ref=ref)
-    else:
-        await threaded(repos.add_ref, registry, account, params["namespace"], params["name"], kind=kind, ref=ref,
-                       revision=revision)  # fmt: skip
+        await threaded(repos.delete_ref, registry, account, namespace, name, kind=kind, ref=ref)
+        return hf_answers.done()
+    await threaded(repos.add_ref, registry, account, namespace, name, kind=kind, ref=ref, revision=revision)
     return JSONResponse({})
 
 
@@ -183,7 +198,7 @@ def _name(body: dict[str, Any]) -> tuple[str, str | None]:
         raise malformed("`name` and `organization` must be text")
     if organisation is None and "/" in name:
         organisation, _, name = name.partition("/")
-    return name, organisation
+    return name, None if organisation is None else fold_namespace(organisation)
 
 
 def _gate(body: dict[str, Any]) -> str | None:

@@ -27,9 +27,11 @@ from embhub_registry.wire.response_cache import Moment, ResponseCache
 
 __all__ = [
     "account_of",
+    "address_of",
     "base_url",
     "commit_limiter_of",
     "flag",
+    "fold_namespace",
     "member_of",
     "parsing_of",
     "path_of",
@@ -122,7 +124,17 @@ def repository_of(request: Request) -> tuple[Repository, Account | None]:
     """The repository in the address, where the caller may see it."""
     account = account_of(request)
     db = registry_of(request).database.connection()
-    return repos.locate(db, account, request.path_params["namespace"], request.path_params["name"]), account
+    return repos.locate(db, account, *address_of(request)), account
+
+
+def address_of(request: Request) -> tuple[str, str]:
+    """Namespace and name in the address. Namespaces are lower case, so that is how another case is meant."""
+    return fold_namespace(request.path_params["namespace"]), request.path_params["name"]
+
+
+def fold_namespace(namespace: str) -> str:
+    """A namespace as it can exist: in lower case. What is not ASCII stays, and is no namespace."""
+    return namespace.lower() if namespace.isascii() else namespace
 
 
 def revision_of(request: Request) -> str:

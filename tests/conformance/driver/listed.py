@@ -6,7 +6,7 @@ from importlib import import_module
 
 from .stage import CALLS
 
-GROUPS = ("repositories", "commits", "files", "lists", "refs", "cards", "gates", "commands", "refusals")
+GROUPS = ("repositories", "commits", "files", "lists", "refs", "cards", "gates", "commands", "edges", "refusals")
 for _group in GROUPS:
     import_module(f".{_group}", __package__)
 

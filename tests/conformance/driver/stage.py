@@ -20,6 +20,7 @@ from huggingface_hub import HfApi
 T = TypeVar("T")
 
 RELEASED = "radboud/prostate-cspca"
+COUNTERSIGNED = "radboud/countersigned"
 EMBEDDING = "learned_embeds.safetensors"
 BUNDLE = "attestations/publish.sigstore.json"
 FILES = ["README.md", "attestations/audit.sigstore.json", BUNDLE, "audit.json", EMBEDDING]
@@ -65,7 +66,10 @@ def present(value: T | None) -> T:
 
 @dataclass
 class Stage:
-    """A registry with its accounts, and where things go. `alice` publishes for radboud, `lea` for lumc, `rob` reads."""
+    """A registry with its accounts, and where things go. `alice` publishes for radboud, `lea` for lumc, `rob` reads,
+    `nora` audits for nki. Beside `release` lie the folder `countersigned`, a release for that name, and
+    `countersigned.json`, the bundle by which the auditor countersigns it.
+    """
 
     endpoint: str
     tokens: dict[str, str]

@@ -186,7 +186,7 @@ def test_settings_that_cannot_be_read(gated: Gated, settings: dict[str, object])
 def test_a_disabled_repository_is_an_admins_alone_to_read_and_to_enable(gated: Gated) -> None:
     assert gated.set(gated.house.alice, disabled=True).status == 403
     assert gated.set(gated.house.registry.admin, disabled=True, gated=False).json() == {
-        "private": False, "gated": False, "disabled": True,
+        "gated": False, "disabled": True,
     }  # fmt: skip
     for token in (None, gated.house.alice, gated.house.lea):
         for path in addresses(gated):

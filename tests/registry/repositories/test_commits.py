@@ -55,7 +55,6 @@ def file(path: str, content: bytes = b"x", encoding: str = "base64") -> dict[str
         (body({"key": "header", "value": {"summary": "x" * 5000}}), "at most"),
         (body({"key": "header", "value": {"summary": 3}}), "summary"),
         (body({"key": "header", "value": {"summary": "s", "parentCommit": "main"}}, file("a")), "parentCommit"),
-        (body(HEADER, *[file(f"f{n}") for n in range(101)]), "operations"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else value,
 )
@@ -63,6 +62,13 @@ def test_what_cannot_be_read(data: bytes, words: str) -> None:
     with pytest.raises(RequestDeniedError, match=words) as caught:
         commits.parse(data)
     assert caught.value.status == 400
+
+
+def test_more_files_than_any_release_has() -> None:
+    commits.parse(body(HEADER, *[file(f"f{n}") for n in range(100)]))
+    with pytest.raises(RequestDeniedError, match="more than 100 files") as caught:
+        commits.parse(body(HEADER, *[file(f"f{n}") for n in range(101)]))
+    assert (caught.value.status, caught.value.rule) == (413, "file-count")
 
 
 def test_a_body_past_its_limit() -> None:

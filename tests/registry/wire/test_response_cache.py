@@ -56,13 +56,13 @@ class Served:
         return path.format(sha=repositories.find_ref(self.beside.database.connection(), 1, "main"))
 
     def ask(self, method: str, path: str, **headers: str) -> tuple[int, list[tuple[str, str]], bytes]:
-        """One request on the line that stays open: status, headers but the date, body."""
+        """One request on the line that stays open: status, headers but date and id, body."""
         if self.line is None:
             self.line = http.client.HTTPConnection("127.0.0.1", int(self.registry.url.rsplit(":", 1)[1]), timeout=20)
         self.line.request(method, path, headers={"Accept-Encoding": "identity", **headers})
         got = self.line.getresponse()
         body = got.read()
-        return got.status, [pair for pair in got.getheaders() if pair[0] != "date"], body
+        return got.status, [pair for pair in got.getheaders() if pair[0] not in ("date", "x-request-id")], body
 
     def close(self) -> None:
         """End the line; the next request opens another."""

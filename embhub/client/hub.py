@@ -37,6 +37,7 @@ from embhub.site import config
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGITS = re.compile(r"[0-9a-f]{7,40}")
 _OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
@@ -263,7 +264,7 @@ class Hub:
             commit, sizes = self._ask_about(repository, which)
             if not _COMMIT.fullmatch(commit):
                 raise faults.WrongCommitError(f"{self.registry} names no commit for {repository}", _OPERATOR)
-            if revision and _COMMIT.fullmatch(revision) and commit != revision:
+            if revision and _DIGITS.fullmatch(revision) and not commit.startswith(revision):
                 raise faults.another_commit(repository, asked=revision, said=commit)
             paths = [path for path in layout.LIMITS if path in sizes]
             _check_sizes({path: sizes[path] for path in paths}, repository)

@@ -60,7 +60,8 @@ def pull(
     """Fetch a release, verify it, and write it to a folder.
 
     Args:
-        reference: `namespace/name` for the newest release, or `namespace/name@revision`.
+        reference: `namespace/name` for the newest release, `namespace/name@1.0.0` for a version, or
+            `namespace/name@commit`. A version older than one seen before must be named, and gives a warning.
         registry: Address of the registry. By default the setting `registry`.
         token: Access token. By default the one that `embhub login` stored.
         out: Folder to write: new, empty, or with an earlier pull in it. By default `name` in the working folder.
@@ -128,6 +129,7 @@ def fetch(
         repository=repository,
         now=datetime.now(UTC),
         seen=seen.accepted(),
+        requested=revision if revision and names.version_fault(revision) is None else None,
     )
     told, listed = _ask(hub, verified, commit, trusts)
     verified = replace(told, findings=(*told.findings, *remarks))

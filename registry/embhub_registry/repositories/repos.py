@@ -119,13 +119,17 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
 
 
 def at(db: Connection, repository: Repository, revision: str) -> Snapshot:
-    """The repository at a branch, tag or whole commit id.
+    """The repository at a branch, tag, released version, whole commit id or the first digits of one.
 
     Raises:
         RequestDeniedError: 404 RevisionNotFound.
     """
     moving = not is_commit(revision)
-    target = repositories.find_ref(db, repository.id, revision) if moving else revision
+    target = revision
+    if moving:
+        target = repositories.find_ref(db, repository.id, revision) or repositories.find_named(
+            db, repository.id, revision
+        )
     found = repositories.find_revision(db, repository.id, target) if target else None
     if found is None:
         raise no_revision(repository.full_name, revision)

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -278,12 +278,16 @@ class Hub:
         return Release.from_files(files), commit
 
     @_in_time
-    def search(self, query: str = "", *, limit: int = 50) -> list[Listing]:
+    def search(
+        self, query: str = "", *, limit: int = 50, facets: Mapping[str, Sequence[str]] | None = None
+    ) -> list[Listing]:
         """Find repositories by name, card or tags.
 
         Args:
             query: Words to search for; empty lists all.
             limit: The most to return, up to 1,000.
+            facets: Values that a listing must all have, by facet: `modality`, `anatomy`, `finding`, `base`, `privacy`
+                (`none` or `claimed`), `audit`, `confirmation`. Only an embhub registry knows them.
 
         Returns:
             Unverified listings, newest first.
@@ -291,8 +295,9 @@ class Hub:
         Raises:
             RegistryError: As every method.
         """
-        asked = {"search": query} if query else {}
-        query = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True})
+        asked: dict[str, Any] = {"search": query} if query else {}
+        asked |= dict(facets or {})
+        query = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True}, doseq=True)
         with self._translated("search"):
             rows = self._client.ask(f"/api/models?{query}")
             return [Listing.read(row) for row in rows[:limit]]

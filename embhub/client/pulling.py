@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -273,9 +273,16 @@ def names_repository(target: str | Path) -> bool:
     return fault is None and not text.endswith(".safetensors") and not Path(text).exists()
 
 
-def search(query: str = "", *, limit: int = 50, registry: str | None = None, token: str | None = None) -> list[Listing]:
-    """Repositories of the registry that match `query`; unverified, for people to choose from."""
-    return accounts.connect(registry, token=token).search(query, limit=limit)
+def search(
+    query: str = "",
+    *,
+    limit: int = 50,
+    facets: Mapping[str, Sequence[str]] | None = None,
+    registry: str | None = None,
+    token: str | None = None,
+) -> list[Listing]:
+    """Repositories of the registry that match `query` and `facets`; unverified, for people to choose from."""
+    return accounts.connect(registry, token=token).search(query, limit=limit, facets=facets)
 
 
 def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:

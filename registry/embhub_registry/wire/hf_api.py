@@ -7,12 +7,14 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub.formats import strict_json
 from embhub_registry.database import repositories, search, yanks
 from embhub_registry.database.repositories import Revision
+from embhub_registry.database.wording import facet_value
 from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
@@ -92,7 +94,7 @@ async def list_models(request: Request) -> Response:
     tags = [t for value in (*asked.getlist("filter"), *asked.getlist("pipeline_tag")) for t in value.split(",") if t]
     query = search.Query(
         text=" ".join(asked.getlist("search"))[:200], author=asked.get("author"), tags=tags[:20], sort=sort,
-        limit=limit, gated=flag(request, "gated") if "gated" in asked else None,
+        limit=limit, gated=flag(request, "gated") if "gated" in asked else None, facets=_facets(asked),
         after=read_cursor(asked.get("cursor")), readers=auth.readable(account),
         everything=account is not None and account.admin,
     )  # fmt: skip
@@ -223,6 +225,13 @@ def _expand(request: Request) -> frozenset[str]:
             f"`expand` does not know {unknown[0][:60]!a}", f"one of {', '.join(sorted(hf_answers.EXPANDABLE))}"
         )
     return wanted
+
+
+def _facets(asked: QueryParams) -> dict[str, list[str]]:
+    """Ours: the facets of the list's page, each value in the spelling that is stored."""
+    given = {facet: [value[:200] for value in asked.getlist(facet)][:6] for facet in search.FACETS}
+    spelt = {facet: list(map(facet_value, given[facet])) for facet in ("anatomy", "finding")}
+    return {facet: values for facet, values in {**given, **spelt}.items() if values}
 
 
 def _limit(text: str | None) -> int:

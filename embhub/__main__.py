@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         if as_json:
-            json_errors.print_other("Interrupted", "interrupted", INTERRUPTED)
+            json_errors.print_other("interrupted", "interrupted", INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stdout = None  # or Python complains about flushing it on the way out

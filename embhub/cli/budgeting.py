@@ -9,6 +9,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import note, print_json, print_pairs, print_result, print_table
+from embhub.cli.whole_help import WholeHelpGroup
 
 _DELTA = click.option(
     "--delta", type=float, default=1e-5, show_default=True, help="DP delta at which epsilon is stated."
@@ -28,7 +29,7 @@ def _read_epsilon(_: click.Context, __: click.Parameter, value: str) -> float | 
         raise click.BadParameter(f"{value!r} is neither a number nor the word none") from error
 
 
-@click.group("budget", short_help="Show and cap the privacy budget.")
+@click.group("budget", cls=WholeHelpGroup, short_help="Show and cap the privacy budget.")
 def command() -> None:
     """The privacy ledger of this site: the epsilon that trainings have spent, for each patient.
 

@@ -8,9 +8,10 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_result, remark
+from embhub.cli.whole_help import WholeHelpGroup
 
 
-@click.group("card", short_help="Create and check an embedding card.")
+@click.group("card", cls=WholeHelpGroup, short_help="Create and check an embedding card.")
 def command() -> None:
     """Create and check the embedding card that is published with an embedding.
 

@@ -6,9 +6,10 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_json, print_result, print_rows
+from embhub.cli.whole_help import WholeHelpGroup
 
 
-@click.group("key", short_help="Create, list and export signing keys.")
+@click.group("key", cls=WholeHelpGroup, short_help="Create, list and export signing keys.")
 def command() -> None:
     """Create, list and export this site's signing keys (ECDSA P-256).
 

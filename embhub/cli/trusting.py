@@ -8,9 +8,10 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_result, print_rows
+from embhub.cli.whole_help import WholeHelpGroup
 
 
-@click.group("trust", short_help="Manage trusted registries (root keys).")
+@click.group("trust", cls=WholeHelpGroup, short_help="Manage trusted registries (root keys).")
 def command() -> None:
     """Pin a registry's root key. Its keyring lists which keys may publish, audit and withdraw.
 

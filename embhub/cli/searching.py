@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -75,5 +76,11 @@ def command(query: str, limit: int, registry: str | None, as_json: bool, **facet
 
 
 def _row(listing: Listing) -> tuple[str, ...]:
-    facts = (listing.version, listing.modified[:10], listing.audit, listing.privacy, listing.base)
+    facts = (listing.version, listing.modified[:10], listing.audit, _privacy(listing.privacy), listing.base)
     return (listing.repository, *(fact or "-" for fact in facts))
+
+
+def _privacy(said: str) -> str:
+    """The epsilon alone: the whole claim is in `--json` and in `embhub show`."""
+    found = re.search(r"epsilon ([0-9.e+-]+)", said)
+    return f"epsilon {found[1]} (claimed)" if found else said

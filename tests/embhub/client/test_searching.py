@@ -28,13 +28,16 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
         running.add_key(releases.OTHER_SITE, namespace="lumc")
         alice, lea = (running.add_user(n, namespace=s) for n, s in (("alice", "radboud"), ("lea", "lumc")))
         room = Showroom(running, alice=alice, lea=lea)
-        wmh = {"anatomy": [code("RID6434", "brain")], "finding": [code("RID39063", "white matter hyperintensity")]}
+        wmh: dict[str, Any] = {
+            "anatomy": [code("RID6434", "brain")],
+            "finding": [code("RID39063", "white matter hyperintensity")],
+        }
         room.push("radboud/brain-wmh", make_release("radboud/brain-wmh", seed=5, shift=1.5, name="brain-wmh", **wmh))
-        xray = {"key": releases.OTHER_SITE, "audited": False, "modality": ["DX"], "sequence": None}
+        xray: dict[str, Any] = {"key": releases.OTHER_SITE, "audited": False, "modality": ["DX"], "sequence": None}
         name = "lumc/xray-pneumonia"
         room.push(name, make_release(name, seed=4, name="xray-pneumonia", publisher="Lumc", **xray))
-        knee = {"anatomy": [code("RID2743", "knee")], "claim": make_claim(), "key": releases.OTHER_SITE}
-        counts = {"n_patients": "400-500", "n_images": "400-900", "max_images_per_patient": 2}
+        knee: dict[str, Any] = {"anatomy": [code("RID2743", "knee")], "claim": make_claim(), "key": releases.OTHER_SITE}
+        counts: dict[str, Any] = {"n_patients": "400-500", "n_images": "400-900", "max_images_per_patient": 2}
         name = "lumc/knee-effusion"
         room.push(name, make_release(name, seed=6, name="knee-effusion", publisher="Lumc", **knee, **counts))
         yield running

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from embhub.client.publishing import sign as sign
     from embhub.client.pulling import pull as pull
     from embhub.client.pulling import verify_path as verify
+    from embhub.client.roots import trust_registry as trust_registry
     from embhub.diffusion.attacks.auditing import audit as audit
     from embhub.diffusion.drawing.generation import generate as generate
     from embhub.diffusion.drawing.generation import load_into as load_into
@@ -63,6 +64,7 @@ _PLACES = {
     "push": "embhub.client.publishing:push",
     "sign": "embhub.client.publishing:sign",
     "train": "embhub.diffusion.train:train",
+    "trust_registry": "embhub.client.roots:trust_registry",
     "verify": "embhub.client.pulling:verify_path",
 }
 
@@ -70,7 +72,7 @@ __all__ = [
     "Card", "Embedding", "EmbhubError", "Hub", "Preview", "PrivacySettings", "Recipe", "Release", "Selection",
     "Verified",
     "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "pull", "push",
-    "sign", "train", "verify",
+    "sign", "train", "trust_registry", "verify",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from embhub import own_process
+from embhub.cli import json_errors
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.project import where_to_report
 
@@ -30,16 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own_process.settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    as_json = json_errors.wanted(words)
     try:
         return _run([word for word in words if word != "--debug"])
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
+        if as_json:
+            json_errors.print_other("interrupted", "interrupted", INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stdout = None  # or Python complains about flushing it on the way out
         return BROKEN_PIPE
     except click.ClickException as error:
         error.show()
+        if as_json:
+            json_errors.print_other("UsageError", error.format_message(), error.exit_code)
         return error.exit_code
     except Exception as error:  # noqa: BLE001  # the last place before a user: no traceback without --debug
         if debug:
@@ -49,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(click.style("error: ", fg="red", bold=True) + known.message, err=True, color=colour)
         if known.hint:
             click.echo(click.style(" hint: ", bold=True) + known.hint, err=True, color=colour)
+        if as_json:
+            json_errors.print_error(known)
         return known.exit_code
 
 

@@ -116,6 +116,12 @@ class BadSignatureError(ReleaseRefusedError):
     rule = "bad-signature"
 
 
+class WrongVersionError(ReleaseRefusedError):
+    """Another version than the one that was asked for."""
+
+    rule = "wrong-version"
+
+
 class WrongRepositoryError(ReleaseRefusedError):
     """A statement made for another repository."""
 

@@ -83,6 +83,10 @@ class Embedding:
     layout: str
     vectors: Sequence[Vectors]
 
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{part.count} x {part.dim} {part.dtype} for {part.encoder}" for part in self.vectors)
+        return f"<Embedding {self.token} for {self.base_name}: {rows}; sha256 {self.digest[:16]}…>"
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file in lower-case hex: its name everywhere else."""

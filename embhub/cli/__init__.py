@@ -25,6 +25,8 @@ COMMANDS = {
     "sign": "signing",
     "push": "pushing",
     "login": "login",
+    "logout": "logout",
+    "whoami": "whoami",
     "trust": "trusting",
     "search": "searching",
     "show": "showing",
@@ -35,12 +37,24 @@ COMMANDS = {
     "dataset": "datasets",
     "evaluate": "evaluating",
     "base": "bases",
+    "config": "config",
+    "doctor": "doctor",
+    "completion": "completion",
+}
+
+SECTIONS = {
+    "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
+    "Publish": ["card", "key", "sign", "push", "login", "logout", "whoami"],
+    "Find and verify": ["trust", "search", "show", "pull", "verify"],
+    "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
+    "This machine": ["config", "doctor", "completion"],
 }
 
 
 @click.group(
     cls=LazyGroup,
     commands_in=COMMANDS,
+    sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="embhub")

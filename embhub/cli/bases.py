@@ -9,11 +9,12 @@ import click
 from embhub.cli import options
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import note, print_json, print_pairs, print_table, progress_bar, resumable
+from embhub.cli.whole_help import WholeHelpGroup
 from embhub.options.component import Component, ComponentRecipe
 from embhub.options.training import Selection
 
 
-@click.group("base", short_help="List, compare and fine-tune base models.")
+@click.group("base", cls=WholeHelpGroup, short_help="List, compare and fine-tune base models.")
 def command() -> None:
     """List the built-in base models, compare bases by fingerprint, and fine-tune a component of one.
 

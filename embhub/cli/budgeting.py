@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import note, print_json, print_pairs, print_table
+from embhub.cli.output import note, print_json, print_pairs, print_result, print_table
+from embhub.cli.whole_help import WholeHelpGroup
 
 _DELTA = click.option(
     "--delta", type=float, default=1e-5, show_default=True, help="DP delta at which epsilon is stated."
@@ -28,7 +29,7 @@ def _read_epsilon(_: click.Context, __: click.Parameter, value: str) -> float | 
         raise click.BadParameter(f"{value!r} is neither a number nor the word none") from error
 
 
-@click.group("budget", short_help="Show and cap the privacy budget.")
+@click.group("budget", cls=WholeHelpGroup, short_help="Show and cap the privacy budget.")
 def command() -> None:
     """The privacy ledger of this site: the epsilon that trainings have spent, for each patient.
 
@@ -65,7 +66,8 @@ def show(delta: float, as_json: bool) -> None:
 @click.argument("epsilon", callback=_read_epsilon, metavar="EPSILON|none")
 @_DELTA
 @_MANIFEST
-def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:
+@options.as_json
+def cap(epsilon: float | None, delta: float, manifest: Path | None, as_json: bool) -> None:
     """Refuse trainings that would bring any patient above EPSILON; `none` lifts the cap.
 
     The cap applies to every patient of this site, or to those in a manifest. Under a cap, a training without
@@ -80,7 +82,8 @@ def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:
 
     budget.set_cap(epsilon, delta=delta, units=_patients(manifest, None, None) if manifest else None)
     whom = "the patients of the manifest" if manifest else "every patient"
-    print_pairs({"cap": "lifted" if epsilon is None else f"epsilon {epsilon:g} (delta {delta:g})", "for": whom})
+    said = "lifted" if epsilon is None else f"epsilon {epsilon:g} (delta {delta:g})"
+    print_result({"cap": said, "for": whom}, as_json=as_json)
 
 
 @command.command("reserve")
@@ -95,7 +98,8 @@ def cap(epsilon: float | None, delta: float, manifest: Path | None) -> None:
 )
 @_MANIFEST
 @click.option("--where", metavar="COLUMN=VALUE", help="Filter: only manifest rows with this value.")
-def reserve(images: Path, release: Path, manifest: Path | None, where: str | None) -> None:
+@options.as_json
+def reserve(images: Path, release: Path, manifest: Path | None, where: str | None, as_json: bool) -> None:
     """Charge the patients of IMAGES for an embedding that was trained on them elsewhere, without this ledger.
 
     The charge is the epsilon of the claim in its header, plus everything that the ledger behind that claim counted.
@@ -110,7 +114,7 @@ def reserve(images: Path, release: Path, manifest: Path | None, where: str | Non
     from embhub.ledger import elsewhere
 
     run = elsewhere.count(_patients(images, manifest, where), embedding.read(release), on_note=note)
-    print_pairs({"run": run.run, "charged": run.words, "see": "embhub budget show"})
+    print_result({"run": run.run, "charged": run.words, "see": "embhub budget show"}, as_json=as_json)
 
 
 def _patients(source: Path, manifest: Path | None, where: str | None) -> list[str]:

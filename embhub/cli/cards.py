@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_pairs, remark
+from embhub.cli.output import print_result, remark
+from embhub.cli.whole_help import WholeHelpGroup
 
 
-@click.group("card", short_help="Create and check an embedding card.")
+@click.group("card", cls=WholeHelpGroup, short_help="Create and check an embedding card.")
 def command() -> None:
     """Create and check the embedding card that is published with an embedding.
 
@@ -42,7 +43,10 @@ def command() -> None:
     help="Record of the sample sheet: the STEM.samples.json of `embhub copy-check --sheet`.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing card and discard its answers.")
-def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | None, force: bool) -> None:
+@options.as_json
+def init(
+    file: Path, out: Path | None, evaluation: Path | None, samples: Path | None, force: bool, as_json: bool
+) -> None:
     """Draft a card for the embedding in FILE.
 
     Computable fields are filled in, and site defaults come from config.yaml (`site:`). Fields that a person must fill
@@ -58,7 +62,7 @@ def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | 
     from embhub.diffusion.outputs import draft_card, kept_evaluation
 
     path, missing = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
-    print_pairs({"card": path, "missing": len(missing) or "nothing"})
+    print_result({"card": path, "missing": missing if as_json else len(missing) or "nothing"}, as_json=as_json)
     if evaluation is None and kept_evaluation(path):
         remark("  kept: the evaluation of the earlier card; run `embhub evaluate` again after a new training")
     for line in missing:
@@ -67,7 +71,8 @@ def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | 
 
 @command.command("check")
 @click.argument("card", type=options.FILE)
-def check(card: Path) -> None:
+@options.as_json
+def check(card: Path, as_json: bool) -> None:
     """Validate CARD (a .card.yaml) and list every missing or invalid field.
 
     \b
@@ -78,4 +83,4 @@ def check(card: Path) -> None:
     from embhub.release.files import CARD, LIMITS, read_file
 
     found = parse_yaml(read_file(card, limit=LIMITS[CARD]))
-    print_pairs({"card": f"{found.name} {found.version}", "complete": "yes"})
+    print_result({"card": f"{found.name} {found.version}", "complete": True if as_json else "yes"}, as_json=as_json)

@@ -25,7 +25,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     "--embedding", "embeddings", multiple=True, metavar="FILE|NS/NAME",
     help="Embedding for the classes whose prompt contains its placeholder token; repeat for several.",
 )  # fmt: skip
-@options.base_option("Base model  [default: CONFIG's, or builtin]")
+@options.base_option("Base model  [default: CONFIG's, or the one that the embeddings were made for]")
 @click.option(
     "--per-class", type=click.IntRange(1, 1_000_000), metavar="N", help="Number of images per class  [default: 100]"
 )

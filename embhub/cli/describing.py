@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from embhub.cli.output import print_findings, print_json, print_pairs, remark
-from embhub.errors import PolicyError
+from embhub.cli.output import print_findings, print_pairs, remark
 
 if TYPE_CHECKING:
-    from embhub.refusals import ReleaseRefusedError
-    from embhub.release.demands import PolicyRefusedError
     from embhub.release.verification import Verified
 
 
@@ -48,23 +44,16 @@ def print_verified(verified: Verified) -> None:
 
 @contextmanager
 def refusals_listed(*, as_json: bool) -> Iterator[None]:
-    """Where a release is refused, show every check up to the one that failed; the error goes on its way."""
+    """Where a release is refused, show every check up to the one that failed; the error goes on its way.
+
+    As JSON they are part of the error, which `embhub.cli.json_errors` prints.
+    """
     from embhub.refusals import ReleaseRefusedError
     from embhub.release.demands import PolicyRefusedError
 
     try:
         yield
     except (ReleaseRefusedError, PolicyRefusedError) as refusal:
-        _print_refusal(refusal, as_json=as_json)
+        if not as_json:
+            print_findings(refusal.findings, err=True)
         raise
-
-
-def _print_refusal(refusal: ReleaseRefusedError | PolicyRefusedError, *, as_json: bool) -> None:
-    """As the result for a machine, on stderr for a person."""
-    if as_json:
-        findings = [asdict(finding) for finding in refusal.findings]
-        reason = {"rule": refusal.rule, "message": refusal.message, "hint": refusal.hint}
-        unmet = {"unmet": list(refusal.unmet)} if isinstance(refusal, PolicyError) else {}
-        print_json({"verified": False, **reason, **unmet, "findings": findings})
-    else:
-        print_findings(refusal.findings, err=True)

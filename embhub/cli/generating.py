@@ -15,7 +15,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @click.argument("prompt", required=False)
 @options.also
 @options.embeddings
-@options.base
+@options.base_made_for
 @options.number("Number of images; for an interpolation, number of rows.", default=8)
 @options.seed
 @options.sampling_steps

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_pairs
+from embhub.cli.output import print_result
 
 FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky22", "kandinsky3", "builtin"]
 
@@ -30,7 +30,8 @@ FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky22", "kandinsky3", "b
 )
 @click.option("--overwrite", is_flag=True, help="Overwrite an existing --out.")
 @click.option("--out", required=True, type=options.FILE, metavar="FILE", help="Output file, ending in .safetensors.")
-def command(files: tuple[Path, ...], out: Path, **choices: Any) -> None:
+@options.as_json
+def command(files: tuple[Path, ...], out: Path, as_json: bool, **choices: Any) -> None:
     """Convert an AUTOMATIC1111, kohya, diffusers or ComfyUI embedding into a publishable one.
 
     If an embedding has one file per text encoder, pass all of them. Pickles are read with torch's weights-only reader,
@@ -42,4 +43,4 @@ def command(files: tuple[Path, ...], out: Path, **choices: Any) -> None:
     """
     from embhub.diffusion.foreign.exchange import import_to_file
 
-    print_pairs(import_to_file(files, out, **choices))
+    print_result(import_to_file(files, out, **choices), as_json=as_json)

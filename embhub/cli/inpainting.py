@@ -29,7 +29,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
     help="How much may change: near 0 little, at 1 all.",
 )
 @options.embeddings
-@options.base
+@options.base_made_for
 @options.number("Times to redraw each image.", default=1)
 @options.seed
 @options.sampling_steps
@@ -40,7 +40,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.as_json
 def command(
     images: Path, prompt: str | None, also: tuple[str, ...], mask: Path | None, box: str | None, grow: int,
-    border: float | None, strength: float, embeddings: tuple[str, ...], base: str, n: int, seed: int,
+    border: float | None, strength: float, embeddings: tuple[str, ...], base: str | None, n: int, seed: int,
     steps: int | None, guidance_scale: float | None, device: str, registry: str | None, out: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Redraw a part of an image, or of every image of a folder, after PROMPT: put a finding at a place.

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from embhub.cli.whole_help import WholeHelpGroup
 
-class LazyGroup(click.Group):
+
+class LazyGroup(WholeHelpGroup):
     """`commands_in` maps a command's name to the file of `embhub.cli` that holds it as `command`."""
 
     def __init__(self, *arguments: Any, commands_in: Mapping[str, str], **options: Any) -> None:

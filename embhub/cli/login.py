@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_pairs, remark
+from embhub.cli.output import print_result, remark
 
 
 @click.command("login", short_help="Store a registry's access token.")
@@ -14,7 +14,8 @@ from embhub.cli.output import print_pairs, remark
     "--access-token", metavar="TOKEN",
     help="Access token. Omit it to be prompted, which keeps it out of the shell's history.",
 )  # fmt: skip
-def command(registry: str | None, access_token: str | None) -> None:
+@options.as_json
+def command(registry: str | None, access_token: str | None, as_json: bool) -> None:
     """Check an access token with its registry and store it (mode 0600), with the namespace it may publish under.
 
     Without --access-token the command prompts on a terminal; otherwise it reads one line of standard input.
@@ -26,6 +27,7 @@ def command(registry: str | None, access_token: str | None) -> None:
     from embhub.client.accounts import log_in
 
     account, path = log_in(registry, token=access_token or options.ask_secret("Access token"))
-    print_pairs({"account": account.name, "namespaces": ", ".join(account.namespaces), "kept in": path})
+    facts = {"account": account.name, "namespaces": ", ".join(account.namespaces), "kept in": path}
+    print_result(facts, as_json=as_json)
     if registry and registry.startswith("http://") and "127.0.0.1" not in registry and "localhost" not in registry:
         remark("warning: without https, anyone on the network can read the access token")

@@ -112,6 +112,7 @@ def base_option(text: str, *, default: str | None = None) -> Callable[[F], F]:
 
 
 base = base_option("Base model; `embhub base list` lists the built-in ones.", default="builtin")
+base_made_for = base_option("Base model  [default: the one that the embedding was made for, or builtin without one]")
 base_trained_on = base_option("Base model  [default: the one used in training]")
 
 

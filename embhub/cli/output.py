@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import click
@@ -18,8 +19,30 @@ COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "failed": "red"}
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """One JSON document on stdout; its outermost keys are words with underscores, as programs like them."""
+    click.echo(json.dumps(_with_machine_keys(value), indent=2, ensure_ascii=False, default=_spell))
+
+
+def print_result(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """A command's result: JSON for a program, lines for a person."""
+    print_json(facts) if as_json else print_pairs(facts)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """A command's list: JSON for a program, a table for a person."""
+    print_json(list(rows)) if as_json else print_table([tuple(map(str, row.values())) for row in rows])
+
+
+def _with_machine_keys(value: Any) -> Any:
+    """Of a document, or of a list of them; what is inside can be named by a site, and stays."""
+    if isinstance(value, Mapping):
+        return {str(name).replace(" ", "_").replace("-", "_"): item for name, item in value.items()}
+    return [_with_machine_keys(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _spell(value: object) -> str:
+    """Times as ISO 8601 has them."""
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:

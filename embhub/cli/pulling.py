@@ -12,7 +12,7 @@ from embhub.cli.output import print_json, progress_bar, remark
 
 
 @click.command("pull", short_help="Download and verify a release.")
-@click.argument("reference", metavar="NS/NAME[@REV]")
+@click.argument("reference", metavar="NS/NAME[@VERSION|@COMMIT]")
 @click.option("--out", type=options.FILE, metavar="DIR", help="Output folder  [default: NAME in the working directory]")
 @options.policy
 @options.require
@@ -22,14 +22,15 @@ def command(reference: str, as_json: bool, **choices: Any) -> None:
     """Download NS/NAME, verify it against the trusted keyrings, and write it to a folder.
 
     Nothing is written if verification fails (exit code 4) or the policy refuses (8), and no option skips the check. A
-    version older than one seen before is refused. A yanked release can be pulled only by its full commit, with a
-    warning. The folder holds the repository's files and NAME.safetensors, for programs that derive the placeholder
-    token from the file name.
+    version older than one seen before is refused, unless it is named: NS/NAME@1.0.0. A yanked release can be pulled
+    only by its full commit, with a warning. The folder holds the repository's files and NAME.safetensors, for programs
+    that derive the placeholder token from the file name.
 
     \b
     Example:
       embhub pull radboud/prostate-csPCa --out models/prostate
       embhub pull radboud/prostate-csPCa --policy strict
+      embhub pull radboud/prostate-csPCa@1.0.0
     """
     from embhub.client.pulling import choose_folder, pull
 

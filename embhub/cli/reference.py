@@ -13,15 +13,12 @@ HEAD = """# The `embhub` command
 
 Generated from the commands by `python -m embhub.cli.reference > docs/reference/cli.md`; a test compares the two.
 
-Results go to stdout, as JSON with `--json`; progress, notes and errors go to stderr. Exit codes are listed
+Results go to stdout, as JSON with `--json`, and so do errors then; progress, notes and words about errors go to stderr.
+Times are ISO 8601. Exit codes are listed
 in [errors.md](errors.md), settings in [settings.md](settings.md). Colours appear only on a terminal, and never if
 `NO_COLOR` is set. `--debug`, in any position, adds the traceback to an error.
 
-Shell completion of commands and options in bash (similarly in zsh and fish):
-
-```console
-$ eval "$(_EMBHUB_COMPLETE=bash_source embhub)"
-```
+Shell completion of commands and options in bash, zsh and fish: `embhub completion`.
 """
 
 

@@ -7,10 +7,11 @@ import sys
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_json, print_pairs, print_table
+from embhub.cli.output import print_result, print_rows
+from embhub.cli.whole_help import WholeHelpGroup
 
 
-@click.group("trust", short_help="Manage trusted registries (root keys).")
+@click.group("trust", cls=WholeHelpGroup, short_help="Manage trusted registries (root keys).")
 def command() -> None:
     """Pin a registry's root key. Its keyring lists which keys may publish, audit and withdraw.
 
@@ -26,7 +27,8 @@ def command() -> None:
 @click.option(
     "--fingerprint", metavar="SHA256:…", help="Fingerprint of the root key, obtained from the operator out of band."
 )
-def add(source: str, fingerprint: str | None) -> None:
+@options.as_json
+def add(source: str, fingerprint: str | None, as_json: bool) -> None:
     """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
 
     Without --fingerprint the fingerprint is shown and must be confirmed, on a terminal only.
@@ -37,7 +39,7 @@ def add(source: str, fingerprint: str | None) -> None:
     """
     from embhub.client.roots import add_root
 
-    print_pairs(add_root(source, fingerprint=fingerprint, confirm=_ask))
+    print_result(add_root(source, fingerprint=fingerprint, confirm=_ask), as_json=as_json)
 
 
 def _ask(registry: str, fingerprint: str) -> bool:
@@ -59,13 +61,13 @@ def list_(as_json: bool) -> None:
     """
     from embhub.client.roots import list_roots
 
-    roots = list_roots()
-    print_json(roots) if as_json else print_table([tuple(map(str, root.values())) for root in roots])
+    print_rows(list_roots(), as_json=as_json)
 
 
 @command.command("remove")
 @click.argument("registry", metavar="URL")
-def remove(registry: str) -> None:
+@options.as_json
+def remove(registry: str, as_json: bool) -> None:
     """Stop trusting the registry at URL.
 
     \b
@@ -75,12 +77,13 @@ def remove(registry: str) -> None:
     from embhub.client.roots import remove_root
 
     remove_root(registry)
-    print_pairs({"removed": registry})
+    print_result({"removed": registry}, as_json=as_json)
 
 
 @command.command("refresh")
 @click.argument("registry", metavar="[URL]", required=False)
-def refresh(registry: str | None) -> None:
+@options.as_json
+def refresh(registry: str | None, as_json: bool) -> None:
     """Download the newest keyring of URL, or of every trusted registry; an older one is refused.
 
     \b
@@ -89,4 +92,4 @@ def refresh(registry: str | None) -> None:
     """
     from embhub.client.roots import refresh_roots
 
-    print_table([tuple(map(str, root.values())) for root in refresh_roots(registry)])
+    print_rows(refresh_roots(registry), as_json=as_json)

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -37,6 +37,7 @@ from embhub.site import config
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGITS = re.compile(r"[0-9a-f]{7,40}")
 _OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
@@ -267,7 +268,7 @@ class Hub:
             commit, sizes = self._ask_about(repository, which)
             if not _COMMIT.fullmatch(commit):
                 raise faults.WrongCommitError(f"{self.registry} names no commit for {repository}", _OPERATOR)
-            if revision and _COMMIT.fullmatch(revision) and commit != revision:
+            if revision and _DIGITS.fullmatch(revision) and not commit.startswith(revision):
                 raise faults.another_commit(repository, asked=revision, said=commit)
             paths = [path for path in layout.LIMITS if path in sizes]
             _check_sizes({path: sizes[path] for path in paths}, repository)
@@ -281,12 +282,16 @@ class Hub:
         return Release.from_files(files), commit
 
     @_in_time
-    def search(self, query: str = "", *, limit: int = 50) -> list[Listing]:
+    def search(
+        self, query: str = "", *, limit: int = 50, facets: Mapping[str, Sequence[str]] | None = None
+    ) -> list[Listing]:
         """Find repositories by name, card or tags.
 
         Args:
             query: Words to search for; empty lists all.
             limit: The most to return, up to 1,000.
+            facets: Values that a listing must all have, by facet: `modality`, `anatomy`, `finding`, `base`, `privacy`
+                (`none` or `claimed`), `audit`, `confirmation`. Only an embhub registry knows them.
 
         Returns:
             Unverified listings, newest first.
@@ -294,8 +299,9 @@ class Hub:
         Raises:
             RegistryError: As every method.
         """
-        asked = {"search": query} if query else {}
-        query = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True})
+        asked: dict[str, Any] = {"search": query} if query else {}
+        asked |= dict(facets or {})
+        query = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True}, doseq=True)
         with self._translated("search"):
             rows = self._client.ask(f"/api/models?{query}")
             return [Listing.read(row) for row in rows[:limit]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from embhub.formats.plain_text import plain
@@ -17,9 +17,16 @@ class Listing:
     Attributes:
         repository: `namespace/name`.
         commit: The newest commit, or empty.
-        modified: When it was stored, or empty.
+        modified: When it was stored (ISO 8601, UTC), or empty.
         tags: Tags of the card.
         audit: Verdict and who supports it; empty before the first release.
+        version: The newest version; this and what follows is empty before the first release.
+        verdict: Verdict of the audit alone.
+        confirmation: `countersigned`, `self-declared` or `none`.
+        privacy: `none`, or the privacy claim in a few words.
+        base: Name of the base model.
+        modality: DICOM modality codes.
+        description: What the card says that the embedding generates.
     """
 
     repository: str
@@ -27,6 +34,13 @@ class Listing:
     modified: str
     tags: tuple[str, ...] = field(default=())
     audit: str = ""
+    version: str = ""
+    verdict: str = ""
+    confirmation: str = ""
+    privacy: str = ""
+    base: str = ""
+    modality: tuple[str, ...] = ()
+    description: str = ""
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Listing:
@@ -43,9 +57,31 @@ class Listing:
             KeyError: The row names no repository.
             TypeError: A value has the wrong type.
         """
-        modified = str(datetime.fromisoformat(said)) if (said := row.get("lastModified")) else ""
+        modified = _iso(said) if (said := row.get("lastModified")) else ""
         tags = tuple(map(plain, row.get("tags") or ()))
-        return cls(plain(row["id"]), plain(row.get("sha") or ""), modified, tags, _audit(row.get("embhub")))
+        release = row.get("embhub")
+        return cls(plain(row["id"]), plain(row.get("sha") or ""), modified, tags, _audit(release), **_facts(release))
+
+
+def _iso(said: str) -> str:
+    return datetime.fromisoformat(said).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _facts(release: object) -> dict[str, Any]:
+    """What the summary of an embhub registry says; another host has none."""
+    if not isinstance(release, Mapping):
+        return {}
+    said = {name: release.get(name) for name in ("version", "confirmation", "privacy", "base", "description")}
+    codes = release.get("modality")
+    return {
+        "verdict": _text(release.get("audit")),
+        "modality": tuple(map(plain, codes)) if isinstance(codes, list) else (),
+        **{name: _text(value) for name, value in said.items()},
+    }
+
+
+def _text(value: object) -> str:
+    return plain(value) if isinstance(value, str) else ""
 
 
 def _audit(release: object) -> str:

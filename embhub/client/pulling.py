@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +60,8 @@ def pull(
     """Fetch a release, verify it, and write it to a folder.
 
     Args:
-        reference: `namespace/name` for the newest release, or `namespace/name@revision`.
+        reference: `namespace/name` for the newest release, `namespace/name@1.0.0` for a version, or
+            `namespace/name@commit`. A version older than one seen before must be named, and gives a warning.
         registry: Address of the registry. By default the setting `registry`.
         token: Access token. By default the one that `embhub login` stored.
         out: Folder to write: new, empty, or with an earlier pull in it. By default `name` in the working folder.
@@ -128,6 +129,7 @@ def fetch(
         repository=repository,
         now=datetime.now(UTC),
         seen=seen.accepted(),
+        requested=revision if revision and names.version_fault(revision) is None else None,
     )
     told, listed = _ask(hub, verified, commit, trusts)
     verified = replace(told, findings=(*told.findings, *remarks))
@@ -271,9 +273,16 @@ def names_repository(target: str | Path) -> bool:
     return fault is None and not text.endswith(".safetensors") and not Path(text).exists()
 
 
-def search(query: str = "", *, limit: int = 50, registry: str | None = None, token: str | None = None) -> list[Listing]:
-    """Repositories of the registry that match `query`; unverified, for people to choose from."""
-    return accounts.connect(registry, token=token).search(query, limit=limit)
+def search(
+    query: str = "",
+    *,
+    limit: int = 50,
+    facets: Mapping[str, Sequence[str]] | None = None,
+    registry: str | None = None,
+    token: str | None = None,
+) -> list[Listing]:
+    """Repositories of the registry that match `query` and `facets`; unverified, for people to choose from."""
+    return accounts.connect(registry, token=token).search(query, limit=limit, facets=facets)
 
 
 def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:

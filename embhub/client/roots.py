@@ -42,6 +42,30 @@ def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | 
     return _facts(where, opened)
 
 
+def trust_registry(source: str, *, fingerprint: str) -> str:
+    """Trust a registry: pin its root key, as `embhub trust add` does.
+
+    Args:
+        source: Address of the registry, or the file that `embhub-registry trust export` wrote.
+        fingerprint: Fingerprint of its root key, `SHA256:…`. Get it from the operator, not from the registry.
+
+    Returns:
+        The address that is trusted from now on.
+
+    Raises:
+        VerificationError: The registry has another root key, or a keyring that this key did not sign.
+        RegistryError: The registry cannot be reached.
+        ConfigError: The pin cannot be written.
+        UsageError: The file is not there.
+
+    Example:
+        >>> import embhub
+        >>> embhub.trust_registry("https://hub.example.org", fingerprint="SHA256:…")  # doctest: +SKIP
+        'https://hub.example.org'
+    """
+    return str(add_root(source, fingerprint=fingerprint)["registry"])
+
+
 def list_roots() -> list[dict[str, Any]]:
     """Every pinned registry: address, root key, keyring version and date, members."""
     return [asdict(root) for root in trust_store.list_roots()]

@@ -53,6 +53,7 @@ def verify(
     policy: Policy = STANDARD,
     repository: str | None = None,
     seen: Mapping[tuple[str, str], Sighting] | None = None,
+    requested: str | None = None,
 ) -> Verified:
     """Decide whether `release` may be used.
 
@@ -64,6 +65,7 @@ def verify(
         seen: the newest release that this site accepted before, by (registry, repository); an older version, or other
             bytes under the same one, is refused. The registry is the one whose keyring vouches for the signer, not the
             place that the bytes came from.
+        requested: the version that was asked for by its number; it may be older than what was seen.
 
     Raises:
         ReleaseRefusedError: the first check that failed, with its own class; `.findings` lists every check up to it.
@@ -84,7 +86,7 @@ def verify(
         _check_name(publish, repository, findings)
         embedding = artifact.open_embedding(release, findings)
         before = (seen or {}).get((signer.registry, publish.repository))
-        findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring))
+        findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring, requested=requested))
         card = _open_card(release, publish)
         report = _open_report(release, publish, findings)
         auditor, audited = None, None

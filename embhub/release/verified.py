@@ -10,6 +10,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.refusals import Finding
+from embhub.release import notebook_view
 from embhub.release.checks import attested
 from embhub.release.checks.attested import Attested, Lost
 from embhub.release.checks.signers import Signer
@@ -71,6 +72,12 @@ class Verified:
     freshness: Literal["unknown"] = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
+
+    def __repr__(self) -> str:
+        return notebook_view.in_one_line(self)
+
+    def _repr_html_(self) -> str:
+        return notebook_view.as_html(self)
 
     @property
     def digest(self) -> str:

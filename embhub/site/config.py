@@ -195,6 +195,29 @@ def save_credentials(registry: str, token: str) -> Path:
     return path
 
 
+def remove_credentials(registry: str) -> Path:
+    """Forget the token stored for `registry`; returns the file's path.
+
+    Raises:
+        ConfigError: malformed address, unwritable folder, or an unsafe existing file.
+    """
+    path = _credentials_path()
+    tokens = _read_credentials(path)
+    tokens.pop(check_registry(registry), None)
+    write_atomic(path, safe_yaml.dump(tokens), mode=0o600)
+    return path
+
+
+def read_config() -> dict[str, Any]:
+    """What `config.yaml` says, by key. Raises ConfigError as `load`."""
+    return _read_config(paths().config / "config.yaml")
+
+
+def variable(name: str) -> str | None:
+    """An environment variable; an empty one counts as unset."""
+    return _variable(name)
+
+
 def token_for(registry: str) -> str | None:
     """The token stored for `registry`, or None.
 

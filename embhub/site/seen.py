@@ -24,7 +24,8 @@ MAX_BYTES = 8_000_000
 class Sighting(BaseModel):
     """The newest release seen of one repository: its version, the SHA-256 of its embedding, and whose key signed it.
 
-    Sightings of the first release of embhub know no `signer`.
+    Sightings of the first release of embhub know no `signer`. `pinned` are older versions that were requested by their
+    version since then, with the digest of each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,7 @@ class Sighting(BaseModel):
     version: str
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     signer: str | None = None
+    pinned: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
 
 
 class _Memory(BaseModel):
@@ -64,11 +66,19 @@ def remember(
     signer: str | None = None,
     stolen: frozenset[str] = frozenset(),
 ) -> None:
-    """Note an accepted release; an older one than the newest changes nothing, unless a key in `stolen` signed that."""
+    """Note an accepted release. One that is older than the newest is noted beside it: somebody requested this version.
+
+    Where a key in `stolen` signed the newest, any other takes its place.
+    """
     memory = _read()
     before = memory.releases.get(f"{registry} {repository}")
     if before is None or before.signer in stolen or names.version_order(version) >= names.version_order(before.version):
-        memory.releases[f"{registry} {repository}"] = Sighting(version=version, digest=digest, signer=signer)
+        pinned = before.pinned if before is not None and before.signer not in stolen else {}
+        found = Sighting(version=version, digest=digest, signer=signer, pinned=pinned)
+    else:
+        found = before.model_copy(update={"pinned": {**before.pinned, version: digest}})
+    if found != before:
+        memory.releases[f"{registry} {repository}"] = found
         _write(memory)
 
 
@@ -103,5 +113,5 @@ def _read() -> _Memory:
 
 
 def _write(memory: _Memory) -> None:
-    document: dict[str, Any] = memory.model_dump(mode="json")
+    document: dict[str, Any] = memory.model_dump(mode="json", exclude_defaults=True)
     write_atomic(_path(), json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o600)

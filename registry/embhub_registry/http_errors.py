@@ -58,7 +58,11 @@ def deleted(name: str, date: str, reason: str) -> RequestDeniedError:
 def no_revision(name: str, revision: str) -> RequestDeniedError:
     """The repository is there, the branch, tag or commit is not."""
     return RequestDeniedError(
-        404, "revision", f"{name} has no revision {revision}", "list them with refs", code="RevisionNotFound"
+        404,
+        "revision",
+        f"there is no revision {revision} of {name}",
+        "its page lists versions and commits",
+        code="RevisionNotFound",
     )
 
 

@@ -41,6 +41,7 @@ def use(reference: str, pipe: object) -> list[Image.Image]:
     """At the other hospital."""
     try:
         got = assert_type(embhub.pull(reference, policy="strict"), embhub.Verified)
+        assert_type(embhub.trust_registry("https://hub.example.org", fingerprint="SHA256:x"), str)
         again = assert_type(embhub.verify(reference), embhub.Verified)
     except embhub.EmbhubError as error:
         raise SystemExit(f"{assert_type(error.message, str)} {assert_type(error.hint, str)}") from error

@@ -45,10 +45,10 @@ class Class(_Part):
 
 
 class Asked(_Part):
-    """A whole data set. `steps` and `guidance` are None for what the base recommends."""
+    """A whole data set. `base` is None for what the embeddings were made for, `steps` and `guidance` for its own."""
 
     classes: Annotated[tuple[Class, ...], Field(min_length=1, max_length=1000)]
-    base: Line = "builtin"
+    base: Line | None = None
     per_class: int = Field(ge=1, le=MOST_PER_CLASS)
     seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int | None = Field(default=None, ge=1, le=1000)

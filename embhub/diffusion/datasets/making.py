@@ -24,6 +24,7 @@ from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
+from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, draw
 from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families.pipeline import Pipeline
@@ -76,7 +77,8 @@ def make_dataset(
         out: a new folder, or one that the same call began.
         config: a file in YAML with classes and settings; or instead of it:
         classes: `LABEL=PROMPT` each; `embeddings` the files, folders or repositories whose tokens they mention.
-        base, per_class, seed, steps, guidance_scale: stand above the file's; the last two default to the base's own.
+        base, per_class, seed, steps, guidance_scale: stand above the file's; `base` defaults to what the
+            embeddings were made for, the last two to the base's own.
         no_card: tokens of unsigned files without a card whose use the caller answers for.
         terms_read: tokens whose terms the caller has read, where no program can.
 
@@ -101,7 +103,7 @@ def make_dataset(
         registry=registry, no_card=no_card, terms_read=terms_read,
     )  # fmt: skip
     planned = _plan(asked, origins, from_words=config is None)
-    found = find_base(asked.base)
+    found = find_base(choose_base(asked.base, [origin.embedding for origin in origins.values()]))
     drawing = {
         "per_class": asked.per_class,
         "seed": asked.seed,

@@ -15,8 +15,9 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.composition import at_once, composed
-from embhub.diffusion.drawing.loading import Source, load_into
+from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders, find, room, told_size
 from embhub.diffusion.families.pipeline import Pipeline
@@ -70,21 +71,22 @@ class Studio:
 def prepare(
     embeddings: Sequence[Source] = (),
     *,
-    base: str | Path = "builtin",
+    base: str | Path | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
     device: str = "auto",
 ) -> Studio:
-    """Load a base and plug embeddings in. `steps` and `guidance_scale` default to what the base recommends, or
-    its kind of pipeline does.
+    """Load a base and plug embeddings in: without `base` the one they were made for. `steps` and `guidance_scale`
+    default to what the base recommends, or its kind of pipeline does.
 
     Raises:
         UsageError: no such base or device, or settings outside their bounds.
         ArtifactError: an embedding made for another base, or tokens that collide.
     """
-    found = find_base(base)
+    opened = [open_embedding(embedding) for embedding in embeddings]
+    found = find_base(choose_base(base, opened))
     pipe = load_pipeline(found, device=device)
-    tokens = tuple(load_into(pipe, embedding) for embedding in embeddings)
+    tokens = tuple(load_into(pipe, embedding) for embedding in opened)
     family = detect(pipe)
     chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
     strength = float(found.recommended.get("guidance", family.guidance)) if guidance_scale is None else guidance_scale
@@ -95,7 +97,7 @@ def generate(
     prompt: Prompt,
     *,
     embeddings: Sequence[Source] = (),
-    base: str | Path = "builtin",
+    base: str | Path | None = None,
     n: int = 1,
     seed: int = 0,
     steps: int | None = None,
@@ -111,7 +113,8 @@ def generate(
             as `[("lung, <normal>", 0.3), ("lung, <cspca>", 0.7)]`, whose predictions are combined (see
             `embhub.diffusion.drawing.composition`).
         embeddings: Files, or what `pull`, `verify` or `train` returned.
-        base: A built-in name, a pipeline folder, or `owner/name` of the Hub.
+        base: A built-in name, a pipeline folder, or `owner/name` of the Hub. By default the base that the embeddings
+            were made for; without embeddings `builtin`.
         n: Number of images.
         seed: Image i follows from `seed + i` alone, whatever `n` and `batch_size` are.
         steps: Sampling steps. By default what the base recommends.

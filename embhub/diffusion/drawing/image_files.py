@@ -101,11 +101,14 @@ def _series_to_folder(
         raise UsageError("a series goes from one prompt one way", "give --interpolate-to or --slerp-to, and no --and")
     opened = ask.open()
     turned = [open_target(slerp_to, ask.registry)] if slerp_to is not None else []
+    from embhub.diffusion.drawing.base_choice import choose_base
     from embhub.diffusion.drawing.generation import prepare
     from embhub.diffusion.drawing.interpolation import draw_series, open_siblings
 
     loaded = [item.embedding for item in opened]
     siblings = open_siblings(loaded, turned[0].embedding) if turned else None
+    if siblings:
+        choices = {**choices, "base": choose_base(choices.get("base"), siblings)}
     studio = prepare([] if siblings else loaded, **choices)
     drawn = draw_series(
         studio, ask.prompts[0], siblings or str(end), series=series, n=n, seed=seed, on_progress=on_progress

@@ -89,7 +89,7 @@ def inpaint_to_folder(
     n: int = 1,
     seed: int = 0,
     strength: float = 1.0,
-    base: str | Path = "builtin",
+    base: str | Path | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
     device: str = "auto",

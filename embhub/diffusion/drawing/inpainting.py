@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def inpaint(
     strength: float = 1.0,
     grow: int = 0,
     border: float | None = None,
-    base: Any = "builtin",
+    base: str | Path | None = None,
     batch_size: int = 8,
     device: str = "auto",
     on_progress: OnProgress | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from embhub.artifact.embedding import Embedding
+from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.generation import Studio, draw, prepare
 from embhub.diffusion.drawing.loading import Source, check_base, open_embedding, tensors
 from embhub.diffusion.drawing.slerp import check_siblings, slerp
@@ -62,7 +63,7 @@ def interpolate(
     series: int = 5,
     n: int = 1,
     seed: int = 0,
-    base: str | Path = "builtin",
+    base: str | Path | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
     batch_size: int = 8,
@@ -109,6 +110,7 @@ def interpolate(
         raise UsageError("an end is needed: a second prompt or a sibling embedding", "give one of the two")
     siblings = None if slerp_to is None else open_siblings(embeddings, slerp_to)
     plugged = () if siblings else embeddings
+    base = choose_base(base, siblings) if siblings else base
     studio = prepare(plugged, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
     ends = siblings or str(end)
     return draw_series(

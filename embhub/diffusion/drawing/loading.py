@@ -150,7 +150,7 @@ def check_base(pipe: Pipeline, embedding: Embedding) -> None:
     if match.level == "different":
         raise WrongBaseError(
             f"{embedding.token} was made for {embedding.base_name}, not for this pipeline: {match.reason}",
-            f"load {embedding.base_name}",
+            how_to_load(embedding.base_name),
         )
     if match.level == "fine-tuned":
         warnings.warn(f"{embedding.token} on a fine-tuned base: {match.reason}", BaseWarning, stacklevel=3)
@@ -180,8 +180,13 @@ def _check_widths(pipe: Pipeline, embedding: Embedding) -> None:
         if widths.get(vectors.encoder) != vectors.dim:
             raise WrongBaseError(
                 f"{embedding.token} has rows of width {vectors.dim}; here they are {widths.get(vectors.encoder)} wide",
-                f"load {embedding.base_name}",
+                how_to_load(embedding.base_name),
             )
+
+
+def how_to_load(name: str) -> str:
+    """A hint: how the base of this name is chosen on the command line, and in Python."""
+    return f'pass --base {name}; in Python: base="{name}", or load_pipeline("{name}")'
 
 
 def _check_collisions(token: str, encoder: Encoder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from embhub_registry.database.placement import place, remove
 
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 REF_PREFIXES = {"refs/heads/": "branch", "refs/tags/": "tag"}
 
 
@@ -176,6 +178,18 @@ def find_revision(db: sqlite3.Connection, repository_id: int, revision_id: str) 
         (repository_id, revision_id),
     ).fetchone()
     return None if row is None else Revision(*row)
+
+
+def find_named(db: sqlite3.Connection, repository_id: int, name: str) -> str | None:
+    """The commit that a version or the first digits of its id name: of a version the newest, of digits the only one."""
+    versions = "SELECT id FROM revision WHERE repository_id = ? AND release_version = ? ORDER BY created DESC LIMIT 1"
+    if row := db.execute(versions, (repository_id, name)).fetchone():
+        return str(row[0])
+    if not _ABBREVIATED.fullmatch(name):
+        return None
+    statement = "SELECT id FROM revision WHERE repository_id = ? AND id >= ? AND id < ? LIMIT 2"
+    rows = db.execute(statement, (repository_id, name, f"{name}g")).fetchall()
+    return str(rows[0][0]) if len(rows) == 1 else None
 
 
 def released_versions(db: sqlite3.Connection, repository_id: int) -> list[str]:

@@ -171,13 +171,24 @@ class Yanked(Facts):
     date: str
 
 
+class ProgramUse(Facts):
+    """Another program: the commands that bring the file to it, and the prompt as it is written there."""
+
+    program: str
+    title: str
+    command: str
+    prompt: str
+
+
 class Use(Facts):
-    """Text to copy."""
+    """Text to copy. `diffusers` is None where diffusers alone cannot load such a file."""
 
     token: str
+    prompt: str
     command: str
     python: str
-    diffusers: str
+    diffusers: str | None
+    programs: tuple[ProgramUse, ...]
 
 
 class EmbeddingPage(Facts):

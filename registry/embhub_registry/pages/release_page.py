@@ -21,6 +21,7 @@ from embhub_registry.database import Connection, repositories, yanks
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Entry, Revision
+from embhub_registry.pages import snippets
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
     Audit,
@@ -37,7 +38,6 @@ from embhub_registry.pages.page_facts import (
     Row,
     SampleSheet,
     Section,
-    Use,
     Version,
     Yanked,
 )
@@ -56,10 +56,12 @@ def collect(
     opened: bool,
     registry: str,
     url: str,
+    root: str,
 ) -> EmbeddingPage:
     """Everything that the page of this commit says; what did not verify is not quoted.
 
-    `opened` is whether the reader may have the files: without, an audit is its verdict in the card.
+    `opened` is whether the reader may have the files: without, an audit is its verdict in the card. `root` is the
+    fingerprint of the registry's root key.
     """
     repository, revision = snapshot.repository, snapshot.revision
     shown = judged.shown if judged else None
@@ -70,10 +72,14 @@ def collect(
     member = member_names(keyring).get(repository.namespace, repository.namespace)
     stands = _standing(db, shown, files, name, keyring)
     known = standing.names_of(stands.audits, keyring)
+    newest = repositories.find_ref(db, repository.id, MAIN) == revision.id
+    place = snippets.Place(
+        name, url, root, revision=None if newest else revision.id, closed=repository.private or bool(repository.gated)
+    )
     taken_back = {y.revision: Yanked(reason=y.reason, date=y.date) for y in yanks.of(db, repository.id)}
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
-        newest=repositories.find_ref(db, repository.id, MAIN) == revision.id, private=repository.private,
+        newest=newest, private=repository.private,
         opened=opened, verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=tuple(_audited(row, known) for row in stands.audits) if opened else (),
@@ -89,7 +95,7 @@ def collect(
         privacy=_privacy(shown.card, member, _totals(db, repository.namespace)) if shown else None,
         audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
-        use=_use(shown.card, name, url) if shown else None,
+        use=snippets.write(shown.card, shown.loading, place) if shown else None,
         sections=_sections(shown.card) if shown else (),
         card=shown.card.to_dict() if shown else None,
         files=tuple(_file(entry, name, revision.id) for entry in files),
@@ -182,19 +188,6 @@ def _totals(db: Connection, namespace: str) -> list[SiteTotal]:
 def _newer(claim: PrivacyClaim, namespace: str, totals: Sequence[SiteTotal]) -> str | None:
     newest = max(totals, key=lambda total: total.order, default=None)
     return next((found.text for found in site_totals.say(claim, namespace, newest)), None)
-
-
-def _use(card: Card, name: str, url: str) -> Use:
-    prompt = f"a scan with {card.token}"
-    return Use(
-        token=card.token,
-        command=f'export EMBHUB_REGISTRY={url}\nembhub pull {name}\nembhub generate "{prompt}" \\\n'
-        f"  --embedding {name} \\\n  -n 4 --out images",
-        python=f'import embhub\n\nembedding = embhub.pull(\n    "{name}",\n    registry="{url}",\n)\n'
-        f'embhub.load_into(pipe, embedding)\nimage = pipe("{prompt}").images[0]',
-        diffusers=f'# started with HF_ENDPOINT={url}\npipe.load_textual_inversion(\n    "{name}",\n'
-        f'    token="{card.token}",\n)\nimage = pipe("{prompt}").images[0]',
-    )
 
 
 def _file(entry: Entry, name: str, revision: str) -> File:

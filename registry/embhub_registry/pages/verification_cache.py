@@ -21,6 +21,7 @@ from embhub.release import verification
 from embhub.release.checks.signers import Signer
 from embhub.release.files import LIMITS, SAMPLES, Release
 from embhub_registry.database.clock import now
+from embhub_registry.pages.snippets import Loading
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
@@ -57,6 +58,7 @@ class Shown:
     """What a verified release says."""
 
     card: Card
+    loading: Loading
     repository: str
     version: str
     created: str
@@ -135,8 +137,9 @@ def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
     except EmbhubError as error:
         return Judged(moment, trust.keyring.version, problem=error.with_traceback(None))
     shown = Shown(
-        card=found.card, repository=found.repository, version=found.version, created=found.created,
-        signer=found.signer, auditor=found.auditor, independent=found.independent, findings=found.findings,
+        card=found.card, loading=Loading.of(found.embedding), repository=found.repository, version=found.version,
+        created=found.created, signer=found.signer, auditor=found.auditor, independent=found.independent,
+        findings=found.findings,
         audit=_show(found.report, title=f"{name} {found.version}") if found.report else None,
         sheet=plain_png.check(release.files[SAMPLES]) if found.card.samples else None,
     )  # fmt: skip

@@ -144,6 +144,7 @@ async def _facts(
         return release_page.collect(
             registry.database.connection(), snapshot, judged, keyring=registry.trust().keyring, opened=opened,
             registry=registry.setting("name"), url=base_url(request),
+            root=registry.trust().root_fingerprint,
         )  # fmt: skip
 
     return await run_in_threadpool(collect), judged if opened else None

@@ -124,17 +124,22 @@ def find(db: Connection, namespace: str, name: str) -> Repository | None:
 
 
 def at(db: Connection, repository: Repository, revision: str) -> Snapshot:
-    """The repository at a branch, tag or whole commit id.
+    """The repository at a branch, tag, released version, whole commit id or the first digits of one.
 
     Raises:
         RequestDeniedError: 404 RevisionNotFound.
     """
     moving = not is_commit(revision)
-    target = repositories.find_ref(db, repository.id, revision) if moving else revision
+    target = _resolve(db, repository, revision) if moving else revision
     found = repositories.find_revision(db, repository.id, target) if target else None
     if found is None:
         raise no_revision(repository.full_name, revision)
     return Snapshot(repository, found, moving)
+
+
+def _resolve(db: Connection, repository: Repository, name: str) -> str | None:
+    found = repositories.find_ref(db, repository.id, name)
+    return found or repositories.find_named(db, repository.id, name)
 
 
 def entry(db: Connection, snapshot: Snapshot, path: str) -> Entry:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from embhub.formats import strict_json
 from embhub_registry.database import last_changes, repositories, search, yanks
 from embhub_registry.database.repositories import Revision
+from embhub_registry.database.wording import facet_value
 from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry, no_namespace, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
@@ -38,7 +39,7 @@ from embhub_registry.wire.response_cache import mark_cacheable
 LIST_PARAMETERS = frozenset(
     [
         "author", "cardData", "config", "cursor", "direction", "expand", "expand[]", "filter", "full", "gated",
-        "limit", "pipeline_tag", "search", "sort",
+        "limit", "pipeline_tag", "search", "sort", *search.FACETS,
     ]
 )  # fmt: skip
 MAX_FILTERS = 20
@@ -111,7 +112,7 @@ async def list_models(request: Request) -> Response:
     tags = [t for value in (*asked.getlist("filter"), *asked.getlist("pipeline_tag")) for t in value.split(",") if t]
     query = search.Query(
         text=_search_text(asked.getlist("search")), author=asked.get("author"), tags=_few(tags), sort=sort,
-        limit=limit, gated=_yes_or_no(asked, "gated"),
+        limit=limit, gated=_yes_or_no(asked, "gated"), facets=_facets(asked),
         after=read_cursor(asked.get("cursor")), readers=auth.readable(account),
         everything=account is not None and account.admin,
     )  # fmt: skip
@@ -294,6 +295,13 @@ def _expand(request: Request) -> frozenset[str]:
             f"`expand` does not know {unknown[0][:60]!a}", f"one of {', '.join(sorted(hf_answers.EXPANDABLE))}"
         )
     return wanted
+
+
+def _facets(asked: QueryParams) -> dict[str, list[str]]:
+    """Ours: the facets of the list's page, each value in the spelling that is stored."""
+    given = {facet: [value[:200] for value in asked.getlist(facet)][:6] for facet in search.FACETS}
+    spelt = {facet: list(map(facet_value, given[facet])) for facet in ("anatomy", "finding")}
+    return {facet: values for facet, values in {**given, **spelt}.items() if values}
 
 
 def _limit(text: str | None) -> int:

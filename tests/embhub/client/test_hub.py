@@ -278,7 +278,7 @@ def test_a_search_asks_once_for_as_much_as_was_wanted(liar: hostile.Registry) ->
     liar.lies["/api/models"] = reply
     found = Hub(liar.url, token=TOKEN).search("chest & x-ray", limit=2)
     assert [listing.repository for listing in found] == ["a/0", "a/1"]
-    assert found[0].modified == "2026-11-20 10:22:33+00:00" and found[0].tags == ("x",)
+    assert found[0].modified == "2026-11-20T10:22:33Z" and found[0].tags == ("x",)
     assert asked == ["/api/models?search=chest+%26+x-ray&limit=2&sort=lastModified&full=True"]
     ((_, _, headers, _),) = liar.requests
     assert headers["authorization"] == f"Bearer {TOKEN}"

@@ -46,7 +46,7 @@ def test_an_embeddings_page(house: House, published: str) -> None:
     for words in (
         "Signed by Radboud’s publishing key, checked just now", "contains no image file", releases.SITE.fingerprint,
         "Audit: insufficient evidence",
-        "without differential privacy", "<cspca>", f"embhub pull {NAME}", EMBEDDING, published[:12], "95 % interval",
+        "without differential privacy", "<cspca>", f"--embedding {NAME}", EMBEDDING, published[:12], "95 % interval",
         "No independent auditor did", "research; augmenting training sets",
     ):  # fmt: skip
         assert words in " ".join(text.split()), words

@@ -1,0 +1,116 @@
+"""An older version is pulled by naming it; nothing else goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embhub.__main__ import main
+from embhub.client import accounts, publishing, pulling, roots
+from embhub.client.opening import open_path
+from embhub.errors import RegistryError
+from embhub.refusals import RollbackError, WrongVersionError
+from embhub.site import seen
+from tests.support import hostile
+from tests.support.releases import REPOSITORY, ROOT, make_embedding, make_export, make_release
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.sites import Site, new_key, open_site
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        with pytest.MonkeyPatch.context() as patch:
+            site = open_site(running, tmp_path_factory.mktemp("a"), namespace="radboud", user="alice").enter(patch)
+            new_key(running, namespace="radboud")
+            for number, version in enumerate(("1.0.0", "1.1.0")):
+                publishing.push(site.make(seed=number, version=version))
+                for signed in site.folder.glob("*.sigstore.json"):
+                    signed.unlink()
+        yield running
+
+
+@pytest.fixture
+def commits(registry: RunningRegistry) -> list[str]:
+    """Of both versions, the newer first."""
+    from huggingface_hub import HfApi
+
+    return [found.commit_id for found in HfApi(endpoint=registry.url).list_repo_commits(REPOSITORY)]
+
+
+@pytest.fixture
+def reader(registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    site = Site(tmp_path / "b", registry.url, "").enter(monkeypatch)
+    site.trust(registry)
+    return site
+
+
+def test_an_older_version_after_a_newer_one(
+    registry: RunningRegistry, reader: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pulling.pull(REPOSITORY).version == "1.1.0"
+    got = pulling.pull(f"{REPOSITORY}@1.0.0", out="old")
+    assert got.version == "1.0.0"
+    (said,) = [found for found in got.findings if found.check == "version"]
+    assert said.outcome == "warning" and "older than 1.1.0, the newest seen here" in said.text
+    # the folder stays usable, and the newest seen is still the newest
+    assert pulling.verify_path("old").version == "1.0.0"
+    assert any("older than 1.1.0" in text for text in open_path("old").warnings)
+    newest = seen.newest(registry.url, REPOSITORY)
+    assert newest is not None and newest.version == "1.1.0"
+    assert main(["pull", f"{REPOSITORY}@1.0.0", "--out", "again"]) == 0
+    assert "older than 1.1.0" in capsys.readouterr().out
+
+
+def test_the_digits_that_pages_and_search_print(reader: Site, commits: list[str]) -> None:
+    found = accounts.connect().search()
+    assert [listing.commit for listing in found] == [commits[0]]
+    assert pulling.pull(f"{REPOSITORY}@{commits[0][:12]}").version == "1.1.0"
+
+
+def test_a_commit_does_not_go_back(reader: Site, commits: list[str]) -> None:
+    assert pulling.pull(f"{REPOSITORY}@{commits[1]}", out="first").version == "1.0.0"
+    pulling.pull(REPOSITORY)
+    with pytest.raises(RollbackError) as error:
+        pulling.pull(f"{REPOSITORY}@{commits[1]}", out="second")
+    assert f"{REPOSITORY}@1.0.0" in error.value.hint
+
+
+@pytest.mark.parametrize("revision", ["9.9.9", "0000000", "nothing", "1.0"])
+def test_what_is_not_there(reader: Site, revision: str) -> None:
+    with pytest.raises(RegistryError, match="no such revision"):
+        pulling.pull(f"{REPOSITORY}@{revision}")
+
+
+@pytest.fixture
+def liar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hostile.Registry]:
+    with hostile.serve() as registry:
+        registry.files = make_release().files
+        registry.export = make_export()
+        Site(tmp_path / "site", registry.url).enter(monkeypatch)
+        roots.add_root(registry.url, fingerprint=ROOT.fingerprint)
+        yield registry
+
+
+def test_another_version_than_the_requested_one(liar: hostile.Registry) -> None:
+    with pytest.raises(WrongVersionError, match=r"version 2\.0\.0 .* was requested, this is version 1\.0\.0"):
+        pulling.pull(f"{REPOSITORY}@2.0.0")
+    assert not Path("prostate-cspca").exists()
+
+
+def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Registry) -> None:
+    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    pulling.pull(f"{REPOSITORY}@1.0.0", out="old")
+    liar.files = make_release(artifact=make_embedding(seed=9)).files
+    with pytest.raises(RollbackError, match=r"another embedding under version 1\.0\.0"):
+        pulling.pull(f"{REPOSITORY}@1.0.0", out="changed")
+
+
+def test_without_the_version_an_older_one_is_refused(liar: hostile.Registry) -> None:
+    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    with pytest.raises(RollbackError):
+        pulling.pull(REPOSITORY)
+    with pytest.raises(RollbackError):
+        pulling.pull(f"{REPOSITORY}@main")

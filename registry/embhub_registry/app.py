@@ -29,6 +29,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, security_txt
+from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
@@ -106,6 +107,7 @@ def build(registry: Registry) -> Starlette:
     app.add_exception_handler(MissingBlobError, refused)
     app.add_exception_handler(Exception, failed)
     app.add_middleware(ResponseCacheMiddleware)
+    app.add_middleware(ClosedReadingMiddleware, refuse=refused)
     app.add_middleware(SegmentedPathsMiddleware)
     app.add_middleware(RateLimitMiddleware)
     app.add_middleware(RequestLimitsMiddleware, refuse=refused)

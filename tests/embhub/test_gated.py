@@ -27,7 +27,7 @@ def test_a_gate_is_told_and_opened(registry: RunningRegistry, tmp_path: Path) ->
         publisher = open_site(registry, tmp_path / "a", namespace="radboud", user="alice").enter(patch)
         new_key(registry, namespace="radboud")
         publishing.push(publisher.make())
-        HfApi(endpoint=registry.url, token=publisher.token).update_repo_settings(REPOSITORY, gated="manual")
+        HfApi(endpoint=registry.url, token=registry.admin).update_repo_settings(REPOSITORY, gated="manual")
     with pytest.MonkeyPatch.context() as patch:
         nobody = Site(tmp_path / "b", registry.url, "").enter(patch)
         nobody.trust(registry)

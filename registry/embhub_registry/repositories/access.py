@@ -64,7 +64,7 @@ def require_files(db: Connection, repository: Repository, account: Account | Non
 def change(registry: Registry, account: Account | None, namespace: str, name: str, wanted: Settings) -> Repository:
     """Change a repository's settings, all or none; returns it as it is now.
 
-    What was published is hidden by an admin alone, as it is deleted by one alone; disabling is an admin's too.
+    What was published is hidden or gated by an admin alone, as it is deleted by one alone; disabling is an admin's too.
 
     Raises:
         RequestDeniedError: not a publisher of this namespace, or an admin is needed.
@@ -72,12 +72,12 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
     with registry.database.writing() as db:
         repository = repos.locate(db, account, namespace, name)
         member = auth.require(account, namespace, "settings")
-        hides = bool(wanted.private) and not repository.private
+        takes = _takes_away(repository, wanted)
         released = repositories.released_versions(db, repository.id)
-        if hides and released and not auth.may(member, namespace, "hide-released"):
+        if takes and released and not auth.may(member, namespace, "hide-released"):
             raise forbidden(
-                f"{repository.full_name} has published releases; a publisher may not hide them",
-                "ask the registry's admin: other sites may rely on them",
+                f"{repository.full_name} has published releases; a publisher may not {takes} them",
+                "ask the registry's operator: other sites may rely on them",
             )
         if wanted.disabled is not None:
             auth.require(account, namespace, "hide-released")
@@ -89,8 +89,18 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
     registry.audit_log.write(
         "settings", user=member.user, repository=changed.full_name, private=changed.private,
         gated=changed.gated or None, disabled=changed.disabled or None,
+        before={"private": repository.private, "gated": repository.gated or None, "disabled": repository.disabled},
     )  # fmt: skip
     return changed
+
+
+def _takes_away(repository: Repository, wanted: Settings) -> str:
+    """What the change does to those who read the files now, `hide` or `gate`; empty where they keep them."""
+    if repository.private:
+        return ""
+    if wanted.private:
+        return "hide"
+    return "gate" if wanted.gated and not repository.gated else ""
 
 
 def ask(registry: Registry, account: Account | None, namespace: str, name: str) -> str:

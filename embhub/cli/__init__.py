@@ -24,6 +24,7 @@ COMMANDS = {
     "key": "keys",
     "sign": "signing",
     "push": "pushing",
+    "access": "access",
     "login": "login",
     "trust": "trusting",
     "search": "searching",

@@ -343,6 +343,25 @@ class Hub:
             json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
             return data
 
+    @_in_time
+    def call(self, path: str, *, what: str, method: str = "GET", send: Mapping[str, Any] | None = None) -> Any:
+        """Ask for an address that has no method of its own.
+
+        Args:
+            path: The address from the registry's root on, escaped.
+            what: What it is about, for messages.
+            method: The method of HTTP.
+            send: What is sent along as JSON.
+
+        Returns:
+            The answer's JSON, unverified.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        with self._translated(what):
+            return self._client.ask(path, method=method, send=send)
+
     def status(self, repository: str) -> bytes | None:
         """Fetch the yank status of a repository's revisions (`GET /embhub/v1/status/{namespace}/{name}`).
 

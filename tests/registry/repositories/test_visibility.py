@@ -137,3 +137,16 @@ def test_before_the_first_release_it_is_the_publishers_to_choose(registry: Runni
     assert registry.request("POST", "/api/repos/create", token=alice, json_body=body).status == 200
     for wanted in ({"gated": "manual"}, {"gated": False}, {"private": True}, {"private": False}):
         assert put(registry, "radboud/draft", alice, **wanted).status == 200
+
+
+def test_the_operators_command_gates_and_opens_and_is_in_the_audit_log(
+    registry: RunningRegistry, alice: str, released: str
+) -> None:
+    for word in ("gated", "private", "public"):
+        registry.ask("repo", "visibility", released, word)
+        assert visibility(registry, released) == word
+        assert word in registry.run("repo", "list").stdout
+    assert [row["user"] for row in events(registry, "settings", released)] == ["operator"] * 3
+    for words in (("absent/x", "gated"), (released, "secret"), ("noslash", "gated")):
+        done = registry.run("repo", "visibility", *words, check=False)
+        assert done.returncode in (2, 5) and "Traceback" not in done.stderr

@@ -230,8 +230,7 @@ def push(
         on_note(visibility.in_words(publish.repository, receipt.visibility))
     seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
     _note(done)
-    stored = {"visibility": receipt.visibility, "created": receipt.created}
-    return replace(done, url=receipt.url, commit=receipt.commit, **stored)
+    return replace(done, url=receipt.url, commit=receipt.commit, visibility=receipt.visibility, created=receipt.created)
 
 
 def _ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> None:

@@ -58,8 +58,8 @@ def test_from_the_refusal_to_the_file(
     assert act(publisher, "access", "list", REPOSITORY, "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
     assert act(lea, "access", "request", REPOSITORY, "--accept-terms", "--json") == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["status"] == "pending" and TERMS in said.err
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["status"] == "pending" and TERMS in printed.err
     assert act(publisher, "access", "list", REPOSITORY, "--status", "pending") == 0
     assert capsys.readouterr().out.split()[:3] == ["lea", "lumc", "pending"]
     assert act(publisher, "access", "list", REPOSITORY, "--json") == 0

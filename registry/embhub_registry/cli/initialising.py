@@ -36,10 +36,9 @@ def command(context: click.Context, *, name: str, url: str, audit: str, closed: 
     registry = folder.create(context.obj, name=name, url=url.rstrip("/"), audit=audit, closed=closed)
     try:
         added = administration.add_user(registry, "admin", namespace="registry", role="admin")
-        result = {"dir": str(context.obj), "url": url.rstrip("/"), "root_key": registry.setting("root_fingerprint")}
-        result["closed"] = closed
+        made = {"dir": str(context.obj), "url": url.rstrip("/"), "root_key": registry.setting("root_fingerprint")}
     finally:
         registry.close()
-    lines = [f"made        {context.obj}", f"root key    {result['root_key']}"]
+    lines = [f"made        {context.obj}", f"root key    {made['root_key']}"]
     lines += ["closed      reading needs an access token; new repositories are private"] if closed else []
-    show(result | added, *lines, f"admin token {added['token']}   (shown once)", as_json=as_json)
+    show({**made, "closed": closed, **added}, *lines, f"admin token {added['token']}   (shown once)", as_json=as_json)

@@ -171,6 +171,14 @@ class Yanked(Facts):
     date: str
 
 
+class TermsShown(Facts):
+    """What an account accepts before it has the files."""
+
+    version: int
+    text: str
+    written: str
+
+
 class Use(Facts):
     """Text to copy."""
 
@@ -200,6 +208,8 @@ class EmbeddingPage(Facts):
     newest: bool
     private: bool
     opened: bool
+    gated: bool
+    terms: TermsShown | None
     state: Literal["empty", "refused", "verified"]
     checked: Checked | None
     problem: Problem | None

@@ -40,9 +40,11 @@ async def create_repo(request: Request) -> Response:
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
-    wanted = {"private": _visibility(body), "gated": _gate(body)}
+    private, gated = _visibility(body), _gate(body)
     try:
-        made = await threaded(repos.create, registry_of(request), account, organisation, name, **wanted)
+        made = await threaded(
+            repos.create, registry_of(request), account, organisation, name, private=private, gated=gated
+        )
     except RequestDeniedError as error:
         if "present" in error.extra:
             error.extra = {"url": f"{base_url(request)}/{error.extra['present']}"}

@@ -24,6 +24,7 @@ COMMANDS = {
     "key": "keys",
     "sign": "signing",
     "push": "pushing",
+    "access": "access",
     "login": "login",
     "logout": "logout",
     "whoami": "whoami",

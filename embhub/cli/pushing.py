@@ -26,6 +26,8 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar
 @click.option(
     "--from", "from_folder", type=options.FILE, metavar="DIR", help="Upload a folder that --dry-run wrote, unchanged."
 )
+@click.option("--private", is_flag=True, help="If the push creates NS/NAME: visible to NS and the operator only.")
+@click.option("--gated", is_flag=True, help="If the push creates NS/NAME: its files go to accounts that you let in.")
 @click.option(
     "--yes", is_flag=True, help="Do not ask before a version that differs from an earlier one by few patients."
 )
@@ -37,6 +39,9 @@ def command(file: Path | None, as_json: bool, yes: bool, **choices: Any) -> None
     Card, report and signatures are uploaded with it as one commit; unsigned files are signed first. Everything is
     checked locally before the first byte is sent. With --dry-run on one machine and --from on another, the machine with
     the images and the key needs no network.
+
+    A new repository gets the registry's default visibility, unless --private or --gated says otherwise. If NS/NAME
+    exists with another visibility, nothing is sent and the exit code is 5.
 
     The command asks before it publishes a version without differential privacy whose patients differ from those of an
     earlier version by one to nine, because the two together reveal information about those few. Without a terminal

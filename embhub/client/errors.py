@@ -48,14 +48,43 @@ class NotAllowedError(RegistryError):
     """The token is missing, not good any more, or not good for this."""
 
 
+class VisibilityError(RegistryError):
+    """A repository is not as visible, or as hidden, as was asked for."""
+
+
 class RegistryFailedError(RegistryError):
     """The registry says that it failed."""
 
 
-def refused(status: int, *, registry: str, what: str, said: str) -> RegistryError:
-    """A request that was answered with an error's status, in words: the server's own first, then what to do."""
+def from_status(
+    status: int, code: str, said: str, *, registry: str, what: str, anonymous: bool = False
+) -> RegistryError:  # fmt: skip
+    """One refused request in words, by its status and the registry's `X-Error-Code`.
+
+    `anonymous`: it was sent without an access token.
+    """
+    match code:
+        case "RevisionNotFound":
+            return NotFoundError(f"{registry} has no such revision: {what}", "leave @revision out for the newest")
+        case "GatedRepo":
+            return gated(registry=registry, what=what, said=said)
+        case "EntryNotFound":
+            return NotFoundError(f"{registry} lacks a file that it listed for {what}", _OPERATOR)
+        case "RepoNotFound" if status == 404:
+            return NotFoundError(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
+    return refused(status, registry=registry, what=what, said=said, anonymous=anonymous)
+
+
+def refused(status: int, *, registry: str, what: str, said: str, anonymous: bool = False) -> RegistryError:
+    """A request that was answered with an error's status, in words: the server's own first, then what to do.
+
+    `anonymous`: it was sent without an access token.
+    """
+    if status == 401 and anonymous:
+        hint = f"run `embhub login --registry {registry}`; the registry's operator issues access tokens"
+        return NotAllowedError(f"{registry} answers this only with an access token: {what}", hint)
     if status == 401:
-        hint = "run `embhub login` with a token that is still valid (the registry's admin can issue one)"
+        hint = f"run `embhub login --registry {registry}` with a token that is still valid; its operator issues them"
         return NotAllowedError(f"{registry} does not accept your token" + (f": {said}" if said else ""), hint)
     if status == 403:
         hint = "ask the registry's admin for the role or namespace"
@@ -75,9 +104,9 @@ def refused(status: int, *, registry: str, what: str, said: str) -> RegistryErro
 
 def gated(*, registry: str, what: str, said: str) -> NotAllowedError:
     """Files that are kept for accounts which asked and were let in."""
-    ask = f"POST {registry}/{what.partition('@')[0]}/ask-access"
+    ask = f"embhub access request {what.partition('@')[0]}"
     text = f"{registry} keeps the files of {what} for accounts that were let in" + (f": {said}" if said else "")
-    return NotAllowedError(text, f"`embhub login`, then ask for access ({ask} with your token); its publisher answers")
+    return NotAllowedError(text, f"`embhub login`, then `{ask}`; its publisher answers")
 
 
 def too_large(what: str, *, announced: int | None = None, limit: int) -> AnswerTooLargeError:

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 from embhub.client import errors as faults
-from embhub.client import guard, http_client
+from embhub.client import guard, http_client, visibility
 from embhub.client.deadline import within
 from embhub.client.http_client import RegistryClient, StatusError
 from embhub.client.listings import Listing as Listing
@@ -66,12 +66,24 @@ class Receipt:
         url: Address of the repository's page.
         commit: The commit, 40 hex digits.
         digest: SHA-256 of the embedding.
+        visibility: `public`, `private` or `gated`; empty where the registry does not say.
+        created: Whether the push created the repository.
     """
 
     repository: str
     url: str
     commit: str
     digest: str
+    visibility: str = ""
+    created: bool = False
+
+
+class _Present(NamedTuple):
+    """A repository that is there: its paths, the commit to build on, and who sees it."""
+
+    paths: set[str]
+    parent: str | None
+    visibility: str
 
 
 def _in_time(method: Callable[Concatenate[Hub, Given], Result]) -> Callable[Concatenate[Hub, Given], Result]:
@@ -130,7 +142,7 @@ class Hub:
 
     @_in_time
     def push(
-        self, release: Release, repository: str, *, onto: str = "", message: str = "",
+        self, release: Release, repository: str, *, onto: str = "", message: str = "", visible_to: str = "",
         on_progress: OnProgress | None = None,
     ) -> Receipt:  # fmt: skip
         """Store a release as one commit; create the repository where it is missing.
@@ -142,6 +154,8 @@ class Hub:
             repository: `namespace/name`.
             onto: The newest commit as the caller knows it. Nothing is stored if there is a newer one. Empty: any.
             message: Commit message. By default name and version.
+            visible_to: `private` or `gated`: what a repository is created as. Nothing is sent to one that exists and is
+                something else. Empty: the registry's default.
             on_progress: Called with each step.
 
         Returns:
@@ -155,13 +169,16 @@ class Hub:
         report = on_progress or (lambda _progress: None)
         with self._translated(repository):
             report(Progress("push", 0, 2, repository))
-            present, parent = self._find(repository)
+            present = self._find(repository)
             if present is None:
-                self._create(repository)
+                seen_as = self._create(repository, visible_to)
             else:  # a push that changes nothing sends nothing, and would succeed for a stranger
                 self._client.read(f"/api/models/{repository}/auth-check/write", limit=10_000)
+                visibility.check(repository, wanted=visible_to, found=present.visibility)
+                seen_as = present.visibility
             report(Progress("push", 1, 2, f"{len(release.files)} files"))
-            stale = ((present or set()) & set(layout.LIMITS)) - set(release.files)
+            stale = ((present.paths if present else set()) & set(layout.LIMITS)) - set(release.files)
+            parent = present.parent if present else None
             message = message or f"Publish {release.card.name} {release.card.version}"
             try:
                 commit = self._commit(repository, release.files, stale, message=message, onto=onto or parent)
@@ -170,33 +187,49 @@ class Hub:
                     self._discard(repository)
                 raise
             report(Progress("push", 2, 2, "stored"))
-            return Receipt(repository, f"{self.registry}/{repository}", plain(commit), release.embedding.digest)
+            url, digest = f"{self.registry}/{repository}", release.embedding.digest
+            return Receipt(repository, url, plain(commit), digest, seen_as, created=present is None)
 
     def _ask_about(self, repository: str, which: str = "") -> tuple[str, dict[str, Any]]:
         """The newest commit, or another one, empty where none is named; and its paths, with their sizes if asked."""
         said = self._client.ask(f"/api/models/{repository}{which}")
         _check_spelling(repository, said.get("id"), self.registry)
-        commit = said.get("sha") or ""
-        return commit, {row["rfilename"]: row.get("size") for row in said.get("siblings") or []}
+        return _read_info(said)
 
-    def _find(self, repository: str) -> tuple[set[str] | None, str | None]:
-        """The paths in a repository, None where there is none, and the commit to build on."""
+    def _find(self, repository: str) -> _Present | None:
+        """What is in a repository; None where there is none."""
         try:
-            commit, paths = self._ask_about(repository)
+            said = self._client.ask(f"/api/models/{repository}")
         except StatusError as error:
             if (error.status, error.code) != (404, "RepoNotFound"):
                 raise
-            return None, None
-        return set(paths), commit if paths and _COMMIT.fullmatch(commit) else None
+            return None
+        _check_spelling(repository, said.get("id"), self.registry)
+        commit, paths = _read_info(said)
+        return _Present(set(paths), commit if paths and _COMMIT.fullmatch(commit) else None, visibility.read(said))
 
-    def _create(self, repository: str) -> None:
-        """Make the repository, unless somebody made it meanwhile."""
+    def _create(self, repository: str, visible_to: str) -> str:
+        """Make the repository, unless somebody made it meanwhile; returns its visibility, as far as it is stated.
+
+        What a registry made of `visible_to` is looked at before anything is sent: one that knows no gates ignores it.
+        """
         namespace, _, name = repository.partition("/")
+        send = {"name": name, "organization": namespace, **visibility.WANTED.get(visible_to, {})}
         try:
-            self._client.ask("/api/repos/create", method="POST", send={"name": name, "organization": namespace})
+            seen_as = visibility.read(self._client.ask("/api/repos/create", method="POST", send=send))
         except StatusError as error:
             if error.status != 409:
                 raise
+            made = self._find(repository)
+            visibility.check(repository, wanted=visible_to, found=made.visibility if made else "")
+            return made.visibility if made else ""
+        if visible_to and seen_as != visible_to:
+            self._discard(repository)
+            raise faults.VisibilityError(
+                f"{self.registry} cannot create {visible_to} repositories; nothing was sent",
+                f"leave --{visible_to} out, or choose another registry",
+            )
+        return seen_as
 
     def _commit(
         self, repository: str, files: Mapping[str, bytes], stale: set[str], *, message: str, onto: str | None
@@ -235,7 +268,8 @@ class Hub:
     def _discard(self, repository: str) -> None:
         """Take back a repository that was made for a push which was then refused, if it is still empty."""
         with suppress(RegistryError), self._translated(repository):
-            if not (self._find(repository)[0] or set()) & set(layout.LIMITS):
+            present = self._find(repository)
+            if not (present.paths if present else set()) & set(layout.LIMITS):
                 namespace, _, name = repository.partition("/")
                 send = json.dumps({"name": name, "organization": namespace}).encode()
                 self._client.read(
@@ -320,6 +354,25 @@ class Hub:
             data = self._client.read("/embhub/v1/trust", limit=4_000_000)
             json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
             return data
+
+    @_in_time
+    def call(self, path: str, *, what: str, method: str = "GET", send: Mapping[str, Any] | None = None) -> Any:
+        """Ask for an address that has no method of its own.
+
+        Args:
+            path: The address from the registry's root on, escaped.
+            what: What it is about, for messages.
+            method: The method of HTTP.
+            send: What is sent along as JSON.
+
+        Returns:
+            The answer's JSON, unverified.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        with self._translated(what):
+            return self._client.ask(path, method=method, send=send)
 
     def status(self, repository: str) -> bytes | None:
         """Fetch the yank status of a repository's revisions (`GET /embhub/v1/status/{namespace}/{name}`).
@@ -409,7 +462,9 @@ class Hub:
         except EmbhubError:
             raise
         except StatusError as error:
-            raise _refusal(error, self.registry, what) from error
+            raise faults.from_status(
+                error.status, error.code, error.said, registry=self.registry, what=what, anonymous=not self._token
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # answers are read without checking their shape: these are what a nonsense answer raises
             raise faults.no_registry(self.registry) from error
@@ -421,22 +476,9 @@ def _check_spelling(asked: str, said: object, registry: str) -> None:
         raise faults.NotFoundError(f"{registry} has no {asked}, it has {said}", f"use the other spelling: {said}")
 
 
-def _refusal(error: StatusError, registry: str, what: str) -> RegistryError:
-    """One refused request in words."""
-    match error.code:
-        case "RevisionNotFound":
-            return faults.NotFoundError(
-                f"{registry} has no such revision: {what}", "leave @revision out for the newest"
-            )
-        case "GatedRepo":
-            return faults.gated(registry=registry, what=what, said=error.said)
-        case "EntryNotFound":
-            return faults.NotFoundError(f"{registry} lacks a file that it listed for {what}", _OPERATOR)
-        case "RepoNotFound" if error.status == 404:
-            return faults.NotFoundError(
-                f"{registry} has no repository {what}", "`embhub search` lists what you may read"
-            )
-    return faults.refused(error.status, registry=registry, what=what, said=error.said)
+def _read_info(said: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The commit that a registry names, empty where it names none; and its paths with their sizes, if stated."""
+    return said.get("sha") or "", {row["rfilename"]: row.get("size") for row in said.get("siblings") or []}
 
 
 def _git_id(data: bytes) -> str:

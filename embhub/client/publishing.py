@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embhub import destinations as places
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
-from embhub.client import accounts, roots
+from embhub.client import accounts, roots, visibility
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants, names
 from embhub.ledger import publications
@@ -74,6 +74,8 @@ class Pushed:
         commit: The commit that the registry stored, 40 hex digits.
         folder: The folder that a dry run wrote.
         files: Names of the files of the release.
+        visibility: `public`, `private` or `gated`, as the registry states it.
+        created: Whether the push created the repository.
     """
 
     repository: str
@@ -83,6 +85,8 @@ class Pushed:
     commit: str = ""
     folder: str = ""
     files: tuple[str, ...] = ()
+    visibility: str = ""
+    created: bool = False
 
 
 def sign(
@@ -153,6 +157,8 @@ def push(
     dry_run: bool = False,
     out: str | Path | None = None,
     from_folder: str | Path | None = None,
+    private: bool = False,
+    gated: bool = False,
     message: str = "",
     confirm: Confirm | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -174,10 +180,13 @@ def push(
         dry_run: Write the release to the folder `out`, and contact no registry.
         out: New or empty folder for a dry run.
         from_folder: Send a folder that a dry run wrote, unchanged, from a machine without images or keys.
+        private: If the push creates the repository, create it private: visible to its namespace and the operator.
+        gated: Create it gated: its files go to accounts that the publisher lets in. With neither, the registry's
+            default holds. A repository that exists and is something else is refused.
         message: Commit message. By default name and version.
         confirm: Asked before publishing a version without differential privacy whose patients differ from an earlier
             version's by one to nine. None refuses.
-        on_note: As for `sign`.
+        on_note: As for `sign`, and called with the visibility of a repository that the push created.
         on_progress: Called with each step.
 
     Returns:
@@ -201,6 +210,7 @@ def push(
         raise UsageError("push takes one thing", "pass a .safetensors file, or --from with a folder")
     if dry_run != (out is not None):
         raise UsageError("--dry-run and --out belong together", "pass --dry-run --out DIR")
+    visible_to = visibility.choose(private=private, gated=gated, dry_run=dry_run)
     if out is not None:
         _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)
@@ -215,10 +225,12 @@ def push(
         release.to_folder(Path(out or ""))
         _note(done)
         return replace(done, folder=str(out))
-    receipt = hub.push(release, publish.repository, message=message, on_progress=on_progress)
+    receipt = hub.push(release, publish.repository, message=message, visible_to=visible_to, on_progress=on_progress)
+    if on_note and receipt.created and receipt.visibility:
+        on_note(visibility.in_words(publish.repository, receipt.visibility))
     seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
     _note(done)
-    return replace(done, url=receipt.url, commit=receipt.commit)
+    return replace(done, url=receipt.url, commit=receipt.commit, visibility=receipt.visibility, created=receipt.created)
 
 
 def _ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> None:

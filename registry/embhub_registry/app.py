@@ -28,7 +28,17 @@ from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
-from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, request_ids, security_txt
+from embhub_registry.wire import (
+    downloads,
+    embhub_api,
+    hf_access,
+    hf_api,
+    hf_changes,
+    request_ids,
+    security_txt,
+    terms_api,
+)
+from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
@@ -53,6 +63,7 @@ ROUTES = [
     Route(security_txt.PATH, security_txt.security_txt),
     Route("/embhub/v1/trust", trust),
     Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
+    Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
     # the Hub's wire
@@ -107,6 +118,7 @@ def build(registry: Registry) -> Starlette:
     app.add_exception_handler(MissingBlobError, refused)
     app.add_exception_handler(Exception, failed)
     app.add_middleware(ResponseCacheMiddleware)
+    app.add_middleware(ClosedReadingMiddleware, refuse=refused)
     app.add_middleware(SegmentedPathsMiddleware)
     app.add_middleware(RateLimitMiddleware)
     app.add_middleware(RequestLimitsMiddleware, refuse=refused)

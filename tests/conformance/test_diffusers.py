@@ -71,7 +71,7 @@ def test_it_loads_by_repository_id_branch_and_commit_and_not_past_a_gate(
     release, commit = publish(registry, api, NAME, tmp_path / "open")
     api.create_branch(NAME, branch="a/b")
     publish(registry, api, GATED, tmp_path / "gated")
-    api.update_repo_settings(GATED, gated="manual")
+    HfApi(endpoint=registry.url, token=registry.admin).update_repo_settings(GATED, gated="manual")
 
     asked = [(NAME, None), (NAME, "a/b"), (NAME, commit), (GATED, None)]
     environment = {**surroundings(registry.url, tmp_path), "OMP_NUM_THREADS": "1"}

@@ -27,13 +27,13 @@ def test_a_gate_is_told_and_opened(registry: RunningRegistry, tmp_path: Path) ->
         publisher = open_site(registry, tmp_path / "a", namespace="radboud", user="alice").enter(patch)
         new_key(registry, namespace="radboud")
         publishing.push(publisher.make())
-        HfApi(endpoint=registry.url, token=publisher.token).update_repo_settings(REPOSITORY, gated="manual")
+        HfApi(endpoint=registry.url, token=registry.admin).update_repo_settings(REPOSITORY, gated="manual")
     with pytest.MonkeyPatch.context() as patch:
         nobody = Site(tmp_path / "b", registry.url, "").enter(patch)
         nobody.trust(registry)
         with pytest.raises(NotAllowedError, match="for accounts that were let in") as caught:
             pulling.pull(REPOSITORY)
-        assert f"{registry.url}/{REPOSITORY}/ask-access" in caught.value.hint
+        assert f"embhub access request {REPOSITORY}" in caught.value.hint
         assert not list(nobody.folder.rglob("*.safetensors"))
     with pytest.MonkeyPatch.context() as patch:
         reader = open_site(registry, tmp_path / "c", namespace="lumc", user="lea", role="reader").enter(patch)

@@ -21,6 +21,7 @@ COMMANDS = {
     "yank": "yanking",
     "unyank": "unyanking",
     "repo": "repositories",
+    "access": "access",
     "quota": "quotas",
     "setting": "settings",
     "prune": "pruning",

@@ -21,18 +21,24 @@ from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
     show_default=True,
     help="Whether a release must carry an audit report.",
 )
+@click.option(
+    "--closed",
+    is_flag=True,
+    help="Private by choice: reading needs an access token, and new repositories are private (two settings).",
+)
 @options.as_json
 @click.pass_context
-def command(context: click.Context, *, name: str, url: str, audit: str, as_json: bool) -> None:
+def command(context: click.Context, *, name: str, url: str, audit: str, closed: bool, as_json: bool) -> None:
     """Create a new registry: database, root key, empty keyring, and an admin whose access token is shown once."""
     from embhub_registry.operation import administration
     from embhub_registry.storage import folder
 
-    registry = folder.create(context.obj, name=name, url=url.rstrip("/"), audit=audit)
+    registry = folder.create(context.obj, name=name, url=url.rstrip("/"), audit=audit, closed=closed)
     try:
         added = administration.add_user(registry, "admin", namespace="registry", role="admin")
-        result = {"dir": str(context.obj), "url": url.rstrip("/"), "root_key": registry.setting("root_fingerprint")}
+        made = {"dir": str(context.obj), "url": url.rstrip("/"), "root_key": registry.setting("root_fingerprint")}
     finally:
         registry.close()
-    lines = [f"made        {context.obj}", f"root key    {result['root_key']}"]
-    show(result | added, *lines, f"admin token {added['token']}   (shown once)", as_json=as_json)
+    lines = [f"made        {context.obj}", f"root key    {made['root_key']}"]
+    lines += ["closed      reading needs an access token; new repositories are private"] if closed else []
+    show({**made, "closed": closed, **added}, *lines, f"admin token {added['token']}   (shown once)", as_json=as_json)

@@ -8,6 +8,7 @@ import click
 
 from embhub_registry.cli import options
 from embhub_registry.cli.output import show
+from embhub_registry.storage.settings import VISIBILITIES
 
 if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group("repo")
 def command() -> None:
-    """List repositories, delete them permanently, release a deleted name."""
+    """List repositories, set who sees them, delete them permanently, release a deleted name."""
 
 
 @command.command("list")
@@ -55,3 +56,16 @@ def free(registry: Registry, *, repository: str, as_json: bool) -> None:
     from embhub_registry.repositories import deletion
 
     show(deletion.free(registry, repository), f"{repository} may be created again", as_json=as_json)
+
+
+@command.command("visibility")
+@click.argument("repository")
+@click.argument("visibility", type=click.Choice(VISIBILITIES))
+@options.as_json
+@options.opened
+def visibility(registry: Registry, *, repository: str, visibility: str, as_json: bool) -> None:
+    """Make REPOSITORY public, private or gated, even if it has releases that other sites rely on."""
+    from embhub_registry.repositories import access_by_operator
+
+    result = access_by_operator.set_visibility(registry, repository, visibility)
+    show(result, f"{repository} is {visibility}", as_json=as_json)

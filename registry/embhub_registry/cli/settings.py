@@ -1,4 +1,4 @@
-"""`embhub-registry setting`: rate limits, default quotas, retention, monitoring."""
+"""`embhub-registry setting`: who may read, rate limits, default quotas, retention, monitoring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group("setting")
 def command() -> None:
-    """Settings: rate limits, default quotas, retention, monitoring."""
+    """Settings: who may read, rate limits, default quotas, retention, monitoring."""
 
 
 @command.command("show")

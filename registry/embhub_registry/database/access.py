@@ -11,7 +11,7 @@ STATUSES = ("pending", "accepted", "rejected")
 
 @dataclass(frozen=True)
 class Access:
-    """One account's request; `decided_by` is None while nobody has answered it."""
+    """One account's request; `decided_by` is None while nobody has answered it. `terms_…`: what it accepted last."""
 
     id: str
     user: str
@@ -21,11 +21,17 @@ class Access:
     decided: str | None
     decided_by: str | None
     reason: str
+    terms_version: int | None = None
+    terms_digest: str | None = None
+    terms_accepted: str | None = None
 
 
 _SELECT = (
-    "SELECT access.id, user.name, user.namespace, status, requested, decided, decided_by, reason"
-    " FROM access JOIN user ON user.id = access.user_id WHERE repository_id = ?"
+    "SELECT access.id, user.name, user.namespace, status, requested, decided, decided_by, reason, t.version, t.digest,"
+    " t.accepted FROM access JOIN user ON user.id = access.user_id LEFT JOIN terms_accepted AS t"
+    " ON t.repository_id = access.repository_id AND t.user_id = access.user_id AND t.version = (SELECT max(version)"
+    " FROM terms_accepted WHERE repository_id = access.repository_id AND user_id = access.user_id)"
+    " WHERE access.repository_id = ?"
 )
 
 
@@ -33,7 +39,7 @@ def find(
     db: sqlite3.Connection, repository_id: int, *, user_id: int | None = None, access_id: str | None = None
 ) -> Access | None:
     """One request by the account or by its own id, or None."""
-    condition, value = ("user_id", user_id) if user_id is not None else ("access.id", access_id)
+    condition, value = ("access.user_id", user_id) if user_id is not None else ("access.id", access_id)
     row = db.execute(f"{_SELECT} AND {condition} = ?", (repository_id, value)).fetchone()
     return None if row is None else Access(*row)
 

@@ -95,12 +95,12 @@ def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None
     return None if row is None else str(row[0])
 
 
-def add(db: sqlite3.Connection, namespace: str, name: str, *, private: bool, now: str) -> int:
+def add(db: sqlite3.Connection, namespace: str, name: str, *, private: bool, gated: str = "", now: str) -> int:
     """Create a repository without revisions; returns its id."""
     cursor = db.execute(
-        "INSERT INTO repository (namespace, name, private, created, modified, position)"
-        " SELECT ?, ?, ?, ?, ?, coalesce(max(position), 0) + 1 FROM repository",
-        (namespace, name, int(private), now, now),
+        "INSERT INTO repository (namespace, name, private, gated, created, modified, position)"
+        " SELECT ?, ?, ?, ?, ?, ?, coalesce(max(position), 0) + 1 FROM repository",
+        (namespace, name, int(private), gated, now, now),
     )
     identity = cursor.lastrowid
     assert identity is not None  # noqa: S101  # an INSERT that did not fail has one

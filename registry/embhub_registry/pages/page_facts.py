@@ -180,6 +180,14 @@ class ProgramUse(Facts):
     prompt: str
 
 
+class TermsShown(Facts):
+    """What an account accepts before it has the files."""
+
+    version: int
+    text: str
+    written: str
+
+
 class Use(Facts):
     """Text to copy. `diffusers` is None where diffusers alone cannot load such a file."""
 
@@ -211,6 +219,8 @@ class EmbeddingPage(Facts):
     newest: bool
     private: bool
     opened: bool
+    gated: bool
+    terms: TermsShown | None
     state: Literal["empty", "refused", "verified"]
     checked: Checked | None
     problem: Problem | None

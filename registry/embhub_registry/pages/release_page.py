@@ -17,7 +17,7 @@ from embhub.release.checks import site_totals
 from embhub.release.checks.signers import Signer
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub.trust.keyring import Keyring
-from embhub_registry.database import Connection, repositories, yanks
+from embhub_registry.database import Connection, repositories, terms, yanks
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Entry, Revision
@@ -38,6 +38,7 @@ from embhub_registry.pages.page_facts import (
     Row,
     SampleSheet,
     Section,
+    TermsShown,
     Version,
     Yanked,
 )
@@ -80,7 +81,8 @@ def collect(
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
         newest=newest, private=repository.private,
-        opened=opened, verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
+        opened=opened, gated=bool(repository.gated), terms=_terms(db, repository.id) if repository.gated else None,
+        verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=tuple(_audited(row, known) for row in stands.audits) if opened else (),
         misnamed=is_another(shown.card.publisher, member) if shown else False,
@@ -103,6 +105,11 @@ def collect(
             _version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None
         ),
     )  # fmt: skip
+
+
+def _terms(db: Connection, repository_id: int) -> TermsShown | None:
+    found = terms.find(db, repository_id)
+    return TermsShown(version=found.version, text=found.text, written=found.written) if found else None
 
 
 def _standing(

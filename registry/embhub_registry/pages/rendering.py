@@ -60,9 +60,14 @@ def page(
         "url": base_url(request),
         "json_address": f"{quote(request.url.path)}?{urlencode(asked)}",
     }
-    text = _templates().get_template(template).render(**surroundings, **context)
+    text = render(template, **surroundings, **context)
     safe = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Vary": "Accept"}
     return Response(text, status_code=status, media_type="text/html", headers=safe | (headers or {}))
+
+
+def render(template: str, **context: Any) -> str:
+    """A template's text."""
+    return _templates().get_template(template).render(**context)
 
 
 def policy_for(html: str) -> str:

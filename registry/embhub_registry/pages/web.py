@@ -9,7 +9,7 @@ from embhub.errors import EmbhubError
 from embhub.release.files import AUDIT, EMBEDDING
 from embhub_registry.database import accounts, repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
-from embhub_registry.pages import comparison, interval_figure, list_page, release_page, rendering
+from embhub_registry.pages import closed_page, comparison, interval_figure, list_page, release_page, rendering
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
 from embhub_registry.pages.verification_cache import Judged, VerificationCache
 from embhub_registry.repositories import access, repos
@@ -118,6 +118,8 @@ async def static(request: Request) -> Response:
 
 def error_page(request: Request, denied: RequestDeniedError, headers: dict[str, str]) -> Response:
     """A refusal for a person."""
+    if closed_page.applies(request):
+        return closed_page.answer(request, denied, headers)
     return rendering.page(request, "error.html", {"denied": denied}, status=denied.status, headers=headers)
 
 

@@ -34,7 +34,7 @@ ACTIONS: Mapping[str, Action] = {
     "yank": Action("yank a release", "publish", ("publisher", "approver")),
     "delete-unreleased": Action("delete repositories without releases", "publish", ("publisher",)),
     "delete-released": Action("delete what was published", "admin", ()),
-    "hide-released": Action("hide what was published", "admin", ()),
+    "hide-released": Action("hide or gate what was published", "admin", ()),
     "operate": Action("look into the registry's operation", "admin", ()),
 }
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embhub_registry.database import Connection, accounts, repositories
+from embhub_registry.database import Connection, accounts, repositories, terms
 from embhub_registry.database import access as requests
 from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
+from embhub_registry.database.terms import Terms
 from embhub_registry.http_errors import RequestDeniedError, disabled, forbidden, malformed, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import audit_standing, repos
@@ -48,6 +49,8 @@ def require_files(db: Connection, repository: Repository, account: Account | Non
         raise _gated(401, f"access to {repository.full_name} is restricted and you are not logged in",
                      "log in with a token, then ask for access")  # fmt: skip
     if requests.is_accepted(db, repository.id, account.user_id):
+        if due := terms.find_due(db, repository.id, account.user_id):
+            raise _terms_due(repository, account, due)
         return
     asked = requests.find(db, repository.id, user_id=account.user_id)
     if asked is not None and asked.status == "pending":
@@ -58,13 +61,14 @@ def require_files(db: Connection, repository: Repository, account: Account | Non
         raise _gated(403, f"{account.user} was refused access to {repository.full_name}{reason}",
                      f"ask the publisher, {repository.namespace}")  # fmt: skip
     raise _gated(403, f"access to {repository.full_name} is restricted and {account.user} was not let in",
-                 f"ask for access: POST /{repository.full_name}/ask-access")  # fmt: skip
+                 f"ask for access: `embhub access request {repository.full_name}`,"
+                 f" or POST /{repository.full_name}/ask-access")  # fmt: skip
 
 
 def change(registry: Registry, account: Account | None, namespace: str, name: str, wanted: Settings) -> Repository:
     """Change a repository's settings, all or none; returns it as it is now.
 
-    What was published is hidden by an admin alone, as it is deleted by one alone; disabling is an admin's too.
+    What was published is hidden or gated by an admin alone, as it is deleted by one alone; disabling is an admin's too.
 
     Raises:
         RequestDeniedError: not a publisher of this namespace, or an admin is needed.
@@ -72,12 +76,12 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
     with registry.database.writing() as db:
         repository = repos.locate(db, account, namespace, name)
         member = auth.require(account, namespace, "settings")
-        hides = bool(wanted.private) and not repository.private
+        takes = _takes_away(repository, wanted)
         released = repositories.released_versions(db, repository.id)
-        if hides and released and not auth.may(member, namespace, "hide-released"):
+        if takes and released and not auth.may(member, namespace, "hide-released"):
             raise forbidden(
-                f"{repository.full_name} has published releases; a publisher may not hide them",
-                "ask the registry's admin: other sites may rely on them",
+                f"{repository.full_name} has published releases; a publisher may not {takes} them",
+                "ask the registry's operator: other sites may rely on them",
             )
         if wanted.disabled is not None:
             auth.require(account, namespace, "hide-released")
@@ -89,29 +93,51 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
     registry.audit_log.write(
         "settings", user=member.user, repository=changed.full_name, private=changed.private,
         gated=changed.gated or None, disabled=changed.disabled or None,
+        before={"private": repository.private, "gated": repository.gated or None, "disabled": repository.disabled},
     )  # fmt: skip
     return changed
 
 
-def ask(registry: Registry, account: Account | None, namespace: str, name: str) -> str:
+def _takes_away(repository: Repository, wanted: Settings) -> str:
+    """What the change does to those who read the files now, `hide` or `gate`; empty where they keep them."""
+    if repository.private:
+        return ""
+    if wanted.private:
+        return "hide"
+    return "gate" if wanted.gated and not repository.gated else ""
+
+
+def ask(
+    registry: Registry, account: Account | None, namespace: str, name: str, *, accepted: tuple[int, str] | None = None
+) -> str:
     """Ask for a gated repository's files; returns the status: `accepted` at once where the gate is automatic.
 
-    Asking again changes nothing.
+    Where the repository has terms, the request accepts them: `accepted` is their version and digest. Asking again
+    changes nothing, but accepts terms that are new since.
 
     Raises:
-        RequestDeniedError: no token, no such repository, or one that is not gated.
+        RequestDeniedError: no token, no such repository, one that is not gated, terms that were not accepted, or 409
+        where the accepted ones are not those in force.
     """
     if account is None:
         raise token_needed("asking for access")
     with registry.database.writing() as db:
         repository = _gated_repository(db, account, namespace, name)
+        due = terms.find_due(db, repository.id, account.user_id)
+        if due is not None:
+            _check_accepted(repository, account, due, accepted)
+            terms.accept(db, repository.id, account.user_id, due, now=stamp())
         found = requests.find(db, repository.id, user_id=account.user_id)
-        if found is not None:
-            return found.status
-        status = "accepted" if repository.gated == "auto" else "pending"
-        by = "auto" if status == "accepted" else None
-        requests.add(db, repository.id, account.user_id, status=status, now=stamp(), decided_by=by)
-    registry.audit_log.write("access-asked", user=account.user, repository=repository.full_name, status=status)
+        status = found.status if found else "accepted" if repository.gated == "auto" else "pending"
+        if found is None:
+            by = "auto" if status == "accepted" else None
+            requests.add(db, repository.id, account.user_id, status=status, now=stamp(), decided_by=by)
+    if due is not None:
+        registry.audit_log.write(
+            "terms-accepted", user=account.user, repository=repository.full_name, version=due.version, digest=due.digest
+        )
+    if found is None:
+        registry.audit_log.write("access-asked", user=account.user, repository=repository.full_name, status=status)
     return status
 
 
@@ -201,6 +227,23 @@ def _note(registry: Registry, keeper: Account, repository: Repository, user: str
     registry.audit_log.write(
         "access-answered", user=keeper.user, repository=repository.full_name, account=user, status=status
     )
+
+
+def _check_accepted(repository: Repository, account: Account, due: Terms, accepted: tuple[int, str] | None) -> None:
+    if accepted is None:
+        raise _terms_due(repository, account, due)
+    if accepted != (due.version, due.digest):
+        raise RequestDeniedError(
+            409, "terms", f"the terms of {repository.full_name} are version {due.version} now",
+            "read them, then accept this version",
+        )  # fmt: skip
+
+
+def _terms_due(repository: Repository, account: Account, due: Terms) -> RequestDeniedError:
+    return _gated(
+        403, f"{account.user} has not accepted the terms of {repository.full_name}, version {due.version}",
+        f"read and accept them: `embhub access request {repository.full_name} --accept-terms`",
+    )  # fmt: skip
 
 
 def _no_request(message: str) -> RequestDeniedError:

@@ -10,13 +10,14 @@ from embhub_registry.storage.folder import Registry
 
 
 def list_all(registry: Registry) -> dict[str, Any]:
-    """Repositories with a word on each (public, private, yanked), and those that were deleted."""
+    """Repositories with a word on each (public, private, gated, yanked), and those that were deleted."""
     db = registry.database.connection()
     rows = []
     for found in repositories.all_repositories(db):
         head = repositories.find_ref(db, found.id, repos.MAIN)
         yanked = yanks.of(db, found.id)
-        state = "yanked" if any(row.revision == head for row in yanked) else "private" if found.private else "public"
+        seen_as = "private" if found.private else "gated" if found.gated else "public"
+        state = "yanked" if any(row.revision == head for row in yanked) else seen_as
         version = (found.summary.get("release") or {}).get("version")
         rows.append({"repository": found.full_name, "state": state, "version": version, "yanked": len(yanked)})
     deleted = [

@@ -23,7 +23,7 @@ from embhub_registry.http_errors import (
 )
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_ref, check_repository, is_commit
-from embhub_registry.storage import quotas
+from embhub_registry.storage import configuration, quotas
 from embhub_registry.storage.folder import Registry
 
 MAIN = "main"
@@ -57,9 +57,12 @@ def name_revision(full_name: str, revision: Revision, files: Mapping[str, str]) 
 
 
 def create(
-    registry: Registry, account: Account | None, namespace: str | None, name: str, *, private: bool
-) -> Repository:
+    registry: Registry, account: Account | None, namespace: str | None, name: str, *,
+    private: bool | None = None, gated: str | None = None,
+) -> Repository:  # fmt: skip
     """A new repository with an empty first commit, so that `main` exists from the start.
+
+    Who states no visibility, neither `private` nor `gated` ("" for no gate), gets the setting `repositories.default`.
 
     Raises:
         RequestDeniedError: no such namespace, not the caller's, a bad name, over quota, or the repository exists
@@ -91,7 +94,11 @@ def create(
             said = f"{buried.full_name} was deleted on {buried.created[:10]}: {buried.reason}"
             raise RequestDeniedError(410, "deleted", said,
                          "choose another name, or ask the registry's admin to free this one: `repo free`")  # fmt: skip
-        identity = repositories.add(db, namespace, name, private=private, now=stamp())
+        if private is None and gated is None:
+            default = configuration.word(db, "repositories.default")
+            private, gated = default == "private", "manual" if default == "gated" else ""
+        private, gated = bool(private), gated or ""
+        identity = repositories.add(db, namespace, name, private=private, gated=gated, now=stamp())
         quotas.check(db, namespace, "repositories")
         blank = Revision("", None, account.user, stamp(), "Create the repository", "")
         first = name_revision(full_name, blank, {})
@@ -99,7 +106,9 @@ def create(
         repositories.set_ref(db, identity, kind="branch", name=MAIN, revision_id=first.id)
         found = repositories.find(db, namespace, name)
     assert found is not None  # noqa: S101  # made within the same transaction
-    registry.audit_log.write("repository-created", user=account.user, repository=full_name, private=private)
+    registry.audit_log.write(
+        "repository-created", user=account.user, repository=full_name, private=private, gated=gated or None
+    )
     return found
 
 

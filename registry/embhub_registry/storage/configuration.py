@@ -22,6 +22,13 @@ def number(db: Connection, name: str) -> float:
     return value
 
 
+def word(db: Connection, name: str) -> str:
+    """The value in force of a setting that is one of several words."""
+    value = read(db, name)
+    assert isinstance(value, str)  # noqa: S101  # settings of this name hold one
+    return value
+
+
 def limit(db: Connection, name: str) -> float | None:
     """The value in force of a setting that is a number, or None without a limit."""
     value = read(db, name)

@@ -23,6 +23,7 @@ from embhub_registry.database import Database, DatabaseBusyError, accounts, sche
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import Blobs
+from embhub_registry.storage.settings import CLOSED
 
 ROOT_KEY = "root"
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
@@ -121,8 +122,10 @@ class Registry:
             os.close(descriptor)
 
 
-def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
+def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = False) -> Registry:
     """Lay out a new registry with its root key and an empty keyring, version 1.
+
+    A `closed` one is so from its first moment: nobody reads without an access token, and repositories begin private.
 
     Raises:
         UsageError: the folder holds something already. ConfigError: it cannot be written.
@@ -146,7 +149,7 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp()}
             values |= {COLLECTED: "yes", "root_key": root.public_pem, "root_fingerprint": root.fingerprint}
-            for key, value in values.items():
+            for key, value in (values | (CLOSED if closed else {})).items():
                 accounts.write_setting(db, key, value)
             accounts.add_keyring(db, version=1, envelope=seal(keyring, root), now=stamp())
     except BaseException:
@@ -156,7 +159,7 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
         for leftover in folder.glob("registry.db*"):
             leftover.unlink()
         raise
-    registry.audit_log.write("init", name=name, url=url, audit=audit, root=root.fingerprint)
+    registry.audit_log.write("init", name=name, url=url, audit=audit, closed=closed, root=root.fingerprint)
     return registry
 
 

@@ -13,8 +13,10 @@ from embhub.errors import UsageError
 AUDIT_POLICIES = ("optional", "required")
 DEFAULT_URL = "http://127.0.0.1:8642"
 NONE = "none"
+CLOSED = {"read.anonymous": "no", "repositories.default": "private"}  # what `init --closed` chooses
+VISIBILITIES = ("public", "private", "gated")
 
-Value = float | bool | tuple[str, ...] | None
+Value = float | bool | str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ def _switch(text: str) -> bool:
     return text == "yes"
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{', '.join(words[:-1])} or {words[-1]} is needed")
+        return text
+
+    return read
+
+
 def _networks(text: str) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(word, strict=False)) for word in text.replace(",", " ").split())
 
@@ -69,6 +80,8 @@ def _addresses(text: str, pattern: str, schemes: str) -> tuple[str, ...]:
 
 
 SETTINGS: Mapping[str, Setting] = {
+    "read.anonymous": Setting("yes", _switch, "whether anybody may read public repositories without an access token"),
+    "repositories.default": Setting("public", _one_of(*VISIBILITIES), "visibility of a repository made without one"),
     "rate.token_per_second": Setting("50", _positive, "requests a second that one token may go on making"),
     "rate.token_burst": Setting("2000", _positive, "requests that one token may make at once"),
     "rate.address_per_second": Setting("20", _positive, "requests a second from one address without a token"),

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from embhub_registry.database.access import STATUSES
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import access
-from embhub_registry.wire import bodies, hf_answers
+from embhub_registry.wire import bodies, hf_answers, terms_api
 from embhub_registry.wire.request_context import account_of, address_of, member_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
@@ -58,11 +58,11 @@ async def grant(request: Request) -> Response:
 
 
 async def ask(request: Request) -> Response:
-    """`POST /{id}/ask-access`: the caller asks for the files; any body is ignored, as there is no form to fill in."""
+    """`POST /{id}/ask-access`: the caller asks for the files, and accepts the terms that a JSON body names."""
     account = member_of(request, "asking for access")
-    await bodies.read(request)
+    accepted = await terms_api.read_acceptance(request)
     namespace, name = address_of(request)
-    status = await threaded(access.ask, registry_of(request), account, namespace, name)
+    status = await threaded(access.ask, registry_of(request), account, namespace, name, accepted=accepted)
     return JSONResponse({"status": status})
 
 

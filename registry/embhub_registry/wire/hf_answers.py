@@ -145,10 +145,12 @@ def commit(revision: Revision, *, formatted: bool = False) -> dict[str, Any]:
 
 
 def access_request(item: Access) -> dict[str, Any]:
-    """One request for a gated repository's files."""
+    """One request for a gated repository's files; `terms`, ours, is what its account accepted last."""
+    accepted = {"version": item.terms_version, "sha256": item.terms_digest, "accepted": item.terms_accepted}
     return {
         "requestId": item.id, "status": item.status, "timestamp": item.requested,
         "user": {"_id": item.user, "user": item.user, "fullname": item.user, "type": "user", "org": item.namespace},
+        "terms": accepted if item.terms_version else None,
     } | ({"rejectionReason": item.reason} if item.reason else {})  # fmt: skip
 
 

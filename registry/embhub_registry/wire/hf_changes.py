@@ -34,19 +34,25 @@ MAX_ANONYMOUS = 32_000  # bytes of front matter
 
 
 async def create_repo(request: Request) -> Response:
-    """`POST /api/repos/create`: 200 with its url; 409 with the url of the one that is there."""
+    """`POST /api/repos/create`: 200 with its url and visibility; 409 with the url of the one that is there.
+
+    `private` or `visibility`, and `gated`, which is ours; without any, the registry's default holds.
+    """
     account = member_of(request, "creating a repository")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
-    private = _visibility(body) or False
+    private, gated = _visibility(body), _gate(body)
     try:
-        made = await threaded(repos.create, registry_of(request), account, organisation, name, private=private)
+        made = await threaded(
+            repos.create, registry_of(request), account, organisation, name, private=private, gated=gated
+        )
     except RequestDeniedError as error:
         if "present" in error.extra:
             error.extra = {"url": f"{base_url(request)}/{error.extra['present']}"}
         raise
-    return JSONResponse({"url": f"{base_url(request)}/{made.full_name}", "name": made.full_name, "id": str(made.id)})
+    shown = {"url": f"{base_url(request)}/{made.full_name}", "name": made.full_name, "id": str(made.id)}
+    return JSONResponse({**shown, "private": made.private, "gated": made.gated or False})
 
 
 async def delete_repo(request: Request) -> Response:

@@ -75,7 +75,7 @@ def test_the_sheet_of_samples_is_shown_as_what_it_is(house: House, published: st
     assert shown.body == sheet and str(shown.header("content-type")) == "image/png"
     assert shown.header("x-content-type-options") == "nosniff"
     assert "sandbox" in str(shown.header("content-security-policy"))
-    api.update_repo_settings(name, gated="manual")
+    HfApi(endpoint=house.registry.url, token=house.registry.admin).update_repo_settings(name, gated="manual")
     closed, text = page(house, f"/{name}")
     assert b'<img src="/radboud' not in closed.body and "Drawn, not real" not in text
     assert house.registry.get(address).status == 401

@@ -214,7 +214,7 @@ def test_a_release_that_was_taken_back_says_why(room: Showroom) -> None:
 
 
 def test_a_gate_keeps_the_audits_figures_and_the_files(room: Showroom) -> None:
-    api = HfApi(endpoint=room.registry.url, token=room.alice)
+    api = HfApi(endpoint=room.registry.url, token=room.registry.admin)
     api.update_repo_settings("radboud/brain-wmh", gated="manual")
     try:
         facts = ask(room, "/radboud/brain-wmh")

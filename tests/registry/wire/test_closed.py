@@ -1,0 +1,168 @@
+"""A closed registry: no address answers without an access token, but for health and trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import pytest
+from starlette.routing import Route
+
+from embhub.release.files import EMBEDDING
+from embhub_registry.app import ROUTES
+from embhub_registry.storage import configuration
+from embhub_registry.wire.closed_reading import ALWAYS_OPEN
+from tests.support import pushes, releases
+from tests.support.servers import Answer, RunningRegistry, running_registry
+
+FAR = {"X-Forwarded-For": "192.0.2.50"}  # a caller on another machine
+PRIVATE, ABSENT = "radboud/kept-private", "radboud/never-existed"
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+VALUES = {
+    "revision": "main", "path": "README.md", "status": "pending", "digest": "0" * 64, "file": "style.css", "rest": "x",
+}  # fmt: skip
+
+
+class Closed(NamedTuple):
+    """A closed registry with a public and a private release; `reader` reads in another namespace."""
+
+    registry: RunningRegistry
+    publisher: str
+    reader: str
+
+
+def set_reading(registry: RunningRegistry, value: str) -> None:
+    with registry.opened() as opened:
+        configuration.write(opened, "read.anonymous", value)
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
+    with running_registry(tmp_path_factory.mktemp("closed")) as registry:
+        registry.add_key(releases.SITE, namespace="radboud")
+        publisher = registry.add_user("alice", namespace="radboud")
+        reader = registry.add_user("rob", namespace="lumc", role="reader")
+        for name in (releases.REPOSITORY, PRIVATE):
+            body = {"name": name.partition("/")[2], "private": name == PRIVATE}
+            assert registry.request("POST", "/api/repos/create", token=publisher, json_body=body).status == 200
+            release = releases.make_release(repository=name, audited=False)
+            assert pushes.commit(registry, name, dict(release.files), token=publisher).status == 200
+        with registry.opened() as opened:
+            configuration.write(opened, "rate.exempt", FAR["X-Forwarded-For"])
+        set_reading(registry, "no")
+        yield Closed(registry, publisher, reader)
+
+
+def address(route: Route, repository: str) -> str:
+    """The route's address for a repository; every other part has a value that exists, where there is one."""
+    namespace, _, name = repository.partition("/")
+    path = route.path.replace(":path}", "}")
+    return path.format(namespace=namespace, name=name, **VALUES)
+
+
+ADDRESSES = sorted({address(route, releases.REPOSITORY) for route in ROUTES})
+
+
+@pytest.mark.parametrize("path", [*ADDRESSES, "/no/such/address/here"])
+def test_no_address_answers_without_a_token(closed: Closed, path: str) -> None:
+    for method, accept in product(METHODS, ("text/html", "application/json")):
+        answer = closed.registry.request(method, path, headers={**FAR, "Accept": accept})
+        if path in ALWAYS_OPEN:
+            assert answer.status == 200 or method not in ("GET", "HEAD"), (method, answer.status)
+            continue
+        assert answer.status == 401, (method, answer.status)
+        assert answer.header("www-authenticate") == 'Bearer realm="embhub"'
+        assert answer.header("cache-control") == "no-store"
+        assert b"radboud" not in answer.body and b"Test hub" not in answer.body
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_a_bad_token_is_as_good_as_none(closed: Closed, path: str) -> None:
+    for authorization in ("Bearer emb_unknown", "Basic YWxpY2U6eA==", ""):
+        answer = closed.registry.get(path, headers={**FAR, "Authorization": authorization, "Accept": "text/html"})
+        assert answer.status == (200 if path in ALWAYS_OPEN else 401)
+        assert path in ALWAYS_OPEN or (b"radboud" not in answer.body and b"Test hub" not in answer.body)
+
+
+def test_a_path_that_only_looks_like_an_open_one_is_closed(closed: Closed) -> None:
+    for path in (
+        "/healthz/",
+        "//healthz",
+        "/embhub%2Fv1%2Ftrust",
+        "/embhub/v1%2Ftrust",
+        "/static/../healthz",
+        "/HEALTHZ",
+    ):
+        assert closed.registry.get(path, headers=FAR).status == 401, path
+    for path in ("/%68ealthz",):  # the same address, written otherwise
+        assert closed.registry.get(path, headers=FAR).status == 200, path
+
+
+def test_with_a_token_it_answers_and_no_shared_cache_keeps_it(closed: Closed) -> None:
+    for path in ("/", f"/{releases.REPOSITORY}", f"/{releases.REPOSITORY}/resolve/main/{EMBEDDING}", "/api/models"):
+        for _ in range(2):  # the second answer is the response cache's
+            answer = closed.registry.get(path, token=closed.reader, headers=FAR)
+            said = answer.header("cache-control") or ""
+            assert answer.status == 200 and "public" not in said and ("private" in said or "no-store" in said), path
+        assert closed.registry.get(path, headers=FAR).status == 401, "nobody gets what was kept for others"
+
+
+def test_what_is_in_memory_is_closed_at_once(closed: Closed) -> None:
+    path = f"/{releases.REPOSITORY}/resolve/main/{EMBEDDING}"
+    set_reading(closed.registry, "yes")
+    try:
+        assert [closed.registry.get(path, headers=FAR).status for _ in range(3)] == [200, 200, 200]
+    finally:
+        set_reading(closed.registry, "no")
+    assert closed.registry.get(path, headers=FAR).status == 401
+
+
+def test_metrics_of_this_machine_need_no_token_and_of_others_do(closed: Closed) -> None:
+    with closed.registry.opened() as opened:
+        configuration.write(opened, "metrics.public", "yes")
+    assert closed.registry.get("/metrics").status == 200
+    assert closed.registry.get("/metrics", headers=FAR).status == 401
+
+
+def test_a_browser_reads_how_to_get_a_token(closed: Closed) -> None:
+    answer = closed.registry.get(f"/{releases.REPOSITORY}", headers={**FAR, "Accept": "text/html,*/*"})
+    page = answer.body.decode()
+    assert "access token" in page and f"embhub login --registry {closed.registry.url}" in page
+    assert "/static/" not in page and "<form" not in page, "nothing on it leads to another 401"
+    assert "style-src" in (answer.header("content-security-policy") or "")
+
+
+NAMED = [route for route in ROUTES if "{name}" in route.path or route.path.startswith("/api/repos/")]
+
+
+@pytest.mark.parametrize("route", NAMED, ids=lambda route: route.path)
+def test_a_private_repository_is_told_from_an_absent_one_by_nothing(closed: Closed, route: Route) -> None:
+    for method, accept in product(sorted(route.methods or ()), ("text/html", "application/json")):
+        said = []
+        for repository in (PRIVATE, ABSENT):
+            body = {"name": repository.partition("/")[2], "organization": "radboud"}
+            sent = {**FAR, "Accept": accept}
+            if method in ("GET", "HEAD"):
+                answer = closed.registry.get(address(route, repository), token=closed.reader, headers=sent)
+            else:
+                answer = closed.registry.request(
+                    method, address(route, repository), token=closed.reader, headers=sent, json_body=body
+                )
+            headers = {name.lower(): value.replace(repository, "X/Y") for name, value in answer.headers.items()}
+            for varying in ("date", "content-length", "x-request-id"):
+                headers.pop(varying, None)
+            assert answer.status in (400, 403, 404), (method, answer.status)
+            said.append((answer.status, headers, answer.body.replace(repository.encode(), b"X/Y")))
+        assert said[0] == said[1], method
+
+
+def test_the_same_holds_for_pages_that_take_a_name_as_a_parameter(closed: Closed) -> None:
+    def without(answer: Answer, repository: str) -> bytes:
+        name = repository.partition("/")[2].encode()
+        return answer.body.replace(name, b"X")
+
+    for path in ("/compare?with={}&with={}", "/api/models?search={0}", "/?q={0}"):
+        asked = [closed.registry.get(path.format(name, name), token=closed.reader) for name in (PRIVATE, ABSENT)]
+        assert asked[0].status == asked[1].status
+        assert without(asked[0], PRIVATE) == without(asked[1], ABSENT), path

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     "--host", default="127.0.0.1", show_default=True,
     help="Address to listen on; beyond this machine, put nginx or Caddy in front.",
 )  # fmt: skip
-@click.option("--port", default=8642, show_default=True, help="Port to listen on; 0 selects a free one.")
-@click.option("--drain-seconds", "drain", type=click.FloatRange(min=0), default=0.0, show_default=True,
+@click.option("--port", type=click.IntRange(0, 65_535), default=8642, show_default=True,
+              help="Port to listen on; 0 selects a free one.")  # fmt: skip
+@click.option("--drain-seconds", "drain", type=options.SECONDS, default=0.0, show_default=True,
               help="Drain time: seconds to keep serving after SIGTERM while /readyz fails.")  # fmt: skip
-@click.option("--grace-seconds", "grace", type=click.FloatRange(min=0), default=20.0, show_default=True,
+@click.option("--grace-seconds", "grace", type=options.SECONDS, default=20.0, show_default=True,
               help="Shutdown timeout: seconds for running requests to finish.")  # fmt: skip
 @options.as_json
 @options.opened

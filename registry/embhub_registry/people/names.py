@@ -25,6 +25,7 @@ RESERVED = frozenset(
         "tree",
     ]
 )
+LONGEST_DISPLAY = 100  # as the keyring's schema has it
 _USER = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _REF = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/+-]{0,98}[A-Za-z0-9])?")
 _SEGMENT = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9._ -]{0,98}[A-Za-z0-9_-])?")
@@ -36,6 +37,16 @@ def check_namespace(name: str) -> str:
     fault = f"the namespace {name!r} is reserved" if name in RESERVED else namespace_fault(name)
     if fault:
         raise UsageError(fault, "for example radboud")
+    return name
+
+
+def check_display(name: str) -> str:
+    """`name` itself; UsageError where nobody, and no registry, may be shown under it."""
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_DISPLAY:
+        raise UsageError(
+            f"the display name {name[:40]!a} cannot be shown",
+            f"give one line of at most {LONGEST_DISPLAY} printable characters with --name",
+        )
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,11 +24,20 @@ if TYPE_CHECKING:
               help="Drain time: seconds to keep serving after SIGTERM while /readyz fails.")  # fmt: skip
 @click.option("--grace-seconds", "grace", type=options.SECONDS, default=20.0, show_default=True,
               help="Shutdown timeout: seconds for running requests to finish.")  # fmt: skip
+@click.option("--log", "log_file", type=options.FILE, metavar="FILE",
+              help="Append the log to FILE, one JSON object per line  [default: standard error].")  # fmt: skip
 @options.as_json
 @options.opened
-def command(registry: Registry, *, host: str, port: int, drain: float, grace: float, as_json: bool) -> None:
-    """Run the server until SIGTERM or Ctrl-C; prints its URL when it is ready."""
-    from embhub_registry import serving
+def command(
+    registry: Registry, *, host: str, port: int, drain: float, grace: float, log_file: Path | None, as_json: bool
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C; prints its URL when it is ready.
 
+    On a terminal only warnings and errors of the log are shown. `--log` keeps all of it.
+    """
+    from embhub_registry import serving
+    from embhub_registry.storage import logs
+
+    logs.direct(log_file)
     with registry.alone("serve"):
         serving.serve(registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace)

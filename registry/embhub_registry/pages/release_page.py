@@ -70,7 +70,10 @@ def collect(
     member = member_names(keyring).get(repository.namespace, repository.namespace)
     stands = _standing(db, shown, files, name, keyring)
     known = standing.names_of(stands.audits, keyring)
-    taken_back = {y.revision: Yanked(reason=y.reason, date=y.date) for y in yanks.of(db, repository.id)}
+    taken_back = {
+        y.revision: Yanked.model_validate({"by": y.by, "reason": y.reason, "date": y.date})
+        for y in yanks.of(db, repository.id)
+    }
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
         newest=repositories.find_ref(db, repository.id, MAIN) == revision.id, private=repository.private,

@@ -23,6 +23,7 @@ RESERVED = frozenset(
         "resolve",
         "root",
         "tree",
+        "trust",
     ]
 )
 LONGEST_DISPLAY = 100  # as the keyring's schema has it
@@ -52,6 +53,8 @@ def check_display(name: str) -> str:
 
 def check_user(name: str) -> str:
     """`name` itself; UsageError where no user may be called that."""
+    if name == "operator":  # whoever works at the registry's own machine, in logs and yanks
+        raise UsageError(f"the user name {name!r} is reserved", "choose another one")
     if not _USER.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a user name", "use lower-case ASCII letters, digits, dots, dashes, underscores"

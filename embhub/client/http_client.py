@@ -27,6 +27,7 @@ from embhub.version import __version__
 
 TransportError = httpx2.TransportError
 _LONGEST_REASON = 64_000  # bytes of an error's body that are read for its words
+_BAD_CREDENTIALS = "Invalid credentials in Authorization header"  # by this exactly the Hub's clients tell a bad token
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # what huggingface_hub obeys too
 
 
@@ -140,9 +141,17 @@ def _authorities(file: str | None, folder: str | None) -> ssl.SSLContext:  # noq
 
 
 def _said(response: httpx2.Response) -> str:
-    """The server's own words: X-Error-Message, else a JSON body's `error`; never a page of HTML."""
-    if header := response.headers.get("X-Error-Message"):
+    """The server's own words: X-Error-Message, else a JSON body's `error`; never a page of HTML.
+
+    Where the header is the Hub's fixed sentence, the body says more: whether the token expired, say.
+    """
+    header = response.headers.get("X-Error-Message")
+    if header and header != _BAD_CREDENTIALS:
         return plain(header)
+    return _said_in_body(response) or plain(header or "")
+
+
+def _said_in_body(response: httpx2.Response) -> str:
     data = bytearray()
     try:
         for chunk in response.iter_raw():
@@ -152,7 +161,8 @@ def _said(response: httpx2.Response) -> str:
         body = json.loads(bytes(data))
     except (httpx2.TransportError, ValueError, RecursionError):
         return ""
-    return plain(body.get("error", "")) if isinstance(body, dict) else ""
+    said = plain(body.get("error", "")) if isinstance(body, dict) else ""
+    return said.removeprefix(f"token: {_BAD_CREDENTIALS}: ")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from embhub.errors import ArtifactError, ConfigError, VerificationError
 from embhub.formats import names
 from embhub.formats.repetition import join_alike
 from embhub.privacy.claim import PrivacyClaim, parse_claim, plain
+from embhub.release.checks.yanks import WHO
 from embhub.release.files import Release
 from embhub.release.verification import Verified
 
@@ -48,7 +49,7 @@ def _answers_for(verified: Verified) -> dict[str, Any]:
     }
     if verified.yanked is not None:
         said = verified.yanked.to_json()
-        facts["yanked"] = f"on {said['date']}: {said['reason']}"
+        facts["yanked"] = f"{WHO.get(verified.yanked.by, '')} on {said['date']}: {said['reason']}".strip()
     heard = [*(audit.in_words() for audit in verified.others), *(lost.in_words() for lost in verified.lost)]
     if heard:
         facts["audits of these bytes"] = "; ".join(heard)

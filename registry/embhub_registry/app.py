@@ -95,6 +95,10 @@ ROUTES = [
     # the pages people look at
     Route("/", web.index),
     Route("/compare", web.compare),
+    Route("/trust", web.trust),
+    Route("/trust/root.pem", web.root_key),
+    Route("/favicon.ico", web.favicon),
+    Route("/robots.txt", web.robots),
     Route("/static/{file}", web.static),
     Route("/datasets/{rest:path}", hf_api.unknown),
     Route("/spaces/{rest:path}", hf_api.unknown),

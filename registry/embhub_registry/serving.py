@@ -121,6 +121,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: no such address here, or it is taken.
     """
+    if not host:
+        raise ConfigError("no address to listen on was named", "0.0.0.0 is every IPv4 address of this machine")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
@@ -128,9 +130,11 @@ def listen(host: str, port: int) -> socket.socket:
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(ANSWER_SECONDS * 1000))
         listening.bind(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # what no host name can be ends in its encoding
+        reason = getattr(error, "strerror", None) or "this is no host name"
         raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", "choose another --port (0 takes a free one)"
+            f"cannot listen on {host[:60]!a}, port {port}: {reason}",
+            "choose another --port (0 takes a free one), or an address of this machine as --host",
         ) from error
     listening.setblocking(False)
     return listening

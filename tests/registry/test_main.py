@@ -81,9 +81,8 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
     assert added["fingerprint"] == releases.SITE.fingerprint and added["keyring_version"] == 2
     assert ask(folder, "key", "add", public, "--namespace", "radboud", "--role", "withdraw")["keyring_version"] == 3
     for namespace, role in (("radboud", "publish"), ("lumc", "publish"), ("radboud", "audit")):
-        refused = run_command(
-            "--dir", folder, "key", "add", public, "--namespace", namespace, "--role", role, check=False
-        )
+        words = ("key", "add", public, "--namespace", namespace, "--role", role, "--new-namespace")
+        refused = run_command("--dir", folder, *words, check=False)
         assert refused.returncode == 2 and "key of 'radboud' already" in refused.stderr
 
     export = trust.parse_export(run_command("--dir", folder, "trust", "export").stdout.encode())
@@ -129,7 +128,9 @@ def test_only_public_p256_keys_are_taken(folder: Path, tmp_path: Path) -> None:
     for text, words in (((tmp_path / "mine.pem").read_text(), "private key"), ("hello", "PEM")):
         file = tmp_path / "key.pem"
         file.write_text(text)
-        done = run_command("--dir", folder, "key", "add", file, "--namespace", "a", "--role", "publish", check=False)
+        done = run_command(
+            "--dir", folder, "key", "add", file, "--namespace", "registry", "--role", "publish", check=False
+        )
         assert done.returncode == 4 and words in done.stderr
 
 

@@ -16,10 +16,14 @@ from embhub.refusals import Finding
 
 MAX_BYTES = 1_000_000
 CHECK = "yanked"
+WHO = {"operator": " by the registry's operator", "publisher": " by its publisher"}
 
 
 class Yank(BaseModel):
-    """One revision that was taken back: which, why and when, in the registry's words."""
+    """One revision that was taken back: which, why, when and by whom, in the registry's words.
+
+    A registry that does not say who leaves `by` empty; any other word than those of `WHO` is not repeated.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -27,6 +31,7 @@ class Yank(BaseModel):
     version: Annotated[str, Field(max_length=100)] | None = None
     reason: Annotated[str, Field(max_length=2_000)]
     date: Annotated[str, Field(max_length=40)]
+    by: Annotated[str, Field(max_length=40)] = ""
 
     def to_json(self) -> dict[str, str]:
         """Why and when, fit for a terminal."""
@@ -37,7 +42,7 @@ class Yank(BaseModel):
         version = f", version {plain(self.version)}" if self.version else ""
         said = self.to_json()
         text = (
-            f"yanked on {said['date']}: {said['reason']} (so says {registry} of revision {self.revision[:12]}"
+            f"yanked{WHO.get(self.by, '')} on {said['date']}: {said['reason']} (so says {registry} of revision {self.revision[:12]}"
             f"{version}; this is the registry's unsigned statement)"
         )
         return Finding(CHECK, "warning", text)

@@ -15,6 +15,7 @@ from embhub_registry.cli.lazy import LazyGroup
 COMMANDS = {
     "init": "initialising",
     "serve": "serving",
+    "show": "showing",
     "user": "users",
     "token": "tokens",
     "key": "keys",

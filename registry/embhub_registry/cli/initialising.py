@@ -31,12 +31,14 @@ from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
 def command(context: click.Context, *, name: str, url: str, audit: str, closed: bool, as_json: bool) -> None:
     """Create a new registry: database, root key, empty keyring, and an admin whose access token is shown once."""
     from embhub_registry.operation import administration
+    from embhub_registry.people.names import check_display
     from embhub_registry.storage import folder
 
-    registry = folder.create(context.obj, name=name, url=url.rstrip("/"), audit=audit, closed=closed)
+    registry = folder.create(context.obj, name=check_display(name), url=url, audit=audit, closed=closed)
     try:
         added = administration.add_user(registry, "admin", namespace="registry", role="admin")
-        made = {"dir": str(context.obj), "url": url.rstrip("/"), "root_key": registry.setting("root_fingerprint")}
+        made = {"dir": str(context.obj), "url": registry.setting("url")}
+        made["root_key"] = registry.setting("root_fingerprint")
     finally:
         registry.close()
     lines = [f"made        {context.obj}", f"root key    {made['root_key']}"]

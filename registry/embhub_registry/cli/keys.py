@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embhub_registry.cli import options
+from embhub_registry.cli import new_namespace, options
 from embhub_registry.cli.output import show
 from embhub_registry.people.roles import KEY_REASONS, KEY_ROLES
 
@@ -26,15 +26,20 @@ def command() -> None:
 @click.option("--namespace", required=True, help="Namespace that the key may sign for.")
 @click.option("--role", type=click.Choice(KEY_ROLES), required=True, help="Role of the key.")
 @click.option("--name", default="", help="Display name of the organisation, shown on pages.")
+@new_namespace.option
 @options.as_json
 @options.opened
-def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str, as_json: bool) -> None:
-    """Add a public key (PEM of `embhub key export`) to the keyring; the root key signs the new version."""
+def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str, new: bool, as_json: bool) -> None:
+    """Add a public key (PEM of `embhub key export`) to the keyring; the root key signs the new version.
+
+    A namespace that does not exist is created only after you confirm it.
+    """
     from embhub_registry.operation import administration
 
+    new_namespace.confirm(registry, namespace, agreed=new)
     result = administration.add_key(registry, file, namespace=namespace, role=role, name=name)
     line = f"{result['fingerprint']} may {role} in {namespace}; keyring version {result['keyring_version']}"
-    show(result, line, as_json=as_json)
+    show(result, *new_namespace.lines(result), line, as_json=as_json)
 
 
 @command.command("remove")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -13,9 +14,27 @@ from embhub_registry.people.roles import SCOPES
 
 FILE = click.Path(path_type=Path)
 
+
+class Duration(click.FloatRange):
+    """A length of time from 0 up to `max`; `nan`, which compares with nothing, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; a usage error for anything else."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a length of time.", param, ctx)
+        return number
+
+
+SECONDS = Duration(0, 86_400)
+HOURS = Duration(0, 8_760)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 days = click.option(
-    "--expires-days", "days", type=int, help="Lifetime of the access token, in days (default: unlimited)."
+    "--expires-days",
+    "days",
+    type=click.IntRange(1, 36_500),
+    help="Lifetime of the access token, in days (default: unlimited).",
 )
 
 scope = click.option(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
 
+MOST_DIGITS = 18  # as many as the database holds
 LIMIT = "`none` applies the registry's default"
 
 
@@ -22,8 +23,8 @@ def _wanted(_context: click.Context, _parameter: click.Parameter, text: str | No
         return None
     if text == "none":
         return (None,)
-    if not text.isdigit():
-        raise click.BadParameter("give a whole number, or none")
+    if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
+        raise click.BadParameter(f"give a whole number of at most {MOST_DIGITS} digits, or none")
     return (int(text),)
 
 

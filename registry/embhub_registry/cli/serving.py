@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,16 +18,26 @@ if TYPE_CHECKING:
     "--host", default="127.0.0.1", show_default=True,
     help="Address to listen on; beyond this machine, put nginx or Caddy in front.",
 )  # fmt: skip
-@click.option("--port", default=8642, show_default=True, help="Port to listen on; 0 selects a free one.")
-@click.option("--drain-seconds", "drain", type=click.FloatRange(min=0), default=0.0, show_default=True,
+@click.option("--port", type=click.IntRange(0, 65_535), default=8642, show_default=True,
+              help="Port to listen on; 0 selects a free one.")  # fmt: skip
+@click.option("--drain-seconds", "drain", type=options.SECONDS, default=0.0, show_default=True,
               help="Drain time: seconds to keep serving after SIGTERM while /readyz fails.")  # fmt: skip
-@click.option("--grace-seconds", "grace", type=click.FloatRange(min=0), default=20.0, show_default=True,
+@click.option("--grace-seconds", "grace", type=options.SECONDS, default=20.0, show_default=True,
               help="Shutdown timeout: seconds for running requests to finish.")  # fmt: skip
+@click.option("--log", "log_file", type=options.FILE, metavar="FILE",
+              help="Append the log to FILE, one JSON object per line  [default: standard error].")  # fmt: skip
 @options.as_json
 @options.opened
-def command(registry: Registry, *, host: str, port: int, drain: float, grace: float, as_json: bool) -> None:
-    """Run the server until SIGTERM or Ctrl-C; prints its URL when it is ready."""
-    from embhub_registry import serving
+def command(
+    registry: Registry, *, host: str, port: int, drain: float, grace: float, log_file: Path | None, as_json: bool
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C; prints its URL when it is ready.
 
+    On a terminal only warnings and errors of the log are shown. `--log` keeps all of it.
+    """
+    from embhub_registry import serving
+    from embhub_registry.storage import logs
+
+    logs.direct(log_file)
     with registry.alone("serve"):
         serving.serve(registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace)

@@ -35,7 +35,7 @@ def new(registry: Registry, *, name: str, days: int | None, scope: str | None, u
 
 @command.command("rotate")
 @click.argument("token_id", metavar="ID")
-@click.option("--grace-hours", type=click.FloatRange(min=0), default=0.0, show_default=True,
+@click.option("--grace-hours", type=options.HOURS, default=0.0, show_default=True,
               help="Grace period: hours for which the old access token stays valid.")  # fmt: skip
 @options.as_json
 @options.opened

@@ -34,7 +34,8 @@ def add(
     from embhub_registry.operation import administration
 
     result = administration.add_user(registry, name, namespace=namespace, role=role, days=days, scope=scope)
-    show(result, f"{name}: {role} in {namespace}", f"token {result['token']}   (shown once)", as_json=as_json)
+    lines = [f"{name}: {role} in {namespace}{_new(result)}", f"token {result['token']}   (shown once)"]
+    show(result, *lines, as_json=as_json)
 
 
 @command.command("list")
@@ -62,8 +63,8 @@ def join(registry: Registry, *, name: str, namespace: str, role: str, as_json: b
     """Give the account NAME a role in another namespace, or change its role in one of its own."""
     from embhub_registry.people import members
 
-    show(members.join(registry, name, namespace=namespace, role=role), f"{name}: {role} in {namespace}",
-         as_json=as_json)  # fmt: skip
+    result = members.join(registry, name, namespace=namespace, role=role)
+    show(result, f"{name}: {role} in {namespace}{_new(result)}", as_json=as_json)
 
 
 @command.command("leave")
@@ -98,6 +99,10 @@ def enable(registry: Registry, *, name: str, as_json: bool) -> None:
     from embhub_registry.people import members
 
     show(members.enable(registry, name), f"{name} is enabled", as_json=as_json)
+
+
+def _new(result: dict[str, Any]) -> str:
+    return ", a new namespace" if result["namespace_created"] else ""
 
 
 def _roles(user: dict[str, Any]) -> str:

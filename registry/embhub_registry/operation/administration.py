@@ -15,7 +15,7 @@ from embhub.trust import p256
 from embhub_registry.database import Connection, Row, accounts
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.people import auth
-from embhub_registry.people.names import check_namespace, check_user
+from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
 from embhub_registry.repositories import audit_standing as standing
 from embhub_registry.storage.folder import Registry, seal
@@ -155,6 +155,8 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: trust.Role,
         VerificationError: not an ECDSA P-256 public key.
     """
     check_namespace(namespace)
+    if name:
+        check_display(name)
     try:
         pem = file.read_bytes()[:10_000]
     except OSError as error:

@@ -14,6 +14,7 @@ from embhub_registry.pages.list_facts import Facts as Facts
 from embhub_registry.pages.list_facts import ListPage as ListPage
 from embhub_registry.pages.list_facts import NamespacePage as NamespacePage
 from embhub_registry.pages.list_facts import Verdict as Verdict
+from embhub_registry.pages.trust_page import TrustPage as TrustPage
 
 
 class Problem(Facts):
@@ -165,8 +166,9 @@ class Version(Facts):
 
 
 class Yanked(Facts):
-    """A release that its publisher took back: it can be read, and should not be used."""
+    """A release that was taken back, by its publisher or the registry's operator: it should not be used."""
 
+    by: Literal["operator", "publisher"]
     reason: str
     date: str
 
@@ -277,4 +279,4 @@ class AuditPage(Facts):
     document: str
 
 
-PAGES: tuple[type[Facts], ...] = (ListPage, NamespacePage, EmbeddingPage, ComparisonPage, AuditPage)
+PAGES: tuple[type[Facts], ...] = (ListPage, NamespacePage, EmbeddingPage, ComparisonPage, AuditPage, TrustPage)

@@ -77,7 +77,10 @@ def collect(
     place = snippets.Place(
         name, url, root, revision=None if newest else revision.id, closed=repository.private or bool(repository.gated)
     )
-    taken_back = {y.revision: Yanked(reason=y.reason, date=y.date) for y in yanks.of(db, repository.id)}
+    taken_back = {
+        y.revision: Yanked.model_validate({"by": y.by, "reason": y.reason, "date": y.date})
+        for y in yanks.of(db, repository.id)
+    }
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
         newest=newest, private=repository.private,

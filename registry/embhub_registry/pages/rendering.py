@@ -28,6 +28,7 @@ POLICY = (
     " base-uri 'none'; frame-ancestors 'none'"
 )
 STATIC = {"style.css": "text/css", "copy.js": "text/javascript", "mark.svg": "image/svg+xml"}
+ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /embhub/\nDisallow: /compare\nDisallow: /*/resolve/\n"
 _STYLES = re.compile(r'<style[^>]*>(.*?)</style>|style="([^"]*)"', re.DOTALL)
 
 
@@ -112,9 +113,14 @@ def listed(words: Sequence[str]) -> str:
     return f"{', its '.join(most)} and its {last}" if most else last
 
 
+def capital(text: str) -> str:
+    """With a capital first, unless it begins with the name of a repository, which keeps its own case."""
+    return text if "/" in text.partition(" ")[0] else text[:1].upper() + text[1:]
+
+
 def sentence(text: str) -> str:
     """A message or hint as a sentence: a capital first, a full stop last, no back-ticks."""
-    return text[:1].upper() + text[1:].replace("`", "").rstrip(".") + "."
+    return capital(text).replace("`", "").rstrip(".") + "."
 
 
 _section = attrgetter("section")
@@ -129,6 +135,7 @@ def _templates() -> jinja2.Environment:
     environment.filters["day"] = lambda text: str(text)[:10]
     environment.filters["ago"] = lambda text: ago(text, now())
     environment.filters["sentence"] = sentence
+    environment.filters["capital"] = capital
     environment.filters["bytes"] = size_in_words
     environment.filters["plural"] = plural
     environment.filters["batches"] = lambda rows: [(name, list(part)) for name, part in groupby(rows, key=_section)]

@@ -9,7 +9,15 @@ from embhub.errors import EmbhubError
 from embhub.release.files import AUDIT, EMBEDDING
 from embhub_registry.database import accounts, repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
-from embhub_registry.pages import closed_page, comparison, interval_figure, list_page, release_page, rendering
+from embhub_registry.pages import (
+    closed_page,
+    comparison,
+    interval_figure,
+    list_page,
+    release_page,
+    rendering,
+    trust_page,
+)
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
 from embhub_registry.pages.verification_cache import Judged, VerificationCache
 from embhub_registry.repositories import access, repos
@@ -103,6 +111,34 @@ async def compare(request: Request) -> Response:
         return rendering.answer(request, empty, "compare.html")
     left, right = [(await _facts(request, *_named(request, name)))[0] for name in asked]
     return rendering.answer(request, comparison.compare(left, right), "compare.html")
+
+
+async def trust(request: Request) -> Response:
+    """`/trust`: the root key's fingerprint, how to compare it, and the members of the keyring."""
+    registry = registry_of(request)
+
+    def collect() -> trust_page.TrustPage:
+        return trust_page.collect(registry.trust(), registry=registry.setting("name"), url=base_url(request))
+
+    return rendering.answer(request, await run_in_threadpool(collect), "trust.html")
+
+
+async def root_key(request: Request) -> Response:
+    """`/trust/root.pem`: the root's public key, for other programs."""
+    pem = await run_in_threadpool(registry_of(request).setting, "root_key")
+    return Response(pem, media_type="application/x-pem-file", headers={"Cache-Control": "no-cache"})
+
+
+async def favicon(_request: Request) -> Response:
+    """`/favicon.ico`: browsers ask for it unbidden; the mark is an SVG, which they take under this name too."""
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return Response(rendering.static_file("mark.svg"), media_type="image/svg+xml", headers=headers)
+
+
+async def robots(_request: Request) -> Response:
+    """`/robots.txt`: pages may be indexed; files, reports and the API are not worth a crawler's time."""
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return Response(rendering.ROBOTS, media_type="text/plain", headers=headers)
 
 
 async def static(request: Request) -> Response:

@@ -52,11 +52,11 @@ def authenticate(db: Connection, authorization: str | None) -> accounts.Account 
     if account is None or not hmac.compare_digest(account.digest, sent):
         raise bad_token("this registry does not know the token")
     if account.expires is not None and (account.expires <= stamp() or account.revoked == account.expires):
-        raise bad_token("the token has expired")
+        raise bad_token(f"the access token expired on {account.expires[:10]}")
     if account.revoked is not None:
-        raise bad_token("the token was revoked")
+        raise bad_token(f"the access token was revoked on {account.revoked[:10]}")
     if account.disabled is not None:
-        raise bad_token("the account is disabled")
+        raise bad_token("the account of this access token is disabled")
     return account
 
 

@@ -23,8 +23,10 @@ RESERVED = frozenset(
         "resolve",
         "root",
         "tree",
+        "trust",
     ]
 )
+LONGEST_DISPLAY = 100  # as the keyring's schema has it
 _USER = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _REF = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/+-]{0,98}[A-Za-z0-9])?")
 _SEGMENT = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9._ -]{0,98}[A-Za-z0-9_-])?")
@@ -39,8 +41,20 @@ def check_namespace(name: str) -> str:
     return name
 
 
+def check_display(name: str) -> str:
+    """`name` itself; UsageError where nobody, and no registry, may be shown under it."""
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_DISPLAY:
+        raise UsageError(
+            f"the display name {name[:40]!a} cannot be shown",
+            f"give one line of at most {LONGEST_DISPLAY} printable characters with --name",
+        )
+    return name
+
+
 def check_user(name: str) -> str:
     """`name` itself; UsageError where no user may be called that."""
+    if name == "operator":  # whoever works at the registry's own machine, in logs and yanks
+        raise UsageError(f"the user name {name!r} is reserved", "choose another one")
     if not _USER.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a user name", "use lower-case ASCII letters, digits, dots, dashes, underscores"

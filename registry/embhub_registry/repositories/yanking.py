@@ -33,7 +33,7 @@ def yank(
     with registry.database.writing() as db:
         repository = _find(db, account, namespace, name)
         kind, which = _which(db, repository, version, revision)
-        author = account.user if account else "operator"
+        author = account.user if account else yanks.OPERATOR
         new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp())
         refresh(db, repository.id)
     if new:
@@ -58,7 +58,7 @@ def unyank(
                 404, "yank", f"{kind} {which} of {repository.full_name} is not yanked", "see its status"
             )
         refresh(db, repository.id)
-    author = account.user if account else "operator"
+    author = account.user if account else yanks.OPERATOR
     registry.audit_log.write("unyanked", user=author, repository=repository.full_name, what=which)
     return _standing(registry.database.connection(), repository)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
-from embhub.site import keys
+from embhub.site import config, keys
 from embhub.trust import dsse, p256
 from embhub.trust import keyring as trust
 from embhub.trust.keyring import Trust
@@ -26,6 +26,7 @@ from embhub_registry.storage.blobs import Blobs
 from embhub_registry.storage.settings import CLOSED
 
 ROOT_KEY = "root"
+LONGEST_URL = 200  # as the keyring's schema has it
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
@@ -128,8 +129,10 @@ def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = Fals
     A `closed` one is so from its first moment: nobody reads without an access token, and repositories begin private.
 
     Raises:
-        UsageError: the folder holds something already. ConfigError: it cannot be written.
+        UsageError: the folder holds something already, or the address or name cannot be one.
+        ConfigError: it cannot be written.
     """
+    url = _check_url(url)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty: nothing was changed", "choose a new folder with --dir")
     try:
@@ -161,6 +164,24 @@ def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = Fals
         raise
     registry.audit_log.write("init", name=name, url=url, audit=audit, closed=closed, root=root.fingerprint)
     return registry
+
+
+def _check_url(url: str) -> str:
+    """The address as clients will spell it.
+
+    Raises:
+        UsageError: no client could use it, or the keyring cannot name it.
+    """
+    try:
+        checked = config.check_registry(url)
+    except ConfigError as error:
+        raise UsageError(error.message, error.hint) from error
+    if len(checked) > LONGEST_URL or not all("!" <= c <= "~" for c in checked):
+        raise UsageError(
+            f"the registry's address is not one of at most {LONGEST_URL} ASCII characters",
+            "write a host name with other letters in its ASCII form (xn--…)",
+        )
+    return checked
 
 
 def seal(keyring: trust.Keyring, root: keys.SigningKey) -> bytes:

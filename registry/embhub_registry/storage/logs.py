@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error; never a token, never a query."""
+"""Structured logs: one JSON object a line, on standard error or in a file; never a token, never a query."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import json
 import logging
 import re
 import sys
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
 
+from embhub.errors import ConfigError
 from embhub_registry.database.clock import stamp
 
 _ENCODE = json.JSONEncoder(default=str).encode
@@ -17,8 +20,35 @@ _TOKEN = re.compile(r"(emb|\bhf)_[A-Za-z0-9_-]{16,}")
 _CREDENTIAL = re.compile(r"(?i)\b(authorization\W{1,6}(?:bearer|basic))\s+[^\s\"'\\]+")
 
 
+@dataclass
+class _Output:
+    """Where lines go: a file, or standard error. `quiet` leaves out what is neither warning nor error."""
+
+    file: TextIO | None = None
+    quiet: bool = False
+
+
+_OUTPUT = _Output()
+
+
+def direct(file: Path | None) -> None:
+    """Send the log to `file`; without one to standard error, which on a terminal gets warnings and errors alone.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        _OUTPUT.file = None if file is None else file.open("a", buffering=1, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "this is no path"
+        raise ConfigError(f"cannot write the log {str(file)!a}: {reason}", "choose another --log FILE") from error
+    _OUTPUT.quiet = file is None and sys.stderr.isatty()
+
+
 def log(level: str, event: str, **fields: Any) -> None:
     """Write one line; fields without a value are left out."""
+    if _OUTPUT.quiet and level == "info":
+        return
     said = {name: value for name, value in fields.items() if value is not None}
     line = _ENCODE({"time": stamp(), "level": level, "event": event, **said})
     write(redact(line) + "\n")
@@ -27,7 +57,7 @@ def log(level: str, event: str, **fields: Any) -> None:
 def write(lines: str) -> None:
     """Lines that hold no secret."""
     with contextlib.suppress(OSError):  # a log whose disk is full fails no request
-        sys.stderr.write(lines)
+        (_OUTPUT.file or sys.stderr).write(lines)
 
 
 class Structured(logging.Handler):

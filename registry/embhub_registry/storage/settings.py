@@ -15,6 +15,8 @@ DEFAULT_URL = "http://127.0.0.1:8642"
 NONE = "none"
 CLOSED = {"read.anonymous": "no", "repositories.default": "private"}  # what `init --closed` chooses
 VISIBILITIES = ("public", "private", "gated")
+LARGEST = 10**15
+MOST_DAYS = 36_500
 
 Value = float | bool | str | tuple[str, ...] | None
 
@@ -30,9 +32,19 @@ class Setting:
 
 def _number(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value) or value < 0:
-        raise ValueError("a number from 0 up is needed")
+    if not math.isfinite(value) or not 0 <= value <= LARGEST:
+        raise ValueError(f"a number from 0 to {LARGEST:,} is needed")
     return value
+
+
+def _days(text: str) -> float:
+    if (value := _number(text)) > MOST_DAYS:
+        raise ValueError(f"at most {MOST_DAYS:,} days are possible")
+    return value
+
+
+def _days_if_any(text: str) -> float | None:
+    return None if text == NONE else _days(text)
 
 
 def _positive(text: str) -> float:
@@ -90,9 +102,9 @@ SETTINGS: Mapping[str, Setting] = {
     "quota.bytes": Setting("2000000000", _limit, "bytes that a namespace may hold, each object counted once"),
     "quota.repositories": Setting("1000", _limit, "repositories of a namespace"),
     "quota.releases": Setting("10000", _limit, "releases of a namespace"),
-    "retention.audit_days": Setting(NONE, _limit, "days that closed months of the audit log are kept"),
-    "retention.deleted_days": Setting("0", _number, "days that the bytes of deleted releases are kept, unserved"),
-    "retention.token_days": Setting("365", _limit, "days that expired access tokens stay listed"),
+    "retention.audit_days": Setting(NONE, _days_if_any, "days that closed months of the audit log are kept"),
+    "retention.deleted_days": Setting("0", _days, "days that the bytes of deleted releases are kept, unserved"),
+    "retention.token_days": Setting("365", _days_if_any, "days that expired access tokens stay listed"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),

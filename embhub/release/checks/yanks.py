@@ -42,8 +42,8 @@ class Yank(BaseModel):
         version = f", version {plain(self.version)}" if self.version else ""
         said = self.to_json()
         text = (
-            f"yanked{WHO.get(self.by, '')} on {said['date']}: {said['reason']} (so says {registry} of revision {self.revision[:12]}"
-            f"{version}; this is the registry's unsigned statement)"
+            f"yanked{WHO.get(self.by, '')} on {said['date']}: {said['reason']} "
+            f"(so says {registry} of revision {self.revision[:12]}{version}; this is the registry's unsigned statement)"
         )
         return Finding(CHECK, "warning", text)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from starlette.routing import Route
 
 from embhub.release.files import EMBEDDING
@@ -116,6 +119,27 @@ def test_what_is_in_memory_is_closed_at_once(closed: Closed) -> None:
     finally:
         set_reading(closed.registry, "no")
     assert closed.registry.get(path, headers=FAR).status == 401
+
+
+def test_a_stock_client_works_with_a_token_and_is_refused_without(closed: Closed, tmp_path: Path) -> None:
+    nobody = HfApi(endpoint=closed.registry.url, token=False)
+    for call in (
+        lambda: list(nobody.list_models()),
+        lambda: nobody.model_info(releases.REPOSITORY),
+        lambda: nobody.hf_hub_download(releases.REPOSITORY, "README.md", cache_dir=tmp_path / "nobody"),
+    ):
+        with pytest.raises(HfHubHTTPError) as refused:
+            call()
+        assert refused.value.response.status_code == 401 and not isinstance(refused.value, RepositoryNotFoundError)
+    reader = HfApi(endpoint=closed.registry.url, token=closed.reader)
+    assert [model.id for model in reader.list_models()] == [releases.REPOSITORY]
+    assert Path(reader.hf_hub_download(releases.REPOSITORY, "README.md", cache_dir=tmp_path / "reader")).is_file()
+    publisher = HfApi(endpoint=closed.registry.url, token=closed.publisher)
+    publisher.create_repo("radboud/stock", private=True)
+    publisher.upload_file(
+        repo_id="radboud/stock", path_in_repo="README.md", path_or_fileobj=b"---\nlicense: mit\n---\n# Stock\n"
+    )
+    assert "radboud/stock" in [model.id for model in publisher.list_models()]
 
 
 def test_metrics_of_this_machine_need_no_token_and_of_others_do(closed: Closed) -> None:

@@ -85,7 +85,8 @@ def list_(repository: str, status: str | None, registry: str | None, as_json: bo
 @repository
 @click.argument("user")
 @options.registry
-def grant(repository: str, user: str, registry: str | None) -> None:
+@options.as_json
+def grant(repository: str, user: str, registry: str | None, as_json: bool) -> None:
     """Grant USER access to the files of NS/NAME, whether they requested it or not.
 
     \b
@@ -95,7 +96,8 @@ def grant(repository: str, user: str, registry: str | None) -> None:
     from embhub.client import access
 
     access.answer(repository, user, let_in=True, registry=registry)
-    print_pairs({"repository": repository, "user": user, "status": "accepted"})
+    facts = {"repository": repository, "user": user, "status": "accepted"}
+    print_json(facts) if as_json else print_pairs(facts)
 
 
 @command.command("reject")
@@ -103,7 +105,8 @@ def grant(repository: str, user: str, registry: str | None) -> None:
 @click.argument("user")
 @click.option("--reason", default="", metavar="TEXT", help="Reason, shown to USER (at most 200 characters).")
 @options.registry
-def reject(repository: str, user: str, reason: str, registry: str | None) -> None:
+@options.as_json
+def reject(repository: str, user: str, reason: str, registry: str | None, as_json: bool) -> None:
     """Reject the request of USER for NS/NAME, or end the access that they have.
 
     Files that they have already pulled remain with them.
@@ -115,7 +118,8 @@ def reject(repository: str, user: str, reason: str, registry: str | None) -> Non
     from embhub.client import access
 
     access.answer(repository, user, let_in=False, reason=reason, registry=registry)
-    print_pairs({"repository": repository, "user": user, "status": "rejected"})
+    facts = {"repository": repository, "user": user, "status": "rejected"}
+    print_json(facts) if as_json else print_pairs(facts)
 
 
 @command.command("terms")

@@ -6,6 +6,7 @@ Accepting is part of asking for access (`access.ask`). Members of the namespace 
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from typing import Any
 
 from embhub_registry.database import terms as rows
@@ -18,7 +19,6 @@ from embhub_registry.repositories import repos
 from embhub_registry.storage.folder import Registry
 
 LONGEST = 20_000  # characters
-_ALLOWED = frozenset("\n\t")
 
 
 def show(registry: Registry, account: Account | None, namespace: str, name: str) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def write(registry: Registry, account: Account | None, namespace: str, name: str
     Raises:
         RequestDeniedError: 400 for a text that cannot be shown or a repository without a gate, 403 for who may not.
     """
-    text = text.replace("\r\n", "\n").strip()
-    if len(text) > LONGEST or not all(char.isprintable() or char in _ALLOWED for char in text):
+    text = tidy(text)
+    if len(text) > LONGEST or not all(char.isprintable() or char == "\n" for char in text):
         raise malformed(f"terms are plain text of at most {LONGEST:,} characters")
     with registry.database.writing() as db:
         repository = repos.locate(db, account, namespace, name)
@@ -61,6 +61,12 @@ def write(registry: Registry, account: Account | None, namespace: str, name: str
         ended=not text or None,
     )  # fmt: skip
     return to_json(repository.full_name, made if text else None)
+
+
+def tidy(text: str) -> str:
+    """The text with `\\n` at the end of lines, and plain spaces for tabs and for every other kind of space."""
+    lines = text.replace("\r\n", "\n").strip().expandtabs(4)
+    return "".join(" " if unicodedata.category(char) == "Zs" else char for char in lines)
 
 
 def to_json(repository: str, terms: Terms | None) -> dict[str, Any]:

@@ -135,6 +135,12 @@ def test_the_same_text_is_no_new_version_and_an_empty_one_ends_them(kept: Kept) 
     assert kept.reads().status == 403, "the same words under another version are accepted anew"
 
 
+def test_a_text_as_word_processors_write_it_is_taken_with_plain_spaces(kept: Kept) -> None:
+    said = kept.write("\tFür Forschung\u00a0allein,\u2009„nur“ hier.\r\n", kept.alice).json()["terms"]
+    assert said["text"] == "Für Forschung allein, „nur“ hier."
+    assert said["sha256"] == hashlib.sha256(said["text"].encode()).hexdigest()
+
+
 def test_its_own_namespace_and_admins_accept_nothing(kept: Kept) -> None:
     assert kept.reads(kept.alice).status == 200 and kept.reads(kept.registry.admin).status == 200
 
@@ -159,7 +165,9 @@ def test_who_may_write_and_read_them(kept: Kept) -> None:
     assert kept.registry.get(f"/embhub/v1/terms/{kept.name}", token=kept.ben).status == 404
 
 
-@pytest.mark.parametrize("text", [None, 3, ["x"], "a\x00b", "a\x1b[31mb", "x" * (LONGEST + 1)], ids=range(6))
+@pytest.mark.parametrize(
+    "text", [None, 3, ["x"], "a\x00b", "a\x1b[31mb", "a\u202eb", "\ud800", "x" * (LONGEST + 1)], ids=range(8)
+)
 def test_texts_that_cannot_be_terms(kept: Kept, text: object) -> None:
     assert kept.write(text, kept.alice).status == 400 and kept.terms()["version"] == 1
 

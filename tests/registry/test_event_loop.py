@@ -23,7 +23,7 @@ NAME = "radboud/prostate-cspca"
 # A row by the whole of its key. Of a caller's memberships all are read: as many as an admin gave that person.
 BY_KEY = re.compile(
     r"SEARCH (\w+) USING (?:INTEGER PRIMARY KEY \(rowid=\?\)|PRIMARY KEY \(.*\)"
-    r"|INDEX (?:sqlite_autoindex_\w+|tombstone_folded) \(.*\))"
+    r"|INDEX (?:sqlite_autoindex_\w+|tombstone_folded|repository_folded) \(.*\))"
 )
 WHOLE_KEYS = {
     "setting": 1, "namespace": 1, "user": 1, "token": 1, "keyring": 1, "repository": 2, "revision": 2, "entry": 3,

@@ -18,7 +18,6 @@ from embhub.client.hub import Hub
 from embhub.errors import RegistryError
 from embhub.release.files import AUDIT_BUNDLE, PUBLISH_BUNDLE, Release
 from embhub_registry import app
-from embhub_registry.database import repositories
 from embhub_registry.wire import request_ids
 from embhub_registry.wire.hf_api import LIST_PARAMETERS
 from tests.registry.conftest import House
@@ -98,18 +97,6 @@ def test_a_name_in_another_case_is_the_same_for_create_and_for_every_other_call(
     api.update_repo_settings(alike, private=True)
     assert api.model_info(NAME).private
     api.update_repo_settings(alike, private=False)
-
-
-def test_another_case_is_looked_up_by_an_index(house: House) -> None:
-    """Anybody may ask for what is not there, on the event loop: that costs no walk through a namespace."""
-    with house.registry.opened() as registry:
-        db = registry.database.connection()
-        seen: list[str] = []
-        db.set_trace_callback(seen.append)
-        assert repositories.find_in_any_case(db, "radboud", "Absent") is None
-        db.set_trace_callback(None)
-        (plan,) = db.execute("EXPLAIN QUERY PLAN " + seen[-1]).fetchall()
-    assert "USING INDEX repository_folded" in plan["detail"]
 
 
 def test_a_private_name_in_another_case_is_not_given_away(house: House, api: HfApi) -> None:

@@ -103,7 +103,7 @@ def test_plans_are_told_apart(tmp_path: Path) -> None:
     with open_folder(init_registry(tmp_path).folder).database.writing() as db:
         plans = {
             "SELECT * FROM repository WHERE id = 1": None,
-            "SELECT * FROM repository WHERE namespace = 'a'": "not by a key",
+            "SELECT * FROM repository WHERE namespace = 'a'": "by a part of a key",
             "SELECT * FROM entry WHERE repository_id = 1 AND revision_id = 'x'": "by a part of a key",
             "SELECT * FROM repository": "not by a key",
             "SELECT * FROM label WHERE repository_id = 1": "not by a key",

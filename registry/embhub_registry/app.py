@@ -28,7 +28,16 @@ from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
-from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, request_ids, security_txt
+from embhub_registry.wire import (
+    downloads,
+    embhub_api,
+    hf_access,
+    hf_api,
+    hf_changes,
+    lonely_names,
+    request_ids,
+    security_txt,
+)
 from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
@@ -93,7 +102,7 @@ ROUTES = [
     Route(PAGES + "/commit/{revision}", web.embedding),
     Route(PAGES + "/tree/{revision}", web.embedding),
     Route(PAGES + "/audit/{revision}", web.audit),
-    Route("/{name}/resolve/{revision}/{path:path}", hf_api.file_of_lonely_name),
+    Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),
 ]
 
 

@@ -18,8 +18,7 @@ from embhub.client.hub import Hub
 from embhub.errors import RegistryError
 from embhub.release.files import AUDIT_BUNDLE, PUBLISH_BUNDLE, Release
 from embhub_registry import app
-from embhub_registry.wire import request_ids
-from embhub_registry.wire.hf_api import LIST_PARAMETERS
+from embhub_registry.wire import list_parameters, request_ids
 from tests.registry.conftest import House
 from tests.support import releases
 from tests.support.servers import Answer
@@ -156,7 +155,7 @@ def test_stock_clients_are_told_which_filter(api: HfApi) -> None:
 def test_every_parameter_that_is_known_is_taken(house: House, api: HfApi) -> None:
     assert isinstance(list(api.list_models(fetch_config=True, cardData=True, gated=False, limit=1)), list)
     values = {"direction": "-1", "limit": "1", "gated": "true", "expand": "sha", "expand[]": "sha"}
-    for name in LIST_PARAMETERS - {"cursor", "sort"}:
+    for name in list_parameters.KNOWN - {"cursor", "sort"}:
         assert house.registry.get(f"/api/models?{name}={values.get(name, 'x')}").status == 200, name
 
 

@@ -34,6 +34,7 @@ from embhub_registry.wire import (
     hf_access,
     hf_api,
     hf_changes,
+    lonely_names,
     request_ids,
     security_txt,
     terms_api,
@@ -108,7 +109,7 @@ ROUTES = [
     Route(PAGES + "/commit/{revision}", web.embedding),
     Route(PAGES + "/tree/{revision}", web.embedding),
     Route(PAGES + "/audit/{revision}", web.audit),
-    Route("/{name}/resolve/{revision}/{path:path}", hf_api.file_of_lonely_name),
+    Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),
 ]
 
 

@@ -23,7 +23,7 @@ NAME = "radboud/prostate-cspca"
 # A row by the whole of its key. Of a caller's memberships all are read: as many as an admin gave that person.
 BY_KEY = re.compile(
     r"SEARCH (\w+) USING (?:INTEGER PRIMARY KEY \(rowid=\?\)|PRIMARY KEY \(.*\)"
-    r"|INDEX (?:sqlite_autoindex_\w+|tombstone_folded) \(.*\))"
+    r"|INDEX (?:sqlite_autoindex_\w+|tombstone_folded|repository_folded) \(.*\))"
 )
 WHOLE_KEYS = {
     "setting": 1, "namespace": 1, "user": 1, "token": 1, "keyring": 1, "repository": 2, "revision": 2, "entry": 3,
@@ -103,7 +103,7 @@ def test_plans_are_told_apart(tmp_path: Path) -> None:
     with open_folder(init_registry(tmp_path).folder).database.writing() as db:
         plans = {
             "SELECT * FROM repository WHERE id = 1": None,
-            "SELECT * FROM repository WHERE namespace = 'a'": "not by a key",
+            "SELECT * FROM repository WHERE namespace = 'a'": "by a part of a key",
             "SELECT * FROM entry WHERE repository_id = 1 AND revision_id = 'x'": "by a part of a key",
             "SELECT * FROM repository": "not by a key",
             "SELECT * FROM label WHERE repository_id = 1": "not by a key",

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub.formats import strict_json
 from embhub_registry.database import last_changes, repositories, search, yanks
 from embhub_registry.database.repositories import Revision
-from embhub_registry.database.wording import facet_value
-from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry, no_namespace, token_needed
+from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
-from embhub_registry.wire import bodies, hf_answers
+from embhub_registry.wire import bodies, hf_answers, list_parameters, lonely_names
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,
@@ -35,21 +32,6 @@ from embhub_registry.wire.request_context import (
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 from embhub_registry.wire.response_cache import mark_cacheable
 
-# What `GET /api/models` may be asked; each is honoured, or changes nothing here (`config`, `trendingScore` as order).
-LIST_PARAMETERS = frozenset(
-    [
-        "author", "cardData", "config", "cursor", "direction", "expand", "expand[]", "filter", "full", "gated",
-        "limit", "pipeline_tag", "search", "sort", *search.FACETS,
-    ]
-)  # fmt: skip
-MAX_FILTERS = 20
-LONGEST_SEARCH = 200
-REPOSITORY_PARTS = frozenset(
-    [
-        "auth-check", "branch", "commit", "commits", "paths-info", "preupload", "refs", "revision", "settings", "tag",
-        "tree", "user-access-request",
-    ]
-)  # fmt: skip
 PAGE = 100
 LARGEST_PAGE = 1000
 LONGEST_CURSOR = 500
@@ -102,17 +84,16 @@ async def list_models(request: Request) -> Response:
     """`GET /api/models`: search, author, filter, pipeline_tag, sort, limit, full, expand; pages by `Link`."""
     account = account_of(request)
     asked = request.query_params
-    _check_list_parameters(asked)
+    list_parameters.check(asked)
     limit = _limit(asked.get("limit"))
     sort = SORTS.get(asked.get("sort", "lastModified"))
     if sort is None:
         raise malformed(f"cannot sort by {asked.get('sort')!a}", f"sort by one of {', '.join(SORTS)}")
     if asked.get("direction", "-1") != "-1":
         raise malformed("lists are newest or largest first", "leave `direction` out")
-    tags = [t for value in (*asked.getlist("filter"), *asked.getlist("pipeline_tag")) for t in value.split(",") if t]
     query = search.Query(
-        text=_search_text(asked.getlist("search")), author=asked.get("author"), tags=_few(tags), sort=sort,
-        limit=limit, gated=_yes_or_no(asked, "gated"), facets=_facets(asked),
+        text=list_parameters.search_text(asked), author=asked.get("author"), tags=list_parameters.tags(asked),
+        sort=sort, limit=limit, gated=list_parameters.yes_or_no(asked, "gated"), facets=list_parameters.facets(asked),
         after=read_cursor(asked.get("cursor")), readers=auth.readable(account),
         everything=account is not None and account.admin,
     )  # fmt: skip
@@ -230,8 +211,7 @@ async def unknown(request: Request) -> Response:
         raise RequestDeniedError(
             404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound"
         )
-    if (name := _lonely_name(path)) is not None:
-        raise no_namespace(name)
+    lonely_names.refuse(path)
     for part in path.split("/"):
         if part in NOT_OFFERED:
             raise RequestDeniedError(
@@ -242,51 +222,6 @@ async def unknown(request: Request) -> Response:
     )
 
 
-async def file_of_lonely_name(request: Request) -> Response:
-    """`/{name}/resolve/{revision}/{path}`: the address of a file of an id without namespace."""
-    raise no_namespace(request.path_params["name"])
-
-
-def _lonely_name(path: str) -> str | None:
-    """The repository in an address of the API whose id has no namespace, such as the Hub's `gpt2`."""
-    match path.split("/"):
-        case ["", "api", "models", name] if name:
-            return name
-        case ["", "api", "models", name, part, *_] if part in REPOSITORY_PARTS:
-            return name
-    return None
-
-
-def _check_list_parameters(asked: QueryParams) -> None:
-    if unknown := sorted(set(asked) - LIST_PARAMETERS):
-        raise malformed(
-            f"lists cannot be filtered by {unknown[0][:60]!a}", f"one of {', '.join(sorted(LIST_PARAMETERS))}"
-        )
-
-
-def _search_text(words: Sequence[str]) -> str:
-    text = " ".join(words)
-    if len(text) > LONGEST_SEARCH:
-        raise malformed(f"`search` is longer than {LONGEST_SEARCH} characters", "search for fewer words")
-    return text
-
-
-def _few(tags: Sequence[str]) -> Sequence[str]:
-    if len(tags) > MAX_FILTERS:
-        raise malformed(f"`filter` has more than {MAX_FILTERS} values", "filter by fewer")
-    return tags
-
-
-def _yes_or_no(asked: QueryParams, name: str) -> bool | None:
-    value = asked.get(name)
-    if value is None:
-        return None
-    known = {"true": True, "1": True, "false": False, "0": False}
-    if value.lower() not in known:
-        raise malformed(f"`{name}` must be true or false, not {value[:60]!a}")
-    return known[value.lower()]
-
-
 def _expand(request: Request) -> frozenset[str]:
     asked = request.query_params
     wanted = frozenset(asked.getlist("expand")) | frozenset(asked.getlist("expand[]"))
@@ -295,13 +230,6 @@ def _expand(request: Request) -> frozenset[str]:
             f"`expand` does not know {unknown[0][:60]!a}", f"one of {', '.join(sorted(hf_answers.EXPANDABLE))}"
         )
     return wanted
-
-
-def _facets(asked: QueryParams) -> dict[str, list[str]]:
-    """Ours: the facets of the list's page, each value in the spelling that is stored."""
-    given = {facet: [value[:200] for value in asked.getlist(facet)][:6] for facet in search.FACETS}
-    spelt = {facet: list(map(facet_value, given[facet])) for facet in ("anatomy", "finding")}
-    return {facet: values for facet, values in {**given, **spelt}.items() if values}
 
 
 def _limit(text: str | None) -> int:

@@ -18,9 +18,7 @@ from embhub.client.hub import Hub
 from embhub.errors import RegistryError
 from embhub.release.files import AUDIT_BUNDLE, PUBLISH_BUNDLE, Release
 from embhub_registry import app
-from embhub_registry.database import repositories
-from embhub_registry.wire import request_ids
-from embhub_registry.wire.hf_api import LIST_PARAMETERS
+from embhub_registry.wire import list_parameters, request_ids
 from tests.registry.conftest import House
 from tests.support import releases
 from tests.support.servers import Answer
@@ -100,18 +98,6 @@ def test_a_name_in_another_case_is_the_same_for_create_and_for_every_other_call(
     api.update_repo_settings(alike, private=False)
 
 
-def test_another_case_is_looked_up_by_an_index(house: House) -> None:
-    """Anybody may ask for what is not there, on the event loop: that costs no walk through a namespace."""
-    with house.registry.opened() as registry:
-        db = registry.database.connection()
-        seen: list[str] = []
-        db.set_trace_callback(seen.append)
-        assert repositories.find_in_any_case(db, "radboud", "Absent") is None
-        db.set_trace_callback(None)
-        (plan,) = db.execute("EXPLAIN QUERY PLAN " + seen[-1]).fetchall()
-    assert "USING INDEX repository_folded" in plan["detail"]
-
-
 def test_a_private_name_in_another_case_is_not_given_away(house: House, api: HfApi) -> None:
     api.create_repo("radboud/Hidden-Name", private=True)
     answers = [
@@ -169,7 +155,7 @@ def test_stock_clients_are_told_which_filter(api: HfApi) -> None:
 def test_every_parameter_that_is_known_is_taken(house: House, api: HfApi) -> None:
     assert isinstance(list(api.list_models(fetch_config=True, cardData=True, gated=False, limit=1)), list)
     values = {"direction": "-1", "limit": "1", "gated": "true", "expand": "sha", "expand[]": "sha"}
-    for name in LIST_PARAMETERS - {"cursor", "sort"}:
+    for name in list_parameters.KNOWN - {"cursor", "sort"}:
         assert house.registry.get(f"/api/models?{name}={values.get(name, 'x')}").status == 200, name
 
 

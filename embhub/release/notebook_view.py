@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from embhub.artifact.embedding import Embedding
+from embhub.cards.card_schema import Card
 from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
-
-if TYPE_CHECKING:
-    from embhub.artifact.embedding import Embedding
-    from embhub.release.verified import Verified
+from embhub.refusals import Finding
+from embhub.release.checks.signers import Signer
+from embhub.release.checks.yanks import Yank
+from embhub.release.policy import Policy
 
 _SHORT = 16  # digits of a digest: all of them are in `digest`
 
 
-def in_one_line(release: Verified) -> str:
+class _Verified(Protocol):
+    """What is shown of an `embhub.Verified`."""
+
+    @property
+    def embedding(self) -> Embedding: ...
+    @property
+    def card(self) -> Card: ...
+    @property
+    def repository(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def created(self) -> str: ...
+    @property
+    def signer(self) -> Signer: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
+    @property
+    def yanked(self) -> Yank | None: ...
+    @property
+    def digest(self) -> str: ...
+    def audit_in_words(self) -> str: ...
+
+
+def in_one_line(release: _Verified) -> str:
     """What `repr` says: which release, whose, and what is to be known before it is used."""
     parts = [
         f"{release.embedding.token} for {release.embedding.base_name}",
@@ -29,7 +57,7 @@ def in_one_line(release: Verified) -> str:
     return f"<Verified {release.repository} {release.version}: {'; '.join(parts)}>"
 
 
-def as_html(release: Verified) -> str:
+def as_html(release: _Verified) -> str:
     """A small table for a notebook: warnings first, then the facts, and the checks on demand."""
     from embhub.pages.rendering import render
 

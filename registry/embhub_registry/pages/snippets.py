@@ -25,7 +25,7 @@ _PROGRAMS: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "forge": ("Forge", "stable-diffusion-webui-forge/embeddings", "{word}", ("sd", "sdxl")),
 }
 """Title, folder of embeddings, how a prompt calls one, layouts; as `embhub export` has them, which tests compare."""
-_TOLD = "# Ask the registry's operator for this fingerprint, by telephone or on paper, and compare."
+_TOLD = "# Ask the operator whether this fingerprint is right (telephone, paper)."
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def test_a_snippet_is_copied(look: Any) -> None:
     page = look(CSPCA, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").nth(1).click()
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert "embhub pull radboud/prostate-cspca\n" in copied and "Copy" not in copied
+    assert "--embedding radboud/prostate-cspca \\\n" in copied and "Copy" not in copied
     assert page.get_by_role("button", name="Copied").count() == 1
 
 

@@ -23,7 +23,7 @@ from tests.support.showroom import Showroom
 CSPCA, WMH, KNEE = "/radboud/prostate-cspca", "/radboud/brain-wmh", "/lumc/knee-effusion"
 COMPARED = f"/compare?with={CSPCA[1:]}&with={KNEE[1:]}"
 PATHS = ["/?q=mri&modality=MR", CSPCA, KNEE, "/radboud", COMPARED]
-MORE = ["/", "/?q=nothing-like-it", WMH, "/lumc/xray-pneumonia", "/radboud/planned", "/compare"]
+MORE = ["/", "/trust", "/?q=nothing-like-it", WMH, "/lumc/xray-pneumonia", "/radboud/planned", "/compare"]
 EVERYWHERE = [*PATHS, *(pytest.param(path, marks=pytest.mark.thorough) for path in MORE)]
 AXE = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))

@@ -55,6 +55,7 @@ def test_an_embeddings_page(house: House, published: str) -> None:
     page(house, f"/{NAME}/commit/{published}")
     answer = house.registry.get(f"/{NAME}/audit/{published}", headers={"Accept": "text/html"})
     assert answer.status == 200 and b"Insufficient evidence" in answer.body
+    assert f'<a href="/{NAME}">Back to {NAME}</a>' in answer.body.decode()
     assert "'unsafe-inline'" not in str(answer.header("content-security-policy"))
 
 

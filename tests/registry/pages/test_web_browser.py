@@ -181,7 +181,7 @@ def test_a_page_on_paper(look: Any) -> None:
     page = look(CSPCA)
     page.emulate_media(media="print")
     assert not page.get_by_role("button", name="Search").is_visible()
-    assert page.get_by_text("Signed by Radboud").first.is_visible() and page.locator("svg").last.is_visible()
+    assert page.get_by_text("publishing key of Radboud").first.is_visible() and page.locator("svg").last.is_visible()
     assert page.pdf()[:5] == b"%PDF-"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sqlite3
 import sys
 
 from embhub.errors import ConfigError, EmbhubError, UsageError
@@ -45,7 +44,7 @@ def in_words(error: Exception) -> EmbhubError:
             return ConfigError(f"{reason}{_where(error)}", "check --dir and the rights of this user")
         case UnicodeError():
             return UsageError("an argument is not valid UTF-8 text", "type it again")
-        case sqlite3.DatabaseError():
+        case Exception() if type(error).__module__ == "sqlite3":  # imported by the database's own folder alone
             return ConfigError(
                 f"the registry's database failed: {error}", "check --dir; `embhub-registry check` says what is damaged"
             )

@@ -219,7 +219,7 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
         notes += found.notes
         if small := sum(2 * min(size) < resolution for size in found.sizes):
             raise UsageError(
-                f"{name}: {small} images are under half of {resolution} pixels",
+                f"{name}: {small} image{' is' if small == 1 else 's are'} under half of {resolution} pixels",
                 "pass --resolution with a smaller number",
             )
         for index, sample in enumerate(found.samples):

@@ -40,10 +40,10 @@ class Yank(BaseModel):
     def as_finding(self, registry: str) -> Finding:
         """The warning that whoever fetches it reads first."""
         version = f", version {plain(self.version)}" if self.version else ""
-        said = self.to_json()
+        said, who = self.to_json(), WHO.get(self.by, "")
         text = (
-            f"yanked{WHO.get(self.by, '')} on {said['date']}: {said['reason']} "
-            f"(so says {registry} of revision {self.revision[:12]}{version}; this is the registry's unsigned statement)"
+            f"yanked{who} on {said['date']}: {said['reason']} (so says {registry} of revision {self.revision[:12]}"
+            f"{version}; this is the registry's unsigned statement)"
         )
         return Finding(CHECK, "warning", text)
 

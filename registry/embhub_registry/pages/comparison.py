@@ -42,7 +42,7 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
         (front, "Placeholder token"): page.use.token,
         (front, "Signed by"): f"{signer.name} ({signer.fingerprint})",
         (front, "Signed on"): page.provenance.signed[:10],
-        (front, "Yanked"): "yes" if page.yanked else "no",
+        (front, "Yanked"): f"yes, by the {page.yanked.by}" if page.yanked else "no",
         ("Privacy", "Guarantee"): "none"
         if page.privacy.epsilon is None
         else f"claimed: epsilon {page.privacy.epsilon:g}, delta {page.privacy.delta:g}, for each {page.privacy.unit}"

@@ -43,7 +43,7 @@ def collect(trust: Trust, *, registry: str, url: str) -> TrustPage:
     return TrustPage(
         registry=registry, url=trust.registry, root_fingerprint=trust.root_fingerprint, root_key=ROOT_KEY,
         keyring=trust.keyring.version, issued=trust.keyring.issued, members=_members(trust),
-        add=f"embhub trust add {trust.registry} --fingerprint {trust.root_fingerprint}",
+        add=f"embhub trust add {trust.registry} --fingerprint SHA256:…",
         with_ssh_keygen=f"{fetch}\nssh-keygen -i -m PKCS8 -f root.pem | ssh-keygen -l -f -",
         with_openssl=f"{fetch}\n" + OPENSSL,
     )  # fmt: skip

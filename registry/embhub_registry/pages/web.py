@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
+from urllib.parse import quote
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -95,7 +98,8 @@ async def audit(request: Request) -> Response:
         )  # fmt: skip
         return rendering.answer(request, facts, "")
     headers = {"Content-Security-Policy": rendering.policy_for(report.page)}
-    return Response(report.page, media_type="text/html", headers=headers)
+    back = f'<main><p class="small"><a href="/{quote(name)}">Back to {escape(name)}</a></p>'
+    return Response(report.page.replace("<main>", back, 1), media_type="text/html", headers=headers)
 
 
 async def compare(request: Request) -> Response:

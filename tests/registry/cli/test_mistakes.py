@@ -157,8 +157,8 @@ def test_a_mistyped_namespace_of_a_key_is_not_created(
     assert done.stdout.startswith("created the namespace radbuod\n"), "what was asked is no part of the answer"
     other = tmp_path / "other.pem"
     other.write_text(releases.OTHER_SITE.public_pem)
-    words = ("key", "add", other, "--namespace", "lumc", "--role", "publish", "--new-namespace", "--json")
-    assert '"namespace_created": true' in run_command("--dir", folder, *words).stdout
+    agreed = ("key", "add", other, "--namespace", "lumc", "--role", "publish", "--new-namespace", "--json")
+    assert '"namespace_created": true' in run_command("--dir", folder, *agreed).stdout
 
 
 class Terminal(io.StringIO):

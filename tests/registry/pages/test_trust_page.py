@@ -30,6 +30,7 @@ def test_show_and_the_page_say_the_same(house: House) -> None:
     for words in (house.registry.root_fingerprint, facts["url"], f"version {facts['keyring']}"):
         assert words in text and words in lines
     assert facts["add"] in text
+    assert house.registry.root_fingerprint not in facts["add"], "it is typed from what the operator said, not copied"
     for path in ("/", "/radboud"):
         assert 'href="/trust"' in house.registry.get(path, headers={"Accept": "text/html"}).body.decode()
 

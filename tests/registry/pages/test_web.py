@@ -44,7 +44,8 @@ def page(house: House, path: str, *, status: int = 200) -> tuple[Answer, str]:
 def test_an_embeddings_page(house: House, published: str) -> None:
     _, text = page(house, f"/{NAME}")
     for words in (
-        "Signed by Radboud’s publishing key, checked just now", "contains no image file", releases.SITE.fingerprint,
+        "Signed with the publishing key of Radboud, checked just now",
+        "contains no image file", releases.SITE.fingerprint,
         "Audit: insufficient evidence",
         "without differential privacy", "<cspca>", f"--embedding {NAME}", EMBEDDING, published[:12], "95 % interval",
         "No independent auditor did", "research; augmenting training sets",
@@ -54,6 +55,7 @@ def test_an_embeddings_page(house: House, published: str) -> None:
     page(house, f"/{NAME}/commit/{published}")
     answer = house.registry.get(f"/{NAME}/audit/{published}", headers={"Accept": "text/html"})
     assert answer.status == 200 and b"Insufficient evidence" in answer.body
+    assert f'<a href="/{NAME}">Back to {NAME}</a>' in answer.body.decode()
     assert "'unsafe-inline'" not in str(answer.header("content-security-policy"))
 
 

@@ -23,7 +23,7 @@ from tests.support.showroom import Showroom
 CSPCA, WMH, KNEE = "/radboud/prostate-cspca", "/radboud/brain-wmh", "/lumc/knee-effusion"
 COMPARED = f"/compare?with={CSPCA[1:]}&with={KNEE[1:]}"
 PATHS = ["/?q=mri&modality=MR", CSPCA, KNEE, "/radboud", COMPARED]
-MORE = ["/", "/?q=nothing-like-it", WMH, "/lumc/xray-pneumonia", "/radboud/planned", "/compare"]
+MORE = ["/", "/trust", "/?q=nothing-like-it", WMH, "/lumc/xray-pneumonia", "/radboud/planned", "/compare"]
 EVERYWHERE = [*PATHS, *(pytest.param(path, marks=pytest.mark.thorough) for path in MORE)]
 AXE = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))
@@ -181,7 +181,7 @@ def test_a_page_on_paper(look: Any) -> None:
     page = look(CSPCA)
     page.emulate_media(media="print")
     assert not page.get_by_role("button", name="Search").is_visible()
-    assert page.get_by_text("Signed by Radboud").first.is_visible() and page.locator("svg").last.is_visible()
+    assert page.get_by_text("publishing key of Radboud").first.is_visible() and page.locator("svg").last.is_visible()
     assert page.pdf()[:5] == b"%PDF-"
 
 

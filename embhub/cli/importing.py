@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_pairs
+from embhub.cli.output import print_pairs, progress_bar
 
 FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky22", "kandinsky3", "builtin"]
 
@@ -42,4 +42,6 @@ def command(files: tuple[Path, ...], out: Path, **choices: Any) -> None:
     """
     from embhub.diffusion.foreign.exchange import import_to_file
 
-    print_pairs(import_to_file(files, out, **choices))
+    with progress_bar() as on_progress:
+        facts = import_to_file(files, out, on_progress=on_progress, **choices)
+    print_pairs(facts)

@@ -100,9 +100,10 @@ def no_answer(registry: str, error: Exception) -> UnreachableError:
     )
 
 
-def no_registry(registry: str) -> NotARegistryError:
-    """An answer that makes no sense."""
+def no_registry(registry: str, *, status: int | None = None) -> NotARegistryError:
+    """An answer that makes no sense, or a refusal without a registry's reason for it."""
+    answered = "something that is" if status is None else f"{status}, which is"
     return NotARegistryError(
-        f"{registry} answered something that is not a registry's answer",
+        f"{registry} answered {answered} not a registry's answer",
         "is --registry or EMBHUB_REGISTRY the address of an embhub registry, and no proxy's login page?",
     )

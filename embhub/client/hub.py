@@ -35,6 +35,7 @@ from embhub.release.files import Release
 from embhub.site import config
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
+_OF_ANY_SERVER = {400, 404, 405, 406, 410, 501}  # a registry says why, in a header and in words
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _OPERATOR = "inform the registry's operator"
@@ -420,6 +421,8 @@ def _refusal(error: StatusError, registry: str, what: str) -> RegistryError:
             return faults.NotFoundError(
                 f"{registry} has no repository {what}", "`embhub search` lists what you may read"
             )
+    if error.status in _OF_ANY_SERVER and not error.code and not error.said:
+        return faults.no_registry(registry, status=error.status)
     return faults.refused(error.status, registry=registry, what=what, said=error.said)
 
 

@@ -17,12 +17,13 @@ from embhub.cards import card
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
 from embhub.client.overview import describe_embedding
+from embhub.diffusion.preflight.auditing import check_audit
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
 from embhub.options.audit import AuditOptions
 from embhub.privacy.claim import PrivacyClaim
-from embhub.progress import OnProgress
+from embhub.progress import OnProgress, say_loading
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release.checks import consistency
@@ -81,6 +82,8 @@ def audit_to_file(
         raise UsageError("the mechanism suite attacks no patient, so it has no exposures", "use another suite")
     places.check_file(target)
     places.check_file(page)
+    check_audit(file, chosen, base=base, device=device)
+    say_loading(on_progress)
     from embhub.audits import audit_page
     from embhub.diffusion.attacks.auditing import audit
     from embhub.diffusion.attacks.executors import open_executor

@@ -14,10 +14,10 @@ from embhub import destinations as places
 from embhub.artifact import embedding
 from embhub.copies import page
 from embhub.copies.report import Report
-from embhub.diffusion.attacks.auditing import choose_sides
 from embhub.diffusion.copying import drawing, sheets
 from embhub.diffusion.copying.checking import ALPHA, Checked, check_copies
 from embhub.durable import write_atomic
+from embhub.images.member_split import choose_sides
 from embhub.progress import OnProgress
 from embhub.release import at_the_site as site_files
 from embhub.site import runs

@@ -19,9 +19,7 @@ def test_licences_get_their_spdx_spelling(written: str, canonical: str) -> None:
     assert check_licence(written) == canonical
 
 
-@pytest.mark.parametrize(
-    "written", ["", "free", "CC BY 4.0", "LicenseRef-", "MIT AND", "(" * 5000]
-)
+@pytest.mark.parametrize("written", ["", "free", "CC BY 4.0", "LicenseRef-", "MIT AND", "(" * 5000])
 def test_what_is_no_licence(written: str) -> None:
     with pytest.raises(ValueError, match="SPDX"):
         check_licence(written)

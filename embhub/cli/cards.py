@@ -66,7 +66,9 @@ def init(file: Path, out: Path | None, evaluation: Path | None, samples: Path | 
     found = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
     if can_ask():
         found = fill_in(found)
-    print_pairs({"card": found.path, "missing": len(found.questions) or "nothing", "to confirm": ", ".join(found.unconfirmed)})
+    print_pairs(
+        {"card": found.path, "missing": len(found.questions) or "nothing", "to confirm": ", ".join(found.unconfirmed)}
+    )
     if evaluation is None and kept_evaluation(found.path):
         remark("  kept: the evaluation of the earlier card; run `embhub evaluate` again after a new training")
     _say_open(found)

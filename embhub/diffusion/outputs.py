@@ -88,10 +88,10 @@ def audit_to_file(
     """
     chosen = options or AuditOptions()
     target = chosen.out or site_files.beside(file, _report_name(file, chosen.suite))
-    page = chosen.html or target.with_suffix(".html")
     if (chosen.worst or chosen.worst_limit is not None) and chosen.suite == "mechanism":
         raise UsageError("the mechanism suite attacks no patient, so it has no exposures", "use another suite")
     places.check_file(target)
+    page = chosen.html or target.with_suffix(".html")
     places.check_file(page)
     check_audit(file, chosen, base=base, device=device)
     say_loading(on_progress)

@@ -51,9 +51,9 @@ def check_to_file(
         PrivacyError: as `sheets.check_request` and `check_copies`.
     """
     target = out or site_files.beside(file, site_files.COPIES)
+    places.check_file(target)
     shown = html or target.with_suffix(".html")
-    for place in (target, shown):
-        places.check_file(place)
+    places.check_file(shown)
     made = embedding.read(file)
     run = runs.find(made.digest)
     words = drawing.choose_prompt(made, run, prompt) if samples is None else ""

@@ -41,8 +41,8 @@ def check_copies(
 ) -> None:  # fmt: skip
     """Refuse a copy check that cannot begin. Raises as `check_audit`."""
     target = out or site_files.beside(file, site_files.COPIES)
-    for place in (target, html or target.with_suffix(".html")):
-        places.check_file(place)
+    places.check_file(target)
+    places.check_file(html or target.with_suffix(".html"))
     made = embedding.read(file)
     if samples is not None:
         check_source(samples)

@@ -52,7 +52,9 @@ def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("verb", ASKED)
-def test_a_web_server_is_no_registry(verb: str, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_web_server_is_no_registry(
+    verb: str, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = tmp_path / "export.json"
     kept.write_bytes(make_export())
     assert main(["trust", "add", str(kept), "--fingerprint", ROOT.fingerprint]) == 0
@@ -64,7 +66,8 @@ def test_a_web_server_is_no_registry(verb: str, address: str, tmp_path: Path, ca
 
 
 @pytest.mark.parametrize(
-    "fingerprint", ["AX8+DSlO", "SHA256:AX8+DSlO", "SHA256:", "MD5:ab:cd", ROOT.fingerprint + "=", ROOT.fingerprint[:-1]]
+    "fingerprint",
+    ["AX8+DSlO", "SHA256:AX8+DSlO", "SHA256:", "MD5:ab:cd", ROOT.fingerprint + "=", ROOT.fingerprint[:-1]],
 )
 def test_a_fingerprint_that_is_cut_off_is_a_slip_and_no_forgery(
     fingerprint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

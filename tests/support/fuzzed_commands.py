@@ -157,7 +157,7 @@ def run(words: list[str]) -> tuple[int | None, str]:
         except TorchWanted:
             code = None
     err.flush()
-    return code, err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    return code, err.buffer.getvalue().decode()
 
 
 def check(words: list[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub import destinations as places
+from embhub.client.opening import open_path
 from embhub.client.overview import describe_embedding
 from embhub.client.pulling import open_target
 from embhub.diffusion.foreign import asking
@@ -43,7 +44,7 @@ def export_to_folder(
     `embhub.diffusion.foreign.exporting`). A repository is pulled and verified first."""
     folder = out or Path(choices["to"])
     places.check_folder(folder)
-    opened = open_target(target, registry)
+    opened = open_path(target) if Path(target).exists() else open_target(target, registry)
     say_loading(on_progress)
     from embhub.diffusion.foreign.exporting import export_file
 

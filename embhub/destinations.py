@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,26 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder", "name a file")
     _probe(nearest(path.parent))
+
+
+def check_embedding(out: str | Path | None, *, overwrite: bool) -> Path | None:
+    """The place of an embedding's file, refused where it cannot be written or a file is there; None stays None.
+
+    Raises:
+        UsageError: another ending than .safetensors, or the file exists and `overwrite` is off.
+        ConfigError: its folder cannot be made or written.
+    """
+    if out is None:
+        return None
+    path = Path(out)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path} does not end in .safetensors", "name the file to write, such as cspca.safetensors")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists", "choose another name, or use --overwrite")
+    folder = nearest(path.absolute().parent)
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"cannot write {path}", "choose a folder that you may write to")
+    return path
 
 
 def check_folder(path: Path) -> None:

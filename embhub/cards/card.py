@@ -8,7 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from embhub.cards import confirmation
 from embhub.cards.card_draft import draft as draft
+from embhub.cards.card_draft import find_questions as find_questions
 from embhub.cards.card_draft import write_draft as write_draft
 from embhub.cards.card_schema import FIELDS
 from embhub.cards.card_schema import Card as Card
@@ -55,7 +57,7 @@ def parse(values: Mapping[str, Any]) -> Card:
 
 
 def parse_yaml(data: bytes) -> Card:
-    """Read a card as a person writes it (`<stem>.card.yaml`).
+    """Read a card as a person writes it (`<stem>.card.yaml`); it must have no answer left to confirm.
 
     Raises:
         ArtifactError: not YAML, or as `parse`.
@@ -66,7 +68,14 @@ def parse_yaml(data: bytes) -> Card:
         raise BadCardError([f"the file is not readable YAML: {error}"]) from error
     if not isinstance(values, dict):
         raise BadCardError(["the file is not a list of `field: value` lines"])
-    return parse(values)
+    still_open = confirmation.find_open(values)
+    try:
+        found = parse({name: value for name, value in values.items() if name != confirmation.KEY})
+    except BadCardError as error:
+        raise BadCardError([*error.problems, *still_open]) from error
+    if still_open:
+        raise BadCardError(still_open)
+    return found
 
 
 def from_readme(data: bytes) -> Card:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
+from embhub.cards import confirmation
 from embhub.cards.card_schema import FIELDS, REQUIRED, SCHEMA, BaseModelRef
 from embhub.formats import safe_yaml
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
@@ -41,13 +42,17 @@ def draft(
     values |= computed | _declared(embedding.privacy, values.get("n_images"))
     values["base_model"] = {**_mapping(defaults.get("base_model")), **_mapping(facts.get("base_model")), **base}
     known = {name: values[name] for name in FIELDS if values.get(name) is not None}
-    questions = [f"{name}: {FIELDS[name]}" for name in REQUIRED if name not in known]
-    questions += [
+    return known, find_questions(known)
+
+
+def find_questions(known: Mapping[str, Any]) -> list[str]:
+    """`field: what to say` for each field of a draft that a person must still answer."""
+    base = _mapping(known.get("base_model"))
+    return [f"{name}: {FIELDS[name]}" for name in REQUIRED if known.get(name) is None] + [
         f"base_model.{name}: {field.description or name}"
         for name, field in BaseModelRef.model_fields.items()
-        if known["base_model"].get(name) is None
+        if base.get(name) is None
     ]
-    return known, questions
 
 
 def _declared(claim: Claim, images: Any) -> dict[str, Any]:
@@ -68,14 +73,22 @@ def _declared(claim: Claim, images: Any) -> dict[str, Any]:
     return told
 
 
-def write_draft(values: Mapping[str, Any], questions: list[str]) -> bytes:
-    """The draft as YAML: known fields first, then one empty `field:` under its question for a person to answer."""
+def write_draft(values: Mapping[str, Any], questions: list[str], to_confirm: Sequence[str] = ()) -> bytes:
+    """The draft as YAML: known fields first, then one empty `field:` under its question for a person to answer.
+
+    Last comes the list of the site's answers that are `to_confirm` for this release.
+    """
     lines = [safe_yaml.dump(dict(values)).decode("utf-8")]
     open_fields = [question.split(": ", 1) for question in questions]
     if open_fields:
         lines.append("# Still to be said by a person. Fields inside base_model go into the block above.\n")
     for name, meaning in open_fields:
         lines.append(f"# {name}: {meaning}\n" if "." in name else f"# {meaning}\n{name}:\n")
+    if to_confirm:
+        lines.append(
+            "# These answers are from `site:` of config.yaml. Check each for this release, then remove its name.\n"
+        )
+        lines.append(f"{confirmation.KEY}: [{', '.join(to_confirm)}]\n")
     return "".join(lines).encode("utf-8")
 
 

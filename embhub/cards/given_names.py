@@ -3,6 +3,10 @@
 (`max`, `mark`, `iris`, `rose`, `jan`, `will` and their like would hit projections, eyes, months and sentences.)
 """
 
+from __future__ import annotations
+
+import re
+
 _NAMES = """
 aaron abdul abigail adam adele adriana agnes ahmed aisha alan albert alessandro alejandro alex alexander alexandra
 alfred alice alicia amanda amelia amina ana anastasia anders andrea andreas andrew andrzej angela anita anna anne
@@ -33,3 +37,27 @@ vera veronica victoria vincent virginia vladimir volker walter waltraud wang wei
 wolfgang xavier yasmin yusuf yvonne zhang zofia
 """
 GIVEN_NAMES = frozenset(_NAMES.split())
+
+_EPONYMS = """
+kellgren lawrence
+charcot marie tooth
+marie struempell
+marie strumpell
+nancy index
+nancy score
+thomas splint
+spetzler martin
+weber christian
+hand schueller christian
+hand schuller christian
+jakob creutzfeldt
+creutzfeldt jakob
+pierre robin sequence
+pierre robin syndrome
+alexander disease
+christian disease
+"""
+_BETWEEN = r"[\s_.-]*"
+_SPELLINGS = "|".join(_BETWEEN.join(words.split()) for words in _EPONYMS.strip().splitlines())
+EPONYMS = re.compile(rf"(?i:(?<![a-z])(?:{_SPELLINGS})(?![a-z]))")
+"""Scales and diseases of imaging that are named after people, and hold a given name of the list."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from embhub.cards.card_schema import Card
-from embhub.cards.given_names import GIVEN_NAMES
+from embhub.cards.given_names import EPONYMS, GIVEN_NAMES
 from embhub.cards.readme import to_readme
 
 MOST_FINDINGS = 20
@@ -108,7 +108,7 @@ def looks_like_patient(name: str) -> str | None:
             return "a date of birth"
         if any(not _RECENT_DATE.fullmatch(match[1]) for match in _DIGITS.finditer(stem)):
             return "a record number"
-        words = re.findall(r"[A-ZÀ-Þ]?[a-zß-ÿ]+|[A-ZÀ-Þ]+(?![a-zß-ÿ])", stem)
+        words = re.findall(r"[A-ZÀ-Þ]?[a-zß-ÿ]+|[A-ZÀ-Þ]+(?![a-zß-ÿ])", EPONYMS.sub(" ", stem))
         if any(word.lower() in GIVEN_NAMES for word in words):
             return "a person's name"
     return None

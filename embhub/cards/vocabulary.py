@@ -93,14 +93,39 @@ lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.
 zlib pddl lgpl-lr
 """
 HUB_LICENCES = frozenset(_HUB_LICENCES.split())
+_HUB_TO_SPDX: Mapping[str, str] = MappingProxyType(
+    {
+        "openrail": "LicenseRef-OpenRAIL",
+        "openrail++": "LicenseRef-OpenRAIL-PlusPlus",
+        "bigscience-openrail-m": "LicenseRef-BigScience-OpenRAIL-M",
+        "creativeml-openrail-m": "LicenseRef-CreativeML-OpenRAIL-M",
+        "bigscience-bloom-rail-1.0": "LicenseRef-BigScience-BLOOM-RAIL-1.0",
+        "bigcode-openrail-m": "LicenseRef-BigCode-OpenRAIL-M",
+        "c-uda": "C-UDA-1.0",
+        "odc-by": "ODC-By-1.0",
+        "odbl": "ODbL-1.0",
+        "pddl": "PDDL-1.0",
+        "lgpl-lr": "LGPLLR",
+    }
+)
+"""Words of the Hub that SPDX does not know: RAIL licences are none of its list, and databases' have a version there."""
+_SPDX_TO_HUB: Mapping[str, str] = MappingProxyType({spdx: word for word, spdx in _HUB_TO_SPDX.items()})
+_WITHOUT_VERSION = frozenset({"cc", "bsd", "gpl", "lgpl", "gfdl"})
 
 
 def check_licence(expression: str) -> str:
     """The SPDX licence expression in its canonical spelling; a licence of one's own is `LicenseRef-Name`.
 
+    A word of the Hub, such as `creativeml-openrail-m`, becomes the SPDX expression that stands for it.
+
     Raises:
         ValueError: not an SPDX expression.
     """
+    word = expression.strip().lower()
+    if word in _HUB_TO_SPDX:
+        return _HUB_TO_SPDX[word]
+    if word in _WITHOUT_VERSION:
+        raise ValueError(f"{word} is a family of licences: write which one, such as BSD-3-Clause or GPL-3.0-only")
     try:
         return str(canonicalize_license_expression(expression))
     except InvalidLicenseExpression as error:
@@ -117,5 +142,6 @@ def check_code(system: str, code: str) -> None:
 
 def hub_licence(expression: str) -> str:
     """The Hub's word for a licence, `other` where it has none."""
-    word = expression.removeprefix("LicenseRef-").lower()
+    word = _SPDX_TO_HUB.get(expression) or expression.removeprefix("LicenseRef-").lower()
+    word = re.sub(r"-(?:only|or-later)$", "", word)  # the Hub has gpl-3.0 for both
     return word if word in HUB_LICENCES else "other"

@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from embhub.cli import options
+from embhub.cli.interruption import resumable
 from embhub.cli.option_groups import option_group
-from embhub.cli.output import note, print_json, print_pairs, print_table, progress_bar, resumable
+from embhub.cli.output import note, print_json, print_pairs, print_table, progress_bar
 from embhub.cli.whole_help import WholeHelpGroup
 from embhub.options.component import Component, ComponentRecipe
 from embhub.options.training import Selection
+from embhub.progress import say_loading
 
 
 @click.group("base", cls=WholeHelpGroup, short_help="List, compare and fine-tune base models.")
@@ -79,6 +81,9 @@ def fingerprint(base: str, as_json: bool) -> None:
       embhub base fingerprint builtin
       embhub base fingerprint runwayml/stable-diffusion-v1-5 --replace unet=adapted
     """
+    from embhub.diffusion.bases.naming import check_base
+
+    check_base(base)
     from embhub.diffusion.bases.identity import identify
 
     facts = identify(base)
@@ -102,6 +107,9 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
       embhub base compare builtin adapted
       embhub base compare "builtin + lora=adapted" prostate-csPCa.safetensors
     """
+    from embhub.diffusion.bases.naming import check_pair
+
+    check_pair(first, second)
     from embhub.diffusion.bases.identity import compare_bases
 
     facts = compare_bases(first, second)
@@ -167,10 +175,14 @@ def train_component(
       accelerate launch -m embhub base train-component owner/name images --component unet --lora-rank 16 \\
         --caption "chest x-ray, {}" --out adapted-lora
     """
-    from embhub.diffusion.adaptation.component_training import train_component
-    from embhub.diffusion.adaptation.overview import describe
+    from embhub.diffusion.preflight.training import check_component
 
     with resumable(context), progress_bar() as on_progress:
+        check_component(base, images, caption=caption, selection=selection, out=out, overwrite=overwrite)
+        say_loading(on_progress)
+        from embhub.diffusion.adaptation.component_training import train_component
+        from embhub.diffusion.adaptation.overview import describe
+
         done = train_component(
             base, images, components=components, caption=caption, out=out, recipe=recipe, selection=selection,
             seed=seed, device=device, resume=resume, overwrite=overwrite, on_progress=on_progress, on_note=note,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from embhub.cli import options
+from embhub.cli.card_form import can_ask, fill_in
 from embhub.cli.output import print_result, remark
 from embhub.cli.whole_help import WholeHelpGroup
+
+if TYPE_CHECKING:
+    from embhub.diffusion.outputs import Drafted
 
 
 @click.group("card", cls=WholeHelpGroup, short_help="Create and check an embedding card.")
@@ -50,9 +55,10 @@ def init(
     """Draft a card for the embedding in FILE.
 
     Computable fields are filled in, and site defaults come from config.yaml (`site:`). Fields that a person must fill
-    in are listed. Run the command again after an audit: answers are kept, computed fields are updated. --evaluation
-    adds the figures of an evaluation to the card, and so to the model-index that the Hub reads. --samples adds a sheet
-    of generated images to the release.
+    in are listed; on a terminal the command asks for them. Legal basis, consent, ethics and pixel review are facts of
+    one release: those of `site:` stay to be confirmed. Run the command again after an audit: answers are kept, computed
+    fields are updated. --evaluation adds the figures of an evaluation to the card, and so to the model-index that the
+    Hub reads. --samples adds a sheet of generated images to the release.
 
     \b
     Example:
@@ -61,19 +67,29 @@ def init(
     """
     from embhub.diffusion.outputs import draft_card, kept_evaluation
 
-    path, missing = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
-    print_result({"card": path, "missing": missing if as_json else len(missing) or "nothing"}, as_json=as_json)
-    if evaluation is None and kept_evaluation(path):
+    found = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
+    if can_ask() and not as_json:
+        found = fill_in(found)
+    missing = found.questions if as_json else len(found.questions) or "nothing"
+    unconfirmed = found.unconfirmed if as_json else ", ".join(found.unconfirmed)
+    print_result({"card": found.path, "missing": missing, "to confirm": unconfirmed}, as_json=as_json)
+    if evaluation is None and kept_evaluation(found.path):
         remark("  kept: the evaluation of the earlier card; run `embhub evaluate` again after a new training")
-    for line in missing:
+    _say_open(found)
+
+
+def _say_open(found: Drafted) -> None:
+    for line in found.questions:
         remark(f"  fill in: {line}")
+    for name in found.unconfirmed:
+        remark(f"  confirm: {name}, from `site:` of config.yaml: check that it holds for this release")
 
 
 @command.command("check")
 @click.argument("card", type=options.FILE)
 @options.as_json
 def check(card: Path, as_json: bool) -> None:
-    """Validate CARD (a .card.yaml) and list every missing or invalid field.
+    """Validate CARD (a .card.yaml) and list every field that is missing, invalid or still to be confirmed.
 
     \b
     Example:

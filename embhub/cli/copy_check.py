@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, progress_bar
+from embhub.progress import say_loading
+
+if TYPE_CHECKING:
+    from embhub.copies.report import Report
 
 
 @click.command("copy-check", short_help="Find copies of training images among generated images.")
@@ -70,12 +74,21 @@ def command(file: Path, as_json: bool, **choices: Any) -> int:
       embhub copy-check prostate-csPCa.safetensors --samples drawn --show-pairs
       embhub copy-check prostate-csPCa.safetensors --sheet
     """
-    from embhub.diffusion.copying.outcome import check_to_file
+    from embhub.diffusion.preflight.auditing import check_copies
 
     with progress_bar() as on_progress:
+        check_copies(file, **choices)
+        say_loading(on_progress)
+        from embhub.diffusion.copying.outcome import check_to_file
+
         report, facts = check_to_file(file, on_progress=on_progress, **choices)
     said = facts if report is None else report.model_dump(mode="json", by_alias=True)
     print_json(said) if as_json else print_pairs(facts)
+    return _exit_code(report, sheet=choices["sheet"])
+
+
+def _exit_code(report: Report | None, *, sheet: bool) -> int:
+    """6 where a copy is suspected, or where no sheet could be written."""
     if report is None:
         return 0
-    return 6 if report.suspected or (choices["sheet"] and report.verdict != "no-copies-found") else 0
+    return 6 if report.suspected or (sheet and report.verdict != "no-copies-found") else 0

@@ -10,6 +10,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, progress_bar
+from embhub.progress import say_loading
 
 
 @click.command("dataset", short_help="Generate a labelled data set with embeddings.")
@@ -65,8 +66,12 @@ def command(out: Path, as_json: bool, **choices: Any) -> None:
         --embedding radboud/prostate-csPCa --per-class 500 --out generated
       embhub dataset prostate.yaml --out generated
     """
-    from embhub.diffusion.datasets.making import make_dataset
+    from embhub.diffusion.preflight.drawing import check_dataset
 
     with progress_bar() as on_progress:
+        check_dataset(out, **choices)
+        say_loading(on_progress)
+        from embhub.diffusion.datasets.making import make_dataset
+
         made = make_dataset(out, on_progress=on_progress, **choices)
     print_json(asdict(made)) if as_json else print_pairs(made.facts())

@@ -9,6 +9,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import note, print_pairs, progress_bar
+from embhub.progress import say_loading
 
 if TYPE_CHECKING:
     from embhub.diffusion.evaluation.evaluating import Evaluated
@@ -117,9 +118,13 @@ def command(report: Path, as_json: bool, **choices: Any) -> None:
       embhub evaluate --real train.csv --test test.csv --synthetic drawn --arm "plain words=other" \\
           --classifier resnet18 --real-counts 20,100 --synthetic-counts 0,200 --report evaluation
     """
-    from embhub.diffusion.evaluation.evaluating import evaluate
+    from embhub.diffusion.preflight.drawing import check_evaluation
 
     with progress_bar() as on_progress:
+        check_evaluation(report, **choices)
+        say_loading(on_progress)
+        from embhub.diffusion.evaluation.evaluating import evaluate
+
         found = evaluate(report=report, on_progress=on_progress, **choices)
     for line in found.notes:
         note(line)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_result
+from embhub.cli.output import print_result, progress_bar
 
 FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky22", "kandinsky3", "builtin"]
 
@@ -43,4 +43,6 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool, **choices: Any) -
     """
     from embhub.diffusion.foreign.exchange import import_to_file
 
-    print_result(import_to_file(files, out, **choices), as_json=as_json)
+    with progress_bar() as on_progress:
+        facts = import_to_file(files, out, on_progress=on_progress, **choices)
+    print_result(facts, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_pairs, progress_bar
+from embhub.errors import UsageError
 
 if TYPE_CHECKING:
     from embhub.images.inspections.report import Inspection, Refusal
@@ -29,14 +31,15 @@ _LONGEST = 60
     show_default=True,
     help="Base model whose resolution the images must meet.",
 )
+@click.option("--show-names", is_flag=True, help="Say which file each reported number stands for; only on a terminal.")
 @options.as_json
-def command(images: Path, as_json: bool, **choices: Any) -> int:
+def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> int:
     """Report what IMAGES (a folder, a manifest or a volumes file) contains and whether `train` would accept it.
 
     Reports images, sizes, bit depths, patients, labels, duplicates, unreadable and ignored files. Also reports file
     names and headers that may identify a person; for DICOM files, attributes by keyword and tag. All problems are
-    listed, not only the first. No path, patient id or header value is printed, only row numbers. The exit code is that
-    of `train`.
+    listed, not only the first. No path, patient id or header value is printed, only row numbers. --show-names adds the
+    file name behind each number on your terminal; it writes none to a file. The exit code is that of `train`.
 
     \b
     Example:
@@ -44,12 +47,37 @@ def command(images: Path, as_json: bool, **choices: Any) -> int:
       embhub inspect images/manifest.csv --where label=csPCa --base builtin --json
       embhub inspect export-of-the-pacs/volumes.yaml
     """
+    if show_names:
+        check_terminal(as_json=as_json)
     from embhub.images.inspection import inspect
 
     with progress_bar() as on_progress:
         found = inspect(images, on_progress=on_progress, **choices)
     click.echo(found.to_json()) if as_json else _print(found)
+    if show_names:
+        _print_names(found, images, choices["manifest"])
     return found.exit_code
+
+
+def check_terminal(*, as_json: bool) -> None:
+    """Refuse file names where they could end up in a file: they often are patients' names.
+
+    Raises:
+        UsageError: stdout is no terminal, or JSON was asked for.
+    """
+    if as_json or not sys.stdout.isatty():
+        raise UsageError(
+            "--show-names prints file names, which may name patients: on a terminal only",
+            "run it on a terminal, without --json and without a pipe; or leave it out",
+        )
+
+
+def _print_names(found: Inspection, images: Path, manifest: Path | None) -> None:
+    from embhub.images.inspections.file_names import find_rows, name_files
+
+    names = name_files(images, manifest, find_rows(found))
+    lines = [f"{found.row_name} {number}: {_printable(name)}" for number, name in names.items()]
+    _print_list("which file is meant (do not copy this into a report)", "blue", lines or ["no number is reported"])
 
 
 def _print(found: Inspection) -> None:
@@ -103,8 +131,12 @@ def _shown(label: str | None) -> str:
     """A label on one line of the terminal, whatever its manifest put into it."""
     if label is None:
         return "(withheld)"
-    plain = "".join(letter if letter.isprintable() else "?" for letter in label)
+    plain = _printable(label)
     return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}…"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _most(counts: Sequence[tuple[str, int]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -28,3 +29,13 @@ class LazyGroup(WholeHelpGroup):
             return None
         command: click.Command = importlib.import_module(f"embhub.cli.{self._files[cmd_name]}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the nearest names for one that is no command: click knows only imported ones."""
+        name = str(args[0])
+        if name in self._files or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        near = " or ".join(repr(known) for known in difflib.get_close_matches(name, self._files))
+        raise click.UsageError(f"No such command {name!r}.{f' Did you mean {near}?' if near else ''}", ctx)

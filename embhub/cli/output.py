@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from datetime import date
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from embhub.progress import OnProgress, Progress
 
@@ -78,36 +76,6 @@ def note(text: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(f"note: {text}", file=sys.stderr)
-
-
-def repeat(context: click.Context, *more: str) -> str:
-    """The running command as a person may type it again, with `more` options."""
-    words = context.command_path.split()
-    for parameter in context.command.params:
-        value = context.params.get(parameter.name or "")
-        if context.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
-            continue
-        if isinstance(parameter, click.Argument):
-            words.append(str(value))
-        elif parameter.opts[0] not in more:
-            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
-    return shlex.join([*words, *more])
-
-
-@contextmanager
-def resumable(context: click.Context) -> Iterator[None]:
-    """Print the command that resumes an interrupted training; the interruption goes on to the caller.
-
-    Raises:
-        TrainingInterruptedError: as it came.
-    """
-    from embhub.diffusion.training.checkpoints import TrainingInterruptedError
-
-    try:
-        yield
-    except TrainingInterruptedError as stopped:
-        remark(f"{stopped}; to resume:\n  {repeat(context, '--resume')}")
-        raise
 
 
 @contextmanager

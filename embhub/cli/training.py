@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from embhub.cli import options
+from embhub.cli.interruption import resumable
 from embhub.cli.option_groups import option_group
-from embhub.cli.output import note, print_json, print_pairs, progress_bar, resumable
+from embhub.cli.output import note, print_json, print_pairs, progress_bar
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection, choose_privacy
+from embhub.progress import say_loading
 
 if TYPE_CHECKING:
     from embhub.diffusion.train import TrainResult
@@ -66,9 +68,16 @@ def command(
       embhub train images --manifest m.csv --epsilon 2 --n-public 100 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
     """
-    from embhub.diffusion.train import train
+    from embhub.diffusion.preflight.training import check_training
 
     with resumable(context), progress_bar() as on_progress:
+        check_training(
+            images, token=token, caption=caption, base=base, recipe=recipe, selection=selection, preview=preview,
+            device=device, out=out, overwrite=overwrite,
+        )  # fmt: skip
+        say_loading(on_progress)
+        from embhub.diffusion.train import train
+
         result = train(
             images, token=token, caption=caption, base=base, recipe=recipe, privacy=privacy, selection=selection,
             seed=seed, device=device, out=out, overwrite=overwrite, resume=resume, preview=preview,

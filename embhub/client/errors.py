@@ -5,6 +5,7 @@ from __future__ import annotations
 from embhub.errors import RegistryError
 from embhub.formats.plain_text import plain
 
+_OF_ANY_SERVER = {400, 404, 405, 406, 410, 501}  # a registry says why, in a header and in words
 _OPERATOR = "inform the registry's operator"
 
 
@@ -72,6 +73,8 @@ def from_status(
             return NotFoundError(f"{registry} lacks a file that it listed for {what}", _OPERATOR)
         case "RepoNotFound" if status == 404:
             return NotFoundError(f"{registry} has no repository {what}", "`embhub search` lists what you may read")
+    if status in _OF_ANY_SERVER and not code and not said:
+        return no_registry(registry, status=status)
     return refused(status, registry=registry, what=what, said=said, anonymous=anonymous)
 
 
@@ -129,9 +132,10 @@ def no_answer(registry: str, error: Exception) -> UnreachableError:
     )
 
 
-def no_registry(registry: str) -> NotARegistryError:
-    """An answer that makes no sense."""
+def no_registry(registry: str, *, status: int | None = None) -> NotARegistryError:
+    """An answer that makes no sense, or a refusal without a registry's reason for it."""
+    answered = "something that is" if status is None else f"{status}, which is"
     return NotARegistryError(
-        f"{registry} answered something that is not a registry's answer",
+        f"{registry} answered {answered} not a registry's answer",
         "is --registry or EMBHUB_REGISTRY the address of an embhub registry, and no proxy's login page?",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from embhub.trust import keyring as trust
 from embhub.trust.keyring import Keyring, Member, MemberKey, Trust
 
 Confirm = Callable[[str, str], bool]
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _LARGEST = 2 * trust.MAX_BYTES
 
 
@@ -26,10 +28,15 @@ def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | 
         confirm: asked with (registry, fingerprint) where none was given; False means no.
 
     Raises:
+        UsageError: a fingerprint that is none, or a file that cannot be read.
         ConfigError: nobody confirmed the fingerprint.
         VerificationError: another root key, or a keyring that it did not sign.
         RegistryError: the registry cannot be reached.
     """
+    if fingerprint is not None and not _FINGERPRINT.fullmatch(fingerprint):
+        raise UsageError(
+            "the fingerprint is cut off or mistyped", "it is SHA256: and 43 characters after it, copied as a whole"
+        )
     data, address = _read_source(source)
     export = trust.parse_export(data)
     where = address or export.registry

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,18 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
-from embhub.cards import card
+from embhub.cards import card, confirmation
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import samples as sample_record
+from embhub.cards.card_schema import FIELDS
 from embhub.client.overview import describe_embedding
+from embhub.diffusion.preflight.auditing import check_audit
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
 from embhub.options.audit import AuditOptions
 from embhub.privacy.claim import PrivacyClaim
-from embhub.progress import OnProgress
+from embhub.progress import OnProgress, say_loading
 from embhub.release import at_the_site as site_files
 from embhub.release import files as layout
 from embhub.release.checks import consistency
@@ -31,6 +34,15 @@ from embhub.version import __version__
 
 if TYPE_CHECKING:
     from embhub.diffusion.train import TrainResult
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """A card's file, `field: what to say` for each open field, and the site's answers that are to be confirmed."""
+
+    path: Path
+    questions: list[str]
+    unconfirmed: list[str]
 
 
 def describe_training(result: TrainResult) -> dict[str, Any]:
@@ -76,11 +88,13 @@ def audit_to_file(
     """
     chosen = options or AuditOptions()
     target = chosen.out or site_files.beside(file, _report_name(file, chosen.suite))
-    page = chosen.html or target.with_suffix(".html")
     if (chosen.worst or chosen.worst_limit is not None) and chosen.suite == "mechanism":
         raise UsageError("the mechanism suite attacks no patient, so it has no exposures", "use another suite")
     places.check_file(target)
+    page = chosen.html or target.with_suffix(".html")
     places.check_file(page)
+    check_audit(file, chosen, base=base, device=device)
+    say_loading(on_progress)
     from embhub.audits import audit_page
     from embhub.diffusion.attacks.auditing import audit
     from embhub.diffusion.attacks.executors import open_executor
@@ -133,7 +147,7 @@ def draft_card(
     evaluation: Path | None = None,
     samples: Path | None = None,
     force: bool = False,
-) -> tuple[Path, list[str]]:
+) -> Drafted:
     """Write a card with everything computed filled in; returns its path and what a person must still say.
 
     Site defaults come from config.yaml; counts from this site's memory of the training; the verdict from the report
@@ -143,23 +157,38 @@ def draft_card(
     """
     artifact = embedding.read(file)
     target = out or site_files.beside(file, site_files.CARD)
-    earlier = {} if force else _read_answers(target)
+    earlier = {} if force else read_answers(target)
     if not _drew(artifact, earlier.get("samples")):
         earlier.pop("samples", None)
     facts = {"name": file.stem, **_run_facts(artifact), **_base_facts(artifact), **_audit_facts(file)}
     facts = {name: value for name, value in facts.items() if name in ("audit", "base_model") or name not in earlier}
     facts |= _evaluation_facts(artifact, evaluation) | _samples_facts(artifact, file, samples)
-    values, questions = card.draft(artifact, defaults={**config.load().site, **earlier}, facts=facts)
-    write_atomic(target, card.write_draft(values, questions))
-    return target, questions
+    site = config.load().site
+    unconfirmed = confirmation.choose(site, earlier, facts)
+    values, questions = card.draft(artifact, defaults={**site, **earlier}, facts=facts)
+    write_atomic(target, card.write_draft(values, questions, unconfirmed))
+    return Drafted(target, questions, unconfirmed)
+
+
+def answer_card(drafted: Drafted, answers: Mapping[str, Any], confirmed: Collection[str]) -> Drafted:
+    """Write a person's answers into a draft; `base_model.family` and the like go into that block."""
+    values = read_answers(drafted.path)
+    values.pop(confirmation.KEY, None)
+    for name, value in answers.items():
+        block, _, inner = name.partition(".")
+        values[block] = {**values.get(block, {}), inner: value} if inner else value
+    known = {name: values[name] for name in FIELDS if name in values}
+    questions, unconfirmed = card.find_questions(known), [n for n in drafted.unconfirmed if n not in confirmed]
+    write_atomic(drafted.path, card.write_draft(known, questions, unconfirmed))
+    return Drafted(drafted.path, questions, unconfirmed)
 
 
 def kept_evaluation(card_path: Path) -> bool:
     """Whether a card that was just drafted has figures of an evaluation: nothing in it says of which embedding."""
-    return bool(_read_answers(card_path).get("evaluation"))
+    return bool(read_answers(card_path).get("evaluation"))
 
 
-def _read_answers(path: Path) -> dict[str, Any]:
+def read_answers(path: Path) -> dict[str, Any]:
     """What a person said in an earlier card, complete or not."""
     if not path.exists():
         return {}

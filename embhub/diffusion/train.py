@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
+from embhub import destinations as places
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
@@ -29,7 +29,7 @@ from embhub.diffusion.training.recipes import describe, resolve
 from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import UsageError
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection
@@ -120,7 +120,7 @@ def train(
     artifact.check_token(token)
     caption = check_caption(caption, token)
     check_words("initializer text", chosen.initializer_text or "")
-    path = _check_out(out, overwrite)
+    path = places.check_embedding(out, overwrite=overwrite)
     sheets = previews.choose_folder(preview.every, preview.folder, path)
     if resume and path is None:
         raise UsageError("nothing to resume: no file to write was named", "give the same `out` as then")
@@ -197,21 +197,6 @@ def _choose_way(
         return PlainTraining(out, resume=resume, seed=seed)
     settings.check_choices(recipe, seed=seed, preview=preview.every)
     return PrivateTraining(out, settings.resolve(privacy), resume=resume)
-
-
-def _check_out(out: str | Path | None, overwrite: bool) -> Path | None:
-    """Refuse a place that cannot be written before minutes are spent on what should go there."""
-    if out is None:
-        return None
-    path = Path(out)
-    if path.suffix != ".safetensors":
-        raise UsageError(f"{path} does not end in .safetensors", "name the file to write, such as cspca.safetensors")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists", "choose another name, or use --overwrite")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"cannot write {path}", "choose a folder that you may write to")
-    return path
 
 
 def _tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

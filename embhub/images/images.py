@@ -144,7 +144,7 @@ def read_images(
     """
     listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher)
     watcher.listing(listing)
-    _check_names(listing, watcher)
+    check_names(listing, watcher)
     warnings = check_headers(listing, watcher)
     kept, sizes, digests, notes = _decode(listing, watcher, on_progress)
     notes += [*warnings, *warn_of_few(kept)]
@@ -200,7 +200,8 @@ def find_names(listing: Listing) -> list[int]:
     return [sample.row for sample, path in pairs if looks_like_patient(path)]
 
 
-def _check_names(listing: Listing, watcher: Watcher) -> None:
+def check_names(listing: Listing, watcher: Watcher) -> None:
+    """Refuse file names that look like a person's, or note them where the watcher goes on."""
     if found := find_names(listing):
         error = PrivacyError(
             f"{len(found)} file names look like a patient's name, date or record number ({_rows(found, listing.kind)})",

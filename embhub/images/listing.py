@@ -15,8 +15,12 @@ from embhub.images.volumes import is_volumes_file
 from embhub.site.patients import is_keyed, key_patient
 
 
-def list_images(source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE) -> Listing:
+def list_images(
+    source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE, headers: bool = True
+) -> Listing:
     """The images that `source` (folder, manifest or volumes file) names; of DICOM files the headers are read.
+
+    Without `headers` no DICOM file is opened, and patients that only a header names are unknown.
 
     Raises:
         UsageError: nothing there, a malformed manifest, an unknown column, or no image left.
@@ -26,15 +30,21 @@ def list_images(source: Path, manifest: Path | None, where: str | None, *, watch
     folder, manifest = find(source, manifest)
     if manifest is not None and is_volumes_file(manifest):
         listing = list_volumes(manifest, where, watcher)
-    elif manifest is not None:
-        listing = read_manifest(manifest, folder, where, watcher)
-    elif where:
-        raise UsageError("--where needs a manifest", f"put {NAME} beside the images, or name one")
     else:
-        listing = scan(folder, watcher)
+        listing = _list_pictures(folder, manifest, where, watcher, headers=headers)
     listing = replace(listing, samples=_settle_ids(listing.samples))
     _check_splits(listing.samples, watcher)
     return listing
+
+
+def _list_pictures(
+    folder: Path, manifest: Path | None, where: str | None, watcher: Watcher, *, headers: bool
+) -> Listing:
+    if manifest is not None:
+        return read_manifest(manifest, folder, where, watcher, headers=headers)
+    if where:
+        raise UsageError("--where needs a manifest", f"put {NAME} beside the images, or name one")
+    return scan(folder, watcher, headers=headers)
 
 
 def _settle_ids(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:

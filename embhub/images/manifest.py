@@ -49,14 +49,14 @@ def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]
     return source, manifest
 
 
-def scan(folder: Path, watcher: Watcher) -> Listing:
+def scan(folder: Path, watcher: Watcher, *, headers: bool = True) -> Listing:
     root = folder.resolve()
     found = sorted(path for path in walk(root, watcher) if kind_of(path) in ("picture", "dicom"))
     if not found:
         raise UsageError(
             "there is no image in the folder", f"PNG, JPEG, TIFF and DICOM files are read; volumes by a {VOLUMES[0]}"
         )
-    samples, relative, opened = [], [], _Headers(watcher)
+    samples, relative, opened = [], [], _Headers(watcher, reads=headers)
     for number, path in enumerate(found, start=1):
         try:
             sample = Sample(reach(path, root, f"image {number}"), None, row=number)
@@ -76,14 +76,15 @@ def scan(folder: Path, watcher: Watcher) -> Listing:
 class _Headers:
     """Headers of the DICOM files among samples; patients that nobody named come from there, keyed."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, *, reads: bool) -> None:
         self.found: dict[int, Header] = {}
         self.without_picture = 0
         self._watcher = watcher
+        self._reads = reads
 
     def look(self, sample: Sample, kind: str) -> Sample | None:
         """The sample with its patient; None for a file that is left out."""
-        if kind_of(sample.path) != "dicom":
+        if not self._reads or kind_of(sample.path) != "dicom":
             return sample
         from embhub.images.readers.dicom_file import NoPictureError
         from embhub.images.readers.dicom_header import take
@@ -114,10 +115,12 @@ def walk(root: Path, watcher: Watcher) -> Iterator[Path]:
         watcher.problem(error)
 
 
-def read_manifest(manifest: Path, folder: Path, where: str | None, watcher: Watcher) -> Listing:
+def read_manifest(
+    manifest: Path, folder: Path, where: str | None, watcher: Watcher, *, headers: bool = True
+) -> Listing:
     rows = read_rows(manifest)
     column, value = parse_where(where, rows)
-    samples, relative, chosen, left_out, opened = [], [], 0, 0, _Headers(watcher)
+    samples, relative, chosen, left_out, opened = [], [], 0, 0, _Headers(watcher, reads=headers)
     for number, row in enumerate(rows, start=2):
         if column and row.get(column, "").strip() != value:
             continue

@@ -79,6 +79,26 @@ class Comparison:
         }
 
 
+def choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Source | None) -> tuple[Source, Source]:
+    """Images trained on and kept back: those named, else those remembered. Raises UsageError where there are none."""
+    if run is None and (members is None or nonmembers is None):
+        raise UsageError(
+            "this site has no record of training this embedding",
+            "name the images: --members for those trained on, --nonmembers for others of the same kind",
+        )
+    remembered: tuple[Source, Source] = ((), ()) if run is None else (run.members, run.holdout)
+    chosen = (
+        remembered[0] if members is None else members,
+        remembered[1] if nonmembers is None else nonmembers,
+    )
+    if isinstance(chosen[1], tuple) and not chosen[1]:
+        raise UsageError(
+            "no patient was held out when this embedding was trained",
+            "train again with --holdout 0.3, or name --nonmembers",
+        )
+    return chosen
+
+
 def compare(members: Source, nonmembers: Source) -> Comparison:
     """Read both sides and refuse what would make the comparison meaningless.
 

@@ -27,7 +27,13 @@ _PLACES = {AUDIT: layout.AUDIT, AUDIT_BUNDLE: layout.AUDIT_BUNDLE, PUBLISH_BUNDL
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """`NAME.card.yaml` and the like for `NAME.safetensors`."""
+    """`NAME.card.yaml` and the like for `NAME.safetensors`.
+
+    Raises:
+        UsageError: the path names no file, as `.` does.
+    """
+    if not path.name:
+        raise UsageError(f"{path} is a folder", "name the embedding's file")
     return path.with_name(path.stem + suffix)
 
 

@@ -69,6 +69,29 @@ def test_every_command_has_help_with_an_example(path: str, command: click.Comman
     assert not undocumented
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("trian",), "train"),
+        (("copycheck",), "copy-check"),
+        (("inspct", "images"), "inspect"),
+        (("card", "chek"), "check"),
+        (("train", "--tokn", "<a>"), "--token"),
+    ],
+)
+def test_a_misspelled_word_is_answered_with_the_right_one(
+    typed: tuple[str, ...], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed) == 2
+    said = capsys.readouterr().err
+    assert "did you mean" in said.lower() and f"'{meant}'" in said
+
+
+def test_a_word_like_no_command_gets_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zzzzzz"]) == 2
+    assert "mean" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("path", sorted(COMMANDS.glob("*.py")), ids=lambda path: path.name)
 def test_bodies_are_at_most_ten_lines(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):

@@ -118,6 +118,10 @@ def test_two_hospitals(
     run("verify", "stripes", "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["verified"] and found["verdict"] == "insufficient-evidence" and found["token"] == "<stripes>"
+    for source, folder in ((f"{namespace}/stripes", "fetched"), ("stripes/stripes.safetensors", "kept")):
+        run("export", source, "--to", "diffusers", "--out", folder)
+    (fetched,), (kept,) = Path("fetched").iterdir(), Path("kept").iterdir()
+    assert fetched.read_bytes() == kept.read_bytes()
     drawing = ["-n", "2", "--steps", "2", "--seed", "4"]
     for source in ("stripes", "stripes/stripes.safetensors", f"{namespace}/stripes"):
         run(

@@ -34,7 +34,7 @@ from embhub.ledger import budget
 from embhub.options.component import Component, ComponentRecipe
 from embhub.options.training import Selection
 from embhub.privacy.claim import Unit
-from embhub.progress import OnProgress, Progress
+from embhub.progress import OnProgress, Progress, announce
 
 
 def train_component(
@@ -95,6 +95,7 @@ def train_component(
     remarks.warn(*images.notes)
     members, kept_back = split(images, selection.holdout, seed)
     identity = fingerprint.digest(fingerprint.take(found.folder))
+    announce(on_progress, "loading the base")
     with memory.explained(None):
         pipe = load_pipeline(found, device="cpu")
     plan = resolve(recipe, default_plan(pipe, first.components, lora_rank=recipe.lora_rank))

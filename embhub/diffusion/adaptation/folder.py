@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +13,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from embhub import destinations as places
-from embhub.builtin_bases import NAMES
 from embhub.diffusion.adaptation.components import LORA_FILE, save_lora
+from embhub.diffusion.adaptation.naming import check_name
 from embhub.diffusion.bases.adapted import MARK, Adaptation, base_facts, mark_lora, render_card
 from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training.captions import check_words
 from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
 
@@ -38,20 +36,9 @@ def check_place(out: Path, overwrite: bool, found: FoundBase) -> None:
         PrivacyError: a name that looks like a person's.
         ConfigError: it cannot be made or written, or the disk has no room.
     """
-    if out.name in NAMES or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", out.name):
-        raise UsageError(
-            f"a base cannot be called {out.name!r}",
-            "its folder's name is published: letters, digits, dots, dashes, at most 60, and no built-in base's",
-        )
-    check_words("folder's name", out.name)
-    if out.exists():
-        if out.resolve() == found.folder.resolve():
-            raise UsageError(f"{out} is the base itself", "choose another folder")
-        if not overwrite:
-            raise UsageError(f"{out} exists", "choose another folder, or pass --overwrite")
-        if not (out / MARK).is_file():
-            raise UsageError(f"{out} was not written by `embhub base train-component`", "choose another folder")
-    places.check_folder(out)
+    check_name(out, overwrite=overwrite, base=found.folder)
+    if out.exists() and not (out / MARK).is_file():
+        raise UsageError(f"{out} was not written by `embhub base train-component`", "choose another folder")
     size = sum(path.stat().st_size for path in _files(found.folder))
     room = shutil.disk_usage(places.nearest(out)).free
     if room < size:

@@ -130,7 +130,7 @@ def learn(
                 on_step(len(losses), error, points[-1][1] if points else None)
             if _any(accelerator, stop.asked):
                 keep()
-                raise TrainingInterruptedError(len(losses))
+                raise TrainingInterruptedError(len(losses), checkpoint.path if checkpoint else None)
             if checkpoint and checkpoint.due and len(losses) < plan.steps:
                 keep()
     return Learned(tuple(losses), tuple(points))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from embhub.artifact import embedding as artifact_module
 from embhub.artifact import fingerprint
+from embhub.artifact.claimed import read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.audits import statistics
 from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
@@ -30,7 +31,7 @@ from embhub.diffusion.attacks.blind_baseline import score_blindly
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, rank_pooled
 from embhub.diffusion.attacks.losses import score_by_lira
-from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism, read_claim
+from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism
 from embhub.diffusion.attacks.shadow_training import Shelf
 from embhub.diffusion.attacks.shadows import Private
 from embhub.diffusion.bases.found import FoundBase
@@ -40,11 +41,11 @@ from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.training.inversion import ResolvedRecipe, encode_images
 from embhub.errors import ArtifactError, UsageError
-from embhub.images.member_split import Source, compare
+from embhub.images.member_split import Source, choose_sides, compare
 from embhub.ledger import audit_attempts, published_audits
 from embhub.ledger.audit_attempts import AuditAttempt
 from embhub.privacy.claim import PrivacyClaim
-from embhub.progress import OnProgress, Progress
+from embhub.progress import OnProgress, Progress, announce
 from embhub.release import files as layout
 from embhub.site import runs
 from embhub.site import secret as commitments
@@ -144,12 +145,14 @@ def audit(
         audit_attempts.finish_audit(attempt, report.verdict)
         return report
     run = runs.find(target.digest)
+    announce(on_progress, "reading images")
     sides = compare(*choose_sides(run, members, nonmembers))
     if suite in WITH_SHADOWS and run is None:
         raise UsageError(
             f"the {suite} suite trains again by the same recipe, which this site has no record of",
             "audit where the embedding was trained, or use the quick suite",
         )
+    announce(on_progress, "loading the base")
     found = find_audited_base(target, base, run)
     pipe = load_pipeline(found, device=device)
     if suite == "thorough" and not detect(pipe).previews:
@@ -274,26 +277,6 @@ def resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:
     if isinstance(embedding, str | Path):
         return artifact_module.read(embedding)
     return embedding if isinstance(embedding, Embedding) else embedding.embedding
-
-
-def choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Source | None) -> tuple[Source, Source]:
-    """Images trained on and kept back: those named, else those remembered. Raises UsageError where there are none."""
-    if run is None and (members is None or nonmembers is None):
-        raise UsageError(
-            "this site has no record of training this embedding",
-            "name the images: --members for those trained on, --nonmembers for others of the same kind",
-        )
-    remembered: tuple[Source, Source] = ((), ()) if run is None else (run.members, run.holdout)
-    chosen = (
-        remembered[0] if members is None else members,
-        remembered[1] if nonmembers is None else nonmembers,
-    )
-    if isinstance(chosen[1], tuple) and not chosen[1]:
-        raise UsageError(
-            "no patient was held out when this embedding was trained",
-            "train again with --holdout 0.3, or name --nonmembers",
-        )
-    return chosen
 
 
 def find_audited_base(target: Embedding, base: str | Path | None, run: runs.Run | None) -> FoundBase:

@@ -8,6 +8,7 @@ the reader. No record of the training is needed.
 from __future__ import annotations
 
 from embhub.artifact import fingerprint
+from embhub.artifact.claimed import read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.audits.attack_figures import MADE_UP_PATIENTS
 from embhub.audits.report import Attempt, AuditReport, Claimed, Design, Group, build
@@ -16,7 +17,6 @@ from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.recipes import ResolvedRecipe
-from embhub.errors import UsageError
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress
@@ -27,20 +27,6 @@ _RECIPE = ResolvedRecipe(steps=50, learning_rate=0.1, warm_up=5)
 def claimed_mechanism(claim: PrivacyClaim) -> Mechanism:
     """The privatising code with the parameters of a claim."""
     return Mechanism(claim.sampling.q, claim.clip, claim.sigma, claim.denominator)
-
-
-def read_claim(target: Embedding) -> PrivacyClaim:
-    """What the embedding claims.
-
-    Raises:
-        UsageError: no differential privacy.
-    """
-    if not isinstance(target.privacy, PrivacyClaim):
-        raise UsageError(
-            "the embedding claims no differential privacy, so there is no mechanism to try",
-            "use --suite quick or standard, which attack the embedding",
-        )
-    return target.privacy
 
 
 def audit_mechanism(

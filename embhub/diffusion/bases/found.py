@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ import diffusers
 import huggingface_hub
 import transformers
 
+from embhub.diffusion.bases.replacements import HUB_ID
 from embhub.errors import UsageError
 
-HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 ADAPTED = "adaptation.json"
 """The file that marks a base, or a part, as learned from a site's images; see `embhub.diffusion.bases.adapted`."""
 

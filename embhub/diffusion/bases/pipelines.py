@@ -14,10 +14,10 @@ import huggingface_hub
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from embhub.builtin_bases import info, resolve
+from embhub.builtin_bases import info
 from embhub.diffusion.bases.assembly import assemble
-from embhub.diffusion.bases.found import ADAPTED, HUB_ID, FoundBase, quiet
-from embhub.diffusion.bases.replacements import parse_base
+from embhub.diffusion.bases.found import ADAPTED, FoundBase, quiet
+from embhub.diffusion.bases.replacements import find_folder, parse_base
 from embhub.diffusion.families import FAMILIES, denoiser, detect
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
@@ -38,13 +38,9 @@ def find_base(base: str | Path = "builtin") -> FoundBase:
     first, replacements = parse_base(str(base))
     if replacements:
         return assemble(find_base(first), replacements)
-    folder = resolve(base)
-    if folder is None and (hub_id := HUB_ID.fullmatch(str(base))) and not Path(base).exists():
-        return FoundBase(hub_id[1], _download(hub_id[1], hub_id[2]))
-    if folder is None or not (folder / "model_index.json").is_file():
-        raise UsageError(
-            f"{base} is not a base model", "name builtin, builtin-xray, a folder with model_index.json, or owner/name"
-        )
+    folder = find_folder(base)
+    if isinstance(folder, tuple):
+        return FoundBase(folder[0], _download(*folder))
     if (folder / "base.json").is_file():
         known = info(folder)
         return FoundBase(known.name, folder, known.recommended)

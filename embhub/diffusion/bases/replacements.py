@@ -1,4 +1,4 @@
-"""A base with replaced parts, as words: `BASE + unet=SOURCE + lora=SOURCE`. Imports no torch.
+"""A base as words, with what is replaced in it: `BASE + unet=SOURCE + lora=SOURCE`. Imports no torch.
 
 One string goes wherever a base is named: options, the Python calls, and this site's memory of a training, from which an
 audit finds the base again.
@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from embhub.builtin_bases import resolve
 from embhub.errors import UsageError
 
 LORA = "lora"
+HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _GLUE = " + "
 _REPLACEMENT = re.compile(r"([a-z][a-z0-9_]{0,30})=(\S(?:.*\S)?)", re.S)
 
@@ -35,6 +37,23 @@ def parse_base(base: str) -> tuple[str, tuple[Replacement, ...]]:
         return base, ()
     first, *others = re.split(r" \+ (?=[^=+]*=)", base)
     return first, check_replacements(others)
+
+
+def find_folder(base: str | Path) -> Path | tuple[str, str | None]:
+    """The folder of a base without replacements, or name and revision of a repository of the Hub, which is not asked.
+
+    Raises:
+        UsageError: no built-in name, no pipeline folder, and no name of a repository.
+        ConfigError: a built-in base is missing from this installation.
+    """
+    folder = resolve(base)
+    if folder is None and (hub_id := HUB_ID.fullmatch(str(base))) and not Path(base).exists():
+        return hub_id[1], hub_id[2]
+    if folder is None or not (folder / "model_index.json").is_file():
+        raise UsageError(
+            f"{base} is not a base model", "name builtin, builtin-xray, a folder with model_index.json, or owner/name"
+        )
+    return folder
 
 
 def check_replacements(words: Sequence[str]) -> tuple[Replacement, ...]:

@@ -14,7 +14,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.copies import report as reports
 from embhub.copies import tail
 from embhub.copies.report import Group, Nearness, Report
-from embhub.diffusion.attacks.auditing import HasEmbedding, choose_sides, find_audited_base, resolve
+from embhub.diffusion.attacks.auditing import HasEmbedding, find_audited_base, resolve
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.copying.comparing import Found, one_each
 from embhub.diffusion.copying.comparing import compare as compare_images
@@ -22,8 +22,8 @@ from embhub.diffusion.families import resolution
 from embhub.errors import UsageError
 from embhub.images import pixels
 from embhub.images.listing import list_images
-from embhub.images.member_split import Comparison, Source, compare
-from embhub.progress import OnProgress
+from embhub.images.member_split import Comparison, Source, choose_sides, compare
+from embhub.progress import OnProgress, announce
 from embhub.site import runs
 from embhub.version import __version__
 
@@ -72,6 +72,7 @@ def check_copies(
         raise UsageError(f"alpha is {alpha}", "it is a chance, such as 0.05")
     target = resolve(embedding)
     run = runs.find(target.digest)
+    announce(on_progress, "reading images")
     sides = compare(*choose_sides(run, members, nonmembers))
     files = [(sample.path, name) for sample, name in _list(samples)]
     controls = one_each(sides.nonmembers.units)
@@ -81,6 +82,7 @@ def check_copies(
             f"{named} images are named, and the embedding was trained on {len(run.members)}",
             "name all of them: a copy of one that is left out would not be seen",
         )
+    announce(on_progress, "loading the base")
     base_used = find_audited_base(target, base, run)
     pipe = load_pipeline(base_used, device=device)
     side = resolution(pipe)

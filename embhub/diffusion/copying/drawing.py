@@ -15,7 +15,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.diffusion.drawing.generation import draw, prepare
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.progress import OnProgress
+from embhub.progress import OnProgress, announce
 from embhub.site import runs
 
 _NUMBERED = re.compile(r"[0-9]{4,}\.png|\.[0-9]{4,}\.png\..+")  # or what is left of one after a kill
@@ -59,6 +59,7 @@ def draw_with(
     Raises:
         UsageError, ArtifactError: as `embhub.diffusion.drawing.generation.generate`.
     """
+    announce(on_progress, "loading the base")
     studio = prepare([made], base=base, device=device)
     images = draw(
         studio.pipe, studio.fill(prompt), n=n, seed=seed, steps=studio.steps, guidance_scale=studio.guidance,

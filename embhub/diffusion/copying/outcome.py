@@ -14,10 +14,10 @@ from embhub import destinations as places
 from embhub.artifact import embedding
 from embhub.copies import page
 from embhub.copies.report import Report
-from embhub.diffusion.attacks.auditing import choose_sides
 from embhub.diffusion.copying import drawing, sheets
 from embhub.diffusion.copying.checking import ALPHA, Checked, check_copies
 from embhub.durable import write_atomic
+from embhub.images.member_split import choose_sides
 from embhub.progress import OnProgress
 from embhub.release import at_the_site as site_files
 from embhub.site import runs
@@ -51,9 +51,9 @@ def check_to_file(
         PrivacyError: as `sheets.check_request` and `check_copies`.
     """
     target = out or site_files.beside(file, site_files.COPIES)
+    places.check_file(target)
     shown = html or target.with_suffix(".html")
-    for place in (target, shown):
-        places.check_file(place)
+    places.check_file(shown)
     made = embedding.read(file)
     run = runs.find(made.digest)
     words = drawing.choose_prompt(made, run, prompt) if samples is None else ""

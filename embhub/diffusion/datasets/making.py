@@ -30,7 +30,7 @@ from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
-from embhub.progress import OnProgress, Progress
+from embhub.progress import OnProgress, Progress, announce
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ def _draw_all(
     on_progress: OnProgress | None,
 ) -> int:
     """Draw what is missing; returns how many were there."""
+    announce(on_progress, "loading the base")
     clock = _Clock(len(planned) * drawing["per_class"], on_progress)
     for item in planned:
         _sweep(folder / item.folder)

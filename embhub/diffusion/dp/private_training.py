@@ -187,7 +187,7 @@ class PrivateTraining:
         except KeyboardInterrupt as error:
             if self.keeper.path is None or not descent.taken:
                 raise
-            raise TrainingInterruptedError(descent.taken) from error
+            raise TrainingInterruptedError(descent.taken, self.keeper.path) from error
         return descent.coordinates
 
     def _claim(self, mechanism: Mechanism, reservation: Reservation, tested: SelfTest) -> PrivacyClaim:

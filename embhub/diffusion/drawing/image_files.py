@@ -15,10 +15,11 @@ from embhub import destinations as places
 from embhub.artifact.embedding import Embedding
 from embhub.client.opening import Opened
 from embhub.client.pulling import open_target
+from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.progress import OnProgress
+from embhub.progress import OnProgress, announce, say_loading
 from embhub.version import __version__
 
 MANIFEST, SHEET = "manifest.json", "series.png"
@@ -70,13 +71,16 @@ def generate_to_folder(
     """
     parts = ask.parts
     places.check_folder(out)
+    check_base(choices.get("base"), choices.get("device"))
     if interpolate_to is not None or slerp_to is not None:
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
     if series is not None:
         raise UsageError("a series to where?", "pass --interpolate-to PROMPT or --slerp-to FILE")
     opened = ask.open()
+    say_loading(on_progress)
     from embhub.diffusion.drawing.generation import draw, prepare
 
+    announce(on_progress, "loading the base")
     studio = prepare([item.embedding for item in opened], **choices)
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
     pictures = draw(studio.pipe, studio.fill(parts), **drawing, on_progress=on_progress)
@@ -101,6 +105,7 @@ def _series_to_folder(
         raise UsageError("a series goes from one prompt one way", "give --interpolate-to or --slerp-to, and no --and")
     opened = ask.open()
     turned = [open_target(slerp_to, ask.registry)] if slerp_to is not None else []
+    say_loading(on_progress)
     from embhub.diffusion.drawing.base_choice import choose_base
     from embhub.diffusion.drawing.generation import prepare
     from embhub.diffusion.drawing.interpolation import draw_series, open_siblings
@@ -109,6 +114,7 @@ def _series_to_folder(
     siblings = open_siblings(loaded, turned[0].embedding) if turned else None
     if siblings:
         choices = {**choices, "base": choose_base(choices.get("base"), siblings)}
+    announce(on_progress, "loading the base")
     studio = prepare([] if siblings else loaded, **choices)
     drawn = draw_series(
         studio, ask.prompts[0], siblings or str(end), series=series, n=n, seed=seed, on_progress=on_progress

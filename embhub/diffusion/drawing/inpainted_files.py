@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from embhub import destinations as places
+from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.drawing.image_files import Ask, describe, describe_parts, report, write_manifest, write_picture
 from embhub.errors import UsageError
 from embhub.images import masks
 from embhub.images.listing import list_images
 from embhub.images.pixels import DEEP, SUFFIXES, read_pixels
 from embhub.images.sample import Listing, Sample
-from embhub.progress import OnProgress, Progress
+from embhub.progress import OnProgress, Progress, announce, say_loading
 
 if TYPE_CHECKING:
     from embhub.diffusion.drawing.inpainting import Scene
@@ -107,14 +108,19 @@ def inpaint_to_folder(
     parts = ask.parts
     where.check()
     places.check_folder(out)
+    check_base(base, device)
     listing = _list(source)
+    opened = ask.open()
+    if where.mask is not None and not where.mask.exists():
+        raise UsageError(f"there is no mask {where.mask}", "name an image, or a folder with one for each")
+    say_loading(on_progress)
     for _ in _scenes(listing, where, 1):
         pass
-    opened = ask.open()
     from embhub.diffusion.drawing.generation import prepare
     from embhub.diffusion.drawing.inpainting import redraw
 
     loaded = [item.embedding for item in opened]
+    announce(on_progress, "loading the base")
     studio = prepare(loaded, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
     total = n * len(listing.samples)
     pictures: list[dict[str, Any]] = []

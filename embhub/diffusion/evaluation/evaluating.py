@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embhub import destinations as places
 from embhub.cards.evaluation import Classifier, EvaluationReport
-from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion.bases.pipelines import choose_device
-from embhub.diffusion.evaluation import curve_png, outcome, page
+from embhub.diffusion.evaluation import asking, curve_png, outcome, page
 from embhub.diffusion.evaluation.cells import grid
 from embhub.diffusion.evaluation.fitting import teach
 from embhub.diffusion.evaluation.material import (
@@ -24,13 +22,12 @@ from embhub.diffusion.evaluation.material import (
 )
 from embhub.diffusion.evaluation.networks import find
 from embhub.durable import write_atomic
-from embhub.errors import PrivacyError, UsageError
+from embhub.errors import UsageError
 from embhub.progress import OnProgress
 from embhub.version import __version__
 
 REAL_COUNTS, DRAWN_COUNTS = (10, 20, 50, 200), (0, 100, 500)
 REPORT, PAGE, CURVE, KEPT = "evaluation.json", "index.html", "learning-curve.png", "fits"
-FIRST = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -99,19 +96,8 @@ def evaluate(
         ConfigError: The report cannot be written.
     """
     learner = find(classifier, steps=steps)
-    if seeds < 2:
-        raise UsageError(f"{seeds} seed", "two or more are needed to say what chance does; five are usual")
-    if FIRST in (arms or {}):
-        raise UsageError(f"{FIRST} is what --synthetic is called", "give the arm another name")
-    if any(personal_data(name) or looks_like_patient(name) for name in (dataset, *(arms or {}))):
-        raise PrivacyError("the name of the data set or of an arm looks like a person's", "give it a neutral name")
-    folder = Path(report) if report is not None else None
-    if folder is not None:
-        places.check_folder(folder)
+    folder, folders = asking.check(synthetic, arms or {}, seeds=seeds, dataset=dataset, report=report)
     learner.describe(resolution)
-    folders = {**({FIRST: synthetic} if synthetic is not None else {}), **(arms or {})}
-    if not folders:
-        raise UsageError("nothing to compare real images with", "pass generated ones: --synthetic DIR")
     known = read_real(real, "real images", resolution, where=real_where, on_progress=on_progress)
     held = read_real(test, "test images", resolution, where=test_where, on_progress=on_progress)
     drawn = {name: read_drawn(at, f"arm {name}", resolution, on_progress=on_progress) for name, at in folders.items()}

@@ -18,6 +18,7 @@ from embhub.diffusion.drawing.inpainted_files import SCHEMA as REDRAWN
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
+from embhub.images.columns import find_separator
 from embhub.images.images import ImageSet, read_images, read_sample, recall
 from embhub.images.manifest import NAME as MANIFEST
 from embhub.images.member_split import PLACE
@@ -250,7 +251,8 @@ def _in_table(path: Path) -> tuple[set[str], bool]:
     """The digests of a manifest's column `embedding`, and whether it has one."""
     if (text := _text(path)) is None:
         return set(), False
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+    separator = find_separator(text.partition("\n")[0])
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     found = {digest for row in rows for digest in _DIGEST.findall(row.get("embedding") or "")}
     return found, "embedding" in (rows.fieldnames or ())
 

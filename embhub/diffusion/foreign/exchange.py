@@ -9,25 +9,45 @@ from typing import Any
 from embhub import destinations as places
 from embhub.client.opening import open_path
 from embhub.client.overview import describe_embedding
+from embhub.client.pulling import open_target
+from embhub.diffusion.foreign import asking
+from embhub.progress import OnProgress, say_loading
 
 
-def import_to_file(files: Sequence[Path], out: Path, **choices: Any) -> dict[str, Any]:
+def import_to_file(
+    files: Sequence[Path], out: Path, *, token: str, overwrite: bool = False, on_progress: OnProgress | None = None,
+    **choices: Any,
+) -> dict[str, Any]:  # fmt: skip
     """Convert a foreign embedding (see `embhub.diffusion.foreign.importing.read_foreign`) and write it."""
     places.check_file(out)
+    places.check_embedding(out, overwrite=overwrite)
+    asking.check(
+        files, token=token, family=choices.get("base_family"), base=choices.get("base"), out=out, overwrite=overwrite
+    )
+    say_loading(on_progress)
     from embhub.diffusion.foreign.importing import read_foreign
 
-    made = read_foreign(files, out=out, **choices)
+    made = read_foreign(files, token=token, out=out, overwrite=overwrite, **choices)
     facts = {"wrote": str(out), **describe_embedding(made.embedding)}
     return facts | {"rounding": f"numbers changed by at most {made.rounding:.2g}" if made.rounding else "none"}
 
 
-def export_to_folder(file: Path, *, out: Path | None, **choices: Any) -> dict[str, Any]:
+def export_to_folder(
+    target: str,
+    *,
+    out: Path | None,
+    registry: str | None = None,
+    on_progress: OnProgress | None = None,
+    **choices: Any,
+) -> dict[str, Any]:
     """Verify the embedding where it is signed, and write it for another program (see
-    `embhub.diffusion.foreign.exporting`)."""
-    opened = open_path(file)
+    `embhub.diffusion.foreign.exporting`). A repository is pulled and verified first."""
+    folder = out or Path(choices["to"])
+    places.check_folder(folder)
+    opened = open_path(target) if Path(target).exists() else open_target(target, registry)
+    say_loading(on_progress)
     from embhub.diffusion.foreign.exporting import export_file
 
-    folder = out or Path(choices["to"])
     made = export_file(opened.embedding, folder, **choices)
     return {
         "wrote": [str(folder / name) for name in made.files],

@@ -23,7 +23,7 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint, header
 from embhub.artifact.embedding import MAX_BYTES, Embedding
 from embhub.diffusion.bases.pipelines import find_base
-from embhub.diffusion.foreign import pickles
+from embhub.diffusion.foreign import asking, pickles
 from embhub.diffusion.foreign.assigning import assign, read_widths
 from embhub.diffusion.foreign.contents import Contents, find
 from embhub.durable import write_atomic
@@ -132,8 +132,8 @@ def read_foreign(
         ArtifactError: not an embedding, one of another width, a pickle that asks for more than tensors, numbers that
             float16 cannot hold, or `FileTooLargeError` in the number type that was asked for.
     """
-    artifact.check_token(token)
-    target = _check_out(out, overwrite=overwrite)
+    target = Path(out) if out is not None else None
+    asking.check(paths, token=token, family=base_family, base=base, out=target, overwrite=overwrite)
     if dtype not in (None, *DTYPES):
         raise UsageError(f"no number type {dtype!r}", f"choose one of {', '.join(DTYPES)}")
     label, name, widths, taken = _find_target(base_family, base)
@@ -164,19 +164,10 @@ class _OwnHeader:
     training: dict[str, Any]
 
 
-def _check_out(out: str | Path | None, *, overwrite: bool) -> Path | None:
-    target = Path(out) if out is not None else None
-    if target is not None and target.exists() and not overwrite:
-        raise UsageError(f"{target} exists", "choose another name, or pass --overwrite")
-    return target
-
-
 def _find_target(
     family: str | None, base: str | Path | None
 ) -> tuple[str, str, Mapping[str, int], dict[str, Any] | None]:
     """What messages call the base, its public name, the widths of its rows, and its fingerprint if it is at hand."""
-    if (family is None) == (base is None):
-        raise UsageError("one of --base-family and --base is needed", "name what the embedding was trained on")
     if base is not None:
         found = find_base(base)
         known = fingerprint.take(found.folder)
@@ -190,8 +181,6 @@ def _find_target(
 def _read(path: Path) -> tuple[Contents, _OwnHeader | None]:
     try:
         size = path.stat().st_size
-        if not path.is_file():
-            raise UsageError(f"{path} is not a file", "name the embedding's file itself")
         if size > pickles.LARGEST:
             raise ArtifactError(f"{path.name} is no embedding: {size:,} bytes", f"at most {pickles.LARGEST:,} are read")
         with path.open("rb") as stream:
@@ -229,6 +218,8 @@ def _read_own_header(data: bytes) -> _OwnHeader | None:
 def _write(rows: Mapping[str, torch.Tensor], dtype: str | None, **said: Any) -> Imported:
     half = all(part.dtype not in (torch.bfloat16, torch.float32, torch.float64) for part in rows.values())
     exact = {name: part.to(torch.float64).contiguous().numpy() for name, part in rows.items()}
+    for part in exact.values():
+        _round(part, "float16")  # whatever the file keeps: a base in half precision makes infinities of the rest
     wanted = [dtype] if dtype else ["float16"] if half else ["float32", "float16"]
     for kind in wanted:
         rounded = {name: _round(part, kind) for name, part in exact.items()}
@@ -252,6 +243,7 @@ def _round(values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
         cast = values.astype(dtype)
     if np.isfinite(values).all() and not np.isfinite(cast).all():
         raise container.NotFiniteError(
-            f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "pass --dtype float32"
+            f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}, in which programs load embeddings",
+            "train again with a lower learning rate; token embeddings are of the order of 1",
         )
     return cast

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from embhub.diffusion.training.inversion import DivergedError, Inversion, State
 from embhub.diffusion.training.seeding import draw_seed
+from embhub.diffusion.training.stopped import TrainingInterruptedError as TrainingInterruptedError
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import strict_json
@@ -40,14 +41,6 @@ _PARTS = ("rows", "means", "squares")
 _MOST_BYTES = 100_000_000
 """A million losses and 64 rows are a tenth of it."""
 _RANDOM = torch.Generator().get_state()
-
-
-class TrainingInterruptedError(KeyboardInterrupt):
-    """A training was interrupted after `step` whole steps, and `--resume` can go on with it."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"interrupted after step {step}")
-        self.step = step
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ class Keeper:
             stands = self._last or (self.saved.state if self.saved else None)
             if self._path is None or stands is None:
                 raise
-            raise TrainingInterruptedError(len(stands.losses)) from error
+            raise TrainingInterruptedError(len(stands.losses), self._path) from error
 
     def remove(self) -> None:
         """Forget the training: its file is there."""

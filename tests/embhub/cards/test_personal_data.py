@@ -202,3 +202,25 @@ def test_given_names_among_apostrophes_take_no_time() -> None:
     started = time.process_time()
     personal_data(text)
     assert time.process_time() - started < 1.5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["kellgren-lawrence-4", "Kellgren_Lawrence 2", "KellgrenLawrence3.png", "spetzler-martin-3", "nancy-index-1"],
+)
+def test_scales_named_after_people_are_no_names(name: str) -> None:
+    assert looks_like_patient(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["kellgren-lawrence-4-martin", "thomas_kellgren-lawrence", "lawrence-4", "spetzler martina"]
+)
+def test_a_name_beside_a_scale_is_still_seen(name: str) -> None:
+    assert looks_like_patient(name) == "a person's name"
+
+
+def test_eponyms_take_no_time() -> None:
+    started = time.process_time()
+    looks_like_patient("kellgren" + "-_. " * 20_000)
+    looks_like_patient("hand schuller " * 5_000)
+    assert time.process_time() - started < 1.5

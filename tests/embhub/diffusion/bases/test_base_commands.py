@@ -92,12 +92,16 @@ def test_fingerprint_is_the_one_that_files_carry(base: Path, capsys: pytest.Capt
     assert told["digest"] == fingerprint.digest(fingerprint.take(base)) and told["privacy"] == ""
 
 
-def test_replacing_says_what_it_cannot_do(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replacing_says_what_it_cannot_do(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, out = tmp_path / "images", str(tmp_path / "a.safetensors")
+    images.mkdir()
+    for number in range(2):
+        Image.new("L", (64, 64), number).save(images / f"{number}.png")
     refused = {
         ("base", "fingerprint", str(base), "--replace", "unet"): "replaces nothing",
         ("base", "fingerprint", str(base), "--replace", "unet=nowhere"): "there is no nowhere",
         ("audit", "x.safetensors", "--replace", "unet=x"): "--replace without --base",
-        ("train", "x", "--token", "<a>", "--caption", "{}", "--out", "a.safetensors", "--base", str(base),
+        ("train", str(images), "--token", "<a>", "--caption", "{}", "--out", out, "--base", str(base),
          "--replace", "tokenizer=x"): "tokenizers cannot be replaced",
     }  # fmt: skip
     for words, said in refused.items():

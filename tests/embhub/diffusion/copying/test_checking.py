@@ -170,13 +170,16 @@ def test_fewer_images_than_were_trained_on_are_not_all_of_them(
         check("planted", alpha=0.04)
 
 
-def test_nobodys_pictures_are_thrown_away(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nobodys_pictures_are_thrown_away(
+    file: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     mine, folder = tmp_path / "a.safetensors", tmp_path / "a.samples"
     mine.write_bytes(file.read_bytes())
     write(folder, {"0000": person(1)}, patients=False)
     (folder / "manifest.json").write_text("{}")  # as `embhub generate` leaves it
-    words = ["copy-check", str(mine), "--prompt", "mri {}", "--members", "x", "--nonmembers", "y", "--device", "cpu"]
-    assert main(words) == 2
+    sides = ["--members", str(people / "members"), "--nonmembers", str(people / "controls")]
+    words = ["copy-check", str(mine), "--prompt", "mri {}", *sides, "--device", "cpu"]
+    assert main([*words, "--base", "builtin"]) == 2
     assert "holds other things" in capsys.readouterr().err and (folder / "0000.png").exists()
     (folder / "manifest.json").unlink()
     assert main([*words, "--base", str(tmp_path)]) != 0  # nothing can be drawn, so nothing is replaced

@@ -191,7 +191,7 @@ def test_rows_of_a_manifest_are_named_by_their_line() -> None:
         (["one.png", "a", "--mask", "empty.png"], "marks nothing"),
         (["one.png", "a", "--mask", "full.png"], "covers the whole image"),
         (["one.png", "a", "--mask", "one.png"], "the image itself"),
-        (["one.png", "a", "--mask", "none.png"], "cannot be read"),
+        (["one.png", "a", "--mask", "none.png"], "there is no mask none.png"),
         (["one.png", "a", "--mask", "masks"], "image 1 has no mask"),
         (["deep.png", "a", "--box", "1,1,4,4"], "more than 8 bits"),
         (["colours.png", "a", "--box", "1,1,4,4"], "of mode P"),

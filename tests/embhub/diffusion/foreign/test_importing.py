@@ -164,8 +164,10 @@ def test_the_number_type_is_as_asked_or_refused_with_the_size(tmp_path: Path) ->
     kept = read_foreign([tmp_path / "x.bin"], base_family="sd2", token="<x>", dtype="float32")
     assert kept.rounding == 0 and kept.embedding.vectors[0].dtype == "float32"
     torch.save({"<x>": rows * 1e6}, tmp_path / "large.bin")
-    with pytest.raises(ArtifactError, match="do not fit float16"):
-        import_file(tmp_path / "large.bin", base_family="sd2", token="<x>", dtype="float16")
+    for kind in ("float16", "float32", None):
+        with pytest.raises(ArtifactError, match="do not fit float16"):
+            import_file(tmp_path / "large.bin", base_family="sd2", token="<x>", dtype=kind, out=tmp_path / "no")
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize(

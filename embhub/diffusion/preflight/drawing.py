@@ -1,0 +1,58 @@
+"""What `dataset` and `evaluate` are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embhub import destinations as places
+from embhub.client.opening import open_path
+from embhub.diffusion.bases.naming import check_base
+from embhub.diffusion.datasets import asking as dataset_asking
+from embhub.diffusion.evaluation import asking as evaluation_asking
+from embhub.formats.names import repository_fault
+from embhub.images.early_check import check_labelled
+
+
+def check_dataset(
+    out: Path, *, config: Path | None, classes: Sequence[str], embeddings: Sequence[str], base: str | None,
+    per_class: int | None, seed: int | None, steps: int | None, guidance_scale: float | None, device: str,
+    **others: Any,  # noqa: ARG001  # what needs no check
+) -> None:  # fmt: skip
+    """Refuse a data set that cannot be begun; repositories are pulled later.
+
+    Raises:
+        UsageError: a malformed request, or no base, device or file of that name.
+        ArtifactError, VerificationError, PolicyError: a file that may not be used.
+        PrivacyError: a label or a prompt that looks like a person's.
+        ConfigError: the folder cannot be written.
+    """
+    asked = dataset_asking.read(
+        config, classes=classes, embeddings=embeddings, base=base, per_class=per_class, seed=seed, steps=steps,
+        guidance=guidance_scale,
+    )  # fmt: skip
+    places.check_folder(out)
+    check_base(asked.base, device)
+    for target in dict.fromkeys(target for item in asked.classes for target in item.embeddings):
+        if Path(target).exists() or repository_fault(target.partition("@")[0]):
+            open_path(target)
+
+
+def check_evaluation(
+    report: Path, *, real: Path, test: Path, synthetic: Path | None, arms: Mapping[str, Path], seeds: int, dataset: str,
+    real_where: str | None, test_where: str | None, device: str, **others: Any,  # noqa: ARG001  # what needs no check
+) -> None:  # fmt: skip
+    """Refuse an evaluation that cannot begin.
+
+    Raises:
+        UsageError: no images of that name, a malformed manifest, or nothing to compare.
+        PrivacyError: a name that looks like a person's.
+        ConfigError: the report cannot be written.
+    """
+    _, folders = evaluation_asking.check(synthetic, arms, seeds=seeds, dataset=dataset, report=report)
+    check_base(None, device)
+    check_labelled(real, real_where)
+    check_labelled(test, test_where)
+    for folder in folders.values():
+        check_labelled(folder)

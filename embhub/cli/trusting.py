@@ -26,6 +26,7 @@ def command() -> None:
 @click.option(
     "--fingerprint", metavar="SHA256:…", help="Fingerprint of the root key, obtained from the operator out of band."
 )
+@options.insecure
 def add(source: str, fingerprint: str | None) -> None:
     """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
 
@@ -80,6 +81,7 @@ def remove(registry: str) -> None:
 
 @command.command("refresh")
 @click.argument("registry", metavar="[URL]", required=False)
+@options.insecure
 def refresh(registry: str | None) -> None:
     """Download the newest keyring of URL, or of every trusted registry; an older one is refused.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embhub_registry.cli import options
-from embhub_registry.cli.output import show
+from embhub_registry.cli.output import ending, show
 from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
 
 
@@ -35,4 +35,4 @@ def command(context: click.Context, *, name: str, url: str, audit: str, as_json:
     finally:
         registry.close()
     lines = [f"made        {context.obj}", f"root key    {result['root_key']}"]
-    show(result | added, *lines, f"admin token {added['token']}   (shown once)", as_json=as_json)
+    show(result | added, *lines, f"admin token {added['token']}   (shown once, {ending(added)})", as_json=as_json)

@@ -14,9 +14,24 @@ from embhub_registry.people.roles import SCOPES
 FILE = click.Path(path_type=Path)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-days = click.option(
-    "--expires-days", "days", type=int, help="Lifetime of the access token, in days (default: unlimited)."
+_days = click.option(
+    "--expires-days", "days", type=int, default=90, show_default=True, help="Lifetime of the access token, in days."
 )
+_never = click.option("--never-expires", "never", is_flag=True, help="Create an access token without an end.")
+
+
+def days(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How long an access token lasts: `days`, None for one without an end."""
+
+    @wraps(command)
+    def run(*args: Any, days: int, never: bool, **arguments: Any) -> Any:
+        chosen = click.get_current_context().get_parameter_source("days")
+        if never and chosen is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--expires-days and --never-expires exclude each other")
+        return command(*args, days=None if never else days, **arguments)
+
+    return _days(_never(run))
+
 
 scope = click.option(
     "--scope", type=click.Choice(SCOPES), help="Scope of the access token  [default: everything the account may do]."

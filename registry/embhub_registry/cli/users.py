@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embhub_registry.cli import options
-from embhub_registry.cli.output import show, table
+from embhub_registry.cli.output import ending, show, table
 from embhub_registry.people.roles import ROLES
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def add(
     from embhub_registry.operation import administration
 
     result = administration.add_user(registry, name, namespace=namespace, role=role, days=days, scope=scope)
-    show(result, f"{name}: {role} in {namespace}", f"token {result['token']}   (shown once)", as_json=as_json)
+    show(result, f"{name}: {role} in {namespace}", f"token {result['token']}   (shown once)", ending(result),
+         as_json=as_json)  # fmt: skip
 
 
 @command.command("list")

@@ -20,9 +20,11 @@ from embhub_registry.people.roles import SCOPES, widest_scope
 from embhub_registry.repositories import audit_standing as standing
 from embhub_registry.storage.folder import Registry, seal
 
+TOKEN_DAYS = 90  # lifetime of an access token unless another is asked for; None is without an end
+
 
 def add_user(
-    registry: Registry, name: str, *, namespace: str, role: str, days: int | None = None, scope: str | None = None
+    registry: Registry, name: str, *, namespace: str, role: str, days: int | None = TOKEN_DAYS, scope: str | None = None
 ) -> dict[str, Any]:
     """Create a user, the namespace where it is new, and a first token.
 
@@ -42,7 +44,7 @@ def add_user(
 
 
 def new_token(
-    registry: Registry, user: str, *, days: int | None = None, scope: str | None = None, unlimited: bool = False
+    registry: Registry, user: str, *, days: int | None = TOKEN_DAYS, scope: str | None = None, unlimited: bool = False
 ) -> dict[str, Any]:
     """Another token for a user; the ones before stay good until they are revoked or expire.
 
@@ -131,7 +133,7 @@ def _add_token(
     db: Connection, user_id: int, days: int | None, *, scope: str | None = None, unlimited: bool = False
 ) -> dict[str, Any]:
     if days is not None and days < 0:
-        raise UsageError(f"a token cannot last {days} days", "leave --expires-days out for one without an end")
+        raise UsageError(f"a token cannot last {days} days", "pass --never-expires for one without an end")
     widest = widest_scope(set(accounts.roles_of(db, user_id).values()))
     scope = scope or widest
     if SCOPES.index(scope) > SCOPES.index(widest):

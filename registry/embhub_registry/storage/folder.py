@@ -25,6 +25,7 @@ from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import Blobs
 
 ROOT_KEY = "root"
+BACKUP_KEY = "backup"  # signs backups and is in none of them
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
@@ -141,6 +142,7 @@ def create(folder: Path, *, name: str, url: str, audit: str) -> Registry:
     registry = Registry(folder)
     try:
         root = keys.generate(ROOT_KEY, folder=folder / "keys")
+        keys.generate(BACKUP_KEY, folder=folder / "keys")
         schema.migrate(registry.database)
         keyring = trust.Keyring(registry=url, version=1, issued=instants.write(now()))
         with registry.database.writing() as db:

@@ -20,7 +20,7 @@ from embhub_registry.cli.output import show
 @click.option("--keep-keyring", is_flag=True, help="Keep the keyring's version: for a test, not for serving.")
 @options.as_json
 @click.pass_context
-def command(context: click.Context, *, file: Path, as_json: bool, **choices: Any) -> None:
+def command(context: click.Context, /, *, file: Path, as_json: bool, **choices: Any) -> None:
     """Restore a backup into the new folder --dir; all data is checked before the folder gets its name.
 
     All access tokens are revoked, because some may have been revoked since the backup. The keyring gets a higher

@@ -68,7 +68,12 @@ def test_lines_that_come_later_follow_those_of_before(registry: Registry, monkey
 def test_only_what_is_new_is_read(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, looks = list[int](), iter(range(100))
     real = audit_following._all
-    monkeypatch.setattr(audit_following, "_all", lambda *given: whole.append(1) or real(*given))
+
+    def counted(registry: Registry, last: int) -> Iterator[tuple[int, str]]:
+        whole.append(last)
+        return real(registry, last)
+
+    monkeypatch.setattr(audit_following, "_all", counted)
 
     def idle() -> bool:
         registry.audit_log.write("later")

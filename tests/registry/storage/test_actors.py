@@ -56,14 +56,13 @@ def test_a_command_is_its_users_from_the_shell(tmp_path: Path, monkeypatch: pyte
 
 def test_lines_of_before_are_a_chain_with_those_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = create(tmp_path / "hub", name="Test", url="http://127.0.0.1:1", audit="optional")
-    from embhub_registry.storage import audit_log
+    old = json.dumps
 
-    old = audit_log.json.dumps
-    monkeypatch.setattr(
-        audit_log.json,
-        "dumps",
-        lambda content, **how: old({k: v for k, v in content.items() if k not in ("actor", "address")}, **how),
-    )  # as the release before wrote them
+    def as_before(content: dict[str, Any], **how: Any) -> str:
+        """A line as the release before wrote it."""
+        return old({name: value for name, value in content.items() if name not in ("actor", "address")}, **how)
+
+    monkeypatch.setattr(json, "dumps", as_before)
     registry.audit_log.write("event", user="anna")
     monkeypatch.undo()
     registry.audit_log.write("event", user="anna")

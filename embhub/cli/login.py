@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_result, remark
+from embhub.cli.output import print_result
 
 
 @click.command("login", short_help="Store a registry's access token.")
@@ -29,5 +29,3 @@ def command(registry: str | None, access_token: str | None, as_json: bool) -> No
     account, path = log_in(registry, token=access_token or options.ask_secret("Access token"))
     facts = {"account": account.name, "namespaces": ", ".join(account.namespaces), "kept in": path}
     print_result(facts, as_json=as_json)
-    if registry and registry.startswith("http://") and "127.0.0.1" not in registry and "localhost" not in registry:
-        remark("warning: without https, anyone on the network can read the access token")

@@ -51,11 +51,31 @@ def number(what: str, *, default: int) -> Callable[[F], F]:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-registry = click.option(
+
+
+def _allow_plain_http(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        from embhub.site import transport
+
+        context.with_resource(transport.plain_http_allowed())
+
+
+insecure = click.option(
+    "--insecure", is_flag=True, expose_value=False, callback=_allow_plain_http,
+    help="Allow plain http to a registry on another machine: not encrypted, others can read and change it.",
+)  # fmt: skip
+_registry = click.option(
     "--registry",
     metavar="URL",
     help="URL of the registry  [default: EMBHUB_REGISTRY, config.yaml, or the only known one]",
 )
+
+
+def registry(command: F) -> F:
+    """`--registry`, and whether it may be asked by plain http."""
+    return _registry(insecure(command))
+
+
 device = click.option(
     "--device",
     default="auto",

@@ -27,6 +27,7 @@ def command() -> None:
 @click.option(
     "--fingerprint", metavar="SHA256:…", help="Fingerprint of the root key, obtained from the operator out of band."
 )
+@options.insecure
 @options.as_json
 def add(source: str, fingerprint: str | None, as_json: bool) -> None:
     """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
@@ -82,6 +83,7 @@ def remove(registry: str, as_json: bool) -> None:
 
 @command.command("refresh")
 @click.argument("registry", metavar="[URL]", required=False)
+@options.insecure
 @options.as_json
 def refresh(registry: str | None, as_json: bool) -> None:
     """Download the newest keyring of URL, or of every trusted registry; an older one is refused.

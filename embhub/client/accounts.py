@@ -41,6 +41,7 @@ def connect(registry: str | None = None, *, token: str | None = None) -> Hub:
     """The registry in force, as the account whose token is at hand (as nobody without one).
 
     Where none is set, it is the only one that this site logged in to or trusts, with the token stored for it.
+    EMBHUB_TOKEN goes to the registry of EMBHUB_REGISTRY and to no other.
 
     Raises:
         ConfigError: no registry is set and several are known, or none; or a token came without a registry.
@@ -54,6 +55,8 @@ def connect(registry: str | None = None, *, token: str | None = None) -> Hub:
         if address is None or loose:
             raise _no_registry()
         _log.warning("registry: %s, the only one known here", address)
+    if token is None and config.token_kept_back(address):
+        _log.warning("EMBHUB_TOKEN is not sent to %s: it goes to the registry of EMBHUB_REGISTRY alone", address)
     return Hub(address, token=config.load(registry=address, token=token).token)
 
 

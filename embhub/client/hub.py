@@ -32,7 +32,7 @@ from embhub.progress import OnProgress, Progress
 from embhub.release import files as layout
 from embhub.release.checks import attested, yanks
 from embhub.release.files import Release
-from embhub.site import config
+from embhub.site import config, transport
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
@@ -110,7 +110,7 @@ class Hub:
         registry: The address, normalised.
 
     Raises:
-        ConfigError: Not the address of a registry.
+        ConfigError: Not the address of a registry, or plain http to another machine that no setting `insecure` allows.
 
     Example:
         >>> import embhub
@@ -120,6 +120,7 @@ class Hub:
 
     def __init__(self, registry: str, *, token: str | None = None) -> None:
         self.registry = config.check_registry(registry)
+        transport.check(self.registry)
         self._token = token
         self._client = RegistryClient(self.registry, token)
 
@@ -134,7 +135,9 @@ class Hub:
             RegistryError: No token was given; or as every method.
         """
         if not self._token:
-            raise RegistryError(f"no token for {self.registry}", "run `embhub login` or set EMBHUB_TOKEN")
+            raise RegistryError(
+                f"no token for {self.registry}", "run `embhub login`, or set EMBHUB_REGISTRY and EMBHUB_TOKEN"
+            )
         with self._translated("whoami"):
             answer = self._client.ask("/api/whoami-v2")
             orgs = answer.get("orgs") or []

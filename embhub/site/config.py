@@ -42,7 +42,14 @@ SETTINGS = (
         "EMBHUB_TOKEN",
         "",
         "",
-        "Credential for the registry; `embhub login` stores one a registry in credentials.yaml.",
+        "Access token for the registry of EMBHUB_REGISTRY alone; `embhub login` stores one for each registry.",
+    ),
+    Setting(
+        "insecure",
+        "EMBHUB_INSECURE",
+        "insecure",
+        "",
+        "Registries, separated by commas, that may be asked by plain http, like `--insecure` for one call.",
     ),
     Setting("namespace", "EMBHUB_NAMESPACE", "namespace", "", "Namespace to push under where only a name is given."),
     Setting("key", "EMBHUB_KEY", "key", "default", "Name of the site key that signs."),
@@ -110,7 +117,8 @@ def load(
 ) -> Settings:
     """Settle every setting: argument > environment > `config.yaml` > default.
 
-    The token belongs to a registry: without an argument or EMBHUB_TOKEN it is the one stored for that registry.
+    The token belongs to a registry: the argument, else EMBHUB_TOKEN where EMBHUB_REGISTRY names that registry, else
+    the one stored for it.
 
     Raises:
         ConfigError: an unreadable file, an unknown or malformed setting, an unsafe file mode.
@@ -118,7 +126,7 @@ def load(
     file = _read_config(paths().config / "config.yaml")
     address = registry or _variable("EMBHUB_REGISTRY") or file.get("registry")
     address = check_registry(address) if address else None
-    credential = token or _variable("EMBHUB_TOKEN") or (token_for(address) if address else None)
+    credential = token or _token_of_environment(address) or (token_for(address) if address else None)
     return Settings(
         registry=address,
         token=check_token(credential) if credential else None,
@@ -126,6 +134,45 @@ def load(
         site=MappingProxyType(file.get("site", {})),
         key=key or _variable("EMBHUB_KEY") or file.get("key") or "default",
     )
+
+
+def token_kept_back(registry: str) -> bool:
+    """Whether EMBHUB_TOKEN is set, but not for this registry. Raises ConfigError: EMBHUB_REGISTRY is no address."""
+    return _variable("EMBHUB_TOKEN") is not None and _token_of_environment(registry) is None
+
+
+def _token_of_environment(registry: str | None) -> str | None:
+    """EMBHUB_TOKEN, where it may go to `registry`; with None there is nobody yet to send it to."""
+    own = _variable("EMBHUB_REGISTRY")
+    if registry is None or (own is not None and same_origin(own, registry)):
+        return _variable("EMBHUB_TOKEN")
+    return None
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two addresses of registries have the same scheme, host and port. Raises ConfigError: one is none."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(address: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(check_registry(address))
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+
+
+def insecure_registries() -> tuple[str, ...]:
+    """Addresses of the registries that may be asked by plain http: EMBHUB_INSECURE > `insecure` in config.yaml.
+
+    Raises:
+        ConfigError: it names something else; or as `load`.
+    """
+    named = _variable("EMBHUB_INSECURE") or _read_config(paths().config / "config.yaml").get("insecure") or ""
+    try:
+        return tuple(check_registry(address) for address in named.split(",") if address.strip())
+    except ConfigError as error:
+        raise ConfigError(
+            f"the setting insecure (EMBHUB_INSECURE) names no registries: {error.message}",
+            "give addresses, such as http://hub.intern:8642, separated by commas",
+        ) from error
 
 
 def read_policy() -> tuple[Path, dict[str, Any]]:
@@ -247,7 +294,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} holds a token, and is not a private file", "remove it and run `embhub login`")
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", f"known settings: {', '.join(known)}")
-    for name in ("registry", "namespace", "key", "policy_file"):
+    for name in ("registry", "insecure", "namespace", "key", "policy_file"):
         if values.get(name) is not None and not isinstance(values[name], str):
             raise ConfigError(f"{name} in {path} is not text", "put the value in quotes")
     site = values["site"] = values.get("site") or {}

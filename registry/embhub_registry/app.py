@@ -23,7 +23,9 @@ from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import web
 from embhub_registry.pages.verification_cache import VerificationCache
 from embhub_registry.people.failed_logins import FailedLogins
-from embhub_registry.people.rate_limits import RateLimiter
+from embhub_registry.people.rate_limits import RateLimiter, host_of
+from embhub_registry.storage.actors import ANONYMOUS, Actor, acting
+from embhub_registry.storage.batched_events import BatchedEvents
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
@@ -135,6 +137,8 @@ def build(registry: Registry) -> Starlette:
     app.state.usage_counters = UsageCounters()
     app.state.responses = ResponseCache()
     app.state.attempts = FailedLogins()
+    app.state.refusals = BatchedEvents("refused")
+    app.state.reads = BatchedEvents("file-read")
     app.state.verification_cache = VerificationCache()
     app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(2)
@@ -276,7 +280,8 @@ class RequestLogMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
+            with acting(Actor(ANONYMOUS, host_of(scope))):
+                await self.app(scope, receive, sending)
         except Exception as error:
             if status:  # the answer has begun: nothing can be told any more
                 raise

@@ -52,6 +52,7 @@ def liar() -> Iterator[hostile.Registry]:
 
 def test_a_proxy_of_the_environment_is_asked(liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", liar.url)
+    monkeypatch.setenv("EMBHUB_INSECURE", "http://registry.invalid")
     release, _ = Hub("http://registry.invalid").fetch(REPOSITORY)
     assert release.files == liar.files
     assert {_lower(headers)["host"] for _, _, headers, _ in liar.requests} == {"registry.invalid"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,14 +23,18 @@ def command() -> None:
 
 @command.command("export")
 @click.option("--since", type=int, default=1, show_default=True, help="Number of the first entry to print.")
+@click.option("--follow", "following", is_flag=True, help="Continue with new entries until stopped.")
+@click.option("--syslog", metavar="URL",
+              help="Send to a syslog server (RFC 5424): udp://HOST:514, tcp://HOST:601 or unix://PATH.")  # fmt: skip
+@click.option("--position", type=options.FILE,
+              help="File that keeps the number of the last entry, to resume after it.")  # fmt: skip
 @click.option("--json", is_flag=True, expose_value=False, help="No effect: the output is always JSON Lines.")
 @options.opened
-def export(registry: Registry, *, since: int) -> None:
+def export(registry: Registry, *, since: int, following: bool, syslog: str | None, position: Path | None) -> None:
     """Print the audit log as JSON Lines, oldest first. Entries written before numbering was introduced come first."""
     from embhub_registry.operation import audit_export as inspection
 
-    for line in inspection.export(registry, since=since):
-        click.echo(line)
+    inspection.pass_on(registry, click.echo, since=since, following=following, syslog=syslog, position=position)
 
 
 @command.command("head")

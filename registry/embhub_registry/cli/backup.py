@@ -16,19 +16,25 @@ if TYPE_CHECKING:
 
 @click.command("backup")
 @click.argument("file", type=options.FILE)
+@click.option("--recipient", "recipients", multiple=True, metavar="PUBLIC-KEY",
+              help="Encrypt to this public key: age1… or ssh-ed25519 …; repeatable.")  # fmt: skip
 @options.as_json
 @options.opened
-def command(registry: Registry, *, file: Path, as_json: bool) -> None:
-    """Write a backup of everything to FILE (a tar), also while the registry is serving.
+def command(registry: Registry, *, file: Path, recipients: tuple[str, ...], as_json: bool) -> None:
+    """Write a signed backup of everything to FILE, also while the registry is serving.
 
-    FILE contains the root key and the digests of all access tokens: protect it like the registry. `restore` checks it.
+    FILE contains the root key and the digests of all access tokens: encrypt it with --recipient, or protect it like
+    the registry. Write the printed fingerprint down elsewhere: `restore` asks for it.
     """
     from embhub_registry.operation.backup import back_up
 
-    made = back_up(registry, file)
+    made = back_up(registry, file, recipients=recipients)
     lines = [
         f"wrote       {made['file']}   (mode 0600)",
         f"holds       {made['blobs']:,} blobs, {made['bytes']:,} bytes, keyring version {made['keyring_version']}",
-        "protect it  it contains the root key and every access token's digest",
+        f"signed by   {made['signed_by']}   (keep it elsewhere: restore --signed-by asks for it)",
+        "encrypted   to the public keys given: only their owners can restore it"
+        if made["encrypted"]
+        else "protect it  it contains the root key and every access token's digest, not encrypted",
     ]
     show(made, *lines, as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embhub_registry.cli import options
-from embhub_registry.cli.output import show
+from embhub_registry.cli.output import ending, show
 from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
 
 
@@ -43,4 +43,5 @@ def command(context: click.Context, *, name: str, url: str, audit: str, closed: 
         registry.close()
     lines = [f"made        {context.obj}", f"root key    {made['root_key']}"]
     lines += ["closed      reading needs an access token; new repositories are private"] if closed else []
-    show({**made, "closed": closed, **added}, *lines, f"admin token {added['token']}   (shown once)", as_json=as_json)
+    lines.append(f"admin token {added['token']}   (shown once, {ending(added)})")
+    show({**made, "closed": closed, **added}, *lines, as_json=as_json)

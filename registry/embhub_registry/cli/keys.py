@@ -75,6 +75,18 @@ def revoke(registry: Registry, *, fingerprint: str, reason: Reason, as_json: boo
     show(result, f"revoked as {reason}; keyring version {result['keyring_version']}", as_json=as_json)
 
 
+@command.command("raise")
+@click.option("--to", type=click.IntRange(min=1), help="New version  [default: 1000 above the present one]")
+@options.as_json
+@options.opened
+def raise_(registry: Registry, *, to: int | None, as_json: bool) -> None:
+    """Issue the keyring again with a higher version, so that sites that saw a newer one accept it after a restore."""
+    from embhub_registry.operation import administration
+
+    result = administration.raise_keyring(registry, to=to)
+    show(result, f"keyring version {result['keyring_version']}, before {result['before']}", as_json=as_json)
+
+
 @command.command("list")
 @options.as_json
 @options.opened

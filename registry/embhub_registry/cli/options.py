@@ -30,12 +30,29 @@ SECONDS = Duration(0, 86_400)
 HOURS = Duration(0, 8_760)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-days = click.option(
+_days = click.option(
     "--expires-days",
     "days",
     type=click.IntRange(1, 36_500),
-    help="Lifetime of the access token, in days (default: unlimited).",
+    default=90,
+    show_default=True,
+    help="Lifetime of the access token, in days.",
 )
+_never = click.option("--never-expires", "never", is_flag=True, help="Create an access token without an end.")
+
+
+def days(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How long an access token lasts: `days`, None for one without an end."""
+
+    @wraps(command)
+    def run(*args: Any, days: int, never: bool, **arguments: Any) -> Any:
+        chosen = click.get_current_context().get_parameter_source("days")
+        if never and chosen is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--expires-days and --never-expires exclude each other")
+        return command(*args, days=None if never else days, **arguments)
+
+    return _days(_never(run))
+
 
 scope = click.option(
     "--scope", type=click.Choice(SCOPES), help="Scope of the access token  [default: everything the account may do]."

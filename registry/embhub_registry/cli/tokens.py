@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from embhub_registry.cli import options
-from embhub_registry.cli.output import show, table
+from embhub_registry.cli.output import ending, show, table
 
 if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
@@ -30,7 +30,7 @@ def new(registry: Registry, *, name: str, days: int | None, scope: str | None, u
     from embhub_registry.operation import administration
 
     result = administration.new_token(registry, name, days=days, scope=scope, unlimited=unlimited)
-    show(result, f"token {result['token']}   (shown once)", as_json=as_json)
+    show(result, f"token {result['token']}   (shown once)", ending(result), as_json=as_json)
 
 
 @command.command("rotate")
@@ -44,7 +44,7 @@ def rotate(registry: Registry, *, token_id: str, grace_hours: float, as_json: bo
     from embhub_registry.operation import administration
 
     result = administration.rotate_token(registry, token_id, grace_hours=grace_hours)
-    show(result, f"token {result['token']}   (shown once)", f"the old one ends at {result['old_ends']}",
+    show(result, f"token {result['token']}   (shown once)", f"the old one ends at {result['old_ends']}", ending(result),
          as_json=as_json)  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def revoke(registry: Registry, *, which: str, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def list_(registry: Registry, *, as_json: bool) -> None:
-    """List access tokens by id, never the secret."""
+    """List access tokens by id, with their end, never the secret; warn of an admin's without an end."""
     from embhub_registry.operation import administration
 
     result = administration.list_tokens(registry)
@@ -74,3 +74,8 @@ def list_(registry: Registry, *, as_json: bool) -> None:
         for t in result["tokens"]
     ]  # fmt: skip
     show(result, *table(rows), as_json=as_json)
+    endless = [t["id"] for t in result["tokens"]
+               if t["state"] == "good" and t["scope"] == "admin" and not t["expires"]]  # fmt: skip
+    if endless:
+        click.echo(f"warning: an admin's access token that never ends: {', '.join(endless)};"
+                   " `token rotate ID` keeps its lifetime, so make a new one and revoke it", err=True)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embhub_registry.cli import options
-from embhub_registry.cli.output import show, table
+from embhub_registry.cli.output import ending, show, table
 from embhub_registry.people.roles import ROLES
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def add(
     from embhub_registry.operation import administration
 
     result = administration.add_user(registry, name, namespace=namespace, role=role, days=days, scope=scope)
-    lines = [f"{name}: {role} in {namespace}{_new(result)}", f"token {result['token']}   (shown once)"]
-    show(result, *lines, as_json=as_json)
+    line = f"{name}: {role} in {namespace}{_new(result)}"
+    show(result, line, f"token {result['token']}   (shown once)", ending(result), as_json=as_json)
 
 
 @command.command("list")

@@ -207,6 +207,13 @@ def revoke_tokens(db: sqlite3.Connection, *, token_id: str | None = None, user: 
     ).rowcount
 
 
+def revoke_all_tokens(db: sqlite3.Connection, *, now: str) -> int:
+    """Revoke every token; returns how many were in force."""
+    return db.execute(
+        "UPDATE token SET revoked = ?1 WHERE revoked IS NULL AND (expires IS NULL OR expires > ?1)", (now,)
+    ).rowcount
+
+
 def touch_token(db: sqlite3.Connection, token_id: str, *, now: str) -> None:
     """Note when a token was last used."""
     db.execute("UPDATE token SET last_used = ? WHERE id = ?", (now, token_id))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from embhub.durable import sync
@@ -46,6 +47,7 @@ class Database:
         if found is not None:
             return found
         try:
+            self._keep_private()
             opened = sqlite3.connect(
                 self.path, timeout=self._patience, isolation_level=None, check_same_thread=False, cached_statements=256
             )
@@ -55,7 +57,7 @@ class Database:
             opened.execute("PRAGMA synchronous = FULL")
             opened.execute("PRAGMA foreign_keys = ON")
             opened.execute("PRAGMA trusted_schema = OFF")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             if not os.access(self.path.parent, os.W_OK):
                 raise ConfigError(
                     f"the registry's folder {self.path.parent} cannot be written: its database cannot be opened",
@@ -68,6 +70,16 @@ class Database:
         with self._guard:
             self._all.append(opened)
         return opened
+
+    def _keep_private(self) -> None:
+        """Mode 0600: a new database is made so, and SQLite gives its log the mode of the database."""
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        for suffix in ("", "-wal", "-shm"):  # of an earlier release; another owner's stay as they are
+            with suppress(FileNotFoundError, PermissionError):
+                path = self.path.with_name(self.path.name + suffix)
+                if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                    path.chmod(0o600)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

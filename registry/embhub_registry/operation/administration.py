@@ -20,9 +20,12 @@ from embhub_registry.people.roles import SCOPES, widest_scope
 from embhub_registry.repositories import audit_standing as standing
 from embhub_registry.storage.folder import Registry, seal
 
+RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
+TOKEN_DAYS = 90  # lifetime of an access token unless another is asked for; None is without an end
+
 
 def add_user(
-    registry: Registry, name: str, *, namespace: str, role: str, days: int | None = None, scope: str | None = None
+    registry: Registry, name: str, *, namespace: str, role: str, days: int | None = TOKEN_DAYS, scope: str | None = None
 ) -> dict[str, Any]:
     """Create a user, the namespace where it is new, and a first token.
 
@@ -42,7 +45,7 @@ def add_user(
 
 
 def new_token(
-    registry: Registry, user: str, *, days: int | None = None, scope: str | None = None, unlimited: bool = False
+    registry: Registry, user: str, *, days: int | None = TOKEN_DAYS, scope: str | None = None, unlimited: bool = False
 ) -> dict[str, Any]:
     """Another token for a user; the ones before stay good until they are revoked or expire.
 
@@ -131,7 +134,7 @@ def _add_token(
     db: Connection, user_id: int, days: int | None, *, scope: str | None = None, unlimited: bool = False
 ) -> dict[str, Any]:
     if days is not None and days < 0:
-        raise UsageError(f"a token cannot last {days} days", "leave --expires-days out for one without an end")
+        raise UsageError(f"a token cannot last {days} days", "pass --never-expires for one without an end")
     widest = widest_scope(set(accounts.roles_of(db, user_id).values()))
     scope = scope or widest
     if SCOPES.index(scope) > SCOPES.index(widest):
@@ -240,6 +243,24 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: trust.Reason) ->
         )
     registry.audit_log.write("key-revoked", fingerprint=fingerprint, reason=reason, keyring=version)
     return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, "keyring_version": version}
+
+
+def raise_keyring(registry: Registry, *, to: int | None = None) -> dict[str, Any]:
+    """The same keyring anew, with a version far above the one before: after a restore, above any that sites saw.
+
+    Raises:
+        UsageError: `to` is no higher version. ConfigError: the root key is encrypted, or is not there.
+    """
+    with registry.database.writing() as db:
+        keyring = _keyring(registry)
+        target = keyring.version + RAISED_BY if to is None else to
+        if not keyring.version < target < 2**53:
+            raise UsageError(
+                f"the keyring has version {keyring.version}: {target} is not above it", "`key list` shows the version"
+            )
+        version = _store(registry, db, keyring.model_copy(update={"version": target - 1}), list(keyring.members))
+    registry.audit_log.write("keyring-raised", keyring=version, before=keyring.version)
+    return {"keyring_version": version, "before": keyring.version}
 
 
 def list_keys(registry: Registry) -> dict[str, Any]:

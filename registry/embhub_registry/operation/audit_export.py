@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from embhub.errors import UsageError
+from embhub_registry.operation import audit_following
+from embhub_registry.operation.syslog import Sender
 from embhub_registry.storage.folder import Registry
 
 
 def export(registry: Registry, *, since: int = 1) -> Iterator[str]:
     """The sealed lines from number `since` on; those of the first release, which have none, where `since` is 1."""
-    for line in registry.audit_log.lines():
-        text = line.decode("utf-8", "replace")
-        if since <= 1 or _number(text) >= since:
-            yield text
+    return audit_following.follow(registry, since=since, until=lambda: True)
+
+
+def pass_on(
+    registry: Registry, write: Callable[[str], object], *, since: int, following: bool, syslog: str | None,
+    position: Path | None,
+) -> None:  # fmt: skip
+    """Hand lines to `write`, or to a syslog server; with `following` those to come too, without end.
+
+    `position` keeps up to where, and the next call starts after it. It is written once lines were handed over: after a
+    crash the last ones may come twice, and none is left out.
+
+    Raises:
+        UsageError: no address of a syslog server, or no position. ConfigError: the server takes no message, or the
+        position cannot be kept.
+    """
+    sender = Sender(syslog) if syslog else None
+    reached = audit_following.Position(position)
+    start = max(since, audit_following.read_position(position)) if position else since
+
+    def idle() -> bool:
+        reached.keep()
+        return not following
+
+    try:
+        for line in audit_following.follow(registry, since=start, until=idle):
+            (sender.send if sender else write)(line)
+            reached.reached(audit_following.number_of(line))
+    finally:
+        reached.keep()
+        if sender:
+            sender.close()
 
 
 def head(registry: Registry) -> dict[str, Any]:
@@ -45,12 +75,3 @@ def _parse(text: str) -> tuple[int, str]:
     if not number.isdigit() or len(digest) != 64:
         raise UsageError(f"{text!r} is not the head of an audit log", "give what `audit head` printed")
     return int(number), digest
-
-
-def _number(line: str) -> int:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return 0
-    number = fields.get("number") if isinstance(fields, dict) else None
-    return number if isinstance(number, int) else 0

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from embhub.errors import EmbhubError
 from embhub_registry.operation import expiry
 from embhub_registry.repositories import deletion
+from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 
@@ -38,14 +39,17 @@ def write(app: Starlette, registry: Registry) -> None:
     turns: tuple[Callable[[], object], ...] = (
         lambda: app.state.usage_counters.write(registry.database),
         lambda: app.state.attempts.write(registry.audit_log),
+        lambda: app.state.refusals.write(registry.audit_log),
+        lambda: app.state.reads.write(registry.audit_log),
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
     )
-    for turn in turns:
-        try:
-            turn()
-        except (EmbhubError, OSError) as error:
-            log("error", "upkeep failed", reason=str(error))
+    with acting(Actor("server", "server")):
+        for turn in turns:
+            try:
+                turn()
+            except (EmbhubError, OSError) as error:
+                log("error", "upkeep failed", reason=str(error))
 
 
 def log_head(registry: Registry) -> None:

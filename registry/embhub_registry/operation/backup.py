@@ -14,17 +14,18 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
+from embhub.site.keys import SigningKey
 from embhub_registry.database import StorageFullError, accounts, audit_head, blob_rows, reading_copy
 from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
-from embhub_registry.operation import backup_file
+from embhub_registry.operation import backup_encryption, backup_file, backup_seal
 from embhub_registry.operation.backup_file import DATABASE, KEYS, MANIFEST, Manifest
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
@@ -33,11 +34,14 @@ ATTEMPTS = 5
 Held = tuple[BinaryIO, int]  # an open file, and how many of its bytes belong into the backup
 
 
-def back_up(registry: Registry, file: Path) -> dict[str, Any]:
-    """Write a backup to `file`, which must not exist; durable, mode 0600. Returns what it holds.
+def back_up(registry: Registry, file: Path, *, recipients: Sequence[str] = ()) -> dict[str, Any]:
+    """Write a signed backup to `file`, which must not exist; durable, mode 0600. Returns what it holds.
+
+    With `recipients`, public keys of age or SSH, it is encrypted: nothing of it lies elsewhere unencrypted, but for a
+    copy of the database in the registry's own folder while it is made.
 
     Raises:
-        UsageError: `file` is there already, or its folder is not.
+        UsageError: `file` is there already, or its folder is not; or a recipient is none.
         ConfigError: the folder cannot be written, or an object of the registry is missing or damaged.
         StorageFullError: no room. Nothing is left under the final name.
     """
@@ -45,12 +49,15 @@ def back_up(registry: Registry, file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} is there already: nothing was changed", "choose a new name, with the date in it")
     if not file.parent.is_dir():
         raise UsageError(f"there is no folder {file.parent}", "make it, or choose another")
+    keys = backup_encryption.read_recipients(recipients)
+    signing = backup_seal.key_of(registry.folder)
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{file.name}.", dir=file.parent))  # mode 0700
     except OSError as error:
         raise ConfigError(f"cannot write in {file.parent}: {error.strerror}", "choose another folder") from error
     try:
-        manifest, size = _write(registry, scratch)
+        with _beside(registry, scratch, keys) as copy:
+            manifest, size = _write(registry, scratch, copy, signing, keys)
         (scratch / "backup").rename(file)
         sync(file.parent)
     except OSError as error:
@@ -59,16 +66,29 @@ def back_up(registry: Registry, file: Path) -> dict[str, Any]:
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    registry.audit_log.write("backup", file=file.name, blobs=manifest.blobs, bytes=size)
-    return {"file": str(file), "bytes": size, **manifest.model_dump(by_alias=True, exclude={"files"})}
+    registry.audit_log.write("backup", file=file.name, blobs=manifest.blobs, bytes=size, encrypted=bool(keys))
+    known = manifest.model_dump(by_alias=True, exclude={"files", "objects_sha256"})
+    made = {"file": str(file), "bytes": size, "signed_by": signing.fingerprint, "encrypted": bool(keys)}
+    return made | known
 
 
-def _write(registry: Registry, scratch: Path) -> tuple[Manifest, int]:
+@contextlib.contextmanager
+def _beside(registry: Registry, scratch: Path, keys: list[Any]) -> Iterator[Path]:
+    """Where the copy of the database is made: with an encrypted backup not on the disk that the backup goes to."""
+    if not keys:
+        yield scratch / DATABASE
+        return
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=registry.folder) as private:
+        yield Path(private) / DATABASE
+
+
+def _write(registry: Registry, scratch: Path, copy: Path, signing: SigningKey, keys: list[Any]) -> tuple[Manifest, int]:
     """The whole backup as `scratch/backup`, with its size in bytes."""
     for attempt in range(ATTEMPTS):
-        registry.database.copy_to(scratch / DATABASE)
+        registry.database.copy_to(copy)
         try:
-            manifest = _write_archive(registry, scratch)
+            with _create(scratch / "backup", keys) as out:
+                manifest = _write_archive(registry, copy, out, signing)
         except MissingBlobError as error:
             if attempt < ATTEMPTS - 1:
                 continue  # a repository was deleted after the database was copied
@@ -79,29 +99,43 @@ def _write(registry: Registry, scratch: Path) -> tuple[Manifest, int]:
     return manifest, (scratch / "backup").stat().st_size
 
 
-def _write_archive(registry: Registry, scratch: Path) -> Manifest:
-    with reading_copy(scratch / DATABASE) as db:
+@contextlib.contextmanager
+def _create(path: Path, keys: list[Any]) -> Iterator[BinaryIO]:
+    """A new file, durable at the end; what goes into it is encrypted where there are keys to encrypt to."""
+    with path.open("wb") as out:
+        os.fchmod(out.fileno(), 0o600)
+        if keys:
+            with backup_encryption.writing(out, keys) as stream:
+                yield stream
+        else:
+            yield out
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _write_archive(registry: Registry, copy: Path, out: BinaryIO, signing: SigningKey) -> Manifest:
+    with reading_copy(copy) as db:
         objects = blob_rows.sizes(db)
         keyring, head = accounts.newest_keyring(db), audit_head.read(db)
         settings = {name: accounts.read_setting(db, name) or "" for name in ("name", "url", "root_fingerprint")}
-    with contextlib.ExitStack() as stack, (scratch / "backup").open("wb") as out:
-        os.fchmod(out.fileno(), 0o600)
-        held = _open(stack, {DATABASE: scratch / DATABASE} | {name: registry.folder / name for name in KEYS})
+    named = hashlib.sha256(b"".join(backup_file.object_line(*item) for item in objects.items())).hexdigest()
+    with contextlib.ExitStack() as stack:
+        held = _open(stack, {DATABASE: copy} | {name: registry.folder / name for name in KEYS})
         held |= _open_audit_log(stack, registry, head)
         manifest = Manifest(
-            schema="embhub.backup/1", made=stamp(), program=metadata.version("embhub"),
+            schema="embhub.backup/2", made=stamp(), program=metadata.version("embhub"),
             keyring_version=keyring[0] if keyring else 0,
             files={name: backup_file.part_of(stream, size) for name, (stream, size) in held.items()},
-            blobs=len(objects), blob_bytes=sum(objects.values()), **settings,
+            blobs=len(objects), blob_bytes=sum(objects.values()), objects_sha256=named, **settings,
         )  # fmt: skip
-        with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
-            _append(archive, MANIFEST, manifest.model_dump_json(by_alias=True, indent=2).encode())
+        text = manifest.model_dump_json(by_alias=True, indent=2).encode()
+        with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as archive:
+            _append(archive, MANIFEST, text)
+            _append(archive, backup_seal.NAME, backup_seal.seal(text, signing))
             for name, (stream, size) in held.items():
                 backup_file.append(archive, name, stream, size)
             for digest, size in objects.items():
                 _append(archive, backup_file.object_name(digest), _object(registry, digest, size))
-        out.flush()
-        os.fsync(out.fileno())
     return manifest
 
 

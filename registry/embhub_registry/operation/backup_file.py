@@ -1,8 +1,9 @@
 """The format of a backup: a tar file that says first what it holds; read strictly, in bounded memory.
 
-`backup.json`, then the files it names, in its order and with its digests, then the objects as `blobs/ab/abcdef…`, whose
-names are their digests. Plain files only, so `tar -t` lists it. Reading takes no other kind of member: no link, no
-folder, no extension header (POSIX pax, GNU long names, sparse files), nothing after the end.
+`backup.json`, its signature `backup.sig`, then the files it names, in its order and with its digests, then the objects
+as `blobs/ab/abcdef…`, whose names are their digests. Plain files only, so `tar -t` lists it. Reading takes no other
+kind of member: no link, no folder, no extension header (POSIX pax, GNU long names, sparse files), nothing after
+the end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from embhub.errors import RegistryError
 from embhub.formats import strict_json
 
-SCHEMA = "embhub.backup/1"
+SCHEMA = "embhub.backup/2"
+UNSIGNED = "embhub.backup/1"  # before signatures
 MANIFEST = "backup.json"
 DATABASE = "registry.db"
 KEYS = ("keys/root.pem", "keys/root.pub")
@@ -51,7 +53,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    schema_: Literal["embhub.backup/1"] = Field(alias="schema")
+    schema_: Literal["embhub.backup/1", "embhub.backup/2"] = Field(alias="schema")
     made: str
     program: str
     name: str
@@ -61,6 +63,12 @@ class Manifest(BaseModel):
     files: dict[str, Part]
     blobs: int = Field(ge=0)
     blob_bytes: int = Field(ge=0)
+    objects_sha256: str | None = None  # of a line `DIGEST SIZE` for each object, in their order
+
+    @property
+    def signed(self) -> bool:
+        """Whether a signature follows."""
+        return self.schema_ != UNSIGNED
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -71,13 +79,15 @@ def parse_manifest(data: bytes) -> Manifest:
     """
     try:
         document = strict_json.read_object(data, limit=_CHUNK)
-        if document.get("schema") not in (None, SCHEMA):
+        if document.get("schema") not in (None, SCHEMA, UNSIGNED):
             raise BadBackupError(
                 f"its format is {document['schema']!r}, this program reads {SCHEMA}", "use a newer release"
             )
         manifest = Manifest.model_validate(document)
     except (strict_json.JsonError, ValidationError) as error:
         raise BadBackupError(f"its {MANIFEST} cannot be read: {str(error).splitlines()[0]}") from error
+    if manifest.signed and not re.fullmatch("[0-9a-f]{64}", manifest.objects_sha256 or ""):
+        raise BadBackupError(f"its {MANIFEST} does not name its objects")
     strange = {name for name in manifest.files if name not in {DATABASE, *KEYS} and not AUDIT_LOG.fullmatch(name)}
     lacking = {DATABASE, "keys/root.pem"} - set(manifest.files)
     if strange or lacking:
@@ -166,6 +176,11 @@ class Reader:
 def object_name(digest: str) -> str:
     """Where an object lies in a backup."""
     return f"blobs/{digest[:2]}/{digest}"
+
+
+def object_line(digest: str, size: int) -> bytes:
+    """What an object adds to `objects_sha256`."""
+    return f"{digest} {size}\n".encode()
 
 
 def part_of(stream: BinaryIO, size: int) -> Part:

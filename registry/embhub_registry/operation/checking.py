@@ -9,6 +9,8 @@ from typing import Any
 from embhub.errors import EmbhubError
 from embhub.formats import strict_json
 from embhub.release.files import AUDIT, LIMITS
+from embhub.site.keys import PassphraseRequiredError
+from embhub.trust import p256
 from embhub_registry.database import repositories, tombstones
 from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import repos
@@ -16,6 +18,7 @@ from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 
 OLD_REPORT = "embhub.audit/1"
+_LARGEST_KEY = 10_000
 UNFINISHED = "*.partial"  # what a copy of the database or a backup is called until it is whole
 
 
@@ -155,7 +158,18 @@ def _schema(registry: Registry, digest: str) -> object:
 def _check_identity(registry: Registry, report: Report) -> None:
     try:
         registry.open_trust()
-        if registry.root_key().fingerprint != registry.setting("root_fingerprint"):
+        if _root_fingerprint(registry) != registry.setting("root_fingerprint"):
             report.corrupt.append("keyring: keys/root.pem is another key than the one that sites pinned")
     except EmbhubError as error:
         report.corrupt.append(f"keyring: {error.message}")
+
+
+def _root_fingerprint(registry: Registry) -> str:
+    """The root key's; of one that is encrypted that of its public half, which lies beside it."""
+    try:
+        return registry.root_key().fingerprint
+    except PassphraseRequiredError:
+        public = registry.folder / "keys/root.pub"
+        if not public.exists():
+            raise
+        return p256.fingerprint(p256.read_public(public.read_bytes()[:_LARGEST_KEY]))

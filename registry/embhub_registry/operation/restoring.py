@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 from embhub.durable import sync
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub_registry.database import DatabaseError, StorageFullError
-from embhub_registry.operation import checking
+from embhub_registry.operation import after_restore, backup_encryption, backup_seal, checking
 from embhub_registry.operation.backup_file import (
     LARGEST_OBJECT,
     MANIFEST,
@@ -20,24 +21,46 @@ from embhub_registry.operation.backup_file import (
     Manifest,
     Member,
     Reader,
+    object_line,
     object_name,
     parse_manifest,
 )
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.blobs import Blobs
+from embhub_registry.storage.folder import Registry
 
+_PLAIN = ".decrypted"
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-def restore(file: Path, folder: Path) -> dict[str, Any]:
+def restore(
+    file: Path, folder: Path, *, signed_by: str | None = None, unauthenticated: bool = False,
+    identity: Path | None = None, keep_tokens: bool = False, keep_keyring: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Make `folder` the registry that `file` is a backup of; root key, keyring, name and address included.
 
+    Args:
+        file: the backup, encrypted or not.
+        folder: where the registry will be.
+        signed_by: fingerprint of the key that must have signed the backup, or a file with its public half.
+        unauthenticated: take it whoever made it, signed or not.
+        identity: file with the key that decrypts it.
+        keep_tokens: access tokens stay in force; otherwise all are revoked.
+        keep_keyring: the keyring keeps its version; otherwise it is raised, so that sites that saw a newer one take it.
+
     Raises:
-        UsageError: the folder holds something, or there is no such file.
-        BadBackupError: the file is damaged, cut off, hostile, or what it holds does not pass `check`.
+        UsageError: the folder holds something, there is no such file, or nothing says who signed it.
+        BadBackupError: the file is not signed by that key, damaged, cut off, hostile, or does not pass `check`.
         ConfigError: the place cannot be written, or the backup is of a newer release.
         StorageFullError: no room. In every case nothing is left under the final name.
     """
+    if signed_by is None and not unauthenticated:
+        raise UsageError(
+            "a backup is only as good as its origin: say who signed it",
+            "pass --signed-by with the fingerprint that `backup` printed, or --unauthenticated for a file that you"
+            " kept where nobody else could write",
+        )
+    signer = None if signed_by is None else backup_seal.fingerprint_of(signed_by)
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UsageError(f"{folder} is not empty: nothing was changed", "restore into a new folder")
     try:
@@ -46,8 +69,9 @@ def restore(file: Path, folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot write in {folder.parent}: {error.strerror}", "choose another folder") from error
     try:
-        manifest = _unpack(file, scratch)
-        report = _check(scratch, manifest)
+        manifest = _unpack(_decrypted(file, identity, scratch), scratch, signer)
+        (scratch / _PLAIN).unlink(missing_ok=True)
+        report, done = _check(scratch, manifest, keep_tokens=keep_tokens, keep_keyring=keep_keyring)
         for path in [*scratch.rglob("*"), scratch]:
             sync(path)
         scratch.rename(folder)
@@ -58,19 +82,31 @@ def restore(file: Path, folder: Path) -> dict[str, Any]:
         raise StorageFullError(f"cannot restore to {folder}: {error.strerror}", "free space there") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    known = manifest.model_dump(by_alias=True, exclude={"files"})
-    told = report.corrupt + report.orphaned
-    return {"dir": str(folder), **known, "revisions": report.revisions, "told": told}
+    known = manifest.model_dump(by_alias=True, exclude={"files", "objects_sha256"})
+    told = report.corrupt + report.orphaned + done.pop("told")
+    return {"dir": str(folder), **known, **done, "signed_by": signer, "revisions": report.revisions, "told": told}
 
 
-def _unpack(file: Path, scratch: Path) -> Manifest:
+def _decrypted(file: Path, identity: Path | None, scratch: Path) -> Path:
+    """The backup itself: what was encrypted, decrypted beside the registry's future place."""
+    try:
+        if not backup_encryption.is_encrypted(file):
+            return file
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", "give a file that `backup` made") from error
+    backup_encryption.decrypt(file, identity, scratch / _PLAIN)
+    return scratch / _PLAIN
+
+
+def _unpack(file: Path, scratch: Path, signer: str | None) -> Manifest:
     try:
         stream = file.open("rb")
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", "give a file that `backup` made") from error
     with stream:
         reader = Reader(stream)
-        manifest = parse_manifest(reader.read(_named(reader.next(), MANIFEST), limit=1_000_000))
+        text = reader.read(_named(reader.next(), MANIFEST), limit=1_000_000)
+        manifest = _authentic(reader, text, signer)
         for name, part in manifest.files.items():
             member = _named(reader.next(), name)
             if member.size != part.size or _write(reader, member, scratch / name) != part.sha256:
@@ -79,20 +115,38 @@ def _unpack(file: Path, scratch: Path) -> Manifest:
     return manifest
 
 
+def _authentic(reader: Reader, text: bytes, signer: str | None) -> Manifest:
+    """The manifest, its signature checked before anything that it names is read."""
+    manifest = parse_manifest(text)
+    if manifest.signed:
+        sealed = reader.read(_named(reader.next(), backup_seal.NAME), limit=backup_seal.LARGEST)
+        if signer is not None:
+            backup_seal.check(text, sealed, signed_by=signer)
+    elif signer is not None:
+        raise BadBackupError(
+            "it is not signed: a release before signatures made it, or somebody took the signature away",
+            "nothing was restored; --unauthenticated takes it, if nobody else could write where it was kept",
+        )
+    return manifest
+
+
 def _unpack_objects(reader: Reader, manifest: Manifest, blobs: Blobs) -> None:
     blobs.folder.mkdir()
-    before, count, total = "", 0, 0
+    before, count, total, named = "", 0, 0, hashlib.sha256()
     while (member := reader.next()) is not None:
         digest = member.name.rpartition("/")[2]
         if not _DIGEST.fullmatch(digest) or member.name != object_name(digest) or digest <= before:
             raise BadBackupError(f"{member.name[:100]!r} does not belong into a backup")
         before, count, total = digest, count + 1, total + member.size
+        named.update(object_line(digest, member.size))
         if count > manifest.blobs or total > manifest.blob_bytes:
             raise BadBackupError(f"it holds more than the {manifest.blobs} objects that it names")
         if blobs.put(reader.read(member, limit=LARGEST_OBJECT), durable=False) != digest:
             raise BadBackupError(f"{member.name} holds other bytes than its name says")
     if (count, total) != (manifest.blobs, manifest.blob_bytes):
         raise BadBackupError(f"it holds {count} objects of the {manifest.blobs} that it names")
+    if manifest.signed and named.hexdigest() != manifest.objects_sha256:
+        raise BadBackupError(f"it holds other objects than {MANIFEST} names")
 
 
 def _named(member: Member | None, name: str) -> Member:
@@ -108,7 +162,9 @@ def _write(reader: Reader, member: Member, path: Path) -> str:
         return reader.copy(member, stream.write)
 
 
-def _check(scratch: Path, manifest: Manifest) -> checking.Report:
+def _check(
+    scratch: Path, manifest: Manifest, *, keep_tokens: bool, keep_keyring: bool
+) -> tuple[checking.Report, dict[str, Any]]:
     """Open it as its server would, its schema brought up to date, and read everything back."""
     registry = None
     try:
@@ -119,7 +175,10 @@ def _check(scratch: Path, manifest: Manifest) -> checking.Report:
             raise BadBackupError(f"what it holds is not whole: {serious[0]}")
         if report.blobs != manifest.blobs or registry.setting("root_fingerprint") != manifest.root_fingerprint:
             raise BadBackupError(f"its database is not of the registry that {MANIFEST} names")
-        registry.audit_log.write("restored", made=manifest.made)
+        done = _settle(registry, keep_tokens=keep_tokens, keep_keyring=keep_keyring)
+        registry.audit_log.write(
+            "restored", made=manifest.made, tokens_revoked=done["tokens_revoked"], keyring=done["keyring_version"]
+        )
     except BadBackupError:
         raise
     except EmbhubError as error:
@@ -130,4 +189,13 @@ def _check(scratch: Path, manifest: Manifest) -> checking.Report:
         if registry is not None:
             registry.close()
         (scratch / "lock").unlink(missing_ok=True)
-    return report
+    return report, done
+
+
+def _settle(registry: Registry, *, keep_tokens: bool, keep_keyring: bool) -> dict[str, Any]:
+    """What became of access tokens and keyring, and what to tell of it."""
+    revoked = 0 if keep_tokens else after_restore.revoke_tokens(registry)
+    version, told = registry.trust().keyring.version, list[str]()
+    if not keep_keyring:
+        version, told = after_restore.raise_keyring(registry)
+    return {"tokens_revoked": revoked, "keyring_version": version, "told": told}

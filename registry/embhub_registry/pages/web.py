@@ -91,6 +91,8 @@ async def audit(request: Request) -> Response:
     name, revision = snapshot.repository.full_name, snapshot.revision.id
     if report is None:
         raise RequestDeniedError(404, "audit", f"{name} has no audit report that verifies", "look at its page")
+    if snapshot.repository.private or snapshot.repository.gated or snapshot.repository.disabled:
+        request.app.state.reads.note(repository=name, commit=revision, file=AUDIT)
     if rendering.wants_json(request):
         facts = AuditPage(
             registry=registry_of(request).setting("name"), id=name, revision=revision,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
+from embhub_registry.storage.actors import ANONYMOUS
 from embhub_registry.storage.audit_log import AuditLog
 
 MOST = 100  # lines a writing; the rest is counted in one
@@ -33,9 +34,11 @@ class FailedLogins:
             seen, self._seen = self._seen, Counter()
             further, self._further = self._further, 0
         rows = [
-            {"client": client or None, "reason": reason, "times": times} for (client, reason), times in seen.items()
+            {"actor": ANONYMOUS, "address": client, "client": client or None, "reason": reason, "times": times}
+            for (client, reason), times in seen.items()
         ]
         if further:
-            rows.append({"client": "others", "reason": "more clients than are listed", "times": further})
+            reason = "more clients than are listed"
+            rows.append({"actor": ANONYMOUS, "address": "", "client": "others", "reason": reason, "times": further})
         if rows:
             audit_log.write_all([("login-failed", row) for row in rows])

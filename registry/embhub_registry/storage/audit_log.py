@@ -21,6 +21,7 @@ from embhub.errors import RegistryError
 from embhub_registry.database import Database, audit_head
 from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
+from embhub_registry.storage.actors import present
 from embhub_registry.storage.logs import log, redact
 
 KEPT = 16_000  # characters of unsealed text that are kept in the event that tells of it
@@ -35,7 +36,10 @@ class AuditLog:
         self._database = database
 
     def write(self, event: str, **fields: Any) -> None:
-        """Note an event: who (`user`), what (`repository`, `rule`, …), when. Not inside a transaction."""
+        """Note an event: what (`repository`, `rule`, …) and when; who and from where is `actors.present()`'s.
+
+        Not inside a transaction.
+        """
         self.write_all([(event, fields)])
 
     def write_all(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -166,9 +170,10 @@ class AuditLog:
                                               "text": text})]  # fmt: skip
 
     def _append(self, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
-        lines = b""
+        lines, actor = b"", present()
         for event, fields in events:
-            content = {"number": head.number + 1, "time": stamp(), "event": event, **fields, "previous": head.digest}
+            known = {"number": head.number + 1, "time": stamp(), "event": event}
+            content = {**known, "actor": actor.name, "address": actor.address, **fields, "previous": head.digest}
             line = redact(json.dumps(content, ensure_ascii=True, default=str)).encode()
             head = replace(head, number=head.number + 1, digest=digest_of(line), size=head.size + len(line) + 1)
             lines += line + b"\n"

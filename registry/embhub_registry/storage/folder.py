@@ -27,6 +27,7 @@ from embhub_registry.storage.settings import CLOSED
 
 ROOT_KEY = "root"
 LONGEST_URL = 200  # as the keyring's schema has it
+BACKUP_KEY = "backup"  # signs backups and is in none of them
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
@@ -147,6 +148,7 @@ def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = Fals
     registry = Registry(folder)
     try:
         root = keys.generate(ROOT_KEY, folder=folder / "keys")
+        keys.generate(BACKUP_KEY, folder=folder / "keys")
         schema.migrate(registry.database)
         keyring = trust.Keyring(registry=url, version=1, issued=instants.write(now()))
         with registry.database.writing() as db:

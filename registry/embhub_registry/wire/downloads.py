@@ -67,6 +67,8 @@ async def resolve(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(entry.size)}, media_type=media)
     data = registry.blobs.get(entry.digest)
+    if closed:
+        request.app.state.reads.note(repository=repository.full_name, commit=snapshot.revision.id, file=entry.path)
     asked = request.headers.get("range")
     if asked is None or request.headers.get("if-range", etag) != etag:
         counted = repository.id if entry.path == EMBEDDING else None

@@ -153,10 +153,9 @@ async def commit(request: Request) -> Response:
             async with commit_limiter.judging:
                 made = await threaded(store)
     except RequestDeniedError as error:
-        await threaded(
-            registry_of(request).audit_log.write, "refused", user=account.user,
-            repository=f"{namespace}/{name}", rule=error.rule, status=error.status,
-            message=error.message,
+        request.app.state.refusals.note(
+            user=account.user, repository=f"{namespace}/{name}", rule=error.rule,
+            status=error.status, details={"message": error.message},
         )  # fmt: skip
         raise
     url = f"{base_url(request)}/{namespace}/{name}/commit/{made.id}"

@@ -20,6 +20,7 @@ from embhub_registry.people.failed_logins import FailedLogins
 from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
+from embhub_registry.storage.actors import name_present
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.commit_limiter import CommitLimiter
@@ -95,6 +96,7 @@ def account_of(request: Request) -> Account | None:
         raise
     if account is not None and not getattr(request.state, "user", None):
         request.state.user = account.user
+        name_present(account.user)
         usage_counters_of(request).used(account.token_id)
         rate_limiter_of(request).check_account(request.scope, account)
     return account

@@ -74,7 +74,10 @@ def test_a_token_belongs_to_its_registry(home: Path, monkeypatch: pytest.MonkeyP
     assert config.load(registry="https://c.example").token is None
     assert config.load().token is None
     monkeypatch.setenv("EMBHUB_TOKEN", "token-environment")
+    assert config.load(registry="https://b.example").token == "token-b"
+    monkeypatch.setenv("EMBHUB_REGISTRY", "https://b.example:443")
     assert config.load(registry="https://b.example").token == "token-environment"
+    assert config.load(registry="https://a.example").token == "token-a"
     assert config.load(registry="https://b.example", token="token-argument").token == "token-argument"
 
 

@@ -20,11 +20,11 @@ from embhub_registry.database import accounts, clock, repositories
 from embhub_registry.operation import administration, backup, checking
 from embhub_registry.operation.backup import back_up
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.operation.restoring import restore
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage.folder import Registry, create
 from tests.support import pushes, releases
+from tests.support.backups import restore
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
 
@@ -55,15 +55,17 @@ def test_a_restored_registry_is_the_one_that_was_backed_up(tmp_path: Path, monke
         assert pushes.commit(served, CSPCA, releases.make_release().files, token=token).status == 200
         made = served.ask("backup", tmp_path / "hub.tar")
         before = served.get("/embhub/v1/trust").body
-    assert made["schema"] == "embhub.backup/1" and made["blobs"] == 5 and made["keyring_version"] == 2
+    assert made["schema"] == "embhub.backup/2" and made["blobs"] == 5 and made["keyring_version"] == 2
     assert stat.S_IMODE((tmp_path / "hub.tar").stat().st_mode) == 0o600
     with tarfile.open(tmp_path / "hub.tar") as archive:
         names = archive.getnames()
-    assert names[:5] == ["backup.json", "registry.db", "keys/root.pem", "keys/root.pub", "audit.jsonl"]
-    assert len(names) == 10 and all(name.startswith("blobs/") for name in names[5:])
+    assert names[:3] == ["backup.json", "backup.sig", "registry.db"]
+    assert names[3:6] == ["keys/root.pem", "keys/root.pub", "audit.jsonl"]
+    assert len(names) == 11 and all(name.startswith("blobs/") for name in names[6:])
 
     again = RunningRegistry(tmp_path / "again", served.url, served.admin, served.root_fingerprint)
-    assert again.ask("restore", tmp_path / "hub.tar")["root_fingerprint"] == served.root_fingerprint
+    signer = ("--signed-by", str(made["signed_by"]), "--keep-tokens")
+    assert again.ask("restore", tmp_path / "hub.tar", *signer)["root_fingerprint"] == served.root_fingerprint
     assert stat.S_IMODE(again.folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((again.folder / "keys/root.pem").stat().st_mode) == 0o600
     again.add_key(releases.OTHER_SITE, namespace="lumc")  # the root key signs on

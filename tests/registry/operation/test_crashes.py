@@ -19,8 +19,8 @@ import pytest
 from embhub_registry.database import repositories
 from embhub_registry.operation import checking, repair
 from embhub_registry.operation.backup import back_up
-from embhub_registry.operation.restoring import restore
 from tests.support import pushes, releases
+from tests.support.backups import restore
 from tests.support.servers import Answer, RunningRegistry, environment, init_registry
 
 Tree = Mapping[str, str]  # path -> SHA-256
@@ -219,6 +219,8 @@ def test_a_backup_or_a_restore_that_is_killed_has_no_final_name(tmp_path: Path) 
     assert not backup.exists() and list(tmp_path.glob(".hub.tar.*"))
     with served.opened() as opened:
         back_up(opened, backup)
-    kill_once_it_writes(["--dir", str(again), "restore", str(backup)], tmp_path, ".again.restoring-*/blobs/??/*")
+    kill_once_it_writes(
+        ["--dir", str(again), "restore", "--unauthenticated", str(backup)], tmp_path, ".again.restoring-*/blobs/??/*"
+    )
     assert not again.exists() and list(tmp_path.glob(".again.restoring-*"))
     assert restore(backup, again)["blobs"] == 400, "what was left behind is in nobody's way"

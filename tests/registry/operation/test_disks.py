@@ -17,11 +17,11 @@ from embhub_registry.admission import publication
 from embhub_registry.database import DatabaseBusyError, StorageFullError, accounts
 from embhub_registry.operation import checking
 from embhub_registry.operation.backup import back_up
-from embhub_registry.operation.restoring import restore
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage.folder import Registry, TimedLock, create
 from tests.support import disks, pushes, releases
+from tests.support.backups import restore
 from tests.support.servers import RunningRegistry, init_registry, run_command
 
 ADMIN = accounts.Account(1, "admin", "registry", "admin", "", b"", None, None)

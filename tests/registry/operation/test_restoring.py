@@ -20,8 +20,8 @@ from embhub.errors import UsageError
 from embhub_registry.database import accounts
 from embhub_registry.operation.backup import back_up
 from embhub_registry.operation.backup_file import BadBackupError, Reader, object_name
-from embhub_registry.operation.restoring import restore
 from embhub_registry.storage import folder
+from tests.support.backups import restore
 
 Parts = dict[str, bytes]
 
@@ -74,7 +74,9 @@ def with_manifest(parts: Parts, **changes: Any) -> Parts:
     for name in document["files"]:
         document["files"][name] = {"size": len(parts[name]), "sha256": hashlib.sha256(parts[name]).hexdigest()}
     objects = [data for name, data in parts.items() if name.startswith("blobs/")]
-    document |= {"blobs": len(objects), "blob_bytes": sum(map(len, objects)), **changes}
+    lines = (f"{name[9:]} {len(data)}\n".encode() for name, data in parts.items() if name.startswith("blobs/"))
+    named = hashlib.sha256(b"".join(lines)).hexdigest()
+    document |= {"blobs": len(objects), "blob_bytes": sum(map(len, objects)), "objects_sha256": named, **changes}
     return {**parts, "backup.json": json.dumps(document).encode()}
 
 
@@ -233,7 +235,7 @@ def test_an_audit_log_that_was_tampered_with_before_comes_along_and_is_told(soun
 
 @pytest.mark.parametrize(
     "changes",
-    [{"schema": "embhub.backup/2"}, {"schema": None}, {"blobs": -1}, {"files": {}}, {"more": 1}, {"blobs": "3"},
+    [{"schema": "embhub.backup/3"}, {"schema": None}, {"blobs": -1}, {"files": {}}, {"more": 1}, {"blobs": "3"},
      {"files": {"registry.db": {"size": 1, "sha256": "x"}}}, {"root_fingerprint": "SHA256:other"}],
 )  # fmt: skip
 def test_manifests(sound: bytes, tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from tests.support import medical
 RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 16  # 0 to 4080
 COLOURS = np.zeros((64, 64, 3), np.uint8)
 COLOURS[:, :32], COLOURS[:, 32:] = (200, 40, 60), (20, 160, 220)
-WINDOW = {"WindowCenter": 2000, "WindowWidth": 1001}
+WINDOW: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 1001}
 
 
 def read(tmp_path: Path, data: Any, view: View | None = None) -> NDArray[Any]:

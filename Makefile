@@ -11,10 +11,11 @@ export GOMP_SPINCOUNT ?= 0
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE =
 
-.PHONY: help setup demo demo-xray demo-private bench bench-privacy test test-all test-numerical check lock docs dist sbom attest format clean
+.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-numerical check lock docs dist sbom attest format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
+	@echo "make see-it     pull an embedding that comes with the source, verify it, generate with it; no network"
 	@echo "make demo       two hospitals and a registry on this machine; results in demo-out/"
 	@echo "make demo-xray  the same on real chest X-rays: make demo-xray DATA=folder"
 	@echo "make demo-private  a private training beside a plain one, its ledger and both audits"
@@ -44,6 +45,9 @@ $(READY): pyproject.toml bases/pyproject.toml registry/pyproject.toml constraint
 $(VENV)/.docs $(VENV)/.release: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(patsubst .%,%,$(notdir $@))]'
 	@touch $@
+
+see-it: $(READY)
+	@$(BIN)/python -m examples.see_it --out see-it
 
 demo: $(READY)
 	@$(BIN)/python -m examples.demo --out demo-out

@@ -13,7 +13,7 @@ import click
 from embhub import own_process
 from embhub.cli import json_errors
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub.project import where_to_report
+from embhub.project import how_to_install, where_to_report
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -80,7 +80,7 @@ def in_words(error: BaseException) -> EmbhubError:
         case MemoryError():
             return ConfigError("not enough memory", "close other programs, or use fewer or smaller images at a time")
         case ModuleNotFoundError(name=str(name)) if extra := _EXTRAS.get(name.partition(".")[0]):
-            return ConfigError(f"this command needs {name}", f'pip install "embhub[{extra}]"')
+            return ConfigError(f"this command needs {name}", how_to_install(extra))
         case FileNotFoundError():
             return UsageError(f"{error.filename} is not there", "check the path")
         case IsADirectoryError() | NotADirectoryError():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.errors import ConfigError, UsageError
+from embhub.project import how_to_install
 
 NAMES = ("builtin", "builtin-xray")
 
@@ -52,9 +53,7 @@ def _weights(name: str) -> Path:
     try:
         import embhub_bases
     except ImportError:
-        raise ConfigError(
-            f"the base {name!r} is not installed", "install embhub-bases, which `embhub[diffusion]` brings"
-        ) from None
+        raise ConfigError(f"the base {name!r} is not installed", how_to_install("diffusion")) from None
     return embhub_bases.folder(name)
 
 

@@ -1,12 +1,23 @@
-"""Where the project lives, read from the installed metadata, so that no address is written in two places."""
+"""Where the project lives and where this installation came from, read from the installed metadata.
+
+No address is written in two places, and no hint names a package on an index that the project does not own.
+"""
 
 from __future__ import annotations
 
+import json
+import shlex
 from importlib import metadata
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from embhub.version import __version__
 
 UNNAMED = "the maintainers (see SECURITY.md in the source)"
 """What is printed where this build names no address of that kind."""
+
+_BESIDE = {"diffusion": "bases", "registry": "registry"}
+"""Extras that need another distribution of the project: the folder of its source. Its wheel is `embhub_FOLDER-*`."""
 
 
 def find_url(label: str) -> str | None:
@@ -38,3 +49,35 @@ def where_to_report(label: str) -> str:
         The address, or a pointer to SECURITY.md where this build names none.
     """
     return find_url(label) or UNNAMED
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra from where embhub itself was installed.
+
+    Args:
+        extra: Its name, such as `dicom`.
+
+    Returns:
+        A pip command for the source folder or the wheel; for an installation from an index, one for this very version.
+    """
+    try:
+        found = metadata.distribution("embhub").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return "run `make setup` in the source folder"
+    return command_for(extra, direct_url=found)
+
+
+def command_for(extra: str, *, direct_url: str | None) -> str:
+    """The same from the text of `direct_url.json` (PEP 610), None for an installation from an index."""
+    facts = json.loads(direct_url) if direct_url else {}
+    address = urlsplit(str(facts.get("url", "")))
+    if address.scheme != "file":
+        return f"pip install 'embhub[{extra}]=={__version__}', from where embhub was installed"
+    source, beside = Path(unquote(address.path)), _BESIDE.get(extra)
+    own = shlex.quote(f"{source}[{extra}]")
+    if "archive_info" in facts:
+        more = f" {shlex.quote(str(source.parent))}/embhub_{beside}-*.whl" if beside else ""
+        return f"pip install {own}{more}"
+    flag = "-e " if facts.get("dir_info", {}).get("editable") else ""
+    more = f" {flag}{shlex.quote(str(source / beside))}" if beside else ""
+    return f"pip install {flag}{own}{more}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 import embhub
@@ -53,3 +54,17 @@ def test_textual_inversion_in_one_file_learns_what_train_learns(
     learned, expected = load_file(out)["emb_params"], result.embedding.tensors["emb_params"]
     assert learned.dtype == expected.dtype
     assert np.array_equal(learned, expected)
+
+
+@pytest.mark.thorough
+def test_see_it_pulls_and_generates_without_a_network(tmp_path: Path) -> None:
+    """The first command of the README; proxies that nobody answers stand for a machine without a network."""
+    surroundings = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    surroundings |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-m", "examples.see_it", "--out", str(tmp_path / "out"), "-n", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings, cwd=EXAMPLES.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = np.asarray(Image.open(tmp_path / "out" / "see-it.png").convert("L")).astype(float)
+    above, below = np.array_split(rows, 2)
+    assert np.abs(above - below).mean() > 2, "the embedding changes what the same seeds give"
+    assert (tmp_path / "out/cxr-bacterial-pneumonia/attestations/publish.sigstore.json").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from email.message import Message
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import VerificationError
 from embhub.site import keys
+from embhub.version import __version__
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -182,3 +185,48 @@ def test_the_wheel_is_built_to_the_same_bytes_twice(tmp_path: Path) -> None:
     wheels = {path.name.partition("-")[0]: path.stat().st_size for path in tmp_path.glob("*.whl")}
     assert set(wheels) == {"embhub", "embhub_registry", "embhub_bases"}
     assert wheels["embhub"] < 3_000_000, "neither server nor weights"
+
+
+@pytest.mark.parametrize(
+    ("direct_url", "extra", "command"),
+    [
+        ({"url": "file:///src/emb%20hub", "dir_info": {"editable": True}}, "dicom",
+         "pip install -e '/src/emb hub[dicom]'"),
+        ({"url": "file:///src/embhub", "dir_info": {"editable": True}}, "diffusion",
+         "pip install -e '/src/embhub[diffusion]' -e /src/embhub/bases"),
+        ({"url": "file:///src/embhub", "dir_info": {}}, "registry",
+         "pip install '/src/embhub[registry]' /src/embhub/registry"),
+        ({"url": "file:///dist/embhub-0.1.0-py3-none-any.whl", "archive_info": {}}, "nifti",
+         "pip install '/dist/embhub-0.1.0-py3-none-any.whl[nifti]'"),
+        ({"url": "file:///dist/embhub-0.1.0-py3-none-any.whl", "archive_info": {}}, "diffusion",
+         "pip install '/dist/embhub-0.1.0-py3-none-any.whl[diffusion]' /dist/embhub_bases-*.whl"),
+        (None, "dicom", f"pip install 'embhub[dicom]=={__version__}', from where embhub was installed"),
+    ],
+)  # fmt: skip
+def test_hints_install_from_where_embhub_came_from(direct_url: dict[str, Any] | None, extra: str, command: str) -> None:
+    """The name on the public index is not ours: a hint that named it alone could fetch a stranger's package."""
+    text = None if direct_url is None else json.dumps(direct_url)
+    assert project.command_for(extra, direct_url=text) == command
+
+
+def test_the_hint_of_this_tree_names_this_tree() -> None:
+    assert project.how_to_install("dicom") == f"pip install -e '{ROOT}[dicom]'"
+
+
+def test_no_hint_and_no_page_installs_by_a_bare_name() -> None:
+    """Until the name on the public index is the project's."""
+    files = [*ROOT.glob("embhub/**/*.py"), *ROOT.glob("registry/embhub_registry/**/*.py"), *ROOT.glob("docs/**/*.md"),
+             ROOT / "README.md"]  # fmt: skip
+    named = re.compile(r"pip install[^\n]*[ '\"]embhub(?![\w/.-])")
+    found = [f"{file.relative_to(ROOT)}: {line}" for file in files for line in file.read_text().splitlines()
+             if named.search(line) and file.name != "project.py"]  # fmt: skip
+    assert found == []
+
+
+def test_no_example_names_a_repository_that_is_gone() -> None:
+    gone = re.compile(r"runwayml/|stabilityai/stable-diffusion-2(?!\d)")
+    files = [file for pattern in ("embhub/**/*.py", "docs/**/*.md", "examples/**/*.py", "registry/**/*.py")
+             for file in ROOT.glob(pattern)]  # fmt: skip
+    found = [f"{file.relative_to(ROOT)}: {line.strip()}" for file in [*files, ROOT / "README.md"]
+             for line in file.read_text().splitlines() if gone.search(line) and "withdrawn" not in line]  # fmt: skip
+    assert found == [] and len(files) > 300

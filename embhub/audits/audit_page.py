@@ -1,7 +1,7 @@
 """An audit report as one self-contained page, whose first screen a data-protection officer can read.
 
-Everything shown is derived from the report; text that came with the report is escaped. The page holds no script and no
-address: the switch between the two axes is a pair of radio buttons.
+Everything shown is derived from the report; text that came with the report is escaped. The page holds no script, and
+no address but the way back that a registry gives it: the switch between the two axes is a pair of radio buttons.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ TONES: Mapping[Verdict, str] = {
     "no-leak-detected": "no-finding",
     "insufficient-evidence": "open",
 }
+
+
+class Crumb(NamedTuple):
+    """A step of the way back: its text, and its address on the same host, beginning with one slash."""
+
+    text: str
+    address: str
 
 
 class AttackRow(NamedTuple):
@@ -56,20 +63,25 @@ class AuditPage(NamedTuple):
     linear: str
     logarithmic: str
     attacks: str
+    way_back: tuple[Crumb, ...]
 
 
-def render(report: AuditReport, *, title: str = "", contradictions: tuple[str, ...] = ()) -> str:
+def render(
+    report: AuditReport, *, title: str = "", contradictions: tuple[str, ...] = (), way_back: tuple[Crumb, ...] = ()
+) -> str:
     """The page of a report.
 
     Args:
         report: the audit report.
         title: the name of the embedding.
         contradictions: what `AuditReport.check` found, shown first.
+        way_back: links above the title, the last to the page of the release; none for a page on this disk.
 
     Returns:
         HTML 5.
     """
-    return str(rendering.render(__package__, "audit.html.j2", page=_gather(report, title, contradictions)))
+    page = _gather(report, title, contradictions, way_back)
+    return str(rendering.render(__package__, "audit.html.j2", page=page))
 
 
 def tabulate(report: AuditReport) -> str:
@@ -84,7 +96,7 @@ def tabulate(report: AuditReport) -> str:
     return rendering.render(__package__, "attacks.html.j2", table=table)
 
 
-def _gather(report: AuditReport, title: str, contradictions: tuple[str, ...]) -> AuditPage:
+def _gather(report: AuditReport, title: str, contradictions: tuple[str, ...], way_back: tuple[Crumb, ...]) -> AuditPage:
     deciding = report.deciding.attack
     return AuditPage(
         report=report,
@@ -102,6 +114,7 @@ def _gather(report: AuditReport, title: str, contradictions: tuple[str, ...]) ->
         linear=roc_figure.draw(report.attacks, deciding),
         logarithmic=roc_figure.draw(report.attacks, deciding, log=True),
         attacks=tabulate(report),
+        way_back=way_back,
     )
 
 

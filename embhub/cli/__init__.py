@@ -33,6 +33,7 @@ COMMANDS = {
     "show": "showing",
     "pull": "pulling",
     "verify": "verifying",
+    "evidence": "intake",
     "generate": "generating",
     "inpaint": "inpainting",
     "dataset": "datasets",

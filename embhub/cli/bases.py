@@ -79,7 +79,7 @@ def fingerprint(base: str, as_json: bool) -> None:
     \b
     Example:
       embhub base fingerprint builtin
-      embhub base fingerprint runwayml/stable-diffusion-v1-5 --replace unet=adapted
+      embhub base fingerprint stable-diffusion-v1-5/stable-diffusion-v1-5 --replace unet=adapted
     """
     from embhub.diffusion.bases.naming import check_base
 

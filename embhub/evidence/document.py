@@ -201,6 +201,14 @@ class SignOff(Strict):
     report_sha256: Digest
 
 
+class FormField(Strict):
+    """A line of the form: what a person answers there. `from_card` is what the card says to it, null where nothing."""
+
+    name: str
+    asks: str
+    from_card: str | None = None
+
+
 class Evidence(Strict):
     """The whole pack, but for the drawings."""
 
@@ -219,6 +227,7 @@ class Evidence(Strict):
     after_release: tuple[str, ...]
     regulation: Regulation
     sign_off: SignOff
+    form: tuple[FormField, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Canonical JSON (RFC 8785)."""

@@ -13,6 +13,7 @@ from embhub.evidence import document, regulation
 from embhub.evidence.concerns import list_concerns, refute
 from embhub.evidence.coverage import list_coverage
 from embhub.evidence.document import Evidence, Limit, Rebuilt
+from embhub.evidence.form import list_fields
 from embhub.evidence.shipping import list_shipment
 from embhub.formats import instants
 from embhub.privacy import rdp as curves
@@ -64,7 +65,7 @@ def gather(
     card_digest = layout.digest(release.files[layout.CARD]) if card else None
     return Evidence(
         made=instants.write(now),
-        audit_again_by=_in_a_year(now),
+        audit_again_by=in_a_year(now),
         tool=document.Tool(version=__version__),
         subject=document.Subject(
             name=card.name if card else name,
@@ -80,14 +81,14 @@ def gather(
             version=card.version if card else None,
             patients=str(card.n_patients) if card else None,
             fault=card_fault,
-            says=_say(card),
+            says=say(card),
         ),
         concerns=(*list_concerns(release, report, card_fault=card_fault), *_concerns_of(artifact.privacy, ledger)),
         shipment=list_shipment(release),
         privacy=describe_privacy(
             artifact.privacy, refuted=refute(artifact.privacy, report), ledger=ledger, second_opinion=second_opinion
         ),
-        audit=_describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
+        audit=describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
         coverage=list_coverage(
             report, bounded=isinstance(artifact.privacy, PrivacyClaim), copy_checked=_copy_checked(card)
         ),
@@ -101,6 +102,7 @@ def gather(
         sign_off=document.SignOff(
             embedding_sha256=artifact.digest, card_sha256=card_digest, report_sha256=report_digest
         ),
+        form=list_fields(card, review_by=in_a_year(now)),
     )
 
 
@@ -186,7 +188,8 @@ def _rebuilt(claim: PrivacyClaim, candidates: int) -> Rebuilt:
     )
 
 
-def _describe_audit(report: AuditReport, digest: str, *, leaves: bool) -> document.Audit:
+def describe_audit(report: AuditReport, digest: str, *, leaves: bool) -> document.Audit:
+    """A report's figures and what its verdict means; `leaves` is whether it may leave the site."""
     words = explain(report)
     return document.Audit(
         sha256=digest,
@@ -216,7 +219,8 @@ def _figures(result: AttackResult) -> document.Figures:
     return document.Figures(**{field: getattr(result, field) for field in document.Figures.model_fields})
 
 
-def _say(card: Card | None) -> dict[str, str]:
+def say(card: Card | None) -> dict[str, str]:
+    """What the card answers for a decision: question to answer."""
     if card is None:
         return {}
     codes = ", ".join(f"{code} ({meaning})" if meaning else code for code, meaning in _profile(card))
@@ -240,6 +244,7 @@ def _profile(card: Card) -> list[tuple[str, str]]:
     return [(code, DEIDENTIFICATION.get(code, "")) for code in card.deidentification.profile]
 
 
-def _in_a_year(now: datetime) -> str:
+def in_a_year(now: datetime) -> str:
+    """The date twelve months later."""
     day = now.replace(day=28) if (now.month, now.day) == (2, 29) else now
     return day.replace(year=day.year + 1).date().isoformat()

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embhub import destinations as places
 from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
-from embhub.durable import write_atomic
-from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
-from embhub.evidence import document, page, sacro
+from embhub.errors import ArtifactError, PrivacyError, UsageError
+from embhub.evidence import document, folders, page, sacro
 from embhub.evidence.document import Evidence
 from embhub.evidence.gathering import gather
 from embhub.ledger.spent import spent_on
@@ -58,7 +54,7 @@ def write_pack(
         release, audited, name=file.stem, report_digest=layout.digest(data), card_fault=fault, now=now,
         ledger=_ask_ledger(release), second_opinion=_find_second_opinion(release),
     )  # fmt: skip
-    _write_folder(folder, _render(evidence, audited, now))
+    folders.write_whole(folder, _render(evidence, audited, now))
     return evidence
 
 
@@ -85,9 +81,7 @@ def check_place(folder: Path) -> None:
     Raises:
         ConfigError: it holds something that is no earlier pack, or cannot be written.
     """
-    places.check_folder(folder)
-    if folder.exists() and any(folder.iterdir()) and not _is_pack(folder):
-        raise ConfigError(f"{folder} is not empty, and holds no evidence pack", "name a new folder")
+    folders.check(folder, is_ours=_is_pack, what="evidence pack")
 
 
 def _is_pack(folder: Path) -> bool:
@@ -135,22 +129,3 @@ def _render(evidence: Evidence, report: AuditReport, now: datetime) -> Mapping[s
         exported = sacro.export(report, result, now=now)
         files[f"{SACRO}/{result.name}.json"] = json.dumps(exported, indent=1).encode() + b"\n"
     return files
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise ConfigError(f"cannot write in {folder.parent}: {error.strerror}", "choose another folder") from error
-    try:
-        new, old = room / "new", room / "old"
-        for name, data in files.items():
-            write_atomic(new / name, data)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    except OSError as error:
-        raise ConfigError(f"cannot write {folder}: {error.strerror}", "choose another folder") from error
-    finally:
-        shutil.rmtree(room, ignore_errors=True)

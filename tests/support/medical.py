@@ -55,7 +55,7 @@ def dataset(pixels: NDArray[Any], *, sop_class: str = CR, syntax: str = Explicit
         "PhotometricInterpretation": "RGB" if colour else "MONOCHROME2",
         "BitsAllocated": 8 * pixels.dtype.itemsize,
         "BitsStored": 8 * pixels.dtype.itemsize,
-        "HighBit": 8 * pixels.dtype.itemsize - 1,
+        "HighBit": max(0, fields.get("BitsStored", 8 * pixels.dtype.itemsize) - 1),
         "PixelRepresentation": int(np.issubdtype(pixels.dtype, np.signedinteger)),
     }
     if colour:

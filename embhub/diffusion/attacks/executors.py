@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from embhub import own_process
 from embhub.errors import UsageError
+from embhub.project import how_to_install
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def _open_cluster(address: str) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError("Dask is not installed", "pip install 'embhub[cluster]'") from error
+        raise UsageError("Dask is not installed", how_to_install("cluster")) from error
     try:
         client = Client(address, timeout=20)
     except (OSError, ValueError, TimeoutError) as error:

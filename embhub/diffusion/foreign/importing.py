@@ -73,7 +73,7 @@ def import_file(
         token: The placeholder token to use in prompts. What the file says is ignored.
         base_family: One of `FAMILIES`, where the base is not available. Loading can then only compare widths.
         base: The base itself, as for `train`. Its fingerprint goes into the file. Give either this or `base_family`.
-        base_name: The name that the publisher gives the base, such as `stabilityai/stable-diffusion-2-base`.
+        base_name: The name that the publisher gives the base, such as `stable-diffusion-v1-5/stable-diffusion-v1-5`.
         dtype: `float16` or `float32`. By default half precision stays; other numbers become float32 if the file then
             fits the size limit, and float16 otherwise.
         out: The file to write.
@@ -123,7 +123,7 @@ def read_foreign(
         token: how prompts shall call it; whatever the file says is ignored.
         base_family: one of FAMILIES, where the base is not at hand: loading can then only compare widths.
         base: the base itself, as `train` takes it; its fingerprint goes into the file.
-        base_name: the base as its publisher calls it, such as `stabilityai/stable-diffusion-2-base`.
+        base_name: the base as its publisher calls it, such as `stable-diffusion-v1-5/stable-diffusion-v1-5`.
         dtype: `float16` or `float32`. By default half-precision numbers stay so, and all others are kept as float32
             where the file then fits the size limit, else rounded to float16.
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from embhub.errors import EmbhubError, UsageError
 from embhub.images.readers.quiet import quiet
+from embhub.project import how_to_install
 
 MAX_HEADER = 32_000_000
 """Bytes that are read before the pixels begin; values of over a megabyte are skipped and count nothing."""
@@ -115,7 +116,7 @@ def _library() -> Any:
     try:
         import pydicom
     except ImportError as error:
-        raise UsageError("reading DICOM needs pydicom", "install the extra: pip install 'embhub[dicom]'") from error
+        raise UsageError("reading DICOM needs pydicom", how_to_install("dicom")) from error
     return pydicom
 
 

@@ -1,7 +1,7 @@
-"""One frame of a DICOM file as a picture: modality LUT, window, MONOCHROME1, colour; by pydicom's own functions.
+"""One frame of a DICOM file as a picture: decoded by pydicom, then values, window, MONOCHROME1, colour.
 
 The order is that of PS3.4 N.2: stored values, modality transformation, value of interest, presentation. Padding and
-what lies behind the stored bits (old overlays) are not looked at.
+what lies behind the stored bits (old overlays) are not looked at. Headers that contradict themselves are refused.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from embhub.errors import EmbhubError, UsageError
 from embhub.images.readers import codestreams
 from embhub.images.readers.dicom_file import open_pixels, read_header
 from embhub.images.readers.dicom_header import frame
+from embhub.images.readers.dicom_values import apply_window, measure
 from embhub.images.readers.encoding import Encoding
-from embhub.images.readers.grey import Grey, percentile_range, scale, square
+from embhub.images.readers.grey import square
 from embhub.images.readers.quiet import quiet
 from embhub.images.readers.view import View, Window
 
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
+_COLOURS = {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
+_SIEMENS, _IMAGES_IN_MOSAIC = "SIEMENS MR HEADER", 0x0A
 
 
 def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple[Image.Image, Encoding]:
@@ -42,6 +45,7 @@ def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple
                 raise UsageError(f"{where} holds {frames:,} frames", "say which of them in a volumes file")
             view = view or View()
             _check_size(header, path, where, view, most)
+            _check_meaning(header, where)
             stored = _decode(path, where, view.index, size=_bytes(header))
             flat = frame(header, view.index)
             image, encoding = _picture(stored, flat, where, view.window)
@@ -85,6 +89,44 @@ def _check_size(header: Any, path: Path, where: str, view: View, most: int) -> N
         )
 
 
+def _check_meaning(header: Any, where: str) -> None:
+    """Pixels that could be decoded and would be something else than the file means."""
+    colours = _colours(header)
+    if colours not in _COLOURS:
+        raise UsageError(
+            f"{where} stores its colours in a way that is not read here", "write it as RGB or YBR_FULL, then try again"
+        )
+    if _is_mosaic(header):
+        raise UsageError(
+            f"{where} is a Siemens mosaic: many slices side by side in one image",
+            "convert the series to NIfTI, for example with dcm2niix, and list it in a volumes file",
+        )
+    stored, high = header.get("BitsStored"), header.get("HighBit")
+    if header.file_meta.TransferSyntaxUID.is_encapsulated or stored is None or high is None:
+        return  # a compressed picture says itself how deep it is
+    if int(high) != int(stored) - 1:
+        raise UsageError(
+            f"the header of {where} contradicts itself: BitsStored is {int(stored)} and HighBit is {int(high)}",
+            "ask the source of the file where the values lie, then correct HighBit to BitsStored - 1 in a copy",
+        )
+
+
+def _colours(header: Any) -> str:
+    return str(header.get("PhotometricInterpretation", None) or "MONOCHROME2").strip().upper()
+
+
+def _is_mosaic(header: Any) -> bool:
+    """By ImageType, or by Siemens' own count of slices where a profile kept private elements."""
+    kinds = header.get("ImageType", None) or ()
+    if "MOSAIC" in {str(kind).strip().upper() for kind in ([kinds] if isinstance(kinds, str) else kinds)}:
+        return True
+    try:
+        count = header.private_block(0x0019, _SIEMENS)[_IMAGES_IN_MOSAIC].value
+    except KeyError:
+        return False
+    return isinstance(count, int) and count > 1
+
+
 def _compressed(path: Path, index: int, frames: int) -> bytes:
     from pydicom import dcmread
     from pydicom.encaps import get_frame
@@ -109,16 +151,15 @@ def _bytes(header: Any) -> int:
 
 
 def _picture(stored: NDArray[Any], header: Any, where: str, window: Window) -> tuple[Image.Image, Encoding]:
-    kind = str(header.get("PhotometricInterpretation", "MONOCHROME2")).strip().upper()
-    bits = int(header.get("BitsStored", 8) or 8)
+    kind, bits = _colours(header), int(header.get("BitsStored", 0) or header.get("BitsAllocated", 0) or 8)
     if stored.ndim == 3:
         colours = stored[..., :3]
         shift = max(0, bits - 8)
         return Image.fromarray(np.asarray(colours >> shift, np.uint8)), Encoding("DICOM", "RGB", bits)
     if kind == "PALETTE COLOR":
         return _palette(stored, header), Encoding("DICOM", "P", bits)
-    values, padding = _measured(_mask(stored, header), header)
-    grey, deep = _window(values, padding, header, where, window)
+    values, padding = measure(_mask(stored, header), header, where)
+    grey, deep = apply_window(values, padding, header, where, window)
     if kind == "MONOCHROME1" or str(header.get("PresentationLUTShape", "")).strip().upper() == "INVERSE":
         grey = 255 - grey
     if padding is not None:
@@ -138,78 +179,6 @@ def _mask(stored: NDArray[Any], header: Any) -> NDArray[Any]:
     if np.issubdtype(stored.dtype, np.signedinteger):
         wide = np.where(wide >> (int(bits) - 1), wide - (1 << int(bits)), wide)
     return wide
-
-
-def _measured(stored: NDArray[Any], header: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Values in the file's units, and where there is only padding."""
-    from pydicom.pixels import apply_modality_lut
-
-    padding = None
-    if (first := header.get("PixelPaddingValue", None)) is not None:
-        last = header.get("PixelPaddingRangeLimit", None)
-        ends = sorted(_as_stored(int(value), header) for value in (first, first if last is None else last))
-        padding = (stored >= ends[0]) & (stored <= ends[1])
-        if padding.all() or not padding.any():
-            padding = None
-    return np.asarray(apply_modality_lut(stored, header)), padding
-
-
-def _as_stored(value: int, header: Any) -> int:
-    """A padding value as the pixels have it: many a file writes that of signed pixels as an unsigned number."""
-    bits = int(header.get("BitsAllocated", 16))
-    signed = int(header.get("PixelRepresentation", 0) or 0) == 1
-    if signed and value >= 1 << (bits - 1):
-        return value - (1 << bits)
-    return value + (1 << bits) if value < 0 and not signed else value
-
-
-def _window(
-    values: NDArray[Any], padding: NDArray[np.bool_] | None, header: Any, where: str, window: Window
-) -> tuple[Grey, tuple[float, ...]]:
-    """Eight bits, and the range of the values where nothing but that decided."""
-    if window.kind == "values":
-        return scale(values, window.first, window.second), ()
-    if window.kind == "header":
-        tables = len(header.get("VOILUTSequence", None) or ())
-        if not tables and all(header.get(name) is not None for name in ("WindowCenter", "WindowWidth")):
-            return _apply_window(values, header, where, int(window.first) - 1), ()
-        if tables:
-            return _apply_table(values, header, where, int(window.first) - 1), ()
-        if window.first != 1:
-            raise UsageError(f"{where} has no window of its own", "choose values or percentiles")
-    inside = values if padding is None else values[~padding]
-    percentiles = (window.first, window.second) if window.kind == "percentiles" else (1.0, 99.5)
-    finite = inside[np.isfinite(inside)]
-    deep = (float(finite.min()), float(finite.max())) if finite.size and int(header.get("BitsStored", 8)) > 8 else ()
-    return scale(values, *percentile_range(inside, percentiles)), deep
-
-
-def _apply_window(values: NDArray[Any], header: Any, where: str, place: int) -> Grey:
-    from pydicom.pixels import apply_windowing
-
-    if place >= header["WindowCenter"].VM or place >= header["WindowWidth"].VM:
-        raise UsageError(f"{where} has no window {place + 1}", "choose one that it has, values or percentiles")
-    whole = np.array([-1e15, 1e15])  # of which it makes its darkest and its lightest
-    low, high = (float(value) for value in apply_windowing(whole, header, index=place))
-    return scale(np.asarray(apply_windowing(values, header, index=place)), low, high)
-
-
-def _apply_table(values: NDArray[Any], header: Any, where: str, place: int) -> Grey:
-    from pydicom.dataset import Dataset
-    from pydicom.pixels import apply_voi
-
-    if place >= len(header.VOILUTSequence):
-        raise UsageError(f"{where} has no window {place + 1}", "choose one that it has, values or percentiles")
-    item = Dataset()
-    item.update(header.VOILUTSequence[place])
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    if bits == 8:  # pydicom would count in eight bits as well, and tables have more entries than that
-        item.LUTDescriptor = [entries, first, 16]
-    table = Dataset()
-    table.VOILUTSequence = [item]
-    table.file_meta = header.file_meta
-    table.set_original_encoding(*header.original_encoding)
-    return scale(np.asarray(apply_voi(np.rint(values).astype(np.int64), table)), 0, 2**bits - 1)
 
 
 def _palette(stored: NDArray[Any], header: Any) -> Image.Image:

@@ -24,6 +24,7 @@ from embhub.images.readers.encoding import Encoding
 from embhub.images.readers.grey import PERCENTILES, scale, square, take_percentiles
 from embhub.images.readers.quiet import quiet
 from embhub.images.readers.view import Plane, View
+from embhub.project import how_to_install
 
 MAX_BYTES = 1_000_000_000
 """Of a volume's voxels as its header states them, which are all that is unpacked."""
@@ -139,7 +140,7 @@ def _read(path: Path, where: str, changed: int, size: int) -> Volume:  # noqa: A
     try:
         import nibabel
     except ImportError as error:
-        raise UsageError("reading NIfTI needs nibabel", "install the extra: pip install 'embhub[nifti]'") from error
+        raise UsageError("reading NIfTI needs nibabel", how_to_install("nifti")) from error
     try:
         with quiet(), path.open("rb") as raw, np.errstate(all="ignore"):
             zipped = path.name.lower().endswith(".gz")

@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import quote
 
 from embhub.audits import audit_page, roc_figure
 from embhub.audits.explanation import describe_attempt
@@ -140,14 +141,20 @@ def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
         card=found.card, loading=Loading.of(found.embedding), repository=found.repository, version=found.version,
         created=found.created, signer=found.signer, auditor=found.auditor, independent=found.independent,
         findings=found.findings,
-        audit=_show(found.report, title=f"{name} {found.version}") if found.report else None,
+        audit=_show(found.report, name, found.version, snapshot.revision.id) if found.report else None,
         sheet=plain_png.check(release.files[SAMPLES]) if found.card.samples else None,
     )  # fmt: skip
     return Judged(moment, trust.keyring.version, shown=shown)
 
 
-def _show(report: AuditReport, *, title: str) -> AuditShown:
-    best = report.deciding_result
+def _show(report: AuditReport, name: str, version: str, revision: str) -> AuditShown:
+    best, title = report.deciding_result, f"{name} {version}"
+    namespace = name.partition("/")[0]
+    way_back = (
+        audit_page.Crumb("All embeddings", "/"),
+        audit_page.Crumb(namespace, f"/{quote(namespace)}"),
+        audit_page.Crumb(title, f"/{quote(name)}/tree/{revision}"),
+    )
     return AuditShown(
         verdict=report.verdict, statement=report.statement, suite=report.suite, unit=report.unit, attack=best.name,
         p_value=report.deciding.p_value, limit=report.deciding.limit, attempt=describe_attempt(report),
@@ -155,5 +162,5 @@ def _show(report: AuditReport, *, title: str) -> AuditShown:
         smallest_auc=report.power.smallest_auc,
         rates=tuple((r.fpr, r.tpr, r.interval) for r in best.tpr_at_fpr if r.tpr is not None and r.interval),
         curve=roc_figure.draw(report.attacks, report.deciding.attack),
-        page=audit_page.render(report, title=title),
+        page=audit_page.render(report, title=title, way_back=way_back),
     )  # fmt: skip

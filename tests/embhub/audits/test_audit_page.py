@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embhub.audits import roc_figure
-from embhub.audits.audit_page import render
+from embhub.audits.audit_page import Crumb, render
 from embhub.audits.report import Attempt, AuditReport, Design, Group, build
 from embhub.audits.statistics import largest_tpr
 
@@ -89,6 +89,13 @@ def test_foreign_text_is_escaped() -> None:
     assert hostile not in page
     assert page.count("&lt;script&gt;") == 5
     assert "contradicts itself" in page
+
+
+def test_the_way_back_is_a_registrys_alone() -> None:
+    assert "<a " not in render(quick(0)) and "<nav" not in render(quick(0))
+    crumbs = (Crumb("All embeddings", "/"), Crumb('x"><b>y', "/a/b?c&d"))
+    page = render(quick(0), way_back=crumbs)
+    assert '<a href="/">All embeddings</a> / <a href="/a/b?c&amp;d">x&#34;&gt;&lt;b&gt;y</a></nav>' in page
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -12,7 +12,7 @@ from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.audits.report import SUITES, AuditReport, Suite
 from embhub.errors import ArtifactError, ConfigError, UsageError
-from embhub.evidence import pack as packing
+from embhub.evidence import folders
 from embhub.evidence.document import Evidence
 from embhub.evidence.pack import write_pack
 from embhub.formats import safe_yaml
@@ -150,7 +150,7 @@ def test_a_crash_leaves_the_earlier_pack(tmp_path: Path, monkeypatch: pytest.Mon
             raise ConfigError("the disk is full")
         written.append(path)
 
-    monkeypatch.setattr(packing, "write_atomic", fail)
+    monkeypatch.setattr(folders, "write_atomic", fail)
     for place in ("pack", "new"):
         written.clear()
         with pytest.raises(ConfigError, match="full"):
@@ -177,3 +177,27 @@ def test_evidence_is_read_strictly(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no evidence"):
         Evidence.parse(json.dumps(changed).encode())
     assert re.fullmatch(r"embhub\.evidence/1", json.loads(made.to_bytes())["schema"])
+
+
+def test_the_form_asks_what_a_controller_decides_and_invents_no_answer(tmp_path: Path) -> None:
+    """Purpose comes from the card; nothing else is filled in, with a card or without."""
+    file = make_site(tmp_path, "quick")
+    made = write_pack(file, tmp_path / "pack", now=NOW)
+    names = [field.name for field in made.form]
+    assert names == ["DPIA reference", "Purpose of the release", "Recipients", "Retention", "Residual risk",
+                     "Next review"]  # fmt: skip
+    answered = {field.name: field.from_card for field in made.form if field.from_card}
+    assert answered == {"Purpose of the release": site_files.read(file).card.intended_use}
+    assert made.audit_again_by in made.form[-1].asks
+    page = (tmp_path / "pack" / "index.html").read_text().partition("Sign-off")[2]
+    assert all(f"<b>{name}</b>" in page for name in names) and "The card says: research" in page
+    site_files.beside(file, site_files.CARD).unlink()
+    assert not any(field.from_card for field in write_pack(file, tmp_path / "pack", now=NOW).form)
+
+
+def test_a_pack_made_before_the_form_had_fields_can_be_replaced(tmp_path: Path) -> None:
+    file = make_site(tmp_path, "quick")
+    made = write_pack(file, tmp_path / "pack", now=NOW)
+    old = {name: value for name, value in json.loads(made.to_bytes()).items() if name != "form"}
+    (tmp_path / "pack" / "evidence.json").write_text(json.dumps(old))
+    assert write_pack(file, tmp_path / "pack", now=NOW).form == made.form

@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from embhub import project
 from embhub.__main__ import main
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
@@ -251,7 +252,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(UsageError, match="needs pydicom") as caught:
         read_images(source)
-    assert "embhub[dicom]" in caught.value.hint
+    assert caught.value.hint == project.how_to_install("dicom") and "[dicom]" in caught.value.hint
     monkeypatch.setitem(sys.modules, "nibabel", None)
     (tmp_path / "volumes.yaml").write_text("schema: embhub.volumes/1\nvolumes: [{path: a.nii.gz}]\n")
     with pytest.raises(UsageError, match="needs nibabel"):

@@ -57,6 +57,9 @@ def test_an_embeddings_page(house: House, published: str) -> None:
     assert answer.status == 200 and b"Insufficient evidence" in answer.body
     assert f'<a href="/{NAME}">Back to {NAME}</a>' in answer.body.decode()
     assert "'unsafe-inline'" not in str(answer.header("content-security-policy"))
+    back = re.findall(r'<a href="([^"]*)">', answer.body.decode().partition("</nav>")[0])
+    assert len(back) == 3 and all(house.registry.get(address).status == 200 for address in back)
+    assert f"embhub evidence {NAME} --out intake" in text
 
 
 def test_the_sheet_of_samples_is_shown_as_what_it_is(house: House, published: str) -> None:

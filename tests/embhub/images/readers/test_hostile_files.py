@@ -38,10 +38,10 @@ pytestmark = pytest.mark.usefixtures("home", "silence")
         ({"NumberOfFrames": -1}, "-1 frames"),
         ({"SamplesPerPixel": 2}, "pixels"),
         ({"BitsAllocated": 13}, "damaged or incomplete"),
-        ({"BitsStored": 0, "PixelRepresentation": 7}, "damaged or incomplete"),
+        ({"BitsStored": 0, "PixelRepresentation": 7}, "contradicts itself"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "damaged or incomplete"),
-        ({"WindowCenter": 10, "WindowWidth": 0}, "damaged or incomplete"),
-        ({"VOILUTFunction": SECRET[:16], "WindowCenter": 1, "WindowWidth": 3}, "damaged or incomplete"),
+        ({"WindowCenter": 10, "WindowWidth": 0}, "a window of width 0"),
+        ({"VOILUTFunction": SECRET[:16], "WindowCenter": 1, "WindowWidth": 3}, "VOILUTFunction"),
     ],
 )
 def test_numbers_that_lie(tmp_path: Path, fields: dict[str, Any], words: str) -> None:

@@ -1,0 +1,47 @@
+"""A folder that appears whole or not at all, and replaces nothing but an earlier one of its kind."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from embhub import destinations as places
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError
+
+
+def check(folder: Path, *, is_ours: Callable[[Path], bool], what: str) -> None:
+    """Refuse a folder that `write_whole` must not replace, before the work rather than after.
+
+    Raises:
+        ConfigError: it holds something that is no earlier one, or cannot be written.
+    """
+    places.check_folder(folder)
+    if folder.exists() and any(folder.iterdir()) and not is_ours(folder):
+        raise ConfigError(f"{folder} is not empty, and holds no {what}", "name a new folder")
+
+
+def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files under their names, in place of what is in the folder.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise ConfigError(f"cannot write in {folder.parent}: {error.strerror}", "choose another folder") from error
+    try:
+        new, old = room / "new", room / "old"
+        for name, data in files.items():
+            write_atomic(new / name, data)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        raise ConfigError(f"cannot write {folder}: {error.strerror}", "choose another folder") from error
+    finally:
+        shutil.rmtree(room, ignore_errors=True)

@@ -1,0 +1,99 @@
+"""The intake sheet: `index.html` and `intake.json` about somebody else's release, made from public data alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from embhub.audits.audit_page import TONES
+from embhub.audits.explanation import plural
+from embhub.client import pulling, site_policy
+from embhub.errors import ArtifactError
+from embhub.evidence import cover, folders, intake_gathering, sections
+from embhub.evidence.intake_document import Intake, Source
+from embhub.pages import rendering
+from embhub.release.files import Release
+from embhub.release.verified import Verified
+
+PAGE, DOCUMENT = "index.html", "intake.json"
+
+
+def write_intake(
+    target: str,
+    folder: str | Path,
+    *,
+    policy: str = "standard",
+    require: str = "",
+    registry: str | None = None,
+    now: datetime | None = None,
+) -> Intake:
+    """Verify a release and write the sheet about it; returns what `intake.json` says.
+
+    Nothing is written where verification or the policy refuses. An earlier sheet in the folder is replaced.
+
+    Args:
+        target: `namespace/name`, a folder as `pull` writes it, or a signed file; only the first needs a network.
+        folder: where the sheet goes.
+        policy: as for `pull`.
+        require: as for `pull`.
+        registry: as for `pull`; for a repository.
+        now: time of making, with its zone  [default: the clock].
+
+    Raises:
+        VerificationError: it is not what a trusted publisher signed.
+        PolicyError: the policy refuses the release.
+        RegistryError: the registry refuses or cannot be reached.
+        ConfigError: no keyring is trusted, or the folder holds something else or cannot be written.
+        UsageError: there is nothing of that name.
+    """
+    folder = Path(folder)
+    folders.check(folder, is_ours=_is_intake, what="intake sheet")
+    verified, release, source = _verify(target, policy=policy, require=require, registry=registry)
+    intake = intake_gathering.gather(verified, release, source=source, now=now or datetime.now(UTC))
+    folders.write_whole(folder, {PAGE: render(intake).encode(), DOCUMENT: intake.to_bytes()})
+    return intake
+
+
+def render(intake: Intake) -> str:
+    """The page of a sheet: HTML 5; text that came with the release is escaped."""
+    return str(
+        rendering.render(
+            __package__,
+            "intake.html.j2",
+            intake=intake,
+            tone=TONES[intake.audit.verdict] if intake.audit else "open",
+            guarantee=cover.guarantee(intake.privacy),
+            units=plural(intake.audit.unit) if intake.audit else "",
+            unit=_unit(intake),
+            limits=sections.tabulate_limits(intake.privacy) if intake.privacy.limits else None,
+            signers=sections.SIGNERS,
+            blanks=sections.BLANKS,
+        )
+    )
+
+
+def _unit(intake: Intake) -> str:
+    claim = intake.privacy.claim
+    return str(claim["unit"]) if isinstance(claim, dict) else "patient"
+
+
+def _verify(target: str, *, policy: str, require: str, registry: str | None) -> tuple[Verified, Release, Source]:
+    chosen = site_policy.choose(policy, require)
+    if pulling.names_repository(target):
+        fetched = pulling.fetch(target, policy=chosen, registry=registry)
+        pulling.remember(fetched)
+        source = Source(asked=target, registry=fetched.verified.signer.registry, commit=fetched.commit)
+        return fetched.verified, fetched.release, source
+    release = pulling.read_release(target)
+    verified = pulling.verify_release(release, target=target, policy=chosen)
+    return verified, release, Source(asked=Path(target).name, registry=None, commit=None)
+
+
+def _is_intake(folder: Path) -> bool:
+    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT}:
+        return False
+    try:
+        Intake.parse((folder / DOCUMENT).read_bytes())
+    except (OSError, ArtifactError):
+        return False
+    return True

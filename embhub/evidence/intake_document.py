@@ -1,0 +1,92 @@
+"""`intake.json`, schema `embhub.intake/1`: everything that the intake sheet says, for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import rfc8785
+from pydantic import Field, ValidationError
+
+from embhub.audits.attack_figures import Strict
+from embhub.audits.report import Digest
+from embhub.errors import ArtifactError
+from embhub.evidence.document import Audit, FormField, Privacy, Subject, Tool
+from embhub.formats import strict_json
+from embhub.formats.instants import Instant
+
+MAX_BYTES = 2_000_000
+
+
+class Source(Strict):
+    """Where the release came from, and when it was verified: `registry` is null where files on this disk were read."""
+
+    asked: str
+    registry: str | None
+    commit: str | None
+
+
+class Signature(Strict):
+    """Who signed, by the keyring of `registry`; the name is the keyring's, never the card's."""
+
+    namespace: str
+    name: str | None
+    fingerprint: str
+    registry: str
+    signed: str
+    revoked: str | None
+
+
+class Check(Strict):
+    """One check that was made here, and how it came out."""
+
+    check: str
+    outcome: Literal["ok", "note", "warning", "failed"]
+    text: str
+
+
+class Intake(Strict):
+    """The whole sheet. `audit` is null where there is no report; `privacy` is the claim, recomputed here."""
+
+    schema_: Literal["embhub.intake/1"] = Field(default="embhub.intake/1", alias="schema")
+    made: Instant
+    review_by: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    tool: Tool
+    source: Source
+    repository: str
+    version: str
+    subject: Subject
+    card_sha256: Digest
+    report_sha256: Digest | None
+    publisher: Signature
+    auditor: Signature | None
+    countersigned: bool
+    yanked: str | None
+    warnings: tuple[str, ...]
+    audit: Audit | None
+    audit_words: str
+    further_audits: tuple[str, ...]
+    privacy: Privacy
+    base: dict[str, str]
+    says: dict[str, str]
+    checks: tuple[Check, ...]
+    limits: tuple[str, ...]
+    decide: tuple[str, ...]
+    form: tuple[FormField, ...]
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON (RFC 8785)."""
+        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Intake:
+        """Read `intake.json` strictly.
+
+        Raises:
+            ArtifactError: it is none.
+        """
+        try:
+            strict_json.read_object(data, limit=MAX_BYTES)
+            return cls.model_validate_json(data, by_alias=True, by_name=False)
+        except (ValidationError, strict_json.JsonError) as error:
+            hint = "write it again with `embhub evidence TARGET --out DIR`"
+            raise ArtifactError(f"this is no intake sheet of embhub: {str(error).splitlines()[0]}", hint) from error

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-from urllib.parse import quote
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -100,8 +97,7 @@ async def audit(request: Request) -> Response:
         )  # fmt: skip
         return rendering.answer(request, facts, "")
     headers = {"Content-Security-Policy": rendering.policy_for(report.page)}
-    back = f'<main><p class="small"><a href="/{quote(name)}">Back to {escape(name)}</a></p>'
-    return Response(report.page.replace("<main>", back, 1), media_type="text/html", headers=headers)
+    return Response(report.page, media_type="text/html", headers=headers)
 
 
 async def compare(request: Request) -> Response:

@@ -17,6 +17,7 @@ from starlette.types import Message
 
 from embhub.formats import strict_json
 from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.repositories import commits
 from embhub_registry.wire import bodies
 from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, CommitLimiter
 from tests.registry.conftest import House
@@ -118,7 +119,8 @@ def test_lines_are_those_of_the_whole_body_however_it_arrives(lines: list[bytes]
     chunks = [whole[start : start + size] for start in range(0, len(whole), size)]
     taken: list[bytes] = []
     asyncio.run(bodies.read_lines(make_request(sending_in(chunks)), taken.append, limit=10_000, longest=100))
-    assert taken == [line for line in whole.split(b"\n") if line]
+    *before, last = whole.split(b"\n")
+    assert taken == [*before, *filter(None, [last])], "an empty line is one too, but for what follows the last break"
 
 
 @pytest.mark.parametrize(
@@ -181,3 +183,24 @@ def test_only_so_many_commits_are_under_way_at_once() -> None:
             assert commit_limiter._receiving.total() == 1
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"\t\r"])
+def test_blank_lines_of_a_commit_cost_no_more_than_its_operations_may(
+    line: bytes,
+) -> None:
+    """Each line that is looked at takes a turn of a thread; past the first that is too many, none is."""
+    reader, turns = commits.Reader(), 0
+
+    def take(whole: bytes) -> None:
+        nonlocal turns
+        turns += 1
+        reader.take(whole)
+
+    async def run() -> None:
+        body = (line + b"\n") * 300_000
+        await bodies.read_lines(make_request(sending(body)), take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
+
+    with pytest.raises(RequestDeniedError, match="more lines"):
+        asyncio.run(run())
+    assert turns == commits.MAX_OPERATIONS + 2

@@ -11,7 +11,7 @@ from embhub_registry.database.access import STATUSES
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import access
 from embhub_registry.wire import bodies, hf_answers
-from embhub_registry.wire.request_context import account_of, member_of, registry_of
+from embhub_registry.wire.request_context import account_of, member_of, permitted, registry_of, repository_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 
@@ -32,7 +32,7 @@ async def requests(request: Request) -> Response:
 
 async def handle(request: Request) -> Response:
     """`POST …/user-access-request/handle`: `user` or `requestId`, and the new `status`."""
-    account = member_of(request, "answering access requests")
+    account = permitted(request, "approve", "answering access requests")
     body = await bodies.read_json(request)
     user, access_id = _text(body, "user"), _text(body, "requestId")
     if (user is None) == (access_id is None):
@@ -47,7 +47,7 @@ async def handle(request: Request) -> Response:
 
 async def grant(request: Request) -> Response:
     """`POST …/user-access-request/grant`: lets `user` in."""
-    account = member_of(request, "granting access")
+    account = permitted(request, "approve", "granting access")
     body = await bodies.read_json(request)
     user = _text(body, "user")
     if user is None:
@@ -60,6 +60,7 @@ async def grant(request: Request) -> Response:
 async def ask(request: Request) -> Response:
     """`POST /{id}/ask-access`: the caller asks for the files; any body is ignored, as there is no form to fill in."""
     account = member_of(request, "asking for access")
+    repository_of(request)
     await bodies.read(request)
     namespace, name = _addressed(request)
     status = await threaded(access.ask, registry_of(request), account, namespace, name)

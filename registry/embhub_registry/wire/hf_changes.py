@@ -12,15 +12,18 @@ from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from embhub_registry.database import repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.people import auth
 from embhub_registry.repositories import access, commits, deletion, repos
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import (
     account_of,
+    author_of,
     base_url,
     commit_limiter_of,
     flag,
     member_of,
     parsing_of,
+    permitted,
     read_files_at,
     registry_of,
     repository_of,
@@ -33,7 +36,7 @@ MAX_ANONYMOUS = 32_000  # bytes of front matter
 
 async def create_repo(request: Request) -> Response:
     """`POST /api/repos/create`: 200 with its url; 409 with the url of the one that is there."""
-    account = member_of(request, "creating a repository")
+    account = auth.require_somewhere(member_of(request, "creating a repository"), "create")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
@@ -49,7 +52,7 @@ async def create_repo(request: Request) -> Response:
 
 async def delete_repo(request: Request) -> Response:
     """`DELETE /api/repos/delete`."""
-    account = member_of(request, "deleting a repository")
+    account = auth.require_somewhere(member_of(request, "deleting a repository"), "delete-unreleased")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
@@ -60,7 +63,7 @@ async def delete_repo(request: Request) -> Response:
 
 async def settings(request: Request) -> Response:
     """`PUT /api/models/{id}/settings`: `private` or `visibility`, `gated`; `disabled` is an admin's."""
-    account = member_of(request, "changing settings")
+    account = permitted(request, "settings", "changing settings")
     body = await bodies.read_json(request)
     wanted = access.Settings(private=_visibility(body), gated=_gate(body), disabled=_yes_or_no(body, "disabled"))
     if wanted == access.Settings():
@@ -90,7 +93,7 @@ async def validate_yaml(request: Request) -> Response:
 
 async def preupload(request: Request) -> Response:
     """`POST …/preupload/{revision}`: every file travels in the commit; what could not be admitted is refused here."""
-    member_of(request, "publishing")
+    author_of(request)
     repository, _ = repository_of(request)
     body = await bodies.read_json(request)
     if flag(request, "create_pr"):
@@ -115,7 +118,6 @@ async def commit(request: Request) -> Response:
     params = request.path_params
     account = member_of(request, "publishing")
     if flag(request, "create_pr"):
-        await bodies.read(request, limit=commits.MAX_BODY)
         raise _no_pull_requests()
     branch = revision_of(request)
     commit_limiter, reader = commit_limiter_of(request), commits.Reader()
@@ -126,6 +128,7 @@ async def commit(request: Request) -> Response:
         )
 
     try:
+        author_of(request)  # `publish` asks again, of the repository as it is then
         async with commit_limiter.commit(account.user):
             await bodies.read_lines(request, reader.take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
             async with commit_limiter.judging:
@@ -143,7 +146,7 @@ async def commit(request: Request) -> Response:
 
 async def branch(request: Request) -> Response:
     """`POST` and `DELETE …/branch/{name}`."""
-    member_of(request, "changing a branch")
+    permitted(request, "refs", "changing a branch")
     body = await bodies.read_json(request)
     start = body.get("startingPoint") or repos.MAIN
     return await _change_ref(request, "branch", revision_of(request), str(start))
@@ -151,7 +154,7 @@ async def branch(request: Request) -> Response:
 
 async def tag(request: Request) -> Response:
     """`POST …/tag/{revision}` with the tag's name in the body; `DELETE …/tag/{name}`."""
-    member_of(request, "changing a branch")
+    permitted(request, "refs", "changing a branch")
     body = await bodies.read_json(request)
     if request.method == "DELETE":
         return await _change_ref(request, "tag", revision_of(request), "")

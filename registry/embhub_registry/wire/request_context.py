@@ -18,7 +18,7 @@ from embhub_registry.http_errors import RequestDeniedError, token_needed
 from embhub_registry.people import auth
 from embhub_registry.people.failed_logins import FailedLogins
 from embhub_registry.people.rate_limits import RateLimiter
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
@@ -27,12 +27,14 @@ from embhub_registry.wire.response_cache import Moment, ResponseCache
 
 __all__ = [
     "account_of",
+    "author_of",
     "base_url",
     "commit_limiter_of",
     "flag",
     "member_of",
     "parsing_of",
     "path_of",
+    "permitted",
     "read_files_at",
     "registry_of",
     "repository_of",
@@ -116,6 +118,32 @@ def member_of(request: Request, what: str) -> Account:
     if account is None:
         raise token_needed(what)
     return account
+
+
+def permitted(request: Request, action: str, what: str) -> Account:
+    """Who calls, where they may do `action` in the addressed repository; asked before a body is read.
+
+    A body costs memory and one of few places: who may not do what it asks for sends none.
+
+    Raises:
+        RequestDeniedError: 401 without a token, 404 where the caller sees no such repository, 403.
+    """
+    member_of(request, what)
+    repository, account = repository_of(request)
+    return auth.require(account, repository.namespace, action)
+
+
+def author_of(request: Request) -> Account:
+    """Who calls, where they may send commits to the addressed repository; asked before a body is read.
+
+    Raises:
+        RequestDeniedError: as `permitted`.
+    """
+    member_of(request, "publishing")
+    repository, account = repository_of(request)
+    author = auth.require_author(account, repository.namespace)
+    access.require_files(registry_of(request).database.connection(), repository, account)
+    return author
 
 
 def repository_of(request: Request) -> tuple[Repository, Account | None]:

@@ -15,6 +15,7 @@ from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, commits, deletion, repos
 from embhub_registry.wire import bodies
+from embhub_registry.wire.rate_limiting import run_paced
 from embhub_registry.wire.request_context import (
     account_of,
     author_of,
@@ -76,15 +77,15 @@ async def settings(request: Request) -> Response:
 async def validate_yaml(request: Request) -> Response:
     """`POST /api/validate-yaml`: whether a README's front matter can be read.
 
-    Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short.
+    Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short,
+    and everybody's is paced by the CPU time that it takes.
     """
     limit = MAX_FRONT_MATTER if account_of(request) else MAX_ANONYMOUS
     body = await bodies.read_json(request)
     content = body.get("content")
     if not isinstance(content, str):
         raise malformed("`content` must be the text of a README.md")
-    async with parsing_of(request):
-        front, problem = await threaded(front_matter, content.encode(), limit=limit)
+    front, problem = await run_paced(request, parsing_of(request), front_matter, content.encode(), limit=limit)
     if problem is not None:
         return JSONResponse({"errors": [{"message": problem}], "warnings": []}, status_code=400)
     warnings = [] if front else [{"message": "empty or missing yaml metadata in repo card"}]

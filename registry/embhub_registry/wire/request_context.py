@@ -17,12 +17,12 @@ from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.http_errors import RequestDeniedError, token_needed
 from embhub_registry.people import auth
 from embhub_registry.people.failed_logins import FailedLogins
-from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.commit_limiter import CommitLimiter
+from embhub_registry.wire.rate_limiting import caller_of
 from embhub_registry.wire.response_cache import Moment, ResponseCache
 
 __all__ = [
@@ -64,12 +64,6 @@ def moment_of(request: Request) -> Moment:
     return responses.moment(registry_of(request).database.connection())
 
 
-def rate_limiter_of(request: Request) -> RateLimiter:
-    """How fast callers may ask."""
-    found: RateLimiter = request.app.state.pace
-    return found
-
-
 def parsing_of(request: Request) -> Semaphore:
     """Held while YAML is parsed for anybody: however many ask, few threads do it."""
     found: Semaphore = request.app.state.parsing
@@ -86,26 +80,19 @@ def account_of(request: Request) -> Account | None:
     """Who calls; None for nobody. One primary-key read, so it runs inline.
 
     Raises:
-        RequestDeniedError: 401 for a token that is no good, 429 for one that is used too fast.
+        RequestDeniedError: 401 for a token that is no good.
     """
-    try:
-        account = auth.authenticate(registry_of(request).database.connection(), request.headers.get("authorization"))
-    except RequestDeniedError as error:
-        _note_failure(request, error.message)
-        raise
-    if account is not None and not getattr(request.state, "user", None):
-        request.state.user = account.user
-        usage_counters_of(request).used(account.token_id)
-        rate_limiter_of(request).check_account(request.scope, account)
-    return account
+    caller = caller_of(request.scope)
+    if isinstance(caller, RequestDeniedError):
+        _note_failure(request, caller.message)
+        raise caller
+    return caller
 
 
 def _note_failure(request: Request, reason: str) -> None:
-    """A token that was no good counts against the address it came from."""
     attempts: FailedLogins = request.app.state.attempts
     attempts.note(request.client.host if request.client else None, reason)
     request.app.state.metrics.login_failed()
-    rate_limiter_of(request).check_address(request.scope)
 
 
 def member_of(request: Request, what: str) -> Account:

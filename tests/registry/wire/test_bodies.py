@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from starlette.types import Message
 from embhub.formats import strict_json
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import commits
+from embhub_registry.storage import configuration
 from embhub_registry.wire import bodies
 from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, CommitLimiter
 from tests.registry.conftest import House
+from tests.support.servers import Answer, running_registry
 
 YAML = "/api/validate-yaml"
 
@@ -102,6 +105,30 @@ def test_yaml_is_judged_for_anybody_and_less_of_it_for_nobody(house: House) -> N
     assert (judge(long), judge(long, house.alice)) == (400, 200)
     broken = house.registry.request("POST", YAML, body=b'{"content": "\\ud800"}')
     assert broken.status == 400
+
+
+def test_yaml_is_paced_by_what_it_cost(tmp_path: Path) -> None:
+    """Few requests that cost much are stopped where many that cost little are not; others are not concerned."""
+    costly = {"content": "---\na: [" + "a," * 9000 + "]\n---\n"}
+    with running_registry(tmp_path) as served:
+        with served.opened() as opened:
+            configuration.write(opened, "rate.work_burst", "0.02")
+            configuration.write(opened, "rate.work_per_second", "0.001")
+        served.stop()
+        served.start()
+
+        def judge(body: dict[str, str], address: str, token: str | None = None) -> Answer:
+            headers = {"X-Forwarded-For": address}
+            return served.request("POST", YAML, token=token, headers=headers, json_body=body)
+
+        assert judge(costly, "192.0.2.1").status == 200
+        again = judge(costly, "192.0.2.1")
+        assert again.status == 429 and int(again.header("Retry-After") or 0) > 10 and "CPU" in again.json()["error"]
+        assert judge({"content": "# no YAML"}, "192.0.2.1").status == 429, "until it has flowed back"
+        assert served.get("/api/models", headers={"X-Forwarded-For": "192.0.2.1"}).status == 200
+        assert judge(costly, "192.0.2.2").status == 200
+        token = served.add_user("anna", namespace="radboud")
+        assert [judge(costly, "192.0.2.1", token).status for _ in range(2)] == [200, 429], "a token's is its own"
 
 
 @pytest.mark.parametrize(("count", "status"), [(1999, 200), (2001, 400)])

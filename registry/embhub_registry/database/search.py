@@ -78,6 +78,30 @@ def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
     return [_repository(row) for row in _select(db, query, _ROW)]
 
 
+@dataclass(frozen=True)
+class PageEnd:
+    """How many rows a page has, the sort value and id of its last, and whether others follow."""
+
+    rows: int
+    last: tuple[Any, int]
+    more: bool
+
+
+def end_of_page(db: sqlite3.Connection, query: Query, *, most_bytes: int) -> PageEnd:
+    """Where a page of `run` ends that is made from at most `most_bytes` of stored text, and from one row at least.
+
+    Raises:
+        RequestDeniedError: as `run`.
+    """
+    rows, read, last = 0, 0, (0, 0)
+    for row in _select(db, query, f"r.{SORTS[query.sort]} AS value, r.id, length(r.summary) AS size"):
+        read += row["size"]
+        if rows == query.limit or (rows and read > most_bytes):
+            return PageEnd(rows, last, more=True)
+        rows, last = rows + 1, (row["value"], row["id"])
+    return PageEnd(rows, last, more=False)
+
+
 def count(db: sqlite3.Connection) -> int:
     """How many public repositories there are."""
     return int(db.execute("SELECT count(*) FROM repository WHERE private = 0").fetchone()[0])

@@ -106,16 +106,21 @@ def create(
 def locate(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:
     """The repository, where the caller may see it.
 
+    What is read of the database for a private one of somebody else is what is read for an absent one: neither the
+    answer nor its time says which it was.
+
     Raises:
         RequestDeniedError: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
     """
-    found = repositories.find(db, namespace, name)
-    buried = tombstones.find(db, namespace, name) if found is None else None
-    if buried is not None and auth.may_read(account, namespace, private=buried.private):
+    private = repositories.find_visibility(db, namespace, name)
+    if private is not None and auth.may_read(account, namespace, private=private):
+        found = repositories.find(db, namespace, name)
+        if found is not None and auth.may_read(account, namespace, private=found.private):
+            return found
+    buried = tombstones.find(db, namespace, name)
+    if private is None and buried is not None and auth.may_read(account, namespace, private=buried.private):
         raise deleted(buried.full_name, buried.created, buried.reason)
-    if found is None or not auth.may_read(account, namespace, private=found.private):
-        raise no_repository(f"{namespace}/{name}")
-    return found
+    raise no_repository(f"{namespace}/{name}")
 
 
 def at(db: Connection, repository: Repository, revision: str) -> Snapshot:

@@ -30,6 +30,7 @@ from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import downloads, embhub_api, hf_access, hf_api, hf_changes, security_txt
 from embhub_registry.wire.commit_limiter import CommitLimiter
+from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
 from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
@@ -107,11 +108,13 @@ def build(registry: Registry) -> Starlette:
     app.add_middleware(ResponseCacheMiddleware)
     app.add_middleware(SegmentedPathsMiddleware)
     app.add_middleware(RateLimitMiddleware, refuse=refused)
+    app.add_middleware(HostMiddleware, refuse=refused)
     app.add_middleware(RequestLimitsMiddleware, refuse=refused)
     app.add_middleware(RequestLogMiddleware)
     app.state.registry = registry
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
+    app.state.hosts = AllowedHosts(registry)
     app.state.pace = RateLimiter(registry)
     app.state.usage_counters = UsageCounters()
     app.state.responses = ResponseCache()

@@ -53,6 +53,19 @@ def _networks(text: str) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(word, strict=False)) for word in text.replace(",", " ").split())
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(_host(word) for word in text.lower().replace(",", " ").split())
+
+
+def _host(word: str) -> str:
+    if re.fullmatch(r"[a-z0-9._-]{1,255}", word):
+        return word.rstrip(".")
+    try:
+        return str(ipaddress.ip_address(word))
+    except ValueError:
+        raise ValueError("names or addresses are needed, without scheme, port and path") from None
+
+
 def _contacts(text: str) -> tuple[str, ...]:
     return _addresses(text, r"(mailto:[^\s@,]+@[^\s@,]+|tel:\+?[0-9-]+|https://[^\s/,]+\S*)", "mailto:, tel: or https:")
 
@@ -82,6 +95,7 @@ SETTINGS: Mapping[str, Setting] = {
     "retention.audit_days": Setting(NONE, _limit, "days that closed months of the audit log are kept"),
     "retention.deleted_days": Setting("0", _number, "days that the bytes of deleted releases are kept, unserved"),
     "retention.token_days": Setting("365", _limit, "days that expired access tokens stay listed"),
+    "hosts.allowed": Setting("", _hosts, "names that the registry goes by beside that of its address"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),

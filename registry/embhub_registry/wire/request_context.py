@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import Semaphore
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +21,7 @@ from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.commit_limiter import CommitLimiter
+from embhub_registry.wire.host_header import AllowedHosts
 from embhub_registry.wire.rate_limiting import caller_of
 from embhub_registry.wire.response_cache import Moment, ResponseCache
 
@@ -158,7 +158,7 @@ def path_of(request: Request) -> str:
 
 
 def base_url(request: Request) -> str:
-    """This registry's address as the caller knows it: the one given at `init`, or one of this machine itself.
+    """This registry's address as the caller knows it: one of its names, or the one given at `init`.
 
     A `Host` header is whatever its sender likes; what stands in no link and no page of ours leads nobody elsewhere.
     """
@@ -167,15 +167,8 @@ def base_url(request: Request) -> str:
         said = check_registry(str(request.base_url))
     except ConfigError:
         return own
-    host = urlsplit(said).hostname or ""
-    return said if host == urlsplit(own).hostname or _is_loopback(host) else own
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    hosts: AllowedHosts = request.app.state.hosts
+    return said if (urlsplit(said).hostname or "") in hosts else own
 
 
 def flag(request: Request, name: str) -> bool:

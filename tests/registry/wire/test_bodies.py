@@ -89,7 +89,7 @@ def test_json_is_read_off_the_event_loop(
 def test_nobody_is_answered_before_the_body_came(house: House, address: str) -> None:
     host, port = house.registry.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as line:
-        line.sendall(f"{address} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode())
+        line.sendall(f"{address} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n".encode())
         assert line.recv(100).startswith(b"HTTP/1.1 401 ")
 
 

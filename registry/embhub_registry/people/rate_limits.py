@@ -94,9 +94,9 @@ class RateLimiter:
             RequestDeniedError: 429 with the seconds to wait.
         """
         host = host_of(scope)
-        if is_local(scope) or self._is_exempt(host):
+        if is_local(scope) or self.is_exempt(host):
             return
-        if wait := self._buckets.take(f"address {_site(host)}", self._address):
+        if wait := self._buckets.take(f"address {site_of(host)}", self._address):
             raise too_fast(wait, f"without a token one address may make {self._address.per_second:g} requests a second",
                            "with a token the limit is higher and your own")  # fmt: skip
 
@@ -106,7 +106,7 @@ class RateLimiter:
         Raises:
             RequestDeniedError: 429 with the seconds to wait.
         """
-        if account.unlimited or is_local(scope) or self._is_exempt(host_of(scope)):
+        if account.unlimited or is_local(scope) or self.is_exempt(host_of(scope)):
             return
         if wait := self._buckets.take(f"token {account.token_id}", self._token):
             raise too_fast(wait, f"one token may make {self._token.per_second:g} requests a second",
@@ -130,9 +130,10 @@ class RateLimiter:
             self._buckets.spend(_worker(scope, account), self._work, seconds)
 
     def _works_freely(self, scope: Scope, account: Account | None) -> bool:
-        return (account is not None and account.unlimited) or is_local(scope) or self._is_exempt(host_of(scope))
+        return (account is not None and account.unlimited) or is_local(scope) or self.is_exempt(host_of(scope))
 
-    def _is_exempt(self, host: str) -> bool:
+    def is_exempt(self, host: str) -> bool:
+        """Whether the operator set this address free of limits."""
         self._refresh()
         return any(_within(host, network) for network in self._exempt)
 
@@ -158,7 +159,7 @@ def too_fast(wait: float, message: str, hint: str) -> RequestDeniedError:
 
 
 def _worker(scope: Scope, account: Account | None) -> str:
-    return f"work of token {account.token_id}" if account else f"work of address {_site(host_of(scope))}"
+    return f"work of token {account.token_id}" if account else f"work of address {site_of(host_of(scope))}"
 
 
 def is_local(scope: Scope) -> bool:
@@ -188,7 +189,7 @@ def _within(host: str, network: Network) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def _site(host: str) -> str:
+def site_of(host: str) -> str:
     """An address as one caller holds it: of IPv6 the first 64 bits."""
     try:
         address = ipaddress.ip_address(host)

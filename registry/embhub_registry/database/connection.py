@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from embhub.durable import sync
@@ -46,6 +47,7 @@ class Database:
         if found is not None:
             return found
         try:
+            self._keep_to_owner()
             opened = sqlite3.connect(
                 self.path, timeout=self._patience, isolation_level=None, check_same_thread=False, cached_statements=256
             )
@@ -69,16 +71,34 @@ class Database:
             self._all.append(opened)
         return opened
 
+    def _keep_to_owner(self) -> None:
+        """Mode 0600 for the file, made here where it is new; SQLite gives its mode to the files beside it.
+
+        A database that is there must not be opened and closed but by SQLite: its locks would be gone (sqlite.org,
+        "How To Corrupt An SQLite Database File", section 2.2). So a new one comes by `link`, after its last `close`.
+        """
+        with suppress(OSError):  # a disk that cannot be written, or a file of somebody else: SQLite says what is wrong
+            if not self.path.exists():
+                handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
+                os.close(handle)
+                try:
+                    os.link(name, self.path)
+                finally:
+                    Path(name).unlink()
+            for file in (self.path, *(self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))):
+                if file.exists() and file.stat().st_mode & 0o077:
+                    file.chmod(0o600)
+
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: everything in the block, or nothing.
+    def writing(self, *, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+        """One transaction: everything in the block, or nothing. Other writers are waited for, `patience` seconds long.
 
         Raises:
             StorageFullError, Busy: nothing was written.
         """
         connection = self.connection()
         with translated():
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection, patience)
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -86,6 +106,16 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self, connection: sqlite3.Connection, patience: float | None) -> None:
+        if patience is None:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(self._patience * 1000)}")
 
     def copy_to(self, path: Path) -> None:
         """A copy as of one moment, made while others read and write (SQLite's online backup); durable, mode 0600.

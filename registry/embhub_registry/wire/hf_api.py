@@ -105,13 +105,13 @@ async def list_models(request: Request) -> Response:
         expand=expand,
     )
     database = registry_of(request).database
-    end = await threaded(lambda: model_list.end_of_page(database.connection(), query))
+    page = await threaded(lambda: model_list.find(database.connection(), query))
     headers = {}
-    if end.more:
+    if page.more:
         pairs = [(key, value) for key, value in asked.multi_items() if key != "cursor"]
-        pairs.append(("cursor", make_cursor(*end.last)))
+        pairs.append(("cursor", make_cursor(*page.last)))
         headers["Link"] = f'<{base_url(request)}/api/models?{urlencode(pairs)}>; rel="next"'
-    rows = model_list.batches(database.connection, query, end, wanted)
+    rows = model_list.batches(database.connection, query, page, wanted)
     return await json_stream.answer_list(request, rows, headers=headers)
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from embhub_registry.database import Connection, repositories, search
 from embhub_registry.database.repositories import Repository
-from embhub_registry.database.search import PageEnd, Query
+from embhub_registry.database.search import Page, Query
 from embhub_registry.repositories import repos
 from embhub_registry.wire import hf_answers
 
 MAX_READ = 8_000_000  # bytes of stored descriptions that one page is made from
 MAX_CARD_DATA = 8_000  # bytes of one row's front matter
-BATCH = 20
+BATCH = 5
 
 
 @dataclass(frozen=True)
@@ -31,29 +31,22 @@ class Wanted:
     expand: frozenset[str]
 
 
-def end_of_page(db: Connection, query: Query) -> PageEnd:
-    """Where the page ends: at its last row, or where what it is made from would be too much."""
-    return search.end_of_page(db, query, most_bytes=MAX_READ)
+def find(db: Connection, query: Query) -> Page:
+    """Which rows the page has: up to the query's limit, or until what they are made from would be too much."""
+    return search.find_page(db, query, most_bytes=MAX_READ)
 
 
 def batches(
-    connect: Callable[[], Connection], query: Query, end: PageEnd, wanted: Wanted
+    connect: Callable[[], Connection], query: Query, page: Page, wanted: Wanted
 ) -> Iterator[list[dict[str, Any]]]:
     """The page's rows, a few at a time; `connect` gives the connection of the thread that makes the next few.
 
     Between two batches no transaction is open, and what became private or was deleted meanwhile is left out.
     """
-    left, after = end.rows, query.after
-    while left:
+    for start in range(0, len(page.ids), BATCH):
         db = connect()
-        found = search.run(db, replace(query, after=after, limit=min(left, BATCH)))[: min(left, BATCH)]
-        shown = [repository for repository in found if _key(query, repository) >= end.last]
-        if shown:
-            yield [_row(db, repository, wanted) for repository in shown]
-        if len(shown) < min(left, BATCH):
-            return
-        left -= len(shown)
-        after = _key(query, found[-1])
+        found = search.read_page(db, page.ids[start : start + BATCH], query)
+        yield [_row(db, repository, wanted) for repository in found]
 
 
 def shorten(front: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -77,7 +70,3 @@ def _row(db: Connection, repository: Repository, wanted: Wanted) -> dict[str, An
     row["cardData"], shortened = shorten(row["cardData"])
     said = {"cardDataShortened": True} if shortened and (not wanted.expand or "cardData" in wanted.expand) else {}
     return hf_answers.expanded(row, wanted.expand) | said
-
-
-def _key(query: Query, repository: Repository) -> tuple[Any, int]:
-    return getattr(repository, search.SORTS[query.sort]), repository.id

@@ -129,12 +129,12 @@ def test_the_pieces_are_the_list(batches: list[list[dict[str, str]]]) -> None:
 
 
 def test_what_becomes_private_while_a_list_is_sent_is_not_in_the_rest(registry: Registry) -> None:
-    fill(registry, "a", 3 * model_list.BATCH, {})
+    fill(registry, "a", 12 * model_list.BATCH, {})
     query = search.Query(limit=1000)
-    end = model_list.end_of_page(registry.database.connection(), query)
-    assert (end.rows, end.more) == (60, False)
+    page = model_list.find(registry.database.connection(), query)
+    assert (len(page.ids), page.more) == (60, False)
     wanted = model_list.Wanted(files=False, card=False, expand=frozenset())
-    batches = model_list.batches(registry.database.connection, query, end, wanted)
+    batches = model_list.batches(registry.database.connection, query, page, wanted)
     names = [row["id"] for row in next(batches)]
     with registry.database.writing() as db:
         db.execute("UPDATE repository SET private = 1 WHERE name < 'r0030'")

@@ -37,7 +37,7 @@ from tests.support.releases import REPOSITORY, SITE, make_release
 from tests.support.servers import free_port, running_registry
 
 PAGE = ROOT / "docs" / "benchmarks-abuse.md"
-SECONDS, QUIET, PAUSE = 8.0, 4.0, 1.0
+SECONDS, QUIET, PAUSE = 5.0, 3.0, 1.0
 LARGE_CARDS = 150
 OPENING = """# Under attack
 
@@ -46,9 +46,9 @@ What six attacks by one address cost other users of a registry. Written by
 
 One server process, its registry with {cards} repositories whose front matter takes 198 kB each. Each attack ran for
 {seconds:g} s. Meanwhile another user, one request after the other, each on a connection of its own, listed
-repositories, read the page of a release, asked for their account and committed a README. "Failed" counts answers that were not 200.
-Milliseconds are medians of all requests that were answered with 200, before the attack and during it. "Alone" means
-without a proxy, "behind nginx" with `registry/deploy/nginx.conf` and TLS. Memory is the server's resident memory,
+repositories, read the page of a release, asked for their account and committed a README. "Failed" counts answers that
+were not 200. Milliseconds are medians of all requests that were answered with 200, before the attack and during it.
+"Alone" means without a proxy, "behind nginx" with `registry/deploy/nginx.conf` and TLS. Memory is the server's resident memory,
 before the attack and at its highest.
 
 | attack | what one address does |

@@ -121,7 +121,7 @@ def build(registry: Registry) -> Starlette:
     app.state.attempts = FailedLogins()
     app.state.verification_cache = VerificationCache()
     app.state.judging = asyncio.Semaphore(2)
-    app.state.parsing = asyncio.Semaphore(2)
+    app.state.parsing = asyncio.Semaphore(1)
     app.state.commit_limiter = CommitLimiter()
     return app
 

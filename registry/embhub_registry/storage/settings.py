@@ -87,7 +87,7 @@ SETTINGS: Mapping[str, Setting] = {
     "rate.address_per_second": Setting("20", _positive, "requests a second from one address without a token"),
     "rate.address_burst": Setting("1000", _positive, "requests at once from one address without a token"),
     "rate.work_per_second": Setting("0.2", _positive, "CPU seconds a second for one caller's costly requests"),
-    "rate.work_burst": Setting("5", _positive, "CPU seconds at once for one caller's costly requests"),
+    "rate.work_burst": Setting("3", _positive, "CPU seconds at once for one caller's costly requests"),
     "rate.exempt": Setting("", _networks, "networks without rate limits, a mirror's for example"),
     "quota.bytes": Setting("2000000000", _limit, "bytes that a namespace may hold, each object counted once"),
     "quota.repositories": Setting("1000", _limit, "repositories of a namespace"),

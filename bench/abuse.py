@@ -48,8 +48,8 @@ One server process, its registry with {cards} repositories whose front matter ta
 {seconds:g} s. Meanwhile another user, one request after the other, each on a connection of its own, listed
 repositories, read the page of a release, asked for their account and committed a README. "Failed" counts answers that
 were not 200. Milliseconds are medians of all requests that were answered with 200, before the attack and during it.
-"Alone" means without a proxy, "behind nginx" with `registry/deploy/nginx.conf` and TLS. Memory is the server's resident memory,
-before the attack and at its highest.
+"Alone" means without a proxy, "behind nginx" with `registry/deploy/nginx.conf` and TLS. Memory is the server's resident
+memory, before the attack and at its highest.
 
 | attack | what one address does |
 |---|---|

@@ -361,22 +361,31 @@ def _fill(registry: Registry) -> None:
 @contextmanager
 def _served(tree: Path, home: Path) -> Iterator[Door]:
     """A server that attackers reach by this machine's address, as one caller; others by loopback."""
-    port, own = free_port(), _own_address()
-    words = [sys.executable, "-m", "embhub_registry", "--dir", str(home), "serve", "--host", "0.0.0.0"]
-    before = os.environ.get("PYTHONPATH")
+    own, before = _own_address(), os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = f"{tree}:{tree / 'registry'}"
     try:
-        with running([*words, "--port", str(port)], port, cwd=tree) as process:
+        with ExitStack() as stack:
+            pid, port = _start(stack, tree, home)
             yield Door(
                 lambda: socket.create_connection((own, port), timeout=30),
                 lambda: socket.create_connection(("127.0.0.1", port), timeout=30),
                 f"127.0.0.1:{port}",
-                process.pid,
+                pid,
             )
     finally:
         os.environ.pop("PYTHONPATH")
         if before is not None:
             os.environ["PYTHONPATH"] = before
+
+
+def _start(stack: ExitStack, tree: Path, home: Path) -> tuple[int, int]:
+    """The server's process and port; a port that an earlier attack's connection still uses is not free everywhere."""
+    words = [sys.executable, "-m", "embhub_registry", "--dir", str(home), "serve", "--host", "0.0.0.0"]
+    for _ in range(10):
+        port = free_port()
+        with contextlib.suppress(RuntimeError):
+            return stack.enter_context(running([*words, "--port", str(port)], port, cwd=tree)).pid, port
+    raise RuntimeError("the registry does not start")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Slow heads and connections of one address are the proxy's to bound: `test_behind
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -17,6 +18,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message
 
 from embhub_registry import app
 from embhub_registry import serving as registry_serving
@@ -221,3 +223,27 @@ def test_the_times_are_the_documented_ones() -> None:
     ]
     for what, seconds in rows:
         assert f"| {what} | {seconds:.0f} s |" in page
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["body read", "body unread"])
+@pytest.mark.parametrize("size", [0, 1, request_limits.PIECE_BYTES, request_limits.PIECE_BYTES + 1, 3_000_000])
+def test_a_large_answer_is_handed_on_in_pieces(size: int, finished: bool) -> None:
+    """The server copies what it cannot send yet: of an answer to who does not read, that is one piece."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        answer = request_limits._Answer(request_limits.BoundedBody(receive, announced=not finished), send)
+        await answer.send({"type": "http.response.start", "status": 200, "headers": []})
+        await answer.send({"type": "http.response.body", "body": bytes(range(256)) * (size // 256 + 1)})
+
+    asyncio.run(run())
+    bodies_sent = [message.get("body", b"") for message in sent[1:]]
+    assert b"".join(bodies_sent) == bytes(range(256)) * (size // 256 + 1)
+    assert max(map(len, bodies_sent)) <= request_limits.PIECE_BYTES
+    assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(sent) - 2) + [False]

@@ -103,7 +103,7 @@ class Tokens:
 def slow_readers(door: Door, _: Tokens) -> None:
     """Ask for much and read nothing."""
     lines = []
-    for _ in range(12):
+    for _number in range(12):
         line = door.attack()
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.sendall(_head(door, "GET", "/api/models?limit=1000&full=true"))

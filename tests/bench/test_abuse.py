@@ -9,6 +9,7 @@ import pytest
 
 from bench import abuse
 from bench.abuse import Row
+from bench.serving import ROOT
 
 
 def test_the_table_and_its_opening() -> None:
@@ -24,6 +25,13 @@ def test_the_table_and_its_opening() -> None:
         assert f"| {name} |" in abuse.OPENING
 
 
+def test_the_page_is_of_a_whole_run() -> None:
+    page = abuse.PAGE.read_text()
+    assert page.startswith(abuse.OPENING.split("{cards", maxsplit=1)[0]) and f"ran for\n{abuse.SECONDS:g} s." in page
+    for way in ("before, alone", "after, alone", "after, behind nginx"):
+        assert page.count(f"| {way} |") == len(abuse.ATTACKS)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", abuse.ATTACKS)
 def test_others_are_served_under_each_attack(name: str, tmp_path: Path) -> None:
@@ -35,7 +43,7 @@ def test_others_are_served_under_each_attack(name: str, tmp_path: Path) -> None:
         abuse._own_address()
     except SystemExit as error:
         pytest.skip(str(error))
-    with abuse._served(abuse.ROOT, home) as door:
+    with abuse._served(ROOT, home) as door:
         row = abuse._row(name, abuse.ATTACKS[name], "alone", door, tokens, seconds=4.0)
     assert row.failed == 0 and row.under is not None and row.under < max(200.0, 10 * row.quiet), row
     assert row.memory[1] - row.memory[0] < 300, row

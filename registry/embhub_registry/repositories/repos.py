@@ -27,6 +27,7 @@ from embhub_registry.storage import quotas
 from embhub_registry.storage.folder import Registry
 
 MAIN = "main"
+MAX_REFS = 1000  # branches and tags of a repository: a list of them is one answer
 WRITERS = ("publisher",)
 
 
@@ -168,7 +169,12 @@ def add_ref(
         repository = locate(db, account, namespace, name)
         member = auth.require(account, namespace, "refs")
         snapshot = at(db, repository, revision)
-        if any(row["name"] == ref for row in repositories.list_refs(db, repository.id)):
+        present = repositories.list_refs(db, repository.id)
+        if len(present) >= MAX_REFS:
+            raise RequestDeniedError(
+                422, "refs", f"{repository.full_name} has {MAX_REFS} branches and tags", "remove some of them"
+            )
+        if any(row["name"] == ref for row in present):
             raise RequestDeniedError(
                 409, "exists", f"{repository.full_name} has a branch or tag {ref} already", "choose another name"
             )

@@ -45,8 +45,8 @@ What six attacks by one address cost other users of a registry. Written by
 `python -m bench.abuse --before COMMIT --write`, never by hand.
 
 One server process, its registry with {cards} repositories whose front matter takes 198 kB each. Each attack ran for
-{seconds:g} s. Meanwhile another user, one request after the other, each on a connection of its own, listed
-repositories, read the page of a release, asked for their account and committed a README. "Failed" counts answers that
+{seconds:g} s. Meanwhile another user listed repositories, read the page of a release, asked for their account and committed
+a README, with a connection for each request. "Failed" counts answers that
 were not 200. Milliseconds are medians of all requests that were answered with 200, before the attack and during it.
 "Alone" means without a proxy, "behind nginx" with `registry/deploy/nginx.conf` and TLS. Memory is the server's resident
 memory, before the attack and at its highest.
@@ -61,6 +61,9 @@ memory, before the attack and at its highest.
 | bogus tokens | 8 connections send `Authorization: Bearer x` to `/api/nothing` |
 
 **Read the ratios.** The attacker, the user and other work shared the two cores with the server.
+
+Blank lines and bogus tokens delayed others little before the change, too. There it bounds what the attacker may take:
+a commit ends at its 102nd line, and the limit of requests holds for an address that sends a bogus token.
 
 """
 

@@ -45,9 +45,9 @@ What six attacks by one address cost other users of a registry. Written by
 `python -m bench.abuse --before COMMIT --write`, never by hand.
 
 One server process, its registry with {cards} repositories whose front matter takes 198 kB each. Each attack ran for
-{seconds:g} s. Meanwhile another user listed repositories, read the page of a release, asked for their account and committed
-a README, with a connection for each request. "Failed" counts answers that
-were not 200. Milliseconds are medians of all requests that were answered with 200, before the attack and during it.
+{seconds:g} s. Meanwhile another user listed repositories, read the page of a release, asked for their account and
+committed a README, with a connection for each request. "Failed" counts answers that were not 200.
+Milliseconds are medians of all requests that were answered with 200, before the attack and during it.
 "Alone" means without a proxy, "behind nginx" with `registry/deploy/nginx.conf` and TLS. Memory is the server's resident
 memory, before the attack and at its highest.
 

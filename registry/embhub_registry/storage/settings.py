@@ -58,7 +58,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 
 def _host(word: str) -> str:
-    if re.fullmatch(r"[a-z0-9._-]{1,255}", word):
+    if re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?\.?", word):
         return word.rstrip(".")
     try:
         return str(ipaddress.ip_address(word))

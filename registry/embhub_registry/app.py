@@ -43,14 +43,14 @@ from embhub_registry.wire import (
 )
 from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.commit_limiter import CommitLimiter
+from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
+from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"
-UNPACED = {"/healthz", "/readyz", "/metrics"}  # who watches must not be turned away
-OPEN = ("/embhub/v1/trust", "/static/", "/api/models-tags-by-type")  # nobody looks at a token there
 
 
 async def trust(request: Request) -> Response:
@@ -127,12 +127,14 @@ def build(registry: Registry) -> Starlette:
     app.add_middleware(ResponseCacheMiddleware)
     app.add_middleware(ClosedReadingMiddleware, refuse=refused)
     app.add_middleware(SegmentedPathsMiddleware)
-    app.add_middleware(RateLimitMiddleware)
+    app.add_middleware(RateLimitMiddleware, refuse=refused)
+    app.add_middleware(HostMiddleware, refuse=refused)
     app.add_middleware(RequestLimitsMiddleware, refuse=refused)
     app.add_middleware(RequestLogMiddleware)
     app.state.registry = registry
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
+    app.state.hosts = AllowedHosts(registry)
     app.state.pace = RateLimiter(registry)
     app.state.usage_counters = UsageCounters()
     app.state.responses = ResponseCache()
@@ -141,7 +143,7 @@ def build(registry: Registry) -> Starlette:
     app.state.reads = BatchedEvents("file-read")
     app.state.verification_cache = VerificationCache()
     app.state.judging = asyncio.Semaphore(2)
-    app.state.parsing = asyncio.Semaphore(2)
+    app.state.parsing = asyncio.Semaphore(1)
     app.state.commit_limiter = CommitLimiter()
     return app
 
@@ -229,29 +231,6 @@ class SegmentedPathsMiddleware:
                 return
             scope["path"] = "/".join(segment.replace("/", SLASH) for segment in segments)
         await self.app(scope, receive, send)
-
-
-class RateLimitMiddleware:
-    """Nobody without a token asks faster than `rate.address_…` say; tokens are paced where they are read."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _counts_for_its_address(scope):
-            pace: RateLimiter = scope["app"].state.pace
-            try:
-                pace.check_address(scope)
-            except RequestDeniedError as denied:
-                await (await refused(Request(scope, receive), denied))(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
-def _counts_for_its_address(scope: Scope) -> bool:
-    if scope["path"] in UNPACED:
-        return False
-    return scope["path"].startswith(OPEN) or not any(name == b"authorization" for name, _ in scope["headers"])
 
 
 class RequestLogMiddleware:

@@ -92,7 +92,7 @@ def test_an_endless_head_is_cut(registry: RunningRegistry) -> None:
     try:
         port = int(registry.url.rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
-            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            line.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
             cut = False
             try:
                 for number in range(2000):

@@ -48,12 +48,12 @@ class Proxy:
 
 
 @contextmanager
-def proxy_before(url: str, folder: Path) -> Iterator[Proxy]:
-    """Run it, with a certificate of its own, until the block ends."""
+def proxy_before(url: str, folder: Path, *, snippet: str = "") -> Iterator[Proxy]:
+    """Run it, with a certificate of its own, until the block ends; `snippet` is a file of ours that it includes."""
     folder.mkdir(parents=True, exist_ok=True)
     write_certificate(folder)
     port = free_port()
-    (folder / "nginx.conf").write_text(_configuration(url.removeprefix("http://"), port, folder))
+    (folder / "nginx.conf").write_text(_configuration(url.removeprefix("http://"), port, folder, snippet=snippet))
     words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
@@ -67,8 +67,12 @@ def proxy_before(url: str, folder: Path) -> Iterator[Proxy]:
         process.wait(timeout=20)
 
 
-def _configuration(registry: str, port: int, folder: Path) -> str:
+def _configuration(registry: str, port: int, folder: Path, *, snippet: str = "") -> str:
     text = (DEPLOY / "nginx.conf").read_text()
+    if snippet:
+        above = "    ssl_protocols "
+        assert above in text
+        text = text.replace(above, f"{(DEPLOY / snippet).read_text()}\n{above}")
     for before, after in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
@@ -101,20 +105,53 @@ def _wait_until_it_listens(proxy: Proxy) -> None:
 def write_certificate(folder: Path) -> None:
     """`fullchain.pem` and `privkey.pem` for HOST, good for a day, signed by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    made = (
+    made = _certificate(HOST, key, issuer=HOST, issuer_key=key)
+    _write(folder, made, key, names=("fullchain.pem", "privkey.pem"))
+
+
+class Authority:
+    """A certificate authority of a test's own; its certificate is `clients-ca.pem` in `folder`."""
+
+    def __init__(self, folder: Path, *, name: str = "clients") -> None:
+        self._name = name
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        folder.mkdir(parents=True, exist_ok=True)
+        made = _certificate(name, self._key, issuer=name, issuer_key=self._key, authority=True)
+        (folder / "clients-ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str, folder: Path) -> tuple[Path, Path]:
+        """A client's certificate and key, as files."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = _certificate(name, key, issuer=self._name, issuer_key=self._key)
+        _write(folder, made, key, names=(f"{name}.pem", f"{name}.key"))
+        return folder / f"{name}.pem", folder / f"{name}.key"
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    issuer: str,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    authority: bool = False,
+) -> x509.Certificate:
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now() - timedelta(days=1))
         .not_valid_after(now() + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .sign(issuer_key, hashes.SHA256())
     )
-    (folder / "fullchain.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+
+
+def _write(folder: Path, made: x509.Certificate, key: ec.EllipticCurvePrivateKey, *, names: tuple[str, str]) -> None:
+    (folder / names[0]).write_bytes(made.public_bytes(serialization.Encoding.PEM))
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (folder / "privkey.pem").write_bytes(private)
+    (folder / names[1]).write_bytes(private)

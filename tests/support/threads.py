@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -16,10 +16,10 @@ THREAD = "event loop"
 
 
 @contextmanager
-def serving(application: Starlette) -> Iterator[uvicorn.Server]:
+def serving(application: Starlette, *, is_exempt: Callable[[str], bool] = lambda _: True) -> Iterator[uvicorn.Server]:
     """Answers on a free port of loopback, `server.config.port`, until the block ends."""
     config = configure(application, timeout_keep_alive=1, timeout_graceful_shutdown=1)
-    server, listening = uvicorn.Server(config), listen("127.0.0.1", 0)
+    server, listening = uvicorn.Server(config), listen("127.0.0.1", 0, is_exempt=is_exempt)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name=THREAD, daemon=True)
     thread.start()
     while not server.started:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -47,7 +47,7 @@ class Database:
         if found is not None:
             return found
         try:
-            self._keep_private()
+            self._keep_to_owner()
             opened = sqlite3.connect(
                 self.path, timeout=self._patience, isolation_level=None, check_same_thread=False, cached_statements=256
             )
@@ -71,26 +71,34 @@ class Database:
             self._all.append(opened)
         return opened
 
-    def _keep_private(self) -> None:
-        """Mode 0600: a new database is made so, and SQLite gives its log the mode of the database."""
-        with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        for suffix in ("", "-wal", "-shm"):  # of an earlier release; another owner's stay as they are
-            with suppress(FileNotFoundError, PermissionError):
-                path = self.path.with_name(self.path.name + suffix)
-                if stat.S_IMODE(path.stat().st_mode) & 0o077:
-                    path.chmod(0o600)
+    def _keep_to_owner(self) -> None:
+        """Mode 0600 for the file, made here where it is new; SQLite gives its mode to the files beside it.
+
+        A database that is there must not be opened and closed but by SQLite: its locks would be gone (sqlite.org,
+        "How To Corrupt An SQLite Database File", section 2.2). So a new one comes by `link`, after its last `close`.
+        """
+        with suppress(OSError):  # a disk that cannot be written, or a file of somebody else: SQLite says what is wrong
+            if not self.path.exists():
+                handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
+                os.close(handle)
+                try:
+                    os.link(name, self.path)
+                finally:
+                    Path(name).unlink()
+            for file in (self.path, *(self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))):
+                if file.exists() and file.stat().st_mode & 0o077:
+                    file.chmod(0o600)
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: everything in the block, or nothing.
+    def writing(self, *, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+        """One transaction: everything in the block, or nothing. Other writers are waited for, `patience` seconds long.
 
         Raises:
             StorageFullError, Busy: nothing was written.
         """
         connection = self.connection()
         with translated():
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection, patience)
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -98,6 +106,16 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self, connection: sqlite3.Connection, patience: float | None) -> None:
+        if patience is None:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(self._patience * 1000)}")
 
     def copy_to(self, path: Path) -> None:
         """A copy as of one moment, made while others read and write (SQLite's online backup); durable, mode 0600.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from embhub_registry.database.placement import place, remove
@@ -63,10 +64,31 @@ class Entry:
     git_oid: str
 
 
+class StoredSummary(Mapping[str, Any]):
+    """A summary that is parsed when somebody looks into it: whether a caller may is decided before, in equal time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self._text)
+        return values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 def _repository(row: sqlite3.Row) -> Repository:
     values = dict(row)
     values |= {flag: bool(values[flag]) for flag in ("private", "disabled", "hidden")}
-    values["summary"] = json.loads(values["summary"])
+    values["summary"] = StoredSummary(values["summary"])
     return Repository(**values)
 
 
@@ -85,6 +107,13 @@ def find_in_any_case(db: sqlite3.Connection, namespace: str, name: str) -> Repos
     statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND lower(name) = lower(?)"  # noqa: S608  # put together from constants; values are bound
     row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else _repository(row)
+
+
+def find_visibility(db: sqlite3.Connection, namespace: str, name: str) -> bool | None:
+    """Whether the repository of this name, in any case, is private, None where there is none; no more of it is read."""
+    statement = "SELECT private FROM repository WHERE namespace = ? AND lower(name) = lower(?)"
+    row = db.execute(statement, (namespace, name)).fetchone()
+    return None if row is None else bool(row[0])
 
 
 def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None:

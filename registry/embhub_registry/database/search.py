@@ -78,6 +78,43 @@ def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
     return [_repository(row) for row in _select(db, query, _ROW)]
 
 
+@dataclass(frozen=True)
+class Page:
+    """The ids of a page's rows, the sort value and id of its last, and whether others follow."""
+
+    ids: Sequence[int]
+    last: tuple[Any, int]
+    more: bool
+
+
+def find_page(db: sqlite3.Connection, query: Query, *, most_bytes: int) -> Page:
+    """A page of `run` that is made from at most `most_bytes` of stored text, and from one row at least.
+
+    Raises:
+        RequestDeniedError: as `run`.
+    """
+    read, last, ids = 0, (0, 0), list[int]()
+    for row in _select(db, query, f"r.{SORTS[query.sort]} AS value, r.id, length(r.summary) AS size"):
+        read += row["size"]
+        if len(ids) == query.limit or (ids and read > most_bytes):
+            return Page(ids, last, more=True)
+        last = (row["value"], row["id"])
+        ids.append(row["id"])
+    return Page(ids, last, more=False)
+
+
+def read_page(db: sqlite3.Connection, ids: Sequence[int], query: Query) -> list[Repository]:
+    """The repositories of these ids in this order, without those that the query's caller may not see any more."""
+    statement = f"SELECT {_ROW} FROM repository AS r WHERE r.id IN ({_marks(ids)})"  # noqa: S608  # put together from constants; values are bound
+    found = {row["id"]: _repository(row) for row in db.execute(statement, tuple(ids))}
+    rows = (found[identity] for identity in ids if identity in found)
+    return [row for row in rows if query.everything or (not row.hidden and _is_seen(row, query))]
+
+
+def _is_seen(row: Repository, query: Query) -> bool:
+    return not row.private or row.namespace in query.readers
+
+
 def count(db: sqlite3.Connection) -> int:
     """How many public repositories there are."""
     return int(db.execute("SELECT count(*) FROM repository WHERE private = 0").fetchone()[0])

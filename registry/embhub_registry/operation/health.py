@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-import threading
 import time
 from typing import Any
 
@@ -23,23 +23,38 @@ from embhub_registry.wire.request_context import account_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 PROBE_SECONDS = 5.0
+PATIENCE = 1.0  # seconds for other writers; one that takes longer is worth knowing of
 NOW = {"Cache-Control": "no-store"}
 
 
 class Readiness:
-    """Whether work can be taken; looked at every few seconds at most, however many ask."""
+    """Whether work can be taken; looked at every few seconds at most, by one thread, however many ask."""
 
     def __init__(self) -> None:
         self.draining = False
-        self._guard = threading.Lock()
         self._found: tuple[float, dict[str, str]] | None = None
+        self._looking: asyncio.Task[dict[str, str]] | None = None
 
-    def look(self, registry: Registry) -> dict[str, str]:
-        """A word on each thing that must be right: `ok`, or what is not. It writes to the database."""
-        with self._guard:
-            if self._found is None or time.monotonic() - self._found[0] > PROBE_SECONDS:
-                self._found = (time.monotonic(), _look(registry))
-            return self._found[1] | {"serving": "shutting down" if self.draining else "ok"}
+    async def look(self, registry: Registry) -> dict[str, str]:
+        """A word on each thing that must be right: `ok`, or what is not. It writes to the database.
+
+        Who asks while somebody looks waits for what that one finds, and holds no thread.
+        """
+        if self._found is None or time.monotonic() - self._found[0] > PROBE_SECONDS:
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._probe(registry))
+            found = await asyncio.shield(self._looking)
+        else:
+            found = self._found[1]
+        return found | {"serving": "shutting down" if self.draining else "ok"}
+
+    async def _probe(self, registry: Registry) -> dict[str, str]:
+        try:
+            found = await threaded(_look, registry)
+            self._found = (time.monotonic(), found)
+            return found
+        finally:
+            self._looking = None
 
 
 async def healthz(request: Request) -> Response:
@@ -51,7 +66,7 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """200 where work can be taken, else 503: database writable, schema current, disk not full, not shutting down."""
     readiness: Readiness = request.app.state.readiness
-    found = await threaded(readiness.look, registry_of(request))
+    found = await readiness.look(registry_of(request))
     ready = set(found.values()) == {"ok"}
     answer: dict[str, Any] = {"ready": ready, **found}
     return JSONResponse(answer, status_code=200 if ready else 503, headers=NOW)
@@ -74,7 +89,7 @@ async def metrics(request: Request) -> Response:
 def _look(registry: Registry) -> dict[str, str]:
     found = {"database": "ok", "schema": "ok", "disk": "ok"}
     try:
-        with registry.database.writing() as db:
+        with registry.database.writing(patience=PATIENCE) as db:
             accounts.write_setting(db, "ready.probed", stamp())
         if schema.pending(registry.database):
             found["schema"] = "behind this program"

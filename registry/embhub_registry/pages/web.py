@@ -22,6 +22,7 @@ from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, Embeddin
 from embhub_registry.pages.verification_cache import Judged, VerificationCache
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
+from embhub_registry.wire.rate_limiting import run_paced
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,
@@ -207,7 +208,10 @@ def _drawings(judged: Judged | None) -> dict[str, str | None]:
 
 
 async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:
-    """The verdict on a release, None where there is none; few are reached at a time, however many ask."""
+    """The verdict on a release, None where there is none; few are reached at a time, however many ask.
+
+    Reaching one may take a second of CPU, which counts against who asked.
+    """
     registry, state = registry_of(request), request.app.state
     judge: VerificationCache = state.verification_cache
     db = registry.database.connection()
@@ -215,6 +219,5 @@ async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:
         return None
     found = await run_in_threadpool(judge.recall, registry, snapshot)
     if found is None:
-        async with state.judging:
-            found = await run_in_threadpool(judge.judge, registry, snapshot)
+        found = await run_paced(request, state.judging, judge.judge, registry, snapshot)
     return found

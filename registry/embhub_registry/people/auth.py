@@ -87,6 +87,17 @@ def require(account: accounts.Account | None, namespace: str, action: str) -> ac
     return require_member(account, namespace, roles=known.roles, what=known.words, scope=known.scope)
 
 
+def require_somewhere(account: accounts.Account, action: str) -> accounts.Account:
+    """The account, where it may do `action` in one namespace at least: asked before a body says in which.
+
+    Raises:
+        RequestDeniedError: 403, as `require` says it of the account's own namespace.
+    """
+    if any(may(account, namespace, action) for namespace in account.namespaces):
+        return account
+    return require(account, account.namespace, action)
+
+
 def require_author(account: accounts.Account | None, namespace: str) -> accounts.Account:
     """Who may send a commit to a repository of `namespace`: its publisher, or an auditor of any namespace.
 

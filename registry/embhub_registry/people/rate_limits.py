@@ -48,14 +48,32 @@ class Buckets:
     def take(self, name: str, rate: Rate) -> float:
         """Take one request out; returns 0, or how many seconds to wait until there is one, none taken."""
         with self._guard:
-            now = self._clock()
-            level, then = self._levels.pop(name, (rate.burst, now))
-            level = min(rate.burst, level + max(0.0, now - then) * rate.per_second)
+            level = self._level(name, rate)
             wait = 0.0 if level >= 1 else (1 - level) / rate.per_second
-            self._levels[name] = (level if wait else level - 1, now)
-            if len(self._levels) > MOST_BUCKETS:
-                self._levels.popitem(last=False)
+            self._set(name, level if wait else level - 1)
             return wait
+
+    def wait(self, name: str, rate: Rate) -> float:
+        """How many seconds until the bucket holds anything; nothing is taken out."""
+        with self._guard:
+            level = self._level(name, rate)
+            return 0.0 if level > 0 else -level / rate.per_second + 0.001
+
+    def spend(self, name: str, rate: Rate, amount: float) -> None:
+        """Take out what was used already; the bucket may then owe."""
+        with self._guard:
+            self._set(name, self._level(name, rate) - amount)
+
+    def _level(self, name: str, rate: Rate) -> float:
+        now = self._clock()
+        level, then = self._levels.get(name, (rate.burst, now))
+        return min(rate.burst, level + max(0.0, now - then) * rate.per_second)
+
+    def _set(self, name: str, level: float) -> None:
+        self._levels[name] = (level, self._clock())
+        self._levels.move_to_end(name)
+        if len(self._levels) > MOST_BUCKETS:
+            self._levels.popitem(last=False)
 
 
 class RateLimiter:
@@ -66,7 +84,7 @@ class RateLimiter:
         self._clock = clock
         self._buckets = Buckets(clock)
         self._read = -math.inf
-        self._token = self._address = Rate(1, 1)
+        self._token = self._address = self._work = Rate(1, 1)
         self._exempt: tuple[Network, ...] = ()
 
     def check_address(self, scope: Scope) -> None:
@@ -76,9 +94,9 @@ class RateLimiter:
             RequestDeniedError: 429 with the seconds to wait.
         """
         host = host_of(scope)
-        if is_local(scope) or self._is_exempt(host):
+        if is_local(scope) or self.is_exempt(host):
             return
-        if wait := self._buckets.take(f"address {_site(host)}", self._address):
+        if wait := self._buckets.take(f"address {site_of(host)}", self._address):
             raise too_fast(wait, f"without a token one address may make {self._address.per_second:g} requests a second",
                            "with a token the limit is higher and your own")  # fmt: skip
 
@@ -88,13 +106,34 @@ class RateLimiter:
         Raises:
             RequestDeniedError: 429 with the seconds to wait.
         """
-        if account.unlimited or is_local(scope) or self._is_exempt(host_of(scope)):
+        if account.unlimited or is_local(scope) or self.is_exempt(host_of(scope)):
             return
         if wait := self._buckets.take(f"token {account.token_id}", self._token):
             raise too_fast(wait, f"one token may make {self._token.per_second:g} requests a second",
                            "for a mirror the registry's admin can make a token without limits")  # fmt: skip
 
-    def _is_exempt(self, host: str) -> bool:
+    def check_work(self, scope: Scope, account: Account | None) -> None:
+        """A request that takes much of the processor, of an account or, without one, of an address.
+
+        Raises:
+            RequestDeniedError: 429 where the caller has used more of it than they may.
+        """
+        if self._works_freely(scope, account):
+            return
+        if wait := self._buckets.wait(_worker(scope, account), self._work):
+            raise too_fast(wait, f"one caller may use {self._work.per_second:g} seconds of CPU a second for this",
+                           "what was computed before is answered at once")  # fmt: skip
+
+    def note_work(self, scope: Scope, account: Account | None, seconds: float) -> None:
+        """Count the CPU time that a request took."""
+        if not self._works_freely(scope, account):
+            self._buckets.spend(_worker(scope, account), self._work, seconds)
+
+    def _works_freely(self, scope: Scope, account: Account | None) -> bool:
+        return (account is not None and account.unlimited) or is_local(scope) or self.is_exempt(host_of(scope))
+
+    def is_exempt(self, host: str) -> bool:
+        """Whether the operator set this address free of limits."""
         self._refresh()
         return any(_within(host, network) for network in self._exempt)
 
@@ -104,6 +143,7 @@ class RateLimiter:
         db = self._registry.database.connection()
         self._token = Rate(*(configuration.number(db, f"rate.token_{part}") for part in ("per_second", "burst")))
         self._address = Rate(*(configuration.number(db, f"rate.address_{part}") for part in ("per_second", "burst")))
+        self._work = Rate(*(configuration.number(db, f"rate.work_{part}") for part in ("per_second", "burst")))
         networks = configuration.read(db, "rate.exempt")
         assert isinstance(networks, tuple)  # noqa: S101  # the only kind that this setting has
         self._exempt = tuple(ipaddress.ip_network(network) for network in networks)
@@ -116,6 +156,10 @@ def too_fast(wait: float, message: str, hint: str) -> RequestDeniedError:
     denied = RequestDeniedError(429, "rate", f"too many requests: {message}", f"wait {seconds} s; {hint}")
     denied.headers = {"Retry-After": str(seconds), "RateLimit": f'"requests";r=0;t={seconds}'}
     return denied
+
+
+def _worker(scope: Scope, account: Account | None) -> str:
+    return f"work of token {account.token_id}" if account else f"work of address {site_of(host_of(scope))}"
 
 
 def is_local(scope: Scope) -> bool:
@@ -145,7 +189,7 @@ def _within(host: str, network: Network) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def _site(host: str) -> str:
+def site_of(host: str) -> str:
     """An address as one caller holds it: of IPv6 the first 64 bits."""
     try:
         address = ipaddress.ip_address(host)

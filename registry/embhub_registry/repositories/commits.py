@@ -48,16 +48,16 @@ class Reader:
         self._number = 0
 
     def take(self, line: bytes) -> None:
-        """Read one line; an empty one says nothing.
+        """Read one line; a blank one says nothing, and counts.
 
         Raises:
             RequestDeniedError: 400 with what is wrong in which line.
         """
-        if not line.strip():
-            return
         self._number += 1
         if self._number > MAX_OPERATIONS + 1:
             raise too_many_files("commit")
+        if not line.strip():
+            return
         key, value = _operation(line, self._number)
         if key == "header":
             self._take_header(value)

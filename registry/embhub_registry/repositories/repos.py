@@ -27,6 +27,7 @@ from embhub_registry.storage import configuration, quotas
 from embhub_registry.storage.folder import Registry
 
 MAIN = "main"
+MAX_REFS = 1000  # branches and tags of a repository: a list of them is one answer
 WRITERS = ("publisher",)
 
 
@@ -115,16 +116,21 @@ def create(
 def locate(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:
     """The repository, where the caller may see it.
 
+    What is read of the database for a private one of somebody else is what is read for an absent one: neither the
+    answer nor its time says which it was.
+
     Raises:
         RequestDeniedError: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
     """
-    found = find(db, namespace, name)
-    buried = tombstones.find(db, namespace, name) if found is None else None
-    if buried is not None and auth.may_read(account, namespace, private=buried.private):
+    private = repositories.find_visibility(db, namespace, name)
+    if private is not None and auth.may_read(account, namespace, private=private):
+        found = find(db, namespace, name)
+        if found is not None and auth.may_read(account, namespace, private=found.private):
+            return found
+    buried = tombstones.find(db, namespace, name)
+    if private is None and buried is not None and auth.may_read(account, namespace, private=buried.private):
         raise deleted(buried.full_name, buried.created, buried.reason)
-    if found is None or not auth.may_read(account, namespace, private=found.private):
-        raise no_repository(f"{namespace}/{name}")
-    return found
+    raise no_repository(f"{namespace}/{name}")
 
 
 def find(db: Connection, namespace: str, name: str) -> Repository | None:
@@ -182,7 +188,12 @@ def add_ref(
         repository = locate(db, account, namespace, name)
         member = auth.require(account, namespace, "refs")
         snapshot = at(db, repository, revision)
-        if any(row["name"] == ref for row in repositories.list_refs(db, repository.id)):
+        present = repositories.list_refs(db, repository.id)
+        if len(present) >= MAX_REFS:
+            raise RequestDeniedError(
+                422, "refs", f"{repository.full_name} has {MAX_REFS} branches and tags", "remove some of them"
+            )
+        if any(row["name"] == ref for row in present):
             raise RequestDeniedError(
                 409, "exists", f"{repository.full_name} has a branch or tag {ref} already", "choose another name"
             )

@@ -76,6 +76,19 @@ def _networks(text: str) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(word, strict=False)) for word in text.replace(",", " ").split())
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(_host(word) for word in text.lower().replace(",", " ").split())
+
+
+def _host(word: str) -> str:
+    if re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?\.?", word):
+        return word.rstrip(".")
+    try:
+        return str(ipaddress.ip_address(word))
+    except ValueError:
+        raise ValueError("names or addresses are needed, without scheme, port and path") from None
+
+
 def _contacts(text: str) -> tuple[str, ...]:
     return _addresses(text, r"(mailto:[^\s@,]+@[^\s@,]+|tel:\+?[0-9-]+|https://[^\s/,]+\S*)", "mailto:, tel: or https:")
 
@@ -98,6 +111,8 @@ SETTINGS: Mapping[str, Setting] = {
     "rate.token_burst": Setting("2000", _positive, "requests that one token may make at once"),
     "rate.address_per_second": Setting("20", _positive, "requests a second from one address without a token"),
     "rate.address_burst": Setting("1000", _positive, "requests at once from one address without a token"),
+    "rate.work_per_second": Setting("0.2", _positive, "CPU seconds a second for one caller's costly requests"),
+    "rate.work_burst": Setting("3", _positive, "CPU seconds at once for one caller's costly requests"),
     "rate.exempt": Setting("", _networks, "networks without rate limits, a mirror's for example"),
     "quota.bytes": Setting("2000000000", _limit, "bytes that a namespace may hold, each object counted once"),
     "quota.repositories": Setting("1000", _limit, "repositories of a namespace"),
@@ -105,6 +120,7 @@ SETTINGS: Mapping[str, Setting] = {
     "retention.audit_days": Setting(NONE, _days_if_any, "days that closed months of the audit log are kept"),
     "retention.deleted_days": Setting("0", _days, "days that the bytes of deleted releases are kept, unserved"),
     "retention.token_days": Setting("365", _days_if_any, "days that expired access tokens stay listed"),
+    "hosts.allowed": Setting("", _hosts, "names that the registry goes by beside that of its address"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),

@@ -41,6 +41,8 @@ async def read(request: Request, *, limit: int = SMALL) -> bytes:
 async def read_lines(request: Request, take: Callable[[bytes], None], *, limit: int, longest: int) -> None:
     """Hand each line of the body to `take`, in a thread, as soon as it is whole; none is held longer.
 
+    An empty line is a line: who sends millions of them must meet the limit that `take` has.
+
     Raises:
         RequestDeniedError: what `take` raised, once the client has sent the rest; 413 for a line past `longest`; as
         `read`.
@@ -48,16 +50,11 @@ async def read_lines(request: Request, take: Callable[[bytes], None], *, limit: 
     line = bytearray()
 
     async def keep(chunk: bytes) -> None:
-        first, *rest = chunk.split(b"\n")
-        line.extend(first)
-        if rest:
-            last = rest.pop()
-            if line:
-                await _pass_on(line, take, longest)
-            for whole in filter(None, rest):
-                line.extend(whole)
-                await _pass_on(line, take, longest)
-            line.extend(last)
+        *whole, last = chunk.split(b"\n")
+        for part in whole:
+            line.extend(part)
+            await _pass_on(line, take, longest)
+        line.extend(last)
         if len(line) > longest:
             raise too_large(longest)
 

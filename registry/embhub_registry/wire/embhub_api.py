@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub_registry.http_errors import malformed
+from embhub_registry.people import auth
 from embhub_registry.repositories import attesting, yanking
 from embhub_registry.wire import bodies
-from embhub_registry.wire.request_context import account_of, address_of, member_of, registry_of
+from embhub_registry.wire.request_context import account_of, address_of, member_of, permitted, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -34,7 +35,7 @@ async def audits(request: Request) -> Response:
     if not _DIGEST.fullmatch(digest):
         raise malformed("an embedding is named by its SHA-256 in lower-case hex")
     if request.method == "POST":
-        member = member_of(request, "attesting an audit")
+        member = auth.require_somewhere(member_of(request, "attesting an audit"), "attest")
         document = await bodies.read_json(request)
         return JSONResponse(await threaded(attesting.attest, registry_of(request), member, digest, document))
     return JSONResponse(await threaded(attesting.answer, registry_of(request), account, digest), headers=FRESH)
@@ -42,7 +43,7 @@ async def audits(request: Request) -> Response:
 
 async def yank(request: Request) -> Response:
     """`POST /embhub/v1/yank/{id}` with `reason` and `version` or `revision`; `DELETE` takes the yank back."""
-    account, registry = member_of(request, "yanking a release"), registry_of(request)
+    account, registry = permitted(request, "yank", "yanking a release"), registry_of(request)
     namespace, name = address_of(request)
     body = await bodies.read_json(request)
     which = {name: _text(body, name) for name in ("version", "revision")}

@@ -11,7 +11,14 @@ from embhub_registry.database.access import STATUSES
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import access
 from embhub_registry.wire import bodies, hf_answers, terms_api
-from embhub_registry.wire.request_context import account_of, address_of, member_of, registry_of
+from embhub_registry.wire.request_context import (
+    account_of,
+    address_of,
+    member_of,
+    permitted,
+    registry_of,
+    repository_of,
+)
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 
@@ -32,7 +39,7 @@ async def requests(request: Request) -> Response:
 
 async def handle(request: Request) -> Response:
     """`POST …/user-access-request/handle`: `user` or `requestId`, and the new `status`."""
-    account = member_of(request, "answering access requests")
+    account = permitted(request, "approve", "answering access requests")
     body = await bodies.read_json(request)
     user, access_id = _text(body, "user"), _text(body, "requestId")
     if (user is None) == (access_id is None):
@@ -47,7 +54,7 @@ async def handle(request: Request) -> Response:
 
 async def grant(request: Request) -> Response:
     """`POST …/user-access-request/grant`: lets `user` in."""
-    account = member_of(request, "granting access")
+    account = permitted(request, "approve", "granting access")
     body = await bodies.read_json(request)
     user = _text(body, "user")
     if user is None:
@@ -60,14 +67,11 @@ async def grant(request: Request) -> Response:
 async def ask(request: Request) -> Response:
     """`POST /{id}/ask-access`: the caller asks for the files, and accepts the terms that a JSON body names."""
     account = member_of(request, "asking for access")
+    repository_of(request)
     accepted = await terms_api.read_acceptance(request)
     namespace, name = address_of(request)
     status = await threaded(access.ask, registry_of(request), account, namespace, name, accepted=accepted)
     return JSONResponse({"status": status})
-
-
-def _addressed(request: Request) -> tuple[str, str]:
-    return request.path_params["namespace"], request.path_params["name"]
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:

@@ -12,6 +12,8 @@ from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Entry, Repository, Revision
 
+LONGEST_WORD = 150  # of what stands beside a row; a longer one is in its `cardData`
+
 # What the Hub's clients may ask for by `expand`; `embhub` is ours.
 EXPANDABLE = frozenset(
     [
@@ -73,8 +75,8 @@ def model(
     }
     front = repository.summary.get("front_matter") or {}
     for name in ("pipeline_tag", "library_name"):
-        if isinstance(front.get(name), str):
-            found[name] = front[name]
+        if isinstance(value := front.get(name), str) and len(value) <= LONGEST_WORD:
+            found[name] = value
     if card:
         found["cardData"] = {key: value for key, value in front.items() if key != "embhub"}
         found["embhub"] = repository.summary.get("release")

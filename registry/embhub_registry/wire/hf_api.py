@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import accumulate
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry,
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
-from embhub_registry.wire import bodies, hf_answers, list_parameters, lonely_names
+from embhub_registry.wire import bodies, hf_answers, json_stream, list_parameters, lonely_names, model_list
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,
@@ -35,6 +36,7 @@ from embhub_registry.wire.response_cache import mark_cacheable
 PAGE = 100
 LARGEST_PAGE = 1000
 LONGEST_CURSOR = 500
+MAX_HISTORY = 500_000  # bytes of titles and messages in one page of a history
 SORTS = {
     "lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads",
     "trendingScore": "modified",
@@ -98,28 +100,20 @@ async def list_models(request: Request) -> Response:
         everything=account is not None and account.admin,
     )  # fmt: skip
     full, expand = flag(request, "full"), _expand(request)
-    with_files = full or bool(expand & {"siblings", "usedStorage"})
-    with_card = full or flag(request, "cardData") or bool(expand)
-
-    def collect() -> tuple[list[dict[str, Any]], str | None]:
-        db = registry_of(request).database.connection()
-        found = search.run(db, query)
-        page, more = found[:limit], len(found) > limit
-        rows = []
-        for repository in page:
-            head = repositories.find_ref(db, repository.id, repos.MAIN)
-            entries = repositories.entries(db, repository.id, head) if with_files and head else None
-            tags = repositories.tags_of(db, repository.id)
-            rows.append(hf_answers.model(repository, tags, sha=head, entries=entries, card=with_card))
-        return rows, make_cursor(getattr(page[-1], search.SORTS[sort]), page[-1].id) if more else None
-
-    rows, cursor = await threaded(collect)
-    rows = [hf_answers.expanded(row, expand) for row in rows]
+    wanted = model_list.Wanted(
+        files=full or bool(expand & {"siblings", "usedStorage"}),
+        card=full or flag(request, "cardData") or bool(expand),
+        expand=expand,
+    )
+    database = registry_of(request).database
+    page = await threaded(lambda: model_list.find(database.connection(), query))
     headers = {}
-    if cursor is not None:
-        pairs = [(key, value) for key, value in asked.multi_items() if key != "cursor"] + [("cursor", cursor)]
+    if page.more:
+        pairs = [(key, value) for key, value in asked.multi_items() if key != "cursor"]
+        pairs.append(("cursor", make_cursor(*page.last)))
         headers["Link"] = f'<{base_url(request)}/api/models?{urlencode(pairs)}>; rel="next"'
-    return JSONResponse(rows, headers=headers)
+    rows = model_list.batches(database.connection, query, page, wanted)
+    return await json_stream.answer_list(request, rows, headers=headers)
 
 
 async def tree(request: Request) -> Response:
@@ -178,7 +172,7 @@ async def history(request: Request) -> Response:
     def collect() -> list[Revision]:
         db = registry_of(request).database.connection()
         snapshot = repos.at(db, repository, revision_of(request))
-        return repositories.history(db, repository.id, snapshot.revision.id, limit=limit)
+        return _within(repositories.history(db, repository.id, snapshot.revision.id, limit=limit), MAX_HISTORY)
 
     found = await threaded(collect)
     rows = [hf_answers.commit(revision, formatted="formatted" in asked.getlist("expand[]")) for revision in found]
@@ -186,7 +180,7 @@ async def history(request: Request) -> Response:
     if found[-1].parent is not None:
         following = f"{base_url(request)}/api/models/{repository.full_name}/commits/{found[-1].parent}"
         headers["Link"] = f'<{following}?{urlencode(asked.multi_items())}>; rel="next"'
-    return JSONResponse(rows, headers=headers)
+    return await json_stream.answer_list(request, [rows], headers=headers)
 
 
 async def auth_check(request: Request) -> Response:
@@ -230,6 +224,12 @@ def _expand(request: Request) -> frozenset[str]:
             f"`expand` does not know {unknown[0][:60]!a}", f"one of {', '.join(sorted(hf_answers.EXPANDABLE))}"
         )
     return wanted
+
+
+def _within(revisions: list[Revision], most: int) -> list[Revision]:
+    """As many from the start as have `most` bytes of text together, and one at least."""
+    sizes = accumulate(len((revision.title + revision.message).encode()) for revision in revisions)
+    return revisions[: max(1, sum(size <= most for size in sizes))]
 
 
 def _limit(text: str | None) -> int:

@@ -12,17 +12,21 @@ from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from embhub_registry.database import repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.people import auth
 from embhub_registry.repositories import access, commits, deletion, repos
 from embhub_registry.wire import bodies, hf_answers
+from embhub_registry.wire.rate_limiting import run_paced
 from embhub_registry.wire.request_context import (
     account_of,
     address_of,
+    author_of,
     base_url,
     commit_limiter_of,
     flag,
     fold_namespace,
     member_of,
     parsing_of,
+    permitted,
     read_files_at,
     registry_of,
     repository_of,
@@ -38,7 +42,7 @@ async def create_repo(request: Request) -> Response:
 
     `private` or `visibility`, and `gated`, which is ours; without any, the registry's default holds.
     """
-    account = member_of(request, "creating a repository")
+    account = auth.require_somewhere(member_of(request, "creating a repository"), "create")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
@@ -57,7 +61,7 @@ async def create_repo(request: Request) -> Response:
 
 async def delete_repo(request: Request) -> Response:
     """`DELETE /api/repos/delete`."""
-    account = member_of(request, "deleting a repository")
+    account = auth.require_somewhere(member_of(request, "deleting a repository"), "delete-unreleased")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
@@ -71,7 +75,7 @@ async def settings(request: Request) -> Response:
 
     The answer repeats what was sent, as the Hub's does.
     """
-    account = member_of(request, "changing settings")
+    account = permitted(request, "settings", "changing settings")
     body = await bodies.read_json(request)
     wanted = access.Settings(private=_visibility(body), gated=_gate(body), disabled=_yes_or_no(body, "disabled"))
     if wanted == access.Settings():
@@ -87,15 +91,15 @@ async def settings(request: Request) -> Response:
 async def validate_yaml(request: Request) -> Response:
     """`POST /api/validate-yaml`: whether a README's front matter can be read, here and by `ModelCard.load`.
 
-    Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short.
+    Anybody may ask, because `ModelCard.validate` of stock clients sends no token; YAML is slow, so nobody's is short,
+    and everybody's is paced by the CPU time that it takes.
     """
     limit = MAX_FRONT_MATTER if account_of(request) else MAX_ANONYMOUS
     body = await bodies.read_json(request)
     content = body.get("content")
     if not isinstance(content, str):
         raise malformed("`content` must be the text of a README.md")
-    async with parsing_of(request):
-        front, problem = await threaded(_read_card, content, limit)
+    front, problem = await run_paced(request, parsing_of(request), _read_card, content, limit)
     if problem is not None:
         return JSONResponse({"errors": [{"message": problem}], "warnings": []}, status_code=400)
     warnings = [] if front else [{"message": "empty or missing yaml metadata in repo card"}]
@@ -110,7 +114,7 @@ def _read_card(content: str, limit: int) -> tuple[dict[str, Any], str | None]:
 
 async def preupload(request: Request) -> Response:
     """`POST …/preupload/{revision}`: every file travels in the commit; what could not be admitted is refused here."""
-    member_of(request, "publishing")
+    author_of(request)
     repository, _ = repository_of(request)
     body = await bodies.read_json(request)
     if flag(request, "create_pr"):
@@ -137,7 +141,6 @@ async def commit(request: Request) -> Response:
     namespace, name = address_of(request)
     account = member_of(request, "publishing")
     if flag(request, "create_pr"):
-        await bodies.read(request, limit=commits.MAX_BODY)
         raise _no_pull_requests()
     branch = revision_of(request)
     commit_limiter, reader = commit_limiter_of(request), commits.Reader()
@@ -148,6 +151,7 @@ async def commit(request: Request) -> Response:
         )
 
     try:
+        author_of(request)  # `publish` asks again, of the repository as it is then
         async with commit_limiter.commit(account.user):
             await bodies.read_lines(request, reader.take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
             async with commit_limiter.judging:
@@ -164,7 +168,7 @@ async def commit(request: Request) -> Response:
 
 async def branch(request: Request) -> Response:
     """`POST` and `DELETE …/branch/{name}`."""
-    member_of(request, "changing a branch")
+    permitted(request, "refs", "changing a branch")
     body = await bodies.read_json(request)
     start = body.get("startingPoint") or repos.MAIN
     return await _change_ref(request, "branch", revision_of(request), str(start))
@@ -172,7 +176,7 @@ async def branch(request: Request) -> Response:
 
 async def tag(request: Request) -> Response:
     """`POST …/tag/{revision}` with the tag's name in the body; `DELETE …/tag/{name}`."""
-    member_of(request, "changing a branch")
+    permitted(request, "refs", "changing a branch")
     body = await bodies.read_json(request)
     if request.method == "DELETE":
         return await _change_ref(request, "tag", revision_of(request), "")

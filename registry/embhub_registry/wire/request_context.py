@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import Semaphore
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -17,18 +16,19 @@ from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.http_errors import RequestDeniedError, token_needed
 from embhub_registry.people import auth
 from embhub_registry.people.failed_logins import FailedLogins
-from embhub_registry.people.rate_limits import RateLimiter
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
-from embhub_registry.storage.actors import name_present
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.commit_limiter import CommitLimiter
+from embhub_registry.wire.host_header import AllowedHosts
+from embhub_registry.wire.rate_limiting import caller_of
 from embhub_registry.wire.response_cache import Moment, ResponseCache
 
 __all__ = [
     "account_of",
     "address_of",
+    "author_of",
     "base_url",
     "commit_limiter_of",
     "flag",
@@ -36,6 +36,7 @@ __all__ = [
     "member_of",
     "parsing_of",
     "path_of",
+    "permitted",
     "read_files_at",
     "registry_of",
     "repository_of",
@@ -65,12 +66,6 @@ def moment_of(request: Request) -> Moment:
     return responses.moment(registry_of(request).database.connection())
 
 
-def rate_limiter_of(request: Request) -> RateLimiter:
-    """How fast callers may ask."""
-    found: RateLimiter = request.app.state.pace
-    return found
-
-
 def parsing_of(request: Request) -> Semaphore:
     """Held while YAML is parsed for anybody: however many ask, few threads do it."""
     found: Semaphore = request.app.state.parsing
@@ -87,27 +82,19 @@ def account_of(request: Request) -> Account | None:
     """Who calls; None for nobody. One primary-key read, so it runs inline.
 
     Raises:
-        RequestDeniedError: 401 for a token that is no good, 429 for one that is used too fast.
+        RequestDeniedError: 401 for a token that is no good.
     """
-    try:
-        account = auth.authenticate(registry_of(request).database.connection(), request.headers.get("authorization"))
-    except RequestDeniedError as error:
-        _note_failure(request, error.message)
-        raise
-    if account is not None and not getattr(request.state, "user", None):
-        request.state.user = account.user
-        name_present(account.user)
-        usage_counters_of(request).used(account.token_id)
-        rate_limiter_of(request).check_account(request.scope, account)
-    return account
+    caller = caller_of(request.scope)
+    if isinstance(caller, RequestDeniedError):
+        _note_failure(request, caller.message)
+        raise caller
+    return caller
 
 
 def _note_failure(request: Request, reason: str) -> None:
-    """A token that was no good counts against the address it came from."""
     attempts: FailedLogins = request.app.state.attempts
     attempts.note(request.client.host if request.client else None, reason)
     request.app.state.metrics.login_failed()
-    rate_limiter_of(request).check_address(request.scope)
 
 
 def member_of(request: Request, what: str) -> Account:
@@ -120,6 +107,32 @@ def member_of(request: Request, what: str) -> Account:
     if account is None:
         raise token_needed(what)
     return account
+
+
+def permitted(request: Request, action: str, what: str) -> Account:
+    """Who calls, where they may do `action` in the addressed repository; asked before a body is read.
+
+    A body costs memory and one of few places: who may not do what it asks for sends none.
+
+    Raises:
+        RequestDeniedError: 401 without a token, 404 where the caller sees no such repository, 403.
+    """
+    member_of(request, what)
+    repository, account = repository_of(request)
+    return auth.require(account, repository.namespace, action)
+
+
+def author_of(request: Request) -> Account:
+    """Who calls, where they may send commits to the addressed repository; asked before a body is read.
+
+    Raises:
+        RequestDeniedError: as `permitted`.
+    """
+    member_of(request, "publishing")
+    repository, account = repository_of(request)
+    author = auth.require_author(account, repository.namespace)
+    access.require_files(registry_of(request).database.connection(), repository, account)
+    return author
 
 
 def repository_of(request: Request) -> tuple[Repository, Account | None]:
@@ -157,7 +170,7 @@ def path_of(request: Request) -> str:
 
 
 def base_url(request: Request) -> str:
-    """This registry's address as the caller knows it: the one given at `init`, or one of this machine itself.
+    """This registry's address as the caller knows it: one of its names, or the one given at `init`.
 
     A `Host` header is whatever its sender likes; what stands in no link and no page of ours leads nobody elsewhere.
     """
@@ -166,15 +179,8 @@ def base_url(request: Request) -> str:
         said = check_registry(str(request.base_url))
     except ConfigError:
         return own
-    host = urlsplit(said).hostname or ""
-    return said if host == urlsplit(own).hostname or _is_loopback(host) else own
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    hosts: AllowedHosts = request.app.state.hosts
+    return said if (urlsplit(said).hostname or "") in hosts else own
 
 
 def flag(request: Request, name: str) -> bool:

@@ -23,6 +23,7 @@ MAX_BODY_BYTES = 70_000_000  # more than `bodies.DRAIN`, past which a refused bo
 BODY_SECONDS = 150.0  # from the head to the end of the body; `bodies` answers earlier, in words
 REST_SECONDS = 15.0  # for the rest of a body whose request was answered already
 REST_BYTES = 64_000_000
+PIECE_BYTES = 256_000  # of an answer, which go out before the next are handed on
 
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 CLOSE = (b"connection", b"close")
@@ -110,10 +111,20 @@ class _Answer:
             self._closes = True
             message = {**message, "headers": [*message["headers"], CLOSE]}
         elif self._closes and message["type"] == "http.response.body" and not message.get("more_body"):
-            await self._send({**message, "more_body": True})
+            await self._send_in_pieces({**message, "more_body": True})
             await self._body.discard()
             message = {"type": "http.response.body", "body": b""}
-        await self._send(message)
+        await self._send_in_pieces(message)
+
+    async def _send_in_pieces(self, message: Message) -> None:
+        """A large body piece by piece: the server then copies one of them for who reads slowly, not all."""
+        body = message.get("body", b"")
+        start = 0
+        while len(body) - start > PIECE_BYTES:
+            piece = body[start : start + PIECE_BYTES]
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            start += PIECE_BYTES
+        await self._send({**message, "body": body[start:]} if start else message)
 
 
 def _check_head(scope: Scope) -> None:

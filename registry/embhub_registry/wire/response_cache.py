@@ -23,11 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from embhub_registry.database import Connection, Database
 from embhub_registry.database.repositories import Repository
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people import auth
-from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
+from embhub_registry.wire.rate_limiting import caller_of
 
 MAX_ANSWERS = 4000
 MAX_BYTES = 32_000_000  # of bodies; those of files are `blobs`' to keep
@@ -167,7 +166,7 @@ class ResponseCacheMiddleware:
         registry: Registry = state.registry
         found = cache.find(key, registry.database)
         body = _body(registry, found) if found else None
-        if found is None or body is None or not _admit(scope, registry):
+        if found is None or body is None or not _admit(scope):
             await self.app(scope, receive, _Recorder(scope, key, cache, send) if found is None else send)
             return
         cache.hits += 1
@@ -235,23 +234,6 @@ def _body(registry: Registry, found: CachedAnswer) -> bytes | None:
         return None
 
 
-def _admit(scope: Scope, registry: Registry) -> bool:
-    """Whether the caller's token is good and not used too fast, and note its use; where it is not, the handler says so.
-
-    Without a token there is nothing to look at.
-    """
-    sent = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-    if sent is None or scope.get("state", {}).get("user"):  # without a token, or looked at: `closed_reading`
-        return True
-    state = scope["app"].state
-    pace: RateLimiter = state.pace
-    usage_counters: UsageCounters = state.usage_counters
-    try:
-        account = auth.authenticate(registry.database.connection(), sent.decode("latin-1"))
-        assert account is not None  # noqa: S101  # a header was sent
-        pace.check_account(scope, account)
-    except RequestDeniedError:
-        return False
-    scope.setdefault("state", {})["user"] = account.user
-    usage_counters.used(account.token_id)
-    return True
+def _admit(scope: Scope) -> bool:
+    """Whether the caller needs no token or sent a good one; where it is not, the handler says so."""
+    return not isinstance(caller_of(scope), RequestDeniedError)

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from embhub_registry.http_errors import malformed
 from embhub_registry.repositories import terms
 from embhub_registry.wire import bodies
-from embhub_registry.wire.request_context import account_of, member_of, registry_of
+from embhub_registry.wire.request_context import account_of, address_of, permitted, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 FRESH = {"Cache-Control": "no-cache"}
@@ -18,18 +18,16 @@ FRESH = {"Cache-Control": "no-cache"}
 
 async def handle(request: Request) -> Response:
     """`GET`: the terms in force, for who may see the repository. `PUT` with `text`: a new version."""
-    params = request.path_params
+    namespace, name = address_of(request)
     if request.method == "PUT":
-        keeper = member_of(request, "writing terms")
+        keeper = permitted(request, "settings", "writing terms")
         body = await bodies.read_json(request)
         text = body.get("text")
         if not isinstance(text, str):
             raise malformed("`text` must be the terms as text, empty to end them")
-        found = await threaded(terms.write, registry_of(request), keeper, params["namespace"], params["name"], text)
+        found = await threaded(terms.write, registry_of(request), keeper, namespace, name, text)
     else:
-        found = await threaded(
-            terms.show, registry_of(request), account_of(request), params["namespace"], params["name"]
-        )
+        found = await threaded(terms.show, registry_of(request), account_of(request), namespace, name)
     return JSONResponse(found, headers=FRESH)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,3 +146,35 @@ def test_a_keyring_version_is_never_replaced(database: Database) -> None:
     with pytest.raises(sqlite3.IntegrityError), database.writing() as db:
         accounts.add_keyring(db, version=1, envelope=b"y", now=DAY)
     assert accounts.newest_keyring(database.connection()) == (1, b"x")
+
+
+def test_its_files_are_their_owners_alone(tmp_path: Path) -> None:
+    """The folder keeps others out already; one that was opened up should not let them in."""
+    before = os.umask(0)
+    try:
+        made = Database(tmp_path / "x.db")
+        schema.migrate(made)
+        files = sorted(tmp_path.iterdir())
+        assert len(files) == 3 and {file.stat().st_mode & 0o777 for file in files} == {0o600}, files
+        made.path.chmod(0o644)
+        made.close()
+        again = Database(made.path)
+        again.connection()
+        assert made.path.stat().st_mode & 0o777 == 0o600, "one of an older version is closed to others"
+        again.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_further_connection_leaves_the_locks_of_the_others(database: Database) -> None:
+    """Closing any handle of a database drops its locks; then another process, at its end, removes the log of writes."""
+    database.connection()
+    thread = threading.Thread(target=database.connection)
+    thread.start()
+    thread.join()
+    log = database.path.with_name(f"{database.path.name}-wal")
+    assert log.exists()
+    code = f"import sqlite3; db = sqlite3.connect({str(database.path)!r})"
+    code += "; db.execute('SELECT count(*) FROM sqlite_master').fetchall(); db.close()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert log.exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nginx import HOST, Proxy, needs_nginx, proxy_before
+from embhub_registry.storage import configuration
+from tests.support.nginx import HOST, Authority, Proxy, needs_nginx, proxy_before
 from tests.support.servers import RunningRegistry, start_registry
 
 pytestmark = needs_nginx
@@ -27,6 +29,8 @@ POST = f"POST /api/validate-yaml HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: appli
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
     registry = start_registry(tmp_path_factory.mktemp("behind"))
+    with registry.opened() as opened:
+        configuration.write(opened, "hosts.allowed", HOST)
     yield registry
     registry.stop()
 
@@ -160,6 +164,38 @@ def test_one_address_may_make_so_many_requests_at_once(proxy: Proxy) -> None:
         took = time.monotonic() - started
     served, refused = answer.count(b"HTTP/1.1 200 "), answer.count(b"HTTP/1.1 429 ")
     assert served + refused == count and 400 <= served <= 402 + 100 * took and refused > 0, (served, refused, took)
+
+
+def test_half_heads_by_the_hundred_keep_nobody_out(proxy: Proxy) -> None:
+    """As many as the registry alone would take in all, of one address, half of them before TLS was agreed on."""
+    with contextlib.ExitStack() as lines:
+        for number in range(500):
+            if number % 2:
+                lines.enter_context(proxy.connect()).sendall(GET + b"X-A: ")
+            else:
+                lines.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=20))
+        for _ in range(5):
+            assert ask(proxy, "/api/models")[0] == 200
+
+
+def test_a_strangers_name_is_refused(proxy: Proxy) -> None:
+    assert ask(proxy, "/api/models", Host="evil.example")[0] == 421
+    assert ask(proxy, "/api/models", Host=f"{HOST}:443")[0] == 200
+
+
+def test_mutual_tls_lets_in_who_has_a_certificate_of_the_authority(served: RunningRegistry, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "other").issue("mallory", tmp_path)
+    member = Authority(tmp_path / "site").issue("radboud", tmp_path)
+    with proxy_before(served.url, tmp_path / "site", snippet="nginx-client-certificates.conf") as proxy:
+        for shown, status in ((member, 200), (stranger, 400), (None, 400)):
+            context = ssl.create_default_context(cafile=str(tmp_path / "site/fullchain.pem"))
+            if shown is not None:
+                context.load_cert_chain(*shown)
+            assert ask(Proxy(proxy.port, proxy.pid, context), "/api/models")[0] == status
+        statuses = served.log.read_text().count('"path": "/api/models"')
+        with contextlib.suppress(OSError):
+            ask(Proxy(proxy.port, proxy.pid, proxy.context), "/api/models")
+        assert served.log.read_text().count('"path": "/api/models"') == statuses, "the registry is not asked"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,17 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-300:]
 
 
+@pytest.mark.skipif(shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin") is None, reason="nft is not installed")
+def test_the_firewall_takes_its_rules() -> None:
+    program = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin")
+    done = subprocess.run(
+        [str(program), "-c", "-f", DEPLOY / "nftables.conf"], capture_output=True, text=True, check=False
+    )
+    if "permitted" in done.stderr:
+        pytest.skip("only an administrator of the network may check rules")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_container_is_not_root_and_says_how_it_is() -> None:
     lines = re.sub(r"\\\n", " ", (DEPLOY / "Containerfile").read_text()).splitlines()
     steps = [line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -18,25 +20,59 @@ from tests.registry.conftest import House
 def test_ready_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
     fine = {"database": "ok", "schema": "ok", "disk": "ok", "serving": "ok"}
+
+    def look(readiness: health.Readiness) -> dict[str, str]:
+        return asyncio.run(readiness.look(made))
+
     try:
         readiness = health.Readiness()
-        assert readiness.look(made) == fine
+        assert look(readiness) == fine
         readiness.draining = True
-        assert readiness.look(made) == fine | {"serving": "shutting down"}
+        assert look(readiness) == fine | {"serving": "shutting down"}
         configuration.write(made, "ready.free_bytes", "1e18")
-        assert readiness.look(made)["disk"] == "ok", "looked at every few seconds, however many ask"
-        assert health.Readiness().look(made) == fine | {"disk": "nearly full"}
+        assert look(readiness)["disk"] == "ok", "looked at every few seconds, however many ask"
+        assert look(health.Readiness()) == fine | {"disk": "nearly full"}
         configuration.write(made, "ready.free_bytes", "0")
         with monkeypatch.context() as patch:
             patch.setattr(schema, "pending", lambda _database: ["a step"])
-            assert health.Readiness().look(made) == fine | {"schema": "behind this program"}
+            assert look(health.Readiness()) == fine | {"schema": "behind this program"}
 
-        def refuse() -> None:
+        def refuse(**options: float) -> None:
             raise RegistryError("read-only")
 
         monkeypatch.setattr(made.database, "writing", refuse)
-        assert health.Readiness().look(made)["database"] == "cannot be written"
+        assert look(health.Readiness())["database"] == "cannot be written"
     finally:
+        made.close()
+
+
+def test_a_database_that_is_held_holds_one_thread_of_readiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask, as often as they like: a hundred who ask wait for one look, which does not wait long."""
+    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    looked: list[int] = []
+    real = health._look
+
+    def counted(registry: folder.Registry) -> dict[str, str]:
+        looked.append(1)
+        return real(registry)
+
+    async def ask() -> list[dict[str, str]]:
+        readiness = health.Readiness()
+        return await asyncio.gather(*(readiness.look(made) for _ in range(100)))
+
+    monkeypatch.setattr(health, "_look", counted)
+    monkeypatch.setattr(health, "PATIENCE", 0.05)
+    holder = sqlite3.connect(made.database.path, isolation_level=None)
+    try:
+        holder.execute("BEGIN IMMEDIATE")
+        found = asyncio.run(ask())
+        assert {answer["database"] for answer in found} == {"cannot be written"} and len(looked) == 1
+        holder.execute("ROLLBACK")
+        assert {answer["database"] for answer in asyncio.run(ask())} == {"ok"} and len(looked) == 2
+        with made.database.writing() as db:
+            assert db.execute("PRAGMA busy_timeout").fetchone()[0] == 10_000, "other writers wait as long as before"
+    finally:
+        holder.close()
         made.close()
 
 

@@ -38,7 +38,7 @@ def begin_upload(registry: RunningRegistry, token: str) -> tuple[socket.socket, 
     """A commit whose head and half of the body are sent; returns the line and the rest."""
     body = pushes.commit_body({"README.md": b"# Slow\n" * 2000})
     head = (
-        f"POST /api/models/slow/one/commit/main HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        f"POST /api/models/slow/one/commit/main HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     line = socket.create_connection(("127.0.0.1", int(registry.url.rsplit(":", 1)[1])), timeout=30)

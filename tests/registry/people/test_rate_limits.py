@@ -79,6 +79,40 @@ def test_no_more_get_through_than_burst_and_rate_allow(steps: list[float], per_s
             through += 1
 
 
+def test_what_was_used_is_owed_until_it_has_flowed_back() -> None:
+    clock = Clock()
+    buckets, rate = Buckets(clock), Rate(per_second=0.5, burst=2)
+    assert buckets.wait("a", rate) == 0
+    buckets.spend("a", rate, 1.9)
+    assert buckets.wait("a", rate) == 0, "something is left"
+    buckets.spend("a", rate, 1.1)
+    assert buckets.wait("a", rate) == pytest.approx(2, abs=0.01) and buckets.wait("b", rate) == 0
+    clock.now += buckets.wait("a", rate)
+    assert buckets.wait("a", rate) == 0
+    clock.now += 1000
+    buckets.spend("a", rate, 2.5)
+    assert buckets.wait("a", rate) == pytest.approx(1, abs=0.01), "it never held more than its burst"
+
+
+@given(
+    steps=some.lists(some.tuples(some.floats(0, 9), some.floats(0, 3)), min_size=1, max_size=60),
+    per_second=some.floats(0.1, 2),
+    burst=some.floats(0.1, 9),
+)
+def test_no_more_work_is_done_than_burst_rate_and_one_request_allow(
+    steps: list[tuple[float, float]], per_second: float, burst: float
+) -> None:
+    clock = Clock()
+    buckets, rate = Buckets(clock), Rate(per_second, burst)
+    start, done = clock.now, 0.0
+    for pause, cost in steps:
+        clock.now += pause
+        if not buckets.wait("a", rate):
+            buckets.spend("a", rate, cost)
+            done += cost
+        assert done <= burst + (clock.now - start) * per_second + 3 + 1e-6
+
+
 def test_a_flood_of_names_holds_bounded_memory() -> None:
     buckets = Buckets(Clock())
     for number in range(MOST_BUCKETS + 500):
@@ -123,6 +157,30 @@ def test_tokens_are_paced_by_token_and_a_mirrors_is_not(registry: Registry) -> N
         pace.check_account(call("192.0.2.4"), mirror)
 
 
+def test_cpu_time_is_counted_for_its_caller(registry: Registry) -> None:
+    configuration.write(registry, "rate.work_burst", "2")
+    configuration.write(registry, "rate.work_per_second", "0.5")
+    clock = Clock()
+    pace = RateLimiter(registry, clock)
+    anna = Account(1, "anna", "radboud", "publisher", "one", b"", None, None)
+    mirror = Account(2, "mirror", "radboud", "reader", "two", b"", None, None, unlimited=True)
+    pace.check_work(call("192.0.2.7"), None)
+    pace.note_work(call("192.0.2.7"), None, 3.0)
+    with pytest.raises(RequestDeniedError) as refused:
+        pace.check_work(call("192.0.2.7"), None)
+    assert refused.value.status == 429 and refused.value.headers["Retry-After"] == "3"  # 1 s is owed, at half a second
+    for free in (call("192.0.2.8"), call("127.0.0.1")):
+        pace.check_work(free, None)
+    pace.check_work(call("192.0.2.7"), anna)
+    pace.note_work(call("192.0.2.9"), anna, 2.5)
+    with pytest.raises(RequestDeniedError):
+        pace.check_work(call("192.0.2.10"), anna)
+    pace.note_work(call("192.0.2.9"), mirror, 100.0)
+    pace.check_work(call("192.0.2.9"), mirror)
+    clock.now += 3
+    pace.check_work(call("192.0.2.7"), None)
+
+
 @pytest.mark.parametrize(
     ("host", "headers", "local"),
     [
@@ -165,6 +223,15 @@ def test_over_the_wire(tmp_path: Path) -> None:
         hidden = {"X-Forwarded-For": "192.0.2.13", "Authorization": "Bearer emb_wrong"}
         statuses = [served.get("/embhub/v1/trust", headers=hidden).status for n in range(7)]
         assert statuses == [200] * 5 + [429] * 2, "where nobody looks at a token, none helps"
+
+        for number, path in enumerate(("/api/nothing", "/", "/static/style.css", "/radboud/nothing", "/api/models")):
+            for sent in (hidden, {}):
+                here = {**sent, "X-Forwarded-For": f"198.51.100.{4 * number + len(sent)}"}
+                limited = [served.get(path, headers=here).status == 429 for n in range(7)]
+                assert limited == [False] * 5 + [True] * 2, f"a header without a good token is worth none: {path}"
+        second = served.add_user("berta", namespace="radboud", role="reader")
+        statuses = [served.get("/api/nothing", token=second, headers=other).status for _ in range(7)]
+        assert statuses == [404] * 5 + [429] * 2, "a token is paced wherever it is sent"
 
         with served.opened() as opened:
             configuration.write(opened, "rate.address_per_second", "1")

@@ -28,7 +28,9 @@ def file(path: str, content: bytes = b"x", encoding: str = "base64") -> dict[str
     ("data", "words"),
     [
         (b"", "no header"),
-        (b"\n" * 100_000, "no header"),
+        (b"\n" * 100_000, "more lines"),
+        (b" \n" * 100_000, "more lines"),
+        (body(HEADER, file("a")) + b"\n \t\n" * 60, "more lines"),
         (b"{", "line 1"),
         (b"\xff\xfe", "not UTF-8"),
         (body(HEADER, HEADER), "two"),

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from starlette.types import Message
 
 from embhub.formats import strict_json
 from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.repositories import commits
+from embhub_registry.storage import configuration
 from embhub_registry.wire import bodies
 from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, CommitLimiter
 from tests.registry.conftest import House
+from tests.support.servers import Answer, running_registry
 
 YAML = "/api/validate-yaml"
 
@@ -85,7 +89,7 @@ def test_json_is_read_off_the_event_loop(
 def test_nobody_is_answered_before_the_body_came(house: House, address: str) -> None:
     host, port = house.registry.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as line:
-        line.sendall(f"{address} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode())
+        line.sendall(f"{address} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n".encode())
         assert line.recv(100).startswith(b"HTTP/1.1 401 ")
 
 
@@ -103,6 +107,30 @@ def test_yaml_is_judged_for_anybody_and_less_of_it_for_nobody(house: House) -> N
     assert broken.status == 400
 
 
+def test_yaml_is_paced_by_what_it_cost(tmp_path: Path) -> None:
+    """Few requests that cost much are stopped where many that cost little are not; others are not concerned."""
+    costly = {"content": "---\na: [" + "a," * 9000 + "]\n---\n"}
+    with running_registry(tmp_path) as served:
+        with served.opened() as opened:
+            configuration.write(opened, "rate.work_burst", "0.02")
+            configuration.write(opened, "rate.work_per_second", "0.001")
+        served.stop()
+        served.start()
+
+        def judge(body: dict[str, str], address: str, token: str | None = None) -> Answer:
+            headers = {"X-Forwarded-For": address}
+            return served.request("POST", YAML, token=token, headers=headers, json_body=body)
+
+        assert judge(costly, "192.0.2.1").status == 200
+        again = judge(costly, "192.0.2.1")
+        assert again.status == 429 and int(again.header("Retry-After") or 0) > 10 and "CPU" in again.json()["error"]
+        assert judge({"content": "# no YAML"}, "192.0.2.1").status == 429, "until it has flowed back"
+        assert served.get("/api/models", headers={"X-Forwarded-For": "192.0.2.1"}).status == 200
+        assert judge(costly, "192.0.2.2").status == 200
+        token = served.add_user("anna", namespace="radboud")
+        assert [judge(costly, "192.0.2.1", token).status for _ in range(2)] == [200, 429], "a token's is its own"
+
+
 @pytest.mark.parametrize(("count", "status"), [(1999, 200), (2001, 400)])
 def test_paths_are_counted(house: House, count: int, status: int) -> None:
     house.registry.request("POST", "/api/repos/create", token=house.alice, json_body={"name": "pathless"})
@@ -118,7 +146,8 @@ def test_lines_are_those_of_the_whole_body_however_it_arrives(lines: list[bytes]
     chunks = [whole[start : start + size] for start in range(0, len(whole), size)]
     taken: list[bytes] = []
     asyncio.run(bodies.read_lines(make_request(sending_in(chunks)), taken.append, limit=10_000, longest=100))
-    assert taken == [line for line in whole.split(b"\n") if line]
+    *before, last = whole.split(b"\n")
+    assert taken == [*before, *filter(None, [last])], "an empty line is one too, but for what follows the last break"
 
 
 @pytest.mark.parametrize(
@@ -181,3 +210,24 @@ def test_only_so_many_commits_are_under_way_at_once() -> None:
             assert commit_limiter._receiving.total() == 1
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"\t\r"])
+def test_blank_lines_of_a_commit_cost_no_more_than_its_operations_may(
+    line: bytes,
+) -> None:
+    """Each line that is looked at takes a turn of a thread; past the first that is too many, none is."""
+    reader, turns = commits.Reader(), 0
+
+    def take(whole: bytes) -> None:
+        nonlocal turns
+        turns += 1
+        reader.take(whole)
+
+    async def run() -> None:
+        body = (line + b"\n") * 300_000
+        await bodies.read_lines(make_request(sending(body)), take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
+
+    with pytest.raises(RequestDeniedError, match="more lines"):
+        asyncio.run(run())
+    assert turns == commits.MAX_OPERATIONS + 2

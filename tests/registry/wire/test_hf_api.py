@@ -182,7 +182,7 @@ def test_a_body_without_an_announced_length_is_measured_too(house: House) -> Non
     host, port = house.registry.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as line:
         line.sendall(
-            b"POST /api/models/radboud/large/commit/main HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+            b"POST /api/models/radboud/large/commit/main HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "
             + house.alice.encode()
             + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
         )

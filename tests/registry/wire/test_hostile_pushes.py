@@ -147,13 +147,14 @@ FILE = b'{"key":"file","value":{"path":"README.md","encoding":"base64","content"
         (HEAD + FILE + b"9" * 2_700_000 + b"}}", 400),
         (HEAD + b'{"' * 1_300_000, 400),
         (b"\n" * 5_900_000, 400),
+        (HEAD + b" \n" * 2_900_000, 400),
         (b"x\n" * 2_900_000, 400),
         (HEAD + b"{}\n" * 1_900_000, 400),
         (HEAD + (FILE + b'"eA=="}}\n') * 60_000, 400),
     ],
     ids=[
         *("spaces", "a long line", "fifty megabytes", "objects", "brackets", "digits", "quotes", "newlines"),
-        *("lines", "empty operations", "the same file"),
+        *("blank lines", "lines", "empty operations", "the same file"),
     ],
 )
 def test_bodies(hub: Hub, data: bytes, status: int) -> None:

@@ -5,6 +5,7 @@ Slow heads and connections of one address are the proxy's to bound: `test_behind
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -17,6 +18,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message
 
 from embhub_registry import app
 from embhub_registry import serving as registry_serving
@@ -28,8 +30,8 @@ from tests.support.threads import serving
 TIMES = {"BODY_SECONDS": 0.8, "REST_SECONDS": 0.5}
 DOCUMENTED = {name: getattr(request_limits, name) for name in TIMES}
 DOCUMENTED |= {name: getattr(registry_serving, name) for name in ("ANSWER_SECONDS", "IDLE_SECONDS")}
-MAIN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-POST = b"POST /api/validate-yaml HTTP/1.1\r\nHost: x\r\n"
+MAIN = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+POST = b"POST /api/validate-yaml HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def is_served(port: int) -> bool:
     [
         POST + b"Content-Length: 1000\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\n3e8\r\n",
-        b"POST /api/models/a/b/commit/main HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+        b"POST /api/models/a/b/commit/main HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n",
         MAIN + b"Content-Length: 1000000\r\n\r\n",
     ],
     ids=["body", "chunks", "body after a 401", "body after a 200"],
@@ -122,7 +124,7 @@ def test_a_hundred_unfinished_heads_hold_nobody_back(port: int) -> None:
 def test_an_answer_is_seen_before_an_unread_body_ends_the_connection(port: int) -> None:
     """Whoever sends on while it is refused reads why, and the connection serves nobody else."""
     with connect(port) as line:
-        line.sendall(b"POST /api/models/a/b/commit/main HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
+        line.sendall(b"POST /api/models/a/b/commit/main HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3000000\r\n\r\n")
         with contextlib.suppress(OSError):
             for _ in range(30):
                 line.sendall(b"a" * 100_000)
@@ -146,7 +148,7 @@ def test_an_answer_that_nobody_takes_is_dropped(server: uvicorn.Server, port: in
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.settimeout(15)
         line.connect(("127.0.0.1", port))
-        line.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        line.sendall(b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         line.recv(read + 1)
         assert len(server.server_state.connections) == 1
         assert is_served(port)
@@ -165,17 +167,17 @@ def wait_for(state: Callable[[], bool]) -> None:
     "request_",
     [
         MAIN + b"X-Long: " + b"a" * 40_000 + b"\r\n\r\n",
-        b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         MAIN + b"".join(b"X-%d: a\r\n" % number for number in range(200)) + b"\r\n",
         MAIN + b"a" * 40_000 + b": b\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 400_000 + b"\r\na\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-T: " + b"x" * 400_000 + b"\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-T: y\r\n" * 200 + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\naaaaaa",
         POST + b"Content-Length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX : a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX : a\r\n\r\n",
     ],
     ids=[
         *("value", "address", "many headers", "name", "chunk extension", "trailer", "trailers", "TLS"),
@@ -221,3 +223,27 @@ def test_the_times_are_the_documented_ones() -> None:
     ]
     for what, seconds in rows:
         assert f"| {what} | {seconds:.0f} s |" in page
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["body read", "body unread"])
+@pytest.mark.parametrize("size", [0, 1, request_limits.PIECE_BYTES, request_limits.PIECE_BYTES + 1, 3_000_000])
+def test_a_large_answer_is_handed_on_in_pieces(size: int, finished: bool) -> None:
+    """The server copies what it cannot send yet: of an answer to who does not read, that is one piece."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        answer = request_limits._Answer(request_limits.BoundedBody(receive, announced=not finished), send)
+        await answer.send({"type": "http.response.start", "status": 200, "headers": []})
+        await answer.send({"type": "http.response.body", "body": bytes(range(256)) * (size // 256 + 1)})
+
+    asyncio.run(run())
+    bodies_sent = [message.get("body", b"") for message in sent[1:]]
+    assert b"".join(bodies_sent) == bytes(range(256)) * (size // 256 + 1)
+    assert max(map(len, bodies_sent)) <= request_limits.PIECE_BYTES
+    assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(sent) - 2) + [False]

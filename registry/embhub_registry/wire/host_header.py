@@ -1,0 +1,111 @@
+"""Which names the registry answers to: those it was given, and this machine's own.
+
+A web page of a stranger may point its own name to a registry's address and so read, in a visitor's browser, what an
+intranet registry shows everybody (DNS rebinding). The `Host` header of such a request is the stranger's name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.storage import configuration
+from embhub_registry.storage.folder import Registry
+
+REFRESH_SECONDS = 5.0
+FOR_PROBES = {"/healthz", "/readyz"}  # asked by address, under any name or none; they say nothing worth stealing
+_HOST = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9._-]{1,255}))(?::[0-9]{0,5})?", re.IGNORECASE)
+
+Refuse = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class AllowedHosts:
+    """The names of one registry, its settings read again every few seconds."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._read = -math.inf
+        self._names: frozenset[str] = frozenset()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the registry goes by this name, as `host_of` gives it."""
+        if self._clock() - self._read >= REFRESH_SECONDS:
+            added = configuration.read(self._registry.database.connection(), "hosts.allowed")
+            assert isinstance(added, tuple)  # noqa: S101  # the only kind that this setting has
+            own = urlsplit(self._registry.setting("url")).hostname or ""
+            self._names, self._read = frozenset({own.lower().rstrip("."), *added}), self._clock()
+        return name in self._names or is_loopback(name)
+
+
+class HostMiddleware:
+    """Refuses with 400 what has not one `Host`, and with 421 what has one that is not the registry's.
+
+    Args:
+        app: The application that is guarded.
+        refuse: Turns a refusal into an answer.
+    """
+
+    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
+        self.app = app
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] == "http":
+            try:
+                _check(scope)
+            except RequestDeniedError as denied:
+                await (await self._refuse(Request(scope, receive), denied))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def host_of(header: bytes) -> str | None:
+    """The name in a `Host` header, in lower case and without its port; None where there is none."""
+    match = _HOST.fullmatch(header.decode("latin-1"))
+    if match is None or match[2]:
+        return match[2].lower().rstrip(".") if match else None
+    try:
+        return str(ip_address(match[1]))
+    except ValueError:
+        return None
+
+
+def is_loopback(name: str) -> bool:
+    """Whether it names the machine itself."""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _check(scope: Scope) -> None:
+    if scope["path"] in FOR_PROBES:
+        return
+    sent = [value for name, value in scope["headers"] if name == b"host"]
+    name = host_of(sent[0]) if len(sent) == 1 else None
+    if not name:  # RFC 9112 section 3.2
+        raise RequestDeniedError(400, "host", "a request has one Host header with a host's name", "send one")
+    allowed: AllowedHosts = scope["app"].state.hosts
+    if name in allowed or name == _connected_to(scope):
+        return
+    raise RequestDeniedError(
+        421, "host", "this registry does not go by the name in the Host header",
+        "use the registry's own address; its operator can add a name: `embhub-registry setting set hosts.allowed`",
+    )  # fmt: skip
+
+
+def _connected_to(scope: Scope) -> str | None:
+    """The address of this machine that the connection came to: whoever names it is not sent here by a name."""
+    server = scope.get("server")
+    return str(server[0]).lower() if server else None

@@ -1,0 +1,117 @@
+"""One address has so many connections, whether it sends a whole head or half of one; others are served meanwhile.
+
+Each address of 127.0.0.0/8 is this machine's, so one test has many callers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from embhub_registry import app, serving
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.people.rate_limits import site_of
+from embhub_registry.wire.connection_limiter import MOST_OF_ONE, LimitingSocket
+from tests.support.servers import init_registry
+from tests.support.threads import serving as running
+
+FREE = "127.0.0.9"
+HALF = b"GET / HTTP/1.1\r\nX: "
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[uvicorn.Server]:
+    registry = open_folder(init_registry(tmp_path_factory.mktemp("lines")).folder)
+    with running(app.build(registry), is_exempt=lambda host: host == FREE) as server:
+        yield server
+    registry.close()
+
+
+def connect(server: uvicorn.Server, address: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.config.port), timeout=10, source_address=(address, 0))
+
+
+def ask(server: uvicorn.Server, address: str) -> int:
+    """The status of a request of this address; 0 where the connection ends without one."""
+    with connect(server, address) as line, contextlib.suppress(ConnectionError):
+        line.sendall(WHOLE)
+        answer = line.recv(100)
+        return int(answer.split()[1]) if answer else 0
+    return 0
+
+
+def wait_for(server: uvicorn.Server, address: str, status: int) -> bool:
+    deadline = time.monotonic() + 8
+    while ask(server, address) != status:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_half_heads_of_one_address_take_its_own_places_alone(server: uvicorn.Server) -> None:
+    with ExitStack() as lines:
+        held = [lines.enter_context(connect(server, "127.0.0.2")) for _ in range(MOST_OF_ONE)]
+        for line in held:
+            line.sendall(HALF)
+        assert wait_for(server, "127.0.0.3", 200), "others are served"
+        with connect(server, "127.0.0.2") as refused:
+            assert refused.recv(200).startswith(b"HTTP/1.1 429 ") and refused.recv(200) == b""
+        held.pop().close()
+        assert wait_for(server, "127.0.0.2", 200), "a place that is left is free again"
+    assert wait_for(server, "127.0.0.2", 200)
+
+
+def test_five_hundred_of_one_address_leave_the_server_to_others(server: uvicorn.Server) -> None:
+    """As many as would fill it (`MAX_CONNECTIONS`), all kept open as far as they are."""
+    with ExitStack() as lines:
+        for _ in range(serving.MAX_CONNECTIONS):
+            line = lines.enter_context(connect(server, "127.0.0.2"))
+            with contextlib.suppress(ConnectionError):
+                line.sendall(HALF)
+        assert wait_for(server, "127.0.0.3", 200)
+        assert len(server.server_state.connections) <= MOST_OF_ONE + 2
+
+
+def test_a_proxy_is_not_counted(server: uvicorn.Server) -> None:
+    with ExitStack() as lines:
+        for _ in range(MOST_OF_ONE + 20):
+            lines.enter_context(connect(server, FREE)).sendall(HALF)
+        assert wait_for(server, FREE, 200)
+
+
+def test_places_are_counted_exactly() -> None:
+    listening = LimitingSocket(socket.AF_INET, socket.SOCK_STREAM, 0, most=2)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    listening.setblocking(False)
+    here = listening.getsockname()
+    with listening, ExitStack() as lines:
+        callers = [lines.enter_context(socket.create_connection(here, source_address=("127.0.0.2", 0))) for _ in "abc"]
+        other = lines.enter_context(socket.create_connection(here, source_address=("127.0.0.3", 0)))
+        taken = [listening.accept()[0] for _ in "abc"]
+        assert [line.getpeername()[0] for line in taken] == ["127.0.0.2", "127.0.0.2", "127.0.0.3"]
+        assert listening.open == {"127.0.0.2": 2, "127.0.0.3": 1} and b" 429 " in callers[2].recv(100)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+        for line in (*taken, *taken):
+            line.close()
+        assert listening.open == {} and other.recv(1) == b""
+
+
+def test_who_is_exempt_of_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = open_folder(init_registry(tmp_path).folder)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.88.0.1, 10.88.0.2")
+    is_exempt = serving._exempted(app.build(registry))
+    hosts = ("127.0.0.1", "::1", "10.88.0.1", "10.88.0.2", "10.88.0.3", "203.0.113.5")
+    assert [is_exempt(host) for host in hosts] == [True] * 4 + [False] * 2
+    assert site_of("2001:db8::1") == site_of("2001:db8::2") != site_of("2001:db8:0:1::1")
+    registry.close()

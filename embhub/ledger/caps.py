@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from embhub.ledger.linking import charges, check_sets, reached
+from embhub.ledger.linking import all_links, charges, check_sets, reached
 from embhub.ledger.spending import AUDIT, Account, Cap, Spending
 from embhub.ledger.unit_losses import Loss, loss_of
 from embhub.ledger.unit_sets import UNITS, Unit, UnitSets
@@ -15,15 +15,20 @@ from embhub.ledger.unit_sets import UNITS, Unit, UnitSets
 def excess(account: Account, sets: UnitSets, spending: Spending) -> str | None:
     """Which cap a spending goes beyond, in words; None where it stays within all.
 
-    Patients whose pictures come without ids are looked at too, where another training knows whose they are.
+    Patients whose pictures come without ids are looked at too, where another training knows whose they are. A picture
+    is compared itself where nobody knows whose it is; else its patient is: a cap speaks of patients, and the bound for
+    one picture of a known patient is looser, being that of two patients.
 
     Raises:
         LedgerTamperedError: a set of patients is missing, or was changed.
     """
     others = [item for item in account.costly if item.run != spending.run]
     check_sets(sets, others)
+    of_patients = all_links(sets, [*others, spending])[:, 0] if account.caps else ()
     for unit in UNITS if account.caps else ():
         reached_by_it = reached(sets, spending, [*others, spending], unit=unit)
+        if unit == "image":
+            reached_by_it = np.setdiff1d(reached_by_it, of_patients)
         if not len(reached_by_it):
             continue
         before, after = charges(sets, others, unit=unit), charges(sets, [*others, spending], unit=unit)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from embhub.artifact.embedding import Embedding
 from embhub.builtin_bases import NAMES, resolve
-from embhub.diffusion.bases.found import HUB_ID
-from embhub.diffusion.bases.replacements import parse_base
+from embhub.diffusion.bases.replacements import HUB_ID, parse_base
 from embhub.errors import UsageError
 from embhub.site import runs
 

@@ -84,6 +84,20 @@ def test_a_cap_for_patients_holds_for_their_pictures() -> None:
         plain(["c1"])
 
 
+def test_a_cap_is_compared_with_patients_where_their_pictures_are_known() -> None:
+    """One picture alone is bounded less tightly than its patient, and a cap speaks of patients."""
+    one = figures.compute(Mechanism(0.1, 2.0, 10), delta=DELTA).epsilon
+    budget.set_cap(one * 1.01)
+    private(PATIENTS, pictures=PAIRS)
+    with pytest.raises(BudgetExceededError, match="3 patients"):
+        private(PATIENTS, pictures=PAIRS)
+    with pytest.raises(BudgetExceededError, match="1 patient comes"):
+        private(["c1"], unit="image", steps=1)
+    with pytest.raises(BudgetExceededError, match="1 image comes"):
+        private(["of nobody"], unit="image", steps=40)
+    private(["of nobody"], unit="image")
+
+
 def test_claims_for_images_cost_a_patient_as_a_group_of_them() -> None:
     private(ALL, unit="image")
     run = private(PATIENTS, pictures=PAIRS)

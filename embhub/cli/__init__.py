@@ -47,7 +47,7 @@ COMMANDS = {
 SECTIONS = {
     "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "login", "logout", "whoami"],
-    "Find and verify": ["trust", "search", "show", "pull", "verify"],
+    "Find and verify": ["trust", "search", "show", "access", "pull", "verify", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],
 }

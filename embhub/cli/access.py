@@ -11,6 +11,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, print_table, remark
+from embhub.cli.whole_help import WholeHelpGroup
 
 if TYPE_CHECKING:
     from embhub.client.access import Terms
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 repository = click.argument("repository", metavar="NS/NAME")
 
 
-@click.group("access", short_help="Request and grant access to gated repositories.")
+@click.group("access", cls=WholeHelpGroup, short_help="Request and grant access to gated repositories.")
 def command() -> None:
     """Request access to a gated repository, and answer requests for your own.
 

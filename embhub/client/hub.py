@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 from embhub.client import errors as faults
@@ -25,6 +25,7 @@ from embhub.client import guard, http_client, visibility
 from embhub.client.deadline import within
 from embhub.client.http_client import RegistryClient, StatusError
 from embhub.client.listings import Listing as Listing
+from embhub.client.repository_info import Present, check_spelling, read_info
 from embhub.errors import EmbhubError, RegistryError
 from embhub.formats import names
 from embhub.formats.plain_text import plain
@@ -76,14 +77,6 @@ class Receipt:
     digest: str
     visibility: str = ""
     created: bool = False
-
-
-class _Present(NamedTuple):
-    """A repository that is there: its paths, the commit to build on, and who sees it."""
-
-    paths: set[str]
-    parent: str | None
-    visibility: str
 
 
 def _in_time(method: Callable[Concatenate[Hub, Given], Result]) -> Callable[Concatenate[Hub, Given], Result]:
@@ -196,10 +189,10 @@ class Hub:
     def _ask_about(self, repository: str, which: str = "") -> tuple[str, dict[str, Any]]:
         """The newest commit, or another one, empty where none is named; and its paths, with their sizes if asked."""
         said = self._client.ask(f"/api/models/{repository}{which}")
-        _check_spelling(repository, said.get("id"), self.registry)
-        return _read_info(said)
+        check_spelling(repository, said.get("id"), self.registry)
+        return read_info(said)
 
-    def _find(self, repository: str) -> _Present | None:
+    def _find(self, repository: str) -> Present | None:
         """What is in a repository; None where there is none."""
         try:
             said = self._client.ask(f"/api/models/{repository}")
@@ -207,9 +200,9 @@ class Hub:
             if (error.status, error.code) != (404, "RepoNotFound"):
                 raise
             return None
-        _check_spelling(repository, said.get("id"), self.registry)
-        commit, paths = _read_info(said)
-        return _Present(set(paths), commit if paths and _COMMIT.fullmatch(commit) else None, visibility.read(said))
+        check_spelling(repository, said.get("id"), self.registry)
+        commit, paths = read_info(said)
+        return Present(set(paths), commit if paths and _COMMIT.fullmatch(commit) else None, visibility.read(said))
 
     def _create(self, repository: str, visible_to: str) -> str:
         """Make the repository, unless somebody made it meanwhile; returns its visibility, as far as it is stated.
@@ -471,17 +464,6 @@ class Hub:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # answers are read without checking their shape: these are what a nonsense answer raises
             raise faults.no_registry(self.registry) from error
-
-
-def _check_spelling(asked: str, said: object, registry: str) -> None:
-    """A registry finds names in another case too. What is signed is signed for one spelling."""
-    if isinstance(said, str) and said.isascii() and said != asked and said.lower() == asked.lower():
-        raise faults.NotFoundError(f"{registry} has no {asked}, it has {said}", f"use the other spelling: {said}")
-
-
-def _read_info(said: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The commit that a registry names, empty where it names none; and its paths with their sizes, if stated."""
-    return said.get("sha") or "", {row["rfilename"]: row.get("size") for row in said.get("siblings") or []}
 
 
 def _git_id(data: bytes) -> str:

@@ -276,7 +276,7 @@ def test_show_names_the_signer_before_what_the_card_says(
     assert lines[0].startswith("verified") and "Evil (namespace evil)" in lines[1] and evil.fingerprint in lines[1]
     assert "self-declared" in said and "another publisher than the keyring: 'Radboud, Nijmegen'" in said
     assert main(["show", "evil/prostate", "--json"]) == 0
-    assert "namespace evil" in json.loads(capsys.readouterr().out)["signed by"]
+    assert "namespace evil" in json.loads(capsys.readouterr().out)["signed_by"]
     assert main(["verify", "evil/prostate"]) == 0
     assert "the card gives 'Radboud, Nijmegen' as publisher" in capsys.readouterr().out
     listed = hall.registry.get("/?format=json").json()["items"]

@@ -192,7 +192,7 @@ def test_a_reason_without_end_is_not_read_to_the_end(liar: hostile.Registry) -> 
     liar.lies["/api/models"] = hostile.drip(
         b"x" * 65536, first=b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    with pytest.raises(RegistryError, match="status 400"):
+    with pytest.raises(RegistryError, match="answered 400"):
         Hub(liar.url).fetch(REPOSITORY)
 
 

@@ -106,6 +106,10 @@ def _check_blobs(registry: Registry, report: Report) -> None:
 def _check_revisions(registry: Registry, report: Report) -> None:
     db = registry.database.connection()
     for repository in repositories.all_repositories(db):
+        try:
+            dict(repository.summary)  # parsed when it is looked into
+        except ValueError:
+            report.corrupt.append(f"{repository.full_name}: its summary cannot be read")
         revisions = {revision.id: revision for revision in repositories.all_revisions(db, repository.id)}
         for revision in revisions.values():
             report.revisions += 1

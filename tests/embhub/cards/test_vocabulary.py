@@ -29,7 +29,7 @@ def test_what_is_no_licence(written: str) -> None:
     ("licence", "word"),
     [
         ("CC-BY-4.0", "cc-by-4.0"),
-        ("LicenseRef-CreativeML-OpenRAIL-M"),
+        ("LicenseRef-CreativeML-OpenRAIL-M", "creativeml-openrail-m"),
         ("Apache-2.0 OR MIT", "other"),
         ("LicenseRef-Own", "other"),
     ],

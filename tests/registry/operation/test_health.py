@@ -29,7 +29,7 @@ def test_ready_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert look(readiness) == fine
         readiness.draining = True
         assert look(readiness) == fine | {"serving": "shutting down"}
-        configuration.write(made, "ready.free_bytes", "1e18")
+        configuration.write(made, "ready.free_bytes", "1e15")
         assert look(readiness)["disk"] == "ok", "looked at every few seconds, however many ask"
         assert look(health.Readiness()) == fine | {"disk": "nearly full"}
         configuration.write(made, "ready.free_bytes", "0")

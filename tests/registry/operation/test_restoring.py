@@ -206,7 +206,7 @@ def edited(parts: Parts, tmp_path: Path, *statements: str) -> Parts:
         ("DELETE FROM keyring", "no keyring"),
         ("DROP TABLE entry", "no such table"),
         ("PRAGMA user_version = 9999", "another release"),
-        ("UPDATE repository SET summary = '{'", "no registry"),
+        ("UPDATE repository SET summary = '{'", "its summary cannot be read"),
     ],
 )
 def test_a_database_that_does_not_pass_check(sound: bytes, tmp_path: Path, statement: str, words: str) -> None:

@@ -67,4 +67,4 @@ def test_a_word_that_a_registry_invents_is_not_repeated() -> None:
 def test_a_title_keeps_the_case_of_a_name(house: House) -> None:
     publish(house, "radboud/lower-case")
     page = house.registry.get("/radboud/lower-case/tree/9.9.9", headers={"Accept": "text/html"}).body.decode()
-    assert "radboud/lower-case has no" in page and "Radboud/lower-case" not in page
+    assert "of radboud/lower-case" in page and "Radboud/lower-case" not in page

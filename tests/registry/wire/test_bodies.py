@@ -228,6 +228,6 @@ def test_blank_lines_of_a_commit_cost_no_more_than_its_operations_may(
         body = (line + b"\n") * 300_000
         await bodies.read_lines(make_request(sending(body)), take, limit=commits.MAX_BODY, longest=commits.MAX_LINE)
 
-    with pytest.raises(RequestDeniedError, match="more lines"):
+    with pytest.raises(RequestDeniedError, match="more than 100 files"):
         asyncio.run(run())
     assert turns == commits.MAX_OPERATIONS + 2

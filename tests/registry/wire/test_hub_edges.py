@@ -316,7 +316,8 @@ def test_a_fault_of_the_registry_has_an_id_too(house: House) -> None:
 async def ask_in_process(application: Starlette, path: str) -> tuple[int, dict[str, str], bytes]:
     """A GET without a server: status, headers and body."""
     scope: dict[str, Any] = {
-        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [],
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")],
         "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "http_version": "1.1",
     }  # fmt: skip
     sent: list[MutableMapping[str, Any]] = []

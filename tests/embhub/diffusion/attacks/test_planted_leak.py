@@ -63,7 +63,7 @@ def overfit(images: ImageSet) -> Embedding:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_an_embedding_overfit_on_six_images_is_flagged(overfit: Embedding, images: ImageSet) -> None:
     inside, outside = range(INSIDE), range(INSIDE, INSIDE + OUTSIDE)
@@ -73,7 +73,7 @@ def test_an_embedding_overfit_on_six_images_is_flagged(overfit: Embedding, image
     assert (report.members.units, report.unit) == (6, "patient")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_images_that_it_never_saw_are_not_flagged(overfit: Embedding, images: ImageSet) -> None:
     # By design one split in twenty is flagged by chance, as the one in order of drawing is; of four at random, none.

@@ -12,7 +12,7 @@ from embhub.cli.generating import command as generate
 from embhub.cli.inpainting import command as inpaint
 
 PAGE = (Path(__file__).parents[4] / "docs/how-to/draw-with-embeddings.md").read_text()
-ELSEWHERE = {"--base", "--replace", "--device", "--registry", "--out", "--json", "--help"}
+ELSEWHERE = {"--base", "--replace", "--device", "--registry", "--insecure", "--out", "--json", "--help"}
 
 
 def test_the_example_runs() -> None:

@@ -12,6 +12,7 @@ from huggingface_hub import CommitOperationAdd, ModelCard
 from .stage import COUNTERSIGNED, EMBEDDING, FILES, Stage, call, present
 
 AUDIT_BUNDLE = "attestations/audit.sigstore.json"
+DRAFT = "radboud/draft"
 CASED, OTHER_CASE, ALIKE = "radboud/Cased-v1_x", "RADBOUD/cased-V1_X", "radboud/Cased.v1-x"
 LONELY = "gpt2"
 CARDS = {
@@ -150,8 +151,11 @@ def _(stage: Stage) -> Any:
 
 @call("update_repo_settings in plain HTTP", gives=[[200, '{"gated":"auto"}'], [200, '{"gated":false}']])
 def _(stage: Stage) -> Any:
-    path = f"/api/models/{COUNTERSIGNED}/settings"
-    return [plainly(stage, "PUT", path, {"gated": gate}) for gate in ("auto", False)]
+    stage.api.create_repo(DRAFT)  # what was released, an admin alone may gate
+    path = f"/api/models/{DRAFT}/settings"
+    answers = [plainly(stage, "PUT", path, {"gated": gate}) for gate in ("auto", False)]
+    stage.api.delete_repo(DRAFT)
+    return answers
 
 
 def plainly(stage: Stage, method: str, path: str, body: Any = None) -> list[Any]:

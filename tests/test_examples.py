@@ -29,6 +29,7 @@ def test_quickstart(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "prostate-cspca.safetensors").stat().st_size < 20_000
 
 
+@pytest.mark.thorough
 def test_training_with_privacy(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / "train_dp.py"), str(tmp_path / "out"), "--steps", "2"]
     surroundings = {**os.environ, "EMBHUB_HOME": str(tmp_path / "home")}
@@ -37,6 +38,7 @@ def test_training_with_privacy(tmp_path: Path) -> None:
     assert "differentially private training" in done.stdout and "private for each patient" in done.stdout
 
 
+@pytest.mark.thorough
 def test_textual_inversion_in_one_file_learns_what_train_learns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,8 @@ def claimed(mechanism: str = "dp-sgd") -> Embedding:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("mechanism", ["dp-sgd", pytest.param("dp-agg", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg"])
 def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:
     """A reader's audit: no training is remembered here, and nothing but the file and embhub is at hand."""
     target = claimed(mechanism)

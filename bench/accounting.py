@@ -14,10 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from embhub.privacy import epsilon as figures
-from embhub.privacy import loss_distribution as losses
-from embhub.privacy import loss_grid
-from embhub.privacy import rdp as curves
+from embhub.privacy import epsilon as epsilons
+from embhub.privacy import loss_distribution, loss_grid, rdp
 from embhub.privacy import sampled_gaussian as gaussian
 from embhub.privacy.claim import build_claim, read_claim
 from embhub.privacy.loss_distribution import Mechanism
@@ -36,13 +34,13 @@ def saved() -> Iterator[tuple[float, float, int, float]]:
     """Epsilon, sampling rate, steps, and the share of noise that need not be added, one row a setting."""
     for epsilon in EPSILONS:
         for q, steps in SETTINGS:
-            tight = _smallest(lambda item: figures.compose([item], delta=DELTA), q, steps, epsilon)
+            tight = _smallest(lambda item: epsilons.compose([item], delta=DELTA), q, steps, epsilon)
             loose = _smallest(_by_rdp, q, steps, epsilon)
             yield epsilon, q, steps, 1 - tight / loose
 
 
 def _by_rdp(item: Mechanism) -> float:
-    return curves.epsilon_of(curves.gaussian_curve(q=item.q, sigma=item.sigma, steps=item.steps), delta=DELTA)
+    return rdp.epsilon_of(rdp.gaussian_curve(q=item.q, sigma=item.sigma, steps=item.steps), delta=DELTA)
 
 
 def _smallest(spent: Callable[[Mechanism], float], q: float, steps: int, epsilon: float) -> float:
@@ -76,12 +74,17 @@ def seconds_of_losses(count: int, seed: int = 3) -> list[float]:
         q = draw.choice(rates) if draw.random() < 0.5 else draw.uniform(1e-6, 1.0)
         sigma = math.exp(draw.uniform(math.log(0.05), math.log(10_000)))
         item = Mechanism(q, sigma, int(math.exp(draw.uniform(0, math.log(10_000_000)))))
-        found.append(_time(lambda item=item: losses.epsilon_of([item], delta=DELTA)))  # type: ignore[misc]
+        found.append(_time(lambda item=item: loss_distribution.epsilon_of([item], delta=DELTA)))  # type: ignore[misc]
     return found
 
 
 def _time(call: Callable[[], object]) -> float:
-    for remembered in (losses._epsilon, losses._composed, curves.gaussian_curve, gaussian.sampled_gaussian_rdp):
+    for remembered in (
+        loss_distribution._epsilon,
+        loss_distribution._composed,
+        rdp.gaussian_curve,
+        gaussian.sampled_gaussian_rdp,
+    ):
         remembered.cache_clear()
     begun = time.process_time()
     call()

@@ -26,8 +26,7 @@ from embhub.diffusion.attacks.evidence import Draws, Evidence, Suspect, draw, me
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.shadows import Shadows
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import batched as many
-from embhub.diffusion.training import inversion
+from embhub.diffusion.training import batched, inversion
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.phantoms.drawing import draw as draw_phantom
 from embhub.phantoms.findings import random_finding
@@ -98,8 +97,10 @@ def train(
     jobs = [(latents[chosen], seed + place) for place, chosen in enumerate(coins)]
     return [
         fit.rows
-        for shared in many.group(len(jobs), recipe)
-        for fit in many.fit_many(pipe, [jobs[place] for place in shared], token=TOKEN, caption=CAPTION, recipe=recipe)
+        for shared in batched.group(len(jobs), recipe)
+        for fit in batched.fit_many(
+            pipe, [jobs[place] for place in shared], token=TOKEN, caption=CAPTION, recipe=recipe
+        )
     ]
 
 

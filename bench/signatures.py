@@ -10,7 +10,7 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # pu
 from bench.measurement import clocked, compare
 from bench.scale import Scale
 from bench.table import Section, timed
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.files import Release
 from embhub.trust import dsse, p256
@@ -25,7 +25,7 @@ PEER = (
 def run(scale: Scale) -> Section:
     """An envelope parsed and its signature checked; a release from bytes to the decision."""
     release = make_release()
-    sources = [release.files[name] for name in (layout.PUBLISH_BUNDLE, layout.AUDIT_BUNDLE)]
+    sources = [release.files[name] for name in (release_files.PUBLISH_BUNDLE, release_files.AUDIT_BUNDLE)]
     envelopes = [json.dumps(json.loads(source)["dsseEnvelope"]).encode() for source in sources]
     one, key = envelopes[0], SSlibKey.from_crypto(SITE.public, keyid=SITE.fingerprint)
     trust, signed = make_trust(), [dsse.parse(envelope) for envelope in envelopes]

@@ -22,7 +22,7 @@ import embhub
 from embhub import builtin_bases as base
 from embhub import errors, refusals
 from embhub.artifact import embedding, fingerprint
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.phantoms import write_dataset
 from embhub.site import keys
 from tests.support.sites import Site
@@ -84,7 +84,7 @@ def test_every_parameter_return_and_error_is_documented(sources: griffe.Object, 
 
 def is_error(name: str, module: Any) -> bool:
     """Whether an exception of this name is there: in the module, among ours, or among those that are loaded."""
-    if any(hasattr(place, name) for place in (module, errors, refusals, faults)):
+    if any(hasattr(place, name) for place in (module, errors, refusals, client_errors)):
         return True
     return any(kind.__name__ == name for kind in subclasses(BaseException))
 

@@ -13,8 +13,7 @@ from embhub.cli import root as embhub_cli
 from embhub.evidence.cover import per_hundred
 from embhub.evidence.document import Evidence
 from embhub.evidence.regulation import AS_OF
-from embhub.privacy import rdp as curves
-from embhub.privacy import wording
+from embhub.privacy import rdp, wording
 from embhub_registry.cli import root as registry_cli
 
 ROOT = Path(__file__).parents[1]
@@ -68,14 +67,14 @@ def test_figures_for_officers_are_the_codes_own() -> None:
     rows = re.findall(r"^\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", OFFICERS, re.M)
     assert [float(row[0]) for row in rows] == [0.5, 1, 2, 4, 8]
     for epsilon, *shares in rows:
-        computed = [curves.largest_tpr(float(epsilon), delta=1e-5, fpr=rate) for rate in (0.001, 0.01, 0.1)]
+        computed = [rdp.largest_tpr(float(epsilon), delta=1e-5, fpr=rate) for rate in (0.001, 0.01, 0.1)]
         assert shares == [per_hundred(share) for share in computed]
     assert "average over the chance in training" in " ".join(OFFICERS.split())
 
 
 def test_all_pages_call_the_same_epsilon_weak() -> None:
     weak = next(e / 10 for e in range(1, 100) if wording.is_large(e / 10, delta=1e-5))
-    assert curves.largest_tpr(weak, delta=1e-5, fpr=0.01) >= 0.99
+    assert rdp.largest_tpr(weak, delta=1e-5, fpr=0.01) >= 0.99
     assert f"from about {weak:g} on" in OFFICERS and f"from about {weak:g} on" in PRIVATELY
 
 

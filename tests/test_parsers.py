@@ -32,7 +32,7 @@ from embhub.release import verification
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.site import keys
 from embhub.trust import bundle, dsse, p256, statement
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
 from embhub_registry.http_errors import RequestDeniedError
@@ -78,8 +78,8 @@ def read_statement(data: bytes) -> None:
 
 
 def read_keyring(data: bytes) -> None:
-    ring = trust.parse_keyring(data)
-    assert trust.parse_keyring(ring.to_bytes()) == ring
+    ring = keyrings.parse_keyring(data)
+    assert keyrings.parse_keyring(ring.to_bytes()) == ring
 
 
 def read_rows(data: bytes) -> None:
@@ -137,7 +137,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
     "README.md": (read_card, (ArtifactError,), RELEASE.files[CARD]),
     "keyring": (read_keyring, (MalformedKeyringError,), KEYRING),
     "trust export": (
-        trust.parse_export, (MalformedKeyringError, MalformedEnvelopeError, WrongKeyError), releases.make_export(),
+        keyrings.parse_export, (MalformedKeyringError, MalformedEnvelopeError, WrongKeyError), releases.make_export(),
     ),
     "public key": (p256.read_public, (WrongKeyError,), releases.SITE.public_pem.encode()),
     "private key": (read_key, (ConfigError,), b"-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"),

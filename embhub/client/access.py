@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from embhub.client import accounts
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.client.hub import Hub
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import names
@@ -109,7 +109,7 @@ def list_requests(
         try:
             found += [_request(row) for row in rows]
         except (TypeError, KeyError, AttributeError) as error:
-            raise faults.no_registry(hub.registry) from error
+            raise client_errors.no_registry(hub.registry) from error
     return found
 
 
@@ -138,7 +138,7 @@ def _read_terms(hub: Hub, repository: str) -> Terms | None:
     try:
         said = hub.call(f"/embhub/v1/terms/{quote(repository)}", what=repository)
     except RegistryError as error:
-        if getattr(error.__cause__, "status", None) == 404 and not isinstance(error, faults.NotFoundError):
+        if getattr(error.__cause__, "status", None) == 404 and not isinstance(error, client_errors.NotFoundError):
             return None  # a host that knows no terms
         raise
     return _terms(hub, said)
@@ -150,14 +150,14 @@ def _terms(hub: Hub, said: Any) -> Terms | None:
             return None
         case {"terms": {"version": int() as version, "text": str() as text, "written": str() as written}}:
             return Terms(version, text, hashlib.sha256(text.encode()).hexdigest(), plain(written))
-    raise faults.no_registry(hub.registry)
+    raise client_errors.no_registry(hub.registry)
 
 
 def _status(hub: Hub, said: Any) -> str:
     match said:
         case {"status": str() as status} if status in STATUSES:
             return status
-    raise faults.no_registry(hub.registry)
+    raise client_errors.no_registry(hub.registry)
 
 
 def _request(row: Any) -> AccessRequest:

@@ -13,7 +13,7 @@ from embhub.client.publishing import AskPassphrase, load_key
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.ledger.published_audits import charge_audit
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.checks import attested, consistency
 from embhub.release.files import Release
@@ -58,7 +58,7 @@ class Draft:
     @property
     def report_digest(self) -> str:
         """SHA-256 of `audit.json`, hex."""
-        return layout.digest(self.release.files[layout.AUDIT])
+        return release_files.digest(self.release.files[release_files.AUDIT])
 
     def vouches_for(self) -> tuple[str, ...]:
         """What a countersignature says, a sentence each."""
@@ -179,7 +179,7 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
     )
     source = draft.source
     if source.hub is None:
-        for name in (layout.AUDIT, layout.AUDIT_BUNDLE):
+        for name in (release_files.AUDIT, release_files.AUDIT_BUNDLE):
             write_atomic(source.folder / name, release.files[name])
         return replace(done, folder=str(source.folder))
     message = f"Countersign the audit report of {verified.card.name} {verified.version}"
@@ -235,10 +235,10 @@ def _find_auditor(verified: Verified, name: str) -> tuple[Trust, KnownKey]:
 
 def _with_own_report(release: Release, path: Path) -> tuple[Release, bool]:
     """The release with the auditor's own report, and whether its publisher signed it together with another one."""
-    data = layout.read_file(path, limit=layout.LIMITS[layout.AUDIT])
+    data = release_files.read_file(path, limit=release_files.LIMITS[release_files.AUDIT])
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
-    beside = publish.audit is not None and publish.audit.sha256 != layout.digest(data)
-    return Release.from_files({**release.files, layout.AUDIT: data}), beside
+    beside = publish.audit is not None and publish.audit.sha256 != release_files.digest(data)
+    return Release.from_files({**release.files, release_files.AUDIT: data}), beside
 
 
 def _attest(draft: Draft, ask_passphrase: AskPassphrase | None, now: datetime) -> bytes:
@@ -268,7 +268,7 @@ def _send_beside(draft: Draft, ask_passphrase: AskPassphrase | None) -> Counters
 def _sign(draft: Draft, ask_passphrase: AskPassphrase | None) -> tuple[Release, Verified]:
     verified, now = draft.verified, datetime.now(UTC)
     attestation = _attest(draft, ask_passphrase, now)
-    release = Release.from_files({**draft.release.files, layout.AUDIT_BUNDLE: attestation})
+    release = Release.from_files({**draft.release.files, release_files.AUDIT_BUNDLE: attestation})
     return release, verification.verify(release, trust=draft.trust, repository=verified.repository, now=now)
 
 

@@ -22,7 +22,7 @@ from embhub.client.errors import AnswerTooSlowError
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError
 from embhub.site import config, keys, trust_store
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub.version import __version__
 
 Outcome = Literal["ok", "note", "warning", "failed"]
@@ -130,7 +130,7 @@ def _check_registry(registry: str | None, *, offline: bool) -> Iterator[Check]:
     token = config.load(registry=address).token
     hub = Hub(address, token=token)
     late = AnswerTooSlowError(f"{address} did not answer in {guard.LONGEST_QUESTION:.0f} s", "check network and proxy")
-    export = trust.parse_export(within(guard.LONGEST_QUESTION, hub.trust_export, otherwise=late))
+    export = keyrings.parse_export(within(guard.LONGEST_QUESTION, hub.trust_export, otherwise=late))
     yield Check("registry", "ok", f"{address} answers")
     pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
     if address not in pinned:

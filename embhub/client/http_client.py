@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.client import guard
 from embhub.client.guard import Guard
 from embhub.formats.plain_text import plain
@@ -85,12 +85,12 @@ class RegistryClient:
                 raise StatusError(response.status_code, code=code, said=_said(response))
             said = response.headers.get("X-Repo-Commit")
             if commit is not None and said is not None and said != commit:
-                raise faults.another_commit(url, asked=commit, said=plain(said))
+                raise client_errors.another_commit(url, asked=commit, said=plain(said))
             data = bytearray()
             for chunk in response.iter_raw():
                 data += chunk
                 if len(data) > limit:
-                    raise faults.too_large(url, limit=limit)
+                    raise client_errors.too_large(url, limit=limit)
             return bytes(data)
 
     def ask(self, path: str, *, method: str = "GET", send: Mapping[str, Any] | None = None) -> Any:
@@ -103,7 +103,7 @@ class RegistryClient:
     def _open(self) -> httpx2.Client:
         for name in _OFFLINE:
             if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-                raise faults.UnreachableError(f"offline: {self._registry} was not asked", f"unset {name}")
+                raise client_errors.UnreachableError(f"offline: {self._registry} was not asked", f"unset {name}")
         with self._lock:
             if self._client is None:
                 self._client = _make_client(self._registry)
@@ -116,7 +116,7 @@ def _make_client(registry: str) -> httpx2.Client:
     try:
         authorities = _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:
-        raise faults.UnreachableError(
+        raise client_errors.UnreachableError(
             f"{registry} was not asked: the certificate authorities cannot be read: {plain(error)}",
             "correct SSL_CERT_FILE or SSL_CERT_DIR",
         ) from error
@@ -128,7 +128,7 @@ def _make_client(registry: str) -> httpx2.Client:
             verify=authorities,
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
-        raise faults.UnreachableError(
+        raise client_errors.UnreachableError(
             f"{registry} was not asked: the proxy that is set cannot be used: {plain(error)}",
             "correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the registry's host in NO_PROXY",
         ) from error
@@ -171,12 +171,12 @@ def in_words(registry: str) -> Iterator[None]:
     try:
         yield
     except httpx2.TimeoutException as error:
-        raise faults.AnswerTooSlowError(
+        raise client_errors.AnswerTooSlowError(
             f"{registry} cannot be reached: the request timed out", "is it running? try later"
         ) from error
     except httpx2.RemoteProtocolError as error:
-        raise faults.AnswerCutShortError(
+        raise client_errors.AnswerCutShortError(
             f"{registry} broke off its answer: {plain(error)}", "try again; if it persists, inform its operator"
         ) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        raise faults.no_answer(registry, error) from error
+        raise client_errors.no_answer(registry, error) from error

@@ -20,7 +20,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.client import guard, http_client, visibility
 from embhub.client.deadline import within
 from embhub.client.http_client import RegistryClient, StatusError
@@ -30,7 +30,7 @@ from embhub.errors import EmbhubError, RegistryError
 from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.checks import attested, yanks
 from embhub.release.files import Release
 from embhub.site import config, transport
@@ -173,7 +173,7 @@ class Hub:
                 visibility.check(repository, wanted=visible_to, found=present.visibility)
                 seen_as = present.visibility
             report(Progress("push", 1, 2, f"{len(release.files)} files"))
-            stale = ((present.paths if present else set()) & set(layout.LIMITS)) - set(release.files)
+            stale = ((present.paths if present else set()) & set(release_files.LIMITS)) - set(release.files)
             parent = present.parent if present else None
             message = message or f"Publish {release.card.name} {release.card.version}"
             try:
@@ -221,7 +221,7 @@ class Hub:
             return made.visibility if made else ""
         if visible_to and seen_as != visible_to:
             self._discard(repository)
-            raise faults.VisibilityError(
+            raise client_errors.VisibilityError(
                 f"{self.registry} cannot create {visible_to} repositories; nothing was sent",
                 f"leave --{visible_to} out, or choose another registry",
             )
@@ -265,7 +265,7 @@ class Hub:
         """Take back a repository that was made for a push which was then refused, if it is still empty."""
         with suppress(RegistryError), self._translated(repository):
             present = self._find(repository)
-            if not (present.paths if present else set()) & set(layout.LIMITS):
+            if not (present.paths if present else set()) & set(release_files.LIMITS):
                 namespace, _, name = repository.partition("/")
                 send = json.dumps({"name": name, "organization": namespace}).encode()
                 self._client.read(
@@ -297,10 +297,10 @@ class Hub:
             which = f"/revision/{quote(revision or 'main', safe='')}?blobs=true"
             commit, sizes = self._ask_about(repository, which)
             if not _COMMIT.fullmatch(commit):
-                raise faults.WrongCommitError(f"{self.registry} names no commit for {repository}", _OPERATOR)
+                raise client_errors.WrongCommitError(f"{self.registry} names no commit for {repository}", _OPERATOR)
             if revision and _DIGITS.fullmatch(revision) and not commit.startswith(revision):
-                raise faults.another_commit(repository, asked=revision, said=commit)
-            paths = [path for path in layout.LIMITS if path in sizes]
+                raise client_errors.another_commit(repository, asked=revision, said=commit)
+            paths = [path for path in release_files.LIMITS if path in sizes]
             _check_sizes({path: sizes[path] for path in paths}, repository)
             files: dict[str, bytes] = {}
             for done, path in enumerate(paths):
@@ -432,7 +432,7 @@ class Hub:
         """One file of a release, at `commit`; what is broken or busy for a moment is asked again."""
         for pause in PAUSES:
             try:
-                return self._client.read(address, limit=layout.LIMITS[path], commit=commit)
+                return self._client.read(address, limit=release_files.LIMITS[path], commit=commit)
             except http_client.TransportError as error:
                 remark = type(error).__name__
             except StatusError as error:
@@ -441,10 +441,10 @@ class Hub:
                 remark = str(error.status)
             _log.info("%s: %s; asked again in %s s", address, remark, pause)
             time.sleep(pause)  # our own pauses: a registry could ask for a pause of years
-        return self._client.read(address, limit=layout.LIMITS[path], commit=commit)
+        return self._client.read(address, limit=release_files.LIMITS[path], commit=commit)
 
     def _late(self, what: str, seconds: float) -> RegistryError:
-        return faults.AnswerTooSlowError(
+        return client_errors.AnswerTooSlowError(
             f"{self.registry} did not finish with {what} in {seconds:.0f} s",
             "try later; after a push, `embhub show` says whether it was stored",
         )
@@ -458,12 +458,12 @@ class Hub:
         except EmbhubError:
             raise
         except StatusError as error:
-            raise faults.from_status(
+            raise client_errors.from_status(
                 error.status, error.code, error.said, registry=self.registry, what=what, anonymous=not self._token
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # answers are read without checking their shape: these are what a nonsense answer raises
-            raise faults.no_registry(self.registry) from error
+            raise client_errors.no_registry(self.registry) from error
 
 
 def _git_id(data: bytes) -> str:
@@ -474,5 +474,5 @@ def _git_id(data: bytes) -> str:
 def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
     """Refuse before the first byte is read; an answer that lies about its size meets the limit of the stream."""
     for name, size in sizes.items():
-        if size is not None and size > layout.LIMITS[name]:
-            raise faults.too_large(f"{name} of {repository}", announced=size, limit=layout.LIMITS[name])
+        if size is not None and size > release_files.LIMITS[name]:
+            raise client_errors.too_large(f"{name} of {repository}", announced=size, limit=release_files.LIMITS[name])

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
-from embhub.client import reports as heard
-from embhub.client import roots, site_policy
+from embhub.client import reports, roots, site_policy
 from embhub.formats import instants, names
-from embhub.release import at_the_site as site_files
-from embhub.release import demands, verification
-from embhub.release import files as layout
+from embhub.release import at_the_site, demands, verification
+from embhub.release import files as release_files
 from embhub.release.checks import site_totals
 from embhub.release.files import Release
 from embhub.release.verification import Verified
@@ -43,11 +41,11 @@ def open_path(path: str | Path) -> Opened:
         PolicyError: another site's, and not what this site's policy file takes.
     """
     path = Path(path)
-    file = path / layout.EMBEDDING if path.is_dir() else path
+    file = path / release_files.EMBEDDING if path.is_dir() else path
     if not _is_signed(file):
         unsigned = f"{path} is not signed and was not verified"
         return Opened(embedding.read(file), (unsigned,))
-    release = Release.from_folder(path) if path.is_dir() else site_files.read(path)
+    release = Release.from_folder(path) if path.is_dir() else at_the_site.read(path)
     now = datetime.now(UTC)
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
     own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
@@ -62,13 +60,16 @@ def open_path(path: str | Path) -> Opened:
 def recall(verified: Verified) -> Verified:
     """A release from this disk with what this site heard of it when a registry was asked last."""
     registry, repository, version = verified.signer.registry, verified.repository, verified.version
-    yanked = heard.yank(registry, repository, version)
-    told = verified.told(yanked=yanked, others=(), remembered=heard.audits(verified.digest), asked=False)
+    yanked = reports.yank(registry, repository, version)
+    told = verified.told(yanked=yanked, others=(), remembered=reports.audits(verified.digest), asked=False)
     first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
-    newest = heard.site_total(registry, names.namespace_of(repository))
+    newest = reports.site_total(registry, names.namespace_of(repository))
     totals = site_totals.say(verified.embedding.privacy, verified.signer.namespace, newest)
     return replace(told, findings=(*first, *told.findings, *totals))
 
 
 def _is_signed(file: Path) -> bool:
-    return site_files.beside(file, site_files.PUBLISH_BUNDLE).exists() or (file.parent / layout.PUBLISH_BUNDLE).exists()
+    return (
+        at_the_site.beside(file, at_the_site.PUBLISH_BUNDLE).exists()
+        or (file.parent / release_files.PUBLISH_BUNDLE).exists()
+    )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.client import accounts, roots, visibility
@@ -26,9 +26,8 @@ from embhub.refusals import (
     WrongRepositoryError,
     WrongRoleError,
 )
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
-from embhub.release import verification
+from embhub.release import at_the_site, verification
+from embhub.release import files as release_files
 from embhub.release.checks.claims import check_claim
 from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
@@ -255,15 +254,17 @@ def _sign_folder(folder: Path, key: SigningKey, on_note: Callable[[str], None] |
     publish = _verify(release, None)
     charge_audit(release, known_only=True, on_note=on_note)
     release.to_folder(folder)
-    wrote = tuple(folder / name for name in (layout.AUDIT_BUNDLE, layout.PUBLISH_BUNDLE) if name in release.files)
+    wrote = tuple(
+        folder / name for name in (release_files.AUDIT_BUNDLE, release_files.PUBLISH_BUNDLE) if name in release.files
+    )
     return Signed(release, publish.repository, publish.version, key.fingerprint, wrote)
 
 
 def _open_signed(path: Path, repository: str | None, *, hub: Hub | None, **choices: Any) -> tuple[Release, Publish]:
     """The release as it was signed, or signed now where no attestation lies beside the file; verified either way."""
-    bundle = site_files.beside(path, site_files.PUBLISH_BUNDLE)
+    bundle = at_the_site.beside(path, at_the_site.PUBLISH_BUNDLE)
     if bundle.exists() and choices["card"] is None and choices["audit"] is None:
-        return _check_signed(site_files.read(path), repository, signed_from=path)
+        return _check_signed(at_the_site.read(path), repository, signed_from=path)
     signed, publish = _sign_file(path, repository, hub=hub, **choices)
     return signed.release, publish
 
@@ -273,7 +274,7 @@ def _sign_file(
     key: str | None, ask_passphrase: AskPassphrase | None, on_note: Callable[[str], None] | None,
 ) -> tuple[Signed, Publish]:  # fmt: skip
     """Sign a file with its papers, verify what was signed, charge the ledger, and write the attestations beside it."""
-    opened = Release.from_files({layout.EMBEDDING: embedding.read_bytes(path)})
+    opened = Release.from_files({release_files.EMBEDDING: embedding.read_bytes(path)})
     artifact = opened.embedding  # what is no embedding is said before anything about namespaces and keys
     repository = names.check_repository(repository or f"{accounts.default_namespace(hub)}/{path.stem}")
     signing_key = load_key(key, ask_passphrase)
@@ -289,7 +290,7 @@ def _sign_file(
     )
     publish = _verify(release, repository)
     charge_audit(release, on_note=on_note)
-    wrote = site_files.write_bundles(release, path)
+    wrote = at_the_site.write_bundles(release, path)
     return Signed(release, repository, publish.version, signing_key.fingerprint, tuple(wrote)), publish
 
 
@@ -351,7 +352,7 @@ def _verify(release: Release, repository: str | None) -> Publish:
 
 
 def _check_outbox(folder: Path) -> None:
-    places.check_folder(folder)
+    destinations.check_folder(folder)
     if folder.exists():
         if any(folder.iterdir()):
             raise ConfigError(f"{folder} is not an empty folder", "choose another --out")

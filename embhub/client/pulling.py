@@ -8,16 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub import destinations as places
-from embhub.client import accounts, opening, roots, site_policy
-from embhub.client import reports as heard
+from embhub import destinations
+from embhub.client import accounts, opening, reports, roots, site_policy
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
-from embhub.release import at_the_site as site_files
-from embhub.release import demands, unpacking, verification
+from embhub.release import at_the_site, demands, unpacking, verification
 from embhub.release import policy as policies
 from embhub.release.checks import attested, site_totals, yanks
 from embhub.release.checks.attested import Attested
@@ -88,7 +86,7 @@ def pull(
         '<cspca>'
     """
     folder = choose_folder(reference, out)
-    places.check_folder(folder)
+    destinations.check_folder(folder)
     unpacking.check_contents(folder)
     chosen = site_policy.choose(policy, require)
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
@@ -157,7 +155,7 @@ def remember(fetched: Fetched) -> None:
 
 def _note(verified: Verified, *, listed: bool) -> None:
     own = verified.own_audit
-    heard.remember(
+    reports.remember(
         verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
         yanked=verified.yanked, known=listed, audits=(*verified.others, *([own] if own else [])),
         total=site_totals.stated(verified.embedding.privacy),
@@ -263,7 +261,7 @@ def read_release(target: str | Path) -> Release:
         return Release.from_folder(path)
     if not path.exists():
         raise UsageError(f"{path} is not there", "pass a file, a folder, or a repository as namespace/name")
-    return site_files.read(path)
+    return at_the_site.read(path)
 
 
 def names_repository(target: str | Path) -> bool:
@@ -310,10 +308,12 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
     except (RegistryError, ValueError) as error:
         unanswered.add(policies.AUDITS)
         remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
-    told = verified.told(yanked=yanked, others=others, remembered=heard.audits(verified.digest), unanswered=unanswered)
+    told = verified.told(
+        yanked=yanked, others=others, remembered=reports.audits(verified.digest), unanswered=unanswered
+    )
     first = [yanked.as_finding(hub.registry)] if yanked else []
     namespace = verified.signer.namespace
-    newest = heard.site_total(verified.signer.registry, names.namespace_of(repository))
+    newest = reports.site_total(verified.signer.registry, names.namespace_of(repository))
     totals = site_totals.say(verified.embedding.privacy, namespace, newest)
     return replace(told, findings=(*first, *told.findings, *remarks, *totals)), listed
 

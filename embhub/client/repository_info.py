@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 
 
 class Present(NamedTuple):
@@ -19,7 +19,9 @@ class Present(NamedTuple):
 def check_spelling(asked: str, said: object, registry: str) -> None:
     """A registry finds names in another case too. What is signed is signed for one spelling."""
     if isinstance(said, str) and said.isascii() and said != asked and said.lower() == asked.lower():
-        raise faults.NotFoundError(f"{registry} has no {asked}, it has {said}", f"use the other spelling: {said}")
+        raise client_errors.NotFoundError(
+            f"{registry} has no {asked}, it has {said}", f"use the other spelling: {said}"
+        )
 
 
 def read_info(said: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

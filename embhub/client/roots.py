@@ -11,12 +11,12 @@ from typing import Any
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.refusals import Finding
 from embhub.site import config, keys, trust_store
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Member, MemberKey, Trust
 
 Confirm = Callable[[str, str], bool]
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-_LARGEST = 2 * trust.MAX_BYTES
+_LARGEST = 2 * keyrings.MAX_BYTES
 
 
 def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | None = None) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | 
             "the fingerprint is cut off or mistyped", "it is SHA256: and 43 characters after it, copied as a whole"
         )
     data, address = _read_source(source)
-    export = trust.parse_export(data)
+    export = keyrings.parse_export(data)
     where = address or export.registry
     if fingerprint is None and not (confirm and confirm(where, export.root_fingerprint)):
         raise ConfigError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embhub import builtin_bases as bases
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
@@ -26,8 +26,8 @@ from embhub.formats import safe_yaml
 from embhub.options.audit import AuditOptions
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, say_loading
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.release.checks import consistency
 from embhub.site import config, runs
 from embhub.version import __version__
@@ -87,12 +87,12 @@ def audit_to_file(
         EmbhubError: as `audit`.
     """
     chosen = options or AuditOptions()
-    target = chosen.out or site_files.beside(file, _report_name(file, chosen.suite))
+    target = chosen.out or at_the_site.beside(file, _report_name(file, chosen.suite))
     if (chosen.worst or chosen.worst_limit is not None) and chosen.suite == "mechanism":
         raise UsageError("the mechanism suite attacks no patient, so it has no exposures", "use another suite")
-    places.check_file(target)
+    destinations.check_file(target)
     page = chosen.html or target.with_suffix(".html")
-    places.check_file(page)
+    destinations.check_file(page)
     check_audit(file, chosen, base=base, device=device)
     say_loading(on_progress)
     from embhub.audits import audit_page
@@ -137,7 +137,7 @@ def audit_to_file(
 
 def _report_name(file: Path, suite: str) -> str:
     stays = suite != "mechanism" and isinstance(embedding.read(file).privacy, PrivacyClaim)
-    return site_files.SITE_AUDIT if stays else site_files.AUDIT
+    return at_the_site.SITE_AUDIT if stays else at_the_site.AUDIT
 
 
 def draft_card(
@@ -156,7 +156,7 @@ def draft_card(
     of `embhub evaluate`, whose figures replace the card's; `samples` the record of `embhub copy-check --sheet`.
     """
     artifact = embedding.read(file)
-    target = out or site_files.beside(file, site_files.CARD)
+    target = out or at_the_site.beside(file, at_the_site.CARD)
     earlier = {} if force else read_answers(target)
     if not _drew(artifact, earlier.get("samples")):
         earlier.pop("samples", None)
@@ -193,7 +193,7 @@ def read_answers(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        values = safe_yaml.load(layout.read_file(path, limit=layout.LIMITS[layout.CARD]))
+        values = safe_yaml.load(release_files.read_file(path, limit=release_files.LIMITS[release_files.CARD]))
     except safe_yaml.YamlError as error:
         raise ArtifactError(
             f"{path} is not readable YAML: {error}", "correct it, or pass --force to start again"
@@ -229,7 +229,7 @@ def _run_facts(artifact: Embedding) -> dict[str, Any]:
 
 
 def _audit_facts(file: Path) -> dict[str, Any]:
-    path = site_files.beside(file, site_files.AUDIT)
+    path = at_the_site.beside(file, at_the_site.AUDIT)
     if not path.exists():
         return {}
     report = AuditReport.parse(path.read_bytes())
@@ -239,7 +239,7 @@ def _audit_facts(file: Path) -> dict[str, Any]:
 def _evaluation_facts(artifact: Embedding, path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    report = evaluation_report.parse(layout.read_file(path, limit=evaluation_report.MAX_BYTES))
+    report = evaluation_report.parse(release_files.read_file(path, limit=evaluation_report.MAX_BYTES))
     private = isinstance(artifact.privacy, PrivacyClaim)
     return {"evaluation": evaluation_report.card_figures(report, artifact.digest, private=private)}
 
@@ -247,9 +247,9 @@ def _evaluation_facts(artifact: Embedding, path: Path | None) -> dict[str, Any]:
 def _samples_facts(artifact: Embedding, file: Path, path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    sheet = site_files.beside(file, site_files.SHEET)
-    digest = layout.digest(layout.read_file(sheet, limit=layout.LIMITS[layout.SAMPLES]))
-    record = layout.read_file(path, limit=sample_record.MAX_BYTES)
+    sheet = at_the_site.beside(file, at_the_site.SHEET)
+    digest = release_files.digest(release_files.read_file(sheet, limit=release_files.LIMITS[release_files.SAMPLES]))
+    record = release_files.read_file(path, limit=sample_record.MAX_BYTES)
     said = sample_record.read(record, sheet=digest, embedding=artifact.digest, claim=artifact.privacy)
     return {"samples": said}
 

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
@@ -21,8 +21,7 @@ from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.drawing import previews
 from embhub.diffusion.families import detect
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import memory
-from embhub.diffusion.training import per_layer as layered
+from embhub.diffusion.training import memory, per_layer
 from embhub.diffusion.training.captions import check_caption, check_words
 from embhub.diffusion.training.plain_training import PlainTraining
 from embhub.diffusion.training.recipes import describe, resolve
@@ -120,7 +119,7 @@ def train(
     artifact.check_token(token)
     caption = check_caption(caption, token)
     check_words("initializer text", chosen.initializer_text or "")
-    path = places.check_embedding(out, overwrite=overwrite)
+    path = destinations.check_embedding(out, overwrite=overwrite)
     sheets = previews.choose_folder(preview.every, preview.folder, path)
     if resume and path is None:
         raise UsageError("nothing to resume: no file to write was named", "give the same `out` as then")
@@ -145,7 +144,7 @@ def train(
     if preview.every and not detect(pipe).previews:
         raise UsageError(f"a {type(pipe).__name__} makes no pictures while it is trained on", "leave out --preview")
     if settled.per_layer:
-        layered.check_size(pipe, settled.num_vectors, settled.dtype)
+        per_layer.check_size(pipe, settled.num_vectors, settled.dtype)
     task = Task(pipe, fingerprint.digest(identity), token, caption, settled)
     sheet = previews.Previews(sheets, preview.every, found, caption).watch if sheets and preview.every else None
     with memory.explained(settled):
@@ -202,7 +201,7 @@ def _choose_way(
 def _tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Learned rows under the names of the file's layout."""
     if "text_encoder" in rows and rows["text_encoder"].ndim == 3:
-        return layered.named(rows["text_encoder"])
+        return per_layer.named(rows["text_encoder"])
     return {name: rows[component].numpy() for name, component in LAYOUTS[detect(pipe).layout].items()}
 
 

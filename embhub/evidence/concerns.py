@@ -10,7 +10,7 @@ from embhub.audits.report import AuditReport
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
 from embhub.refusals import ReleaseRefusedError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.checks import claims, consistency
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import Release
@@ -52,7 +52,7 @@ def list_concerns(release: Release, report: AuditReport, *, card_fault: str | No
         yield f"There is no complete card: {card_fault}."
         return
     yield from _contradictions(release, report)
-    found = personal_data_in_release(release.card, readme=release.files[layout.CARD], training=artifact.training)
+    found = personal_data_in_release(release.card, readme=release.files[release_files.CARD], training=artifact.training)
     for place in found:
         yield f"The card seems to contain personal data: {place}."
 
@@ -74,8 +74,8 @@ def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
             artifact.digest,
             repository=f"site/{card.name}",
             version=card.version,
-            card_digest=layout.digest(release.files[layout.CARD]),
-            audit_digest=layout.digest(release.files[layout.AUDIT]) if shipped is not None else None,
+            card_digest=release_files.digest(release.files[release_files.CARD]),
+            audit_digest=release_files.digest(release.files[release_files.AUDIT]) if shipped is not None else None,
             base_digest=consistency.base_digest(artifact),
             privacy=plain(artifact.privacy),
             recipe=artifact.training,

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 
@@ -18,7 +18,7 @@ def check(folder: Path, *, is_ours: Callable[[Path], bool], what: str) -> None:
     Raises:
         ConfigError: it holds something that is no earlier one, or cannot be written.
     """
-    places.check_folder(folder)
+    destinations.check_folder(folder)
     if folder.exists() and any(folder.iterdir()) and not is_ours(folder):
         raise ConfigError(f"{folder} is not empty, and holds no {what}", "name a new folder")
 

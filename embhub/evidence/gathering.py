@@ -16,13 +16,13 @@ from embhub.evidence.document import Evidence, Limit, Rebuilt
 from embhub.evidence.form import list_fields
 from embhub.evidence.shipping import list_shipment
 from embhub.formats import instants
-from embhub.privacy import rdp as curves
+from embhub.privacy import rdp
 from embhub.privacy.claim import Claim, PrivacyClaim
 from embhub.privacy.fields import MAX_DELTA
 from embhub.privacy.reconstruction import most_rebuilt, most_rebuilt_by_curve
 from embhub.privacy.second_opinion import SecondOpinion
 from embhub.privacy.wording import is_large
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.checks import claims, consistency
 from embhub.release.files import Release
 from embhub.version import __version__
@@ -62,7 +62,7 @@ def gather(
     """
     artifact = release.embedding
     card = None if card_fault else release.card
-    card_digest = layout.digest(release.files[layout.CARD]) if card else None
+    card_digest = release_files.digest(release.files[release_files.CARD]) if card else None
     return Evidence(
         made=instants.write(now),
         audit_again_by=in_a_year(now),
@@ -169,7 +169,7 @@ def _concerns_of(claim: Claim, ledger: document.Ledger | None) -> tuple[str, ...
 def limits(epsilon: float, *, delta: float) -> tuple[Limit, ...]:
     """The largest chance of being named for having taken part, at some chances of being named without."""
     return tuple(
-        Limit(named_without=chance, named_with_at_most=curves.largest_tpr(epsilon, delta=delta, fpr=chance))
+        Limit(named_without=chance, named_with_at_most=rdp.largest_tpr(epsilon, delta=delta, fpr=chance))
         for chance in CHANCES
     )
 
@@ -179,7 +179,7 @@ def _rebuilt(claim: PrivacyClaim, candidates: int) -> Rebuilt:
     lineage = claim.composition
     together = None
     if lineage is not None and lineage.rdp is not None and lineage.trainings > 1:
-        together = most_rebuilt_by_curve(curves.unstate(lineage.rdp), chance=chance)
+        together = most_rebuilt_by_curve(rdp.unstate(lineage.rdp), chance=chance)
     return Rebuilt(
         candidates=candidates,
         chance_without=chance,

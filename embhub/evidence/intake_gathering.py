@@ -14,7 +14,7 @@ from embhub.evidence.gathering import describe_audit, describe_privacy, in_a_yea
 from embhub.evidence.intake_document import Check, Intake, Signature, Source
 from embhub.formats import instants
 from embhub.privacy.claim import PrivacyClaim
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.checks import consistency
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
@@ -56,7 +56,7 @@ def gather(verified: Verified, release: Release, *, source: Source, now: datetim
     """
     artifact, card, report = verified.embedding, verified.card, verified.report
     review_by = in_a_year(now)
-    report_digest = layout.digest(release.files[layout.AUDIT]) if report is not None else None
+    report_digest = release_files.digest(release.files[release_files.AUDIT]) if report is not None else None
     return Intake(
         made=instants.write(now),
         review_by=review_by,
@@ -73,7 +73,7 @@ def gather(verified: Verified, release: Release, *, source: Source, now: datetim
             base=artifact.base_name,
             base_sha256=consistency.base_digest(artifact),
         ),
-        card_sha256=layout.digest(release.files[layout.CARD]),
+        card_sha256=release_files.digest(release.files[release_files.CARD]),
         report_sha256=report_digest,
         publisher=_sign(verified.signer, verified.created),
         auditor=_sign(verified.auditor, verified.audited or "") if verified.auditor else None,

@@ -17,8 +17,8 @@ from embhub.ledger.spent import spent_on
 from embhub.privacy.claim import DEFAULT_DELTA, PrivacyClaim
 from embhub.privacy.second_opinion import SecondOpinion
 from embhub.refusals import ReleaseRefusedError
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.site import runs
 
@@ -51,7 +51,7 @@ def write_pack(
     if audited.artifact.sha256 != release.embedding.digest:
         raise ArtifactError(f"{found} is about another embedding than {file}", f"embhub audit {file}")
     evidence = gather(
-        release, audited, name=file.stem, report_digest=layout.digest(data), card_fault=fault, now=now,
+        release, audited, name=file.stem, report_digest=release_files.digest(data), card_fault=fault, now=now,
         ledger=_ask_ledger(release), second_opinion=_find_second_opinion(release),
     )  # fmt: skip
     folders.write_whole(folder, _render(evidence, audited, now))
@@ -65,13 +65,13 @@ def read_report(file: Path, report: str | Path | None) -> tuple[AuditReport, byt
         UsageError: there is none.
         ArtifactError: it is malformed.
     """
-    found = Path(report) if report is not None else site_files.beside(file, site_files.AUDIT)
-    stays = site_files.beside(file, site_files.SITE_AUDIT)  # about patients, beside a privacy claim
+    found = Path(report) if report is not None else at_the_site.beside(file, at_the_site.AUDIT)
+    stays = at_the_site.beside(file, at_the_site.SITE_AUDIT)  # about patients, beside a privacy claim
     if report is None and not found.is_file() and stays.is_file():
         found = stays
     if not found.is_file():
         raise UsageError(f"there is no audit report {found}", f"embhub audit {file}")
-    data = layout.read_file(found, limit=layout.LIMITS[layout.AUDIT])
+    data = release_files.read_file(found, limit=release_files.LIMITS[release_files.AUDIT])
     return AuditReport.parse(data), data, found
 
 
@@ -110,16 +110,18 @@ def _read_release(file: Path) -> tuple[Release, str | None]:
     """What lies beside the file; without the card, and why, where the card is absent or not complete."""
     embedding.read(file)
     try:
-        release = site_files.read(file)
-        if layout.CARD in release.files:
+        release = at_the_site.read(file)
+        if release_files.CARD in release.files:
             _ = release.card
             return release, None
         return release, f"none lies beside {file.name}; embhub card init writes one"
     except (ArtifactError, PrivacyError, ReleaseRefusedError) as error:
-        files = {layout.EMBEDDING: embedding.read_bytes(file)}
-        shipped = site_files.beside(file, site_files.AUDIT)
+        files = {release_files.EMBEDDING: embedding.read_bytes(file)}
+        shipped = at_the_site.beside(file, at_the_site.AUDIT)
         if shipped.is_file():
-            files[layout.AUDIT] = layout.read_file(shipped, limit=layout.LIMITS[layout.AUDIT])
+            files[release_files.AUDIT] = release_files.read_file(
+                shipped, limit=release_files.LIMITS[release_files.AUDIT]
+            )
         return Release.from_files(files), error.message
 
 

@@ -7,7 +7,7 @@ from embhub.cards.samples import count
 from embhub.evidence.document import Shipment, ShippedFile
 from embhub.formats.repetition import join_alike
 from embhub.privacy.claim import PrivacyClaim
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 
 _SIGNED = "created when the release is signed"
@@ -30,31 +30,31 @@ def list_shipment(release: Release) -> Shipment:
     """The files of a release, present or to be made, with the contents of each and what it reveals about patients."""
     answers = "the card: answers given by people, and facts derived from the file"
     rows = [
-        _row(release, layout.EMBEDDING, *_embedding_holds(release)),
-        _row(release, layout.CARD, answers, _card_tells(release)),
+        _row(release, release_files.EMBEDDING, *_embedding_holds(release)),
+        _row(release, release_files.CARD, answers, _card_tells(release)),
     ]
-    if layout.AUDIT in release.files:
+    if release_files.AUDIT in release.files:
         rows.append(
             _row(
                 release,
-                layout.AUDIT,
+                release_files.AUDIT,
                 "the audit report: figures, and ranks of both sides",
                 _audit_tells(release),
             )
         )
-    if layout.SAMPLES in release.files:
-        rows.append(_row(release, layout.SAMPLES, *_samples_hold(release)))
+    if release_files.SAMPLES in release.files:
+        rows.append(_row(release, release_files.SAMPLES, *_samples_hold(release)))
     rows.append(
         _row(
             release,
-            layout.PUBLISH_BUNDLE,
+            release_files.PUBLISH_BUNDLE,
             "the publisher's signature on the digests above, with name, version, training facts, time and key",
             "the privacy claim and nothing else",
         )
     )
-    if layout.AUDIT in release.files:
+    if release_files.AUDIT in release.files:
         holds = "the signature on the audit report, with the figures of the attack that decided the verdict"
-        rows.append(_row(release, layout.AUDIT_BUNDLE, holds, "these figures"))
+        rows.append(_row(release, release_files.AUDIT_BUNDLE, holds, "these figures"))
     return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)
 
 
@@ -63,8 +63,8 @@ def _row(release: Release, name: str, holds: str, of_patients: str) -> ShippedFi
     return ShippedFile(
         name=name,
         bytes=None if data is None else len(data),
-        sha256=None if data is None else layout.digest(data),
-        holds=holds if data is not None or name == layout.CARD else f"{holds}; {_SIGNED}",
+        sha256=None if data is None else release_files.digest(data),
+        holds=holds if data is not None or name == release_files.CARD else f"{holds}; {_SIGNED}",
         of_patients=of_patients,
     )
 
@@ -82,7 +82,7 @@ def _embedding_holds(release: Release) -> tuple[str, str]:
 
 
 def _card_tells(release: Release) -> str:
-    if layout.CARD not in release.files:
+    if release_files.CARD not in release.files:
         return "not known yet: the card is incomplete"
     card = release.card
     least = "at least " if isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int) else ""

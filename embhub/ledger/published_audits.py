@@ -22,7 +22,7 @@ from embhub.ledger.budget import BudgetExceededError
 from embhub.ledger.caps import excess
 from embhub.ledger.spending import AUDIT, Account, Sides, Spending, check_digest
 from embhub.ledger.unit_sets import NO_PAIRS, UNITS, Unit
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.site import runs
 
@@ -82,7 +82,7 @@ def charge_audit(release: Release, *, known_only: bool = False, on_note: Callabl
     report = release.audit
     if report is None or report.unit not in UNITS or (known_only and not books_are_kept()):
         return
-    digest, file = layout.digest(release.files[layout.AUDIT]), release.embedding.digest
+    digest, file = release_files.digest(release.files[release_files.AUDIT]), release.embedding.digest
     with open_books() as books:
         account = books.settle_dead()
         if any((item.report, item.file) == (digest, file) for item in account.runs.values()):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from embhub.errors import PrivacyError
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy.loss_distribution import Mechanism
 
 SMALLEST_SIGMA = 0.05
@@ -33,7 +33,7 @@ def calibrate_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> fl
         raise PrivacyError(f"epsilon {epsilon} is no privacy budget", "epsilon is a positive number, such as 2 or 4")
 
     def spent(units: int) -> float:
-        return figures.compute(Mechanism(q, units / _UNITS, steps), delta=delta).epsilon
+        return epsilons.compute(Mechanism(q, units / _UNITS, steps), delta=delta).epsilon
 
     low, high = round(SMALLEST_SIGMA * _UNITS), round(LARGEST_SIGMA * _UNITS)
     if spent(high) > epsilon:

@@ -16,10 +16,8 @@ from pydantic import Field, ValidationError, model_validator
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.formats.validation import explain
-from embhub.privacy import epsilon as figures
-from embhub.privacy import loss_distribution as losses
-from embhub.privacy import rdp as curves
-from embhub.privacy import wording
+from embhub.privacy import epsilon as epsilons
+from embhub.privacy import loss_distribution, rdp, wording
 from embhub.privacy.choices import Mechanism as Mechanism
 from embhub.privacy.choices import Unit as Unit
 from embhub.privacy.composition import Composition, state
@@ -118,8 +116,8 @@ def build_claim(
         UnsupportedClaimError: the parameters support no claim; says which.
     """
     try:
-        curve = curves.gaussian_curve(q=(q := batch / n_public), sigma=sigma, steps=steps)
-        found = figures.compute(Parameters(q, sigma, steps), delta=delta)
+        curve = rdp.gaussian_curve(q=(q := batch / n_public), sigma=sigma, steps=steps)
+        found = epsilons.compute(Parameters(q, sigma, steps), delta=delta)
         lineage: tuple[Unprotected, ...] = ("lineage",) if composition else ()
         return PrivacyClaim(
             mechanism=mechanism,
@@ -132,7 +130,7 @@ def build_claim(
             clip=clip,
             steps=steps,
             delta=delta,
-            accountant=Accountant(name=found.name, losses=losses.GRID),
+            accountant=Accountant(name=found.name, losses=loss_distribution.GRID),
             epsilon=found.epsilon,
             epsilon_rdp=found.rdp,
             epsilon_pld=found.pld,

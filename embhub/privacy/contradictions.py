@@ -3,9 +3,8 @@ one."""
 
 from __future__ import annotations
 
-from embhub.privacy import epsilon as figures
-from embhub.privacy import loss_distribution as losses
-from embhub.privacy import rdp as curves
+from embhub.privacy import epsilon as epsilons
+from embhub.privacy import loss_distribution, rdp
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, FIRST, FIRST_UNPROTECTED, MAX_DELTA, ClaimFields
 from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import find_implausible
@@ -60,15 +59,15 @@ def _delta_fault(claim: ClaimFields) -> str | None:
 
 def _wrong_figures(claim: ClaimFields) -> list[str]:
     actual = claim.curve
-    if not curves.supports(claim.rdp, actual):
+    if not rdp.supports(claim.rdp, actual):
         return ["rdp is not the curve of this mechanism, sigma, steps and sampling rate"]
     if fault := _accounting_fault(claim, actual):
         return [fault]
     lineage = claim.composition
     if lineage is None or lineage.rdp is None or lineage.epsilon is None:
         return []
-    total = curves.unstate(lineage.rdp)
-    if any(whole < part for whole, part in zip(total, curves.unstate(claim.rdp), strict=True)):
+    total = rdp.unstate(lineage.rdp)
+    if any(whole < part for whole, part in zip(total, rdp.unstate(claim.rdp), strict=True)):
         return ["composition.rdp is below the curve of this training alone"]
     return [fault] if (fault := _epsilon_fault("composition.epsilon", lineage.epsilon, total, claim.delta)) else []
 
@@ -85,17 +84,21 @@ def _accounting_fault(claim: ClaimFields, actual: Curve) -> str | None:
     if fault := _epsilon_fault("epsilon_rdp", claim.epsilon_rdp, actual, claim.delta):
         return fault
     if claim.epsilon_pld is not None:
-        stated = figures.publish(figures.loss_epsilon(claim.parameters, delta=claim.delta))
-        if not losses.epsilon_of(claim.parameters, delta=claim.delta) <= claim.epsilon_pld <= stated + 1.5e-4:
+        stated = epsilons.publish(epsilons.loss_epsilon(claim.parameters, delta=claim.delta))
+        if (
+            not loss_distribution.epsilon_of(claim.parameters, delta=claim.delta)
+            <= claim.epsilon_pld
+            <= stated + 1.5e-4
+        ):
             return f"epsilon_pld is {claim.epsilon_pld:g}, its parameters give {stated:g}"
-    name, epsilon = figures.choose(claim.epsilon_rdp, claim.epsilon_pld, q=claim.sampling.q)
+    name, epsilon = epsilons.choose(claim.epsilon_rdp, claim.epsilon_pld, q=claim.sampling.q)
     if claim.epsilon != epsilon:
         return f"epsilon is {claim.epsilon:g}, the smaller of its two figures is {epsilon:g}"
     return None if said.name == name else f"accountant.name is {said.name}, epsilon is that of {name}"
 
 
 def _epsilon_fault(name: str, stated: float, curve: Curve, delta: float) -> str | None:
-    actual = curves.epsilon_of(curve, delta=delta)
-    if actual <= stated <= curves.publish_epsilon(actual) + 1.5e-4:
+    actual = rdp.epsilon_of(curve, delta=delta)
+    if actual <= stated <= rdp.publish_epsilon(actual) + 1.5e-4:
         return None
-    return f"{name} is {stated:g}, its parameters give {curves.publish_epsilon(actual):g}"
+    return f"{name} is {stated:g}, its parameters give {rdp.publish_epsilon(actual):g}"

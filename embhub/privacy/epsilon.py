@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from embhub.privacy import loss_distribution as losses
+from embhub.privacy import loss_distribution
 from embhub.privacy import rdp as curves
 from embhub.privacy.loss_distribution import Mechanism
 
@@ -49,7 +49,7 @@ def loss_epsilon(mechanisms: Iterable[Mechanism], *, delta: float) -> float:
     Raises:
         ValueError: as `compose`.
     """
-    return losses.epsilon_of(mechanisms, delta=delta) * (1 + _GUARD)
+    return loss_distribution.epsilon_of(mechanisms, delta=delta) * (1 + _GUARD)
 
 
 def compute(mechanism: Mechanism, *, delta: float) -> Figures:

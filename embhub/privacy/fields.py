@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp as curves
 from embhub.privacy.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
 from embhub.privacy.choices import Mechanism, Unit
@@ -48,7 +48,7 @@ class Accountant(_Part):
     `gaussian`: the exact formula, where every step reads all units. Approximations by the central limit are none.
     """
 
-    name: figures.Name = "rdp"
+    name: epsilons.Name = "rdp"
     grid: Literal["embhub-orders/1"] = "embhub-orders/1"
     conversion: Literal["canonne-2020"] = "canonne-2020"
     losses: Literal["embhub-losses/1"] | None = None  # None in version 1 alone
@@ -110,7 +110,7 @@ class ClaimFields(_Part):
     @property
     def epsilon_to_judge_by(self) -> float:
         """Epsilon at the one delta MAX_DELTA, of all that the ledger counted where that is more than this training."""
-        alone, lineage = figures.compose(self.parameters, delta=MAX_DELTA), self.composition
+        alone, lineage = epsilons.compose(self.parameters, delta=MAX_DELTA), self.composition
         if lineage is None or not self.composition_counts_more:
             return alone
         whole = float("inf") if lineage.rdp is None else curves.epsilon_of(curves.unstate(lineage.rdp), delta=MAX_DELTA)

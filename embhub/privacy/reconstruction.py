@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from embhub.privacy import loss_distribution as losses
+from embhub.privacy import loss_distribution
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import ORDERS, Curve, compose, gaussian_curve
 
@@ -31,7 +31,7 @@ def most_rebuilt(mechanisms: Iterable[Mechanism], *, chance: float) -> float:
     """
     parts = list(mechanisms)
     curve = compose(gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in parts)
-    return min(losses.most_likely(parts, chance=chance), most_rebuilt_by_curve(curve, chance=chance))
+    return min(loss_distribution.most_likely(parts, chance=chance), most_rebuilt_by_curve(curve, chance=chance))
 
 
 def most_rebuilt_by_curve(curve: Curve, *, chance: float) -> float:

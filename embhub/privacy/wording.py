@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from embhub.privacy import epsilon as figures
-from embhub.privacy import rdp as curves
+from embhub.privacy import epsilon as epsilons
+from embhub.privacy import rdp
 from embhub.privacy.composition import CohortComposition, SiteTotal
 from embhub.privacy.fields import MAX_DELTA, ClaimFields, Unprotected
 
@@ -97,7 +97,7 @@ def newer_total(stated: SiteTotal, *, unit: str, namespace: str) -> str:
 
 def is_large(epsilon: float, *, delta: float) -> bool:
     """Whether someone who would be named with probability FPR anyway may be named with ALMOST_SURE: hardly a limit."""
-    return curves.largest_tpr(epsilon, delta=delta, fpr=FPR) >= ALMOST_SURE
+    return rdp.largest_tpr(epsilon, delta=delta, fpr=FPR) >= ALMOST_SURE
 
 
 def per_person(unit: str, rate: str, most: str) -> str:
@@ -128,7 +128,7 @@ def _promise(claim: ClaimFields) -> str:
 
 
 def _person(claim: ClaimFields) -> str:
-    rate = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=FPR)
+    rate = rdp.largest_tpr(claim.epsilon, delta=claim.delta, fpr=FPR)
     told = per_person(claim.unit, _per_cent(FPR), _per_cent(rate, up=True))
     return f"In other words, whatever else is known, and on average over the chance in training: {told}."
 
@@ -140,7 +140,7 @@ def _uncovered(claim: ClaimFields) -> tuple[Unprotected, ...]:
 
 
 def _size(claim: ClaimFields) -> tuple[str, ...]:
-    if not is_large(figures.compose(claim.parameters, delta=MAX_DELTA), delta=MAX_DELTA):
+    if not is_large(epsilons.compose(claim.parameters, delta=MAX_DELTA), delta=MAX_DELTA):
         return ()
     return (f"An epsilon of {claim.epsilon:g} is large: by itself it rules out hardly any attack.",)
 
@@ -155,7 +155,7 @@ def _unit(claim: ClaimFields) -> str:
         )
     groups = []
     for size in (2, 4, 8):
-        epsilon = curves.group_epsilon(claim.curve, size=size, delta=claim.delta)
+        epsilon = rdp.group_epsilon(claim.curve, size=size, delta=claim.delta)
         shown = f"at most {math.ceil(epsilon * 10) / 10:,.1f}" if epsilon < _MEANINGLESS else "without a useful bound"
         groups.append(f"{shown} for {size}")
     return (

@@ -13,7 +13,7 @@ from embhub.cards.card import Card, parse_yaml, to_readme
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import CardMismatchError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 
 CARD = ".card.yaml"
@@ -23,7 +23,11 @@ SHEET, SHEET_RECORD = ".samples.png", ".samples.json"
 SITE_AUDIT = ".site-audit.json"  # is about patients, beside a privacy claim: never sent
 PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"
-_PLACES = {AUDIT: layout.AUDIT, AUDIT_BUNDLE: layout.AUDIT_BUNDLE, PUBLISH_BUNDLE: layout.PUBLISH_BUNDLE}
+_PLACES = {
+    AUDIT: release_files.AUDIT,
+    AUDIT_BUNDLE: release_files.AUDIT_BUNDLE,
+    PUBLISH_BUNDLE: release_files.PUBLISH_BUNDLE,
+}
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -52,18 +56,20 @@ def read(path: Path) -> Release:
     if not path.is_file():
         raise UsageError(f"{path} is not a file", "pass the .safetensors file of an embedding")
     signed = beside(path, PUBLISH_BUNDLE).exists()
-    if not signed and (path.parent / layout.PUBLISH_BUNDLE).exists():
+    if not signed and (path.parent / release_files.PUBLISH_BUNDLE).exists():
         return _in_release_folder(path)
-    files = {layout.EMBEDDING: read_bytes(path)}
+    files = {release_files.EMBEDDING: read_bytes(path)}
     card = beside(path, CARD)
     if card.exists():
         known = _read_card(card, signed=signed)
-        files[layout.CARD] = to_readme(known)
+        files[release_files.CARD] = to_readme(known)
         if known.samples is not None and beside(path, SHEET).exists():  # one that no card records stays at the site
-            files[layout.SAMPLES] = layout.read_file(beside(path, SHEET), limit=layout.LIMITS[layout.SAMPLES])
+            files[release_files.SAMPLES] = release_files.read_file(
+                beside(path, SHEET), limit=release_files.LIMITS[release_files.SAMPLES]
+            )
     for suffix, name in _PLACES.items():
         if beside(path, suffix).exists():
-            files[name] = layout.read_file(beside(path, suffix), limit=layout.LIMITS[name])
+            files[name] = release_files.read_file(beside(path, suffix), limit=release_files.LIMITS[name])
     return Release.from_files(files)
 
 
@@ -74,7 +80,7 @@ def write_bundles(release: Release, path: Path) -> list[Path]:
         ConfigError: the folder cannot be written.
     """
     written = []
-    for suffix, name in ((AUDIT_BUNDLE, layout.AUDIT_BUNDLE), (PUBLISH_BUNDLE, layout.PUBLISH_BUNDLE)):
+    for suffix, name in ((AUDIT_BUNDLE, release_files.AUDIT_BUNDLE), (PUBLISH_BUNDLE, release_files.PUBLISH_BUNDLE)):
         target = beside(path, suffix)
         if name in release.files:
             write_atomic(target, release.files[name])
@@ -86,15 +92,15 @@ def write_bundles(release: Release, path: Path) -> list[Path]:
 
 def _in_release_folder(path: Path) -> Release:
     found = Release.from_folder(path.parent)
-    if path.name == layout.EMBEDDING or path.name in found.copies:
+    if path.name == release_files.EMBEDDING or path.name in found.copies:
         return found
-    copies = {**found.copies, path.name: layout.digest(read_bytes(path))}
+    copies = {**found.copies, path.name: release_files.digest(read_bytes(path))}
     return Release(found.files, found.others, copies)
 
 
 def _read_card(card: Path, *, signed: bool) -> Card:
     try:
-        return parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD]))
+        return parse_yaml(release_files.read_file(card, limit=release_files.LIMITS[release_files.CARD]))
     except ArtifactError as error:
         if signed:
             raise CardMismatchError(f"{card.name} is not the signed card: {error.message}", error.hint) from error

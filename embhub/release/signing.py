@@ -14,8 +14,8 @@ from embhub.formats.names import check_repository
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
 from embhub.privacy.composition import CohortComposition
 from embhub.refusals import ReleaseRefusedError
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.release.checks import consistency
 from embhub.release.checks.claims import outdated
 from embhub.release.checks.samples import check_samples
@@ -56,13 +56,13 @@ def assemble(
     path = Path(embedding_path)
     card = _read_card(path, card_path)
     _check_composition(card.privacy)
-    opened = opened or Release.from_files({layout.EMBEDDING: embedding.read_bytes(path)})
-    files = {**opened.files, layout.CARD: to_readme(card)}
+    opened = opened or Release.from_files({release_files.EMBEDDING: embedding.read_bytes(path)})
+    files = {**opened.files, release_files.CARD: to_readme(card)}
     if card.samples is not None:
-        files[layout.SAMPLES] = _read_samples(path)
+        files[release_files.SAMPLES] = _read_samples(path)
     report = _read_report(path, audit_path)
     if report is not None:
-        files[layout.AUDIT] = report
+        files[release_files.AUDIT] = report
     return sign(opened.with_files(files), repository=repository, key=key, now=now, replaces=replaces)
 
 
@@ -81,15 +81,15 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
         raise PrivacyError(old, "train again with `embhub train --epsilon`")
     files = {
         name: release.files[name]
-        for name in (layout.EMBEDDING, layout.CARD, layout.AUDIT, layout.SAMPLES)
+        for name in (release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES)
         if name in release.files
     }
-    report_digest = layout.digest(files[layout.AUDIT]) if report is not None else None
+    report_digest = release_files.digest(files[release_files.AUDIT]) if report is not None else None
     published = statement.build_publish(
         artifact.digest,
         repository=repository,
         version=card.version,
-        card_digest=layout.digest(files[layout.CARD]),
+        card_digest=release_files.digest(files[release_files.CARD]),
         audit_digest=report_digest,
         base_digest=consistency.base_digest(artifact),
         privacy=plain(artifact.privacy),
@@ -99,7 +99,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     )
     try:
         facts = statement.read_publish(published)
-        consistency.check_readme(card, files[layout.CARD])
+        consistency.check_readme(card, files[release_files.CARD])
         list(consistency.check_card(card, embedding=artifact, publish=facts, report=report))
         consistency.check_base(card, embedding=artifact, publish=facts)
         consistency.check_claim(card, embedding=artifact, publish=facts)
@@ -111,9 +111,9 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
             refusal.message,
             "`embhub card init` renews what can be computed and keeps the answers; correct the rest, or audit anew",
         ) from refusal
-    files[layout.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
+    files[release_files.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
     if report is not None and report_digest is not None:
-        files[layout.AUDIT_BUNDLE] = attest_audit(
+        files[release_files.AUDIT_BUNDLE] = attest_audit(
             report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
         )
     return release.with_files(files)
@@ -129,7 +129,9 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
         and as `sign`.
     """
     before = statement.read_publish(release.publish_bundle.statement)
-    attached = {name: release.files[name] for name in (layout.AUDIT, layout.AUDIT_BUNDLE) if name in release.files}
+    attached = {
+        name: release.files[name] for name in (release_files.AUDIT, release_files.AUDIT_BUNDLE) if name in release.files
+    }
     independent = release.audit_bundle is not None and release.audit_bundle.hint != release.publish_bundle.hint
     files = dict(release.files)
     if before.audit is None:  # the audit came later, and the card does not know of it
@@ -138,7 +140,7 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
     signed = sign(release.with_files(files), repository=before.repository, key=key, now=now, replaces=before.replaces)
     kept = attached if before.audit is None else {}
     if independent:
-        kept = {**kept, layout.AUDIT_BUNDLE: attached[layout.AUDIT_BUNDLE]}
+        kept = {**kept, release_files.AUDIT_BUNDLE: attached[release_files.AUDIT_BUNDLE]}
     return signed.with_files({**signed.files, **kept})
 
 
@@ -150,7 +152,7 @@ def check_persons(release: Release) -> None:
         ArtifactError: embedding or card is malformed.
     """
     found = personal_data_in_release(
-        release.card, readme=release.files[layout.CARD], training=release.embedding.training
+        release.card, readme=release.files[release_files.CARD], training=release.embedding.training
     )
     if found:
         raise PrivacyError(
@@ -183,24 +185,24 @@ def _check_composition(claim: Claim) -> None:
 
 
 def _read_card(path: Path, card_path: str | Path | None) -> Card:
-    card = Path(card_path) if card_path is not None else site_files.beside(path, site_files.CARD)
+    card = Path(card_path) if card_path is not None else at_the_site.beside(path, at_the_site.CARD)
     if not card.exists():
         raise UsageError(f"there is no card {card}", f"embhub card init {path}")
-    return parse_yaml(layout.read_file(card, limit=layout.LIMITS[layout.CARD]))
+    return parse_yaml(release_files.read_file(card, limit=release_files.LIMITS[release_files.CARD]))
 
 
 def _read_samples(path: Path) -> bytes:
-    sheet = site_files.beside(path, site_files.SHEET)
+    sheet = at_the_site.beside(path, at_the_site.SHEET)
     if not sheet.is_file():
         raise UsageError(
             f"the card records samples, and there is no {sheet}",
             "embhub copy-check --sheet generates them; or remove `samples:` from the card",
         )
-    return layout.read_file(sheet, limit=layout.LIMITS[layout.SAMPLES])
+    return release_files.read_file(sheet, limit=release_files.LIMITS[release_files.SAMPLES])
 
 
 def _read_report(path: Path, audit_path: str | Path | None) -> bytes | None:
-    report = Path(audit_path) if audit_path is not None else site_files.beside(path, site_files.AUDIT)
+    report = Path(audit_path) if audit_path is not None else at_the_site.beside(path, at_the_site.AUDIT)
     if audit_path is None and not report.exists():
         return None
-    return layout.read_file(report, limit=layout.LIMITS[layout.AUDIT])
+    return release_files.read_file(report, limit=release_files.LIMITS[release_files.AUDIT])

@@ -6,17 +6,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError
 from embhub.refusals import Finding, ReleaseRefusedError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.checks import attested
 from embhub.release.files import Release
 from embhub.trust import statement
 
 EARLIER = "earlier-audits"
-_AUDIT_FILES = (layout.AUDIT, layout.AUDIT_BUNDLE)
+_AUDIT_FILES = (release_files.AUDIT, release_files.AUDIT_BUNDLE)
 
 
 def check_contents(folder: Path) -> None:
@@ -25,11 +25,11 @@ def check_contents(folder: Path) -> None:
     Raises:
         ConfigError: the folder holds other things than a release, or leads elsewhere.
     """
-    for name in (*layout.LIMITS, f"{EARLIER}/audit.json"):
+    for name in (*release_files.LIMITS, f"{EARLIER}/audit.json"):
         parent = (folder / name).parent
         if parent != folder and parent.is_symlink():
             raise ConfigError(f"{parent} is a link to another place", "remove it, or choose another --out")
-    if folder.exists() and any(folder.iterdir()) and not (folder / layout.PUBLISH_BUNDLE).exists():
+    if folder.exists() and any(folder.iterdir()) and not (folder / release_files.PUBLISH_BUNDLE).exists():
         raise ConfigError(f"{folder} is there, and holds other things than a release", "choose another --out")
 
 
@@ -43,7 +43,7 @@ def write(release: Release, folder: Path, *, name: str) -> list[Finding]:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    staging = Path(tempfile.mkdtemp(dir=places.nearest(folder), prefix=".embhub-"))
+    staging = Path(tempfile.mkdtemp(dir=destinations.nearest(folder), prefix=".embhub-"))
     made = staging / "release"
     try:
         release.to_folder(made)
@@ -58,7 +58,7 @@ def write(release: Release, folder: Path, *, name: str) -> list[Finding]:
                 target = folder / path.relative_to(made)
                 target.parent.mkdir(exist_ok=True)
                 path.replace(target)
-        for gone in layout.LIMITS.keys() - release.files.keys() - stays:
+        for gone in release_files.LIMITS.keys() - release.files.keys() - stays:
             (folder / gone).unlink(missing_ok=True)
         return findings
     finally:
@@ -70,21 +70,21 @@ def _keep_audit(release: Release, folder: Path) -> tuple[frozenset[str], list[Fi
     try:
         before = Release.from_folder(folder)
         attestation = before.audit_bundle
-        same_bytes = before.files.get(layout.EMBEDDING) == release.files[layout.EMBEDDING]
-        if attestation is None or layout.AUDIT not in before.files or not same_bytes:
+        same_bytes = before.files.get(release_files.EMBEDDING) == release.files[release_files.EMBEDDING]
+        if attestation is None or release_files.AUDIT not in before.files or not same_bytes:
             return frozenset(), []
         facts = statement.read_audit(statement.parse(attestation.envelope.payload))
         present = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
     except (ReleaseRefusedError, EmbhubError):
         return frozenset(), []  # what cannot be read vouches for nothing
     now = release.audit_bundle
-    if now is not None and (now.hint, release.files.get(layout.AUDIT)) == (
+    if now is not None and (now.hint, release.files.get(release_files.AUDIT)) == (
         attestation.hint,
-        before.files[layout.AUDIT],
+        before.files[release_files.AUDIT],
     ):
         return frozenset(), []
     version = (facts.repository, facts.version)
-    if layout.AUDIT not in release.files and version == (present.repository, present.version):
+    if release_files.AUDIT not in release.files and version == (present.repository, present.version):
         text = f"the registry shows no audit of {present.version} any more; the one that lay here stays in {folder}"
         return frozenset(_AUDIT_FILES), [Finding(attested.CHECK, "warning", text)]
     stem = f"{facts.version}-{facts.report.sha256[:12]}"

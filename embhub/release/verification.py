@@ -26,7 +26,7 @@ from embhub.refusals import (
     WrongRepositoryError,
 )
 from embhub.release import demands
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.checks import artifact, consistency, revocations, samples, signers, versions
 from embhub.release.checks.signers import Signer as Signer
 from embhub.release.files import Release
@@ -134,10 +134,12 @@ def _check_name(publish: Publish, repository: str | None, findings: list[Finding
 
 
 def _open_card(release: Release, publish: Publish) -> Card:
-    data = release.files.get(layout.CARD)
-    if data is None or layout.digest(data) != publish.card.sha256:
+    data = release.files.get(release_files.CARD)
+    if data is None or release_files.digest(data) != publish.card.sha256:
         fault = "missing" if data is None else "not the one that was signed"
-        raise CardMismatchError(f"the card ({layout.CARD}) is {fault}", "it was changed after signing: fetch it again")
+        raise CardMismatchError(
+            f"the card ({release_files.CARD}) is {fault}", "it was changed after signing: fetch it again"
+        )
     try:
         card = release.card
     except UnsupportedClaimError as error:
@@ -149,16 +151,16 @@ def _open_card(release: Release, publish: Publish) -> Card:
 
 
 def _open_report(release: Release, publish: Publish, findings: list[Finding]) -> AuditReport | None:
-    data = release.files.get(layout.AUDIT)
+    data = release.files.get(release_files.AUDIT)
     if data is None:
-        if publish.audit is not None or layout.AUDIT_BUNDLE in release.files:
+        if publish.audit is not None or release_files.AUDIT_BUNDLE in release.files:
             raise MissingAuditError(
                 "the release was signed with an audit report, and the report is not there",
                 "an audit was dropped on the way: fetch the release again, and ask the publisher",
             )
         findings.append(Finding("audit", "warning", "there is no audit, so membership leakage was not measured"))
         return None
-    if publish.audit is not None and publish.audit.sha256 != layout.digest(data):
+    if publish.audit is not None and publish.audit.sha256 != release_files.digest(data):
         raise AuditMismatchError(
             "the audit report is not the signed one", "it was changed after signing: fetch it again"
         )
@@ -187,7 +189,7 @@ def _check_report(
     if auditor.revoked_as is not None and auditor != publisher:  # the publisher's own is judged once, below
         findings.append(revocations.check_auditor(auditor, created=facts.created))
     consistency.check_attestation(
-        facts, publish=publish, report=report, report_digest=layout.digest(release.files[layout.AUDIT])
+        facts, publish=publish, report=report, report_digest=release_files.digest(release.files[release_files.AUDIT])
     )
     findings.extend(consistency.check_report(report, embedding=release.embedding))
     return auditor, facts.created

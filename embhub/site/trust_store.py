@@ -16,11 +16,11 @@ from embhub.errors import ConfigError
 from embhub.formats import strict_json
 from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
 from embhub.site import config
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Trust, TrustExport
 
 _SCHEMA = "embhub.pin/1"
-_LIMIT = 3 * trust.MAX_BYTES
+_LIMIT = 3 * keyrings.MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class _Pin:
     export: bytes
 
     def open(self) -> Trust:
-        return trust.open_export(
-            trust.parse_export(self.export), root_fingerprint=self.root_fingerprint, minimum_version=self.version
+        return keyrings.open_export(
+            keyrings.parse_export(self.export), root_fingerprint=self.root_fingerprint, minimum_version=self.version
         )
 
 
@@ -61,7 +61,7 @@ def add(export: bytes, *, fingerprint: str, address: str | None = None) -> Trust
         VerificationError: any other fault of the export.
         ConfigError: the folder cannot be written.
     """
-    document = trust.parse_export(export)
+    document = keyrings.parse_export(export)
     where = config.check_registry(address or document.registry)
     known = _find(where)
     if known is not None and known.root_fingerprint != fingerprint:
@@ -80,7 +80,7 @@ def refresh(registry: str, export: bytes) -> Trust:
         WrongRootError, Rollback, VerificationError: as `add`; the old keyring stays in force.
     """
     pin = _require(registry)
-    document = trust.parse_export(export)
+    document = keyrings.parse_export(export)
     return _accept(document, where=pin.address, fingerprint=pin.root_fingerprint, known=pin)
 
 
@@ -135,7 +135,7 @@ def remove(registry: str) -> None:
 
 
 def _accept(document: TrustExport, *, where: str, fingerprint: str, known: _Pin | None) -> Trust:
-    opened = trust.open_export(
+    opened = keyrings.open_export(
         document, root_fingerprint=fingerprint, minimum_version=known.version if known is not None else 1
     )
     if known is not None:
@@ -155,7 +155,7 @@ def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
             f"two different keyrings of {where} have the version {before.keyring.version}",
             "the registry shows different keyrings to different people: ask its operator",
         )
-    if brought_back := trust.keys_brought_back(before.keyring, opened.keyring):
+    if brought_back := keyrings.keys_brought_back(before.keyring, opened.keyring):
         raise RollbackError(
             f"the keyring of {where} lets a revoked key count again: {', '.join(brought_back)}",
             "a revocation is final, and a member makes a new key: ask the registry's operator what happened",

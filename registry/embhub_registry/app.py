@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
-from embhub_registry.operation import background_tasks as upkeep
-from embhub_registry.operation import health
+from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import web
 from embhub_registry.pages.verification_cache import VerificationCache
@@ -118,7 +117,7 @@ ROUTES = [
 def build(registry: Registry) -> Starlette:
     """The application over one opened registry."""
 
-    app = Starlette(routes=ROUTES, lifespan=upkeep.lifespan)
+    app = Starlette(routes=ROUTES, lifespan=background_tasks.lifespan)
     app.router.redirect_slashes = False
     app.add_exception_handler(EmbhubError, refused)
     app.add_exception_handler(HTTPException, refused)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.site.keys import SigningKey
 from embhub.trust import p256, statement
 from tests.support.releases import SITE, STRANGER, make_release
 
 RELEASE = make_release()
-BUNDLES = {layout.PUBLISH_BUNDLE: statement.PUBLISH, layout.AUDIT_BUNDLE: statement.AUDIT}
+BUNDLES = {release_files.PUBLISH_BUNDLE: statement.PUBLISH, release_files.AUDIT_BUNDLE: statement.AUDIT}
 NODE_FOLDER = os.environ.get("EMBHUB_NODE_FOLDER", "")
 
 

@@ -12,7 +12,7 @@ import pytest
 from embhub.__main__ import main
 from embhub.client import pulling
 from embhub.client.hub import Hub
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
@@ -50,10 +50,13 @@ class Hall:
 def attested(release: Release, repository: str, key: SigningKey, *, shift: float) -> Release:
     report = make_report(release.embedding, shift=shift)
     bundle = signing.attest_audit(
-        report, report_digest=layout.digest(report.to_bytes()), repository=repository, version=release.card.version,
+        report, report_digest=release_files.digest(report.to_bytes()),
+        repository=repository, version=release.card.version,
         key=key, now=NOW,
     )  # fmt: skip
-    return Release.from_files({**release.files, layout.AUDIT: report.to_bytes(), layout.AUDIT_BUNDLE: bundle})
+    return Release.from_files(
+        {**release.files, release_files.AUDIT: report.to_bytes(), release_files.AUDIT_BUNDLE: bundle}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +179,7 @@ def test_a_site_misses_an_audit_that_a_registry_stops_showing(
     first = hall.push(repository, bare(repository, seed=15))
     hall.attest(repository, AUDITOR, hall.nora, shift=3.0)
     assert pulling.pull(repository).audit_in_words() == "leak-detected, countersigned by nki"
-    report = Path("hidden", layout.AUDIT).read_bytes()
+    report = Path("hidden", release_files.AUDIT).read_bytes()
 
     def older(handler: hostile.Handler) -> None:
         """The registry moves `main` one commit back, and forgets the audit."""
@@ -191,7 +194,7 @@ def test_a_site_misses_an_audit_that_a_registry_stops_showing(
     assert main(["pull", repository]) == 0
     said = capsys.readouterr().out
     assert "nki" in said and "seen here before, and not shown any more" in said
-    assert Path("hidden", layout.AUDIT).read_bytes() == report, "it is not deleted from the folder"
+    assert Path("hidden", release_files.AUDIT).read_bytes() == report, "it is not deleted from the folder"
     assert main(["verify", "hidden"]) == 0
     assert "leak-detected, countersigned by nki" in capsys.readouterr().out
     for words in (["--policy", "strict"], ["--require", "countersigned"], ["--require", "no-leak"]):
@@ -206,10 +209,10 @@ def test_an_audit_of_an_earlier_version_is_kept_beside_the_new_one(hall: Hall, r
     hall.push(repository, bare(repository, seed=16))
     hall.attest(repository, AUDITOR, hall.nora, shift=3.0)
     pulling.pull(repository)
-    report = Path("kept", layout.AUDIT).read_bytes()
+    report = Path("kept", release_files.AUDIT).read_bytes()
     hall.push(repository, bare(repository, seed=16, version="1.1.0"))
     verified = pulling.pull(repository)
-    assert not Path("kept", layout.AUDIT).exists()
+    assert not Path("kept", release_files.AUDIT).exists()
     (kept,) = [path for path in Path("kept/earlier-audits").iterdir() if not path.name.endswith(".sigstore.json")]
     assert kept.read_bytes() == report and any(kept.name in finding.text for finding in verified.findings)
     assert pulling.verify_path("kept").version == "1.1.0"
@@ -219,9 +222,9 @@ def test_what_a_registry_invents_about_audits_is_left_out(hall: Hall, reader: Si
     repository = "radboud/honest"
     hall.push(repository, bare(repository, seed=17))
     release, _ = Hub(hall.registry.url).fetch(repository)
-    stranger = attested(release, repository, make_key("nobody"), shift=3.0).files[layout.AUDIT_BUNDLE]
-    foreign = attested(bare(repository, seed=18), repository, AUDITOR, shift=3.0).files[layout.AUDIT_BUNDLE]
-    genuine = json.loads(attested(release, repository, AUDITOR, shift=3.0).files[layout.AUDIT_BUNDLE])
+    stranger = attested(release, repository, make_key("nobody"), shift=3.0).files[release_files.AUDIT_BUNDLE]
+    foreign = attested(bare(repository, seed=18), repository, AUDITOR, shift=3.0).files[release_files.AUDIT_BUNDLE]
+    genuine = json.loads(attested(release, repository, AUDITOR, shift=3.0).files[release_files.AUDIT_BUNDLE])
     genuine["dsseEnvelope"]["signatures"][0]["sig"] = json.loads(foreign)["dsseEnvelope"]["signatures"][0]["sig"]
     rows = [{"bundle": json.loads(stranger)}, {"bundle": json.loads(foreign)}, {"bundle": genuine}]
     document = {"embedding": release.embedding.digest, "audits": rows}

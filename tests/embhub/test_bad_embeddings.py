@@ -12,7 +12,7 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.artifact import embedding
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from tests.support.refusing import ARTIFACT, MALFORMED, USAGE, VERIFICATION, Refused
 from tests.support.releases import ROOT, make_export, make_release
 from tests.support.sites import Site
@@ -35,7 +35,7 @@ def test_in_a_release_it_is_tampering(site: Site, refused: Refused, kind: str) -
     (site.folder / "export.json").write_bytes(make_export())
     assert main(["trust", "add", "export.json", "--fingerprint", ROOT.fingerprint]) == 0
     make_release().to_folder("pulled")
-    Path("pulled", layout.EMBEDDING).write_bytes(MALFORMED[kind]())
+    Path("pulled", release_files.EMBEDDING).write_bytes(MALFORMED[kind]())
     refused("verify", "pulled", code=VERIFICATION)
 
 

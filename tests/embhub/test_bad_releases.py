@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from tests.support import hostile
 from tests.support.refusing import ARTIFACT, VERIFICATION, Refused
 from tests.support.releases import (
@@ -44,7 +44,7 @@ def test_a_card_of_another_embedding(site: Site, refused: Refused) -> None:
     other = make_card(make_embedding(token="<other>"))
     from embhub.formats import safe_yaml
 
-    site_files.beside(path, site_files.CARD).write_bytes(safe_yaml.dump(other))
+    at_the_site.beside(path, at_the_site.CARD).write_bytes(safe_yaml.dump(other))
     assert main(["key", "new"]) == 0
     refused("sign", path, "--repository", "radboud/x", code=ARTIFACT)
 
@@ -58,16 +58,18 @@ def pulled(site: Site) -> Path:
 
 TAMPERED = {
     "by another key": lambda: make_release(key=STRANGER),
-    "the card": lambda: replaced(make_release(), card=make_release(limitations="none").files[layout.CARD]),
-    "the audit": lambda: replaced(make_release(), audit=make_release().files[layout.AUDIT].replace(b"0.", b"1.", 1)),
+    "the card": lambda: replaced(make_release(), card=make_release(limitations="none").files[release_files.CARD]),
+    "the audit": lambda: replaced(
+        make_release(), audit=make_release().files[release_files.AUDIT].replace(b"0.", b"1.", 1)
+    ),
     "the tensor": lambda: replaced(make_release(), embedding=make_embedding(seed=4).data),
     "the bundle": lambda: replaced(make_release(), publish_bundle=b"{}"),
     "no bundle": lambda: replaced(make_release(), publish_bundle=None),
     "the audit's bundle": lambda: replaced(
-        make_release(), audit_bundle=make_release(repository="radboud/other").files[layout.AUDIT_BUNDLE]
+        make_release(), audit_bundle=make_release(repository="radboud/other").files[release_files.AUDIT_BUNDLE]
     ),
     "another version's bundle": lambda: replaced(
-        make_release(), publish_bundle=make_release(version="9.0.0").files[layout.PUBLISH_BUNDLE]
+        make_release(), publish_bundle=make_release(version="9.0.0").files[release_files.PUBLISH_BUNDLE]
     ),
 }
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.client.hub import Hub
 from embhub.errors import RegistryError
 from embhub.version import __version__
@@ -67,7 +67,7 @@ def test_no_proxy_for_a_host_that_needs_none(liar: hostile.Registry, monkeypatch
 @pytest.mark.parametrize("proxy", ["gopher://127.0.0.1:1", "socks5://127.0.0.1:x", "http://[::1"])
 def test_a_proxy_that_is_none_is_named(liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
-    with pytest.raises(faults.UnreachableError, match="proxy") as caught:
+    with pytest.raises(client_errors.UnreachableError, match="proxy") as caught:
         Hub(liar.url).trust_export()
     assert "NO_PROXY" in caught.value.hint and not liar.requests
 
@@ -78,7 +78,7 @@ def test_offline_asks_nobody(liar: hostile.Registry, monkeypatch: pytest.MonkeyP
     assert hub.trust_export() == b"{}"
     monkeypatch.setenv(name, "1")
     asked = len(liar.requests)
-    with pytest.raises(faults.UnreachableError, match="offline") as caught:
+    with pytest.raises(client_errors.UnreachableError, match="offline") as caught:
         hub.fetch(REPOSITORY)
     assert name in caught.value.hint and len(liar.requests) == asked
     monkeypatch.setenv(name, "0")
@@ -167,7 +167,7 @@ def test_a_certificate_counts_where_the_environment_vouches_for_it(
 ) -> None:
     with serving_tls(certify(tmp_path)) as url:
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        with pytest.raises(faults.UnreachableError, match=r"certificate|CERTIFICATE"):
+        with pytest.raises(client_errors.UnreachableError, match=r"certificate|CERTIFICATE"):
             Hub(url).trust_export()
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         assert Hub(url).trust_export() == b"{}"
@@ -180,7 +180,7 @@ def test_certificates_that_cannot_be_read_are_named(
     if content is not None:
         (tmp_path / "ca.pem").write_bytes(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with pytest.raises(faults.UnreachableError, match="certificate authorities") as caught:
+    with pytest.raises(client_errors.UnreachableError, match="certificate authorities") as caught:
         Hub(liar.url).trust_export()
     assert "SSL_CERT_FILE" in caught.value.hint and not liar.requests
 
@@ -216,13 +216,13 @@ def test_a_host_that_wants_large_file_storage_is_refused_and_nothing_stays_behin
     assert not [path for _, path in sent if "/commit/" in path]
     assert ("POST", "/api/repos/create") in sent and ("DELETE", "/api/repos/delete") in sent
     middle.lies = {}
-    with pytest.raises(faults.NotFoundError):
+    with pytest.raises(client_errors.NotFoundError):
         Hub(middle.url, token=world.token).fetch("radboud/large")
 
 
 def test_a_commit_whose_answer_is_lost_is_not_sent_twice(world: World, middle: Middleman) -> None:
     middle.lies = {"/commit/": lambda handler: handler.send(503, b"{}")}
-    with pytest.raises(faults.RegistryFailedError):
+    with pytest.raises(client_errors.RegistryFailedError):
         Hub(middle.url, token=world.token).push(make_release(version="1.2.0"), REPOSITORY)
     assert sum("/commit/" in path for _, path, _, _ in middle.requests) == 1
 

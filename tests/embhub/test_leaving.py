@@ -18,8 +18,8 @@ from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
 from embhub.ledger.published_audits import charge_audit, remember_sides
 from embhub.ledger.spending import Spending
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.site import runs
 from tests.support.claims import make_claim, make_private_release
 from tests.support.packs import make_site
@@ -53,7 +53,9 @@ def private(patients: list[str]) -> budget.Reservation:
 
 
 def remember(file: Path, *, unit: Any = "patient") -> None:
-    remember_sides(layout.digest(site_files.beside(file, site_files.AUDIT).read_bytes()), INSIDE, OUTSIDE, unit=unit)
+    remember_sides(
+        release_files.digest(at_the_site.beside(file, at_the_site.AUDIT).read_bytes()), INSIDE, OUTSIDE, unit=unit
+    )
 
 
 def sign(file: Path, **choices: Any) -> None:
@@ -116,7 +118,7 @@ def test_pictures_without_ids_are_charged_and_found_again(site: Site) -> None:
 def test_the_record_of_the_training_names_the_sides_where_the_audit_did_not(site: Site) -> None:
     file = make_site(site.folder / "own", "quick")
     record(file, MEMBERS, KEPT_BACK)
-    charge_audit(site_files.read(file))
+    charge_audit(at_the_site.read(file))
     assert private(KEPT_BACK).spent().epsilon is None
 
 
@@ -150,11 +152,11 @@ def test_a_cap_refuses_the_signature_and_nothing_is_written(site: Site) -> None:
     with pytest.raises(BudgetExceededError, match="an audit with figures of patients") as caught:
         sign(file)
     assert caught.value.exit_code == 6
-    assert not audits() and not site_files.beside(file, site_files.PUBLISH_BUNDLE).exists()
+    assert not audits() and not at_the_site.beside(file, at_the_site.PUBLISH_BUNDLE).exists()
 
 
 def test_reports_about_nobody_charge_nobody(site: Site) -> None:
-    release = site_files.read(make_site(site.folder / "own", "mechanism", claim=make_claim()))
+    release = at_the_site.read(make_site(site.folder / "own", "mechanism", claim=make_claim()))
     assert release.audit is not None
     charge_audit(release)
     charge_audit(make_private_release())

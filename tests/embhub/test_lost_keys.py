@@ -13,7 +13,7 @@ from embhub.client import publishing, pulling, roots
 from embhub.client.hub import Hub
 from embhub.errors import RegistryError, UsageError
 from embhub.refusals import RevokedKeyError, RollbackError, WrongRootError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
@@ -142,9 +142,9 @@ def test_a_countersignature_outlives_a_stolen_key(
 
     new_key(registry, namespace="radboud", name="second")
     roots.refresh_roots()
-    before = Path("prostate-cspca", layout.AUDIT_BUNDLE).read_bytes()
+    before = Path("prostate-cspca", release_files.AUDIT_BUNDLE).read_bytes()
     assert main(["sign", "prostate-cspca", "--key", "second"]) == 0
-    assert Path("prostate-cspca", layout.AUDIT_BUNDLE).read_bytes() == before
+    assert Path("prostate-cspca", release_files.AUDIT_BUNDLE).read_bytes() == before
     assert main(["push", "--from", "prostate-cspca"]) == 0
     verified = pulling.pull(REPOSITORY, policy="strict")
     assert verified.independent and verified.signer.fingerprint == keys.load("second").fingerprint
@@ -165,12 +165,13 @@ def test_an_audit_that_came_later_stays_outside_the_statement() -> None:
     late, plain = resigned(make_release(), audit_key=AUDITOR), make_release(audited=False)
     assert late.audit is not None
     bundle = signing.attest_audit(
-        late.audit, report_digest=layout.digest(late.files[layout.AUDIT]), repository=REPOSITORY, version="1.0.0",
+        late.audit, report_digest=release_files.digest(late.files[release_files.AUDIT]),
+        repository=REPOSITORY, version="1.0.0",
         key=AUDITOR, now=NOW,
     )  # fmt: skip
-    files = {**plain.files, layout.AUDIT: late.files[layout.AUDIT], layout.AUDIT_BUNDLE: bundle}
+    files = {**plain.files, release_files.AUDIT: late.files[release_files.AUDIT], release_files.AUDIT_BUNDLE: bundle}
     after = signing.sign_anew(Release.from_files(files), key=SITE, now=NOW)
-    assert after.files[layout.AUDIT_BUNDLE] == bundle
+    assert after.files[release_files.AUDIT_BUNDLE] == bundle
     assert after.publish_bundle.envelope.payload == plain.publish_bundle.envelope.payload
 
 

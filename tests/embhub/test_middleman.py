@@ -11,11 +11,11 @@ import pytest
 
 from embhub import refusals
 from embhub.__main__ import main
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.client import pulling
 from embhub.client.hub import Hub
 from embhub.errors import EmbhubError, RegistryError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from tests.support import hostile
 from tests.support.between import (
     AUDIT,
@@ -55,40 +55,43 @@ LIES: dict[str, tuple[dict[str, Answer], type[EmbhubError]]] = {
         refusals.DigestMismatchError,
     ),
     "tensor of another embedding": (
-        {EMBEDDING: file_of(OTHER, layout.EMBEDDING)},
+        {EMBEDDING: file_of(OTHER, release_files.EMBEDDING)},
         refusals.DigestMismatchError,
     ),
-    "tensor withheld": ({EMBEDDING: withheld}, faults.NotFoundError),
-    "tensor not listed": ({INFO: unlisted(layout.EMBEDDING)}, refusals.UnreadableArtifactError),
+    "tensor withheld": ({EMBEDDING: withheld}, client_errors.NotFoundError),
+    "tensor not listed": ({INFO: unlisted(release_files.EMBEDDING)}, refusals.UnreadableArtifactError),
     "tensor cut": ({EMBEDDING: edited(lambda body: body[:-7])}, refusals.UnreadableArtifactError),
     "tensor with more behind it": ({EMBEDDING: edited(lambda body: body + b"\0")}, refusals.UnreadableArtifactError),
     "a pickle": ({EMBEDDING: edited(lambda _: b"\x80\x02}q\x00.")}, refusals.UnreadableArtifactError),
     # the card
     "card edited": ({CARD: edited(lambda body: body.replace(b"diagnosis", b"screening"))}, refusals.CardMismatchError),
-    "card of another release": ({CARD: file_of(OTHER, layout.CARD)}, refusals.CardMismatchError),
-    "card withheld": ({CARD: withheld}, faults.NotFoundError),
-    "card not listed": ({INFO: unlisted(layout.CARD)}, refusals.CardMismatchError),
+    "card of another release": ({CARD: file_of(OTHER, release_files.CARD)}, refusals.CardMismatchError),
+    "card withheld": ({CARD: withheld}, client_errors.NotFoundError),
+    "card not listed": ({INFO: unlisted(release_files.CARD)}, refusals.CardMismatchError),
     # the audit
     "report edited": ({AUDIT: edited(lambda body: body.replace(b"0.", b"1.", 1))}, refusals.AuditMismatchError),
-    "report of another embedding": ({AUDIT: file_of(OTHER, layout.AUDIT)}, refusals.AuditMismatchError),
+    "report of another embedding": ({AUDIT: file_of(OTHER, release_files.AUDIT)}, refusals.AuditMismatchError),
     "audit of another embedding, whole": (
-        {AUDIT: file_of(OTHER, layout.AUDIT), AUDITED: file_of(OTHER, layout.AUDIT_BUNDLE)},
+        {AUDIT: file_of(OTHER, release_files.AUDIT), AUDITED: file_of(OTHER, release_files.AUDIT_BUNDLE)},
         refusals.AuditMismatchError,
     ),
     "audit attestation of another release": (
-        {AUDITED: file_of(OTHER, layout.AUDIT_BUNDLE)},
+        {AUDITED: file_of(OTHER, release_files.AUDIT_BUNDLE)},
         refusals.AuditMismatchError,
     ),
-    "report not listed": ({INFO: unlisted(layout.AUDIT)}, refusals.MissingAuditError),
-    "audit attestation not listed": ({INFO: unlisted(layout.AUDIT_BUNDLE)}, refusals.MissingAuditError),
-    "the whole audit not listed": ({INFO: unlisted(layout.AUDIT, layout.AUDIT_BUNDLE)}, refusals.MissingAuditError),
-    "report withheld": ({AUDIT: withheld}, faults.NotFoundError),
+    "report not listed": ({INFO: unlisted(release_files.AUDIT)}, refusals.MissingAuditError),
+    "audit attestation not listed": ({INFO: unlisted(release_files.AUDIT_BUNDLE)}, refusals.MissingAuditError),
+    "the whole audit not listed": (
+        {INFO: unlisted(release_files.AUDIT, release_files.AUDIT_BUNDLE)},
+        refusals.MissingAuditError,
+    ),
+    "report withheld": ({AUDIT: withheld}, client_errors.NotFoundError),
     # the publish attestation
     "statement forged": ({PUBLISHED: edited(forged_statement)}, refusals.BadSignatureError),
     "statement cut": ({PUBLISHED: edited(lambda body: body[:-9])}, refusals.MalformedBundleError),
-    "statement not listed": ({INFO: unlisted(layout.PUBLISH_BUNDLE)}, refusals.UnsignedError),
+    "statement not listed": ({INFO: unlisted(release_files.PUBLISH_BUNDLE)}, refusals.UnsignedError),
     "audit attestation in its place": (
-        {PUBLISHED: file_of(REPOSITORY, layout.AUDIT_BUNDLE)},
+        {PUBLISHED: file_of(REPOSITORY, release_files.AUDIT_BUNDLE)},
         refusals.WrongPredicateError,
     ),
     # whole releases
@@ -99,39 +102,42 @@ LIES: dict[str, tuple[dict[str, Answer], type[EmbhubError]]] = {
     "keyring of another root": ({TRUST: edited(lambda _: make_export(root=STRANGER))}, refusals.WrongRootError),
     "keyring that the root did not sign": ({TRUST: edited(keyring_of_another_root)}, refusals.BadSignatureError),
     # commits
-    "no commit": ({INFO: named("main")}, faults.WrongCommitError),
-    "a commit that is no text": ({INFO: named(17)}, faults.NotARegistryError),
+    "no commit": ({INFO: named("main")}, client_errors.WrongCommitError),
+    "a commit that is no text": ({INFO: named(17)}, client_errors.NotARegistryError),
     "a commit that changes between two answers": (
         {CARD: edited(lambda body: body, **{"x-repo-commit": "f" * 40})},
-        faults.WrongCommitError,
+        client_errors.WrongCommitError,
     ),
     # nonsense
-    "HTML for JSON": ({INFO: HTML}, faults.NotARegistryError),
-    "JSON cut": ({INFO: edited(lambda body: body[:-20])}, faults.NotARegistryError),
-    "a list for an object": ({INFO: edited(lambda body: b"[" + body + b"]")}, faults.NotARegistryError),
-    "nested without end": ({INFO: edited(lambda _: b"[" * 200_000)}, faults.NotARegistryError),
+    "HTML for JSON": ({INFO: HTML}, client_errors.NotARegistryError),
+    "JSON cut": ({INFO: edited(lambda body: body[:-20])}, client_errors.NotARegistryError),
+    "a list for an object": ({INFO: edited(lambda body: b"[" + body + b"]")}, client_errors.NotARegistryError),
+    "nested without end": ({INFO: edited(lambda _: b"[" * 200_000)}, client_errors.NotARegistryError),
     "HTML for a file": ({PUBLISHED: HTML}, refusals.MalformedBundleError),
-    "sizes that are words": ({INFO: listed(size="small")}, faults.NotARegistryError),
-    "no HTTP": ({INFO: raw(b"SSH-2.0-OpenSSH_9.2\r\n")}, faults.AnswerCutShortError),
-    "nothing, and the line is cut": ({INFO: raw(b"")}, faults.AnswerCutShortError),
+    "sizes that are words": ({INFO: listed(size="small")}, client_errors.NotARegistryError),
+    "no HTTP": ({INFO: raw(b"SSH-2.0-OpenSSH_9.2\r\n")}, client_errors.AnswerCutShortError),
+    "nothing, and the line is cut": ({INFO: raw(b"")}, client_errors.AnswerCutShortError),
     # bytes
-    "sizes of gigabytes": ({INFO: listed(size=4_000_000_000)}, faults.AnswerTooLargeError),
-    "a file without end": ({EMBEDDING: hostile.drip(b"x" * 65536)}, faults.AnswerTooLargeError),
-    "an answer without end": ({INFO: hostile.drip(b" " * 65536)}, faults.AnswerTooLargeError),
+    "sizes of gigabytes": ({INFO: listed(size=4_000_000_000)}, client_errors.AnswerTooLargeError),
+    "a file without end": ({EMBEDDING: hostile.drip(b"x" * 65536)}, client_errors.AnswerTooLargeError),
+    "an answer without end": ({INFO: hostile.drip(b" " * 65536)}, client_errors.AnswerTooLargeError),
     "headers without end": (
         {INFO: hostile.drip(b"X-More: " + b"x" * 8000 + b"\r\n", first=b"HTTP/1.1 200 OK\r\n", framed=False)},
-        faults.AnswerCutShortError,
+        client_errors.AnswerCutShortError,
     ),
-    "less than announced": ({EMBEDDING: answer(b"x" * 100, length=5000)}, faults.AnswerCutShortError),
+    "less than announced": ({EMBEDDING: answer(b"x" * 100, length=5000)}, client_errors.AnswerCutShortError),
     "more than announced": ({EMBEDDING: answer(b"x" * 5000, length=100)}, refusals.UnreadableArtifactError),
-    "two lengths": ({EMBEDDING: answer(b"x" * 10, "Content-Length: 20")}, faults.AnswerCutShortError),
-    "a bomb for a file": ({EMBEDDING: answer(BOMB, "Content-Encoding: gzip")}, faults.CompressedAnswerError),
-    "a bomb for JSON": ({INFO: answer(BOMB, "Content-Encoding: gzip")}, faults.CompressedAnswerError),
+    "two lengths": ({EMBEDDING: answer(b"x" * 10, "Content-Length: 20")}, client_errors.AnswerCutShortError),
+    "a bomb for a file": ({EMBEDDING: answer(BOMB, "Content-Encoding: gzip")}, client_errors.CompressedAnswerError),
+    "a bomb for JSON": ({INFO: answer(BOMB, "Content-Encoding: gzip")}, client_errors.CompressedAnswerError),
     # refusals
-    "out of order": ({INFO: lambda h: h.send(503, b"{}")}, faults.RegistryFailedError),
-    "busy for years": ({EMBEDDING: lambda h: h.send(429, b"{}", Retry_After="999999999")}, faults.RegistryFailedError),
-    "not allowed": ({INFO: lambda h: h.send(403, b"{}")}, faults.NotAllowedError),
-    "not there": ({INFO: lambda h: h.send(404, b"{}", X_Error_Code="RepoNotFound")}, faults.NotFoundError),
+    "out of order": ({INFO: lambda h: h.send(503, b"{}")}, client_errors.RegistryFailedError),
+    "busy for years": (
+        {EMBEDDING: lambda h: h.send(429, b"{}", Retry_After="999999999")},
+        client_errors.RegistryFailedError,
+    ),
+    "not allowed": ({INFO: lambda h: h.send(403, b"{}")}, client_errors.NotAllowedError),
+    "not there": ({INFO: lambda h: h.send(404, b"{}", X_Error_Code="RepoNotFound")}, client_errors.NotFoundError),
 }
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from embhub import refusals
 from embhub.__main__ import main
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.client import guard, pulling, roots
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.verification import Verified
 from tests.support import hostile
 from tests.support.between import (
@@ -79,14 +79,14 @@ def test_an_older_version_is_a_rollback_where_a_newer_one_was_seen(world: World,
     middle.lies = old
     for call in (lambda: pulling.pull(REPOSITORY), lambda: pulling.verify_path(REPOSITORY)):
         refuse(call, refusals.RollbackError)
-    middle.lies = {PUBLISHED: instead(f"/{REPOSITORY}/resolve/{world.old_commit}/{layout.PUBLISH_BUNDLE}")}
+    middle.lies = {PUBLISHED: instead(f"/{REPOSITORY}/resolve/{world.old_commit}/{release_files.PUBLISH_BUNDLE}")}
     refuse(lambda: pulling.pull(REPOSITORY), refusals.RollbackError)
 
 
 def test_a_statement_of_an_older_version_does_not_fit_the_newer_card(
     world: World, middle: Middleman, fresh: Site
 ) -> None:
-    middle.lies = {PUBLISHED: instead(f"/{REPOSITORY}/resolve/{world.old_commit}/{layout.PUBLISH_BUNDLE}")}
+    middle.lies = {PUBLISHED: instead(f"/{REPOSITORY}/resolve/{world.old_commit}/{release_files.PUBLISH_BUNDLE}")}
     refuse(lambda: pulling.pull(REPOSITORY), refusals.CardMismatchError)
 
 
@@ -99,16 +99,16 @@ def test_a_keyring_that_is_older_than_seen(world: World, middle: Middleman, warm
 
 def test_a_commit_that_was_asked_for_is_the_one_that_is_taken(world: World, middle: Middleman, fresh: Site) -> None:
     middle.lies = {INFO: rerouted(world.old_commit, "main")}
-    refuse(lambda: pulling.pull(f"{REPOSITORY}@{world.old_commit}"), faults.WrongCommitError)
+    refuse(lambda: pulling.pull(f"{REPOSITORY}@{world.old_commit}"), client_errors.WrongCommitError)
 
 
 @pytest.mark.parametrize(
     ("lies", "kind"),
     [
-        ({INFO: unlisted(layout.AUDIT, layout.AUDIT_BUNDLE)}, refusals.MissingAuditError),
-        ({INFO: unlisted(layout.AUDIT)}, refusals.MissingAuditError),
+        ({INFO: unlisted(release_files.AUDIT, release_files.AUDIT_BUNDLE)}, refusals.MissingAuditError),
+        ({INFO: unlisted(release_files.AUDIT)}, refusals.MissingAuditError),
         (
-            {AUDIT: file_of(OTHER, layout.AUDIT), AUDITED: file_of(OTHER, layout.AUDIT_BUNDLE)},
+            {AUDIT: file_of(OTHER, release_files.AUDIT), AUDITED: file_of(OTHER, release_files.AUDIT_BUNDLE)},
             refusals.AuditMismatchError,
         ),
         ({AUDIT: edited(lambda body: body.replace(b"leak-detected", b"no-leak-found"))}, refusals.AuditMismatchError),
@@ -168,7 +168,7 @@ def test_a_redirect_is_not_followed_and_no_token_travels(
                         in found(pulling.pull(REPOSITORY), {TRUST: "keyring"}.get(part, "yanked"))[1]
                     )
                 else:
-                    refuse(lambda: pulling.pull(REPOSITORY), faults.RedirectedElsewhereError)
+                    refuse(lambda: pulling.pull(REPOSITORY), client_errors.RedirectedElsewhereError)
         assert not elsewhere.requests
     sent = [headers.get("authorization") for _, path, headers, _ in middle.requests if path != TRUST]
     assert f"Bearer {world.token}" in sent
@@ -179,7 +179,7 @@ def test_a_redirect_is_not_followed_and_no_token_travels(
 )
 def test_a_redirect_to_a_strange_address(middle: Middleman, fresh: Site, address: str) -> None:
     middle.lies = {EMBEDDING: lambda h: h.send(302, b"", Location=address)}
-    refuse(lambda: pulling.pull(REPOSITORY), faults.RedirectedElsewhereError)
+    refuse(lambda: pulling.pull(REPOSITORY), client_errors.RedirectedElsewhereError)
 
 
 # ── slowly ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -204,7 +204,7 @@ def test_slow_answers_meet_a_deadline(
     monkeypatch.setattr(guard, "LONGEST_CALL", 2.0)
     middle.lies = {part: SLOW[name]}
     began = time.monotonic()
-    refuse(lambda: Hub(middle.url).fetch(REPOSITORY), faults.AnswerTooSlowError)
+    refuse(lambda: Hub(middle.url).fetch(REPOSITORY), client_errors.AnswerTooSlowError)
     assert time.monotonic() - began < 10
 
 
@@ -231,7 +231,7 @@ def test_names_in_answers_lead_nowhere(middle: Middleman, fresh: Site, tmp_path:
     middle.lies = {INFO: edited(add)}
     pulling.pull(REPOSITORY)
     assert sorted(files(fresh.folder)) == sorted(
-        f"prostate-cspca/{n}" for n in {*layout.LIMITS, "prostate-cspca.safetensors"} - {layout.SAMPLES}
+        f"prostate-cspca/{n}" for n in {*release_files.LIMITS, "prostate-cspca.safetensors"} - {release_files.SAMPLES}
     )
     assert sorted(tmp_path.iterdir()) == around
     assert not [path for _, path, _, _ in middle.requests if "evil" in path or ".git/" in path]
@@ -241,7 +241,7 @@ def test_names_in_answers_lead_nowhere(middle: Middleman, fresh: Site, tmp_path:
 @pytest.mark.parametrize("sha", ["../../x", "c0ffee/../../x", "C0FFEE" + "0" * 34, "c0ffee" + "0" * 34 + "\n"])
 def test_a_commit_is_forty_hex_digits_and_no_path(middle: Middleman, fresh: Site, sha: str) -> None:
     middle.lies = {INFO: edited(lambda body: json.dumps({**json.loads(body), "sha": sha}).encode())}
-    refuse(lambda: pulling.pull(REPOSITORY), faults.WrongCommitError)
+    refuse(lambda: pulling.pull(REPOSITORY), client_errors.WrongCommitError)
 
 
 def test_links_in_a_folder_lead_no_file_out_of_it(middle: Middleman, warm: Site, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_links_in_a_folder_lead_no_file_out_of_it(middle: Middleman, warm: Site,
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/tty", "fifo", "/proc/self/mem", "nowhere", "."])
 def test_a_snapshot_with_links_to_strange_things_is_refused_at_once(middle: Middleman, warm: Site, target: str) -> None:
     os.mkfifo(warm.folder / "fifo")
-    for name in (layout.EMBEDDING, layout.CARD, layout.PUBLISH_BUNDLE):
+    for name in (release_files.EMBEDDING, release_files.CARD, release_files.PUBLISH_BUNDLE):
         place = warm.folder / "prostate-cspca" / name
         kept = place.read_bytes()
         place.unlink()

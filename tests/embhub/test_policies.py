@@ -15,7 +15,7 @@ from embhub.client import pulling
 from embhub.client.hub import Hub
 from embhub.client.opening import open_path
 from embhub.errors import ConfigError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from tests.support.between import LEAKING, make_leaking_release
 from tests.support.releases import AUDITOR, REPOSITORY, SITE, make_embedding, make_release, resigned
@@ -108,7 +108,7 @@ def test_single_demands(reader: Site, repository: str, demands: str, code: int) 
 
 def test_tampering_stays_apart(reader: Site) -> None:
     assert main(["pull", CONFIRMED]) == 0
-    card = Path("confirmed", layout.CARD)
+    card = Path("confirmed", release_files.CARD)
     card.write_bytes(card.read_bytes().replace(b"one scanner", b"two scanner"))
     assert main(["verify", "confirmed", *STRICT]) == 4
 

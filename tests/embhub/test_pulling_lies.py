@@ -21,7 +21,7 @@ from embhub.refusals import (
     WrongRepositoryError,
     WrongRootError,
 )
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.verification import Verified
 from embhub.site import config, seen
 from tests.support import hostile
@@ -68,7 +68,7 @@ def test_an_honest_answer_is_taken(liar: hostile.Registry) -> None:
     assert pulling.pull(REPOSITORY).version == "1.0.0"
 
 
-@pytest.mark.parametrize("name", sorted(layout.LIMITS))
+@pytest.mark.parametrize("name", sorted(release_files.LIMITS))
 def test_one_changed_byte_anywhere_is_noticed(liar: hostile.Registry, name: str) -> None:
     data = bytearray(liar.files[name])
     position = data.rindex(b"a") if name.endswith((".md", ".json")) else len(data) - 5
@@ -77,7 +77,7 @@ def test_one_changed_byte_anywhere_is_noticed(liar: hostile.Registry, name: str)
     pull_nothing(VerificationError)
 
 
-@pytest.mark.parametrize("name", sorted(layout.LIMITS))
+@pytest.mark.parametrize("name", sorted(release_files.LIMITS))
 def test_a_missing_file_is_noticed(liar: hostile.Registry, name: str) -> None:
     liar.files = {path: data for path, data in liar.files.items() if path != name}
     pull_nothing(VerificationError)
@@ -100,13 +100,13 @@ def test_another_members_release(liar: hostile.Registry) -> None:
 
 def test_a_mixture_of_two_releases(liar: hostile.Registry) -> None:
     other = make_release(artifact=make_embedding(seed=5))
-    liar.files = {**liar.files, layout.EMBEDDING: other.files[layout.EMBEDDING]}
+    liar.files = {**liar.files, release_files.EMBEDDING: other.files[release_files.EMBEDDING]}
     pull_nothing(DigestMismatchError)
 
 
 def test_a_signature_from_another_statement(liar: hostile.Registry) -> None:
     ours, theirs = make_release(), make_release(version="2.0.0")
-    mixed = replaced(ours, publish_bundle=theirs.files[layout.PUBLISH_BUNDLE])
+    mixed = replaced(ours, publish_bundle=theirs.files[release_files.PUBLISH_BUNDLE])
     liar.files = mixed.files
     pull_nothing(CardMismatchError)
 
@@ -137,7 +137,7 @@ def test_an_older_release_by_another_way_than_before(liar: hostile.Registry, mon
     pulling.pull(REPOSITORY)
     old = make_release(version="1.1.0")
     old.to_folder(Path("stick"))
-    for target in ("stick", f"stick/{layout.EMBEDDING}"):
+    for target in ("stick", f"stick/{release_files.EMBEDDING}"):
         with pytest.raises(RollbackError):
             pulling.verify_path(target)
     with hostile.serve() as mirror:
@@ -172,7 +172,7 @@ def test_show_judges_the_bytes_that_it_shows(liar: hostile.Registry, monkeypatch
     bad.to_folder(Path("folder"))
     read = pulling.read_release
 
-    def swap(target: str | Path) -> layout.Release:
+    def swap(target: str | Path) -> release_files.Release:
         found = read(target)
         good.to_folder(Path(target))
         return found
@@ -226,7 +226,7 @@ def test_a_mirror_is_judged_by_the_keyring_of_its_source(
 def test_a_failed_pull_leaves_an_earlier_one_as_it_was(liar: hostile.Registry) -> None:
     pulling.pull(REPOSITORY)
     before = {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))}
-    liar.files = {**liar.files, layout.CARD: liar.files[layout.CARD] + b"x"}
+    liar.files = {**liar.files, release_files.CARD: liar.files[release_files.CARD] + b"x"}
     with pytest.raises(CardMismatchError):
         pulling.pull(REPOSITORY)
     assert {path: Path("prostate-cspca", path).read_bytes() for path in files(Path("prostate-cspca"))} == before
@@ -236,7 +236,7 @@ def test_a_later_release_without_audit_leaves_no_old_report(liar: hostile.Regist
     pulling.pull(REPOSITORY)
     liar.files = make_release(version="1.1.0", audited=False).files
     pulling.pull(REPOSITORY)
-    assert layout.AUDIT not in files(Path("prostate-cspca"))
+    assert release_files.AUDIT not in files(Path("prostate-cspca"))
     assert pulling.verify_path("prostate-cspca").version == "1.1.0"
 
 
@@ -271,10 +271,10 @@ def test_a_tampered_folder_is_refused(liar: hostile.Registry) -> None:
 
 
 def test_a_signature_bit_is_enough(liar: hostile.Registry) -> None:
-    bundle = liar.files[layout.PUBLISH_BUNDLE]
+    bundle = liar.files[release_files.PUBLISH_BUNDLE]
     at = bundle.index(b'"sig":"') + 40
     changed = bundle[:at] + (b"A" if bundle[at : at + 1] != b"A" else b"B") + bundle[at + 1 :]
-    liar.files = {**liar.files, layout.PUBLISH_BUNDLE: changed}
+    liar.files = {**liar.files, release_files.PUBLISH_BUNDLE: changed}
     pull_nothing(BadSignatureError)
 
 

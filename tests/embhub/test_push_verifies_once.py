@@ -16,8 +16,8 @@ import pytest
 from embhub.client import publishing
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.refusals import CardMismatchError, ClaimMismatchError, DigestMismatchError, WrongRepositoryError
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.site import keys
 from tests.support.releases import make_embedding, make_release, resigned
@@ -75,7 +75,7 @@ def push(site: Site, path: Path, **choices: Any) -> Counter[str]:
     out = site.folder / "out"
     with counted() as calls:
         publishing.push(path, dry_run=True, out=out, **choices)
-    assert Release.from_folder(out).files[layout.EMBEDDING] == path.read_bytes()
+    assert Release.from_folder(out).files[release_files.EMBEDDING] == path.read_bytes()
     return calls
 
 
@@ -116,13 +116,13 @@ def test_a_card_that_names_a_patient_is_neither_signed_nor_sent(site: Site) -> N
     path = site.make(description="Made for Jan Jansen, born 12-03-1956, MRN 12345678")
     with pytest.raises((PrivacyError, ArtifactError)):
         push(site, path)
-    assert not site_files.beside(path, site_files.PUBLISH_BUNDLE).exists() and not (site.folder / "out").exists()
+    assert not at_the_site.beside(path, at_the_site.PUBLISH_BUNDLE).exists() and not (site.folder / "out").exists()
 
 
 def test_a_card_that_was_edited_after_signing(site: Site) -> None:
     path = site.make()
     publishing.sign(path)
-    card = site_files.beside(path, site_files.CARD)
+    card = at_the_site.beside(path, at_the_site.CARD)
     card.write_bytes(card.read_bytes().replace(b"1.0.0", b"1.0.1"))
     with pytest.raises(CardMismatchError) as caught:
         push(site, path)

@@ -32,7 +32,7 @@ from embhub.refusals import (
     WrongRepositoryError,
     WrongRoleError,
 )
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
@@ -90,25 +90,25 @@ def invented_report() -> Release:
     return resigned(replaced(GOOD, audit=edited_report(GOOD, attacks=attacks)))
 
 
-PUBLISH, AUDIT = GOOD.files[layout.PUBLISH_BUNDLE], GOOD.files[layout.AUDIT_BUNDLE]
-HEADER_BYTE, TENSOR_BYTE = 20, len(GOOD.files[layout.EMBEDDING]) - 9
+PUBLISH, AUDIT = GOOD.files[release_files.PUBLISH_BUNDLE], GOOD.files[release_files.AUDIT_BUNDLE]
+HEADER_BYTE, TENSOR_BYTE = 20, len(GOOD.files[release_files.EMBEDDING]) - 9
 
 TAMPERED: dict[str, tuple[Callable[[], Release], type[ReleaseRefusedError]]] = {
     # files edited after signing
     "tensor": (
-        lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[layout.EMBEDDING], TENSOR_BYTE)),
+        lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[release_files.EMBEDDING], TENSOR_BYTE)),
         DigestMismatchError,
     ),
     "header": (
-        lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[layout.EMBEDDING], HEADER_BYTE)),
+        lambda: replaced(GOOD, embedding=edit_byte(GOOD.files[release_files.EMBEDDING], HEADER_BYTE)),
         UnreadableArtifactError,
     ),
-    "length": (lambda: replaced(GOOD, embedding=GOOD.files[layout.EMBEDDING] + b"\0"), UnreadableArtifactError),
+    "length": (lambda: replaced(GOOD, embedding=GOOD.files[release_files.EMBEDDING] + b"\0"), UnreadableArtifactError),
     "pickle": (lambda: replaced(GOOD, embedding=b"\x80\x02}q\x00."), UnreadableArtifactError),
     "no embedding": (lambda: replaced(GOOD, embedding=None), UnreadableArtifactError),
-    "card": (lambda: replaced(GOOD, card=GOOD.files[layout.CARD] + b"\n"), CardMismatchError),
+    "card": (lambda: replaced(GOOD, card=GOOD.files[release_files.CARD] + b"\n"), CardMismatchError),
     "no card": (lambda: replaced(GOOD, card=None), CardMismatchError),
-    "report": (lambda: replaced(GOOD, audit=GOOD.files[layout.AUDIT] + b" "), AuditMismatchError),
+    "report": (lambda: replaced(GOOD, audit=GOOD.files[release_files.AUDIT] + b" "), AuditMismatchError),
     "report dropped": (lambda: replaced(GOOD, audit=None), MissingAuditError),
     "report and attestation dropped": (lambda: replaced(GOOD, audit=None, audit_bundle=None), MissingAuditError),
     "attestation dropped": (lambda: replaced(GOOD, audit_bundle=None), MissingAuditError),
@@ -118,19 +118,21 @@ TAMPERED: dict[str, tuple[Callable[[], Release], type[ReleaseRefusedError]]] = {
     "audit bundle cut": (lambda: replaced(GOOD, audit_bundle=AUDIT[:-10]), MalformedBundleError),
     # whole files of other releases
     "embedding of another release": (
-        lambda: replaced(GOOD, embedding=OTHER.files[layout.EMBEDDING]),
+        lambda: replaced(GOOD, embedding=OTHER.files[release_files.EMBEDDING]),
         DigestMismatchError,
     ),
     "publish bundle of another release": (
-        lambda: replaced(GOOD, publish_bundle=OTHER.files[layout.PUBLISH_BUNDLE]),
+        lambda: replaced(GOOD, publish_bundle=OTHER.files[release_files.PUBLISH_BUNDLE]),
         DigestMismatchError,
     ),
     "audit bundle of another release": (
-        lambda: replaced(GOOD, audit_bundle=OTHER.files[layout.AUDIT_BUNDLE]),
+        lambda: replaced(GOOD, audit_bundle=OTHER.files[release_files.AUDIT_BUNDLE]),
         AuditMismatchError,
     ),
     "report and attestation of another release": (
-        lambda: replaced(GOOD, audit=OTHER.files[layout.AUDIT], audit_bundle=OTHER.files[layout.AUDIT_BUNDLE]),
+        lambda: replaced(
+            GOOD, audit=OTHER.files[release_files.AUDIT], audit_bundle=OTHER.files[release_files.AUDIT_BUNDLE]
+        ),
         AuditMismatchError,
     ),
     "card of another release": (
@@ -179,12 +181,12 @@ TAMPERED: dict[str, tuple[Callable[[], Release], type[ReleaseRefusedError]]] = {
         CardMismatchError,
     ),
     "signed README with more than its card": (
-        lambda: resigned(replaced(GOOD, card=GOOD.files[layout.CARD] + b"\nMr. John Smith, born 1956-03-02.\n")),
+        lambda: resigned(replaced(GOOD, card=GOOD.files[release_files.CARD] + b"\nMr. John Smith, born 1956-03-02.\n")),
         CardMismatchError,
     ),
     "signed README with other front matter": (
         lambda: resigned(
-            replaced(GOOD, card=GOOD.files[layout.CARD].replace(b"tags:", b"extra: MRN 1234567\ntags:", 1))
+            replaced(GOOD, card=GOOD.files[release_files.CARD].replace(b"tags:", b"extra: MRN 1234567\ntags:", 1))
         ),
         CardMismatchError,
     ),
@@ -255,7 +257,7 @@ def test_payload_edited_under_its_signature() -> None:
 
 
 def test_signature_of_another_key_under_our_hint() -> None:
-    theirs = json.loads(resigned(GOOD, key=STRANGER).files[layout.PUBLISH_BUNDLE])
+    theirs = json.loads(resigned(GOOD, key=STRANGER).files[release_files.PUBLISH_BUNDLE])
     ours = json.loads(PUBLISH)
     ours["dsseEnvelope"]["signatures"][0]["sig"] = theirs["dsseEnvelope"]["signatures"][0]["sig"]
     with pytest.raises(BadSignatureError):
@@ -263,31 +265,35 @@ def test_signature_of_another_key_under_our_hint() -> None:
 
 
 @pytest.mark.parametrize("claimed", [SITE, OTHER_SITE, WITHDRAWER, AUDITOR], ids=lambda key: key.fingerprint[:12])
-@pytest.mark.parametrize("name", [layout.PUBLISH_BUNDLE, layout.AUDIT_BUNDLE])
+@pytest.mark.parametrize("name", [release_files.PUBLISH_BUNDLE, release_files.AUDIT_BUNDLE])
 def test_nobody_is_named_as_signer_of_what_they_did_not_sign(name: str, claimed: SigningKey) -> None:
     """A bundle names a key as it likes. Before the signature was checked, that is nothing to tell anybody."""
     forged = resigned(GOOD, key=STRANGER, audit_key=STRANGER)
     document = json.loads(forged.files[name])
     document["verificationMaterial"]["publicKey"]["hint"] = claimed.fingerprint
     document["dsseEnvelope"]["signatures"][0]["keyid"] = claimed.fingerprint
-    which = "publish_bundle" if name == layout.PUBLISH_BUNDLE else "audit_bundle"
+    which = "publish_bundle" if name == release_files.PUBLISH_BUNDLE else "audit_bundle"
     with pytest.raises(BadSignatureError) as caught:
         judge(replaced(GOOD, **{which: json.dumps(document).encode()}))
-    told = [finding for finding in caught.value.findings if name == layout.PUBLISH_BUNDLE or finding.check == "auditor"]
+    told = [
+        finding
+        for finding in caught.value.findings
+        if name == release_files.PUBLISH_BUNDLE or finding.check == "auditor"
+    ]
     assert not [finding for finding in told if finding.check in ("signer", "signature", "auditor")]
     text = " ".join([caught.value.message, *(finding.text for finding in told)])
     assert "signed by" not in text and "'s key" not in text and "publishing key" not in text
 
 
-@pytest.mark.parametrize("name", layout.LIMITS)
+@pytest.mark.parametrize("name", release_files.LIMITS)
 def test_oversized_file(name: str) -> None:
-    huge = Release({**GOOD.files, name: b"\0" * (layout.LIMITS[name] + 1)})
+    huge = Release({**GOOD.files, name: b"\0" * (release_files.LIMITS[name] + 1)})
     with pytest.raises(FileTooLargeError):
         verification.verify(huge, trust=TRUST, now=NOW)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(layout.FILES), st.data())
+@given(st.sampled_from(release_files.FILES), st.data())
 def test_no_edited_byte_goes_unnoticed(name: str, data: st.DataObject) -> None:
     raw = GOOD.files[name]
     place = data.draw(st.integers(0, len(raw) - 1))
@@ -298,15 +304,15 @@ def test_no_edited_byte_goes_unnoticed(name: str, data: st.DataObject) -> None:
     except VerificationError:
         return
     # what can change unnoticed says the same: white space in a bundle's JSON, the older spelling, s of the other half
-    assert name in (layout.PUBLISH_BUNDLE, layout.AUDIT_BUNDLE)
-    assert verified.embedding.data == GOOD.files[layout.EMBEDDING]
+    assert name in (release_files.PUBLISH_BUNDLE, release_files.AUDIT_BUNDLE)
+    assert verified.embedding.data == GOOD.files[release_files.EMBEDDING]
     assert identities(edited) == identities(GOOD)
 
 
 @pytest.mark.parametrize("release", [GOOD, make_private_release()], ids=["plain", "with a claim"])
 def test_a_changed_byte_of_the_embedding_is_nobodys_fault_but_the_ways(release: Release) -> None:
     """What the header says is believed, or held against its publisher, only once the signature covers it."""
-    raw = release.files[layout.EMBEDDING]
+    raw = release.files[release_files.EMBEDDING]
     length = int.from_bytes(raw[:8], "little")
     rules: dict[str, set[type[ReleaseRefusedError]]] = {"lead": set(), "header": set(), "numbers": set()}
     for place in range(len(raw)):
@@ -323,7 +329,7 @@ def test_a_changed_byte_of_the_embedding_is_nobodys_fault_but_the_ways(release: 
 @pytest.mark.parametrize("changes", ["epsilon", "token", "nan"])
 def test_a_readable_container_with_other_bytes_is_a_digest_mismatch(changes: str) -> None:
     release = make_private_release()
-    raw = release.files[layout.EMBEDDING]
+    raw = release.files[release_files.EMBEDDING]
     edited = {
         "epsilon": with_header_claim(release.embedding, altered(make_claim(), epsilon=0.5)),
         "token": raw.replace(b"<cspca>", b"<cspc >"),
@@ -340,7 +346,7 @@ def test_a_stranger_cannot_put_a_broken_claim_into_a_publishers_mouth() -> None:
     """Embedding and statement both changed: the signature is what is wrong, and the publisher said nothing."""
     release = make_private_release()
     files = dict(release.files)
-    files[layout.EMBEDDING] = with_header_claim(release.embedding, altered(make_claim(), epsilon=0.5))
+    files[release_files.EMBEDDING] = with_header_claim(release.embedding, altered(make_claim(), epsilon=0.5))
     forged = resigned(Release.from_files(files), key=STRANGER)
     with pytest.raises(UnknownSignerError):
         judge(forged)
@@ -351,7 +357,7 @@ def identities(release: Release) -> tuple[str, str]:
     return release.publish_bundle.envelope.identity, release.audit_bundle.envelope.identity
 
 
-@given(st.dictionaries(st.sampled_from(layout.FILES), st.binary(max_size=200)))
+@given(st.dictionaries(st.sampled_from(release_files.FILES), st.binary(max_size=200)))
 def test_arbitrary_files_are_refused(files: dict[str, bytes]) -> None:
     with pytest.raises(ReleaseRefusedError):
         verification.verify(Release.from_files(files), trust=TRUST, now=NOW)

@@ -24,7 +24,7 @@ from embhub.images.pixels import digest, read_pixels
 from embhub.options.audit import AuditOptions
 from embhub.phantoms import write_dataset
 from embhub.site import config, keys, runs
-from embhub.site import secret as commitments
+from embhub.site import secret as site_secret
 from tests.support import pipelines, traffic
 from tests.support.releases import make_card
 from tests.support.servers import RunningRegistry, running_registry
@@ -136,7 +136,7 @@ def test_nothing_of_a_patient_is_sent(
         "where it lies": str(tmp_path).encode(),
         "folder": b"saintwystan",
         "site key": (config.paths().config / "commitment.key").read_bytes(),
-        "budget key": commitments.derive_key("budget"),
+        "budget key": site_secret.derive_key("budget"),
     }
     if not private:
         secrets["training seed"] = b"918273645546372"

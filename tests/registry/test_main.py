@@ -16,7 +16,7 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub.site import keys
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub_registry.__main__ import main
 from tests.support import releases
 
@@ -85,8 +85,8 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
         refused = run_command("--dir", folder, *words, check=False)
         assert refused.returncode == 2 and "key of 'radboud' already" in refused.stderr
 
-    export = trust.parse_export(run_command("--dir", folder, "trust", "export").stdout.encode())
-    opened = trust.open_export(export, root_fingerprint=str(made["root_key"]))
+    export = keyrings.parse_export(run_command("--dir", folder, "trust", "export").stdout.encode())
+    opened = keyrings.open_export(export, root_fingerprint=str(made["root_key"]))
     known = opened.lookup(releases.SITE.fingerprint)
     assert known is not None and known.roles == {"publish", "withdraw"} and known.name == "Radboudumc"
     assert opened.registry == "https://hub.example.org" and opened.keyring.version == 3

@@ -14,7 +14,7 @@ from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.composition import Composition, build_composition
 from embhub.privacy.rdp import Curve, compose
 from embhub.privacy.self_test import OwnWidth, SelfTest
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from tests.support.releases import NOW, REPOSITORY, SITE, make_card, make_embedding
@@ -62,7 +62,7 @@ def private_files(claim: PrivacyClaim | None = None, **changes: Any) -> dict[str
     artifact = make_embedding(privacy=claim or make_claim())
     drafted = make_card(artifact, n_patients=123, n_images=250, max_images_per_patient=3)
     described = card.parse({**drafted, **changes})
-    return {layout.EMBEDDING: artifact.data, layout.CARD: card.to_readme(described)}
+    return {release_files.EMBEDDING: artifact.data, release_files.CARD: card.to_readme(described)}
 
 
 def sign(files: dict[str, bytes]) -> Release:

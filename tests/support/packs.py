@@ -11,7 +11,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.audits.report import SUITES, AuditReport, Claimed, Design, Group, Suite, build
 from embhub.formats import safe_yaml
 from embhub.privacy.claim import Claim, PrivacyClaim
-from embhub.release import at_the_site as site_files
+from embhub.release import at_the_site
 from embhub.release.checks.consistency import base_digest
 from tests.support.releases import make_card, make_embedding
 
@@ -54,8 +54,8 @@ def make_site(folder: Path, suite: Suite, *, claim: Claim = "none", card: bool =
     file = folder / "prostate-cspca.safetensors"
     file.write_bytes(artifact.data)
     report = make_report(artifact, suite, shift=shift)
-    site_files.beside(file, site_files.AUDIT).write_bytes(report.to_bytes())
+    at_the_site.beside(file, at_the_site.AUDIT).write_bytes(report.to_bytes())
     if card:
         answers = make_card(artifact, report=report, n_patients=INSIDE, n_images=400, max_images_per_patient=3)
-        site_files.beside(file, site_files.CARD).write_bytes(safe_yaml.dump(answers))
+        at_the_site.beside(file, at_the_site.CARD).write_bytes(safe_yaml.dump(answers))
     return file

@@ -18,13 +18,13 @@ from embhub.artifact.embedding import Embedding
 from embhub.audits.report import SUITES, AuditReport, build
 from embhub.cards import card
 from embhub.privacy.claim import Claim
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.checks.consistency import base_digest, power
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
 from embhub.trust import bundle, statement
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
@@ -73,25 +73,25 @@ def make_keyring(*, version: int = 1, members: Sequence[dict[str, Any]] | None =
         member("nki", [(AUDITOR, "audit")]),
     ]
     document = {
-        "schema": trust.KEYRING_SCHEMA,
+        "schema": keyrings.KEYRING_SCHEMA,
         "registry": REGISTRY,
         "version": version,
         "issued": "2026-11-19T00:00:00Z",
         "members": usual if members is None else list(members),
         **changes,
     }
-    return trust.parse_keyring(json.dumps(document).encode())
+    return keyrings.parse_keyring(json.dumps(document).encode())
 
 
 def make_export(keyring: Keyring | None = None, *, root: SigningKey = ROOT) -> bytes:
     """What `embhub-registry trust export` prints."""
     ring = keyring or make_keyring()
-    return trust.TrustExport(ring.registry, root.public, trust.sign_keyring(ring, root_key=root)).to_bytes()
+    return keyrings.TrustExport(ring.registry, root.public, keyrings.sign_keyring(ring, root_key=root)).to_bytes()
 
 
 def make_trust(keyring: Keyring | None = None) -> Trust:
     """The trust that a site has after pinning ROOT."""
-    return trust.open_export(trust.parse_export(make_export(keyring)), root_fingerprint=ROOT.fingerprint)
+    return keyrings.open_export(keyrings.parse_export(make_export(keyring)), root_fingerprint=ROOT.fingerprint)
 
 
 def make_embedding(
@@ -168,7 +168,8 @@ def make_sheet(*, seed: int = 0, size: tuple[int, int] = (66, 32), **options: An
 def record_of(sheet: bytes, artifact: Embedding, **changes: Any) -> dict[str, Any]:
     """What a card says of a sheet that this embedding drew."""
     return {
-        "sha256": layout.digest(sheet), "embedding": artifact.digest, "images": 2, "prompt": f"mri, {artifact.token}",
+        "sha256": release_files.digest(sheet), "embedding": artifact.digest, "images": 2,
+        "prompt": f"mri, {artifact.token}",
         "drawn_from": 7, "steps": 25, "guidance": 3.0, "copy_check": "no-copies-found", **changes,
     }  # fmt: skip
 
@@ -189,23 +190,23 @@ def make_release(
         changes = {"samples": record_of(sheet, embedded), **changes}
     report = make_report(embedded) if audited else None
     described = card.parse(make_card(embedded, report=report, **changes))
-    files = {layout.EMBEDDING: embedded.data, layout.CARD: card.to_readme(described)}
+    files = {release_files.EMBEDDING: embedded.data, release_files.CARD: card.to_readme(described)}
     if report is not None:
-        files[layout.AUDIT] = report.to_bytes()
+        files[release_files.AUDIT] = report.to_bytes()
     if sheet is not None:
-        files[layout.SAMPLES] = sheet
+        files[release_files.SAMPLES] = sheet
     return signing.sign(Release.from_files(files), repository=repository, key=key, now=NOW, replaces=replaces)
 
 
 def replaced(release: Release, **files: bytes | None) -> Release:
     """The release with files changed or, by None, removed; named by the constants' names in lower case."""
     names = {
-        "embedding": layout.EMBEDDING,
-        "card": layout.CARD,
-        "audit": layout.AUDIT,
-        "samples": layout.SAMPLES,
-        "publish_bundle": layout.PUBLISH_BUNDLE,
-        "audit_bundle": layout.AUDIT_BUNDLE,
+        "embedding": release_files.EMBEDDING,
+        "card": release_files.CARD,
+        "audit": release_files.AUDIT,
+        "samples": release_files.SAMPLES,
+        "publish_bundle": release_files.PUBLISH_BUNDLE,
+        "audit_bundle": release_files.AUDIT_BUNDLE,
     }
     held = dict(release.files)
     for short, data in files.items():
@@ -229,18 +230,18 @@ def resigned(
     What a publisher in error, or a thief of its key, could sign.
     """
     files = dict(release.files)
-    digests = {name: layout.digest(data) for name, data in files.items()}
-    subject = digests[layout.EMBEDDING]
+    digests = {name: release_files.digest(data) for name, data in files.items()}
+    subject = digests[release_files.EMBEDDING]
     facts = dict(statement.parse(release.publish_bundle.envelope.payload).predicate)
-    facts["card"] = {"sha256": digests[layout.CARD]}
-    facts["audit"] = {"sha256": digests[layout.AUDIT]} if layout.AUDIT in digests else None
+    facts["card"] = {"sha256": digests[release_files.CARD]}
+    facts["audit"] = {"sha256": digests[release_files.AUDIT]} if release_files.AUDIT in digests else None
     signed = statement.Statement(subject, statement.PUBLISH, {**facts, **(publish or {})})
-    files[layout.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(signed, key=key))
-    if release.audit_bundle is not None and layout.AUDIT in files:
+    files[release_files.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(signed, key=key))
+    if release.audit_bundle is not None and release_files.AUDIT in files:
         facts = dict(statement.parse(release.audit_bundle.envelope.payload).predicate)
-        facts["report"] = {"sha256": digests[layout.AUDIT]}
+        facts["report"] = {"sha256": digests[release_files.AUDIT]}
         signed = statement.Statement(subject, statement.AUDIT, {**facts, **(vouched or {})})
-        files[layout.AUDIT_BUNDLE] = bundle.to_json(statement.sign(signed, key=audit_key or key))
+        files[release_files.AUDIT_BUNDLE] = bundle.to_json(statement.sign(signed, key=audit_key or key))
     return Release.from_files(files)
 
 

@@ -12,10 +12,10 @@ from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport, Claimed, Design, build
 from embhub.cards import card
 from embhub.privacy import claim as privacy
-from embhub.privacy import rdp as curves
+from embhub.privacy import rdp
 from embhub.privacy.composition import build_composition
 from embhub.privacy.self_test import OwnWidth, SelfTest
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.checks.consistency import base_digest
 from embhub.release.files import Release
@@ -108,7 +108,7 @@ def make_claim() -> privacy.PrivacyClaim:
         passed=True, canaries=1000, dimension=8192, canary_epsilon=0.4, noise_p=0.5, sampling_p=0.5,
         own_width=OwnWidth(dimension=8, canary_epsilon=0.3, noise_p=0.5),
     )  # fmt: skip
-    curve = curves.gaussian_curve(q=0.1, sigma=3.0, steps=900)
+    curve = rdp.gaussian_curve(q=0.1, sigma=3.0, steps=900)
     composition = build_composition(
         since="2026-01-02", as_of="2026-11-20", trainings=2, plain=0, curve=curve, delta=privacy.DEFAULT_DELTA
     )
@@ -141,13 +141,15 @@ def make_release(
     report = _audit(embedded, shift=shift, claim=claim) if audited else None
     known = releases.make_card(embedded, report=report, **changes)
     files = {
-        layout.EMBEDDING: embedded.data,
-        layout.CARD: card.to_readme(card.parse({name: value for name, value in known.items() if value is not None})),
+        release_files.EMBEDDING: embedded.data,
+        release_files.CARD: card.to_readme(
+            card.parse({name: value for name, value in known.items() if value is not None})
+        ),
     }
     if report is not None:
-        files[layout.AUDIT] = report.to_bytes()
+        files[release_files.AUDIT] = report.to_bytes()
     if sheet:
-        files[layout.SAMPLES] = SHEET
+        files[release_files.SAMPLES] = SHEET
     return signing.sign(Release.from_files(files), repository=repository, key=key, now=releases.NOW)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.diffusion.adaptation.components import LORA_FILE, save_lora
 from embhub.diffusion.adaptation.naming import check_name
 from embhub.diffusion.bases.adapted import MARK, Adaptation, base_facts, mark_lora, render_card
@@ -40,7 +40,7 @@ def check_place(out: Path, overwrite: bool, found: FoundBase) -> None:
     if out.exists() and not (out / MARK).is_file():
         raise UsageError(f"{out} was not written by `embhub base train-component`", "choose another folder")
     size = sum(path.stat().st_size for path in _files(found.folder))
-    room = shutil.disk_usage(places.nearest(out)).free
+    room = shutil.disk_usage(destinations.nearest(out)).free
     if room < size:
         raise ConfigError(
             f"{out} needs {size // 10**6 + 1} MB or more, and {room // 10**6} MB are free", "choose another disk"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.builtin_bases import NAMES, resolve
 from embhub.diffusion.training.captions import check_words
 from embhub.errors import UsageError
@@ -31,4 +31,4 @@ def check_name(out: Path, *, overwrite: bool, base: str | Path) -> None:
             raise UsageError(f"{out} is the base itself", "choose another folder")
         if not overwrite:
             raise UsageError(f"{out} exists", "choose another folder, or pass --overwrite")
-    places.check_folder(out)
+    destinations.check_folder(out)

@@ -46,9 +46,9 @@ from embhub.ledger import audit_attempts, published_audits
 from embhub.ledger.audit_attempts import AuditAttempt
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress, announce
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.site import runs
-from embhub.site import secret as commitments
+from embhub.site import secret as site_secret
 
 WITH_SHADOWS = ("standard", "thorough")
 _EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained
@@ -162,7 +162,7 @@ def audit(
     images = torch.from_numpy(sides.load(resolution(pipe)))
     sealed = {**sides.facts(), "bounds": bounds.model_dump()}
     attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
-    secret = commitments.derive_seed({"embedding": target.digest, "audit": attempt.id})
+    secret = site_secret.derive_seed({"embedding": target.digest, "audit": attempt.id})
     latents = encode_images(pipe, images)
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=secret)
     caption = run.caption if run else str(target.training.get("caption", "{}"))
@@ -209,11 +209,11 @@ def audit(
         design=design,
         models=models,
         attempt=Attempt(number=attempt.number, count=attempt.number),
-        commitment=commitments.commit({**sealed, "embedding": target.digest, "audit": attempt.id}),
+        commitment=site_secret.commit({**sealed, "embedding": target.digest, "audit": attempt.id}),
     )
     audit_attempts.finish_audit(attempt, report.verdict)
     unit: Literal["patient", "image"] = "patient" if sides.unit == "patient" else "image"
-    published_audits.remember_sides(layout.digest(report.to_bytes()), **sides.facts(), unit=unit)
+    published_audits.remember_sides(release_files.digest(report.to_bytes()), **sides.facts(), unit=unit)
     shelf.clear()
     if on_exposed is not None:
         on_exposed(tuple(Exposed(sides.name(item.name), item.excess) for item in scores.exposed))
@@ -257,7 +257,7 @@ def _begin(
     Raises:
         UsageError: no audit of that number, or it was of another suite, number of shadows, bounds or images.
     """
-    sides = commitments.commit({**sealed, "embedding": target.digest})
+    sides = site_secret.commit({**sealed, "embedding": target.digest})
     if replay is None:
         return audit_attempts.begin_audit(target.digest, suite=suite, shadows=shadows, sides=sides)
     made = audit_attempts.audits_of(target.digest)

@@ -26,7 +26,7 @@ from embhub.diffusion.attacks.shadows import Flips, Private, Setting, Shadows
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import private_training
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import batched as many
+from embhub.diffusion.training import batched
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
@@ -74,7 +74,7 @@ class Order:
 class Shelf:
     """Losses of finished orders, float64 (S, N, D), private to this site; `clear` it when the audit is done.
 
-    `purpose` tells audits apart, and must not be guessable from outside: it may come from `commitments.derive_seed`.
+    `purpose` tells audits apart, and must not be guessable from outside: `embhub.site.secret.derive_seed` gives one.
     """
 
     def __init__(self, purpose: str) -> None:
@@ -172,7 +172,7 @@ def _fit(
     order: Order, pipe: Pipeline, latents: Tensor, on_step: Callable[[int, float], None] | None
 ) -> list[Mapping[str, Tensor]]:
     jobs = [(latents[torch.from_numpy(chosen)], seed) for chosen, seed in zip(order.inside, order.seeds, strict=True)]
-    fits = many.fit_many(pipe, jobs, token=order.token, caption=order.caption, recipe=order.recipe, on_step=on_step)
+    fits = batched.fit_many(pipe, jobs, token=order.token, caption=order.caption, recipe=order.recipe, on_step=on_step)
     return [fit.rows for fit in fits]
 
 
@@ -199,7 +199,7 @@ def _load(folder: str) -> Pipeline:
 def _write_orders(setting: Setting, inside: NDArray[np.bool_], seed: int, base: str) -> list[Order]:
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(setting.units))}
     alone = [range(number, number + 1) for number in range(len(inside))]
-    shared = alone if setting.private else many.group(len(inside), setting.recipe)
+    shared = alone if setting.private else batched.group(len(inside), setting.recipe)
     return [
         Order(
             base=base,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.drawing.generation import draw, prepare
 from embhub.durable import write_atomic
@@ -75,7 +75,7 @@ def list_earlier(folder: Path) -> list[Path]:
         UsageError: the folder is somebody's: it holds anything else.
         ConfigError: it cannot be written.
     """
-    places.check_folder(folder)
+    destinations.check_folder(folder)
     found = sorted(folder.iterdir()) if folder.exists() else []
     if not all(_NUMBERED.fullmatch(one.name) and one.is_file() for one in found):
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact import embedding
 from embhub.copies import page
 from embhub.copies.report import Report
@@ -19,7 +19,7 @@ from embhub.diffusion.copying.checking import ALPHA, Checked, check_copies
 from embhub.durable import write_atomic
 from embhub.images.member_split import choose_sides
 from embhub.progress import OnProgress
-from embhub.release import at_the_site as site_files
+from embhub.release import at_the_site
 from embhub.site import runs
 
 SAMPLES = ".samples"
@@ -50,10 +50,10 @@ def check_to_file(
         UsageError: no caption to draw, what a sheet cannot be of, or as `check_copies`.
         PrivacyError: as `sheets.check_request` and `check_copies`.
     """
-    target = out or site_files.beside(file, site_files.COPIES)
-    places.check_file(target)
+    target = out or at_the_site.beside(file, at_the_site.COPIES)
+    destinations.check_file(target)
     shown = html or target.with_suffix(".html")
-    places.check_file(shown)
+    destinations.check_file(shown)
     made = embedding.read(file)
     run = runs.find(made.digest)
     words = drawing.choose_prompt(made, run, prompt) if samples is None else ""
@@ -69,7 +69,7 @@ def check_to_file(
     drawn = None
     if samples is None:
         choose_sides(run, choices.get("members"), choices.get("nonmembers"))  # what is missing is said before drawing
-        samples = site_files.beside(file, SAMPLES)
+        samples = at_the_site.beside(file, SAMPLES)
         earlier = drawing.list_earlier(samples)
         drawn = drawing.draw_with(made, words, **how)
         drawing.replace(samples, earlier, drawn.images)

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact.embedding import Embedding
 from embhub.cards import samples as records
 from embhub.cards.card_schema import MOST_SAMPLES, Samples
@@ -29,8 +29,8 @@ from embhub.durable import write_atomic
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import plain_png
 from embhub.privacy.claim import PrivacyClaim
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 
 COLUMNS, GAP = 4, 2
 _SIDES = (256, 192, 128, 96, 64, 48)
@@ -62,7 +62,7 @@ def check_request(file: Path, *, samples: Path | None, n: int, prompt: str, base
             "no check compares with these; publish the embedding without a sheet",
         )
     for place in _places(file):
-        places.check_file(place)
+        destinations.check_file(place)
 
 
 def write(file: Path, made: Embedding, drawn: Drawn) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def write(file: Path, made: Embedding, drawn: Drawn) -> dict[str, Any]:
     plain_png.check(picture)
     sheet, record = _places(file)
     said = Samples(
-        sha256=layout.digest(picture), embedding=made.digest, images=len(drawn.images), prompt=drawn.prompt,
+        sha256=release_files.digest(picture), embedding=made.digest, images=len(drawn.images), prompt=drawn.prompt,
         drawn_from=drawn.seed, steps=drawn.steps, guidance=drawn.guidance,
         copy_check="not-run" if is_private(made) else "no-copies-found",
     )  # fmt: skip
@@ -97,7 +97,7 @@ def compose(images: Sequence[Image.Image]) -> bytes:
     """A plain PNG of at most 16 pictures of one size, four a row, as large as the file's limit and 256 pixels allow."""
     for side in _SIDES:
         data = _encode(_arrange([_fit(image, side) for image in images]))
-        if len(data) <= layout.LIMITS[layout.SAMPLES]:
+        if len(data) <= release_files.LIMITS[release_files.SAMPLES]:
             return data
     raise AssertionError("16 pictures of 48 x 48 pixels take 111 kB at most")
 
@@ -128,4 +128,4 @@ def _encode(sheet: Image.Image) -> bytes:
 
 
 def _places(file: Path) -> tuple[Path, Path]:
-    return site_files.beside(file, site_files.SHEET), site_files.beside(file, site_files.SHEET_RECORD)
+    return at_the_site.beside(file, at_the_site.SHEET), at_the_site.beside(file, at_the_site.SHEET_RECORD)

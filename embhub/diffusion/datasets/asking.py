@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
-from embhub.release import files as layout
+from embhub.release import files as release_files
 
 MOST_PER_CLASS = 1_000_000
 _HINT = "docs/how-to/make-a-data-set.md shows one"
@@ -77,7 +77,7 @@ def read(config: Path | None, *, classes: Sequence[str] = (), embeddings: Sequen
 
 def _load(config: Path) -> dict[str, Any]:
     try:
-        values = safe_yaml.load(layout.read_file(config, limit=safe_yaml.MAX_BYTES))
+        values = safe_yaml.load(release_files.read_file(config, limit=safe_yaml.MAX_BYTES))
     except safe_yaml.YamlError as error:
         raise UsageError(f"{config} is not readable YAML: {error}", _HINT) from error
     if not isinstance(values, dict):

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.found import FoundBase
@@ -97,7 +97,7 @@ def make_dataset(
         Path(config) if config is not None else None, classes=classes, embeddings=embeddings, base=base,
         per_class=per_class, seed=seed, steps=steps, guidance=guidance_scale,
     )  # fmt: skip
-    places.check_folder(folder)
+    destinations.check_folder(folder)
     origins = sources.find(
         [target for item in asked.classes for target in item.embeddings],
         registry=registry, no_card=no_card, terms_read=terms_read,

@@ -15,8 +15,8 @@ from embhub.client.opening import open_path
 from embhub.client.pulling import verify_path
 from embhub.diffusion.datasets.asking import Class
 from embhub.errors import PrivacyError, UsageError
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.release.verification import Verified
 
 
@@ -97,9 +97,9 @@ def _open(target: str, registry: str | None) -> Origin:
     opened = open_path(path)
     if opened.verified is not None:
         return _of_release(target, opened.verified, opened.warnings)
-    file = path / layout.EMBEDDING if path.is_dir() else path
-    release = site_files.read(file)
-    card = release.card if layout.CARD in release.files else None
+    file = path / release_files.EMBEDDING if path.is_dir() else path
+    release = at_the_site.read(file)
+    card = release.card if release_files.CARD in release.files else None
     if card is not None and card.token != opened.embedding.token:
         raise UsageError(
             f"the embedding has the token {opened.embedding.token}, and its card is of {card.token}",

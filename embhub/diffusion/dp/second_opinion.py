@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import ORDERS
@@ -46,7 +46,7 @@ def check_plan(plan: Mechanism, *, delta: float) -> SecondOpinion:
     Raises:
         ClaimBelowBoundError: our epsilon lies below PRV's lower bound.
     """
-    ours = figures.compute(plan, delta=delta)
+    ours = epsilons.compute(plan, delta=delta)
     return _ask(plan, delta=delta, epsilon=ours.epsilon, epsilon_rdp=ours.rdp)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact.embedding import Embedding
 from embhub.client.opening import Opened
 from embhub.client.pulling import open_target
@@ -70,7 +70,7 @@ def generate_to_folder(
     is not is used, and `warning` says so.
     """
     parts = ask.parts
-    places.check_folder(out)
+    destinations.check_folder(out)
     check_base(choices.get("base"), choices.get("device"))
     if interpolate_to is not None or slerp_to is not None:
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.drawing.image_files import Ask, describe, describe_parts, report, write_manifest, write_picture
 from embhub.errors import UsageError
@@ -107,7 +107,7 @@ def inpaint_to_folder(
     """
     parts = ask.parts
     where.check()
-    places.check_folder(out)
+    destinations.check_folder(out)
     check_base(base, device)
     listing = _list(source)
     opened = ask.open()

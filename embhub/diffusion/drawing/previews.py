@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.drawing.generation import draw
 from embhub.diffusion.families import detect
@@ -77,7 +77,7 @@ def choose_folder(every: int | None, folder: str | Path | None, out: Path | None
     if folder is None and out is None:
         raise UsageError("previews have no place", "name a folder for them, or a file to write")
     chosen = Path(folder) if folder is not None else Path(str(out)).with_name(f"{Path(str(out)).stem}-previews")
-    places.check_folder(chosen)
+    destinations.check_folder(chosen)
     return chosen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import PrivacyError, UsageError
 
@@ -31,7 +31,7 @@ def check(
         raise PrivacyError("the name of the data set or of an arm looks like a person's", "give it a neutral name")
     folder = Path(report) if report is not None else None
     if folder is not None:
-        places.check_folder(folder)
+        destinations.check_folder(folder)
     folders = {**({FIRST: synthetic} if synthetic is not None else {}), **arms}
     if not folders:
         raise UsageError("nothing to compare real images with", "pass generated ones: --synthetic DIR")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.client.opening import open_path
 from embhub.client.overview import describe_embedding
 from embhub.client.pulling import open_target
@@ -19,8 +19,8 @@ def import_to_file(
     **choices: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Convert a foreign embedding (see `embhub.diffusion.foreign.importing.read_foreign`) and write it."""
-    places.check_file(out)
-    places.check_embedding(out, overwrite=overwrite)
+    destinations.check_file(out)
+    destinations.check_embedding(out, overwrite=overwrite)
     asking.check(
         files, token=token, family=choices.get("base_family"), base=choices.get("base"), out=out, overwrite=overwrite
     )
@@ -43,7 +43,7 @@ def export_to_folder(
     """Verify the embedding where it is signed, and write it for another program (see
     `embhub.diffusion.foreign.exporting`). A repository is pulled and verified first."""
     folder = out or Path(choices["to"])
-    places.check_folder(folder)
+    destinations.check_folder(folder)
     opened = open_path(target) if Path(target).exists() else open_target(target, registry)
     say_loading(on_progress)
     from embhub.diffusion.foreign.exporting import export_file

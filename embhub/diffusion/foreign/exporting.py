@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact import embedding as artifact
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.foreign import pickles
 from embhub.diffusion.foreign.programs import PROGRAMS, Program
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.formats import tensors as container
+from embhub.formats import tensors
 
 _ARCHIVE = ("data.pkl", "data/0", "version")
 """All that AUTOMATIC1111 1.6 and Forge allow in a .pt archive; what newer torch adds makes them refuse the file."""
@@ -73,7 +73,7 @@ def export_file(
 ) -> Exported:
     """`convert`, written into `folder`: each file whole or not at all; what is there stays, unless `overwrite`."""
     folder = Path(folder)
-    places.check_folder(folder)
+    destinations.check_folder(folder)
     made = convert(embedding, to=to, dtype=dtype)
     if (there := [name for name in made.files if (folder / name).exists()]) and not overwrite:
         raise UsageError(f"{folder / there[0]} exists", "choose another folder, or pass --overwrite")
@@ -126,9 +126,7 @@ def _cast(embedding: Embedding, dtype: str | None) -> dict[str, NDArray[Any]]:
         with np.errstate(over="ignore"):  # what overflows is refused next, with its reason
             cast[name] = np.ascontiguousarray(values.astype(dtype or values.dtype))
         if not np.isfinite(cast[name]).all():
-            raise container.NotFiniteError(
-                f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "keep float32"
-            )
+            raise tensors.NotFiniteError(f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}", "keep float32")
     return cast
 
 
@@ -155,8 +153,8 @@ def _write_by_token(embedding: Embedding, arrays: Mapping[str, NDArray[Any]]) ->
     word, files = embedding.token.strip("<>"), {}
     for name, rows in arrays.items():
         encoder = LAYOUTS[embedding.layout]["t5xxl" if name == "t5" else name]
-        body = container.serialize_body({embedding.token: rows})
+        body = tensors.serialize_body({embedding.token: rows})
         said["modelspec.hash_sha256"] = f"0x{hashlib.sha256(body).hexdigest()}"
         stem = word if len(arrays) == 1 else f"{word}.{encoder}"
-        files[f"{stem}.safetensors"] = container.serialize({embedding.token: rows}, said)
+        files[f"{stem}.safetensors"] = tensors.serialize({embedding.token: rows}, said)
     return files

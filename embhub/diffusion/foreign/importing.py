@@ -28,7 +28,7 @@ from embhub.diffusion.foreign.assigning import assign, read_widths
 from embhub.diffusion.foreign.contents import Contents, find
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
-from embhub.formats import tensors as container
+from embhub.formats import tensors
 
 _CLIP_L, _T5 = {"clip_l": 768}, {"t5xxl": 4096}
 FAMILIES: Mapping[str, tuple[str, Mapping[str, int]]] = {
@@ -200,9 +200,9 @@ def _read(path: Path) -> tuple[Contents, _OwnHeader | None]:
 def _read_own_header(data: bytes) -> _OwnHeader | None:
     """What embhub wrote beside the rows when it exported them, if the rows are still those."""
     try:
-        file = container.parse(data)
+        file = tensors.parse(data)
         said = file.metadata
-        body = container.serialize_body({name: tensor.values for name, tensor in file.tensors.items()})
+        body = tensors.serialize_body({name: tensor.values for name, tensor in file.tensors.items()})
         if said.get("modelspec.hash_sha256") != f"0x{hashlib.sha256(body).hexdigest()}":
             return None
         training = header.read_object("training", said["embhub.training"])
@@ -225,10 +225,10 @@ def _write(rows: Mapping[str, torch.Tensor], dtype: str | None, **said: Any) -> 
         rounded = {name: _round(part, kind) for name, part in exact.items()}
         try:
             made = artifact.build(rounded, dtype=kind, **said)
-        except container.FileTooLargeError as error:
+        except tensors.FileTooLargeError as error:
             if kind == wanted[-1]:
                 size = sum(part.nbytes for part in rounded.values())
-                raise container.FileTooLargeError(
+                raise tensors.FileTooLargeError(
                     f"the numbers alone are {size:,} bytes as {kind}; an embedding has at most {MAX_BYTES:,}",
                     "pass --dtype float16, or train fewer vectors" if kind == "float32" else "train fewer vectors",
                 ) from error
@@ -242,7 +242,7 @@ def _round(values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     with np.errstate(over="ignore"):  # what overflows is refused in the next line, with its reason
         cast = values.astype(dtype)
     if np.isfinite(values).all() and not np.isfinite(cast).all():
-        raise container.NotFiniteError(
+        raise tensors.NotFiniteError(
             f"numbers up to {np.abs(values).max():.3g} do not fit {dtype}, in which programs load embeddings",
             "train again with a lower learning rate; token embeddings are of the order of 1",
         )

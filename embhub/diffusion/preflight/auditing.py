@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.claimed import read_claim
 from embhub.artifact.embedding import Embedding
@@ -14,7 +14,7 @@ from embhub.images.early_check import check_source
 from embhub.images.member_split import choose_sides
 from embhub.options.audit import AuditOptions
 from embhub.privacy.claim import PrivacyClaim
-from embhub.release import at_the_site as site_files
+from embhub.release import at_the_site
 from embhub.site import runs
 
 
@@ -40,9 +40,9 @@ def check_copies(
     out: Path | None, html: Path | None, sheet: bool, **others: Any,  # noqa: ARG001  # what needs no check
 ) -> None:  # fmt: skip
     """Refuse a copy check that cannot begin. Raises as `check_audit`."""
-    target = out or site_files.beside(file, site_files.COPIES)
-    places.check_file(target)
-    places.check_file(html or target.with_suffix(".html"))
+    target = out or at_the_site.beside(file, at_the_site.COPIES)
+    destinations.check_file(target)
+    destinations.check_file(html or target.with_suffix(".html"))
     made = embedding.read(file)
     if samples is not None:
         check_source(samples)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.client.opening import open_path
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.datasets import asking as dataset_asking
@@ -32,7 +32,7 @@ def check_dataset(
         config, classes=classes, embeddings=embeddings, base=base, per_class=per_class, seed=seed, steps=steps,
         guidance=guidance_scale,
     )  # fmt: skip
-    places.check_folder(out)
+    destinations.check_folder(out)
     check_base(asked.base, device)
     for target in dict.fromkeys(target for item in asked.classes for target in item.embeddings):
         if Path(target).exists() or repository_fault(target.partition("@")[0]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embhub import destinations as places
+from embhub import destinations
 from embhub.artifact.header import check_token
 from embhub.diffusion.adaptation.naming import check_name
 from embhub.diffusion.bases.naming import check_base
@@ -29,7 +29,7 @@ def check_training(
     check_token(token)
     check_caption(caption, token)
     check_words("initializer text", recipe.initializer_text or "")
-    places.check_embedding(out, overwrite=overwrite)
+    destinations.check_embedding(out, overwrite=overwrite)
     if preview.folder is not None and preview.every is None:
         raise UsageError("a folder for previews, and no previews", "say how often: --preview 50")
     check_base(base, device)

@@ -11,7 +11,7 @@ from embhub.formats import tensors
 from embhub.formats.repetition import join_alike
 from embhub.privacy.claim import UnsupportedClaimError
 from embhub.refusals import BrokenClaimError, DigestMismatchError, FileTooLargeError, Finding, UnreadableArtifactError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.trust.statement import Statement
 
@@ -25,12 +25,12 @@ def check_structure(release: Release, findings: list[Finding]) -> str:
         FileTooLargeError: a file exceeds what its kind may hold.
         UnreadableArtifactError: there is no embedding, or it is no safetensors file.
     """
-    for name, limit in layout.LIMITS.items():
+    for name, limit in release_files.LIMITS.items():
         if len(release.files.get(name, b"")) > limit:
             raise FileTooLargeError(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size")
-    data = release.files.get(layout.EMBEDDING)
+    data = release.files.get(release_files.EMBEDDING)
     if data is None:
-        raise UnreadableArtifactError(f"there is no {layout.EMBEDDING}", "fetch the release again")
+        raise UnreadableArtifactError(f"there is no {release_files.EMBEDDING}", "fetch the release again")
     try:
         _ = release.container  # parsed here, kept for `open_embedding`
     except tensors.NotFiniteError:
@@ -38,7 +38,7 @@ def check_structure(release: Release, findings: list[Finding]) -> str:
     except ArtifactError as error:
         raise _unreadable(error) from error
     findings.append(Finding("structure", "ok", f"a safetensors file of {len(data):,} bytes"))
-    return layout.digest(data)
+    return release_files.digest(data)
 
 
 def check_digest(signed: Statement, digest: str, findings: list[Finding]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy.claim import (
     SCHEMA,
     Claim,
@@ -85,7 +85,7 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
     for coins in [result.coins for result in report.attacks if result.coins is not None]:
         if not 0 < coins.delta < 1:
             continue
-        allowed = figures.publish(figures.compose(claim.parameters, delta=coins.delta))
+        allowed = epsilons.publish(epsilons.compose(claim.parameters, delta=coins.delta))
         if coins.lower_bound > allowed:
             return (
                 f"the audit shows an epsilon of at least {coins.lower_bound:g} (delta {coins.delta:g}), the privacy"

@@ -8,7 +8,7 @@ from embhub.cards.card_schema import Card
 from embhub.cards.samples import count
 from embhub.formats import plain_png
 from embhub.refusals import Finding, SamplesMismatchError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 
 _HINT = "it was changed after signing: fetch the release again"
@@ -22,28 +22,28 @@ def check_samples(release: Release, card: Card, *, digest: str) -> Iterator[Find
         embedding's, or no
             plain PNG.
     """
-    sheet, record = release.files.get(layout.SAMPLES), card.samples
+    sheet, record = release.files.get(release_files.SAMPLES), card.samples
     if record is None:
         if sheet is not None:
             raise SamplesMismatchError(
-                f"there is a {layout.SAMPLES}, and the card records none",
+                f"there is a {release_files.SAMPLES}, and the card records none",
                 "nothing vouches for it: remove it; a publisher has the card record it: embhub card init --samples",
             )
         return
     if sheet is None:
-        raise SamplesMismatchError(f"the card records a {layout.SAMPLES}, and it is not there", _HINT)
-    if layout.digest(sheet) != record.sha256:
-        raise SamplesMismatchError(f"{layout.SAMPLES} is not the sheet that the card records", _HINT)
+        raise SamplesMismatchError(f"the card records a {release_files.SAMPLES}, and it is not there", _HINT)
+    if release_files.digest(sheet) != record.sha256:
+        raise SamplesMismatchError(f"{release_files.SAMPLES} is not the sheet that the card records", _HINT)
     if record.embedding != digest:
         raise SamplesMismatchError(
-            f"another embedding drew the {layout.SAMPLES} of the card",
+            f"another embedding drew the {release_files.SAMPLES} of the card",
             "the publisher must generate it anew: embhub copy-check --sheet, then card init --samples, then sign",
         )
     try:
         plain_png.check(sheet)
     except plain_png.NotPlainPngError as error:
         raise SamplesMismatchError(
-            f"{layout.SAMPLES} is not a plain picture: {error}", "a sheet of `embhub copy-check --sheet` is one"
+            f"{release_files.SAMPLES} is not a plain picture: {error}", "a sheet of `embhub copy-check --sheet` is one"
         ) from error
     checked = "no copy check, as beside a privacy claim" if record.copy_check == "not-run" else "no copies found"
     text = f"{count(record)} generated with this embedding, according to the publisher; its copy check: {checked}"

@@ -15,8 +15,7 @@ from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, commits, repos, yanking
-from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories import access, audit_standing, commits, repos, yanking
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.repositories.proposal import AUDIT_FILES, Proposal
 from embhub_registry.repositories.repos import Snapshot
@@ -161,8 +160,10 @@ def _store(
                 else:
                     placement.raise_to_top(db, repository.id)
                 if admitted.verified is not None:
-                    standing.withdraw(db, proposal)
-                    standing.record(db, admitted.verified, proposal.files.get(AUDIT_BUNDLE), registry.trust().keyring)
+                    audit_standing.withdraw(db, proposal)
+                    audit_standing.record(
+                        db, admitted.verified, proposal.files.get(AUDIT_BUNDLE), registry.trust().keyring
+                    )
             written = []  # only now: COMMIT itself may find the disk full
         finally:
             # whatever failed, blobs that no commit names do not stay; `storing` keeps other writers out meanwhile

@@ -6,7 +6,7 @@ Each returns what is wrong, or None.
 from __future__ import annotations
 
 from embhub.formats import names
-from embhub.release import files as release
+from embhub.release import files as release_files
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES
 from embhub.trust import bundle
 from embhub_registry.repositories.proposal import AUDIT_FILES, Proposal
@@ -25,7 +25,7 @@ def check_weights(proposal: Proposal) -> str | None:
 def check_audit_kept(proposal: Proposal) -> str | None:
     """Who may remove or replace an audit of the present release."""
     held = {path: proposal.before[path] for path in AUDIT_FILES if path in proposal.before}
-    same = all(path in proposal.files and release.digest(proposal.files[path]) == held[path] for path in held)
+    same = all(path in proposal.files and release_files.digest(proposal.files[path]) == held[path] for path in held)
     if same or proposal.admin or proposal.attested is None or not proposal.keeps_embedding_and_card:
         return None
     key = proposal.trust.lookup(bundle.parse(proposal.attested).hint)
@@ -71,7 +71,7 @@ def check_keys(proposal: Proposal) -> str | None:
     verified, signed = proposal.verified, []
     if not proposal.is_the_present_release:
         signed.append(verified.signer)
-    bundle_digest = release.digest(proposal.files.get(AUDIT_BUNDLE, b""))
+    bundle_digest = release_files.digest(proposal.files.get(AUDIT_BUNDLE, b""))
     if verified.auditor is not None and proposal.before.get(AUDIT_BUNDLE) != bundle_digest:
         signed.append(verified.auditor)
     for signer in signed:

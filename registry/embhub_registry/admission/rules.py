@@ -28,7 +28,7 @@ from embhub_registry.admission.release_order import (
     check_weights,
 )
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people import personal_data as persons
+from embhub_registry.people import personal_data
 from embhub_registry.repositories.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal
 
 IMPORTED = "embhub import"  # what `training.tool` says of a file that came from elsewhere
@@ -135,9 +135,9 @@ def _persons(proposal: Proposal) -> str | None:
     if EMBEDDING in proposal.files:
         del places[CARD]  # its fields are judged one by one, after they have been read
     for place, text in places.items():
-        if found := persons.find_in_words(text):
+        if found := personal_data.find_in_words(text):
             return f"{place} seems to hold personal data: {'; '.join(found[:5])}"
-    if kind := persons.find_in_name(proposal.repository.partition("/")[2]):
+    if kind := personal_data.find_in_name(proposal.repository.partition("/")[2]):
         return f"the repository's name seems to hold personal data: {kind}"
     return None
 
@@ -153,7 +153,7 @@ def _card(proposal: Proposal) -> str | None:
 
 
 def _card_persons(proposal: Proposal) -> str | None:
-    found = persons.find_in_release(proposal.release)
+    found = personal_data.find_in_release(proposal.release)
     return f"the release seems to hold personal data: {'; '.join(found[:5])}" if found else None
 
 

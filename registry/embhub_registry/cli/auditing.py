@@ -32,9 +32,9 @@ def command() -> None:
 @options.opened
 def export(registry: Registry, *, since: int, following: bool, syslog: str | None, position: Path | None) -> None:
     """Print the audit log as JSON Lines, oldest first. Entries written before numbering was introduced come first."""
-    from embhub_registry.operation import audit_export as inspection
+    from embhub_registry.operation import audit_export
 
-    inspection.pass_on(registry, click.echo, since=since, following=following, syslog=syslog, position=position)
+    audit_export.pass_on(registry, click.echo, since=since, following=following, syslog=syslog, position=position)
 
 
 @command.command("head")
@@ -42,9 +42,9 @@ def export(registry: Registry, *, since: int, following: bool, syslog: str | Non
 @options.opened
 def head(registry: Registry, *, as_json: bool) -> None:
     """Print number and digest of the last entry. Recorded elsewhere, they show whether the log was rewritten."""
-    from embhub_registry.operation import audit_export as inspection
+    from embhub_registry.operation import audit_export
 
-    result = inspection.head(registry)
+    result = audit_export.head(registry)
     show(result, result["head"], as_json=as_json)
 
 
@@ -55,9 +55,9 @@ def head(registry: Registry, *, as_json: bool) -> None:
 @click.pass_context
 def verify(context: click.Context, registry: Registry, *, known: str | None, as_json: bool) -> None:
     """Verify the whole hash chain: exit code 0 if it is intact, 5 with a list of problems."""
-    from embhub_registry.operation import audit_export as inspection
+    from embhub_registry.operation import audit_export
 
-    result = inspection.verify(registry, known=known)
+    result = audit_export.verify(registry, known=known)
     show(result, *(result["problems"] or [f"whole up to line {result['number']}"]), as_json=as_json)
     if result["problems"]:
         context.exit(NOT_WHOLE)

@@ -10,14 +10,14 @@ from typing import Any
 
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub.trust import p256
 from embhub_registry.database import Connection, Row, accounts
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
-from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories import audit_standing
 from embhub_registry.storage.folder import Registry, seal
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
@@ -150,7 +150,7 @@ def _add_token(
     return {"token": token.secret, "token_id": token.id, "expires": expires, "scope": scope}
 
 
-def add_key(registry: Registry, file: Path, *, namespace: str, role: trust.Role, name: str = "") -> dict[str, Any]:
+def add_key(registry: Registry, file: Path, *, namespace: str, role: keyrings.Role, name: str = "") -> dict[str, Any]:
     """Accept a public key for a namespace: a new version of the keyring, signed by the root key.
 
     Raises:
@@ -166,7 +166,7 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: trust.Role,
         raise UsageError(f"cannot read {file}: {error.strerror}", "give the file of `embhub key export`") from error
     key = p256.read_public(pem)
     fingerprint = p256.fingerprint(key)
-    added = trust.MemberKey(
+    added = keyrings.MemberKey(
         fingerprint=fingerprint,
         public_key_pem=p256.public_pem(key),
         role=role,
@@ -186,7 +186,7 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: trust.Role,
         created = accounts.add_namespace(db, namespace, now=stamp())
         members = [m for m in keyring.members if m.namespace != namespace]
         before = next((m for m in keyring.members if m.namespace == namespace), None)
-        member = trust.Member(
+        member = keyrings.Member(
             namespace=namespace,
             name=name or (before.name if before else None),
             keys=(*(before.keys if before else ()), added),
@@ -216,7 +216,7 @@ def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
     return {"fingerprint": fingerprint, "keyring_version": version}
 
 
-def revoke_key(registry: Registry, fingerprint: str, *, reason: trust.Reason) -> dict[str, Any]:
+def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason) -> dict[str, Any]:
     """Say in the keyring's next version that a key signs no more: `lost`, `stolen` or `superseded`.
 
     A revocation is final; only a graver reason may take its place, when a lost key turns out to be stolen, say.
@@ -229,9 +229,9 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: trust.Reason) ->
         if fingerprint not in keyring.fingerprints():
             raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
         before = keyring.revocation_of(fingerprint)
-        if before is not None and trust.REASONS.index(reason) <= trust.REASONS.index(before.reason):
+        if before is not None and keyrings.REASONS.index(reason) <= keyrings.REASONS.index(before.reason):
             raise UsageError(f"{fingerprint} is revoked already: {before.reason} on {before.date}", "nothing to do")
-        revocation = trust.Revocation(
+        revocation = keyrings.Revocation(
             fingerprint=fingerprint,
             date=instants.write(now()),
             reason=reason,
@@ -277,11 +277,11 @@ def list_keys(registry: Registry) -> dict[str, Any]:
     return {"registry": keyring.registry, "keyring_version": keyring.version, "keys": rows}
 
 
-def _why(revocation: trust.Revocation | None) -> dict[str, str] | None:
+def _why(revocation: keyrings.Revocation | None) -> dict[str, str] | None:
     return None if revocation is None else {"reason": revocation.reason, "date": revocation.date}
 
 
-def _check_in_force(keyring: trust.Keyring, fingerprint: str) -> None:
+def _check_in_force(keyring: keyrings.Keyring, fingerprint: str) -> None:
     if revocation := keyring.revocation_of(fingerprint):
         raise UsageError(
             f"{fingerprint} is revoked: {revocation.reason} on {revocation.date}",
@@ -289,22 +289,22 @@ def _check_in_force(keyring: trust.Keyring, fingerprint: str) -> None:
         )
 
 
-def _may_join(member: trust.Member, present: trust.MemberKey, namespace: str, role: str) -> bool:
+def _may_join(member: keyrings.Member, present: keyrings.MemberKey, namespace: str, role: str) -> bool:
     """A publisher's key may also withdraw, in its own namespace; nothing else is shared."""
     return member.namespace == namespace and {present.role, role} == {"publish", "withdraw"}
 
 
-def replace_keys(member: trust.Member, keys: list[trust.MemberKey]) -> trust.Member:
+def replace_keys(member: keyrings.Member, keys: list[keyrings.MemberKey]) -> keyrings.Member:
     """The same member with other keys."""
     return member.model_copy(update={"keys": tuple(keys)})
 
 
-def _keyring(registry: Registry) -> trust.Keyring:
+def _keyring(registry: Registry) -> keyrings.Keyring:
     return registry.trust().keyring
 
 
 def _store(
-    registry: Registry, db: Connection, before: trust.Keyring, members: list[trust.Member], *, without: str = ""
+    registry: Registry, db: Connection, before: keyrings.Keyring, members: list[keyrings.Member], *, without: str = ""
 ) -> int:
     """A new version of the keyring; `without` is a key that signs no more, so that lists count its audits anew."""
     keyring = before.model_copy(
@@ -315,5 +315,5 @@ def _store(
         raise ConfigError(f"{registry.folder}/keys holds another root key", "restore the one that `init` made")
     accounts.add_keyring(db, version=keyring.version, envelope=seal(keyring, root), now=stamp())
     if without:
-        standing.refresh_some(db, keyring, fingerprint=without)
+        audit_standing.refresh_some(db, keyring, fingerprint=without)
     return keyring.version

@@ -44,7 +44,7 @@ from embhub_registry.pages.page_facts import (
 )
 from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
-from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories import audit_standing
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
 
@@ -72,7 +72,7 @@ def collect(
     name = repository.full_name
     member = member_names(keyring).get(repository.namespace, repository.namespace)
     stands = _standing(db, shown, files, name, keyring)
-    known = standing.names_of(stands.audits, keyring)
+    known = audit_standing.names_of(stands.audits, keyring)
     newest = repositories.find_ref(db, repository.id, MAIN) == revision.id
     place = snippets.Place(
         name, url, root, revision=None if newest else revision.id, closed=repository.private or bool(repository.gated)
@@ -117,12 +117,12 @@ def _terms(db: Connection, repository_id: int) -> TermsShown | None:
 
 def _standing(
     db: Connection, shown: Shown | None, files: Sequence[Entry], name: str, keyring: Keyring
-) -> standing.Standing:
+) -> audit_standing.Standing:
     """What audits say of these bytes; of what does not verify, nothing."""
     digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
     if shown is None or digest is None:
-        return standing.NOTHING
-    return standing.of(db, digest, repository=name, keyring=keyring)
+        return audit_standing.NOTHING
+    return audit_standing.of(db, digest, repository=name, keyring=keyring)
 
 
 def _audited(row: Attestation, names: Mapping[str, str]) -> Audited:

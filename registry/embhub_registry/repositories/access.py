@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embhub_registry.database import Connection, accounts, repositories, terms
-from embhub_registry.database import access as requests
+from embhub_registry.database import Connection, access, accounts, repositories, terms
 from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
@@ -48,11 +47,11 @@ def require_files(db: Connection, repository: Repository, account: Account | Non
     if account is None:
         raise _gated(401, f"access to {repository.full_name} is restricted and you are not logged in",
                      "log in with a token, then ask for access")  # fmt: skip
-    if requests.is_accepted(db, repository.id, account.user_id):
+    if access.is_accepted(db, repository.id, account.user_id):
         if due := terms.find_due(db, repository.id, account.user_id):
             raise _terms_due(repository, account, due)
         return
-    asked = requests.find(db, repository.id, user_id=account.user_id)
+    asked = access.find(db, repository.id, user_id=account.user_id)
     if asked is not None and asked.status == "pending":
         raise _gated(403, f"the request of {account.user} for {repository.full_name} awaits an answer",
                      f"ask the publisher, {repository.namespace}")  # fmt: skip
@@ -127,11 +126,11 @@ def ask(
         if due is not None:
             _check_accepted(repository, account, due, accepted)
             terms.accept(db, repository.id, account.user_id, due, now=stamp())
-        found = requests.find(db, repository.id, user_id=account.user_id)
+        found = access.find(db, repository.id, user_id=account.user_id)
         status = found.status if found else "accepted" if repository.gated == "auto" else "pending"
         if found is None:
             by = "auto" if status == "accepted" else None
-            requests.add(db, repository.id, account.user_id, status=status, now=stamp(), decided_by=by)
+            access.add(db, repository.id, account.user_id, status=status, now=stamp(), decided_by=by)
     if due is not None:
         registry.audit_log.write(
             "terms-accepted", user=account.user, repository=repository.full_name, version=due.version, digest=due.digest
@@ -150,15 +149,15 @@ def grant(registry: Registry, account: Account | None, namespace: str, name: str
     with registry.database.writing() as db:
         repository, keeper = _kept(db, account, namespace, name)
         wanted = _find_user(db, user)
-        found = requests.find(db, repository.id, user_id=wanted)
+        found = access.find(db, repository.id, user_id=wanted)
         if found is not None and found.status == "accepted":
             raise RequestDeniedError(
                 400, "access", f"{user} has access to {repository.full_name} already", "no action needed"
             )
         if found is None:
-            requests.add(db, repository.id, wanted, status="accepted", now=stamp(), decided_by=keeper.user)
+            access.add(db, repository.id, wanted, status="accepted", now=stamp(), decided_by=keeper.user)
         else:
-            requests.decide(db, found.id, status="accepted", now=stamp(), decided_by=keeper.user, reason="")
+            access.decide(db, found.id, status="accepted", now=stamp(), decided_by=keeper.user, reason="")
     _note(registry, keeper, repository, user, "accepted")
 
 
@@ -173,18 +172,18 @@ def answer(
         such account or
             request, or where it has this status already.
     """
-    if status not in requests.STATUSES or len(reason) > LONGEST_REASON:
-        raise malformed(f"`status` is one of {', '.join(requests.STATUSES)}, a reason at most {LONGEST_REASON} letters")
+    if status not in access.STATUSES or len(reason) > LONGEST_REASON:
+        raise malformed(f"`status` is one of {', '.join(access.STATUSES)}, a reason at most {LONGEST_REASON} letters")
     with registry.database.writing() as db:
         repository, keeper = _kept(db, account, namespace, name)
         user_id = _find_user(db, user) if user is not None else None
-        found = requests.find(db, repository.id, user_id=user_id, access_id=access_id)
+        found = access.find(db, repository.id, user_id=user_id, access_id=access_id)
         if found is None:
             whose = user if user is not None else access_id
             raise _no_request(f"there is no request of {whose!a} for {repository.full_name}")
         if found.status == status:
             raise _no_request(f"the request of {found.user} for {repository.full_name} is {status} already")
-        requests.decide(db, found.id, status=status, now=stamp(), decided_by=keeper.user, reason=reason)
+        access.decide(db, found.id, status=status, now=stamp(), decided_by=keeper.user, reason=reason)
     _note(registry, keeper, repository, found.user, status)
 
 
@@ -195,7 +194,7 @@ def list_requests(db: Connection, account: Account | None, namespace: str, name:
         RequestDeniedError: 400 where the repository is not gated, 403 for who may not.
     """
     repository, _ = _kept(db, account, namespace, name)
-    return requests.find_all(db, repository.id, status)
+    return access.find_all(db, repository.id, status)
 
 
 def _kept(db: Connection, account: Account | None, namespace: str, name: str) -> tuple[Repository, Account]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from embhub.release import files as release
+from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
 from embhub.release.verification import Verified
@@ -48,13 +48,17 @@ class Proposal:
     def is_the_present_release(self) -> bool:
         """Whether embedding, card and statement stay: only an auditor's report or attestation comes or goes."""
         kept = (EMBEDDING, CARD, PUBLISH_BUNDLE)
-        return all(path in self.files and self.before.get(path) == release.digest(self.files[path]) for path in kept)
+        return all(
+            path in self.files and self.before.get(path) == release_files.digest(self.files[path]) for path in kept
+        )
 
     @cached_property
     def keeps_embedding_and_card(self) -> bool:
         """Whether it is the same version: signed anew, by another key perhaps, or only an audit comes or goes."""
         kept = (EMBEDDING, CARD)
-        return all(path in self.files and self.before.get(path) == release.digest(self.files[path]) for path in kept)
+        return all(
+            path in self.files and self.before.get(path) == release_files.digest(self.files[path]) for path in kept
+        )
 
     @cached_property
     def verified(self) -> Verified:

@@ -17,7 +17,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
 from embhub.site import config, keys
 from embhub.trust import dsse, p256
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Trust
 from embhub_registry.database import Database, DatabaseBusyError, accounts, schema
 from embhub_registry.database.clock import now, stamp
@@ -70,8 +70,10 @@ class Registry:
         found = accounts.newest_keyring(self.database.connection())
         if found is None:
             raise ConfigError(f"{self.folder} has no keyring", "run `embhub-registry check`")
-        envelope = dsse.parse(found[1], payload_type=trust.KEYRING_TYPE)
-        return trust.TrustExport(self.setting("url"), p256.read_public(self.setting("root_key")), envelope).to_bytes()
+        envelope = dsse.parse(found[1], payload_type=keyrings.KEYRING_TYPE)
+        return keyrings.TrustExport(
+            self.setting("url"), p256.read_public(self.setting("root_key")), envelope
+        ).to_bytes()
 
     def trust(self) -> Trust:
         """The registry's own keyring, opened as a client would; a new version is seen at the next call."""
@@ -86,8 +88,8 @@ class Registry:
         Raises:
             ConfigError: there is no keyring. VerificationError: it is not the root key's.
         """
-        export = trust.parse_export(self.trust_export())
-        opened = trust.open_export(export, root_fingerprint=self.setting("root_fingerprint"))
+        export = keyrings.parse_export(self.trust_export())
+        opened = keyrings.open_export(export, root_fingerprint=self.setting("root_fingerprint"))
         return opened.keyring.version, opened
 
     def close(self) -> None:
@@ -150,7 +152,7 @@ def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = Fals
         root = keys.generate(ROOT_KEY, folder=folder / "keys")
         keys.generate(BACKUP_KEY, folder=folder / "keys")
         schema.migrate(registry.database)
-        keyring = trust.Keyring(registry=url, version=1, issued=instants.write(now()))
+        keyring = keyrings.Keyring(registry=url, version=1, issued=instants.write(now()))
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp()}
             values |= {COLLECTED: "yes", "root_key": root.public_pem, "root_fingerprint": root.fingerprint}
@@ -186,6 +188,6 @@ def _check_url(url: str) -> str:
     return checked
 
 
-def seal(keyring: trust.Keyring, root: keys.SigningKey) -> bytes:
+def seal(keyring: keyrings.Keyring, root: keys.SigningKey) -> bytes:
     """A keyring signed by the root key, as it is stored and served."""
-    return json.dumps(trust.sign_keyring(keyring, root_key=root).to_json()).encode()
+    return json.dumps(keyrings.sign_keyring(keyring, root_key=root).to_json()).encode()

@@ -15,7 +15,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.client import countersigning, publishing, pulling, roots
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.site import keys
 from embhub.trust import statement
@@ -79,7 +79,7 @@ def send(registry: RunningRegistry, site: Site, repository: str, bundle: bytes) 
     """Push the present release with another audit attestation, as a client without our checks would."""
     hub = Hub(registry.url, token=site.token)
     present, commit = hub.fetch(repository)
-    files = {**present.files, layout.AUDIT_BUNDLE: bundle}
+    files = {**present.files, release_files.AUDIT_BUNDLE: bundle}
     hub.push(Release.from_files(files), repository, onto=commit)
 
 
@@ -94,7 +94,7 @@ def attestation(
     assert release.audit is not None
     facts: dict[str, Any] = {
         "repository": repository, "version": version, "headline": headline(release.audit), "created": NOW,
-        "report_digest": digest or layout.digest(release.files[layout.AUDIT]),
+        "report_digest": digest or release_files.digest(release.files[release_files.AUDIT]),
     }  # fmt: skip
     signed = statement.build_audit(release.embedding.digest, **facts)
     return bundle.to_json(statement.sign(signed, key=key))
@@ -124,7 +124,7 @@ def test_countersigned_from_end_to_end(
     assert newest["title"].startswith("Countersign") and parent["id"] == before
     assert [author["user"] for author in newest["authors"]] == ["nora"]
     old, new = (Hub(registry.url).fetch(REPOSITORY, commit)[0].files for commit in (before, newest["id"]))
-    assert {name for name in new if new[name] != old[name]} == {layout.AUDIT_BUNDLE}
+    assert {name for name in new if new[name] != old[name]} == {release_files.AUDIT_BUNDLE}
 
     reader = Site(folder / "reader", registry.url).enter(monkeypatch)
     reader.trust(registry)

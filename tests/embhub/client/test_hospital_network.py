@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from embhub.client import errors as faults
+from embhub.client import errors as client_errors
 from embhub.client.hub import Hub
 
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -137,7 +137,7 @@ def test_a_private_ca_through_a_proxy(
     registry: str, proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(faults.UnreachableError, match=r"certificate|CERTIFICATE"):
+    with pytest.raises(client_errors.UnreachableError, match=r"certificate|CERTIFICATE"):
         Hub(registry).trust_export()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     assert Hub(registry).trust_export() == b"{}"

@@ -9,7 +9,7 @@ import pytest
 from embhub.client import opening, publishing
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.site import keys, trust_store
 from tests.support.releases import ROOT, STRANGER, make_embedding, make_export, make_release
 from tests.support.sites import Site
@@ -38,11 +38,11 @@ def test_an_unsigned_file_is_told(site: Site) -> None:
 
 
 def test_what_was_pulled_is_verified(pulled: Path) -> None:
-    for place in (pulled, pulled / layout.EMBEDDING, pulled / "prostate-cspca.safetensors"):
+    for place in (pulled, pulled / release_files.EMBEDDING, pulled / "prostate-cspca.safetensors"):
         assert opening.open_path(place).warnings == ()
 
 
-@pytest.mark.parametrize("name", [layout.EMBEDDING, "prostate-cspca.safetensors"])
+@pytest.mark.parametrize("name", [release_files.EMBEDDING, "prostate-cspca.safetensors"])
 def test_another_embedding_in_its_place_is_refused(pulled: Path, name: str) -> None:
     (pulled / name).write_bytes(make_embedding(seed=9).data)
     for place in (pulled, pulled / name):
@@ -53,7 +53,7 @@ def test_another_embedding_in_its_place_is_refused(pulled: Path, name: str) -> N
 def test_a_stranger_is_refused(pulled: Path) -> None:
     make_release(key=STRANGER).to_folder(pulled)
     with pytest.raises(UnknownSignerError):
-        opening.open_path(pulled / layout.EMBEDDING)
+        opening.open_path(pulled / release_files.EMBEDDING)
 
 
 def test_a_version_older_than_one_accepted_is_refused(pulled: Path) -> None:

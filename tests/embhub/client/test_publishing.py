@@ -15,8 +15,8 @@ from embhub.client.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.progress import Progress
 from embhub.refusals import CardMismatchError, WrongRepositoryError
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.site import keys, seen
 from embhub.site.keys import PassphraseRequiredError
 from tests.support.releases import edited_card, make_embedding, make_release, make_sheet, record_of, replaced, resigned
@@ -51,10 +51,10 @@ def test_push_signs_sends_everything_and_says_where(site: Site, namespace: str) 
     done = publishing.push(path, on_progress=said.append)
     assert done.repository == f"{namespace}/prostate-cspca" and done.version == "1.0.0"
     assert done.url == f"{site.registry}/{done.repository}" and len(done.commit) == 40
-    assert site_files.beside(path, site_files.PUBLISH_BUNDLE).exists()
+    assert at_the_site.beside(path, at_the_site.PUBLISH_BUNDLE).exists()
     release, commit = Hub(site.registry, token=site.token).fetch(done.repository)
     assert commit == done.commit
-    assert release.files == site_files.read(path).files
+    assert release.files == at_the_site.read(path).files
     assert said[-1].done == said[-1].total
     sighting = seen.newest(site.registry, done.repository)
     assert sighting and sighting.version == "1.0.0" and sighting.digest == done.digest
@@ -80,25 +80,25 @@ def test_a_sheet_of_samples_goes_along_and_goes_with_the_next_version(site: Site
     path = site.make(samples=record_of(sheet, artifact))
     with pytest.raises(UsageError, match="there is no"):
         publishing.push(path)
-    site_files.beside(path, site_files.SHEET).write_bytes(sheet)
-    site_files.beside(path, site_files.SHEET_RECORD).write_bytes(b"{}")  # stays
+    at_the_site.beside(path, at_the_site.SHEET).write_bytes(sheet)
+    at_the_site.beside(path, at_the_site.SHEET_RECORD).write_bytes(b"{}")  # stays
     done = publishing.push(path)
-    assert layout.SAMPLES in done.files
+    assert release_files.SAMPLES in done.files
     hub = Hub(site.registry, token=site.token)
-    assert hub.fetch(done.repository)[0].files[layout.SAMPLES] == sheet
+    assert hub.fetch(done.repository)[0].files[release_files.SAMPLES] == sheet
     publishing.sign(site.make(version="1.1.0"))
     publishing.push(path)
-    assert layout.SAMPLES not in hub.fetch(done.repository)[0].files
+    assert release_files.SAMPLES not in hub.fetch(done.repository)[0].files
 
 
 def test_an_audit_that_a_new_version_lacks_goes(site: Site) -> None:
     done = publishing.push(site.make())
     path = site.make(seed=1, version="1.1.0", audited=False)
-    site_files.beside(path, site_files.AUDIT).unlink()
+    at_the_site.beside(path, at_the_site.AUDIT).unlink()
     publishing.sign(path)
     publishing.push(path)
     release, _ = Hub(site.registry, token=site.token).fetch(done.repository)
-    assert layout.AUDIT not in release.files and layout.AUDIT_BUNDLE not in release.files
+    assert release_files.AUDIT not in release.files and release_files.AUDIT_BUNDLE not in release.files
 
 
 def test_a_dry_run_writes_what_would_go_up_and_another_machine_sends_it(
@@ -109,7 +109,7 @@ def test_a_dry_run_writes_what_would_go_up_and_another_machine_sends_it(
     done = publishing.push(path, f"{namespace}/dry", dry_run=True, out=tmp_path / "outbox")
     assert not done.url and done.folder
     held = {p.relative_to(tmp_path / "outbox").as_posix(): p.read_bytes() for p in (tmp_path / "outbox").rglob("*.*")}
-    assert held == dict(site_files.read(path).files)
+    assert held == dict(at_the_site.read(path).files)
     Site(tmp_path / "relay", site.registry, site.token).enter(monkeypatch)
     sent = publishing.push(from_folder=tmp_path / "outbox")
     assert sent.repository == f"{namespace}/dry"
@@ -131,7 +131,7 @@ def test_without_a_namespace_it_says_how_to_name_one(site: Site, monkeypatch: py
 
 def test_an_incomplete_card_lists_everything_before_any_network(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     path = site.make()
-    card = site_files.beside(path, site_files.CARD)
+    card = at_the_site.beside(path, at_the_site.CARD)
     gone = ("legal_basis", "intended_use", "limitations")
     kept = [line for line in card.read_text().splitlines() if not line.startswith(gone)]
     card.write_text("\n".join(kept) + "\n")
@@ -139,20 +139,20 @@ def test_an_incomplete_card_lists_everything_before_any_network(site: Site, monk
     with pytest.raises(ArtifactError) as caught:
         publishing.push(path, "radboud/x")
     assert all(f"{name} is missing" in caught.value.message for name in gone)
-    assert not site_files.beside(path, site_files.PUBLISH_BUNDLE).exists()
+    assert not at_the_site.beside(path, at_the_site.PUBLISH_BUNDLE).exists()
 
 
-@pytest.mark.parametrize("what", [site_files.CARD, site_files.AUDIT, ".safetensors", site_files.PUBLISH_BUNDLE])
+@pytest.mark.parametrize("what", [at_the_site.CARD, at_the_site.AUDIT, ".safetensors", at_the_site.PUBLISH_BUNDLE])
 def test_what_was_edited_after_signing_is_refused_with_the_command_that_signs_anew(site: Site, what: str) -> None:
     path = site.make()
     publishing.sign(path, repository="radboud/x")
-    target = site_files.beside(path, what)
+    target = at_the_site.beside(path, what)
     data = target.read_bytes()
     edits = {
-        site_files.CARD: data.replace(b"one scanner", b"none at all"),
-        site_files.AUDIT: data.replace(b"insufficient", b"sufficient "),
+        at_the_site.CARD: data.replace(b"one scanner", b"none at all"),
+        at_the_site.AUDIT: data.replace(b"insufficient", b"sufficient "),
         ".safetensors": site.make("other", seed=9).read_bytes(),
-        site_files.PUBLISH_BUNDLE: data.replace(b'"sig":"M', b'"sig":"N'),
+        at_the_site.PUBLISH_BUNDLE: data.replace(b'"sig":"M', b'"sig":"N'),
     }
     assert edits[what] != data
     target.write_bytes(edits[what])
@@ -185,7 +185,7 @@ def test_personal_data_is_found_before_anything_is_written_or_sent(site: Site, t
     ):
         with pytest.raises(PrivacyError, match="description"):
             call()
-    assert not site_files.beside(path, site_files.PUBLISH_BUNDLE).exists() and not (tmp_path / "outbox").exists()
+    assert not at_the_site.beside(path, at_the_site.PUBLISH_BUNDLE).exists() and not (tmp_path / "outbox").exists()
 
 
 def test_personal_data_that_was_signed_elsewhere_is_not_sent(site: Site, namespace: str, tmp_path: Path) -> None:

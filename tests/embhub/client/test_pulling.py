@@ -9,8 +9,8 @@ import pytest
 
 from embhub.client import accounts, publishing, pulling
 from embhub.errors import ConfigError, RegistryError, UsageError
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from embhub.site import config
 from tests.support.releases import REPOSITORY, make_embedding, make_sheet, record_of
 from tests.support.servers import RunningRegistry, start_registry
@@ -30,7 +30,7 @@ def publisher(registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactor
         site = open_site(registry, tmp_path_factory.mktemp("a"), namespace="radboud", user="alice").enter(patch)
         new_key(registry, namespace="radboud")
         path = site.make(samples=record_of(make_sheet(), make_embedding()))
-        site_files.beside(path, site_files.SHEET).write_bytes(make_sheet())
+        at_the_site.beside(path, at_the_site.SHEET).write_bytes(make_sheet())
         publishing.push(path)
     return site
 
@@ -50,10 +50,10 @@ def test_pull_leaves_a_folder_that_verifies_without_a_network(reader: Site, monk
     got = pulling.pull(REPOSITORY)
     folder = reader.folder / "prostate-cspca"
     assert got.repository == REPOSITORY and got.signer.namespace == "radboud"
-    assert files(folder) == sorted([*layout.LIMITS, "prostate-cspca.safetensors"])
+    assert files(folder) == sorted([*release_files.LIMITS, "prostate-cspca.safetensors"])
     assert (folder / "prostate-cspca.safetensors").read_bytes() == got.embedding.data
     monkeypatch.setenv("EMBHUB_REGISTRY", "http://127.0.0.1:9")
-    for target in (folder, folder / "prostate-cspca.safetensors", folder / layout.EMBEDDING):
+    for target in (folder, folder / "prostate-cspca.safetensors", folder / release_files.EMBEDDING):
         assert pulling.verify_path(target).digest == got.digest
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.client import reports as heard
+from embhub.client import reports
 from embhub.errors import ConfigError
 from embhub.release.checks import attested
 from embhub.release.checks.attested import Attested
@@ -35,17 +35,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def note(*audits: Attested, yanked: Yank | None = None, known: bool = True, version: str = "1.0.0") -> None:
-    heard.remember(HUB, NAME, version, digest=DIGEST, yanked=yanked, known=known, audits=audits)
+    reports.remember(HUB, NAME, version, digest=DIGEST, yanked=yanked, known=known, audits=audits)
 
 
 def test_a_yank_is_kept_until_the_registry_says_otherwise(home: Path) -> None:
-    assert heard.yank(HUB, NAME, "1.0.0") is None and heard.audits(DIGEST) == ()
+    assert reports.yank(HUB, NAME, "1.0.0") is None and reports.audits(DIGEST) == ()
     note(yanked=YANK)
     note(known=False)
-    assert heard.yank(HUB, NAME, "1.0.0") == YANK, "silence takes nothing back"
-    assert heard.yank(HUB, NAME, "1.1.0") is None and heard.yank("https://other.example.org", NAME, "1.0.0") is None
+    assert reports.yank(HUB, NAME, "1.0.0") == YANK, "silence takes nothing back"
+    assert reports.yank(HUB, NAME, "1.1.0") is None and reports.yank("https://other.example.org", NAME, "1.0.0") is None
     note()
-    assert heard.yank(HUB, NAME, "1.0.0") is None
+    assert reports.yank(HUB, NAME, "1.0.0") is None
     assert stat.S_IMODE((home / "state/heard.json").stat().st_mode) == 0o600
 
 
@@ -53,16 +53,16 @@ def test_an_audit_is_kept_whatever_comes_later() -> None:
     note(LEAK)
     note()
     note(LEAK.model_copy(update={"verdict": "no-leak-detected", "created": "2026-11-19T10:00:00Z"}))
-    assert heard.audits(DIGEST) == (LEAK,), "an older word of the same auditor is replayed in vain"
+    assert reports.audits(DIGEST) == (LEAK,), "an older word of the same auditor is replayed in vain"
     later = LEAK.model_copy(update={"verdict": "insufficient-evidence", "created": "2026-11-21T10:00:00Z"})
     note(later)
-    assert heard.audits(DIGEST) == (later,)
+    assert reports.audits(DIGEST) == (later,)
 
 
 def test_a_flood_of_auditors_pushes_no_leak_out() -> None:
     note(LEAK)
     note(*(LEAK.model_copy(update={"namespace": f"a{n}", "verdict": "no-leak-detected"}) for n in range(99)))
-    assert len(heard.audits(DIGEST)) == heard.MOST_AUDITORS and heard.audits(DIGEST)[0] == LEAK
+    assert len(reports.audits(DIGEST)) == reports.MOST_AUDITORS and reports.audits(DIGEST)[0] == LEAK
 
 
 def test_processes_lose_nothing_of_each_other(home: Path) -> None:
@@ -82,7 +82,7 @@ def test_processes_lose_nothing_of_each_other(home: Path) -> None:
 def test_a_damaged_memory_is_said(home: Path, damage: bytes) -> None:
     note(LEAK)
     (home / "state/heard.json").write_bytes(damage)
-    for call in (lambda: heard.audits(DIGEST), note):
+    for call in (lambda: reports.audits(DIGEST), note):
         with pytest.raises(ConfigError, match="cannot be read"):
             call()
     assert (home / "state/heard.json").read_bytes() == damage

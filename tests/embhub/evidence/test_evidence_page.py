@@ -21,11 +21,11 @@ from embhub.evidence.pack import read_report, write_pack
 from embhub.formats import safe_yaml
 from embhub.ledger import budget
 from embhub.privacy import epsilon as figures
-from embhub.privacy import rdp as curves
+from embhub.privacy import rdp
 from embhub.privacy.claim import Claim, PrivacyClaim
 from embhub.privacy.composition import state
 from embhub.privacy.reconstruction import most_rebuilt
-from embhub.release import at_the_site as site_files
+from embhub.release import at_the_site
 from embhub.release.checks.consistency import base_digest
 from tests.support.claims import make_claim, site_total
 from tests.support.packs import NOW, make_site
@@ -134,7 +134,7 @@ def test_no_kind_of_attack_is_called_tried_that_the_report_does_not_hold(tmp_pat
 def test_epsilon_for_one_person_is_a_bound_that_the_code_computes(tmp_path: Path) -> None:
     claim = make_claim()
     source, shown, made = read(tmp_path, "mechanism", claim)
-    rate = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=0.01)
+    rate = rdp.largest_tpr(claim.epsilon, delta=claim.delta, fpr=0.01)
     assert (
         "whoever would have named a given patient with probability 1 % had she not taken part, names her with at most"
         f" {per_hundred(rate)} % if she did. What finding, hospital and years give away by themselves is not bounded."
@@ -142,7 +142,7 @@ def test_epsilon_for_one_person_is_a_bound_that_the_code_computes(tmp_path: Path
     )
     assert all(sentence in shown.text for sentence in made.privacy.words)
     for limit in made.privacy.limits:
-        allowed = curves.largest_tpr(claim.epsilon, delta=claim.delta, fpr=limit.named_without)
+        allowed = rdp.largest_tpr(claim.epsilon, delta=claim.delta, fpr=limit.named_without)
         assert limit.named_with_at_most == allowed
         assert float(per_hundred(allowed)) >= allowed * 100 > limit.named_without * 100
         assert f"<th>{limit.named_without * 100:g} %</th><td>{per_hundred(allowed)} %</td>" in source
@@ -180,7 +180,7 @@ def test_a_leak_that_another_attack_found_is_what_page_one_shows(tmp_path: Path)
     scores = {"loss-difference": (even, even), "loss": (above, even), "blind": (above, even)}
     report = build(artifact_digest=artifact.digest, base_digest=base_digest(artifact), suite="quick", scores=scores)
     file = make_site(tmp_path, "quick", card=False)
-    site_files.beside(file, site_files.AUDIT).write_bytes(report.to_bytes())
+    at_the_site.beside(file, at_the_site.AUDIT).write_bytes(report.to_bytes())
     made = write_pack(file, tmp_path / "pack", now=NOW)
     text = Text((tmp_path / "pack" / "index.html").read_text()).text
     assert made.audit.verdict == "leak-detected"
@@ -235,7 +235,7 @@ def test_an_image_claim_says_what_patients_have(tmp_path: Path) -> None:
 
 def test_what_people_wrote_is_escaped(tmp_path: Path) -> None:
     file = make_site(tmp_path, "quick")
-    card = site_files.beside(file, site_files.CARD)
+    card = at_the_site.beside(file, at_the_site.CARD)
     hostile = "<script>alert(1)</script>"
     card.write_bytes(safe_yaml.dump({**safe_yaml.load(card.read_bytes()), "limitations": hostile}))
     made = write_pack(file, tmp_path / "pack", now=NOW)

@@ -13,7 +13,7 @@ from embhub.__main__ import main
 from embhub.errors import ConfigError, PolicyError, VerificationError
 from embhub.evidence import intake
 from embhub.evidence.intake_document import Intake
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support import hostile
 from tests.support.claims import make_claim, make_private_release
@@ -47,9 +47,9 @@ def test_a_folder_gives_a_sheet_without_a_network(receiver: Path) -> None:
     assert (made.countersigned, made.source.registry, made.source.commit) == (False, None, None)
     assert release.audit is not None and made.audit is not None
     assert (made.audit.verdict, made.audit.statement) == (release.audit.verdict, release.audit.statement)
-    for name, digest in ((layout.EMBEDDING, made.subject.sha256), (layout.CARD, made.card_sha256),
-                         (layout.AUDIT, made.report_sha256)):  # fmt: skip
-        assert digest == layout.digest(release.files[name])
+    for name, digest in ((release_files.EMBEDDING, made.subject.sha256), (release_files.CARD, made.card_sha256),
+                         (release_files.AUDIT, made.report_sha256)):  # fmt: skip
+        assert digest == release_files.digest(release.files[name])
     assert "verified" not in {found.outcome for found in made.checks} and len(made.checks) > 5
 
 
@@ -92,7 +92,7 @@ def test_text_of_a_card_is_escaped(receiver: Path) -> None:
 
 def test_what_does_not_verify_gets_no_sheet(receiver: Path, capsys: pytest.CaptureFixture[str]) -> None:
     release = make_release()
-    target = pulled(receiver, replaced(release, card=release.files[layout.CARD] + b"more\n"))
+    target = pulled(receiver, replaced(release, card=release.files[release_files.CARD] + b"more\n"))
     assert main(["evidence", target, "--out", "sheet"]) == VerificationError.exit_code
     assert "card-mismatch" in capsys.readouterr().err and not (receiver / "sheet").exists()
 

@@ -16,9 +16,8 @@ from embhub.evidence import folders
 from embhub.evidence.document import Evidence
 from embhub.evidence.pack import write_pack
 from embhub.formats import safe_yaml
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
-from embhub.release import signing
+from embhub.release import at_the_site, signing
+from embhub.release import files as release_files
 from tests.support.claims import make_claim
 from tests.support.packs import NOW, make_site
 from tests.support.releases import SITE, make_embedding, make_report, make_sheet, record_of
@@ -32,7 +31,7 @@ def test_every_suite_with_and_without_card_and_claim(tmp_path: Path, suite: Suit
     file = make_site(tmp_path, suite, claim=make_claim() if claimed else "none", card=card)
     made = write_pack(file, tmp_path / "pack", now=NOW)
     names = {path.relative_to(tmp_path / "pack").as_posix() for path in (tmp_path / "pack").rglob("*.*")}
-    report = AuditReport.parse(site_files.beside(file, site_files.AUDIT).read_bytes())
+    report = AuditReport.parse(at_the_site.beside(file, at_the_site.AUDIT).read_bytes())
     assert names == {"index.html", "evidence.json", *(f"sacro/{result.name}.json" for result in report.attacks)}
     written = (tmp_path / "pack" / "evidence.json").read_bytes()
     assert Evidence.parse(written) == made and made.to_bytes() == written
@@ -40,8 +39,8 @@ def test_every_suite_with_and_without_card_and_claim(tmp_path: Path, suite: Suit
     assert (made.privacy.claim == "none") is not claimed
     assert made.audit.leaves_the_site is (not claimed or suite == "mechanism")
     if card:
-        release = site_files.read(file)
-        assert made.sign_off.card_sha256 == layout.digest(release.files[layout.CARD])
+        release = at_the_site.read(file)
+        assert made.sign_off.card_sha256 == release_files.digest(release.files[release_files.CARD])
     else:
         assert made.sign_off.card_sha256 is None and any("no complete card" in text for text in made.concerns)
     assert not list(tmp_path.glob(".pack*"))
@@ -51,12 +50,12 @@ def test_the_form_is_bound_to_what_is_published(tmp_path: Path) -> None:
     """The digests on the form are those of the files that `push` would send, and an edited card has another."""
     file = make_site(tmp_path, "quick")
     before = write_pack(file, tmp_path / "pack", now=NOW)
-    held = site_files.read(file).files
+    held = at_the_site.read(file).files
     for row in before.shipment.files:
-        assert row.sha256 == (layout.digest(held[row.name]) if row.name in held else None)
+        assert row.sha256 == (release_files.digest(held[row.name]) if row.name in held else None)
     page = (tmp_path / "pack" / "index.html").read_text()
     assert all(digest in page for digest in (before.sign_off.card_sha256 or "?", before.sign_off.embedding_sha256))
-    card = site_files.beside(file, site_files.CARD)
+    card = at_the_site.beside(file, at_the_site.CARD)
     card.write_bytes(card.read_bytes().replace(b"one scanner", b"one scanner."))
     after = write_pack(file, tmp_path / "pack", now=NOW)  # replaces the earlier one
     assert after.sign_off.card_sha256 != before.sign_off.card_sha256
@@ -66,7 +65,7 @@ def test_the_form_is_bound_to_what_is_published(tmp_path: Path) -> None:
 
 def add_sheet(file: Path, copy_check: str) -> None:
     """Have the card record a sheet of samples."""
-    card = site_files.beside(file, site_files.CARD)
+    card = at_the_site.beside(file, at_the_site.CARD)
     record = record_of(make_sheet(), embedding.read(file), copy_check=copy_check)
     card.write_bytes(safe_yaml.dump({**safe_yaml.load(card.read_bytes()), "samples": record}))
 
@@ -78,18 +77,21 @@ def test_what_leaves_is_what_is_signed(tmp_path: Path, suite: Suite) -> None:
     add_sheet(file, "not-run" if suite == "mechanism" else "no-copies-found")
     without = write_pack(file, tmp_path / "pack").concerns
     assert "Signing will be refused: the card records a samples.png" in without[0]
-    site_files.beside(file, site_files.SHEET).write_bytes(make_sheet())
+    at_the_site.beside(file, at_the_site.SHEET).write_bytes(make_sheet())
     made = write_pack(file, tmp_path / "pack", now=NOW)
     assert made.concerns == () and "generated, not taken" in (tmp_path / "pack" / "index.html").read_text()
     signed = signing.assemble(file, repository="radboud/prostate-cspca", key=SITE, now=NOW).files
-    assert [row.name for row in made.shipment.files] == [name for name in layout.FILES if name in signed]
+    assert [row.name for row in made.shipment.files] == [name for name in release_files.FILES if name in signed]
     for row in made.shipment.files:
-        assert row.sha256 is None or (row.sha256, row.bytes) == (layout.digest(signed[row.name]), len(signed[row.name]))
+        assert row.sha256 is None or (row.sha256, row.bytes) == (
+            release_files.digest(signed[row.name]),
+            len(signed[row.name]),
+        )
     assert {row.name for row in made.shipment.files if row.sha256 is None} == {
-        layout.PUBLISH_BUNDLE,
-        layout.AUDIT_BUNDLE,
+        release_files.PUBLISH_BUNDLE,
+        release_files.AUDIT_BUNDLE,
     }
-    assert made.sign_off.card_sha256 == layout.digest(signed[layout.CARD])
+    assert made.sign_off.card_sha256 == release_files.digest(signed[release_files.CARD])
 
 
 def test_what_signing_would_refuse_is_said_first(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_what_signing_would_refuse_is_said_first(tmp_path: Path) -> None:
     assert write_pack(file, tmp_path / "sound", now=NOW).concerns == ()
     artifact = make_embedding()
     report = make_report(artifact, shift=3.0)  # a leak, which the card does not tell
-    site_files.beside(file, site_files.AUDIT).write_bytes(report.to_bytes())
+    at_the_site.beside(file, at_the_site.AUDIT).write_bytes(report.to_bytes())
     concerns = write_pack(file, tmp_path / "pack", now=NOW).concerns
     assert any("Signing will be refused" in text and "leak-detected" in text for text in concerns)
     page = (tmp_path / "pack" / "index.html").read_text()
@@ -107,16 +109,16 @@ def test_what_signing_would_refuse_is_said_first(tmp_path: Path) -> None:
 def test_scores_of_patients_beside_a_claim_stay(tmp_path: Path) -> None:
     """As `audit` leaves them: under a name that `sign` does not take along, and found by the pack."""
     file = make_site(tmp_path, "standard", claim=make_claim(), card=False)
-    site_files.beside(file, site_files.AUDIT).rename(site_files.beside(file, site_files.SITE_AUDIT))
+    at_the_site.beside(file, at_the_site.AUDIT).rename(at_the_site.beside(file, at_the_site.SITE_AUDIT))
     made = write_pack(file, tmp_path / "pack", now=NOW)
     assert any("pack stay at the site" in text for text in made.concerns)
     assert not made.audit.leaves_the_site
-    assert layout.AUDIT not in {row.name for row in made.shipment.files}
+    assert release_files.AUDIT not in {row.name for row in made.shipment.files}
 
 
 def test_an_edited_report_is_told(tmp_path: Path) -> None:
     file = make_site(tmp_path, "quick", shift=3.0)
-    path = site_files.beside(file, site_files.AUDIT)
+    path = at_the_site.beside(file, at_the_site.AUDIT)
     edited = AuditReport.parse(path.read_bytes()).model_copy(update={"verdict": "insufficient-evidence"})
     path.write_bytes(edited.to_bytes())
     concerns = write_pack(file, tmp_path / "pack", now=NOW).concerns
@@ -187,11 +189,11 @@ def test_the_form_asks_what_a_controller_decides_and_invents_no_answer(tmp_path:
     assert names == ["DPIA reference", "Purpose of the release", "Recipients", "Retention", "Residual risk",
                      "Next review"]  # fmt: skip
     answered = {field.name: field.from_card for field in made.form if field.from_card}
-    assert answered == {"Purpose of the release": site_files.read(file).card.intended_use}
+    assert answered == {"Purpose of the release": at_the_site.read(file).card.intended_use}
     assert made.audit_again_by in made.form[-1].asks
     page = (tmp_path / "pack" / "index.html").read_text().partition("Sign-off")[2]
     assert all(f"<b>{name}</b>" in page for name in names) and "The card says: research" in page
-    site_files.beside(file, site_files.CARD).unlink()
+    at_the_site.beside(file, at_the_site.CARD).unlink()
     assert not any(field.from_card for field in write_pack(file, tmp_path / "pack", now=NOW).form)
 
 

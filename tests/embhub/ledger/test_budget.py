@@ -15,7 +15,7 @@ from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
 from embhub.ledger.chain import LedgerTamperedError
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, publish_epsilon
@@ -55,7 +55,7 @@ def epsilon(*steps: int, sigma: float = 2.0) -> float:
 
 
 def tight(*steps: int) -> float:
-    return figures.publish(figures.compose([Mechanism(0.1, 2.0, count) for count in steps], delta=DELTA))
+    return epsilons.publish(epsilons.compose([Mechanism(0.1, 2.0, count) for count in steps], delta=DELTA))
 
 
 def test_a_reservation_counts_in_full_and_then_what_was_announced() -> None:

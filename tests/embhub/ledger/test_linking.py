@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embhub.ledger import budget
 from embhub.ledger.balance import balance
 from embhub.ledger.budget import BudgetExceededError
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy.choices import Unit
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, group_curve, publish_epsilon
@@ -86,7 +86,7 @@ def test_a_cap_for_patients_holds_for_their_pictures() -> None:
 
 def test_a_cap_is_compared_with_patients_where_their_pictures_are_known() -> None:
     """One picture alone is bounded less tightly than its patient, and a cap speaks of patients."""
-    one = figures.compute(Mechanism(0.1, 2.0, 10), delta=DELTA).epsilon
+    one = epsilons.compute(Mechanism(0.1, 2.0, 10), delta=DELTA).epsilon
     budget.set_cap(one * 1.01)
     private(PATIENTS, pictures=PAIRS)
     with pytest.raises(BudgetExceededError, match="3 patients"):
@@ -104,7 +104,7 @@ def test_claims_for_images_cost_a_patient_as_a_group_of_them() -> None:
     three = compose([own(), group_curve(own(), size=4)])
     assert run.spent(delta=DELTA).epsilon == pytest.approx(publish_epsilon(epsilon_of(three, delta=DELTA)), abs=2e-4)
     one = private(["p1"], steps=1)
-    alone = figures.compose([Mechanism(0.1, 2.0, steps) for steps in (10, 10, 1)], delta=DELTA)
+    alone = epsilons.compose([Mechanism(0.1, 2.0, steps) for steps in (10, 10, 1)], delta=DELTA)
     assert one.spent(delta=DELTA).epsilon == pytest.approx(publish_epsilon(alone), abs=2e-4)
 
 
@@ -191,7 +191,7 @@ def test_charges_are_those_of_a_slow_loop(
                     curves.append(tuple(cost))
             found = epsilon_of(compose(curves), delta=DELTA)
             if all(curve == own() for curve in curves):  # known mechanisms are composed by losses too
-                found = figures.compose([Mechanism(0.1, 2.0, 10)] * len(curves), delta=DELTA)
+                found = epsilons.compose([Mechanism(0.1, 2.0, 10)] * len(curves), delta=DELTA)
             worst = max(worst, found)
         spent = last.spent(delta=DELTA).epsilon
         if np.isinf(worst):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.ledger.unit_losses import Charge, contains, families, loss_of
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import EVERYTHING, NOTHING, Curve, compose, epsilon_of, gaussian_curve, worst_of
 
@@ -81,7 +81,7 @@ def test_known_mechanisms_are_composed_by_the_smaller_figure(
     for unit in units:
         mine = [(item, known) for members, item, known in trainings if unit in members]
         by_curve = epsilon_of(compose(gaussian_curve(**item._asdict()) for item, _ in mine), delta=DELTA)
-        tight = figures.compose([item for item, _ in mine], delta=DELTA)
+        tight = epsilons.compose([item for item, _ in mine], delta=DELTA)
         worst = max(worst, tight if all(known for _, known in mine) else by_curve)
     loss = loss_of(ids(units), charges, delta=DELTA)
     assert loss.epsilon >= worst and loss.epsilon == pytest.approx(worst, abs=3e-4)
@@ -97,9 +97,9 @@ def test_of_many_groups_the_figure_stays_an_upper_bound() -> None:
     ]
     loss = loss_of(units, charges, delta=DELTA)
     by_curve = loss_of(units, [Charge(charge.units, charge.curve) for charge in charges], delta=DELTA)
-    assert figures.compose(mechanisms[:7], delta=DELTA) <= by_curve.epsilon and loss.curve == by_curve.curve
+    assert epsilons.compose(mechanisms[:7], delta=DELTA) <= by_curve.epsilon and loss.curve == by_curve.curve
     worst = max(
-        figures.compose([item for number, item in enumerate(mechanisms) if unit >> number & 1], delta=DELTA)
+        epsilons.compose([item for number, item in enumerate(mechanisms) if unit >> number & 1], delta=DELTA)
         for unit in (127, 191, 199)
     )
     assert worst <= loss.epsilon <= by_curve.epsilon

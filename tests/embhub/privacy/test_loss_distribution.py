@@ -11,10 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 
-from embhub.privacy import epsilon as figures
-from embhub.privacy import loss_distribution as losses
-from embhub.privacy import loss_grid
-from embhub.privacy import rdp as curves
+from embhub.privacy import epsilon as epsilons
+from embhub.privacy import loss_distribution, loss_grid, rdp
 from embhub.privacy.loss_distribution import Mechanism, epsilon_of, most_likely
 
 DELTA = 1e-5
@@ -104,11 +102,11 @@ def test_more_steps_less_noise_or_a_higher_rate_never_cost_less(item: Mechanism)
 @settings(max_examples=30, deadline=None)
 @given(st.lists(some, min_size=1, max_size=4))
 def test_together_costs_no_less_than_each_and_no_more_than_by_rdp(parts: list[Mechanism]) -> None:
-    together = figures.compose(parts, delta=DELTA)
-    assert together == pytest.approx(figures.compose(parts[::-1], delta=DELTA), rel=1e-9)
-    assert all(together >= figures.compose([part], delta=DELTA) * 0.9995 for part in parts)
-    curve = curves.compose(curves.gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in parts)
-    assert together <= curves.epsilon_of(curve, delta=DELTA)
+    together = epsilons.compose(parts, delta=DELTA)
+    assert together == pytest.approx(epsilons.compose(parts[::-1], delta=DELTA), rel=1e-9)
+    assert all(together >= epsilons.compose([part], delta=DELTA) * 0.9995 for part in parts)
+    curve = rdp.compose(rdp.gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in parts)
+    assert together <= rdp.epsilon_of(curve, delta=DELTA)
 
 
 def test_steps_in_two_goes_cost_as_much_as_in_one() -> None:
@@ -124,7 +122,7 @@ def test_the_transform_loses_far_less_than_delta_allows_for() -> None:
     if np.fft.rfft(np.ones(4, dtype=np.longdouble)).dtype != np.clongdouble:
         pytest.skip("this numpy transforms doubles alone")
     for item in (Mechanism(0.32, 2.0, 50), Mechanism(0.02, 1.0, 10_000), Mechanism(0.3, 40.0, 200)):
-        composed = losses._composed((item,))
+        composed = loss_distribution._composed((item,))
         assert composed is not None
         ours = composed[0]
         width = float(ours.losses[1] - ours.losses[0])
@@ -143,15 +141,15 @@ def test_the_transform_loses_far_less_than_delta_allows_for() -> None:
 def test_the_ledger_writes_down_what_the_claim_does() -> None:
     for sigma in np.linspace(0.8, 9.0, 40):
         for item in (Mechanism(0.16, float(sigma), 50), Mechanism(1.0, float(sigma), 1)):
-            composed = curves.publish_epsilon(figures.compose([item], delta=DELTA))
-            assert composed == figures.compute(item, delta=DELTA).epsilon
+            composed = rdp.publish_epsilon(epsilons.compose([item], delta=DELTA))
+            assert composed == epsilons.compute(item, delta=DELTA).epsilon
 
 
 def test_nothing_costs_nothing_and_everything_has_no_bound() -> None:
-    assert epsilon_of([], delta=DELTA) == 0.0 == figures.compose([], delta=DELTA)
+    assert epsilon_of([], delta=DELTA) == 0.0 == epsilons.compose([], delta=DELTA)
     assert epsilon_of([Mechanism(0.5, 1.0, 0)], delta=DELTA) == 0.0
     assert math.isinf(epsilon_of([Mechanism(0.5, 1.0, 100)], delta=1e-300)), "left to RDP"
-    assert math.isfinite(figures.compose([Mechanism(0.5, 1.0, 100)], delta=1e-300))
+    assert math.isfinite(epsilons.compose([Mechanism(0.5, 1.0, 100)], delta=1e-300))
 
 
 @pytest.mark.parametrize("item", [(-0.1, 1, 1), (1.1, 1, 1), (0.5, 0, 1), (0.5, math.nan, 1), (0.5, 1, -1)])
@@ -169,9 +167,9 @@ def test_no_epsilon_without_a_delta(delta: float) -> None:
 def test_extremes_are_bounded_in_size() -> None:
     """What a hostile claim may ask for: grids stay within MOST_CELLS, and RDP answers where they cannot."""
     for item in [(0.5, 0.05, 1), (0.5, 0.05, 10_000_000), (1e-6, 0.05, 1000), (0.001, 10_000.0, 10_000_000)]:
-        composed = losses._composed(losses._gather([Mechanism(*item)]))
+        composed = loss_distribution._composed(loss_distribution._gather([Mechanism(*item)]))
         assert composed is None or max(len(part.losses) for part in composed) <= loss_grid.MOST_CELLS
-        assert figures.compute(Mechanism(*item), delta=DELTA).epsilon > 0.0
+        assert epsilons.compute(Mechanism(*item), delta=DELTA).epsilon > 0.0
 
 
 def test_the_median_claim_needs_less_noise_than_by_rdp_alone() -> None:
@@ -180,7 +178,7 @@ def test_the_median_claim_needs_less_noise_than_by_rdp_alone() -> None:
     for epsilon in (0.5, 1.0, 2.0, 4.0):
         for q, steps in ((1.0, 1), (0.32, 50), (0.16, 50), (0.16, 100), (0.032, 50)):
             tight = smallest(lambda item: epsilon_of([item], delta=DELTA), q, steps, epsilon)
-            loose = smallest(lambda item: figures.compute(item, delta=DELTA).rdp, q, steps, epsilon)
+            loose = smallest(lambda item: epsilons.compute(item, delta=DELTA).rdp, q, steps, epsilon)
             less.append(1 - tight / loose)
     assert min(less) > 0.06 and 0.07 < float(np.median(less)) < 0.09
 
@@ -209,7 +207,7 @@ def test_the_likeliest_event_is_bounded_by_every_epsilon_and_delta(item: Mechani
     most = most_likely([item], chance=chance)
     assert chance <= most <= 1.0
     for delta in (1e-3, 1e-5, 1e-7):
-        allowed = math.exp(min(figures.loss_epsilon([item], delta=delta), 700.0)) * chance + delta
+        allowed = math.exp(min(epsilons.loss_epsilon([item], delta=delta), 700.0)) * chance + delta
         assert most <= allowed * (1 + 1e-6) + 1e-9
 
 

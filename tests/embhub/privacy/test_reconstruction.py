@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import EVERYTHING, NOTHING, gaussian_curve
 from embhub.privacy.reconstruction import most_rebuilt, most_rebuilt_by_curve
@@ -38,7 +38,7 @@ def test_between_the_prior_and_what_epsilon_and_delta_say(item: Mechanism, chanc
     most = most_rebuilt([item], chance=chance)
     assert chance <= most <= 1.0
     for delta in (1e-3, 1e-5):
-        epsilon = figures.compose([item], delta=delta)
+        epsilon = epsilons.compose([item], delta=delta)
         assert most <= math.exp(min(epsilon, 700.0)) * chance + delta * (1 + 1e-6) + 1e-9
 
 

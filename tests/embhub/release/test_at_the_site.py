@@ -9,9 +9,8 @@ import pytest
 from embhub.cards import card
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import CardMismatchError, DigestMismatchError, UnsignedError
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
-from embhub.release import signing, verification
+from embhub.release import at_the_site, signing, verification
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support.releases import (
     NOW,
@@ -39,7 +38,7 @@ def site(tmp_path: Path) -> Path:
 
 def sign(site: Path) -> Release:
     release = signing.assemble(site, repository=REPOSITORY, key=SITE, now=NOW)
-    site_files.write_bundles(release, site)
+    at_the_site.write_bundles(release, site)
     return release
 
 
@@ -47,14 +46,14 @@ def test_signed_files_are_the_release(site: Path) -> None:
     release = sign(site)
     assert (site.parent / "cspca.publish.sigstore.json").exists()
     assert (site.parent / "cspca.audit.sigstore.json").exists()
-    found = site_files.read(site)
+    found = at_the_site.read(site)
     assert dict(found.files) == dict(release.files)
     assert verification.verify(found, trust=make_trust(), now=NOW).repository == REPOSITORY
 
 
 def test_unsigned_files_are_a_release_without_attestation(site: Path) -> None:
     with pytest.raises(UnsignedError):
-        _ = site_files.read(site).publish_bundle
+        _ = at_the_site.read(site).publish_bundle
 
 
 def test_card_edited_after_signing(site: Path) -> None:
@@ -62,16 +61,16 @@ def test_card_edited_after_signing(site: Path) -> None:
     path = site.parent / "cspca.card.yaml"
     path.write_text(path.read_text().replace("one scanner", "none"))
     with pytest.raises(CardMismatchError):
-        verification.verify(site_files.read(site), trust=make_trust(), now=NOW)
+        verification.verify(at_the_site.read(site), trust=make_trust(), now=NOW)
     path.write_text("no: card")
     with pytest.raises(CardMismatchError, match="not the signed card"):
-        site_files.read(site)
+        at_the_site.read(site)
 
 
 def test_unreadable_card_before_signing(site: Path) -> None:
     (site.parent / "cspca.card.yaml").write_text("no: card")
     with pytest.raises(ArtifactError):
-        site_files.read(site)
+        at_the_site.read(site)
 
 
 def test_stale_audit_attestation_is_removed(site: Path) -> None:
@@ -87,20 +86,20 @@ def test_file_in_a_pulled_folder_belongs_to_its_release(tmp_path: Path) -> None:
     release = make_release()
     release.to_folder(tmp_path / "out")
     copy = tmp_path / "out/prostate-cspca.safetensors"
-    copy.write_bytes(release.files[layout.EMBEDDING])
-    for path in (copy, tmp_path / "out" / layout.EMBEDDING):
-        assert verification.verify(site_files.read(path), trust=make_trust(), now=NOW).version == "1.0.0"
+    copy.write_bytes(release.files[release_files.EMBEDDING])
+    for path in (copy, tmp_path / "out" / release_files.EMBEDDING):
+        assert verification.verify(at_the_site.read(path), trust=make_trust(), now=NOW).version == "1.0.0"
     copy.write_bytes(make_embedding(seed=3).data)
     with pytest.raises(DigestMismatchError, match="prostate-cspca"):
-        verification.verify(site_files.read(copy), trust=make_trust(), now=NOW)
+        verification.verify(at_the_site.read(copy), trust=make_trust(), now=NOW)
     renamed = copy.rename(tmp_path / "out/prostate-cspca.bin")
     with pytest.raises(DigestMismatchError, match="prostate-cspca"):
-        verification.verify(site_files.read(renamed), trust=make_trust(), now=NOW)
+        verification.verify(at_the_site.read(renamed), trust=make_trust(), now=NOW)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a file"):
-        site_files.read(tmp_path / "absent.safetensors")
+        at_the_site.read(tmp_path / "absent.safetensors")
 
 
 def test_huge_file_is_not_read(tmp_path: Path) -> None:
@@ -108,4 +107,4 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         stream.truncate(2_000_000_000)
     with pytest.raises(ArtifactError):
-        site_files.read(path)
+        at_the_site.read(path)

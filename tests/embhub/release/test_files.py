@@ -9,7 +9,7 @@ import pytest
 
 from embhub.errors import ArtifactError, ConfigError, UsageError
 from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support.releases import make_release
 
@@ -22,14 +22,14 @@ def test_folder_and_back(tmp_path: Path) -> None:
     assert dict(again.files) == dict(GOOD.files)
     assert again.others == ()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
-    assert (tmp_path / "out" / layout.PUBLISH_BUNDLE).is_file()
+    assert (tmp_path / "out" / release_files.PUBLISH_BUNDLE).is_file()
     GOOD.to_folder(tmp_path / "out")
     assert dict(Release.from_folder(tmp_path / "out").files) == dict(GOOD.files)
 
 
 def test_further_files_are_named_and_copies_digested(tmp_path: Path) -> None:
     GOOD.to_folder(tmp_path / "out")
-    (tmp_path / "out/cspca.safetensors").write_bytes(GOOD.files[layout.EMBEDDING])
+    (tmp_path / "out/cspca.safetensors").write_bytes(GOOD.files[release_files.EMBEDDING])
     (tmp_path / "out/notes").mkdir()
     (tmp_path / "out/notes/a.txt").write_text("x")
     found = Release.from_folder(tmp_path / "out")
@@ -37,7 +37,7 @@ def test_further_files_are_named_and_copies_digested(tmp_path: Path) -> None:
     assert found.copies == {"cspca.safetensors": GOOD.embedding.digest}
 
 
-@pytest.mark.parametrize("name", [*layout.FILES, "copy.safetensors"])
+@pytest.mark.parametrize("name", [*release_files.FILES, "copy.safetensors"])
 def test_files_beyond_their_limit_are_not_read(tmp_path: Path, name: str) -> None:
     GOOD.to_folder(tmp_path / "out")
     path = tmp_path / "out" / name
@@ -47,15 +47,15 @@ def test_files_beyond_their_limit_are_not_read(tmp_path: Path, name: str) -> Non
         Release.from_folder(tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", layout.FILES)
+@pytest.mark.parametrize("name", release_files.FILES)
 def test_bytes_beyond_their_limit(name: str) -> None:
     with pytest.raises(FileTooLargeError):
-        Release.from_files({name: b"\0" * (layout.LIMITS[name] + 1)})
+        Release.from_files({name: b"\0" * (release_files.LIMITS[name] + 1)})
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     GOOD.to_folder(tmp_path / "out")
-    card = tmp_path / "out" / layout.CARD
+    card = tmp_path / "out" / release_files.CARD
     card.unlink()
     os.mkfifo(card)
     with pytest.raises(UsageError, match="not a file"):
@@ -87,7 +87,7 @@ def test_views_say_what_is_missing() -> None:
 
 
 def test_views_raise_what_their_parsers_raise() -> None:
-    broken = Release.from_files(dict.fromkeys(layout.FILES, b"{}"))
+    broken = Release.from_files(dict.fromkeys(release_files.FILES, b"{}"))
     for view in ("embedding", "card", "audit"):
         with pytest.raises(ArtifactError):
             getattr(broken, view)

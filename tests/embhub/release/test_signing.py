@@ -9,7 +9,7 @@ import pytest
 
 from embhub.cards import card
 from embhub.errors import ArtifactError, PrivacyError, UsageError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing, verification
 from embhub.release.checks.consistency import base_digest
 from embhub.release.files import Release
@@ -34,8 +34,8 @@ def test_statement_names_everything_that_goes_with_the_embedding() -> None:
     facts = statement.read_publish(statement.parse(GOOD.publish_bundle.envelope.payload))
     assert facts.repository == REPOSITORY
     assert facts.version == GOOD.card.version
-    assert facts.card.sha256 == layout.digest(GOOD.files[layout.CARD])
-    assert facts.audit is not None and facts.audit.sha256 == layout.digest(GOOD.files[layout.AUDIT])
+    assert facts.card.sha256 == release_files.digest(GOOD.files[release_files.CARD])
+    assert facts.audit is not None and facts.audit.sha256 == release_files.digest(GOOD.files[release_files.AUDIT])
     assert facts.base is not None and facts.base.sha256 == base_digest(GOOD.embedding)
     assert facts.recipe == GOOD.embedding.training
     assert (facts.privacy, facts.created, facts.replaces) == ("none", "2026-11-20T10:30:00Z", None)
@@ -58,7 +58,7 @@ def test_payload_is_canonical_and_the_bundle_is_ours() -> None:
 
     payload = GOOD.publish_bundle.envelope.payload
     assert payload == rfc8785.dumps(json.loads(payload))
-    assert bundle.to_json(GOOD.publish_bundle.envelope) == GOOD.files[layout.PUBLISH_BUNDLE]
+    assert bundle.to_json(GOOD.publish_bundle.envelope) == GOOD.files[release_files.PUBLISH_BUNDLE]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_contradictions_are_not_signed(contradiction: Release) -> None:
 def test_a_readme_that_says_more_than_its_card_is_not_signed() -> None:
     with pytest.raises(ArtifactError, match="render"):
         signing.sign(
-            replaced(GOOD, card=GOOD.files[layout.CARD] + b"\nMore.\n"), repository=REPOSITORY, key=SITE, now=NOW
+            replaced(GOOD, card=GOOD.files[release_files.CARD] + b"\nMore.\n"), repository=REPOSITORY, key=SITE, now=NOW
         )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from embhub.audits.report import build
 from embhub.refusals import CardMismatchError, DigestMismatchError, RollbackError, UnknownSignerError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.checks import consistency
 from embhub.release.demands import PolicyRefusedError
@@ -51,7 +51,7 @@ def check(verified: Verified, name: str) -> tuple[str, str]:
 
 def test_good_release_says_what_was_decided_and_why() -> None:
     verified = judge(GOOD)
-    assert verified.embedding.data == GOOD.files[layout.EMBEDDING]
+    assert verified.embedding.data == GOOD.files[release_files.EMBEDDING]
     assert verified.card == GOOD.card
     assert verified.report == GOOD.audit
     assert (verified.repository, verified.version, verified.policy) == (REPOSITORY, "1.0.0", STANDARD)
@@ -111,7 +111,7 @@ def test_audit_may_come_after_the_release() -> None:
     report = make_report(UNAUDITED.embedding)
     attestation = attest_audit(
         report,
-        report_digest=layout.digest(report.to_bytes()),
+        report_digest=release_files.digest(report.to_bytes()),
         repository=REPOSITORY,
         version="1.0.0",
         key=AUDITOR,
@@ -177,9 +177,9 @@ def test_files_that_no_signature_covers_are_named() -> None:
 
 
 def test_copy_of_the_embedding_must_be_the_embedding() -> None:
-    good = Release.from_files({**GOOD.files, "cspca.safetensors": GOOD.files[layout.EMBEDDING]})
+    good = Release.from_files({**GOOD.files, "cspca.safetensors": GOOD.files[release_files.EMBEDDING]})
     assert verification.verify(good, trust=TRUST, now=NOW)
-    swapped = Release.from_files({**GOOD.files, "cspca.safetensors": OTHER.files[layout.EMBEDDING]})
+    swapped = Release.from_files({**GOOD.files, "cspca.safetensors": OTHER.files[release_files.EMBEDDING]})
     with pytest.raises(DigestMismatchError, match="cspca"):
         verification.verify(swapped, trust=TRUST, now=NOW)
 

@@ -19,7 +19,7 @@ from embhub.refusals import (
     WrongRootError,
 )
 from embhub.trust import dsse
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from tests.support.releases import (
     AUDITOR,
     REGISTRY,
@@ -36,13 +36,13 @@ EXPORT = json.loads(make_export())
 REVOKED = {"fingerprint": SITE.fingerprint, "date": "2026-11-20T00:00:00Z", "reason": "lost"}
 
 
-def export_of(payload: bytes, *, kind: str = trust.KEYRING_TYPE) -> bytes:
+def export_of(payload: bytes, *, kind: str = keyrings.KEYRING_TYPE) -> bytes:
     envelope = dsse.sign(payload, key=ROOT, payload_type=kind)
     return json.dumps({**EXPORT, "keyring": envelope.to_json()}).encode()
 
 
-def open_bytes(data: bytes, **arguments: Any) -> trust.Trust:
-    return trust.open_export(trust.parse_export(data), **{"root_fingerprint": ROOT.fingerprint, **arguments})
+def open_bytes(data: bytes, **arguments: Any) -> keyrings.Trust:
+    return keyrings.open_export(keyrings.parse_export(data), **{"root_fingerprint": ROOT.fingerprint, **arguments})
 
 
 def test_keyring_says_who_may_what() -> None:
@@ -62,8 +62,8 @@ def test_a_key_may_publish_and_withdraw() -> None:
 
 
 def test_same_keyring_is_the_same_bytes() -> None:
-    assert make_keyring().to_bytes() == trust.parse_keyring(make_keyring().to_bytes()).to_bytes()
-    assert trust.parse_export(make_export()).to_bytes().endswith(b"\n")
+    assert make_keyring().to_bytes() == keyrings.parse_keyring(make_keyring().to_bytes()).to_bytes()
+    assert keyrings.parse_export(make_export()).to_bytes().endswith(b"\n")
 
 
 def test_a_keyring_without_revocations_reads_as_it_always_did() -> None:
@@ -87,11 +87,11 @@ def test_a_keyring_without_revocations_reads_as_it_always_did() -> None:
 )
 def test_a_revocation_does_not_grow_milder(after: list[dict[str, Any]], back: bool) -> None:
     earlier, later = make_keyring(revoked=[REVOKED]), make_keyring(version=2, revoked=after)
-    assert trust.keys_brought_back(earlier, later) == ([SITE.fingerprint] if back else [])
+    assert keyrings.keys_brought_back(earlier, later) == ([SITE.fingerprint] if back else [])
 
 
 def test_a_revoked_key_may_leave_the_keyring() -> None:
-    assert trust.keys_brought_back(make_keyring(revoked=[REVOKED]), make_keyring(members=[])) == []
+    assert keyrings.keys_brought_back(make_keyring(revoked=[REVOKED]), make_keyring(members=[])) == []
 
 
 def key_row(**changes: Any) -> dict[str, Any]:
@@ -140,17 +140,17 @@ BAD_KEYRINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", BAD_KEYRINGS)
 def test_keyring_that_breaks_a_rule(name: str) -> None:
     with pytest.raises(MalformedKeyringError):
-        trust.parse_keyring(json.dumps(BAD_KEYRINGS[name]).encode())
+        keyrings.parse_keyring(json.dumps(BAD_KEYRINGS[name]).encode())
 
 
 def test_good_keyring_of_the_same_making() -> None:
-    assert trust.parse_keyring(json.dumps(ring(key_row())).encode()).version == 1
+    assert keyrings.parse_keyring(json.dumps(ring(key_row())).encode()).version == 1
 
 
 def test_duplicate_members_are_refused() -> None:
     text = json.dumps(ring(key_row())).replace('"version": 1', '"version": 1, "version": 2')
     with pytest.raises(MalformedKeyringError, match="twice"):
-        trust.parse_keyring(text.encode())
+        keyrings.parse_keyring(text.encode())
 
 
 def test_root_must_be_the_pinned_one() -> None:
@@ -159,13 +159,13 @@ def test_root_must_be_the_pinned_one() -> None:
 
 
 def test_keyring_signed_by_another_key_than_the_root() -> None:
-    forged = trust.sign_keyring(make_keyring(version=9), root_key=STRANGER).to_json()
+    forged = keyrings.sign_keyring(make_keyring(version=9), root_key=STRANGER).to_json()
     with pytest.raises(BadSignatureError):
         open_bytes(json.dumps({**EXPORT, "keyring": forged}).encode())
 
 
 def test_edited_keyring() -> None:
-    envelope = dsse.parse(EXPORT["keyring"], payload_type=trust.KEYRING_TYPE)
+    envelope = dsse.parse(EXPORT["keyring"], payload_type=keyrings.KEYRING_TYPE)
     edited = dsse.Envelope(
         envelope.payload.replace(b'"version":1', b'"version":2'), envelope.payload_type, envelope.signature, ""
     )
@@ -175,7 +175,7 @@ def test_edited_keyring() -> None:
 
 def test_statement_is_not_a_keyring() -> None:
     with pytest.raises(MalformedEnvelopeError, match="payloadType"):
-        trust.parse_export(export_of(make_keyring().to_bytes(), kind=dsse.INTOTO))
+        keyrings.parse_export(export_of(make_keyring().to_bytes(), kind=dsse.INTOTO))
 
 
 def test_keyring_of_another_registry() -> None:
@@ -196,7 +196,7 @@ def test_root_key_is_not_a_members_key() -> None:
 
 def test_root_of_another_algorithm() -> None:
     with pytest.raises(WrongKeyError):
-        trust.parse_export(json.dumps({**EXPORT, "root_key": "hello"}).encode())
+        keyrings.parse_export(json.dumps({**EXPORT, "root_key": "hello"}).encode())
 
 
 @pytest.mark.parametrize(
@@ -212,12 +212,12 @@ def test_root_of_another_algorithm() -> None:
 )
 def test_malformed_export(document: Any) -> None:
     with pytest.raises(MalformedKeyringError):
-        trust.parse_export(json.dumps(document).encode())
+        keyrings.parse_export(json.dumps(document).encode())
 
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes(data: bytes) -> None:
-    for parse in (trust.parse_export, trust.parse_keyring):
+    for parse in (keyrings.parse_export, keyrings.parse_keyring):
         with pytest.raises(VerificationError):
             parse(data)
 
@@ -225,7 +225,7 @@ def test_arbitrary_bytes(data: bytes) -> None:
 @given(st.dictionaries(st.sampled_from(sorted(EXPORT)), st.none() | st.text() | st.integers() | st.lists(st.text())))
 def test_arbitrary_members(changes: dict[str, Any]) -> None:
     try:
-        trust.parse_export(json.dumps({**EXPORT, **changes}).encode())
+        keyrings.parse_export(json.dumps({**EXPORT, **changes}).encode())
     except VerificationError:
         return
     assert not changes.keys() - {"schema", "registry"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
 from embhub.site.keys import SigningKey
@@ -207,7 +207,8 @@ def test_an_independent_audit_stays(registry: Registry) -> None:
     def audited(shift: float, key: SigningKey = releases.AUDITOR) -> dict[str, bytes]:
         report = releases.make_report(release.embedding, shift=shift)
         attestation = signing.attest_audit(
-            report, report_digest=layout.digest(report.to_bytes()), repository=releases.REPOSITORY, version="1.0.0",
+            report, report_digest=release_files.digest(report.to_bytes()),
+            repository=releases.REPOSITORY, version="1.0.0",
             key=key, now=releases.NOW,
         )  # fmt: skip
         return {AUDIT: report.to_bytes(), AUDIT_BUNDLE: attestation}

@@ -26,7 +26,7 @@ from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.builtin_bases import NAMES, info
 from embhub.cards import card
 from embhub.diffusion.foreign.programs import PROGRAMS
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub_registry.pages import snippets
@@ -77,7 +77,7 @@ def publish(registry: RunningRegistry, token: str, repository: str, made: Embedd
     name = repository.rpartition("/")[2]
     base = {"revision": "1", "family": "sd1", "licence": "Apache-2.0"}
     fields = releases.make_card(made, name=name, base_model=base, **changes)
-    files = {layout.EMBEDDING: made.data, layout.CARD: card.to_readme(card.parse(fields))}
+    files = {release_files.EMBEDDING: made.data, release_files.CARD: card.to_readme(card.parse(fields))}
     release = signing.sign(Release.from_files(files), repository=repository, key=releases.SITE, now=releases.NOW)
     api = HfApi(endpoint=registry.url, token=token)
     api.create_repo(repository)

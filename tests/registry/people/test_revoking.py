@@ -9,7 +9,7 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub.release.files import AUDIT_BUNDLE, Release
-from embhub.trust import keyring as trust
+from embhub.trust import keyring as keyrings
 from embhub_registry.admission import rules as admission
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
@@ -26,9 +26,9 @@ def house(tmp_path: Path) -> RunningRegistry:
     return made
 
 
-def keyring(house: RunningRegistry) -> trust.Keyring:
-    export = trust.parse_export(house.run("trust", "export").stdout.encode())
-    return trust.open_export(export, root_fingerprint=house.root_fingerprint).keyring
+def keyring(house: RunningRegistry) -> keyrings.Keyring:
+    export = keyrings.parse_export(house.run("trust", "export").stdout.encode())
+    return keyrings.open_export(export, root_fingerprint=house.root_fingerprint).keyring
 
 
 def test_a_revocation_is_the_next_keyring_signed_by_the_root_key(house: RunningRegistry) -> None:
@@ -73,18 +73,18 @@ def test_a_key_that_is_not_there_and_a_reason_that_is_none(house: RunningRegistr
 LATER = "2026-11-21T00:00:00Z"
 
 
-def ring(*rows: tuple[str, str]) -> trust.Trust:
+def ring(*rows: tuple[str, str]) -> keyrings.Trust:
     """Radboud with two keys, nki's auditor; `rows` are revoked fingerprints and reasons, a day after everything."""
     members = [member("radboud", [(SITE, "publish"), (OTHER_SITE, "publish")]), member("nki", [(AUDITOR, "audit")])]
     revoked = [{"fingerprint": key, "date": LATER, "reason": reason} for key, reason in rows]
     return make_trust(make_keyring(version=2, members=members, revoked=revoked))
 
 
-def admit(release: Release, *, trusted: trust.Trust, before: Release | None = None, caller: str = "radboud") -> None:
+def admit(release: Release, *, trusted: keyrings.Trust, before: Release | None = None, caller: str = "radboud") -> None:
     proposal = Proposal(
         repository=releases.REPOSITORY,
         files=release.files,
-        before={path: releases.layout.digest(data) for path, data in before.files.items()} if before else {},
+        before={path: releases.release_files.digest(data) for path, data in before.files.items()} if before else {},
         versions=(before.card.version,) if before else (),
         audit_required=False,
         trust=trusted,

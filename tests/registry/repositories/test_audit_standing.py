@@ -21,8 +21,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.operation import administration, opening
 from embhub_registry.pages import wordings
-from embhub_registry.repositories import access, attesting, repos
-from embhub_registry.repositories import audit_standing as standing
+from embhub_registry.repositories import access, attesting, audit_standing, repos
 from embhub_registry.repositories.access import Settings
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
@@ -40,7 +39,7 @@ SELF = replace(ROW, namespace="radboud", own=True, verdict="no-leak-detected", f
 def judge(
     *rows: Attestation, repository: str = REPOSITORY, keyring: object = KEYRING
 ) -> tuple[str, str, tuple[str, ...]]:
-    found = standing.judge(rows, repository=repository, keyring=keyring)  # type: ignore[arg-type]  # a keyring
+    found = audit_standing.judge(rows, repository=repository, keyring=keyring)  # type: ignore[arg-type]  # a keyring
     return found.verdict, found.confirmation, found.auditors
 
 

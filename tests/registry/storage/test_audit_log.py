@@ -12,7 +12,7 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub_registry.database import audit_head
-from embhub_registry.operation import audit_export as inspection
+from embhub_registry.operation import audit_export
 from embhub_registry.storage import audit_log, folder
 from embhub_registry.storage.folder import Registry
 
@@ -92,9 +92,9 @@ def test_lines_that_were_appended_by_hand_are_told_apart(registry: Registry) -> 
     with registry.audit_log.path.open("a") as stream:
         stream.write(json.dumps(forged) + "\n")
     assert registry.audit_log.unsealed() > 0
-    assert not any("forged" in line for line in inspection.export(registry))
+    assert not any("forged" in line for line in audit_export.export(registry))
     registry.audit_log.write("later")
-    rows = [json.loads(line) for line in inspection.export(registry)]
+    rows = [json.loads(line) for line in audit_export.export(registry)]
     assert [row["event"] for row in rows[-2:]] == ["audit-log-unsealed", "later"]
     assert "forged" in rows[-2]["text"] and registry.audit_log.problems() == [] and registry.audit_log.unsealed() == 0
 
@@ -110,13 +110,13 @@ def test_a_writer_killed_after_its_line_leaves_a_whole_chain(
         registry.audit_log.write("half")
     registry.audit_log.write("after")
     assert registry.audit_log.problems() == []
-    assert [json.loads(line)["event"] for line in inspection.export(registry)][-2:] == ["audit-log-unsealed", "after"]
+    assert [json.loads(line)["event"] for line in audit_export.export(registry)][-2:] == ["audit-log-unsealed", "after"]
 
 
 def test_a_head_that_was_written_down_shows_a_rewritten_log(registry: Registry) -> None:
-    known = inspection.head(registry)["head"]
+    known = audit_export.head(registry)["head"]
     registry.audit_log.write("later")
-    assert inspection.verify(registry, known=known)["whole"]
+    assert audit_export.verify(registry, known=known)["whole"]
     rechain(registry)  # and now the database as well: whoever owns the disk can do both
     rows = lines(registry)
     with registry.database.writing() as db:
@@ -126,9 +126,9 @@ def test_a_head_that_was_written_down_shows_a_rewritten_log(registry: Registry) 
         forged = audit_head.Head(head.number, digest, head.segment, size, head.first_number, head.first_previous)
         audit_head.write(db, forged)
     assert registry.audit_log.problems() == [], "the folder alone does not show it"
-    assert not inspection.verify(registry, known=known)["whole"]
+    assert not audit_export.verify(registry, known=known)["whole"]
     with pytest.raises(UsageError, match="head"):
-        inspection.verify(registry, known="7")
+        audit_export.verify(registry, known="7")
 
 
 def test_months_are_segments_and_old_ones_can_go(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from embhub.release.files import EMBEDDING
 from embhub_registry import app
 from embhub_registry.database import accounts, repositories
 from embhub_registry.database.clock import stamp
-from embhub_registry.operation import background_tasks as upkeep
+from embhub_registry.operation import background_tasks
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.people import rate_limits as pace
 from embhub_registry.repositories import access, deletion
@@ -79,7 +79,9 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(upkeep, "SECONDS", 3600.0)  # its counters are a commit, too, at which all is forgotten
+    monkeypatch.setattr(
+        background_tasks, "SECONDS", 3600.0
+    )  # its counters are a commit, too, at which all is forgotten
     running = init_registry(tmp_path)
     running.add_key(releases.SITE, namespace="radboud")
     alice, lea = running.add_user("alice", namespace="radboud"), running.add_user("lea", namespace="lumc")

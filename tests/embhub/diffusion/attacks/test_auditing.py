@@ -22,7 +22,7 @@ from embhub.ledger import audit_attempts
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import config, runs
-from embhub.site import secret as commitments
+from embhub.site import secret as site_secret
 from tests.support import pipelines
 from tests.support.training import train
 
@@ -124,20 +124,20 @@ def test_an_audit_that_dies_stands_in_the_ledger(trained: TrainResult, monkeypat
 
 def test_coins_follow_from_the_key_of_the_site(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     facts = {"embedding": "ab", "seed": 0}
-    here = commitments.derive_seed(facts)
-    assert here == commitments.derive_seed(facts) != commitments.derive_seed({**facts, "seed": 1})
+    here = site_secret.derive_seed(facts)
+    assert here == site_secret.derive_seed(facts) != site_secret.derive_seed({**facts, "seed": 1})
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "another site"))
-    assert commitments.derive_seed(facts) != here
+    assert site_secret.derive_seed(facts) != here
 
 
 def test_the_commitment_is_keyed(quick: AuditReport, trained: TrainResult, home: Path) -> None:
     key = config.paths().config / "commitment.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.read_bytes().hex() not in quick.to_bytes().decode()
-    kept, sealed = key.read_bytes(), commitments.commit({})
+    kept, sealed = key.read_bytes(), site_secret.commit({})
     try:
         key.unlink()
-        assert commitments.commit({}) != sealed
+        assert site_secret.commit({}) != sealed
     finally:
         key.write_bytes(kept)
 

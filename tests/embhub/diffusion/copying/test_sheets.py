@@ -24,8 +24,8 @@ from embhub.diffusion.bases.adapted import MARK
 from embhub.diffusion.copying import outcome, sheets
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import plain_png
-from embhub.release import at_the_site as site_files
-from embhub.release import files as layout
+from embhub.release import at_the_site
+from embhub.release import files as release_files
 from tests.support import cards, claims, pipelines
 
 Write = Callable[..., Path]
@@ -46,7 +46,7 @@ def write(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         path.write_bytes(made.data)
         said = {"token": "<a>", "vectors": [{"encoder": "text_encoder", "count": 2, "dim": pipelines.WIDTH}]}
         values = card.parse(cards.complete(**said)).to_dict()
-        site_files.beside(path, site_files.CARD).write_bytes(card.write_draft(values, []))
+        at_the_site.beside(path, at_the_site.CARD).write_bytes(card.write_draft(values, []))
         return path
 
     return make
@@ -82,7 +82,7 @@ def test_what_passed_becomes_a_sheet_that_the_card_takes(write: Write, check: Ch
     plain_png.check(sheet.read_bytes())
     said = json.loads(record.read_text())
     assert said == {
-        "schema": "embhub.sheet/1", "sha256": layout.digest(sheet.read_bytes()),
+        "schema": "embhub.sheet/1", "sha256": release_files.digest(sheet.read_bytes()),
         "embedding": artifact.read(file).digest, "images": 3, "prompt": "mri, <a>", "drawn_from": 0,
         "steps": said["steps"], "guidance": said["guidance"], "copy_check": "no-copies-found",
     }  # fmt: skip
@@ -90,7 +90,7 @@ def test_what_passed_becomes_a_sheet_that_the_card_takes(write: Write, check: Ch
     answers = file.with_name("a.card.yaml")
     found = parse_yaml(answers.read_bytes())
     assert found.samples is not None and found.samples.sha256 == said["sha256"]
-    assert site_files.read(file).files[layout.SAMPLES] == sheet.read_bytes()
+    assert at_the_site.read(file).files[release_files.SAMPLES] == sheet.read_bytes()
     assert main(["card", "init", str(file)]) == 0
     assert parse_yaml(answers.read_bytes()).samples == found.samples, "a later `card init` keeps it"
     file.write_bytes(artifact.read(write(claims.make_claim())).data)  # another embedding under the same name
@@ -104,7 +104,7 @@ def test_what_passed_becomes_a_sheet_that_the_card_takes(write: Write, check: Ch
 def test_a_sheet_that_no_card_records_stays_at_the_site(write: Write, check: Check) -> None:
     file = write()
     check(file, "no-copies-found")
-    assert layout.SAMPLES not in site_files.read(file).files
+    assert release_files.SAMPLES not in at_the_site.read(file).files
 
 
 @pytest.mark.parametrize("verdict", ["copies-suspected", "insufficient-evidence"])
@@ -180,7 +180,7 @@ def test_the_largest_sheet_is_within_its_limit(count: int, side: int) -> None:
     """Noise is what packs worst."""
     data = sheets.compose(pictures(count, side))
     plain_png.check(data)
-    assert len(data) <= layout.LIMITS[layout.SAMPLES]
+    assert len(data) <= release_files.LIMITS[release_files.SAMPLES]
 
 
 def test_grey_pictures_make_a_grey_sheet() -> None:

@@ -13,7 +13,7 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.cards import card
 from embhub.diffusion.datasets.making import Made, make_dataset
-from embhub.release import at_the_site as site_files
+from embhub.release import at_the_site
 from tests.support import cards, pipelines
 
 Make = Callable[..., Made]
@@ -29,7 +29,7 @@ def write_embedding(path: Path, base: Path, token: str = "<a>", **answers: Any) 
     if answers.pop("card", True):
         said = {"token": token, "vectors": [{"encoder": "text_encoder", "count": 2, "dim": pipelines.WIDTH}]}
         values = card.parse(cards.complete(**said, **answers)).to_dict()
-        site_files.beside(path, site_files.CARD).write_bytes(card.write_draft(values, []))
+        at_the_site.beside(path, at_the_site.CARD).write_bytes(card.write_draft(values, []))
     return path
 
 

@@ -10,7 +10,7 @@ from embhub.diffusion.datasets import sources
 from embhub.diffusion.datasets.sources import UseForbiddenError
 from embhub.errors import PrivacyError, UsageError
 from embhub.refusals import DigestMismatchError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.site import trust_store
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 from tests.support.releases import ROOT, make_embedding, make_export, make_release
@@ -30,7 +30,7 @@ def test_a_release_is_verified_and_says_what_its_audit_found(pulled: Path) -> No
 
 
 def test_a_release_that_was_changed_is_refused(pulled: Path) -> None:
-    (pulled / layout.EMBEDDING).write_bytes(make_embedding(seed=9).data)
+    (pulled / release_files.EMBEDDING).write_bytes(make_embedding(seed=9).data)
     with pytest.raises(DigestMismatchError):
         sources.find([str(pulled)])
 

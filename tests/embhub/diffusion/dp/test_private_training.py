@@ -32,9 +32,8 @@ from embhub.ledger.spending import Spending
 from embhub.ledger.spent import spent_on
 from embhub.options.training import PrivacySettings
 from embhub.phantoms import write_dataset
-from embhub.privacy import epsilon as figures
-from embhub.privacy import loss_distribution as losses
-from embhub.privacy import self_test
+from embhub.privacy import epsilon as epsilons
+from embhub.privacy import loss_distribution, self_test
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.progress import Progress
@@ -91,7 +90,7 @@ def test_the_file_carries_the_claim(images: Path, base: Path, tmp_path: Path, me
     assert (claim.mechanism, claim.unit, claim.n_public, claim.steps, claim.sampling.q) == (
         mechanism, "patient", 20, steps, q,
     )  # fmt: skip
-    computed = figures.compute(losses.Mechanism(q, claim.sigma, steps), delta=1e-5)
+    computed = epsilons.compute(loss_distribution.Mechanism(q, claim.sigma, steps), delta=1e-5)
     assert (claim.accountant.name, claim.epsilon) == (computed.name, computed.epsilon) and 3.9 < claim.epsilon <= 4.0
     assert computed.name == ("pld" if mechanism == "dp-sgd" else "gaussian")
     assert claim.self_test.passed and claim.tuning_runs == 0

@@ -16,8 +16,7 @@ from embhub.artifact import embedding
 from embhub.diffusion.dp import private_training, second_opinion, selftest
 from embhub.ledger.books import open_books
 from embhub.phantoms import write_dataset
-from embhub.privacy import loss_distribution as losses
-from embhub.privacy import self_test
+from embhub.privacy import loss_distribution, self_test
 from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import ORDERS
@@ -170,8 +169,8 @@ def test_an_accountant_of_ours_that_counts_too_little_is_refused_before_anything
     images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Noise is calibrated by the broken figure, and the claim would be consistent with itself."""
-    honest = losses.epsilon_of
-    monkeypatch.setattr(losses, "epsilon_of", lambda parts, *, delta: 0.7 * honest(parts, delta=delta))
+    honest = loss_distribution.epsilon_of
+    monkeypatch.setattr(loss_distribution, "epsilon_of", lambda parts, *, delta: 0.7 * honest(parts, delta=delta))
     out = tmp_path / "x.safetensors"
     assert main(command(images, base, out)) == 6
     assert "the least that opacus" in capsys.readouterr().err and nothing_written(tmp_path, out)

@@ -22,7 +22,7 @@ from embhub.diffusion.families import detect, encoders, loss
 from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.phantoms import write_dataset
-from embhub.privacy import epsilon as figures
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy import self_test
 from embhub.privacy.claim import PrivacyClaim
 from tests.support import families
@@ -86,7 +86,7 @@ def test_private_training_writes_its_claim_and_loads(images: Path, base: Path, t
     written = embedding.read(out)
     claim = written.privacy
     assert isinstance(claim, PrivacyClaim) and (claim.mechanism, claim.unit, claim.steps) == ("dp-sgd", "patient", 3)
-    assert claim.epsilon == figures.compute(claim.parameters[0], delta=1e-5).epsilon <= 4.0
+    assert claim.epsilon == epsilons.compute(claim.parameters[0], delta=1e-5).epsilon <= 4.0
     pipe = load_pipeline(base, device="cpu")
     assert load_into(pipe, written) == "<a>"
 

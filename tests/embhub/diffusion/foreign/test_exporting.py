@@ -25,7 +25,7 @@ from embhub.diffusion.foreign.exporting import convert, export_file
 from embhub.diffusion.foreign.importing import FAMILIES, import_file
 from embhub.diffusion.foreign.programs import PROGRAMS
 from embhub.errors import ArtifactError, UsageError
-from embhub.formats import tensors as container
+from embhub.formats import tensors
 from tests.support import families, pipelines
 from tests.support.foreign_loaders import LOADERS, Refused
 from tests.support.releases import BASE
@@ -173,7 +173,7 @@ def test_the_web_uis_refuse_an_archive_of_newer_torch_and_take_ours(program: str
 def test_t5_is_called_as_comfyui_looks_for_it(tmp_path: Path) -> None:
     made = make("flux", dtype="float32")
     arrays = {("t5" if name == "t5xxl" else name): values for name, values in made.tensors.items()}
-    older = embedding.parse(container.serialize(arrays, made.metadata))
+    older = embedding.parse(tensors.serialize(arrays, made.metadata))
     exported = convert(older, to="comfyui")
     assert not exported.unchanged
     used = LOADERS["comfyui"](write(tmp_path, exported.files)[0], "flux")

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.training import batched as many
-from embhub.diffusion.training import inversion
+from embhub.diffusion.training import batched, inversion
 from embhub.diffusion.training.inversion import DivergedError, ResolvedRecipe
 from tests.support import pipelines
 
@@ -32,7 +31,7 @@ def latents(seed: int, count: int) -> torch.Tensor:
 )
 def test_each_is_what_it_would_be_alone(pipe: Any, recipe: ResolvedRecipe) -> None:
     jobs = [(latents(1, 4), 10), (latents(2, 7), 11), (latents(3, 2), 12)]
-    together = many.fit_many(pipe, jobs, token=TOKEN, caption=CAPTION, recipe=recipe)
+    together = batched.fit_many(pipe, jobs, token=TOKEN, caption=CAPTION, recipe=recipe)
     for (images, seed), found in zip(jobs, together, strict=True):
         alone = inversion.fit(pipe, images, token=TOKEN, caption=CAPTION, recipe=recipe, seed=seed)
         torch.testing.assert_close(found.rows["text_encoder"], alone.rows["text_encoder"], rtol=1e-3, atol=2e-4)
@@ -42,7 +41,7 @@ def test_each_is_what_it_would_be_alone(pipe: Any, recipe: ResolvedRecipe) -> No
 def test_another_training_s_images_change_nothing(pipe: Any) -> None:
     mine = (latents(1, 4), 10)
     found = [
-        many.fit_many(pipe, [mine, (latents(seed, 5), seed)], token=TOKEN, caption=CAPTION, recipe=RECIPE)[0]
+        batched.fit_many(pipe, [mine, (latents(seed, 5), seed)], token=TOKEN, caption=CAPTION, recipe=RECIPE)[0]
         for seed in (2, 3)
     ]
     torch.testing.assert_close(found[0].rows["text_encoder"], found[1].rows["text_encoder"], rtol=1e-4, atol=1e-5)
@@ -52,12 +51,12 @@ def test_the_pipeline_is_as_it_was(pipe: Any) -> None:
     tokenizer = pipe.tokenizer
     broken = (latents(1, 3) * float("nan"), 0)
     with pytest.raises(DivergedError):
-        many.fit_many(pipe, [broken, (latents(2, 3), 1)], token=TOKEN, caption=CAPTION, recipe=RECIPE)
+        batched.fit_many(pipe, [broken, (latents(2, 3), 1)], token=TOKEN, caption=CAPTION, recipe=RECIPE)
     assert pipe.tokenizer is tokenizer
     assert not [module for module in pipe.text_encoder.modules() if module._forward_hooks]
 
 
 def test_who_shares_a_batch() -> None:
-    assert many.group(6, replace(RECIPE, batch_size=16)) == [range(4), range(4, 6)]
-    assert many.group(2, replace(RECIPE, batch_size=100)) == [range(1), range(1, 2)]
-    assert many.group(3, replace(RECIPE, micro_batch_size=2)) == [range(1), range(1, 2), range(2, 3)]
+    assert batched.group(6, replace(RECIPE, batch_size=16)) == [range(4), range(4, 6)]
+    assert batched.group(2, replace(RECIPE, batch_size=100)) == [range(1), range(1, 2)]
+    assert batched.group(3, replace(RECIPE, micro_batch_size=2)) == [range(1), range(1, 2), range(2, 3)]

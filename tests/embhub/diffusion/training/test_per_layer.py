@@ -26,8 +26,7 @@ from embhub.diffusion.drawing.loading import TokenCollisionError, WrongBaseError
 from embhub.diffusion.drawing.slerp import slerp
 from embhub.diffusion.families import detect
 from embhub.diffusion.train import TrainResult
-from embhub.diffusion.training import batched as many
-from embhub.diffusion.training import inversion
+from embhub.diffusion.training import batched, inversion
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.per_layer import LayeredRows, insert, places, spread
 from embhub.diffusion.training.recipes import ResolvedRecipe
@@ -199,7 +198,7 @@ def test_training_is_inference(pipe: Any) -> None:
 
 def test_several_trainings_in_one_batch(pipe: Any) -> None:
     jobs = [(latents(), 3), (latents() * 0.5, 4)]
-    together = many.fit_many(pipe, jobs, token=TOKEN, caption=CAPTION, recipe=QUICK)
+    together = batched.fit_many(pipe, jobs, token=TOKEN, caption=CAPTION, recipe=QUICK)
     for (own, seed), found in zip(jobs, together, strict=True):
         alone = inversion.fit(pipe, own, token=TOKEN, caption=CAPTION, recipe=QUICK, seed=seed)
         assert torch.allclose(found.rows["text_encoder"], alone.rows["text_encoder"], atol=1e-3)

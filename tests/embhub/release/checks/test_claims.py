@@ -17,7 +17,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.privacy.claim import PrivacyClaim, UnsupportedClaimError, plain, read_claim
 from embhub.refusals import BrokenClaimError, ClaimMismatchError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.checks.claims import outdated, refuted
 from embhub.release.checks.consistency import power
@@ -80,7 +80,7 @@ def refusal(release: Release) -> RequestDeniedError:
 
 def front_matter(release: Release, **privacy: Any) -> bytes:
     """The card with members of its claim changed by hand."""
-    text = release.files[layout.CARD].decode()
+    text = release.files[release_files.CARD].decode()
     _, front, body = text.split("---\n", 2)
     values = yaml.safe_load(front)
     values["embhub"]["privacy"] |= privacy
@@ -89,7 +89,7 @@ def front_matter(release: Release, **privacy: Any) -> bytes:
 
 def lying_header() -> Release:
     files = dict(GOOD.files)
-    files[layout.EMBEDDING] = with_header_claim(GOOD.embedding, LIE)
+    files[release_files.EMBEDDING] = with_header_claim(GOOD.embedding, LIE)
     return resigned(Release.from_files(files))
 
 
@@ -148,7 +148,7 @@ def test_a_release_with_a_claim_goes_the_whole_way() -> None:
     finding = next(item for item in verified.findings if item.check == "privacy")
     assert finding.outcome == "ok" and finding.text == " ".join(CLAIM.words())
     assert admit(GOOD).verified is not None
-    assert "at most 7.4 %" in GOOD.files[layout.CARD].decode()
+    assert "at most 7.4 %" in GOOD.files[release_files.CARD].decode()
     published = json.loads(GOOD.publish_bundle.envelope.payload)["predicate"]["privacy"]
     assert published == CLAIM.to_dict()
 
@@ -168,7 +168,7 @@ def test_the_registry_refuses(make: Any, error: type[EmbhubError], rule: str) ->
 @pytest.mark.parametrize("name", ["header lies", "card lies", "card differs", "card says none", "exact number told"])
 def test_sign_refuses(name: str) -> None:
     bad = BAD[name][0]()
-    files = {path: bad.files[path] for path in (layout.EMBEDDING, layout.CARD)}
+    files = {path: bad.files[path] for path in (release_files.EMBEDDING, release_files.CARD)}
     with pytest.raises((UnsupportedClaimError, ArtifactError)) as caught:
         sign(files)
     assert caught.value.exit_code == (6 if "lies" in name else 3)
@@ -281,10 +281,10 @@ def test_an_audit_that_shows_more_than_the_claim_allows_refutes_it() -> None:
     assert "the audit shows" in (refuted(strong, loud) or "")
     assert refuted(strong, quiet) is None and refuted("none", make_report(leaking, shift=6.0)) is None
     files = private_files(strong)
-    files[layout.AUDIT] = loud.to_bytes()
+    files[release_files.AUDIT] = loud.to_bytes()
     summary = {"verdict": loud.verdict, "suite": loud.suite, "power": power(loud)}
-    told = card.parse({**card.from_readme(files[layout.CARD]).to_dict(), "audit": summary})
-    files[layout.CARD] = card.to_readme(told)
+    told = card.parse({**card.from_readme(files[release_files.CARD]).to_dict(), "audit": summary})
+    files[release_files.CARD] = card.to_readme(told)
     with pytest.raises(ArtifactError):
         sign(files)
     assert refusal(Release.from_files({**GOOD.files, **files})).rule == "privacy-claim"
@@ -309,4 +309,4 @@ def test_a_claim_of_version_1_is_shown_and_no_new_release_makes_it() -> None:
     told = outdated(release.embedding.privacy)
     assert told is not None and told in refusal(release).message and outdated(CLAIM) is None
     with pytest.raises(PrivacyError, match=r"embhub\.privacy/1"):
-        sign({path: release.files[path] for path in (layout.EMBEDDING, layout.CARD)})
+        sign({path: release.files[path] for path in (release_files.EMBEDDING, release_files.CARD)})

@@ -14,7 +14,7 @@ from embhub.audits.report import AuditReport, Claimed, Design, build
 from embhub.cards import card
 from embhub.errors import ArtifactError
 from embhub.privacy.claim import PrivacyClaim
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.checks.claims import exposed, refuted
 from embhub.release.checks.consistency import power
@@ -44,10 +44,10 @@ def report_of(artifact: Embedding, *, claim: PrivacyClaim = CLAIM, shift: float 
 
 def release_with(report: AuditReport) -> dict[str, bytes]:
     files = private_files()
-    files[layout.AUDIT] = report.to_bytes()
+    files[release_files.AUDIT] = report.to_bytes()
     summary = {"verdict": report.verdict, "suite": report.suite, "power": power(report)}
-    told = card.parse({**card.from_readme(files[layout.CARD]).to_dict(), "audit": summary})
-    return {**files, layout.CARD: card.to_readme(told)}
+    told = card.parse({**card.from_readme(files[release_files.CARD]).to_dict(), "audit": summary})
+    return {**files, release_files.CARD: card.to_readme(told)}
 
 
 def admit(files: Mapping[str, bytes]) -> None:

@@ -11,7 +11,7 @@ from PIL import PngImagePlugin
 from embhub.cards import card
 from embhub.errors import ArtifactError
 from embhub.refusals import CardMismatchError, SamplesMismatchError
-from embhub.release import files as layout
+from embhub.release import files as release_files
 from embhub.release import signing, verification
 from embhub.release.files import Release
 from tests.support import claims, releases
@@ -78,7 +78,7 @@ def test_and_is_not_signed_in_the_first_place(release: Release, case: str) -> No
 
 def test_signed_anew_it_keeps_its_sheet(release: Release) -> None:
     again = signing.sign_anew(release, key=releases.SITE, now=releases.NOW)
-    assert again.files[layout.SAMPLES] == SHEET and verify(again).card.samples is not None
+    assert again.files[release_files.SAMPLES] == SHEET and verify(again).card.samples is not None
 
 
 @pytest.mark.parametrize("word", ["copies-suspected", "insufficient-evidence", "not-run", ""])
@@ -89,13 +89,13 @@ def test_without_a_claim_only_the_copy_check_lets_samples_out(release: Release, 
 
 def test_beside_a_claim_samples_go_without_a_verdict_and_none_may_be_told() -> None:
     files = claims.private_files()
-    plain = card.from_readme(files[layout.CARD]).to_dict()
-    digest = {"embedding": layout.digest(files[layout.EMBEDDING]), "sha256": layout.digest(SHEET)}
+    plain = card.from_readme(files[release_files.CARD]).to_dict()
+    digest = {"embedding": release_files.digest(files[release_files.EMBEDDING]), "sha256": release_files.digest(SHEET)}
     record = {**releases.record_of(SHEET, releases.make_embedding()), **digest}
     with pytest.raises(card.BadCardError, match="not covered by the privacy claim"):
         card.parse({**plain, "samples": record})
     told = card.parse({**plain, "samples": {**record, "copy_check": "not-run"}})
-    signed = claims.sign({**files, layout.CARD: card.to_readme(told), layout.SAMPLES: SHEET})
+    signed = claims.sign({**files, release_files.CARD: card.to_readme(told), release_files.SAMPLES: SHEET})
     (found,) = [finding for finding in verify(signed).findings if finding.check == "samples"]
     assert "no copy check" in found.text
     assert "No copy check was made" in card.to_readme(told).decode()
@@ -104,11 +104,11 @@ def test_beside_a_claim_samples_go_without_a_verdict_and_none_may_be_told() -> N
 def test_a_verdict_of_another_claim_is_no_way_round(release: Release) -> None:
     """A card that drops the claim of its header, so as to carry the verdict, is refused for the claim."""
     files = claims.private_files()
-    bare = {**card.from_readme(files[layout.CARD]).to_dict(), "privacy": "none"}
+    bare = {**card.from_readme(files[release_files.CARD]).to_dict(), "privacy": "none"}
     record = {
         **releases.record_of(SHEET, releases.make_embedding()),
-        "embedding": layout.digest(files[layout.EMBEDDING]),
+        "embedding": release_files.digest(files[release_files.EMBEDDING]),
     }
     changed = card.to_readme(card.parse({**bare, "samples": record}))
     with pytest.raises((ArtifactError, CardMismatchError), match=r"privacy|claim"):
-        claims.sign({**files, layout.CARD: changed, layout.SAMPLES: SHEET})
+        claims.sign({**files, release_files.CARD: changed, release_files.SAMPLES: SHEET})

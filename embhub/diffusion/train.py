@@ -125,7 +125,7 @@ def train(
         raise UsageError("nothing to resume: no file to write was named", "give the same `out` as then")
     way = _choose_way(path, chosen, privacy, seed=seed, resume=resume, preview=preview)
     remarks = Remarks(on_note)
-    if way.keeper.replaces:
+    if way.checkpoint.replaces:
         remarks.say("discarding an interrupted training of this file; use --resume to continue it")
     found = find_base(base)
     if privacy is not None:
@@ -164,7 +164,7 @@ def train(
     runs.save(run)
     if path is not None:
         write_atomic(path, embedding.data)
-    way.keeper.remove()
+    way.checkpoint.remove()
     learned.reservation.release(embedding.digest)
     return TrainResult(
         embedding=embedding,

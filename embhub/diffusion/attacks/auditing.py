@@ -32,7 +32,7 @@ from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, d
 from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, rank_pooled
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism
-from embhub.diffusion.attacks.shadow_training import Shelf
+from embhub.diffusion.attacks.shadow_training import ShadowLossCache
 from embhub.diffusion.attacks.shadows import Private
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
@@ -178,7 +178,7 @@ def audit(
         split=_SPLITS[sides.unit] if members is None and nonmembers is None else "named by the caller",
     )
     models: dict[str, int] = {}
-    shelf = Shelf(f"{target.digest} {secret}")
+    loss_cache = ShadowLossCache(f"{target.digest} {secret}")
     if suite in WITH_SHADOWS and run is not None:
         setting = shadow_module.Setting(
             pipe, latents, sides.units, run.caption, run.token, ResolvedRecipe(**run.settings["recipe"]), draws,
@@ -190,7 +190,7 @@ def audit(
         models["lira-shadows"] = shadows
         _attack_with_shadows(
             scores, setting, evidence, shadows, secret,
-            base=found.folder, executor=executor, shelf=shelf, on_progress=on_progress,
+            base=found.folder, executor=executor, loss_cache=loss_cache, on_progress=on_progress,
         )  # fmt: skip
     attacks = THOROUGH if suite == "thorough" else QUICK
     for number, (name, attack) in enumerate(attacks.items(), start=1):
@@ -214,7 +214,7 @@ def audit(
     audit_attempts.finish_audit(attempt, report.verdict)
     unit: Literal["patient", "image"] = "patient" if sides.unit == "patient" else "image"
     published_audits.remember_sides(release_files.digest(report.to_bytes()), **sides.facts(), unit=unit)
-    shelf.clear()
+    loss_cache.clear()
     if on_exposed is not None:
         on_exposed(tuple(Exposed(sides.name(item.name), item.excess) for item in scores.exposed))
     return report

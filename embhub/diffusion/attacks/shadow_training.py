@@ -71,7 +71,7 @@ class Order:
         return digest.hexdigest()
 
 
-class Shelf:
+class ShadowLossCache:
     """Losses of finished orders, float64 (S, N, D), private to this site; `clear` it when the audit is done.
 
     `purpose` tells audits apart, and must not be guessable from outside: `embhub.site.secret.derive_seed` gives one.
@@ -117,7 +117,7 @@ def train(
     stage: str,
     base: Path | None = None,
     executor: Executor | None = None,
-    shelf: Shelf | None = None,
+    loss_cache: ShadowLossCache | None = None,
     on_progress: OnProgress | None = None,
 ) -> Shadows:
     """Train one shadow a row of `flips` (S, U) and measure all images with each.
@@ -133,14 +133,18 @@ def train(
     if int(inside.sum(1).min()) < 2:
         raise UsageError("too few patients for shadow embeddings", "give more patients, or use the quick suite")
     orders = _write_orders(setting, inside.numpy(), seed, str(base or ""))
-    found = {number: kept for number, order in enumerate(orders) if shelf and (kept := shelf.find(order)) is not None}
+    found = {
+        number: kept
+        for number, order in enumerate(orders)
+        if loss_cache and (kept := loss_cache.find(order)) is not None
+    }
     waiting = {number: order for number, order in enumerate(orders) if number not in found}
     tell = _Teller(on_progress, stage, setting.recipe.steps, [len(order.seeds) for order in orders], list(found))
 
     def finish(number: int, losses: NDArray[np.float64]) -> None:
         found[number] = losses
-        if shelf:
-            shelf.keep(orders[number], losses)
+        if loss_cache:
+            loss_cache.keep(orders[number], losses)
         tell.finished(number)
 
     if executor is None:

@@ -40,7 +40,7 @@ class Stand:
     state: Mapping[str, Tensor]
 
 
-class PrivateKeeper:
+class PrivateCheckpointStore:
     """Keeps the stand of the training that writes `out`; with `out` None it keeps nothing.
 
     Raises:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
-from embhub.diffusion.dp.checkpoints import PrivateKeeper, Stand
+from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
@@ -51,7 +51,7 @@ class PrivateTraining:
     """
 
     def __init__(self, out: Path | None, protection: Protection, *, resume: bool) -> None:
-        self.keeper, self.protection = PrivateKeeper(out, resume=resume), protection
+        self.checkpoint, self.protection = PrivateCheckpointStore(out, resume=resume), protection
         self._n_public = 0
 
     @property
@@ -98,7 +98,7 @@ class PrivateTraining:
         names = members.names()
         images = encode(task.pipe, members, on_progress)
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
-        self.keeper.check(definition)
+        self.checkpoint.check(definition)
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(members, mechanism, steps, remarks) as reservation:
             try:
@@ -117,13 +117,13 @@ class PrivateTraining:
                     delta=self.protection.delta,
                 )
             except (DivergedError, selftest.BrokenMechanismError):
-                self.keeper.remove()  # nothing may be built on what broken code has made
+                self.checkpoint.remove()  # nothing may be built on what broken code has made
                 raise
         claim = self._claim(mechanism, reservation, tested)
         try:
             opinion = second_opinion.check_claim(claim)
         except ClaimBelowBoundError:
-            self.keeper.remove()
+            self.checkpoint.remove()
             raise
         return Learned(
             rows=_rows(task, loss, coordinates),
@@ -147,7 +147,7 @@ class PrivateTraining:
     def _reserve(self, members: ImageSet, mechanism: Mechanism, steps: int, remarks: Remarks) -> Reservation:
         """Budget for all steps, or for those that an interrupted training has not announced yet."""
         names = members.names()
-        if (saved := self.keeper.saved) is not None:
+        if (saved := self.checkpoint.saved) is not None:
             # The ledger knows best how many were announced; it wants one at least, also where none is left to take.
             return budget.resume(saved.run, names, steps=max(1, steps - saved.announced))
         return budget.reserve(
@@ -173,7 +173,7 @@ class PrivateTraining:
     ) -> Tensor:
         """DP-SGD until `steps` steps are announced and taken. Steps that a crash lost count among them."""
         descent, ahead = PrivateDescent(loss, mechanism, loss.recipe), 0
-        if (saved := self.keeper.saved) is not None:
+        if (saved := self.checkpoint.saved) is not None:
             descent.restore(saved.state, saved.taken)
         try:
             while ahead or reservation.steps < steps:
@@ -182,12 +182,14 @@ class PrivateTraining:
                     reservation.spend(ahead)  # on disk before any of them is taken
                 descent.step()
                 ahead -= 1
-                self.keeper.keep(Stand(definition, reservation.run, reservation.steps, descent.taken, descent.state()))
+                self.checkpoint.keep(
+                    Stand(definition, reservation.run, reservation.steps, descent.taken, descent.state())
+                )
                 _report(on_progress, reservation.steps - ahead, steps)
         except KeyboardInterrupt as error:
-            if self.keeper.path is None or not descent.taken:
+            if self.checkpoint.path is None or not descent.taken:
                 raise
-            raise TrainingInterruptedError(descent.taken, self.keeper.path) from error
+            raise TrainingInterruptedError(descent.taken, self.checkpoint.path) from error
         return descent.coordinates
 
     def _claim(self, mechanism: Mechanism, reservation: Reservation, tested: SelfTest) -> PrivacyClaim:

@@ -53,7 +53,7 @@ class Checkpoint:
     state: State
 
 
-class Keeper:
+class CheckpointStore:
     """Keeps the checkpoint of the training that writes `out`; with `out` None it keeps nothing.
 
     With `resume` it takes up what an earlier process left there, if anything.

@@ -15,7 +15,7 @@ import torch
 
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion, memory
-from embhub.diffusion.training.checkpoints import Keeper
+from embhub.diffusion.training.checkpoints import CheckpointStore
 from embhub.diffusion.training.diagnostics import Lookout, judge_images
 from embhub.diffusion.training.eval_loss import losses_with
 from embhub.diffusion.training.inversion import Inversion, token_norms
@@ -47,8 +47,8 @@ class PlainTraining:
     """
 
     def __init__(self, out: Path | None, *, resume: bool, seed: int | None) -> None:
-        self.keeper = Keeper(out, resume=resume)
-        self.seed = self.keeper.choose_seed(seed)
+        self.checkpoint = CheckpointStore(out, resume=resume)
+        self.seed = self.checkpoint.choose_seed(seed)
         self._named = seed is not None
 
     @property
@@ -85,14 +85,14 @@ class PlainTraining:
             remarks.warn(_KEEP_IT)
         learned_from = encode(pipe, members, on_progress)
         others = encode(pipe, kept_back) if len(kept_back) else None
-        state = self.keeper.define(_define(task, learned_from, others), seed=self.seed)
+        state = self.checkpoint.define(_define(task, learned_from, others), seed=self.seed)
         remarks.warn(*judge_images(pipe, learned_from.latents, caption))
         lookout = Lookout((others or learned_from).latents, own=others is None, warn=remarks.warn)
-        watchers: list[Watch] = [memory.Forecast(remarks.say).watch, self.keeper.watch, lookout.watch]
+        watchers: list[Watch] = [memory.Forecast(remarks.say).watch, self.checkpoint.watch, lookout.watch]
         watchers += [preview] if preview else []
         unit: Unit = "patient" if members.has_patients else "image"
         with (
-            self.keeper.held(),
+            self.checkpoint.held(),
             budget.reserve(
                 members.names(),
                 unit=unit,

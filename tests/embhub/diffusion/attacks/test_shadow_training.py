@@ -20,7 +20,7 @@ import torch
 from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
 from embhub.diffusion.attacks.executors import open_executor
-from embhub.diffusion.attacks.shadow_training import LostWorkerError, Shelf, train
+from embhub.diffusion.attacks.shadow_training import LostWorkerError, ShadowLossCache, train
 from embhub.diffusion.attacks.shadows import Setting
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
@@ -69,24 +69,24 @@ def test_interrupted_it_goes_on_after_what_was_finished(
             raise KeyboardInterrupt
         return real(*words)
 
-    real, shelf = shadow_training.carry_out, Shelf("secret")
+    real, loss_cache = shadow_training.carry_out, ShadowLossCache("secret")
     monkeypatch.setattr(shadow_training, "carry_out", once)
     with pytest.raises(KeyboardInterrupt):
-        train(setting, FLIPS, seed=5, stage="shadows", shelf=shelf)
+        train(setting, FLIPS, seed=5, stage="shadows", loss_cache=loss_cache)
     (kept,) = files(home)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600 and stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    again = train(setting, FLIPS, seed=5, stage="shadows", shelf=shelf)
+    again = train(setting, FLIPS, seed=5, stage="shadows", loss_cache=loss_cache)
     assert len(carried) == 3  # one before, one that was interrupted, and only that one again
     assert torch.equal(again.losses, here.losses)
-    shelf.clear()
+    loss_cache.clear()
     assert not list(files(home))
 
 
 def test_what_was_kept_of_another_audit_is_not_taken(setting: Setting, here: shadows.Shadows, home: Path) -> None:
-    shelf = Shelf("secret")
-    train(replace(setting, caption="ct, {}"), FLIPS, seed=5, stage="shadows", shelf=shelf)
-    train(setting, FLIPS, seed=6, stage="shadows", shelf=shelf)
-    assert torch.equal(train(setting, FLIPS, seed=5, stage="shadows", shelf=shelf).losses, here.losses)
+    loss_cache = ShadowLossCache("secret")
+    train(replace(setting, caption="ct, {}"), FLIPS, seed=5, stage="shadows", loss_cache=loss_cache)
+    train(setting, FLIPS, seed=6, stage="shadows", loss_cache=loss_cache)
+    assert torch.equal(train(setting, FLIPS, seed=5, stage="shadows", loss_cache=loss_cache).losses, here.losses)
     assert len(list(files(home))) == 6
 
 
@@ -94,19 +94,19 @@ def test_what_was_kept_of_another_audit_is_not_taken(setting: Setting, here: sha
 def test_what_is_not_whole_is_trained_again(
     setting: Setting, here: shadows.Shadows, home: Path, damage: bytes | None
 ) -> None:
-    shelf = Shelf("secret")
-    train(setting, FLIPS, seed=5, stage="shadows", shelf=shelf)
+    loss_cache = ShadowLossCache("secret")
+    train(setting, FLIPS, seed=5, stage="shadows", loss_cache=loss_cache)
     for path in files(home):
         path.write_bytes(path.read_bytes()[:-9] if damage is None else damage)
-    assert torch.equal(train(setting, FLIPS, seed=5, stage="shadows", shelf=shelf).losses, here.losses)
+    assert torch.equal(train(setting, FLIPS, seed=5, stage="shadows", loss_cache=loss_cache).losses, here.losses)
 
 
 def test_a_folder_that_cannot_be_written_is_said(setting: Setting, home: Path) -> None:
-    shelf = Shelf("secret")
-    shelf._folder.parent.parent.mkdir(parents=True)
-    shelf._folder.parent.write_text("no folder")
+    loss_cache = ShadowLossCache("secret")
+    loss_cache._folder.parent.parent.mkdir(parents=True)
+    loss_cache._folder.parent.write_text("no folder")
     with pytest.raises(ConfigError, match="cannot write"):
-        train(setting, FLIPS, seed=5, stage="shadows", shelf=shelf)
+        train(setting, FLIPS, seed=5, stage="shadows", loss_cache=loss_cache)
 
 
 def test_too_few_patients(setting: Setting) -> None:
@@ -126,14 +126,14 @@ def test_processes_of_this_machine(setting: Setting, here: shadows.Shadows, base
 def test_a_worker_that_dies_is_said_and_what_was_finished_is_kept(
     setting: Setting, base: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    shelf = Shelf("secret")
+    loss_cache = ShadowLossCache("secret")
     with ProcessPoolExecutor(1) as executor:
         executor.submit(os.getpid).result()
         (worker,) = executor._processes.values()
         monkeypatch.setattr(shadow_training, "carry_out", time.sleep)  # what the worker is busy with when it is killed
         worker.kill()
         with pytest.raises(LostWorkerError, match="BrokenProcessPool") as caught:
-            train(setting, FLIPS, seed=5, stage="shadows", base=base, executor=executor, shelf=shelf)
+            train(setting, FLIPS, seed=5, stage="shadows", base=base, executor=executor, loss_cache=loss_cache)
     assert "same command resumes" in caught.value.hint
 
 

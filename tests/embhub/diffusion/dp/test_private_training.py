@@ -16,7 +16,7 @@ import torch
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.diffusion.dp import private_training, selftest, settings
-from embhub.diffusion.dp.checkpoints import PrivateKeeper
+from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.settings import Protection, round_down
 from embhub.diffusion.train import TrainResult
@@ -329,7 +329,7 @@ def test_a_full_disk_stops_with_the_budget_counted(
     def full(*_: object) -> None:
         raise ConfigError("cannot write: no space left", "free space")
 
-    monkeypatch.setattr(PrivateKeeper, "keep", full)
+    monkeypatch.setattr(PrivateCheckpointStore, "keep", full)
     with pytest.raises(ConfigError, match="no space"):
         learn(images, base, out=tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists() and ledger()[0].charged >= 1

@@ -107,4 +107,4 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_that_no_generator_takes(seed: int) -> None:
     with pytest.raises(UsageError, match="a seed of"):
-        checkpoints.Keeper(None, resume=False).choose_seed(seed)
+        checkpoints.CheckpointStore(None, resume=False).choose_seed(seed)

@@ -66,19 +66,22 @@ bench-privacy: $(READY)
 	@$(BIN)/python -m bench.audits --part truths --part cost
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
 
 test-all: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m thorough
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m thorough
 	@$(MAKE) --no-print-directory test
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one
 # that has neither it changes nothing. The second adds up in another order.
 NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and not thorough" \
 	$(addprefix tests/embhub/diffusion/,training adaptation dp/test_gradients.py)
+# What starts processes of its own tells nothing about threads.
+ALONE = $(addprefix --ignore=tests/embhub/diffusion/,training/test_resuming.py training/test_interrupted_command.py \
+	adaptation/test_resuming_adaptation.py)
 test-numerical: $(READY)
 	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI ATEN_CPU_CAPABILITY=avx512 $(BIN)/python $(NUMERICAL) -n 2
-	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) -n 0
+	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0
 
 check: $(READY)
 	@$(BIN)/ruff check .

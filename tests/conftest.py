@@ -25,8 +25,10 @@ NUMERICAL = ("training", "adaptation", "dp", "attacks", "families", "copying", "
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder, before `-m` selects."""
+    """Mark by folder, before `-m` selects; and begin with the longest files, so that no worker ends long after others."""
     folders = [DIFFUSION / name for name in NUMERICAL]
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in folders):
             item.add_marker("numerical")
+    longest = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in longest)

@@ -9,6 +9,7 @@ import pytest
 from tests.support.plays import play
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
 def test_on_phantoms(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_private_beside_plain(tmp_path: Path) -> None:
     out = tmp_path / "demo"

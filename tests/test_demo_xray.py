@@ -10,6 +10,7 @@ from bases.workshop.train import default_data
 from tests.support.plays import play
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
 def test_on_real_xrays(tmp_path: Path) -> None:

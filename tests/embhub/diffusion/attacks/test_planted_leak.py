@@ -63,6 +63,7 @@ def overfit(images: ImageSet) -> Embedding:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_an_embedding_overfit_on_six_images_is_flagged(overfit: Embedding, images: ImageSet) -> None:
@@ -73,6 +74,7 @@ def test_an_embedding_overfit_on_six_images_is_flagged(overfit: Embedding, image
     assert (report.members.units, report.unit) == (6, "patient")
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_images_that_it_never_saw_are_not_flagged(overfit: Embedding, images: ImageSet) -> None:

@@ -25,7 +25,7 @@ NUMERICAL = ("training", "adaptation", "dp", "attacks", "families", "copying", "
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder, before `-m` selects; and begin with the longest files, so that no worker ends long after others."""
+    """Mark by folder, before `-m` selects; and begin with the longest files, or one worker ends last."""
     folders = [DIFFUSION / name for name in NUMERICAL]
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in folders):

@@ -81,7 +81,7 @@ def in_words(error: BaseException) -> EmbhubError:
             return ConfigError("not enough memory", "close other programs, or use fewer or smaller images at a time")
         case ModuleNotFoundError(name=str(name)) if extra := _EXTRAS.get(name.partition(".")[0]):
             return ConfigError(f"this command needs {name}", how_to_install(extra))
-        case UnicodeError():
+        case UnicodeEncodeError():
             return UsageError(
                 "an argument or a file name is no text that this system can write", "use other characters"
             )

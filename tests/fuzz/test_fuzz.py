@@ -49,8 +49,10 @@ def fuzz(target: str, seconds: int, tmp_path: Path) -> None:
     found.mkdir()
     options = [f"-max_total_time={seconds}", "-rss_limit_mb=1500", "-timeout=10", "-max_len=6000",
                f"-artifact_prefix={found}/", f"-dict={Path(__file__).parent / 'words.dict'}"]  # fmt: skip
+    # Linux counts the starter's peak memory as the started process's; a small shell in between keeps ours out of it.
+    small_starter = ["sh", "-c", '"$@"; exit $?', "sh"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.fuzz", target, *options, str(corpus)],
+        [*small_starter, sys.executable, "-m", "tests.fuzz.fuzz", target, *options, str(corpus)],
         cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=seconds + 240, check=False,
     )  # fmt: skip
     inputs = {path.name: path.read_bytes()[:3000] for path in found.iterdir()}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.images.inspection import inspect as inspect
+    from embhub.options.preprocessing import Preprocessing as Preprocessing
     from embhub.options.training import Preview as Preview
     from embhub.options.training import PrivacySettings as PrivacySettings
     from embhub.options.training import Recipe as Recipe
@@ -46,6 +47,7 @@ _PLACES = {
     "Embedding": "embhub.artifact.embedding:Embedding",
     "EmbhubError": "embhub.errors:EmbhubError",
     "Hub": "embhub.client.hub:Hub",
+    "Preprocessing": "embhub.options.preprocessing:Preprocessing",
     "Preview": "embhub.options.training:Preview",
     "PrivacySettings": "embhub.options.training:PrivacySettings",
     "Recipe": "embhub.options.training:Recipe",
@@ -69,8 +71,8 @@ _PLACES = {
 }
 
 __all__ = [
-    "Card", "Embedding", "EmbhubError", "Hub", "Preview", "PrivacySettings", "Recipe", "Release", "Selection",
-    "Verified",
+    "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
+    "Release", "Selection", "Verified",
     "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "pull", "push",
     "sign", "train", "trust_registry", "verify",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 from embhub.artifact import fingerprint
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
+from embhub.options.preprocessing import FITS
 from embhub.privacy.claim import NONE, Claim, read_claim, write_claim
 
 SCHEMA = "embhub.embedding/1"
@@ -34,6 +35,7 @@ OPTIONAL_KEYS = (
 TRAINING_FACTS = (
     "batch_size",
     "caption",
+    "fit",
     "gradient_clip",
     "guidance",
     "initial_word",
@@ -188,6 +190,11 @@ def check_training(facts: Mapping[str, Any]) -> None:
             raise BadHeaderError(
                 f"the training fact {name} is neither a number nor a short line of text", "leave it out"
             )
+    if facts.get("fit", "crop") not in FITS:
+        raise BadHeaderError(
+            f"the training fact fit is {ascii(facts['fit'])[:40]}, which names no way to fit images",
+            f"it is {', '.join(FITS)}, or left out for crop",
+        )
 
 
 def read_object(name: str, text: str) -> dict[str, Any]:

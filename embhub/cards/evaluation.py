@@ -15,6 +15,7 @@ from embhub.cards.card_schema import SMALLEST_CELL
 from embhub.cards.personal_data import personal_data
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
+from embhub.options.preprocessing import Fit
 
 SCHEMA = "embhub.evaluation/1"
 MAX_BYTES = 2_000_000
@@ -41,6 +42,7 @@ class Classifier(_Part):
     rate: Real
     resolution: Number
     mirrored: bool
+    fit: Fit = "crop"
 
 
 class Group(_Part):

@@ -41,6 +41,9 @@ from embhub.progress import say_loading
     "--guidance-scale", type=click.FloatRange(0, 100), metavar="X",
     help="Guidance scale (classifier-free guidance)  [default: depends on the base]",
 )  # fmt: skip
+@options.resolution
+@options.negative
+@options.negative_embeddings
 @click.option(
     "--allow-no-card", "no_card", multiple=True, metavar="TOKEN",
     help="Allow this embedding without a card, on your own responsibility.",

@@ -9,6 +9,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import note, print_pairs, progress_bar
+from embhub.options.preprocessing import FITS
 from embhub.progress import say_loading
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     show_default=True,
     help="Image resolution: side in pixels to which all images are resized.",
 )
+@click.option(
+    "--fit", type=click.Choice(FITS),
+    help="Fit images into the square: crop, pad or stretch  [default: as the embeddings were trained]",
+)  # fmt: skip
 @click.option("--mirror/--no-mirror", default=True, show_default=True, help="Random horizontal flips (augmentation).")
 @click.option("--real-where", metavar="COLUMN=VALUE", help="Use these rows of the manifest of --real only.")
 @click.option("--test-where", metavar="COLUMN=VALUE", help="Use these rows of the manifest of --test only.")

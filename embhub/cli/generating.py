@@ -20,6 +20,9 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.seed
 @options.sampling_steps
 @options.guidance_scale
+@options.resolution
+@options.negative
+@options.negative_embeddings
 @click.option("--interpolate-to", metavar="PROMPT", help="Interpolate from PROMPT to this prompt.")
 @click.option("--slerp-to", metavar="FILE|NS/NAME", help="Interpolate (slerp) from --embedding to a related embedding.")
 @click.option(
@@ -33,7 +36,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.as_json
 def command(
     prompt: str | None, also: tuple[str, ...], embeddings: tuple[str, ...], registry: str | None, out: Path,
-    as_json: bool, **choices: Any,
+    negative: str | None, negative_embeddings: tuple[str, ...], as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip
     """Generate images for PROMPT with a base model and the placeholder tokens of the embeddings.
 
@@ -53,7 +56,7 @@ def command(
     """
     from embhub.diffusion.drawing.image_files import Ask, generate_to_folder
 
-    ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry)
+    ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry, negative, negative_embeddings)
     with progress_bar() as on_progress:
         facts = generate_to_folder(ask, out, on_progress=on_progress, **choices)
     print_json(facts) if as_json else print_pairs(facts)

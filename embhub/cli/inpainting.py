@@ -8,6 +8,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, progress_bar
+from embhub.options.preprocessing import Fit
 
 
 @click.command("inpaint", short_help="Redraw a part of images with embeddings.")
@@ -34,6 +35,10 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @options.seed
 @options.sampling_steps
 @options.guidance_scale
+@options.fit
+@options.resolution
+@options.negative
+@options.negative_embeddings
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the images and manifest.json.")
@@ -41,12 +46,13 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 def command(
     images: Path, prompt: str | None, also: tuple[str, ...], mask: Path | None, box: str | None, grow: int,
     border: float | None, strength: float, embeddings: tuple[str, ...], base: str | None, n: int, seed: int,
-    steps: int | None, guidance_scale: float | None, device: str, registry: str | None, out: Path, as_json: bool,
+    steps: int | None, guidance_scale: float | None, fit: Fit | None, resolution: int | None, negative: str | None,
+    negative_embeddings: tuple[str, ...], device: str, registry: str | None, out: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Redraw a part of an image, or of every image of a folder, after PROMPT: put a finding at a place.
 
-    Beyond the border every pixel stays what it was, bit for bit, and the size stays, too. The base looks at the central
-    square, and the place must lie in it. A folder of masks has one for each image, of the same name.
+    Beyond the border every pixel stays what it was, bit for bit, and the size stays, too. The base sees the image
+    fitted as in the embedding's training, or as --fit says. With crop the place must lie in the central square.
 
     What is written is still a patient's image: readable by you alone, named by number; no file's name is kept.
 
@@ -59,11 +65,11 @@ def command(
     from embhub.diffusion.drawing.inpainted_files import Where, inpaint_to_folder
     from embhub.images.masks import parse_box
 
-    ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry)
+    ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry, negative, negative_embeddings)
     where = Where(mask, parse_box(box) if box is not None else None, grow, border)
     with progress_bar() as on_progress:
         facts = inpaint_to_folder(
             ask, images, where, out, n=n, seed=seed, strength=strength, base=base, steps=steps,
-            guidance_scale=guidance_scale, device=device, on_progress=on_progress,
+            guidance_scale=guidance_scale, fit=fit, resolution=resolution, device=device, on_progress=on_progress,
         )  # fmt: skip
     print_json(facts) if as_json else print_pairs(facts)

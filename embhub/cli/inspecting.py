@@ -12,6 +12,7 @@ import click
 from embhub.cli import options
 from embhub.cli.output import print_pairs, progress_bar
 from embhub.errors import UsageError
+from embhub.options.preprocessing import FITS
 
 if TYPE_CHECKING:
     from embhub.images.inspections.report import Inspection, Refusal
@@ -31,6 +32,7 @@ _LONGEST = 60
     show_default=True,
     help="Base model whose resolution the images must meet.",
 )
+@click.option("--fit", type=click.Choice(FITS), default="crop", show_default=True, help="As for `train`.")
 @click.option("--show-names", is_flag=True, help="Say which file each reported number stands for; only on a terminal.")
 @options.as_json
 def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> int:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from embhub.errors import UsageError
+from embhub.options.preprocessing import FITS, HIGHEST, LOWEST
 
 FILE = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -187,4 +188,23 @@ guidance_scale = click.option(
     type=click.FloatRange(0, 100),
     metavar="X",
     help="Guidance scale (classifier-free guidance)  [default: depends on the base]",
+)
+resolution = click.option(
+    "--resolution",
+    type=click.IntRange(LOWEST, HIGHEST),
+    metavar="N",
+    help="Image resolution: side in pixels  [default: as the embeddings were trained]",
+)
+fit = click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    help="Fit images into the square: crop, pad or stretch  [default: as the embeddings were trained]",
+)
+negative = click.option("--negative", metavar="PROMPT", help="Negative prompt: what the images should not show.")
+negative_embeddings = click.option(
+    "--negative-embedding",
+    "negative_embeddings",
+    multiple=True,
+    metavar="FILE|NS/NAME",
+    help="Embedding of what the images should not show: its token goes into the negative prompt; repeat for several.",
 )

@@ -11,6 +11,7 @@ from embhub.cli import options
 from embhub.cli.interruption import resumable
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import note, print_json, print_pairs, progress_bar
+from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection, choose_privacy
 from embhub.progress import say_loading
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     help='Training prompt template, {} for the placeholder token: "axial t2 mri, {}".',
 )  # fmt: skip
 @option_group(Selection, "selection")
+@option_group(Preprocessing, "preprocessing")
 @options.base
 @option_group(Recipe, "recipe")
 @click.option(
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     context: click.Context, /, images: Path, token: str, caption: str, base: str, recipe: Recipe, selection: Selection,
-    privacy: PrivacySettings | None, seed: int | None, device: str, out: Path, overwrite: bool, resume: bool,
-    preview: Preview, as_json: bool,
+    preprocessing: Preprocessing, privacy: PrivacySettings | None, seed: int | None, device: str, out: Path,
+    overwrite: bool, resume: bool, preview: Preview, as_json: bool,
 ) -> None:  # fmt: skip
     """Train an embedding on IMAGES: a folder, a manifest, or a volumes.yaml.
 
@@ -73,14 +75,15 @@ def command(
     with resumable(context), progress_bar() as on_progress:
         check_training(
             images, token=token, caption=caption, base=base, recipe=recipe, selection=selection, preview=preview,
-            device=device, out=out, overwrite=overwrite,
+            preprocessing=preprocessing, device=device, out=out, overwrite=overwrite,
         )  # fmt: skip
         say_loading(on_progress)
         from embhub.diffusion.train import train
 
         result = train(
             images, token=token, caption=caption, base=base, recipe=recipe, privacy=privacy, selection=selection,
-            seed=seed, device=device, out=out, overwrite=overwrite, resume=resume, preview=preview,
+            preprocessing=preprocessing, seed=seed, device=device, out=out, overwrite=overwrite, resume=resume,
+            preview=preview,
             on_progress=on_progress, on_note=note,
         )  # fmt: skip
     _print(result, as_json=as_json)

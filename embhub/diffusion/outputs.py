@@ -24,6 +24,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
 from embhub.options.audit import AuditOptions
+from embhub.options.preprocessing import recorded
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, say_loading
 from embhub.release import at_the_site
@@ -208,9 +209,19 @@ def _base_facts(artifact: Embedding) -> dict[str, Any]:
         return {}
     known = bases.info(artifact.base_name)
     shown = {"revision": f"embhub {__version__}", "family": known.family, "licence": known.licence}
-    size = artifact.training.get("resolution", known.resolution)
-    pixels = f"Cut to the central square and resized to {size} x {size} pixels, values scaled to [-1, 1]."
-    return {"base_model": shown, "preprocessing": pixels}
+    return {"base_model": shown, "preprocessing": describe_preprocessing(artifact, known.resolution)}
+
+
+def describe_preprocessing(artifact: Embedding, own: int) -> str:
+    """How images were prepared, in a sentence for the card; `own` is the base's resolution."""
+    seen = recorded(artifact.training)
+    side = seen.resolution or own
+    how = {
+        "crop": f"Cut to the central square and resized to {side} x {side} pixels",
+        "pad": f"Resized whole to {side} pixels on the longer side and padded with black to {side} x {side}",
+        "stretch": f"Stretched to {side} x {side} pixels, whatever the aspect ratio",
+    }
+    return f"{how[seen.fit]}, values scaled to [-1, 1]."
 
 
 def _run_facts(artifact: Embedding) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.adapted import refuse_claim
-from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.drawing import previews
@@ -31,6 +31,7 @@ from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
+from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection
 from embhub.progress import OnProgress, Progress
 from embhub.site import runs
@@ -72,6 +73,7 @@ def train(
     recipe: Recipe | None = None,
     privacy: PrivacySettings | None = None,
     selection: Selection | None = None,
+    preprocessing: Preprocessing | None = None,
     seed: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
@@ -92,6 +94,7 @@ def train(
         privacy: differential privacy, with an epsilon and a declared number of patients; None for a training without
             privacy, which the file then says.
         selection: which images are trained on, and which share of the patients is held out for the audit.
+        preprocessing: how images are fitted into the square that the base sees, and its resolution.
         seed: random seed of the split and of all noise; drawn and kept in the private record by default. A private
             training has none.
         device: `auto`, or a torch device such as `cpu` or `cuda`.
@@ -132,7 +135,8 @@ def train(
         refuse_claim(found)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
-    remarks.warn(*images.notes)
+    preprocessing = preprocessing or Preprocessing()
+    remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit))
     members, kept_back = way.split(images, selection.holdout)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
@@ -140,13 +144,18 @@ def train(
         pipe = load_pipeline(found, device=device)
     remarks.warn(*filter(None, [detect(pipe).remark]))
     _stage(on_progress, "loading the base", 1)
+    preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
     settled = resolve(chosen, way.default_recipe(pipe))
     if preview.every and not detect(pipe).previews:
         raise UsageError(f"a {type(pipe).__name__} makes no pictures while it is trained on", "leave out --preview")
     if settled.per_layer:
         per_layer.check_size(pipe, settled.num_vectors, settled.dtype)
-    task = Task(pipe, fingerprint.digest(identity), token, caption, settled)
-    sheet = previews.Previews(sheets, preview.every, found, caption).watch if sheets and preview.every else None
+    task = Task(pipe, fingerprint.digest(identity), token, caption, settled, preprocessing)
+    sheet = (
+        previews.Previews(sheets, preview.every, found, caption, preprocessing.resolution).watch
+        if sheets and preview.every
+        else None
+    )
     with memory.explained(settled):
         learned = way.learn(task, members, kept_back, remarks, sheet, on_progress)
     embedding = artifact.build(
@@ -154,7 +163,7 @@ def train(
         token=token,
         base=identity,
         base_name=found.name,
-        training=describe(pipe, caption, settled) | dict(learned.facts),
+        training=describe(pipe, caption, settled, preprocessing) | dict(learned.facts),
         dtype=settled.dtype,
         privacy=learned.claim,
     )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from embhub.cards.personal_data import looks_like_patient
 from embhub.errors import EmbhubError, PrivacyError, UsageError
-from embhub.images import pixels
+from embhub.images import framing, pixels
 from embhub.images.header_review import check_headers, warn_of_few
 from embhub.images.listing import list_images
 from embhub.images.problems import REFUSE, Watcher
@@ -23,6 +23,7 @@ from embhub.images.readers.encoding import Encoding
 from embhub.images.readers.view import parse
 from embhub.images.sample import Listing, Sample
 from embhub.images.volumes import Statement
+from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress, Progress
 from embhub.site import runs
 
@@ -50,32 +51,45 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def load(self, resolution: int) -> Pixels:
+    def load(self, resolution: int, fit: Fit = "crop") -> Pixels:
         """All images, (N, 3, resolution, resolution), float32 in [-1, 1].
 
         Raises:
             UsageError: an image under half the resolution, or one that has gone since.
         """
-        return np.concatenate(list(self.batches(resolution)))
+        return np.concatenate(list(self.batches(resolution, fit)))
 
-    def batches(self, resolution: int) -> Iterator[Pixels]:
+    def batches(self, resolution: int, fit: Fit = "crop") -> Iterator[Pixels]:
         """The same in parts of at most 32 images, so that a large set need not fit in memory."""
-        self.check_resolution(resolution)
+        self.check_resolution(resolution, fit)
         for start in range(0, len(self.samples), _CHUNK):
             chunk = self.samples[start : start + _CHUNK]
-            arrays = [pixels.fit(read_sample(sample, "image"), resolution) for sample in chunk]
+            arrays = [pixels.fit(read_sample(sample, "image"), resolution, fit) for sample in chunk]
             yield np.stack(arrays)
 
-    def check_resolution(self, resolution: int) -> None:
+    def check_resolution(self, resolution: int, fit: Fit = "crop") -> None:
         """Refuse images too small to be enlarged in good faith: a side under half of `resolution`."""
-        small = [
-            sample.row for sample, size in zip(self.samples, self.sizes, strict=True) if 2 * min(size) < resolution
-        ]
+        pairs = zip(self.samples, self.sizes, strict=True)
+        small = [sample.row for sample, size in pairs if framing.is_too_small(size, resolution, fit)]
         if small:
             raise UsageError(
                 f"{len(small)} images are under half of the base's {resolution} pixels ({_rows(small, self.kind)})",
                 "use larger images, or a base of a lower resolution",
             )
+
+    def describe_fit(self, fit: Fit) -> tuple[str, ...]:
+        """A remark on what `fit` does to images that are not square; none where all are."""
+        lost = [framing.lost_share(size) for size in self.sizes if size[0] != size[1]]
+        if not lost:
+            return ()
+        counted = f"{len(lost):,} of {len(self):,} images are not square: "
+        if fit == "crop":
+            return (
+                f"{counted}cutting each to its central square leaves out up to {max(lost):.0%} of an image, at two"
+                " edges; --fit pad keeps all of it",
+            )
+        how = "black is added" if fit == "pad" else "their aspect ratio changes"
+        return (f"{counted}{how}, and the embedding learns that, too",)
 
     def check_number(self) -> None:
         """Refuse to learn from a single image, or from none."""
@@ -252,9 +266,7 @@ def _remarks(sizes: Sequence[tuple[int, int]], again: Sequence[int], kind: str) 
     if again:
         notes.append(f"{len(again)} pictures that occur twice were used once ({_rows(again, kind)})")
     if len(set(sizes)) > 1:
-        notes.append(f"{len(set(sizes))} different image sizes: each is cut to its central square and resized")
-    elif sizes and sizes[0][0] != sizes[0][1]:
-        notes.append("images are not square: each is cut to its central square")
+        notes.append(f"{len(set(sizes))} different image sizes: each is fitted into the square and resized")
     return notes
 
 

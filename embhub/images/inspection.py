@@ -20,6 +20,7 @@ from embhub.images.inspections.summary import summarise
 from embhub.images.inspections.survey import Survey
 from embhub.images.manifest import find
 from embhub.images.volumes import is_volumes_file
+from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
 
 
@@ -29,6 +30,7 @@ def inspect(
     manifest: str | Path | None = None,
     where: str | None = None,
     base: str | Path = "builtin",
+    fit: Fit = "crop",
     on_progress: OnProgress | None = None,
 ) -> Inspection:
     """Report what a folder contains, and whether `train` would accept it. Nothing is written and nothing is learned.
@@ -41,6 +43,7 @@ def inspect(
         manifest: As for `train`.
         where: As for `train`.
         base: A built-in name or a pipeline folder, whose resolution the images are compared with.
+        fit: As for `train`.
         on_progress: Called with each image.
 
     Returns:
@@ -61,17 +64,17 @@ def inspect(
     notes: tuple[str, ...] = ()
     try:
         found = read_images(images, manifest=manifest, where=where, on_progress=on_progress, watcher=survey)
-        notes = found.notes
+        notes = (*found.notes, *found.describe_fit(fit))
         learned = [place for place, sample in enumerate(found.samples) if sample.split == "train"]
         survey.attempt(found.subset(learned).check_number)
-        survey.attempt(lambda: found.check_resolution(side))
+        survey.attempt(lambda: found.check_resolution(side, fit))
     except EmbhubError as error:  # nothing could be listed at all
         survey.problem(error)
     ignored = list_ignored(folder, listed_in, {sample.path for sample in survey.samples})
     source: Literal["folder", "manifest", "volumes"] = "folder"
     if listed_in:
         source = "volumes" if is_volumes_file(listed_in) else "manifest"
-    inspection = summarise(survey, side, source=source, ignored=ignored, warnings=notes, on_progress=on_progress)
+    inspection = summarise(survey, side, fit, source=source, ignored=ignored, warnings=notes, on_progress=on_progress)
     return inspection.model_copy(update={"remarks": remarks_on(inspection)})
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from embhub.errors import UsageError
+from embhub.images.framing import Area
 from embhub.images.pixels import read_pixels
 
 Mask = NDArray[np.bool_]
@@ -104,15 +105,19 @@ def fade(mask: Mask, border: float) -> NDArray[np.float64]:
     return faded
 
 
-def to_cells(mask: Mask, side: int, cell: int) -> Mask:
-    """The mask of a square region at `side` x `side` pixels, grown to whole cells of `cell` pixels.
+def to_cells(mask: Mask, side: int, cell: int, placed: Area | None = None) -> Mask:
+    """The mask of what lies in a square of `side` pixels at `placed` (all of it by default), in whole cells of `cell`.
 
     A denoiser works on such cells: one of which any pixel is marked is redrawn whole, so that no mark, however small,
     is lost on the way down.
     """
     cells = np.zeros((side // cell, side // cell), bool)
-    scale = side / cell / len(mask)
-    ends = [(np.floor(at * scale + 1e-9), np.ceil((at + 1) * scale - 1e-9) - 1) for at in np.nonzero(mask)]
+    left, top, width, height = placed or (0, 0, side, side)
+    down_by, across_by = (height / mask.shape[0] / cell, top / cell), (width / mask.shape[1] / cell, left / cell)
+    ends = [
+        (np.floor(start + at * scale + 1e-9), np.ceil(start + (at + 1) * scale - 1e-9) - 1)
+        for at, (scale, start) in zip(np.nonzero(mask), (down_by, across_by), strict=True)
+    ]
     for down, across in product(*ends):  # a pixel is smaller than a cell: it reaches into two at most
         cells[down.astype(int), across.astype(int)] = True
     whole: Mask = np.kron(cells, np.ones((cell, cell), bool))

@@ -13,6 +13,7 @@ from embhub.audits.report import Group, Unit
 from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.images.images import ImageSet, Pixels, read_images, read_sample, recall
+from embhub.options.preprocessing import Fit
 from embhub.site import runs
 from embhub.site.patients import key_patient
 
@@ -58,9 +59,9 @@ class Comparison:
         """Which images were trained on."""
         return (True,) * len(self.members.units) + (False,) * len(self.nonmembers.units)
 
-    def load(self, resolution: int) -> Pixels:
+    def load(self, resolution: int, fit: Fit = "crop") -> Pixels:
         """All images (N, 3, resolution, resolution) in [-1, 1]."""
-        return np.concatenate([side.images.load(resolution) for side in (self.members, self.nonmembers)])
+        return np.concatenate([side.images.load(resolution, fit) for side in (self.members, self.nonmembers)])
 
     def name(self, unit: str) -> str:
         """What the site calls a unit: the patient's id, or the file's name where images are units of their own."""

@@ -1,7 +1,7 @@
 """One picture of a file to pixels: PNG, JPEG or TIFF here, DICOM and NIfTI by their readers; nothing else goes on.
 
 Deep images (more than 8 bits) have no common scale, so each is scaled by its own range: its 1st percentile becomes
-black, its 99.5th white; DICOM files mostly say their window. All are cut to the central square and resized.
+black, its 99.5th white; DICOM files mostly say their window. All are fitted into a square.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.framing import fit_square
 from embhub.images.readers import grey
 from embhub.images.readers.encoding import Encoding
 from embhub.images.readers.sniffing import PICTURES, kind_of
 from embhub.images.readers.view import View
+from embhub.options.preprocessing import Fit
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = PICTURES
@@ -91,10 +93,11 @@ def _read_picture(path: Path, where: str, look: Callable[[Image.Image], None] | 
         raise UsageError(f"{where} cannot be read: {reason}", "replace the file or leave it out") from error
 
 
-def fit(image: Image.Image, resolution: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
-    """Central square of `image`, resized: (3, resolution, resolution), float32 in [-1, 1]."""
-    square = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
-    values = np.asarray(square, dtype=np.float32) / 127.5 - 1
+def fit(
+    image: Image.Image, resolution: int, how: Fit = "crop"
+) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
+    """`image` as a square (`embhub.images.framing`): (3, resolution, resolution), float32 in [-1, 1]."""
+    values = np.asarray(fit_square(image, resolution, how), dtype=np.float32) / 127.5 - 1
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 

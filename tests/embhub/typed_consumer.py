@@ -17,6 +17,7 @@ def make(images: Path) -> embhub.Embedding:
         images, token="<cspca>", caption="prostate mri, {}", out=images / "prostate.safetensors",
         recipe=embhub.Recipe(steps=100), privacy=embhub.PrivacySettings(epsilon=2, n_public=50),
         selection=embhub.Selection(where="label=csPCa", holdout=0.3), preview=embhub.Preview(every=50),
+        preprocessing=embhub.Preprocessing(fit="pad", resolution=96),
     )  # fmt: skip
     report = embhub.audit(trained)
     summary: tuple[object, str, tuple[str, ...]] = (found, report.verdict, trained.notes)

@@ -12,6 +12,7 @@ from embhub.diffusion.train import TrainResult
 from embhub.images.images import ImageSet
 from embhub.options.component import ComponentRecipe
 from embhub.options.fields import options_of
+from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection, choose_privacy
 
 _PREVIEW = {"preview": "every", "preview_dir": "folder"}
@@ -19,13 +20,15 @@ _PREVIEW = {"preview": "every", "preview_dir": "folder"}
 
 def train(images: str | Path | ImageSet, **options: Any) -> TrainResult:
     """`embhub.train`; an option belongs to the group that has a field of its name."""
-    recipe, privacy, selection = (_take(options, cls) for cls in (Recipe, PrivacySettings, Selection))
+    groups = (Recipe, PrivacySettings, Selection, Preprocessing)
+    recipe, privacy, selection, preprocessing = (_take(options, cls) for cls in groups)
     preview = {_PREVIEW[name]: options.pop(name) for name in _PREVIEW if name in options}
     return training.train(
         images,
         recipe=Recipe(**recipe),
         privacy=choose_privacy(**privacy),
         selection=Selection(**selection),
+        preprocessing=Preprocessing(**preprocessing),
         preview=Preview(**preview),
         **options,
     )

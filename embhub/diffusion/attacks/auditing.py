@@ -35,15 +35,16 @@ from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_me
 from embhub.diffusion.attacks.shadow_training import ShadowLossCache
 from embhub.diffusion.attacks.shadows import Private
 from embhub.diffusion.bases.found import FoundBase
-from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
-from embhub.diffusion.families import detect, resolution
+from embhub.diffusion.families import detect
 from embhub.diffusion.training.inversion import ResolvedRecipe, encode_images
 from embhub.errors import ArtifactError, UsageError
 from embhub.images.member_split import Source, choose_sides, compare
 from embhub.ledger import audit_attempts, published_audits
 from embhub.ledger.audit_attempts import AuditAttempt
+from embhub.options.preprocessing import recorded
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress, announce
 from embhub.release import files as release_files
@@ -159,7 +160,8 @@ def audit(
         raise UsageError(
             f"the thorough suite generates images, and a {type(pipe).__name__} alone cannot", "use another suite"
         )
-    images = torch.from_numpy(sides.load(resolution(pipe)))
+    seen = recorded(target.training)
+    images = torch.from_numpy(sides.load(size_rule(pipe).choose(seen.resolution), seen.fit))
     sealed = {**sides.facts(), "bounds": bounds.model_dump()}
     attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
     secret = site_secret.derive_seed({"embedding": target.digest, "audit": attempt.id})

@@ -38,7 +38,10 @@ def draw_pictures(suspect: Suspect) -> Tensor:
     rows = insert(suspect.pipe, suspect.token, suspect.rows)
     prompt = rows.expand(suspect.caption.replace("{}", suspect.token))
     with rows.active(), torch.no_grad():
-        drawn = draw(suspect.pipe, prompt, n=DRAWN, seed=suspect.seed, steps=STEPS, guidance_scale=GUIDANCE)
+        side = suspect.images.shape[-1] if suspect.images is not None else None
+        drawn = draw(
+            suspect.pipe, prompt, n=DRAWN, seed=suspect.seed, steps=STEPS, guidance_scale=GUIDANCE, side=side
+        )  # fmt: skip
     pixels = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in drawn]) / 127.5 - 1
     suspect.drawn.append(torch.from_numpy(pixels).permute(0, 3, 1, 2))
     return suspect.drawn[0]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import huggingface_hub
@@ -18,6 +19,7 @@ from embhub.builtin_bases import info
 from embhub.diffusion.bases.assembly import assemble
 from embhub.diffusion.bases.found import ADAPTED, FoundBase, quiet
 from embhub.diffusion.bases.replacements import find_folder, parse_base
+from embhub.diffusion.bases.sizes import SizeRule, rule_of
 from embhub.diffusion.families import FAMILIES, denoiser, detect
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
@@ -83,6 +85,19 @@ def load_pipeline(
     with quiet():
         placed: Pipeline = pipe.to(place, precision)
     return placed
+
+
+def size_rule(pipe: Pipeline) -> SizeRule:
+    """Which resolutions a loaded pipeline can be used at."""
+    family = detect(pipe)
+    part = getattr(pipe, "decoder_pipe", pipe)  # of two pipelines in one, the part that draws
+    return rule_of(family.name, lambda name: _config(getattr(part, name)))
+
+
+def _config(part: Any) -> Mapping[str, Any]:
+    """A component's configuration: diffusers' are mappings, those of transformers objects."""
+    found = part.config
+    return found if isinstance(found, Mapping) else found.to_dict()  # type: ignore[no-any-return]
 
 
 def _usual_precision(folder: Path, place: torch.device) -> torch.dtype:

@@ -15,14 +15,15 @@ from embhub.copies import report as reports
 from embhub.copies import tail
 from embhub.copies.report import Group, Nearness, Report
 from embhub.diffusion.attacks.auditing import HasEmbedding, find_audited_base, resolve
-from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import load_pipeline, size_rule
 from embhub.diffusion.copying.comparing import Found, one_each
 from embhub.diffusion.copying.comparing import compare as compare_images
-from embhub.diffusion.families import resolution
 from embhub.errors import UsageError
 from embhub.images import pixels
+from embhub.images.framing import is_too_small
 from embhub.images.listing import list_images
 from embhub.images.member_split import Comparison, Source, choose_sides, compare
+from embhub.options.preprocessing import Fit, recorded
 from embhub.progress import OnProgress, announce
 from embhub.site import runs
 from embhub.version import __version__
@@ -85,10 +86,11 @@ def check_copies(
     announce(on_progress, "loading the base")
     base_used = find_audited_base(target, base, run)
     pipe = load_pipeline(base_used, device=device)
-    side = resolution(pipe)
-    drawn = torch.cat([_read(path, f"sample {n}", side) for n, (path, _) in enumerate(files, start=1)])
-    trained = torch.from_numpy(sides.members.images.load(side))
-    kept = torch.from_numpy(sides.nonmembers.images.load(side))[controls]
+    seen = recorded(target.training)
+    side, fit = size_rule(pipe).choose(seen.resolution), seen.fit
+    drawn = torch.cat([_read(path, f"sample {n}", side, fit) for n, (path, _) in enumerate(files, start=1)])
+    trained = torch.from_numpy(sides.members.images.load(side, fit))
+    kept = torch.from_numpy(sides.nonmembers.images.load(side, fit))[controls]
     found = compare_images(pipe, trained, sides.members.units, kept, drawn, alpha=alpha, on_progress=on_progress)
     report = _report(target, base_used.name, sides, files, found, alpha=alpha)
     rows = [{name: int(row[i]) for name, row in found.nearest.items()} for i in range(len(drawn))]
@@ -160,8 +162,8 @@ def _list(samples: str | Path) -> list[tuple[Any, str]]:
     return list(zip(listing.samples, listing.relative, strict=True))
 
 
-def _read(path: Path, where: str, side: int) -> Tensor:
+def _read(path: Path, where: str, side: int, fit: Fit) -> Tensor:
     image = pixels.read_pixels(path, where)
-    if 2 * min(image.size) < side:
+    if is_too_small(image.size, side, fit):
         raise UsageError(f"{where} is under half of the base's {side} pixels", "check images that this base drew")
-    return torch.from_numpy(pixels.fit(image, side))[None]
+    return torch.from_numpy(pixels.fit(image, side, fit))[None]

@@ -63,7 +63,7 @@ def draw_with(
     studio = prepare([made], base=base, device=device)
     images = draw(
         studio.pipe, studio.fill(prompt), n=n, seed=seed, steps=studio.steps, guidance_scale=studio.guidance,
-        on_progress=on_progress,
+        side=studio.side, on_progress=on_progress,
     )  # fmt: skip
     return Drawn(tuple(images), prompt, seed, studio.steps, studio.guidance)
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
+from embhub.options.preprocessing import HIGHEST, LOWEST
 from embhub.release import files as release_files
 
 MOST_PER_CLASS = 1_000_000
@@ -45,7 +46,10 @@ class Class(_Part):
 
 
 class Asked(_Part):
-    """A whole data set. `base` is None for what the embeddings were made for, `steps` and `guidance` for its own."""
+    """A whole data set. `base` is None for what the embeddings were made for, `steps` and `guidance` for its own.
+
+    `resolution` is None for what the embeddings were trained with. The `negative` prompt serves all classes.
+    """
 
     classes: Annotated[tuple[Class, ...], Field(min_length=1, max_length=1000)]
     base: Line | None = None
@@ -53,6 +57,15 @@ class Asked(_Part):
     seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int | None = Field(default=None, ge=1, le=1000)
     guidance: float | None = Field(default=None, ge=0, le=100)
+    resolution: int | None = Field(default=None, ge=LOWEST, le=HIGHEST)
+    negative: Line | None = None
+    negative_embeddings: tuple[Line, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every embedding that is named, once."""
+        named = [target for item in self.classes for target in item.embeddings]
+        return tuple(dict.fromkeys([*named, *self.negative_embeddings]))
 
 
 def read(config: Path | None, *, classes: Sequence[str] = (), embeddings: Sequence[str] = (), **settings: Any) -> Asked:
@@ -99,6 +112,8 @@ def _check(values: dict[str, Any]) -> Asked:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}", _HINT) from error
+    if asked.negative is not None and personal_data(asked.negative):
+        raise PrivacyError("the negative prompt looks like it names a person", "describe findings, never patients")
     folders = [item.folder for item in asked.classes]
     if twice := {folder for folder in folders if folders.count(folder) > 1}:
         raise UsageError(f"two classes would lie in the folder {min(twice)}", "give each class a label of its own")
@@ -117,6 +132,8 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
             for row in rows
         )
         values = {**values, "classes": rows}
+    if isinstance(values.get("negative_embeddings"), list):
+        values = {**values, "negative_embeddings": tuple(values["negative_embeddings"])}
     if type(values.get("guidance")) is int:
         values = {**values, "guidance": float(values["guidance"])}
     return values

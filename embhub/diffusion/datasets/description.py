@@ -95,7 +95,9 @@ def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Pict
 
 def manifest(classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]) -> bytes:
     """One row an image. There is no column `patient_id`: nobody is behind an image."""
-    digests = {item.label: " ".join(origin.embedding.digest for origin in item.origins) for item in classes}
+    digests = {
+        item.label: " ".join(origin.embedding.digest for origin in (*item.origins, *item.against)) for item in classes
+    }
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
@@ -176,11 +178,15 @@ somebody who can tell look at a part of each class before anything is learned fr
 ## Base model and settings
 
 {_code(plan["base"]["name"])}, fingerprint `{plan["base"]["fingerprint"]}`; {plan["steps"]} steps, guidance
-{plan["guidance"]:g}, seed {plan["seed"]}. Its licence binds what is drawn with it, too.
+{plan["guidance"]:g}, seed {plan["seed"]}.{_avoided(plan)} Its licence binds what is drawn with it, too.
 
 `{MANIFEST}` has a row an image: path, label, and what is needed to draw it again. `{CROISSANT}` says the same to
 programs (MLCommons Croissant 1.0), `{PLAN}` is the plan that the images were drawn by.
 """
+
+
+def _avoided(plan: Mapping[str, Any]) -> str:
+    return f" Negative prompt: {_code(plan['negative'])}." if plan.get("negative") else ""
 
 
 def _about(origin: Origin) -> str:
@@ -210,7 +216,7 @@ def _field(column: str) -> dict[str, Any]:
 
 
 def _origins(classes: Sequence[PlannedClass]) -> list[Origin]:
-    return list({origin.target: origin for item in classes for origin in item.origins}.values())
+    return list({origin.target: origin for item in classes for origin in (*item.origins, *item.against)}.values())
 
 
 def _code(text: str) -> str:

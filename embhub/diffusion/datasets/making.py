@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.drawing.base_choice import choose_base
-from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, draw
+from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, choose_side, draw
 from embhub.diffusion.drawing.loading import load_into
+from embhub.diffusion.drawing.negatives import join_negative
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
@@ -65,6 +66,9 @@ def make_dataset(
     seed: int | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    resolution: int | None = None,
+    negative: str | None = None,
+    negative_embeddings: Sequence[str] = (),
     no_card: Sequence[str] = (),
     terms_read: Sequence[str] = (),
     registry: str | None = None,
@@ -79,6 +83,9 @@ def make_dataset(
         classes: `LABEL=PROMPT` each; `embeddings` the files, folders or repositories whose tokens they mention.
         base, per_class, seed, steps, guidance_scale: stand above the file's; `base` defaults to what the
             embeddings were made for, the last two to the base's own.
+        resolution: side of the images in pixels; by default what the embeddings were trained with.
+        negative, negative_embeddings: what no image is to show: a prompt for all classes, and embeddings whose tokens
+            are added to it.
         no_card: tokens of unsigned files without a card whose use the caller answers for.
         terms_read: tokens whose terms the caller has read, where no program can.
 
@@ -95,21 +102,31 @@ def make_dataset(
         raise PrivacyError("the name of the folder looks like a person's", "its description bears it: choose another")
     asked = asking.read(
         Path(config) if config is not None else None, classes=classes, embeddings=embeddings, base=base,
-        per_class=per_class, seed=seed, steps=steps, guidance=guidance_scale,
+        per_class=per_class, seed=seed, steps=steps, guidance=guidance_scale, resolution=resolution, negative=negative,
+        negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
     destinations.check_folder(folder)
     origins = sources.find(
-        [target for item in asked.classes for target in item.embeddings],
+        asked.targets,
         registry=registry, no_card=no_card, terms_read=terms_read,
     )  # fmt: skip
-    planned = _plan(asked, origins, from_words=config is None)
+    if both := sorted({t for item in asked.classes for t in item.embeddings} & set(asked.negative_embeddings)):
+        raise UsageError(f"{both[0]} is to be shown and not to be shown", "name it once")
+    against = [origins[target] for target in dict.fromkeys(asked.negative_embeddings)]
+    planned = _plan(
+        asked, {t: o for t, o in origins.items() if t not in asked.negative_embeddings}, from_words=config is None
+    )
+    planned = [replace(item, against=tuple(against)) for item in planned]
     found = find_base(choose_base(asked.base, [origin.embedding for origin in origins.values()]))
-    drawing = {
+    drawing: dict[str, Any] = {
         "per_class": asked.per_class,
         "seed": asked.seed,
         "steps": asked.steps or int(found.recommended.get("steps", STEPS)),
+        "resolution": asked.resolution,
         "guidance": float(found.recommended.get("guidance", GUIDANCE) if asked.guidance is None else asked.guidance),
     }
+    avoided = join_negative(asked.negative, [origin.embedding.token for origin in against])
+    drawing |= {"negative": avoided} if avoided else {}
     known = {"name": found.name, "fingerprint": fingerprint.digest(fingerprint.take(found.folder))}
     document = plan.describe(planned, base=known, drawing=drawing, device=choose_device(device).type)
     plan.begin(folder, document)
@@ -160,17 +177,20 @@ def _draw_all(
         if not missing:
             continue
         pipe = load_pipeline(found, device=device)  # a fresh one a class: its embeddings and no others
-        for origin in item.origins:
+        for origin in (*item.origins, *item.against):
             load_into(pipe, origin.embedding)
+        side = choose_side(pipe, [origin.embedding for origin in item.origins], drawing["resolution"])
         for picture in missing:
-            _write(folder, picture, _draw(pipe, picture, drawing), clock)
+            _write(folder, picture, _draw(pipe, picture, drawing, side), clock)
             clock.drew(item.label)
     return clock.earlier
 
 
-def _draw(pipe: Pipeline, picture: Picture, drawing: Mapping[str, Any]) -> bytes:
-    steps, guidance = drawing["steps"], drawing["guidance"]
-    image = draw(pipe, picture.prompt, n=1, seed=picture.seed, steps=steps, guidance_scale=guidance, batch_size=1)[0]
+def _draw(pipe: Pipeline, picture: Picture, drawing: Mapping[str, Any], side: int) -> bytes:
+    image = draw(
+        pipe, picture.prompt, n=1, seed=picture.seed, steps=drawing["steps"], guidance_scale=drawing["guidance"],
+        side=side, negative=drawing.get("negative"), batch_size=1,
+    )[0]  # fmt: skip
     return _encode(image)
 
 

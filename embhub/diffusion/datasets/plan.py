@@ -22,6 +22,7 @@ import torch
 from embhub.diffusion.datasets.sources import Origin
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
+from embhub.options.preprocessing import recorded
 from embhub.version import __version__
 
 PLAN = "dataset.json"
@@ -41,12 +42,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class PlannedClass:
-    """A class with its embeddings found; `prompt` has their tokens in it."""
+    """A class with its embeddings found: `prompt` has the tokens of `origins`, the negative prompt those `against`."""
 
     label: str
     folder: str
     prompt: str
     origins: tuple[Origin, ...]
+    against: tuple[Origin, ...] = ()
 
     def pictures(self, count: int, seed: int) -> Iterator[Picture]:
         """Its images in order; the same number gives the same image, however many there are."""
@@ -65,7 +67,7 @@ def draw_seed(seed: int, label: str, number: int) -> int:
 def describe(
     classes: Sequence[PlannedClass], *, base: Mapping[str, str], drawing: Mapping[str, Any], device: str
 ) -> dict[str, Any]:
-    """The plan as JSON. `base` has name and fingerprint; `drawing` is per_class, seed, steps and guidance."""
+    """The plan as JSON. `base` has name and fingerprint; `drawing` are the settings of all classes."""
     return {
         "schema": SCHEMA,
         "base": dict(base),
@@ -74,6 +76,7 @@ def describe(
             {"label": c.label, "prompt": c.prompt, "embeddings": [_origin(origin) for origin in c.origins]}
             for c in classes
         ],
+        **({"negative_embeddings": [_origin(origin) for origin in classes[0].against]} if classes[0].against else {}),
         # Another version, or another kind of processor, may round a last bit differently.
         "made_with": {
             "embhub": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__, "device": device,
@@ -87,6 +90,7 @@ def _origin(origin: Origin) -> dict[str, Any]:
         "token": origin.embedding.token,
         "sha256": origin.embedding.digest,
         "signed": origin.signed,
+        "fit": recorded(origin.embedding.training).fit,
         "audit": origin.verdict,
         "licence": origin.card.licence if origin.card else None,
         "conditions": list(origin.conditions),

@@ -96,7 +96,7 @@ class PrivateTraining:
         plan = Parameters(mechanism.sample_rate, mechanism.noise_multiplier, steps)
         second_opinion.check_plan(plan, delta=self.protection.delta)
         names = members.names()
-        images = encode(task.pipe, members, on_progress)
+        images = encode(task.pipe, members, on_progress, task.preprocessing)
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.checkpoint.check(definition)
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
@@ -141,7 +141,11 @@ class PrivateTraining:
             "token": task.token,
             "caption": task.caption,
             "version of embhub": __version__,
-            **{name: str(value) for name, value in {**asdict(task.recipe), **asdict(self.protection)}.items()},
+            **{
+                name: str(value)
+                for part in (task.recipe, self.protection, task.preprocessing)
+                for name, value in asdict(part).items()
+            },
         }
 
     def _reserve(self, members: ImageSet, mechanism: Mechanism, steps: int, remarks: Remarks) -> Reservation:

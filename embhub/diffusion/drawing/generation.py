@@ -12,17 +12,20 @@ import torch
 from PIL import Image
 
 from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
-from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
+from embhub.diffusion.drawing.negatives import check_negative, join_negative, told_negative
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders, find, room, told_size
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import pictures_at_once
 from embhub.errors import UsageError
+from embhub.options.preprocessing import Fit, recorded
 from embhub.progress import OnProgress, Progress
 
 __all__ = ["draw", "generate", "load_into", "prepare"]
@@ -36,13 +39,19 @@ Prompt = str | Sequence[Part | tuple[str, float]]
 
 @dataclass(frozen=True)
 class Studio:
-    """A loaded base with embeddings plugged in: their tokens, and how it is drawn with."""
+    """A loaded base with embeddings plugged in: their tokens, and how it is drawn with.
+
+    `side` of the images in pixels. `fit` is how the embeddings' images were fitted into it, None where they differ.
+    """
 
     pipe: Pipeline
     base: FoundBase
     tokens: tuple[str, ...]
     steps: int
     guidance: float
+    side: int
+    fit: Fit | None
+    negative: str | None = None
 
     def fill(self, prompt: Prompt) -> tuple[Part, ...]:
         """The prompt in its parts, with the tokens of all embeddings for `{}`.
@@ -65,6 +74,9 @@ class Studio:
             "base_fingerprint": fingerprint.digest(live_base.take(self.pipe)),
             "steps": self.steps,
             "guidance": self.guidance,
+            "resolution": self.side,
+            **({"fit": self.fit} if self.fit is not None else {}),
+            **({"negative": self.negative} if self.negative is not None else {}),
         }
 
 
@@ -74,23 +86,34 @@ def prepare(
     base: str | Path | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    resolution: int | None = None,
+    fit: Fit | None = None,
+    negative: str | None = None,
+    negative_embeddings: Sequence[Source] = (),
     device: str = "auto",
 ) -> Studio:
     """Load a base and plug embeddings in: without `base` the one they were made for. `steps` and `guidance_scale`
-    default to what the base recommends, or its kind of pipeline does.
+    default to what the base recommends, or its kind of pipeline does; `resolution` and `fit` to what the embeddings
+    were trained with.
 
     Raises:
         UsageError: no such base or device, or settings outside their bounds.
         ArtifactError: an embedding made for another base, or tokens that collide.
     """
     opened = [open_embedding(embedding) for embedding in embeddings]
-    found = find_base(choose_base(base, opened))
+    against = [open_embedding(embedding) for embedding in negative_embeddings]
+    found = find_base(choose_base(base, [*opened, *against]))
     pipe = load_pipeline(found, device=device)
     tokens = tuple(load_into(pipe, embedding) for embedding in opened)
+    avoided = join_negative(negative, [load_into(pipe, embedding) for embedding in against])
     family = detect(pipe)
     chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
     strength = float(found.recommended.get("guidance", family.guidance)) if guidance_scale is None else guidance_scale
-    return Studio(pipe, found, tokens, chosen, strength)
+    check_negative(pipe, avoided, guidance=strength)
+    fits = {recorded(item.training).fit for item in opened} if fit is None else {fit}
+    alike = next(iter(fits or {"crop"})) if len(fits) < 2 else None
+    side = choose_side(pipe, opened, resolution)
+    return Studio(pipe, found, tokens, chosen, strength, side, alike, avoided)
 
 
 def generate(
@@ -102,6 +125,9 @@ def generate(
     seed: int = 0,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    resolution: int | None = None,
+    negative: str | None = None,
+    negative_embeddings: Sequence[Source] = (),
     batch_size: int = 8,
     device: str = "auto",
     on_progress: OnProgress | None = None,
@@ -119,12 +145,15 @@ def generate(
         seed: Image i follows from `seed + i` alone, whatever `n` and `batch_size` are.
         steps: Sampling steps. By default what the base recommends.
         guidance_scale: Classifier-free guidance scale. By default what the base recommends.
+        resolution: Side of the images in pixels. By default what the embeddings were trained with.
+        negative: A negative prompt: what images should not show.
+        negative_embeddings: Embeddings of what images should not show. Their tokens go into the negative prompt.
         batch_size: The most images computed together.
         device: `auto`, or a torch device.
         on_progress: Called with each batch.
 
     Returns:
-        `n` images in the base's resolution, mode RGB.
+        `n` square images, mode RGB.
 
     Raises:
         UsageError: A prompt without an embedding's token, or longer than the base reads; or settings out of range.
@@ -136,7 +165,10 @@ def generate(
         >>> len(images), images[0].size
         (2, (64, 64))
     """
-    studio = prepare(embeddings, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
+    studio = prepare(
+        embeddings, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution,
+        negative=negative, negative_embeddings=negative_embeddings, device=device,
+    )  # fmt: skip
     return draw(
         studio.pipe,
         studio.fill(prompt),
@@ -144,6 +176,8 @@ def generate(
         seed=seed,
         steps=studio.steps,
         guidance_scale=studio.guidance,
+        side=studio.side,
+        negative=studio.negative,
         batch_size=batch_size,
         on_progress=on_progress,
     )
@@ -157,40 +191,72 @@ def draw(
     seed: int,
     steps: int,
     guidance_scale: float,
+    side: int | None = None,
+    negative: str | None = None,
     batch_size: int = 8,
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
     """Draw `n` images with a loaded pipeline; image i comes from `seed + i` alone. Raises UsageError as `generate`.
 
-    At most `batch_size` at a time, and fewer where images are large.
+    `side` in pixels is the base's own by default. At most `batch_size` at a time, and fewer where images are large.
     """
     check_settings(n, steps, batch_size)
     if family := find(pipe):
-        batch_size = min(batch_size, pictures_at_once(family.resolution(pipe)))
+        batch_size = min(batch_size, pictures_at_once(side or family.resolution(pipe)))
     if "Inpaint" in type(pipe).__name__:
         raise UsageError("this base only redraws a part of an image", "use embhub inpaint, or another base")
     parts = as_parts(prompt)
-    check_lengths(pipe, parts)
+    check_negative(pipe, negative, guidance=guidance_scale)
+    check_lengths(pipe, (*parts, *([Part(negative)] if negative else [])))
     drawn: list[Image.Image] = []
     with composed(pipe, parts, guidance=guidance_scale) as text:
         while len(drawn) < n:
             seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
-            drawn += _draw(pipe, [text] * len(seeds), steps, guidance_scale, generators(seeds))
+            drawn += _draw(pipe, [text] * len(seeds), steps, guidance_scale, generators(seeds), side, negative)
             if on_progress:
                 on_progress(Progress("generating", len(drawn), n))
     return drawn
 
 
 def _draw(
-    pipe: Pipeline, prompts: list[str], steps: int, guidance: float, sources: list[torch.Generator]
+    pipe: Pipeline,
+    prompts: list[str],
+    steps: int,
+    guidance: float,
+    sources: list[torch.Generator],
+    side: int | None,
+    negative: str | None,
 ) -> list[Image.Image]:
     """A picture for each prompt: by the pipeline's own call, or as its family says."""
     if (family := find(pipe)) and family.draw:
-        return family.draw(pipe, prompts, steps, guidance, sources)
+        return family.draw(pipe, prompts, steps, guidance, sources, side)
     images: list[Image.Image] = pipe(
-        prompts, num_inference_steps=steps, guidance_scale=guidance, generator=sources, **told_size(pipe)
-    ).images
+        prompts, num_inference_steps=steps, guidance_scale=guidance, generator=sources, **told_size(pipe, side),
+        **told_negative(negative, len(prompts)),
+    ).images  # fmt: skip
     return images
+
+
+def choose_side(pipe: Pipeline, embeddings: Sequence[Embedding], wanted: int | None) -> int:
+    """The resolution to draw at: the one that is wanted, else the one that the embeddings were trained with.
+
+    That of a Kandinsky 2.2 prior is its image encoder's, which says nothing of images that are drawn.
+
+    Raises:
+        UsageError: the base does not allow it, or the embeddings were trained with different ones.
+    """
+    rule = size_rule(pipe)
+    if wanted is not None:
+        return rule.choose(wanted)
+    known = {
+        side: item.token
+        for item in embeddings
+        if item.layout != "kandinsky22-prior" and (side := recorded(item.training).resolution) and rule.allows(side)
+    }
+    if len(known) > 1:
+        said = ", ".join(f"{token} at {side} pixels" for side, token in known.items())
+        raise UsageError(f"the embeddings were trained at different resolutions: {said}", "choose one: --resolution")
+    return next(iter(known), rule.own)
 
 
 def as_parts(prompt: Prompt) -> tuple[Part, ...]:

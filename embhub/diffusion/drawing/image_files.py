@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.client.opening import Opened
 from embhub.client.pulling import open_target
 from embhub.diffusion.bases.naming import check_base
+from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
@@ -29,11 +30,13 @@ SERIES = 5
 
 @dataclass(frozen=True)
 class Ask:
-    """What is to be drawn, as it was typed: prompts with weights, and embeddings as files or repositories."""
+    """What is to be drawn and what not, as it was typed: prompts with weights, embeddings as files or repositories."""
 
     prompts: tuple[str, ...]
     embeddings: tuple[str, ...] = ()
     registry: str | None = None
+    negative: str | None = None
+    negative_embeddings: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -49,6 +52,10 @@ class Ask:
     def open(self) -> list[Opened]:
         """The embeddings, verified where they are signed; raises as `embhub.client.opening.open_path`."""
         return [open_target(target, self.registry) for target in self.embeddings]
+
+    def open_negatives(self) -> list[Opened]:
+        """The embeddings of what is not to be drawn, likewise."""
+        return [open_target(target, self.registry) for target in self.negative_embeddings]
 
 
 def generate_to_folder(
@@ -72,22 +79,26 @@ def generate_to_folder(
     parts = ask.parts
     destinations.check_folder(out)
     check_base(choices.get("base"), choices.get("device"))
+    check_resolution(choices.get("base"), choices.get("resolution"))
     if interpolate_to is not None or slerp_to is not None:
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
     if series is not None:
         raise UsageError("a series to where?", "pass --interpolate-to PROMPT or --slerp-to FILE")
-    opened = ask.open()
+    opened, against = ask.open(), ask.open_negatives()
+    choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     say_loading(on_progress)
     from embhub.diffusion.drawing.generation import draw, prepare
 
     announce(on_progress, "loading the base")
     studio = prepare([item.embedding for item in opened], **choices)
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
+    drawing |= {"side": studio.side, "negative": studio.negative}
     pictures = draw(studio.pipe, studio.fill(parts), **drawing, on_progress=on_progress)
     files = [write_picture(picture, out / f"{number:04d}.png") for number, picture in enumerate(pictures)]
-    facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts(), "embeddings": describe(opened)}
+    facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts()}
+    facts |= {"embeddings": describe(opened, against)}
     write_manifest(out, "embhub.samples/1", {**facts, "files": files})
-    return report(out, len(files), opened)
+    return report(out, len(files), [*opened, *against])
 
 
 def _series_to_folder(
@@ -103,19 +114,22 @@ def _series_to_folder(
 ) -> dict[str, Any]:
     if len(ask.prompts) != 1 or (end is not None and slerp_to is not None):
         raise UsageError("a series goes from one prompt one way", "give --interpolate-to or --slerp-to, and no --and")
-    opened = ask.open()
+    opened, against = ask.open(), ask.open_negatives()
     turned = [open_target(slerp_to, ask.registry)] if slerp_to is not None else []
     say_loading(on_progress)
     from embhub.diffusion.drawing.base_choice import choose_base
-    from embhub.diffusion.drawing.generation import prepare
+    from embhub.diffusion.drawing.generation import choose_side, prepare
     from embhub.diffusion.drawing.interpolation import draw_series, open_siblings
 
     loaded = [item.embedding for item in opened]
     siblings = open_siblings(loaded, turned[0].embedding) if turned else None
     if siblings:
         choices = {**choices, "base": choose_base(choices.get("base"), siblings)}
+    choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     announce(on_progress, "loading the base")
     studio = prepare([] if siblings else loaded, **choices)
+    if siblings:
+        studio = replace(studio, side=choose_side(studio.pipe, siblings, choices.get("resolution")))
     drawn = draw_series(
         studio, ask.prompts[0], siblings or str(end), series=series, n=n, seed=seed, on_progress=on_progress
     )
@@ -128,10 +142,10 @@ def _series_to_folder(
     facts = {
         "prompt": ask.prompts[0],
         **({"slerp_to": describe(turned)[0]} if turned else {"interpolate_to": end}),
-        **{"weights": drawn.weights, "n": n, "seed": seed, **studio.facts(), "embeddings": describe(opened)},
+        **{"weights": drawn.weights, "n": n, "seed": seed, **studio.facts(), "embeddings": describe(opened, against)},
     }
     write_manifest(out, "embhub.series/1", {**facts, "sheet": SHEET, "pictures": pictures})
-    return {**report(out, len(pictures), [*opened, *turned]), "sheet": str(out / SHEET)}
+    return {**report(out, len(pictures), [*opened, *turned, *against]), "sheet": str(out / SHEET)}
 
 
 def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
@@ -139,10 +153,13 @@ def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
     return {"parts": [asdict(part) for part in parts]} if len(parts) > 1 else {"prompt": parts[0].prompt}
 
 
-def describe(opened: Sequence[Opened]) -> list[dict[str, str]]:
-    """Which embeddings were used: token and digest of each."""
-    loaded: list[Embedding] = [item.embedding for item in opened]
-    return [{"token": item.token, "sha256": item.digest} for item in loaded]
+def describe(opened: Sequence[Opened], against: Sequence[Opened] = ()) -> list[dict[str, Any]]:
+    """Which embeddings were used: token and digest of each, and which of them stand in the negative prompt."""
+    loaded: list[Embedding] = [item.embedding for item in (*opened, *against)]
+    facts: list[dict[str, Any]] = [{"token": item.token, "sha256": item.digest} for item in loaded]
+    for fact in facts[len(opened) :]:
+        fact["negative"] = True
+    return facts
 
 
 def write_picture(picture: Image.Image, path: Path, *, mode: int = 0o644) -> str:

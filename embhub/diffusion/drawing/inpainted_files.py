@@ -15,12 +15,14 @@ from PIL import Image
 
 from embhub import destinations
 from embhub.diffusion.bases.naming import check_base
+from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.drawing.image_files import Ask, describe, describe_parts, report, write_manifest, write_picture
 from embhub.errors import UsageError
 from embhub.images import masks
 from embhub.images.listing import list_images
 from embhub.images.pixels import DEEP, SUFFIXES, read_pixels
 from embhub.images.sample import Listing, Sample
+from embhub.options.preprocessing import Fit, common_fit
 from embhub.progress import OnProgress, Progress, announce, say_loading
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ def inpaint_to_folder(
     base: str | Path | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    fit: Fit | None = None,
+    resolution: int | None = None,
     device: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
@@ -109,22 +113,27 @@ def inpaint_to_folder(
     where.check()
     destinations.check_folder(out)
     check_base(base, device)
+    check_resolution(base, resolution)
     listing = _list(source)
-    opened = ask.open()
+    opened, against = ask.open(), ask.open_negatives()
+    how = common_fit([(item.embedding.token, item.embedding.training) for item in opened], fit)
     if where.mask is not None and not where.mask.exists():
         raise UsageError(f"there is no mask {where.mask}", "name an image, or a folder with one for each")
     say_loading(on_progress)
-    for _ in _scenes(listing, where, 1):
+    for _ in _scenes(listing, where, how, 1):
         pass
     from embhub.diffusion.drawing.generation import prepare
     from embhub.diffusion.drawing.inpainting import redraw
 
     loaded = [item.embedding for item in opened]
     announce(on_progress, "loading the base")
-    studio = prepare(loaded, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
+    studio = prepare(
+        loaded, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, fit=how,
+        negative=ask.negative, negative_embeddings=[item.embedding for item in against], device=device,
+    )  # fmt: skip
     total = n * len(listing.samples)
     pictures: list[dict[str, Any]] = []
-    for picture in redraw(studio, _scenes(listing, where, n), parts, seed=seed, strength=strength):
+    for picture in redraw(studio, _scenes(listing, where, how, n), parts, seed=seed, strength=strength):
         number = len(pictures)
         file = write_picture(picture, out / f"{number:04d}.png", mode=PRIVATE)
         pictures.append({"file": file, listing.kind: listing.samples[number // n].row, "seed": seed + number})
@@ -132,10 +141,10 @@ def inpaint_to_folder(
             on_progress(Progress("redrawing", len(pictures), total))
     facts = {
         **describe_parts(parts), **where.facts(), "strength": strength, "n": n, "seed": seed, **studio.facts(),
-        "embeddings": describe(opened), "pictures": pictures,
+        "embeddings": describe(opened, against), "pictures": pictures,
     }  # fmt: skip
     write_manifest(out, SCHEMA, facts, mode=PRIVATE)
-    return report(out, len(pictures), opened)
+    return report(out, len(pictures), [*opened, *against])
 
 
 def _list(source: Path) -> Listing:
@@ -144,7 +153,7 @@ def _list(source: Path) -> Listing:
     return list_images(source, None, None)
 
 
-def _scenes(listing: Listing, where: Where, n: int) -> Iterator[Scene]:
+def _scenes(listing: Listing, where: Where, fit: Fit, n: int) -> Iterator[Scene]:
     """The scenes in order, each `n` times, read when they are asked for."""
     from embhub.diffusion.drawing.inpainting import arrange
 
@@ -152,7 +161,7 @@ def _scenes(listing: Listing, where: Where, n: int) -> Iterator[Scene]:
         name = f"{listing.kind} {sample.row}"
         image = _read(sample.path, name)
         mask, called = where.find(image, sample.path, relative, name)
-        scene = arrange(image, mask, growth=where.grow, border=where.border, where=called)
+        scene = arrange(image, mask, growth=where.grow, border=where.border, fit=fit, where=called)
         yield from [scene] * n
 
 

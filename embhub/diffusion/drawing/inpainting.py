@@ -20,12 +20,16 @@ from PIL import Image
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.generation import Prompt, Studio, check_lengths, check_settings, generators, prepare
-from embhub.diffusion.drawing.loading import Source
-from embhub.diffusion.families import detect, resolution
+from embhub.diffusion.drawing.loading import Source, open_embedding
+from embhub.diffusion.drawing.negatives import told_negative
+from embhub.diffusion.drawing.weighted_prompts import Part
+from embhub.diffusion.families import detect
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 from embhub.images import masks
+from embhub.images.framing import Framing, frame, is_too_small
 from embhub.images.masks import Box, Mask, check_mask, fade, from_box, to_cells
+from embhub.options.preprocessing import Fit, common_fit
 from embhub.progress import OnProgress, Progress
 
 _BORDER = 32
@@ -36,32 +40,32 @@ _BORDER = 32
 class Scene:
     """An image in mode L or RGB, and what of it is redrawn: bool (height, width). `border` in pixels of the image.
 
-    Only the central square is seen by the denoiser, as in training; the mask lies inside it.
+    The denoiser sees the image as training did: with `crop` the central square alone, and the mask lies inside it.
     """
 
     image: Image.Image
     mask: Mask
     border: float
+    fit: Fit = "crop"
 
-    @property
-    def square(self) -> tuple[int, int, int]:
-        """Left, top and side of the central square."""
-        side = min(self.image.size)
-        return (self.image.width - side) // 2, (self.image.height - side) // 2, side
+    def frame(self, side: int) -> Framing:
+        """Where the image lies in the denoiser's square of `side` pixels."""
+        return frame(self.image.size, side, self.fit)
 
     def inside(self, values: Any) -> Any:
-        """The part of an array (height, width, …) that lies in the square."""
-        left, top, side = self.square
-        return values[top : top + side, left : left + side]
+        """The part of an array (height, width, …) that the denoiser sees."""
+        left, top, width, height = self.frame(1).seen
+        return values[top : top + height, left : left + width]
 
 
 def arrange(
-    image: Image.Image, mask: Mask, *, growth: int = 0, border: float | None = None, where: str = "the mask"
-) -> Scene:
+    image: Image.Image, mask: Mask, *, growth: int = 0, border: float | None = None, fit: Fit = "crop",
+    where: str = "the mask",
+) -> Scene:  # fmt: skip
     """A scene, once image and mask are known to fit; the mask is grown by `growth` pixels (shrunk, below 0).
 
     Raises:
-        UsageError: another mode or size, a mask that marks nothing, everything, or something outside the square.
+        UsageError: another mode or size; a mask that marks nothing, everything, or what the denoiser does not see.
     """
     if image.mode not in ("L", "RGB"):
         raise UsageError(f"an image of mode {image.mode} cannot be redrawn", "save it as 8-bit grey or RGB")
@@ -72,13 +76,13 @@ def arrange(
     width = min(image.size) / _BORDER if border is None else border
     if not 0 <= width <= min(image.size):
         raise UsageError(f"a border of {width:g} pixels", f"choose 0 to {min(image.size)}")
-    scene = Scene(image, mask, max(width, 1.0) if border is None else width)
-    left, top, side = scene.square
+    scene = Scene(image, mask, max(width, 1.0) if border is None else width, fit)
+    left, top, across, down = scene.frame(1).seen
     if scene.inside(mask).sum() < mask.sum():
         raise UsageError(
             f"{where} reaches out of the central square, which alone is redrawn: "
-            f"{left},{top},{side},{side} as x,y,width,height",
-            "mark a place inside it, or cut the image to a square around the place",
+            f"{left},{top},{across},{down} as x,y,width,height",
+            "mark a place inside it, cut the image to a square around the place, or show all of it: --fit pad",
         )
     return scene
 
@@ -97,6 +101,10 @@ def inpaint(
     strength: float = 1.0,
     grow: int = 0,
     border: float | None = None,
+    fit: Fit | None = None,
+    resolution: int | None = None,
+    negative: str | None = None,
+    negative_embeddings: Sequence[Source] = (),
     base: str | Path | None = None,
     batch_size: int = 8,
     device: str = "auto",
@@ -121,6 +129,10 @@ def inpaint(
         strength: Share of the noise schedule, 0 to 1. At 1 the old part has no influence; near 0 little changes.
         grow: Widen the marked part by this many pixels.
         border: Width in pixels over which new fades into old. By default 1/32 of the shorter side.
+        fit: How the image is fitted into the square that the base sees. By default as the embeddings were trained.
+        resolution: As for `generate`.
+        negative: As for `generate`.
+        negative_embeddings: As for `generate`.
         base: As for `generate`.
         batch_size: As for `generate`.
         device: As for `generate`.
@@ -147,8 +159,13 @@ def inpaint(
     if (mask is None) == (box is None):
         raise UsageError("a place is needed: a mask or a box", "give one of the two")
     marked = from_box(box, image.size) if box is not None else np.asarray(mask, bool)
-    scene = arrange(image, marked, growth=grow, border=border)
-    studio = prepare(embeddings, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
+    opened = [open_embedding(embedding) for embedding in embeddings]
+    how = common_fit([(item.token, item.training) for item in opened], fit)
+    scene = arrange(image, marked, growth=grow, border=border, fit=how)
+    studio = prepare(
+        opened, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, negative=negative,
+        negative_embeddings=negative_embeddings, device=device,
+    )  # fmt: skip
     pictures = redraw(studio, [scene] * n, prompt, seed=seed, strength=strength, batch_size=batch_size)
     drawn = []
     for picture in pictures:
@@ -179,14 +196,14 @@ def redraw(
         )
     parts = studio.fill(prompt)
     pipe = _inpainter(studio.pipe)
-    check_lengths(pipe, parts)
-    side = resolution(pipe)
+    check_lengths(pipe, (*parts, *([Part(studio.negative)] if studio.negative else [])))
+    side = studio.side
     with composed(pipe, parts, guidance=studio.guidance) as text:
         first, waiting = seed, iter(scenes)
         while group := list(islice(waiting, at_once(batch_size, parts))):
             drawn = pipe(
                 [text] * len(group),
-                image=[_reduce(scene, side) for scene in group],
+                image=[scene.frame(side).apply(scene.image.convert("RGB")) for scene in group],
                 mask_image=[_cells(scene, side, int(pipe.vae_scale_factor)) for scene in group],
                 height=side,
                 width=side,
@@ -194,6 +211,7 @@ def redraw(
                 num_inference_steps=studio.steps,
                 guidance_scale=studio.guidance,
                 generator=generators(range(first, first + len(group))),
+                **told_negative(studio.negative, len(group)),
             ).images
             first += len(group)
             yield from (_lay_over(scene, new) for scene, new in zip(group, drawn, strict=True))
@@ -224,26 +242,20 @@ def _inpainter(pipe: Pipeline) -> Any:
     return made
 
 
-def _reduce(scene: Scene, side: int) -> Image.Image:
-    left, top, width = scene.square
-    square = scene.image.convert("RGB").crop((left, top, left + width, top + width))
-    return square if width == side else square.resize((side, side), Image.Resampling.LANCZOS)
-
-
 def _cells(scene: Scene, side: int, cell: int) -> Image.Image:
-    if min(scene.image.size) * 2 < side:
+    if is_too_small(scene.image.size, side, scene.fit):
         raise UsageError(
             f"an image of {scene.image.width} x {scene.image.height} is under half of the base's {side} pixels",
             "use larger images, or a base of a lower resolution",
         )
-    return Image.fromarray(to_cells(scene.inside(scene.mask), side, cell).astype(np.uint8) * 255)
+    return Image.fromarray(
+        to_cells(scene.inside(scene.mask), side, cell, scene.frame(side).placed).astype(np.uint8) * 255
+    )
 
 
 def _lay_over(scene: Scene, drawn: Image.Image) -> Image.Image:
     """The drawn square over the original at its own size: all of it in the mask, less and less over the border."""
-    side = scene.square[2]
-    new = drawn.convert(scene.image.mode)
-    new = new if new.width == side else new.resize((side, side), Image.Resampling.LANCZOS)
+    new = scene.frame(drawn.width).undo(drawn.convert(scene.image.mode))
     result = np.array(scene.image)
     share = scene.inside(fade(scene.mask, scene.border))
     share = share if result.ndim == 2 else share[..., None]

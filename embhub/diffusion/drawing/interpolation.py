@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.drawing.base_choice import choose_base
-from embhub.diffusion.drawing.generation import Studio, draw, prepare
+from embhub.diffusion.drawing.generation import Studio, choose_side, draw, prepare
 from embhub.diffusion.drawing.loading import Source, check_base, open_embedding, tensors
 from embhub.diffusion.drawing.slerp import check_siblings, slerp
 from embhub.diffusion.drawing.weighted_prompts import Part
@@ -66,6 +66,9 @@ def interpolate(
     base: str | Path | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    resolution: int | None = None,
+    negative: str | None = None,
+    negative_embeddings: Sequence[Source] = (),
     batch_size: int = 8,
     device: str = "auto",
     on_progress: OnProgress | None = None,
@@ -87,6 +90,9 @@ def interpolate(
         base: As for `generate`.
         steps: As for `generate`.
         guidance_scale: As for `generate`.
+        resolution: As for `generate`.
+        negative: As for `generate`.
+        negative_embeddings: As for `generate`.
         batch_size: As for `generate`.
         device: As for `generate`.
         on_progress: Called with each column.
@@ -111,7 +117,12 @@ def interpolate(
     siblings = None if slerp_to is None else open_siblings(embeddings, slerp_to)
     plugged = () if siblings else embeddings
     base = choose_base(base, siblings) if siblings else base
-    studio = prepare(plugged, base=base, steps=steps, guidance_scale=guidance_scale, device=device)
+    studio = prepare(
+        plugged, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, negative=negative,
+        negative_embeddings=negative_embeddings, device=device,
+    )  # fmt: skip
+    if siblings:
+        studio = replace(studio, side=choose_side(studio.pipe, siblings, resolution))
     ends = siblings or str(end)
     return draw_series(
         studio, start, ends, series=series, n=n, seed=seed, batch_size=batch_size, on_progress=on_progress
@@ -150,6 +161,7 @@ def draw_series(
         _between_prompts(studio, start, ends, weights) if isinstance(ends, str) else _turn(studio, start, ends, weights)
     )
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
+    drawing |= {"side": studio.side, "negative": studio.negative}
     columns: list[list[Image.Image]] = []
     for parts in along:
         columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))

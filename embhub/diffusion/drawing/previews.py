@@ -32,9 +32,9 @@ class Previews:
     The training's random numbers are not touched. The files are private, mode 0600: nothing has been audited yet.
     """
 
-    def __init__(self, folder: Path, every: int, base: FoundBase, caption: str) -> None:
+    def __init__(self, folder: Path, every: int, base: FoundBase, caption: str, side: int | None = None) -> None:
         self._folder, self._every, self._words = folder, every, without_token(caption)
-        self._recommended = base.recommended
+        self._recommended, self._side = base.recommended, side
         self._without: list[Image.Image] = []
 
     def watch(self, training: Inversion) -> None:
@@ -58,7 +58,9 @@ class Previews:
         family = detect(pipe)
         steps = min(_MOST_STEPS, int(self._recommended.get("steps", family.steps)))
         guidance = self._recommended.get("guidance", family.guidance)
-        return draw(pipe, prompt, n=_COLUMNS, seed=0, steps=steps, guidance_scale=guidance, batch_size=at_once)
+        return draw(
+            pipe, prompt, n=_COLUMNS, seed=0, steps=steps, guidance_scale=guidance, batch_size=at_once, side=self._side
+        )  # fmt: skip
 
 
 def choose_folder(every: int | None, folder: str | Path | None, out: Path | None) -> Path | None:

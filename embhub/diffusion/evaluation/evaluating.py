@@ -16,6 +16,7 @@ from embhub.diffusion.evaluation.material import (
     Source,
     check_apart,
     check_labels,
+    choose_fit,
     learned_from,
     read_drawn,
     read_real,
@@ -23,6 +24,7 @@ from embhub.diffusion.evaluation.material import (
 from embhub.diffusion.evaluation.networks import find
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
+from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
 from embhub.version import __version__
 
@@ -56,6 +58,7 @@ def evaluate(
     synthetic_counts: Sequence[int] | None = None,
     steps: int | None = None,
     resolution: int = 64,
+    fit: Fit | None = None,
     mirror: bool = True,
     real_where: str | None = None,
     test_where: str | None = None,
@@ -78,6 +81,7 @@ def evaluate(
         synthetic_counts: The same for generated images. With 0 real images the generated ones are alone.
         steps: Training steps in every arm. By default what suits the classifier.
         resolution: Side in pixels to which all images are resized.
+        fit: How images are fitted into the square. By default as those that the embeddings were trained on.
         mirror: Augment by exchanging left and right.
         real_where: Expression that selects rows of `real`.
         test_where: Expression that selects rows of `test`.
@@ -98,9 +102,12 @@ def evaluate(
     learner = find(classifier, steps=steps)
     folder, folders = asking.check(synthetic, arms or {}, seeds=seeds, dataset=dataset, report=report)
     learner.describe(resolution)
-    known = read_real(real, "real images", resolution, where=real_where, on_progress=on_progress)
-    held = read_real(test, "test images", resolution, where=test_where, on_progress=on_progress)
-    drawn = {name: read_drawn(at, f"arm {name}", resolution, on_progress=on_progress) for name, at in folders.items()}
+    how = choose_fit(folders, fit)
+    known = read_real(real, "real images", resolution, how, where=real_where, on_progress=on_progress)
+    held = read_real(test, "test images", resolution, how, where=test_where, on_progress=on_progress)
+    drawn = {
+        name: read_drawn(at, f"arm {name}", resolution, how, on_progress=on_progress) for name, at in folders.items()
+    }
     chosen, negatives = check_labels(known, held, drawn, positive)
     check_apart(known, held, drawn)
     pool, trial = known.labelled(chosen), held.labelled(chosen)
@@ -125,7 +132,7 @@ def evaluate(
         seeds=seeds,
         classifier=Classifier(
             name=learner.name, steps=learner.steps, batch=learner.batch, rate=learner.rate, resolution=resolution,
-            mirrored=mirror,
+            mirrored=mirror, fit=how,
         ),
         real=outcome.group(pool, known.has_patients),
         test=outcome.group(trial, held.has_patients),

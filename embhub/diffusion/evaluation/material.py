@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,12 @@ from embhub.diffusion.evaluation.cells import Labelled
 from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.images.columns import find_separator
+from embhub.images.framing import is_too_small
 from embhub.images.images import ImageSet, read_images, read_sample, recall
 from embhub.images.manifest import NAME as MANIFEST
 from embhub.images.member_split import PLACE
 from embhub.images.sample import Sample
+from embhub.options.preprocessing import FITS, Fit
 from embhub.progress import OnProgress
 from embhub.site import runs
 from embhub.site.patients import key_patient
@@ -69,7 +72,13 @@ class Drawn:
 
 
 def read_real(
-    place: str | Path, name: str, resolution: int, *, where: str | None = None, on_progress: OnProgress | None = None
+    place: str | Path,
+    name: str,
+    resolution: int,
+    fit: Fit = "crop",
+    *,
+    where: str | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Source:
     """Real images with their labels: a manifest's, or a folder's with a folder for each label.
 
@@ -77,10 +86,12 @@ def read_real(
         UsageError, PrivacyError: as `read_images`; an image without a label.
     """
     parts = _labelled_sets(Path(place), name, where, on_progress)
-    return _gather(parts, name, resolution)
+    return _gather(parts, name, resolution, fit)
 
 
-def read_drawn(place: str | Path, name: str, resolution: int, *, on_progress: OnProgress | None = None) -> Drawn:
+def read_drawn(
+    place: str | Path, name: str, resolution: int, fit: Fit = "crop", *, on_progress: OnProgress | None = None
+) -> Drawn:
     """Drawn images: a folder of `embhub dataset`, any manifest with labels, or a folder for each label.
 
     Raises:
@@ -88,10 +99,45 @@ def read_drawn(place: str | Path, name: str, resolution: int, *, on_progress: On
     """
     folder = Path(place)
     parts = _labelled_sets(folder, name, None, on_progress)
-    found = _gather(parts, name, resolution)
+    found = _gather(parts, name, resolution, fit)
     notes = tuple(note for note in found.notes if not note.startswith("no patient ids"))  # nobody is behind them
     embeddings, told, redrawn = _origins(folder)
     return Drawn(replace(found, notes=notes), embeddings, told, redrawn)
+
+
+def choose_fit(places: Mapping[str, str | Path], chosen: Fit | None) -> Fit:
+    """How real images are fitted into the square: as chosen, else as those behind the embeddings of all arms were.
+
+    Raises:
+        UsageError: the arms' embeddings were trained on images fitted in different ways.
+    """
+    found = {fit for place in places.values() for fit in _fits(Path(place))} if chosen is None else {chosen}
+    if len(found) > 1:
+        raise UsageError(
+            f"the arms' embeddings were trained on images fitted in different ways: {', '.join(sorted(found))}",
+            "choose one: --fit",
+        )
+    return next(iter(found), "crop")
+
+
+def _fits(place: Path) -> set[Fit]:
+    """What `embhub dataset` and `embhub generate` wrote down of it, where they did."""
+    folder = place.parent if place.is_file() else place
+    said: list[Any] = []
+    for path in (folder / "dataset.json", *(one / "manifest.json" for one in _class_folders(folder))):
+        try:
+            values = json.loads(_text(path) or "{}")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(values, dict):
+            said += [values.get("fit")] if values.get("embeddings") else []
+            said += [item.get("fit") for item in _items(values, "classes") for item in _items(item, "embeddings")]
+    return {fit for fit in FITS if fit in said}
+
+
+def _items(values: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = values.get(name)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive: str | None) -> tuple[str, list[str]]:
@@ -211,14 +257,14 @@ def _class_folders(place: Path) -> list[Path]:
     return sorted(one for one in place.iterdir() if one.is_dir() and not one.name.startswith("."))
 
 
-def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution: int) -> Source:
+def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution: int, fit: Fit) -> Source:
     images, labels, digests = [], [], []
     names: list[str] = []
     notes: list[str] = []
     has_patients = all(found.has_patients for found, _ in parts)
     for found, folder in parts:
         notes += found.notes
-        if small := sum(2 * min(size) < resolution for size in found.sizes):
+        if small := sum(is_too_small(size, resolution, fit) for size in found.sizes):
             raise UsageError(
                 f"{name}: {small} image{' is' if small == 1 else 's are'} under half of {resolution} pixels",
                 "pass --resolution with a smaller number",
@@ -227,7 +273,7 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
             if not (label := folder or sample.label):
                 raise UsageError(f"{name}: {found.kind} {sample.row} has no label", "give every image a label")
             picture = read_sample(sample, f"{name}: {found.kind}")
-            values = (pixels.fit(picture, resolution).transpose(1, 2, 0) + 1) * 127.5
+            values = (pixels.fit(picture, resolution, fit).transpose(1, 2, 0) + 1) * 127.5
             images.append(np.rint(values).clip(0, 255).astype(np.uint8))
             labels.append(label)
             names.append(found.unit(index) if has_patients else f"{name} {len(names)}")

@@ -57,10 +57,15 @@ def resolution(pipe: Pipeline) -> int:
     return detect(pipe).resolution(pipe)
 
 
-def told_size(pipe: Pipeline) -> dict[str, int]:
-    """The size of images for a pipeline's call, where it must be told it."""
+def told_size(pipe: Pipeline, side: int | None = None) -> dict[str, int]:
+    """The size of images for a pipeline's call, where it must be told it: another than it would choose."""
     family = find(pipe)
-    return dict.fromkeys(("height", "width"), family.resolution(pipe)) if family and family.told_size else {}
+    own = family.resolution(pipe) if family else None
+    if side is None and family and family.told_size:
+        side = own
+    if side is None or (side == own and family and not family.told_size):
+        return {}
+    return dict.fromkeys(("height", "width"), side)
 
 
 def denoiser(pipe: Pipeline) -> Any:

@@ -48,8 +48,9 @@ class Family:
     pipeline reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the
     pipeline's own defaults of sampling. `told_size`: its call must be told the images' size, and assumes its makers'
     otherwise. `half_on_gpu`: on a GPU its weights are held in bfloat16, as float32 would want more than most have.
-    `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators)` gives a picture a prompt,
-    where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
+    `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators, side)` gives a picture a
+    prompt, where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
+    `negative`: does its call take a negative prompt, which classifier-free guidance moves away from?
     """
 
     name: str
@@ -67,8 +68,11 @@ class Family:
     told_size: bool = False
     half_on_gpu: bool = False
     remark: str = ""
-    draw: Callable[[Pipeline, list[str], int, float, list[torch.Generator]], list[Image.Image]] | None = None
+    draw: Callable[[Pipeline, list[str], int, float, list[torch.Generator], int | None], list[Image.Image]] | None = (
+        None
+    )
     previews: bool = True
+    negative: bool = False
 
 
 def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:

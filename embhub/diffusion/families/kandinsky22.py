@@ -68,7 +68,12 @@ def _decoder_resolution(pipe: Pipeline) -> int:
 
 
 def _draw_nothing(
-    pipe: Pipeline, _prompts: list[str], _steps: int, _guidance: float, _generators: list[torch.Generator]
+    pipe: Pipeline,
+    _prompts: list[str],
+    _steps: int,
+    _guidance: float,
+    _generators: list[torch.Generator],
+    _side: int | None = None,
 ) -> NoReturn:
     raise UsageError(
         f"a {type(pipe).__name__} makes image embeddings and no pictures",
@@ -77,7 +82,12 @@ def _draw_nothing(
 
 
 def _draw_decoder(
-    pipe: Pipeline, prompts: list[str], steps: int, guidance: float, generators: list[torch.Generator]
+    pipe: Pipeline,
+    prompts: list[str],
+    steps: int,
+    guidance: float,
+    generators: list[torch.Generator],
+    side: int | None = None,
 ) -> list[Image.Image]:
     if guidance > 1:
         raise UsageError(
@@ -90,25 +100,36 @@ def _draw_decoder(
             "this base has no text encoder",
             "load an image embedding made for it, and give its token alone as the prompt",
         )
-    return _decode(pipe, vectors, torch.zeros_like(vectors), steps, guidance, generators)
+    return _decode(pipe, vectors, torch.zeros_like(vectors), steps, guidance, generators, side)
 
 
 def _draw_combined(
-    pipe: Pipeline, prompts: list[str], steps: int, guidance: float, generators: list[torch.Generator]
+    pipe: Pipeline,
+    prompts: list[str],
+    steps: int,
+    guidance: float,
+    generators: list[torch.Generator],
+    side: int | None = None,
 ) -> list[Image.Image]:
     vectors = image_vectors.plugged(pipe.decoder_pipe, prompts)
     if vectors is not None:
         return _decode(
-            pipe.decoder_pipe, vectors, pipe.prior_pipe.get_zero_embed(len(prompts)), steps, guidance, generators
+            pipe.decoder_pipe, vectors, pipe.prior_pipe.get_zero_embed(len(prompts)), steps, guidance, generators, side
         )
     made = pipe.prior_pipe(prompts, generator=generators)
-    return _decode(pipe.decoder_pipe, made.image_embeds, made.negative_image_embeds, steps, guidance, generators)
+    return _decode(pipe.decoder_pipe, made.image_embeds, made.negative_image_embeds, steps, guidance, generators, side)
 
 
 def _decode(
-    pipe: Pipeline, vectors: Tensor, nothing: Tensor, steps: int, guidance: float, generators: list[torch.Generator]
+    pipe: Pipeline,
+    vectors: Tensor,
+    nothing: Tensor,
+    steps: int,
+    guidance: float,
+    generators: list[torch.Generator],
+    side: int | None,
 ) -> list[Image.Image]:
-    side = _decoder_resolution(pipe)
+    side = side or _decoder_resolution(pipe)
     drawn: list[Image.Image] = pipe(
         image_embeds=vectors,
         negative_image_embeds=nothing,

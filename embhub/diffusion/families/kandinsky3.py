@@ -53,6 +53,7 @@ KANDINSKY3 = Family(
     resolution=_resolution,
     longest={"text_encoder": 128},
     guidance=3.0,
+    negative=True,
     steps=25,
     told_size=True,
 )

@@ -37,4 +37,5 @@ SD = Family(
     condition=_condition,
     predict=_predict,
     resolution=unet_resolution,
+    negative=True,
 )

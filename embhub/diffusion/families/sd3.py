@@ -51,5 +51,6 @@ SD3 = Family(
     half_on_gpu=True,
     longest={"text_encoder_3": 256},
     guidance=7.0,
+    negative=True,
     steps=28,
 )

@@ -48,4 +48,5 @@ SDXL = Family(
     resolution=unet_resolution,
     half_on_gpu=True,
     guidance=5.0,
+    negative=True,
 )

@@ -9,6 +9,7 @@ from typing import Any
 from embhub import destinations
 from embhub.client.opening import open_path
 from embhub.diffusion.bases.naming import check_base
+from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.datasets import asking as dataset_asking
 from embhub.diffusion.evaluation import asking as evaluation_asking
 from embhub.formats.names import repository_fault
@@ -17,7 +18,8 @@ from embhub.images.early_check import check_labelled
 
 def check_dataset(
     out: Path, *, config: Path | None, classes: Sequence[str], embeddings: Sequence[str], base: str | None,
-    per_class: int | None, seed: int | None, steps: int | None, guidance_scale: float | None, device: str,
+    per_class: int | None, seed: int | None, steps: int | None, guidance_scale: float | None, resolution: int | None,
+    negative: str | None, negative_embeddings: Sequence[str], device: str,
     **others: Any,  # noqa: ARG001  # what needs no check
 ) -> None:  # fmt: skip
     """Refuse a data set that cannot be begun; repositories are pulled later.
@@ -30,11 +32,13 @@ def check_dataset(
     """
     asked = dataset_asking.read(
         config, classes=classes, embeddings=embeddings, base=base, per_class=per_class, seed=seed, steps=steps,
-        guidance=guidance_scale,
+        guidance=guidance_scale, resolution=resolution, negative=negative,
+        negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
     destinations.check_folder(out)
     check_base(asked.base, device)
-    for target in dict.fromkeys(target for item in asked.classes for target in item.embeddings):
+    check_resolution(asked.base, asked.resolution)
+    for target in asked.targets:
         if Path(target).exists() or repository_fault(target.partition("@")[0]):
             open_path(target)
 

@@ -13,6 +13,7 @@ from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.images.images import ImageSet
+from embhub.options.preprocessing import Preprocessing
 from embhub.progress import OnProgress, Progress
 
 
@@ -24,14 +25,20 @@ class Encoded:
     digest: str
 
 
-def encode(pipe: Pipeline, images: ImageSet, on_progress: OnProgress | None = None) -> Encoded:
+def encode(
+    pipe: Pipeline,
+    images: ImageSet,
+    on_progress: OnProgress | None = None,
+    preprocessing: Preprocessing = Preprocessing(),  # noqa: B008  # frozen
+) -> Encoded:
     """Encode all images of a set, a part at a time; nothing is drawn at random.
 
     Raises:
         UsageError: an image under half of the base's resolution, or one that has gone since.
     """
     latents, done, digest = [], 0, hashlib.sha256()
-    for batch in images.batches(resolution(pipe)):
+    side = preprocessing.resolution or resolution(pipe)
+    for batch in images.batches(side, preprocessing.fit):
         latents.append(inversion.encode_images(pipe, torch.from_numpy(batch)))
         digest.update(batch.tobytes())
         done += len(batch)

@@ -83,8 +83,8 @@ class PlainTraining:
         pipe, token, caption = task.pipe, task.token, task.caption
         if self._named:
             remarks.warn(_KEEP_IT)
-        learned_from = encode(pipe, members, on_progress)
-        others = encode(pipe, kept_back) if len(kept_back) else None
+        learned_from = encode(pipe, members, on_progress, task.preprocessing)
+        others = encode(pipe, kept_back, preprocessing=task.preprocessing) if len(kept_back) else None
         state = self.checkpoint.define(_define(task, learned_from, others), seed=self.seed)
         remarks.warn(*judge_images(pipe, learned_from.latents, caption))
         lookout = Lookout((others or learned_from).latents, own=others is None, warn=remarks.warn)
@@ -135,7 +135,7 @@ def _define(task: Task, members: Encoded, others: Encoded | None) -> dict[str, s
         "device": task.pipe.device.type,
         "version of torch": torch.__version__,
         "version of embhub": __version__,
-        **{name: str(value) for name, value in asdict(task.recipe).items()},
+        **{name: str(value) for part in (task.recipe, task.preprocessing) for name, value in asdict(part).items()},
     }
 
 

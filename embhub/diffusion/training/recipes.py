@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from embhub.diffusion.families import encoders, prediction_type, resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.options.fields import check_ranges, given
+from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Dtype, Norm, Recipe
 
 
@@ -68,7 +69,12 @@ def resolve(recipe: Recipe, default: ResolvedRecipe) -> ResolvedRecipe:
     return replace(default, **given(recipe))
 
 
-def describe(pipe: Pipeline, caption: str, recipe: ResolvedRecipe) -> dict[str, str | int | float]:
+def describe(
+    pipe: Pipeline,
+    caption: str,
+    recipe: ResolvedRecipe,
+    preprocessing: Preprocessing = Preprocessing(),  # noqa: B008  # frozen
+) -> dict[str, str | int | float]:
     """What the file's header tells of the training; nothing of the images or the seed."""
     kind = prediction_type(pipe)
     snr_gamma = None if kind == "flow" else recipe.snr_gamma  # which weighs all times of a flow alike
@@ -86,9 +92,11 @@ def describe(pipe: Pipeline, caption: str, recipe: ResolvedRecipe) -> dict[str, 
         "loss": "mean squared error" if snr_gamma is None else "min-SNR",
         "precision": "bfloat16" if recipe.mixed_precision else "float32",
         "prediction_type": kind,
-        "resolution": resolution(pipe),
+        "resolution": preprocessing.resolution or resolution(pipe),
         "tool": "embhub",
     }
+    if preprocessing.fit != "crop":  # which is what a file without the word was made with
+        facts["fit"] = preprocessing.fit
     if snr_gamma is not None:
         facts["snr_gamma"] = snr_gamma
     return facts

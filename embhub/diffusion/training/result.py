@@ -10,6 +10,7 @@ from torch import Tensor
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.ledger.budget import Reservation
+from embhub.options.preprocessing import Preprocessing
 from embhub.privacy.claim import NONE, Claim
 from embhub.privacy.second_opinion import SecondOpinion
 
@@ -23,6 +24,7 @@ class Task:
     token: str
     caption: str
     recipe: ResolvedRecipe
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import EmbhubError
+from embhub.images.framing import is_too_small
 from embhub.images.header_review import count_identifiers, tag_of
 from embhub.images.inspections.report import (
     Counts,
@@ -30,6 +31,7 @@ from embhub.images.inspections.report import (
 from embhub.images.inspections.survey import Survey
 from embhub.images.readers.encoding import Encoding
 from embhub.images.sample import Sample
+from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
 from embhub.site.patients import is_keyed, key_patient, tidy
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 def summarise(
     survey: Survey,
     resolution: int,
+    fit: Fit,
     *,
     source: Literal["folder", "manifest", "volumes"],
     ignored: tuple[Ignored, ...],
@@ -53,7 +56,7 @@ def summarise(
         row_name=survey.kind or ("row" if source == "manifest" else "image"),
         images=Counts(listed=survey.listed, readable=len(survey.read), different=len(survey.pictures)),
         resolution=resolution,
-        under_half=sum(2 * min(size) < resolution for size in survey.sizes),
+        under_half=sum(is_too_small(size, resolution, fit) for size in survey.sizes),
         sizes=tuple(Size(width=w, height=h, images=n) for (w, h), n in Counter(survey.sizes).most_common()),
         kinds=tuple(Kind(format=f, mode=m, bits=b, images=n) for (f, m, b), n in kinds.most_common()),
         deep=_deep(survey.encodings),

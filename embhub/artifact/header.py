@@ -35,6 +35,7 @@ OPTIONAL_KEYS = (
 TRAINING_FACTS = (
     "batch_size",
     "caption",
+    "captions",
     "fit",
     "gradient_clip",
     "guidance",

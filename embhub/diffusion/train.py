@@ -150,6 +150,7 @@ def train(
         raise UsageError(f"a {type(pipe).__name__} makes no pictures while it is trained on", "leave out --preview")
     if settled.per_layer:
         per_layer.check_size(pipe, settled.num_vectors, settled.dtype)
+    captioned = any(sample.caption is not None for sample in images.samples)
     task = Task(pipe, fingerprint.digest(identity), token, caption, settled, preprocessing)
     sheet = (
         previews.Previews(sheets, preview.every, found, caption, preprocessing.resolution).watch
@@ -163,7 +164,7 @@ def train(
         token=token,
         base=identity,
         base_name=found.name,
-        training=describe(pipe, caption, settled, preprocessing) | dict(learned.facts),
+        training=describe(pipe, caption, settled, preprocessing, captioned) | dict(learned.facts),
         dtype=settled.dtype,
         privacy=learned.claim,
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from embhub.cards.personal_data import looks_like_patient
 from embhub.errors import UsageError
 
-KNOWN = ("path", "patient_id", "issuer", "label", "split")
+KNOWN = ("path", "patient_id", "issuer", "label", "split", "caption")
 SEPARATORS = (",", ";", "\t")
 _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("patient", "patients", "subject", "subjectid", "subjects", "pid"), "patient_id"),
@@ -65,7 +65,7 @@ def list_columns(names: Iterable[str]) -> str:
 
 def list_values(rows: Iterable[Mapping[str, str]], column: str) -> str:
     """Values of a column for a message; empty where there are many, or where one may be about a person."""
-    if column in ("path", "patient_id", "issuer") or _meant(column) in ("path", "patient_id"):
+    if column in ("path", "patient_id", "issuer", "caption") or _meant(column) in ("path", "patient_id"):
         return ""
     values = {row.get(column, "").strip() for row in rows} - {""}
     if not values or len(values) > _SHOWN or not all(_is_plain(value) for value in values):
@@ -80,7 +80,7 @@ def _meant(name: str) -> str | None:
     folded = re.sub(r"[^a-z0-9]", "", name.casefold())
     if folded in _OTHERS:
         return _OTHERS[folded]
-    for known in ("patient_id", "label", "split", "path"):
+    for known in ("patient_id", "label", "split", "path", "caption"):
         plain = known.replace("_", "")
         if folded in (plain, f"{plain}s") or (
             known == "patient_id" and difflib.get_close_matches(folded, [plain], cutoff=0.85)

@@ -162,6 +162,8 @@ def read_images(
     warnings = check_headers(listing, watcher)
     kept, sizes, digests, notes = _decode(listing, watcher, on_progress)
     notes += [*warnings, *warn_of_few(kept)]
+    if captioned := sum(bool(sample.caption) for sample in kept):
+        notes.append(f"{captioned:,} of {len(kept):,} images have captions of their own, which no file will contain")
     if listing.left_out:
         notes.append(f"{listing.left_out} rows of other splits were left out")
     if nameless := sum(sample.patient_id is None for sample in kept):
@@ -191,6 +193,7 @@ def record(images: ImageSet) -> tuple[runs.Sample, ...]:
             patient_id=images.unit(place),
             label=sample.label or None,
             view=sample.view.to_text() if sample.view else None,
+            caption=sample.caption,
         )
         for place, sample in enumerate(images.samples)
     )
@@ -202,10 +205,12 @@ def recall(samples: Sequence[runs.Sample]) -> tuple[Sample, ...]:
     Raises:
         ConfigError: a record that says of a picture what no picture has.
     """
-    return tuple(
-        Sample(Path(s.path), s.patient_id, s.label or "", row=row, view=parse(s.view) if s.view else None)
-        for row, s in enumerate(samples, start=1)
-    )
+    return tuple(_recall(s, row) for row, s in enumerate(samples, start=1))
+
+
+def _recall(kept: runs.Sample, row: int) -> Sample:
+    view = parse(kept.view) if kept.view else None
+    return Sample(Path(kept.path), kept.patient_id, kept.label or "", row=row, view=view, caption=kept.caption)
 
 
 def find_names(listing: Listing) -> list[int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub.errors import EmbhubError, UsageError
+from embhub.images.captions import check_caption
 from embhub.images.columns import check_columns, describe_unused, find_separator, list_columns, list_values
 from embhub.images.problems import Watcher
 from embhub.images.readers.sniffing import kind_of
@@ -138,6 +139,7 @@ def read_manifest(
                 label=row.get("label", "").strip(),
                 split=split,
                 row=number,
+                caption=check_caption(row["caption"], number) if "caption" in row else None,
             )
         except EmbhubError as error:
             watcher.problem(error, [number])

@@ -17,7 +17,8 @@ class Sample:
 
     It is what a manifest says, or keyed (`embhub.site.patients`) where it is from a header or of a named issuer. `row`
     is its line in the manifest, or its place in the folder: what messages say instead of a name. `view` says which
-    picture of a file that holds several.
+    picture of a file that holds several. `caption` is what the source says of this image alone; None
+    without a column of that name.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class Sample:
     split: str = "train"
     row: int = 0
     view: View | None = None
+    caption: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class Sample(BaseModel):
     """An image of a training set: where it lies on this site, and whose it is.
 
     `view` is which picture of a DICOM file or volume it is, and in which window (`embhub.images.readers.view`).
+    `caption` is what its manifest said of it alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,7 @@ class Sample(BaseModel):
     patient_id: str
     label: str | None = None
     view: str | None = None
+    caption: str | None = None
 
 
 class Run(BaseModel):

@@ -40,6 +40,7 @@ from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import detect
 from embhub.diffusion.training.inversion import ResolvedRecipe, encode_images
+from embhub.diffusion.training.prompts import join_prompts, prompts_of
 from embhub.errors import ArtifactError, UsageError
 from embhub.images.member_split import Source, choose_sides, compare
 from embhub.ledger import audit_attempts, published_audits
@@ -168,9 +169,12 @@ def audit(
     latents = encode_images(pipe, images)
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=secret)
     caption = run.caption if run else str(target.training.get("caption", "{}"))
+    known = (prompts_of(side.images, caption, target.token) for side in (sides.members, sides.nonmembers))
+    prompts = join_prompts(*known)
     suspect = Suspect(
-        pipe, latents, draws, caption, target.token, tensors(target), seed=secret, images=images, units=sides.units
-    )
+        pipe, latents, draws, caption, target.token, tensors(target), seed=secret, images=images, units=sides.units,
+        prompts=prompts,
+    )  # fmt: skip
     evidence = _measure(suspect, on_progress)
 
     scores = _Scores(sides.inside, sides.units, {})
@@ -184,7 +188,7 @@ def audit(
     if suite in WITH_SHADOWS and run is not None:
         setting = shadow_module.Setting(
             pipe, latents, sides.units, run.caption, run.token, ResolvedRecipe(**run.settings["recipe"]), draws,
-            private=_how_private(target, run),
+            private=_how_private(target, run), prompts=prompts,
         )  # fmt: skip
         design = design.model_copy(
             update={"reference_shadows": shadows, "target_shadows": shadows, "subject": "algorithm"}
@@ -306,7 +310,7 @@ def _measure(suspect: Suspect, on_progress: OnProgress | None) -> Evidence:
     def losses(rows: Mapping[str, Tensor] | None) -> Tensor:
         return measure_losses(
             suspect.pipe, suspect.latents, suspect.draws, caption=suspect.caption, token=suspect.token, rows=rows,
-            on_batch=on_batch,
+            prompts=suspect.prompts, on_batch=on_batch,
         )  # fmt: skip
 
     return Evidence(losses(suspect.rows), losses(None), suspect=suspect)

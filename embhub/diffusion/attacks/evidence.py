@@ -7,7 +7,7 @@ overfit embedding, pairing alone moved an attack from AUC 0.54 to 0.90.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from embhub.diffusion import families
 from embhub.diffusion.families import Condition
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.per_layer import insert
+from embhub.diffusion.training.prompts import Prompts, gather, one_for_all
 from embhub.errors import UsageError
 
 DRAWS = 16
@@ -39,7 +40,8 @@ class Suspect:
     site: what an attack draws follows from it.
 
     `images` (N, 3, H, W) in [-1, 1] are the same as pictures, and `units` say whose each is, for attacks that look at
-    them. `drawn` holds what was drawn with the embedding, once for all attacks.
+    them. `prompts` are those of each image, where there are captions: who asks about an image may know its caption.
+    `drawn` holds what was drawn with the embedding, once for all attacks.
     """
 
     pipe: Pipeline
@@ -51,11 +53,17 @@ class Suspect:
     seed: int = 0
     images: Tensor | None = None
     units: tuple[str, ...] | None = None
+    prompts: Prompts | None = None
     drawn: list[Tensor] = field(init=False, default_factory=list, compare=False, repr=False)
 
     def condition(self, rows: Mapping[str, Tensor] | None) -> Condition:
         """What the denoiser is told of the caption with these rows, or (None) of its other words."""
         return condition(self.pipe, self.caption, self.token, rows)
+
+    def conditions(self, rows: Mapping[str, Tensor] | None, places: Sequence[int]) -> Condition:
+        """The same for some of the images, by their own prompts."""
+        texts, which = (self.prompts or one_for_all(self.caption)).of(places)
+        return gather(condition(self.pipe, texts, self.token, rows), which)
 
 
 @dataclass(frozen=True)
@@ -100,23 +108,28 @@ def measure_losses(
     caption: str,
     token: str,
     rows: Mapping[str, Tensor] | None,
+    prompts: Prompts | None = None,
     on_batch: Callable[[], None] | None = None,
 ) -> Tensor:
     """Loss of each image on each draw, (N, D) float64, with `rows` for the token or (None) the caption's other words.
 
     `latents` (N, C, h, w) as `embhub.diffusion.training.inversion.encode_images` gives them; `caption` has `{}`
-    where the token goes.
+    where the token goes; `prompts` are those of each image, where there are captions.
 
     Raises:
         UsageError: an unsupported pipeline, or rows that do not fit it.
     """
     family = families.detect(pipe)
     table = torch.empty(len(latents), len(draws.timesteps), dtype=torch.float64)
+    known = prompts or one_for_all(caption)
     told = condition(pipe, caption, token, rows)
     with torch.no_grad():
-        for number, (noise, time) in enumerate(zip(draws.noise, draws.timesteps, strict=True)):
-            for start in range(0, len(latents), BATCH):
-                batch = latents[start : start + BATCH].to(pipe.device)
+        for start in range(0, len(latents), BATCH):
+            batch = latents[start : start + BATCH].to(pipe.device)
+            if known.own:
+                texts, which = known.of(range(start, start + len(batch)))
+                told = gather(condition(pipe, texts, token, rows), which)
+            for number, (noise, time) in enumerate(zip(draws.noise, draws.timesteps, strict=True)):
                 times = time.expand(len(batch)).to(pipe.device)
                 errors = families.loss(pipe, family, batch, told, noise.to(pipe.device).expand_as(batch), times)
                 table[start : start + len(batch), number] = errors.double().cpu()
@@ -127,16 +140,19 @@ def measure_losses(
     return table
 
 
-def condition(pipe: Pipeline, caption: str, token: str, rows: Mapping[str, Tensor] | None) -> Condition:
-    """The encoding of the caption with `rows` for the token, or (None) of its other words; no gradients kept.
+def condition(
+    pipe: Pipeline, captions: str | Sequence[str], token: str, rows: Mapping[str, Tensor] | None
+) -> Condition:
+    """The encoding of captions with `rows` for the token, or (None) of their other words; no gradients kept.
 
     Raises:
         UsageError: an unsupported pipeline, or rows that do not fit it.
     """
     inserted = insert(pipe, token, rows) if rows is not None else None
-    prompt = inserted.expand(caption.replace("{}", token)) if inserted else plain(caption)
+    texts = [captions] if isinstance(captions, str) else captions
+    words = [inserted.expand(text.replace("{}", token)) if inserted else plain(text) for text in texts]
     with inserted.active() if inserted else nullcontext(), torch.no_grad():
-        return families.detect(pipe).condition(pipe, [prompt])
+        return families.detect(pipe).condition(pipe, words)
 
 
 def plain(caption: str) -> str:

@@ -88,11 +88,16 @@ class Denoiser:
 
 def score_batches(suspect: Suspect, score: Callable[[Denoiser, Tensor], Tensor]) -> Tensor:
     """What `score` says of every batch of the latents in question, as (N,), float64."""
-    denoiser = Denoiser(suspect, suspect.condition(suspect.rows))
     with torch.no_grad():
-        return torch.cat([score(denoiser, batch).double().cpu() for batch in _batches(suspect)])
+        return torch.cat([score(denoiser, batch).double().cpu() for denoiser, batch in _batches(suspect)])
 
 
-def _batches(suspect: Suspect) -> Iterator[Tensor]:
-    for batch in torch.split(suspect.latents, BATCH):
-        yield batch.to(suspect.pipe.device).float()
+def _batches(suspect: Suspect) -> Iterator[tuple[Denoiser, Tensor]]:
+    """Each batch, with the denoiser that is told of its prompts."""
+    shared = None if suspect.prompts and suspect.prompts.own else Denoiser(suspect, suspect.condition(suspect.rows))
+    for number, batch in enumerate(torch.split(suspect.latents, BATCH)):
+        places = range(number * BATCH, number * BATCH + len(batch))
+        yield (
+            shared or Denoiser(suspect, suspect.conditions(suspect.rows, places)),
+            batch.to(suspect.pipe.device).float(),
+        )

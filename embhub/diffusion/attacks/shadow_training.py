@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from embhub.diffusion.dp import private_training
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import batched
 from embhub.diffusion.training.inversion import ResolvedRecipe
+from embhub.diffusion.training.prompts import Prompts
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
@@ -60,11 +61,12 @@ class Order:
     recipe: ResolvedRecipe
     units: NDArray[np.int64]
     private: Private | None = None
+    prompts: Prompts | None = None
 
     @property
     def name(self) -> str:
         """A digest of all that was asked for."""
-        words = (self.seeds, self.caption, self.token, self.recipe, self.private)
+        words = (self.seeds, self.caption, self.token, self.recipe, self.private, self.prompts)
         digest = hashlib.sha256(repr(words).encode())
         for part in (self.latents, self.inside, self.noise, self.timesteps, self.units):
             digest.update(repr(part.shape).encode() + part.tobytes())
@@ -167,7 +169,8 @@ def carry_out(
     )
     draws = Draws(torch.from_numpy(order.noise), torch.from_numpy(order.timesteps))
     measured = [
-        measure_losses(pipe, latents, draws, caption=order.caption, token=order.token, rows=rows) for rows in learned
+        measure_losses(pipe, latents, draws, caption=order.caption, token=order.token, rows=rows, prompts=order.prompts)
+        for rows in learned
     ]
     return np.asarray(torch.stack(measured).numpy(), np.float64)
 
@@ -176,16 +179,19 @@ def _fit(
     order: Order, pipe: Pipeline, latents: Tensor, on_step: Callable[[int, float], None] | None
 ) -> list[Mapping[str, Tensor]]:
     jobs = [(latents[torch.from_numpy(chosen)], seed) for chosen, seed in zip(order.inside, order.seeds, strict=True)]
-    fits = batched.fit_many(pipe, jobs, token=order.token, caption=order.caption, recipe=order.recipe, on_step=on_step)
+    prompts = [order.prompts.subset(np.flatnonzero(one)) for one in order.inside] if order.prompts else None
+    fits = batched.fit_many(
+        pipe, jobs, token=order.token, caption=order.caption, recipe=order.recipe, prompts=prompts, on_step=on_step
+    )
     return [fit.rows for fit in fits]
 
 
 def _fit_privately(order: Order, private: Private, pipe: Pipeline, latents: Tensor) -> list[Mapping[str, Tensor]]:
     """By the mechanism of the audited file. Nobody's budget is touched: shadows stay here, and nothing is claimed."""
-    task = Task(pipe, "", order.token, order.caption, order.recipe)
+    task, known = Task(pipe, "", order.token, order.caption, order.recipe), order.prompts
     return [
         private_training.fit(
-            task,
+            replace(task, prompts=known.subset(np.flatnonzero(chosen)) if known else None),
             private.protection,
             latents[torch.from_numpy(chosen)],
             [str(unit) for unit in order.units[chosen]],
@@ -217,6 +223,7 @@ def _write_orders(setting: Setting, inside: NDArray[np.bool_], seed: int, base: 
             recipe=setting.recipe,
             units=np.array([numbers[unit] for unit in setting.units]),
             private=setting.private,
+            prompts=setting.prompts,
         )
         for chosen in shared
     ]

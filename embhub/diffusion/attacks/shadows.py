@@ -22,6 +22,7 @@ from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
+from embhub.diffusion.training.prompts import Prompts
 
 REFERENCES = TARGETS = 8
 Flips = NDArray[np.bool_]
@@ -40,6 +41,7 @@ class Setting:
     """What every shadow shares with the audited embedding: base, images as `latents` (N, C, h, w), caption, recipe.
 
     `units` says whose each image is. `private` is how it was trained, if with differential privacy: so are its shadows.
+    `prompts` are those of each image, where there are captions.
     """
 
     pipe: Pipeline
@@ -50,6 +52,7 @@ class Setting:
     recipe: ResolvedRecipe
     draws: Draws
     private: Private | None = None
+    prompts: Prompts | None = None
 
     def expand(self, flips: Flips) -> Tensor:
         """From coins by unit (S, U), units in the order of their first image, to coins by image (S, N)."""

@@ -97,7 +97,7 @@ def size_rule(pipe: Pipeline) -> SizeRule:
 def _config(part: Any) -> Mapping[str, Any]:
     """A component's configuration: diffusers' are mappings, those of transformers objects."""
     found = part.config
-    return found if isinstance(found, Mapping) else found.to_dict()  # type: ignore[no-any-return]
+    return found if isinstance(found, Mapping) else found.to_dict()
 
 
 def _usual_precision(folder: Path, place: torch.device) -> torch.dtype:

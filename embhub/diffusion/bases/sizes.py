@@ -77,8 +77,8 @@ def rule_of(kind: str, config: Config) -> SizeRule:
         return SizeRule(side, 1, side, side)
     if kind.startswith("kandinsky"):
         cell = _shrinkage(config("movq"))
-        side = config("unet").get("sample_size")
-        own = _KANDINSKY3_SIDE if kind == "kandinsky3" and side is None else int(str(side)) * cell
+        latents = config("unet").get("sample_size")
+        own = _KANDINSKY3_SIDE if kind == "kandinsky3" and latents is None else int(str(latents)) * cell
         return _around(own, 64 if kind == "kandinsky3" else cell**2)
     cell = _shrinkage(config("vae"))
     if kind == "flux":

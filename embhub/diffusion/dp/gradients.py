@@ -23,7 +23,9 @@ from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import HIGH, DivergedError
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.precision import precision, recomputed
+from embhub.diffusion.training.prompts import Prompts, one_for_all
 from embhub.diffusion.training.recipes import ResolvedRecipe
+from embhub.errors import UsageError
 
 
 class Contributions(Protocol):
@@ -60,12 +62,19 @@ class PatientLoss:
         caption: str,
         recipe: ResolvedRecipe,
         noise_draws: int,
+        prompts: Prompts | None = None,
     ) -> None:
         self.pipe, self.patients, self.frame, self.recipe, self.noise_draws = pipe, patients, frame, recipe, noise_draws
         self._family, self._rows = detect(pipe), insert(pipe, token, frame.start)
-        prompt = caption.replace("{}", token)
-        self._rows.check_fits(prompt)
-        self._prompt = self._rows.expand(prompt)
+        self._prompts, self._token = prompts or one_for_all(caption), token
+        if self._prompts.own and self._family.cuts_context:
+            raise UsageError(
+                f"a {type(pipe).__name__} cuts the prompts of a batch to the longest: a patient's caption would change"
+                " another's gradient",
+                "leave out the column caption for private training on this base",
+            )
+        for text in self._prompts.texts:
+            self._rows.check_fits(text.replace("{}", token))
         self._generator = torch.Generator().manual_seed(secrets.randbits(63))
 
     @property
@@ -101,9 +110,10 @@ class PatientLoss:
         places = [min(place, count - 1) for place in range(max(count, self.at_once))]
         point = coordinates.detach().float().to(self.pipe.device).expand(count, -1)
         leaf = point[places].requires_grad_()
-        clean = self.patients.draw([chosen[place] for place in places], self.noise_draws, self._generator)
+        drawn = self.patients.draw_places([chosen[place] for place in places], self.noise_draws, self._generator)
+        clean = self.patients.take(drawn)
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
-        losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device))
+        losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device), drawn)
         if not torch.isfinite(losses[:count]).all():
             raise DivergedError(
                 "the loss of a patient is not a number", "check the images and the base, or use float32"
@@ -111,20 +121,24 @@ class PatientLoss:
         (found,) = torch.autograd.grad(losses.sum(), leaf)
         return found[:count].double().cpu()
 
-    def losses(self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """The loss of each of P patients, (P,), with rows from `leaf` (P, size); the latents are `draws` a patient."""
-        condition = self._condition(leaf)
-        each = {name: part.repeat_interleave(self.noise_draws, 0) for name, part in condition.items()}
+    def losses(self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, places: Sequence[int] = ()) -> Tensor:
+        """The loss of each of P patients, (P,), with rows from `leaf` (P, size); the latents are `draws` a patient, at
+        these `places`. With captions there is a prompt for every one of them, however many are alike."""
+        if self._prompts.own:
+            each = self._condition(leaf.repeat_interleave(self.noise_draws, 0), self._prompts.each(places))
+        else:
+            condition = self._condition(leaf, self._prompts.texts * len(leaf))
+            each = {name: part.repeat_interleave(self.noise_draws, 0) for name, part in condition.items()}
         with precision(self.pipe, mixed=self.recipe.mixed_precision):
             errors = loss(self.pipe, self._family, clean, each, noise, times)
         if self.recipe.snr_gamma is not None:
             errors = errors * min_snr_weights(self.pipe, times, self.recipe.snr_gamma)
         return errors.view(-1, self.noise_draws).mean(1)
 
-    def _condition(self, leaf: Tensor) -> Condition:
-        rows = self.frame.rows(leaf)
+    def _condition(self, leaf: Tensor, texts: Sequence[str]) -> Condition:
+        rows, words = self.frame.rows(leaf), [self._rows.expand(text.replace("{}", self._token)) for text in texts]
         with self._rows.active(rows), precision(self.pipe, mixed=self.recipe.mixed_precision):
-            return self._family.condition(self.pipe, [self._prompt] * len(leaf))
+            return self._family.condition(self.pipe, words)
 
     def _draw_times(self, patients: int) -> Tensor:
         """Times (patients x draws,): each patient's are spread over equal parts of the recipe's distribution."""

@@ -24,11 +24,19 @@ class Patients:
 
         What a unit gets depends on nobody else's images.
         """
+        return self.take(self.draw_places(chosen, count, generator))
+
+    def draw_places(self, chosen: Sequence[int], count: int, generator: torch.Generator) -> list[int]:
+        """Where these latents are, P x count places."""
         places = []
         for unit in chosen:
             own = self.images[unit]
             order = torch.randperm(len(own), generator=generator).tolist()
             places += [own[order[number % len(own)]] for number in range(count)]
+        return places
+
+    def take(self, places: Sequence[int]) -> Tensor:
+        """The latents at some places."""
         return self.latents[torch.tensor(places, dtype=torch.long, device=self.latents.device)]
 
 

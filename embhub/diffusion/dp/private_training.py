@@ -7,7 +7,7 @@ nothing stops early. Rows start from the caption's words, which are public.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.latents import Encoded, encode
+from embhub.diffusion.training.prompts import prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
@@ -97,6 +98,7 @@ class PrivateTraining:
         second_opinion.check_plan(plan, delta=self.protection.delta)
         names = members.names()
         images = encode(task.pipe, members, on_progress, task.preprocessing)
+        task = replace(task, prompts=prompts_of(members, task.caption, task.token))
         loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.checkpoint.check(definition)
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
@@ -223,6 +225,7 @@ def prepare(task: Task, protection: Protection, latents: Tensor, names: Sequence
         caption=task.caption,
         recipe=task.recipe,
         noise_draws=protection.noise_draws,
+        prompts=task.prompts,
     )
 
 

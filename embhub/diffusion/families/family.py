@@ -51,6 +51,7 @@ class Family:
     `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators, side)` gives a picture a
     prompt, where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
     `negative`: does its call take a negative prompt, which classifier-free guidance moves away from?
+    `cuts_context`: does what it says of one prompt depend on the longest other one of a batch?
     """
 
     name: str
@@ -73,6 +74,7 @@ class Family:
     )
     previews: bool = True
     negative: bool = False
+    cuts_context: bool = False
 
 
 def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:

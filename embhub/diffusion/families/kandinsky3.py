@@ -54,6 +54,7 @@ KANDINSKY3 = Family(
     longest={"text_encoder": 128},
     guidance=3.0,
     negative=True,
+    cuts_context=True,
     steps=25,
     told_size=True,
 )

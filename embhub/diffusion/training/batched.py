@@ -6,17 +6,18 @@ each training has a prompt of its own. A larger batch costs less an image (bench
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
 from embhub.diffusion.bases.pipelines import trainable_attention
-from embhub.diffusion.families import detect, loss, min_snr_weights
+from embhub.diffusion.families import Condition, detect, loss, min_snr_weights
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import Fit, Inversion, ResolvedRecipe
 from embhub.diffusion.training.precision import precision, recomputed, repeatable
+from embhub.diffusion.training.prompts import Prompts
 
 IMAGES = 64
 """Images of a shared batch: beyond, a processor gains nothing."""
@@ -38,16 +39,22 @@ def fit_many(
     token: str,
     caption: str,
     recipe: ResolvedRecipe,
+    prompts: Sequence[Prompts] | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> list[Fit]:
-    """What `inversion.fit` gives for each job alone, up to rounding. `on_step` gets the step and the mean loss.
+    """What `inversion.fit` gives for each job alone, up to rounding. `prompts` are those of
+    each job's images. `on_step` gets the step and the mean loss.
 
     Raises:
         UsageError: too many vectors for the caption, an unsupported pipeline, or a loss that is no longer a number.
     """
     trainings = [
-        Inversion(pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed) for latents, seed in jobs
-    ]
+        Inversion(
+            pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed,
+            prompts=prompts[number] if prompts else None,
+        )
+        for number, (latents, seed) in enumerate(jobs)
+    ]  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(trainable_attention(pipe))
         stack.enter_context(recomputed(pipe, recipe.gradient_checkpointing))
@@ -68,9 +75,7 @@ def _step(pipe: Pipeline, trainings: Sequence[Inversion], recipe: ResolvedRecipe
         for name in first.rows
     }
     with precision(pipe, mixed=recipe.mixed_precision):
-        with first.active(own):
-            condition = family.condition(pipe, [first.expand(trainings[0].prompt)] * len(trainings))
-        each = {name: part.repeat_interleave(recipe.batch_size, 0) for name, part in condition.items()}
+        each = _condition(pipe, trainings, own, recipe.batch_size)
         errors = loss(pipe, family, latents, each, noise, times)
     if recipe.snr_gamma is not None:
         errors = errors * min_snr_weights(pipe, times, recipe.snr_gamma)
@@ -81,3 +86,17 @@ def _step(pipe: Pipeline, trainings: Sequence[Inversion], recipe: ResolvedRecipe
             training.inserted.rows[name].grad = gradient[number]
         training.apply(float(means[number].detach()))
     return float(means.detach().mean())
+
+
+def _condition(pipe: Pipeline, trainings: Sequence[Inversion], own: Mapping[str, Tensor], count: int) -> Condition:
+    """What the denoiser is told of each image of the shared batch, `count` of every training, with the rows `own`."""
+    first, told = trainings[0], [training.told() for training in trainings]
+    owners = [number for number, (texts, _) in enumerate(told) for _ in texts]
+    alone = len(owners) == len(trainings)
+    with first.inserted.active(own if alone else {name: part[owners] for name, part in own.items()}):
+        condition = detect(pipe).condition(pipe, first.spell([text for texts, _ in told for text in texts]))
+    if alone:
+        return {name: part.repeat_interleave(count, 0) for name, part in condition.items()}
+    starts = [owners.index(number) for number in range(len(trainings))]
+    places = torch.cat([start + which for start, (_, which) in zip(starts, told, strict=True)])
+    return {name: part[places.to(part.device)] for name, part in condition.items()}

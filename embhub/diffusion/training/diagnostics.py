@@ -13,6 +13,7 @@ from embhub.diffusion.families import detect, loss, noise_levels, prediction_typ
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import image_losses, without_token
 from embhub.diffusion.training.inversion import Inversion, token_norms
+from embhub.diffusion.training.prompts import Prompts, one_for_all
 
 Warn = Callable[[str], None]
 
@@ -39,8 +40,9 @@ class Lookout:
     mean loss). Neither rows nor random numbers of the training are touched.
     """
 
-    def __init__(self, latents: Tensor, *, own: bool, warn: Warn) -> None:
+    def __init__(self, latents: Tensor, *, own: bool, warn: Warn, prompts: Prompts | None = None) -> None:
         self.latents, self._own, self._tell = latents[:IMAGES], own, warn
+        self.prompts = prompts.subset(range(len(self.latents))) if prompts else None
         self._before: Tensor | None = None
         self._said: set[str] = set()
         self.points: list[tuple[int, float]] = []
@@ -51,11 +53,12 @@ class Lookout:
         if step not in {steps * quarter // 4 for quarter in (1, 2, 3)} - {0}:
             return
         pipe = training.pipe
+        texts, which = (self.prompts or one_for_all(training.caption)).of(range(len(self.latents)))
         with torch.no_grad():
             if self._before is None:
-                words = detect(pipe).condition(pipe, [without_token(training.caption)])
-                self._before = image_losses(pipe, self.latents, words)
-            now = image_losses(pipe, self.latents, training.condition())
+                words = detect(pipe).condition(pipe, [without_token(text) for text in texts])
+                self._before = image_losses(pipe, self.latents, words, which=which)
+            now = image_losses(pipe, self.latents, training.condition(texts), which=which)
         self.points.append((step, float(now.mean())))
         self.judge_rows(training.rows, token_norms(pipe))
         if 2 * step >= steps - 1:

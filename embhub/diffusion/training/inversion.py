@@ -8,7 +8,7 @@ with.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import mean_loss
 from embhub.diffusion.training.per_layer import insert, spread
 from embhub.diffusion.training.precision import pictures_at_once, precision, recomputed, repeatable
+from embhub.diffusion.training.prompts import Prompts, gather, one_for_all
 from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe, default_recipe
 from embhub.diffusion.training.rows import starting_rows
 from embhub.diffusion.training.seeding import make_generator
@@ -84,8 +85,9 @@ class Inversion:
     """
 
     def __init__(
-        self, pipe: Pipeline, latents: Tensor, *, token: str, caption: str, recipe: ResolvedRecipe, seed: int
-    ) -> None:
+        self, pipe: Pipeline, latents: Tensor, *, token: str, caption: str, recipe: ResolvedRecipe, seed: int,
+        prompts: Prompts | None = None,
+    ) -> None:  # fmt: skip
         self.pipe, self.caption, self.recipe, self.losses = pipe, caption, recipe, list[float]()
         self._family, self.latents = detect(pipe), latents.to(pipe.device)
         self._generator = make_generator(seed)
@@ -93,7 +95,9 @@ class Inversion:
         start = starting_rows(pipe, words, recipe.num_vectors, generator=self._generator)
         self.inserted = insert(pipe, token, spread(pipe, start) if recipe.per_layer else start)
         self.prompt = caption.replace("{}", token)
-        self.inserted.check_fits(self.prompt)
+        self.token, self.prompts, self._drawn = token, prompts or one_for_all(caption), list[int]()
+        for text in self.prompts.texts:
+            self.inserted.check_fits(text.replace("{}", token))
         self._norms = token_norms(pipe)
         if recipe.norm == "directional" and not encoders(pipe):
             raise UsageError("an image embedding has no usual length to keep", "leave out --norm directional")
@@ -120,10 +124,18 @@ class Inversion:
         """A prompt with the rows' placeholders where the token stands, for the pipeline while this is active."""
         return self.inserted.expand(prompt)
 
-    def condition(self) -> Condition:
-        """What the denoiser is told of the caption with the rows as they are."""
+    def condition(self, texts: Sequence[str] = ()) -> Condition:
+        """What the denoiser is told of the caption, or of P texts, with the rows as they are."""
         with precision(self.pipe, mixed=self.recipe.mixed_precision):
-            return self._family.condition(self.pipe, [self.inserted.expand(self.prompt)])
+            return self._family.condition(self.pipe, self.spell(texts or (self.caption,)))
+
+    def spell(self, texts: Sequence[str]) -> list[str]:
+        """Texts with the rows' placeholders in place of `{}`."""
+        return [self.inserted.expand(text.replace("{}", self.token)) for text in texts]
+
+    def told(self) -> tuple[tuple[str, ...], Tensor]:
+        """The texts of the images that were drawn last, and which of them each has."""
+        return self.prompts.of(self._drawn)
 
     def errors(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """The denoiser's error for each of B latents, (B,), in the precision of the recipe."""
@@ -205,7 +217,7 @@ class Inversion:
         place = self.latents.device
         chosen = torch.randint(len(self.latents), (self.recipe.batch_size,), generator=self._generator)
         times = _draw_times(self.recipe, noise_levels(self.pipe), self._generator)
-        latents = self.latents[chosen.to(place)]
+        latents, self._drawn = self.latents[chosen.to(place)], chosen.tolist()
         noise = torch.randn(latents.shape, generator=self._generator)
         return latents, times.to(place), noise.to(place)
 
@@ -214,12 +226,13 @@ class Inversion:
 
         The text encoder runs once: the parts' gradients meet at its output and go through it together.
         """
-        condition = self.condition()
+        texts, which = self.told()
+        condition = self.condition(texts)
         shared = {name: part.detach().requires_grad_(part.requires_grad) for name, part in condition.items()}
         total = torch.zeros((), device=latents.device)
         for first in range(0, len(latents), self.recipe.at_once):
             chosen = slice(first, first + self.recipe.at_once)
-            errors = self.errors(latents[chosen], noise[chosen], times[chosen], shared)
+            errors = self.errors(latents[chosen], noise[chosen], times[chosen], gather(shared, which[chosen]))
             if self.recipe.snr_gamma is not None:
                 errors = errors * min_snr_weights(self.pipe, times[chosen], self.recipe.snr_gamma)
             error = errors.sum() / len(latents)
@@ -281,19 +294,21 @@ def fit(
     seed: int,
     on_step: OnStep | None = None,
     resume: State | None = None,
+    prompts: Prompts | None = None,
     watch: Callable[[Inversion], object] | None = None,
 ) -> Fit:
     """Learn rows that make `caption`, with `token` in place of `{}`, stand for the images behind `latents` (N, C, h,
     w).
 
     The pipeline is as it was afterwards, also when an error or an interrupt ends the loop. All draws come from
-    `seed`, in an order that does not depend on the images. `resume` goes on from there. `watch` looks at the training
-    before the first step and after every one; it must draw no random numbers of the training's.
+    `seed`, in an order that does not depend on the images. `prompts` are those of each image.
+    `resume` goes on from there. `watch` looks at the training before the first step and after every one; it
+    must draw no random numbers of the training's.
 
     Raises:
         UsageError: too many vectors for the caption, an unsupported pipeline, or a loss that is no longer a number.
     """
-    training = Inversion(pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed)
+    training = Inversion(pipe, latents, token=token, caption=caption, recipe=recipe, seed=seed, prompts=prompts)
     if resume is not None:
         training.restore(resume)
     with training.active():

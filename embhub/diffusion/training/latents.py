@@ -19,7 +19,7 @@ from embhub.progress import OnProgress, Progress
 
 @dataclass(frozen=True)
 class Encoded:
-    """Latents (N, C, h, w), and a digest of the pixels behind them and of whose they are."""
+    """Latents (N, C, h, w), and a digest of the pixels behind them, of whose they are, and of their captions."""
 
     latents: Tensor
     digest: str
@@ -45,4 +45,6 @@ def encode(
         if on_progress:
             on_progress(Progress("encoding images", done, len(images)))
     digest.update(json.dumps([images.unit(i) for i in range(len(images))]).encode())
+    if any(sample.caption is not None for sample in images.samples):
+        digest.update(json.dumps([sample.caption for sample in images.samples]).encode())
     return Encoded(torch.cat(latents), digest.hexdigest())

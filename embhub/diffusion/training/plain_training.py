@@ -20,6 +20,7 @@ from embhub.diffusion.training.diagnostics import Lookout, judge_images
 from embhub.diffusion.training.eval_loss import losses_with
 from embhub.diffusion.training.inversion import Inversion, token_norms
 from embhub.diffusion.training.latents import Encoded, encode
+from embhub.diffusion.training.prompts import prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
@@ -87,7 +88,10 @@ class PlainTraining:
         others = encode(pipe, kept_back, preprocessing=task.preprocessing) if len(kept_back) else None
         state = self.checkpoint.define(_define(task, learned_from, others), seed=self.seed)
         remarks.warn(*judge_images(pipe, learned_from.latents, caption))
-        lookout = Lookout((others or learned_from).latents, own=others is None, warn=remarks.warn)
+        prompts, back = prompts_of(members, caption, token), prompts_of(kept_back, caption, token)
+        lookout = Lookout(
+            (others or learned_from).latents, own=others is None, warn=remarks.warn, prompts=back if others else prompts
+        )
         watchers: list[Watch] = [memory.Forecast(remarks.say).watch, self.checkpoint.watch, lookout.watch]
         watchers += [preview] if preview else []
         unit: Unit = "patient" if members.has_patients else "image"
@@ -111,11 +115,16 @@ class PlainTraining:
                 recipe=task.recipe,
                 seed=self.seed,
                 resume=state,
+                prompts=prompts,
                 watch=lambda training: [watch(training) for watch in watchers],
                 on_step=_stepper(on_progress, task.recipe, lookout),
             )
         shown = others.latents if others else lookout.latents
-        before, after = (losses_with(pipe, shown, token=token, caption=caption, rows=rows) for rows in (None, fit.rows))
+        texts = back if others else lookout.prompts
+        before, after = (
+            losses_with(pipe, shown, token=token, caption=caption, rows=rows, prompts=texts)
+            for rows in (None, fit.rows)
+        )
         lookout.judge_rows(fit.rows, token_norms(pipe))
         lookout.judge_losses(before, after)
         ends = (float(before.mean()), float(after.mean())) if others else (None, None)

@@ -74,6 +74,7 @@ def describe(
     caption: str,
     recipe: ResolvedRecipe,
     preprocessing: Preprocessing = Preprocessing(),  # noqa: B008  # frozen
+    captioned: bool = False,
 ) -> dict[str, str | int | float]:
     """What the file's header tells of the training; nothing of the images or the seed."""
     kind = prediction_type(pipe)
@@ -95,6 +96,8 @@ def describe(
         "resolution": preprocessing.resolution or resolution(pipe),
         "tool": "embhub",
     }
+    if captioned:  # which ones, and how many differ, is known to the site alone
+        facts["captions"] = "per image"
     if preprocessing.fit != "crop":  # which is what a file without the word was made with
         facts["fit"] = preprocessing.fit
     if snr_gamma is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.prompts import Prompts
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.ledger.budget import Reservation
 from embhub.options.preprocessing import Preprocessing
@@ -17,7 +18,10 @@ from embhub.privacy.second_opinion import SecondOpinion
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learned, and with what; `base` is the digest of the base's fingerprint."""
+    """What is to be learned, and with what; `base` is the digest of the base's fingerprint.
+
+    `prompts` are those of each image that is learned from; None where all have the `caption`.
+    """
 
     pipe: Pipeline
     base: str
@@ -25,6 +29,7 @@ class Task:
     caption: str
     recipe: ResolvedRecipe
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    prompts: Prompts | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from embhub.diffusion.drawing.generation import generate
 from embhub.diffusion.drawing.inpainting import inpaint
 from embhub.diffusion.evaluation.material import choose_fit, read_real
 from embhub.diffusion.train import TrainResult
-from embhub.diffusion.training import latents as latents_module
+from embhub.diffusion.training import inversion
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet, read_images
 from embhub.options.preprocessing import Preprocessing, common_fit, recorded
@@ -65,15 +65,21 @@ def images(tmp_path: Path) -> Path:
 def test_training_and_audit_see_the_same_squares(
     fit: Any, images: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learned_from: list[torch.Tensor] = []
-    encode = latents_module.inversion.encode_images
-    monkeypatch.setattr(
-        latents_module.inversion, "encode_images", lambda pipe, batch: learned_from.append(batch) or encode(pipe, batch)
-    )
+    seen: dict[str, list[torch.Tensor]] = {"training": [], "audit": []}
+    encode = inversion.encode_images
+
+    def watch(name: str) -> Any:
+        def watched(pipe: Any, batch: torch.Tensor) -> torch.Tensor:
+            seen[name].append(batch)
+            return encode(pipe, batch)
+
+        return watched
+
+    monkeypatch.setattr(inversion, "encode_images", watch("training"))
     made = learn(images, base, fit=fit).embedding
-    audited: list[torch.Tensor] = []
-    monkeypatch.setattr(auditing, "encode_images", lambda pipe, batch: audited.append(batch) or encode(pipe, batch))
+    monkeypatch.setattr(auditing, "encode_images", watch("audit"))
     auditing.audit(made, base=base, device="cpu")
+    learned_from, audited = seen["training"], seen["audit"]
     assert torch.equal(torch.cat(learned_from), audited[0])
     bright = bool((audited[0][:, :, -2:] > 0.9).any())
     assert bright == (fit != "crop"), "the lower edge is in the square, or it was cut off"

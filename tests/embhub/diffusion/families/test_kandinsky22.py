@@ -134,7 +134,7 @@ def test_training_is_inference(world: World, kind: str, pipe: Any) -> None:
     model.register_forward_pre_hook(lambda _m, _a, named: told.append(named), with_kwargs=True)
     family = detect(combined)
     assert family.draw
-    family.draw(combined, [PROMPT if kind == "prior" else TOKEN], 2, 4.0, [torch.Generator().manual_seed(0)])
+    family.draw(combined, [PROMPT if kind == "prior" else TOKEN], 2, 4.0, [torch.Generator().manual_seed(0)], None)
     if kind == "decoder":
         assert torch.equal(told[0]["added_cond_kwargs"]["image_embeds"][1:], learned["image_embeds"])
         return

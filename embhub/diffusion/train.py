@@ -19,7 +19,7 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.drawing import previews
-from embhub.diffusion.families import detect
+from embhub.diffusion.families import check_trainable, detect
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import memory, per_layer
 from embhub.diffusion.training.captions import check_caption, check_words
@@ -136,12 +136,13 @@ def train(
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
     preprocessing = preprocessing or Preprocessing()
-    remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit))
+    remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit), *images.describe_captions())
     members, kept_back = way.split(images, selection.holdout)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
     with memory.explained(None):
         pipe = load_pipeline(found, device=device)
+    check_trainable(pipe)
     remarks.warn(*filter(None, [detect(pipe).remark]))
     _stage(on_progress, "loading the base", 1)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))

@@ -91,6 +91,13 @@ class ImageSet:
         how = "black is added" if fit == "pad" else "their aspect ratio changes"
         return (f"{counted}{how}, and the embedding learns that, too",)
 
+    def describe_captions(self) -> tuple[str, ...]:
+        """A remark on captions of single images; none where the source has no column of that name."""
+        if all(sample.caption is None for sample in self.samples):
+            return ()
+        used = sum(bool(sample.caption) for sample in self.samples)
+        return (f"{used:,} of {len(self):,} images have captions of their own; they stay at this site",)
+
     def check_number(self) -> None:
         """Refuse to learn from a single image, or from none."""
         if len(self) < 2:
@@ -162,8 +169,6 @@ def read_images(
     warnings = check_headers(listing, watcher)
     kept, sizes, digests, notes = _decode(listing, watcher, on_progress)
     notes += [*warnings, *warn_of_few(kept)]
-    if captioned := sum(bool(sample.caption) for sample in kept):
-        notes.append(f"{captioned:,} of {len(kept):,} images have captions of their own, which no file will contain")
     if listing.left_out:
         notes.append(f"{listing.left_out} rows of other splits were left out")
     if nameless := sum(sample.patient_id is None for sample in kept):

@@ -64,7 +64,7 @@ def inspect(
     notes: tuple[str, ...] = ()
     try:
         found = read_images(images, manifest=manifest, where=where, on_progress=on_progress, watcher=survey)
-        notes = (*found.notes, *found.describe_fit(fit))
+        notes = (*found.notes, *found.describe_fit(fit), *found.describe_captions())
         learned = [place for place, sample in enumerate(found.samples) if sample.split == "train"]
         survey.attempt(found.subset(learned).check_number)
         survey.attempt(lambda: found.check_resolution(side, fit))

@@ -23,6 +23,7 @@ from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Plan, default_plan, resolve
 from embhub.diffusion.bases.adapted import NO_CLAIM, Adaptation
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, trainable_attention
+from embhub.diffusion.families import check_trainable
 from embhub.diffusion.training import memory
 from embhub.diffusion.training.precision import recomputed, repeatable
 from embhub.diffusion.training.recipes import ResolvedRecipe
@@ -98,6 +99,7 @@ def train_component(
     announce(on_progress, "loading the base")
     with memory.explained(None):
         pipe = load_pipeline(found, device="cpu")
+        check_trainable(pipe)
     plan = resolve(recipe, default_plan(pipe, first.components, lora_rank=recipe.lora_rank))
     accelerator = open_accelerator(plan, device)
     with memory.explained(_as_recipe(plan)):

@@ -38,7 +38,7 @@ from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
-from embhub.diffusion.families import detect
+from embhub.diffusion.families import check_trainable, detect
 from embhub.diffusion.training.inversion import ResolvedRecipe, encode_images
 from embhub.diffusion.training.prompts import join_prompts, prompts_of
 from embhub.errors import ArtifactError, UsageError
@@ -157,6 +157,7 @@ def audit(
     announce(on_progress, "loading the base")
     found = find_audited_base(target, base, run)
     pipe = load_pipeline(found, device=device)
+    check_trainable(pipe)
     if suite == "thorough" and not detect(pipe).previews:
         raise UsageError(
             f"the thorough suite generates images, and a {type(pipe).__name__} alone cannot", "use another suite"

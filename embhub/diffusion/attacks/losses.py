@@ -64,7 +64,10 @@ def score_by_discrepancy(evidence: Evidence) -> Tensor:
 
 
 def _losses(suspect: Suspect, caption: str, rows: Mapping[str, Tensor] | None) -> Tensor:
-    return measure_losses(suspect.pipe, suspect.latents, suspect.draws, caption=caption, token=suspect.token, rows=rows)
+    return measure_losses(
+        suspect.pipe, suspect.latents, suspect.draws, caption=caption, token=suspect.token, rows=rows,
+        prompts=suspect.prompts if caption else None,
+    )  # fmt: skip
 
 
 def _scale(values: Tensor) -> Tensor:

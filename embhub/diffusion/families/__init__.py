@@ -4,7 +4,16 @@ A family is three short functions: images to latents, prompts to a condition, no
 each. Everything else (rows, loop, audit) is written once against `Family` and `loss`.
 """
 
-from embhub.diffusion.families.detection import FAMILIES, denoiser, detect, find, resolution, room, told_size
+from embhub.diffusion.families.detection import (
+    FAMILIES,
+    check_trainable,
+    denoiser,
+    detect,
+    find,
+    resolution,
+    room,
+    told_size,
+)
 from embhub.diffusion.families.family import Condition, Encoder, Family, encoders
 from embhub.diffusion.families.objective import loss, predict_noise
 from embhub.diffusion.families.schedule import (
@@ -27,6 +36,7 @@ __all__ = [
     "Encoder",
     "Family",
     "add_noise",
+    "check_trainable",
     "denoiser",
     "detect",
     "encoders",

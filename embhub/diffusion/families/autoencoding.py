@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,12 +18,28 @@ def encode(pipe: Pipeline, images: Tensor) -> Tensor:
     The inverse of what a pipeline does before it decodes: some autoencoders state a shift, or mean and deviation of
     each channel.
     """
-    latents: Tensor = pipe.vae.encode(images.to(pipe.vae.dtype)).latent_dist.mode().float()
+    with in_full_precision(pipe.vae):
+        latents: Tensor = pipe.vae.encode(images.to(pipe.vae.dtype)).latent_dist.mode().float()
     config = pipe.vae.config
     scale = float(config.scaling_factor)
     if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
         return (latents - _channels(config.latents_mean, latents)) * scale / _channels(config.latents_std, latents)
     return (latents - float(getattr(config, "shift_factor", None) or 0.0)) * scale
+
+
+@contextmanager
+def in_full_precision(autoencoder: Any) -> Iterator[None]:
+    """The autoencoder in float32 while open: bfloat16 has 8 bits for what a latent is made of, and latents are made
+    once. Weights that were read in bfloat16 come back as they were."""
+    before = autoencoder.dtype
+    if before == torch.float32:
+        yield
+        return
+    autoencoder.to(torch.float32)
+    try:
+        yield
+    finally:
+        autoencoder.to(before)
 
 
 def decode(autoencoder: Any, latents: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from embhub.diffusion.families import schedule
 from embhub.diffusion.families.family import Encoder, Family, encoders
 from embhub.diffusion.families.flux import FLUX
 from embhub.diffusion.families.kandinsky3 import KANDINSKY3
@@ -50,6 +51,26 @@ def find(pipe: Pipeline) -> Family | None:
     """The same by its class alone; None where there is no adapter."""
     kinds = {kind.__name__ for kind in type(pipe).__mro__}
     return next((known for known in FAMILIES if kinds & set(known.pipelines)), None)
+
+
+def check_trainable(pipe: Pipeline) -> None:
+    """Refuse a base that draws and that no loss here can be computed on, before anything slow is done.
+
+    Raises:
+        UsageError: a U-Net that is also told of a mask, or a scheduler that predicts none of what `loss` knows.
+    """
+    schedule.prediction_type(pipe)
+    model = getattr(pipe, detect(pipe).denoiser)
+    autoencoder = getattr(pipe, "vae", None)
+    if detect(pipe).denoiser != "unet" or autoencoder is None:
+        return
+    reads, makes = int(model.config.in_channels), int(autoencoder.config.latent_channels)
+    if reads != makes:
+        raise UsageError(
+            f"this base's U-Net reads {reads} channels, and its autoencoder makes {makes}: it was made to inpaint or to"
+            " be told of another image",
+            "train on the text-to-image base that it comes from; `embhub inpaint` loads the embedding into this one",
+        )
 
 
 def resolution(pipe: Pipeline) -> int:

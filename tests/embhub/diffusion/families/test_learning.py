@@ -282,3 +282,14 @@ def test_the_denoiser_is_told_in_training_what_the_stock_pipeline_tells_it(case:
                 time = 1000 * time
             assert torch.equal(family.predict(pipe, seen, time.expand(1), condition), told)
     assert len(calls) == 2
+
+
+def test_latents_are_made_in_float32_whatever_the_weights_are() -> None:
+    """Only the autoencoder is, and only meanwhile: its weights come back bit for bit."""
+    pipe: Any = families.build("sdxl").to(torch.bfloat16)
+    before = {name: part.clone() for name, part in pipe.vae.state_dict().items()}
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found = inversion.encode_images(pipe, images)
+    assert pipe.vae.dtype == pipe.unet.dtype == torch.bfloat16
+    assert all(torch.equal(part, before[name]) for name, part in pipe.vae.state_dict().items())
+    assert torch.equal(found, inversion.encode_images(pipe.to(torch.float32), images))

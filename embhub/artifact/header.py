@@ -57,6 +57,8 @@ TRAINING_FACTS = (
     "weight_decay",
 )
 
+PER_IMAGE = "per image"
+"""All that a header says of captions that images had of their own: whose, how many and which stays at the site."""
 _MAX_TEXT = 300
 _TOKEN = re.compile(r"<[a-z0-9-]+>")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
@@ -191,6 +193,10 @@ def check_training(facts: Mapping[str, Any]) -> None:
             raise BadHeaderError(
                 f"the training fact {name} is neither a number nor a short line of text", "leave it out"
             )
+    if facts.get("captions", PER_IMAGE) != PER_IMAGE:
+        raise BadHeaderError(
+            "the training fact captions says more than that there were some", f"it is `{PER_IMAGE}`, or left out"
+        )
     if facts.get("fit", "crop") not in FITS:
         raise BadHeaderError(
             f"the training fact fit is {ascii(facts['fit'])[:40]}, which names no way to fit images",

@@ -179,7 +179,7 @@ def _fit(
     order: Order, pipe: Pipeline, latents: Tensor, on_step: Callable[[int, float], None] | None
 ) -> list[Mapping[str, Tensor]]:
     jobs = [(latents[torch.from_numpy(chosen)], seed) for chosen, seed in zip(order.inside, order.seeds, strict=True)]
-    prompts = [order.prompts.subset(np.flatnonzero(one)) for one in order.inside] if order.prompts else None
+    prompts = [order.prompts.subset(np.flatnonzero(one).tolist()) for one in order.inside] if order.prompts else None
     fits = batched.fit_many(
         pipe, jobs, token=order.token, caption=order.caption, recipe=order.recipe, prompts=prompts, on_step=on_step
     )
@@ -191,7 +191,7 @@ def _fit_privately(order: Order, private: Private, pipe: Pipeline, latents: Tens
     task, known = Task(pipe, "", order.token, order.caption, order.recipe), order.prompts
     return [
         private_training.fit(
-            replace(task, prompts=known.subset(np.flatnonzero(chosen)) if known else None),
+            replace(task, prompts=known.subset(np.flatnonzero(chosen).tolist()) if known else None),
             private.protection,
             latents[torch.from_numpy(chosen)],
             [str(unit) for unit in order.units[chosen]],

@@ -113,7 +113,7 @@ class PatientLoss:
         drawn = self.patients.draw_places([chosen[place] for place in places], self.noise_draws, self._generator)
         clean = self.patients.take(drawn)
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
-        losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device), drawn)
+        losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device), places=drawn)
         if not torch.isfinite(losses[:count]).all():
             raise DivergedError(
                 "the loss of a patient is not a number", "check the images and the base, or use float32"
@@ -121,13 +121,15 @@ class PatientLoss:
         (found,) = torch.autograd.grad(losses.sum(), leaf)
         return found[:count].double().cpu()
 
-    def losses(self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, places: Sequence[int] = ()) -> Tensor:
+    def losses(
+        self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, *, places: Sequence[int] = ()
+    ) -> Tensor:
         """The loss of each of P patients, (P,), with rows from `leaf` (P, size); the latents are `draws` a patient, at
         these `places`. With captions there is a prompt for every one of them, however many are alike."""
         if self._prompts.own:
             each = self._condition(leaf.repeat_interleave(self.noise_draws, 0), self._prompts.each(places))
         else:
-            condition = self._condition(leaf, self._prompts.texts * len(leaf))
+            condition = self._condition(leaf)
             each = {name: part.repeat_interleave(self.noise_draws, 0) for name, part in condition.items()}
         with precision(self.pipe, mixed=self.recipe.mixed_precision):
             errors = loss(self.pipe, self._family, clean, each, noise, times)
@@ -135,8 +137,10 @@ class PatientLoss:
             errors = errors * min_snr_weights(self.pipe, times, self.recipe.snr_gamma)
         return errors.view(-1, self.noise_draws).mean(1)
 
-    def _condition(self, leaf: Tensor, texts: Sequence[str]) -> Condition:
-        rows, words = self.frame.rows(leaf), [self._rows.expand(text.replace("{}", self._token)) for text in texts]
+    def _condition(self, leaf: Tensor, texts: Sequence[str] = ()) -> Condition:
+        """What the denoiser is told with the rows of each of P leaves, by one text for all or a text each."""
+        rows, texts = self.frame.rows(leaf), texts or self._prompts.texts * len(leaf)
+        words = [self._rows.expand(text.replace("{}", self._token)) for text in texts]
         with self._rows.active(rows), precision(self.pipe, mixed=self.recipe.mixed_precision):
             return self._family.condition(self.pipe, words)
 

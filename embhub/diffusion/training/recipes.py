@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from embhub.artifact.header import PER_IMAGE
 from embhub.diffusion.families import encoders, prediction_type, resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.options.fields import check_ranges, given
@@ -97,7 +98,7 @@ def describe(
         "tool": "embhub",
     }
     if captioned:  # which ones, and how many differ, is known to the site alone
-        facts["captions"] = "per image"
+        facts["captions"] = PER_IMAGE
     if preprocessing.fit != "crop":  # which is what a file without the word was made with
         facts["fit"] = preprocessing.fit
     if snr_gamma is not None:

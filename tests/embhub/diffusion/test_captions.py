@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from embhub.__main__ import main
+from embhub.artifact.header import BadHeaderError, check_training
 from embhub.diffusion.attacks.evidence import draw, measure_losses
 from embhub.diffusion.attacks.shadow_training import Order, carry_out
 from embhub.diffusion.dp.gradients import PatientLoss
@@ -195,6 +196,12 @@ def test_captions_that_name_somebody_are_refused_and_not_repeated(films: Path, c
     assert main(["inspect", str(films)]) == 6
     said = capsys.readouterr()
     assert "caption of row 2" in said.out and "Janssen" not in said.out + said.err
+
+
+def test_a_header_says_no_more_than_that_there_were_captions() -> None:
+    check_training({"captions": "per image"})
+    with pytest.raises(BadHeaderError, match="says more"):
+        check_training({"captions": "left side"})
 
 
 @pytest.mark.parametrize("name", ["Caption", "captions"])

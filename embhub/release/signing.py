@@ -16,12 +16,14 @@ from embhub.privacy.composition import CohortComposition
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
-from embhub.release.checks import consistency
+from embhub.release.checks import consistency, model_signature
 from embhub.release.checks.claims import outdated
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import Release
 from embhub.trust import bundle, statement
 from embhub.trust.dsse import Signer
+
+_AUDIT_FILES = (release_files.AUDIT, release_files.AUDIT_BUNDLE)
 
 
 def assemble(
@@ -123,6 +125,7 @@ def sign(
             report, report_digest=report_digest, registry=registry, repository=repository, version=card.version,
             key=key, now=now,
         )  # fmt: skip
+    files[release_files.MODEL_BUNDLE] = model_signature.build(files, repository=repository, key=key)
     return release.with_files(files)
 
 
@@ -136,22 +139,16 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
         and as `sign`.
     """
     before = statement.read_publish(release.publish_bundle.statement)
-    attached = {
-        name: release.files[name] for name in (release_files.AUDIT, release_files.AUDIT_BUNDLE) if name in release.files
-    }
-    independent = release.audit_bundle is not None and release.audit_bundle.hint != release.publish_bundle.hint
+    others = {name: data for name, data in release.files.items() if name not in release_files.FILES}
     files = dict(release.files)
+    late: dict[str, bytes] = {}
     if before.audit is None:  # the audit came later, and the card does not know of it
-        for name in attached:
-            del files[name]
+        late = {name: files.pop(name) for name in release.files if name in _AUDIT_FILES}
     signed = sign(
         release.with_files(files), registry=before.registry, repository=before.repository, key=key, now=now,
         replaces=before.replaces,
     )  # fmt: skip
-    kept = attached if before.audit is None else {}
-    if independent:
-        kept = {**kept, release_files.AUDIT_BUNDLE: attached[release_files.AUDIT_BUNDLE]}
-    return signed.with_files({**signed.files, **kept})
+    return signed.with_files({**signed.files, **late, **others})
 
 
 def check_persons(release: Release) -> None:

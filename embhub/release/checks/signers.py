@@ -8,7 +8,7 @@ from typing import Literal
 
 from embhub.formats import names
 from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRegistryError, WrongRoleError
-from embhub.trust import dsse
+from embhub.trust import dsse, p256
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import REASONS, KnownKey, Reason, Trust
 
@@ -122,6 +122,13 @@ def find_auditor(
         text = f"the site's own audit, signed by {who}; not independently countersigned"
         findings.append(Finding("auditor", "note", text))
     return auditor
+
+
+def public_key_of(signer: Signer, keyring: Trust) -> p256.PublicKey:
+    """The key of somebody whom this keyring was found to know."""
+    key = keyring.lookup(signer.fingerprint)
+    assert key is not None  # noqa: S101  # `find_publisher` looked it up there
+    return key.public_key
 
 
 def check_publisher(signer: Signer, publisher: str) -> Iterator[Finding]:

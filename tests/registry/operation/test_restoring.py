@@ -42,7 +42,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     administration.add_key(made, pem, namespace="radboud", role="publish")
     admin = accounts.Account(1, "admin", "registry", "admin", "", b"", None, None)
     repos.create(made, admin, "radboud", "prostate-cspca", private=False)
-    files = releases.make_release(audited=False).files
+    files = releases.make_release(audited=False, registry="hub.example.org").files
     request = CommitRequest("t", "", None, files, frozenset(), frozenset())
     publication.publish(made, admin, "radboud", "prostate-cspca", branch="main", request=request)
     back_up(made, scratch / "x.tar")

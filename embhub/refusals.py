@@ -74,6 +74,12 @@ class WrongPredicateError(MalformedStatementError):
     rule = "predicate-type"
 
 
+class CriticalAttestationError(ReleaseRefusedError):
+    """An attestation of a type that this version does not know, which its signer marked critical."""
+
+    rule = "critical-attestation"
+
+
 class DigestMismatchError(ReleaseRefusedError):
     """The statement is about other bytes."""
 
@@ -126,6 +132,12 @@ class WrongRepositoryError(ReleaseRefusedError):
     """A statement made for another repository."""
 
     rule = "wrong-repository"
+
+
+class WrongRegistryError(ReleaseRefusedError):
+    """A statement made for another registry than the one whose keyring knows the signer."""
+
+    rule = "wrong-registry"
 
 
 class RollbackError(ReleaseRefusedError):

@@ -17,7 +17,17 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
-from tests.support.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
+from tests.support.releases import (
+    AUDITOR,
+    AUDITOR_BUNDLE,
+    NOW,
+    ORIGIN,
+    OTHER_SITE,
+    REPOSITORY,
+    SITE,
+    make_release,
+    resigned,
+)
 from tests.support.servers import RunningRegistry, init_registry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -142,9 +152,9 @@ def test_a_countersignature_outlives_a_stolen_key(
 
     new_key(registry, namespace="radboud", name="second")
     roots.refresh_roots()
-    before = Path("prostate-cspca", release_files.AUDIT_BUNDLE).read_bytes()
+    before = Path("prostate-cspca", AUDITOR_BUNDLE).read_bytes()
     assert main(["sign", "prostate-cspca", "--key", "second"]) == 0
-    assert Path("prostate-cspca", release_files.AUDIT_BUNDLE).read_bytes() == before
+    assert Path("prostate-cspca", AUDITOR_BUNDLE).read_bytes() == before
     assert main(["push", "--from", "prostate-cspca"]) == 0
     verified = pulling.pull(REPOSITORY, policy="strict")
     assert verified.independent and verified.signer.fingerprint == keys.load("second").fingerprint
@@ -166,12 +176,12 @@ def test_an_audit_that_came_later_stays_outside_the_statement() -> None:
     assert late.audit is not None
     bundle = signing.attest_audit(
         late.audit, report_digest=release_files.digest(late.files[release_files.AUDIT]),
-        repository=REPOSITORY, version="1.0.0",
+        registry=ORIGIN, repository=REPOSITORY, version="1.0.0",
         key=AUDITOR, now=NOW,
     )  # fmt: skip
-    files = {**plain.files, release_files.AUDIT: late.files[release_files.AUDIT], release_files.AUDIT_BUNDLE: bundle}
+    files = {**plain.files, release_files.AUDIT: late.files[release_files.AUDIT], AUDITOR_BUNDLE: bundle}
     after = signing.sign_anew(Release.from_files(files), key=SITE, now=NOW)
-    assert after.files[release_files.AUDIT_BUNDLE] == bundle
+    assert after.files[AUDITOR_BUNDLE] == bundle
     assert after.publish_bundle.envelope.payload == plain.publish_bundle.envelope.payload
 
 

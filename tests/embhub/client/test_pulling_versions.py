@@ -14,7 +14,7 @@ from embhub.errors import RegistryError
 from embhub.refusals import RollbackError, WrongVersionError
 from embhub.site import seen
 from tests.support import hostile
-from tests.support.releases import REPOSITORY, ROOT, make_embedding, make_export, make_release
+from tests.support.releases import REGISTRY, REPOSITORY, ROOT, make_embedding, make_export, make_release
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -101,7 +101,7 @@ def test_another_version_than_the_requested_one(liar: hostile.Registry) -> None:
 
 
 def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     pulling.pull(f"{REPOSITORY}@1.0.0", out="old")
     liar.files = make_release(artifact=make_embedding(seed=9)).files
     with pytest.raises(RollbackError, match=r"another embedding under version 1\.0\.0"):
@@ -109,7 +109,7 @@ def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Reg
 
 
 def test_without_the_version_an_older_one_is_refused(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
     with pytest.raises(RollbackError):

@@ -26,7 +26,9 @@ from embhub.trust.keyring import Trust
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.support.releases import (
     AUDITOR,
+    AUDITOR_BUNDLE,
     NOW,
+    ORIGIN,
     REGISTRY,
     REPOSITORY,
     SITE,
@@ -55,16 +57,14 @@ def test_good_release_says_what_was_decided_and_why() -> None:
     assert verified.card == GOOD.card
     assert verified.report == GOOD.audit
     assert (verified.repository, verified.version, verified.policy) == (REPOSITORY, "1.0.0", STANDARD)
-    assert verified.signer == verification.Signer(
-        "radboud", "Radboud", SITE.fingerprint, "publish", "https://hub.example.org"
-    )
+    assert verified.signer == verification.Signer("radboud", "Radboud", SITE.fingerprint, "publish", REGISTRY)
     assert verified.auditor == verified.signer
     assert not verified.independent
     assert (verified.log_index, verified.checkpoint) == (None, None)
     assert [finding.check for finding in verified.findings] == [
         *("structure", "digest", "signer", "signature", "repository", "embedding", "version"),
         *("auditor", "audit", "verdict"),
-        *("card", "card-audit", "base", "privacy", "samples", "freshness", "log"),
+        *("card", "card-audit", "base", "privacy", "samples", "model-signature", "freshness", "log"),
     ]
     assert SITE.fingerprint in check(verified, "signer")[1]
     assert "not logged yet" in check(verified, "log")[1]
@@ -101,7 +101,9 @@ def test_independent_auditor_is_told_from_the_site() -> None:
 
 def test_auditor_of_the_publishers_own_house_is_not_independent() -> None:
     house = member("radboud", [(SITE, "publish"), (AUDITOR, "audit")])
-    verified = judge(resigned(GOOD, audit_key=AUDITOR), trust=make_trust(make_keyring(members=[house])))
+    signed = resigned(GOOD, audit_key=AUDITOR)
+    inside = replaced(signed, audit_bundle=signed.files[AUDITOR_BUNDLE], auditor_bundle=None)
+    verified = judge(inside, trust=make_trust(make_keyring(members=[house])))
     assert verified.auditor is not None and verified.auditor.role == "audit"
     assert not verified.independent
     assert "not independently" in check(verified, "auditor")[1]
@@ -112,12 +114,13 @@ def test_audit_may_come_after_the_release() -> None:
     attestation = attest_audit(
         report,
         report_digest=release_files.digest(report.to_bytes()),
+        registry=ORIGIN,
         repository=REPOSITORY,
         version="1.0.0",
         key=AUDITOR,
         now=NOW,
     )
-    later = replaced(UNAUDITED, audit=report.to_bytes(), audit_bundle=attestation)
+    later = replaced(UNAUDITED, audit=report.to_bytes(), auditor_bundle=attestation)
     assert judge(later, policy=STRICT).independent
 
 
@@ -134,7 +137,7 @@ def test_groups_that_the_report_does_not_give_away(population: dict[str, Any]) -
 
 def test_a_count_that_the_report_contradicts_when_it_attacked_everybody() -> None:
     assert GOOD.audit is not None
-    whole = GOOD.audit.design.model_copy(update={"split": "by patient, kept back before training"})
+    whole = GOOD.audit.design.model_copy(update={"split": "by patient, held out before training"})
     scores = {result.name: result.ranks for result in GOOD.audit.attacks}
     report = build(
         artifact_digest=GOOD.embedding.digest, base_digest=GOOD.audit.base.digest, suite="quick", scores=scores,

@@ -1,4 +1,4 @@
-"""A root that is not on the server: proposed here, signed elsewhere, installed here; and what a thief of the disk gets."""
+"""A root that is not on the server: proposed here, signed elsewhere, installed here; and what a thief gets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Ceremony:
     def registry(self) -> Registry:
         return open_folder(self.folder / "reg")
 
-    def add_key(self, key: SigningKey, *, namespace: str = "radboud", role: keyrings.Role = "publish") -> dict[str, Any]:
+    def add_key(
+        self, key: SigningKey, *, namespace: str = "radboud", role: keyrings.Role = "publish"
+    ) -> dict[str, Any]:
         registry = self.registry
         try:
             return administration.add_key(registry, public(self.folder, key), namespace=namespace, role=role)
@@ -324,7 +326,9 @@ def test_a_laptops_root_moves_off_the_server(tmp_path: Path) -> None:
     here.unlink()
     assert run_command("--dir", tmp_path / "reg", "check").returncode == 0
     assert ceremony.add_key(SITE)["pending"]
-    assert keyrings.open_export(ceremony.export(), root_fingerprint=made["root_key"]).root_fingerprint == root.fingerprint
+    assert (
+        keyrings.open_export(ceremony.export(), root_fingerprint=made["root_key"]).root_fingerprint == root.fingerprint
+    )
 
 
 @pytest.mark.parametrize("threshold", [0, 4])

@@ -54,6 +54,7 @@ def verify(
     repository: str | None = None,
     seen: Mapping[tuple[str, str], Sighting] | None = None,
     requested: str | None = None,
+    pinned: bool = False,
 ) -> Verified:
     """Decide whether `release` may be used.
 
@@ -62,10 +63,11 @@ def verify(
         now: the present, with its time zone; for remarks on dates only, no decision rests on a clock.
         repository: the `namespace/name` that was asked for; None where the release came as files, then the name in
             the signed statement is reported.
-        seen: the newest release that this site accepted before, by (registry, repository); an older version, or other
-            bytes under the same one, is refused. The registry is the one whose keyring vouches for the signer, not the
-            place that the bytes came from.
+        seen: what this site accepted before, by (registry, repository); an older version is refused, and so is
+            another release under the same one. The registry is the one whose keyring vouches for the signer, not the
+            place that the bytes came from. Where `repository` is None, an older version that was accepted is taken.
         requested: the version that was asked for by its number; it may be older than what was seen.
+        pinned: whether this very release was asked for, by a commit or a lock file; it may be older, too.
 
     Raises:
         ReleaseRefusedError: the first check that failed, with its own class; `.findings` lists every check up to it.
@@ -86,7 +88,11 @@ def verify(
         _check_name(publish, repository, findings)
         embedding = artifact.open_embedding(release, findings)
         before = (seen or {}).get((signer.registry, publish.repository))
-        findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring, requested=requested))
+        finding = versions.check_version(
+            publish, embedding, seen=before, keyring=keyring, requested=requested, pinned=pinned,
+            local=repository is None,
+        )  # fmt: skip
+        findings.append(finding)
         card = _open_card(release, publish)
         report = _open_report(release, publish, findings)
         auditor, audited = None, None
@@ -117,6 +123,7 @@ def verify(
         audited=audited,
         policy=policy,
         findings=tuple(findings),
+        keyring=keyring.keyring.version,
     )
     return demands.hold(verified, policy)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
@@ -16,6 +16,9 @@ from embhub.release.checks.attested import Attested, Lost
 from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
+
+if TYPE_CHECKING:
+    from embhub.site.seen import SignerChange
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Verified:
         others: Further audits of the same bytes.
         lost: Audits that this site saw earlier and that the registry no longer lists.
         unanswered: What the registry did not answer: yanks, audits.
+        unexpected: Set where the key that signed is another one than this site saw before, or new.
+        keyring: Version of the keyring that vouched for the signer.
         freshness: Always `unknown`.
         log_index: Always None.
         checkpoint: Always None.
@@ -69,6 +74,8 @@ class Verified:
     others: tuple[Attested, ...] = ()
     lost: tuple[Lost, ...] = ()
     unanswered: frozenset[str] = frozenset()
+    unexpected: SignerChange | None = None
+    keyring: int | None = None
     freshness: Literal["unknown"] = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
@@ -169,6 +176,7 @@ class Verified:
             "yanked": self.yanked.to_json() if self.yanked else None,
             "other_audits": [audit.model_dump() for audit in self.others],
             "lost_audits": [lost.audit.model_dump() for lost in self.lost],
+            "unexpected_signer": asdict(self.unexpected) if self.unexpected else None,
             "findings": [asdict(finding) for finding in self.findings],
             "freshness": self.freshness,
             "log_index": self.log_index,

@@ -74,6 +74,12 @@ class WrongPredicateError(MalformedStatementError):
     rule = "predicate-type"
 
 
+class CriticalAttestationError(ReleaseRefusedError):
+    """An attestation of a type that this version does not know, which its signer marked critical."""
+
+    rule = "critical-attestation"
+
+
 class DigestMismatchError(ReleaseRefusedError):
     """The statement is about other bytes."""
 

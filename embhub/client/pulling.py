@@ -149,10 +149,9 @@ def remember(fetched: Fetched) -> None:
 
 
 def _note(verified: Verified, *, listed: bool) -> None:
-    own = verified.own_audit
     reports.remember(
         verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
-        yanked=verified.yanked, known=listed, audits=(*verified.others, *([own] if own else [])),
+        yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
         total=site_totals.stated(verified.embedding.privacy),
     )  # fmt: skip
 

@@ -27,7 +27,18 @@ from embhub.refusals import (
 )
 from embhub.release import demands
 from embhub.release import files as release_files
-from embhub.release.checks import artifact, consistency, revocations, samples, signers, versions
+from embhub.release.checks import (
+    artifact,
+    attested,
+    audit_files,
+    consistency,
+    further_attestations,
+    model_signature,
+    revocations,
+    samples,
+    signers,
+    versions,
+)  # fmt: skip
 from embhub.release.checks.signers import Signer as Signer
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD as STANDARD
@@ -83,7 +94,7 @@ def verify(
         publish = statement.read_publish(signed)
         trusts = keyrings.as_sequence(trust)
         keyring, signer = signers.find_publisher(
-            attestation, repository=publish.repository, trusts=trusts, findings=findings
+            attestation, registry=publish.registry, repository=publish.repository, trusts=trusts, findings=findings
         )
         _check_name(publish, repository, findings)
         embedding = artifact.open_embedding(release, findings)
@@ -95,9 +106,12 @@ def verify(
         findings.append(finding)
         card = _open_card(release, publish)
         report = _open_report(release, publish, findings)
-        auditor, audited = None, None
+        audits = audit_files.check(
+            release, report, publish=publish, keyring=keyring, publisher=signer, findings=findings
+        )
         if report is not None:
-            auditor, audited = _check_report(report, release, publish, keyring, signer, findings)
+            findings.extend(consistency.check_report(report, embedding=embedding))
+        auditor = next((item.signer for item in audits if item.countersigns), None)
         if signer.revoked_as is not None:
             finding = revocations.check_publisher(
                 signer, created=publish.created, auditor=auditor, countersigned_suffices=policy.countersigned_suffices
@@ -106,6 +120,10 @@ def verify(
         _compare(card, embedding, publish, report, findings)
         findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
+        model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
+        findings.extend(further_attestations.check(release))
+        others = tuple(item.audit for item in audits if not item.of_report)
+        findings.extend(attested.say(others, ()))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except ReleaseRefusedError as refusal:
         refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))
@@ -119,8 +137,8 @@ def verify(
         replaces=publish.replaces,
         created=publish.created,
         signer=signer,
-        auditor=auditor,
-        audited=audited,
+        audit_files=audits,
+        others=others,
         policy=policy,
         findings=tuple(findings),
         keyring=keyring.keyring.version,
@@ -175,31 +193,6 @@ def _open_report(release: Release, publish: Publish, findings: list[Finding]) ->
         return release.audit
     except ArtifactError as error:
         raise AuditMismatchError(f"the audit report cannot be read: {error.message}", error.hint) from error
-
-
-def _check_report(
-    report: AuditReport,
-    release: Release,
-    publish: Publish,
-    keyring: Trust,
-    publisher: Signer,
-    findings: list[Finding],
-) -> tuple[Signer, str]:
-    attestation = release.audit_bundle
-    if attestation is None:
-        raise MissingAuditError("the audit report has no attestation", "fetch the release again, and ask the publisher")
-    signed = attestation.statement
-    if signed.digest != release.embedding.digest:
-        raise AuditMismatchError("the audit attestation is about another embedding", "fetch the release again")
-    facts = statement.read_audit(signed)
-    auditor = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=findings)
-    if auditor.revoked_as is not None and auditor != publisher:  # the publisher's own is judged once, below
-        findings.append(revocations.check_auditor(auditor, created=facts.created))
-    consistency.check_attestation(
-        facts, publish=publish, report=report, report_digest=release_files.digest(release.files[release_files.AUDIT])
-    )
-    findings.extend(consistency.check_report(report, embedding=release.embedding))
-    return auditor, facts.created
 
 
 def _compare(

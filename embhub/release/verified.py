@@ -13,6 +13,7 @@ from embhub.refusals import Finding
 from embhub.release import notebook_view
 from embhub.release.checks import attested
 from embhub.release.checks.attested import Attested, Lost
+from embhub.release.checks.audit_files import AuditFile
 from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
@@ -37,8 +38,7 @@ class Verified:
         replaces: SHA-256 of the embedding that this release replaces, or None.
         created: When it was signed, by its own statement (UTC).
         signer: Who published it.
-        auditor: Who signed the audit attestation, or None.
-        audited: When the audit was signed, by its own statement, or None.
+        audit_files: Every audit attestation of the release and who signed it, the publisher's own first.
         policy: The policy that it was judged by.
         findings: Every check, its result, and a sentence on it.
         yanked: What the registry says, unsigned, of a yanked release; None otherwise.
@@ -66,8 +66,7 @@ class Verified:
     replaces: str | None
     created: str
     signer: Signer
-    auditor: Signer | None
-    audited: str | None  # when the audit's attestation was signed, by its own word
+    audit_files: tuple[AuditFile, ...]
     policy: Policy
     findings: tuple[Finding, ...]
     yanked: Yank | None = None
@@ -92,6 +91,38 @@ class Verified:
         return self.embedding.digest
 
     @property
+    def _of_report(self) -> AuditFile | None:
+        """The attestation of audit.json that counts most: the first independent auditor's, else the publisher's."""
+        vouching = [item for item in self.audit_files if item.of_report]
+        return next((item for item in vouching if item.countersigns), vouching[0] if vouching else None)
+
+    @property
+    def auditor(self) -> Signer | None:
+        """Who signed the attestation of the audit report: an independent auditor where there is one, or None."""
+        return self._of_report.signer if self._of_report else None
+
+    @property
+    def audited(self) -> str | None:
+        """When that attestation was signed, by its own statement, or None."""
+        return self._of_report.audit.created if self._of_report else None
+
+    @property
+    def countersigners(self) -> tuple[Signer, ...]:
+        """Every independent auditor who vouches for the audit report."""
+        return tuple(item.signer for item in self.audit_files if item.countersigns)
+
+    @property
+    def audits(self) -> tuple[Attested, ...]:
+        """Every audit that the release's own files attest."""
+        return tuple(item.audit for item in self.audit_files)
+
+    @property
+    def verdict(self) -> str | None:
+        """The worst verdict of all audits of these bytes that are known here, or None where there is none."""
+        said = [audit.verdict for audit in (*self.audits, *self.others)]
+        return min(said, key=attested.VERDICTS.index, default=None)
+
+    @property
     def independent(self) -> bool:
         """Whether an auditor of another namespace countersigned."""
         return self.auditor is not None and self.auditor.is_independent_of(self.signer)
@@ -108,22 +139,20 @@ class Verified:
 
         Returns:
             Verdict and status, such as `no-leak-detected, countersigned by nki`, `…, consistent, self-declared`, or
-            `none`.
+            `none`; and who else found a leak.
         """
+        leaking = [audit.namespace for audit in self.others if audit.verdict == attested.LEAK]
+        worse = f"{attested.LEAK} by {' and '.join(leaking)}" if leaking else ""
         if self.report is None:
-            return "none"
-        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ", self-declared"
-        return f"{self.report.verdict}, {self.audit_status}{by}"
+            return worse or "none"
+        auditors = " and ".join(dict.fromkeys(auditor.namespace for auditor in self.countersigners))
+        by = f" by {auditors}" if auditors else ", self-declared"
+        return f"{self.report.verdict}, {self.audit_status}{by}{'; ' + worse if worse else ''}"
 
     @property
     def own_audit(self) -> Attested | None:
         """The release's own audit in the form in which other audits are remembered, or None where there is none."""
-        if self.report is None or self.auditor is None or self.audited is None:
-            return None
-        return Attested(
-            namespace=self.auditor.namespace, own=not self.independent, repository=self.repository,
-            version=self.version, verdict=self.report.verdict, created=self.audited, registry=self.auditor.registry,
-        )  # fmt: skip
+        return self._of_report.audit if self._of_report else None
 
     def _concerns(self, audit: Attested) -> bool:
         """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs."""
@@ -146,11 +175,11 @@ class Verified:
             A copy with these facts and the findings that follow from them.
         """
         others, remembered = ([a for a in found if self._concerns(a)] for found in (others, remembered))
-        own = self.own_audit
-        shown = [own, *others] if own is not None else list(others)
-        more = tuple(audit for audit in others if audit != own)
-        lost = attested.find_lost(remembered, shown, asked=asked)
-        findings = (*self.findings, *attested.say(more, lost))
+        vouching = [item.audit for item in self.audit_files if item.of_report]
+        more = tuple(audit for audit in attested.newest([*self.others, *others]) if audit not in vouching)
+        lost = attested.find_lost(remembered, [*self.audits, *others], asked=asked)
+        new = [audit for audit in more if audit not in self.others]
+        findings = (*self.findings, *attested.say(new, lost))
         return replace(self, yanked=yanked, others=more, lost=lost, unanswered=frozenset(unanswered), findings=findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -171,7 +200,8 @@ class Verified:
             "auditor": asdict(self.auditor) if self.auditor else None,
             "countersigned": self.independent,
             "audit_status": self.audit_status,
-            "verdict": self.report.verdict if self.report else None,
+            "verdict": self.verdict,
+            "audits": [item.audit.model_dump() for item in self.audit_files],
             "policy": self.policy.name,
             "yanked": self.yanked.to_json() if self.yanked else None,
             "other_audits": [audit.model_dump() for audit in self.others],

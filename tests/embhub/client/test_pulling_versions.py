@@ -17,6 +17,7 @@ from embhub.site import seen
 from tests.support import hostile, hostile_files
 from tests.support.releases import (
     AUDITOR,
+    REGISTRY,
     REPOSITORY,
     ROOT,
     SITE,
@@ -123,7 +124,7 @@ def test_another_version_than_the_requested_one(liar: hostile.Registry) -> None:
 
 
 def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     pulling.pull(f"{REPOSITORY}@1.0.0", out="old")
     liar.files = make_release(artifact=make_embedding(seed=9)).files
     with pytest.raises(RollbackError, match=r"another embedding under version 1\.0\.0"):
@@ -131,7 +132,7 @@ def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Reg
 
 
 def test_without_the_version_an_older_one_is_refused(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
     with pytest.raises(RollbackError):

@@ -112,8 +112,10 @@ MIXED: dict[str, tuple[dict[str, Any], type[Exception]]] = {
 @pytest.mark.parametrize("name", MIXED)
 def test_mix_and_match(name: str) -> None:
     changes, kind = MIXED[name]
-    parts = {"keyring": stamping.CurrentKeyring, "advisories": stamping.CurrentAdvisories}
-    values = {field: parts[field](**value) if field in parts else value for field, value in changes.items()}
+    parts: dict[str, Any] = {"keyring": stamping.CurrentKeyring, "advisories": stamping.CurrentAdvisories}
+    values: dict[str, Any] = {
+        field: parts[field](**value) if field in parts else value for field, value in changes.items()
+    }
     with pytest.raises(kind):
         opened(stamped(RING, **values))
 
@@ -285,9 +287,8 @@ def test_strict_refuses_what_a_new_key_signed_until_it_is_confirmed(place: Place
     assert "known-signer" in unmet(lambda: pulling.pull(REPOSITORY, policy="strict")), "nobody was asked"
     said = found(pulling.fetch(REPOSITORY).verified, "signer")
     assert any(outcome == "warning" and STRANGER.fingerprint in text for outcome, text in said), "standard says it"
-    asked: list[str] = []
-    roots.refresh_roots(agree=lambda _, changes: bool(asked.extend(changes)) or True)
-    assert f"new key for radboud: {STRANGER.fingerprint} may publish" in asked
+    (row,) = roots.refresh_roots(agree=lambda _, changes: True)
+    assert f"new key for radboud: {STRANGER.fingerprint} may publish" in row["changes"]
     assert pulling.pull(REPOSITORY, require="known-signer").version == "1.0.1"
 
 

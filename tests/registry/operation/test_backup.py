@@ -55,13 +55,13 @@ def test_a_restored_registry_is_the_one_that_was_backed_up(tmp_path: Path, monke
         assert pushes.commit(served, CSPCA, releases.make_release().files, token=token).status == 200
         made = served.ask("backup", tmp_path / "hub.tar")
         before = served.get("/embhub/v1/trust").body
-    assert made["schema"] == "embhub.backup/2" and made["blobs"] == 5 and made["keyring_version"] == 2
+    assert made["schema"] == "embhub.backup/2" and made["blobs"] == 6 and made["keyring_version"] == 2
     assert stat.S_IMODE((tmp_path / "hub.tar").stat().st_mode) == 0o600
     with tarfile.open(tmp_path / "hub.tar") as archive:
         names = archive.getnames()
     assert names[:3] == ["backup.json", "backup.sig", "registry.db"]
     assert names[3:6] == ["keys/root.pem", "keys/root.pub", "audit.jsonl"]
-    assert len(names) == 11 and all(name.startswith("blobs/") for name in names[6:])
+    assert len(names) == 12 and all(name.startswith("blobs/") for name in names[6:])
 
     again = RunningRegistry(tmp_path / "again", served.url, served.admin, served.root_fingerprint)
     signer = ("--signed-by", str(made["signed_by"]), "--keep-tokens")

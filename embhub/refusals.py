@@ -146,6 +146,12 @@ class RollbackError(ReleaseRefusedError):
     rule = "rollback"
 
 
+class AnotherReleaseError(RollbackError):
+    """Another embedding, another card, or no audit any more, under a version that was accepted before."""
+
+    rule = "another-release"
+
+
 class CardMismatchError(ReleaseRefusedError):
     """The card is missing, is not the signed one, or contradicts the embedding."""
 

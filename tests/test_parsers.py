@@ -26,12 +26,13 @@ from embhub.refusals import (
     MalformedEnvelopeError,
     MalformedKeyringError,
     MalformedStatementError,
+    ReleaseRefusedError,
     WrongKeyError,
 )
 from embhub.release import verification
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.site import keys
-from embhub.trust import bundle, dsse, p256, statement
+from embhub.trust import bundle, dsse, p256, proposal, statement
 from embhub.trust import keyring as keyrings
 from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
@@ -138,6 +139,10 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
     "keyring": (read_keyring, (MalformedKeyringError,), KEYRING),
     "trust export": (
         keyrings.parse_export, (MalformedKeyringError, MalformedEnvelopeError, WrongKeyError), releases.make_export(),
+    ),
+    "proposal": (
+        lambda data: proposal.open_proposal(proposal.parse(data)), (ReleaseRefusedError,),
+        proposal.Proposal(keyrings.sign_keyring(releases.make_keyring(), root_key=releases.ROOT)).to_bytes(),
     ),
     "public key": (p256.read_public, (WrongKeyError,), releases.SITE.public_pem.encode()),
     "private key": (read_key, (ConfigError,), b"-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
-from embhub.client import reports, roots, site_policy
+from embhub.client import memory, reports, roots, site_policy
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
 from embhub.release import files as release_files
@@ -66,7 +66,7 @@ def recall(verified: Verified) -> Verified:
     first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
     newest = reports.site_total(registry, names.namespace_of(repository))
     totals = site_totals.say(verified.embedding.privacy, verified.signer.namespace, newest)
-    return replace(told, findings=(*first, *told.findings, *totals))
+    return memory.say_signer(replace(told, findings=(*first, *told.findings, *totals)))
 
 
 def _is_signed(file: Path) -> bool:

@@ -22,6 +22,7 @@ from embhub.refusals import (
     CardMismatchError,
     Finding,
     MissingAuditError,
+    Outcome,
     ReleaseRefusedError,
     WrongRepositoryError,
 )
@@ -45,8 +46,8 @@ from embhub.release.policy import STANDARD as STANDARD
 from embhub.release.policy import STRICT as STRICT
 from embhub.release.policy import Policy as Policy
 from embhub.release.verified import Verified as Verified
+from embhub.trust import freshness, statement
 from embhub.trust import keyring as keyrings
-from embhub.trust import statement
 from embhub.trust.keyring import Trust
 from embhub.trust.statement import Publish
 
@@ -65,18 +66,20 @@ def verify(
     repository: str | None = None,
     seen: Mapping[tuple[str, str], Sighting] | None = None,
     requested: str | None = None,
+    pinned: bool = False,
 ) -> Verified:
     """Decide whether `release` may be used.
 
     Args:
         trust: the keyring of the registry that it came from, or several where it came from nowhere (a USB stick).
-        now: the present, with its time zone; for remarks on dates only, no decision rests on a clock.
+        now: the present, with its time zone; for remarks on dates, and for the demand `fresh` of a policy.
         repository: the `namespace/name` that was asked for; None where the release came as files, then the name in
             the signed statement is reported.
-        seen: the newest release that this site accepted before, by (registry, repository); an older version, or other
-            bytes under the same one, is refused. The registry is the one whose keyring vouches for the signer, not the
-            place that the bytes came from.
+        seen: what this site accepted before, by (registry, repository); an older version is refused, and so is
+            another release under the same one. The registry is the one whose keyring vouches for the signer, not the
+            place that the bytes came from. Where `repository` is None, an older version that was accepted is taken.
         requested: the version that was asked for by its number; it may be older than what was seen.
+        pinned: whether this very release was asked for, by a commit or a lock file; it may be older, too.
 
     Raises:
         ReleaseRefusedError: the first check that failed, with its own class; `.findings` lists every check up to it.
@@ -97,7 +100,11 @@ def verify(
         _check_name(publish, repository, findings)
         embedding = artifact.open_embedding(release, findings)
         before = (seen or {}).get((signer.registry, publish.repository))
-        findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring, requested=requested))
+        finding = versions.check_version(
+            publish, embedding, seen=before, keyring=keyring, requested=requested, pinned=pinned,
+            local=repository is None,
+        )  # fmt: skip
+        findings.append(finding)
         card = _open_card(release, publish)
         report = _open_report(release, publish, findings)
         audits = audit_files.check(
@@ -135,6 +142,8 @@ def verify(
         others=others,
         policy=policy,
         findings=tuple(findings),
+        keyring=keyring.keyring.version,
+        freshness=freshness.judge(keyring, now).state,
     )
     return demands.hold(verified, policy)
 
@@ -205,11 +214,9 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
         yield Finding(
             "created", "warning", f"signed at {publish.created}, which is in the future here: check the clocks"
         )
-    days = (now - instants.read(keyring.keyring.issued)).days
-    age = (
-        f"the keyring was issued on {keyring.keyring.issued}, {_count(max(days, 0), 'day')} ago, and has no expiry date"
-    )
-    yield Finding("freshness", "note", f"unknown: {age}; a newer one, or a newer release, is not ruled out")
+    fresh = freshness.judge(keyring, now)
+    outcome: Outcome = "ok" if fresh.state == "fresh" else "warning" if fresh.expected else "note"
+    yield Finding(freshness.CHECK, outcome, fresh.text)
     yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")
 
 

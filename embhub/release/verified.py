@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
@@ -17,14 +17,17 @@ from embhub.release.checks.audit_files import AuditFile
 from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
+from embhub.trust.freshness import State
+
+if TYPE_CHECKING:
+    from embhub.site.seen import SignerChange
 
 
 @dataclass(frozen=True)
 class Verified:
     """A release that may be used, and the evidence for it.
 
-    `freshness` is `unknown`, and `log_index` and `checkpoint` are None: keyrings have no expiry date, and there is no
-    transparency log. The findings say so.
+    `log_index` and `checkpoint` are None: there is no transparency log. The findings say so.
 
     Attributes:
         embedding: The embedding.
@@ -42,7 +45,10 @@ class Verified:
         others: Further audits of the same bytes.
         lost: Audits that this site saw earlier and that the registry no longer lists.
         unanswered: What the registry did not answer: yanks, audits.
-        freshness: Always `unknown`.
+        unexpected: Set where the key that signed is another one than this site saw before, or new.
+        keyring: Version of the keyring that vouched for the signer.
+        freshness: `fresh` where a timestamp of the registry confirms the keyring, `stale` where the timestamp or the
+            keyring ended, `unknown` where there is no timestamp. The finding of this name says since when.
         log_index: Always None.
         checkpoint: Always None.
 
@@ -68,7 +74,9 @@ class Verified:
     others: tuple[Attested, ...] = ()
     lost: tuple[Lost, ...] = ()
     unanswered: frozenset[str] = frozenset()
-    freshness: Literal["unknown"] = "unknown"
+    unexpected: SignerChange | None = None
+    keyring: int | None = None
+    freshness: State = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
 
@@ -199,6 +207,7 @@ class Verified:
             "yanked": self.yanked.to_json() if self.yanked else None,
             "other_audits": [audit.model_dump() for audit in self.others],
             "lost_audits": [lost.audit.model_dump() for lost in self.lost],
+            "unexpected_signer": asdict(self.unexpected) if self.unexpected else None,
             "findings": [asdict(finding) for finding in self.findings],
             "freshness": self.freshness,
             "log_index": self.log_index,

@@ -24,12 +24,13 @@ from embhub.release.checks import model_signature
 from embhub.release.checks.consistency import base_digest, power
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
-from embhub.trust import bundle, statement
+from embhub.trust import bundle, root_keys, statement
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust
 from embhub.trust.origin import origin_of
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
+FAR = "2099-01-01T00:00:00Z"  # when keyrings of tests expire
 REGISTRY = "http://127.0.0.1"  # as the registries that tests run; a port is no part of an origin
 ORIGIN = origin_of(REGISTRY)
 REPOSITORY = "radboud/prostate-cspca"
@@ -81,6 +82,8 @@ def make_keyring(*, version: int = 1, members: Sequence[dict[str, Any]] | None =
         "registry": REGISTRY,
         "version": version,
         "issued": "2026-11-19T00:00:00Z",
+        "expires": FAR,
+        "root": root_keys.one_key(ROOT.public).model_dump(),
         "members": usual if members is None else list(members),
         **changes,
     }
@@ -90,7 +93,8 @@ def make_keyring(*, version: int = 1, members: Sequence[dict[str, Any]] | None =
 def make_export(keyring: Keyring | None = None, *, root: SigningKey = ROOT) -> bytes:
     """What `embhub-registry trust export` prints."""
     ring = keyring or make_keyring()
-    return keyrings.TrustExport(ring.registry, root.public, keyrings.sign_keyring(ring, root_key=root)).to_bytes()
+    ring = ring.model_copy(update={"root": root_keys.one_key(root.public)})
+    return keyrings.TrustExport(ring.registry, keyrings.sign_keyring(ring, root_key=root)).to_bytes()
 
 
 def make_trust(keyring: Keyring | None = None) -> Trust:

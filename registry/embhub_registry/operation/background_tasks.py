@@ -43,6 +43,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: app.state.reads.write(registry.audit_log),
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
+        registry.renew_timestamp,
     )
     with acting(Actor("server", "server")):
         for turn in turns:

@@ -122,7 +122,7 @@ def refresh_some(db: Connection, keyring: Keyring, *, repository: str = "", fing
 def collect_earlier(registry: Registry) -> None:
     """Note the attestations of releases that were admitted before there was a table of them."""
     db = registry.database.connection()
-    _, trust = registry.open_trust()
+    trust = registry.trust()
     found: list[Attestation] = []
     for row in attestations.attested_commits(db, audit="attestations/audit.%", embedding=EMBEDDING):
         try:

@@ -20,7 +20,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.signing import attest_audit
 from embhub.release.verification import STANDARD, STRICT, Verified
-from embhub.site.seen import Sighting
+from embhub.site.seen import Accepted, Sighting
 from embhub.trust import statement
 from embhub.trust.keyring import Trust
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
@@ -190,7 +190,7 @@ def test_copy_of_the_embedding_must_be_the_embedding() -> None:
 def remembered(
     version: str, *, digest: str = GOOD.embedding.digest, repository: str = REPOSITORY, registry: str = REGISTRY
 ) -> dict[tuple[str, str], Sighting]:
-    return {(registry, repository): Sighting(version=version, digest=digest)}
+    return {(registry, repository): Sighting({version: Accepted(version=version, digest=digest)})}
 
 
 def test_older_version_than_seen_is_a_rollback() -> None:

@@ -146,6 +146,12 @@ class AnotherReleaseError(RollbackError):
     rule = "another-release"
 
 
+class LockMismatchError(ReleaseRefusedError):
+    """Another release than the one that a lock file names."""
+
+    rule = "lock-mismatch"
+
+
 class CardMismatchError(ReleaseRefusedError):
     """The card is missing, is not the signed one, or contradicts the embedding."""
 

@@ -23,7 +23,7 @@ from embhub.site import config
 MAX_BYTES = 32_000_000
 MOST_VERSIONS = 500  # remembered of one repository: the highest
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_OPTIONAL = ("statement", "card", "audit", "signer", "on")
+_OPTIONAL = ("commit", "statement", "card", "audit", "signer", "on")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Accepted:
 
     version: str
     digest: str
+    commit: str | None = None
     statement: str | None = None
     card: str | None = None
     audit: str | None = None

@@ -194,6 +194,12 @@ class MalformedKeyringError(ReleaseRefusedError):
     rule = "keyring-malformed"
 
 
+class MalformedKeyRequestError(ReleaseRefusedError):
+    """Not a request to add a key that embhub reads, or one that names no possible namespace, role or registry."""
+
+    rule = "key-request-malformed"
+
+
 class WrongRootError(ReleaseRefusedError):
     """The keyring is signed by another root key than the pinned one."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from embhub.cli import options
@@ -16,7 +18,7 @@ def command() -> None:
     \b
     Example:
       embhub key new
-      embhub key export > radboud.pub.pem
+      embhub key request radboud
     """
 
 
@@ -36,7 +38,7 @@ def new(name: str, passphrase: bool, as_json: bool) -> None:
 
     secret = options.ask_secret("Passphrase", twice=True) if passphrase else None
     key = keys.generate(name, passphrase=secret)
-    facts = {"key": name, "fingerprint": key.fingerprint, "next": f"embhub key export {name} > {name}.pub.pem"}
+    facts = {"key": name, "fingerprint": key.fingerprint, "next": f"embhub key request NAMESPACE{'' if name == 'default' else f' --key {name}'}"}
     print_result(facts, as_json=as_json)
 
 
@@ -54,11 +56,44 @@ def list_(as_json: bool) -> None:
     print_rows([{"key": key.name, "fingerprint": key.fingerprint} for key in keys.list_keys()], as_json=as_json)
 
 
+@command.command("request")
+@click.argument("namespace")
+@click.option(
+    "--role", type=click.Choice(["publish", "audit", "withdraw"]), default="publish", show_default=True,
+    help="What the key is to do.",
+)  # fmt: skip
+@options.key
+@click.option(
+    "-o", "--out", type=options.FILE, metavar="FILE", help="File to write  [default: NAMESPACE.ROLE.key-request.json]"
+)
+@options.registry
+@options.as_json
+def request(namespace: str, as_json: bool, **choices: Any) -> None:
+    """Write a request to add the signing key to the registry's keyring for NAMESPACE, signed by the key itself.
+
+    Send the file to the registry's operator, who runs `embhub-registry key add FILE`. Tell them the fingerprint by
+    another way (telephone, paper). The request names the registry and counts at no other.
+
+    \b
+    Example:
+      embhub key request radboud
+      embhub key request nki --role audit --key auditor --registry https://hub.example.org
+    """
+    from embhub.client.key_requests import request as write
+
+    asked = write(namespace, ask_passphrase=options.ask_passphrase, **choices)
+    facts = {"wrote": str(asked.file), "registry": asked.registry, "namespace": asked.namespace, "role": asked.role}
+    facts |= {"fingerprint": asked.fingerprint, "next": f"the operator: embhub-registry key add {asked.file.name}"}
+    print_result(facts, as_json=as_json)
+
+
 @command.command("export")
 @click.argument("name", default="default")
 @options.as_json
 def export(name: str, as_json: bool) -> None:
-    """Print the public key of NAME as PEM, for the registry's operator to add.
+    """Print the public key of NAME as PEM.
+
+    To have a key added to a keyring, `embhub key request` is better: its file proves who holds the key.
 
     \b
     Example:

@@ -245,6 +245,7 @@ def _attest(draft: Draft, ask_passphrase: AskPassphrase | None, now: datetime) -
     return attest_audit(
         draft.report,
         report_digest=draft.report_digest,
+        registry=draft.trust.origin,
         repository=draft.verified.repository,
         version=draft.verified.version,
         key=load_key(draft.key, ask_passphrase),

@@ -48,7 +48,8 @@ def open_path(path: str | Path) -> Opened:
     release = Release.from_folder(path) if path.is_dir() else at_the_site.read(path)
     now = datetime.now(UTC)
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
-    own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
+    namespace = names.namespace_of(publish.repository)
+    own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
     verified = recall(verification.verify(release, trust=trusts, now=now, seen=seen.accepted()))
     if verified.signer.fingerprint not in {key.fingerprint for key in keys.list_keys()}:

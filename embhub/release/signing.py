@@ -27,6 +27,7 @@ from embhub.trust.dsse import Signer
 def assemble(
     embedding_path: str | Path,
     *,
+    registry: str,
     repository: str,
     key: Signer,
     now: datetime,
@@ -39,6 +40,7 @@ def assemble(
 
     Args:
         embedding_path: `NAME.safetensors`.
+        registry: origin of the registry; the statement is good there alone.
         repository: `namespace/name`; the statement is good for this name alone.
         key: the site's publishing key, which signs the audit report too.
         now: time of signing, with its zone.
@@ -63,10 +65,13 @@ def assemble(
     report = _read_report(path, audit_path)
     if report is not None:
         files[release_files.AUDIT] = report
-    return sign(opened.with_files(files), repository=repository, key=key, now=now, replaces=replaces)
+    signing = opened.with_files(files)
+    return sign(signing, registry=registry, repository=repository, key=key, now=now, replaces=replaces)
 
 
-def sign(release: Release, *, repository: str, key: Signer, now: datetime, replaces: str | None = None) -> Release:
+def sign(
+    release: Release, *, registry: str, repository: str, key: Signer, now: datetime, replaces: str | None = None
+) -> Release:
     """The same files with new attestations: `publish/v1`, and `mia-audit/v1` where there is a report.
 
     Raises:
@@ -87,6 +92,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     report_digest = release_files.digest(files[release_files.AUDIT]) if report is not None else None
     published = statement.build_publish(
         artifact.digest,
+        registry=registry,
         repository=repository,
         version=card.version,
         card_digest=release_files.digest(files[release_files.CARD]),
@@ -114,13 +120,14 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     files[release_files.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
     if report is not None and report_digest is not None:
         files[release_files.AUDIT_BUNDLE] = attest_audit(
-            report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
-        )
+            report, report_digest=report_digest, registry=registry, repository=repository, version=card.version,
+            key=key, now=now,
+        )  # fmt: skip
     return release.with_files(files)
 
 
 def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
-    """A published release with new attestations of its publisher, under the same name and version: a key was lost, say.
+    """A published release with new attestations of its publisher, for the same registry, name and version.
 
     What somebody else attested stays as it is.
 
@@ -137,7 +144,10 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
     if before.audit is None:  # the audit came later, and the card does not know of it
         for name in attached:
             del files[name]
-    signed = sign(release.with_files(files), repository=before.repository, key=key, now=now, replaces=before.replaces)
+    signed = sign(
+        release.with_files(files), registry=before.registry, repository=before.repository, key=key, now=now,
+        replaces=before.replaces,
+    )  # fmt: skip
     kept = attached if before.audit is None else {}
     if independent:
         kept = {**kept, release_files.AUDIT_BUNDLE: attached[release_files.AUDIT_BUNDLE]}
@@ -162,11 +172,12 @@ def check_persons(release: Release) -> None:
 
 
 def attest_audit(
-    report: AuditReport, *, report_digest: str, repository: str, version: str, key: Signer, now: datetime
+    report: AuditReport, *, report_digest: str, registry: str, repository: str, version: str, key: Signer, now: datetime
 ) -> bytes:
     """A `mia-audit/v1` bundle: by the site for its own report, or by an independent auditor as a countersignature."""
     vouched = statement.build_audit(
         report.artifact.sha256,
+        registry=registry,
         repository=repository,
         version=version,
         report_digest=report_digest,

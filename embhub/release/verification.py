@@ -83,7 +83,7 @@ def verify(
         publish = statement.read_publish(signed)
         trusts = keyrings.as_sequence(trust)
         keyring, signer = signers.find_publisher(
-            attestation, repository=publish.repository, trusts=trusts, findings=findings
+            attestation, registry=publish.registry, repository=publish.repository, trusts=trusts, findings=findings
         )
         _check_name(publish, repository, findings)
         embedding = artifact.open_embedding(release, findings)
@@ -192,7 +192,9 @@ def _check_report(
     if signed.digest != release.embedding.digest:
         raise AuditMismatchError("the audit attestation is about another embedding", "fetch the release again")
     facts = statement.read_audit(signed)
-    auditor = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=findings)
+    auditor = signers.find_auditor(
+        attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=findings
+    )
     if auditor.revoked_as is not None and auditor != publisher:  # the publisher's own is judged once, below
         findings.append(revocations.check_auditor(auditor, created=facts.created))
     consistency.check_attestation(

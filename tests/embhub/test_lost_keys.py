@@ -17,7 +17,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
-from tests.support.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
+from tests.support.releases import AUDITOR, NOW, ORIGIN, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
 from tests.support.servers import RunningRegistry, init_registry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -167,7 +167,7 @@ def test_an_audit_that_came_later_stays_outside_the_statement() -> None:
     assert late.audit is not None
     bundle = signing.attest_audit(
         late.audit, report_digest=release_files.digest(late.files[release_files.AUDIT]),
-        repository=REPOSITORY, version="1.0.0",
+        registry=ORIGIN, repository=REPOSITORY, version="1.0.0",
         key=AUDITOR, now=NOW,
     )  # fmt: skip
     files = {**plain.files, release_files.AUDIT: late.files[release_files.AUDIT], release_files.AUDIT_BUNDLE: bundle}

@@ -26,9 +26,11 @@ from embhub.site.keys import SigningKey
 from embhub.trust import bundle, statement
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust
+from embhub.trust.origin import origin_of
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
-REGISTRY = "https://hub.example.org"
+REGISTRY = "http://127.0.0.1"  # as the registries that tests run; a port is no part of an origin
+ORIGIN = origin_of(REGISTRY)
 REPOSITORY = "radboud/prostate-cspca"
 ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 BASE: dict[str, Any] = {
@@ -180,6 +182,7 @@ def make_release(
     sheet: bytes | None = None,
     audited: bool = True,
     key: SigningKey = SITE,
+    registry: str = ORIGIN,
     repository: str = REPOSITORY,
     replaces: str | None = None,
     **changes: Any,
@@ -195,7 +198,8 @@ def make_release(
         files[release_files.AUDIT] = report.to_bytes()
     if sheet is not None:
         files[release_files.SAMPLES] = sheet
-    return signing.sign(Release.from_files(files), repository=repository, key=key, now=NOW, replaces=replaces)
+    release = Release.from_files(files)
+    return signing.sign(release, registry=registry, repository=repository, key=key, now=NOW, replaces=replaces)
 
 
 def replaced(release: Release, **files: bytes | None) -> Release:

@@ -87,8 +87,10 @@ def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Attested:
         )
     publisher = Signer(names.namespace_of(facts.repository), None, "", "publish", "")
     known = [trust for trust in trusts if trust.lookup(attestation.hint)] or list(trusts)
-    keyring = known[0]
-    signer = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=[])
+    keyring = next((trust for trust in known if trust.origin == facts.registry), known[0])
+    signer = signers.find_auditor(
+        attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=[]
+    )
     if signer.revoked_as is not None:
         revocations.check_auditor(signer, created=facts.created)
     return Attested(

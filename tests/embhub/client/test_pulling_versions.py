@@ -16,7 +16,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.site import seen
 from tests.support import hostile, hostile_files
 from tests.support.releases import (
-    AUDITOR,
+    REGISTRY,
     REPOSITORY,
     ROOT,
     SITE,
@@ -123,7 +123,7 @@ def test_another_version_than_the_requested_one(liar: hostile.Registry) -> None:
 
 
 def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     pulling.pull(f"{REPOSITORY}@1.0.0", out="old")
     liar.files = make_release(artifact=make_embedding(seed=9)).files
     with pytest.raises(RollbackError, match=r"another embedding under version 1\.0\.0"):
@@ -131,7 +131,7 @@ def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Reg
 
 
 def test_without_the_version_an_older_one_is_refused(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
     with pytest.raises(RollbackError):
@@ -190,12 +190,14 @@ def test_strict_refuses_a_signer_until_a_person_confirmed_it(liar: hostile.Regis
     liar.files = make_release(key=STRANGER, version="1.0.1").files
     with pytest.raises(PolicyRefusedError, match="trust refresh"):
         pulling.pull(REPOSITORY, out="first", require="known-signer")
-    seen.confirm("https://hub.example.org", [STRANGER.fingerprint])
+    seen.confirm("http://127.0.0.1", [STRANGER.fingerprint])
     assert pulling.pull(REPOSITORY, out="first", require="known-signer").version == "1.0.1"
 
 
 def test_a_key_that_nobody_confirmed_is_new(liar: hostile.Registry) -> None:
-    seen.confirm("https://hub.example.org", [AUDITOR.fingerprint])
+    later = member("radboud", [(STRANGER, "publish")])
+    liar.export = make_export(make_keyring(version=2, members=[later]))
+    liar.files = make_release(key=STRANGER).files
     with pytest.raises(PolicyRefusedError, match="new in the keyring"):
         pulling.pull(REPOSITORY, require="known-signer")
     assert pulling.pull(REPOSITORY).unexpected is not None

@@ -27,6 +27,7 @@ from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.support.releases import (
     AUDITOR,
     NOW,
+    ORIGIN,
     REGISTRY,
     REPOSITORY,
     SITE,
@@ -55,9 +56,7 @@ def test_good_release_says_what_was_decided_and_why() -> None:
     assert verified.card == GOOD.card
     assert verified.report == GOOD.audit
     assert (verified.repository, verified.version, verified.policy) == (REPOSITORY, "1.0.0", STANDARD)
-    assert verified.signer == verification.Signer(
-        "radboud", "Radboud", SITE.fingerprint, "publish", "https://hub.example.org"
-    )
+    assert verified.signer == verification.Signer("radboud", "Radboud", SITE.fingerprint, "publish", REGISTRY)
     assert verified.auditor == verified.signer
     assert not verified.independent
     assert (verified.log_index, verified.checkpoint) == (None, None)
@@ -112,6 +111,7 @@ def test_audit_may_come_after_the_release() -> None:
     attestation = attest_audit(
         report,
         report_digest=release_files.digest(report.to_bytes()),
+        registry=ORIGIN,
         repository=REPOSITORY,
         version="1.0.0",
         key=AUDITOR,

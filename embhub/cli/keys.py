@@ -38,7 +38,8 @@ def new(name: str, passphrase: bool, as_json: bool) -> None:
 
     secret = options.ask_secret("Passphrase", twice=True) if passphrase else None
     key = keys.generate(name, passphrase=secret)
-    facts = {"key": name, "fingerprint": key.fingerprint, "next": f"embhub key request NAMESPACE{'' if name == 'default' else f' --key {name}'}"}
+    asking = "embhub key request NAMESPACE" + ("" if name == "default" else f" --key {name}")
+    facts = {"key": name, "fingerprint": key.fingerprint, "next": asking}
     print_result(facts, as_json=as_json)
 
 

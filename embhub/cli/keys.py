@@ -24,10 +24,15 @@ def command() -> None:
 
 @command.command("new")
 @click.argument("name", default="default")
-@click.option("--passphrase", is_flag=True, help="Prompt for a passphrase and encrypt the key with it.")
+@click.option(
+    "--passphrase", is_flag=True, help="Require a passphrase; without a terminal, one line of standard input."
+)
 @options.as_json
 def new(name: str, passphrase: bool, as_json: bool) -> None:
     """Create a signing key called NAME (`default` if omitted); an existing key is never overwritten.
+
+    On a terminal you are asked for a passphrase, and an empty one leaves the key unencrypted. Without a terminal the
+    key is not encrypted, unless --passphrase reads one from standard input.
 
     \b
     Example:
@@ -36,11 +41,33 @@ def new(name: str, passphrase: bool, as_json: bool) -> None:
     """
     from embhub.site import keys
 
-    secret = options.ask_secret("Passphrase", twice=True) if passphrase else None
+    secret = options.ask_secret("Passphrase", twice=True) if passphrase else options.ask_new_passphrase()
     key = keys.generate(name, passphrase=secret)
     asking = "embhub key request NAMESPACE" + ("" if name == "default" else f" --key {name}")
     facts = {"key": name, "fingerprint": key.fingerprint, "next": asking}
     print_result(facts, as_json=as_json)
+
+
+@command.command("add-external")
+@click.argument("uri", metavar="agent:SHA256:…|pkcs11:…")
+@click.argument("name", default="default")
+@options.as_json
+def add_external(uri: str, name: str, as_json: bool) -> None:
+    """Use a key that stays elsewhere: in an OpenSSH agent, or in a token or hardware module (PKCS #11).
+
+    It must be an ECDSA P-256 key. `ssh-add -l` lists the fingerprints of an agent's keys; `ssh-keygen -t ecdsa -b 256`
+    makes one. A token's key is named by token, object and module-path (RFC 7512); its PIN is asked for and never kept.
+
+    \b
+    Example:
+      embhub key add-external agent:SHA256:LUGDOKy/eaA3lWuLsoomU+OemFz+hi/0blJufdk8F4g
+      embhub key add-external 'pkcs11:token=hsm;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' hsm
+    """
+    from embhub.site import keys
+
+    pin = options.ask_secret("PIN of the token") if uri.startswith("pkcs11:") else None
+    key = keys.add_external(name, uri, pin=pin)
+    print_result({"key": name, "fingerprint": key.fingerprint, "held by": uri.partition(":")[0]}, as_json=as_json)
 
 
 @command.command("list")

@@ -1,4 +1,4 @@
-"""Signing with a key in a hardware token or module, by PKCS #11; `pip install embhub[pkcs11]`.
+"""Signing with a key in a hardware token or module, by PKCS #11, with the extra `pkcs11`.
 
 A key is named by its URI (RFC 7512): `pkcs11:token=hsm;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so`.
 """

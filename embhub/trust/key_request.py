@@ -87,7 +87,7 @@ def parse(data: bytes) -> KeyRequest:
 
 def is_request(data: bytes) -> bool:
     """Whether a file means to be a request rather than a bare key in PEM."""
-    return not data.lstrip().startswith(b"-----BEGIN")
+    return data.lstrip().startswith(b"{")
 
 
 def _read(document: dict[str, Any]) -> KeyRequest:

@@ -14,8 +14,10 @@ from embhub.errors import UsageError
 from embhub.refusals import LockMismatchError, WrongVersionError
 from embhub.release import lock_file
 from embhub.site import seen
+from embhub.trust.origin import origin_of
 from tests.support import hostile
 from tests.support.releases import (
+    REGISTRY,
     REPOSITORY,
     ROOT,
     SITE,
@@ -47,10 +49,10 @@ def test_what_is_locked_is_pulled_again_after_a_newer_one(
 ) -> None:
     assert main(["lock", REPOSITORY]) == 0
     (row,) = lock_file.parse(FILE.read_bytes())
-    assert (row.registry, row.version, row.embedding) == ("hub.example.org", "1.0.0", RELEASE.embedding.digest)
+    assert (row.registry, row.version, row.embedding) == (origin_of(REGISTRY), "1.0.0", RELEASE.embedding.digest)
     assert (row.signer, row.root) == (SITE.fingerprint, ROOT.fingerprint)
     assert row.statement == RELEASE.publish_bundle.envelope.identity and row.commit is not None
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64, signer=SITE.fingerprint)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64, signer=SITE.fingerprint)
     capsys.readouterr()
     assert main(["pull", "--locked", str(FILE), "--out", "models", "--json"]) == 0
     (said,) = json.loads(capsys.readouterr().out)
@@ -89,7 +91,7 @@ def test_any_difference_is_refused_and_nothing_written(liar: hostile.Registry, c
     with pytest.raises(LockMismatchError, match="is locked to") as error:
         locking.pull_locked(FILE)
     assert error.value.exit_code == 4
-    assert not Path("prostate-cspca").exists() and seen.newest("https://hub.example.org", REPOSITORY) is None
+    assert not Path("prostate-cspca").exists() and seen.newest(REGISTRY, REPOSITORY) is None
     document = json.loads(FILE.read_bytes())
     document["releases"][0]["commit"] = None
     FILE.write_text(json.dumps(document))

@@ -195,6 +195,7 @@ def test_strict_refuses_a_signer_until_a_person_confirmed_it(liar: hostile.Regis
 
 
 def test_a_key_that_nobody_confirmed_is_new(liar: hostile.Registry) -> None:
+    seen.confirm(REGISTRY, [SITE.fingerprint])
     later = member("radboud", [(STRANGER, "publish")])
     liar.export = make_export(make_keyring(version=2, members=[later]))
     liar.files = make_release(key=STRANGER).files

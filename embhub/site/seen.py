@@ -31,8 +31,8 @@ class Accepted:
     """One version that was accepted.
 
     `digest`, `card` and `audit` are the SHA-256 of what the publisher signed as this version, `audit` None where the
-    statement names no audit. `statement` is the identity of the statement, `signer` the fingerprint of the key, and
-    `keyring` the version of the keyring that vouched for it. What an entry does not know is None.
+    statement names no audit. `commit` is the registry's, `statement` the identity of the statement, `signer` the
+    fingerprint of the key, and `keyring` the version of the keyring that vouched for it. What is not known is None.
     """
 
     version: str

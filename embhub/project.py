@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -30,6 +29,8 @@ def find_url(label: str) -> str | None:
         The address, or None where the build names none. An address under `.example` (RFC 2606) is a placeholder that
         nobody has filled in, so it counts as none.
     """
+    from importlib import metadata  # here, not above: it takes longer to import than most commands need
+
     try:
         lines = metadata.metadata("embhub").get_all("Project-URL") or []
     except metadata.PackageNotFoundError:
@@ -60,6 +61,8 @@ def how_to_install(extra: str) -> str:
     Returns:
         A pip command for the source folder or the wheel; for an installation from an index, one for this very version.
     """
+    from importlib import metadata
+
     try:
         found = metadata.distribution("embhub").read_text("direct_url.json")
     except metadata.PackageNotFoundError:

@@ -152,6 +152,12 @@ class AnotherReleaseError(RollbackError):
     rule = "another-release"
 
 
+class LockMismatchError(ReleaseRefusedError):
+    """Another release than the one that a lock file names."""
+
+    rule = "lock-mismatch"
+
+
 class CardMismatchError(ReleaseRefusedError):
     """The card is missing, is not the signed one, or contradicts the embedding."""
 
@@ -192,6 +198,12 @@ class MalformedKeyringError(ReleaseRefusedError):
     """Not a keyring or trust export that embhub reads, or one that breaks the rules on keys."""
 
     rule = "keyring-malformed"
+
+
+class MalformedKeyRequestError(ReleaseRefusedError):
+    """Not a request to add a key that embhub reads, or one that names no possible namespace, role or registry."""
+
+    rule = "key-request-malformed"
 
 
 class WrongRootError(ReleaseRefusedError):

@@ -78,9 +78,9 @@ def publish(folder: Path, registry: Registry) -> None:
     (folder / "home/config").mkdir(parents=True)
     (folder / "home/config/config.yaml").write_text(yaml.safe_dump({"namespace": NAMESPACE, "site": SITE}))
     sender.embhub("key", "new")
-    key = folder / "hospital-a.pub.pem"
-    key.write_text(sender.embhub("key", "export").out)
-    registry.admin("key", "add", "--namespace", NAMESPACE, "--role", "publish", key)
+    request = folder / "hospital-a.key-request.json"
+    sender.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
+    registry.admin("key", "add", "--new-namespace", request)
     publish_shipped(sender)
 
 

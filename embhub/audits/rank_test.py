@@ -11,12 +11,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from embhub.audits import beta
+from embhub.audits.distinct import find_distinct
+
 Floats = NDArray[np.float64]
 
 
 def average_ranks(values: Floats) -> Floats:
     """Ranks from 1; equal values share the mean of theirs."""
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    _, codes, counts = find_distinct(values)
     last = np.cumsum(counts)
     ranks: Floats = ((2 * last - counts + 1) / 2)[codes]
     return ranks
@@ -53,10 +56,8 @@ def chance_exact(won: int, n_members: int, n_nonmembers: int) -> float:
 
 def chance_normal(won: float, members: Floats, nonmembers: Floats) -> float:
     """The same by the normal approximation, with corrections for ties and continuity."""
-    from scipy.special import ndtr
-
     total = members.size + nonmembers.size
-    _, counts = np.unique(np.concatenate([members, nonmembers]), return_counts=True)
+    counts = find_distinct(np.concatenate([members, nonmembers])).counts
     ties = np.sum(counts.astype(np.float64) ** 3 - counts)
     deviation = np.sqrt(members.size * nonmembers.size / 12 * ((total + 1) - ties / (total * (total - 1))))
-    return float(ndtr(-(won - members.size * nonmembers.size / 2 - 0.5) / deviation))
+    return beta.normal_cdf(float(-(won - members.size * nonmembers.size / 2 - 0.5) / deviation))

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from embhub.audits import beta
 from embhub.audits.statistics import CONFIDENCE, Interval, proportion_high, proportion_low
 
 RATES = (0.1, 0.01, 0.001)  # false-positive rates reported
@@ -83,9 +84,7 @@ def _high(
 
 def _below(place: int, trials: int, fpr: float) -> float:
     """Probability that the true false-positive rate above the `place`-th largest of `trials` non-members is below."""
-    from scipy.special import betainc
-
-    return float(betainc(place, trials - place + 1, fpr))
+    return beta.regularised(place, trials - place + 1, fpr)
 
 
 def _last(holds: Callable[[int], bool], most: int) -> int:

@@ -5,8 +5,6 @@ set; higher is more member-like. Every function takes the members' scores first,
 one-dimensional sequences of finite numbers, both non-empty.
 
 A tie never helps the auditor: it counts one half in the AUC and against the audit everywhere else.
-
-scipy.special is imported where a figure needs it: most of what imports this module computes none.
 """
 
 from __future__ import annotations
@@ -18,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embhub.audits import rank_test
+from embhub.audits import beta, rank_test
 from embhub.audits.brent import find_root
+from embhub.audits.distinct import find_distinct
 
 CONFIDENCE = 0.95
 DELTA = 1e-5
@@ -56,7 +55,7 @@ def auc_interval(area: float, n_members: int, n_nonmembers: int, *, confidence: 
     Statistics in Medicine 25:559-573. Unlike the Wald and DeLong intervals it keeps its width at an AUC of 0 or 1; at
     0.5 its variance is the exact one of the rank test, so "above 0.5" and the test agree.
     """
-    z = _normal_quantile((1 + confidence) / 2)
+    z = beta.normal_quantile((1 + confidence) / 2)
     pairs = n_members * n_nonmembers
     half = (n_members + n_nonmembers) / 2 - 1
 
@@ -118,7 +117,7 @@ def p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
     """
     inside, outside = _scores(members), _scores(nonmembers)
     pooled = np.concatenate([inside, outside])
-    distinct = np.unique(pooled).size
+    distinct = find_distinct(pooled).values.size
     if distinct == 1:
         return 1.0
     exact = distinct == pooled.size and inside.size * outside.size <= _EXACT_UP_TO
@@ -134,21 +133,17 @@ def smallest_auc(n_members: int, n_nonmembers: int, *, alpha: float, chance: flo
     By the test's standard deviation under no leak; a class of six or so is beyond the approximation.
     """
     deviation = math.sqrt((n_members + n_nonmembers + 1) / (12 * n_members * n_nonmembers))
-    return min(1.0, 0.5 + (_normal_quantile(chance) - _normal_quantile(alpha)) * deviation)
+    return min(1.0, 0.5 + (beta.normal_quantile(chance) - beta.normal_quantile(alpha)) * deviation)
 
 
 def proportion_low(successes: float, trials: int, *, alpha: float) -> float:
     """One-sided Clopper-Pearson lower limit: exact, at level 1 - alpha."""
-    from scipy.special import betaincinv
-
-    return 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, alpha))
+    return 0.0 if successes == 0 else beta.quantile(successes, trials - successes + 1, alpha)
 
 
 def proportion_high(successes: float, trials: int, *, alpha: float) -> float:
     """One-sided Clopper-Pearson upper limit: exact, at level 1 - alpha."""
-    from scipy.special import betainccinv
-
-    return 1.0 if successes == trials else float(betainccinv(successes + 1, trials - successes, alpha))
+    return 1.0 if successes == trials else 1.0 - beta.quantile(trials - successes, successes + 1, alpha)
 
 
 def proportion_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -178,7 +173,7 @@ def hits_at(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> int:
 def roc(members: ArrayLike, nonmembers: ArrayLike) -> tuple[Floats, Floats]:
     """False- and true-positive rates from (0, 0) to (1, 1); tied scores make one straight piece."""
     inside, outside = np.sort(_scores(members)), np.sort(_scores(nonmembers))
-    thresholds = np.unique(np.concatenate([inside, outside]))[::-1]
+    thresholds = find_distinct(np.concatenate([inside, outside])).values[::-1]
     hits = inside.size - np.searchsorted(inside, thresholds, side="left")
     alarms = outside.size - np.searchsorted(outside, thresholds, side="left")
     return np.concatenate([[0.0], alarms / outside.size]), np.concatenate([[0.0], hits / inside.size])
@@ -230,12 +225,6 @@ def average_by_unit(scores: ArrayLike, units: Sequence[Hashable]) -> tuple[list[
     order = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
     codes = np.array([order[unit] for unit in units])
     return list(order), np.bincount(codes, weights=values) / np.bincount(codes)
-
-
-def _normal_quantile(share: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(share))
 
 
 def _scores(values: ArrayLike) -> Floats:

@@ -32,6 +32,7 @@ COMMANDS = {
     "search": "searching",
     "show": "showing",
     "pull": "pulling",
+    "lock": "locking",
     "verify": "verifying",
     "evidence": "intake",
     "generate": "generating",
@@ -47,7 +48,7 @@ COMMANDS = {
 SECTIONS = {
     "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "login", "logout", "whoami"],
-    "Find and verify": ["trust", "search", "show", "access", "pull", "verify", "evidence"],
+    "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],
 }

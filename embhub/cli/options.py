@@ -25,6 +25,19 @@ def ask_secret(what: str, *, twice: bool = False) -> str:
     return line
 
 
+def ask_new_passphrase() -> str | None:
+    """A passphrase for a new key, asked twice on a terminal; None for none, which is said."""
+    secret = ""
+    if sys.stdin.isatty():
+        asking = "Passphrase of the new key (empty: not encrypted)"
+        secret = click.prompt(
+            asking, hide_input=True, confirmation_prompt=True, default="", show_default=False, err=True
+        )
+    if not secret:
+        click.echo("the key is not encrypted: whoever can read its file can sign in your name", err=True)
+    return secret or None
+
+
 def ask_passphrase(key: str) -> str:
     """The passphrase of a key."""
     return ask_secret(f"Passphrase of the key {key}")

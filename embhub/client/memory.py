@@ -15,8 +15,8 @@ from embhub.trust import statement
 CHECK = "signer"
 
 
-def remember(verified: Verified, release: Release) -> None:
-    """Note an accepted release: its bytes, its statement with card and audit, who signed, and today.
+def remember(verified: Verified, release: Release, *, commit: str) -> None:
+    """Note an accepted release: its commit, bytes and statement with card and audit, who signed, and today.
 
     Raises:
         ConfigError: the memory cannot be read or written.
@@ -28,6 +28,7 @@ def remember(verified: Verified, release: Release) -> None:
         verified.repository,
         version=verified.version,
         digest=verified.digest,
+        commit=commit,
         statement=envelope.identity,
         card=publish.card.sha256,
         audit=publish.audit.sha256 if publish.audit is not None else None,

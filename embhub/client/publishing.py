@@ -32,8 +32,9 @@ from embhub.release.checks.claims import check_claim
 from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
 from embhub.site import config, keys, seen, trust_store
-from embhub.site.keys import PassphraseRequiredError, SigningKey
-from embhub.trust import statement
+from embhub.site.keys import PassphraseRequiredError
+from embhub.trust import dsse, statement
+from embhub.trust.key_request import RequestingKey
 from embhub.trust.statement import Publish
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def _note(done: Pushed) -> None:
         publications.note_published(done.digest, done.repository, done.version)
 
 
-def _sign_folder(folder: Path, key: SigningKey, on_note: Callable[[str], None] | None) -> Signed:
+def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:
     release = sign_anew(Release.from_folder(folder), key=key, now=datetime.now(UTC))
     publish = _verify(release, None)
     charge_audit(release, known_only=True, on_note=on_note)
@@ -315,7 +316,7 @@ def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
     return None if before is None or before.digest == artifact.digest else before.digest
 
 
-def load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
+def load_key(name: str | None, ask: AskPassphrase | None) -> RequestingKey:
     """The site's key of this name (the setting `key` where None); `ask` is called where it is encrypted.
 
     Raises:
@@ -323,11 +324,11 @@ def load_key(name: str | None, ask: AskPassphrase | None) -> SigningKey:
     """
     name = name or config.load().key
     try:
-        return keys.load(name)
+        return keys.open_key(name)
     except PassphraseRequiredError:
         if ask is None:
             raise
-        return keys.load(name, passphrase=ask(name))
+        return keys.open_key(name, passphrase=ask(name))
 
 
 def _check_signed(

@@ -96,7 +96,16 @@ def pull(
     if fetched.verified.yanked is not None and reference.partition("@")[2] != fetched.commit:
         _note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
-    kept = unpacking.write(fetched.release, folder, name=_name(reference))
+    return keep(fetched, folder, name=_name(reference))
+
+
+def keep(fetched: Fetched, folder: Path, *, name: str) -> Verified:
+    """Write a fetched release to a folder, as `name`, and remember it.
+
+    Raises:
+        ConfigError: the folder, or the memory, cannot be written.
+    """
+    kept = unpacking.write(fetched.release, folder, name=name)
     remember(fetched)
     return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
 
@@ -145,7 +154,7 @@ def fetch(
 def remember(fetched: Fetched) -> None:
     """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
     _note(fetched.verified, listed=fetched.listed)
-    memory.remember(fetched.verified, fetched.release)
+    memory.remember(fetched.verified, fetched.release, commit=fetched.commit)
 
 
 def _note(verified: Verified, *, listed: bool) -> None:

@@ -1,4 +1,4 @@
-"""This site's signing keys: PKCS #8 PEM files, one a name, readable by their owner alone.
+"""This site's signing keys: PKCS #8 PEM files, one a name, readable by their owner alone; or keys held elsewhere.
 
 `NAME.pub` beside a key holds its public half, so that an encrypted key can be listed without its passphrase.
 """
@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
-from embhub.site import config
+from embhub.site import config, external_keys
+from embhub.site.external_keys import ExternalKey
 from embhub.trust import p256
 from embhub.trust.p256 import fingerprint
 
@@ -24,10 +25,12 @@ __all__ = [
     "KeyInfo",
     "PassphraseRequiredError",
     "SigningKey",
+    "add_external",
     "fingerprint",
     "generate",
     "list_keys",
     "load",
+    "open_key",
     "public_pem",
 ]
 
@@ -87,6 +90,8 @@ def generate(name: str = "default", *, passphrase: str | None = None, folder: Pa
         UsageError: not a name for a key, or an empty passphrase.
     """
     path = _path(name, folder)
+    if _external(path) is not None:
+        raise ConfigError(f"a key {name} exists already", "choose another name; keys are never overwritten")
     if passphrase == "":
         raise UsageError("the passphrase is empty", "give one, or none at all for a key without encryption")
     key = SigningKey(name, ec.generate_private_key(ec.SECP256R1()))
@@ -99,6 +104,41 @@ def generate(name: str = "default", *, passphrase: str | None = None, folder: Pa
     _create(path, key.private.private_bytes(serialization.Encoding.PEM, form, encryption))
     write_atomic(path.with_suffix(".pub"), key.public_pem.encode("ascii"))
     return key
+
+
+def add_external(name: str, uri: str, *, pin: str | None = None, folder: Path | None = None) -> ExternalKey:
+    """Give a name to a key that an OpenSSH agent (`agent:SHA256:…`) or a PKCS #11 token (`pkcs11:…`) holds.
+
+    Raises:
+        PassphraseRequiredError: it needs a PIN, and none was given.
+        ConfigError: a key of this name exists, or the one of `uri` is not there.
+        UsageError: not a name for a key, or not such a URI.
+    """
+    path = _path(name, folder)
+    place = path.with_name(f"{name}{external_keys.SUFFIX}")
+    if path.exists() or place.exists():
+        raise ConfigError(f"a key {name} exists already", "choose another name; keys are never overwritten")
+    if uri.startswith("pkcs11:") and not pin:
+        raise PassphraseRequiredError(f"the key {name} is in a token", "give its PIN")
+    return external_keys.add(place, uri, pin=pin)
+
+
+def open_key(
+    name: str = "default", *, passphrase: str | None = None, folder: Path | None = None
+) -> SigningKey | ExternalKey:
+    """A key to sign with: from disk, or held elsewhere. The passphrase of a token is its PIN.
+
+    Raises:
+        PassphraseRequiredError: it is encrypted, or in a token, and the passphrase is missing or wrong.
+        ConfigError: as `load`; or the agent or token is not there, or holds another key.
+        UsageError: not a name for a key.
+    """
+    record = _external(_path(name, folder))
+    if record is None:
+        return load(name, passphrase=passphrase, folder=folder)
+    if record.needs_pin and not passphrase:
+        raise PassphraseRequiredError(f"the key {name} is in a token", "give its PIN")
+    return external_keys.open_record(record, name=name, pin=passphrase)
 
 
 def load(name: str = "default", *, passphrase: str | None = None, folder: Path | None = None) -> SigningKey:
@@ -125,7 +165,7 @@ def list_keys(*, folder: Path | None = None) -> list[KeyInfo]:
     """
     home = _folder(folder)
     found = sorted(path for path in home.glob("*.pem") if _NAME.fullmatch(path.stem)) if home.is_dir() else []
-    return [_describe(path) for path in found]
+    return [_describe(path) for path in sorted([*found, *_places_of_external(home)])]
 
 
 def public_pem(name: str = "default", *, folder: Path | None = None) -> str:
@@ -138,11 +178,26 @@ def public_pem(name: str = "default", *, folder: Path | None = None) -> str:
     return p256.public_pem(_public(_path(name, folder)))
 
 
+def _external(path: Path) -> external_keys.Record | None:
+    return None if path.exists() else external_keys.read(path.with_name(path.stem + external_keys.SUFFIX))
+
+
+def _places_of_external(home: Path) -> list[Path]:
+    """Where the PEM files of keys held elsewhere would be."""
+    found = home.glob(f"*{external_keys.SUFFIX}") if home.is_dir() else []
+    names_found = [path.name.removesuffix(external_keys.SUFFIX) for path in found]
+    return [home / f"{name}.pem" for name in names_found if _NAME.fullmatch(name)]
+
+
 def _describe(path: Path) -> KeyInfo:
+    if (record := _external(path)) is not None:
+        return KeyInfo(path.stem, p256.fingerprint(record.public), record.needs_pin, path)
     return KeyInfo(path.stem, p256.fingerprint(_public(path)), _encrypted(_read(path)), path)
 
 
 def _public(path: Path) -> p256.PublicKey:
+    if (record := _external(path)) is not None:
+        return record.public
     data = _read(path)
     if not _encrypted(data):
         return _decode(data, name=path.stem, passphrase=None).public

@@ -23,7 +23,7 @@ from embhub.site import config
 MAX_BYTES = 32_000_000
 MOST_VERSIONS = 500  # remembered of one repository: the highest
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_OPTIONAL = ("statement", "card", "audit", "signer", "on")
+_OPTIONAL = ("commit", "statement", "card", "audit", "signer", "on")
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class Accepted:
     """One version that was accepted.
 
     `digest`, `card` and `audit` are the SHA-256 of what the publisher signed as this version, `audit` None where the
-    statement names no audit. `statement` is the identity of the statement, `signer` the fingerprint of the key, and
-    `keyring` the version of the keyring that vouched for it. What an entry does not know is None.
+    statement names no audit. `commit` is the registry's, `statement` the identity of the statement, `signer` the
+    fingerprint of the key, and `keyring` the version of the keyring that vouched for it. What is not known is None.
     """
 
     version: str
     digest: str
+    commit: str | None = None
     statement: str | None = None
     card: str | None = None
     audit: str | None = None

@@ -116,9 +116,9 @@ def settle(site: Hospital, registry: Registry) -> None:
     settings = {"namespace": story.NAMESPACE, "site": story.SITE}
     (site.folder / "home/config/config.yaml").write_text(yaml.safe_dump(settings))
     site.embhub("key", "new")
-    key = site.folder / "hospital-a.pub.pem"
-    key.write_text(site.embhub("key", "export").out)
-    registry.admin("key", "add", "--namespace", story.NAMESPACE, "--role", "publish", key)
+    request = site.folder / "hospital-a.key-request.json"
+    site.embhub("key", "request", story.NAMESPACE, "--registry", registry.url, "--out", request.name)
+    registry.admin("key", "add", "--new-namespace", request)
 
 
 def share_out(folder: Path, size: Size) -> dict[str, Path]:

@@ -38,9 +38,9 @@ def publish(
     (site.folder / "home/config").mkdir(parents=True, exist_ok=True)
     (site.folder / "home/config/config.yaml").write_text(yaml.safe_dump({"namespace": NAMESPACE, "site": SITE}))
     site.embhub("key", "new")
-    key = site.folder / "hospital-a.pub.pem"
-    key.write_text(site.embhub("key", "export").out)
-    registry.admin("key", "add", "--namespace", NAMESPACE, "--role", "publish", key)
+    request = site.folder / "hospital-a.key-request.json"
+    site.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
+    registry.admin("key", "add", "--new-namespace", request)
     train: list[str | Path] = ["--manifest", material.manifest, "--where", material.where]
     train += ["--holdout", "0.3", "--base", words.base]
     name = ["--token", words.token, "--caption", words.caption, "--seed", "1", "--out", file.name]

@@ -9,13 +9,16 @@ import base64
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from embhub.artifact import header
 from embhub.formats import tensors
+from embhub.release import lock_file
 from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
+from embhub.release.lock_file import Locked
 from embhub.trust import bundle
 from tests.support import hostile_files, releases
 
@@ -96,11 +99,27 @@ def make_commits() -> Iterator[tuple[str, bytes]]:
         yield f"path-{number}", HEAD + file(path)
 
 
+def make_locks() -> Iterator[tuple[str, bytes]]:
+    """Lock files of none, one and two releases, and what is refused."""
+    one = Locked(
+        repository="radboud/prostate-cspca", registry="hub.example.org", version="1.0.0", commit="0" * 40,
+        embedding="a" * 64, statement="b" * 64, signer="SHA256:" + "s" * 43, root="SHA256:" + "r" * 43,
+    )  # fmt: skip
+    whole = lock_file.to_bytes([one])
+    yield "none", lock_file.to_bytes([])
+    yield "one", whole
+    yield "two", lock_file.to_bytes([one, replace(one, repository="nki/lung", commit=None)])
+    yield "schema", whole.replace(b"lock/1", b"lock/2")
+    yield "twice", whole.replace(b'"version": "1.0.0"', b'"version": "1.0.0", "version": "1.0.1"')
+    yield "path", whole.replace(b"radboud/", b"../")
+
+
 MAKERS = {
     "safetensors": make_safetensors,
     "envelope": make_envelopes,
     "bundle": make_bundles,
     "commit": make_commits,
+    "lock": make_locks,
 }
 
 

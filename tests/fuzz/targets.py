@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from embhub.artifact import embedding
-from embhub.errors import ArtifactError
+from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors
 from embhub.refusals import MalformedBundleError, MalformedEnvelopeError, MalformedStatementError
+from embhub.release import lock_file
 from embhub.trust import bundle, dsse, statement
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people.names import check_path
@@ -92,11 +93,23 @@ def read_commit(data: bytes) -> None:
     assert added == asked.files and not kept & added.keys()
 
 
+def read_lock(data: bytes) -> None:
+    """A lock file."""
+    try:
+        rows = lock_file.parse(data)
+    except UsageError as error:
+        assert error.message
+        return
+    written = lock_file.to_bytes(rows)
+    assert set(lock_file.parse(written)) == set(rows) and lock_file.to_bytes(lock_file.parse(written)) == written
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "safetensors": read_safetensors,
     "envelope": read_envelope,
     "bundle": read_bundle,
     "commit": read_commit,
+    "lock": read_lock,
 }
 
 

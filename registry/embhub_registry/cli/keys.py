@@ -23,24 +23,33 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("file", type=options.FILE)
-@click.option("--namespace", required=True, help="Namespace that the key may sign for.")
-@click.option("--role", type=click.Choice(KEY_ROLES), required=True, help="Role of the key.")
+@click.option("--namespace", help="Namespace that the key may sign for  [default: the request's]")
+@click.option("--role", type=click.Choice(KEY_ROLES), help="Role of the key  [default: the request's]")
 @click.option("--name", default="", help="Display name of the organisation, shown on pages.")
 @new_namespace.option
 @options.as_json
 @options.opened
-def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str, new: bool, as_json: bool) -> None:
-    """Add a public key (PEM of `embhub key export`) to the keyring; the root key signs the new version.
+def add(
+    registry: Registry, *, file: Path, namespace: str | None, role: Role | None, name: str, new: bool, as_json: bool
+) -> None:
+    """Add a key to the keyring from the file of `embhub key request`; the root key signs the new version.
+
+    The request names namespace and role, and the key signed it. A bare public key (PEM of `embhub key export`) is
+    accepted with a warning; it needs --namespace and --role.
 
     Where the root key is elsewhere, the change is pending until `keyring propose`, `sign` and `install`.
 
     A namespace that does not exist is created only after you confirm it.
     """
-    from embhub_registry.operation import administration
+    from embhub.trust.origin import origin_of
+    from embhub_registry.operation import administration, key_requests
 
-    new_namespace.confirm(registry, namespace, agreed=new)
-    result = administration.add_key(registry, file, namespace=namespace, role=role, name=name)
-    line = f"{result['fingerprint']} may {role} in {namespace}; {_version(result)}"
+    asked = key_requests.read(file, origin=origin_of(registry.setting("url")), namespace=namespace, role=role)
+    new_namespace.confirm(registry, asked.namespace, agreed=new)
+    result = administration.add_key(registry, file, namespace=asked.namespace, role=asked.role, name=name)
+    line = f"{result['fingerprint']} may {asked.role} in {asked.namespace}; {_version(result)}"
+    for remark in asked.remarks:
+        click.echo(remark, err=True)
     show(result, *new_namespace.lines(result), line, as_json=as_json)
 
 

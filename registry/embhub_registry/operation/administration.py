@@ -14,7 +14,7 @@ from embhub.trust import keyring as keyrings
 from embhub.trust import p256
 from embhub_registry.database import Connection, Row, accounts
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.operation import keyring_changes
+from embhub_registry.operation import key_requests, keyring_changes
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
@@ -160,11 +160,7 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: keyrings.Ro
     check_namespace(namespace)
     if name:
         check_display(name)
-    try:
-        pem = file.read_bytes()[:10_000]
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}", "give the file of `embhub key export`") from error
-    key = p256.read_public(pem)
+    key = key_requests.public_key(file)
     fingerprint = p256.fingerprint(key)
     added = keyrings.MemberKey(
         fingerprint=fingerprint,

@@ -80,6 +80,7 @@ sys.exit(main({words!r}))
 """
 
 
+@pytest.mark.thorough
 def test_kill_9(images: Path, base: Path, out: Path, tmp_path: Path, home: Path) -> None:
     """Killed at step 7, seven steps after the only checkpoint; the seed was drawn, and is kept."""
     code = KILLED.format(images=str(images), base=str(base), out=str(out))

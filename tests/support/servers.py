@@ -28,6 +28,7 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry, create
 
 SECONDS = 60.0
+Done = subprocess.CompletedProcess[str]
 
 
 @dataclass
@@ -42,7 +43,7 @@ class RunningRegistry:
     log: Path = field(default_factory=Path)
 
     def run(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`embhub-registry --dir … ARGUMENTS`, in this process: that is what the server is beside."""
+        """`embhub-registry --dir … ARGUMENTS`, in this process: twenty starts of Python take too long."""
         return run_here("--dir", self.folder, *arguments, check=check)
 
     def ask(self, *arguments: str | Path) -> dict[str, Any]:
@@ -161,11 +162,11 @@ def run_command(*arguments: str | Path, check: bool = True) -> subprocess.Comple
     return done
 
 
-def run_here(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The same without a process of its own, which takes a tenth of the time."""
+def run_here(*arguments: str | Path, check: bool = True) -> Done:
+    """The command as the program runs it, in this process."""
     words = ["embhub-registry", *map(str, arguments)]
-    out, err, before = io.StringIO(), io.StringIO(), (sys.argv, sys.stdin)
-    sys.argv, sys.stdin = words, io.StringIO()
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = words
     code = 0
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -173,9 +174,9 @@ def run_here(*arguments: str | Path, check: bool = True) -> subprocess.Completed
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     finally:
-        sys.argv, sys.stdin = before
+        sys.argv = before
     assert not check or code == 0, err.getvalue()
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+    return Done(words, code, out.getvalue(), err.getvalue())
 
 
 def free_port() -> int:

@@ -81,9 +81,12 @@ def cap(epsilon: float | None, delta: float, manifest: Path | None, as_json: boo
     from embhub.ledger import budget
 
     budget.set_cap(epsilon, delta=delta, units=_patients(manifest, None, None) if manifest else None)
+    if as_json:
+        print_json({"epsilon": epsilon, "delta": delta, "every_patient": manifest is None})
+        return
     whom = "the patients of the manifest" if manifest else "every patient"
     said = "lifted" if epsilon is None else f"epsilon {epsilon:g} (delta {delta:g})"
-    print_result({"cap": said, "for": whom}, as_json=as_json)
+    print_pairs({"cap": said, "for": whom})
 
 
 @command.command("reserve")

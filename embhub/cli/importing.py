@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_result, progress_bar
+from embhub.cli.output import print_json, print_pairs, progress_bar
 
 FAMILIES = ["sd1", "sd2", "sdxl", "sd3", "flux", "kandinsky22", "kandinsky3", "builtin"]
 
@@ -45,4 +45,6 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool, **choices: Any) -
 
     with progress_bar() as on_progress:
         facts = import_to_file(files, out, on_progress=on_progress, **choices)
-    print_result(facts, as_json=as_json)
+    from embhub.client.overview import in_words
+
+    print_json(facts) if as_json else print_pairs(in_words(facts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from embhub.cli.whole_help import WholeHelpGroup
+from embhub.formats.nearest import suggest
 
 
 class LazyGroup(WholeHelpGroup):
@@ -37,5 +37,4 @@ class LazyGroup(WholeHelpGroup):
         name = str(args[0])
         if name in self._files or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        near = " or ".join(repr(known) for known in difflib.get_close_matches(name, self._files))
-        raise click.UsageError(f"No such command {name!r}.{f' Did you mean {near}?' if near else ''}", ctx)
+        raise click.UsageError(f"No such command {name!r}.{suggest(name, self._files)}", ctx)

@@ -45,5 +45,5 @@ def command(file: Path, as_json: bool, **choices: Any) -> None:
 
     signed = sign(file, ask_passphrase=options.ask_passphrase, on_note=note, **choices)
     facts = {"signed": signed.repository, "version": signed.version, "key": signed.fingerprint}
-    facts["wrote"] = ", ".join(map(str, signed.wrote))
-    print_json(facts) if as_json else print_pairs(facts)
+    wrote = [str(path) for path in signed.wrote]
+    print_json({**facts, "wrote": wrote}) if as_json else print_pairs({**facts, "wrote": ", ".join(wrote)})

@@ -8,10 +8,10 @@ from typing import Any
 from embhub.artifact.embedding import Embedding
 from embhub.cards.card_schema import Card
 from embhub.client import pulling
+from embhub.client.facts_in_words import spell_out
 from embhub.errors import ArtifactError, ConfigError, VerificationError
 from embhub.formats import names
-from embhub.formats.repetition import join_alike
-from embhub.privacy.claim import PrivacyClaim, parse_claim, plain
+from embhub.privacy.claim import PrivacyClaim, plain
 from embhub.release.checks.yanks import WHO
 from embhub.release.files import Release
 from embhub.release.verification import Verified
@@ -70,7 +70,7 @@ def describe(release: Release) -> dict[str, Any]:
             "name": f"{card.name} {card.version}",
             "publisher": card.publisher,
             "description": card.description,
-            "trained on": f"{card.n_images} images of {_patients(card)} patients",
+            "trained on": {"images": card.n_images, "patients": _patients(card)},
             "licence": f"{card.licence} {card.licence_link}",
             "base licence": card.base_model.licence,
             "made for": card.intended_use,
@@ -84,27 +84,27 @@ def describe(release: Release) -> dict[str, Any]:
 
 
 def in_words(facts: dict[str, Any]) -> dict[str, Any]:
-    """The same for a person: the privacy claim as sentences."""
+    """The same for a person."""
     if "publisher" in facts:
         facts = {("publisher, by its card" if name == "publisher" else name): value for name, value in facts.items()}
-    claim = parse_claim(facts["privacy"])
-    if not isinstance(claim, PrivacyClaim):
-        return facts | {"privacy": "none: trained without differential privacy"}
-    return facts | {"privacy": "\n  ".join(claim.words())}
+    return spell_out(facts)
 
 
-def _patients(card: Card) -> str:
+def _patients(card: Card) -> int | str:
     lower_bound = isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int)
-    return f"at least {card.n_patients}" if lower_bound else str(card.n_patients)
+    return f"at least {card.n_patients}" if lower_bound else card.n_patients
 
 
 def describe_embedding(embedding: Embedding) -> dict[str, Any]:
     """What a person wants to know of an embedding first."""
     return {
         "token": embedding.token,
-        "vectors": join_alike(f"{v.count} x {v.dim} {v.dtype} for {v.encoder}" for v in embedding.vectors),
+        "vectors": [
+            {"encoder": one.encoder, "count": one.count, "dim": one.dim, "dtype": one.dtype}
+            for one in embedding.vectors
+        ],
         "base": embedding.base_name,
         "privacy": plain(embedding.privacy),
-        "bytes": f"{len(embedding.data):,}",
+        "bytes": len(embedding.data),
         "sha256": embedding.digest,
     }

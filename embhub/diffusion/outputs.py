@@ -47,16 +47,15 @@ class Drafted:
 
 
 def describe_training(result: TrainResult) -> dict[str, Any]:
-    """What a person is told of a training that wrote a file."""
-    facts = {"wrote": str(result.path), **describe_embedding(result.embedding)}
+    """What is told of a training that wrote a file, as data (`embhub.client.overview.in_words` for a person)."""
+    facts: dict[str, Any] = {"wrote": str(result.path), **describe_embedding(result.embedding)}
     facts["trained on"] = _count(result.run.members)
     facts["held out"] = _count(result.run.holdout)
     if result.run.second_opinion is not None:
-        facts["second opinion"] = result.run.second_opinion.sentence
+        opinion = result.run.second_opinion
+        facts["second opinion"] = {**opinion.model_dump(mode="json"), "sentence": opinion.sentence}
     if result.heldout_before is not None and result.heldout_after is not None:
-        facts["held-out loss"] = (
-            f"{result.heldout_before:.4f} without the embedding, {result.heldout_after:.4f} with it"
-        )
+        facts["held-out loss"] = {"without": result.heldout_before, "with": result.heldout_after}
     return facts
 
 
@@ -270,5 +269,5 @@ def _drew(artifact: Embedding, record: Any) -> bool:
     return isinstance(record, dict) and record.get("embedding") == artifact.digest
 
 
-def _count(samples: Sequence[runs.Sample]) -> str:
-    return f"{len(samples)} images of {len({sample.patient_id for sample in samples})} patients" if samples else "none"
+def _count(samples: Sequence[runs.Sample]) -> dict[str, int]:
+    return {"images": len(samples), "patients": len({sample.patient_id for sample in samples})}

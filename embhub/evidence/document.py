@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import rfc8785
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from embhub.audits.attack_figures import Coins, Count, Epsilon, Power, Range, Rate, Share, Strict, UpperLimits
 from embhub.audits.report import Digest, Suite, ToolVersion, Unit
 from embhub.audits.report_facts import Deciding
 from embhub.audits.verdict import Verdict
-from embhub.errors import ArtifactError
-from embhub.formats import strict_json
+from embhub.evidence.written import Written
 from embhub.formats.instants import Instant
 from embhub.privacy.second_opinion import SecondOpinion
 
 SCHEMA = "embhub.evidence/1"
-MAX_BYTES = 1_000_000
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -209,8 +206,12 @@ class FormField(Strict):
     from_card: str | None = None
 
 
-class Evidence(Strict):
+class Evidence(Written):
     """The whole pack, but for the drawings."""
+
+    KIND: ClassVar[str] = "evidence"
+    COMMAND: ClassVar[str] = "embhub audit FILE --report DIR"
+    MAX_BYTES: ClassVar[int] = 1_000_000
 
     schema_: Literal["embhub.evidence/1"] = Field(default="embhub.evidence/1", alias="schema")
     made: Instant
@@ -228,21 +229,3 @@ class Evidence(Strict):
     regulation: Regulation
     sign_off: SignOff
     form: tuple[FormField, ...] = ()
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON (RFC 8785)."""
-        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
-
-    @classmethod
-    def parse(cls, data: bytes) -> Evidence:
-        """Read `evidence.json` strictly.
-
-        Raises:
-            ArtifactError: it is none.
-        """
-        try:
-            strict_json.read_object(data, limit=MAX_BYTES)
-            return cls.model_validate_json(data, by_alias=True, by_name=False)
-        except (ValidationError, strict_json.JsonError) as error:
-            hint = "write it again with `embhub audit FILE --report DIR`"
-            raise ArtifactError(f"this is no evidence of embhub: {str(error).splitlines()[0]}", hint) from error

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-import rfc8785
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from embhub.audits.attack_figures import Strict
 from embhub.audits.report import Digest
-from embhub.errors import ArtifactError
 from embhub.evidence.document import Audit, FormField, Privacy, Subject, Tool
-from embhub.formats import strict_json
+from embhub.evidence.written import Written
 from embhub.formats.instants import Instant
-
-MAX_BYTES = 2_000_000
 
 
 class Source(Strict):
@@ -44,8 +40,12 @@ class Check(Strict):
     text: str
 
 
-class Intake(Strict):
+class Intake(Written):
     """The whole sheet. `audit` is null where there is no report; `privacy` is the claim, recomputed here."""
+
+    KIND: ClassVar[str] = "intake sheet"
+    COMMAND: ClassVar[str] = "embhub evidence TARGET --out DIR"
+    MAX_BYTES: ClassVar[int] = 2_000_000
 
     schema_: Literal["embhub.intake/1"] = Field(default="embhub.intake/1", alias="schema")
     made: Instant
@@ -72,21 +72,3 @@ class Intake(Strict):
     limits: tuple[str, ...]
     decide: tuple[str, ...]
     form: tuple[FormField, ...]
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON (RFC 8785)."""
-        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
-
-    @classmethod
-    def parse(cls, data: bytes) -> Intake:
-        """Read `intake.json` strictly.
-
-        Raises:
-            ArtifactError: it is none.
-        """
-        try:
-            strict_json.read_object(data, limit=MAX_BYTES)
-            return cls.model_validate_json(data, by_alias=True, by_name=False)
-        except (ValidationError, strict_json.JsonError) as error:
-            hint = "write it again with `embhub evidence TARGET --out DIR`"
-            raise ArtifactError(f"this is no intake sheet of embhub: {str(error).splitlines()[0]}", hint) from error

@@ -27,11 +27,10 @@ class RequestDeniedError(RegistryError):
         self.headers: dict[str, str] = {}
 
 
-def no_repository(name: str) -> RequestDeniedError:
-    """One answer for what is absent and for what the caller may not see."""
-    return RequestDeniedError(404, "repository", f"repository {name} not found",
-                              "check the name; a private one needs a token",
-                  code="RepoNotFound")  # fmt: skip
+def no_repository(name: str, *, near: str = "") -> RequestDeniedError:
+    """One answer for what is absent and for what the caller may not see; `near` is a name the caller may see."""
+    hint = f"did you mean {near}?" if near else "check the name; a private one needs a token"
+    return RequestDeniedError(404, "repository", f"repository {name} not found", hint, code="RepoNotFound")
 
 
 def no_namespace(name: str) -> RequestDeniedError:

@@ -76,6 +76,7 @@ def test_every_stage_resumes_bit_by_bit_and_the_pipeline_draws(tmp_path: Path) -
     assert np.isfinite(drawn).all()
 
 
+@pytest.mark.thorough
 def test_latents_are_fixed_with_the_first_step_of_the_denoiser(tmp_path: Path) -> None:
     bench = Workbench(material(), tmp_path)
     with pytest.raises(UsageError):
@@ -143,6 +144,7 @@ def test_whitened_latents_have_no_mean_unit_covariance_and_the_same_pictures() -
     assert (rebuilding.rebuilt(model, images) - before).abs().max() < 0.02
 
 
+@pytest.mark.thorough
 def test_a_decoder_learns_and_a_critic_tells_blurred_from_real() -> None:
     settings = rebuilding.Settings(batch=2, crop=32, critic=0.05, features=0.5, bands=0.1)
     course = rebuilding.Rebuilding(latent_pictures.build(0), stripes, stripes(2, torch.Generator()), settings)

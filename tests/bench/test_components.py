@@ -39,6 +39,7 @@ def test_films_taught_kept_back_and_compared_with_are_of_different_patients(monk
     assert counts == [270, 300], "the page says so"
 
 
+@pytest.mark.thorough
 def test_an_arm_that_was_left_is_gone_on_with_and_learns_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

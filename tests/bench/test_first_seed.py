@@ -30,6 +30,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(material, "tasks", lambda data: [task for task in everything(data) if task.name == "histology"])
 
 
+@pytest.mark.thorough
 def test_it_runs_once_and_prints_what_it_keeps(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from bench.registry_page import Row, Section
 from tests.support.servers import free_port
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", registry.SECTIONS.values(), ids=list(registry.SECTIONS))
 def test_a_part_runs_without_its_peers(
     part: Callable[[registry.Size], Section], monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,10 @@ from tests.conformance.driver.stage import Call
 from tests.conformance.environments import CLIENTS
 from tests.conformance.playing import Played, fault, play
 
+BETWEEN = {"1.x"}
+"""Left to `make test-all`: the oldest and the newest are tried by `make test`."""
+EACH = [pytest.param(name, marks=[pytest.mark.thorough] if name in BETWEEN else []) for name in CLIENTS]
+
 
 @pytest.fixture(scope="session")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Played]:
@@ -19,7 +23,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Played]:
     return functools.cache(lambda client: play(client, tmp_path_factory.mktemp(f"client-{client}")))
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", EACH)
 @pytest.mark.parametrize("wanted", CALLS, ids=lambda wanted: wanted.name)
 def test_call(wanted: Call, client: str, played: Callable[[str], Played]) -> None:
     found = played(client)

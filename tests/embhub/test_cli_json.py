@@ -88,10 +88,16 @@ def test_results_of_the_small_verbs(home: Path, capsys: pytest.CaptureFixture[st
     assert drafted["card"] == "x.card.yaml" and any("description" in line for line in drafted["missing"])
     (home / "y.card.yaml").write_bytes(safe_yaml.dump(make_card(artifact)))
     assert run(capsys, "card", "check", "y.card.yaml")["complete"] is True
-    assert run(capsys, "budget", "cap", "4")["for"] == "every patient"
+    assert run(capsys, "budget", "cap", "4") == {"epsilon": 4.0, "delta": 1e-5, "every_patient": True}
+    assert run(capsys, "budget", "cap", "none")["epsilon"] is None
     (home / "y.safetensors").write_bytes(artifact.data)
     shown = run(capsys, "show", "y.safetensors")
     assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in shown)
+    (vectors,) = shown["vectors"]
+    assert shown["bytes"] == len(artifact.data) and vectors["count"] == artifact.vectors[0].count
+    assert main(["show", "y.safetensors"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{len(artifact.data):,}" in printed and f"{vectors['count']} x {vectors['dim']}" in printed
 
 
 def test_keys_and_times(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,6 @@ assert len(logging.getLogger("huggingface_hub").handlers) == 1
 """
 
 VERBS = """
-import embhub
 address, repository = sys.argv[1:]
 stop, asked = threading.Event(), []
 
@@ -121,12 +120,7 @@ def run(code: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_importing_every_public_name_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
-    run(IMPORTS)
-
-
-def test_push_pull_and_verify_change_nothing_and_leave_the_programs_client_alone(
+def test_imports_push_pull_and_verify_change_nothing_and_leave_the_programs_client_alone(
     registry: RunningRegistry, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = open_site(registry, tmp_path / "site", namespace="umc", user="umc-user")
@@ -135,7 +129,7 @@ def test_push_pull_and_verify_change_nothing_and_leave_the_programs_client_alone
     site.make()
     roots.add_root(middle.url, fingerprint=registry.root_fingerprint)
     middle.requests.clear()
-    run(VERBS, middle.url, "umc/prostate-cspca")
+    run(IMPORTS + VERBS, middle.url, "umc/prostate-cspca")
     ours: list[tuple[str, str, dict[str, str]]] = []
     theirs: list[tuple[str, str, dict[str, str]]] = []
     for method, path, headers, _ in middle.requests:

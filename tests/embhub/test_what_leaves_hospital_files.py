@@ -52,7 +52,7 @@ def run(*words: str, code: int = 0) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dicom", "dicom with a claim", "nifti"])
+@pytest.mark.parametrize("kind", ["dicom", pytest.param("dicom with a claim", marks=pytest.mark.thorough), "nifti"])
 def test_no_word_of_a_header_is_sent_printed_or_kept(
     registry: RunningRegistry,
     base: Path,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 import stat
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,8 @@ import pytest
 from embhub.errors import UsageError
 from embhub.site import keys
 from embhub.trust import keyring as keyrings
-from embhub_registry.__main__ import main
 from tests.support import releases
+from tests.support.servers import run_here
 
 
 @pytest.fixture(scope="module")
@@ -26,29 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cli") / "hub"
 
 
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run_command(*words: str | Path, check: bool = True) -> Done:
-    """The command as the program runs it, in this process: twenty starts of Python take too long."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["embhub-registry", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    assert not check or code == 0, err.getvalue()
-    return Done(code, out.getvalue(), err.getvalue())
-
-
 def ask(folder: Path, *words: str | Path) -> dict[str, Any]:
-    answer = json.loads(run_command("--dir", folder, *words, "--json").stdout)
+    answer = json.loads(run_here("--dir", folder, *words, "--json").stdout)
     assert isinstance(answer, dict)
     return answer
 
@@ -63,9 +38,7 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
     assert added["namespace_created"] is True
     token = str(added["token"])
     assert sqlite3.connect(folder / "registry.db").execute("SELECT count(*) FROM user").fetchone() == (2,)
-    again = run_command(
-        "--dir", folder, "user", "add", "anna", "--namespace", "radboud", "--role", "reader", check=False
-    )
+    again = run_here("--dir", folder, "user", "add", "anna", "--namespace", "radboud", "--role", "reader", check=False)
     assert again.returncode == 2 and "exists" in again.stderr and "Traceback" not in again.stderr
 
     more = ask(folder, "token", "new", "anna", "--expires-days", "30")
@@ -82,10 +55,10 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
     assert ask(folder, "key", "add", public, "--namespace", "radboud", "--role", "withdraw")["keyring_version"] == 3
     for namespace, role in (("radboud", "publish"), ("lumc", "publish"), ("radboud", "audit")):
         words = ("key", "add", public, "--namespace", namespace, "--role", role, "--new-namespace")
-        refused = run_command("--dir", folder, *words, check=False)
+        refused = run_here("--dir", folder, *words, check=False)
         assert refused.returncode == 2 and "key of 'radboud' already" in refused.stderr
 
-    export = keyrings.parse_export(run_command("--dir", folder, "trust", "export").stdout.encode())
+    export = keyrings.parse_export(run_here("--dir", folder, "trust", "export").stdout.encode())
     opened = keyrings.open_export(export, root_fingerprint=str(made["root_key"]))
     known = opened.lookup(releases.SITE.fingerprint)
     assert known is not None and known.roles == {"publish", "withdraw"} and known.name == "Radboudumc"
@@ -99,7 +72,7 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
 
 def test_init_never_overwrites(folder: Path) -> None:
     before = keys.load("root", folder=folder / "keys").fingerprint
-    done = run_command("--dir", folder, "init", check=False)
+    done = run_here("--dir", folder, "init", check=False)
     assert done.returncode == 2 and "nothing was changed" in done.stderr
     assert keys.load("root", folder=folder / "keys").fingerprint == before
 
@@ -118,7 +91,7 @@ def test_init_never_overwrites(folder: Path) -> None:
     ],
 )
 def test_mistakes_have_words_and_a_code(folder: Path, words: tuple[str, ...], code: int) -> None:
-    done = run_command("--dir", folder, *words, check=False)
+    done = run_here("--dir", folder, *words, check=False)
     assert done.returncode == code
     assert done.stderr.strip() and "Traceback" not in done.stderr
 
@@ -128,7 +101,7 @@ def test_only_public_p256_keys_are_taken(folder: Path, tmp_path: Path) -> None:
     for text, words in (((tmp_path / "mine.pem").read_text(), "private key"), ("hello", "PEM")):
         file = tmp_path / "key.pem"
         file.write_text(text)
-        done = run_command(
+        done = run_here(
             "--dir", folder, "key", "add", file, "--namespace", "registry", "--role", "publish", check=False
         )
         assert done.returncode == 4 and words in done.stderr
@@ -136,4 +109,4 @@ def test_only_public_p256_keys_are_taken(folder: Path, tmp_path: Path) -> None:
 
 def test_a_traceback_only_with_debug(folder: Path) -> None:
     with pytest.raises(UsageError):
-        run_command("--dir", folder, "--debug", "token", "new", "nobody")
+        run_here("--dir", folder, "--debug", "token", "new", "nobody")

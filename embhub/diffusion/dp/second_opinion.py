@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import metadata
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ MOST_CELLS = 2**21
 """PRV gets no finer grid than this: it takes about 3 s, and the process peaked at 850 MB (measured)."""
 _RELATIVE_ERROR, _SMALLEST_ERROR, _LARGEST_ERROR = 0.01, 0.001, 0.5  # opacus' theory wants eps_error below 1
 _DELTA_SHARE = 1000  # opacus' own default: delta_error is delta / 1000
+_KEPT = 64  # a training asks twice, before and after; failures are never kept
 _NUMERIC = (ArithmeticError, ValueError, RuntimeError, IndexError, MemoryError)
 _INTERFACE = (ImportError, AttributeError, TypeError)
 
@@ -93,6 +95,7 @@ def _figure(ask: Callable[[], Figure]) -> Figure | str:
         return f"this version of opacus cannot be asked: {_say(error)}"
 
 
+@lru_cache(maxsize=_KEPT)
 def _by_rdp(asked: Mechanism, delta: float) -> float:
     """Epsilon by opacus' RDPAccountant on our orders."""
     from opacus.accountants import RDPAccountant
@@ -105,6 +108,7 @@ def _by_rdp(asked: Mechanism, delta: float) -> float:
     return max(epsilon, 0.0)
 
 
+@lru_cache(maxsize=_KEPT)
 def _by_prv(asked: Mechanism, delta: float, epsilon: float, rdp: float | None) -> Bounds:
     """Both of PRV's bounds, from what `get_epsilon` computes before it returns the upper one alone."""
     from opacus.accountants import PRVAccountant

@@ -29,7 +29,7 @@ def import_to_file(
 
     made = read_foreign(files, token=token, out=out, overwrite=overwrite, **choices)
     facts = {"wrote": str(out), **describe_embedding(made.embedding)}
-    return facts | {"rounding": f"numbers changed by at most {made.rounding:.2g}" if made.rounding else "none"}
+    return facts | {"rounding": made.rounding}
 
 
 def export_to_folder(

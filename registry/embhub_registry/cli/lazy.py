@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from embhub.formats.nearest import suggest
+
 
 class LazyGroup(click.Group):
     """`commands_in` maps a command's name to the file of `embhub_registry.cli` that holds it as `command`."""
@@ -30,3 +32,12 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"embhub_registry.cli.{self._files[cmd_name]}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the nearest names for one that is no command: click knows only imported ones."""
+        name = str(args[0])
+        if name in self._files or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(f"No such command {name!r}.{suggest(name, self._files)}", ctx)

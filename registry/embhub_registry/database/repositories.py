@@ -124,6 +124,17 @@ def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None
     return None if row is None else str(row[0])
 
 
+def find_alike(db: sqlite3.Connection, namespace: str, name: str, *, private: bool) -> str | None:
+    """`find_folded` among those neither disabled nor yanked, and among public ones alone unless `private` is set."""
+    folded = "replace(replace(lower({}), '.', '-'), '_', '-')"
+    statement = (
+        f"SELECT name FROM repository WHERE namespace = ? AND {folded.format('name')} = {folded.format('?')}"  # noqa: S608  # put together from constants; values are bound
+        " AND hidden = 0 AND disabled = 0 AND (private = 0 OR ?)"
+    )
+    row = db.execute(statement, (namespace, name, private)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def add(db: sqlite3.Connection, namespace: str, name: str, *, private: bool, gated: str = "", now: str) -> int:
     """Create a repository without revisions; returns its id."""
     cursor = db.execute(

@@ -120,7 +120,8 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
     answer nor its time says which it was.
 
     Raises:
-        RequestDeniedError: 404; a private one of somebody else looks like an absent one. 410 where it was deleted.
+        RequestDeniedError: 404; a private one of somebody else looks like an absent one. The hint names one whose name
+            reads alike, if the caller may see that. 410 where it was deleted.
     """
     private = repositories.find_visibility(db, namespace, name)
     if private is not None and auth.may_read(account, namespace, private=private):
@@ -130,7 +131,8 @@ def locate(db: Connection, account: Account | None, namespace: str, name: str) -
     buried = tombstones.find(db, namespace, name)
     if private is None and buried is not None and auth.may_read(account, namespace, private=buried.private):
         raise deleted(buried.full_name, buried.created, buried.reason)
-    raise no_repository(f"{namespace}/{name}")
+    near = repositories.find_alike(db, namespace, name, private=auth.may_read(account, namespace, private=True))
+    raise no_repository(f"{namespace}/{name}", near=f"{namespace}/{near}" if near else "")
 
 
 def find(db: Connection, namespace: str, name: str) -> Repository | None:

@@ -7,53 +7,34 @@ added later or that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
 from embhub_registry.database import Connection
-from embhub_registry.http_errors import RequestDeniedError, token_needed
+from embhub_registry.http_errors import token_needed
 from embhub_registry.people.rate_limits import is_local
 from embhub_registry.storage import configuration
+from embhub_registry.wire.refusing_middleware import RefusingMiddleware
 from embhub_registry.wire.request_context import account_of, registry_of
 
 ALWAYS_OPEN = frozenset(["/healthz", "/readyz", "/embhub/v1/trust"])
 METRICS = "/metrics"  # from the registry's own machine its own rule holds, which asks for no token there
 
-Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
+class ClosedReadingMiddleware(RefusingMiddleware):
+    """Answers 401 where the registry is closed and the caller has no good access token."""
 
-class ClosedReadingMiddleware:
-    """Answers 401 where the registry is closed and the caller has no good access token.
-
-    Args:
-        app: The application that is closed.
-        refuse: Turns a refusal into an answer.
-    """
-
-    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
-        self.app = app
-        self._refuse = refuse
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        if scope["type"] != "http" or _is_exempt(scope):
-            await self.app(scope, receive, send)
-            return
-        request = Request(scope, receive)
+    def admit(self, scope: Scope, send: Send) -> Send:
+        """Raise 401 where a token is needed; what is answered to a good one is for its caller alone."""
+        if _is_exempt(scope):
+            return send
+        request = Request(scope)
         if not is_closed(registry_of(request).database.connection()):
-            await self.app(scope, receive, send)
-            return
-        try:
-            if account_of(request) is None:
-                raise token_needed("reading this registry")
-        except RequestDeniedError as denied:
-            await (await self._refuse(request, denied))(scope, receive, send)
-            return
-        await self.app(scope, receive, _private(send))
+            return send
+        if account_of(request) is None:
+            raise token_needed("reading this registry")
+        return _private(send)
 
 
 def is_closed(db: Connection) -> bool:

@@ -9,23 +9,20 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
+from embhub_registry.wire.refusing_middleware import RefusingMiddleware
 
 REFRESH_SECONDS = 5.0
 FOR_PROBES = {"/healthz", "/readyz"}  # asked by address, under any name or none; they say nothing worth stealing
 _HOST = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9._-]{1,255}))(?::[0-9]{0,5})?", re.IGNORECASE)
-
-Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class AllowedHosts:
@@ -47,27 +44,13 @@ class AllowedHosts:
         return name in self._names or is_loopback(name)
 
 
-class HostMiddleware:
-    """Refuses with 400 what has not one `Host`, and with 421 what has one that is not the registry's.
+class HostMiddleware(RefusingMiddleware):
+    """Refuses with 400 what has not one `Host`, and with 421 what has one that is not the registry's."""
 
-    Args:
-        app: The application that is guarded.
-        refuse: Turns a refusal into an answer.
-    """
-
-    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
-        self.app = app
-        self._refuse = refuse
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        if scope["type"] == "http":
-            try:
-                _check(scope)
-            except RequestDeniedError as denied:
-                await (await self._refuse(Request(scope, receive), denied))(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+    def admit(self, scope: Scope, send: Send) -> Send:
+        """Raise what refuses the request."""
+        _check(scope)
+        return send
 
 
 def host_of(header: bytes) -> str | None:

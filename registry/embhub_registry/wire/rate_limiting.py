@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from asyncio import Semaphore
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from embhub_registry.database.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
@@ -23,36 +22,22 @@ from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage.actors import name_present
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
+from embhub_registry.wire.refusing_middleware import RefusingMiddleware
 
 UNPACED = {"/healthz", "/readyz", "/metrics"}  # who watches must not be turned away
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Refuse = Callable[[Request, Exception], Awaitable[Response]]
 Caller = Account | RequestDeniedError | None
 
 
-class RateLimitMiddleware:
-    """Refuses with 429 what comes faster than the settings `rate.…` say.
+class RateLimitMiddleware(RefusingMiddleware):
+    """Refuses with 429 what comes faster than the settings `rate.…` say."""
 
-    Args:
-        app: The application that is limited.
-        refuse: Turns a refusal into an answer.
-    """
-
-    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
-        self.app = app
-        self._refuse = refuse
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        if scope["type"] == "http":
-            try:
-                _check(scope)
-            except RequestDeniedError as denied:
-                await (await self._refuse(Request(scope, receive), denied))(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+    def admit(self, scope: Scope, send: Send) -> Send:
+        """Raise what refuses the request."""
+        _check(scope)
+        return send
 
 
 def caller_of(scope: Scope) -> Caller:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.wire.refusing_middleware import RefusingMiddleware
 
 MAX_HEAD_BYTES = 32_000
 MAX_HEADERS = 100
@@ -25,35 +23,21 @@ REST_SECONDS = 15.0  # for the rest of a body whose request was answered already
 REST_BYTES = 64_000_000
 PIECE_BYTES = 256_000  # of an answer, which go out before the next are handed on
 
-Refuse = Callable[[Request, Exception], Awaitable[Response]]
 CLOSE = (b"connection", b"close")
 
 
-class RequestLimitsMiddleware:
-    """Refuses long heads with 431; ends requests whose body is too long, too slow, or was not asked for.
+class RequestLimitsMiddleware(RefusingMiddleware):
+    """Refuses long heads with 431; ends requests whose body is too long, too slow, or was not asked for."""
 
-    Args:
-        app: The application that is limited.
-        refuse: Turns a refusal into an answer.
-    """
-
-    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
-        self.app = app
-        self._refuse = refuse
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    def wrap(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """A bounded body, and an answer that ends the connection where the body was not read."""
         body = BoundedBody(receive, announced=_announces_body(scope))
-        answer = _Answer(body, send)
-        try:
-            _check_head(scope)
-        except RequestDeniedError as denied:
-            await (await self._refuse(Request(scope, body.receive), denied))(scope, body.receive, answer.send)
-            return
-        await self.app(scope, body.receive, answer.send)
+        return body.receive, _Answer(body, send).send
+
+    def admit(self, scope: Scope, send: Send) -> Send:
+        """Raise what refuses the head."""
+        _check_head(scope)
+        return send
 
 
 class BoundedBody:

@@ -182,6 +182,7 @@ def test_units_are_averaged_before_anything_else(pairs: list[tuple[str, float]])
         assert mean == pytest.approx(np.mean([value for name, value in pairs if name == unit]))
 
 
+@pytest.mark.thorough
 def test_smallest_auc_is_seen_four_times_in_five() -> None:
     truth = statistics.smallest_auc(100, 100, alpha=0.025)
     assert truth == pytest.approx(0.615, abs=0.002)

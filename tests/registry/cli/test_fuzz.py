@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 
 from embhub_registry import serving
 from embhub_registry.cli import root
+from embhub_registry.operation import audit_following
 from embhub_registry.operation.administration import add_user
 from embhub_registry.storage.folder import create
-from tests.registry.test_main import run_command
+from tests.support.servers import run_here
 
 CODES = {0, 2, 4, 5, 7}  # docs/reference/registry-cli.md
 ODD = [
@@ -90,12 +93,23 @@ def test_no_words_end_in_a_traceback(
     words: list[str], folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "serve", listen_only)
+    monkeypatch.setattr(audit_following, "follow", partial(follow_to_the_end, audit_following.follow))
     monkeypatch.chdir(tmp_path_factory.getbasetemp())  # a backup to a name that was drawn goes there
     where = tmp_path_factory.mktemp("new") / "hub" if words[0] in ("init", "restore") else folder
-    done = run_command("--dir", where, *words, check=False)
+    done = run_here("--dir", where, *words, check=False)
     assert done.returncode in CODES, (words, done.stderr)
     assert "Traceback" not in done.stderr and "error: unexpected" not in done.stderr, (words, done.stderr)
     assert done.returncode == 0 or done.stderr.strip(), words
+
+
+def follow_to_the_end(follow: Callable[..., Iterator[str]], registry: object, **options: Any) -> Iterator[str]:
+    """What `audit export --follow` does until it waits for a line to come."""
+
+    def ended() -> bool:
+        options["until"]()
+        return True
+
+    return follow(registry, **{**options, "until": ended})
 
 
 def listen_only(registry: object, *, host: str, port: int, **options: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from embhub_registry.operation.administration import add_user
 from embhub_registry.storage.folder import create
-from tests.registry.test_main import Done, run_command
+from tests.support.servers import Done, run_here
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(folder: Path, *words: str | Path, code: int = 2) -> Done:
-    done = run_command("--dir", folder, *words, check=False)
+    done = run_here("--dir", folder, *words, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr and "error: unexpected" not in done.stderr
     return done
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("sho", "show"), ("usr", "user"), ("check-all", "check")])
+def test_a_misspelled_command_is_answered_with_the_right_one(folder: Path, typed: str, meant: str) -> None:
+    assert f"Did you mean '{meant}'" in refused(folder, typed).stderr
+    assert "mean" not in refused(folder, "zzzzzz").stderr
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,7 @@ def test_init_refuses_a_name_that_is_not_one_line(tmp_path: Path, name: str) -> 
 
 @pytest.mark.parametrize("address", ["https://HUB.example.org/", "http://127.0.0.1:8642", "http://[::1]:8642"])
 def test_init_takes_addresses_of_a_host(tmp_path: Path, address: str) -> None:
-    said = run_command("--dir", tmp_path / "hub", "init", "--url", address, "--json").stdout
+    said = run_here("--dir", tmp_path / "hub", "init", "--url", address, "--json").stdout
     assert f'"url": "{address.lower().rstrip("/")}"' in said
 
 
@@ -89,7 +95,7 @@ def test_a_pause_is_a_number_of_seconds(folder: Path, option: str, value: str) -
 
 @pytest.mark.parametrize("host", ["", "no such host", "x" * 300, "256.0.0.1", "\udcff"])
 def test_a_host_that_is_none(folder: Path, host: str) -> None:
-    done = run_command("--dir", folder, "serve", "--port", "0", "--host", host, check=False)
+    done = run_here("--dir", folder, "serve", "--port", "0", "--host", host, check=False)
     assert done.returncode in (2, 7) and "error:" in done.stderr.lower()
 
 
@@ -97,11 +103,11 @@ def test_a_host_that_is_none(folder: Path, host: str) -> None:
 def test_an_access_token_lasts_a_day_at_least(folder: Path, days: str) -> None:
     for words in (("user", "add", "carol", "--namespace", "lumc", "--role", "reader"), ("token", "new", "admin")):
         assert "--expires-days" in refused(folder, *words, "--expires-days", days).stderr
-    assert "carol" not in run_command("--dir", folder, "user", "list").stdout
+    assert "carol" not in run_here("--dir", folder, "user", "list").stdout
 
 
 def test_a_grace_period_that_outlasts_the_calendar(folder: Path) -> None:
-    token = run_command("--dir", folder, "token", "list").stdout.split()[0]
+    token = run_here("--dir", folder, "token", "list").stdout.split()[0]
     for hours in ("inf", "nan", "1e12"):
         assert "--grace-hours" in refused(folder, "token", "rotate", token, "--grace-hours", hours).stderr
 
@@ -147,18 +153,18 @@ def test_a_mistyped_namespace_of_a_key_is_not_created(
     words = ("key", "add", key, "--namespace", "radbuod", "--role", "publish")
     done = refused(folder, *words)
     assert "no namespace 'radbuod'" in done.stderr and "registry" in done.stderr and "--new-namespace" in done.stderr
-    assert run_command("--dir", folder, "key", "list").stdout == "keyring version 1\n"
+    assert run_here("--dir", folder, "key", "list").stdout == "keyring version 1\n"
 
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     done = refused(folder, *words)
     assert "Create it?" in done.stderr
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
-    done = run_command("--dir", folder, *words)
+    done = run_here("--dir", folder, *words)
     assert done.stdout.startswith("created the namespace radbuod\n"), "what was asked is no part of the answer"
     other = tmp_path / "other.pem"
     other.write_text(releases.OTHER_SITE.public_pem)
     agreed = ("key", "add", other, "--namespace", "lumc", "--role", "publish", "--new-namespace", "--json")
-    assert '"namespace_created": true' in run_command("--dir", folder, *agreed).stdout
+    assert '"namespace_created": true' in run_here("--dir", folder, *agreed).stdout
 
 
 class Terminal(io.StringIO):

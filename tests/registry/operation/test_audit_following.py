@@ -22,8 +22,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import clock
 from embhub_registry.operation import audit_export, audit_following, syslog
 from embhub_registry.storage.folder import Registry, create
-from tests.registry.test_main import run_command
-from tests.support.servers import environment
+from tests.support.servers import environment, run_here
 
 # RFC 5424 section 6: PRI VERSION TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG
 RFC5424 = re.compile(
@@ -135,7 +134,7 @@ def test_a_syslog_server_gets_every_line(registry: Registry, tmp_path: Path, kin
             listener = threading.Thread(target=receive_tcp, args=(server, said, 1))
             listener.start()
             url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-            run_command("--dir", registry.folder, "audit", "export", "--syslog", url)
+            run_here("--dir", registry.folder, "audit", "export", "--syslog", url)
             listener.join(20)
     else:
         family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
@@ -143,7 +142,7 @@ def test_a_syslog_server_gets_every_line(registry: Registry, tmp_path: Path, kin
             server.bind(str(tmp_path / "log") if kind == "unix" else ("127.0.0.1", 0))
             server.settimeout(20)
             url = f"unix://{tmp_path}/log" if kind == "unix" else f"udp://127.0.0.1:{server.getsockname()[1]}"
-            run_command("--dir", registry.folder, "audit", "export", "--syslog", url)
+            run_here("--dir", registry.folder, "audit", "export", "--syslog", url)
             said = [server.recv(65536).decode() for _ in range(7)]
     parsed = [RFC5424.fullmatch(message) for message in said]
     assert [json.loads(match[7])["number"] for match in parsed if match] == [1, 2, 3, 4, 5, 6, 7]
@@ -180,7 +179,7 @@ def test_a_server_that_is_not_there_is_named(registry: Registry, tmp_path: Path)
     "url", ["", "http://x", "udp://", "tcp://x:y", "tcp://x:70000", "unix://", "udp://a@b", "tcp://[::1", "tcp://x?y"]
 )
 def test_what_is_no_syslog_server(registry: Registry, url: str) -> None:
-    done = run_command("--dir", registry.folder, "audit", "export", "--syslog", url or " ", check=False)
+    done = run_here("--dir", registry.folder, "audit", "export", "--syslog", url or " ", check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "udp://" in done.stderr
 
 

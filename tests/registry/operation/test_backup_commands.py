@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.test_main import ask, run_command
+from tests.registry.test_main import ask
+from tests.support.servers import run_here
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,9 @@ def test_check_names_and_repair_removes(hub: Path) -> None:
     half = hub / "blobs/incoming/half"
     half.parent.mkdir(exist_ok=True)
     half.write_bytes(b"x")
-    done = run_command("--dir", hub, "check", check=False)
+    done = run_here("--dir", hub, "check", check=False)
     assert done.returncode == 5 and "orphaned  unfinished write" in done.stdout and half.exists()
-    done = run_command("--dir", hub, "check", "--repair")
+    done = run_here("--dir", hub, "check", "--repair")
     assert done.returncode == 0 and "removed   unfinished write" in done.stdout and not half.exists()
     assert ask(hub, "check", "--repair")["removed"] == []
 
@@ -31,19 +32,19 @@ def test_what_is_corrupt_is_not_repaired(hub: Path) -> None:
     key = hub / "keys/root.pem"
     kept = key.read_bytes()
     key.unlink()
-    done = run_command("--dir", hub, "check", "--repair", check=False)
+    done = run_here("--dir", hub, "check", "--repair", check=False)
     assert done.returncode == 5 and "corrupt   keyring" in done.stdout
     key.write_bytes(kept)
     key.chmod(0o600)
-    assert run_command("--dir", hub, "check").stdout == "clean\n"
+    assert run_here("--dir", hub, "check").stdout == "clean\n"
 
 
 def test_there_and_back(hub: Path, tmp_path: Path) -> None:
     made = ask(hub, "backup", tmp_path / "hub.tar")
-    done = run_command("--dir", tmp_path / "again", "restore", tmp_path / "hub.tar", "--signed-by", made["signed_by"])
+    done = run_here("--dir", tmp_path / "again", "restore", tmp_path / "hub.tar", "--signed-by", made["signed_by"])
     assert "revoke again" in done.stdout and str(made["root_fingerprint"]) in done.stdout
     assert ask(tmp_path / "again", "key", "list")["keys"] == ask(hub, "key", "list")["keys"]
-    words = run_command("--dir", hub, "backup", tmp_path / "words.tar").stdout
+    words = run_here("--dir", hub, "backup", tmp_path / "words.tar").stdout
     assert "root key" in words and "0600" in words
 
 
@@ -59,6 +60,6 @@ def test_refusals_have_words_and_a_code(hub: Path, tmp_path: Path) -> None:
         (tmp_path / "again", ("restore", tmp_path / "cut.tar", "--unauthenticated"), 5),
         (tmp_path / "again", ("restore", hub / "registry.db", "--unauthenticated"), 5),
     ):
-        done = run_command("--dir", folder, *words, check=False)
+        done = run_here("--dir", folder, *words, check=False)
         assert done.returncode == code and "hint:" in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert not (tmp_path / "again").exists()

@@ -23,7 +23,8 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.operation.restoring import restore
 from embhub_registry.people import auth
 from embhub_registry.storage.folder import Registry, create
-from tests.registry.test_main import ask, run_command
+from tests.registry.test_main import ask
+from tests.support.servers import run_here
 
 SECRET = b"emb-registry secret page"
 
@@ -239,16 +240,16 @@ def test_a_root_key_with_a_passphrase_cannot_raise_the_keyring_and_the_restore_s
 def test_the_keyring_is_raised_by_a_command_too(registry: Registry, tmp_path: Path) -> None:
     assert ask(registry.folder, "key", "raise")["keyring_version"] == 1001
     assert ask(registry.folder, "key", "raise", "--to", "5000")["keyring_version"] == 5000
-    done = run_command("--dir", registry.folder, "key", "raise", "--to", "5000", check=False)
+    done = run_here("--dir", registry.folder, "key", "raise", "--to", "5000", check=False)
     assert done.returncode == 2 and "5000" in done.stderr
 
 
 def test_as_a_person_runs_them(registry: Registry, tmp_path: Path, identity: tuple[str, Path]) -> None:
     recipient, key = identity
-    said = run_command("--dir", registry.folder, "backup", tmp_path / "x.age", "--recipient", recipient).stdout
+    said = run_here("--dir", registry.folder, "backup", tmp_path / "x.age", "--recipient", recipient).stdout
     signer = keys.load("backup", folder=registry.folder / "keys").fingerprint
     assert signer in said and "--signed-by" in said
     again = ("--dir", tmp_path / "again", "restore", tmp_path / "x.age")
-    assert run_command(*again, check=False).returncode == 2
-    done = run_command(*again, "--signed-by", signer, "--identity", key)
+    assert run_here(*again, check=False).returncode == 2
+    done = run_here(*again, "--signed-by", signer, "--identity", key)
     assert "token new admin" in done.stdout and "revoke again" in done.stdout and "key raise" not in done.stdout

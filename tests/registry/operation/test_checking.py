@@ -18,7 +18,7 @@ from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
-from tests.support.servers import run_command
+from tests.support.servers import run_here
 
 DAY = "2026-11-20T00:00:00.000Z"
 
@@ -182,7 +182,7 @@ def test_releases_with_a_report_of_version_1_are_listed_and_the_registry_is_clea
     assert "radboud/r 1.0.0 carries" in report.warnings[0] and "yank radboud/r --version 1.0.0" in report.warnings[0]
     store(registry, b'{"schema": "embhub.audit/1"}', version="1.2.0")
     assert ["newest" in line for line in checking.check(registry).warnings] == [False, True]
-    done = run_command("--dir", registry.folder, "check")
+    done = run_here("--dir", registry.folder, "check")
     assert (
         done.returncode == 0
         and done.stdout.count("warning") == 2

@@ -190,8 +190,8 @@ def crash_often(registry: RunningRegistry, *, kills: int, seed: int) -> None:
     assert sum(publisher.sent for publisher in publishers) > 5 * kills, "they had work to do"
 
 
-def test_three_kills(registry: RunningRegistry) -> None:
-    crash_often(registry, kills=3, seed=20261120)
+def test_one_kill(registry: RunningRegistry) -> None:
+    crash_often(registry, kills=1, seed=20261120)
 
 
 @pytest.mark.thorough

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main as embhub
-from tests.registry.test_main import run_command
 from tests.support import pushes, releases
-from tests.support.servers import RunningRegistry, environment, free_port, wait_until_ready
+from tests.support.servers import RunningRegistry, environment, free_port, run_here, wait_until_ready
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/how-to/run-a-registry.md").read_text()
@@ -53,7 +52,7 @@ class Reader:
                 with urllib.request.urlopen(address, timeout=20) as answer:
                     assert answer.status == 200
             case ["embhub-registry", *arguments]:
-                self.said[line] = run_command(*arguments).stdout
+                self.said[line] = run_here(*arguments).stdout
             case ["embhub", *arguments]:
                 self.monkeypatch.setattr(sys, "stdin", (self.folder / "token").open())
                 assert embhub(arguments) == 0, line
@@ -135,4 +134,4 @@ def test_the_page_works_as_printed(reader: Reader) -> None:
     assert "deleted" in reader.said["embhub-registry repo list"]
     assert "whole" in reader.said["embhub-registry audit verify"]
     reader.stop()
-    assert run_command("check").stdout == "clean\n"
+    assert run_here("check").stdout == "clean\n"

@@ -9,7 +9,7 @@ import pytest
 
 from embhub_registry.operation.opening import open_folder
 from tests.registry.test_main import ask
-from tests.support.servers import run_command
+from tests.support.servers import run_here
 
 ADD = ("user", "add", "anna", "--namespace", "radboud", "--role")
 
@@ -30,19 +30,19 @@ def test_ninety_days_unless_said_otherwise(folder: Path) -> None:
     assert 89.9 < _days(ask(folder, "token", "new", "anna")["expires"]) <= 90
     assert 6.9 < _days(ask(folder, "token", "new", "anna", "--expires-days", "7")["expires"]) <= 7
     assert ask(folder, "token", "new", "anna", "--never-expires")["expires"] is None
-    words = run_command("--dir", folder, "token", "list").stdout
+    words = run_here("--dir", folder, "token", "list").stdout
     assert words.count("ends never") == 1 and words.count(f"ends {datetime.now(UTC).year}") >= 1
-    both = run_command("--dir", folder, "token", "new", "anna", "--never-expires", "--expires-days", "7", check=False)
+    both = run_here("--dir", folder, "token", "new", "anna", "--never-expires", "--expires-days", "7", check=False)
     assert both.returncode == 2 and "exclude each other" in both.stderr
 
 
 def test_an_admins_token_without_an_end_is_warned_about(folder: Path) -> None:
-    assert "warning" not in run_command("--dir", folder, "token", "list").stderr
+    assert "warning" not in run_here("--dir", folder, "token", "list").stderr
     for words in ((*ADD, "admin", "--never-expires"), ("token", "new", "admin", "--never-expires")):
-        assert "never ends" in run_command("--dir", folder, *words).stderr
-    assert "never ends" in run_command("--dir", folder, "token", "list").stderr
+        assert "never ends" in run_here("--dir", folder, *words).stderr
+    assert "never ends" in run_here("--dir", folder, "token", "list").stderr
     reader = ("user", "add", "bob", "--namespace", "radboud", "--role", "reader", "--never-expires")
-    assert "warning" not in run_command("--dir", folder, *reader).stderr
+    assert "warning" not in run_here("--dir", folder, *reader).stderr
 
 
 def test_tokens_of_an_existing_registry_keep_their_end(folder: Path) -> None:

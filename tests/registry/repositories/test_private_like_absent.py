@@ -54,3 +54,34 @@ def test_members_find_it(registry: Registry) -> None:
     found = repos.locate(registry.database.connection(), MEMBER, "a", "kept")
     assert found.private and found.summary["front_matter"]["notes"] == "n" * 100_000
     assert dict(found.summary) == {**found.summary} and len(found.summary) == 2
+
+
+@pytest.mark.parametrize("account", [None, STRANGER], ids=["nobody", "a stranger"])
+def test_a_name_that_reads_alike_is_named_where_the_caller_may_see_it(
+    registry: Registry, account: Account | None
+) -> None:
+    with registry.database.writing() as db:
+        repositories.add(db, "a", "knee-mri.2", private=False, now="2026-01-01T00:00:00Z")
+        repositories.add(db, "a", "Secret-Study", private=True, now="2026-01-01T00:00:00Z")
+    db = registry.database.connection()
+    with pytest.raises(RequestDeniedError, match="a/Knee_mri-2 not found") as refused:
+        repos.locate(db, account, "a", "Knee_mri-2")
+    assert refused.value.hint == "did you mean a/knee-mri.2?"
+    for name in ("secret_study", "secret-study", "knee-mri"):
+        with pytest.raises(RequestDeniedError) as refused:
+            repos.locate(db, account, "a", name)
+        assert "did you mean" not in refused.value.hint and "Secret" not in str(refused.value)
+    with pytest.raises(RequestDeniedError) as refused:
+        repos.locate(db, MEMBER, "a", "secret_study")
+    assert refused.value.hint == "did you mean a/Secret-Study?"
+
+
+def test_what_was_disabled_or_yanked_is_not_recommended(registry: Registry) -> None:
+    db = registry.database.connection()
+    for column in ("hidden", "disabled"):
+        with registry.database.writing() as writing:
+            identity = repositories.add(writing, "a", f"{column}-one", private=False, now="2026-01-01T00:00:00Z")
+            writing.execute(f"UPDATE repository SET {column} = 1 WHERE id = ?", (identity,))
+        with pytest.raises(RequestDeniedError) as refused:
+            repos.locate(db, None, "a", f"{column}_one")
+        assert "did you mean" not in refused.value.hint

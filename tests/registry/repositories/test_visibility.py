@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
-from tests.support.servers import Answer, RunningRegistry, run_command, running_registry
+from tests.support.servers import Answer, RunningRegistry, run_here, running_registry
 
 STATED: dict[str, tuple[dict[str, Any], str]] = {
     "private": ({"private": True}, "private"),
@@ -75,8 +75,8 @@ def test_a_default_that_is_none(registry: RunningRegistry, value: str) -> None:
 
 
 def test_a_registry_that_is_closed_from_its_first_moment(tmp_path: Path) -> None:
-    said = json.loads(run_command("--dir", tmp_path / "hub", "init", "--closed", "--json").stdout)
-    rows = json.loads(run_command("--dir", tmp_path / "hub", "setting", "show", "--json").stdout)["settings"]
+    said = json.loads(run_here("--dir", tmp_path / "hub", "init", "--closed", "--json").stdout)
+    rows = json.loads(run_here("--dir", tmp_path / "hub", "setting", "show", "--json").stdout)["settings"]
     chosen = {row["name"]: row["value"] for row in rows if row["chosen"]}
     assert chosen == {"read.anonymous": "no", "repositories.default": "private"} and said["closed"] is True
     first = json.loads((tmp_path / "hub/audit.jsonl").read_text().splitlines()[0])
@@ -84,8 +84,8 @@ def test_a_registry_that_is_closed_from_its_first_moment(tmp_path: Path) -> None
 
 
 def test_without_closed_nothing_is_chosen(tmp_path: Path) -> None:
-    run_command("--dir", tmp_path / "hub", "init")
-    rows = json.loads(run_command("--dir", tmp_path / "hub", "setting", "show", "--json").stdout)["settings"]
+    run_here("--dir", tmp_path / "hub", "init")
+    rows = json.loads(run_here("--dir", tmp_path / "hub", "setting", "show", "--json").stdout)["settings"]
     assert not [row for row in rows if row["chosen"]]
     assert {row["name"]: row["value"] for row in rows}["read.anonymous"] == "yes"
 

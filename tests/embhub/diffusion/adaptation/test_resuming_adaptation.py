@@ -84,6 +84,7 @@ train_component(sys.argv[1], sys.argv[2], components=("unet",), caption="film", 
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_one_goes_on_from_its_last_checkpoint(base: Path, images: Path, tmp_path: Path, whole: bytes) -> None:
     out = tmp_path / "adapted"
     done = subprocess.run([sys.executable, "-c", KILLED, base, images, out], check=False, capture_output=True)

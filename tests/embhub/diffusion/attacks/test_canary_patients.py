@@ -90,7 +90,8 @@ def spare_the_clip(self: PrivateDescent) -> None:
 whole: Any = PrivateDescent.step
 
 
-@pytest.mark.parametrize("step", [spare_noise, pytest.param(spare_the_clip, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("step", [spare_noise, spare_the_clip])
 def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
     step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def home(private: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(Path(private.run.members[0].path).parents[2] / "home"))
 
 
+@pytest.mark.thorough
 def test_the_code_as_it_is(private: TrainResult) -> None:
     report = audit(private, suite="mechanism")
     assert isinstance(private.embedding.privacy, PrivacyClaim)

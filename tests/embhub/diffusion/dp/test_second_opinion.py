@@ -24,6 +24,14 @@ from embhub.privacy.second_opinion import ClaimBelowBoundError
 from embhub.site import config, runs
 from tests.support.claims import make_claim
 
+
+@pytest.fixture(autouse=True)
+def forgotten() -> None:
+    """Opacus is asked anew in each test, since some break it."""
+    second_opinion._by_rdp.cache_clear()
+    second_opinion._by_prv.cache_clear()
+
+
 ASKED = {"n_public": 20, "steps": 4, "batch_size": 5, "noise_draws": 1, "subspace_dim": 4}
 
 
@@ -108,6 +116,24 @@ def test_whatever_else_fails_is_no_agreement(monkeypatch: pytest.MonkeyPatch, fa
     monkeypatch.setattr(prv.DiscretePRV, "compute_epsilon", fail)
     opinion = second_opinion.check_claim(make_claim())
     assert opinion.agreement == "none" and words in opinion.sentence and opinion.rdp is not None
+
+
+def test_a_training_asks_opacus_once_for_its_plan_and_its_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[None] = []
+    honest = RDPAccountant.get_epsilon
+
+    def count(self: RDPAccountant, *arguments: Any, **named: Any) -> float:
+        calls.append(None)
+        return float(honest(self, *arguments, **named))
+
+    monkeypatch.setattr(RDPAccountant, "get_epsilon", count)
+    claim = make_claim()
+    (plan,) = claim.parameters
+    before = second_opinion.check_plan(plan, delta=claim.delta)
+    asked = len(calls)
+    assert second_opinion.check_claim(claim) == before and len(calls) == asked > 0
+    second_opinion.check_plan(plan, delta=claim.delta / 2)
+    assert len(calls) > asked, "another question has an answer of its own"
 
 
 def test_bounds_above_opacus_own_rdp_refuse_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,7 @@ def test_hostile_image_embeddings(world: World) -> None:
         load_into(load_pipeline(world.bases["decoder"]), wide)
 
 
+@pytest.mark.thorough
 def test_private_training(world: World, kind: str) -> None:
     private = train(
         world.images, base=world.bases[kind], token=TOKEN, caption=CAPTION, epsilon=8.0, n_public=10, steps=2,

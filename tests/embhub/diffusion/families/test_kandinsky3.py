@@ -173,6 +173,7 @@ def test_audits_and_attacks(trained: TrainResult, pipe: Any, site: Path, monkeyp
     assert found.shape == (4,) and torch.isfinite(found).all()
 
 
+@pytest.mark.thorough
 def test_private_training(base: Path, images: Path) -> None:
     private = train(
         images, base=base, token=TOKEN, caption=CAPTION, epsilon=8.0, n_public=10, steps=2, num_vectors=2, device="cpu"

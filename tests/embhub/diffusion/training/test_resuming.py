@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from embhub.site import runs
 from tests.support import pipelines
 from tests.support.training import train
 
-STEPS = 12
+STEPS = 8
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,19 @@ def interrupt(images: Path, base: Path, out: Path, step: int = 5, **choices: Any
     return caught.value
 
 
+@pytest.fixture(scope="module")
+def whole(images: Path, base: Path) -> Callable[..., TrainResult]:
+    """Trainings that nobody interrupted, each made once."""
+    made: dict[str, TrainResult] = {}
+
+    def train_whole(**choices: Any) -> TrainResult:
+        key = repr(choices)
+        made[key] = made.get(key) or learn(images, base, None, **choices)
+        return made[key]
+
+    return train_whole
+
+
 KILLED = """
 import os, signal
 from tests.support.training import train
@@ -64,7 +78,7 @@ def on_progress(progress):
     if progress.stage == "training" and progress.done == 7:
         os.kill(os.getpid(), signal.SIGKILL)
 train({images!r}, token="<a>", caption="prostate mri, {{}}", base={base!r}, device="cpu", out={out!r},
-               steps=12, num_vectors=2, batch_size=4, on_progress=on_progress)
+               steps=8, num_vectors=2, batch_size=4, on_progress=on_progress)
 """
 
 STOPPED = """
@@ -80,6 +94,7 @@ sys.exit(main({words!r}))
 """
 
 
+@pytest.mark.thorough
 def test_kill_9(images: Path, base: Path, out: Path, tmp_path: Path, home: Path) -> None:
     """Killed at step 7, seven steps after the only checkpoint; the seed was drawn, and is kept."""
     code = KILLED.format(images=str(images), base=str(base), out=str(out))
@@ -88,9 +103,9 @@ def test_kill_9(images: Path, base: Path, out: Path, tmp_path: Path, home: Path)
     (left,) = (home / "state" / "trainings").iterdir()
     assert stat.S_IMODE(left.stat().st_mode) == 0o600 and stat.S_IMODE(left.parent.stat().st_mode) == 0o700
     done = learn(images, base, out, seed=None, resume=True)
-    whole = learn(images, base, tmp_path / "y.safetensors", seed=done.run.settings["seed"])
+    other = learn(images, base, tmp_path / "y.safetensors", seed=done.run.settings["seed"])
     assert out.read_bytes() == (tmp_path / "y.safetensors").read_bytes()
-    assert done.losses == whole.losses and len(done.losses) == STEPS
+    assert done.losses == other.losses and len(done.losses) == STEPS
     assert not list((home / "state" / "trainings").iterdir())
 
 
@@ -108,14 +123,13 @@ def test_ctrl_c_at_the_command_line(images: Path, base: Path, out: Path, tmp_pat
     assert out.read_bytes() == (tmp_path / "y.safetensors").read_bytes()
 
 
-def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path) -> None:
-    whole = learn(images, base, None)
+def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path, whole: Callable[..., TrainResult]) -> None:
     assert interrupt(images, base, out, step=3).step == 3
-    assert interrupt(images, base, out, step=9, resume=True).step == 9
+    assert interrupt(images, base, out, step=6, resume=True).step == 6
     seen: list[Progress] = []
     done = learn(images, base, out, resume=True, on_progress=seen.append)
-    assert done.embedding.data == whole.embedding.data and done.losses == whole.losses
-    assert [p.done for p in seen if p.stage == "training"] == [10, 11, 12]
+    assert done.embedding.data == whole().embedding.data and done.losses == whole().losses
+    assert [p.done for p in seen if p.stage == "training"] == [7, 8]
     assert runs.find(done.embedding.digest) == done.run
     assert not list((home / "state" / "trainings").iterdir())
 
@@ -123,10 +137,11 @@ def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path) -> N
 @pytest.mark.parametrize(
     "choices", [{"norm": "directional"}, {"micro_batch_size": 3}, {"holdout": 0.3}, {"snr_gamma": 5.0}]
 )
-def test_whatever_the_settings(images: Path, base: Path, out: Path, choices: dict[str, Any]) -> None:
-    whole = learn(images, base, None, **choices)
+def test_whatever_the_settings(
+    images: Path, base: Path, out: Path, choices: dict[str, Any], whole: Callable[..., TrainResult]
+) -> None:
     interrupt(images, base, out, **choices)
-    assert learn(images, base, out, resume=True, **choices).embedding.data == whole.embedding.data
+    assert learn(images, base, out, resume=True, **choices).embedding.data == whole(**choices).embedding.data
 
 
 def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, out: Path) -> None:
@@ -138,30 +153,30 @@ def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, o
     assert [p.done for p in seen if p.stage == "training"] == [*range(1, STEPS + 1)]
 
 
-def test_resume_with_nothing_to_go_on_with_just_starts(images: Path, base: Path, out: Path) -> None:
-    assert learn(images, base, out, resume=True).embedding.data == learn(images, base, None).embedding.data
+def test_resume_with_nothing_to_go_on_with_just_starts(
+    images: Path, base: Path, out: Path, whole: Callable[..., TrainResult]
+) -> None:
+    assert learn(images, base, out, resume=True).embedding.data == whole().embedding.data
     with pytest.raises(UsageError, match="nothing to resume"):
         learn(images, base, None, resume=True)
 
 
-@pytest.mark.parametrize(
-    ("choices", "named"),
-    [
-        ({"seed": 2}, "seed"),
-        ({"steps": 20}, "steps"),
-        ({"learning_rate": 0.1}, "learning_rate"),
-        ({"norm": "directional"}, "norm"),
-        ({"initializer_text": "lesion"}, "initializer_text"),
-        ({"holdout": 0.3}, "images, images kept back"),
-    ],
-)
-def test_other_settings_are_refused_by_name(
-    images: Path, base: Path, out: Path, choices: dict[str, Any], named: str
-) -> None:
+OTHER: list[tuple[dict[str, Any], str]] = [
+    ({"seed": 2}, "seed"),
+    ({"steps": 20}, "steps"),
+    ({"learning_rate": 0.1}, "learning_rate"),
+    ({"norm": "directional"}, "norm"),
+    ({"initializer_text": "lesion"}, "initializer_text"),
+    ({"holdout": 0.3}, "images, images kept back"),
+]
+
+
+def test_other_settings_are_refused_by_name(images: Path, base: Path, out: Path) -> None:
     interrupt(images, base, out)
-    with pytest.raises(UsageError, match=rf"other settings: {named}\n") as caught:
-        learn(images, base, out, resume=True, **choices)
-    assert "without" not in caught.value.message and "leave out --resume" in caught.value.hint
+    for choices, named in OTHER:
+        with pytest.raises(UsageError, match=rf"other settings: {named}\n") as caught:
+            learn(images, base, out, resume=True, **choices)
+        assert "without" not in caught.value.message and "leave out --resume" in caught.value.hint
     assert learn(images, base, out, resume=True).losses  # it is still there
 
 
@@ -175,12 +190,12 @@ def test_other_images_or_another_base_are_refused(images: Path, base: Path, out:
 
 
 def test_an_interrupt_inside_a_step_loses_that_step_alone(
-    images: Path, base: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, base: Path, out: Path, monkeypatch: pytest.MonkeyPatch, whole: Callable[..., TrainResult]
 ) -> None:
     """The optimizer has moved the rows, and the step is not over: its state must not be what is kept."""
     import torch
 
-    whole, real = learn(images, base, None), torch.optim.AdamW.step
+    expected, real = whole().embedding.data, torch.optim.AdamW.step
     calls: list[None] = []
 
     def step(self: Any, *arguments: Any) -> Any:
@@ -195,7 +210,7 @@ def test_an_interrupt_inside_a_step_loses_that_step_alone(
         learn(images, base, out)
     monkeypatch.undo()
     monkeypatch.setenv("EMBHUB_HOME", str(out.parent / "home"))
-    assert learn(images, base, out, resume=True).embedding.data == whole.embedding.data
+    assert learn(images, base, out, resume=True).embedding.data == expected
 
 
 def test_an_interrupt_before_the_first_step_leaves_nothing(images: Path, base: Path, out: Path, home: Path) -> None:
@@ -243,20 +258,19 @@ def test_a_checkpoint_that_others_can_read(images: Path, base: Path, out: Path) 
         learn(images, base, out, resume=True)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "pickle"])
-def test_a_damaged_checkpoint_is_refused(images: Path, base: Path, out: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_refused(images: Path, base: Path, out: Path) -> None:
     import pickle
 
     interrupt(images, base, out)
     path = checkpoints.place(out)
     data = path.read_bytes()
     flipped = data[:900] + bytes([data[900] ^ 1]) + data[901:]
-    path.write_bytes({"truncated": data[:-40], "flipped": flipped, "empty": b"", "pickle": pickle.dumps([1])}[damage])
-    with pytest.raises(ConfigError, match="damaged") as caught:
-        learn(images, base, out, resume=True)
-    assert "leave out --resume" in caught.value.hint
-    if damage == "empty":
-        assert learn(images, base, out).path == out  # as the hint says
+    for damaged in (data[:-40], flipped, pickle.dumps([1]), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ConfigError, match="damaged") as caught:
+            learn(images, base, out, resume=True)
+        assert "leave out --resume" in caught.value.hint
+    assert learn(images, base, out).path == out  # as the hint says
 
 
 def test_leftovers_of_a_kill_are_removed(images: Path, base: Path, out: Path, home: Path) -> None:

@@ -33,7 +33,7 @@ def weights_hash(pipe: Any) -> str:
     return found.hexdigest()
 
 
-@pytest.mark.parametrize("count", [1, 2, 16])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.thorough), 16])
 @pytest.mark.parametrize("prompt", ["{}", "axial mri, {}", "a {}, and a {} again", "a{}b"])
 def test_hooks_and_the_stock_loader_give_the_same_condition(folder: Path, count: int, prompt: str) -> None:
     values = torch.randn(count, pipelines.WIDTH)

@@ -216,7 +216,9 @@ def test_show_has_the_claim_as_an_object_and_in_words() -> None:
     facts = describe(GOOD)
     assert facts["privacy"] == CLAIM.to_dict() == json.loads(json.dumps(facts))["privacy"]
     assert all(sentence in in_words(facts)["privacy"] for sentence in CLAIM.words())
-    assert "at least 100 patients" in facts["trained on"]
+    assert (
+        facts["trained on"]["patients"] == "at least 100" and "at least 100 patients" in in_words(facts)["trained on"]
+    )
     assert in_words(describe(make_release()))["privacy"].startswith("none")
 
 

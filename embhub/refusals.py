@@ -180,3 +180,15 @@ class WrongRootError(ReleaseRefusedError):
     """The keyring is signed by another root key than the pinned one."""
 
     rule = "wrong-root"
+
+
+class MalformedAdvisoriesError(ReleaseRefusedError):
+    """Not a signed list of advisories that embhub reads."""
+
+    rule = "advisories-malformed"
+
+
+class WithdrawnError(ReleaseRefusedError):
+    """The release, or its bytes, was withdrawn, and the policy refuses what was withdrawn."""
+
+    rule = "withdrawn"

@@ -21,6 +21,7 @@ COMMANDS = {
     "key": "keys",
     "yank": "yanking",
     "unyank": "unyanking",
+    "digest": "digests",
     "repo": "repositories",
     "access": "access",
     "quota": "quotas",

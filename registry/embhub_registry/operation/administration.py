@@ -17,7 +17,7 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
-from embhub_registry.repositories import audit_standing
+from embhub_registry.repositories import audit_standing, stolen_keys
 from embhub_registry.storage.folder import Registry, seal
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
@@ -316,4 +316,5 @@ def _store(
     accounts.add_keyring(db, version=keyring.version, envelope=seal(keyring, root), now=stamp())
     if without:
         audit_standing.refresh_some(db, keyring, fingerprint=without)
+    stolen_keys.refresh(registry, db, keyring)
     return keyring.version

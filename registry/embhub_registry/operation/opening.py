@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embhub.errors import ConfigError
 from embhub_registry.database import schema
-from embhub_registry.repositories import audit_standing
+from embhub_registry.repositories import audit_standing, stolen_keys
 from embhub_registry.storage.folder import COLLECTED, Registry
 
 
@@ -28,6 +28,7 @@ def open_folder(folder: Path) -> Registry:
         if not registry.setting(COLLECTED):
             with registry.alone("migrate"):
                 audit_standing.collect_earlier(registry)
+        stolen_keys.catch_up(registry)
     except BaseException:
         registry.close()
         raise

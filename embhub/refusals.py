@@ -128,6 +128,12 @@ class WrongRepositoryError(ReleaseRefusedError):
     rule = "wrong-repository"
 
 
+class WrongRegistryError(ReleaseRefusedError):
+    """A statement made for another registry than the one whose keyring knows the signer."""
+
+    rule = "wrong-registry"
+
+
 class RollbackError(ReleaseRefusedError):
     """Older than what was seen before, or other content under a version that was seen before."""
 

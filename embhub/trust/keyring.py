@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from embhub.formats import instants, names, strict_json
 from embhub.refusals import MalformedKeyringError, RollbackError, WrongKeyError, WrongRootError
 from embhub.trust import dsse, p256
+from embhub.trust.origin import origin_of
 
 KEYRING_TYPE = "application/vnd.embhub.keyring+json"
 KEYRING_SCHEMA = "embhub.keyring/1"
@@ -46,6 +47,7 @@ def _address(text: str) -> str:
         raise ValueError("not the address of a registry, such as https://hub.example.org")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("not an address in printable ASCII")
+    origin_of(text)  # raises where there is no host name
     return text
 
 
@@ -182,6 +184,11 @@ class Trust:
     registry: str
     root_fingerprint: str
     keyring: Keyring
+
+    @property
+    def origin(self) -> str:
+        """The host name of the registry, which the statements of its members name."""
+        return origin_of(self.keyring.registry)
 
     def lookup(self, fingerprint: str) -> KnownKey | None:
         """The key of this fingerprint, or None."""

@@ -278,6 +278,7 @@ REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for t
     "wrong-role": _ACCEPT + " with the role that the signature needs",
     "revoked-key": _NEW_KEY,
     "wrong-repository": "sign for this repository: `embhub push FILE NAMESPACE/NAME` does",
+    "wrong-registry": "sign for this registry: `embhub sign FILE --registry ADDRESS`, with the address of its keyring",
     "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
     SAMPLES.name: SAMPLES.remedy,
     "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",

@@ -1,0 +1,31 @@
+"""A registry's origin: its host name, which every statement names, so that none counts at another registry. Pure.
+
+The origin follows from the address in the registry's own keyring, never from the address that was asked: a mirror, a
+proxy and a USB stick have other addresses, and hand out the same releases.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+_ORIGIN = re.compile(r"[0-9a-z:](?:[0-9a-z._:-]{0,251}[0-9a-z:])?")  # a host name, or an IP address of either kind
+
+
+def origin_of(address: str) -> str:
+    """The host name of a registry's address, in lower case, without port and without a dot at its end.
+
+    `https://Hub.Example.org:8443` gives `hub.example.org`, `http://[::1]:8000` gives `::1`.
+
+    Raises:
+        ValueError: the address has no host name.
+    """
+    host = (urlsplit(address).hostname or "").removesuffix(".")
+    if fault := origin_fault(host):
+        raise ValueError(f"{address!a} is not the address of a registry: its host name is {fault}")
+    return host
+
+
+def origin_fault(text: str) -> str | None:
+    """Why `text` is no origin, or None."""
+    return None if _ORIGIN.fullmatch(text) else "not a host name in lower-case ASCII, without port"

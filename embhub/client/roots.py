@@ -16,7 +16,8 @@ from embhub.trust.keyring import Keyring, Member, MemberKey, Trust
 
 Confirm = Callable[[str, str], bool]
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-_LARGEST = 2 * keyrings.MAX_BYTES
+_LARGEST = keyrings.EXPORT_BYTES
+_NEVER = "9999-12-31T23:59:59Z"
 
 
 def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | None = None) -> dict[str, Any]:
@@ -144,7 +145,8 @@ def vouch_for_own_keys(namespace: str, now: str) -> Trust:
         for key in keys.list_keys()
     )
     member = Member(namespace=namespace, name=None, keys=held)
-    return Trust("this site", "", Keyring(registry="http://localhost", version=1, issued=now, members=(member,)))
+    made_up = Keyring(registry="http://localhost", version=1, issued=now, expires=_NEVER, members=(member,))
+    return Trust("this site", "", made_up)
 
 
 def _refresh(address: str) -> Trust:

@@ -20,7 +20,7 @@ from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Trust, TrustExport
 
 _SCHEMA = "embhub.pin/1"
-_LIMIT = 3 * keyrings.MAX_BYTES
+_LIMIT = 2 * keyrings.EXPORT_BYTES
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
             f"the keyring is that of {opened.registry}, before it was that of {before.registry}",
             f"if the registry was renamed, `embhub trust remove {where}` and pin it again",
         )
-    if opened.keyring.version == before.keyring.version and opened.keyring != before.keyring:
+    if opened.keyring.version == before.keyring.version and opened.digest != before.digest:
         raise RollbackError(
             f"two different keyrings of {where} have the version {before.keyring.version}",
             "the registry shows different keyrings to different people: ask its operator",

@@ -54,9 +54,9 @@ class Envelope:
     def to_json(self) -> dict[str, Any]:
         """The members of the JSON form."""
         return {
-            "payload": _encode(self.payload),
+            "payload": encode(self.payload),
             "payloadType": self.payload_type,
-            "signatures": [{"sig": _encode(self.signature), "keyid": self.keyid}],
+            "signatures": [{"sig": encode(self.signature), "keyid": self.keyid}],
         }
 
 
@@ -108,20 +108,22 @@ def _read(document: Any, *, payload_type: str) -> Envelope:
     keyid = signature.get("keyid", "")
     if not isinstance(keyid, str):
         raise JsonError("keyid is not text")
-    return Envelope(_decode(members["payload"]), payload_type, _decode(signature["sig"]), keyid)
+    return Envelope(decode(members["payload"]), payload_type, decode(signature["sig"]), keyid)
 
 
-def _decode(value: object) -> bytes:
+def decode(value: object) -> bytes:
+    """The bytes of canonical base64 text; JsonError for anything else."""
     if not isinstance(value, str):
         raise JsonError("base64 is not text")
     try:
         data = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise JsonError("base64 is damaged") from error
-    if _encode(data) != value:
+    if encode(data) != value:
         raise JsonError("base64 is not canonical")
     return data
 
 
-def _encode(data: bytes) -> str:
+def encode(data: bytes) -> str:
+    """Canonical base64."""
     return base64.b64encode(data).decode("ascii")

@@ -1,163 +1,54 @@
-"""Who may sign what: a registry's keyring, signed by its root key, whose fingerprint a site pins once.
+"""Who may sign what: a registry's keyring, signed by its root, whose fingerprint a site pins once.
 
-Pure: bytes in, values out. `embhub.site.trust_store` keeps the pins on disk. A transparency log and a TUF repository
-come later behind the same `Trust`.
+Pure: bytes in, values out. `embhub.site.trust_store` keeps the pins on disk, `keyring_document` says what a keyring
+holds, `root_keys` what a root is and how it changes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import rfc8785
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embhub.formats import instants, names, strict_json
-from embhub.refusals import MalformedKeyringError, RollbackError, WrongKeyError, WrongRootError
-from embhub.trust import dsse, p256
+from embhub.formats import strict_json
+from embhub.refusals import RollbackError, WrongRootError
+from embhub.trust import dsse, multisig, p256, root_keys, timestamp
+from embhub.trust.keyring_document import (
+    KEYRING_SCHEMA,
+    KEYRING_TYPE,
+    MAX_BYTES,
+    REASONS,
+    ROLES,
+    Keyring,
+    Member,
+    MemberKey,
+    Purpose,
+    Reason,
+    Revocation,
+    Role,
+    check_address,
+    keys_brought_back,
+    parse_keyring,
+)
+from embhub.trust.multisig import SignedDocument
 from embhub.trust.origin import origin_of
+from embhub.trust.root_keys import NamedKey, RootChange, RootKeys, malformed
+from embhub.trust.timestamp import TIMESTAMP_TYPE, Timestamp
 
-KEYRING_TYPE = "application/vnd.embhub.keyring+json"
-KEYRING_SCHEMA = "embhub.keyring/1"
-EXPORT_SCHEMA = "embhub.trust/1"
-MAX_BYTES = dsse.MAX_BYTES
+__all__ = [
+    "ADVISORIES_TYPE", "EXPORT_BYTES", "EXPORT_SCHEMA", "KEYRING_SCHEMA", "KEYRING_TYPE", "MAX_BYTES", "REASONS",
+    "ROLES", "Keyring", "KnownKey", "Member", "MemberKey", "NamedKey", "Purpose", "Reason", "Revocation", "Role",
+    "RootChange", "RootKeys", "Trust", "TrustExport", "as_sequence", "keys_brought_back", "open_export", "parse_export",
+    "parse_keyring", "sign_keyring", "unsigned_keyring",
+]  # fmt: skip
 
-Role = Literal["publish", "audit", "withdraw"]
-Reason = Literal["superseded", "lost", "stolen"]
-REASONS: tuple[Reason, ...] = ("superseded", "lost", "stolen")  # from the lightest to the gravest
-
-
-def _namespace(text: str) -> str:
-    if fault := names.namespace_fault(text):
-        raise ValueError(fault)
-    return text
-
-
-def _display(text: str) -> str:
-    if not text.isprintable() or not text.strip():
-        raise ValueError("not one line of printable text")
-    return text
-
-
-def _address(text: str) -> str:
-    scheme, separator, host = text.partition("://")
-    if not separator or scheme not in ("http", "https") or not host or host.endswith("/"):
-        raise ValueError("not the address of a registry, such as https://hub.example.org")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("not an address in printable ASCII")
-    origin_of(text)  # raises where there is no host name
-    return text
-
-
-Namespace = Annotated[str, AfterValidator(_namespace)]
-Display = Annotated[str, Field(max_length=100), AfterValidator(_display)]
-Address = Annotated[str, Field(max_length=200), AfterValidator(_address)]
-
-
-Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class MemberKey(_Model):
-    """One role of one public key. A key that publishes and withdraws stands twice."""
-
-    fingerprint: Fingerprint
-    public_key_pem: Annotated[str, Field(max_length=p256.MAX_PEM)]
-    role: Role
-    added: instants.Instant
-
-    @model_validator(mode="after")
-    def _is_named_by_itself(self) -> MemberKey:
-        try:
-            actual = p256.fingerprint(p256.read_public(self.public_key_pem))
-        except WrongKeyError as error:
-            raise ValueError(error.message) from error
-        if actual != self.fingerprint:
-            raise ValueError(f"the key is {actual}, not {self.fingerprint}")
-        return self
-
-
-class Member(_Model):
-    """A namespace and the keys that speak for it."""
-
-    namespace: Namespace
-    name: Display | None = None
-    keys: tuple[MemberKey, ...] = ()
-
-
-class Revocation(_Model):
-    """A key that signs no more: since when, and why. What it signed before counts as `checks/revocations` says."""
-
-    fingerprint: Fingerprint
-    date: instants.Instant
-    reason: Reason
-
-    def is_milder_than(self, other: Revocation) -> bool:
-        """Whether more of what the key signed would count."""
-        return (-REASONS.index(self.reason), self.date) > (-REASONS.index(other.reason), other.date)
-
-
-class Keyring(_Model):
-    """`embhub.keyring/1`: every key of a registry's members. `version` only grows.
-
-    A key belongs to one namespace, and an auditor's key has no other role. A revoked key stays among its member's keys,
-    so that what it signed can be explained.
-    """
-
-    schema_: Literal["embhub.keyring/1"] = Field(default="embhub.keyring/1", alias="schema")
-    registry: Address
-    version: Annotated[int, Field(ge=1, le=2**53)]
-    issued: instants.Instant
-    members: tuple[Member, ...] = ()
-    revoked: tuple[Revocation, ...] = ()
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-    @model_validator(mode="after")
-    def _keys_are_separate(self) -> Keyring:
-        namespaces = [member.namespace for member in self.members]
-        if len(set(namespaces)) != len(namespaces):
-            raise ValueError("a namespace stands twice")
-        owner: dict[str, str] = {}
-        roles: dict[str, list[Role]] = {}
-        for member in self.members:
-            for key in member.keys:
-                if owner.setdefault(key.fingerprint, member.namespace) != member.namespace:
-                    raise ValueError(f"{key.fingerprint} is listed under two namespaces")
-                roles.setdefault(key.fingerprint, []).append(key.role)
-        for fingerprint, held in roles.items():
-            if len(set(held)) != len(held):
-                raise ValueError(f"{fingerprint} has one role twice")
-            if "audit" in held and len(held) > 1:
-                raise ValueError(f"{fingerprint} is an auditor's key and has another role")
-        revoked = [revocation.fingerprint for revocation in self.revoked]
-        if len(set(revoked)) != len(revoked):
-            raise ValueError("a key is revoked twice")
-        if strangers := set(revoked) - set(owner):
-            raise ValueError(f"{min(strangers)} is revoked, and belongs to no namespace")
-        return self
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON (RFC 8785); `revoked` appears with the first revocation, for older readers to refuse."""
-        unused = None if self.revoked else {"revoked"}
-        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True, exclude=unused))
-
-    def fingerprints(self) -> set[str]:
-        """Every key in it."""
-        return {key.fingerprint for member in self.members for key in member.keys}
-
-    def stolen(self) -> frozenset[str]:
-        """Fingerprints of keys that were reported stolen."""
-        return frozenset(row.fingerprint for row in self.revoked if row.reason == "stolen")
-
-    def revocation_of(self, fingerprint: str) -> Revocation | None:
-        """Why this key signs no more, or None."""
-        return next((row for row in self.revoked if row.fingerprint == fingerprint), None)
+EXPORT_SCHEMA = "embhub.trust/2"
+ADVISORIES_TYPE = "application/vnd.embhub.advisories+json"
+EXPORT_BYTES = 5 * MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -179,11 +70,43 @@ class KnownKey:
 
 @dataclass(frozen=True)
 class Trust:
-    """A keyring whose root signature was checked. `registry` is the address that the keyring names."""
+    """A keyring whose root signatures were checked. `registry` is the address that the keyring names.
+
+    Attributes:
+        root_fingerprint: of the root that signed it.
+        keyring: who may sign what.
+        timestamp: what its timestamp key last said is current, checked; None where there is none.
+        advisories: the envelope that came with it, to be checked against the key of that purpose.
+        digest: SHA-256 of the keyring's signed bytes.
+        passed: fingerprints of the roots before, from the one that was pinned on.
+        namespaces: what this keyring is asked about here; None for every namespace in it.
+        unconfirmed: keys in it that are new here, and that no person confirmed.
+    """
 
     registry: str
     root_fingerprint: str
     keyring: Keyring
+    timestamp: Timestamp | None = None
+    advisories: dsse.Envelope | None = None
+    digest: str = ""
+    passed: tuple[str, ...] = ()
+    namespaces: frozenset[str] | None = None
+    unconfirmed: frozenset[str] = frozenset()
+
+    @property
+    def root_keys(self) -> tuple[NamedKey, ...]:
+        """The root's keys; none in a keyring that a site made up for itself."""
+        return self.keyring.root.keys if self.keyring.root else ()
+
+    @property
+    def threshold(self) -> int:
+        """How many of them must sign."""
+        return self.keyring.root.threshold if self.keyring.root else 0
+
+    @property
+    def expires(self) -> str:
+        """Until when the keyring is current."""
+        return self.keyring.expires
 
     @property
     def origin(self) -> str:
@@ -198,6 +121,8 @@ class Trust:
     def _known(self) -> dict[str, KnownKey]:
         found: dict[str, KnownKey] = {}
         for member in self.keyring.members:
+            if self.namespaces is not None and member.namespace not in self.namespaces:
+                continue
             for fingerprint in dict.fromkeys(key.fingerprint for key in member.keys):
                 rows = [key for key in member.keys if key.fingerprint == fingerprint]
                 found[fingerprint] = KnownKey(
@@ -205,7 +130,7 @@ class Trust:
                     name=member.name,
                     fingerprint=fingerprint,
                     public_key=p256.read_public(rows[0].public_key_pem),
-                    roles=frozenset(row.role for row in rows),
+                    roles=frozenset(role for role in ROLES if role in {row.role for row in rows}),
                     added=min(row.added for row in rows),
                     registry=self.registry,
                     revocation=self.keyring.revocation_of(fingerprint),
@@ -215,113 +140,124 @@ class Trust:
 
 @dataclass(frozen=True)
 class TrustExport:
-    """`embhub.trust/1`: a registry's own word on its root key and keyring. Nothing in it is trusted yet."""
+    """`embhub.trust/2`: a registry's own word on its root and keyring. Nothing in it is trusted yet."""
 
     registry: str
-    root_key: p256.PublicKey
-    keyring: dsse.Envelope
+    keyring: SignedDocument
+    roots: tuple[SignedDocument, ...] = ()
+    timestamp: dsse.Envelope | None = None
+    advisories: dsse.Envelope | None = None
+
+    @cached_property
+    def claimed(self) -> Keyring:
+        """The keyring, whose signatures are not checked.
+
+        Raises:
+            MalformedKeyringError: it is malformed.
+        """
+        return parse_keyring(self.keyring.payload)
+
+    @property
+    def root(self) -> RootKeys:
+        """The root that the keyring names."""
+        if self.claimed.root is None:
+            raise malformed("it names no root")
+        return self.claimed.root
 
     @property
     def root_fingerprint(self) -> str:
         """What a person compares with what the registry's operator said by another way."""
-        return p256.fingerprint(self.root_key)
+        return self.root.fingerprint
 
     def to_bytes(self) -> bytes:
         """The JSON document, with a newline at its end."""
         document: dict[str, Any] = {
             "schema": EXPORT_SCHEMA,
             "registry": self.registry,
-            "root_key": p256.public_pem(self.root_key),
+            "roots": [change.to_json() for change in self.roots],
             "keyring": self.keyring.to_json(),
         }
+        for name, envelope in (("timestamp", self.timestamp), ("advisories", self.advisories)):
+            if envelope is not None:
+                document[name] = envelope.to_json()
         return rfc8785.dumps(document) + b"\n"
 
 
-def sign_keyring(keyring: Keyring, *, root_key: dsse.Signer) -> dsse.Envelope:
-    """The keyring in an envelope signed by the registry's root key."""
-    return dsse.sign(keyring.to_bytes(), key=root_key, payload_type=KEYRING_TYPE)
+def unsigned_keyring(keyring: Keyring) -> SignedDocument:
+    """The keyring as a document that waits for the root's signatures."""
+    return SignedDocument(keyring.to_bytes(), KEYRING_TYPE)
 
 
-def parse_keyring(payload: bytes) -> Keyring:
-    """Read a keyring.
-
-    Raises:
-        MalformedKeyringError: not one, or one that breaks the rules on keys and namespaces.
-    """
-    try:
-        return Keyring.model_validate_json(_canonical(strict_json.read_object(payload, limit=MAX_BYTES)), by_name=False)
-    except strict_json.JsonError as error:
-        raise _malformed(str(error)) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _malformed(f"{where + ': ' if where else ''}{first['msg']}") from error
+def sign_keyring(keyring: Keyring, *, root_key: dsse.Signer) -> SignedDocument:
+    """The keyring with the signature of one root key."""
+    return unsigned_keyring(keyring).signed_by(root_key)
 
 
 def parse_export(data: bytes) -> TrustExport:
     """Read the document that `embhub-registry trust export` prints.
 
     Raises:
-        MalformedKeyringError: not such a document.
-        WrongKeyError: its root key is not ECDSA P-256.
+        MalformedKeyringError: not such a document, or a malformed keyring in it.
+        MalformedEnvelopeError: one of its envelopes is malformed.
     """
     try:
-        document = strict_json.read_object(data, limit=2 * MAX_BYTES)
+        document = strict_json.read_object(data, limit=EXPORT_BYTES)
     except strict_json.JsonError as error:
-        raise _malformed(str(error)) from error
-    members = {"schema", "registry", "root_key", "keyring"}
-    if set(document) != members or document["schema"] != EXPORT_SCHEMA:
-        raise _malformed(f"not a {EXPORT_SCHEMA} document")
-    registry, pem = document["registry"], document["root_key"]
-    if not isinstance(registry, str) or not isinstance(pem, str):
-        raise _malformed("registry and root_key must be text")
+        raise malformed(str(error)) from error
+    if document.get("schema") != EXPORT_SCHEMA or not {"registry", "keyring"} <= document.keys():
+        raise malformed(f"not a {EXPORT_SCHEMA} document")
+    registry = document["registry"]
+    if not isinstance(registry, str):
+        raise malformed("registry must be text")
     try:
-        _address(registry)
+        check_address(registry)
     except ValueError as error:
-        raise _malformed(str(error)) from error
-    return TrustExport(registry, p256.read_public(pem), dsse.parse(document["keyring"], payload_type=KEYRING_TYPE))
+        raise malformed(str(error)) from error
+    export = TrustExport(
+        registry,
+        multisig.parse(document["keyring"], payload_type=KEYRING_TYPE),
+        root_keys.parse_chain(document.get("roots", [])),
+        _envelope(document.get("timestamp"), TIMESTAMP_TYPE),
+        _envelope(document.get("advisories"), ADVISORIES_TYPE),
+    )
+    if export.claimed.registry != registry:
+        raise malformed(f"it is the keyring of {export.claimed.registry}, not of {registry}")
+    return export
 
 
 def open_export(export: TrustExport, *, root_fingerprint: str, minimum_version: int = 1) -> Trust:
-    """Check an export against a pinned root key.
+    """Check an export against a pinned root.
 
     Args:
-        root_fingerprint: what a person was told, or what was pinned before; never taken from the export itself.
-        minimum_version: the highest keyring version seen before.
+        root_fingerprint: what a person was told, or what was pinned before; never taken from the export itself. Where
+            the registry has another root since, the signed changes that lead to it are followed.
+        minimum_version: the highest keyring version seen before. It does not hold across a change of root.
 
     Raises:
-        WrongRootError: another root key, or a root key that is also a member's.
-        BadSignatureError: the keyring is not signed by the root key.
+        WrongRootError: another root, or a root key that is also a member's.
+        BadSignatureError: too few of the root's keys signed, or another key signed the timestamp.
         MalformedKeyringError: the keyring is malformed or another registry's.
-        RollbackError: the keyring is older than one seen before.
+        RollbackError: the keyring is older than one seen before, or the parts of the export do not belong together.
     """
-    if export.root_fingerprint != root_fingerprint:
-        raise WrongRootError(
-            f"the root key of {export.registry} is {export.root_fingerprint}, expected {root_fingerprint}",
-            "ask the registry's operator for the fingerprint by telephone or in person before you trust another key",
-        )
-    dsse.verify(export.keyring, public_key=export.root_key)
-    keyring = parse_keyring(export.keyring.payload)
-    if keyring.registry != export.registry:
-        raise _malformed(f"it is the keyring of {keyring.registry}, not of {export.registry}")
-    if root_fingerprint in keyring.fingerprints():
+    keyring, root = export.claimed, export.root
+    passed = root_keys.follow(export.roots, registry=export.registry, pinned=root_fingerprint, current=root)
+    root.check(export.keyring, what=f"the keyring of {export.registry}")
+    if root.fingerprints & keyring.fingerprints():
         raise WrongRootError("the root key is also a member's key", "the registry's operator has to separate the two")
-    if keyring.version < minimum_version:
+    if keyring.version < minimum_version and not passed:
         raise RollbackError(
             f"the keyring of {export.registry} has version {keyring.version}, but {minimum_version} was seen before",
             "an old keyring may bring back a key that was withdrawn: ask the registry's operator",
         )
-    return Trust(keyring.registry, root_fingerprint, keyring)
-
-
-def keys_brought_back(before: Keyring, after: Keyring) -> list[str]:
-    """Fingerprints of keys that `before` revoked and `after` lets count again, or for more. A revocation is final."""
-    found = []
-    for earlier in before.revoked:
-        later = after.revocation_of(earlier.fingerprint)
-        if later.is_milder_than(earlier) if later else earlier.fingerprint in after.fingerprints():
-            found.append(earlier.fingerprint)
-    return found
+    return Trust(
+        keyring.registry,
+        root.fingerprint,
+        keyring,
+        timestamp=_open_timestamp(export),
+        advisories=export.advisories,
+        digest=export.keyring.digest,
+        passed=passed,
+    )
 
 
 def as_sequence(trust: Trust | Sequence[Trust]) -> Sequence[Trust]:
@@ -329,14 +265,31 @@ def as_sequence(trust: Trust | Sequence[Trust]) -> Sequence[Trust]:
     return (trust,) if isinstance(trust, Trust) else tuple(trust)
 
 
-def _canonical(document: dict[str, Any]) -> bytes:
-    try:
-        return rfc8785.dumps(document)
-    except rfc8785.CanonicalizationError as error:
-        raise strict_json.JsonError(str(error)) from error
+def _envelope(document: Any, payload_type: str) -> dsse.Envelope | None:
+    return None if document is None else dsse.parse(document, payload_type=payload_type)
 
 
-def _malformed(reason: str) -> MalformedKeyringError:
-    return MalformedKeyringError(
-        f"not a keyring that embhub reads: {reason}", "get it anew with `embhub-registry trust export`"
+def _open_timestamp(export: TrustExport) -> Timestamp | None:
+    """The timestamp, which must speak of this very keyring and of these advisories."""
+    key = export.claimed.online_key("timestamp")
+    if export.timestamp is None:
+        return None
+    if key is None:
+        raise malformed("it has a timestamp, and its keyring names no key for one")
+    stated = timestamp.parse(export.timestamp, public_key=key)
+    keyring, origin = export.claimed, origin_of(export.registry)
+    if stated.registry != origin:
+        raise malformed(f"its timestamp is that of {ascii(stated.registry)[1:-1]}, not of {origin}")
+    if (stated.keyring.version, stated.keyring.sha256) != (keyring.version, export.keyring.digest):
+        raise _mixed(export, f"its timestamp names keyring {stated.keyring.version}, and this is {keyring.version}")
+    shown = hashlib.sha256(export.advisories.payload).hexdigest() if export.advisories else None
+    if shown != (stated.advisories.sha256 if stated.advisories else None):
+        raise _mixed(export, "its timestamp names other advisories than the ones that came with it")
+    return stated
+
+
+def _mixed(export: TrustExport, what: str) -> RollbackError:
+    return RollbackError(
+        f"parts of different days, from {export.registry}: {what}",
+        "somebody mixed old answers with new ones, or a proxy did: ask again, then the registry's operator",
     )

@@ -23,11 +23,12 @@ from embhub.release import signing
 from embhub.release.checks.consistency import base_digest, power
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
-from embhub.trust import bundle, statement
+from embhub.trust import bundle, root_keys, statement
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
+FAR = "2099-01-01T00:00:00Z"  # when keyrings of tests expire
 REGISTRY = "https://hub.example.org"
 REPOSITORY = "radboud/prostate-cspca"
 ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -77,6 +78,8 @@ def make_keyring(*, version: int = 1, members: Sequence[dict[str, Any]] | None =
         "registry": REGISTRY,
         "version": version,
         "issued": "2026-11-19T00:00:00Z",
+        "expires": FAR,
+        "root": root_keys.one_key(ROOT.public).model_dump(),
         "members": usual if members is None else list(members),
         **changes,
     }
@@ -86,7 +89,8 @@ def make_keyring(*, version: int = 1, members: Sequence[dict[str, Any]] | None =
 def make_export(keyring: Keyring | None = None, *, root: SigningKey = ROOT) -> bytes:
     """What `embhub-registry trust export` prints."""
     ring = keyring or make_keyring()
-    return keyrings.TrustExport(ring.registry, root.public, keyrings.sign_keyring(ring, root_key=root)).to_bytes()
+    ring = ring.model_copy(update={"root": root_keys.one_key(root.public)})
+    return keyrings.TrustExport(ring.registry, keyrings.sign_keyring(ring, root_key=root)).to_bytes()
 
 
 def make_trust(keyring: Keyring | None = None) -> Trust:

@@ -50,7 +50,7 @@ def back_up(registry: Registry, file: Path, *, recipients: Sequence[str] = ()) -
     if not file.parent.is_dir():
         raise UsageError(f"there is no folder {file.parent}", "make it, or choose another")
     keys = backup_encryption.read_recipients(recipients)
-    signing = backup_seal.key_of(registry.folder)
+    signing = registry.keys.backup_key()
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{file.name}.", dir=file.parent))  # mode 0700
     except OSError as error:
@@ -120,7 +120,7 @@ def _write_archive(registry: Registry, copy: Path, out: BinaryIO, signing: Signi
         settings = {name: accounts.read_setting(db, name) or "" for name in ("name", "url", "root_fingerprint")}
     named = hashlib.sha256(b"".join(backup_file.object_line(*item) for item in objects.items())).hexdigest()
     with contextlib.ExitStack() as stack:
-        held = _open(stack, {DATABASE: copy} | {name: registry.folder / name for name in KEYS})
+        held = _open(stack, {DATABASE: copy} | _keys(registry))
         held |= _open_audit_log(stack, registry, head)
         manifest = Manifest(
             schema="embhub.backup/2", made=stamp(), program=metadata.version("embhub"),
@@ -137,6 +137,11 @@ def _write_archive(registry: Registry, copy: Path, out: BinaryIO, signing: Signi
             for digest, size in objects.items():
                 _append(archive, backup_file.object_name(digest), _object(registry, digest, size))
     return manifest
+
+
+def _keys(registry: Registry) -> dict[str, Path]:
+    """The root key's files, where it is here; a root that is kept elsewhere is in no backup, as are online keys."""
+    return {name: registry.folder / name for name in KEYS} if registry.keys.root_is_here else {}
 
 
 def _append(archive: tarfile.TarFile, name: str, data: bytes) -> None:

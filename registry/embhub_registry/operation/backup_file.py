@@ -89,7 +89,7 @@ def parse_manifest(data: bytes) -> Manifest:
     if manifest.signed and not re.fullmatch("[0-9a-f]{64}", manifest.objects_sha256 or ""):
         raise BadBackupError(f"its {MANIFEST} does not name its objects")
     strange = {name for name in manifest.files if name not in {DATABASE, *KEYS} and not AUDIT_LOG.fullmatch(name)}
-    lacking = {DATABASE, "keys/root.pem"} - set(manifest.files)
+    lacking = {DATABASE} - set(manifest.files)
     if strange or lacking:
         raise BadBackupError(f"its {MANIFEST} names {sorted(strange) or 'no ' + ' and no '.join(sorted(lacking))}")
     return manifest

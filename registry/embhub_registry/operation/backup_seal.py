@@ -1,7 +1,8 @@
 """Who made a backup: a signature over what the backup says that it holds, checked before anything else is read.
 
-The key is the registry's backup key, `keys/backup.pem`: made by `init` or at the first backup, in no backup,
-so that a reader of backups cannot sign another. Its fingerprint is what an operator writes down and hands to `restore`.
+The key is the registry's backup key, `backup.pem` among its online keys: made by `init` or at the first backup, in no
+backup, so that a reader of backups cannot sign another. Its fingerprint is what an operator writes down and hands to
+`restore`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from embhub.formats import strict_json
 from embhub.site import keys
 from embhub.trust import dsse, p256
 from embhub_registry.operation.backup_file import BadBackupError
-from embhub_registry.storage.folder import BACKUP_KEY
 
 NAME = "backup.sig"
 LARGEST = 10_000
@@ -29,20 +29,6 @@ class _Seal(BaseModel):
 
     public_key: str
     signature: str
-
-
-def key_of(folder: Path) -> keys.SigningKey:
-    """The backup key of the registry in `folder`, made where there is none.
-
-    Raises:
-        ConfigError: it cannot be written or read.
-    """
-    where = folder / "keys"
-    return (
-        keys.load(BACKUP_KEY, folder=where)
-        if (where / f"{BACKUP_KEY}.pem").exists()
-        else keys.generate(BACKUP_KEY, folder=where)
-    )
 
 
 def seal(manifest: bytes, key: keys.SigningKey) -> bytes:

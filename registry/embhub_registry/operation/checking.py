@@ -11,7 +11,7 @@ from embhub.formats import strict_json
 from embhub.release.files import AUDIT, LIMITS
 from embhub.site.keys import PassphraseRequiredError
 from embhub.trust import p256
-from embhub_registry.database import repositories, tombstones
+from embhub_registry.database import repositories, root_rows, tombstones
 from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import repos
 from embhub_registry.storage.blobs import MissingBlobError
@@ -161,8 +161,11 @@ def _schema(registry: Registry, digest: str) -> object:
 
 def _check_identity(registry: Registry, report: Report) -> None:
     try:
-        registry.open_trust()
-        if _root_fingerprint(registry) != registry.setting("root_fingerprint"):
+        if registry.has_keyring:
+            registry.open_trust()
+        elif root_rows.pending_keyring(registry.database.connection()) is None:
+            report.corrupt.append("keyring: there is no keyring, and none waits for its signatures")
+        if registry.keys.root_is_here and _root_fingerprint(registry) != registry.setting("root_fingerprint"):
             report.corrupt.append("keyring: keys/root.pem is another key than the one that sites pinned")
     except EmbhubError as error:
         report.corrupt.append(f"keyring: {error.message}")

@@ -1,4 +1,4 @@
-"""A registry on disk: one folder with its database, blobs, root key, audit log and lock."""
+"""A registry on disk: one folder with its database, blobs, audit log and lock, and the keys that are kept there."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
 from embhub.site import config, keys
-from embhub.trust import dsse, p256
+from embhub.trust import dsse, multisig, p256, root_keys
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import Trust
-from embhub_registry.database import Database, DatabaseBusyError, accounts, schema
+from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
+from embhub_registry.database import Database, DatabaseBusyError, accounts, root_rows, schema
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.storage import timestamps
 from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import Blobs
-from embhub_registry.storage.settings import CLOSED
+from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
+from embhub_registry.storage.settings import CLOSED, SETTINGS
 
-ROOT_KEY = "root"
 LONGEST_URL = 200  # as the keyring's schema has it
-BACKUP_KEY = "backup"  # signs backups and is in none of them
+ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
@@ -49,48 +52,109 @@ class TimedLock:
 class Registry:
     """The parts of one registry; made by `create` or `operation.opening.open_folder`, closed by `close`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, online_keys: Path | None = None) -> None:
         self.folder = folder
+        self._online_keys = online_keys
         self.database = Database(folder / "registry.db")
         self.blobs = Blobs(folder / "blobs")
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = TimedLock()  # between a blob's write and the commit that names it
-        self._trust: tuple[int, Trust] | None = None
+        self._trust: tuple[object, Trust] | None = None
 
     def setting(self, name: str) -> str:
         """A setting that `init` wrote: `name`, `url` or `audit`."""
         return accounts.read_setting(self.database.connection(), name) or ""
 
+    @property
+    def keys(self) -> RegistryKeys:
+        """Where its private keys are: as `--online-keys` says, else as `init` noted."""
+        noted = self.setting(ONLINE_KEYS)
+        return RegistryKeys(self.folder, self._online_keys or (Path(noted) if noted else None))
+
     def root_key(self) -> keys.SigningKey:
         """The key that signs keyrings; only commands of the operator load it, the server never does."""
-        return keys.load(ROOT_KEY, folder=self.folder / "keys")
+        return self.keys.root()
 
-    def trust_export(self) -> bytes:
-        """What clients pin: the root's public key and the signed keyring (`embhub.trust/1`)."""
-        found = accounts.newest_keyring(self.database.connection())
-        if found is None:
-            raise ConfigError(f"{self.folder} has no keyring", "run `embhub-registry check`")
-        envelope = dsse.parse(found[1], payload_type=keyrings.KEYRING_TYPE)
-        return keyrings.TrustExport(
-            self.setting("url"), p256.read_public(self.setting("root_key")), envelope
-        ).to_bytes()
+    def root(self) -> RootKeys:
+        """The public keys of the root, and how many of them must sign."""
+        if stored := self.setting(ROOT):
+            return RootKeys.model_validate_json(stored)
+        return root_keys.one_key(p256.read_public(self.setting("root_key")))
 
-    def trust(self) -> Trust:
-        """The registry's own keyring, opened as a client would; a new version is seen at the next call."""
-        found = accounts.newest_keyring(self.database.connection())
-        if self._trust is None or found is None or self._trust[0] != found[0]:
-            self._trust = self.open_trust()
-        return self._trust[1]
+    def online_key(self, purpose: Purpose) -> dsse.Signer | None:
+        """The key here that the keyring names for `purpose`, `timestamp` or `advisories`; None without it."""
+        key, named = self.keys.online_key(purpose), (self.trust().keyring.online or {}).get(purpose)
+        return key if key is not None and named is not None and key.fingerprint == named.fingerprint else None
 
-    def open_trust(self) -> tuple[int, Trust]:
-        """The same read anew, its signature checked; with its version.
+    @property
+    def has_keyring(self) -> bool:
+        """Whether the root signed a keyring yet."""
+        return accounts.newest_keyring(self.database.connection()) is not None
+
+    def export(self) -> TrustExport:
+        """What clients pin: changes of the root, the signed keyring, and what the online keys signed.
 
         Raises:
-            ConfigError: there is no keyring. VerificationError: it is not the root key's.
+            ConfigError: no root key signed a keyring yet.
         """
-        export = keyrings.parse_export(self.trust_export())
-        opened = keyrings.open_export(export, root_fingerprint=self.setting("root_fingerprint"))
-        return opened.keyring.version, opened
+        db = self.database.connection()
+        found = accounts.newest_keyring(db)
+        if found is None:
+            raise ConfigError(
+                "this registry has no signed keyring yet", "its operator runs `keyring propose`, `sign` and `install`"
+            )
+        export = TrustExport(
+            self.setting("url"),
+            multisig.parse(found[1], payload_type=keyrings.KEYRING_TYPE),
+            tuple(multisig.parse(row, payload_type=root_keys.ROOT_TYPE) for row in root_rows.root_changes(db)),
+        )
+        return timestamps.attach(replace(export, advisories=current_advisories(self)), db)
+
+    def trust_export(self) -> bytes:
+        """The same as the document that is served (`embhub.trust/2`)."""
+        return self.export().to_bytes()
+
+    def trust(self) -> Trust:
+        """The registry's own keyring, opened as a client would; a new version is seen at the next call.
+
+        Before the first keyring it is one without members: nobody may sign anything yet.
+        """
+        db = self.database.connection()
+        found, stamped = accounts.newest_keyring(db), root_rows.timestamp(db)
+        if found is None:
+            return self._nobody()
+        current = (found[0], stamped[0] if stamped else None)
+        if self._trust is None or self._trust[0] != current:
+            self._trust = (current, self.open_trust())
+        return self._trust[1]
+
+    def open_trust(self) -> Trust:
+        """The same read anew, its signatures checked.
+
+        Raises:
+            ConfigError: there is no keyring. VerificationError: it is not the root's.
+        """
+        return keyrings.open_export(self.export(), root_fingerprint=self.setting("root_fingerprint"))
+
+    def _nobody(self) -> Trust:
+        created = self.setting("created")[:19] + "Z"
+        empty = Keyring(registry=self.setting("url"), version=1, issued=created, expires=created, root=self.root())
+        return Trust(self.setting("url"), self.setting("root_fingerprint"), empty.model_copy(update={"version": 0}))
+
+    def days(self, name: str) -> float:
+        """A setting that is a number of days."""
+        return float(self.setting(name) or SETTINGS[name].default)
+
+    def renew_timestamp(self) -> bool:
+        """Sign what is current, where that is due and the key is on this machine; whether it was signed."""
+        key = self.online_key("timestamp") if self.has_keyring else None
+        if key is None:
+            return False
+        with self.database.writing() as db:
+            export = self.export()
+            if due := timestamps.is_due(db, export):
+                timestamps.renew(db, export, key=key, days=self.days("timestamp.days"))
+        return due
 
     def close(self) -> None:
         """Close the database."""
@@ -126,10 +190,19 @@ class Registry:
             os.close(descriptor)
 
 
-def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = False) -> Registry:
-    """Lay out a new registry with its root key and an empty keyring, version 1.
+def create(
+    folder: Path, *, name: str, url: str, audit: str, closed: bool = False,
+    root: RootKeys | None = None, online_keys: Path | None = None,
+) -> Registry:  # fmt: skip
+    """Lay out a new registry with an empty keyring.
 
-    A `closed` one is so from its first moment: nobody reads without an access token, and repositories begin private.
+    Without `root` the root key is made here, beside the online keys, and signs the keyring as version 1. With the
+    public keys of a root that is kept elsewhere no private key gets into the folder, and the keyring waits for its
+    signatures. A `closed` registry is so from its first moment: nobody reads without an access token, and
+    repositories begin private.
+
+    Args:
+        online_keys: where the keys are that a server needs; by default in the folder, with `root` beside it.
 
     Raises:
         UsageError: the folder holds something already, or the address or name cannot be one.
@@ -147,18 +220,29 @@ def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = Fals
         raise ConfigError(
             f"cannot write {folder}: {error.strerror}", "choose a folder that you may write to"
         ) from error
+    if root is not None and online_keys is None:
+        online_keys = folder.absolute().with_name(f"{folder.absolute().name}-online-keys")
+    if online_keys is not None:
+        online_keys = online_keys.absolute()
+        if online_keys.is_relative_to(folder.absolute()):
+            raise UsageError(f"{online_keys} is inside {folder}", "--online-keys is a folder outside --dir")
     registry = Registry(folder)
     try:
-        root = keys.generate(ROOT_KEY, folder=folder / "keys")
-        keys.generate(BACKUP_KEY, folder=folder / "keys")
+        places = RegistryKeys(folder, online_keys)
+        own = None if root is not None else keys.generate(ROOT_KEY, folder=places.folder)
+        root = root or root_keys.one_key(own.public)
+        online = places.make_online()
         schema.migrate(registry.database)
-        keyring = keyrings.Keyring(registry=url, version=1, issued=instants.write(now()))
+        keyring = Keyring(registry=url, version=1, root=root, online=online, **dates())
         with registry.database.writing() as db:
-            values = {"name": name, "url": url, "audit": audit, "created": stamp()}
-            values |= {COLLECTED: "yes", "root_key": root.public_pem, "root_fingerprint": root.fingerprint}
+            values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
+            values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
             for key, value in (values | (CLOSED if closed else {})).items():
                 accounts.write_setting(db, key, value)
-            accounts.add_keyring(db, version=1, envelope=seal(keyring, root), now=stamp())
+            if own is None:
+                root_rows.set_pending_keyring(db, keyring.to_bytes(), now=stamp())
+            else:
+                accounts.add_keyring(db, version=1, envelope=seal(keyring, own), now=stamp())
     except BaseException:
         registry.close()
         shutil.rmtree(folder / "blobs", ignore_errors=True)
@@ -167,7 +251,26 @@ def create(folder: Path, *, name: str, url: str, audit: str, closed: bool = Fals
             leftover.unlink()
         raise
     registry.audit_log.write("init", name=name, url=url, audit=audit, closed=closed, root=root.fingerprint)
+    if own is not None:
+        registry.renew_timestamp()
     return registry
+
+
+def current_advisories(registry: Registry) -> dsse.Envelope | None:  # noqa: ARG001  # advisories come here
+    """The signed advisories that the trust export carries; this version makes none."""
+    return None
+
+
+def dates(registry: Registry | None = None) -> dict[str, str]:
+    """When a keyring that is written now is issued, and when it expires (setting `keyring.days`)."""
+    days = float(SETTINGS["keyring.days"].default) if registry is None else registry.days("keyring.days")
+    return {"issued": instants.write(now()), "expires": instants.write(now() + timedelta(days=days))}
+
+
+def root_settings(root: RootKeys) -> dict[str, str]:
+    """A root as settings: its keys, their PEM texts, and what sites pin."""
+    pem = "".join(key.public_key_pem for key in root.keys)
+    return {ROOT: root.model_dump_json(), "root_key": pem, "root_fingerprint": root.fingerprint}
 
 
 def _check_url(url: str) -> str:

@@ -43,6 +43,12 @@ def _days(text: str) -> float:
     return value
 
 
+def _lifetime(text: str) -> float:
+    if not 1 <= (value := _number(text)) <= 3_660:
+        raise ValueError("from 1 to 3,660 days are possible")
+    return value
+
+
 def _days_if_any(text: str) -> float | None:
     return None if text == NONE else _days(text)
 
@@ -117,6 +123,8 @@ SETTINGS: Mapping[str, Setting] = {
     "quota.bytes": Setting("2000000000", _limit, "bytes that a namespace may hold, each object counted once"),
     "quota.repositories": Setting("1000", _limit, "repositories of a namespace"),
     "quota.releases": Setting("10000", _limit, "releases of a namespace"),
+    "keyring.days": Setting("400", _lifetime, "days until a new keyring expires"),
+    "timestamp.days": Setting("7", _lifetime, "days for which a timestamp confirms that the keyring is current"),
     "retention.audit_days": Setting(NONE, _days_if_any, "days that closed months of the audit log are kept"),
     "retention.deleted_days": Setting("0", _days, "days that the bytes of deleted releases are kept, unserved"),
     "retention.token_days": Setting("365", _days_if_any, "days that expired access tokens stay listed"),

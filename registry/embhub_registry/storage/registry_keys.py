@@ -1,0 +1,75 @@
+"""Where a registry's private keys are: its root, if it is here at all, and the keys that a server needs online.
+
+The root of a registry that `init --root-key` made is on no disk here. Online keys (timestamp, advisories) and the key
+that signs backups are outside the registry's folder then, and in no backup in any case.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embhub.errors import ConfigError
+from embhub.site import keys
+from embhub.site.keys import PassphraseRequiredError, SigningKey
+from embhub.trust.keyring import NamedKey, Purpose
+from embhub.trust.root_keys import named
+
+ROOT_KEY = "root"
+BACKUP_KEY = "backup"  # signs backups and is in none of them
+PURPOSES: tuple[Purpose, ...] = ("timestamp", "advisories")
+FOLDER = "keys"
+
+
+class RegistryKeys:
+    """The keys of the registry in `folder`; `online` is the folder of those that a server needs."""
+
+    def __init__(self, folder: Path, online: Path | None = None) -> None:
+        self.folder = folder / FOLDER
+        self.online = online or self.folder
+
+    @property
+    def root_is_here(self) -> bool:
+        """Whether a root key is in the registry's own folder."""
+        return (self.folder / f"{ROOT_KEY}.pem").exists()
+
+    def root(self) -> SigningKey:
+        """The root key; only commands of the operator load it, the server never does.
+
+        Raises:
+            ConfigError: it is not here, or is encrypted.
+        """
+        return keys.load(ROOT_KEY, folder=self.folder)
+
+    def local_root(self) -> SigningKey | None:
+        """The root key where it is here and can sign without a person: neither elsewhere nor encrypted."""
+        try:
+            return self.root() if self.root_is_here else None
+        except PassphraseRequiredError:
+            return None
+
+    def online_key(self, purpose: Purpose) -> SigningKey | None:
+        """The key for `purpose` on this machine, or None."""
+        return keys.load(purpose, folder=self.online) if (self.online / f"{purpose}.pem").exists() else None
+
+    def backup_key(self) -> SigningKey:
+        """The key that signs backups, made where there is none."""
+        found = (self.online / f"{BACKUP_KEY}.pem").exists()
+        return (keys.load if found else keys.generate)(BACKUP_KEY, folder=self.online)
+
+    def make_online(self) -> dict[str, NamedKey]:
+        """The online keys' public halves; keys that are not there yet are made.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        try:
+            self.online.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {self.online}: {error.strerror}", "choose another --online-keys"
+            ) from error
+        self.backup_key()
+        made: dict[str, NamedKey] = {}
+        for purpose in PURPOSES:
+            made[purpose] = named((self.online_key(purpose) or keys.generate(purpose, folder=self.online)).public)
+        return made

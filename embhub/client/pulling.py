@@ -90,7 +90,8 @@ def pull(
     unpacking.check_contents(folder)
     chosen = site_policy.choose(policy, require)
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
-    if fetched.verified.yanked is not None and reference.partition("@")[2] != fetched.commit:
+    taken_back = fetched.verified.yanked is not None or bool(fetched.verified.withdrawn)
+    if taken_back and reference.partition("@")[2] != fetched.commit:
         _note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
     kept = unpacking.write(fetched.release, folder, name=_name(reference))

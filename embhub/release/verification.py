@@ -27,7 +27,7 @@ from embhub.refusals import (
 )
 from embhub.release import demands
 from embhub.release import files as release_files
-from embhub.release.checks import artifact, consistency, revocations, samples, signers, versions
+from embhub.release.checks import artifact, consistency, revocations, samples, signers, versions, withdrawals
 from embhub.release.checks.signers import Signer as Signer
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD as STANDARD
@@ -100,6 +100,11 @@ def verify(
         _compare(card, embedding, publish, report, findings)
         findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
+        withdrawn, said = withdrawals.find(
+            trusts, signed_for=keyring, namespace=signer.namespace, repository=publish.repository,
+            version=publish.version, digest=digest,
+        )  # fmt: skip
+        findings.extend(said)
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except ReleaseRefusedError as refusal:
         refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))
@@ -117,6 +122,7 @@ def verify(
         audited=audited,
         policy=policy,
         findings=tuple(findings),
+        withdrawn=withdrawn,
     )
     return demands.hold(verified, policy)
 
@@ -217,7 +223,7 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
         f"the keyring was issued on {keyring.keyring.issued}, {_count(max(days, 0), 'day')} ago, and has no expiry date"
     )
     yield Finding("freshness", "note", f"unknown: {age}; a newer one, or a newer release, is not ruled out")
-    yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")
+    yield Finding("log", "note", "not logged yet: this version checks no transparency log")
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,6 +16,7 @@ from embhub.release.checks.attested import Attested, Lost
 from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
+from embhub.trust.advisories import Advisory
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Verified:
         others: Further audits of the same bytes.
         lost: Audits that this site saw earlier and that the registry no longer lists.
         unanswered: What the registry did not answer: yanks, audits.
+        withdrawn: Signed advisories of its registry by which the release or its bytes are withdrawn.
         freshness: Always `unknown`.
         log_index: Always None.
         checkpoint: Always None.
@@ -69,6 +71,7 @@ class Verified:
     others: tuple[Attested, ...] = ()
     lost: tuple[Lost, ...] = ()
     unanswered: frozenset[str] = frozenset()
+    withdrawn: tuple[Advisory, ...] = ()
     freshness: Literal["unknown"] = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
@@ -167,6 +170,7 @@ class Verified:
             "verdict": self.report.verdict if self.report else None,
             "policy": self.policy.name,
             "yanked": self.yanked.to_json() if self.yanked else None,
+            "withdrawn": [asdict(advisory) for advisory in self.withdrawn],
             "other_audits": [audit.model_dump() for audit in self.others],
             "lost_audits": [lost.audit.model_dump() for lost in self.lost],
             "findings": [asdict(finding) for finding in self.findings],

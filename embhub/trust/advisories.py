@@ -22,7 +22,7 @@ ADVISORIES_TYPE = "application/vnd.embhub.advisories+json"
 SCHEMA = "embhub.advisories/1"
 OSV_VERSION = "1.7.0"
 ECOSYSTEM = "embhub"
-MAX_BYTES = 4_000_000
+MAX_BYTES = 1_500_000  # of the envelope, which a trust export and a pin have to hold
 MAX_NODES = 200_000
 MAX_REASON = 500
 

@@ -12,7 +12,7 @@ from embhub_registry.database import repositories, yanks
 from embhub_registry.database.clock import now
 from embhub_registry.http_errors import RequestDeniedError, no_repository, no_revision
 from embhub_registry.people.names import is_commit
-from embhub_registry.repositories import audit_standing, deletion, repos, withdrawals
+from embhub_registry.repositories import advisories, audit_standing, deletion, repos, withdrawals
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage.folder import Registry
 
@@ -48,4 +48,5 @@ def move(registry: Registry, full_name: str, commit: str, *, reason: str) -> dic
         audit_standing.record(writing, verified, files.get(AUDIT_BUNDLE), registry.trust().keyring)
         withdrawals.refresh(writing, repository.id)
     registry.audit_log.write("main-moved", repository=full_name, before=before, commit=commit, reason=reason)
+    advisories.publish(registry)
     return {"repository": full_name, "commit": commit, "version": snapshot.revision.release_version, "before": before}

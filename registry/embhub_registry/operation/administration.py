@@ -17,7 +17,7 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
-from embhub_registry.repositories import audit_standing, stolen_keys
+from embhub_registry.repositories import advisories, audit_standing, stolen_keys
 from embhub_registry.storage.folder import Registry, seal
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
@@ -242,6 +242,7 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason)
             registry, db, keyring.model_copy(update={"revoked": revoked}), list(keyring.members), without=fingerprint
         )
     registry.audit_log.write("key-revoked", fingerprint=fingerprint, reason=reason, keyring=version)
+    advisories.publish(registry)
     return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, "keyring_version": version}
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from embhub.formats import instants
 from embhub.trust import advisories, dsse
 from embhub.trust.advisories import Advisories, Advisory
+from embhub.trust.origin import origin_of
 from embhub_registry.database import Connection, withdrawals
 from embhub_registry.database.clock import now
 from embhub_registry.database.withdrawals import Withdrawal
@@ -37,26 +37,42 @@ def current_envelope(registry: Registry, key: dsse.Signer | None = None) -> dsse
     """The advisories in force, signed; signed anew, with a higher number, only where they changed.
 
     Args:
-        key: The key for advisories. By default the registry's own; None where it has none, and nothing was signed.
+        key: The key for advisories. By default the registry's own; without one, what was signed last, or None.
 
     Numbers follow the clock (seconds), so that they also grow over a restored backup.
     """
-    key = key or _online_key(registry)
+    key = key or registry.online_key("advisories")
     held = withdrawals.feed(registry.database.connection())
-    if key is None:
-        return None
-    if held is not None and held["content"] == _content(registry, key):
-        return advisories.read_envelope(bytes(held["envelope"]))
+    if key is None or (held is not None and held["content"] == _content(registry, key)):
+        return None if held is None else advisories.read_envelope(bytes(held["envelope"]))
     with registry.database.writing() as db:
+        held = withdrawals.feed(db)
         moment = now()
         number = max(int(moment.timestamp()), (held["number"] if held else 0) + 1)
-        document = advisories.build(
-            _origin(registry), number=number, issued=instants.write(moment), entries=entries(db)
-        )
-        envelope = document.sign(key)
+        envelope = _document(registry, db, number=number, issued=instants.write(moment)).sign(key)
         data = json.dumps(envelope.to_json(), separators=(",", ":")).encode()
         withdrawals.set_feed(db, number=number, content=_content(registry, key), envelope=data)
     return envelope
+
+
+def publish(registry: Registry) -> None:
+    """Sign what changed, where the key is at hand: advisories first, then the timestamp that names them.
+
+    Where it is not, the server does so within seconds, for its key is.
+    """
+    if registry.has_keyring and registry.online_key("advisories") is not None:
+        current_envelope(registry)
+        registry.renew_timestamp()
+
+
+def _document(registry: Registry, db: Connection, *, number: int, issued: str) -> Advisories:
+    """The whole list; where it grows too long to travel, without what was lifted."""
+    origin, listed = origin_of(registry.setting("url")), entries(db)
+    document = advisories.build(origin, number=number, issued=issued, entries=listed)
+    if len(document.to_bytes()) * 4 // 3 + 1_000 <= advisories.MAX_BYTES:
+        return document
+    held = [entry for entry in listed if entry.withdrawn_on is None]
+    return advisories.build(origin, number=number, issued=issued, entries=held)
 
 
 def unsigned(registry: Registry) -> Advisories:
@@ -64,24 +80,17 @@ def unsigned(registry: Registry) -> Advisories:
     db = registry.database.connection()
     held = withdrawals.feed(db)
     number = int(held["number"]) if held else 0
-    return advisories.build(_origin(registry), number=number, issued=instants.write(now()), entries=entries(db))
+    return advisories.build(
+        origin_of(registry.setting("url")), number=number, issued=instants.write(now()), entries=entries(db)
+    )
 
 
 def _content(registry: Registry, key: dsse.Signer) -> str:
     """What tells one text from another: the entries and who signs, without number and date."""
     listed = [advisories.to_osv(entry) for entry in entries(registry.database.connection())]
-    return hashlib.sha256(json.dumps([key.fingerprint, _origin(registry), listed], sort_keys=True).encode()).hexdigest()
-
-
-def _online_key(registry: Registry) -> dsse.Signer | None:
-    """The one place that asks for the registry's online key."""
-    ask = getattr(registry, "online_key", None)
-    found: dsse.Signer | None = ask("advisories") if ask is not None else None
-    return found
-
-
-def _origin(registry: Registry) -> str:
-    return (urlsplit(registry.setting("url")).hostname or "").lower()
+    return hashlib.sha256(
+        json.dumps([key.fingerprint, origin_of(registry.setting("url")), listed], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def _advisory(row: Withdrawal) -> Advisory:

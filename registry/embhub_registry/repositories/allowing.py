@@ -9,7 +9,7 @@ from embhub.errors import UsageError
 from embhub_registry.database import withdrawals as table
 from embhub_registry.database import yanks
 from embhub_registry.database.clock import stamp
-from embhub_registry.repositories import withdrawals
+from embhub_registry.repositories import advisories, withdrawals
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage.folder import Registry
 
@@ -34,6 +34,7 @@ def allow(registry: Registry, digest: str, *, reason: str) -> dict[str, Any]:
             withdrawals.refresh(db, repository_id)
         withdrawals.refresh_lists(db, holders)
     registry.audit_log.write("bytes-allowed", digest=digest, reason=reason, withdrawals=lifted)
+    advisories.publish(registry)
     return {"digest": digest, "lifted": lifted}
 
 

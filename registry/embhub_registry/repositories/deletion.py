@@ -13,7 +13,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
-from embhub_registry.repositories import repos, withdrawals
+from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
@@ -147,4 +147,5 @@ def _bury(
         "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases,
         scope=scope if releases else None, reason=reason, objects=len(unused),
     )  # fmt: skip
+    advisories.publish(registry)
     return releases

@@ -13,7 +13,7 @@ from embhub_registry.database.yanks import Authority
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_repository
 from embhub_registry.people import auth
 from embhub_registry.people.names import is_commit
-from embhub_registry.repositories import repos, withdrawals
+from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.storage.folder import Registry
 
 LONGEST_REASON = 500
@@ -43,6 +43,7 @@ def yank(
         registry.audit_log.write(
             "yanked", user=author, repository=repository.full_name, what=which, scope=scope, reason=reason
         )
+    advisories.publish(registry)
     return _standing(registry.database.connection(), repository)
 
 
@@ -74,6 +75,7 @@ def unyank(
         withdrawals.refresh(db, repository.id)
     author = account.user if account else yanks.OPERATOR
     registry.audit_log.write("unyanked", user=author, repository=repository.full_name, what=which)
+    advisories.publish(registry)
     return _standing(registry.database.connection(), repository)
 
 

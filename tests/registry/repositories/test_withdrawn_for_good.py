@@ -12,8 +12,10 @@ from click.testing import CliRunner, Result
 from embhub.errors import EmbhubError, UsageError
 from embhub.release.files import EMBEDDING
 from embhub.site.keys import SigningKey
-from embhub.trust import p256
+from embhub.trust import kept_advisories, p256
+from embhub.trust import keyring as keyrings
 from embhub.trust.advisories import Advisories, Advisory
+from embhub.trust.keyring import Trust
 from embhub_registry.cli import root
 from embhub_registry.database import Connection
 from embhub_registry.http_errors import RequestDeniedError
@@ -24,7 +26,6 @@ from tests.support import pushes, releases
 from tests.support.servers import Answer
 
 KEYS = {"radboud": releases.SITE, "lumc": releases.make_key("lumc's own key")}
-FEED = releases.make_key("the registry's key for advisories")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -288,9 +289,9 @@ def test_caches_may_keep_files_for_minutes_and_ask_again(house: House) -> None:
 
 
 def told(registry: Registry) -> tuple[int, tuple[Advisory, ...]]:
-    envelope = advisories.current_envelope(registry, FEED)
+    envelope = advisories.current_envelope(registry)
     assert envelope is not None
-    found = Advisories.parse(envelope, p256.read_public(FEED.public_pem))
+    found = Advisories.parse(envelope, _key(registry.trust()))
     return found.number, found.entries
 
 
@@ -335,11 +336,11 @@ def test_the_feed_names_no_private_repository_and_no_reason_of_one(house: House)
     for path in ("/trust/advisories", "/trust/advisories?format=json", "/embhub/v1/advisories.atom"):
         assert "hidden-study" not in house.registry.get(path).body.decode()
     with house.registry.opened() as registry:
-        envelope = advisories.current_envelope(registry, FEED)
+        envelope = advisories.current_envelope(registry)
         assert envelope is not None
         text = envelope.payload.decode()
         assert "hidden-study" not in text and "rare-disease-x" not in text and bytes_of(143).digest in text
-        found = Advisories.parse(envelope, p256.read_public(FEED.public_pem))
+        found = Advisories.parse(envelope, _key(registry.trust()))
         release_of = {"namespace": "radboud", "repository": "radboud/hidden-study", "version": "1.0.0"}
         assert found.against(**release_of, digest=bytes_of(143).digest), "who holds the bytes finds them"
 
@@ -365,10 +366,23 @@ def test_what_was_stolen_before_an_upgrade_is_judged_when_the_registry_is_opened
         assert {tuple(row) for row in registry.database.connection().execute("SELECT * FROM forgeable")} == before
 
 
-def test_a_registry_without_a_key_for_advisories_signs_none(house: House) -> None:
-    with house.registry.opened() as registry:
-        if getattr(registry, "online_key", None) is None:
-            assert advisories.current_envelope(registry) is None
+def test_the_trust_export_carries_the_newest_advisories_and_a_timestamp_that_names_them(house: House) -> None:
+    assert push(house, "radboud/exported", artifact=bytes_of(144)).status == 200
+    assert yank(house, "radboud/exported", house.alice, reason="swapped").status == 200
+    exported = keyrings.parse_export(house.registry.get("/embhub/v1/trust").body)
+    trust = keyrings.open_export(exported, root_fingerprint=house.registry.root_fingerprint)
+    listed = kept_advisories.opened(trust)
+    assert listed is not None and any(row.digest == bytes_of(144).digest for row in listed.entries)
+    assert trust.timestamp is not None and trust.timestamp.advisories is not None
+    assert trust.timestamp.advisories.number == listed.number
+    served = Advisories.parse(house.registry.get("/embhub/v1/advisories").body, _key(trust))
+    assert served == listed
+
+
+def _key(trust: Trust) -> p256.PublicKey:
+    key = trust.keyring.online_key("advisories")
+    assert key is not None
+    return key
 
 
 def test_people_and_feed_readers_are_told(house: House) -> None:
@@ -394,7 +408,7 @@ def test_a_closed_registrys_advisories_name_no_repository(house: House) -> None:
     act(house, "setting", "set", "read.anonymous", "no")
     try:
         with house.registry.opened() as registry:
-            envelope = advisories.current_envelope(registry, FEED)
+            envelope = advisories.current_envelope(registry)
             assert envelope is not None
             assert b"closed-name" not in envelope.payload and b"closed-reason" not in envelope.payload
             assert bytes_of(151).digest.encode() in envelope.payload

@@ -33,6 +33,7 @@ COMMANDS = {
     "show": "showing",
     "pull": "pulling",
     "verify": "verifying",
+    "status": "status",
     "evidence": "intake",
     "generate": "generating",
     "inpaint": "inpainting",
@@ -47,7 +48,7 @@ COMMANDS = {
 SECTIONS = {
     "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "login", "logout", "whoami"],
-    "Find and verify": ["trust", "search", "show", "access", "pull", "verify", "evidence"],
+    "Find and verify": ["trust", "search", "show", "access", "pull", "verify", "status", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],
 }

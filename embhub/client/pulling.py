@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from embhub import destinations
 from embhub.client import accounts, opening, reports, roots, site_policy
 from embhub.errors import RegistryError, UsageError
-from embhub.formats import names
+from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
@@ -24,7 +24,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import seen
+from embhub.site import pulled, seen
 from embhub.trust.keyring import Trust
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def pull(
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
     kept = unpacking.write(fetched.release, folder, name=_name(reference))
     remember(fetched)
+    _note_folder(fetched, folder)
     return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
 
 
@@ -152,6 +153,19 @@ def remember(fetched: Fetched) -> None:
         signer=verified.signer.fingerprint,
         stolen=fetched.stolen,
     )
+
+
+def _note_folder(fetched: Fetched, folder: Path) -> None:
+    """Where the release was written, so that `embhub status --all` finds it."""
+    verified = fetched.verified
+    pulled.remember(
+        folder,
+        pulled.Pulled(
+            registry=verified.signer.registry, repository=verified.repository, version=verified.version,
+            digest=verified.digest, namespace=verified.signer.namespace, signer=verified.signer.fingerprint,
+            commit=fetched.commit, pulled=instants.write(datetime.now(UTC)),
+        ),
+    )  # fmt: skip
 
 
 def _note(verified: Verified, *, listed: bool) -> None:

@@ -24,6 +24,8 @@ COMMANDS = {
     "key": "keys",
     "sign": "signing",
     "push": "pushing",
+    "yank": "yanking",
+    "erase": "erasing",
     "access": "access",
     "login": "login",
     "logout": "logout",
@@ -47,7 +49,7 @@ COMMANDS = {
 
 SECTIONS = {
     "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
-    "Publish": ["card", "key", "sign", "push", "login", "logout", "whoami"],
+    "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "verify", "status", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],

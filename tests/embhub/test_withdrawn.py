@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from embhub.refusals import RollbackError
 from embhub.release.demands import PolicyRefusedError
 from embhub.trust.advisories import Advisories
 from tests.support.between import TRUST, World
-from tests.support.hostile import Middleman
+from tests.support.hostile import Handler, Middleman
 from tests.support.releases import make_embedding, make_release
 from tests.support.sites import Site
 
@@ -68,9 +69,9 @@ def test_one_refresh_reaches_folder_stick_and_mirror(
             warned = pulling.verify_path(place)
             assert REASON in warned.withdrawn[0].sentence
             assert any(row.check == "withdrawn" and row.outcome == "warning" for row in warned.findings)
-            for demands in ({"policy": "strict"}, {"require": "not-yanked"}):
+            for policy, require in (("strict", ()), ("standard", "not-yanked")):
                 with pytest.raises(PolicyRefusedError, match=REASON):
-                    pulling.verify_path(place, **demands)
+                    pulling.verify_path(place, policy=policy, require=require)
             assert any(REASON in text for text in opening.open_path(place).warnings)
             capsys.readouterr()
             assert main(["verify", str(place)]) == 0
@@ -122,9 +123,13 @@ def test_older_advisories_are_refused_and_so_are_none(
     gone = {key: value for key, value in document.items() if key not in ("advisories", "timestamp")}
     older = {**gone, "advisories": json.loads(before)["advisories"]}
     for lie in (before, json.dumps(gone).encode(), json.dumps(older).encode()):
-        middle.lies = {TRUST: lambda handler, lie=lie: handler.send(200, lie)}
+        middle.lies = {TRUST: partial(_send, lie)}
         with pytest.raises(RollbackError):
             roots.refresh_roots()
+
+
+def _send(body: bytes, handler: Handler) -> None:
+    handler.send(200, body)
 
 
 def test_another_registry_withdraws_nothing_of_this_one(

@@ -1,9 +1,12 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and by one process at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from embhub.errors import ConfigError
@@ -36,6 +39,28 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}", "free space or choose another folder") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time reads and writes `path`: what another one wrote meanwhile is not lost.
+
+    The lock is a file beside it. The folder is made where it is missing, for its owner alone.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    lock = path.with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot write {lock}: {error.strerror}", "choose a home that you may write to") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

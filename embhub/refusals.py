@@ -74,6 +74,12 @@ class WrongPredicateError(MalformedStatementError):
     rule = "predicate-type"
 
 
+class CriticalAttestationError(ReleaseRefusedError):
+    """An attestation of a type that this version does not know, which its signer marked critical."""
+
+    rule = "critical-attestation"
+
+
 class DigestMismatchError(ReleaseRefusedError):
     """The statement is about other bytes."""
 
@@ -138,6 +144,12 @@ class RollbackError(ReleaseRefusedError):
     """Older than what was seen before, or other content under a version that was seen before."""
 
     rule = "rollback"
+
+
+class AnotherReleaseError(RollbackError):
+    """Another embedding, another card, or no audit any more, under a version that was accepted before."""
+
+    rule = "another-release"
 
 
 class CardMismatchError(ReleaseRefusedError):

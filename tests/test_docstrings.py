@@ -157,7 +157,8 @@ def somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.UnverifiedWarning")
 def test_examples_run(name: str, somebody: dict[str, Any]) -> None:
     if name == "push":
-        embhub.sign("signed/prostate-cspca.safetensors", repository="hospital-a/prostate-cspca")
+        where = {"repository": "hospital-a/prostate-cspca", "registry": "https://hub.example.org"}
+        embhub.sign("signed/prostate-cspca.safetensors", **where)
     thing = getattr(embhub, name)
     examples = doctest.DocTestFinder(recurse=False).find(thing, name, globs=somebody)
     assert examples and examples[0].examples, f"{name} has no example"

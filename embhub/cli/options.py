@@ -160,7 +160,8 @@ require = click.option(
     "--require",
     metavar="LIST",
     default="",
-    help="Additional policy demands, comma-separated: countersigned, confirmed, no-leak, not-yanked, epsilon<=X.",
+    help="Additional policy demands, comma-separated: countersigned, confirmed, no-leak, not-yanked,"
+    " known-signer, epsilon<=X.",
 )
 embeddings = click.option(
     "--embedding",

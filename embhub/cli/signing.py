@@ -18,14 +18,20 @@ from embhub.cli.output import note, print_json, print_pairs
 @click.option(
     "--repository", metavar="NS/NAME", help="Repository to publish to  [default: your namespace and the file's stem]"
 )
+@click.option(
+    "--registry",
+    metavar="URL",
+    help="Registry to sign for; it is not asked  [default: EMBHUB_REGISTRY, config.yaml, or the only known one]",
+)
 @options.key
 @options.as_json
 def command(file: Path, as_json: bool, **choices: Any) -> None:
     """Sign the embedding in FILE together with its card and audit report.
 
     Writes STEM.publish.sigstore.json beside FILE, and STEM.audit.sigstore.json if there is a report. The statement
-    names repository, version and the digests of all files: any change invalidates the signature. Patients covered by
-    the report are charged in the site's privacy ledger, because the report can leave the site from then on.
+    names registry, repository, version and the digests of all files: any change invalidates the signature, and another
+    registry does not accept it. Patients covered by the report are charged in the site's privacy ledger, because the
+    report can leave the site from then on.
 
     A FOLDER written by `pull` is signed anew under its name and version, for example after a key was lost or replaced;
     an auditor's attestation is kept. `embhub push --from FOLDER` uploads it.

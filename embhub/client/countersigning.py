@@ -15,11 +15,11 @@ from embhub.errors import ConfigError, UsageError
 from embhub.ledger.published_audits import charge_audit
 from embhub.release import files as release_files
 from embhub.release import verification
-from embhub.release.checks import attested, consistency
+from embhub.release.checks import consistency
 from embhub.release.files import Release
 from embhub.release.signing import attest_audit
 from embhub.site import config, keys
-from embhub.trust import p256, statement
+from embhub.trust import p256
 
 if TYPE_CHECKING:
     from embhub.client.hub import Hub
@@ -41,9 +41,9 @@ class Source:
 class Draft:
     """What would be countersigned, by whom; nothing is signed yet.
 
-    `release` holds the report as `audit.json`; `verified` is the release as it stands, `trust` the keyring that vouches
-    for it, `key` the name of the auditor's key. `beside`: the release was signed with its own report, which stays, and
-    this is the auditor's own; it is then kept by the embedding's digest, and the report stays with the auditor.
+    `release` is what will be sent but for the attestation; `verified` is the release as it stands, `trust` the keyring
+    that vouches for it, `key` the name of the auditor's key. `beside` holds the auditor's own report where the release
+    has another one: that one stays in the release, and this one with the auditor.
     """
 
     release: Release
@@ -53,12 +53,12 @@ class Draft:
     key: str
     auditor: KnownKey
     source: Source
-    beside: bool = False
+    beside: bytes = b""
 
     @property
     def report_digest(self) -> str:
         """SHA-256 of `audit.json`, hex."""
-        return release_files.digest(self.release.files[release_files.AUDIT])
+        return release_files.digest(self.beside or self.release.files[release_files.AUDIT])
 
     def vouches_for(self) -> tuple[str, ...]:
         """What a countersignature says, a sentence each."""
@@ -132,28 +132,24 @@ def prepare(
 
     Raises:
         VerificationError: the release does not verify, or the report is not about it, or contradicts itself.
-        UsageError: there is nothing to countersign, or another report was signed with the release.
+        UsageError: there is nothing to countersign.
         ConfigError: the key is not an independent auditor's by the registry's keyring.
         RegistryError: the registry refuses or cannot be reached.
     """
     release, verified, source = _read(target, registry=registry, token=token, on_progress=on_progress)
     name = key or config.load().key
     trust, auditor = _find_auditor(verified, name)
-    beside = False
+    beside, report = b"", release.audit
     if audit is not None:
         release, beside = _with_own_report(release, Path(audit))
-        if beside and source.hub is None:
-            raise UsageError(
-                f"{verified.repository} {verified.version} was signed together with its own report, which stays",
-                "countersign that one; or pass the repository, whose registry stores yours beside it",
-            )
-    if release.audit is None:
+        report = AuditReport.parse(beside) if beside else release.audit
+    if report is None:
         raise UsageError(
             f"{verified.repository} has no audit report to countersign",
             "audit the embedding on site, then give your report with --audit",
         )
-    list(consistency.check_report(release.audit, embedding=release.embedding))
-    return Draft(release, verified, release.audit, trust, name, auditor, source, beside)
+    list(consistency.check_report(report, embedding=release.embedding))
+    return Draft(release, verified, report, trust, name, auditor, source, beside)
 
 
 def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) -> Countersigned:
@@ -165,21 +161,21 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
         VerificationError: what was signed does not verify.
         RegistryError: the registry refuses, or the repository has moved on meanwhile.
     """
-    if draft.beside:
-        return _send_beside(draft, ask_passphrase)
     release, verified = _sign(draft, ask_passphrase)
-    charge_audit(release, known_only=True)
+    if not draft.beside:
+        charge_audit(release, known_only=True)
+    status = verified.audit_in_words().partition(", ")[2]
     done = Countersigned(
         repository=verified.repository,
         version=verified.version,
         report=draft.report_digest,
         verdict=draft.report.verdict,
-        status=verified.audit_in_words().partition(", ")[2],
+        status=f"kept beside the release's own report, by {draft.auditor.namespace}" if draft.beside else status,
         key=draft.auditor.fingerprint,
     )
     source = draft.source
     if source.hub is None:
-        for name in (release_files.AUDIT, release_files.AUDIT_BUNDLE):
+        for name in (release_files.AUDIT, _place(draft)):
             write_atomic(source.folder / name, release.files[name])
         return replace(done, folder=str(source.folder))
     message = f"Countersign the audit report of {verified.card.name} {verified.version}"
@@ -233,18 +229,24 @@ def _find_auditor(verified: Verified, name: str) -> tuple[Trust, KnownKey]:
     return trust, key
 
 
-def _with_own_report(release: Release, path: Path) -> tuple[Release, bool]:
-    """The release with the auditor's own report, and whether its publisher signed it together with another one."""
+def _with_own_report(release: Release, path: Path) -> tuple[Release, bytes]:
+    """The release with the auditor's own report; or as it is, and that report, where it has another one."""
     data = release_files.read_file(path, limit=release_files.LIMITS[release_files.AUDIT])
-    publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
-    beside = publish.audit is not None and publish.audit.sha256 != release_files.digest(data)
-    return Release.from_files({**release.files, release_files.AUDIT: data}), beside
+    if release.files.get(release_files.AUDIT, data) != data:
+        return release, data
+    return Release.from_files({**release.files, release_files.AUDIT: data}), b""
+
+
+def _place(draft: Draft) -> str:
+    """Where the attestation stands in the release: under the auditor's namespace, beside every other."""
+    return release_files.audit_bundle_of(draft.auditor.namespace)
 
 
 def _attest(draft: Draft, ask_passphrase: AskPassphrase | None, now: datetime) -> bytes:
     return attest_audit(
         draft.report,
         report_digest=draft.report_digest,
+        registry=draft.trust.origin,
         repository=draft.verified.repository,
         version=draft.verified.version,
         key=load_key(draft.key, ask_passphrase),
@@ -252,23 +254,10 @@ def _attest(draft: Draft, ask_passphrase: AskPassphrase | None, now: datetime) -
     )
 
 
-def _send_beside(draft: Draft, ask_passphrase: AskPassphrase | None) -> Countersigned:
-    """Send the attestation alone, judged as every reader will: it is about the bytes, and no file of the release."""
-    assert draft.source.hub is not None  # noqa: S101  # `prepare` lets no folder come here
-    data, digest = _attest(draft, ask_passphrase, datetime.now(UTC)), draft.verified.digest
-    found = attested.read(data, digest=digest, trusts=[draft.trust])
-    draft.source.hub.attest(digest, data)
-    return Countersigned(
-        repository=found.repository, version=found.version, report=draft.report_digest, verdict=found.verdict,
-        status=f"kept beside the release's own report, by {found.namespace}", key=draft.auditor.fingerprint,
-        url=f"{draft.source.hub.registry}/{found.repository}",
-    )  # fmt: skip
-
-
 def _sign(draft: Draft, ask_passphrase: AskPassphrase | None) -> tuple[Release, Verified]:
     verified, now = draft.verified, datetime.now(UTC)
     attestation = _attest(draft, ask_passphrase, now)
-    release = Release.from_files({**draft.release.files, release_files.AUDIT_BUNDLE: attestation})
+    release = Release.from_files({**draft.release.files, _place(draft): attestation})
     return release, verification.verify(release, trust=draft.trust, repository=verified.repository, now=now)
 
 

@@ -173,7 +173,8 @@ class Hub:
                 visibility.check(repository, wanted=visible_to, found=present.visibility)
                 seen_as = present.visibility
             report(Progress("push", 1, 2, f"{len(release.files)} files"))
-            stale = ((present.paths if present else set()) & set(release_files.LIMITS)) - set(release.files)
+            stale = {path for path in (present.paths if present else ()) if release_files.limit_of(path) is not None}
+            stale -= set(release.files)
             parent = present.parent if present else None
             message = message or f"Publish {release.card.name} {release.card.version}"
             try:
@@ -232,6 +233,8 @@ class Hub:
     ) -> str:
         """Send what the newest commit does not have yet as one commit on top of `onto`; returns the newest commit."""
         changed = self._find_changed(repository, files)
+        if not changed.keys() & {release_files.EMBEDDING, release_files.CARD}:  # what others attested of it stays
+            stale = stale & release_files.LIMITS.keys()
         if not changed and not stale:
             return self._ask_about(repository)[0]
         header = {"summary": message, "description": "", **({"parentCommit": onto} if onto else {})}
@@ -265,7 +268,7 @@ class Hub:
         """Take back a repository that was made for a push which was then refused, if it is still empty."""
         with suppress(RegistryError), self._translated(repository):
             present = self._find(repository)
-            if not (present.paths if present else set()) & set(release_files.LIMITS):
+            if not any(release_files.limit_of(path) for path in (present.paths if present else ())):
                 namespace, _, name = repository.partition("/")
                 send = json.dumps({"name": name, "organization": namespace}).encode()
                 self._client.read(
@@ -300,7 +303,8 @@ class Hub:
                 raise client_errors.WrongCommitError(f"{self.registry} names no commit for {repository}", _OPERATOR)
             if revision and _DIGITS.fullmatch(revision) and not commit.startswith(revision):
                 raise client_errors.another_commit(repository, asked=revision, said=commit)
-            paths = [path for path in release_files.LIMITS if path in sizes]
+            paths = release_files.in_order(path for path in sizes if release_files.limit_of(path) is not None)
+            release_files.check_count(paths)
             _check_sizes({path: sizes[path] for path in paths}, repository)
             files: dict[str, bytes] = {}
             for done, path in enumerate(paths):
@@ -455,7 +459,7 @@ class Hub:
         """One file of a release, at `commit`; what is broken or busy for a moment is asked again."""
         for pause in PAUSES:
             try:
-                return self._client.read(address, limit=release_files.LIMITS[path], commit=commit)
+                return self._client.read(address, limit=release_files.limit_of(path) or 0, commit=commit)
             except http_client.TransportError as error:
                 remark = type(error).__name__
             except StatusError as error:
@@ -464,7 +468,7 @@ class Hub:
                 remark = str(error.status)
             _log.info("%s: %s; asked again in %s s", address, remark, pause)
             time.sleep(pause)  # our own pauses: a registry could ask for a pause of years
-        return self._client.read(address, limit=release_files.LIMITS[path], commit=commit)
+        return self._client.read(address, limit=release_files.limit_of(path) or 0, commit=commit)
 
     def _late(self, what: str, seconds: float) -> RegistryError:
         return client_errors.AnswerTooSlowError(
@@ -497,5 +501,6 @@ def _git_id(data: bytes) -> str:
 def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
     """Refuse before the first byte is read; an answer that lies about its size meets the limit of the stream."""
     for name, size in sizes.items():
-        if size is not None and size > release_files.LIMITS[name]:
-            raise client_errors.too_large(f"{name} of {repository}", announced=size, limit=release_files.LIMITS[name])
+        limit = release_files.limit_of(name) or 0
+        if size is not None and size > limit:
+            raise client_errors.too_large(f"{name} of {repository}", announced=size, limit=limit)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
-from embhub.client import reports, roots, site_policy
+from embhub.client import memory, reports, roots, site_policy
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
 from embhub.release import files as release_files
@@ -48,7 +48,8 @@ def open_path(path: str | Path) -> Opened:
     release = Release.from_folder(path) if path.is_dir() else at_the_site.read(path)
     now = datetime.now(UTC)
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
-    own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
+    namespace = names.namespace_of(publish.repository)
+    own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
     verified = recall(verification.verify(release, trust=trusts, now=now, seen=seen.accepted()))
     if verified.signer.fingerprint not in {key.fingerprint for key in keys.list_keys()}:
@@ -65,7 +66,7 @@ def recall(verified: Verified) -> Verified:
     first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
     newest = reports.site_total(registry, names.namespace_of(repository))
     totals = site_totals.say(verified.embedding.privacy, verified.signer.namespace, newest)
-    return replace(told, findings=(*first, *told.findings, *totals))
+    return memory.say_signer(replace(told, findings=(*first, *told.findings, *totals)))
 
 
 def _is_signed(file: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
-from embhub.client import accounts, roots, visibility
+from embhub.client import accounts, origins, roots, visibility
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants, names
 from embhub.ledger import publications
@@ -92,6 +92,7 @@ def sign(
     path: str | Path,
     *,
     repository: str | None = None,
+    registry: str | None = None,
     card: str | Path | None = None,
     audit: str | Path | None = None,
     key: str | None = None,
@@ -103,11 +104,15 @@ def sign(
     A folder as `pull` writes it is signed again under its name and version, for example with another key. Its publish
     attestation is replaced; an independent auditor's attestation stays.
 
+    A signature counts at one registry, which it names.
+
     A signed report can be published. So the site's privacy ledger charges every patient whom the report covers.
 
     Args:
         path: `NAME.safetensors`, or a folder.
         repository: `namespace/name` to publish it as. By default the site's namespace and the file's stem.
+        registry: Address of the registry to sign for. By default the setting `registry`, or the only one known here.
+            A folder keeps the one that it was signed for.
         card: The card. By default `STEM.card.yaml`.
         audit: The audit report. By default `STEM.audit.json`, where it exists.
         key: Name of the site's key. By default the setting `key`.
@@ -121,25 +126,28 @@ def sign(
         BudgetExceededError: A patient whom the report covers would exceed a cap.
         ArtifactError: Embedding, card or report is malformed or incomplete; every missing field of the card is listed.
         PrivacyError: Card or training facts look like personal data.
-        UsageError: A file is missing.
+        UsageError: A file is missing, or no registry is set.
         ConfigError: There is no such key or no namespace, or the folder cannot be written.
 
     Example:
         >>> import embhub
-        >>> signed = embhub.sign("signed/prostate-cspca.safetensors", repository="hospital-a/prostate-cspca")
+        >>> file, hub = "signed/prostate-cspca.safetensors", "https://hub.example.org"
+        >>> signed = embhub.sign(file, repository="hospital-a/prostate-cspca", registry=hub)
         >>> signed.repository, signed.version, signed.wrote[-1].name
         ('hospital-a/prostate-cspca', '1.0.0', 'prostate-cspca.publish.sigstore.json')
     """
     path = Path(path)
     if path.is_dir():
-        if repository or card or audit:
+        if repository or registry or card or audit:
             raise UsageError(
-                "a folder is signed anew as it is", "omit --repository, --card and --audit, or pass the file"
+                "a folder is signed anew as it is",
+                "omit --repository, --registry, --card and --audit, or pass the file",
             )
         return _sign_folder(path, load_key(key, ask_passphrase), on_note)
     signed, _ = _sign_file(
-        path, repository, card=card, audit=audit, key=key, ask_passphrase=ask_passphrase, on_note=on_note
-    )
+        path, repository, registry=registry, card=card, audit=audit, key=key, ask_passphrase=ask_passphrase,
+        on_note=on_note,
+    )  # fmt: skip
     return signed
 
 
@@ -217,7 +225,10 @@ def push(
         release, publish = _check_signed(Release.from_folder(from_folder or ""), repository)
     else:
         choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase, "on_note": on_note}
+        choices["registry"] = hub.registry if hub else registry
         release, publish = _open_signed(Path(path), repository, hub=hub, **choices)
+    if hub is not None:
+        origins.check_destination(publish.registry, hub.registry)
     _ask_ledger(release, publish, confirm)
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
@@ -270,16 +281,19 @@ def _open_signed(path: Path, repository: str | None, *, hub: Hub | None, **choic
 
 
 def _sign_file(
-    path: Path, repository: str | None, *, hub: Hub | None = None, card: str | Path | None, audit: str | Path | None,
+    path: Path, repository: str | None, *, registry: str | None, hub: Hub | None = None,
+    card: str | Path | None, audit: str | Path | None,
     key: str | None, ask_passphrase: AskPassphrase | None, on_note: Callable[[str], None] | None,
 ) -> tuple[Signed, Publish]:  # fmt: skip
     """Sign a file with its papers, verify what was signed, charge the ledger, and write the attestations beside it."""
     opened = Release.from_files({release_files.EMBEDDING: embedding.read_bytes(path)})
     artifact = opened.embedding  # what is no embedding is said before anything about namespaces and keys
     repository = names.check_repository(repository or f"{accounts.default_namespace(hub)}/{path.stem}")
+    origin = origins.to_sign_for(registry)
     signing_key = load_key(key, ask_passphrase)
     release = assemble(
         path,
+        registry=origin,
         card_path=card,
         audit_path=audit,
         repository=repository,
@@ -337,7 +351,8 @@ def _verify(release: Release, repository: str | None) -> Publish:
     for here, then the pinned keyrings are asked; a machine that has neither leaves the signature to the registry.
     """
     publish, now = statement.read_publish(release.publish_bundle.statement), datetime.now(UTC)
-    own = roots.vouch_for_own_keys(names.namespace_of(publish.repository), instants.write(now))
+    namespace = names.namespace_of(publish.repository)
+    own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     try:
         verification.verify(release, trust=own, repository=repository, now=now)
     except (UnknownSignerError, WrongNamespaceError, WrongRoleError):

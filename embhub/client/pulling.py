@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import accounts, opening, reports, roots, site_policy
+from embhub.client import accounts, memory, opening, reports, roots, site_policy
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
     from embhub.client.hub import Hub, Listing
 
 
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+
 @dataclass(frozen=True)
 class Fetched:
-    """A verified release in memory, where it came from, and the keys that are known as stolen by now.
+    """A verified release in memory, and where it came from.
 
     `listed`: whether its registry keeps a list of what was taken back, and gave it.
     """
@@ -41,7 +45,6 @@ class Fetched:
     verified: Verified
     release: Release
     commit: str
-    stolen: frozenset[str] = frozenset()
     listed: bool = False
 
 
@@ -59,7 +62,7 @@ def pull(
 
     Args:
         reference: `namespace/name` for the newest release, `namespace/name@1.0.0` for a version, or
-            `namespace/name@commit`. A version older than one seen before must be named, and gives a warning.
+            `namespace/name@commit`. A release older than one seen before must be named so, and gives a warning.
         registry: Address of the registry. By default the setting `registry`.
         token: Access token. By default the one that `embhub login` stored.
         out: Folder to write: new, empty, or with an earlier pull in it. By default `name` in the working folder.
@@ -130,12 +133,12 @@ def fetch(
         now=datetime.now(UTC),
         seen=seen.accepted(),
         requested=revision if revision and names.version_fault(revision) is None else None,
+        pinned=_COMMIT.fullmatch(revision) is not None and commit.startswith(revision),
     )
     told, listed = _ask(hub, verified, commit, trusts)
-    verified = replace(told, findings=(*told.findings, *remarks))
-    stolen = frozenset().union(*(trust.keyring.stolen() for trust in trusts))
+    verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     try:
-        return Fetched(demands.hold(verified, policy), release, commit, stolen, listed)
+        return Fetched(demands.hold(verified, policy), release, commit, listed)
     except PolicyRefusedError:
         _note(verified, listed=listed)
         raise
@@ -143,16 +146,8 @@ def fetch(
 
 def remember(fetched: Fetched) -> None:
     """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
-    verified = fetched.verified
-    _note(verified, listed=fetched.listed)
-    seen.remember(
-        verified.signer.registry,
-        verified.repository,
-        version=verified.version,
-        digest=verified.digest,
-        signer=verified.signer.fingerprint,
-        stolen=fetched.stolen,
-    )
+    _note(fetched.verified, listed=fetched.listed)
+    memory.remember(fetched.verified, fetched.release)
 
 
 def _note_folder(fetched: Fetched, folder: Path) -> None:
@@ -169,10 +164,9 @@ def _note_folder(fetched: Fetched, folder: Path) -> None:
 
 
 def _note(verified: Verified, *, listed: bool) -> None:
-    own = verified.own_audit
     reports.remember(
         verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
-        yanked=verified.yanked, known=listed, audits=(*verified.others, *([own] if own else [])),
+        yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
         total=site_totals.stated(verified.embedding.privacy),
     )  # fmt: skip
 

@@ -7,17 +7,14 @@ audits by the embedding's SHA-256, whatever name it goes by.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embhub.durable import write_atomic
+from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import names
 from embhub.privacy.composition import SiteTotal
@@ -64,7 +61,7 @@ def remember(
     Raises:
         ConfigError: what was heard before cannot be read, or the folder cannot be written.
     """
-    with _locked():
+    with locked(_path()):
         heard = _read()
         before = heard.model_copy(deep=True)
         place = _place(registry, repository, version)
@@ -89,22 +86,6 @@ def _place(registry: str, repository: str, version: str) -> str:
 
 def _path() -> Path:
     return config.paths().state / "heard.json"
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    """One process at a time reads and writes: what another one heard meanwhile is not lost."""
-    path = _path().with_suffix(".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", "choose a home that you may write to") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _read() -> _Heard:

@@ -138,14 +138,18 @@ def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:
     raise ConfigError("no registry is trusted yet, so no signature can be verified", f"{hint} --fingerprint SHA256:…")
 
 
-def vouch_for_own_keys(namespace: str, now: str) -> Trust:
-    """A keyring made up here, by which this site's own keys may publish under `namespace`; for its own releases."""
+def vouch_for_own_keys(namespace: str, now: str, *, origin: str) -> Trust:
+    """A keyring made up here, by which this site's own keys may publish under `namespace`; for its own releases.
+
+    It stands for the registry of this `origin`, for which the release was signed.
+    """
     held = tuple(
         MemberKey(fingerprint=key.fingerprint, public_key_pem=keys.public_pem(key.name), role="publish", added=now)
         for key in keys.list_keys()
     )
     member = Member(namespace=namespace, name=None, keys=held)
-    made_up = Keyring(registry="http://localhost", version=1, issued=now, expires=_NEVER, members=(member,))
+    address = f"https://[{origin}]" if ":" in origin else f"https://{origin}"
+    made_up = Keyring(registry=address, version=1, issued=now, expires=_NEVER, members=(member,))
     return Trust("this site", "", made_up)
 
 

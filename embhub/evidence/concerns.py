@@ -72,6 +72,7 @@ def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
     publish = statement.read_publish(
         statement.build_publish(
             artifact.digest,
+            registry="localhost",
             repository=f"site/{card.name}",
             version=card.version,
             card_digest=release_files.digest(release.files[release_files.CARD]),

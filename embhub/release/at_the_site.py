@@ -23,9 +23,11 @@ SHEET, SHEET_RECORD = ".samples.png", ".samples.json"
 SITE_AUDIT = ".site-audit.json"  # is about patients, beside a privacy claim: never sent
 PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"
+MODEL_BUNDLE = ".model.sigstore.json"
 _PLACES = {
     AUDIT: release_files.AUDIT,
     AUDIT_BUNDLE: release_files.AUDIT_BUNDLE,
+    MODEL_BUNDLE: release_files.MODEL_BUNDLE,
     PUBLISH_BUNDLE: release_files.PUBLISH_BUNDLE,
 }
 
@@ -80,7 +82,8 @@ def write_bundles(release: Release, path: Path) -> list[Path]:
         ConfigError: the folder cannot be written.
     """
     written = []
-    for suffix, name in ((AUDIT_BUNDLE, release_files.AUDIT_BUNDLE), (PUBLISH_BUNDLE, release_files.PUBLISH_BUNDLE)):
+    for suffix in (AUDIT_BUNDLE, MODEL_BUNDLE, PUBLISH_BUNDLE):
+        name = _PLACES[suffix]
         target = beside(path, suffix)
         if name in release.files:
             write_atomic(target, release.files[name])

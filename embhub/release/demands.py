@@ -118,6 +118,11 @@ def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
     yield from _vanished(verified)
 
 
+def _known_signer(verified: Verified, _: Demand) -> Iterator[str]:
+    if verified.unexpected is not None:
+        yield f"{verified.unexpected.in_words()}; `embhub trust refresh` shows the keys and asks for a confirmation"
+
+
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
     if not isinstance(claim, PrivacyClaim):
@@ -142,5 +147,5 @@ def _bounded(verified: Verified) -> bool:
 
 _CHECKS = {
     "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
-    "epsilon": _epsilon,
+    "known-signer": _known_signer, "epsilon": _epsilon,
 }  # fmt: skip

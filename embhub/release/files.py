@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,28 +24,28 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import tensors
 from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
+from embhub.release.file_names import AUDIT as AUDIT
+from embhub.release.file_names import AUDIT_BUNDLE as AUDIT_BUNDLE
+from embhub.release.file_names import CARD as CARD
+from embhub.release.file_names import EMBEDDING as EMBEDDING
+from embhub.release.file_names import FILES as FILES
+from embhub.release.file_names import LIMITS as LIMITS
+from embhub.release.file_names import MODEL_BUNDLE as MODEL_BUNDLE
+from embhub.release.file_names import MOST_ATTESTATIONS as MOST_ATTESTATIONS
+from embhub.release.file_names import PUBLISH_BUNDLE as PUBLISH_BUNDLE
+from embhub.release.file_names import SAMPLES as SAMPLES
+from embhub.release.file_names import audit_bundle_of as audit_bundle_of
+from embhub.release.file_names import auditor_in as auditor_in
+from embhub.release.file_names import in_order as in_order
+from embhub.release.file_names import is_attestation as is_attestation
+from embhub.release.file_names import is_log_proof as is_log_proof
+from embhub.release.file_names import limit_of as limit_of
+from embhub.release.file_names import too_many as too_many
 from embhub.trust import bundle
 
-EMBEDDING = "learned_embeds.safetensors"
-CARD = "README.md"
-AUDIT = "audit.json"
-SAMPLES = "samples.png"
-PUBLISH_BUNDLE = "attestations/publish.sigstore.json"
-AUDIT_BUNDLE = "attestations/audit.sigstore.json"
-LIMITS: Mapping[str, int] = MappingProxyType(
-    {
-        EMBEDDING: embedding.MAX_BYTES,
-        CARD: 256_000,
-        AUDIT: 2_000_000,
-        SAMPLES: 512_000,
-        PUBLISH_BUNDLE: bundle.MAX_BYTES,
-        AUDIT_BUNDLE: bundle.MAX_BYTES,
-    }
-)
-FILES = tuple(LIMITS)
 _VIEWS = {  # of which file each parsed view of a release is
     "container": EMBEDDING, "embedding": EMBEDDING, "card": CARD, "audit": AUDIT,
-    "publish_bundle": PUBLISH_BUNDLE, "audit_bundle": AUDIT_BUNDLE,
+    "publish_bundle": PUBLISH_BUNDLE, "audit_bundle": AUDIT_BUNDLE, "model_bundle": MODEL_BUNDLE,
 }  # fmt: skip
 _MAX_OTHERS = 1_000
 
@@ -62,7 +62,8 @@ class Release:
     The parsed views raise what their parsers raise.
 
     Attributes:
-        files: Bytes by name, for the names in `embhub.release.files.LIMITS`.
+        files: Bytes by name, of the files that a release may hold: those in `embhub.release.files.LIMITS`, and
+            attestations of any predicate type.
         others: Names of further files, which no statement covers.
         copies: SHA-256 by name of every further `*.safetensors` file. It must be the embedding's own: `pull` writes
             one, named after the repository.
@@ -141,6 +142,15 @@ class Release:
         """
         return bundle.parse(self.files[AUDIT_BUNDLE]) if AUDIT_BUNDLE in self.files else None
 
+    @cached_property
+    def model_bundle(self) -> bundle.Bundle | None:
+        """The signature in the format of OpenSSF model signing, or None where there is none.
+
+        Raises:
+            MalformedBundleError: It is not a Sigstore bundle of the strict kind.
+        """
+        return bundle.parse(self.files[MODEL_BUNDLE]) if MODEL_BUNDLE in self.files else None
+
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Release:
         """Make a release from bytes.
@@ -152,14 +162,16 @@ class Release:
             The release, unverified.
 
         Raises:
-            FileTooLargeError: A file exceeds the limit of its kind.
+            FileTooLargeError: A file exceeds the limit of its kind, or there are too many attestations.
         """
-        for name, limit in LIMITS.items():
-            if len(files.get(name, b"")) > limit:
+        limits = {name: limit for name in sorted(files) if (limit := limit_of(name)) is not None}
+        for name, limit in limits.items():
+            if len(files[name]) > limit:
                 raise _too_large(name, limit)
-        others = tuple(sorted(files.keys() - LIMITS.keys()))
+        check_count(limits)
+        others = tuple(sorted(files.keys() - limits.keys()))
         copies = {name: digest(files[name]) for name in others if name.endswith(".safetensors")}
-        known = {name: bytes(files[name]) for name in LIMITS if name in files}
+        known = {name: bytes(files[name]) for name in in_order(limits)}
         return cls(MappingProxyType(known), others, MappingProxyType(copies))
 
     def with_files(self, files: Mapping[str, bytes]) -> Release:
@@ -197,10 +209,11 @@ class Release:
         root = Path(folder)
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder", "pass the folder that `embhub pull` wrote")
-        files = {name: read_file(root / name, limit=LIMITS[name]) for name in LIMITS if (root / name).exists()}
+        held, others = _list(root)
+        check_count(held)
+        files = {name: read_file(root / name, limit=limit) for name, limit in held.items()}
         if not files:
             raise UsageError(f"{root} holds no release", f"a release has a {EMBEDDING}")
-        others = _list_others(root)
         for name in others:
             if name.endswith(".safetensors"):
                 files[name] = read_file(root / name, limit=embedding.MAX_BYTES)
@@ -259,15 +272,27 @@ def read_file(path: Path, *, limit: int) -> bytes:
     return data
 
 
-def _list_others(root: Path) -> tuple[str, ...]:
-    names: list[str] = []
+def _list(root: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The release's files in a folder, with their limits, and the names of all others."""
+    held = {name: limit for name, limit in LIMITS.items() if (root / name).exists()}
+    others: list[str] = []
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
-        if name not in LIMITS and not path.is_dir():
-            names.append(name)
-        if len(names) > _MAX_OTHERS:
+        if name in held or path.is_dir():
+            continue
+        if (limit := limit_of(name)) is not None:
+            held[name] = limit
+        else:
+            others.append(name)
+        if len(held) + len(others) > _MAX_OTHERS:
             raise UsageError(f"{root} holds far more than a release", "pass the folder of one release")
-    return tuple(sorted(names))
+    return {name: held[name] for name in in_order(held)}, tuple(sorted(others))
+
+
+def check_count(names: Iterable[str]) -> None:
+    """Raises FileTooLargeError where these are more attestations than a release may hold."""
+    if fault := too_many(names):
+        raise FileTooLargeError(f"the release has {fault}", "a release holds no more: do not use it")
 
 
 def _too_large(name: str, limit: int) -> FileTooLargeError:

@@ -16,17 +16,20 @@ from embhub.privacy.composition import CohortComposition
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
-from embhub.release.checks import consistency
+from embhub.release.checks import consistency, model_signature
 from embhub.release.checks.claims import outdated
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import Release
 from embhub.trust import bundle, statement
 from embhub.trust.dsse import Signer
 
+_AUDIT_FILES = (release_files.AUDIT, release_files.AUDIT_BUNDLE)
+
 
 def assemble(
     embedding_path: str | Path,
     *,
+    registry: str,
     repository: str,
     key: Signer,
     now: datetime,
@@ -39,6 +42,7 @@ def assemble(
 
     Args:
         embedding_path: `NAME.safetensors`.
+        registry: origin of the registry; the statement is good there alone.
         repository: `namespace/name`; the statement is good for this name alone.
         key: the site's publishing key, which signs the audit report too.
         now: time of signing, with its zone.
@@ -63,10 +67,13 @@ def assemble(
     report = _read_report(path, audit_path)
     if report is not None:
         files[release_files.AUDIT] = report
-    return sign(opened.with_files(files), repository=repository, key=key, now=now, replaces=replaces)
+    signing = opened.with_files(files)
+    return sign(signing, registry=registry, repository=repository, key=key, now=now, replaces=replaces)
 
 
-def sign(release: Release, *, repository: str, key: Signer, now: datetime, replaces: str | None = None) -> Release:
+def sign(
+    release: Release, *, registry: str, repository: str, key: Signer, now: datetime, replaces: str | None = None
+) -> Release:
     """The same files with new attestations: `publish/v1`, and `mia-audit/v1` where there is a report.
 
     Raises:
@@ -87,6 +94,7 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     report_digest = release_files.digest(files[release_files.AUDIT]) if report is not None else None
     published = statement.build_publish(
         artifact.digest,
+        registry=registry,
         repository=repository,
         version=card.version,
         card_digest=release_files.digest(files[release_files.CARD]),
@@ -114,13 +122,15 @@ def sign(release: Release, *, repository: str, key: Signer, now: datetime, repla
     files[release_files.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
     if report is not None and report_digest is not None:
         files[release_files.AUDIT_BUNDLE] = attest_audit(
-            report, report_digest=report_digest, repository=repository, version=card.version, key=key, now=now
-        )
+            report, report_digest=report_digest, registry=registry, repository=repository, version=card.version,
+            key=key, now=now,
+        )  # fmt: skip
+    files[release_files.MODEL_BUNDLE] = model_signature.build(files, repository=repository, key=key)
     return release.with_files(files)
 
 
 def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
-    """A published release with new attestations of its publisher, under the same name and version: a key was lost, say.
+    """A published release with new attestations of its publisher, for the same registry, name and version.
 
     What somebody else attested stays as it is.
 
@@ -129,19 +139,16 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
         and as `sign`.
     """
     before = statement.read_publish(release.publish_bundle.statement)
-    attached = {
-        name: release.files[name] for name in (release_files.AUDIT, release_files.AUDIT_BUNDLE) if name in release.files
-    }
-    independent = release.audit_bundle is not None and release.audit_bundle.hint != release.publish_bundle.hint
+    others = {name: data for name, data in release.files.items() if name not in release_files.FILES}
     files = dict(release.files)
+    late: dict[str, bytes] = {}
     if before.audit is None:  # the audit came later, and the card does not know of it
-        for name in attached:
-            del files[name]
-    signed = sign(release.with_files(files), repository=before.repository, key=key, now=now, replaces=before.replaces)
-    kept = attached if before.audit is None else {}
-    if independent:
-        kept = {**kept, release_files.AUDIT_BUNDLE: attached[release_files.AUDIT_BUNDLE]}
-    return signed.with_files({**signed.files, **kept})
+        late = {name: files.pop(name) for name in release.files if name in _AUDIT_FILES}
+    signed = sign(
+        release.with_files(files), registry=before.registry, repository=before.repository, key=key, now=now,
+        replaces=before.replaces,
+    )  # fmt: skip
+    return signed.with_files({**signed.files, **late, **others})
 
 
 def check_persons(release: Release) -> None:
@@ -162,11 +169,12 @@ def check_persons(release: Release) -> None:
 
 
 def attest_audit(
-    report: AuditReport, *, report_digest: str, repository: str, version: str, key: Signer, now: datetime
+    report: AuditReport, *, report_digest: str, registry: str, repository: str, version: str, key: Signer, now: datetime
 ) -> bytes:
     """A `mia-audit/v1` bundle: by the site for its own report, or by an independent auditor as a countersignature."""
     vouched = statement.build_audit(
         report.artifact.sha256,
+        registry=registry,
         repository=repository,
         version=version,
         report_digest=report_digest,

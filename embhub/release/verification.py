@@ -27,7 +27,19 @@ from embhub.refusals import (
 )
 from embhub.release import demands
 from embhub.release import files as release_files
-from embhub.release.checks import artifact, consistency, revocations, samples, signers, versions, withdrawals
+from embhub.release.checks import (
+    artifact,
+    attested,
+    audit_files,
+    consistency,
+    further_attestations,
+    model_signature,
+    revocations,
+    samples,
+    signers,
+    versions,
+    withdrawals,
+)  # fmt: skip
 from embhub.release.checks.signers import Signer as Signer
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD as STANDARD
@@ -54,6 +66,7 @@ def verify(
     repository: str | None = None,
     seen: Mapping[tuple[str, str], Sighting] | None = None,
     requested: str | None = None,
+    pinned: bool = False,
 ) -> Verified:
     """Decide whether `release` may be used.
 
@@ -62,10 +75,11 @@ def verify(
         now: the present, with its time zone; for remarks on dates only, no decision rests on a clock.
         repository: the `namespace/name` that was asked for; None where the release came as files, then the name in
             the signed statement is reported.
-        seen: the newest release that this site accepted before, by (registry, repository); an older version, or other
-            bytes under the same one, is refused. The registry is the one whose keyring vouches for the signer, not the
-            place that the bytes came from.
+        seen: what this site accepted before, by (registry, repository); an older version is refused, and so is
+            another release under the same one. The registry is the one whose keyring vouches for the signer, not the
+            place that the bytes came from. Where `repository` is None, an older version that was accepted is taken.
         requested: the version that was asked for by its number; it may be older than what was seen.
+        pinned: whether this very release was asked for, by a commit or a lock file; it may be older, too.
 
     Raises:
         ReleaseRefusedError: the first check that failed, with its own class; `.findings` lists every check up to it.
@@ -81,17 +95,24 @@ def verify(
         publish = statement.read_publish(signed)
         trusts = keyrings.as_sequence(trust)
         keyring, signer = signers.find_publisher(
-            attestation, repository=publish.repository, trusts=trusts, findings=findings
+            attestation, registry=publish.registry, repository=publish.repository, trusts=trusts, findings=findings
         )
         _check_name(publish, repository, findings)
         embedding = artifact.open_embedding(release, findings)
         before = (seen or {}).get((signer.registry, publish.repository))
-        findings.append(versions.check_version(publish, embedding, seen=before, keyring=keyring, requested=requested))
+        finding = versions.check_version(
+            publish, embedding, seen=before, keyring=keyring, requested=requested, pinned=pinned,
+            local=repository is None,
+        )  # fmt: skip
+        findings.append(finding)
         card = _open_card(release, publish)
         report = _open_report(release, publish, findings)
-        auditor, audited = None, None
+        audits = audit_files.check(
+            release, report, publish=publish, keyring=keyring, publisher=signer, findings=findings
+        )
         if report is not None:
-            auditor, audited = _check_report(report, release, publish, keyring, signer, findings)
+            findings.extend(consistency.check_report(report, embedding=embedding))
+        auditor = next((item.signer for item in audits if item.countersigns), None)
         if signer.revoked_as is not None:
             finding = revocations.check_publisher(
                 signer, created=publish.created, auditor=auditor, countersigned_suffices=policy.countersigned_suffices
@@ -105,6 +126,10 @@ def verify(
             version=publish.version, digest=digest,
         )  # fmt: skip
         findings.extend(said)
+        model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
+        findings.extend(further_attestations.check(release))
+        others = tuple(item.audit for item in audits if not item.of_report)
+        findings.extend(attested.say(others, ()))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except ReleaseRefusedError as refusal:
         refusal.findings = (*findings, Finding(refusal.rule, "failed", refusal.message))
@@ -118,11 +143,12 @@ def verify(
         replaces=publish.replaces,
         created=publish.created,
         signer=signer,
-        auditor=auditor,
-        audited=audited,
+        audit_files=audits,
+        others=others,
         policy=policy,
         findings=tuple(findings),
         withdrawn=withdrawn,
+        keyring=keyring.keyring.version,
     )
     return demands.hold(verified, policy)
 
@@ -174,31 +200,6 @@ def _open_report(release: Release, publish: Publish, findings: list[Finding]) ->
         return release.audit
     except ArtifactError as error:
         raise AuditMismatchError(f"the audit report cannot be read: {error.message}", error.hint) from error
-
-
-def _check_report(
-    report: AuditReport,
-    release: Release,
-    publish: Publish,
-    keyring: Trust,
-    publisher: Signer,
-    findings: list[Finding],
-) -> tuple[Signer, str]:
-    attestation = release.audit_bundle
-    if attestation is None:
-        raise MissingAuditError("the audit report has no attestation", "fetch the release again, and ask the publisher")
-    signed = attestation.statement
-    if signed.digest != release.embedding.digest:
-        raise AuditMismatchError("the audit attestation is about another embedding", "fetch the release again")
-    facts = statement.read_audit(signed)
-    auditor = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=findings)
-    if auditor.revoked_as is not None and auditor != publisher:  # the publisher's own is judged once, below
-        findings.append(revocations.check_auditor(auditor, created=facts.created))
-    consistency.check_attestation(
-        facts, publish=publish, report=report, report_digest=release_files.digest(release.files[release_files.AUDIT])
-    )
-    findings.extend(consistency.check_report(report, embedding=release.embedding))
-    return auditor, facts.created
 
 
 def _compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
@@ -13,10 +13,14 @@ from embhub.refusals import Finding
 from embhub.release import notebook_view
 from embhub.release.checks import attested
 from embhub.release.checks.attested import Attested, Lost
+from embhub.release.checks.audit_files import AuditFile
 from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
 from embhub.trust.advisories import Advisory
+
+if TYPE_CHECKING:
+    from embhub.site.seen import SignerChange
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,7 @@ class Verified:
         replaces: SHA-256 of the embedding that this release replaces, or None.
         created: When it was signed, by its own statement (UTC).
         signer: Who published it.
-        auditor: Who signed the audit attestation, or None.
-        audited: When the audit was signed, by its own statement, or None.
+        audit_files: Every audit attestation of the release and who signed it, the publisher's own first.
         policy: The policy that it was judged by.
         findings: Every check, its result, and a sentence on it.
         yanked: What the registry says, unsigned, of a yanked release; None otherwise.
@@ -44,6 +47,8 @@ class Verified:
         lost: Audits that this site saw earlier and that the registry no longer lists.
         unanswered: What the registry did not answer: yanks, audits.
         withdrawn: Signed advisories of its registry by which the release or its bytes are withdrawn.
+        unexpected: Set where the key that signed is another one than this site saw before, or new.
+        keyring: Version of the keyring that vouched for the signer.
         freshness: Always `unknown`.
         log_index: Always None.
         checkpoint: Always None.
@@ -63,8 +68,7 @@ class Verified:
     replaces: str | None
     created: str
     signer: Signer
-    auditor: Signer | None
-    audited: str | None  # when the audit's attestation was signed, by its own word
+    audit_files: tuple[AuditFile, ...]
     policy: Policy
     findings: tuple[Finding, ...]
     yanked: Yank | None = None
@@ -72,6 +76,8 @@ class Verified:
     lost: tuple[Lost, ...] = ()
     unanswered: frozenset[str] = frozenset()
     withdrawn: tuple[Advisory, ...] = ()
+    unexpected: SignerChange | None = None
+    keyring: int | None = None
     freshness: Literal["unknown"] = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
@@ -86,6 +92,38 @@ class Verified:
     def digest(self) -> str:
         """SHA-256 of the embedding in lower-case hex."""
         return self.embedding.digest
+
+    @property
+    def _of_report(self) -> AuditFile | None:
+        """The attestation of audit.json that counts most: the first independent auditor's, else the publisher's."""
+        vouching = [item for item in self.audit_files if item.of_report]
+        return next((item for item in vouching if item.countersigns), vouching[0] if vouching else None)
+
+    @property
+    def auditor(self) -> Signer | None:
+        """Who signed the attestation of the audit report: an independent auditor where there is one, or None."""
+        return self._of_report.signer if self._of_report else None
+
+    @property
+    def audited(self) -> str | None:
+        """When that attestation was signed, by its own statement, or None."""
+        return self._of_report.audit.created if self._of_report else None
+
+    @property
+    def countersigners(self) -> tuple[Signer, ...]:
+        """Every independent auditor who vouches for the audit report."""
+        return tuple(item.signer for item in self.audit_files if item.countersigns)
+
+    @property
+    def audits(self) -> tuple[Attested, ...]:
+        """Every audit that the release's own files attest."""
+        return tuple(item.audit for item in self.audit_files)
+
+    @property
+    def verdict(self) -> str | None:
+        """The worst verdict of all audits of these bytes that are known here, or None where there is none."""
+        said = [audit.verdict for audit in (*self.audits, *self.others)]
+        return min(said, key=attested.VERDICTS.index, default=None)
 
     @property
     def independent(self) -> bool:
@@ -104,22 +142,20 @@ class Verified:
 
         Returns:
             Verdict and status, such as `no-leak-detected, countersigned by nki`, `…, consistent, self-declared`, or
-            `none`.
+            `none`; and who else found a leak.
         """
+        leaking = [audit.namespace for audit in self.others if audit.verdict == attested.LEAK]
+        worse = f"{attested.LEAK} by {' and '.join(leaking)}" if leaking else ""
         if self.report is None:
-            return "none"
-        by = f" by {self.auditor.namespace}" if self.auditor is not None and self.independent else ", self-declared"
-        return f"{self.report.verdict}, {self.audit_status}{by}"
+            return worse or "none"
+        auditors = " and ".join(dict.fromkeys(auditor.namespace for auditor in self.countersigners))
+        by = f" by {auditors}" if auditors else ", self-declared"
+        return f"{self.report.verdict}, {self.audit_status}{by}{'; ' + worse if worse else ''}"
 
     @property
     def own_audit(self) -> Attested | None:
         """The release's own audit in the form in which other audits are remembered, or None where there is none."""
-        if self.report is None or self.auditor is None or self.audited is None:
-            return None
-        return Attested(
-            namespace=self.auditor.namespace, own=not self.independent, repository=self.repository,
-            version=self.version, verdict=self.report.verdict, created=self.audited, registry=self.auditor.registry,
-        )  # fmt: skip
+        return self._of_report.audit if self._of_report else None
 
     def _concerns(self, audit: Attested) -> bool:
         """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs."""
@@ -142,11 +178,11 @@ class Verified:
             A copy with these facts and the findings that follow from them.
         """
         others, remembered = ([a for a in found if self._concerns(a)] for found in (others, remembered))
-        own = self.own_audit
-        shown = [own, *others] if own is not None else list(others)
-        more = tuple(audit for audit in others if audit != own)
-        lost = attested.find_lost(remembered, shown, asked=asked)
-        findings = (*self.findings, *attested.say(more, lost))
+        vouching = [item.audit for item in self.audit_files if item.of_report]
+        more = tuple(audit for audit in attested.newest([*self.others, *others]) if audit not in vouching)
+        lost = attested.find_lost(remembered, [*self.audits, *others], asked=asked)
+        new = [audit for audit in more if audit not in self.others]
+        findings = (*self.findings, *attested.say(new, lost))
         return replace(self, yanked=yanked, others=more, lost=lost, unanswered=frozenset(unanswered), findings=findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -167,12 +203,14 @@ class Verified:
             "auditor": asdict(self.auditor) if self.auditor else None,
             "countersigned": self.independent,
             "audit_status": self.audit_status,
-            "verdict": self.report.verdict if self.report else None,
+            "verdict": self.verdict,
+            "audits": [item.audit.model_dump() for item in self.audit_files],
             "policy": self.policy.name,
             "yanked": self.yanked.to_json() if self.yanked else None,
             "withdrawn": [asdict(advisory) for advisory in self.withdrawn],
             "other_audits": [audit.model_dump() for audit in self.others],
             "lost_audits": [lost.audit.model_dump() for lost in self.lost],
+            "unexpected_signer": asdict(self.unexpected) if self.unexpected else None,
             "findings": [asdict(finding) for finding in self.findings],
             "freshness": self.freshness,
             "log_index": self.log_index,

@@ -1,85 +1,149 @@
-"""What this site remembers of registries: its namespace there, and the newest version it saw of each repository.
+"""What this site remembers of registries: its namespace there, and every release that it accepted from them.
 
-A release that is older than one accepted before is refused by `embhub.release.verification`, wherever it comes from:
-registries are told apart by the name in their keyring, not by the address they are reached at. Remembering is done
-here, in `state/seen.json`, which only this user can read: it tells what a hospital looked at.
+`embhub.release.verification` refuses by it: an older release that nobody asked for, and another release under a
+version that was accepted before, wherever it comes from. Registries are told apart by the name in their keyring, not
+by the address they are reached at. Kept in `state/seen.json`, which only this user can read: it tells what a hospital
+looked at. One process at a time writes it.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from embhub.durable import write_atomic
+from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
-from embhub.formats import names
+from embhub.formats import names, strict_json
 from embhub.site import config
 
-MAX_BYTES = 8_000_000
+MAX_BYTES = 32_000_000
+MOST_VERSIONS = 500  # remembered of one repository: the highest
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_OPTIONAL = ("statement", "card", "audit", "signer", "on")
 
 
-class Sighting(BaseModel):
-    """The newest release seen of one repository: its version, the SHA-256 of its embedding, and whose key signed it.
+@dataclass(frozen=True)
+class Accepted:
+    """One version that was accepted.
 
-    Sightings of the first release of embhub know no `signer`. `pinned` are older versions that were requested by their
-    version since then, with the digest of each.
+    `digest`, `card` and `audit` are the SHA-256 of what the publisher signed as this version, `audit` None where the
+    statement names no audit. `statement` is the identity of the statement, `signer` the fingerprint of the key, and
+    `keyring` the version of the keyring that vouched for it. What an entry does not know is None.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     version: str
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    digest: str
+    statement: str | None = None
+    card: str | None = None
+    audit: str | None = None
     signer: str | None = None
-    pinned: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
+    keyring: int | None = None
+    on: str | None = None
 
 
-class _Memory(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+@dataclass(frozen=True)
+class Sighting:
+    """Every version of one repository that was accepted."""
 
-    namespaces: dict[str, str] = {}
-    releases: dict[str, Sighting] = {}
+    versions: Mapping[str, Accepted] = field(default_factory=dict)
+
+    def of(self, version: str, *, stolen: Collection[str] = ()) -> Accepted | None:
+        """What was accepted as this version, unless a key in `stolen` signed it."""
+        found = self.versions.get(version)
+        return None if found is not None and found.signer in stolen else found
+
+    def newest(self, *, stolen: Collection[str] = ()) -> Accepted | None:
+        """The highest version that was accepted; those that a key in `stolen` signed do not count."""
+        held = [one for one in self.versions.values() if one.signer not in stolen]
+        return max(held, key=lambda one: names.version_order(one.version), default=None)
+
+
+@dataclass(frozen=True)
+class SignerChange:
+    """A key that this site has no reason to expect: another one than before, or one that is new in the keyring."""
+
+    fingerprint: str
+    before: tuple[str, ...]
+
+    def in_words(self) -> str:
+        """Which key, and what was expected."""
+        if self.before:
+            return f"the key {self.fingerprint} signed, and what was accepted here before was signed by " + ", ".join(
+                self.before
+            )
+        return f"the key {self.fingerprint} signed; it is new in the keyring, and nobody here confirmed it"
+
+
+@dataclass
+class _Memory:
+    namespaces: dict[str, str] = field(default_factory=dict)
+    confirmed: dict[str, list[str]] = field(default_factory=dict)
+    releases: dict[str, dict[str, Accepted]] = field(default_factory=dict)
 
 
 def accepted() -> dict[tuple[str, str], Sighting]:
-    """The newest accepted release of every repository, by (registry, repository)."""
+    """What was accepted of every repository, by (registry, repository)."""
     found = {}
-    for place, sighting in _read().releases.items():
+    for place, versions in _read().releases.items():
         registry, _, repository = place.rpartition(" ")
-        found[registry, repository] = sighting
+        found[registry, repository] = Sighting(versions)
     return found
 
 
-def newest(registry: str, repository: str) -> Sighting | None:
-    """The newest release of `repository` that this site accepted by the keyring of `registry`, or None."""
-    return _read().releases.get(f"{registry} {repository}")
+def newest(registry: str, repository: str, *, stolen: Collection[str] = ()) -> Accepted | None:
+    """The highest version of `repository` that this site accepted by the keyring of `registry`, or None."""
+    return Sighting(_read().releases.get(f"{registry} {repository}", {})).newest(stolen=stolen)
 
 
-def remember(
-    registry: str,
-    repository: str,
-    *,
-    version: str,
-    digest: str,
-    signer: str | None = None,
-    stolen: frozenset[str] = frozenset(),
-) -> None:
-    """Note an accepted release. One that is older than the newest is noted beside it: somebody requested this version.
+def remember(registry: str, repository: str, *, version: str, digest: str, **facts: Any) -> None:
+    """Note an accepted release. `facts` are the further members of `Accepted`.
 
-    Where a key in `stolen` signed the newest, any other takes its place.
+    An entry of the same release stays as it is, with the day on which it was accepted first.
+    """
+    entry = Accepted(version=version, digest=digest, **facts)
+
+    def note(memory: _Memory) -> None:
+        held = memory.releases.setdefault(f"{registry} {repository}", {})
+        before = held.get(version)
+        if before is None or (before.digest, before.statement) != (entry.digest, entry.statement):
+            held[version] = entry
+        if len(held) > MOST_VERSIONS:
+            del held[min(held, key=names.version_order)]
+
+    _change(note)
+
+
+def signer_change(registry: str, repository: str, *, fingerprint: str) -> SignerChange | None:
+    """Whether a release of `repository` is signed by a key that this site does not expect.
+
+    Expected are keys that signed what was accepted here of the same namespace, and those that a person confirmed
+    (`confirm`). Where nothing was accepted of the namespace, any key is, unless some of the registry were confirmed:
+    then this one came to the keyring later.
     """
     memory = _read()
-    before = memory.releases.get(f"{registry} {repository}")
-    if before is None or before.signer in stolen or names.version_order(version) >= names.version_order(before.version):
-        pinned = before.pinned if before is not None and before.signer not in stolen else {}
-        found = Sighting(version=version, digest=digest, signer=signer, pinned=pinned)
-    else:
-        found = before.model_copy(update={"pinned": {**before.pinned, version: digest}})
-    if found != before:
-        memory.releases[f"{registry} {repository}"] = found
-        _write(memory)
+    confirmed = memory.confirmed.get(registry)
+    prefix = f"{registry} {names.namespace_of(repository)}/"
+    held = [one for place, found in memory.releases.items() if place.startswith(prefix) for one in found.values()]
+    before = sorted({one.signer for one in held if one.signer is not None})
+    if fingerprint in before or fingerprint in (confirmed or ()):
+        return None
+    if not before and confirmed is None:
+        return None
+    return SignerChange(fingerprint, tuple(before))
+
+
+def confirm(registry: str, fingerprints: Iterable[str]) -> None:
+    """Note that a person of this site agreed to these keys of a registry's keyring, when pinning or refreshing it."""
+    new = set(fingerprints)
+
+    def note(memory: _Memory) -> None:
+        memory.confirmed[registry] = sorted(new.union(memory.confirmed.get(registry, ())))
+
+    _change(note)
 
 
 def namespace(registry: str) -> str | None:
@@ -89,22 +153,30 @@ def namespace(registry: str) -> str | None:
 
 def remember_namespace(registry: str, name: str) -> None:
     """Note the namespace of the account at `registry`."""
-    memory = _read()
-    memory.namespaces[registry] = name
-    _write(memory)
+    _change(lambda memory: memory.namespaces.update({registry: name}))
 
 
 def _path() -> Path:
     return config.paths().state / "seen.json"
 
 
+def _change(change: Callable[[_Memory], object]) -> None:
+    """Read, change and write, while no other process does: what another one noted meanwhile is not lost."""
+    with locked(_path()):
+        memory, before = _read(), _read()
+        change(memory)
+        if memory != before:
+            _write(memory)
+
+
 def _read() -> _Memory:
     path = _path()
     try:
-        return _Memory.model_validate_json(path.read_bytes()[:MAX_BYTES])
+        with path.open("rb") as stream:
+            return _parse(_open(stream.read(MAX_BYTES + 1)))
     except FileNotFoundError:
         return _Memory()
-    except (OSError, ValidationError) as error:
+    except (OSError, strict_json.JsonError, ValueError) as error:
         # never start afresh in silence: forgetting is what a rollback needs
         raise ConfigError(
             f"what this site remembers of releases cannot be read: {path}",
@@ -112,6 +184,52 @@ def _read() -> _Memory:
         ) from error
 
 
+def _open(data: bytes) -> dict[str, Any]:
+    return strict_json.read_object(data, limit=MAX_BYTES, nodes=MAX_BYTES // 10, items=MAX_BYTES // 10)
+
+
+def _parse(document: Mapping[str, Any]) -> _Memory:
+    members = strict_json.exact(document, set(), optional={"namespaces", "confirmed", "releases"}, what="the memory")
+    memory = _Memory(members.get("namespaces", {}), members.get("confirmed", {}))
+    tables: list[Any] = [memory.namespaces, memory.confirmed, members.get("releases", {})]
+    if not all(isinstance(table, dict) for table in tables):
+        raise ValueError("a table is no object")
+    if not all(isinstance(name, str) for name in memory.namespaces.values()):
+        raise ValueError("a namespace is no text")
+    if not all(_is_texts(keys) for keys in memory.confirmed.values()):
+        raise ValueError("confirmed keys are no list of texts")
+    for place, versions in tables[2].items():
+        if not isinstance(versions, dict):
+            raise ValueError("a repository's versions are no object")
+        memory.releases[place] = {version: _entry(version, found) for version, found in versions.items()}
+    return memory
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _entry(version: str, found: Any) -> Accepted:
+    if names.version_fault(version) is not None:
+        raise ValueError("no version")
+    members = strict_json.exact(found, {"digest"}, optional={*_OPTIONAL, "keyring"}, what="a release")
+    if not isinstance(members["digest"], str) or not _DIGEST.fullmatch(members["digest"]):
+        raise ValueError("no digest")
+    if not all(isinstance(members.get(name), str | None) for name in _OPTIONAL):
+        raise ValueError("a fact is no text")
+    if not isinstance(members.get("keyring"), int | None):
+        raise ValueError("a keyring's version is no number")
+    return Accepted(version=version, **members)
+
+
 def _write(memory: _Memory) -> None:
-    document: dict[str, Any] = memory.model_dump(mode="json", exclude_defaults=True)
+    releases = {
+        place: {version: _members(found) for version, found in versions.items()}
+        for place, versions in memory.releases.items()
+    }
+    document = {"namespaces": memory.namespaces, "confirmed": memory.confirmed, "releases": releases}
     write_atomic(_path(), json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o600)
+
+
+def _members(found: Accepted) -> dict[str, Any]:
+    return {name: value for name, value in asdict(found).items() if value is not None and name != "version"}

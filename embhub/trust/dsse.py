@@ -27,6 +27,9 @@ class Signer(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def public_pem(self) -> str: ...
+
     def sign(self, message: bytes) -> bytes:
         """DER signature, ECDSA P-256 with SHA-256, over `message`."""
         ...

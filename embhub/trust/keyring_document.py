@@ -93,7 +93,7 @@ class Keyring(SignedModel):
 
     schema_: Literal["embhub.keyring/2"] = Field(default="embhub.keyring/2", alias="schema")
     registry: Address
-    version: Annotated[int, Field(ge=1, le=2**53)]
+    version: Annotated[int, Field(ge=1, le=2**53 - 1)]
     issued: instants.Instant
     expires: instants.Instant
     root: RootKeys | None = None  # every signed keyring has one; those made up by a site for itself do not

@@ -7,9 +7,10 @@ proxy and a USB stick have other addresses, and hand out the same releases.
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
-_ORIGIN = re.compile(r"[0-9a-z:](?:[0-9a-z._:-]{0,251}[0-9a-z:])?")  # a host name, or an IP address of either kind
+_HOST = re.compile(r"[0-9a-z](?:[0-9a-z._-]{0,251}[0-9a-z])?")
 
 
 def origin_of(address: str) -> str:
@@ -21,6 +22,8 @@ def origin_of(address: str) -> str:
         ValueError: the address has no host name.
     """
     host = (urlsplit(address).hostname or "").removesuffix(".")
+    if ":" in host:
+        host = str(IPv6Address(host))  # its shortest spelling
     if fault := origin_fault(host):
         raise ValueError(f"{address!a} is not the address of a registry: its host name is {fault}")
     return host
@@ -28,4 +31,13 @@ def origin_of(address: str) -> str:
 
 def origin_fault(text: str) -> str | None:
     """Why `text` is no origin, or None."""
-    return None if _ORIGIN.fullmatch(text) else "not a host name in lower-case ASCII, without port"
+    if _HOST.fullmatch(text) or (":" in text and _is_ipv6(text)):
+        return None
+    return "not a host name in lower-case ASCII, without port"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return str(IPv6Address(text)) == text
+    except ValueError:
+        return False

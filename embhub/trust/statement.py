@@ -18,6 +18,7 @@ from embhub.errors import ArtifactError
 from embhub.formats import instants, names, strict_json
 from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import dsse
+from embhub.trust.origin import origin_fault
 
 TYPE = "https://in-toto.io/Statement/v1"
 PUBLISH = "https://embhub.org/attestation/publish/v1"
@@ -39,6 +40,7 @@ def _without_fault(text: str, fault: str | None) -> str:
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Repository = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.repository_fault(text)))]
 Version = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.version_fault(text)))]
+Origin = Annotated[str, AfterValidator(lambda text: _without_fault(text, origin_fault(text)))]
 PrivacyClaim = str | dict[str, Any]
 
 
@@ -53,11 +55,12 @@ class Sha256(_Predicate):
 
 
 class Publish(_Predicate):
-    """`publish/v1`: under which name and version a namespace publishes the subject, and what comes with it.
+    """`publish/v1`: where, under which name and version a namespace publishes the subject, and what comes with it.
 
     Every member must be there; null says "none" out loud.
     """
 
+    registry: Origin
     repository: Repository
     version: Version
     replaces: Digest | None  # of the embedding that this one supersedes
@@ -72,6 +75,7 @@ class Publish(_Predicate):
 class MiaAudit(_Predicate):
     """`mia-audit/v1`: a membership-inference audit of the subject, with the figures that its report leads with."""
 
+    registry: Origin
     repository: Repository
     version: Version
     report: Sha256
@@ -109,6 +113,7 @@ class Statement:
 def build_publish(
     digest: str,
     *,
+    registry: str,
     repository: str,
     version: str,
     card_digest: str,
@@ -119,12 +124,13 @@ def build_publish(
     created: datetime,
     replaces: str | None = None,
 ) -> Statement:
-    """The statement by which `repository` publishes the embedding with this SHA-256.
+    """The statement by which `repository` at `registry`, an origin, publishes the embedding with this SHA-256.
 
     Raises:
-        MalformedStatementError: a name, version or digest that no reader would accept.
+        MalformedStatementError: an origin, name, version or digest that no reader would accept.
     """
     facts = {
+        "registry": registry,
         "repository": repository,
         "version": version,
         "replaces": replaces,
@@ -141,6 +147,7 @@ def build_publish(
 def build_audit(
     digest: str,
     *,
+    registry: str,
     repository: str,
     version: str,
     report_digest: str,
@@ -150,9 +157,10 @@ def build_audit(
     """The statement by which a site, or an independent auditor, vouches for an audit report of this embedding.
 
     Raises:
-        MalformedStatementError: a name, version or digest that no reader would accept.
+        MalformedStatementError: an origin, name, version or digest that no reader would accept.
     """
     facts = {
+        "registry": registry,
         "repository": repository,
         "version": version,
         "report": {"sha256": report_digest},

@@ -23,14 +23,14 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 class CurrentKeyring(SignedModel):
     """The keyring in force: its version, and the digest of its signed bytes."""
 
-    version: Annotated[int, Field(ge=1, le=2**53)]
+    version: Annotated[int, Field(ge=1, le=2**53 - 1)]
     sha256: Sha256
 
 
 class CurrentAdvisories(SignedModel):
     """The newest advisories: their number, and the digest of their signed bytes."""
 
-    number: Annotated[int, Field(ge=0, le=2**53)]
+    number: Annotated[int, Field(ge=0, le=2**53 - 1)]
     sha256: Sha256
 
 

@@ -19,7 +19,7 @@ from embhub.release.files import Release
 from embhub.site.keys import SigningKey
 from tests.support import hostile
 from tests.support.hostile import Middleman
-from tests.support.releases import AUDITOR, NOW, SITE, make_embedding, make_key, make_release, make_report
+from tests.support.releases import AUDITOR, NOW, ORIGIN, SITE, make_embedding, make_key, make_release, make_report
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
 
@@ -51,7 +51,7 @@ def attested(release: Release, repository: str, key: SigningKey, *, shift: float
     report = make_report(release.embedding, shift=shift)
     bundle = signing.attest_audit(
         report, report_digest=release_files.digest(report.to_bytes()),
-        repository=repository, version=release.card.version,
+        registry=ORIGIN, repository=repository, version=release.card.version,
         key=key, now=NOW,
     )  # fmt: skip
     return Release.from_files(

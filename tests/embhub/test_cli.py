@@ -25,7 +25,7 @@ from embhub.errors import ConfigError, EmbhubError, UsageError, VerificationErro
 from embhub.formats import safe_yaml
 from embhub.version import __version__
 from tests.support import hostile
-from tests.support.releases import ROOT, make_card, make_embedding, make_export, make_release
+from tests.support.releases import REGISTRY, ROOT, make_card, make_embedding, make_export, make_release
 
 COMMANDS = Path(__file__).parents[2] / "embhub/cli"
 
@@ -293,6 +293,7 @@ def test_keys_by_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_secrets_come_from_a_pipe_where_there_is_no_terminal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("open sesame\n"))
+    monkeypatch.setenv("EMBHUB_REGISTRY", "https://hub.example.org")
     assert main(["key", "new", "locked", "--passphrase"]) == 0
     (home / "a.safetensors").write_bytes(make_embedding().data)
     (home / "a.card.yaml").write_bytes(safe_yaml.dump(make_card(make_embedding())))
@@ -315,6 +316,6 @@ def test_trust_needs_a_person_or_a_fingerprint(home: Path, capsys: pytest.Captur
     assert main(["trust", "add", "export.json", "--fingerprint", ROOT.fingerprint]) == 0
     capsys.readouterr()
     assert main(["trust", "list"]) == 0
-    assert "https://hub.example.org" in capsys.readouterr().out
-    assert main(["trust", "remove", "https://hub.example.org"]) == 0
-    assert main(["trust", "remove", "https://hub.example.org"]) == ConfigError.exit_code
+    assert REGISTRY in capsys.readouterr().out
+    assert main(["trust", "remove", REGISTRY]) == 0
+    assert main(["trust", "remove", REGISTRY]) == ConfigError.exit_code

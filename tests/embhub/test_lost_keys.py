@@ -17,7 +17,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
-from tests.support.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
+from tests.support.releases import AUDITOR, NOW, ORIGIN, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
 from tests.support.servers import RunningRegistry, init_registry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -108,8 +108,9 @@ def test_a_version_that_a_thief_raised_does_not_lock_the_publisher_out(
     registry: RunningRegistry, publisher: Site, reader: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What TUF calls fast-forward: a number so high that nothing honest follows it."""
+    thief = reader_key()
     lodged = seen.newest(registry.url, REPOSITORY)
-    assert lodged is not None and lodged.signer == reader_key()
+    assert lodged is not None and lodged.signer == thief
     seen.remember(registry.url, REPOSITORY, version="999999.0.0", digest="0" * 64, signer=reader_key())
     with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
@@ -120,7 +121,7 @@ def test_a_version_that_a_thief_raised_does_not_lock_the_publisher_out(
     publishing.push("prostate-cspca.safetensors")
     reader.enter(monkeypatch)
     assert "counts no more" in str(pulling.pull(REPOSITORY).findings)
-    newest = seen.newest(registry.url, REPOSITORY)
+    newest = seen.newest(registry.url, REPOSITORY, stolen={thief})
     assert newest is not None and (newest.version, newest.signer) == ("1.0.0", reader_key())
     with pytest.raises(RollbackError):
         seen.remember(registry.url, REPOSITORY, version="2.0.0", digest="0" * 64, signer=reader_key())
@@ -166,7 +167,7 @@ def test_an_audit_that_came_later_stays_outside_the_statement() -> None:
     assert late.audit is not None
     bundle = signing.attest_audit(
         late.audit, report_digest=release_files.digest(late.files[release_files.AUDIT]),
-        repository=REPOSITORY, version="1.0.0",
+        registry=ORIGIN, repository=REPOSITORY, version="1.0.0",
         key=AUDITOR, now=NOW,
     )  # fmt: skip
     files = {**plain.files, release_files.AUDIT: late.files[release_files.AUDIT], release_files.AUDIT_BUNDLE: bundle}

@@ -17,7 +17,7 @@ from embhub.privacy.self_test import OwnWidth, SelfTest
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
-from tests.support.releases import NOW, REPOSITORY, SITE, make_card, make_embedding
+from tests.support.releases import NOW, ORIGIN, REPOSITORY, SITE, make_card, make_embedding
 
 SELF_TEST = SelfTest(
     passed=True, canaries=1000, dimension=8192, canary_epsilon=0.4, noise_p=0.3, sampling_p=0.6,
@@ -67,7 +67,7 @@ def private_files(claim: PrivacyClaim | None = None, **changes: Any) -> dict[str
 
 def sign(files: dict[str, bytes]) -> Release:
     """Sign as a site does, with all its checks."""
-    return signing.sign(Release.from_files(files), repository=REPOSITORY, key=SITE, now=NOW)
+    return signing.sign(Release.from_files(files), registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)
 
 
 def with_header_claim(artifact: Embedding, text: str) -> bytes:

@@ -20,16 +20,19 @@ from embhub.cards import card
 from embhub.privacy.claim import Claim
 from embhub.release import files as release_files
 from embhub.release import signing
+from embhub.release.checks import model_signature
 from embhub.release.checks.consistency import base_digest, power
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
 from embhub.trust import bundle, root_keys, statement
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust
+from embhub.trust.origin import origin_of
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 FAR = "2099-01-01T00:00:00Z"  # when keyrings of tests expire
-REGISTRY = "https://hub.example.org"
+REGISTRY = "http://127.0.0.1"  # as the registries that tests run; a port is no part of an origin
+ORIGIN = origin_of(REGISTRY)
 REPOSITORY = "radboud/prostate-cspca"
 ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 BASE: dict[str, Any] = {
@@ -49,6 +52,7 @@ def make_key(words: str) -> SigningKey:
 
 
 SITE, AUDITOR, STRANGER, ROOT = (make_key(words) for words in ("site", "auditor", "stranger", "root"))
+AUDITOR_BUNDLE = release_files.audit_bundle_of("nki")
 OTHER_SITE, WITHDRAWER = make_key("other site"), make_key("withdrawer")
 
 
@@ -184,6 +188,7 @@ def make_release(
     sheet: bytes | None = None,
     audited: bool = True,
     key: SigningKey = SITE,
+    registry: str = ORIGIN,
     repository: str = REPOSITORY,
     replaces: str | None = None,
     **changes: Any,
@@ -199,7 +204,8 @@ def make_release(
         files[release_files.AUDIT] = report.to_bytes()
     if sheet is not None:
         files[release_files.SAMPLES] = sheet
-    return signing.sign(Release.from_files(files), repository=repository, key=key, now=NOW, replaces=replaces)
+    release = Release.from_files(files)
+    return signing.sign(release, registry=registry, repository=repository, key=key, now=NOW, replaces=replaces)
 
 
 def replaced(release: Release, **files: bytes | None) -> Release:
@@ -211,11 +217,15 @@ def replaced(release: Release, **files: bytes | None) -> Release:
         "samples": release_files.SAMPLES,
         "publish_bundle": release_files.PUBLISH_BUNDLE,
         "audit_bundle": release_files.AUDIT_BUNDLE,
+        "auditor_bundle": AUDITOR_BUNDLE,
+        "model_bundle": release_files.MODEL_BUNDLE,
     }
     held = dict(release.files)
+    if {"embedding", "card", "audit", "samples"} & files.keys():
+        files.setdefault("model_bundle", None)  # the publisher's own statement is what the tests are about
     for short, data in files.items():
         if data is None:
-            held.pop(names[short])
+            held.pop(names[short], None)
         else:
             held[names[short]] = data
     return Release.from_files(held)
@@ -241,11 +251,17 @@ def resigned(
     facts["audit"] = {"sha256": digests[release_files.AUDIT]} if release_files.AUDIT in digests else None
     signed = statement.Statement(subject, statement.PUBLISH, {**facts, **(publish or {})})
     files[release_files.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(signed, key=key))
+    if release_files.MODEL_BUNDLE in files:
+        held = {name: files[name] for name in files if not name.startswith("attestations/")}
+        files[release_files.MODEL_BUNDLE] = model_signature.build(held, repository=REPOSITORY, key=key)
     if release.audit_bundle is not None and release_files.AUDIT in files:
         facts = dict(statement.parse(release.audit_bundle.envelope.payload).predicate)
         facts["report"] = {"sha256": digests[release_files.AUDIT]}
+        own = statement.Statement(subject, statement.AUDIT, facts)
+        files[release_files.AUDIT_BUNDLE] = bundle.to_json(statement.sign(own, key=key))
+        place = AUDITOR_BUNDLE if audit_key is AUDITOR else release_files.AUDIT_BUNDLE
         signed = statement.Statement(subject, statement.AUDIT, {**facts, **(vouched or {})})
-        files[release_files.AUDIT_BUNDLE] = bundle.to_json(statement.sign(signed, key=audit_key or key))
+        files[place] = bundle.to_json(statement.sign(signed, key=audit_key or key))
     return Release.from_files(files)
 
 

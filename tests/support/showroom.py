@@ -150,7 +150,9 @@ def make_release(
         files[release_files.AUDIT] = report.to_bytes()
     if sheet:
         files[release_files.SAMPLES] = SHEET
-    return signing.sign(Release.from_files(files), repository=repository, key=key, now=releases.NOW)
+    return signing.sign(
+        Release.from_files(files), registry=releases.ORIGIN, repository=repository, key=key, now=releases.NOW
+    )
 
 
 def _audit(embedded: Embedding, *, shift: float, claim: privacy.Claim) -> AuditReport:

@@ -25,9 +25,10 @@ def check_structure(release: Release, findings: list[Finding]) -> str:
         FileTooLargeError: a file exceeds what its kind may hold.
         UnreadableArtifactError: there is no embedding, or it is no safetensors file.
     """
-    for name, limit in release_files.LIMITS.items():
-        if len(release.files.get(name, b"")) > limit:
+    for name, data in release.files.items():
+        if (limit := release_files.limit_of(name)) is not None and len(data) > limit:
             raise FileTooLargeError(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size")
+    release_files.check_count(release.files)
     data = release.files.get(release_files.EMBEDDING)
     if data is None:
         raise UnreadableArtifactError(f"there is no {release_files.EMBEDDING}", "fetch the release again")

@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.formats import instants, names, strict_json
 from embhub.formats.plain_text import plain
-from embhub.refusals import Finding, ReleaseRefusedError
+from embhub.refusals import AuditMismatchError, Finding, ReleaseRefusedError
 from embhub.release.checks import revocations, signers
 from embhub.release.checks.signers import Signer
 from embhub.trust import bundle, statement
 from embhub.trust.keyring import Trust
+from embhub.trust.statement import MiaAudit
 
 MAX_BYTES = 2_000_000
 MOST = 50
@@ -80,21 +81,29 @@ def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Attested:
     facts = statement.read_audit(signed)
     if signed.digest != digest:
         raise ReleaseRefusedError("an audit attestation is about another embedding", "fetch it again")
-    verdict = facts.headline.get("verdict")
-    if verdict not in VERDICTS:
-        raise ReleaseRefusedError(
-            "an audit attestation gives no verdict that embhub knows", "it may be of a newer embhub"
-        )
+    verdict = verdict_of(facts)
     publisher = Signer(names.namespace_of(facts.repository), None, "", "publish", "")
     known = [trust for trust in trusts if trust.lookup(attestation.hint)] or list(trusts)
-    keyring = known[0]
-    signer = signers.find_auditor(attestation, keyring=keyring, publisher=publisher, findings=[])
+    keyring = next((trust for trust in known if trust.origin == facts.registry), known[0])
+    signer = signers.find_auditor(
+        attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=[]
+    )
     if signer.revoked_as is not None:
         revocations.check_auditor(signer, created=facts.created)
     return Attested(
         namespace=signer.namespace, own=not signer.is_independent_of(publisher), repository=facts.repository,
         version=facts.version, verdict=verdict, created=facts.created, registry=keyring.registry,
     )  # fmt: skip
+
+
+def verdict_of(facts: MiaAudit) -> str:
+    """The verdict in an audit statement's headline. Raises AuditMismatchError where there is none that embhub knows."""
+    verdict = facts.headline.get("verdict")
+    if verdict not in VERDICTS:
+        raise AuditMismatchError(
+            "an audit attestation gives no verdict that embhub knows", "it may be of a newer embhub"
+        )
+    return str(verdict)
 
 
 def parse(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> tuple[tuple[Attested, ...], int]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from embhub.formats import names
-from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRoleError
-from embhub.trust import dsse
+from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRegistryError, WrongRoleError
+from embhub.trust import dsse, p256
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import REASONS, KnownKey, Reason, Trust
 
@@ -36,12 +36,15 @@ class Signer:
 
 
 def find_publisher(
-    attestation: Bundle, *, repository: str, trusts: Sequence[Trust], findings: list[Finding]
+    attestation: Bundle, *, registry: str, repository: str, trusts: Sequence[Trust], findings: list[Finding]
 ) -> tuple[Trust, Signer]:
-    """Who signed a publish attestation, and by whose keyring.
+    """Who signed a publish attestation, and by whose keyring: that of the `registry` which the statement names.
+
+    What other registries say of the key does not count: none speaks for, or silences, another's member.
 
     Raises:
         UnknownSignerError: no keyring knows the key.
+        WrongRegistryError: it was signed for another registry than those whose keyrings know the key.
         WrongNamespaceError, WrongRoleError: it may not publish in the repository's namespace.
         BadSignatureError: it did not sign this.
     """
@@ -50,6 +53,8 @@ def find_publisher(
     if not found:
         raise _unknown(attestation, trusts)
     _check_signature(attestation, found[0][1])  # one fingerprint is one key, whichever keyring lists it
+    check_origin(registry, trusts=[trust for trust, _ in found])
+    found = [(trust, key) for trust, key in found if trust.origin == registry]
     own = [(trust, key) for trust, key in found if key.namespace == namespace]
     if not own:
         raise WrongNamespaceError(
@@ -59,18 +64,37 @@ def find_publisher(
     able = [(trust, key) for trust, key in own if "publish" in key.roles]
     if not able:
         raise _wrong_role(own[0][1], "publish")
-    trust, key = max(able, key=_gravity)  # the first, unless another keyring revokes the key
+    trust, key = max(able, key=_gravity)  # the first, unless another keyring of the same registry revokes the key
     text = f"{namespace}'s publishing key {key.fingerprint}, role publish, by the keyring of {trust.registry}"
     findings.append(Finding("signer", "ok", f"signed by {text} (version {trust.keyring.version})"))
     findings.append(Finding("signature", "ok", "the signature (ECDSA P-256, SHA-256) covers the statement"))
     return trust, _signer(key, "publish")
 
 
-def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, findings: list[Finding]) -> Signer:
-    """Who signed an audit attestation: the publisher, or an auditor of the same keyring.
+def check_origin(registry: str, *, trusts: Sequence[Trust]) -> None:
+    """Whether a statement that names the origin `registry` counts by one of these keyrings.
+
+    Raises:
+        WrongRegistryError: it was made for another registry.
+    """
+    origins = sorted({trust.origin for trust in trusts})
+    if registry not in origins:
+        raise WrongRegistryError(
+            f"it was signed for the registry {registry}, and the keyring that knows the signer is that of"
+            f" {', '.join(origins)}",
+            f"a release counts at the registry that it was signed for: trust {registry}, or ask the publisher to sign"
+            " for this one too",
+        )
+
+
+def find_auditor(
+    attestation: Bundle, *, registry: str, keyring: Trust, publisher: Signer, findings: list[Finding]
+) -> Signer:
+    """Who signed an audit attestation for `registry`: the publisher, or an auditor of the same keyring.
 
     Raises:
         UnknownSignerError: the keyring does not know the key.
+        WrongRegistryError: it was signed for another registry.
         WrongNamespaceError, WrongRoleError: it is neither the publisher's nor an auditor's.
         BadSignatureError: it did not sign this.
     """
@@ -78,6 +102,7 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
     if key is None:
         raise _unknown(attestation, (keyring,))
     _check_signature(attestation, key)
+    check_origin(registry, trusts=(keyring,))
     if "audit" in key.roles:
         auditor = _signer(key, "audit")
     elif key.namespace != publisher.namespace:
@@ -97,6 +122,13 @@ def find_auditor(attestation: Bundle, *, keyring: Trust, publisher: Signer, find
         text = f"the site's own audit, signed by {who}; not independently countersigned"
         findings.append(Finding("auditor", "note", text))
     return auditor
+
+
+def public_key_of(signer: Signer, keyring: Trust) -> p256.PublicKey:
+    """The key of somebody whom this keyring was found to know."""
+    key = keyring.lookup(signer.fingerprint)
+    assert key is not None  # noqa: S101  # `find_publisher` looked it up there
+    return key.public_key
 
 
 def check_publisher(signer: Signer, publisher: str) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
         "site_total": _site_total(card),
         "audit": verified.report.verdict if verified and verified.report else "not-audited",
         "confirmation": _confirmation(verified),
-        "auditors": [verified.auditor.namespace] if verified and verified.auditor and verified.independent else [],
+        "auditors": [auditor.namespace for auditor in verified.countersigners] if verified else [],
         "signer": verified.signer.fingerprint if verified else "",
         "embedding": verified.embedding.digest if verified else "",
     }  # fmt: skip

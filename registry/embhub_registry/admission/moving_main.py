@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from embhub.release import verification
-from embhub.release.files import AUDIT_BUNDLE, LIMITS, Release
+from embhub.release.file_names import limit_of
+from embhub.release.files import Release
 from embhub_registry.admission.listing import describe
 from embhub_registry.admission.rules import Admitted
 from embhub_registry.database import repositories, yanks
@@ -38,14 +39,14 @@ def move(registry: Registry, full_name: str, commit: str, *, reason: str) -> dic
     if marked := yanks.find(db, repository.id, commit):
         raise RequestDeniedError(422, "yanked", f"{commit} is not recommended: {marked.reason}", "name another commit")
     files = repos.files(registry, snapshot)
-    release = Release.from_files({path: data for path, data in files.items() if path in LIMITS})
+    release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
     verified = verification.verify(release, trust=registry.trust(), repository=full_name, now=now())
     described = describe(full_name, files, Admitted(snapshot.revision.release_version, verified))
     with registry.database.writing() as writing:
         before = repositories.find_ref(writing, repository.id, repos.MAIN)
         repositories.set_ref(writing, repository.id, kind="branch", name=repos.MAIN, revision_id=commit)
         repositories.describe(writing, repository.id, described.summary, tags=described.tags, text=described.text)
-        audit_standing.record(writing, verified, files.get(AUDIT_BUNDLE), registry.trust().keyring)
+        audit_standing.record(writing, verified, files, registry.trust().keyring)
         withdrawals.refresh(writing, repository.id)
     registry.audit_log.write("main-moved", repository=full_name, before=before, commit=commit, reason=reason)
     advisories.publish(registry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from embhub.release.files import AUDIT_BUNDLE, EMBEDDING
+from embhub.release.files import AUDIT, EMBEDDING, audit_bundle_of, is_attestation
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
@@ -18,7 +18,7 @@ from embhub_registry.people import auth
 from embhub_registry.repositories import access, audit_standing, commits, repos
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.commits import CommitRequest
-from embhub_registry.repositories.proposal import AUDIT_FILES, Proposal
+from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage import quotas
 from embhub_registry.storage.blobs import git_oid
@@ -69,7 +69,7 @@ def publish(
                 words=f"{request.title}\n{request.message}",
                 caller=namespace if auth.may(author, namespace, "publish") else auth.audits_for(author),
                 admin=author.admin,
-                attested=registry.blobs.get(present[AUDIT_BUNDLE].digest) if AUDIT_BUNDLE in present else None,
+                attested={path: registry.blobs.get(present[path].digest) for path in present if is_attestation(path)},
                 void=forgeable.versions(db, repository.id),
                 withdrawn=_withdrawn(db, namespace, tree),
             )
@@ -132,11 +132,11 @@ def _changes(present: Entry | None, data: bytes) -> bool:
 
 
 def _only_audit(account: Account, paths: set[str]) -> None:
-    other = {path for path in paths if path not in AUDIT_FILES}
-    if other:
+    own = {AUDIT, audit_bundle_of(auth.audits_for(account))}
+    if other := paths - own:
         raise forbidden(
             f"{account.user} is an auditor and may not change {', '.join(sorted(other))}",
-            f"an auditor adds {' and '.join(sorted(AUDIT_FILES))}",
+            f"an auditor adds {' and '.join(sorted(own))}",
         )
 
 
@@ -177,9 +177,7 @@ def _store(
                 standing.refresh(db, repository.id)
                 if admitted.verified is not None:
                     audit_standing.withdraw(db, proposal)
-                    audit_standing.record(
-                        db, admitted.verified, proposal.files.get(AUDIT_BUNDLE), registry.trust().keyring
-                    )
+                    audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
             written = []  # only now: COMMIT itself may find the disk full
         finally:
             # whatever failed, blobs that no commit names do not stay; `storing` keeps other writers out meanwhile

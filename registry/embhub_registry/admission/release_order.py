@@ -5,11 +5,13 @@ Each returns what is wrong, or None.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from embhub.formats import names
 from embhub.release import files as release_files
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES
-from embhub.trust import bundle
-from embhub_registry.repositories.proposal import AUDIT_FILES, Proposal
+from embhub.trust import bundle, statement
+from embhub_registry.repositories.proposal import Proposal
 
 
 def check_weights(proposal: Proposal) -> str | None:
@@ -18,31 +20,40 @@ def check_weights(proposal: Proposal) -> str | None:
         return None
     if proposal.versions:
         return f"versions were published here, and there would be no {EMBEDDING}"
-    speaking = sorted({AUDIT, AUDIT_BUNDLE, PUBLISH_BUNDLE, SAMPLES} & proposal.files.keys())
+    speaking = sorted(path for path in proposal.files if path in (AUDIT, SAMPLES) or path.startswith("attestations/"))
     return f"{', '.join(speaking)} without the {EMBEDDING} that they speak of" if speaking else None
 
 
 def check_audit_kept(proposal: Proposal) -> str | None:
-    """Who may remove or replace an audit of the present release."""
-    held = {path: proposal.before[path] for path in AUDIT_FILES if path in proposal.before}
-    same = all(path in proposal.files and release_files.digest(proposal.files[path]) == held[path] for path in held)
-    if same or proposal.admin or proposal.attested is None or not proposal.keeps_embedding_and_card:
+    """Audits of the present release stay, side by side: its publisher's own, and every auditor's but the caller's."""
+    if proposal.admin or not proposal.keeps_embedding_and_card:
         return None
-    key = proposal.trust.lookup(bundle.parse(proposal.attested).hint)
-    owner = key.namespace if key is not None else "a key that was taken out of the keyring"
-    if _by_another_auditor(proposal, owner):
-        return None  # what was there stays on record, by the embedding's digest, and is shown beside it
-    by_the_publisher = owner == proposal.verified.signer.namespace
-    if owner == proposal.caller or (by_the_publisher and proposal.verified.independent):
-        return None
-    return f"the audit of this release was attested by {owner}, and it would be removed or replaced"
+    before, after = proposal.attested, proposal.files
+    if _report_signed_along(before) not in (None, _report_signed_along(after)):
+        return "this version was signed together with its audit report, and its new statement names another or none"
+    held: set[str] = set()  # who attested the report that would go
+    for path in before:
+        auditor = release_files.auditor_in(path)
+        if path != AUDIT_BUNDLE and (auditor is None or auditor == proposal.caller):
+            continue
+        owner = auditor or "its publisher"
+        report = statement.read_audit(bundle.parse(before[path]).statement).report.sha256
+        if path not in after or (auditor is not None and after[path] != before[path]):
+            return f"the audit of this release was attested by {owner}, and it would be removed or replaced"
+        if report == proposal.before.get(AUDIT):
+            held.add(owner)
+    changed = AUDIT in proposal.before and release_files.digest(after.get(AUDIT, b"")) != proposal.before[AUDIT]
+    if changed and held:
+        return f"the audit report was attested by {' and '.join(sorted(held))}, and it would be removed or replaced"
+    return None
 
 
-def _by_another_auditor(proposal: Proposal, owner: str) -> bool:
-    """Whether an auditor sends an attestation of their own, independent one."""
-    auditor = proposal.verified.auditor
-    sent = AUDIT_BUNDLE in proposal.files and proposal.verified.independent and auditor is not None
-    return sent and auditor is not None and auditor.namespace == proposal.caller != owner
+def _report_signed_along(files: Mapping[str, bytes]) -> str | None:
+    """Digest of the audit report that the publish statement names; None where it names none or there is none."""
+    if PUBLISH_BUNDLE not in files:
+        return None
+    audit = statement.read_publish(bundle.parse(files[PUBLISH_BUNDLE]).statement).audit
+    return audit.sha256 if audit else None
 
 
 def check_version(proposal: Proposal) -> str | None:
@@ -80,9 +91,11 @@ def check_keys(proposal: Proposal) -> str | None:
     verified, signed = proposal.verified, []
     if not proposal.is_the_present_release:
         signed.append(verified.signer)
-    bundle_digest = release_files.digest(proposal.files.get(AUDIT_BUNDLE, b""))
-    if verified.auditor is not None and proposal.before.get(AUDIT_BUNDLE) != bundle_digest:
-        signed.append(verified.auditor)
+    signed += [
+        item.signer
+        for item in verified.audit_files
+        if proposal.before.get(item.path) != release_files.digest(proposal.files[item.path])
+    ]
     for signer in signed:
         if signer.revoked_as is not None:
             who = f"{signer.namespace}'s key {signer.fingerprint}"

@@ -18,8 +18,9 @@ from embhub.privacy.wording import figures_of
 from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import claims
 from embhub.release.checks.samples import check_samples
-from embhub.release.files import AUDIT, CARD, EMBEDDING
+from embhub.release.files import AUDIT, CARD, EMBEDDING, LIMITS, MOST_ATTESTATIONS, too_many
 from embhub.release.verification import Verified
+from embhub.trust import bundle
 from embhub_registry.admission.release_order import (
     check_audit_kept,
     check_keys,
@@ -30,7 +31,7 @@ from embhub_registry.admission.release_order import (
 )
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import personal_data
-from embhub_registry.repositories.proposal import FILE_LIMITS, GIT_ATTRIBUTES, Proposal
+from embhub_registry.repositories.proposal import GIT_ATTRIBUTES, MAX_GIT_ATTRIBUTES, Proposal, limit_of
 
 IMPORTED = "embhub import"  # what `training.tool` says of a file that came from elsewhere
 _WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth|ckpt|pkl|pickle|onnx|h5|msgpack|gguf|npz|npy)$", re.IGNORECASE)
@@ -94,8 +95,9 @@ def check_announced(path: str, size: int) -> None:
     """
     if problem := _name_problem(path):
         raise refuse(*problem)
-    if size > FILE_LIMITS[path]:
-        raise refuse(SIZE.name, f"{path} has {size:,} bytes, at most {FILE_LIMITS[path]:,} are taken", SIZE.remedy)
+    limit = limit_of(path) or 0
+    if size > limit:
+        raise refuse(SIZE.name, f"{path} has {size:,} bytes, at most {limit:,} are taken", SIZE.remedy)
 
 
 def remedies() -> list[tuple[str, str]]:
@@ -109,7 +111,7 @@ def table() -> list[tuple[str, str, str, str]]:
 
 
 def _name_problem(path: str) -> tuple[str, str, str] | None:
-    if path in FILE_LIMITS:
+    if limit_of(path) is not None:
         return None
     if _WEIGHTS.search(path):
         return FORMAT.name, f"{path}: weights are taken as {EMBEDDING} alone", FORMAT.remedy
@@ -120,13 +122,14 @@ def _files(proposal: Proposal) -> str | None:
     for path in sorted(proposal.files):
         if problem := _name_problem(path):
             raise refuse(*problem)
-    return None
+    return too_many(proposal.files)
 
 
 def _sizes(proposal: Proposal) -> str | None:
     for path, data in sorted(proposal.files.items()):
-        if len(data) > FILE_LIMITS[path]:
-            return f"{path} has {len(data):,} bytes, at most {FILE_LIMITS[path]:,} are taken"
+        limit = limit_of(path) or 0
+        if len(data) > limit:
+            return f"{path} has {len(data):,} bytes, at most {limit:,} are taken"
     return None
 
 
@@ -216,13 +219,16 @@ def _attestation(proposal: Proposal) -> str | None:
 
 FILES = Rule(
     "known-files",
-    f"A repository holds {', '.join(FILE_LIMITS)} and nothing else.",
+    f"A repository holds {', '.join((*LIMITS, GIT_ATTRIBUTES))}; further attestations of any predicate type, each"
+    f" attestations/NAME.sigstore.json (at most {MOST_ATTESTATIONS} in all) and as many attestations/NAME.tlog-proof,"
+    " with NAME in lower-case letters, digits, dots, hyphens and underscores; and nothing else.",
     "leave the other files out: `embhub push` sends exactly these",
     _files, weights_only=False,
 )  # fmt: skip
 SIZE = Rule(
     "file-size",
-    "; ".join(f"{path} at most {limit:,} bytes" for path, limit in FILE_LIMITS.items()) + ".",
+    "; ".join(f"{path} at most {limit:,} bytes" for path, limit in LIMITS.items())
+    + f"; {GIT_ATTRIBUTES} at most {MAX_GIT_ATTRIBUTES:,} bytes; any other attestation at most {bundle.MAX_BYTES:,}.",
     "an embedding has at most 64 rows; check that the right file was given",
     _sizes, weights_only=False,
 )  # fmt: skip
@@ -265,8 +271,10 @@ SAMPLES = Rule(
 )  # fmt: skip
 ATTESTATION = Rule(
     "attestation",
-    "The publish attestation verifies with the registry's own keyring: signer, role, namespace, repository, digests of"
-    " embedding, card and report. The refusal carries the name of the check that failed.",
+    "The publish attestation verifies with the registry's own keyring: signer, role, namespace, registry, repository,"
+    " digests of embedding, card and report. So does every other attestation of a known type. One of an unknown type is"
+    " stored and not checked, unless its signed predicate says `critical: true`. The refusal carries the name of the"
+    " check that failed.",
     "sign the release as it stands (`embhub sign FILE`), then push again",
     _attestation,
 )  # fmt: skip
@@ -312,9 +320,9 @@ RULES: tuple[Rule, ...] = (
     ATTESTATION,
     Rule("revoked-key", "No attestation that a commit brings is signed by a revoked key, whatever date it names.",
          _NEW_KEY, check_keys),
-    Rule("audit-kept", "An audit of the present release is removed or replaced by the namespace that attested it, or by"
-         " an admin; an independent one takes the place of the publisher's own, or of another auditor's, which stays on"
-         " record.",
+    Rule("audit-kept", "Audits of the present version stand side by side. What an auditor attested is removed or"
+         " replaced by that auditor or an admin. What a version was signed with, or its publisher attested, stays: a"
+         " new statement of the same version names the same report.",
          "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
     Rule("withdrawn", "The embedding's bytes were not withdrawn: by a publisher under this namespace, by the operator"
          " under any.",

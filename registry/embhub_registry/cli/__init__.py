@@ -19,6 +19,7 @@ COMMANDS = {
     "user": "users",
     "token": "tokens",
     "key": "keys",
+    "keyring": "keyring",
     "yank": "yanking",
     "unyank": "unyanking",
     "digest": "digests",
@@ -44,14 +45,19 @@ COMMANDS = {
     "--dir",
     "directory",
     type=click.Path(path_type=Path),
-    required=True,
     envvar="EMBHUB_REGISTRY_DIR",
-    help="Data folder of the registry.",
+    help="Data folder of the registry.  [required, except for `keyring sign`]",
+)
+@click.option(
+    "--online-keys",
+    type=click.Path(path_type=Path),
+    envvar="EMBHUB_REGISTRY_ONLINE_KEYS",
+    help="Folder of the keys that the server needs, outside --dir  [default: as `init` noted].",
 )
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
-def root(context: click.Context, directory: Path) -> None:
+def root(context: click.Context, directory: Path | None, online_keys: Path | None) -> None:
     """Run a registry of signed image embeddings.
 
     \b
@@ -61,4 +67,8 @@ def root(context: click.Context, directory: Path) -> None:
       embhub-registry --dir hub key add --namespace radboud --role publish radboud.pub.pem
       embhub-registry --dir hub serve
     """
+    if directory is None and context.invoked_subcommand != "keyring":
+        option = next(option for option in context.command.params if option.name == "directory")
+        raise click.MissingParameter(ctx=context, param=option)
     context.obj = directory
+    context.meta["online_keys"] = online_keys

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from embhub_registry.cli import options
@@ -26,22 +28,34 @@ from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
     is_flag=True,
     help="Private by choice: reading needs an access token, and new repositories are private (two settings).",
 )
+@click.option("--root-key", "root_keys", type=options.FILE, multiple=True, metavar="PUBLIC.pem",
+              help="Public half of a root key that is kept elsewhere; repeatable.")  # fmt: skip
+@click.option("--threshold", type=click.IntRange(1, 16), metavar="K",
+              help="How many of the root keys must sign a keyring  [default: all].")  # fmt: skip
 @options.as_json
 @click.pass_context
-def command(context: click.Context, *, name: str, url: str, audit: str, closed: bool, as_json: bool) -> None:
-    """Create a new registry: database, root key, empty keyring, and an admin whose access token is shown once."""
-    from embhub_registry.operation import administration
-    from embhub_registry.people.names import check_display
-    from embhub_registry.storage import folder
+def command(context: click.Context, *, as_json: bool, **choices: Any) -> None:
+    """Create a new registry: database, keyring, and an admin whose access token is shown once.
 
-    registry = folder.create(context.obj, name=check_display(name), url=url, audit=audit, closed=closed)
-    try:
-        added = administration.add_user(registry, "admin", namespace="registry", role="admin")
-        made = {"dir": str(context.obj), "url": registry.setting("url")}
-        made["root_key"] = registry.setting("root_fingerprint")
-    finally:
-        registry.close()
-    lines = [f"made        {context.obj}", f"root key    {made['root_key']}"]
-    lines += ["closed      reading needs an access token; new repositories are private"] if closed else []
-    lines.append(f"admin token {added['token']}   (shown once, {ending(added)})")
-    show({**made, "closed": closed, **added}, *lines, as_json=as_json)
+    Without --root-key the root key is made in --dir: then whoever can read this disk or its backup is the root. With
+    --root-key no private key is in --dir, and `keyring propose`, `sign` and `install` put the first keyring in force.
+    """
+    from embhub_registry.operation import initialising
+
+    made = initialising.initialise(context.obj, online_keys=context.meta["online_keys"], **choices)
+    lines = [f"made        {made['dir']}", f"root key    {made['root_key']}", *_root_lines(made)]
+    lines += ["closed      reading needs an access token; new repositories are private"] if made["closed"] else []
+    lines.append(f"admin token {made['token']}   (shown once, {ending(made)})")
+    show(made, *lines, as_json=as_json)
+
+
+def _root_lines(made: dict[str, Any]) -> list[str]:
+    if made["root_is_here"]:
+        return [
+            "            it is in this folder: whoever can read this disk or its backup can sign in any member's name;",
+            "            for a registry that others rely on, keep it elsewhere (--root-key)",
+        ]
+    return [
+        "            kept elsewhere; before members can publish: `keyring propose`, `keyring sign`, `keyring install`",
+        f"online keys {made['online_keys']}   (keep them out of backups)",
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,13 +32,15 @@ def command() -> None:
 def add(registry: Registry, *, file: Path, namespace: str, role: Role, name: str, new: bool, as_json: bool) -> None:
     """Add a public key (PEM of `embhub key export`) to the keyring; the root key signs the new version.
 
+    Where the root key is elsewhere, the change is pending until `keyring propose`, `sign` and `install`.
+
     A namespace that does not exist is created only after you confirm it.
     """
     from embhub_registry.operation import administration
 
     new_namespace.confirm(registry, namespace, agreed=new)
     result = administration.add_key(registry, file, namespace=namespace, role=role, name=name)
-    line = f"{result['fingerprint']} may {role} in {namespace}; keyring version {result['keyring_version']}"
+    line = f"{result['fingerprint']} may {role} in {namespace}; {_version(result)}"
     show(result, *new_namespace.lines(result), line, as_json=as_json)
 
 
@@ -51,7 +53,7 @@ def remove(registry: Registry, *, fingerprint: str, as_json: bool) -> None:
     from embhub_registry.operation import administration
 
     result = administration.remove_key(registry, fingerprint)
-    show(result, f"removed; keyring version {result['keyring_version']}", as_json=as_json)
+    show(result, f"removed; {_version(result)}", as_json=as_json)
 
 
 @command.command("revoke")
@@ -72,7 +74,7 @@ def revoke(registry: Registry, *, fingerprint: str, reason: Reason, as_json: boo
     from embhub_registry.operation import administration
 
     result = administration.revoke_key(registry, fingerprint, reason=reason)
-    show(result, f"revoked as {reason}; keyring version {result['keyring_version']}", as_json=as_json)
+    show(result, f"revoked as {reason}; {_version(result)}", as_json=as_json)
 
 
 @command.command("raise")
@@ -84,7 +86,7 @@ def raise_(registry: Registry, *, to: int | None, as_json: bool) -> None:
     from embhub_registry.operation import administration
 
     result = administration.raise_keyring(registry, to=to)
-    show(result, f"keyring version {result['keyring_version']}, before {result['before']}", as_json=as_json)
+    show(result, f"{_version(result)}, before {result['before']}", as_json=as_json)
 
 
 @command.command("list")
@@ -96,7 +98,12 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 
     result = administration.list_keys(registry)
     lines = [f"{k['fingerprint']} {k['role']:8} {k['namespace']}{_revoked(k['revoked'])}" for k in result["keys"]]
-    show(result, f"keyring version {result['keyring_version']}", *lines, as_json=as_json)
+    show(result, _version(result), *lines, as_json=as_json)
+
+
+def _version(result: dict[str, Any]) -> str:
+    version = f"keyring version {result['keyring_version']}"
+    return f"{version} is pending until the root signs it: `keyring propose`" if result["pending"] else version
 
 
 def _revoked(revoked: dict[str, str] | None) -> str:

@@ -67,7 +67,9 @@ def opened(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(context: click.Context, /, *args: Any, **arguments: Any) -> Any:
         from embhub_registry.operation import opening
 
-        registry = opening.open_folder(context.obj)
+        if context.obj is None:
+            raise click.UsageError("Missing option '--dir'.")
+        registry = opening.open_folder(context.obj, online_keys=context.meta["online_keys"])
         try:
             return command(registry, *args, **arguments)
         finally:

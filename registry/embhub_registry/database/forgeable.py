@@ -5,19 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from embhub.release.files import AUDIT_BUNDLE, PUBLISH_BUNDLE
+from embhub.release.files import PUBLISH_BUNDLE
 
 
 def signed_commits(db: sqlite3.Connection) -> list[sqlite3.Row]:
-    """Every commit with a publish attestation: `repository_id`, `namespace`, `revision_id`, `publish`, `audit`.
+    """Every commit with a publish attestation: `repository_id`, `namespace`, `name`, `revision_id`, `publish`.
 
-    The last two are the digests of the attestations; `audit` is null where there is none.
+    The last is the digest of the attestation.
     """
     return db.execute(
-        "SELECT p.repository_id, namespace, p.revision_id, p.digest AS publish, a.digest AS audit FROM entry AS p"
-        " JOIN repository ON repository.id = p.repository_id LEFT JOIN entry AS a"
-        " ON a.repository_id = p.repository_id AND a.revision_id = p.revision_id AND a.path = ? WHERE p.path = ?",
-        (AUDIT_BUNDLE, PUBLISH_BUNDLE),
+        "SELECT repository_id, namespace, name, revision_id, digest AS publish FROM entry"
+        " JOIN repository ON repository.id = repository_id WHERE path = ?",
+        (PUBLISH_BUNDLE,),
     ).fetchall()
 
 

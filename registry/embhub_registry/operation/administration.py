@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import UsageError
 from embhub.formats import instants
 from embhub.trust import keyring as keyrings
 from embhub.trust import p256
 from embhub_registry.database import Connection, Row, accounts
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.operation import keyring_changes
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
-from embhub_registry.repositories import advisories, audit_standing, stolen_keys
-from embhub_registry.storage.folder import Registry, seal
+from embhub_registry.repositories import advisories, stolen_keys
+from embhub_registry.storage.folder import Registry
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
 TOKEN_DAYS = 90  # lifetime of an access token unless another is asked for; None is without an end
@@ -174,7 +175,9 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: keyrings.Ro
     )
     created = False
     with registry.database.writing() as db:
-        keyring = _keyring(registry)
+        keyring = keyring_changes.latest(registry)
+        if fingerprint in registry.root().fingerprints:
+            raise UsageError(f"{fingerprint} is a root key", "a member's key is another one: `embhub key new NAME`")
         _check_in_force(keyring, fingerprint)
         for member in keyring.members:
             for present in member.keys:
@@ -191,11 +194,12 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: keyrings.Ro
             name=name or (before.name if before else None),
             keys=(*(before.keys if before else ()), added),
         )
-        version = _store(registry, db, keyring, sorted([*members, member], key=lambda m: m.namespace))
-    registry.audit_log.write("key-added", namespace=namespace, role=role, fingerprint=fingerprint, keyring=version)
+        sequence = tuple(sorted([*members, member], key=lambda m: m.namespace))
+        stored = keyring_changes.store(registry, db, keyring.model_copy(update={"members": sequence}))
+    _log(registry, "key-added", stored, namespace=namespace, role=role, fingerprint=fingerprint)
     return {
         "fingerprint": fingerprint, "namespace": namespace, "namespace_created": created, "role": role,
-        "keyring_version": version,
+        **stored.facts(),
     }  # fmt: skip
 
 
@@ -206,14 +210,15 @@ def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
         UsageError: no such key, or one that is revoked: it stays, so that nobody can bring it back.
     """
     with registry.database.writing() as db:
-        keyring = _keyring(registry)
+        keyring = keyring_changes.latest(registry)
         _check_in_force(keyring, fingerprint)
         members = [replace_keys(m, [k for k in m.keys if k.fingerprint != fingerprint]) for m in keyring.members]
         if members == list(keyring.members):
             raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
-        version = _store(registry, db, keyring, [m for m in members if m.keys], without=fingerprint)
-    registry.audit_log.write("key-removed", fingerprint=fingerprint, keyring=version)
-    return {"fingerprint": fingerprint, "keyring_version": version}
+        left = keyring.model_copy(update={"members": tuple(m for m in members if m.keys)})
+        stored = keyring_changes.store(registry, db, left, without=fingerprint)
+    _log(registry, "key-removed", stored, fingerprint=fingerprint)
+    return {"fingerprint": fingerprint, **stored.facts()}
 
 
 def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason) -> dict[str, Any]:
@@ -225,7 +230,7 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason)
         UsageError: no such key, or it is revoked already for no milder reason.
     """
     with registry.database.writing() as db:
-        keyring = _keyring(registry)
+        keyring = keyring_changes.latest(registry)
         if fingerprint not in keyring.fingerprints():
             raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
         before = keyring.revocation_of(fingerprint)
@@ -238,35 +243,44 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason)
         )
         others = [row for row in keyring.revoked if row.fingerprint != fingerprint]
         revoked = tuple(sorted([*others, revocation], key=lambda row: row.fingerprint))
-        version = _store(
-            registry, db, keyring.model_copy(update={"revoked": revoked}), list(keyring.members), without=fingerprint
+        stored = keyring_changes.store(
+            registry, db, keyring.model_copy(update={"revoked": revoked}), without=fingerprint
         )
-    registry.audit_log.write("key-revoked", fingerprint=fingerprint, reason=reason, keyring=version)
+    _log(registry, "key-revoked", stored, fingerprint=fingerprint, reason=reason)
+    stolen_keys.catch_up(registry)
     advisories.publish(registry)
-    return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, "keyring_version": version}
+    return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, **stored.facts()}
 
 
-def raise_keyring(registry: Registry, *, to: int | None = None) -> dict[str, Any]:
+def raise_keyring(
+    registry: Registry, *, to: int | None = None, online: dict[str, keyrings.NamedKey] | None = None
+) -> dict[str, Any]:
     """The same keyring anew, with a version far above the one before: after a restore, above any that sites saw.
 
+    `online` are new online keys, by their purpose.
+
     Raises:
-        UsageError: `to` is no higher version. ConfigError: the root key is encrypted, or is not there.
+        UsageError: `to` is no higher version.
     """
     with registry.database.writing() as db:
-        keyring = _keyring(registry)
+        keyring = keyring_changes.latest(registry)
         target = keyring.version + RAISED_BY if to is None else to
         if not keyring.version < target < 2**53:
             raise UsageError(
                 f"the keyring has version {keyring.version}: {target} is not above it", "`key list` shows the version"
             )
-        version = _store(registry, db, keyring.model_copy(update={"version": target - 1}), list(keyring.members))
-    registry.audit_log.write("keyring-raised", keyring=version, before=keyring.version)
-    return {"keyring_version": version, "before": keyring.version}
+        following = keyring.model_copy(update={"online": online}) if online is not None else keyring
+        stored = keyring_changes.store(registry, db, following, raised_to=target)
+    _log(registry, "keyring-raised", stored, before=keyring.version)
+    return {**stored.facts(), "before": keyring.version}
 
 
 def list_keys(registry: Registry) -> dict[str, Any]:
-    """The keyring in force, without the PEM texts; `revoked` is null or says why and since when."""
-    keyring = _keyring(registry)
+    """The keyring, without the PEM texts; `revoked` is null or says why and since when.
+
+    `pending`: whether it holds changes that the root has still to sign.
+    """
+    keyring = keyring_changes.latest(registry)
     rows = [
         {
             "namespace": m.namespace, "role": k.role, "fingerprint": k.fingerprint, "added": k.added,
@@ -275,7 +289,14 @@ def list_keys(registry: Registry) -> dict[str, Any]:
         for m in keyring.members
         for k in m.keys
     ]  # fmt: skip
-    return {"registry": keyring.registry, "keyring_version": keyring.version, "keys": rows}
+    return {"registry": keyring.registry, "keyring_version": keyring.version, "keys": rows,
+            "pending": keyring != registry.trust().keyring}  # fmt: skip
+
+
+def _log(registry: Registry, event: str, stored: keyring_changes.Next, **facts: Any) -> None:
+    """The change in the audit log, and a timestamp for the new keyring where this machine has the key for one."""
+    registry.audit_log.write(event, **facts, keyring=stored.version, pending=stored.pending or None)
+    registry.renew_timestamp()
 
 
 def _why(revocation: keyrings.Revocation | None) -> dict[str, str] | None:
@@ -298,24 +319,3 @@ def _may_join(member: keyrings.Member, present: keyrings.MemberKey, namespace: s
 def replace_keys(member: keyrings.Member, keys: list[keyrings.MemberKey]) -> keyrings.Member:
     """The same member with other keys."""
     return member.model_copy(update={"keys": tuple(keys)})
-
-
-def _keyring(registry: Registry) -> keyrings.Keyring:
-    return registry.trust().keyring
-
-
-def _store(
-    registry: Registry, db: Connection, before: keyrings.Keyring, members: list[keyrings.Member], *, without: str = ""
-) -> int:
-    """A new version of the keyring; `without` is a key that signs no more, so that lists count its audits anew."""
-    keyring = before.model_copy(
-        update={"version": before.version + 1, "issued": instants.write(now()), "members": tuple(members)}
-    )
-    root = registry.root_key()
-    if root.fingerprint != registry.setting("root_fingerprint"):
-        raise ConfigError(f"{registry.folder}/keys holds another root key", "restore the one that `init` made")
-    accounts.add_keyring(db, version=keyring.version, envelope=seal(keyring, root), now=stamp())
-    if without:
-        audit_standing.refresh_some(db, keyring, fingerprint=without)
-    stolen_keys.refresh(registry, db, keyring)
-    return keyring.version

@@ -16,13 +16,19 @@ def revoke_tokens(registry: Registry) -> int:
 
 
 def raise_keyring(registry: Registry) -> tuple[int, list[str]]:
-    """A keyring newer than any that sites saw; its version, and what to tell where the root key cannot sign it."""
+    """A keyring newer than any that sites saw; its version, and what to tell where the root key cannot sign it here.
+
+    Online keys are in no backup: where they are not on this machine, new ones are made, and the keyring names them.
+    """
     try:
-        return int(administration.raise_keyring(registry)["keyring_version"]), []
+        made = administration.raise_keyring(registry, online=registry.keys.make_online())
     except EmbhubError as error:
-        version = registry.trust().keyring.version
-        return version, [
-            f"the keyring keeps version {version}, because the root key cannot sign: {error.message}. Sites that saw a"
-            " newer one refuse this registry. Put the root key, without a passphrase, into keys/root.pem, run"
-            f" `key raise`, and put it away again ({error.hint})"
-        ]
+        return registry.trust().keyring.version, [f"the keyring keeps its version: {error.message} ({error.hint})"]
+    if not made["pending"]:
+        return int(made["keyring_version"]), []
+    version = registry.trust().keyring.version
+    return version, [
+        f"the keyring keeps version {version}, because the root key cannot sign here. Sites that saw a newer one refuse"
+        f" this registry, and a new timestamp key may be needed. Version {made['keyring_version']} waits for the root:"
+        " `keyring propose`, `keyring sign`, `keyring install`"
+    ]

@@ -45,6 +45,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: expiry.retire_tokens(registry),
         lambda: stolen_keys.catch_up(registry),
         lambda: advisories.publish(registry),
+        registry.renew_timestamp,
     )
     with acting(Actor("server", "server")):
         for turn in turns:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import schema
 from embhub_registry.repositories import audit_standing, stolen_keys
 from embhub_registry.storage.folder import COLLECTED, Registry
 
 
-def open_folder(folder: Path) -> Registry:
+def open_folder(folder: Path, *, online_keys: Path | None = None) -> Registry:
     """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
+
+    `online_keys`: the folder of the keys that a server needs, if not the one that `init` noted.
 
     Raises:
         ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated.
     """
     if not (folder / "registry.db").is_file():
         raise ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
-    registry = Registry(folder)
+    registry = Registry(folder, online_keys=online_keys)
     try:
         if lacking := schema.pending(registry.database):
             with registry.alone("migrate"):
@@ -28,7 +31,8 @@ def open_folder(folder: Path) -> Registry:
         if not registry.setting(COLLECTED):
             with registry.alone("migrate"):
                 audit_standing.collect_earlier(registry)
-        stolen_keys.catch_up(registry)
+        with contextlib.suppress(EmbhubError):  # a keyring that cannot be read is for `check` to name
+            stolen_keys.catch_up(registry)
     except BaseException:
         registry.close()
         raise

@@ -20,7 +20,7 @@ from embhub.formats import plain_png
 from embhub.refusals import Finding
 from embhub.release import verification
 from embhub.release.checks.signers import Signer
-from embhub.release.files import LIMITS, SAMPLES, Release
+from embhub.release.files import SAMPLES, Release, limit_of
 from embhub_registry.database.clock import now
 from embhub_registry.pages.snippets import Loading
 from embhub_registry.repositories import repos
@@ -131,7 +131,7 @@ def _key(registry: Registry, snapshot: Snapshot) -> tuple[str, str, int]:
 
 def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
     files = repos.files(registry, snapshot)
-    release = Release.from_files({path: data for path, data in files.items() if path in LIMITS})
+    release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
     name, trust, moment = snapshot.repository.full_name, registry.trust(), now()
     try:
         found = verification.verify(release, trust=trust, repository=name, now=moment)

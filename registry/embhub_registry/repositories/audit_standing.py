@@ -6,14 +6,14 @@ auditor says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.checks.attested import LEAK, VERDICTS
-from embhub.release.files import AUDIT_BUNDLE, EMBEDDING
+from embhub.release.files import AUDIT_BUNDLE, EMBEDDING, auditor_in
 from embhub.release.verification import Verified
 from embhub.trust import bundle
 from embhub.trust.keyring import Keyring
@@ -71,16 +71,16 @@ def of(db: Connection, digest: str, *, repository: str, keyring: Keyring) -> Sta
     return judge(attestations.of(db, digest), repository=repository, keyring=keyring)
 
 
-def record(db: Connection, verified: Verified, attestation: bytes | None, keyring: Keyring) -> None:
-    """Note the audit attestation that a release carries, and show it wherever its bytes are the newest release."""
-    own = verified.own_audit
-    if own is not None and attestation is not None and verified.auditor is not None:
+def record(db: Connection, verified: Verified, files: Mapping[str, bytes], keyring: Keyring) -> None:
+    """Note the audit attestations that a release carries, and show them wherever its bytes are the newest release."""
+    for item in verified.audit_files:
+        audit = item.audit
         attestations.add(
             db,
             Attestation(
-                digest=verified.digest, namespace=own.namespace, repository=own.repository, version=own.version,
-                own=own.own, verdict=own.verdict, created=own.created, fingerprint=verified.auditor.fingerprint,
-                bundle=attestation,
+                digest=verified.digest, namespace=audit.namespace, repository=audit.repository, version=audit.version,
+                own=audit.own, verdict=audit.verdict, created=audit.created, fingerprint=item.signer.fingerprint,
+                bundle=files[item.path],
             ),
         )  # fmt: skip
     refresh(db, verified.digest, keyring)
@@ -88,14 +88,15 @@ def record(db: Connection, verified: Verified, attestation: bytes | None, keyrin
 
 def withdraw(db: Connection, proposal: Proposal) -> None:
     """Forget an independent audit that a commit takes out of the present release; admission let who may do that."""
-    if proposal.attested is None or AUDIT_BUNDLE in proposal.files or not proposal.keeps_embedding_and_card:
+    if not proposal.keeps_embedding_and_card:
         return
-    key = proposal.trust.lookup(bundle.parse(proposal.attested).hint)
-    if key is not None and (proposal.admin or proposal.caller == key.namespace):
-        verified = proposal.verified
-        attestations.withdraw(
-            db, verified.digest, namespace=key.namespace, repository=verified.repository, version=verified.version
-        )
+    verified = proposal.verified
+    for path in proposal.attested.keys() - proposal.files.keys():
+        auditor = auditor_in(path)
+        if auditor is not None and (proposal.admin or proposal.caller == auditor):
+            attestations.withdraw(
+                db, verified.digest, namespace=auditor, repository=verified.repository, version=verified.version
+            )
 
 
 def refresh(db: Connection, digest: str, keyring: Keyring) -> None:
@@ -121,7 +122,7 @@ def refresh_some(db: Connection, keyring: Keyring, *, repository: str = "", fing
 def collect_earlier(registry: Registry) -> None:
     """Note the attestations of releases that were admitted before there was a table of them."""
     db = registry.database.connection()
-    _, trust = registry.open_trust()
+    trust = registry.trust()
     found: list[Attestation] = []
     for row in attestations.attested_commits(db, audit=AUDIT_BUNDLE, embedding=EMBEDDING):
         try:

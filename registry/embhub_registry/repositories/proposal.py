@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
 from embhub.release import files as release_files
 from embhub.release import verification
-from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, Release
+from embhub.release.files import CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.release.verification import Verified
 from embhub.trust.keyring import Trust
 
 GIT_ATTRIBUTES = ".gitattributes"
-AUDIT_FILES = frozenset({AUDIT, AUDIT_BUNDLE})
-FILE_LIMITS: Mapping[str, int] = {**LIMITS, GIT_ATTRIBUTES: 4_000}
+MAX_GIT_ATTRIBUTES = 4_000
+
+
+def limit_of(path: str) -> int | None:
+    """The most bytes of a repository's file of this name; None where a repository holds no such file."""
+    return MAX_GIT_ATTRIBUTES if path == GIT_ATTRIBUTES else release_files.limit_of(path)
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class Proposal:
 
     `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here; `words` are
     the commit's title and message. `caller` is the namespace of who commits, `admin` whether it is an admin, and
-    `attested` the present audit attestation. `void` are the versions that rest on a stolen key's signature alone, and
-    `withdrawn` says why the bytes of the embedding may not be published here, if they may not.
+    `attested` the present attestations, by path. `void` are the versions that rest on a stolen key's signature alone,
+    and `withdrawn` says why the bytes of the embedding may not be published here, if they may not.
     """
 
     repository: str
@@ -38,14 +42,14 @@ class Proposal:
     words: str = ""
     caller: str = ""
     admin: bool = False
-    attested: bytes | None = None
+    attested: Mapping[str, bytes] = field(default_factory=dict)
     void: frozenset[str] = frozenset()
     withdrawn: str | None = None
 
     @cached_property
     def release(self) -> Release:
         """The files as a release."""
-        return Release.from_files({path: data for path, data in self.files.items() if path in LIMITS})
+        return Release.from_files({path: data for path, data in self.files.items() if path != GIT_ATTRIBUTES})
 
     @cached_property
     def is_the_present_release(self) -> bool:

@@ -1,52 +1,62 @@
 """Releases whose only good signature is a stolen key's: its thief could have made them, so they count for nothing.
 
-An independent auditor's good countersignature lets a release stand, as it does for the sites that pull it.
+They are judged as a site judges them that pulls: an independent auditor's countersignature lets a release stand.
 """
 
 from __future__ import annotations
 
+from embhub.errors import EmbhubError
 from embhub.refusals import ReleaseRefusedError
+from embhub.release import verification
+from embhub.release.file_names import limit_of
+from embhub.release.files import Release
 from embhub.trust import bundle
-from embhub.trust.keyring import Keyring
-from embhub_registry.database import Connection, accounts, forgeable
-from embhub_registry.repositories import withdrawals
+from embhub.trust.keyring import Trust
+from embhub_registry.database import accounts, forgeable, repositories
+from embhub_registry.database.clock import now
+from embhub_registry.repositories import repos, withdrawals
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 
 JUDGED = "stolen_keys_judged"  # the setting with the fingerprints that the table was made for
 
 
-def refresh(registry: Registry, db: Connection, keyring: Keyring) -> None:
-    """Judge every release by the keys that are known as stolen, within the transaction that stores this keyring.
-
-    Nothing is read where no key was reported stolen since the last time.
-    """
-    stolen = {row.fingerprint: row.date for row in keyring.revoked if row.reason == "stolen"}
-    if (accounts.read_setting(db, JUDGED) or "") == (said := " ".join(sorted(stolen))):
-        return
-    owners = {key.fingerprint: member.namespace for member in keyring.members for key in member.keys}
-    signers: dict[str, str] = {}
-    found = []
-    for row in forgeable.signed_commits(db):
-        signer = _signer(registry, row["publish"], signers)
-        if signer not in stolen:
-            continue
-        auditor = _signer(registry, row["audit"], signers) if row["audit"] else ""
-        if auditor in owners and auditor not in stolen and owners[auditor] != row["namespace"]:
-            continue
-        found.append((int(row["repository_id"]), str(row["revision_id"]), signer, stolen[signer]))
-    for repository_id in sorted(forgeable.replace(db, found)):
-        withdrawals.refresh(db, repository_id)
-    accounts.write_setting(db, JUDGED, said)
-
-
 def catch_up(registry: Registry) -> None:
-    """The same when a registry is opened: for keys that were reported stolen under an earlier release."""
-    keyring = registry.trust().keyring
-    said = " ".join(sorted(keyring.stolen()))
-    if (registry.setting(JUDGED) or "") != said:
-        with registry.database.writing() as db:
-            refresh(registry, db, keyring)
+    """Judge every release by the keys that are known as stolen, where one was reported since the last time.
+
+    After each new keyring, when a registry is opened, and by the server every few seconds: nothing is read but a
+    setting where nothing changed.
+    """
+    trust = registry.trust()
+    stolen = {row.fingerprint: row.date for row in trust.keyring.revoked if row.reason == "stolen"}
+    said = " ".join(sorted(stolen))
+    if (registry.setting(JUDGED) or "") == said:
+        return
+    found = []
+    signers: dict[str, str] = {}
+    for row in forgeable.signed_commits(registry.database.connection()):
+        signer = _signer(registry, row["publish"], signers)
+        if signer in stolen and not _stands(registry, row["namespace"], row["name"], row["revision_id"], trust):
+            found.append((int(row["repository_id"]), str(row["revision_id"]), signer, stolen[signer]))
+    with registry.database.writing() as db:
+        for repository_id in sorted(forgeable.replace(db, found)):
+            withdrawals.refresh(db, repository_id)
+        accounts.write_setting(db, JUDGED, said)
+
+
+def _stands(registry: Registry, namespace: str, name: str, commit: str, trust: Trust) -> bool:
+    """Whether a site would take this release nevertheless, under its standard policy."""
+    db = registry.database.connection()
+    repository = repositories.find(db, namespace, name)
+    if repository is None:
+        return False
+    try:
+        files = repos.files(registry, repos.at(db, repository, commit))
+        release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
+        verification.verify(release, trust=trust, repository=repository.full_name, now=now())
+    except (EmbhubError, MissingBlobError, OSError):
+        return False
+    return True
 
 
 def _signer(registry: Registry, digest: str, known: dict[str, str]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,13 +17,13 @@ from embhub.trust import timestamp as stamping
 from embhub.trust.keyring import TrustExport
 from embhub.trust.origin import origin_of
 from embhub.trust.timestamp import CurrentAdvisories, CurrentKeyring, Timestamp
-from embhub_registry.database import root_rows
+from embhub_registry.database import Connection, root_rows
 from embhub_registry.database.clock import now
 
 RENEWED_EVERY = timedelta(days=1)
 
 
-def attach(export: TrustExport, db: sqlite3.Connection) -> TrustExport:
+def attach(export: TrustExport, db: Connection) -> TrustExport:
     """The export with the newest timestamp, if that speaks of this keyring and these advisories."""
     found = root_rows.timestamp(db)
     key = export.claimed.online_key("timestamp")
@@ -39,7 +38,7 @@ def attach(export: TrustExport, db: sqlite3.Connection) -> TrustExport:
     return replace(export, timestamp=envelope) if (stated.keyring, stated.advisories) == current else export
 
 
-def is_due(db: sqlite3.Connection, export: TrustExport) -> bool:
+def is_due(db: Connection, export: TrustExport) -> bool:
     """Whether the timestamp is a day old, or speaks of something else than what is current."""
     found = root_rows.timestamp(db)
     if found is None or attach(replace(export, timestamp=None), db).timestamp is None:
@@ -47,7 +46,7 @@ def is_due(db: sqlite3.Connection, export: TrustExport) -> bool:
     return instants.read(found[0]) + RENEWED_EVERY <= now()
 
 
-def renew(db: sqlite3.Connection, export: TrustExport, *, key: dsse.Signer, days: float) -> None:
+def renew(db: Connection, export: TrustExport, *, key: dsse.Signer, days: float) -> None:
     """Sign that this keyring and these advisories are the current ones, for `days` from now."""
     keyring, advisories = _current(export)
     issued = instants.write(now())

@@ -21,7 +21,7 @@ from embhub.site import keys
 from embhub.trust import statement
 from embhub.trust.keyring import Role
 from tests.embhub.release.checks.test_mechanism_reports import release_with, report_of
-from tests.support.releases import OTHER_SITE, make_report
+from tests.support.releases import ORIGIN, OTHER_SITE, make_report
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -93,7 +93,8 @@ def attestation(
 
     assert release.audit is not None
     facts: dict[str, Any] = {
-        "repository": repository, "version": version, "headline": headline(release.audit), "created": NOW,
+        "registry": ORIGIN, "repository": repository, "version": version,
+        "headline": headline(release.audit), "created": NOW,
         "report_digest": digest or release_files.digest(release.files[release_files.AUDIT]),
     }  # fmt: skip
     signed = statement.build_audit(release.embedding.digest, **facts)
@@ -257,7 +258,9 @@ def test_a_report_about_canaries_says_so(
 
     publisher.enter(monkeypatch)
     files = release_with(report_of(make_embedding(privacy=make_claim())))
-    release = signing.sign(Release.from_files(files), repository="radboud/private", key=keys.load(), now=NOW)
+    release = signing.sign(
+        Release.from_files(files), registry=ORIGIN, repository="radboud/private", key=keys.load(), now=NOW
+    )
     Hub(registry.url, token=publisher.token).push(release, "radboud/private")
     auditor.enter(monkeypatch)
     assert main(["audit", "--countersign", "radboud/private", "--yes"]) == 0

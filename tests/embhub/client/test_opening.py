@@ -11,7 +11,7 @@ from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerError
 from embhub.release import files as release_files
 from embhub.site import keys, trust_store
-from tests.support.releases import ROOT, STRANGER, make_embedding, make_export, make_release
+from tests.support.releases import REGISTRY, ROOT, STRANGER, make_embedding, make_export, make_release
 from tests.support.sites import Site
 
 
@@ -59,7 +59,7 @@ def test_a_stranger_is_refused(pulled: Path) -> None:
 def test_a_version_older_than_one_accepted_is_refused(pulled: Path) -> None:
     from embhub.site import seen
 
-    seen.remember("https://hub.example.org", "radboud/prostate-cspca", version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, "radboud/prostate-cspca", version="2.0.0", digest="0" * 64)
     with pytest.raises(RollbackError):
         opening.open_path(pulled)
 
@@ -67,7 +67,7 @@ def test_a_version_older_than_one_accepted_is_refused(pulled: Path) -> None:
 def test_a_sites_own_signature_counts_there(site: Site) -> None:
     keys.generate("default")
     path = site.make()
-    publishing.sign(path, repository="radboud/x")
+    publishing.sign(path, repository="radboud/x", registry="https://hub.example.org")
     assert opening.open_path(path).warnings == ()
     path.write_bytes(make_embedding(seed=9).data)
     with pytest.raises(DigestMismatchError):

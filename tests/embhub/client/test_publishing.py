@@ -106,7 +106,7 @@ def test_a_dry_run_writes_what_would_go_up_and_another_machine_sends_it(
 ) -> None:
     Site(site.folder).enter(monkeypatch)
     path = site.make()
-    done = publishing.push(path, f"{namespace}/dry", dry_run=True, out=tmp_path / "outbox")
+    done = publishing.push(path, f"{namespace}/dry", dry_run=True, out=tmp_path / "outbox", registry=site.registry)
     assert not done.url and done.folder
     held = {p.relative_to(tmp_path / "outbox").as_posix(): p.read_bytes() for p in (tmp_path / "outbox").rglob("*.*")}
     assert held == dict(at_the_site.read(path).files)
@@ -120,7 +120,7 @@ def test_a_dry_run_writes_what_would_go_up_and_another_machine_sends_it(
 def test_the_default_namespace_needs_no_network_once_it_is_set(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     Site(site.folder).enter(monkeypatch)
     monkeypatch.setenv("EMBHUB_NAMESPACE", "radboud")
-    assert publishing.sign(site.make()).repository == "radboud/prostate-cspca"
+    assert publishing.sign(site.make(), registry=site.registry).repository == "radboud/prostate-cspca"
 
 
 def test_without_a_namespace_it_says_how_to_name_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,23 @@ from embhub.__main__ import main
 from embhub.client import accounts, publishing, pulling, roots
 from embhub.client.opening import open_path
 from embhub.errors import RegistryError
-from embhub.refusals import RollbackError, WrongVersionError
+from embhub.refusals import AnotherReleaseError, RollbackError, WrongVersionError
+from embhub.release.demands import PolicyRefusedError
 from embhub.site import seen
-from tests.support import hostile
-from tests.support.releases import REPOSITORY, ROOT, make_embedding, make_export, make_release
+from tests.support import hostile, hostile_files
+from tests.support.releases import (
+    AUDITOR,
+    REGISTRY,
+    REPOSITORY,
+    ROOT,
+    SITE,
+    STRANGER,
+    make_embedding,
+    make_export,
+    make_keyring,
+    make_release,
+    member,
+)
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -70,12 +83,22 @@ def test_the_digits_that_pages_and_search_print(reader: Site, commits: list[str]
     assert pulling.pull(f"{REPOSITORY}@{commits[0][:12]}").version == "1.1.0"
 
 
-def test_a_commit_does_not_go_back(reader: Site, commits: list[str]) -> None:
-    assert pulling.pull(f"{REPOSITORY}@{commits[1]}", out="first").version == "1.0.0"
-    pulling.pull(REPOSITORY)
-    with pytest.raises(RollbackError) as error:
-        pulling.pull(f"{REPOSITORY}@{commits[1]}", out="second")
-    assert f"{REPOSITORY}@1.0.0" in error.value.hint
+def test_a_commit_names_one_release_and_goes_back(reader: Site, commits: list[str]) -> None:
+    pulling.pull(REPOSITORY, out="newest")
+    for digits in (commits[1], commits[1][:12]):
+        got = pulling.pull(f"{REPOSITORY}@{digits}", out="second")
+        assert got.version == "1.0.0"
+        (said,) = [found for found in got.findings if found.check == "version"]
+        assert said.outcome == "warning" and "older than 1.1.0" in said.text and "requested" in said.text
+
+
+def test_a_folder_pulled_earlier_stays_usable(reader: Site, commits: list[str]) -> None:
+    """Whoever repeats a paper's figures has this folder and no reason to pull it again."""
+    pulling.pull(f"{REPOSITORY}@{commits[1]}", out="first")
+    pulling.pull(REPOSITORY, out="second")
+    assert pulling.verify_path("first").version == "1.0.0"
+    (warning,) = open_path("first").warnings
+    assert "older than 1.1.0" in warning and "accepted here on 20" in warning
 
 
 @pytest.mark.parametrize("revision", ["9.9.9", "0000000", "nothing", "1.0"])
@@ -101,7 +124,7 @@ def test_another_version_than_the_requested_one(liar: hostile.Registry) -> None:
 
 
 def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     pulling.pull(f"{REPOSITORY}@1.0.0", out="old")
     liar.files = make_release(artifact=make_embedding(seed=9)).files
     with pytest.raises(RollbackError, match=r"another embedding under version 1\.0\.0"):
@@ -109,8 +132,71 @@ def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Reg
 
 
 def test_without_the_version_an_older_one_is_refused(liar: hostile.Registry) -> None:
-    seen.remember("https://hub.example.org", REPOSITORY, version="2.0.0", digest="0" * 64)
+    seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64)
     with pytest.raises(RollbackError):
         pulling.pull(REPOSITORY)
     with pytest.raises(RollbackError):
         pulling.pull(f"{REPOSITORY}@main")
+    # nor does a pull on purpose, earlier, allow one that nobody asked for
+    pulling.pull(f"{REPOSITORY}@1.0.0", out="old")
+    with pytest.raises(RollbackError):
+        pulling.pull(REPOSITORY, out="new")
+    with pytest.raises(RollbackError):
+        pulling.verify_path(REPOSITORY)
+    assert pulling.verify_path("old").version == "1.0.0"
+
+
+def test_another_card_under_a_version_that_was_accepted(liar: hostile.Registry) -> None:
+    """The publisher signs two releases called 1.0.0, and shows each site another one."""
+    pulling.pull(REPOSITORY, out="first")
+    before = Path("first/README.md").read_bytes()
+    for changes in ({"licence": "MIT", "licence_link": "https://opensource.org/license/mit"}, {"audited": False}):
+        liar.files = make_release(**changes).files
+        for reference in (REPOSITORY, f"{REPOSITORY}@1.0.0"):
+            with pytest.raises(AnotherReleaseError, match=r"another card under version 1\.0\.0"):
+                pulling.pull(reference, out="first")
+        assert Path("first/README.md").read_bytes() == before and Path("first/audit.json").exists()
+    make_release(licence="MIT", licence_link="https://opensource.org/license/mit").to_folder(Path("copied"))
+    with pytest.raises(AnotherReleaseError):
+        pulling.verify_path("copied")
+
+
+def test_the_same_version_without_the_audit_that_it_was_signed_with(liar: hostile.Registry) -> None:
+    """The same bytes and the same card, and a second statement that names no audit."""
+    release = make_release()
+    pulling.pull(REPOSITORY, out="first")
+    second = hostile_files.again(release, audit=None)
+    liar.files = {name: data for name, data in second.items() if "audit" not in name}
+    with pytest.raises(AnotherReleaseError, match=r"without the audit under version 1\.0\.0"):
+        pulling.pull(REPOSITORY, out="first")
+    assert Path("first/audit.json").exists() and Path("first/attestations/audit.sigstore.json").exists()
+
+
+def test_a_signer_that_is_not_the_last_one(liar: hostile.Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    """The registry's root key is stolen: the thief adds a key of their own to the victim's namespace."""
+    pulling.pull(REPOSITORY, out="first")
+    radboud = member("radboud", [(SITE, "publish"), (STRANGER, "publish")])
+    liar.export = make_export(make_keyring(version=2, members=[radboud]))
+    liar.files = make_release(key=STRANGER, version="1.0.1").files
+    got = pulling.verify_path(REPOSITORY, policy="standard")
+    assert got.unexpected is not None and got.unexpected.before == (SITE.fingerprint,)
+    (said,) = [found for found in got.findings if found.check == "signer" and found.outcome == "warning"]
+    assert STRANGER.fingerprint in said.text and SITE.fingerprint in said.text
+
+
+def test_strict_refuses_a_signer_until_a_person_confirmed_it(liar: hostile.Registry) -> None:
+    pulling.pull(REPOSITORY, out="first")
+    radboud = member("radboud", [(SITE, "publish"), (STRANGER, "publish")])
+    liar.export = make_export(make_keyring(version=2, members=[radboud]))
+    liar.files = make_release(key=STRANGER, version="1.0.1").files
+    with pytest.raises(PolicyRefusedError, match="trust refresh"):
+        pulling.pull(REPOSITORY, out="first", require="known-signer")
+    seen.confirm("https://hub.example.org", [STRANGER.fingerprint])
+    assert pulling.pull(REPOSITORY, out="first", require="known-signer").version == "1.0.1"
+
+
+def test_a_key_that_nobody_confirmed_is_new(liar: hostile.Registry) -> None:
+    seen.confirm("https://hub.example.org", [AUDITOR.fingerprint])
+    with pytest.raises(PolicyRefusedError, match="new in the keyring"):
+        pulling.pull(REPOSITORY, require="known-signer")
+    assert pulling.pull(REPOSITORY).unexpected is not None

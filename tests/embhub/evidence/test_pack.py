@@ -20,7 +20,7 @@ from embhub.release import at_the_site, signing
 from embhub.release import files as release_files
 from tests.support.claims import make_claim
 from tests.support.packs import NOW, make_site
-from tests.support.releases import SITE, make_embedding, make_report, make_sheet, record_of
+from tests.support.releases import ORIGIN, SITE, make_embedding, make_report, make_sheet, record_of
 
 EVERY = [(suite, claim) for suite in SUITES for claim in (False, True) if claim or suite != "mechanism"]
 
@@ -80,7 +80,7 @@ def test_what_leaves_is_what_is_signed(tmp_path: Path, suite: Suite) -> None:
     at_the_site.beside(file, at_the_site.SHEET).write_bytes(make_sheet())
     made = write_pack(file, tmp_path / "pack", now=NOW)
     assert made.concerns == () and "generated, not taken" in (tmp_path / "pack" / "index.html").read_text()
-    signed = signing.assemble(file, repository="radboud/prostate-cspca", key=SITE, now=NOW).files
+    signed = signing.assemble(file, registry=ORIGIN, repository="radboud/prostate-cspca", key=SITE, now=NOW).files
     assert [row.name for row in made.shipment.files] == [name for name in release_files.FILES if name in signed]
     for row in made.shipment.files:
         assert row.sha256 is None or (row.sha256, row.bytes) == (

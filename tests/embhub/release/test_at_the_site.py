@@ -14,6 +14,7 @@ from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support.releases import (
     NOW,
+    ORIGIN,
     REPOSITORY,
     SITE,
     make_card,
@@ -37,7 +38,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def sign(site: Path) -> Release:
-    release = signing.assemble(site, repository=REPOSITORY, key=SITE, now=NOW)
+    release = signing.assemble(site, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)
     at_the_site.write_bundles(release, site)
     return release
 

@@ -20,7 +20,17 @@ from embhub.release.files import Release
 from embhub.release.policy import STANDARD, STRICT, Demand
 from embhub.release.verification import Verified
 from tests.support.between import make_leaking_release
-from tests.support.releases import AUDITOR, NOW, OTHER_SITE, REPOSITORY, edited_card, make_release, make_trust, resigned
+from tests.support.releases import (
+    AUDITOR,
+    NOW,
+    OTHER_SITE,
+    REGISTRY,
+    REPOSITORY,
+    edited_card,
+    make_release,
+    make_trust,
+    resigned,
+)  # fmt: skip
 from tests.support.releases import replaced as with_files
 from tests.support.showroom import make_claim
 from tests.support.showroom import make_release as make_claimed
@@ -36,7 +46,7 @@ CLAIMED = make_claimed(
 YANK = Yank(revision="0" * 40, version="1.0.0", reason="wrong labels", date="2026-11-20T10:00:00Z")
 LEAK = Attested(
     namespace="nki", own=False, repository=REPOSITORY, version="0.9.0", verdict="leak-detected",
-    created="2026-11-19T00:00:00Z", registry="https://hub.example.org",
+    created="2026-11-19T00:00:00Z", registry=REGISTRY,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from embhub.release.files import Release
 from embhub.trust import bundle, dsse, statement
 from tests.support.releases import (
     NOW,
+    ORIGIN,
     REPOSITORY,
     SITE,
     edited_card,
@@ -77,7 +78,7 @@ def test_payload_is_canonical_and_the_bundle_is_ours() -> None:
 )
 def test_contradictions_are_not_signed(contradiction: Release) -> None:
     with pytest.raises(ArtifactError) as caught:
-        signing.sign(contradiction, repository=REPOSITORY, key=SITE, now=NOW)
+        signing.sign(contradiction, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)
     assert caught.value.exit_code == 3
     assert caught.value.hint
 
@@ -85,7 +86,11 @@ def test_contradictions_are_not_signed(contradiction: Release) -> None:
 def test_a_readme_that_says_more_than_its_card_is_not_signed() -> None:
     with pytest.raises(ArtifactError, match="render"):
         signing.sign(
-            replaced(GOOD, card=GOOD.files[release_files.CARD] + b"\nMore.\n"), repository=REPOSITORY, key=SITE, now=NOW
+            replaced(GOOD, card=GOOD.files[release_files.CARD] + b"\nMore.\n"),
+            registry=ORIGIN,
+            repository=REPOSITORY,
+            key=SITE,
+            now=NOW,
         )
 
 
@@ -93,7 +98,7 @@ def test_a_readme_that_says_more_than_its_card_is_not_signed() -> None:
 def test_what_looks_like_a_person_is_not_signed(field: str) -> None:
     told = replaced(GOOD, card=edited_card(GOOD, **{field: "Scan of Mr. John Smith, born 1956-03-02, MRN 1234567."}))
     with pytest.raises(PrivacyError, match=f"personal data.* in {field}") as caught:
-        signing.sign(told, repository=REPOSITORY, key=SITE, now=NOW)
+        signing.sign(told, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)
     assert caught.value.hint
     assert "Smith" not in str(caught.value)
 
@@ -106,7 +111,7 @@ def test_a_training_fact_that_looks_like_a_person_is_not_signed() -> None:
 
 def test_repository_must_be_a_name() -> None:
     with pytest.raises(UsageError):
-        signing.sign(GOOD, repository="prostate", key=SITE, now=NOW)
+        signing.sign(GOOD, registry=ORIGIN, repository="prostate", key=SITE, now=NOW)
 
 
 def test_files_of_other_names(tmp_path: Path) -> None:
@@ -117,6 +122,7 @@ def test_files_of_other_names(tmp_path: Path) -> None:
     (tmp_path / "report").write_bytes(report.to_bytes())
     release = signing.assemble(
         tmp_path / "a.safetensors",
+        registry=ORIGIN,
         repository=REPOSITORY,
         key=SITE,
         now=NOW,
@@ -131,12 +137,14 @@ def test_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(artifact.data)
     with pytest.raises(UsageError, match="there is no card") as caught:
-        signing.assemble(path, repository=REPOSITORY, key=SITE, now=NOW)
+        signing.assemble(path, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)
     assert "embhub card init" in caught.value.hint
     (tmp_path / "a.card.yaml").write_bytes(card.write_draft(make_card(artifact), []))
-    assert signing.assemble(path, repository=REPOSITORY, key=SITE, now=NOW).audit is None
+    assert signing.assemble(path, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW).audit is None
     with pytest.raises(UsageError, match="cannot read"):
-        signing.assemble(path, repository=REPOSITORY, key=SITE, now=NOW, audit_path=tmp_path / "absent.json")
+        signing.assemble(
+            path, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW, audit_path=tmp_path / "absent.json"
+        )
 
 
 def test_incomplete_card_lists_what_is_missing(tmp_path: Path) -> None:
@@ -144,4 +152,4 @@ def test_incomplete_card_lists_what_is_missing(tmp_path: Path) -> None:
     path.write_bytes(make_embedding().data)
     (tmp_path / "a.card.yaml").write_text("name: a\n")
     with pytest.raises(ArtifactError, match="legal_basis"):
-        signing.assemble(path, repository=REPOSITORY, key=SITE, now=NOW)
+        signing.assemble(path, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)

@@ -20,13 +20,14 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.signing import attest_audit
 from embhub.release.verification import STANDARD, STRICT, Verified
-from embhub.site.seen import Sighting
+from embhub.site.seen import Accepted, Sighting
 from embhub.trust import statement
 from embhub.trust.keyring import Trust
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.support.releases import (
     AUDITOR,
     NOW,
+    ORIGIN,
     REGISTRY,
     REPOSITORY,
     SITE,
@@ -55,16 +56,14 @@ def test_good_release_says_what_was_decided_and_why() -> None:
     assert verified.card == GOOD.card
     assert verified.report == GOOD.audit
     assert (verified.repository, verified.version, verified.policy) == (REPOSITORY, "1.0.0", STANDARD)
-    assert verified.signer == verification.Signer(
-        "radboud", "Radboud", SITE.fingerprint, "publish", "https://hub.example.org"
-    )
+    assert verified.signer == verification.Signer("radboud", "Radboud", SITE.fingerprint, "publish", REGISTRY)
     assert verified.auditor == verified.signer
     assert not verified.independent
     assert (verified.log_index, verified.checkpoint) == (None, None)
     assert [finding.check for finding in verified.findings] == [
         *("structure", "digest", "signer", "signature", "repository", "embedding", "version"),
         *("auditor", "audit", "verdict"),
-        *("card", "card-audit", "base", "privacy", "samples", "freshness", "log"),
+        *("card", "card-audit", "base", "privacy", "samples", "model-signature", "freshness", "log"),
     ]
     assert SITE.fingerprint in check(verified, "signer")[1]
     assert "not logged yet" in check(verified, "log")[1]
@@ -112,6 +111,7 @@ def test_audit_may_come_after_the_release() -> None:
     attestation = attest_audit(
         report,
         report_digest=release_files.digest(report.to_bytes()),
+        registry=ORIGIN,
         repository=REPOSITORY,
         version="1.0.0",
         key=AUDITOR,
@@ -187,7 +187,7 @@ def test_copy_of_the_embedding_must_be_the_embedding() -> None:
 def remembered(
     version: str, *, digest: str = GOOD.embedding.digest, repository: str = REPOSITORY, registry: str = REGISTRY
 ) -> dict[tuple[str, str], Sighting]:
-    return {(registry, repository): Sighting(version=version, digest=digest)}
+    return {(registry, repository): Sighting({version: Accepted(version=version, digest=digest)})}
 
 
 def test_older_version_than_seen_is_a_rollback() -> None:

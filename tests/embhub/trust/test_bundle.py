@@ -30,6 +30,7 @@ from tests.support.releases import ORDER_OF_P256, SITE, STRANGER
 
 ARTIFACT = hashlib.sha256(b"artifact").hexdigest()
 FACTS = {
+    "registry": "hub.example.org",
     "repository": "radboud/prostate",
     "version": "1.0.0",
     "replaces": None,

@@ -15,6 +15,7 @@ from embhub.trust.origin import origin_fault, origin_of
         ("http://hub.example.org./", "hub.example.org"),
         ("http://127.0.0.1:8000", "127.0.0.1"),
         ("http://[::1]:8000", "::1"),
+        ("http://[2001:DB8:0:0::1]", "2001:db8::1"),
         ("http://localhost:8000/below", "localhost"),
     ],
 )

@@ -20,6 +20,7 @@ DIGEST, CARD, REPORT = "a" * 64, "b" * 64, "c" * 64
 
 def publish(**changes: Any) -> statement.Statement:
     facts: dict[str, Any] = {
+        "registry": "hub.example.org",
         "repository": "radboud/prostate-csPCa",
         "version": "1.2.0",
         "card_digest": CARD,
@@ -38,6 +39,7 @@ def test_publish_statement_is_what_the_reference_says() -> None:
         "subject": [{"name": "learned_embeds.safetensors", "digest": {"sha256": DIGEST}}],
         "predicateType": "https://embhub.org/attestation/publish/v1",
         "predicate": {
+            "registry": "hub.example.org",
             "repository": "radboud/prostate-csPCa",
             "version": "1.2.0",
             "replaces": None,
@@ -64,6 +66,7 @@ def test_written_canonically_and_read_back() -> None:
 def test_audit_statement_reads_back() -> None:
     written = statement.build_audit(
         DIGEST,
+        registry="hub.example.org",
         repository="radboud/prostate",
         version="1.0.0",
         report_digest=REPORT,

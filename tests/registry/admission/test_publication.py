@@ -208,7 +208,7 @@ def test_an_independent_audit_stays(registry: Registry) -> None:
         report = releases.make_report(release.embedding, shift=shift)
         attestation = signing.attest_audit(
             report, report_digest=release_files.digest(report.to_bytes()),
-            repository=releases.REPOSITORY, version="1.0.0",
+            registry=releases.ORIGIN, repository=releases.REPOSITORY, version="1.0.0",
             key=key, now=releases.NOW,
         )  # fmt: skip
         return {AUDIT: report.to_bytes(), AUDIT_BUNDLE: attestation}

@@ -233,7 +233,7 @@ def test_a_root_key_with_a_passphrase_cannot_raise_the_keyring_and_the_restore_s
     made = back_up(registry, tmp_path / "x.tar")
     got = restore(tmp_path / "x.tar", tmp_path / "again", signed_by=made["signed_by"])
     assert got["keyring_version"] == made["keyring_version"] and got["tokens_revoked"] == 1
-    assert any("encrypted" in line and "key raise" in line for line in got["told"])
+    assert any("cannot sign here" in line and "keyring propose" in line for line in got["told"])
 
 
 def test_the_keyring_is_raised_by_a_command_too(registry: Registry, tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def publish(registry: RunningRegistry, token: str, repository: str, made: Embedd
     base = {"revision": "1", "family": "sd1", "licence": "Apache-2.0"}
     fields = releases.make_card(made, name=name, base_model=base, **changes)
     files = {release_files.EMBEDDING: made.data, release_files.CARD: card.to_readme(card.parse(fields))}
-    release = signing.sign(Release.from_files(files), repository=repository, key=releases.SITE, now=releases.NOW)
+    release = signing.sign(
+        Release.from_files(files), registry=releases.ORIGIN, repository=repository, key=releases.SITE, now=releases.NOW
+    )
     api = HfApi(endpoint=registry.url, token=token)
     api.create_repo(repository)
     additions = [CommitOperationAdd(path, data) for path, data in release.files.items()]

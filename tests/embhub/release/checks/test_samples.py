@@ -73,7 +73,9 @@ def test_what_does_not_go_together_is_refused(release: Release, case: str) -> No
 def test_and_is_not_signed_in_the_first_place(release: Release, case: str) -> None:
     make, reason = CASES[case]
     with pytest.raises(ArtifactError, match=reason):
-        signing.sign(make(release), repository=releases.REPOSITORY, key=releases.SITE, now=releases.NOW)
+        signing.sign(
+            make(release), registry=releases.ORIGIN, repository=releases.REPOSITORY, key=releases.SITE, now=releases.NOW
+        )
 
 
 def test_signed_anew_it_keeps_its_sheet(release: Release) -> None:

@@ -1,0 +1,51 @@
+"""What a release changes in this site's memory, and what the memory has to say about a release."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from embhub.formats import instants
+from embhub.refusals import Finding
+from embhub.release.files import Release
+from embhub.release.verification import Verified
+from embhub.site import seen
+from embhub.trust import statement
+
+CHECK = "signer"
+
+
+def remember(verified: Verified, release: Release) -> None:
+    """Note an accepted release: its bytes, its statement with card and audit, who signed, and today.
+
+    Raises:
+        ConfigError: the memory cannot be read or written.
+    """
+    envelope = release.publish_bundle.envelope
+    publish = statement.read_publish(statement.parse(envelope.payload))
+    seen.remember(
+        verified.signer.registry,
+        verified.repository,
+        version=verified.version,
+        digest=verified.digest,
+        statement=envelope.identity,
+        card=publish.card.sha256,
+        audit=publish.audit.sha256 if publish.audit is not None else None,
+        signer=verified.signer.fingerprint,
+        keyring=verified.keyring,
+        on=instants.write(datetime.now(UTC)),
+    )
+
+
+def say_signer(verified: Verified) -> Verified:
+    """Add whether the key that signed is one that this site expects; a policy may refuse where it is not.
+
+    Raises:
+        ConfigError: the memory cannot be read.
+    """
+    signer = verified.signer
+    change = seen.signer_change(signer.registry, verified.repository, fingerprint=signer.fingerprint)
+    if change is None:
+        return verified
+    finding = Finding(CHECK, "warning", f"{change.in_words()}; ask {signer.namespace} whether it is theirs")
+    return replace(verified, unexpected=change, findings=(*verified.findings, finding))

@@ -1,0 +1,112 @@
+"""The attestations of audits in a release: the publisher's own, and each independent auditor's beside it. Pure.
+
+None takes the place of another. An auditor's is about `audit.json`, or about a report that stays with the auditor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embhub.audits.report import AuditReport
+from embhub.refusals import AuditMismatchError, Finding, MissingAuditError, WrongNamespaceError
+from embhub.release import files as release_files
+from embhub.release.checks import attested, consistency, revocations, signers
+from embhub.release.checks.attested import Attested
+from embhub.release.checks.signers import Signer
+from embhub.release.files import Release
+from embhub.trust import bundle, statement
+from embhub.trust.keyring import Trust
+from embhub.trust.statement import MiaAudit, Publish
+
+_HINT = "fetch the release again, and ask the publisher"
+
+
+@dataclass(frozen=True)
+class AuditFile:
+    """An audit attestation in the file `path`, who signed it, and what it says. `of_report`: it is about audit.json."""
+
+    path: str
+    signer: Signer
+    audit: Attested
+    of_report: bool
+
+    @property
+    def countersigns(self) -> bool:
+        """Whether an independent auditor vouches for audit.json here."""
+        return self.of_report and not self.audit.own
+
+
+def check(
+    release: Release, report: AuditReport | None, *, publish: Publish, keyring: Trust, publisher: Signer,
+    findings: list[Finding],
+) -> tuple[AuditFile, ...]:  # fmt: skip
+    """Every audit attestation of a release, the publisher's own first.
+
+    Raises:
+        ReleaseRefusedError: one does not hold, or nobody vouches for the report.
+    """
+    paths = [path for path in release.files if path == release_files.AUDIT_BUNDLE or release_files.auditor_in(path)]
+    digest = release_files.digest(release.files[release_files.AUDIT]) if report is not None else None
+    notes: list[tuple[AuditFile, list[Finding]]] = []
+    for path in paths:
+        said: list[Finding] = []
+        facts, signer = _read(release, path, keyring=keyring, publisher=publisher, findings=said)
+        _check_release(facts, publish)
+        of_report = facts.report.sha256 == digest
+        if report is not None and digest is not None and (of_report or path == release_files.AUDIT_BUNDLE):
+            consistency.check_attestation(facts, publish=publish, report=report, report_digest=digest)
+        if signer.revoked_as is not None and signer != publisher:  # the publisher's own is judged once, by the caller
+            said.append(revocations.check_auditor(signer, created=facts.created))
+        notes.append((AuditFile(path, signer, _attested(facts, signer, publisher), of_report), said))
+    found = tuple(item for item, _ in notes)
+    if report is not None:
+        own = any(item.path == release_files.AUDIT_BUNDLE for item in found)
+        if not any(item.of_report for item in found) or (publish.audit is not None and not own):
+            raise MissingAuditError("the audit report has no attestation", _HINT)
+    countersigned = any(item.countersigns for item in found)
+    for item, said in notes:
+        findings.extend(
+            finding for finding in said if not (item.audit.own and countersigned and finding.check == "auditor")
+        )
+    return found
+
+
+def _read(
+    release: Release, path: str, *, keyring: Trust, publisher: Signer, findings: list[Finding]
+) -> tuple[MiaAudit, Signer]:
+    attestation = bundle.parse(release.files[path])
+    signed = attestation.statement
+    if signed.digest != release.embedding.digest:
+        raise AuditMismatchError("the audit attestation is about another embedding", "fetch the release again")
+    facts = statement.read_audit(signed)
+    signer = signers.find_auditor(
+        attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=findings
+    )
+    if path == release_files.AUDIT_BUNDLE:
+        if signer.is_independent_of(publisher):
+            raise WrongNamespaceError(
+                f"{path} is the publisher's own, and {signer.namespace} signed it",
+                f"an auditor's attestation stands in {release_files.audit_bundle_of(signer.namespace)}",
+            )
+    elif not signer.is_independent_of(publisher) or signer.namespace != release_files.auditor_in(path):
+        raise WrongNamespaceError(
+            f"{path} is signed by {signer.namespace}'s key, which is not that auditor's",
+            "an independent auditor's attestation stands under the auditor's own namespace",
+        )
+    return facts, signer
+
+
+def _check_release(facts: MiaAudit, publish: Publish) -> None:
+    if (facts.repository, facts.version) != (publish.repository, publish.version):
+        raise AuditMismatchError(
+            f"the audit attestation is for {facts.repository} {facts.version}, "
+            f"the release is {publish.repository} {publish.version}",
+            _HINT,
+        )
+
+
+def _attested(facts: MiaAudit, signer: Signer, publisher: Signer) -> Attested:
+    return Attested(
+        namespace=signer.namespace, own=not signer.is_independent_of(publisher), repository=facts.repository,
+        version=facts.version, verdict=attested.verdict_of(facts), created=facts.created, registry=signer.registry,
+    )  # fmt: skip

@@ -1,0 +1,78 @@
+"""What the files of a release may be called, and how large and how many they may be. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from embhub.artifact import embedding
+from embhub.trust import bundle
+
+EMBEDDING = "learned_embeds.safetensors"
+CARD = "README.md"
+AUDIT = "audit.json"
+SAMPLES = "samples.png"
+PUBLISH_BUNDLE = "attestations/publish.sigstore.json"
+AUDIT_BUNDLE = "attestations/audit.sigstore.json"
+MODEL_BUNDLE = "attestations/model.sigstore.json"
+LIMITS: Mapping[str, int] = MappingProxyType(
+    {
+        EMBEDDING: embedding.MAX_BYTES,
+        CARD: 256_000,
+        AUDIT: 2_000_000,
+        SAMPLES: 512_000,
+        PUBLISH_BUNDLE: bundle.MAX_BYTES,
+        AUDIT_BUNDLE: bundle.MAX_BYTES,
+        MODEL_BUNDLE: bundle.MAX_BYTES,
+    }
+)
+FILES = tuple(LIMITS)
+MOST_ATTESTATIONS = 32  # bundles in a release; as many log proofs beside them
+_NAME = r"attestations/[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?"
+_BUNDLE = re.compile(rf"{_NAME}\.sigstore\.json")
+_PROOF = re.compile(rf"{_NAME}\.tlog-proof")
+_OF_AN_AUDITOR = re.compile(r"attestations/audit\.(.+)\.sigstore\.json")
+
+
+def limit_of(name: str) -> int | None:
+    """The most bytes that a file of this name may have in a release; None where a release holds no such file."""
+    if name in LIMITS:
+        return LIMITS[name]
+    return bundle.MAX_BYTES if _BUNDLE.fullmatch(name) or _PROOF.fullmatch(name) else None
+
+
+def is_attestation(name: str) -> bool:
+    """Whether this is the name of a bundle, of whatever predicate type."""
+    return _BUNDLE.fullmatch(name) is not None
+
+
+def is_log_proof(name: str) -> bool:
+    """Whether this is the name of a transparency log's proof beside a bundle."""
+    return _PROOF.fullmatch(name) is not None
+
+
+def audit_bundle_of(namespace: str) -> str:
+    """Where an auditor's attestation stands; the publisher's own is `AUDIT_BUNDLE`."""
+    return f"attestations/audit.{namespace}.sigstore.json"
+
+
+def auditor_in(name: str) -> str | None:
+    """The namespace of the auditor whose attestation has this file name, or None."""
+    found = _OF_AN_AUDITOR.fullmatch(name)
+    return found[1] if found else None
+
+
+def too_many(names: Iterable[str]) -> str | None:
+    """Why these are more attestations, or more log proofs, than a release may hold; or None."""
+    held = list(names)
+    for what, kind in (("attestations", is_attestation), ("log proofs", is_log_proof)):
+        if (count := sum(map(kind, held))) > MOST_ATTESTATIONS:
+            return f"{count} {what}, at most {MOST_ATTESTATIONS} are taken"
+    return None
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The fixed names first, in the order of `LIMITS`, then further attestations by name."""
+    given = set(names)
+    return [name for name in LIMITS if name in given] + sorted(given - LIMITS.keys())

@@ -1,0 +1,187 @@
+"""Keyrings that are signed elsewhere: propose on the registry's machine, sign where a root key is, install here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.formats import instants
+from embhub.refusals import RollbackError
+from embhub.site import keys
+from embhub.trust import keyring as keyrings
+from embhub.trust import p256, proposal, root_keys
+from embhub.trust.keyring import Keyring, RootChange, RootKeys
+from embhub.trust.proposal import Opened, Proposal
+from embhub_registry.database import Connection, accounts, root_rows
+from embhub_registry.database.clock import now, stamp
+from embhub_registry.operation import keyring_changes
+from embhub_registry.repositories import advisories, stolen_keys
+from embhub_registry.storage.folder import Registry, dates, root_settings
+
+Passphrase = Callable[[], str]
+_LARGEST_KEY = 10_000
+
+
+def read_root(files: Sequence[Path], threshold: int | None = None) -> RootKeys:
+    """A root of the public keys in `files`; all of them must sign unless a threshold says how many.
+
+    Raises:
+        UsageError: a file is no public key or is given twice, or the threshold cannot be met.
+    """
+    found = []
+    for file in files:
+        try:
+            found.append(root_keys.named(p256.read_public(file.read_bytes()[:_LARGEST_KEY])))
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {file}: {error.strerror}", "give the public half of a key, in PEM"
+            ) from error
+        except EmbhubError as error:
+            raise UsageError(f"{file}: {error.message}", error.hint) from error
+    if len({key.fingerprint for key in found}) != len(found) or len(found) > root_keys.MOST_KEYS:
+        raise UsageError("a root key was given twice, or too many", f"give up to {root_keys.MOST_KEYS} different keys")
+    needed = len(found) if threshold is None else threshold
+    if not 1 <= needed <= len(found):
+        raise UsageError(
+            f"{needed} of {len(found)} root keys cannot sign", "choose a --threshold from 1 to their number"
+        )
+    return RootKeys(threshold=needed, keys=tuple(found))
+
+
+def propose(registry: Registry, file: Path, *, root: RootKeys | None = None) -> dict[str, Any]:
+    """Write the next keyring to `file`, unsigned: pending changes, a new date of expiry, and with `root` a new root.
+
+    Raises:
+        UsageError: the file is there, or cannot be written.
+    """
+    if file.exists():
+        raise UsageError(f"{file} is there already: nothing was changed", "choose a new name, with the date in it")
+    with registry.database.writing() as db:
+        keyring, change = keyring_changes.latest(registry), None
+        version = max(registry.trust().keyring.version + 1, keyring.version)
+        if root is not None and registry.has_keyring and root != registry.root():
+            change = _change(registry, db, root)
+        keyring = keyring.model_copy(update={"version": version, "root": root or registry.root(), **dates(registry)})
+        keyring = keyrings.parse_keyring(keyring.to_bytes())
+        root_rows.set_pending_keyring(db, keyring.to_bytes(), now=stamp())
+    before = registry.export().keyring if registry.has_keyring else None
+    made = Proposal(
+        keyrings.unsigned_keyring(keyring), before, root_keys.unsigned_change(change) if change is not None else None
+    )
+    opened = proposal.open_proposal(made)
+    _write(file, made)
+    return {"file": str(file), "keyring_version": keyring.version, "changes": opened.lines, "missing": opened.missing}
+
+
+def _change(registry: Registry, db: Connection, root: RootKeys) -> RootChange:
+    number = len(root_rows.root_changes(db)) + 1
+    return RootChange(
+        registry=registry.setting("url"),
+        number=number,
+        issued=instants.write(now()),
+        before=registry.root(),
+        after=root,
+    )
+
+
+def read_proposal(file: Path) -> Opened:
+    """A proposal, its parts checked against one another.
+
+    Raises:
+        UsageError: the file cannot be read. VerificationError: its parts do not fit.
+    """
+    try:
+        with file.open("rb") as stream:
+            return proposal.open_proposal(proposal.parse(stream.read(proposal.MAX_BYTES + 1)))
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", "give a file of `keyring propose`") from error
+
+
+def sign(file: Path, key_file: Path, *, opened: Opened, passphrase: Passphrase) -> dict[str, Any]:
+    """Add the signature of the private key in `key_file` to the proposal, in the same file.
+
+    Raises:
+        WrongRootError: it is no key of the root. ConfigError: the key cannot be read.
+    """
+    if key_file.suffix != ".pem":
+        raise UsageError(f"{key_file} is not called NAME.pem", "give the private key, in PEM")
+    folder = key_file.absolute().parent
+    try:
+        key = keys.load(key_file.stem, folder=folder)
+    except keys.PassphraseRequiredError:
+        key = keys.load(key_file.stem, folder=folder, passphrase=passphrase())
+    signed = proposal.open_proposal(opened.signed_by(key))
+    _write(file, signed.proposal)
+    return {"file": str(file), "signed_by": key.fingerprint, "missing": signed.missing}
+
+
+def install(registry: Registry, files: Sequence[Path]) -> dict[str, Any]:
+    """Put a signed keyring in force: enough root keys signed, it succeeds the present one, and its root is ours.
+
+    Raises:
+        BadSignatureError: too few keys signed.
+        RollbackError, WrongRootError, MalformedKeyringError: it does not follow the keyring in force.
+    """
+    opened = proposal.open_proposal(proposal.merge(read_proposal(file).proposal for file in files))
+    with registry.database.writing() as db:
+        _check_follows(registry, opened)
+        for root, document in opened.needed:
+            what = "the keyring" if document is opened.proposal.keyring else "the change of root"
+            root.check(document, what=what)
+        waiting = root_rows.pending_keyring(db)
+        if opened.change is not None and opened.proposal.change is not None:
+            envelope = json.dumps(opened.proposal.change.to_json()).encode()
+            root_rows.add_root_change(db, number=opened.change.number, envelope=envelope, now=stamp())
+            for name, value in root_settings(opened.root).items():
+                accounts.write_setting(db, name, value)
+        keyring_changes.put_in_force(db, opened.keyring, json.dumps(opened.proposal.keyring.to_json()).encode())
+        later = _later_changes(waiting, opened.keyring)
+        if later is not None:
+            root_rows.set_pending_keyring(db, later.to_bytes(), now=stamp())
+        keyring_changes.refresh_audits(db, opened.keyring, before=opened.before)
+    stolen_keys.catch_up(registry)
+    advisories.publish(registry)
+    stamped = registry.renew_timestamp()
+    registry.audit_log.write(
+        "keyring-installed", keyring=opened.keyring.version, root=opened.root.fingerprint,
+        root_changed=opened.change is not None or None,
+    )  # fmt: skip
+    return {
+        "keyring_version": opened.keyring.version, "root_fingerprint": opened.root.fingerprint,
+        "expires": opened.keyring.expires, "changes": opened.lines, "timestamp": stamped,
+        "pending": later is not None,
+    }  # fmt: skip
+
+
+def _check_follows(registry: Registry, opened: Opened) -> None:
+    """The proposal was made for the keyring in force here, and nothing was installed since."""
+    if opened.keyring.registry != registry.setting("url"):
+        raise UsageError(f"it is the keyring of {opened.keyring.registry}", "give the file that was proposed here")
+    if (opened.change.before if opened.change is not None else opened.root) != registry.root():
+        raise ConfigError("it is signed by another root than this registry's", "run `keyring propose` anew")
+    if registry.has_keyring:
+        proposal.check_succession(registry.trust().keyring, opened.keyring)
+        if opened.change is not None and opened.change.number != len(registry.export().roots) + 1:
+            raise RollbackError("another change of root was installed since", "run `keyring propose` anew")
+
+
+def _later_changes(waiting: bytes | None, installed: Keyring) -> Keyring | None:
+    """What was changed after the proposal was written, and waits on; None where nothing was."""
+    if waiting is None:
+        return None
+    keyring = keyrings.parse_keyring(waiting)
+    same = ("members", "revoked", "online")
+    if all(getattr(keyring, name) == getattr(installed, name) for name in same):
+        return None
+    return keyring.model_copy(update={"root": installed.root, "version": installed.version + 1})
+
+
+def _write(file: Path, made: Proposal) -> None:
+    try:
+        write_atomic(file, made.to_bytes(), mode=0o644)
+    except (OSError, ConfigError) as error:
+        raise UsageError(f"cannot write {file}: {error}", "choose a folder that you may write to") from error

@@ -1,0 +1,354 @@
+"""A root that is not on the server: proposed here, signed elsewhere, installed here; and what a thief gets."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from embhub.errors import EmbhubError, UsageError
+from embhub.refusals import BadSignatureError, MalformedKeyringError, RollbackError, WrongRootError
+from embhub.site.keys import SigningKey
+from embhub.trust import dsse, proposal, root_keys
+from embhub.trust import keyring as keyrings
+from embhub_registry.operation import administration, checking, initialising, keyring_ceremony
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage.folder import Registry
+from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, make_key
+from tests.support.servers import run_command
+
+ANNA, BERT, CARL, NEW = (make_key(words) for words in ("root anna", "root bert", "root carl", "root new"))
+URL = "https://hub.example.org"
+
+
+def public(folder: Path, key: SigningKey) -> Path:
+    path = folder / f"{key.name.replace(' ', '-')}.pub.pem"
+    path.write_text(key.public_pem)
+    return path
+
+
+def private(folder: Path, key: SigningKey, *, passphrase: str = "") -> Path:
+    path = folder / f"{key.name.replace(' ', '-')}.pem"
+    how = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
+    path.write_bytes(key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how))
+    path.chmod(0o600)
+    return path
+
+
+@dataclass
+class Ceremony:
+    """A registry whose root is 2 of 3 keys that are elsewhere; each file of a proposal has a name of its own."""
+
+    folder: Path
+    count: int = 0
+
+    @property
+    def registry(self) -> Registry:
+        return open_folder(self.folder / "reg")
+
+    def add_key(
+        self, key: SigningKey, *, namespace: str = "radboud", role: keyrings.Role = "publish"
+    ) -> dict[str, Any]:
+        registry = self.registry
+        try:
+            return administration.add_key(registry, public(self.folder, key), namespace=namespace, role=role)
+        finally:
+            registry.close()
+
+    def propose(self, **arguments: Any) -> Path:
+        self.count += 1
+        registry = self.registry
+        try:
+            keyring_ceremony.propose(registry, self.folder / f"next-{self.count}.json", **arguments)
+        finally:
+            registry.close()
+        return self.folder / f"next-{self.count}.json"
+
+    def sign(self, file: Path, *keys: SigningKey) -> Path:
+        for key in keys:
+            opened = keyring_ceremony.read_proposal(file)
+            keyring_ceremony.sign(file, private(self.folder, key), opened=opened, passphrase=lambda: "")
+        return file
+
+    def install(self, *files: Path) -> dict[str, Any]:
+        registry = self.registry
+        try:
+            return keyring_ceremony.install(registry, files)
+        finally:
+            registry.close()
+
+    def export(self) -> keyrings.TrustExport:
+        registry = self.registry
+        try:
+            return keyrings.parse_export(registry.trust_export())
+        finally:
+            registry.close()
+
+
+def begin(folder: Path, *keys: SigningKey, threshold: int) -> Ceremony:
+    files = [public(folder, key) for key in keys]
+    initialising.initialise(
+        folder / "reg", name="Test", url=URL, audit="optional", root_keys=files, threshold=threshold
+    )
+    return Ceremony(folder)
+
+
+@pytest.fixture
+def ceremony(tmp_path: Path) -> Ceremony:
+    return begin(tmp_path, ANNA, BERT, CARL, threshold=2)
+
+
+def test_no_private_key_is_in_the_folder_or_in_a_backup(ceremony: Ceremony) -> None:
+    folder = ceremony.folder / "reg"
+    assert run_command("--dir", folder, "check").returncode == 0, "also before the first keyring"
+    ceremony.add_key(SITE)
+    ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
+    assert run_command("--dir", folder, "check").returncode == 0
+    run_command("--dir", folder, "backup", ceremony.folder / "hub.tar")
+    secrets = [path for path in folder.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    assert secrets == []
+    with tarfile.open(ceremony.folder / "hub.tar") as archive:
+        for member in archive.getmembers():
+            held = archive.extractfile(member)
+            assert not member.name.endswith(".pem") and held is not None and b"PRIVATE KEY" not in held.read()
+    online = ceremony.folder / "reg-online-keys"
+    assert sorted(path.name for path in online.glob("*.pem")) == ["advisories.pem", "backup.pem", "timestamp.pem"]
+    assert online.stat().st_mode & 0o077 == 0
+
+
+def test_nothing_counts_until_enough_root_keys_signed(ceremony: Ceremony) -> None:
+    assert ceremony.add_key(SITE) == {
+        "fingerprint": SITE.fingerprint, "namespace": "radboud", "namespace_created": True, "role": "publish",
+        "keyring_version": 1, "pending": True,
+    }  # fmt: skip
+    registry = ceremony.registry
+    assert registry.trust().lookup(SITE.fingerprint) is None and not registry.has_keyring
+    registry.close()
+    file = ceremony.propose()
+    with pytest.raises(BadSignatureError, match="signed by 0"):
+        ceremony.install(file)
+    with pytest.raises(BadSignatureError, match="signed by 1"):
+        ceremony.install(ceremony.sign(file, ANNA, ANNA))
+    made = ceremony.install(ceremony.sign(file, CARL))
+    assert made["keyring_version"] == 1 and made["timestamp"] and not made["pending"]
+    opened = keyrings.open_export(ceremony.export(), root_fingerprint=made["root_fingerprint"])
+    assert opened.lookup(SITE.fingerprint) is not None and opened.threshold == 2 and opened.timestamp is not None
+    registry = ceremony.registry
+    assert checking.check(registry).clean
+    registry.close()
+
+
+def test_copies_that_several_people_signed_are_joined(ceremony: Ceremony) -> None:
+    first = ceremony.propose()
+    second = first.with_name("copy.json")
+    second.write_bytes(first.read_bytes())
+    ceremony.sign(first, ANNA)
+    ceremony.sign(second, BERT)
+    assert ceremony.install(first, second)["keyring_version"] == 1
+    with pytest.raises(UsageError, match="different proposals"):
+        ceremony.install(first, ceremony.propose())
+
+
+def test_only_a_root_key_signs(ceremony: Ceremony) -> None:
+    file = ceremony.propose()
+    before = file.read_bytes()
+    with pytest.raises(WrongRootError, match="no key of this registry's root"):
+        ceremony.sign(file, STRANGER)
+    assert file.read_bytes() == before
+
+
+def test_the_person_who_signs_reads_what_changes(ceremony: Ceremony) -> None:
+    ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
+    ceremony.add_key(SITE)
+    ceremony.add_key(AUDITOR, namespace="nki", role="audit")
+    file = ceremony.propose()
+    key = private(ceremony.folder, ANNA)
+    done = run_command("keyring", "sign", file, "--key", key, check=False)
+    assert done.returncode != 0 and "Do you know of each of these changes" in done.stderr, "nobody answered"
+    assert f"new key for radboud: {SITE.fingerprint} may publish" in done.stderr
+    assert f"new key for nki: {AUDITOR.fingerprint} may audit" in done.stderr
+    assert not json.loads(file.read_text())["keyring"]["signatures"]
+    said = json.loads(run_command("keyring", "sign", file, "--key", key, "--yes", "--json").stdout)
+    assert said["signed_by"] == ANNA.fingerprint and "1 of 2" in said["missing"][0]
+
+
+def test_an_encrypted_root_key_asks_for_its_passphrase(ceremony: Ceremony) -> None:
+    file, key = ceremony.propose(), private(ceremony.folder, ANNA, passphrase="correct horse")
+    opened = keyring_ceremony.read_proposal(file)
+    with pytest.raises(EmbhubError, match="passphrase"):
+        keyring_ceremony.sign(file, key, opened=opened, passphrase=lambda: "wrong")
+    assert keyring_ceremony.sign(file, key, opened=opened, passphrase=lambda: "correct horse")["missing"]
+
+
+def test_changes_after_a_proposal_wait_for_the_next_one(ceremony: Ceremony) -> None:
+    ceremony.add_key(SITE)
+    file = ceremony.sign(ceremony.propose(), ANNA, BERT)
+    ceremony.add_key(OTHER_SITE, namespace="lumc")
+    assert ceremony.install(file)["pending"]
+    assert [m.namespace for m in ceremony.export().claimed.members] == ["radboud"]
+    ceremony.install(ceremony.sign(ceremony.propose(), BERT, CARL))
+    assert [m.namespace for m in ceremony.export().claimed.members] == ["lumc", "radboud"]
+
+
+def test_an_old_proposal_is_not_installed_again(ceremony: Ceremony) -> None:
+    old = ceremony.sign(ceremony.propose(), ANNA, BERT)
+    ceremony.install(old)
+    ceremony.add_key(SITE)
+    ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
+    with pytest.raises(RollbackError, match="does not follow"):
+        ceremony.install(old)
+
+
+def test_a_hostile_host_cannot_smuggle_a_change_past_the_signer(ceremony: Ceremony) -> None:
+    """It edits the file: the keyring in force that the signer compares with, the root, a revocation."""
+    ceremony.add_key(SITE)
+    ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
+    good = proposal.parse(ceremony.propose().read_bytes())
+    keyring = keyrings.parse_keyring(good.keyring.payload)
+    forged = keyrings.unsigned_keyring(keyring).signed_by(STRANGER)
+    with pytest.raises(BadSignatureError):
+        proposal.open_proposal(proposal.Proposal(good.keyring, forged))
+    other = keyring.model_copy(update={"root": root_keys.one_key(STRANGER.public)})
+    with pytest.raises(WrongRootError):
+        proposal.open_proposal(proposal.Proposal(keyrings.unsigned_keyring(other), good.before))
+    registry = ceremony.registry
+    administration.revoke_key(registry, SITE.fingerprint, reason="stolen")
+    registry.close()
+    ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
+    back = keyring.model_copy(update={"version": 99, "revoked": ()})
+    last = proposal.parse(ceremony.propose().read_bytes())
+    with pytest.raises(RollbackError, match="revoked key"):
+        proposal.open_proposal(proposal.Proposal(keyrings.unsigned_keyring(back), last.before))
+
+
+def test_a_thief_of_the_disk_signs_nothing(ceremony: Ceremony) -> None:
+    """He has every byte of the folder and all online keys: no keyring of his is taken, by no site."""
+    ceremony.add_key(SITE)
+    made = ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
+    ceremony.add_key(STRANGER, namespace="radboud")
+    file = ceremony.propose()
+    registry = ceremony.registry
+    held = [key for purpose in ("timestamp", "advisories") if (key := registry.online_key(purpose))]
+    registry.close()
+    assert len(held) == 2
+    forged = keyrings.unsigned_keyring(keyrings.parse_keyring(proposal.parse(file.read_bytes()).keyring.payload))
+    for key in held:
+        forged = forged.signed_by(key)
+    export = keyrings.TrustExport(URL, forged)
+    with pytest.raises(BadSignatureError, match="signed by 0 of the root's keys"):
+        keyrings.open_export(keyrings.parse_export(export.to_bytes()), root_fingerprint=made["root_fingerprint"])
+
+
+# ── another root ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def moved(ceremony: Ceremony) -> tuple[str, str]:
+    """The root changes from 2 of 3 keys to one new key; fingerprints of both."""
+    old = ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))["root_fingerprint"]
+    file = ceremony.propose(root=root_keys.one_key(NEW.public))
+    ceremony.sign(file, NEW)
+    with pytest.raises(BadSignatureError, match="the change of root is signed by 0"):
+        ceremony.install(file)
+    return old, str(ceremony.install(ceremony.sign(file, ANNA, CARL))["root_fingerprint"])
+
+
+def test_a_site_that_pinned_the_old_root_follows_to_the_new_one(ceremony: Ceremony) -> None:
+    old, new = moved(ceremony)
+    export = ceremony.export()
+    assert new == NEW.fingerprint != old
+    followed = keyrings.open_export(export, root_fingerprint=old)
+    assert (followed.root_fingerprint, followed.passed) == (new, (old,))
+    assert keyrings.open_export(export, root_fingerprint=new).passed == ()
+    with pytest.raises(WrongRootError):
+        keyrings.open_export(export, root_fingerprint=STRANGER.fingerprint)
+
+
+def test_two_changes_in_a_row(ceremony: Ceremony) -> None:
+    old, new = moved(ceremony)
+    newest = ceremony.install(ceremony.sign(ceremony.propose(root=root_keys.one_key(BERT.public)), NEW, BERT))
+    export = ceremony.export()
+    assert keyrings.open_export(export, root_fingerprint=old).passed == (old, new)
+    assert keyrings.open_export(export, root_fingerprint=newest["root_fingerprint"]).passed == ()
+    without = keyrings.TrustExport(export.registry, export.keyring, export.roots[:1])
+    with pytest.raises(WrongRootError):
+        keyrings.open_export(without, root_fingerprint=old)
+    with pytest.raises(MalformedKeyringError, match="do not follow"):
+        keyrings.open_export(
+            keyrings.TrustExport(export.registry, export.keyring, export.roots[::-1]), root_fingerprint=old
+        )
+
+
+def test_one_stolen_key_of_the_old_root_does_not_move_it(ceremony: Ceremony) -> None:
+    """A thief of one of three keys, with a root of his own: two of three must sign the change."""
+    old = ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))["root_fingerprint"]
+    before = ceremony.export().root
+    change = keyrings.RootChange(
+        registry=URL, number=1, issued="2026-11-20T00:00:00Z", before=before, after=root_keys.one_key(STRANGER.public)
+    )
+    step = root_keys.unsigned_change(change).signed_by(ANNA).signed_by(STRANGER)
+    his = ceremony.export().claimed.model_copy(update={"root": change.after, "version": 50})
+    export = keyrings.TrustExport(URL, keyrings.sign_keyring(his, root_key=STRANGER), (step,))
+    with pytest.raises(BadSignatureError, match="signed by 1 of the root's keys, and 2"):
+        keyrings.open_export(export, root_fingerprint=old)
+    lied = change.model_copy(update={"before": before.model_copy(update={"threshold": 1})})
+    step = root_keys.unsigned_change(lied).signed_by(ANNA).signed_by(STRANGER)
+    with pytest.raises(WrongRootError):
+        keyrings.open_export(keyrings.TrustExport(URL, export.keyring, (step,)), root_fingerprint=old)
+
+
+def test_a_fast_forward_ends_with_a_new_root(ceremony: Ceremony) -> None:
+    """Who stole enough keys signs version 2**53 - 1: nothing is above it, and a new root begins again below."""
+    old = ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))["root_fingerprint"]
+    highest = ceremony.export().claimed.model_copy(update={"version": 2**53 - 1})
+    signed = keyrings.sign_keyring(highest, root_key=ANNA).signed_by(BERT)
+    seen = keyrings.open_export(keyrings.TrustExport(URL, signed), root_fingerprint=old).keyring.version
+    with pytest.raises(RollbackError):
+        keyrings.open_export(ceremony.export(), root_fingerprint=old, minimum_version=seen)
+    ceremony.install(ceremony.sign(ceremony.propose(root=root_keys.one_key(NEW.public)), ANNA, BERT, NEW))
+    after = keyrings.open_export(ceremony.export(), root_fingerprint=old, minimum_version=seen)
+    assert after.keyring.version == 2 and after.root_fingerprint == NEW.fingerprint
+
+
+def test_a_laptops_root_moves_off_the_server(tmp_path: Path) -> None:
+    made = initialising.initialise(tmp_path / "reg", name="Test", url=URL, audit="optional")
+    assert made["root_is_here"]
+    ceremony = Ceremony(tmp_path)
+    root = keyring_ceremony.read_root([public(tmp_path, ANNA), public(tmp_path, BERT)])
+    file = ceremony.propose(root=root)
+    here = tmp_path / "reg/keys/root.pem"
+    keyring_ceremony.sign(file, here, opened=keyring_ceremony.read_proposal(file), passphrase=lambda: "")
+    ceremony.install(ceremony.sign(file, ANNA, BERT))
+    here.unlink()
+    assert run_command("--dir", tmp_path / "reg", "check").returncode == 0
+    assert ceremony.add_key(SITE)["pending"]
+    assert (
+        keyrings.open_export(ceremony.export(), root_fingerprint=made["root_key"]).root_fingerprint == root.fingerprint
+    )
+
+
+@pytest.mark.parametrize("threshold", [0, 4])
+def test_a_threshold_that_cannot_be_met(tmp_path: Path, threshold: int) -> None:
+    with pytest.raises(UsageError):
+        begin(tmp_path, ANNA, BERT, CARL, threshold=threshold)
+    with pytest.raises(UsageError, match="twice"):
+        begin(tmp_path, ANNA, ANNA, threshold=1)
+    assert not (tmp_path / "reg").exists()
+
+
+def test_online_keys_are_not_inside_the_registry(tmp_path: Path) -> None:
+    done = run_command("--online-keys", tmp_path / "r/keys", "--dir", tmp_path / "r", "init", check=False)
+    assert done.returncode == 2 and "outside --dir" in done.stderr
+
+
+def test_a_root_key_is_no_members_key(ceremony: Ceremony) -> None:
+    with pytest.raises(UsageError, match="root key"):
+        ceremony.add_key(ANNA)
+
+
+def test_the_timestamp_key_signs_no_keyring_and_no_statement() -> None:
+    assert len({dsse.INTOTO, keyrings.KEYRING_TYPE, root_keys.ROOT_TYPE, keyrings.TIMESTAMP_TYPE}) == 4

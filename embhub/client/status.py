@@ -102,10 +102,9 @@ def _everything(trusts: Iterable[Trust]) -> list[Standing]:
             rows.append(Standing(str(folder), item.repository, item.version, item.digest, "missing"))
     told = {(row.repository, row.version, row.digest) for row in rows if row.state != "missing"}
     for (registry, repository), sighting in sorted(seen.accepted().items()):
-        for version, digest in {**sighting.pinned, sighting.version: sighting.digest}.items():
-            if (repository, version, digest) not in told:
-                stolen = sighting.signer if version == sighting.version else None
-                rows.append(_remembered(trusts, registry, repository, version, digest, signer=stolen))
+        for version, known in sighting.versions.items():
+            if (repository, version, known.digest) not in told:
+                rows.append(_remembered(trusts, registry, repository, version, known.digest, signer=known.signer))
     return rows
 
 

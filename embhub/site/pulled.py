@@ -5,17 +5,13 @@ Kept in `state/pulled.json`, which only this user can read: it tells what a hosp
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embhub.durable import write_atomic
+from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
 from embhub.site import config
 
@@ -49,7 +45,7 @@ def remember(folder: Path, pulled: Pulled) -> None:
     Raises:
         ConfigError: what was noted before cannot be read, or the folder cannot be written.
     """
-    with _locked():
+    with locked(_path()):
         memory = _read()
         memory.folders[str(folder.resolve())] = pulled
         document = memory.model_dump(mode="json")
@@ -63,22 +59,6 @@ def all_folders() -> dict[Path, Pulled]:
 
 def _path() -> Path:
     return config.paths().state / "pulled.json"
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    """One process at a time reads and writes, so that parallel pulls are all kept."""
-    path = _path().with_suffix(".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise ConfigError(f"cannot write in {path.parent}: {error.strerror}", "check EMBHUB_HOME") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _read() -> _Memory:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from embhub.errors import EmbhubError, UsageError
-from embhub.release.files import EMBEDDING
+from embhub.release.files import EMBEDDING, audit_bundle_of
 from embhub.site.keys import SigningKey
 from embhub.trust import kept_advisories, p256
 from embhub.trust import keyring as keyrings
@@ -148,7 +148,7 @@ def test_an_audit_may_still_be_added_to_what_is_withdrawn(house: House) -> None:
     act(house, "yank", "radboud/audited-late", "--scope", "bytes", "--reason", "x")
     release = releases.make_release(repository="radboud/audited-late", artifact=bytes_of(107))
     audit = releases.resigned(release, audit_key=releases.AUDITOR).files
-    files = {path: audit[path] for path in ("audit.json", "attestations/audit.sigstore.json")}
+    files = {path: audit[path] for path in ("audit.json", audit_bundle_of("nki"))}
     assert pushes.commit(house.registry, "radboud/audited-late", files, token=house.nora).status == 200
     assert marks(house, "radboud/audited-late")[-1] == ("operator", "bytes"), "the new commit is withdrawn as well"
 

@@ -204,9 +204,3 @@ class MalformedAdvisoriesError(ReleaseRefusedError):
     """Not a signed list of advisories that embhub reads."""
 
     rule = "advisories-malformed"
-
-
-class WithdrawnError(ReleaseRefusedError):
-    """The release, or its bytes, was withdrawn, and the policy refuses what was withdrawn."""
-
-    rule = "withdrawn"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("erase", short_help="Find, withdraw and retrain what a patient's images were used for.")
 @click.argument("patient", metavar="PATIENT|-")
-@click.option("--issuer", default="", help="Who issued the patient id, if the images named an issuer.")
+@click.option("--issuer", default="", help="Issuer of the patient id, if the images named one.")
 @click.option("--dry-run", is_flag=True, help="Show what is concerned and what would be done; change nothing.")
 @click.option("--withdraw", is_flag=True, help="Withdraw the releases at the registry.")
 @click.option(

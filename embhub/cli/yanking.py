@@ -31,10 +31,11 @@ def command(repository: str, reason: str, scope: str, registry: str | None, as_j
       embhub yank radboud/prostate-csPCa@1.0.0 --reason "the card names the wrong scanner"
       embhub yank radboud/prostate-csPCa --scope bytes --reason "labels of one centre were swapped"
     """
-    from embhub.client import accounts
+    from embhub.client import accounts, withdrawing
 
     name, _, version = repository.partition("@")
-    done = accounts.connect(registry).yank(name, reason=reason, version=version or None, scope=scope)
+    hub = accounts.connect(registry)
+    done = withdrawing.yank(hub, name, reason=reason, version=version or None, scope=scope)
     if as_json:
         print_json(done)
     else:

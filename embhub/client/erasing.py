@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from embhub.client import accounts
+from embhub.client import accounts, withdrawing
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.formats import instants, strict_json
@@ -122,7 +122,7 @@ def withdraw(
     for repository, version, digest in plan.releases:
         erased = Erased(secrets.token_hex(8), repository, version, digest)
         try:
-            hub.yank(repository, version=version, reason=reason, scope=scope)
+            withdrawing.yank(hub, repository, version=version, reason=reason, scope=scope)
             done.append(replace(erased, withdrawn=True))
         except EmbhubError as error:
             done.append(replace(erased, refused=error.message))

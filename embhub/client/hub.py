@@ -418,29 +418,6 @@ class Hub:
         with self._translated(f"audits of {digest[:12]}"):
             self._client.read(f"/embhub/v1/audits/{digest}", limit=attested.MAX_BYTES, method="POST", body=bundle)
 
-    def yank(
-        self, repository: str, *, reason: str, version: str | None = None, scope: str = "release"
-    ) -> dict[str, Any]:
-        """Withdraw a release (`POST /embhub/v1/yank/{namespace}/{name}`).
-
-        Args:
-            repository: `namespace/name`.
-            reason: What users of the release must know. Everybody reads it.
-            version: The version to withdraw. By default that of the newest release.
-            scope: `release`, or `bytes`: the same bytes are not admitted again under the namespace either.
-
-        Returns:
-            What became of the repository's releases, unverified.
-
-        Raises:
-            UsageError: Not the name of a repository.
-            RegistryError: As every method.
-        """
-        names.check_repository(repository)
-        send = {"reason": reason, "scope": scope, **({"version": version} if version else {})}
-        found = self.call(f"/embhub/v1/yank/{repository}", what=repository, method="POST", send=send)
-        return dict(found)
-
     def _ask(self, path: str, *, what: str, limit: int) -> bytes | None:
         """A short question under /embhub/v1; None where there is no such address."""
 

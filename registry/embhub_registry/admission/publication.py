@@ -15,7 +15,7 @@ from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, audit_standing, commits, repos
+from embhub_registry.repositories import access, advisories, audit_standing, commits, repos
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.repositories.proposal import Proposal
@@ -91,6 +91,7 @@ def publish(
                 "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
             )  # fmt: skip
+            advisories.publish(registry)  # a release that is signed anew is not withdrawn any more
             return revision
     raise RequestDeniedError(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
 

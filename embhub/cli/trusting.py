@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -27,9 +28,12 @@ def command() -> None:
 @click.option(
     "--fingerprint", metavar="SHA256:…", help="Fingerprint of the root key, obtained from the operator out of band."
 )
+@click.option(
+    "--namespaces", metavar="A,B", help="Trust it for these namespaces alone  [default: for all of its keyring]."
+)
 @options.insecure
 @options.as_json
-def add(source: str, fingerprint: str | None, as_json: bool) -> None:
+def add(source: str, fingerprint: str | None, namespaces: str | None, as_json: bool) -> None:
     """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
 
     Without --fingerprint the fingerprint is shown and must be confirmed, on a terminal only.
@@ -40,7 +44,7 @@ def add(source: str, fingerprint: str | None, as_json: bool) -> None:
     """
     from embhub.client.roots import add_root
 
-    print_result(add_root(source, fingerprint=fingerprint, confirm=_ask), as_json=as_json)
+    print_result(add_root(source, fingerprint=fingerprint, confirm=_ask, namespaces=namespaces), as_json=as_json)
 
 
 def _ask(registry: str, fingerprint: str) -> bool:
@@ -83,10 +87,14 @@ def remove(registry: str, as_json: bool) -> None:
 
 @command.command("refresh")
 @click.argument("registry", metavar="[URL]", required=False)
+@click.option("--yes", is_flag=True, help="Confirm what changed: for a script whose user read it before.")
 @options.insecure
 @options.as_json
-def refresh(registry: str | None, as_json: bool) -> None:
+def refresh(registry: str | None, yes: bool, as_json: bool) -> None:
     """Download the newest keyring of URL, or of every trusted registry; an older one is refused.
+
+    Prints which keys were added, removed or revoked since a person confirmed a keyring here, and asks. What nobody
+    confirmed is in force all the same; the policy `strict` refuses what a new key signed.
 
     \b
     Example:
@@ -94,4 +102,19 @@ def refresh(registry: str | None, as_json: bool) -> None:
     """
     from embhub.client.roots import refresh_roots
 
-    print_rows(refresh_roots(registry), as_json=as_json)
+    print_rows(refresh_roots(registry, agree=_agree if not yes else _agreed), as_json=as_json)
+
+
+def _agreed(registry: str, changes: Sequence[str]) -> bool:
+    """Show what was confirmed with --yes."""
+    click.echo("\n".join([f"changes at {registry}:", *(f"  {line}" for line in changes)]), err=True)
+    return True
+
+
+def _agree(registry: str, changes: Sequence[str]) -> bool:
+    """Show the changes and ask; a script has nobody to ask."""
+    _agreed(registry, changes)
+    if not sys.stdin.isatty():
+        click.echo("  not confirmed: run it on a terminal, or with --yes after you read this", err=True)
+        return False
+    return click.confirm("Did the members concerned tell you of these changes, by another way?", err=True)

@@ -10,6 +10,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
 from typing import Literal
@@ -20,9 +21,11 @@ from embhub.client import accounts, guard, site_policy
 from embhub.client.deadline import within
 from embhub.client.errors import AnswerTooSlowError
 from embhub.client.hub import Hub
-from embhub.errors import ConfigError, EmbhubError
+from embhub.errors import ConfigError, EmbhubError, VerificationError
 from embhub.site import config, keys, trust_store
+from embhub.trust import freshness
 from embhub.trust import keyring as keyrings
+from embhub.trust.keyring import TrustExport
 from embhub.version import __version__
 
 Outcome = Literal["ok", "note", "warning", "failed"]
@@ -135,8 +138,8 @@ def _check_registry(registry: str | None, *, offline: bool) -> Iterator[Check]:
     pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
     if address not in pinned:
         yield Check("registry", "warning", f"{address} is not trusted yet", f"embhub trust add {address}")
-    elif pinned[address] != export.root_fingerprint:
-        yield Check("registry", "failed", f"{address} presents another root key than the pinned one", "do not use it")
+    else:
+        yield from _check_root(address, export, pinned=pinned[address])
     if token is None:
         yield Check("registry", "note", "no access token; public embeddings need none", "embhub login")
     else:
@@ -144,6 +147,21 @@ def _check_registry(registry: str | None, *, offline: bool) -> Iterator[Check]:
         yield Check(
             "registry", "ok", f"logged in as {account.name}; namespaces: {', '.join(account.namespaces) or '-'}"
         )
+
+
+def _check_root(address: str, export: TrustExport, *, pinned: str) -> Iterator[Check]:
+    """Whether the registry's root is the pinned one, or one that the pinned one signed, and its keyring current."""
+    try:
+        opened = keyrings.open_export(export, root_fingerprint=pinned)
+    except VerificationError as error:
+        yield Check("registry", "failed", f"{address}: {error.message}", "do not use it")
+        return
+    if opened.passed:
+        yield Check(
+            "registry", "note", f"{address} has another root, which the pinned one signed", "embhub trust refresh"
+        )
+    found = freshness.judge(opened, datetime.now(UTC))
+    yield Check("registry", "warning" if found.expected and found.state != "fresh" else "ok", f"keyring {found.text}")
 
 
 def _check_versions() -> Iterator[Check]:

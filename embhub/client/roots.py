@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from embhub.client import site_policy, trust_changes
 from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.formats import names
 from embhub.refusals import Finding
+from embhub.release import policy as policies
 from embhub.site import config, keys, trust_store
+from embhub.trust import freshness
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Member, MemberKey, Trust
 
@@ -20,16 +25,21 @@ _LARGEST = keyrings.EXPORT_BYTES
 _NEVER = "9999-12-31T23:59:59Z"
 
 
-def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | None = None) -> dict[str, Any]:
-    """Pin the root key of the registry at a URL, or of the one whose export is in a file.
+def add_root(
+    source: str, *, fingerprint: str | None = None, confirm: Confirm | None = None, namespaces: str | None = None
+) -> dict[str, Any]:
+    """Pin the root of the registry at a URL, or of the one whose export is in a file.
+
+    Its keys of this day count as confirmed: the person who compared the fingerprint begins with them.
 
     Args:
         source: `https://…`, or the path of what `embhub-registry trust export` printed.
         fingerprint: the root key's `SHA256:…`, learned by another way than `source`.
         confirm: asked with (registry, fingerprint) where none was given; False means no.
+        namespaces: the registry is asked about these alone, `a,b`; by default about all of its keyring.
 
     Raises:
-        UsageError: a fingerprint that is none, or a file that cannot be read.
+        UsageError: a fingerprint or namespace that is none, or a file that cannot be read.
         ConfigError: nobody confirmed the fingerprint.
         VerificationError: another root key, or a keyring that it did not sign.
         RegistryError: the registry cannot be reached.
@@ -38,6 +48,7 @@ def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | 
         raise UsageError(
             "the fingerprint is cut off or mistyped", "it is SHA256: and 43 characters after it, copied as a whole"
         )
+    limited = _namespaces(namespaces)
     data, address = _read_source(source)
     export = keyrings.parse_export(data)
     where = address or export.registry
@@ -46,7 +57,12 @@ def add_root(source: str, *, fingerprint: str | None = None, confirm: Confirm | 
             f"the root key was not confirmed: {where}",
             f"ask its operator by another way whether it is {export.root_fingerprint}, then add --fingerprint with it",
         )
-    opened = trust_store.add(data, fingerprint=fingerprint or export.root_fingerprint, address=address)
+    first = config.check_registry(where) not in trust_store.addresses()
+    opened = trust_store.add(
+        data, fingerprint=fingerprint or export.root_fingerprint, address=address, namespaces=limited
+    )
+    if first:
+        trust_changes.confirm(where, opened)
     return _facts(where, opened)
 
 
@@ -84,19 +100,31 @@ def remove_root(registry: str) -> None:
     trust_store.remove(registry)
 
 
-def refresh_roots(registry: str | None = None) -> list[dict[str, Any]]:
-    """Fetch the newest keyring of one pinned registry, or of all.
+def refresh_roots(registry: str | None = None, *, agree: trust_changes.Agree | None = None) -> list[dict[str, Any]]:
+    """Fetch the newest keyring of one pinned registry, or of all, and say what changed since a person confirmed one.
+
+    Args:
+        registry: the address of one; None for all.
+        agree: asked with (registry, the changes in plain words); None where there is nobody to ask.
 
     Raises:
         ConfigError: nothing, or not this one, is pinned.
         VerificationError: the registry offers an older keyring, or one signed by another key.
+        PolicyError: the site's policy is strict, and nobody confirmed what changed. The keyring is kept all the same.
     """
     if registry:
         trust_store.load(registry)  # before anybody is asked: is it pinned at all?
     addresses = [registry] if registry else [root.registry for root in trust_store.list_roots()]
     if not addresses:
         raise ConfigError("no registry is trusted yet", "embhub trust add URL")
-    return [_facts(address, _refresh(address)) for address in addresses]
+    rows, strict = [], site_policy.of_the_file()[0] == policies.STRICT.name
+    for address in addresses:
+        opened = _refresh(address)
+        changes = trust_changes.settle(address, opened, agree=agree)
+        rows.append(_facts(address, opened) | {"changes": list(changes.lines), "confirmed": changes.agreed})
+        if strict:
+            trust_changes.refuse_unconfirmed(address, changes)
+    return rows
 
 
 def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
@@ -112,13 +140,19 @@ def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
     pinned = [root.registry for root in trust_store.list_roots()]
     if address in pinned:
         try:
-            return [_refresh(address)], []
+            opened = _refresh(address)
+            return [opened], [*trust_changes.say_root(address, opened), *_contradictions()]
         except RegistryError as error:  # it serves files and no keyring just now: the one kept here still decides
             text = f"{address} gave no keyring just now, the one kept here was used: {error.message}"
             return [trust_store.load(address)], [Finding("keyring", "warning", text)]
     kept = trusted_offline(hint=f"embhub trust add {address}")
     text = f"{address} is not pinned here; the keyrings kept of other registries were used, and not renewed"
     return kept, [Finding("keyring", "note", text)]
+
+
+def _contradictions() -> list[Finding]:
+    """What pinned registries say differently about one namespace."""
+    return [Finding(trust_changes.CHECK, "warning", line) for line in trust_changes.conflicts(trust_store.load_all())]
 
 
 def name_of(address: str) -> str:
@@ -159,6 +193,16 @@ def _refresh(address: str) -> Trust:
     return trust_store.refresh(address, Hub(address, token=config.token_for(address)).trust_export())
 
 
+def _namespaces(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    listed = tuple(word.strip() for word in text.split(","))
+    for name in listed:
+        if fault := names.namespace_fault(name):
+            raise UsageError(f"{name[:60]!a} is no namespace: {fault}", "write them as a,b")
+    return listed
+
+
 def _read_source(source: str) -> tuple[bytes, str | None]:
     if source.startswith(("http://", "https://")):
         from embhub.client.hub import Hub
@@ -180,5 +224,7 @@ def _facts(address: str, opened: Trust) -> dict[str, Any]:
         "registry": address,
         "root key": opened.root_fingerprint,
         "keyring": f"version {opened.keyring.version} of {opened.keyring.issued}",
+        "expires": opened.keyring.expires,
+        "fresh": freshness.judge(opened, datetime.now(UTC)).text,
         "members": ", ".join(member.namespace for member in opened.keyring.members) or "none yet",
     }

@@ -13,6 +13,7 @@ from embhub.refusals import Finding
 from embhub.release.checks import attested
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
 from embhub.release.verified import Verified
+from embhub.trust import freshness
 
 CHECK = "policy"
 _HINT = (
@@ -123,6 +124,12 @@ def _known_signer(verified: Verified, _: Demand) -> Iterator[str]:
         yield f"{verified.unexpected.in_words()}; `embhub trust refresh` shows the keys and asks for a confirmation"
 
 
+def _fresh(verified: Verified, _: Demand) -> Iterator[str]:
+    for finding in verified.findings:
+        if finding.check == freshness.CHECK and finding.outcome == "warning":
+            yield f"whether the keyring is the current one: {finding.text}; `embhub trust refresh` asks for it"
+
+
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
     if not isinstance(claim, PrivacyClaim):
@@ -147,5 +154,5 @@ def _bounded(verified: Verified) -> bool:
 
 _CHECKS = {
     "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
-    "known-signer": _known_signer, "epsilon": _epsilon,
+    "known-signer": _known_signer, "fresh": _fresh, "epsilon": _epsilon,
 }  # fmt: skip

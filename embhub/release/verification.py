@@ -22,6 +22,7 @@ from embhub.refusals import (
     CardMismatchError,
     Finding,
     MissingAuditError,
+    Outcome,
     ReleaseRefusedError,
     WrongRepositoryError,
 )
@@ -46,8 +47,8 @@ from embhub.release.policy import STANDARD as STANDARD
 from embhub.release.policy import STRICT as STRICT
 from embhub.release.policy import Policy as Policy
 from embhub.release.verified import Verified as Verified
+from embhub.trust import freshness, statement
 from embhub.trust import keyring as keyrings
-from embhub.trust import statement
 from embhub.trust.keyring import Trust
 from embhub.trust.statement import Publish
 
@@ -72,7 +73,7 @@ def verify(
 
     Args:
         trust: the keyring of the registry that it came from, or several where it came from nowhere (a USB stick).
-        now: the present, with its time zone; for remarks on dates only, no decision rests on a clock.
+        now: the present, with its time zone; for remarks on dates, and for the demand `fresh` of a policy.
         repository: the `namespace/name` that was asked for; None where the release came as files, then the name in
             the signed statement is reported.
         seen: what this site accepted before, by (registry, repository); an older version is refused, and so is
@@ -149,6 +150,7 @@ def verify(
         findings=tuple(findings),
         withdrawn=withdrawn,
         keyring=keyring.keyring.version,
+        freshness=freshness.judge(keyring, now).state,
     )
     return demands.hold(verified, policy)
 
@@ -219,11 +221,9 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
         yield Finding(
             "created", "warning", f"signed at {publish.created}, which is in the future here: check the clocks"
         )
-    days = (now - instants.read(keyring.keyring.issued)).days
-    age = (
-        f"the keyring was issued on {keyring.keyring.issued}, {_count(max(days, 0), 'day')} ago, and has no expiry date"
-    )
-    yield Finding("freshness", "note", f"unknown: {age}; a newer one, or a newer release, is not ruled out")
+    fresh = freshness.judge(keyring, now)
+    outcome: Outcome = "ok" if fresh.state == "fresh" else "warning" if fresh.expected else "note"
+    yield Finding(freshness.CHECK, outcome, fresh.text)
     yield Finding("log", "note", "not logged yet: this version checks no transparency log")
 
 

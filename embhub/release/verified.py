@@ -18,6 +18,7 @@ from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
 from embhub.trust.advisories import Advisory
+from embhub.trust.freshness import State
 
 if TYPE_CHECKING:
     from embhub.site.seen import SignerChange
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 class Verified:
     """A release that may be used, and the evidence for it.
 
-    `freshness` is `unknown`, and `log_index` and `checkpoint` are None: keyrings have no expiry date, and there is no
-    transparency log. The findings say so.
+    `log_index` and `checkpoint` are None: there is no transparency log. The findings say so.
 
     Attributes:
         embedding: The embedding.
@@ -49,7 +49,8 @@ class Verified:
         withdrawn: Signed advisories of its registry by which the release or its bytes are withdrawn.
         unexpected: Set where the key that signed is another one than this site saw before, or new.
         keyring: Version of the keyring that vouched for the signer.
-        freshness: Always `unknown`.
+        freshness: `fresh` where a timestamp of the registry confirms the keyring, `stale` where the timestamp or the
+            keyring ended, `unknown` where there is no timestamp. The finding of this name says since when.
         log_index: Always None.
         checkpoint: Always None.
 
@@ -78,7 +79,7 @@ class Verified:
     withdrawn: tuple[Advisory, ...] = ()
     unexpected: SignerChange | None = None
     keyring: int | None = None
-    freshness: Literal["unknown"] = "unknown"
+    freshness: State = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
 

@@ -1,14 +1,16 @@
-"""The registries that this site trusts: one pinned root key each, in `config/trust/`, with the newest keyring seen.
+"""The registries that this site trusts: one pinned root each, in `config/trust/`, with the newest keyring seen.
 
 Every use checks the stored keyring again, so that an edited file is noticed. A keyring older than one seen before, or
-another one of the same version, is refused.
+another one of the same version, is refused. Where the root changed, by statements that the root before signed, the pin
+moves to the new one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embhub.durable import write_atomic
@@ -18,21 +20,27 @@ from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
 from embhub.site import config
 from embhub.trust import kept_advisories
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import Trust, TrustExport
+from embhub.trust.keyring import Keyring, Trust, TrustExport
+from embhub.trust.root_keys import follow
 
-_SCHEMA = "embhub.pin/1"
+_SCHEMA = "embhub.pin/2"
 _LIMIT = 2 * keyrings.EXPORT_BYTES
 
 
 @dataclass(frozen=True)
 class Root:
-    """A pin, as `embhub trust list` shows it. `registry` is the address under which this site reaches it."""
+    """A pin, as `embhub trust list` shows it. `registry` is the address under which this site reaches it.
+
+    `namespaces` are those that the registry is asked about here, None for all.
+    """
 
     registry: str
     root_fingerprint: str
     version: int
     issued: str
     members: int
+    expires: str
+    namespaces: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,20 +49,27 @@ class _Pin:
     root_fingerprint: str
     version: int
     export: bytes
+    namespaces: tuple[str, ...] | None = None
+    confirmed: bytes | None = None  # the keyring that a person of this site agreed to last
 
     def open(self) -> Trust:
-        return keyrings.open_export(
+        opened = keyrings.open_export(
             keyrings.parse_export(self.export), root_fingerprint=self.root_fingerprint, minimum_version=self.version
         )
+        return replace(opened, namespaces=None if self.namespaces is None else frozenset(self.namespaces))
 
 
-def add(export: bytes, *, fingerprint: str, address: str | None = None) -> Trust:
-    """Pin a registry's root key.
+def add(
+    export: bytes, *, fingerprint: str, address: str | None = None, namespaces: Sequence[str] | None = None
+) -> Trust:
+    """Pin a registry's root.
 
     Args:
         export: what `embhub-registry trust export` prints.
-        fingerprint: the root key's, from a source other than the export: a person's confirmation, or the operator.
+        fingerprint: the root's, from a source other than the export: a person's confirmation, or the operator. It may
+            be that of an earlier root, from which signed changes lead to the present one.
         address: where this site reaches the registry, if not at the address that the registry gives itself.
+        namespaces: the registry speaks for these alone; None for all of them, or for those of an earlier pin.
 
     Raises:
         WrongRootError: the export has another root key, or another one is pinned for this address.
@@ -65,12 +80,14 @@ def add(export: bytes, *, fingerprint: str, address: str | None = None) -> Trust
     document = keyrings.parse_export(export)
     where = config.check_registry(address or document.registry)
     known = _find(where)
-    if known is not None and known.root_fingerprint != fingerprint:
+    if known is not None and not _leads_to(document, fingerprint, known.root_fingerprint):
         raise WrongRootError(
             f"another root key is pinned for {where}: {known.root_fingerprint}",
             f"if the operator confirms the new one, `embhub trust remove {where}` first",
         )
-    return _accept(document, where=where, fingerprint=fingerprint, known=known)
+    if known is not None:
+        fingerprint = known.root_fingerprint
+    return _accept(document, where=where, fingerprint=fingerprint, known=known, namespaces=namespaces)
 
 
 def refresh(registry: str, export: bytes) -> Trust:
@@ -83,6 +100,26 @@ def refresh(registry: str, export: bytes) -> Trust:
     pin = _require(registry)
     document = keyrings.parse_export(export)
     return _accept(document, where=pin.address, fingerprint=pin.root_fingerprint, known=pin)
+
+
+def confirmed(registry: str) -> Keyring | None:
+    """The keyring of a pinned registry that a person of this site agreed to last, or None.
+
+    Raises:
+        ConfigError: it is not pinned, or its file is damaged.
+    """
+    pin = _require(registry)
+    return keyrings.parse_keyring(pin.confirmed) if pin.confirmed is not None else None
+
+
+def confirm(registry: str) -> None:
+    """Note that a person agreed to the keyring of a pinned registry as it is kept here.
+
+    Raises:
+        ConfigError: it is not pinned, or cannot be written.
+    """
+    pin = _require(registry)
+    _save(replace(pin, confirmed=keyrings.parse_export(pin.export).keyring.payload))
 
 
 def load(registry: str) -> Trust:
@@ -108,7 +145,13 @@ def load_all() -> list[Trust]:
 def list_roots() -> list[Root]:
     """Every pin, by address. Raises as `load_all`."""
     rows = [(pin, pin.open().keyring) for pin in _pins()]
-    return [Root(pin.address, pin.root_fingerprint, ring.version, ring.issued, len(ring.members)) for pin, ring in rows]
+    return [
+        Root(
+            pin.address, pin.root_fingerprint, ring.version, ring.issued, len(ring.members), ring.expires,
+            pin.namespaces,
+        )
+        for pin, ring in rows
+    ]  # fmt: skip
 
 
 def addresses() -> tuple[str, ...]:
@@ -135,14 +178,46 @@ def remove(registry: str) -> None:
         raise ConfigError(f"cannot remove {_path(where)}: {error.strerror}") from error
 
 
-def _accept(document: TrustExport, *, where: str, fingerprint: str, known: _Pin | None) -> Trust:
+def _leads_to(document: TrustExport, given: str, pinned: str) -> bool:
+    """Whether the root that a person names is the pinned one, one before it, or one that follows from it."""
+    named = {given, pinned}
+    for fingerprint in named if len(named) > 1 else ():
+        try:
+            passed = follow(document.roots, registry=document.registry, pinned=fingerprint, current=document.root)
+        except WrongRootError:
+            continue
+        if named <= {*passed, document.root_fingerprint}:
+            return True
+    return given == pinned
+
+
+def _accept(
+    document: TrustExport, *, where: str, fingerprint: str, known: _Pin | None, namespaces: Sequence[str] | None = None
+) -> Trust:
     opened = keyrings.open_export(
         document, root_fingerprint=fingerprint, minimum_version=known.version if known is not None else 1
     )
     if known is not None:
         _check_succession(opened, before=known.open(), where=where)
-    _save(_Pin(where, fingerprint, opened.keyring.version, document.to_bytes()))
-    return opened
+    limited = tuple(sorted(set(namespaces))) if namespaces is not None else known.namespaces if known else None
+    pin = _Pin(
+        where, opened.root_fingerprint, opened.keyring.version, _newer(document, opened, known).to_bytes(), limited,
+        known.confirmed if known else document.keyring.payload,
+    )  # fmt: skip
+    _save(pin)
+    return replace(pin.open(), passed=opened.passed)
+
+
+def _newer(document: TrustExport, opened: Trust, known: _Pin | None) -> TrustExport:
+    """The export as it came, or the one kept here where that has the newer timestamp of the very same keyring."""
+    if known is None:
+        return document
+    before = known.open()
+    if (before.digest, before.advisories) != (opened.digest, opened.advisories) or before.timestamp is None:
+        return document
+    if opened.timestamp is not None and opened.timestamp.issued >= before.timestamp.issued:
+        return document
+    return keyrings.parse_export(known.export)
 
 
 def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
@@ -171,6 +246,8 @@ def _save(pin: _Pin) -> None:
         "root_fingerprint": pin.root_fingerprint,
         "version": pin.version,
         "export": pin.export.decode("utf-8"),
+        "namespaces": pin.namespaces,
+        "confirmed": pin.confirmed.decode("utf-8") if pin.confirmed is not None else None,
     }
     write_atomic(_path(pin.address), json.dumps(document, indent=1).encode("utf-8") + b"\n", mode=0o600)
 
@@ -205,6 +282,8 @@ def _read(path: Path) -> _Pin:
             str(document["root_fingerprint"]),
             int(document["version"]),
             str(document["export"]).encode("utf-8"),
+            None if document["namespaces"] is None else tuple(str(name) for name in document["namespaces"]),
+            None if document["confirmed"] is None else str(document["confirmed"]).encode("utf-8"),
         )
     except (strict_json.JsonError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is damaged: {error}", "remove it and pin the registry again") from error

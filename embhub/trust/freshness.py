@@ -9,6 +9,7 @@ from typing import Literal
 from embhub.formats import instants
 from embhub.trust.keyring import Trust
 
+CHECK = "freshness"  # the finding
 State = Literal["fresh", "stale", "unknown"]
 CLOCK_SKEW = timedelta(hours=1)
 

@@ -220,8 +220,7 @@ def parse_export(data: bytes) -> TrustExport:
         _envelope(document.get("timestamp"), TIMESTAMP_TYPE),
         _envelope(document.get("advisories"), ADVISORIES_TYPE),
     )
-    if export.claimed.registry != registry:
-        raise malformed(f"it is the keyring of {export.claimed.registry}, not of {registry}")
+    export.root  # noqa: B018  # a keyring that is malformed, or names no root, is refused here
     return export
 
 
@@ -242,6 +241,8 @@ def open_export(export: TrustExport, *, root_fingerprint: str, minimum_version: 
     keyring, root = export.claimed, export.root
     passed = root_keys.follow(export.roots, registry=export.registry, pinned=root_fingerprint, current=root)
     root.check(export.keyring, what=f"the keyring of {export.registry}")
+    if keyring.registry != export.registry:
+        raise malformed(f"it is the keyring of {keyring.registry}, not of {export.registry}")
     if root.fingerprints & keyring.fingerprints():
         raise WrongRootError("the root key is also a member's key", "the registry's operator has to separate the two")
     if keyring.version < minimum_version and not passed:

@@ -108,7 +108,7 @@ class Keyring(SignedModel):
         if len(set(namespaces)) != len(namespaces):
             raise ValueError("a namespace stands twice")
         owner: dict[str, str] = {}
-        roles: dict[str, list[Role]] = {}
+        roles: dict[str, list[str]] = {}
         for member in self.members:
             for key in member.keys:
                 if owner.setdefault(key.fingerprint, member.namespace) != member.namespace:

@@ -208,7 +208,9 @@ def read_model(kind: type[M], payload: bytes, *, parts: Sequence[type[BaseModel]
     """
     try:
         document = strict_json.read_object(payload, limit=dsse.MAX_BYTES)
-        check_critical(document.get("critical", []), known=set().union(*map(_members, (kind, *parts))))
+        models: tuple[type[BaseModel], ...] = (kind, *parts)
+        known = {name for model in models for name in _members(model)}
+        check_critical(document.get("critical", []), known=known)
         return kind.model_validate_json(_canonical(document), by_name=False)
     except strict_json.JsonError as error:
         raise malformed(str(error)) from error

@@ -128,13 +128,14 @@ def test_an_audit_that_found_a_leak_cannot_be_dropped_or_bettered(
 # ── what nobody can see from outside is told ───────────────────────────────────────────────────────────────────────
 
 
-def test_a_registry_that_stands_still_is_not_noticed_and_freshness_says_so(
+def test_a_registry_that_stands_still_is_fresh_as_long_as_its_timestamp_lasts(
     world: World, middle: Middleman, warm: Site
 ) -> None:
+    """`test_frozen_keyring.py` has what follows when the timestamp ends."""
     verified = pulling.pull(REPOSITORY)
     outcome, text = found(verified, "freshness")
-    assert outcome == "note" and text.startswith("unknown") and "not ruled out" in text
-    assert verified.to_json()["freshness"] == "unknown"
+    assert outcome == "ok" and text.startswith("fresh") and "hours old" in text
+    assert verified.to_json()["freshness"] == "fresh"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from embhub.client.hub import Hub
 from embhub.release.checks import consistency
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release
+from embhub.trust import dsse
+from embhub.trust.keyring import KEYRING_TYPE
 from tests.support import hostile
 from tests.support.hostile import Answer, Middleman, edited, instead, raw, rerouted
 from tests.support.releases import (
@@ -26,7 +28,6 @@ from tests.support.releases import (
     SITE,
     edited_card,
     make_embedding,
-    make_export,
     make_release,
     make_report,
     replaced,
@@ -158,7 +159,10 @@ def forged_keyring(body: bytes) -> bytes:
 
 
 def keyring_of_another_root(body: bytes) -> bytes:
-    return json.dumps({**json.loads(body), "keyring": json.loads(make_export(root=ROOT))["keyring"]}).encode()
+    """The registry's own keyring, which names its root, with the signature of another key."""
+    document = json.loads(body)
+    signed = dsse.sign(base64.b64decode(document["keyring"]["payload"]), key=ROOT, payload_type=KEYRING_TYPE)
+    return json.dumps({**document, "keyring": signed.to_json()}).encode()
 
 
 def last_bit(body: bytes) -> bytes:

@@ -35,8 +35,8 @@ ANNA, GONE, PAST = "emb_anna-of-the-first-release", "emb_revoked-in-the-first-re
 
 
 def write_root_key(name: str, *, folder: Path) -> SigningKey:
-    """In place of a random key: `releases.ROOT`, so that no private key need be kept beside the dump."""
-    key = releases.ROOT
+    """In place of a random key one that everybody can derive, so that no private key is kept beside the dump."""
+    key = releases.ROOT if name == "root" else releases.make_key(f"first release {name}")
     pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / f"{name}.pem").write_bytes(pem)

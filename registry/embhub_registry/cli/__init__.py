@@ -68,7 +68,6 @@ def root(context: click.Context, directory: Path | None, online_keys: Path | Non
       embhub-registry --dir hub serve
     """
     if directory is None and context.invoked_subcommand != "keyring":
-        option = next(option for option in context.command.params if option.name == "directory")
-        raise click.MissingParameter(ctx=context, param=option)
+        raise click.UsageError("Missing option '--dir'.", ctx=context)
     context.obj = directory
     context.meta["online_keys"] = online_keys

@@ -34,7 +34,7 @@ from embhub_registry.storage.settings import AUDIT_POLICIES, DEFAULT_URL
               help="How many of the root keys must sign a keyring  [default: all].")  # fmt: skip
 @options.as_json
 @click.pass_context
-def command(context: click.Context, *, as_json: bool, **choices: Any) -> None:
+def command(context: click.Context, /, *, as_json: bool, **choices: Any) -> None:
     """Create a new registry: database, keyring, and an admin whose access token is shown once.
 
     Without --root-key the root key is made in --dir: then whoever can read this disk or its backup is the root. With

@@ -21,7 +21,7 @@ def raise_keyring(registry: Registry) -> tuple[int, list[str]]:
     Online keys are in no backup: where they are not on this machine, new ones are made, and the keyring names them.
     """
     try:
-        made = administration.raise_keyring(registry, online=registry.keys.make_online())
+        made = administration.raise_keyring(registry, online=registry.private_keys.make_online())
     except EmbhubError as error:
         return registry.trust().keyring.version, [f"the keyring keeps its version: {error.message} ({error.hint})"]
     if not made["pending"]:

@@ -50,7 +50,7 @@ def back_up(registry: Registry, file: Path, *, recipients: Sequence[str] = ()) -
     if not file.parent.is_dir():
         raise UsageError(f"there is no folder {file.parent}", "make it, or choose another")
     keys = backup_encryption.read_recipients(recipients)
-    signing = registry.keys.backup_key()
+    signing = registry.private_keys.backup_key()
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{file.name}.", dir=file.parent))  # mode 0700
     except OSError as error:
@@ -141,7 +141,7 @@ def _write_archive(registry: Registry, copy: Path, out: BinaryIO, signing: Signi
 
 def _keys(registry: Registry) -> dict[str, Path]:
     """The root key's files, where it is here; a root that is kept elsewhere is in no backup, as are online keys."""
-    return {name: registry.folder / name for name in KEYS} if registry.keys.root_is_here else {}
+    return {name: registry.folder / name for name in KEYS} if registry.private_keys.root_is_here else {}
 
 
 def _append(archive: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -165,7 +165,7 @@ def _check_identity(registry: Registry, report: Report) -> None:
             registry.open_trust()
         elif root_rows.pending_keyring(registry.database.connection()) is None:
             report.corrupt.append("keyring: there is no keyring, and none waits for its signatures")
-        if registry.keys.root_is_here and _root_fingerprint(registry) != registry.setting("root_fingerprint"):
+        if registry.private_keys.root_is_here and _root_fingerprint(registry) != registry.setting("root_fingerprint"):
             report.corrupt.append("keyring: keys/root.pem is another key than the one that sites pinned")
     except EmbhubError as error:
         report.corrupt.append(f"keyring: {error.message}")

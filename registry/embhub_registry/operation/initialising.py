@@ -32,7 +32,8 @@ def initialise(
         added = administration.add_user(registry, "admin", namespace="registry", role="admin")
         return {
             "dir": str(place), "url": registry.setting("url"), "root_key": registry.setting("root_fingerprint"),
-            "root_is_here": registry.keys.root_is_here, "online_keys": str(registry.keys.online), "closed": closed,
+            "root_is_here": registry.private_keys.root_is_here, "closed": closed,
+            "online_keys": str(registry.private_keys.online),
             **added,
         }  # fmt: skip
     finally:

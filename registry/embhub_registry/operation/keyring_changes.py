@@ -63,11 +63,11 @@ def put_in_force(db: Connection, keyring: Keyring, envelope: bytes, *, without: 
 
 def _local_root(registry: Registry) -> SigningKey | None:
     """The root key of this folder, where it alone may sign."""
-    key = registry.keys.local_root()
+    key = registry.private_keys.local_root()
     if key is None:
         return None
     if key.fingerprint != registry.setting("root_fingerprint"):
-        raise ConfigError(f"{registry.keys.folder} holds another root key", "restore the one that `init` made")
+        raise ConfigError(f"{registry.private_keys.folder} holds another root key", "restore the one that `init` made")
     return key
 
 

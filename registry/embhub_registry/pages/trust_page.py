@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from embhub.trust.keyring import Trust
+from embhub.trust.root_keys import ROOT_SCHEMA
 from embhub_registry.pages.list_facts import Facts
 
 ROOT_KEY = "/trust/root.pem"
@@ -29,8 +30,11 @@ class TrustPage(Facts):
     url: str
     root_fingerprint: str
     root_key: str
+    root_keys: tuple[str, ...]
+    threshold: int
     keyring: int
     issued: str
+    expires: str
     members: tuple[TrustedMember, ...]
     add: str
     with_ssh_keygen: str
@@ -39,13 +43,14 @@ class TrustPage(Facts):
 
 def collect(trust: Trust, *, registry: str, url: str) -> TrustPage:
     """What the page says of an opened keyring; `url` is the address that the reader uses."""
-    fetch = f"curl --fail {url}{ROOT_KEY} > root.pem"
+    fetch, several = f"curl --fail {url}{ROOT_KEY} > root.pem", len(trust.root_keys) > 1
     return TrustPage(
         registry=registry, url=trust.registry, root_fingerprint=trust.root_fingerprint, root_key=ROOT_KEY,
-        keyring=trust.keyring.version, issued=trust.keyring.issued, members=_members(trust),
+        root_keys=tuple(sorted(key.fingerprint for key in trust.root_keys)), threshold=trust.threshold,
+        keyring=trust.keyring.version, issued=trust.keyring.issued, expires=trust.expires, members=_members(trust),
         add=f"embhub trust add {trust.registry} --fingerprint SHA256:…",
-        with_ssh_keygen=f"{fetch}\nssh-keygen -i -m PKCS8 -f root.pem | ssh-keygen -l -f -",
-        with_openssl=f"{fetch}\n" + OPENSSL,
+        with_ssh_keygen="" if several else f"{fetch}\nssh-keygen -i -m PKCS8 -f root.pem | ssh-keygen -l -f -",
+        with_openssl=_combined(trust) if several else f"{fetch}\n" + OPENSSL,
     )  # fmt: skip
 
 
@@ -55,6 +60,13 @@ OPENSSL = (
     "  openssl pkey -pubin -in root.pem -outform DER | tail -c 65) \\\n"
     "  | openssl dgst -sha256 -binary | openssl base64"
 )
+
+
+def _combined(trust: Trust) -> str:
+    """How the fingerprint of several root keys follows from theirs; `embhub.trust.root_keys` has the same in code."""
+    lines = [ROOT_SCHEMA, str(trust.threshold), *sorted(key.fingerprint for key in trust.root_keys)]
+    listed = "".join(f"  {line} \\\n" for line in lines)
+    return f"printf '%s\\n' \\\n{listed}  | openssl dgst -sha256 -binary | openssl base64"
 
 
 def _members(trust: Trust) -> tuple[TrustedMember, ...]:

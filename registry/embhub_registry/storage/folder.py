@@ -66,14 +66,14 @@ class Registry:
         return accounts.read_setting(self.database.connection(), name) or ""
 
     @property
-    def keys(self) -> RegistryKeys:
+    def private_keys(self) -> RegistryKeys:
         """Where its private keys are: as `--online-keys` says, else as `init` noted."""
         noted = self.setting(ONLINE_KEYS)
         return RegistryKeys(self.folder, self._online_keys or (Path(noted) if noted else None))
 
     def root_key(self) -> keys.SigningKey:
         """The key that signs keyrings; only commands of the operator load it, the server never does."""
-        return self.keys.root()
+        return self.private_keys.root()
 
     def root(self) -> RootKeys:
         """The public keys of the root, and how many of them must sign."""
@@ -83,7 +83,7 @@ class Registry:
 
     def online_key(self, purpose: Purpose) -> dsse.Signer | None:
         """The key here that the keyring names for `purpose`, `timestamp` or `advisories`; None without it."""
-        key, named = self.keys.online_key(purpose), (self.trust().keyring.online or {}).get(purpose)
+        key, named = self.private_keys.online_key(purpose), (self.trust().keyring.online or {}).get(purpose)
         return key if key is not None and named is not None and key.fingerprint == named.fingerprint else None
 
     @property
@@ -229,11 +229,16 @@ def create(
     registry = Registry(folder)
     try:
         places = RegistryKeys(folder, online_keys)
-        own = None if root is not None else keys.generate(ROOT_KEY, folder=places.folder)
-        root = root or root_keys.one_key(own.public)
+        own: keys.SigningKey | None = None
+        if root is None:
+            own = keys.generate(ROOT_KEY, folder=places.folder)
+            root = root_keys.one_key(own.public)
         online = places.make_online()
         schema.migrate(registry.database)
-        keyring = Keyring(registry=url, version=1, root=root, online=online, **dates())
+        when = dates()
+        keyring = Keyring(
+            registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online
+        )
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
             values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)

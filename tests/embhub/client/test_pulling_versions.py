@@ -16,7 +16,6 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.site import seen
 from tests.support import hostile, hostile_files
 from tests.support.releases import (
-    AUDITOR,
     REGISTRY,
     REPOSITORY,
     ROOT,
@@ -191,12 +190,14 @@ def test_strict_refuses_a_signer_until_a_person_confirmed_it(liar: hostile.Regis
     liar.files = make_release(key=STRANGER, version="1.0.1").files
     with pytest.raises(PolicyRefusedError, match="trust refresh"):
         pulling.pull(REPOSITORY, out="first", require="known-signer")
-    seen.confirm("https://hub.example.org", [STRANGER.fingerprint])
+    seen.confirm("http://127.0.0.1", [STRANGER.fingerprint])
     assert pulling.pull(REPOSITORY, out="first", require="known-signer").version == "1.0.1"
 
 
 def test_a_key_that_nobody_confirmed_is_new(liar: hostile.Registry) -> None:
-    seen.confirm("https://hub.example.org", [AUDITOR.fingerprint])
+    later = member("radboud", [(STRANGER, "publish")])
+    liar.export = make_export(make_keyring(version=2, members=[later]))
+    liar.files = make_release(key=STRANGER).files
     with pytest.raises(PolicyRefusedError, match="new in the keyring"):
         pulling.pull(REPOSITORY, require="known-signer")
     assert pulling.pull(REPOSITORY).unexpected is not None

@@ -10,7 +10,7 @@ import pytest
 from embhub.errors import ConfigError
 from embhub.refusals import BadSignatureError, MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
 from embhub.site import trust_store
-from tests.support.releases import OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
+from tests.support.releases import FAR, OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_pin_list_load_remove(home: Path) -> None:
     added = trust_store.add(make_export(make_keyring(version=2)), fingerprint=ROOT.fingerprint)
     assert trust_store.load(REGISTRY).keyring == added.keyring
     assert trust_store.load(REGISTRY + "/").keyring == added.keyring
-    assert trust_store.list_roots() == [trust_store.Root(REGISTRY, ROOT.fingerprint, 2, "2026-11-19T00:00:00Z", 3)]
+    assert trust_store.list_roots() == [trust_store.Root(REGISTRY, ROOT.fingerprint, 2, "2026-11-19T00:00:00Z", 3, FAR)]
     assert pin_file(home).stat().st_mode & 0o077 == 0
     trust_store.remove(REGISTRY)
     assert trust_store.load_all() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,13 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from embhub.errors import EmbhubError, UsageError
 from embhub.refusals import BadSignatureError, MalformedKeyringError, RollbackError, WrongRootError
 from embhub.site.keys import SigningKey
-from embhub.trust import dsse, proposal, root_keys
+from embhub.trust import dsse, proposal, root_keys, timestamp
 from embhub.trust import keyring as keyrings
 from embhub_registry.operation import administration, checking, initialising, keyring_ceremony
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, make_key
-from tests.support.servers import run_command
+from tests.support.servers import RunningRegistry, free_port, run_command
 
 ANNA, BERT, CARL, NEW = (make_key(words) for words in ("root anna", "root bert", "root carl", "root new"))
 URL = "https://hub.example.org"
@@ -331,6 +332,25 @@ def test_a_laptops_root_moves_off_the_server(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_it_serves_before_the_first_keyring_and_the_page_says_how_the_fingerprint_follows(ceremony: Ceremony) -> None:
+    served = RunningRegistry(ceremony.folder / "reg", f"http://127.0.0.1:{free_port()}", "", "")
+    served.start()
+    try:
+        assert served.get("/", headers={"Accept": "text/html"}).status == 200
+        answer = served.get("/embhub/v1/trust")
+        assert answer.status == 422 and "no signed keyring yet" in answer.json()["error"]
+        assert "none is signed yet" in served.get("/trust", headers={"Accept": "text/html"}).body.decode()
+        made = ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
+        assert served.get("/embhub/v1/trust").status == 200, "a running server sees it"
+        facts = served.get("/trust?format=json").json()
+        printed = subprocess.run(["sh", "-c", facts["with_openssl"]], capture_output=True, text=True, check=True)
+        assert printed.stdout.strip().rstrip("=") == made["root_fingerprint"].removeprefix("SHA256:")
+        assert (facts["threshold"], len(facts["root_keys"])) == (2, 3)
+    finally:
+        served.stop()
+
+
 @pytest.mark.parametrize("threshold", [0, 4])
 def test_a_threshold_that_cannot_be_met(tmp_path: Path, threshold: int) -> None:
     with pytest.raises(UsageError):
@@ -351,4 +371,4 @@ def test_a_root_key_is_no_members_key(ceremony: Ceremony) -> None:
 
 
 def test_the_timestamp_key_signs_no_keyring_and_no_statement() -> None:
-    assert len({dsse.INTOTO, keyrings.KEYRING_TYPE, root_keys.ROOT_TYPE, keyrings.TIMESTAMP_TYPE}) == 4
+    assert len({dsse.INTOTO, keyrings.KEYRING_TYPE, root_keys.ROOT_TYPE, timestamp.TIMESTAMP_TYPE}) == 4

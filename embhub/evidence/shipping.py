@@ -55,6 +55,8 @@ def list_shipment(release: Release) -> Shipment:
     if release_files.AUDIT in release.files:
         holds = "the signature on the audit report, with the figures of the attack that decided the verdict"
         rows.append(_row(release, release_files.AUDIT_BUNDLE, holds, "these figures"))
+    holds = "a signature on the digests of all files above but the attestations, in the format of OpenSSF model signing"
+    rows.append(_row(release, release_files.MODEL_BUNDLE, holds, "nothing"))
     return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)
 
 

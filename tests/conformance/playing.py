@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embhub.release.files import AUDIT_BUNDLE
 from tests.conformance.driver.stage import COUNTERSIGNED, RELEASED, Call
 from tests.conformance.environments import open_client
 from tests.support import releases
@@ -46,7 +45,7 @@ def set_stage(registry: RunningRegistry, scratch: Path) -> dict[str, Any]:
     releases.make_release(repository=RELEASED).to_folder(scratch / "release")
     release = releases.make_release(repository=COUNTERSIGNED)
     release.to_folder(scratch / "countersigned")
-    countersigned = releases.resigned(release, audit_key=releases.AUDITOR).files[AUDIT_BUNDLE]
+    countersigned = releases.resigned(release, audit_key=releases.AUDITOR).files[releases.AUDITOR_BUNDLE]
     (scratch / "countersigned.json").write_bytes(countersigned)
     return {
         "endpoint": registry.url, "tokens": {**tokens, "admin": registry.admin}, "release": str(scratch / "release"),

@@ -47,6 +47,10 @@ class Hall:
         return hub.push(attested(release, repository, key, shift=shift), repository, onto=commit).commit
 
 
+NOBODY = make_key("nobody")
+PLACES = {AUDITOR: "nki", FRIEND: "friends", NOBODY: "nki"}
+
+
 def attested(release: Release, repository: str, key: SigningKey, *, shift: float) -> Release:
     report = make_report(release.embedding, shift=shift)
     bundle = signing.attest_audit(
@@ -54,9 +58,8 @@ def attested(release: Release, repository: str, key: SigningKey, *, shift: float
         registry=ORIGIN, repository=repository, version=release.card.version,
         key=key, now=NOW,
     )  # fmt: skip
-    return Release.from_files(
-        {**release.files, release_files.AUDIT: report.to_bytes(), release_files.AUDIT_BUNDLE: bundle}
-    )
+    brought = {} if release_files.AUDIT in release.files else {release_files.AUDIT: report.to_bytes()}
+    return Release.from_files({**release.files, **brought, release_files.audit_bundle_of(PLACES[key]): bundle})
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +225,11 @@ def test_what_a_registry_invents_about_audits_is_left_out(hall: Hall, reader: Si
     repository = "radboud/honest"
     hall.push(repository, bare(repository, seed=17))
     release, _ = Hub(hall.registry.url).fetch(repository)
-    stranger = attested(release, repository, make_key("nobody"), shift=3.0).files[release_files.AUDIT_BUNDLE]
-    foreign = attested(bare(repository, seed=18), repository, AUDITOR, shift=3.0).files[release_files.AUDIT_BUNDLE]
-    genuine = json.loads(attested(release, repository, AUDITOR, shift=3.0).files[release_files.AUDIT_BUNDLE])
+    stranger = attested(release, repository, NOBODY, shift=3.0).files[release_files.audit_bundle_of("nki")]
+    foreign = attested(bare(repository, seed=18), repository, AUDITOR, shift=3.0).files[
+        release_files.audit_bundle_of("nki")
+    ]
+    genuine = json.loads(attested(release, repository, AUDITOR, shift=3.0).files[release_files.audit_bundle_of("nki")])
     genuine["dsseEnvelope"]["signatures"][0]["sig"] = json.loads(foreign)["dsseEnvelope"]["signatures"][0]["sig"]
     rows = [{"bundle": json.loads(stranger)}, {"bundle": json.loads(foreign)}, {"bundle": genuine}]
     document = {"embedding": release.embedding.digest, "audits": rows}

@@ -12,6 +12,7 @@ from embhub.release import files as release_files
 from tests.support import hostile
 from tests.support.refusing import ARTIFACT, VERIFICATION, Refused
 from tests.support.releases import (
+    REGISTRY,
     REPOSITORY,
     ROOT,
     STRANGER,
@@ -32,7 +33,7 @@ def test_an_incomplete_card_lists_everything_that_is_missing(site: Site, refused
     for field in ("version", "authors", "legal_basis", "intended_use", "limitations", "modality"):
         assert f"{field} is missing" in said
     assert main(["key", "new"]) == 0
-    refused("sign", path, "--card", drafted, "--repository", "radboud/x", code=ARTIFACT)
+    refused("sign", path, "--card", drafted, "--repository", "radboud/x", "--registry", REGISTRY, code=ARTIFACT)
     drafted.write_bytes(b"\xff\xfe\x00")
     refused("card", "check", drafted, code=ARTIFACT)
     drafted.write_text("a: &a [*a]\n" + "b: " * 50)
@@ -46,7 +47,7 @@ def test_a_card_of_another_embedding(site: Site, refused: Refused) -> None:
 
     at_the_site.beside(path, at_the_site.CARD).write_bytes(safe_yaml.dump(other))
     assert main(["key", "new"]) == 0
-    refused("sign", path, "--repository", "radboud/x", code=ARTIFACT)
+    refused("sign", path, "--repository", "radboud/x", "--registry", REGISTRY, code=ARTIFACT)
 
 
 @pytest.fixture

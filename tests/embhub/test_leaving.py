@@ -32,7 +32,7 @@ MEMBERS, KEPT_BACK = [name for name, _ in INSIDE], [name for name, _ in OUTSIDE]
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    found = Site(tmp_path / "site").enter(monkeypatch)
+    found = Site(tmp_path / "site", "http://127.0.0.1:9").enter(monkeypatch)
     from embhub.site import keys
 
     keys.generate("default")

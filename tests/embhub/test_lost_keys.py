@@ -17,7 +17,17 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
-from tests.support.releases import AUDITOR, NOW, ORIGIN, OTHER_SITE, REPOSITORY, SITE, make_release, resigned
+from tests.support.releases import (
+    AUDITOR,
+    AUDITOR_BUNDLE,
+    NOW,
+    ORIGIN,
+    OTHER_SITE,
+    REPOSITORY,
+    SITE,
+    make_release,
+    resigned,
+)
 from tests.support.servers import RunningRegistry, init_registry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -143,9 +153,9 @@ def test_a_countersignature_outlives_a_stolen_key(
 
     new_key(registry, namespace="radboud", name="second")
     roots.refresh_roots()
-    before = Path("prostate-cspca", release_files.AUDIT_BUNDLE).read_bytes()
+    before = Path("prostate-cspca", AUDITOR_BUNDLE).read_bytes()
     assert main(["sign", "prostate-cspca", "--key", "second"]) == 0
-    assert Path("prostate-cspca", release_files.AUDIT_BUNDLE).read_bytes() == before
+    assert Path("prostate-cspca", AUDITOR_BUNDLE).read_bytes() == before
     assert main(["push", "--from", "prostate-cspca"]) == 0
     verified = pulling.pull(REPOSITORY, policy="strict")
     assert verified.independent and verified.signer.fingerprint == keys.load("second").fingerprint
@@ -170,9 +180,9 @@ def test_an_audit_that_came_later_stays_outside_the_statement() -> None:
         registry=ORIGIN, repository=REPOSITORY, version="1.0.0",
         key=AUDITOR, now=NOW,
     )  # fmt: skip
-    files = {**plain.files, release_files.AUDIT: late.files[release_files.AUDIT], release_files.AUDIT_BUNDLE: bundle}
+    files = {**plain.files, release_files.AUDIT: late.files[release_files.AUDIT], AUDITOR_BUNDLE: bundle}
     after = signing.sign_anew(Release.from_files(files), key=SITE, now=NOW)
-    assert after.files[release_files.AUDIT_BUNDLE] == bundle
+    assert after.files[AUDITOR_BUNDLE] == bundle
     assert after.publish_bundle.envelope.payload == plain.publish_bundle.envelope.payload
 
 

@@ -36,12 +36,12 @@ WATCHED = {
     "personal data": "embhub.cards.personal_data:personal_data_in_release",
 }
 ONCE = {"verification": 1, "tensors": 1, "embedding": 1, "card": 1, "report": 1, "personal data": 1}
-TWO_SIGNED = {"bundle": 2, "signature": 2, "statement": 2}  # the publisher's statement, and the audit's
+SIGNED = {"bundle": 3, "signature": 3, "statement": 3}  # the publisher's statement, the audit's, the model signature
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    found = Site(tmp_path / "site").enter(monkeypatch)
+    found = Site(tmp_path / "site", "http://127.0.0.1:9").enter(monkeypatch)
     monkeypatch.setenv("EMBHUB_NAMESPACE", NAMESPACE)
     keys.generate("default")
     return found
@@ -80,26 +80,26 @@ def push(site: Site, path: Path, **choices: Any) -> Counter[str]:
 
 
 def test_a_file_that_nobody_signed_yet(site: Site) -> None:
-    written = {"statement": 4}  # each is read back before it is signed, then checked as a stranger would read it
-    assert push(site, site.make()) == ONCE | TWO_SIGNED | written
+    written = {"statement": 5}  # each is read back before it is signed, then checked as a stranger would read it
+    assert push(site, site.make()) == ONCE | SIGNED | written
 
 
 def test_a_file_without_an_audit(site: Site) -> None:
     once = {label: count for label, count in ONCE.items() if label != "report"}
-    assert push(site, site.make(audited=False)) == once | {"bundle": 1, "signature": 1, "statement": 2}
+    assert push(site, site.make(audited=False)) == once | {"bundle": 2, "signature": 2, "statement": 3}
 
 
 def test_a_file_that_was_signed_before(site: Site) -> None:
     path = site.make()
     publishing.sign(path)
-    assert push(site, path) == ONCE | TWO_SIGNED
+    assert push(site, path) == ONCE | SIGNED
 
 
 def test_signing_alone(site: Site) -> None:
     path = site.make()
     with counted() as calls:
         publishing.sign(path)
-    assert calls == ONCE | TWO_SIGNED | {"statement": 4}
+    assert calls == ONCE | SIGNED | {"statement": 5}
 
 
 def test_a_folder_that_is_signed_anew(site: Site) -> None:

@@ -25,8 +25,8 @@ def check_structure(release: Release, findings: list[Finding]) -> str:
         FileTooLargeError: a file exceeds what its kind may hold.
         UnreadableArtifactError: there is no embedding, or it is no safetensors file.
     """
-    for name, data in release.files.items():
-        if (limit := release_files.limit_of(name)) is not None and len(data) > limit:
+    for name, held in release.files.items():
+        if (limit := release_files.limit_of(name)) is not None and len(held) > limit:
             raise FileTooLargeError(f"{name} has more than {limit:,} bytes", "a release holds nothing of that size")
     release_files.check_count(release.files)
     data = release.files.get(release_files.EMBEDDING)

@@ -74,7 +74,8 @@ def check(
 def _read(
     release: Release, path: str, *, keyring: Trust, publisher: Signer, findings: list[Finding]
 ) -> tuple[MiaAudit, Signer]:
-    attestation = bundle.parse(release.files[path])
+    kept = release.audit_bundle if path == release_files.AUDIT_BUNDLE else None
+    attestation = kept or bundle.parse(release.files[path])
     signed = attestation.statement
     if signed.digest != release.embedding.digest:
         raise AuditMismatchError("the audit attestation is about another embedding", "fetch the release again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from embhub.release.files import AUDIT, EMBEDDING, audit_bundle_of, is_attestation
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, audit_bundle_of, is_attestation
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
@@ -55,7 +55,7 @@ def publish(
         if not added and not gone:
             return head.revision
         if not auth.may(author, namespace, "publish"):
-            _only_audit(author, set(added) | gone)
+            _only_audit(author, set(added) | gone, namespace)
         tree = {path: registry.blobs.get(present[path].digest) for path in kept} | added
         admitted = admission.admit(
             proposal := Proposal(
@@ -132,8 +132,9 @@ def _changes(present: Entry | None, data: bytes) -> bool:
     return present is None or present.digest != hashlib.sha256(data).hexdigest()
 
 
-def _only_audit(account: Account, paths: set[str]) -> None:
-    own = {AUDIT, audit_bundle_of(auth.audits_for(account))}
+def _only_audit(account: Account, paths: set[str], namespace: str) -> None:
+    auditor = auth.audits_for(account)
+    own = {AUDIT, AUDIT_BUNDLE if auditor == namespace else audit_bundle_of(auditor)}
     if other := paths - own:
         raise forbidden(
             f"{account.user} is an auditor and may not change {', '.join(sorted(other))}",

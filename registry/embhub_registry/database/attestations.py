@@ -85,12 +85,12 @@ def released(db: sqlite3.Connection, repository_id: int, *, path: str) -> set[tu
 def attested_commits(db: sqlite3.Connection, *, audit: str, embedding: str) -> list[sqlite3.Row]:
     """Every commit that holds an audit attestation: `repository`, `bundle` and `embedding` by their digests.
 
-    `audit` and `embedding` are the paths of both files.
+    `audit` is a pattern of LIKE for the paths of attestations, `embedding` the path of the embedding.
     """
     return db.execute(
         "SELECT DISTINCT namespace || '/' || name AS repository, a.digest AS bundle, e.digest AS embedding"
         " FROM entry AS a JOIN entry AS e ON e.repository_id = a.repository_id AND e.revision_id = a.revision_id"
-        " JOIN repository ON repository.id = a.repository_id WHERE a.path = ? AND e.path = ?",
+        " JOIN repository ON repository.id = a.repository_id WHERE a.path LIKE ? AND e.path = ?",
         (audit, embedding),
     ).fetchall()
 

@@ -13,7 +13,7 @@ from typing import Literal
 from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.checks.attested import LEAK, VERDICTS
-from embhub.release.files import AUDIT_BUNDLE, EMBEDDING, auditor_in
+from embhub.release.files import EMBEDDING, auditor_in
 from embhub.release.verification import Verified
 from embhub.trust import bundle
 from embhub.trust.keyring import Keyring
@@ -124,7 +124,7 @@ def collect_earlier(registry: Registry) -> None:
     db = registry.database.connection()
     trust = registry.trust()
     found: list[Attestation] = []
-    for row in attestations.attested_commits(db, audit=AUDIT_BUNDLE, embedding=EMBEDDING):
+    for row in attestations.attested_commits(db, audit="attestations/audit.%", embedding=EMBEDDING):
         try:
             data = registry.blobs.get(row["bundle"])
             audit = attested.read(data, digest=row["embedding"], trusts=[trust])

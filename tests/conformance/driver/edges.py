@@ -11,7 +11,7 @@ from huggingface_hub import CommitOperationAdd, ModelCard
 
 from .stage import COUNTERSIGNED, EMBEDDING, FILES, Stage, call, present
 
-AUDIT_BUNDLE = "attestations/audit.sigstore.json"
+AUDIT_BUNDLE = "attestations/audit.nki.sigstore.json"
 DRAFT = "radboud/draft"
 CASED, OTHER_CASE, ALIKE = "radboud/Cased-v1_x", "RADBOUD/cased-V1_X", "radboud/Cased.v1-x"
 LONELY = "gpt2"

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from huggingface_hub import HfApi, HfFileSystem, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.hf_api import ExpandModelProperty_T, RepoFile
 
-from .stage import BUNDLE, EMBEDDING, FILES, RELEASED, Stage, call, digest, present, same
+from .stage import AUDIT_BUNDLE, BUNDLE, EMBEDDING, FILES, MODEL_BUNDLE, RELEASED, Stage, call, digest, present, same
 
 
 @call(
@@ -89,7 +89,7 @@ def _(stage: Stage) -> Any:
     return sorted(item.path for item in stage.api.list_repo_tree(RELEASED, recursive=True))
 
 
-@call("list_repo_tree of a folder, expanded", gives={"attestations/audit.sigstore.json": "first", BUNDLE: "first"})
+@call("list_repo_tree of a folder, expanded", gives=dict.fromkeys([AUDIT_BUNDLE, MODEL_BUNDLE, BUNDLE], "first"))
 def _(stage: Stage) -> Any:
     found = stage.api.list_repo_tree(RELEASED, "attestations", expand=True)
     return {item.path: present(item.last_commit).oid for item in found}
@@ -171,7 +171,7 @@ def _(stage: Stage) -> Any:
     return [all(same(stage, folder / name, name) for name in FILES), _files(folder)]
 
 
-@call("snapshot_download(revision, allow_patterns, local_dir)", gives=[BUNDLE, "attestations/audit.sigstore.json"])
+@call("snapshot_download(revision, allow_patterns, local_dir)", gives=[BUNDLE, MODEL_BUNDLE, AUDIT_BUNDLE])
 def _(stage: Stage) -> Any:
     folder = stage.folder("part")
     stage.api.snapshot_download(

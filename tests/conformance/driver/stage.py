@@ -23,7 +23,8 @@ RELEASED = "radboud/prostate-cspca"
 COUNTERSIGNED = "radboud/countersigned"
 EMBEDDING = "learned_embeds.safetensors"
 BUNDLE = "attestations/publish.sigstore.json"
-FILES = ["README.md", "attestations/audit.sigstore.json", BUNDLE, "audit.json", EMBEDDING]
+AUDIT_BUNDLE, MODEL_BUNDLE = "attestations/audit.sigstore.json", "attestations/model.sigstore.json"
+FILES = ["README.md", AUDIT_BUNDLE, MODEL_BUNDLE, BUNDLE, "audit.json", EMBEDDING]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ NAMES = ["legal_basis", "consent_or_waiver", "ethics_ref", "deidentification.pix
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An embedding in a site that answers for all its releases at once."""
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EMBHUB_REGISTRY", "https://hub.example.org")
     (tmp_path / "home/config").mkdir(parents=True, mode=0o700)
     (tmp_path / "home/config/config.yaml").write_text(SITE)
     path = tmp_path / "cspca.safetensors"

@@ -90,6 +90,7 @@ def test_what_leaves_is_what_is_signed(tmp_path: Path, suite: Suite) -> None:
     assert {row.name for row in made.shipment.files if row.sha256 is None} == {
         release_files.PUBLISH_BUNDLE,
         release_files.AUDIT_BUNDLE,
+        release_files.MODEL_BUNDLE,
     }
     assert made.sign_off.card_sha256 == release_files.digest(signed[release_files.CARD])
 

@@ -26,6 +26,7 @@ from embhub.trust.keyring import Trust
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.support.releases import (
     AUDITOR,
+    AUDITOR_BUNDLE,
     NOW,
     ORIGIN,
     REGISTRY,
@@ -100,7 +101,9 @@ def test_independent_auditor_is_told_from_the_site() -> None:
 
 def test_auditor_of_the_publishers_own_house_is_not_independent() -> None:
     house = member("radboud", [(SITE, "publish"), (AUDITOR, "audit")])
-    verified = judge(resigned(GOOD, audit_key=AUDITOR), trust=make_trust(make_keyring(members=[house])))
+    signed = resigned(GOOD, audit_key=AUDITOR)
+    inside = replaced(signed, audit_bundle=signed.files[AUDITOR_BUNDLE], auditor_bundle=None)
+    verified = judge(inside, trust=make_trust(make_keyring(members=[house])))
     assert verified.auditor is not None and verified.auditor.role == "audit"
     assert not verified.independent
     assert "not independently" in check(verified, "auditor")[1]
@@ -117,7 +120,7 @@ def test_audit_may_come_after_the_release() -> None:
         key=AUDITOR,
         now=NOW,
     )
-    later = replaced(UNAUDITED, audit=report.to_bytes(), audit_bundle=attestation)
+    later = replaced(UNAUDITED, audit=report.to_bytes(), auditor_bundle=attestation)
     assert judge(later, policy=STRICT).independent
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from embhub.release import files as release_files
 from embhub.release import signing
-from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release, audit_bundle_of
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
@@ -29,6 +29,8 @@ from embhub_registry.storage.folder import Registry
 from tests.support import releases
 
 NAME = "prostate-cspca"
+
+NKI = audit_bundle_of("nki")
 
 
 @pytest.fixture
@@ -182,8 +184,12 @@ def test_who_may_publish(registry: Registry) -> None:
         assert caught.value.status == status
     publish(alice, release.files)
     counter = releases.resigned(release, audit_key=releases.AUDITOR)
-    publish(nora, {AUDIT_BUNDLE: counter.files[AUDIT_BUNDLE]})
-    assert snapshot(registry)[AUDIT_BUNDLE] == counter.files[AUDIT_BUNDLE]
+    publish(nora, {NKI: counter.files[NKI]})
+    assert snapshot(registry)[NKI] == counter.files[NKI]
+    assert snapshot(registry)[AUDIT_BUNDLE] == release.files[AUDIT_BUNDLE], "the publisher's own stays beside it"
+    for path in (AUDIT_BUNDLE, audit_bundle_of("umcu"), "attestations/mine.sigstore.json"):
+        with pytest.raises(RequestDeniedError, match="may not change"):
+            publish(nora, {path: counter.files[NKI]})
     with pytest.raises(RequestDeniedError, match=r"may not change README\.md"):
         publish(nora, {CARD: b"# mine\n"})
 
@@ -211,25 +217,54 @@ def test_an_independent_audit_stays(registry: Registry) -> None:
             registry=releases.ORIGIN, repository=releases.REPOSITORY, version="1.0.0",
             key=key, now=releases.NOW,
         )  # fmt: skip
-        return {AUDIT: report.to_bytes(), AUDIT_BUNDLE: attestation}
+        place = AUDIT_BUNDLE if key is releases.SITE else NKI
+        return {AUDIT: report.to_bytes(), place: attestation}
 
     assert publish(alice, release.files) == ""
     own, leak, milder = audited(0.0, releases.SITE), audited(2.0), audited(0.1)
-    assert publish(alice, own) == "", "a publisher may add its own audit later"
-    assert publish(otto, {}, AUDIT, AUDIT_BUNDLE) == "audit-kept", "an auditor of another house takes nothing away"
-    assert publish(nora, leak) == "", "an independent audit takes the place of the publisher's own"
+    assert publish(nora, leak) == ""
     for who in (alice, otto):
-        assert publish(who, {}, AUDIT, AUDIT_BUNDLE) == "audit-kept"
-        assert publish(who, own) == "audit-kept"
-        assert publish(who, milder) == "audit-kept"
+        assert publish(who, {}, AUDIT, NKI) in ("audit-kept", "role")
+        assert publish(who, {}, NKI) in ("audit-missing", "role")
+        assert publish(who, own) in ("audit-kept", "role")
+        assert publish(who, milder) in ("audit-kept", "role")
+    assert publish(alice, {}, AUDIT) == publish(alice, {}, AUDIT, NKI) == publish(alice, own) == "audit-kept"
     assert snapshot(registry)[AUDIT] == leak[AUDIT]
     assert publish(nora, milder) == "", "its auditor may correct it"
-    assert publish(nora, {}, AUDIT, AUDIT_BUNDLE) == ""
+    assert publish(nora, {}, AUDIT, NKI) == ""
     assert publish(nora, leak) == ""
-    assert publish(admin, {}, AUDIT, AUDIT_BUNDLE) == ""
-    assert publish(nora, leak) == ""
+    assert publish(admin, {}, AUDIT, NKI) == ""
+    assert publish(alice, own) == "", "a publisher may add its own audit later"
+    assert publish(alice, {}, AUDIT, AUDIT_BUNDLE) == "audit-kept", "and not drop it"
+    assert publish(alice, {}, AUDIT_BUNDLE) == "audit-missing"
+    assert publish(nora, leak) == "audit-mismatch", "nobody replaces the report that the publisher attested"
+    assert publish(nora, {NKI: leak[NKI]}) == "", "an auditor's attestation stands beside it"
+    assert snapshot(registry)[AUDIT_BUNDLE] == own[AUDIT_BUNDLE]
     second = releases.make_release(artifact=releases.make_embedding(seed=7), version="1.1.0", audited=False)
-    assert publish(alice, second.files, AUDIT, AUDIT_BUNDLE) == "", "another version is another matter"
+    assert publish(alice, second.files, AUDIT, AUDIT_BUNDLE, NKI) == "", "another version is another matter"
+
+
+def test_a_version_has_one_card_and_keeps_the_audit_that_it_was_signed_with(registry: Registry) -> None:
+    alice = account(registry, "alice")
+    repos.create(registry, alice, None, NAME, private=False)
+    release = releases.make_release()
+
+    def rule(other: Release, *deleted: str) -> str:
+        commit = request(other.files, deleted=frozenset(deleted))
+        try:
+            publication.publish(registry, alice, "radboud", NAME, branch="main", request=commit)
+        except RequestDeniedError as denied:
+            return denied.rule
+        return ""
+
+    assert rule(release) == ""
+    assert rule(releases.make_release(description="Another description of the same bytes.")) == "rollback"
+    bare = {path: data for path, data in release.files.items() if path not in (AUDIT, AUDIT_BUNDLE)}
+    unaudited = releases.resigned(Release.from_files(bare), publish={"audit": None})
+    assert rule(unaudited, AUDIT, AUDIT_BUNDLE) in ("audit-kept", "card-mismatch")
+    quieter = releases.resigned(release, publish={"audit": None})
+    assert rule(quieter) == "audit-kept", "the report stays a file, and the new statement does not name it"
+    assert rule(releases.resigned(release)) == "", "signed anew, it says the same"
 
 
 def test_an_auditor_has_no_business_without_weights(registry: Registry) -> None:

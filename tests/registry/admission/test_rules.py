@@ -232,7 +232,7 @@ def test_versions_grow(release: Release) -> None:
 def test_the_same_statement_may_gain_an_auditors_attestation(release: Release) -> None:
     before = {path: hashlib.sha256(data).hexdigest() for path, data in release.files.items()}
     counter = releases.resigned(release, audit_key=releases.AUDITOR)
-    files = {**release.files, AUDIT_BUNDLE: counter.files[AUDIT_BUNDLE]}
+    files = {**release.files, releases.AUDITOR_BUNDLE: counter.files[releases.AUDITOR_BUNDLE]}
     admitted = admission.admit(propose(files, before=before, versions=("1.0.0",)))
     assert admitted.verified is not None and admitted.verified.independent
 

@@ -85,7 +85,8 @@ def test_accounts_tokens_and_lists_are_as_they_were(served: RunningRegistry) -> 
 
 def test_publishing_goes_on(served: RunningRegistry) -> None:
     files = releases.make_release(
-        artifact=releases.make_embedding(seed=8), version="1.2.0", replaces=releases.make_embedding(seed=7).digest
-    ).files
+        registry="hub.example.org", artifact=releases.make_embedding(seed=8), version="1.2.0",
+        replaces=releases.make_embedding(seed=7).digest,
+    ).files  # fmt: skip
     done = pushes.commit(served, CSPCA, files, token=ANNA)
     assert done.status == 200, done.body

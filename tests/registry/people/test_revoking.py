@@ -8,14 +8,24 @@ from typing import Any
 import pytest
 
 from embhub.errors import UsageError
-from embhub.release.files import AUDIT_BUNDLE, Release
+from embhub.release.files import Release, is_attestation
 from embhub.trust import keyring as keyrings
 from embhub_registry.admission import rules as admission
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.repositories.proposal import Proposal
 from tests.support import releases
-from tests.support.releases import AUDITOR, OTHER_SITE, SITE, make_keyring, make_release, make_trust, member, resigned
+from tests.support.releases import (
+    AUDITOR,
+    AUDITOR_BUNDLE,
+    OTHER_SITE,
+    SITE,
+    make_keyring,
+    make_release,
+    make_trust,
+    member,
+    resigned,
+)
 from tests.support.servers import RunningRegistry, init_registry
 
 
@@ -90,7 +100,7 @@ def admit(release: Release, *, trusted: keyrings.Trust, before: Release | None =
         trust=trusted,
         now=releases.NOW,
         caller=caller,
-        attested=before.files.get(AUDIT_BUNDLE) if before else None,
+        attested={path: data for path, data in before.files.items() if is_attestation(path)} if before else {},
     )
     admission.admit(proposal)
 
@@ -117,15 +127,15 @@ def test_the_present_version_may_be_signed_anew_with_another_key() -> None:
 
 def test_signing_anew_drops_no_countersignature() -> None:
     present = resigned(make_release(), audit_key=AUDITOR)
-    anew = resigned(present, key=OTHER_SITE)
-    assert refused(anew, trusted=ring((SITE.fingerprint, "lost")), before=present).rule == "audit-kept"
-    kept = Release.from_files({**anew.files, AUDIT_BUNDLE: present.files[AUDIT_BUNDLE]})
+    kept = resigned(present, key=OTHER_SITE)
+    dropped = Release.from_files({path: data for path, data in kept.files.items() if path != AUDITOR_BUNDLE})
+    assert refused(dropped, trusted=ring((SITE.fingerprint, "lost")), before=present).rule == "audit-kept"
     admit(kept, trusted=ring((SITE.fingerprint, "stolen")), before=present)
 
 
 def test_a_revoked_auditors_key_attests_nothing_new() -> None:
     present = make_release()
     attested = resigned(present, audit_key=AUDITOR)
-    files = {**present.files, AUDIT_BUNDLE: attested.files[AUDIT_BUNDLE]}
+    files = {**present.files, AUDITOR_BUNDLE: attested.files[AUDITOR_BUNDLE]}
     trusted = ring((AUDITOR.fingerprint, "lost"))
     assert refused(Release.from_files(files), trusted=trusted, before=present, caller="nki").rule == "revoked-key"

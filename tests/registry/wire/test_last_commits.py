@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
-from embhub.release.files import AUDIT_BUNDLE, CARD, EMBEDDING
+from embhub.release.files import CARD, EMBEDDING
 from tests.registry.conftest import House
 from tests.support import releases
 
@@ -36,13 +36,13 @@ def test_each_file_has_its_own_last_commit_also_after_an_auditors(house: House, 
     published = api.upload_folder(repo_id=NAME, folder_path=tmp_path, commit_message="Publish").oid
     config = CommitOperationAdd(".gitattributes", b"*.json text\n")
     configured = api.create_commit(NAME, [config], commit_message="Attributes").oid
-    countersigned = releases.resigned(release, audit_key=releases.AUDITOR).files[AUDIT_BUNDLE]
+    countersigned = releases.resigned(release, audit_key=releases.AUDITOR).files[releases.AUDITOR_BUNDLE]
     auditor = HfApi(endpoint=house.registry.url, token=house.nora)
-    operation = CommitOperationAdd(AUDIT_BUNDLE, countersigned)
+    operation = CommitOperationAdd(releases.AUDITOR_BUNDLE, countersigned)
     audited = auditor.create_commit(NAME, [operation], commit_message="Countersign").oid
 
     files = dict.fromkeys([*release.files, "attestations"], published) | {".gitattributes": configured}
-    assert last_commits(api) == files | {AUDIT_BUNDLE: audited, "attestations": audited}
+    assert last_commits(api) == files | {releases.AUDITOR_BUNDLE: audited, "attestations": audited}
     assert last_commits(api, revision=configured) == files
     assert last_commits(api, revision=drafted) == {CARD: drafted}
     title = next(item for item in api.get_paths_info(NAME, [EMBEDDING], expand=True)).last_commit

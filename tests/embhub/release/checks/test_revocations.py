@@ -12,6 +12,7 @@ from embhub.release import verification
 from embhub.release.files import Release
 from embhub.release.verification import STANDARD, STRICT, Policy, Verified
 from embhub.trust.keyring import Trust
+from tests.support import releases
 from tests.support.releases import (
     AUDITOR,
     NOW,
@@ -74,7 +75,10 @@ def test_a_countersignature_stands_in_for_a_stolen_key_and_says_for_what() -> No
 def test_an_auditor_of_the_same_house_does_not_stand_in() -> None:
     house = member("radboud", [(SITE, "publish"), (AUDITOR, "audit")])
     revoked = [{"fingerprint": SITE.fingerprint, "date": AFTER, "reason": "stolen"}]
-    refused(COUNTERSIGNED, make_trust(make_keyring(members=[house], revoked=revoked)))
+    inside = releases.replaced(
+        COUNTERSIGNED, audit_bundle=COUNTERSIGNED.files[releases.AUDITOR_BUNDLE], auditor_bundle=None
+    )
+    refused(inside, make_trust(make_keyring(members=[house], revoked=revoked)))
 
 
 @pytest.mark.parametrize(("reason", "outcome"), [("lost", "warning"), ("superseded", "note")])

@@ -94,10 +94,10 @@ def test_a_proof_is_no_oracle_and_two_of_them_share_nothing(world: World, site: 
     from hashlib import sha256
 
     erased = [erasing.Erased(letter * 16, "radboud/x", "1.0.0", letter * 64, withdrawn=True) for letter in "ab"]
-    where = {"patient_id": PATIENT, "folder": site.folder / "proofs", "registry": "https://hub.example.org"}
+    proofs, registry = site.folder / "proofs", "https://hub.example.org"
     first, second = (
         json.loads(Path(item.proof).read_bytes())
-        for item in erasing.leave_proofs(erased, patient_id=PATIENT, folder=where["folder"], registry=where["registry"])
+        for item in erasing.leave_proofs(erased, patient_id=PATIENT, folder=proofs, registry=registry)
     )
     shared = {key for key in first if first[key] == second[key]}
     assert shared == {"schema", "date", "registry", "repository", "version", "withdrawn", "statement"}

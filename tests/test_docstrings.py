@@ -157,8 +157,8 @@ def somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.UnverifiedWarning")
 def test_examples_run(name: str, somebody: dict[str, Any]) -> None:
     if name == "push":
-        where = {"repository": "hospital-a/prostate-cspca", "registry": "https://hub.example.org"}
-        embhub.sign("signed/prostate-cspca.safetensors", **where)
+        file, hub = "signed/prostate-cspca.safetensors", "https://hub.example.org"
+        embhub.sign(file, repository="hospital-a/prostate-cspca", registry=hub)
     thing = getattr(embhub, name)
     examples = doctest.DocTestFinder(recurse=False).find(thing, name, globs=somebody)
     assert examples and examples[0].examples, f"{name} has no example"

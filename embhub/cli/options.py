@@ -161,7 +161,7 @@ require = click.option(
     metavar="LIST",
     default="",
     help="Additional policy demands, comma-separated: countersigned, confirmed, no-leak, not-yanked,"
-    " known-signer, epsilon<=X.",
+    " known-signer, fresh, epsilon<=X.",
 )
 embeddings = click.option(
     "--embedding",

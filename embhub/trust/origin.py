@@ -1,14 +1,13 @@
 """A registry's origin: its host name, which every statement names, so that none counts at another registry. Pure.
 
 The origin follows from the address in the registry's own keyring, never from the address that was asked: a mirror, a
-proxy and a USB stick have other addresses, and hand out the same releases.
+proxy and a USB stick have other addresses, and serve the same releases.
 """
 
 from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
-from urllib.parse import urlsplit
 
 _HOST = re.compile(r"[0-9a-z](?:[0-9a-z._-]{0,251}[0-9a-z])?")
 
@@ -21,9 +20,11 @@ def origin_of(address: str) -> str:
     Raises:
         ValueError: the address has no host name.
     """
-    host = (urlsplit(address).hostname or "").removesuffix(".")
-    if ":" in host:
-        host = str(IPv6Address(host))  # its shortest spelling
+    _, separator, rest = address.partition("://")
+    place = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].lower() if separator else ""
+    host = place.partition(":")[0].removesuffix(".")
+    if place.startswith("["):
+        host = str(IPv6Address(place[1:].partition("]")[0]))  # its shortest spelling
     if fault := origin_fault(host):
         raise ValueError(f"{address!a} is not the address of a registry: its host name is {fault}")
     return host

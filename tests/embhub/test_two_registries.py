@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_an_audit_signed_for_another_registry_does_not_count() -> None:
     report = FOR_A.audit
     assert report is not None
     digest = release_files.digest(FOR_A.files[release_files.AUDIT])
-    facts = {"report_digest": digest, "repository": REPOSITORY, "version": "1.0.0", "now": NOW}
+    facts: dict[str, Any] = {"report_digest": digest, "repository": REPOSITORY, "version": "1.0.0", "now": NOW}
     for_b = signing.attest_audit(report, registry=OF_B, key=AUDITOR, **facts)
     with pytest.raises(ReleaseRefusedError) as caught:
         attested.read(for_b, digest=FOR_A.embedding.digest, trusts=[TRUST_A])
@@ -129,8 +130,8 @@ def test_signing_names_the_registry_that_is_meant(site: Site, monkeypatch: pytes
         publishing.sign(path, repository=REPOSITORY)
     assert "--registry" in caught.value.hint
 
-    def registry_of(**options: str) -> str:
-        signed = publishing.sign(path, repository=REPOSITORY, **options)
+    def registry_of(registry: str | None = None) -> str:
+        signed = publishing.sign(path, repository=REPOSITORY, registry=registry)
         return statement.read_publish(signed.release.publish_bundle.statement).registry
 
     assert registry_of(registry="https://Other.example.org:1") == "other.example.org"

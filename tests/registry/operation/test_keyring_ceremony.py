@@ -18,7 +18,9 @@ from embhub.site.keys import SigningKey
 from embhub.trust import dsse, proposal, root_keys, timestamp
 from embhub.trust import keyring as keyrings
 from embhub_registry.operation import administration, checking, initialising, keyring_ceremony
+from embhub_registry.operation.backup import back_up
 from embhub_registry.operation.opening import open_folder
+from embhub_registry.operation.restoring import restore
 from embhub_registry.storage.folder import Registry
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, make_key
 from tests.support.servers import RunningRegistry, free_port, run_command
@@ -120,6 +122,22 @@ def test_no_private_key_is_in_the_folder_or_in_a_backup(ceremony: Ceremony) -> N
     online = ceremony.folder / "reg-online-keys"
     assert sorted(path.name for path in online.glob("*.pem")) == ["advisories.pem", "backup.pem", "timestamp.pem"]
     assert online.stat().st_mode & 0o077 == 0
+
+
+def test_a_restored_registry_waits_for_its_root_and_goes_on(ceremony: Ceremony) -> None:
+    ceremony.add_key(SITE)
+    root = ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))["root_fingerprint"]
+    registry = ceremony.registry
+    made = back_up(registry, ceremony.folder / "hub.tar")
+    registry.close()
+    again = Ceremony(ceremony.folder / "elsewhere")
+    again.folder.mkdir()
+    done = restore(ceremony.folder / "hub.tar", again.folder / "reg", signed_by=str(made["signed_by"]))
+    assert done["keyring_version"] == 1 and any("keyring propose" in line for line in done["told"])
+    assert not list((again.folder / "reg").rglob("*.pem"))
+    assert again.install(again.sign(again.propose(), BERT, CARL))["keyring_version"] == 1001
+    opened = keyrings.open_export(again.export(), root_fingerprint=str(root), minimum_version=2)
+    assert opened.lookup(SITE.fingerprint) is not None and opened.timestamp is not None
 
 
 def test_nothing_counts_until_enough_root_keys_signed(ceremony: Ceremony) -> None:

@@ -293,6 +293,7 @@ def _from_version1(data: bytes) -> AuditReport:
     scores = {result.name: (result.member_scores, result.nonmember_scores) for result in old.attacks}
     if len(scores) < len(old.attacks) or old.headline not in scores:
         raise strict_json.JsonError("it names an attack twice, or a headline that it does not hold")
+    design = {**old.design.model_dump(), "split": old.design.split.replace("kept back", "held out")}
     built = build(
         artifact_digest=old.artifact.sha256,
         base_digest=old.base.digest,
@@ -302,7 +303,7 @@ def _from_version1(data: bytes) -> AuditReport:
         unit=old.unit,
         members=Group(**old.members.model_dump()),
         nonmembers=Group(**old.nonmembers.model_dump()),
-        design=Design(**old.design.model_dump()),
+        design=Design(**design),
         models={result.name: result.models for result in old.attacks},
         claim=None if old.claim is None else Claimed(**old.claim.model_dump()),
         commitment=old.commitment,

@@ -15,8 +15,8 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A signed report has no room for words of anybody's own: every text in it is one of ours, or follows from the figures.
 Timesteps = Literal["stratified: one uniform draw from each of equally wide bands"]
 Split = Literal[
-    "by patient, kept back before training",
-    "by image, kept back before training",
+    "by patient, held out before training",
+    "by image, held out before training",
     "named by the caller",
     "given by the caller",
     "made up, in or out by a coin each",

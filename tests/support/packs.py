@@ -43,7 +43,7 @@ def make_report(artifact: Embedding, suite: Suite, *, shift: float = 0.0) -> Aud
         models={"lira-shadows": TARGETS} if shadows else {},
         members=Group(units=INSIDE, images=400), nonmembers=Group(units=OUTSIDE, images=340),
         design=Design(draws=16, reference_shadows=shadows, target_shadows=shadows,
-                      split="by patient, kept back before training", subject="algorithm" if shadows else "embedding"),
+                      split="by patient, held out before training", subject="algorithm" if shadows else "embedding"),
     )  # fmt: skip
 
 

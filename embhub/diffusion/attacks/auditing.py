@@ -53,8 +53,8 @@ from embhub.site import secret as site_secret
 WITH_SHADOWS = ("standard", "thorough")
 _EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained
 _SPLITS: Mapping[Unit, Split] = {
-    "patient": "by patient, kept back before training",
-    "image": "by image, kept back before training",
+    "patient": "by patient, held out before training",
+    "image": "by image, held out before training",
 }
 
 

@@ -23,7 +23,7 @@ from embhub.release.checks.claims import check_claim as check_claim
 from embhub.trust.statement import MiaAudit, Publish
 
 UNKNOWN_BASE = "unknown"
-KEPT_BACK = frozenset({"by patient, kept back before training", "by image, kept back before training"})
+HELD_OUT = frozenset({"by patient, held out before training", "by image, kept back before training"})
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"
 
 
@@ -161,7 +161,7 @@ def _check_counts(card: Card, report: AuditReport) -> None:
     attacked = report.members.units
     if isinstance(trained, int) and isinstance(card.privacy, PrivacyClaim):
         high = max(high, attacked)  # a declared lower bound
-    if attacked > high or (attacked < low and report.design.split in KEPT_BACK):
+    if attacked > high or (attacked < low and report.design.split in HELD_OUT):
         raise _card("of the training", f"{trained} {report.unit}s", f"{attacked}", "the report")
     alone = report.unit == "patient" or card.max_images_per_patient == 1
     for table in ("age_bands", "sex"):

@@ -40,7 +40,7 @@ def quick(shift: float, members: int = 60, nonmembers: int = 60, seed: int = 0, 
     return build(artifact_digest="a" * 64, base_digest="b" * 64, suite="quick", scores=scores, **more)
 
 
-KEPT = "by patient, kept back before training"
+KEPT = "by patient, held out before training"
 
 
 def standard(shift: float, units: int, *, shadows: int = 8, split: Any = KEPT, **more: Any) -> AuditReport:

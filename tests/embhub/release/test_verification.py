@@ -137,7 +137,7 @@ def test_groups_that_the_report_does_not_give_away(population: dict[str, Any]) -
 
 def test_a_count_that_the_report_contradicts_when_it_attacked_everybody() -> None:
     assert GOOD.audit is not None
-    whole = GOOD.audit.design.model_copy(update={"split": "by patient, kept back before training"})
+    whole = GOOD.audit.design.model_copy(update={"split": "by patient, held out before training"})
     scores = {result.name: result.ranks for result in GOOD.audit.attacks}
     report = build(
         artifact_digest=GOOD.embedding.digest, base_digest=GOOD.audit.base.digest, suite="quick", scores=scores,

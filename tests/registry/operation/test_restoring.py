@@ -42,7 +42,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     administration.add_key(made, pem, namespace="radboud", role="publish")
     admin = accounts.Account(1, "admin", "registry", "admin", "", b"", None, None)
     repos.create(made, admin, "radboud", "prostate-cspca", private=False)
-    files = releases.make_release(audited=False).files
+    files = releases.make_release(audited=False, registry="hub.example.org").files
     request = CommitRequest("t", "", None, files, frozenset(), frozenset())
     publication.publish(made, admin, "radboud", "prostate-cspca", branch="main", request=request)
     back_up(made, scratch / "x.tar")
@@ -93,7 +93,7 @@ def refused(data: bytes, tmp_path: Path) -> str:
 def test_a_sound_one_is_taken(sound: bytes, tmp_path: Path) -> None:
     for name, data in (("a", sound), ("b", pack(with_manifest(unpack(sound))))):
         (tmp_path / f"{name}.tar").write_bytes(data)
-        assert restore(tmp_path / f"{name}.tar", tmp_path / name)["blobs"] == 3
+        assert restore(tmp_path / f"{name}.tar", tmp_path / name)["blobs"] == 4
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.95])
@@ -104,7 +104,7 @@ def test_cut_off(sound: bytes, tmp_path: Path, share: float) -> None:
 def test_cut_off_where_the_last_object_ends(sound: bytes, tmp_path: Path) -> None:
     parts = unpack(sound)
     parts.popitem()
-    assert "2 objects of the 3" in refused(pack(parts), tmp_path)
+    assert "3 objects of the 4" in refused(pack(parts), tmp_path)
 
 
 @pytest.mark.parametrize("what", ["backup.json", "registry.db", "keys/root.pem", "audit.jsonl", "blobs/"])

@@ -80,7 +80,7 @@ def test_members_and_base_come_from_the_record(quick: AuditReport, trained: Trai
     assert (quick.members.images or 0) + (quick.nonmembers.images or 0) == 30
     assert [result.name for result in quick.attacks] == ["loss-difference", "loss", "blind"]
     assert quick.headline == "loss-difference"
-    assert quick.design.split == "by patient, kept back before training"
+    assert quick.design.split == "by patient, held out before training"
     assert quick.check() == []
     assert AuditReport.parse(quick.to_bytes()) == quick
 
@@ -266,5 +266,5 @@ def test_a_split_by_image_is_called_one(images: Path, base: Path, tmp_path: Path
     for number, path in enumerate(sorted((images / "images").glob("*.png"))[:8]):
         shutil.copy(path, tmp_path / f"{number:03d}.png")
     report = audit(learn(tmp_path, base, holdout=0.5, seed=4), device="cpu")
-    assert (report.unit, report.design.split) == ("image", "by image, kept back before training")
+    assert (report.unit, report.design.split) == ("image", "by image, held out before training")
     assert (report.members.units, report.nonmembers.units) == (4, 4)

@@ -210,3 +210,9 @@ class WrongRootError(ReleaseRefusedError):
     """The keyring is signed by another root key than the pinned one."""
 
     rule = "wrong-root"
+
+
+class MalformedAdvisoriesError(ReleaseRefusedError):
+    """Not a signed list of advisories that embhub reads."""
+
+    rule = "advisories-malformed"

@@ -24,6 +24,8 @@ COMMANDS = {
     "key": "keys",
     "sign": "signing",
     "push": "pushing",
+    "yank": "yanking",
+    "erase": "erasing",
     "access": "access",
     "login": "login",
     "logout": "logout",
@@ -34,6 +36,7 @@ COMMANDS = {
     "pull": "pulling",
     "lock": "locking",
     "verify": "verifying",
+    "status": "status",
     "evidence": "intake",
     "generate": "generating",
     "inpaint": "inpainting",
@@ -47,8 +50,8 @@ COMMANDS = {
 
 SECTIONS = {
     "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
-    "Publish": ["card", "key", "sign", "push", "login", "logout", "whoami"],
-    "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "evidence"],
+    "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
+    "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],
 }

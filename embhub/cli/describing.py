@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def warn_of_yank(verified: Verified) -> None:
-    """Before anything else, on stderr: the registry says that this release is yanked."""
+    """Before anything else, on stderr: the registry says that this release is yanked, or withdrew it."""
     if verified.yanked is not None:
         text = next(finding.text for finding in verified.findings if finding.check == "yanked")
         remark(click.style("warning: ", fg="yellow", bold=True) + text)
+    for advisory in verified.withdrawn:
+        remark(click.style("warning: ", fg="red", bold=True) + f"withdrawn, do not use: {advisory.sentence}")
 
 
 def print_verified(verified: Verified) -> None:

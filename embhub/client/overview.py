@@ -50,6 +50,8 @@ def _answers_for(verified: Verified) -> dict[str, Any]:
     if verified.yanked is not None:
         said = verified.yanked.to_json()
         facts["yanked"] = f"{WHO.get(verified.yanked.by, '')} on {said['date']}: {said['reason']}".strip()
+    if verified.withdrawn:
+        facts["withdrawn"] = "; ".join(advisory.sentence for advisory in verified.withdrawn)
     heard = [*(audit.in_words() for audit in verified.others), *(lost.in_words() for lost in verified.lost)]
     if heard:
         facts["audits of these bytes"] = "; ".join(heard)

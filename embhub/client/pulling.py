@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from embhub import destinations
 from embhub.client import accounts, memory, opening, reports, roots, site_policy
 from embhub.errors import RegistryError, UsageError
-from embhub.formats import names
+from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
@@ -25,7 +25,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import seen
+from embhub.site import pulled, seen
 from embhub.trust.keyring import Trust
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def pull(
     unpacking.check_contents(folder)
     chosen = site_policy.choose(policy, require)
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
-    if fetched.verified.yanked is not None and reference.partition("@")[2] != fetched.commit:
+    taken_back = fetched.verified.yanked is not None or bool(fetched.verified.withdrawn)
+    if taken_back and reference.partition("@")[2] != fetched.commit:
         _note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
     return keep(fetched, folder, name=_name(reference))
@@ -107,6 +108,7 @@ def keep(fetched: Fetched, folder: Path, *, name: str) -> Verified:
     """
     kept = unpacking.write(fetched.release, folder, name=name)
     remember(fetched)
+    _note_folder(fetched, folder)
     return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
 
 
@@ -155,6 +157,19 @@ def remember(fetched: Fetched) -> None:
     """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
     _note(fetched.verified, listed=fetched.listed)
     memory.remember(fetched.verified, fetched.release, commit=fetched.commit)
+
+
+def _note_folder(fetched: Fetched, folder: Path) -> None:
+    """Where the release was written, so that `embhub status --all` finds it."""
+    verified = fetched.verified
+    pulled.remember(
+        folder,
+        pulled.Pulled(
+            registry=verified.signer.registry, repository=verified.repository, version=verified.version,
+            digest=verified.digest, namespace=verified.signer.namespace, signer=verified.signer.fingerprint,
+            commit=fetched.commit, pulled=instants.write(datetime.now(UTC)),
+        ),
+    )  # fmt: skip
 
 
 def _note(verified: Verified, *, listed: bool) -> None:

@@ -69,12 +69,13 @@ def refuse_unpinned(verified: Verified, *, commit: str) -> None:
         PolicyRefusedError: it was taken back.
     """
     yank = verified.yanked
-    if yank is None:
+    if yank is None and not verified.withdrawn:
         return
-    said = yank.to_json()
-    finding = Finding(CHECK, "failed", "yanked, and requested without a commit")
+    said = f"was yanked on {yank.to_json()['date']}: {yank.to_json()['reason']}" if yank else "is withdrawn: "
+    said += "" if yank else "; ".join(advisory.sentence for advisory in verified.withdrawn)
+    finding = Finding(CHECK, "failed", "yanked or withdrawn, and requested without a commit")
     raise PolicyRefusedError(
-        f"{verified.repository} {verified.version} was yanked on {said['date']}: {said['reason']}",
+        f"{verified.repository} {verified.version} {said}",
         f"nothing was written; to pull it nevertheless, name its commit: {verified.repository}@{commit}",
         unmet=("not-yanked",),
         verified=replace(verified, findings=(*verified.findings, finding)),
@@ -85,7 +86,8 @@ def _not_yanked(verified: Verified, _: Demand) -> Iterator[str]:
     if verified.yanked is not None:
         said = verified.yanked.to_json()
         yield f"it was yanked on {said['date']}: {said['reason']}"
-    elif YANKS in verified.unanswered:
+    yield from (advisory.sentence for advisory in verified.withdrawn)
+    if verified.yanked is None and YANKS in verified.unanswered:
         yield "the registry did not answer whether it is yanked"
 
 

@@ -39,6 +39,7 @@ from embhub.release.checks import (
     samples,
     signers,
     versions,
+    withdrawals,
 )  # fmt: skip
 from embhub.release.checks.signers import Signer as Signer
 from embhub.release.files import Release
@@ -121,6 +122,11 @@ def verify(
         _compare(card, embedding, publish, report, findings)
         findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
+        withdrawn, said = withdrawals.find(
+            trusts, signed_for=keyring, namespace=signer.namespace, repository=publish.repository,
+            version=publish.version, digest=digest,
+        )  # fmt: skip
+        findings.extend(said)
         model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
         findings.extend(further_attestations.check(release))
         others = tuple(item.audit for item in audits if not item.of_report)
@@ -142,6 +148,7 @@ def verify(
         others=others,
         policy=policy,
         findings=tuple(findings),
+        withdrawn=withdrawn,
         keyring=keyring.keyring.version,
         freshness=freshness.judge(keyring, now).state,
     )
@@ -217,7 +224,7 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
     fresh = freshness.judge(keyring, now)
     outcome: Outcome = "ok" if fresh.state == "fresh" else "warning" if fresh.expected else "note"
     yield Finding(freshness.CHECK, outcome, fresh.text)
-    yield Finding("log", "note", "not logged yet: this version checks no transparency log and no withdrawals")
+    yield Finding("log", "note", "not logged yet: this version checks no transparency log")
 
 
 def _count(number: int, noun: str) -> str:

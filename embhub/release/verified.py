@@ -17,6 +17,7 @@ from embhub.release.checks.audit_files import AuditFile
 from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
+from embhub.trust.advisories import Advisory
 from embhub.trust.freshness import State
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Verified:
         others: Further audits of the same bytes.
         lost: Audits that this site saw earlier and that the registry no longer lists.
         unanswered: What the registry did not answer: yanks, audits.
+        withdrawn: Signed advisories of its registry by which the release or its bytes are withdrawn.
         unexpected: Set where the key that signed is another one than this site saw before, or new.
         keyring: Version of the keyring that vouched for the signer.
         freshness: `fresh` where a timestamp of the registry confirms the keyring, `stale` where the timestamp or the
@@ -74,6 +76,7 @@ class Verified:
     others: tuple[Attested, ...] = ()
     lost: tuple[Lost, ...] = ()
     unanswered: frozenset[str] = frozenset()
+    withdrawn: tuple[Advisory, ...] = ()
     unexpected: SignerChange | None = None
     keyring: int | None = None
     freshness: State = "unknown"
@@ -205,6 +208,7 @@ class Verified:
             "audits": [item.audit.model_dump() for item in self.audit_files],
             "policy": self.policy.name,
             "yanked": self.yanked.to_json() if self.yanked else None,
+            "withdrawn": [asdict(advisory) for advisory in self.withdrawn],
             "other_audits": [audit.model_dump() for audit in self.others],
             "lost_audits": [lost.audit.model_dump() for lost in self.lost],
             "unexpected_signer": asdict(self.unexpected) if self.unexpected else None,

@@ -97,5 +97,16 @@ def find(digest: str) -> Run | None:
     return run
 
 
+def find_all() -> list[Run]:
+    """Every training that this site remembers, by its embedding's digest.
+
+    Raises:
+        ConfigError: a record is damaged, or others can read it.
+    """
+    folder = config.paths().state / "runs"
+    digests = sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
+    return [run for digest in digests if (run := find(digest)) is not None]
+
+
 def _path(digest: str) -> Path:
     return config.paths().state / "runs" / f"{digest}.json"

@@ -18,6 +18,7 @@ from embhub.errors import ConfigError
 from embhub.formats import strict_json
 from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
 from embhub.site import config
+from embhub.trust import kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust, TrustExport
 from embhub.trust.root_keys import follow
@@ -230,6 +231,7 @@ def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
             f"two different keyrings of {where} have the version {before.keyring.version}",
             "the registry shows different keyrings to different people: ask its operator",
         )
+    kept_advisories.check_succession(opened, before=before)
     if brought_back := keyrings.keys_brought_back(before.keyring, opened.keyring):
         raise RollbackError(
             f"the keyring of {where} lets a revoked key count again: {', '.join(brought_back)}",

@@ -30,6 +30,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import (
+    advisories_api,
     downloads,
     embhub_api,
     hf_access,
@@ -64,6 +65,8 @@ ROUTES = [
     Route("/metrics", health.metrics),
     Route(security_txt.PATH, security_txt.security_txt),
     Route("/embhub/v1/trust", trust),
+    Route(advisories_api.PATH, advisories_api.signed),
+    Route(advisories_api.ATOM, advisories_api.atom),
     Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
     Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
@@ -99,6 +102,7 @@ ROUTES = [
     Route("/compare", web.compare),
     Route("/trust", web.trust),
     Route("/trust/root.pem", web.root_key),
+    Route("/trust/advisories", web.advisories),
     Route("/favicon.ico", web.favicon),
     Route("/robots.txt", web.robots),
     Route("/static/{file}", web.static),

@@ -65,6 +65,14 @@ def no_revision(name: str, revision: str) -> RequestDeniedError:
     )
 
 
+def forged(name: str, reason: str) -> RequestDeniedError:
+    """What a branch, tag or version names was signed by a stolen key; its exact commit stays readable."""
+    return RequestDeniedError(
+        410, "key-stolen", f"the newest release of {name} is not served: {reason}",
+        "pull an earlier release by its version, or ask the publisher to sign anew", code="RevisionNotFound",
+    )  # fmt: skip
+
+
 def no_entry(name: str, path: str) -> RequestDeniedError:
     """The revision is there, the file is not."""
     return RequestDeniedError(

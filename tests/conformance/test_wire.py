@@ -46,7 +46,7 @@ def test_a_whole_file(house: House, path: str, published: str, release: Release)
     assert whole.header("etag") == f'"{hashlib.sha256(data).hexdigest()}"'
     assert whole.header("x-repo-commit") == published
     assert whole.header("accept-ranges") == "bytes"
-    assert whole.header("cache-control") == "public, max-age=31536000, immutable"
+    assert whole.header("cache-control") == "public, max-age=600, must-revalidate"
     head = house.registry.request("HEAD", path)
     assert (head.status, head.header("content-length"), head.body) == (200, str(len(data)), b"")
     assert head.header("etag") == whole.header("etag")

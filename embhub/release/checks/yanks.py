@@ -16,7 +16,11 @@ from embhub.refusals import Finding
 
 MAX_BYTES = 1_000_000
 CHECK = "yanked"
-WHO = {"operator": " by the registry's operator", "publisher": " by its publisher"}
+WHO = {
+    "operator": " by the registry's operator",
+    "publisher": " by its publisher",
+    "key-stolen": " because a signing key was stolen",
+}
 
 
 class Yank(BaseModel):

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from embhub.release.files import AUDIT, AUDIT_BUNDLE, audit_bundle_of, is_attestation
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, audit_bundle_of, is_attestation
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.database import placement, repositories
+from embhub_registry.database import Connection, forgeable, placement, repositories, withdrawals
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, audit_standing, commits, repos, yanking
+from embhub_registry.repositories import access, advisories, audit_standing, commits, repos
+from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.repositories.repos import Snapshot
@@ -69,6 +70,8 @@ def publish(
                 caller=namespace if auth.may(author, namespace, "publish") else auth.audits_for(author),
                 admin=author.admin,
                 attested={path: registry.blobs.get(present[path].digest) for path in present if is_attestation(path)},
+                void=forgeable.versions(db, repository.id),
+                withdrawn=_withdrawn(db, namespace, tree),
             )
         )
         rows = [present[path] for path in kept] + [describe_blob(path, data) for path, data in added.items()]
@@ -88,8 +91,20 @@ def publish(
                 "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
             )  # fmt: skip
+            advisories.publish(registry)  # a release that is signed anew is not withdrawn any more
             return revision
     raise RequestDeniedError(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
+
+
+def _withdrawn(db: Connection, namespace: str, tree: Mapping[str, bytes]) -> str | None:
+    """Why the embedding in `tree` may not be published in a namespace, in words; None where it may."""
+    digest = hashlib.sha256(tree.get(EMBEDDING, b"")).hexdigest()
+    found = withdrawals.blocking(db, digest, namespace=namespace)
+    if found is None:
+        return None
+    who = "the registry's operator" if found.authority == "operator" else found.namespace
+    told = found.reason if found.namespace == namespace or not found.private else "its readers know the reason"
+    return f"these bytes ({digest[:12]}…) were withdrawn by {who} on {found.created[:10]}: {told}"
 
 
 def describe_blob(path: str, data: bytes) -> Entry:
@@ -147,6 +162,8 @@ def _store(
             with registry.database.writing() as db:
                 if repositories.find_ref(db, repository.id, branch) != revision.parent:
                     return False
+                if proposal.withdrawn is None and _withdrawn(db, repository.namespace, proposal.files):
+                    return False  # withdrawn meanwhile: judged again
                 repositories.add_revision(db, repository.id, revision, rows)
                 if added:
                     quotas.check(db, repository.namespace, "bytes")
@@ -157,9 +174,9 @@ def _store(
                     repositories.describe(
                         db, repository.id, described.summary, tags=described.tags, text=described.text
                     )
-                    yanking.refresh(db, repository.id)
                 else:
                     placement.raise_to_top(db, repository.id)
+                standing.refresh(db, repository.id)
                 if admitted.verified is not None:
                     audit_standing.withdraw(db, proposal)
                     audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)

@@ -57,14 +57,23 @@ def _report_signed_along(files: Mapping[str, bytes]) -> str | None:
 
 
 def check_version(proposal: Proposal) -> str | None:
-    """Versions grow, over all that was ever published; the present one may be signed anew."""
+    """Versions grow, over all that was ever published; the present one may be signed anew.
+
+    What rests on a stolen key's signature alone was published by nobody.
+    """
     version = proposal.release.card.version
     if proposal.keeps_embedding_and_card:
         return None
-    newest = max(proposal.versions, key=names.version_order, default=None)
+    published = [version for version in proposal.versions if version not in proposal.void]
+    newest = max(published, key=names.version_order, default=None)
     if newest is not None and names.version_order(version) <= names.version_order(newest):
         return f"version {version} does not follow {newest}, which was published here"
     return None
+
+
+def check_withdrawn(proposal: Proposal) -> str | None:
+    """Bytes that were withdrawn are not published again; to the release that is there, audits may still be added."""
+    return None if proposal.is_the_present_release else proposal.withdrawn
 
 
 def check_replaces(proposal: Proposal) -> str | None:

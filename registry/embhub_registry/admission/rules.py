@@ -27,6 +27,7 @@ from embhub_registry.admission.release_order import (
     check_replaces,
     check_version,
     check_weights,
+    check_withdrawn,
 )
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import personal_data
@@ -323,8 +324,12 @@ RULES: tuple[Rule, ...] = (
          " replaced by that auditor or an admin. What a version was signed with, or its publisher attested, stays: a"
          " new statement of the same version names the same report.",
          "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
+    Rule("withdrawn", "The embedding's bytes were not withdrawn: by a publisher under this namespace, by the operator"
+         " under any.",
+         "publish an embedding trained anew; if it was a mistake, the operator can allow the bytes: `digest allow`",
+         check_withdrawn),
     Rule("rollback", "The version is higher than every version that was ever published in the repository. The present"
-         " one may be signed anew while embedding and card stay.",
+         " one may be signed anew while embedding and card stay. Versions that only a stolen key signed do not count.",
          "raise `version` in the card, sign again, push again", check_version),
     Rule("replaces", "A statement that names the embedding it replaces names the present one.",
          "pull the present release, then sign again", check_replaces),

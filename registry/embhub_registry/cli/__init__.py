@@ -22,6 +22,7 @@ COMMANDS = {
     "keyring": "keyring",
     "yank": "yanking",
     "unyank": "unyanking",
+    "digest": "digests",
     "repo": "repositories",
     "access": "access",
     "quota": "quotas",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group("repo")
 def command() -> None:
-    """List repositories, set who sees them, delete them permanently, release a deleted name."""
+    """List repositories, set who sees them, move main back, delete them permanently, release a deleted name."""
 
 
 @command.command("list")
@@ -35,13 +35,18 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 @command.command("delete")
 @click.argument("repository")
 @click.option("--reason", required=True, help="Reason, shown to users who request the repository.")
+@click.option(
+    "--scope", type=click.Choice(("release", "bytes")),
+    help="Withdraw this repository alone, or its bytes under any name: they are not admitted again"
+    "  [default: bytes; required if other repositories hold the same bytes].",
+)  # fmt: skip
 @options.as_json
 @options.opened
-def delete(registry: Registry, *, repository: str, reason: str, as_json: bool) -> None:
+def delete(registry: Registry, *, repository: str, reason: str, scope: str | None, as_json: bool) -> None:
     """Delete REPOSITORY (NAMESPACE/NAME) with all releases. To withdraw a release without deleting it, use `yank`."""
     from embhub_registry.repositories import deletion
 
-    result = deletion.delete_as_operator(registry, repository, reason=reason)
+    result = deletion.delete_as_operator(registry, repository, reason=reason, scope=scope)
     purged = result["purged"]
     said = "the server removes its bytes" if purged is None else f"{purged} objects removed"
     show(result, f"deleted {repository}; {said}", as_json=as_json)
@@ -69,3 +74,20 @@ def visibility(registry: Registry, *, repository: str, visibility: str, as_json:
 
     result = access_by_operator.set_visibility(registry, repository, visibility)
     show(result, f"{repository} is {visibility}", as_json=as_json)
+
+
+@command.command("main")
+@click.argument("repository")
+@click.option("--to", "commit", metavar="SHA", required=True, help="Commit to move to, as the full 40 digits.")
+@click.option("--reason", required=True, help="Reason, for the audit log.")
+@options.as_json
+@options.opened
+def main(registry: Registry, *, repository: str, commit: str, reason: str, as_json: bool) -> None:
+    """Move the branch main of REPOSITORY (NAMESPACE/NAME) back to an earlier good release.
+
+    For a repository whose newest release was signed by a stolen key. All commits stay readable by their full digits.
+    """
+    from embhub_registry.admission import moving_main
+
+    result = moving_main.move(registry, repository, commit, reason=reason)
+    show(result, f"main of {repository} is {commit}, version {result['version']}", as_json=as_json)

@@ -102,6 +102,12 @@ def find(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None
     return None if row is None else _repository(row)
 
 
+def find_by_id(db: sqlite3.Connection, repository_id: int) -> Repository | None:
+    """The repository with this id, or None."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM repository WHERE id = ?", (repository_id,)).fetchone()  # noqa: S608  # put together from constants; values are bound
+    return None if row is None else _repository(row)
+
+
 def find_in_any_case(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None:
     """The repository whose name differs from this one by case at most, or None; an index holds the lower case."""
     statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND lower(name) = lower(?)"  # noqa: S608  # put together from constants; values are bound

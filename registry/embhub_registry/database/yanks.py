@@ -1,18 +1,24 @@
-"""Versions and commits that were taken back, with the reason."""
+"""Commits that are no longer recommended: yanked, withdrawn with their bytes, or signed by a key that was stolen."""
 
 from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Literal
 
+from embhub.release.files import EMBEDDING
+
+Authority = Literal["publisher", "operator"]
 OPERATOR = "operator"  # the author of what the command line does
+_ORDER = ("key-stolen", "operator", "publisher")
 
 
 @dataclass(frozen=True)
 class Yanked:
-    """One commit that is no longer recommended: by its own id, or because its version is.
+    """One commit that is no longer recommended: by its own id, because its version is, or because its bytes are.
 
-    `by` is `operator`, also for an admin of the registry, or `publisher`, the namespace itself. No person is named.
+    `by` is `operator`, also for an admin of the registry, `publisher`, the namespace itself, or `key-stolen`. No person
+    is named. `scope` is `release` or `bytes`.
     """
 
     revision: str
@@ -20,36 +26,79 @@ class Yanked:
     reason: str
     date: str
     by: str
+    scope: str = "release"
 
 
 def add(
-    db: sqlite3.Connection, repository_id: int, *, kind: str, which: str, reason: str, author: str, now: str
-) -> bool:
-    """Take a `version` or a `revision` back; False where it was taken back already."""
-    statement = "INSERT OR IGNORE INTO yank VALUES (?, ?, ?, ?, ?, ?)"
-    return db.execute(statement, (repository_id, kind, which, reason, author, now)).rowcount == 1
+    db: sqlite3.Connection, repository_id: int, *, kind: str, which: str, reason: str, author: str, now: str,
+    authority: Authority, scope: str,
+) -> bool:  # fmt: skip
+    """Take a `version` or a `revision` back; False where this authority took it back already, no less widely."""
+    statement = (
+        "INSERT INTO yank VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET scope = excluded.scope,"
+        " reason = excluded.reason, author = excluded.author, created = excluded.created"
+        " WHERE scope = 'release' AND excluded.scope = 'bytes'"
+    )
+    values = (repository_id, kind, which, authority, scope, reason, author, now)
+    return db.execute(statement, values).rowcount == 1
 
 
-def remove(db: sqlite3.Connection, repository_id: int, *, kind: str, which: str) -> bool:
-    """Recommend it again; False where it was not taken back."""
-    statement = "DELETE FROM yank WHERE repository_id = ? AND kind = ? AND which = ?"
-    return db.execute(statement, (repository_id, kind, which)).rowcount == 1
+def authorities(db: sqlite3.Connection, repository_id: int, *, kind: str, which: str) -> set[str]:
+    """Who took this version or revision back."""
+    statement = "SELECT authority FROM yank WHERE repository_id = ? AND kind = ? AND which = ?"
+    return {str(row[0]) for row in db.execute(statement, (repository_id, kind, which))}
+
+
+def remove(db: sqlite3.Connection, repository_id: int, *, kind: str, which: str, authority: Authority | None) -> bool:
+    """Lift the yank of one authority, or (None) of all; False where there was none."""
+    statement = (
+        "DELETE FROM yank WHERE repository_id = ? AND kind = ? AND which = ? AND authority = coalesce(?, authority)"
+    )
+    return db.execute(statement, (repository_id, kind, which, authority)).rowcount > 0
+
+
+def narrow(db: sqlite3.Connection, digest: str) -> None:
+    """Let the yanks of every commit with these bytes bind their release alone."""
+    db.execute(
+        "UPDATE yank SET scope = 'release' WHERE EXISTS (SELECT 1 FROM revision JOIN entry ON"
+        " entry.repository_id = revision.repository_id AND revision_id = revision.id AND path = ? AND digest = ?"
+        " WHERE revision.repository_id = yank.repository_id"
+        " AND which = CASE kind WHEN 'version' THEN release_version ELSE revision.id END)",
+        (EMBEDDING, digest),
+    )
 
 
 def of(db: sqlite3.Connection, repository_id: int) -> list[Yanked]:
-    """Every commit of a repository that was taken back, oldest first; of a version also those that came later."""
+    """Every commit of a repository that is not recommended, oldest first; of a version also those that came later.
+
+    A commit stands once: for the stolen key, else the operator's word, else the publisher's.
+    """
     rows = db.execute(
-        "SELECT revision.id, release_version, reason, min(yank.created), CASE WHEN yank.author = ? OR EXISTS"
-        " (SELECT 1 FROM user JOIN membership ON user_id = user.id WHERE user.name = yank.author AND role = 'admin')"
-        " THEN 'operator' ELSE 'publisher' END FROM yank"
-        " JOIN revision ON revision.repository_id = yank.repository_id"
+        "SELECT revision.id, release_version, reason, yank.created AS date, authority AS by, scope,"
+        " revision.created AS place FROM yank JOIN revision ON revision.repository_id = yank.repository_id"
         " AND which = CASE kind WHEN 'version' THEN release_version ELSE revision.id END"
-        " WHERE yank.repository_id = ? GROUP BY revision.id ORDER BY revision.created, revision.id",
-        (OPERATOR, repository_id),
-    )
-    return [Yanked(*row) for row in rows]
+        " WHERE yank.repository_id = ?1"
+        " UNION ALL SELECT revision.id, release_version, reason, withdrawal.created, authority, scope,"
+        " revision.created FROM revision JOIN repository ON repository.id = revision.repository_id"
+        " JOIN entry ON entry.repository_id = revision.repository_id AND revision_id = revision.id AND path = ?2"
+        " JOIN withdrawal ON withdrawal.digest = entry.digest AND scope = 'bytes' AND lifted IS NULL"
+        " AND (authority = 'operator' OR withdrawal.namespace = repository.namespace)"
+        " WHERE revision.repository_id = ?1 AND release_version IS NOT NULL"
+        " UNION ALL SELECT revision.id, release_version, ?3, stolen, 'key-stolen', 'release', revision.created"
+        " FROM forgeable JOIN revision ON revision.repository_id = forgeable.repository_id"
+        " AND revision.id = revision_id WHERE forgeable.repository_id = ?1",
+        (repository_id, EMBEDDING, STOLEN),
+    ).fetchall()
+    rows.sort(key=lambda row: (row["place"], row["id"], _ORDER.index(row["by"]), row["scope"] != "bytes", row["date"]))
+    found: dict[str, Yanked] = {}
+    for row in rows:
+        found.setdefault(row["id"], Yanked(*tuple(row)[:6]))
+    return list(found.values())
+
+
+STOLEN = "the key that signed it was reported stolen, and no other good signature vouches for it"
 
 
 def find(db: sqlite3.Connection, repository_id: int, revision_id: str) -> Yanked | None:
-    """Why one commit was taken back; None where it was not."""
+    """Why one commit is not recommended; None where it is."""
     return next((row for row in of(db, repository_id) if row.revision == revision_id), None)

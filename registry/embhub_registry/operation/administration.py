@@ -18,6 +18,7 @@ from embhub_registry.operation import key_requests, keyring_changes
 from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
+from embhub_registry.repositories import advisories, stolen_keys
 from embhub_registry.storage.folder import Registry
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
@@ -242,6 +243,8 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason)
             registry, db, keyring.model_copy(update={"revoked": revoked}), without=fingerprint
         )
     _log(registry, "key-revoked", stored, fingerprint=fingerprint, reason=reason)
+    stolen_keys.catch_up(registry)
+    advisories.publish(registry)
     return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, **stored.facts()}
 
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from embhub.errors import EmbhubError
 from embhub_registry.operation import expiry
-from embhub_registry.repositories import deletion
+from embhub_registry.repositories import advisories, deletion, stolen_keys
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
@@ -43,6 +43,8 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: app.state.reads.write(registry.audit_log),
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
+        lambda: stolen_keys.catch_up(registry),
+        lambda: advisories.publish(registry),
         registry.renew_timestamp,
     )
     with acting(Actor("server", "server")):

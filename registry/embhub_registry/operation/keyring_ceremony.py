@@ -19,6 +19,7 @@ from embhub.trust.proposal import Opened, Proposal
 from embhub_registry.database import Connection, accounts, root_rows
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation import keyring_changes
+from embhub_registry.repositories import advisories, stolen_keys
 from embhub_registry.storage.folder import Registry, dates, root_settings
 
 Passphrase = Callable[[], str]
@@ -142,6 +143,8 @@ def install(registry: Registry, files: Sequence[Path]) -> dict[str, Any]:
         if later is not None:
             root_rows.set_pending_keyring(db, later.to_bytes(), now=stamp())
         keyring_changes.refresh_audits(db, opened.keyring, before=opened.before)
+    stolen_keys.catch_up(registry)
+    advisories.publish(registry)
     stamped = registry.renew_timestamp()
     registry.audit_log.write(
         "keyring-installed", keyring=opened.keyring.version, root=opened.root.fingerprint,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import schema
-from embhub_registry.repositories import audit_standing
+from embhub_registry.repositories import audit_standing, stolen_keys
 from embhub_registry.storage.folder import COLLECTED, Registry
 
 
@@ -30,6 +31,8 @@ def open_folder(folder: Path, *, online_keys: Path | None = None) -> Registry:
         if not registry.setting(COLLECTED):
             with registry.alone("migrate"):
                 audit_standing.collect_earlier(registry)
+        with contextlib.suppress(EmbhubError):  # a keyring that cannot be read is for `check` to name
+            stolen_keys.catch_up(registry)
     except BaseException:
         registry.close()
         raise

@@ -28,6 +28,12 @@ def _row(key: tuple[str, str], left: str, right: str) -> ComparedRow:
     return ComparedRow(section=key[0], name=key[1], values=(left, right), same=left == right)
 
 
+def _yanked(page: EmbeddingPage) -> str:
+    if page.yanked is None:
+        return "no"
+    return "signed with a stolen key" if page.yanked.by == "key-stolen" else f"yes, by the {page.yanked.by}"
+
+
 def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
     """A release's facts by section and name; of one that does not verify, only that."""
     front = "At a glance"
@@ -42,7 +48,7 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
         (front, "Placeholder token"): page.use.token,
         (front, "Signed by"): f"{signer.name} ({signer.fingerprint})",
         (front, "Signed on"): page.provenance.signed[:10],
-        (front, "Yanked"): f"yes, by the {page.yanked.by}" if page.yanked else "no",
+        (front, "Yanked"): _yanked(page),
         ("Privacy", "Guarantee"): "none"
         if page.privacy.epsilon is None
         else f"claimed: epsilon {page.privacy.epsilon:g}, delta {page.privacy.delta:g}, for each {page.privacy.unit}"

@@ -166,9 +166,10 @@ class Version(Facts):
 
 
 class Yanked(Facts):
-    """A release that was taken back, by its publisher or the registry's operator: it should not be used."""
+    """A release that should not be used: taken back by its publisher or the operator, or signed by a stolen key."""
 
-    by: Literal["operator", "publisher"]
+    by: Literal["operator", "publisher", "key-stolen"]
+    scope: Literal["release", "bytes"] = "release"
     reason: str
     date: str
 

@@ -78,7 +78,7 @@ def collect(
         name, url, root, revision=None if newest else revision.id, closed=repository.private or bool(repository.gated)
     )
     taken_back = {
-        y.revision: Yanked.model_validate({"by": y.by, "reason": y.reason, "date": y.date})
+        y.revision: Yanked.model_validate({"by": y.by, "reason": y.reason, "date": y.date, "scope": y.scope})
         for y in yanks.of(db, repository.id)
     }
     return EmbeddingPage(

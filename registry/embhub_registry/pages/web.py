@@ -10,6 +10,7 @@ from embhub.release.files import AUDIT, EMBEDDING
 from embhub_registry.database import accounts, repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.pages import (
+    advisories_page,
     closed_page,
     comparison,
     interval_figure,
@@ -21,6 +22,7 @@ from embhub_registry.pages import (
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
 from embhub_registry.pages.verification_cache import Judged, VerificationCache
 from embhub_registry.repositories import access, repos
+from embhub_registry.repositories import advisories as standing_advisories
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.wire.rate_limiting import run_paced
 from embhub_registry.wire.request_context import (
@@ -124,6 +126,16 @@ async def trust(request: Request) -> Response:
         return trust_page.collect(registry.trust(), registry=registry.setting("name"), url=base_url(request))
 
     return rendering.answer(request, await run_in_threadpool(collect), "trust.html")
+
+
+async def advisories(request: Request) -> Response:
+    """`/trust/advisories`: what was withdrawn at this registry."""
+    registry = registry_of(request)
+
+    def collect() -> advisories_page.AdvisoriesPage:
+        return advisories_page.collect(standing_advisories.unsigned(registry), registry=registry.setting("name"))
+
+    return rendering.answer(request, await run_in_threadpool(collect), "advisories.html")
 
 
 async def root_key(request: Request) -> Response:

@@ -8,18 +8,24 @@ from typing import Any
 
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub_registry.database import repositories, tombstones
+from embhub_registry.database import withdrawals as database_withdrawals
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
 
-def delete(registry: Registry, account: Account, namespace: str, name: str, *, reason: str = "") -> None:
+def delete(
+    registry: Registry, account: Account, namespace: str, name: str, *, reason: str = "", scope: str | None = None
+) -> None:
     """Remove a repository as one of its people, or as an admin; what was published is an admin's to delete.
+
+    `scope` as for `delete_as_operator`; stock clients cannot say one, so that without it the release alone is withdrawn
+    where other repositories hold the same bytes.
 
     Raises:
         RequestDeniedError: no such repository, not the caller's, or it holds releases, which a publisher may only yank.
@@ -34,20 +40,28 @@ def delete(registry: Registry, account: Account, namespace: str, name: str, *, r
                 "yank them: POST /embhub/v1/yank/NAMESPACE/NAME with a reason; or ask the registry's admin",
             )
         auth.require(account, namespace, "delete-released")
-    _bury(registry, namespace, repository.name, author=account.user, reason=reason or f"deleted by {account.user}",
-          released_too=account.admin)  # fmt: skip
+    _bury(
+        registry, namespace, repository.name, author=account.user, released_too=account.admin,
+        reason=reason or "deleted by an admin of this registry", scope=scope, fallback="release",
+    )  # fmt: skip
     with contextlib.suppress(EmbhubError, OSError):  # it is deleted; bytes that stay now go at the next turn
         purge(registry)
 
 
-def delete_as_operator(registry: Registry, full_name: str, *, reason: str) -> dict[str, Any]:
+def delete_as_operator(registry: Registry, full_name: str, *, reason: str, scope: str | None = None) -> dict[str, Any]:
     """The same from the command line. A running server removes the bytes within seconds, for none can race with it.
 
+    Args:
+        scope: `release`, or `bytes`: the same bytes are not admitted again under any name. By default the bytes; where
+            other repositories hold them too, the scope has to be given.
+
     Raises:
-        RequestDeniedError: no such repository, or no reason.
+        RequestDeniedError: no such repository or scope, no reason, or a scope is needed.
     """
     namespace, name = split(full_name)
-    releases = _bury(registry, namespace, name, author="operator", reason=check_reason(reason), released_too=True)
+    releases = _bury(
+        registry, namespace, name, author="operator", reason=check_reason(reason), released_too=True, scope=scope
+    )
     try:
         with registry.alone("purge"):
             removed = purge(registry)
@@ -100,7 +114,17 @@ def split(full_name: str) -> tuple[str, str]:
     return namespace, name
 
 
-def _bury(registry: Registry, namespace: str, name: str, *, author: str, reason: str, released_too: bool) -> list[str]:
+def _bury(
+    registry: Registry,
+    namespace: str,
+    name: str,
+    *,
+    author: str,
+    reason: str,
+    released_too: bool,
+    scope: str | None,
+    fallback: str | None = None,
+) -> list[str]:
     """The one transaction; returns the versions that were published. A name without releases is free at once."""
     with registry.storing, registry.database.writing() as db:
         repository = repositories.find(db, namespace, name)
@@ -110,13 +134,18 @@ def _bury(registry: Registry, namespace: str, name: str, *, author: str, reason:
         if releases and not released_too:  # published while the caller asked
             raise forbidden(f"{repository.full_name} has published releases", "yank them")
         if releases:
+            scope = withdrawals.choose_scope(db, repository, scope, fallback=fallback)
+            withdrawals.bury(db, repository, scope=scope, reason=reason, authority="operator")
             tombstones.add(db, namespace, name, private=repository.private, reason=reason, author=author,
                            now=stamp(), releases=releases)  # fmt: skip
+        digests = {commit.digest for commit in database_withdrawals.commits(db, repository.id)}
         unused = repositories.delete(db, repository.id)
+        withdrawals.refresh_lists(db, set(), digests=digests if scope == "bytes" else set())
         days = configuration.number(db, "retention.deleted_days") if releases else 0.0
         tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(now() + timedelta(days=days)))
     registry.audit_log.write(
-        "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases, reason=reason,
-        objects=len(unused),
+        "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases,
+        scope=scope if releases else None, reason=reason, objects=len(unused),
     )  # fmt: skip
+    advisories.publish(registry)
     return releases

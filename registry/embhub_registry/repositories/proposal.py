@@ -28,7 +28,8 @@ class Proposal:
 
     `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here; `words` are
     the commit's title and message. `caller` is the namespace of who commits, `admin` whether it is an admin, and
-    `attested` the present attestations, by path.
+    `attested` the present attestations, by path. `void` are the versions that rest on a stolen key's signature alone,
+    and `withdrawn` says why the bytes of the embedding may not be published here, if they may not.
     """
 
     repository: str
@@ -42,6 +43,8 @@ class Proposal:
     caller: str = ""
     admin: bool = False
     attested: Mapping[str, bytes] = field(default_factory=dict)
+    void: frozenset[str] = frozenset()
+    withdrawn: str | None = None
 
     @cached_property
     def release(self) -> Release:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import rfc8785
 
-from embhub_registry.database import Connection, accounts, repositories, tombstones
+from embhub_registry.database import Connection, accounts, forgeable, repositories, tombstones, yanks
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Entry, Repository, Revision
@@ -16,6 +16,7 @@ from embhub_registry.http_errors import (
     RequestDeniedError,
     deleted,
     forbidden,
+    forged,
     no_entry,
     no_repository,
     no_revision,
@@ -152,6 +153,16 @@ def at(db: Connection, repository: Repository, revision: str) -> Snapshot:
     if found is None:
         raise no_revision(repository.full_name, revision)
     return Snapshot(repository, found, moving)
+
+
+def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
+    """A release whose only good signature is a stolen key's is read by its exact commit alone.
+
+    Raises:
+        RequestDeniedError: 410, it was asked for by branch, tag or version.
+    """
+    if snapshot.moving and forgeable.holds(db, snapshot.repository.id, snapshot.revision.id):
+        raise forged(snapshot.repository.full_name, yanks.STOLEN)
 
 
 def _resolve(db: Connection, repository: Repository, name: str) -> str | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from embhub_registry.database import Connection, placement, repositories, tombstones, yanks
+from embhub_registry.database import Connection, repositories, tombstones, yanks
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
-from embhub_registry.http_errors import RequestDeniedError, malformed, no_repository
+from embhub_registry.database.yanks import Authority
+from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_repository
 from embhub_registry.people import auth
 from embhub_registry.people.names import is_commit
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.storage.folder import Registry
 
 LONGEST_REASON = 500
@@ -20,24 +21,29 @@ LONGEST_REASON = 500
 
 def yank(
     registry: Registry, account: Account | None, namespace: str, name: str, *, reason: str,
-    version: str | None = None, revision: str | None = None,
+    version: str | None = None, revision: str | None = None, scope: str = "release",
 ) -> dict[str, Any]:  # fmt: skip
     """Take back a version, one commit, or (neither given) the newest release. `account` None is the operator.
 
-    Returns the repository's `status`.
+    `scope` is `release`, or `bytes`: then the same bytes are not admitted again either, a publisher's within their
+    namespace, an operator's under any name. Returns the repository's `status`.
 
     Raises:
-        RequestDeniedError: not a publisher or approver of the namespace, no such release, no reason.
+        RequestDeniedError: not a publisher or approver of the namespace, no such release or scope, no reason.
     """
-    reason = check_reason(reason)
+    reason, scope = check_reason(reason), withdrawals.check_scope(scope)
     with registry.database.writing() as db:
         repository = _find(db, account, namespace, name)
         kind, which = _which(db, repository, version, revision)
         author = account.user if account else yanks.OPERATOR
-        new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp())
-        refresh(db, repository.id)
+        new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp(),
+                        authority=_authority(account), scope=scope)  # fmt: skip
+        withdrawals.refresh(db, repository.id)
     if new:
-        registry.audit_log.write("yanked", user=author, repository=repository.full_name, what=which, reason=reason)
+        registry.audit_log.write(
+            "yanked", user=author, repository=repository.full_name, what=which, scope=scope, reason=reason
+        )
+    advisories.publish(registry)
     return _standing(registry.database.connection(), repository)
 
 
@@ -47,19 +53,29 @@ def unyank(
 ) -> dict[str, Any]:  # fmt: skip
     """Recommend again what was taken back by the same version or commit. Returns the repository's `status`.
 
+    A publisher lifts what the namespace itself took back; the operator, or an admin, lifts all.
+
     Raises:
-        RequestDeniedError: not a publisher or approver of the namespace, or it was not taken back.
+        RequestDeniedError: not a publisher or approver of the namespace, it was not taken back, or by the operator.
     """
     with registry.database.writing() as db:
         repository = _find(db, account, namespace, name)
         kind, which = _which(db, repository, version, revision)
-        if not yanks.remove(db, repository.id, kind=kind, which=which):
+        operator = _authority(account) == "operator"
+        by = yanks.authorities(db, repository.id, kind=kind, which=which)
+        if by == {"operator"} and not operator:
+            raise forbidden(
+                f"the registry's operator yanked {kind} {which} of {repository.full_name}",
+                "ask the operator: a publisher lifts what the publisher yanked",
+            )
+        if not yanks.remove(db, repository.id, kind=kind, which=which, authority=None if operator else "publisher"):
             raise RequestDeniedError(
                 404, "yank", f"{kind} {which} of {repository.full_name} is not yanked", "see its status"
             )
-        refresh(db, repository.id)
+        withdrawals.refresh(db, repository.id)
     author = account.user if account else yanks.OPERATOR
     registry.audit_log.write("unyanked", user=author, repository=repository.full_name, what=which)
+    advisories.publish(registry)
     return _standing(registry.database.connection(), repository)
 
 
@@ -80,13 +96,6 @@ def status(registry: Registry, account: Account | None, namespace: str, name: st
     raise no_repository(f"{namespace}/{name}")
 
 
-def refresh(db: Connection, repository_id: int) -> None:
-    """Hide a repository from lists where the head of its main branch was taken back, else show it."""
-    head = repositories.find_ref(db, repository_id, repos.MAIN)
-    hidden = head is not None and yanks.find(db, repository_id, head) is not None
-    placement.set_hidden(db, repository_id, hidden=hidden)
-
-
 def check_reason(reason: str) -> str:
     """The reason in one line; others read it.
 
@@ -99,6 +108,10 @@ def check_reason(reason: str) -> str:
             f"a reason of 1 to {LONGEST_REASON} characters is needed", "say what users of this release must know"
         )
     return reason
+
+
+def _authority(account: Account | None) -> Authority:
+    return "operator" if account is None or account.admin else "publisher"
 
 
 def _find(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:

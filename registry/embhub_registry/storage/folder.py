@@ -18,10 +18,10 @@ from pathlib import Path
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
 from embhub.site import config, keys
-from embhub.trust import dsse, multisig, p256, root_keys
+from embhub.trust import advisories, dsse, multisig, p256, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
-from embhub_registry.database import Database, DatabaseBusyError, accounts, root_rows, schema
+from embhub_registry.database import Database, DatabaseBusyError, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.storage import timestamps
 from embhub_registry.storage.audit_log import AuditLog
@@ -108,7 +108,7 @@ class Registry:
             multisig.parse(found[1], payload_type=keyrings.KEYRING_TYPE),
             tuple(multisig.parse(row, payload_type=root_keys.ROOT_TYPE) for row in root_rows.root_changes(db)),
         )
-        return timestamps.attach(replace(export, advisories=current_advisories(self)), db)
+        return timestamps.attach(replace(export, advisories=current_advisories(self, export.claimed)), db)
 
     def trust_export(self) -> bytes:
         """The same as the document that is served (`embhub.trust/2`)."""
@@ -261,9 +261,16 @@ def create(
     return registry
 
 
-def current_advisories(registry: Registry) -> dsse.Envelope | None:  # noqa: ARG001  # advisories come here
-    """The signed advisories that the trust export carries; this version makes none."""
-    return None
+def current_advisories(registry: Registry, keyring: Keyring) -> dsse.Envelope | None:
+    """The advisories that were signed last, if by the key that `keyring` names for them.
+
+    `repositories.advisories` signs them anew where something changed.
+    """
+    held, named = withdrawals.feed(registry.database.connection()), (keyring.online or {}).get("advisories")
+    if held is None or named is None:
+        return None
+    envelope = advisories.read_envelope(bytes(held["envelope"]))
+    return envelope if envelope.keyid == named.fingerprint else None
 
 
 def dates(registry: Registry | None = None) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""A closed registry answers nobody without an access token, but for its health and its trust document.
+"""A closed registry answers nobody without an access token, but for its health, its trust document and its
+advisories, which name no repository there.
 
 The setting `read.anonymous` decides, and is read at every request: a registry that was closed is closed at once. The
 middleware stands before the response cache and before routing, so it holds for every address, also for one that is
@@ -18,7 +19,7 @@ from embhub_registry.storage import configuration
 from embhub_registry.wire.refusing_middleware import RefusingMiddleware
 from embhub_registry.wire.request_context import account_of, registry_of
 
-ALWAYS_OPEN = frozenset(["/healthz", "/readyz", "/embhub/v1/trust"])
+ALWAYS_OPEN = frozenset(["/healthz", "/readyz", "/embhub/v1/trust", "/embhub/v1/advisories"])
 METRICS = "/metrics"  # from the registry's own machine its own rule holds, which asks for no token there
 
 

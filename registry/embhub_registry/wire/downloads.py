@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from embhub.release.files import EMBEDDING
+from embhub_registry.database import yanks
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import access, repos
 from embhub_registry.wire.request_context import (
@@ -22,6 +23,9 @@ from embhub_registry.wire.request_context import (
 from embhub_registry.wire.response_cache import mark_cacheable
 
 TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
+# A commit's bytes never change, but they may be withdrawn or deleted: whoever keeps them asks again after ten minutes,
+# and gets 304 by their ETag. What was withdrawn already is asked for each time.
+PUBLIC = "public, max-age=600, must-revalidate"
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
@@ -36,6 +40,7 @@ async def resolve(request: Request) -> Response:
     repository, account = repository_of(request)
     access.require_files(db, repository, account)
     snapshot = repos.at(db, repository, revision_of(request))
+    repos.refuse_forged(db, snapshot)
     headers = {"X-Repo-Commit": snapshot.revision.id}
     try:
         entry = repos.entry(db, snapshot, path_of(request))
@@ -49,11 +54,11 @@ async def resolve(request: Request) -> Response:
         target = f"/{repository.full_name}/resolve/{snapshot.revision.id}/{quote(entry.path)}"
         return RedirectResponse(target, status_code=307, headers=headers)
     etag = f'"{entry.digest}"'
-    immutable = "private, max-age=0" if closed else "public, max-age=31536000, immutable"
+    fresh = snapshot.moving or (not closed and yanks.find(db, repository.id, snapshot.revision.id) is not None)
     headers |= {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": "no-cache" if snapshot.moving else immutable,
+        "Cache-Control": "no-cache" if fresh else "private, max-age=0" if closed else PUBLIC,
         "Content-Disposition": f'inline; filename="{entry.path.rsplit("/", 1)[-1]}"',
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }

@@ -42,7 +42,7 @@ async def audits(request: Request) -> Response:
 
 
 async def yank(request: Request) -> Response:
-    """`POST /embhub/v1/yank/{id}` with `reason` and `version` or `revision`; `DELETE` takes the yank back."""
+    """`POST /embhub/v1/yank/{id}` with `reason`, `scope` and `version` or `revision`; `DELETE` lifts the yank."""
     account, registry = permitted(request, "yank", "yanking a release"), registry_of(request)
     namespace, name = address_of(request)
     body = await bodies.read_json(request)
@@ -50,8 +50,8 @@ async def yank(request: Request) -> Response:
     if request.method == "DELETE":
         found = await threaded(yanking.unyank, registry, account, namespace, name, **which)
     else:
-        reason = _text(body, "reason") or ""
-        found = await threaded(yanking.yank, registry, account, namespace, name, reason=reason, **which)
+        reason, scope = _text(body, "reason") or "", _text(body, "scope") or "release"
+        found = await threaded(yanking.yank, registry, account, namespace, name, reason=reason, scope=scope, **which)
     return JSONResponse(found, headers=FRESH)
 
 

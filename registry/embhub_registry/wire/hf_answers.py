@@ -80,6 +80,8 @@ def model(
     if card:
         found["cardData"] = {key: value for key, value in front.items() if key != "embhub"}
         found["embhub"] = repository.summary.get("release")
+        if repository.hidden and found["embhub"]:
+            found["embhub"] = {**found["embhub"], "recommended": False}
     if entries is not None:
         found["siblings"] = [sibling(entry, blobs=blobs) for entry in entries]
         found["usedStorage"] = sum(entry.size for entry in entries)

@@ -75,7 +75,8 @@ async def model_info(request: Request) -> Response:
         tags = repositories.tags_of(db, repository.id)
         answer = hf_answers.model(repository, tags, sha=sha, entries=entries, blobs=blobs)
         if taken := yanks.find(db, repository.id, sha):
-            answer["embhub"] = {**(answer["embhub"] or {}), "yanked": {"reason": taken.reason, "date": taken.date}}
+            told = {"reason": taken.reason, "date": taken.date, "by": taken.by, "scope": taken.scope}
+            answer["embhub"] = {**(answer["embhub"] or {}), "yanked": told}
         return answer, sha
 
     answer, sha = await threaded(collect)
@@ -120,6 +121,7 @@ async def tree(request: Request) -> Response:
     """`GET …/tree/{revision}[/path]`: files and folders; `recursive`, `expand`."""
     repository, _ = repository_of(request)
     snapshot, entries = await threaded(read_files_at, request, repository)
+    repos.refuse_forged(registry_of(request).database.connection(), snapshot)
     below = path_of(request)
     last = await _last_changes(request, snapshot) if flag(request, "expand") else {}
     shown = hf_answers.tree(entries, below, recursive=flag(request, "recursive"), last=last)

@@ -66,7 +66,10 @@ async def delete_repo(request: Request) -> Response:
     _only_models(body)
     name, organisation = _name(body)
     namespace = organisation or account.namespace
-    await threaded(deletion.delete, registry_of(request), account, namespace, name)
+    scope = body.get("scope")
+    if scope is not None and not isinstance(scope, str):
+        raise malformed("`scope` must be text")
+    await threaded(deletion.delete, registry_of(request), account, namespace, name, scope=scope)
     return hf_answers.done()
 
 

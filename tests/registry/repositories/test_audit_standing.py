@@ -171,7 +171,7 @@ def test_a_deleted_repository_leaves_its_audits(registry: Registry) -> None:
     published(registry)
     from embhub_registry.repositories import deletion
 
-    deletion.delete_as_operator(registry, REPOSITORY, reason="the name was wrong")
+    deletion.delete_as_operator(registry, REPOSITORY, reason="the name was wrong", scope="release")
     assert asked(registry, None) == BOTH
 
 

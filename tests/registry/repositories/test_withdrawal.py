@@ -113,7 +113,9 @@ def test_a_deleted_repository_leaves_a_tombstone_and_no_bytes(house: House) -> N
     assert refused.status == 403 and "yank" in refused.json()["remedy"]
     with house.registry.opened() as opened:
         held = set(opened.blobs.stored())
-    deleted = house.registry.ask("repo", "delete", "radboud/gone", "--reason", "a patient withdrew consent")
+    deleted = house.registry.ask(
+        "repo", "delete", "radboud/gone", "--scope", "release", "--reason", "a patient withdrew consent"
+    )
     assert deleted["releases"] == ["1.0.0"] and deleted["purged"] is None, "a server runs: the bytes are its to remove"
     answer = house.registry.get("/api/models/radboud/gone")
     assert answer.status == 410 and answer.header("X-Error-Code") == "RepoNotFound"
@@ -150,7 +152,7 @@ def test_huggingface_hub_takes_a_deleted_repository_for_none(house: House) -> No
     from huggingface_hub.errors import RepositoryNotFoundError
 
     release(house, "lost")
-    house.registry.ask("repo", "delete", "radboud/lost", "--reason", "wrong images")
+    house.registry.ask("repo", "delete", "radboud/lost", "--scope", "release", "--reason", "wrong images")
     api = HfApi(endpoint=house.registry.url, token=house.alice)
     assert not api.repo_exists("radboud/lost")
     with pytest.raises(RepositoryNotFoundError, match="wrong images"):
@@ -161,7 +163,7 @@ def test_bytes_may_be_kept_for_a_while(house: House) -> None:
     release(house, "kept")
     with house.registry.opened() as opened:
         configuration.write(opened, "retention.deleted_days", "30")
-        deletion.delete_as_operator(opened, "radboud/kept", reason="under dispute")
+        deletion.delete_as_operator(opened, "radboud/kept", reason="under dispute", scope="release")
         deletion.purge(opened)  # what other tests deleted goes, this does not
         rows = opened.database.connection().execute("SELECT digest FROM purge WHERE repository = 'radboud/kept'")
         kept = {row[0] for row in rows}
@@ -181,7 +183,7 @@ def test_what_was_never_released_goes_without_a_trace(house: House) -> None:
 def test_the_log_tells_of_all_this(house: House) -> None:
     release(house, "told")
     yank(house, "told", house.alice, reason="x"), yank(house, "told", house.alice, "DELETE")
-    house.registry.ask("repo", "delete", "radboud/told", "--reason", "x")
+    house.registry.ask("repo", "delete", "radboud/told", "--scope", "release", "--reason", "x")
     house.registry.ask("repo", "free", "radboud/told")
     lines = [json.loads(line) for line in house.registry.run("audit", "export").stdout.splitlines()]
     events = {line["event"] for line in lines}

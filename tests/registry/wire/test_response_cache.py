@@ -182,7 +182,7 @@ def disable(served: Served) -> None:
 
 
 def delete(served: Served) -> None:
-    deletion.delete(served.beside, served.admin, OWNER, REPOSITORY, reason="a test")
+    deletion.delete(served.beside, served.admin, OWNER, REPOSITORY, reason="a test", scope="release")
 
 
 def hide_by_http(served: Served) -> None:

@@ -1,0 +1,79 @@
+"""Which trainings, files and audits the privacy ledger charges one patient for: where an erasure has to begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embhub.ledger.books import books_are_kept, open_books
+from embhub.ledger.linking import all_links, reached
+from embhub.ledger.spending import WITHOUT
+from embhub.site.patients import folded_number, key_patient, ledger_number, likeness
+
+
+@dataclass(frozen=True)
+class Charged:
+    """A file that a patient's images were read for. `private`: trained with differential privacy."""
+
+    digest: str
+    private: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the ledger says of one patient.
+
+    `unfinished` counts trainings that left no file, `audits` the published reports whose figures include the patient,
+    `alike` other ids that differ from this one by case, leading zeros or issuer alone.
+    """
+
+    files: tuple[Charged, ...] = ()
+    unfinished: int = 0
+    audits: tuple[str, ...] = ()
+    alike: int = 0
+
+
+def find(patient_id: str, *, issuer: str = "") -> Found:
+    """Look one patient up, by pictures too where a training knew those alone.
+
+    Raises:
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
+    """
+    like, number = likeness(patient_id), ledger_number(key_patient(patient_id, issuer=issuer))
+    if not books_are_kept() or number is None:
+        return Found()
+    with open_books() as books:
+        account, sets = books.account(), books.sets
+        spendings = list(account.runs.values())
+        links = all_links(sets, spendings)
+        files: dict[str, Charged] = {}
+        unfinished = 0
+        for item in spendings:
+            if item.file is not None or number not in reached(sets, item, spendings, unit="patient"):
+                continue
+            unfinished += not item.released and bool(item.charged)
+            for digest in item.released:
+                files[digest] = Charged(digest, item.mechanism != WITHOUT)
+        own = {"patient": {number}, "image": {int(picture) for picture, patient in links if int(patient) == number}}
+        audits = [
+            side.report for side in account.sides.values() if own[side.unit] & set(sets.load(side.units).tolist())
+        ]
+        alike = set()
+        if like is not None:
+            folded = folded_number(like)
+            for digest in {item.folded for item in spendings if item.folded}:
+                alike |= {int(who) for shape, who in sets.load_pairs(digest) if int(shape) == folded}
+    return Found(tuple(files.values()), unfinished, tuple(audits), len(alike - {number}))
+
+
+def published() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Repository and version of each release that this site made, by the embedding's SHA-256.
+
+    Raises:
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
+    """
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    if books_are_kept():
+        with open_books() as books:
+            for item in books.account().published:
+                found[item.file] = (*found.get(item.file, ()), (item.repository, item.version))
+    return found

@@ -1,0 +1,145 @@
+"""Withdrawals of releases and of bytes, what they block, and the advisories that tell of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from embhub.release.files import EMBEDDING
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """One withdrawal, as the table has it; `private` is how its repository is now, or was when it was deleted."""
+
+    repository: str
+    namespace: str
+    version: str
+    digest: str
+    private: bool
+    scope: str
+    authority: str
+    reason: str
+    created: str
+    lifted: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.scope, self.authority, self.version, self.digest
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit that holds a release: its version, the digest of its embedding, whether its signature may be forged."""
+
+    revision: str
+    version: str
+    digest: str
+    forgeable: str | None
+
+
+def commits(db: sqlite3.Connection, repository_id: int) -> list[Commit]:
+    """Every release commit of a repository."""
+    rows = db.execute(
+        "SELECT revision.id, release_version, entry.digest, stolen FROM revision JOIN entry ON"
+        " entry.repository_id = revision.repository_id AND entry.revision_id = revision.id AND path = ?"
+        " LEFT JOIN forgeable ON forgeable.repository_id = revision.repository_id"
+        " AND forgeable.revision_id = revision.id"
+        " WHERE revision.repository_id = ? AND release_version IS NOT NULL ORDER BY revision.created, revision.id",
+        (EMBEDDING, repository_id),
+    )
+    return [Commit(*row) for row in rows]
+
+
+def yanks_of(db: sqlite3.Connection, repository_id: int) -> list[sqlite3.Row]:
+    """The yanks as they were made: `kind`, `which`, `authority`, `scope`, `reason`, `created`."""
+    statement = "SELECT * FROM yank WHERE repository_id = ? ORDER BY created"
+    return db.execute(statement, (repository_id,)).fetchall()
+
+
+def in_force(db: sqlite3.Connection, repository_id: int) -> dict[tuple[str, str, str, str], int]:
+    """The withdrawals of a present repository that hold: scope, authority, version and digest, with their numbers."""
+    rows = db.execute(
+        "SELECT number, scope, authority, version, digest FROM withdrawal WHERE repository_id = ? AND lifted IS NULL",
+        (repository_id,),
+    )
+    return {(row["scope"], row["authority"], row["version"], row["digest"]): row["number"] for row in rows}
+
+
+def add(db: sqlite3.Connection, row: Withdrawal, *, repository_id: int | None) -> None:
+    """Note a withdrawal."""
+    db.execute(
+        "INSERT INTO withdrawal (repository_id, repository, namespace, version, digest, private, scope, authority,"
+        " reason, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (repository_id, row.repository, row.namespace, row.version, row.digest, int(row.private), row.scope,
+         row.authority, row.reason, row.created),
+    )  # fmt: skip
+
+
+def lift(db: sqlite3.Connection, numbers: Iterable[int], *, now: str) -> None:
+    """End some withdrawals; they stay on record."""
+    db.executemany("UPDATE withdrawal SET lifted = ? WHERE number = ?", [(now, number) for number in numbers])
+
+
+def lift_bytes(db: sqlite3.Connection, digest: str, *, now: str) -> int:
+    """End every withdrawal of these bytes; returns how many held."""
+    statement = "UPDATE withdrawal SET lifted = ? WHERE digest = ? AND scope = 'bytes' AND lifted IS NULL"
+    return db.execute(statement, (now, digest)).rowcount
+
+
+def let_go(db: sqlite3.Connection, repository_id: int) -> None:
+    """Keep the withdrawals of a repository that is being deleted: its name may be used again, they may not be lost."""
+    db.execute(
+        "UPDATE withdrawal SET private = (SELECT private FROM repository WHERE id = ?1), repository_id = NULL"
+        " WHERE repository_id = ?1",
+        (repository_id,),
+    )
+
+
+def blocking(db: sqlite3.Connection, digest: str, *, namespace: str) -> Withdrawal | None:
+    """Why these bytes may not be published in a namespace: the operator's word first; None where nothing forbids it."""
+    row = db.execute(
+        f"SELECT {_COLUMNS} WHERE digest = ? AND scope = 'bytes' AND lifted IS NULL"
+        " AND (authority = 'operator' OR withdrawal.namespace = ?) ORDER BY authority, number LIMIT 1",
+        (digest, namespace),
+    ).fetchone()
+    return None if row is None else _withdrawal(row)
+
+
+def all_rows(db: sqlite3.Connection) -> list[Withdrawal]:
+    """Every withdrawal, lifted ones included, oldest first."""
+    rows = db.execute(f"SELECT {_COLUMNS} ORDER BY number")  # put together from constants
+    return [_withdrawal(row) for row in rows]
+
+
+def holders(db: sqlite3.Connection, digest: str) -> list[tuple[int, str, str]]:
+    """Repositories with a release of these bytes in any commit: id, namespace, name."""
+    rows = db.execute(
+        "SELECT DISTINCT repository.id, namespace, name FROM entry JOIN repository ON repository.id = repository_id"
+        " WHERE digest = ? AND path = ? ORDER BY namespace, name",
+        (digest, EMBEDDING),
+    )
+    return [(row["id"], row["namespace"], row["name"]) for row in rows]
+
+
+def feed(db: sqlite3.Connection) -> sqlite3.Row | None:
+    """The advisories as they were signed last: `number`, `content`, `envelope`."""
+    row: sqlite3.Row | None = db.execute("SELECT number, content, envelope FROM advisory_feed").fetchone()
+    return row
+
+
+def set_feed(db: sqlite3.Connection, *, number: int, content: str, envelope: bytes) -> None:
+    """Serve these advisories from now on."""
+    db.execute("INSERT OR REPLACE INTO advisory_feed VALUES (1, ?, ?, ?)", (number, content, envelope))
+
+
+_COLUMNS = (
+    "withdrawal.repository, withdrawal.namespace, version, digest,"
+    " coalesce(present.private, withdrawal.private) AS private, scope, authority, reason, withdrawal.created, lifted"
+    " FROM withdrawal LEFT JOIN repository AS present ON present.id = withdrawal.repository_id"
+)
+
+
+def _withdrawal(row: sqlite3.Row) -> Withdrawal:
+    return Withdrawal(**{**dict(row), "private": bool(row["private"])})

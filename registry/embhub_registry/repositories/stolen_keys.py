@@ -1,0 +1,69 @@
+"""Releases whose only good signature is a stolen key's: its thief could have made them, so they count for nothing.
+
+They are judged as a site judges them that pulls: an independent auditor's countersignature lets a release stand.
+"""
+
+from __future__ import annotations
+
+from embhub.errors import EmbhubError
+from embhub.refusals import ReleaseRefusedError
+from embhub.release import verification
+from embhub.release.file_names import limit_of
+from embhub.release.files import Release
+from embhub.trust import bundle
+from embhub.trust.keyring import Trust
+from embhub_registry.database import accounts, forgeable, repositories
+from embhub_registry.database.clock import now
+from embhub_registry.repositories import repos, withdrawals
+from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.folder import Registry
+
+JUDGED = "stolen_keys_judged"  # the setting with the fingerprints that the table was made for
+
+
+def catch_up(registry: Registry) -> None:
+    """Judge every release by the keys that are known as stolen, where one was reported since the last time.
+
+    After each new keyring, when a registry is opened, and by the server every few seconds: nothing is read but a
+    setting where nothing changed.
+    """
+    trust = registry.trust()
+    stolen = {row.fingerprint: row.date for row in trust.keyring.revoked if row.reason == "stolen"}
+    said = " ".join(sorted(stolen))
+    if (registry.setting(JUDGED) or "") == said:
+        return
+    found = []
+    signers: dict[str, str] = {}
+    for row in forgeable.signed_commits(registry.database.connection()):
+        signer = _signer(registry, row["publish"], signers)
+        if signer in stolen and not _stands(registry, row["namespace"], row["name"], row["revision_id"], trust):
+            found.append((int(row["repository_id"]), str(row["revision_id"]), signer, stolen[signer]))
+    with registry.database.writing() as db:
+        for repository_id in sorted(forgeable.replace(db, found)):
+            withdrawals.refresh(db, repository_id)
+        accounts.write_setting(db, JUDGED, said)
+
+
+def _stands(registry: Registry, namespace: str, name: str, commit: str, trust: Trust) -> bool:
+    """Whether a site would take this release nevertheless, under its standard policy."""
+    db = registry.database.connection()
+    repository = repositories.find(db, namespace, name)
+    if repository is None:
+        return False
+    try:
+        files = repos.files(registry, repos.at(db, repository, commit))
+        release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
+        verification.verify(release, trust=trust, repository=repository.full_name, now=now())
+    except (EmbhubError, MissingBlobError, OSError):
+        return False
+    return True
+
+
+def _signer(registry: Registry, digest: str, known: dict[str, str]) -> str:
+    """The fingerprint that an attestation names; admission checked its signature. "" where the file is lost."""
+    if digest not in known:
+        try:
+            known[digest] = bundle.parse(registry.blobs.get(digest)).hint
+        except (ReleaseRefusedError, MissingBlobError, OSError):
+            known[digest] = ""  # `check` names what is lost
+    return known[digest]

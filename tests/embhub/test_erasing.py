@@ -1,0 +1,152 @@
+"""An erasure: what a patient's images were used for is found, withdrawn and proved, and no id leaves the site."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from embhub.__main__ import main
+from embhub.client import erasing
+from embhub.client.hub import Hub
+from embhub.errors import UsageError
+from embhub.ledger import budget, concerned, publications
+from embhub.site import runs, secret
+from tests.support.between import World
+from tests.support.releases import make_embedding, make_release
+from tests.support.sites import Site
+
+PATIENT, OTHER, HELD = "PAT-00417", "PAT-00418", "PAT-00419"
+
+
+@pytest.fixture
+def site(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    made = Site(tmp_path / "site", world.registry.url, world.token).enter(monkeypatch)
+    made.trust(world.registry)
+    return made
+
+
+def trained(seed: int, *, members: tuple[str, ...], holdout: tuple[str, ...] = ()) -> str:
+    """A training as this site would have noted it; returns the digest of its file."""
+    digest = make_embedding(seed=seed).digest
+    samples = [tuple(runs.Sample(path=f"/images/{p}.png", patient_id=p) for p in side) for side in (members, holdout)]
+    runs.save(
+        runs.Run(
+            embedding_digest=digest, base="builtin", caption="mri, {}", token="<cspca>", vectors=8,
+            members=samples[0], holdout=samples[1], settings={"seed": 1, "recipe": {}},
+        )
+    )  # fmt: skip
+    return digest
+
+
+def published(world: World, name: str, seed: int) -> str:
+    repository = f"radboud/{name}"
+    release = make_release(repository=repository, artifact=make_embedding(seed=seed))
+    Hub(world.registry.url, token=world.token).push(release, repository)
+    publications.note_published(make_embedding(seed=seed).digest, repository, "1.0.0")
+    return repository
+
+
+def test_the_drill(
+    world: World, site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (trained(seed, members=(PATIENT, OTHER)) for seed in (301, 302))
+    trained(303, members=(OTHER,), holdout=(PATIENT,))
+    trained(304, members=(OTHER,))
+    names = [published(world, name, seed) for name, seed in (("drill-one", 301), ("drill-two", 302))]
+    before = {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()}
+
+    assert main(["erase", PATIENT, "--dry-run", "--json"]) == 0
+    said = capsys.readouterr()
+    plan = json.loads(said.out)
+    roles = {file["digest"]: (file["role"], file["published"]) for file in plan["files"]}
+    assert roles[first] == ("member", [[names[0], "1.0.0"]]) and roles[second] == ("member", [[names[1], "1.0.0"]])
+    assert roles[make_embedding(seed=303).digest] == ("held-out", [])
+    assert make_embedding(seed=304).digest not in roles
+    assert PATIENT not in said.out and "compare them" in " ".join(plan["differencing"])
+    assert {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()} == before
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PATIENT}\n"))
+    assert main(["erase", "-", "--withdraw", "--out", "proofs", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    for name in names:
+        (row,) = world.registry.get(f"/embhub/v1/status/{name}").json()["yanked"]
+        assert (row["scope"], row["by"], row["reason"]) == ("bytes", "publisher", erasing.REASON)
+    proofs = sorted(Path("proofs").glob("*.json"))
+    assert len(proofs) == 2 == len(done["releases"])
+    told = [json.loads(path.read_bytes()) for path in proofs]
+    assert {item["repository"] for item in told} == set(names) and all(item["withdrawn"] for item in told)
+    log = site.folder / "home/state/erasures.jsonl"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600 and len(log.read_text().splitlines()) == 1
+    for text in (*(path.read_text() for path in proofs), log.read_text(), json.dumps(done)):
+        assert PATIENT not in text and "keyed-" not in text and "/images/" not in text
+
+    for proof in proofs:  # the site can open its proofs, for this patient alone
+        assert main(["erase", PATIENT, "--check", str(proof)]) == 0
+        assert main(["erase", OTHER, "--check", str(proof)]) == 3
+
+
+def test_a_proof_is_no_oracle_and_two_of_them_share_nothing(world: World, site: Site) -> None:
+    """Whoever holds the proofs can neither test a guess nor tell that they are about one person."""
+    from hashlib import sha256
+
+    erased = [erasing.Erased(letter * 16, "radboud/x", "1.0.0", letter * 64, withdrawn=True) for letter in "ab"]
+    proofs, registry = site.folder / "proofs", "https://hub.example.org"
+    first, second = (
+        json.loads(Path(item.proof).read_bytes())
+        for item in erasing.leave_proofs(erased, patient_id=PATIENT, folder=proofs, registry=registry)
+    )
+    shared = {key for key in first if first[key] == second[key]}
+    assert shared == {"schema", "date", "registry", "repository", "version", "withdrawn", "statement"}
+    assert len(first["date"]) == 10, "a day, no time of day"
+    guesses = {sha256(text.encode()).hexdigest() for text in (PATIENT, first["erasure"] + PATIENT)}
+    assert first["commitment"] not in guesses
+    assert erasing.is_about(site.folder / f"proofs/erasure-{'a' * 16}.json", PATIENT)
+    (site.folder / "home/config/commitment.key").unlink()  # another site, or whoever has the file alone
+    assert secret.derive_key("anything")
+    assert not erasing.is_about(site.folder / f"proofs/erasure-{'a' * 16}.json", PATIENT)
+
+
+def test_the_ledger_knows_what_no_record_does(world: World, site: Site) -> None:
+    digest = make_embedding(seed=310).digest
+    with budget.reserve([PATIENT, OTHER], unit="patient", mechanism="none", steps=5) as run:
+        run.spend(5)
+        run.release(digest)
+    (file,) = erasing.find(PATIENT).files
+    assert (file.digest, file.role, file.private, file.recipe) == (digest, "ledger", False, False)
+    assert erasing.find(HELD).files == () and concerned.find(HELD).files == ()
+    assert erasing.find("pat-00417").alike == 1, "another spelling is not taken for the same person, but said"
+
+
+def test_a_reason_that_names_the_patient_is_refused_before_anything_is_sent(world: World, site: Site) -> None:
+    trained(320, members=(PATIENT, OTHER))
+    name = published(world, "drill-reason", 320)
+    assert main(["erase", PATIENT, "--withdraw", "--reason", f"objection of {PATIENT.lower()}"]) == 2
+    assert world.registry.get(f"/embhub/v1/status/{name}").json()["yanked"] == []
+    with pytest.raises(UsageError):
+        erasing.find("  ")
+
+
+def test_a_withdrawal_that_the_registry_refuses_is_said_and_stops_no_other(
+    world: World, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(330, members=(PATIENT,))
+    trained(331, members=(PATIENT,))
+    publications.note_published(make_embedding(seed=330).digest, "radboud/never-pushed", "1.0.0")
+    name = published(world, "drill-half", 331)
+    assert main(["erase", PATIENT, "--withdraw", "--json"]) == 5
+    done = {row["repository"]: row for row in json.loads(capsys.readouterr().out)["releases"]}
+    assert not done["radboud/never-pushed"]["withdrawn"] and done["radboud/never-pushed"]["refused"]
+    assert done[name]["withdrawn"]
+    assert not json.loads(Path(done["radboud/never-pushed"]["proof"]).read_bytes())["withdrawn"]
+
+
+def test_a_publisher_yanks_by_command(world: World, site: Site) -> None:
+    name = published(world, "by-command", 340)
+    assert main(["yank", f"{name}@1.0.0", "--scope", "bytes", "--reason", "swapped labels"]) == 0
+    (row,) = world.registry.get(f"/embhub/v1/status/{name}").json()["yanked"]
+    assert (row["scope"], row["by"]) == ("bytes", "publisher")
+    assert main(["yank", f"{name}@9.9.9", "--reason", "x"]) == 5

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from embhub.errors import UsageError
 from embhub.options.fields import check_ranges, option, required
+from embhub.options.precision import MEANING, Precision
 from embhub.privacy.choices import Mechanism, Unit
 
 Norm = Literal["free", "directional"]
@@ -35,6 +36,7 @@ class Recipe:
         norm: `free`, or `directional` (Kim et al. 2025, arXiv 2512.13672).
         per_layer: token embeddings for each cross-attention layer (P+, Voynov et al. 2023, arXiv 2303.09522).
         initializer_text: the text whose token embeddings the training starts from; it is published.
+        precision: number format of the computation; the embedding vectors and the optimizer stay float32.
         dtype: number format of the embedding file.
 
     Raises:
@@ -74,6 +76,7 @@ class Recipe:
         "Initializer text: training starts from its token embeddings; published  [default: the caption]",
         metavar="TEXT",
     )
+    precision: Precision | None = option(f"Number format of the computation; {MEANING}  [default: auto]")
     dtype: Dtype | None = option("Number format of the embedding file  [default: float16]")
 
     def __post_init__(self) -> None:

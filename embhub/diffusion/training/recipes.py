@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from embhub.diffusion.families import encoders, prediction_type, resolution
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.options.fields import check_ranges, given
+from embhub.options.precision import Precision
 from embhub.options.training import Dtype, Norm, Recipe
 
 
@@ -17,9 +21,10 @@ class ResolvedRecipe:
     `learning_rate` is AdamW's after `warm_up` steps, falling on half a cosine to a twentieth; there is no weight
     decay. `high_noise` is the share of a batch drawn from the noisiest 30 % of the schedule, where layout is decided;
     the others are drawn evenly from above `lowest`. `mixed_precision` computes in bfloat16, where the rows stay
-    float32. With `norm` `directional` every row keeps the mean length of the base's own token rows and only turns
-    (AdamW with gradients along the sphere, without the paper's prior). `per_layer` learns `num_vectors` for each place
-    where a denoiser of Stable Diffusion's shape reads text (see `embhub.diffusion.training.per_layer`).
+    float32; by default where this processor has instructions for it. With `norm` `directional` every row keeps the
+    mean length of the base's own token rows and only turns (AdamW with gradients along the sphere, without the paper's
+    prior). `per_layer` learns `num_vectors` for each place where a denoiser of Stable Diffusion's shape reads text (see
+    `embhub.diffusion.training.per_layer`).
 
     Raises:
         UsageError: a value out of its range.
@@ -34,7 +39,7 @@ class ResolvedRecipe:
     lowest: float = 0.1
     snr_gamma: float | None = None
     initializer_text: str = ""
-    mixed_precision: bool = True
+    mixed_precision: bool = field(default_factory=lambda: in_bfloat16("cpu"))
     norm: Norm = "free"
     per_layer: bool = False
     micro_batch_size: int | None = None
@@ -58,14 +63,31 @@ LARGE = ResolvedRecipe(steps=3000, learning_rate=5e-3, batch_size=4, high_noise=
 
 
 def default_recipe(pipe: Pipeline) -> ResolvedRecipe:
-    """The recipe that suits a base of this size."""
+    """The recipe that suits a base of this size on the device where it is."""
     recipe = COMPACT if resolution(pipe) <= 128 else LARGE
+    recipe = replace(recipe, mixed_precision=in_bfloat16(pipe.device.type))
     return recipe if encoders(pipe) else replace(recipe, num_vectors=1)
 
 
-def resolve(recipe: Recipe, default: ResolvedRecipe) -> ResolvedRecipe:
-    """The recipe that a person chose, with what suits the base where nothing was chosen."""
-    return replace(default, **given(recipe))
+def resolve(recipe: Recipe, default: ResolvedRecipe, *, device: str) -> ResolvedRecipe:
+    """The recipe that a person chose, with what suits base and device where nothing was chosen.
+
+    Raises:
+        UsageError: a precision that the device has not.
+    """
+    chosen = given(recipe)
+    mixed = in_bfloat16(device, chosen.pop("precision", "auto"))
+    return replace(default, **chosen, mixed_precision=mixed)
+
+
+def recorded_recipe(recorded: Mapping[str, Any], precision: Precision | None = None, *, device: str) -> ResolvedRecipe:
+    """The recipe that a private record holds (`dataclasses.asdict`), in another precision where one is chosen.
+
+    Raises:
+        UsageError: a precision that the device has not.
+    """
+    recipe = ResolvedRecipe(**recorded)
+    return recipe if precision is None else replace(recipe, mixed_precision=in_bfloat16(device, precision))
 
 
 def describe(pipe: Pipeline, caption: str, recipe: ResolvedRecipe) -> dict[str, str | int | float]:

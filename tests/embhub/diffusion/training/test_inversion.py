@@ -179,9 +179,9 @@ def test_impossible_recipes(wrong: dict[str, Any]) -> None:
 
 
 def test_the_recipe_follows_the_size_of_the_base(pipe: Any) -> None:
-    assert default_recipe(pipe) is COMPACT
+    assert default_recipe(pipe) == COMPACT
     pipe.unet.register_to_config(sample_size=128)
-    assert default_recipe(pipe) is LARGE
+    assert default_recipe(pipe) == LARGE
 
 
 def test_times_are_biased_to_noise() -> None:

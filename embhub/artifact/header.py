@@ -38,6 +38,7 @@ TRAINING_FACTS = (
     "guidance",
     "initial_word",
     "learning_rate",
+    "learning_rate_unit",
     "loss",
     "optimizer",
     "precision",

@@ -175,7 +175,7 @@ def describe(protection: Protection) -> dict[str, str | int | float]:
     """What the file's header tells beside the recipe; the claim tells the rest."""
     where = f", along {protection.subspace_dim} public directions" if protection.subspace_dim else ""
     kind = "momentum 0.9" if protection.mechanism == "dp-sgd" else f"Adam, each {protection.unit} alone"
-    return {"optimizer": kind + where}
+    return {"optimizer": kind + where, "learning_rate_unit": "mean norm of the base's token embeddings"}
 
 
 def round_down(number: int) -> int:

@@ -14,15 +14,17 @@ from PIL import Image
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
-from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.bases.pipelines import find_base
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
+from embhub.diffusion.drawing.sampling import load_for_sampling
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders, find, room, told_size
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import pictures_at_once
 from embhub.errors import UsageError
+from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress
 
 __all__ = ["draw", "generate", "load_into", "prepare"]
@@ -75,6 +77,7 @@ def prepare(
     steps: int | None = None,
     guidance_scale: float | None = None,
     device: str = "auto",
+    sampling: Sampling | None = None,
 ) -> Studio:
     """Load a base and plug embeddings in: without `base` the one they were made for. `steps` and `guidance_scale`
     default to what the base recommends, or its kind of pipeline does.
@@ -85,7 +88,7 @@ def prepare(
     """
     opened = [open_embedding(embedding) for embedding in embeddings]
     found = find_base(choose_base(base, opened))
-    pipe = load_pipeline(found, device=device)
+    pipe = load_for_sampling(found, sampling or Sampling(), device=device)
     tokens = tuple(load_into(pipe, embedding) for embedding in opened)
     family = detect(pipe)
     chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
@@ -164,6 +167,24 @@ def draw(
 
     At most `batch_size` at a time, and fewer where images are large.
     """
+    return draw_seeds(
+        pipe, prompt, range(seed, seed + n), steps=steps, guidance_scale=guidance_scale, batch_size=batch_size,
+        on_progress=on_progress,
+    )  # fmt: skip
+
+
+def draw_seeds(
+    pipe: Pipeline,
+    prompt: Prompt,
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    guidance_scale: float,
+    batch_size: int = 8,
+    on_progress: OnProgress | None = None,
+) -> list[Image.Image]:
+    """As `draw`, an image for each seed, which is the only source of its noise."""
+    n = len(seeds)
     check_settings(n, steps, batch_size)
     if family := find(pipe):
         batch_size = min(batch_size, pictures_at_once(family.resolution(pipe)))
@@ -174,8 +195,8 @@ def draw(
     drawn: list[Image.Image] = []
     with composed(pipe, parts, guidance=guidance_scale) as text:
         while len(drawn) < n:
-            seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
-            drawn += _draw(pipe, [text] * len(seeds), steps, guidance_scale, generators(seeds))
+            part = seeds[len(drawn) : len(drawn) + at_once(batch_size, parts)]
+            drawn += _draw(pipe, [text] * len(part), steps, guidance_scale, generators(part))
             if on_progress:
                 on_progress(Progress("generating", len(drawn), n))
     return drawn

@@ -99,7 +99,7 @@ class Inversion:
             raise UsageError("an image embedding has no usual length to keep", "leave out --norm directional")
         if recipe.norm == "directional":
             self._retract()
-        self._optimizer = _optimizer(self.inserted.rows, token_units(pipe) if recipe.relative_rate else {})
+        self._optimizer = _optimizer(dict(self.inserted.rows), token_units(pipe) if recipe.relative_rate else {})
 
     @property
     def rows(self) -> dict[str, Tensor]:
@@ -282,8 +282,11 @@ def token_units(pipe: Pipeline) -> dict[str, float]:
 
 def _optimizer(rows: Mapping[str, Tensor], units: Mapping[str, float]) -> torch.optim.AdamW:
     """AdamW on rows measured in `units`, so that the rows of every encoder move alike beside its own table."""
-    groups = [{"params": [part], "unit": units.get(name, 1.0)} for name, part in rows.items()]
-    return torch.optim.AdamW([{**group, "eps": 1e-8 / group["unit"]} for group in groups], weight_decay=0.0)
+    groups = []
+    for name, part in rows.items():
+        unit = units.get(name, 1.0)
+        groups.append({"params": [part], "unit": unit, "eps": 1e-8 / unit})
+    return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
 def fit(

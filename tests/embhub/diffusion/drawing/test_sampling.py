@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from embhub.options.sampling import Sampling, Scheduler
 from tests.support import families, pipelines
 
 
-def pixels(pipe: object, n: int = 1, batch_size: int = 8) -> np.ndarray:
+def pixels(pipe: Any, n: int = 1, batch_size: int = 8) -> np.ndarray:
     images = draw(pipe, "mri", n=n, seed=5, steps=4, guidance_scale=2.0, batch_size=batch_size)
     return np.stack([np.asarray(image, np.int16) for image in images])
 

@@ -33,7 +33,7 @@ from bench.findings import SUBJECTS, Judge, Pictures, Subject, ask_for, judge, k
 from bench.insertion import xray_judge, xray_studio
 from bench.results_file import ResultsFile, Row
 from embhub.diffusion.drawing.generation import Prompt, Studio, draw
-from embhub.diffusion.training.precision import precision
+from embhub.diffusion.training.precision import in_bfloat16, precision
 from embhub.phantoms import draw as draw_phantom
 
 RESULTS = Path(__file__).parent / "results" / "compositions.json"
@@ -52,7 +52,7 @@ Ready = Callable[[], AbstractContextManager[tuple[Studio, str, str]]]
 def paint(drawing: Studio, prompt: Prompt, count: int, seed: int = SEED) -> Pictures:
     """Pictures of the study's seeds."""
     settings: dict[str, Any] = {"steps": drawing.steps, "guidance_scale": drawing.guidance}
-    with precision(drawing.pipe, mixed=True):
+    with precision(drawing.pipe, mixed=in_bfloat16("cpu")):
         pictures = draw(drawing.pipe, prompt, n=count, seed=seed, **settings)
     return np.stack([np.asarray(one) for one in pictures])
 
@@ -155,7 +155,7 @@ def sheet(folder: Path) -> None:
     """The pictures of the page docs/explanation/using-embeddings.md: phantoms alone, of the study's first seeds."""
     from embhub.diffusion.drawing.interpolation import draw_series
 
-    with ask_for(SUBJECTS["cxr-effusion"]) as prompt, precision(studio().pipe, mixed=True):
+    with ask_for(SUBJECTS["cxr-effusion"]) as prompt, precision(studio().pipe, mixed=in_bfloat16("cpu")):
         series = draw_series(studio(), SUBJECTS["cxr-effusion"].healthy, prompt, series=6, n=3, seed=SEED)
     drawn = series.sheet()
     drawn.resize((drawn.width * 2, drawn.height * 2), Image.Resampling.BICUBIC).save(folder / "using-interpolation.png")

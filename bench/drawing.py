@@ -6,7 +6,9 @@ embhub checks the base's fingerprint and seeds each image by itself; the denoisi
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,22 @@ from diffusers import StableDiffusionPipeline
 
 from bench.measurement import clocked, compare
 from bench.scale import Scale
-from bench.table import Section, timed
+from bench.table import Row, Section, timed
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.builtin_bases import resolve
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.datasets.making import make_dataset
 from embhub.diffusion.drawing.generation import draw, generate
 from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.options.sampling import Sampling
 
 PEER = "Peer: diffusers alone: `from_pretrained`, `load_textual_inversion`, the pipeline's call, with the same seeds."
 TOKEN, PROMPT = "<cspca>", "prostate mri with <cspca>"
 GUIDANCE = 3.0
+DATASET_GOAL = 0.9
 
 
 def run(scale: Scale) -> Section:
@@ -64,8 +69,40 @@ def run(scale: Scale) -> Section:
                 ("draw with a loaded pipeline", lambda: draw(ours, PROMPT, **settings), lambda: call(peer)),
             )
         ]
-    notes = (f"{scale.drawn} images of 64 x 64 in {scale.sampling_steps} steps on the processor.",)
+        rows.append(_dataset(Path(place), file, load, scale))
+    notes = (
+        f"{scale.drawn} images of 64 x 64 in {scale.sampling_steps} steps on the processor. A data set: "
+        f"{2 * scale.drawn} images in batches of {scale.drawn}, with manifest and datasheet; the peer writes PNG files "
+        "alone.",
+    )
     return Section("Drawing", PEER, tuple(rows), notes)
+
+
+def _dataset(place: Path, file: Path, load: Callable[[], Any], scale: Scale) -> Row:
+    """`embhub dataset` in batches, beside the bare pipeline in the same batches; both load the base."""
+    count, number = 2 * scale.drawn, itertools.count()
+
+    def ours() -> None:
+        make_dataset(
+            place / f"ours-{next(number)}", classes=[f"sick={PROMPT}"], embeddings=[str(file)], base="builtin",
+            per_class=count, steps=scale.sampling_steps, guidance_scale=GUIDANCE, no_card=[TOKEN], device="cpu",
+            sampling=Sampling(batch_size=scale.drawn),
+        )  # fmt: skip
+
+    def bare() -> None:
+        pipe, folder = load(), place / f"peer-{next(number)}"
+        folder.mkdir()
+        for first in range(0, count, scale.drawn):
+            generators = [torch.Generator().manual_seed(first + offset) for offset in range(scale.drawn)]
+            images = pipe(
+                [PROMPT] * scale.drawn, num_inference_steps=scale.sampling_steps, guidance_scale=GUIDANCE,
+                generator=generators,
+            ).images  # fmt: skip
+            for offset, image in enumerate(images):
+                image.save(folder / f"{first + offset:05d}.png")
+
+    what = "a data set in batches, from the base's folder to PNG files"
+    return timed(what, compare(clocked(ours), clocked(bare), repeats=scale.repeats), goal=DATASET_GOAL)
 
 
 def _make_embedding() -> Embedding:

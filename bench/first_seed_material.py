@@ -21,6 +21,7 @@ from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import COMPACT
 from embhub.phantoms import Finding, draw, target_finding
 from embhub.phantoms.findings import PREFIXES, SIDES, SIZES
@@ -136,7 +137,7 @@ def _learn_and_draw(task: Task, label: int, vectors: int, images: int) -> Pictur
     recipe = replace(COMPACT, num_vectors=vectors, steps=STEPS)
     latents = inversion.encode_images(pipe, tensor(pictures))
     rows = inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=0).rows
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16("cpu")):
         return sampling.sample_with(
             pipe, rows, caption, DRAWN, guidance=base.recommended["guidance"], steps=SAMPLING, seed=label
         )

@@ -47,7 +47,7 @@ from embhub.artifact import embedding
 from embhub.diffusion.drawing.generation import Prompt, Studio, prepare
 from embhub.diffusion.drawing.inpainting import arrange, redraw
 from embhub.diffusion.evaluation import classifier
-from embhub.diffusion.training.precision import precision
+from embhub.diffusion.training.precision import in_bfloat16, precision
 from embhub.images import masks
 from embhub.phantoms import draw
 
@@ -93,7 +93,7 @@ class Trial:
         with self.ready() as (drawing, finding, healthy):
             scenes = [arrange(Image.fromarray(one), place) for one, place in zip(self.images, self.places, strict=True)]
             prompt: Prompt = finding if arm == "inserted" else healthy
-            with precision(drawing.pipe, mixed=True):
+            with precision(drawing.pipe, mixed=in_bfloat16("cpu")):
                 pictures = list(redraw(drawing, scenes, prompt, seed=seed, strength=strength))
             return np.stack([np.asarray(picture) for picture in pictures])
 

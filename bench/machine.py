@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from embhub.diffusion.training.instructions import bfloat16_instructions
+
 LIBRARIES = ("embhub", "torch", "diffusers", "transformers", "safetensors", "huggingface_hub", "cryptography")
 
 
@@ -31,5 +33,4 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or "unknown"
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    wide = next((line for line in lines if line.startswith("flags")), "")
-    return model + (" (bfloat16 instructions)" if "avx512_bf16" in wide or "amx_bf16" in wide else "")
+    return f"{model} ({' and '.join(bfloat16_instructions()) or 'no instructions for bfloat16'})"

@@ -116,7 +116,9 @@ def run_arm(material: Material, name: str, epsilon: float | None, said: dict[str
         recipe_of = Recipe(**{name: value for name, value in chosen.items() if name in options_of(Recipe)})
         privacy = {name: value for name, value in chosen.items() if name in options_of(PrivacySettings)}
         asked = settings.resolve(PrivacySettings(epsilon, n_public=PATIENTS[material.name], **privacy))
-        recipe = resolve(recipe_of, settings.default_recipe(material.pipe, asked, PATIENTS[material.name]))
+        recipe = resolve(
+            recipe_of, settings.default_recipe(material.pipe, asked, PATIENTS[material.name]), device="cpu"
+        )
         mechanism, _ = settings.calibrate(asked, recipe, PATIENTS[material.name])
         task = Task(material.pipe, "", TOKEN, material.caption, recipe)
         rows = private_training.fit(task, asked, material.inside, material.names, mechanism)

@@ -24,6 +24,7 @@ from bench.table import Row, Section, timed
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import default_recipe, encode_images
+from embhub.diffusion.training.precision import in_bfloat16
 
 STEP_GOAL, LARGE_STEP_GOAL, QUALITY_GOAL = 1.4, 2.0, 3.0
 PEER = (
@@ -44,10 +45,11 @@ def run(scale: Scale) -> Section:
                 "a step on builtin, both float32", "builtin", scale, goal=STEP_GOAL, bfloat16=False, peer_bfloat16=False
             ),
             _step(
-                "a step on builtin, bfloat16 and the peer's default float32",
+                f"a step on builtin, embhub's default {own_precision()} and the peer's default float32",
                 "builtin",
                 scale,
                 goal=STEP_GOAL,
+                bfloat16=in_bfloat16("cpu"),
                 peer_bfloat16=False,
             ),
             _step(f"a step with a {size}, both bfloat16", large, shorter, goal=LARGE_STEP_GOAL),
@@ -88,7 +90,10 @@ def _quality(scale: Scale) -> list[Row]:
     documented, same = list[Heat](), list[Heat]()
     for seed in range(scale.seeds):
         images = draw_images(judge, scale.images, seed=100 + seed)
-        task = Task(images, first_word(judge), scale.batch, peer_bfloat16=False, steps=scale.race, seed=seed)
+        task = Task(
+            images, first_word(judge), scale.batch,
+            bfloat16=in_bfloat16("cpu"), peer_bfloat16=False, steps=scale.race, seed=seed,
+        )  # fmt: skip
         quicker = replace(task, peer_rate=ours_rate)
         how: dict[str, Any] = {"judge": judge, "kept_back": kept_back, "look": scale.look}
         peer = race.run("peer", "builtin", task, **how)
@@ -137,14 +142,19 @@ def measure_large(pipe: Pipeline, scale: Scale) -> list[Row]:
     return rows
 
 
+def own_precision() -> str:
+    """What embhub chooses on this processor."""
+    return "bfloat16" if in_bfloat16("cpu") else "float32"
+
+
 def _settings(scale: Scale) -> str:
     return (
         f"{scale.images} phantom images of a finding that the base never saw, {scale.batch} a step, 8 vectors, "
         f"{scale.repeats} turns of {scale.turn} steps an arm. "
         f"Quality is the loss on {scale.kept_back} others, on noise that is always the same: {scale.race} steps, "
         f"looked at every {scale.look}, {scale.seeds} seeds; making latents and growing the table count. "
-        "There each arm has its default precision (bfloat16; the peer float32), and the peer the rate of its README "
-        "(0.0005 an image) unless said. "
+        f"There each arm has its default precision ({own_precision()}; the peer float32), and the peer the rate of its "
+        "README (0.0005 an image) unless said. "
         "Memory is what training adds to a process that holds base and images."
     )
 

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
 from bases.workshop import checkpoint
+from embhub.diffusion.training.precision import in_bfloat16
+from embhub.options.precision import Precision
 
 SAVE_EVERY_S = 30.0
 _LOG = "log.jsonl"
@@ -193,11 +195,5 @@ def randomness(seed: int, step: int) -> torch.Generator:
 
 
 def fast_precision(device: str, wanted: str) -> bool:
-    """Whether steps compute in bfloat16: `wanted` is auto, float32 or bfloat16; auto asks the processor for AVX-512
-    BF16 or AMX instructions, and takes bfloat16 on any GPU."""
-    if wanted != "auto":
-        return wanted == "bfloat16"
-    if device != "cpu":
-        return True
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, name, bool)()) for name in names)
+    """Whether steps compute in bfloat16: `wanted` is auto, float32 or bfloat16. embhub's trainings choose alike."""
+    return in_bfloat16(device, cast("Precision", wanted))

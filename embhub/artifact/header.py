@@ -41,6 +41,7 @@ TRAINING_FACTS = (
     "guidance",
     "initial_word",
     "learning_rate",
+    "learning_rate_unit",
     "loss",
     "optimizer",
     "precision",

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from embhub.cli import options
+from embhub.cli.option_groups import option_group
 from embhub.cli.output import print_json, print_pairs, progress_bar
+from embhub.options.sampling import Sampling
 from embhub.progress import say_loading
 
 
@@ -52,6 +54,7 @@ from embhub.progress import say_loading
     "--accept-terms", "terms_read", multiple=True, metavar="TOKEN",
     help="Accept licence and card of this embedding: you have read them, and they allow this use.",
 )  # fmt: skip
+@option_group(Sampling, "sampling")
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder of the data set.")

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from embhub.cli import options
+from embhub.cli.option_groups import option_group
 from embhub.cli.output import print_json, print_pairs, progress_bar
+from embhub.options.sampling import Sampling
 
 
 @click.command("generate", short_help="Generate images with embeddings.")
@@ -28,6 +30,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar
 @click.option(
     "--series", type=click.IntRange(2, 101), metavar="N", help="Number of interpolation points, both ends included  [5]"
 )
+@option_group(Sampling, "sampling")
 @options.device
 @options.registry
 @click.option(

@@ -110,6 +110,7 @@ def audit_to_file(
             suite=chosen.suite,
             shadows=chosen.shadows,
             bounds=Bounds(auc=chosen.auc_bound, tpr=chosen.tpr_bound),
+            precision=chosen.precision,
             replay=chosen.replay,
             device=device,
             executor=executor,

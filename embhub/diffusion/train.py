@@ -146,7 +146,7 @@ def train(
     remarks.warn(*filter(None, [detect(pipe).remark]))
     _stage(on_progress, "loading the base", 1)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
-    settled = resolve(chosen, way.default_recipe(pipe))
+    settled = resolve(chosen, way.default_recipe(pipe), device=pipe.device.type)
     if preview.every and not detect(pipe).previews:
         raise UsageError(f"a {type(pipe).__name__} makes no pictures while it is trained on", "leave out --preview")
     if settled.per_layer:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embhub.audits.verdict import LARGEST_AUC, LARGEST_TPR, Suite
 from embhub.options.fields import check_ranges, option
+from embhub.options.precision import MEANING, Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class AuditOptions:
         cluster: Dask scheduler that trains them instead.
         auc_bound: AUC that `no-leak-detected` has to rule out.
         tpr_bound: true-positive rate at 1 % false positives that it has to rule out.
+        precision: number format in which shadow embeddings are trained; that of the audited training by default.
         replay: number of an earlier audit of the file to run again.
         worst: whether to list the ten most exposed patients; they are written nowhere.
         worst_limit: largest exposure of a patient, in standard deviations above the mean.
@@ -55,6 +57,9 @@ class AuditOptions:
     auc_bound: float = option("AUC that no-leak-detected has to rule out.", default=LARGEST_AUC, above=0.5, high=0.6)
     tpr_bound: float = option(
         "True-positive rate (TPR) at 1 % FPR that it has to rule out.", default=LARGEST_TPR, above=0.01, high=0.1
+    )
+    precision: Precision | None = option(
+        f"Number format in which shadow embeddings are trained; {MEANING}  [default: that of the audited training]"
     )
     replay: int | None = option("Repeat audit N of this file with its random seed, on the site that made it.", low=1)
     worst: bool = option(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from embhub.options.fields import check_ranges, option
+from embhub.options.precision import MEANING, Precision
 
 Component = Literal["unet", "text-encoder", "vae-decoder"]
-Precision = Literal["float32", "bfloat16"]
 
 _BY_BASE = "[default: depends on the base]"
 
@@ -24,7 +24,7 @@ class ComponentRecipe:
         batch_size: images of a step, over all processes.
         micro_batch_size: images that a process computes at a time.
         gradient_checkpointing: recompute activations in the backward pass to save memory.
-        precision: number format of the computation; bfloat16 on a GPU, else float32, by default.
+        precision: number format of the computation; weights stay float32. `auto` by default.
 
     Raises:
         UsageError: a value out of its range.
@@ -42,7 +42,7 @@ class ComponentRecipe:
     )
     gradient_checkpointing: bool = option("Enable gradient checkpointing (slower, less memory).", default=False)
     precision: Precision | None = option(
-        "Mixed precision of the computation; weights stay float32  [default: bfloat16 on a GPU]"
+        f"Mixed precision of the computation; weights stay float32; {MEANING}  [default: auto]"
     )
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from embhub.errors import UsageError
 from embhub.options.fields import check_ranges, option, required
+from embhub.options.precision import MEANING, Precision
 from embhub.privacy.choices import Mechanism, Unit
 
 Norm = Literal["free", "directional"]
@@ -27,14 +28,18 @@ class Recipe:
     Attributes:
         num_vectors: token embeddings behind the placeholder token.
         steps: optimization steps.
-        learning_rate: peak learning rate of AdamW.
+        learning_rate: peak learning rate of AdamW, in units of the base's token embeddings: at 0.1, a step changes each
+            number by at most a tenth of the root mean square of that text encoder's token table.
         batch_size: images of a step; in a private training, patients.
         micro_batch_size: images computed at a time. It saves memory and changes the result by rounding only.
         gradient_checkpointing: recompute activations in the backward pass to save memory.
         snr_gamma: min-SNR loss weighting (Hang et al. 2023, arXiv 2303.09556).
+        high_noise: share of each batch from the noisiest 30 % of the timesteps, where layout is decided.
+        warm_up: steps in which the learning rate rises to its peak.
         norm: `free`, or `directional` (Kim et al. 2025, arXiv 2512.13672).
         per_layer: token embeddings for each cross-attention layer (P+, Voynov et al. 2023, arXiv 2303.09522).
         initializer_text: the text whose token embeddings the training starts from; it is published.
+        precision: number format of the computation; the embedding vectors and the optimizer stay float32.
         dtype: number format of the embedding file.
 
     Raises:
@@ -50,7 +55,11 @@ class Recipe:
         f"Number of vectors: token embeddings behind the placeholder token  {_BY_BASE}", low=1, high=64
     )
     steps: int | None = option(f"Optimization steps  {_BY_BASE}", low=1, high=10**6)
-    learning_rate: float | None = option(f"Peak learning rate of AdamW  {_BY_BASE}", above=0, high=10)
+    learning_rate: float | None = option(
+        f"Peak learning rate, relative to the size of each text encoder's token embeddings  {_BY_BASE}",
+        above=0,
+        high=10,
+    )
     batch_size: int | None = option(
         f"Batch size: images per step; with --epsilon, expected patients per step  {_BY_BASE}", low=1, high=4096
     )
@@ -63,6 +72,11 @@ class Recipe:
     snr_gamma: float | None = option(
         f"Min-SNR loss weighting: gamma, such as 5  {_BY_BASE}", above=0, high=1000, metavar="X"
     )
+    high_noise: float | None = option(
+        f"High-noise share: fraction of each batch from the noisiest 30 % of the timesteps  {_BY_BASE}",
+        low=0, high=1, metavar="SHARE",
+    )  # fmt: skip
+    warm_up: int | None = option(f"Warm-up steps of the learning rate  {_BY_BASE}", low=0, high=10**6)
     norm: Norm | None = option(
         "Norm of the token embeddings; directional keeps the base's mean norm and learns the direction only"
         "  [default: free]"
@@ -74,6 +88,7 @@ class Recipe:
         "Initializer text: training starts from its token embeddings; published  [default: the caption]",
         metavar="TEXT",
     )
+    precision: Precision | None = option(f"Number format of the computation; {MEANING}  [default: auto]")
     dtype: Dtype | None = option("Number format of the embedding file  [default: float16]")
 
     def __post_init__(self) -> None:

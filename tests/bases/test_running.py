@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from bases.workshop import running
+from embhub.diffusion.training.precision import in_bfloat16
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,12 +122,7 @@ def test_the_log_has_a_line_for_every_measurement(tmp_path: Path) -> None:
     assert all({"loss", "held_out_loss", "cpu_minutes"} <= line.keys() for line in lines)
 
 
-@pytest.mark.parametrize(("instructions", "expected"), [(True, True), (False, False)])
-def test_bfloat16_is_chosen_by_the_processors_instructions(
-    monkeypatch: pytest.MonkeyPatch, instructions: bool, expected: bool
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert running.fast_precision("cpu", "auto") is expected
+def test_the_workshop_and_trainings_choose_the_same_precision() -> None:
+    assert running.fast_precision("cpu", "auto") is in_bfloat16("cpu")
     assert running.fast_precision("cpu", "bfloat16") is True
     assert running.fast_precision("cuda", "float32") is False

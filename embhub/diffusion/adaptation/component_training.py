@@ -20,7 +20,7 @@ from embhub.diffusion.adaptation.examples import Examples, encode_examples
 from embhub.diffusion.adaptation.folder import check_place, write_base
 from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator, process_state
 from embhub.diffusion.adaptation.objectives import build_objective
-from embhub.diffusion.adaptation.plan import Plan, default_plan, resolve
+from embhub.diffusion.adaptation.plan import Plan, default_plan, resolve, settle_precision
 from embhub.diffusion.bases.adapted import NO_CLAIM, Adaptation
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, trainable_attention
 from embhub.diffusion.families import check_trainable
@@ -102,6 +102,7 @@ def train_component(
         check_trainable(pipe)
     plan = resolve(recipe, default_plan(pipe, first.components, lora_rank=recipe.lora_rank))
     accelerator = open_accelerator(plan, device)
+    plan = settle_precision(plan, accelerator.device.type)
     with memory.explained(_as_recipe(plan)):
         pipe.to(accelerator.device)
         inside = encode_examples(pipe, members, caption, on_progress)

@@ -25,6 +25,7 @@ from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.adaptation.stopping import interrupts_wait
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.inversion import DivergedError
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.errors import UsageError
 
 OnStep = Callable[[int, float, float | None], None]
@@ -46,19 +47,19 @@ def open_accelerator(plan: Plan, device: str) -> Accelerator:
         UsageError: the batch cannot be shared by so many processes, or the device has not the precision.
     """
     state = process_state(device)
-    wanted = plan.precision or ("bfloat16" if state.device.type == "cuda" else "float32")
+    mixed = in_bfloat16(state.device.type, plan.precision)
     # One process may adapt several components one after another, each in a precision of its own.
     AcceleratorState._reset_state()
     try:
         return Accelerator(
             cpu=device == "cpu",
-            mixed_precision="bf16" if wanted == "bfloat16" else "no",
+            mixed_precision="bf16" if mixed else "no",
             gradient_accumulation_steps=plan.accumulation(state.num_processes),
             # The last layer of a text encoder whose last but one is read has no gradient.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters="text-encoder" in plan.components)],
         )
     except ValueError as error:
-        raise UsageError(f"no {wanted} on this {state.device.type}: {error}", "give --precision float32") from error
+        raise UsageError(f"no bfloat16 on this {state.device.type}: {error}", "give --precision float32") from error
 
 
 def process_state(device: str) -> PartialState:

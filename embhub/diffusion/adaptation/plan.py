@@ -8,9 +8,11 @@ from typing import get_args
 
 from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.errors import UsageError
-from embhub.options.component import Component, ComponentRecipe, Precision
+from embhub.options.component import Component, ComponentRecipe
 from embhub.options.fields import check_ranges, given
+from embhub.options.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Plan:
     micro_batch_size: int | None = None
     lora_rank: int | None = None
     gradient_checkpointing: bool = False
-    precision: Precision | None = None
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         check_ranges(self, ComponentRecipe)
@@ -100,3 +102,8 @@ def default_plan(pipe: Pipeline, components: Sequence[Component], *, lora_rank: 
 def resolve(recipe: ComponentRecipe, default: Plan) -> Plan:
     """The settings that a person chose, with what suits the base where nothing was chosen."""
     return replace(default, **given(recipe))
+
+
+def settle_precision(plan: Plan, device: str) -> Plan:
+    """The plan with the precision that is really used on a device: what is written into the base's description."""
+    return replace(plan, precision="bfloat16" if in_bfloat16(device, plan.precision) else "float32")

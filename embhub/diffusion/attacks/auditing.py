@@ -39,12 +39,14 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import check_trainable, detect
-from embhub.diffusion.training.inversion import ResolvedRecipe, encode_images
+from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.prompts import join_prompts, prompts_of
+from embhub.diffusion.training.recipes import recorded_recipe
 from embhub.errors import ArtifactError, UsageError
 from embhub.images.member_split import Source, choose_sides, compare
 from embhub.ledger import audit_attempts, published_audits
 from embhub.ledger.audit_attempts import AuditAttempt
+from embhub.options.precision import Precision
 from embhub.options.preprocessing import recorded
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress, announce
@@ -96,6 +98,7 @@ def audit(
     suite: Suite = "quick",
     shadows: int = shadow_module.TARGETS,
     bounds: Bounds | None = None,
+    precision: Precision | None = None,
     replay: int | None = None,
     device: str = "auto",
     executor: Executor | None = None,
@@ -119,6 +122,8 @@ def audit(
         shadows: Number of reference shadow embeddings, and of target shadow embeddings, for `standard` and `thorough`.
         bounds: What `no-leak-detected` has to rule out. By default an AUC of 0.60 and a true-positive rate of 0.10 at a
             false-positive rate of 1 %.
+        precision: Number format in which shadow embeddings are trained: `auto`, `float32` or `bfloat16`. By default
+            that of the audited training, whatever this machine has instructions for.
         replay: Number of an earlier audit of this file by this site, to repeat with its own randomness.
         device: `auto`, or a torch device.
         executor: Where shadow embeddings are trained, such as `executors.open_executor` returns. By default here.
@@ -164,7 +169,7 @@ def audit(
         )
     seen = recorded(target.training)
     images = torch.from_numpy(sides.load(size_rule(pipe).choose(seen.resolution), seen.fit))
-    sealed = {**sides.facts(), "bounds": bounds.model_dump()}
+    sealed = {**sides.facts(), "bounds": bounds.model_dump(), **({"precision": precision} if precision else {})}
     attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
     secret = site_secret.derive_seed({"embedding": target.digest, "audit": attempt.id})
     latents = encode_images(pipe, images)
@@ -188,8 +193,9 @@ def audit(
     loss_cache = ShadowLossCache(f"{target.digest} {secret}")
     if suite in WITH_SHADOWS and run is not None:
         setting = shadow_module.Setting(
-            pipe, latents, sides.units, run.caption, run.token, ResolvedRecipe(**run.settings["recipe"]), draws,
-            private=_how_private(target, run), prompts=prompts,
+            pipe, latents, sides.units, run.caption, run.token,
+            recorded_recipe(run.settings["recipe"], precision, device=pipe.device.type),
+            draws, private=_how_private(target, run), prompts=prompts,
         )  # fmt: skip
         design = design.model_copy(
             update={"reference_shadows": shadows, "target_shadows": shadows, "subject": "algorithm"}

@@ -178,7 +178,8 @@ somebody who can tell look at a part of each class before anything is learned fr
 ## Base model and settings
 
 {_code(plan["base"]["name"])}, fingerprint `{plan["base"]["fingerprint"]}`; {plan["steps"]} steps, guidance
-{plan["guidance"]:g}, seed {plan["seed"]}.{_avoided(plan)} Its licence binds what is drawn with it, too.
+{plan["guidance"]:g}, seed {plan["seed"]}{_sampling(plan)}.{_avoided(plan)} Its licence binds what is drawn with it,
+too.
 
 `{MANIFEST}` has a row an image: path, label, and what is needed to draw it again. `{CROISSANT}` says the same to
 programs (MLCommons Croissant 1.0), `{PLAN}` is the plan that the images were drawn by.
@@ -187,6 +188,11 @@ programs (MLCommons Croissant 1.0), `{PLAN}` is the plan that the images were dr
 
 def _avoided(plan: Mapping[str, Any]) -> str:
     return f" Negative prompt: {_code(plan['negative'])}." if plan.get("negative") else ""
+
+
+def _sampling(plan: Mapping[str, Any]) -> str:
+    """What was chosen beside steps and guidance, such as `, batch size 8`."""
+    return "".join(f", {name.replace('_', ' ')} {value}" for name, value in plan.get("sampling", {}).items())
 
 
 def _about(origin: Origin) -> str:

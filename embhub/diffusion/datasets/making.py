@@ -19,18 +19,20 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.found import FoundBase
-from embhub.diffusion.bases.pipelines import choose_device, find_base, load_pipeline
+from embhub.diffusion.bases.pipelines import choose_device, find_base
 from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.drawing.base_choice import choose_base
-from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, choose_side, draw
+from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, choose_side, draw_seeds
 from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.drawing.negatives import join_negative
+from embhub.diffusion.drawing.sampling import load_for_sampling
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress, announce
 
 
@@ -73,6 +75,7 @@ def make_dataset(
     terms_read: Sequence[str] = (),
     registry: str | None = None,
     device: str = "auto",
+    sampling: Sampling | None = None,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -87,6 +90,8 @@ def make_dataset(
         negative, negative_embeddings: what no image is to show: a prompt for all classes, and embeddings whose tokens
             are added to it.
         no_card: tokens of unsigned files without a card whose use the caller answers for.
+        sampling: scheduler, number format, and images computed together: one by default. In batches an image's bytes
+            depend by rounding on its neighbours; batches are always the same, also when an interrupted call goes on.
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
@@ -129,9 +134,13 @@ def make_dataset(
     drawing |= {"negative": avoided} if avoided else {}
     known = {"name": found.name, "fingerprint": fingerprint.digest(fingerprint.take(found.folder))}
     document = plan.describe(planned, base=known, drawing=drawing, device=choose_device(device).type)
+    sampling = sampling or Sampling()
+    document["sampling"] = sampling.facts()
+    if not document["sampling"]:
+        del document["sampling"]  # as plans of one image at a time have always been
     plan.begin(folder, document)
     with plan.alone(folder):
-        earlier = _draw_all(folder, planned, drawing, found, device, on_progress)
+        earlier = _draw_all(folder, planned, drawing, found, sampling, device, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document)
     warnings = dict.fromkeys(text for origin in origins.values() for text in origin.warnings)
@@ -160,6 +169,7 @@ def _draw_all(
     planned: Sequence[PlannedClass],
     drawing: Mapping[str, Any],
     found: FoundBase,
+    sampling: Sampling,
     device: str,
     on_progress: OnProgress | None,
 ) -> int:
@@ -168,30 +178,37 @@ def _draw_all(
     clock = _Clock(len(planned) * drawing["per_class"], on_progress)
     for item in planned:
         _sweep(folder / item.folder)
-        missing = []
-        for picture in item.pictures(drawing["per_class"], drawing["seed"]):
-            if _is_whole(folder / picture.path):
-                clock.found()
-            else:
-                missing.append(picture)
+        pictures = list(item.pictures(drawing["per_class"], drawing["seed"]))
+        missing = {picture.path for picture in pictures if not _is_whole(folder / picture.path)}
+        for _ in range(len(pictures) - len(missing)):
+            clock.found()
         if not missing:
             continue
-        pipe = load_pipeline(found, device=device)  # a fresh one a class: its embeddings and no others
+        pipe = load_for_sampling(found, sampling, device=device)  # a fresh one a class: its embeddings and no others
         for origin in (*item.origins, *item.against):
             load_into(pipe, origin.embedding)
         side = choose_side(pipe, [origin.embedding for origin in item.origins], drawing["resolution"])
-        for picture in missing:
-            _write(folder, picture, _draw(pipe, picture, drawing, side), clock)
-            clock.drew(item.label)
+        for batch in _batches(pictures, sampling.batch_size or 1):
+            if missing.isdisjoint(picture.path for picture in batch):
+                continue
+            # All of a batch, also where some are there: its rounding belongs to the whole.
+            for picture, data in zip(batch, _draw(pipe, batch, drawing, side), strict=True):
+                if picture.path in missing:
+                    _write(folder, picture, data, clock)
+                    clock.drew(item.label)
     return clock.earlier
 
 
-def _draw(pipe: Pipeline, picture: Picture, drawing: Mapping[str, Any], side: int) -> bytes:
-    image = draw(
-        pipe, picture.prompt, n=1, seed=picture.seed, steps=drawing["steps"], guidance_scale=drawing["guidance"],
-        side=side, negative=drawing.get("negative"), batch_size=1,
-    )[0]  # fmt: skip
-    return _encode(image)
+def _batches(pictures: Sequence[Picture], size: int) -> list[Sequence[Picture]]:
+    return [pictures[first : first + size] for first in range(0, len(pictures), size)]
+
+
+def _draw(pipe: Pipeline, batch: Sequence[Picture], drawing: Mapping[str, Any], side: int) -> list[bytes]:
+    images = draw_seeds(
+        pipe, batch[0].prompt, [picture.seed for picture in batch], steps=drawing["steps"],
+        guidance_scale=drawing["guidance"], side=side, negative=drawing.get("negative"), batch_size=len(batch),
+    )  # fmt: skip
+    return [_encode(image) for image in images]
 
 
 def _encode(image: Image.Image) -> bytes:

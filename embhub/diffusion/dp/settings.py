@@ -14,6 +14,7 @@ from typing import Any
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe
 from embhub.errors import PrivacyError, UsageError
 from embhub.images.images import ImageSet
@@ -72,7 +73,8 @@ def default_recipe(pipe: Pipeline, protection: Protection, n_public: int) -> Res
     """
     recipe = replace(_SGD if protection.mechanism == "dp-sgd" else _AGG, micro_batch_size=_MICRO_BATCH)
     most = recipe.batch_size if protection.mechanism == "dp-sgd" else 4096
-    recipe = replace(recipe, batch_size=min(most, n_public))
+    mixed = in_bfloat16(pipe.device.type)
+    recipe = replace(recipe, batch_size=min(most, n_public), mixed_precision=mixed)
     return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)
 
 
@@ -173,7 +175,7 @@ def describe(protection: Protection) -> dict[str, str | int | float]:
     """What the file's header tells beside the recipe; the claim tells the rest."""
     where = f", along {protection.subspace_dim} public directions" if protection.subspace_dim else ""
     kind = "momentum 0.9" if protection.mechanism == "dp-sgd" else f"Adam, each {protection.unit} alone"
-    return {"optimizer": kind + where}
+    return {"optimizer": kind + where, "learning_rate_unit": "mean norm of the base's token embeddings"}
 
 
 def round_down(number: int) -> int:

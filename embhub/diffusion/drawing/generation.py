@@ -15,17 +15,19 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
-from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
+from embhub.diffusion.bases.pipelines import find_base, size_rule
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
 from embhub.diffusion.drawing.negatives import check_negative, join_negative, told_negative
+from embhub.diffusion.drawing.sampling import load_for_sampling
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders, find, room, told_size
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import pictures_at_once
 from embhub.errors import UsageError
 from embhub.options.preprocessing import Fit, recorded
+from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress
 
 __all__ = ["draw", "generate", "load_into", "prepare"]
@@ -91,6 +93,7 @@ def prepare(
     negative: str | None = None,
     negative_embeddings: Sequence[Source] = (),
     device: str = "auto",
+    sampling: Sampling | None = None,
 ) -> Studio:
     """Load a base and plug embeddings in: without `base` the one they were made for. `steps` and `guidance_scale`
     default to what the base recommends, or its kind of pipeline does; `resolution` and `fit` to what the embeddings
@@ -103,7 +106,7 @@ def prepare(
     opened = [open_embedding(embedding) for embedding in embeddings]
     against = [open_embedding(embedding) for embedding in negative_embeddings]
     found = find_base(choose_base(base, [*opened, *against]))
-    pipe = load_pipeline(found, device=device)
+    pipe = load_for_sampling(found, sampling or Sampling(), device=device)
     tokens = tuple(load_into(pipe, embedding) for embedding in opened)
     avoided = join_negative(negative, [load_into(pipe, embedding) for embedding in against])
     family = detect(pipe)
@@ -200,6 +203,26 @@ def draw(
 
     `side` in pixels is the base's own by default. At most `batch_size` at a time, and fewer where images are large.
     """
+    return draw_seeds(
+        pipe, prompt, range(seed, seed + n), steps=steps, guidance_scale=guidance_scale, side=side, negative=negative,
+        batch_size=batch_size, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def draw_seeds(
+    pipe: Pipeline,
+    prompt: Prompt,
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    guidance_scale: float,
+    side: int | None = None,
+    negative: str | None = None,
+    batch_size: int = 8,
+    on_progress: OnProgress | None = None,
+) -> list[Image.Image]:
+    """As `draw`, an image for each seed, which is the only source of its noise."""
+    n = len(seeds)
     check_settings(n, steps, batch_size)
     if family := find(pipe):
         batch_size = min(batch_size, pictures_at_once(side or family.resolution(pipe)))
@@ -211,8 +234,8 @@ def draw(
     drawn: list[Image.Image] = []
     with composed(pipe, parts, guidance=guidance_scale) as text:
         while len(drawn) < n:
-            seeds = range(seed + len(drawn), seed + min(n, len(drawn) + at_once(batch_size, parts)))
-            drawn += _draw(pipe, [text] * len(seeds), steps, guidance_scale, generators(seeds), side, negative)
+            part = seeds[len(drawn) : len(drawn) + at_once(batch_size, parts)]
+            drawn += _draw(pipe, [text] * len(part), steps, guidance_scale, generators(part), side, negative)
             if on_progress:
                 on_progress(Progress("generating", len(drawn), n))
     return drawn

@@ -20,6 +20,7 @@ from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
+from embhub.options.sampling import BATCH, Sampling
 from embhub.progress import OnProgress, announce, say_loading
 from embhub.version import __version__
 
@@ -67,6 +68,7 @@ def generate_to_folder(
     interpolate_to: str | None = None,
     slerp_to: str | None = None,
     series: int | None = None,
+    sampling: Sampling | None = None,
     on_progress: OnProgress | None = None,
     **choices: Any,
 ) -> dict[str, Any]:
@@ -80,7 +82,11 @@ def generate_to_folder(
     destinations.check_folder(out)
     check_base(choices.get("base"), choices.get("device"))
     check_resolution(choices.get("base"), choices.get("resolution"))
+    sampling = sampling or Sampling()
     if interpolate_to is not None or slerp_to is not None:
+        if sampling.batch_size is not None:
+            raise UsageError("a series has a batch size of its own", "leave out --batch-size")
+        choices["sampling"] = sampling
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
     if series is not None:
         raise UsageError("a series to where?", "pass --interpolate-to PROMPT or --slerp-to FILE")
@@ -90,12 +96,12 @@ def generate_to_folder(
     from embhub.diffusion.drawing.generation import draw, prepare
 
     announce(on_progress, "loading the base")
-    studio = prepare([item.embedding for item in opened], **choices)
+    studio = prepare([item.embedding for item in opened], sampling=sampling, **choices)
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
-    drawing |= {"side": studio.side, "negative": studio.negative}
+    drawing |= {"side": studio.side, "negative": studio.negative, "batch_size": sampling.batch_size or BATCH}
     pictures = draw(studio.pipe, studio.fill(parts), **drawing, on_progress=on_progress)
     files = [write_picture(picture, out / f"{number:04d}.png") for number, picture in enumerate(pictures)]
-    facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts()}
+    facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts(), **sampling.facts()}
     facts |= {"embeddings": describe(opened, against)}
     write_manifest(out, "embhub.samples/1", {**facts, "files": files})
     return report(out, len(files), [*opened, *against])
@@ -142,7 +148,8 @@ def _series_to_folder(
     facts = {
         "prompt": ask.prompts[0],
         **({"slerp_to": describe(turned)[0]} if turned else {"interpolate_to": end}),
-        **{"weights": drawn.weights, "n": n, "seed": seed, **studio.facts(), "embeddings": describe(opened, against)},
+        **{"weights": drawn.weights, "n": n, "seed": seed, **studio.facts(), **choices["sampling"].facts()},
+        "embeddings": describe(opened, against),
     }
     write_manifest(out, "embhub.series/1", {**facts, "sheet": SHEET, "pictures": pictures})
     return {**report(out, len(pictures), [*opened, *turned, *against]), "sheet": str(out / SHEET)}

@@ -103,7 +103,7 @@ class Inversion:
             raise UsageError("an image embedding has no usual length to keep", "leave out --norm directional")
         if recipe.norm == "directional":
             self._retract()
-        self._optimizer = torch.optim.AdamW(self.inserted.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+        self._optimizer = _optimizer(dict(self.inserted.rows), token_units(pipe) if recipe.relative_rate else {})
 
     @property
     def rows(self) -> dict[str, Tensor]:
@@ -165,7 +165,7 @@ class Inversion:
                 f"the gradient at step {len(self.losses) + 1} is not a number", "check the images and the base"
             )
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * pace(len(self.losses), self.recipe)
+            group["lr"] = self.recipe.learning_rate * group["unit"] * pace(len(self.losses), self.recipe)
         if self.recipe.norm == "directional":
             self._flatten_gradients()
         self._optimizer.step()
@@ -282,6 +282,24 @@ def token_norms(pipe: Pipeline) -> dict[str, float]:
     if not encoders(pipe):
         return {image_vectors.NAME: math.inf}
     return {part.name: float(part.table.detach().float().norm(dim=1).mean()) for part in encoders(pipe)}
+
+
+def token_units(pipe: Pipeline) -> dict[str, float]:
+    """The unit of the learning rate for each encoder: the size of a typical number of its token rows, their mean length
+    divided by the root of their width. It is a figure of the public base alone, 1 where the base reads no words.
+    """
+    widths = {part.name: int(part.table.shape[1]) for part in encoders(pipe)}
+    norms = token_norms(pipe)
+    return {name: norms[name] / math.sqrt(width) if norms[name] > 0 else 1.0 for name, width in widths.items()}
+
+
+def _optimizer(rows: Mapping[str, Tensor], units: Mapping[str, float]) -> torch.optim.AdamW:
+    """AdamW on rows measured in `units`, so that the rows of every encoder move alike beside its own table."""
+    groups = []
+    for name, part in rows.items():
+        unit = units.get(name, 1.0)
+        groups.append({"params": [part], "unit": unit, "eps": 1e-8 / unit})
+    return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
 def fit(

@@ -10,7 +10,9 @@ import torch
 
 from embhub.diffusion.families import denoiser
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.instructions import bfloat16_instructions
 from embhub.errors import UsageError
+from embhub.options.precision import Precision
 
 
 def pictures_at_once(side: int, *, pixels: int = 2**21) -> int:
@@ -21,9 +23,35 @@ def pictures_at_once(side: int, *, pixels: int = 2**21) -> int:
     return max(1, pixels // side**2)
 
 
+def in_bfloat16(device: str, wanted: Precision = "auto") -> bool:
+    """Whether a training on `device`, such as `cpu` or `cuda`, computes in bfloat16.
+
+    `auto` asks what the device has instructions for and measures nothing, so that the same machine and seed give the
+    same file. Trainings, audits, the workshop of the bases and benchmarks all ask here.
+
+    Raises:
+        UsageError: bfloat16 on a device on which torch does not train in it.
+    """
+    kind = device.partition(":")[0]
+    if wanted == "float32":
+        return False
+    if kind == "mps":
+        if wanted == "bfloat16":
+            raise UsageError("no training in bfloat16 on this mps", "give --precision float32")
+        return False
+    if wanted == "bfloat16":
+        return True
+    return bool(bfloat16_instructions()) if kind == "cpu" else _gpu_has_bfloat16()
+
+
+def _gpu_has_bfloat16() -> bool:
+    """Whether the GPU has instructions for bfloat16; older ones emulate it."""
+    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def precision(pipe: Pipeline, *, mixed: bool) -> AbstractContextManager[Any]:
-    """bfloat16 where it is wanted and the device has it in autograd; parameters stay as they are."""
-    if not mixed or pipe.device.type == "mps":
+    """bfloat16 where `mixed`, as `in_bfloat16` has chosen; parameters stay as they are."""
+    if not mixed:
         return nullcontext()
     return torch.autocast(pipe.device.type, torch.bfloat16)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from embhub.artifact.header import PER_IMAGE
 from embhub.diffusion.families import encoders, prediction_type, resolution
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.options.fields import check_ranges, given
+from embhub.options.precision import Precision
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Dtype, Norm, Recipe
 
@@ -17,11 +21,14 @@ class ResolvedRecipe:
     """How token embeddings are learned, with everything filled in; its options are described at `Recipe`.
 
     `learning_rate` is AdamW's after `warm_up` steps, falling on half a cosine to a twentieth; there is no weight
-    decay. `high_noise` is the share of a batch drawn from the noisiest 30 % of the schedule, where layout is decided;
-    the others are drawn evenly from above `lowest`. `mixed_precision` computes in bfloat16, where the rows stay
-    float32. With `norm` `directional` every row keeps the mean length of the base's own token rows and only turns
-    (AdamW with gradients along the sphere, without the paper's prior). `per_layer` learns `num_vectors` for each place
-    where a denoiser of Stable Diffusion's shape reads text (see `embhub.diffusion.training.per_layer`).
+    decay. With `relative_rate` it is in units of each encoder's own token table (`inversion.token_units`), else what
+    AdamW adds to a number; a private training has units of its own (`embhub.diffusion.dp.subspace`). `high_noise` is
+    the share of a batch drawn from the noisiest 30 % of the schedule, where layout is decided; the others are drawn
+    evenly from above `lowest`. `mixed_precision` computes in bfloat16, where the rows stay float32; by default where
+    this processor has instructions for it. With `norm` `directional` every row keeps the mean length of the base's own
+    token rows and only turns (AdamW with gradients along the sphere, without the paper's prior). `per_layer` learns
+    `num_vectors` for each place where a denoiser of Stable Diffusion's shape reads text (see
+    `embhub.diffusion.training.per_layer`).
 
     Raises:
         UsageError: a value out of its range.
@@ -30,13 +37,14 @@ class ResolvedRecipe:
     num_vectors: int = 8
     steps: int = 200
     learning_rate: float = 3e-2
+    relative_rate: bool = True
     batch_size: int = 16
     warm_up: int = 20
     high_noise: float = 0.4
     lowest: float = 0.1
     snr_gamma: float | None = None
     initializer_text: str = ""
-    mixed_precision: bool = True
+    mixed_precision: bool = field(default_factory=lambda: in_bfloat16("cpu"))
     norm: Norm = "free"
     per_layer: bool = False
     micro_batch_size: int | None = None
@@ -55,19 +63,46 @@ class ResolvedRecipe:
 COMPACT = ResolvedRecipe()
 """For the built-in bases and others of at most 128 pixels: plain loss, as min-SNR would starve layout."""
 
-LARGE = ResolvedRecipe(steps=3000, learning_rate=5e-3, batch_size=4, high_noise=0.0, lowest=0.0, snr_gamma=5.0)
-"""For bases of Stable Diffusion's size."""
+LARGE = ResolvedRecipe(steps=3000, learning_rate=0.35, batch_size=4, high_noise=0.0, lowest=0.0, snr_gamma=5.0)
+"""For bases of Stable Diffusion's size: on SD 1.5's own table, whose rows are about 0.39 long, 0.005 a number."""
+
+_WITHOUT_WORDS = 5e-3
+"""The rate for an image embedding of a large base, for which there is no table: what AdamW adds to a number."""
+
+
+RELATIVE = "root mean square of the base's token embeddings"
+"""The unit of a learning rate, in the words of the file's header."""
 
 
 def default_recipe(pipe: Pipeline) -> ResolvedRecipe:
-    """The recipe that suits a base of this size."""
+    """The recipe that suits a base of this size on the device where it is."""
     recipe = COMPACT if resolution(pipe) <= 128 else LARGE
-    return recipe if encoders(pipe) else replace(recipe, num_vectors=1)
+    recipe = replace(recipe, mixed_precision=in_bfloat16(pipe.device.type))
+    if encoders(pipe):
+        return recipe
+    rate = COMPACT.learning_rate if resolution(pipe) <= 128 else _WITHOUT_WORDS
+    return replace(recipe, num_vectors=1, learning_rate=rate, relative_rate=False)
 
 
-def resolve(recipe: Recipe, default: ResolvedRecipe) -> ResolvedRecipe:
-    """The recipe that a person chose, with what suits the base where nothing was chosen."""
-    return replace(default, **given(recipe))
+def resolve(recipe: Recipe, default: ResolvedRecipe, *, device: str) -> ResolvedRecipe:
+    """The recipe that a person chose, with what suits base and device where nothing was chosen.
+
+    Raises:
+        UsageError: a precision that the device has not.
+    """
+    chosen = given(recipe)
+    mixed = in_bfloat16(device, chosen.pop("precision", "auto"))
+    return replace(default, **chosen, mixed_precision=mixed)
+
+
+def recorded_recipe(recorded: Mapping[str, Any], precision: Precision | None = None, *, device: str) -> ResolvedRecipe:
+    """The recipe that a private record holds (`dataclasses.asdict`), in another precision where one is chosen.
+
+    Raises:
+        UsageError: a precision that the device has not.
+    """
+    recipe = ResolvedRecipe(**{"relative_rate": False, **recorded})  # records of old have no unit: it was 1
+    return recipe if precision is None else replace(recipe, mixed_precision=in_bfloat16(device, precision))
 
 
 def describe(
@@ -86,6 +121,7 @@ def describe(
         "vectors": recipe.num_vectors,
         "steps": recipe.steps,
         "learning_rate": recipe.learning_rate,
+        "learning_rate_unit": RELATIVE if recipe.relative_rate else "1",
         "batch_size": recipe.batch_size,
         "optimizer": "AdamW" if recipe.norm == "free" else "AdamW on directions",
         "weight_decay": 0,

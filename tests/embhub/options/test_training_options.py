@@ -50,7 +50,8 @@ def test_the_names_are_those_of_the_field_and_the_old_ones_are_gone() -> None:
 
 @pytest.mark.parametrize(("settled", "group"), [(ResolvedRecipe, Recipe), (Protection, PrivacySettings)])
 def test_every_option_reaches_the_training(settled: type[Any], group: type[Any]) -> None:
-    assert set(options_of(group)) <= {field.name for field in fields(settled)}
+    renamed = {"precision": "mixed_precision"}
+    assert {renamed.get(name, name) for name in options_of(group)} <= {field.name for field in fields(settled)}
     assert set(options_of(ComponentRecipe)) <= {field.name for field in fields(Plan)}
 
 
@@ -67,6 +68,9 @@ def test_the_library_takes_few_parameters() -> None:
         (Recipe, {"learning_rate": 0.0}),
         (Recipe, {"learning_rate": float("nan")}),
         (Recipe, {"norm": "fixed"}),
+        (Recipe, {"high_noise": 1.1}),
+        (Recipe, {"warm_up": -1}),
+        (Recipe, {"precision": "float16"}),
         (PrivacySettings, {"epsilon": 0.0}),
         (PrivacySettings, {"epsilon": 1.0, "delta": 1.0}),
         (PrivacySettings, {"epsilon": 1.0, "mechanism": "laplace"}),
@@ -82,7 +86,16 @@ def test_a_value_out_of_range_is_refused_in_python(group: type[Any], wrong: dict
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--num-vectors", "65"], ["--learning-rate", "0"], ["--delta", "1"], ["--norm", "fixed"], ["--preview", "0"]],
+    [
+        ["--num-vectors", "65"],
+        ["--learning-rate", "0"],
+        ["--delta", "1"],
+        ["--norm", "fixed"],
+        ["--preview", "0"],
+        ["--high-noise", "1.1"],
+        ["--warm-up", "-1"],
+        ["--precision", "float16"],
+    ],
 )
 def test_the_same_value_is_refused_on_the_command_line(wrong: list[str]) -> None:
     words = ["images", "--token", "<a>", "--caption", "mri, {}", "--out", "x.safetensors", *wrong]
@@ -119,8 +132,8 @@ def test_privacy_settings_need_an_epsilon() -> None:
 
 
 def test_what_is_not_chosen_suits_the_base_or_the_mechanism() -> None:
-    assert resolve(Recipe(), LARGE) == LARGE
-    assert resolve(Recipe(steps=7, initializer_text="lesion"), COMPACT) == replace(
+    assert resolve(Recipe(), LARGE, device="cpu") == LARGE
+    assert resolve(Recipe(steps=7, initializer_text="lesion"), COMPACT, device="cpu") == replace(
         COMPACT, steps=7, initializer_text="lesion"
     )
     assert resolve_privacy(PrivacySettings(2.0)) == Protection(2.0)

@@ -10,8 +10,8 @@ import pytest
 from embhub.__main__ import main as site_main
 from embhub.trust import key_request
 from embhub_registry.storage.folder import create
-from tests.registry.test_main import Done, run_command
 from tests.support.releases import NOW, SITE
+from tests.support.servers import Done, run_here
 from tests.support.sites import Site
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def add(folder: Path, *words: str, code: int = 0) -> Done:
-    done = run_command("--dir", folder, "key", "add", *words, "--new-namespace", check=False)
+    done = run_here("--dir", folder, "key", "add", *words, "--new-namespace", check=False)
     assert done.returncode == code, done.stderr
     return done
 
@@ -50,7 +50,7 @@ def test_a_request_for_something_else(folder: Path) -> None:
     add(folder, str(here), "--role", "audit", code=2)
     add(folder, str(edited), code=4)
     add(folder, "absent.json", code=2)
-    assert SITE.fingerprint not in run_command("--dir", folder, "key", "list").stdout
+    assert SITE.fingerprint not in run_here("--dir", folder, "key", "list").stdout
 
 
 def test_a_bare_key_is_taken_with_a_warning(folder: Path) -> None:

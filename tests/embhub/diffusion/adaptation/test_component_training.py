@@ -45,7 +45,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def adapt(base: Path, images: Path, out: Path, *components: str, **choices: Any) -> Adaptation:
-    asked = {"steps": STEPS, "batch_size": 4, "device": "cpu", "holdout": 0.2, "learning_rate": 1e-2, **choices}
+    usual = {"steps": STEPS, "batch_size": 4, "device": "cpu", "holdout": 0.2, "learning_rate": 1e-2}
+    asked: dict[str, Any] = {**usual, "precision": "float32", **choices}
     caption = asked.pop("caption", "film, {}")
     done = train_component(base, images, components=components, caption=caption, out=out, **asked)
     assert done is not None

@@ -24,6 +24,7 @@ def test_two_processes_end_where_one_would_but_for_rounding(base: Path, tmp_path
         Image.fromarray(generator.integers(0, 256, (32, 32), dtype=np.uint8)).save(images / f"f{number}.png")
     asked = ["--component", "unet", "--component", "text-encoder", "--caption", "film", "--device", "cpu"]
     asked += ["--steps", "4", "--batch-size", "4", "--holdout", "0.25", "--learning-rate", "1e-3"]
+    asked += ["--precision", "float32"]
     launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "-m", "embhub"]
     found = []
     for name, start in {"one": ["embhub"], "two": launch}.items():

@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,6 +19,7 @@ from embhub.diffusion.datasets.making import in_words
 from embhub.diffusion.drawing.generation import generate
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.images import read_images
+from embhub.options.sampling import Sampling
 from embhub.progress import Progress
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 from tests.support.disks import fill, small_disk
@@ -204,3 +206,31 @@ def test_the_command(base: Path, file: Path, tmp_path: Path, capsys: pytest.Capt
     assert "2 of them earlier" in capsys.readouterr().out
     assert main(["inspect", str(tmp_path / "drawn"), "--base", str(base)]) == 0
     assert "train would accept" in capsys.readouterr().out
+
+
+def test_batches_give_the_same_images_up_to_rounding(make: Make, tmp_path: Path) -> None:
+    alone, together = make().folder, make(out=tmp_path / "batched", sampling=Sampling(batch_size=2)).folder
+    for path in sorted(alone.glob("*/*.png")):
+        with Image.open(path) as one, Image.open(together / path.relative_to(alone)) as other:
+            assert np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max() <= 1
+    plans = [json.loads((folder / "dataset.json").read_text()) for folder in (alone, together)]
+    assert "sampling" not in plans[0] and plans[1]["sampling"] == {"batch_size": 2}
+    assert [row["seed"] for row in rows(alone)] == [row["seed"] for row in rows(together)]
+
+
+def test_a_batch_that_was_cut_short_is_drawn_whole_again(make: Make) -> None:
+    sampling = Sampling(batch_size=2, scheduler="dpm++")
+    folder = make(sampling=sampling).folder
+    before = contents(folder)
+    (folder / "sick" / "00001.png").unlink()
+    (folder / "well" / "00002.png").unlink()
+    assert make(sampling=sampling).found == 4
+    assert contents(folder) == before
+
+
+def test_another_batch_size_is_another_data_set(make: Make) -> None:
+    make(sampling=Sampling(batch_size=2))
+    with pytest.raises(UsageError, match="sampling differ"):
+        make(sampling=Sampling(batch_size=3))
+    with pytest.raises(UsageError, match="sampling differ"):
+        make()

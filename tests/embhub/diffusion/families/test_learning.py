@@ -40,6 +40,7 @@ RECIPE = replace(
     steps=20,
     batch_size=4,
     learning_rate=0.3,
+    relative_rate=False,
     warm_up=1,
     mixed_precision=False,
 )

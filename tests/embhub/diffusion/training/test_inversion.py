@@ -58,7 +58,7 @@ def state(pipe: Any) -> dict[str, torch.Tensor]:
 def test_the_loss_falls_and_the_base_stays(pipe: Any, latents: torch.Tensor) -> None:
     before, tokenizer = state(pipe), pipe.tokenizer
     processors = {name: type(part) for name, part in pipe.unet.attn_processors.items()}
-    recipe = replace(QUICK, steps=80, learning_rate=0.2, mixed_precision=False)
+    recipe = replace(QUICK, steps=80, learning_rate=10.0, mixed_precision=False)
     learned = learn(pipe, latents, recipe)
     after = state(pipe)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
@@ -179,9 +179,9 @@ def test_impossible_recipes(wrong: dict[str, Any]) -> None:
 
 
 def test_the_recipe_follows_the_size_of_the_base(pipe: Any) -> None:
-    assert default_recipe(pipe) is COMPACT
+    assert default_recipe(pipe) == COMPACT
     pipe.unet.register_to_config(sample_size=128)
-    assert default_recipe(pipe) is LARGE
+    assert default_recipe(pipe) == LARGE
 
 
 def test_times_are_biased_to_noise() -> None:
@@ -196,8 +196,8 @@ def test_rows_of_a_directional_training_keep_the_length_of_the_bases_words(pipe:
     usual = inversion.token_norms(pipe)["text_encoder"]
     table = pipe.text_encoder.get_input_embeddings().weight
     assert usual == pytest.approx(float(table.norm(dim=1).mean()))
-    learned = learn(pipe, latents, replace(QUICK, norm="directional", learning_rate=1.0))
-    free = learn(pipe, latents, replace(QUICK, learning_rate=1.0))
+    learned = learn(pipe, latents, replace(QUICK, norm="directional", learning_rate=1.0, relative_rate=False))
+    free = learn(pipe, latents, replace(QUICK, learning_rate=1.0, relative_rate=False))
     assert torch.allclose(learned.rows["text_encoder"].norm(dim=1), torch.tensor(usual), rtol=1e-5)
     assert float(free.rows["text_encoder"].norm(dim=1).max()) > 2 * usual
     start = learn(pipe, latents, replace(QUICK, norm="directional", learning_rate=1e-9)).rows["text_encoder"]

@@ -1,0 +1,78 @@
+"""Applying the options of sampling to a pipeline: scheduler, number format, compilation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import diffusers
+import torch
+
+from embhub.diffusion.bases.found import FoundBase
+from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
+from embhub.diffusion.families import denoiser
+from embhub.diffusion.families.pipeline import Pipeline
+from embhub.errors import UsageError
+from embhub.options.sampling import Sampling, Scheduler
+
+_SCHEDULERS: dict[Scheduler, tuple[str, dict[str, str]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpm++-sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler-ancestral": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+    "lms": ("LMSDiscreteScheduler", {}),
+    "pndm": ("PNDMScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+}
+
+
+def load_for_sampling(found: FoundBase, sampling: Sampling, *, device: str = "auto") -> Pipeline:
+    """The base's pipeline as it is to sample.
+
+    Raises:
+        UsageError: a scheduler that the base does not take, a number format that the device has not, or no compiler.
+    """
+    place = choose_device(device)
+    if sampling.dtype == "float16" and place.type == "cpu":
+        raise UsageError("float16 on a processor is slower than float32", "use --dtype bfloat16 or float32")
+    if sampling.compiled and place.type == "cpu" and not _has_compiler():
+        raise UsageError("torch.compile needs a C++ compiler on a processor", "install g++, or leave out --compile")
+    dtype = getattr(torch, sampling.dtype) if sampling.dtype else None
+    pipe = load_pipeline(found, device=device, dtype=dtype)
+    if sampling.scheduler is not None:
+        set_scheduler(pipe, sampling.scheduler)
+    if sampling.compiled:
+        denoiser(pipe).compile()
+    return pipe
+
+
+def set_scheduler(pipe: Pipeline, name: Scheduler) -> None:
+    """Exchange the pipeline's scheduler for another that reads the same noise schedule.
+
+    Raises:
+        UsageError: the base's pipeline does not take it, as those of flow models do not.
+    """
+    kind, settings = _SCHEDULERS[name]
+    wanted, own = getattr(diffusers, kind), pipe.scheduler
+    if wanted not in _compatible(own):
+        raise UsageError(
+            f"this base is sampled with {type(own).__name__}, which {name} cannot replace", "leave out --scheduler"
+        )
+    pipe.scheduler = wanted.from_config(own.config, **settings)
+
+
+def _compatible(own: Any) -> set[type[Any]]:
+    """Schedulers that read the same configuration. diffusers does not list LCM's among them, which does."""
+    takes, usual = {type(own), *own.compatibles}, diffusers.DDIMScheduler
+    if takes & {usual, diffusers.LCMScheduler}:
+        takes |= {usual, diffusers.LCMScheduler, *usual.from_config(own.config).compatibles}
+    return takes
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)

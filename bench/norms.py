@@ -27,7 +27,7 @@ from bench.results_file import ResultsFile, Row
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import inversion
+from embhub.diffusion.training import inversion, table_units
 from embhub.diffusion.training.recipes import COMPACT, ResolvedRecipe
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
@@ -59,7 +59,7 @@ def run_arm(pipe: Pipeline, finding: str, arm: str, seed: int, judge: Judge, bas
         pipe, fit.rows, caption, SAMPLES, seed=6000 + 100 * seed,
         guidance=base.recommended["guidance"], steps=int(base.recommended["steps"]),
     )  # fmt: skip
-    usual = inversion.token_norms(pipe)
+    usual = table_units.token_norms(pipe)
     return {
         "base": base.name, "finding": finding, "arm": arm, "seed": seed,
         "loss": inversion.mean_loss(pipe, outside, token=TOKEN, caption=caption, rows=fit.rows, draws=10),

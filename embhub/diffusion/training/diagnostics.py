@@ -12,8 +12,9 @@ from torch import Tensor
 from embhub.diffusion.families import detect, loss, noise_levels, prediction_type, strengths
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import image_losses, without_token
-from embhub.diffusion.training.inversion import Inversion, token_norms
+from embhub.diffusion.training.inversion import Inversion
 from embhub.diffusion.training.prompts import Prompts, one_for_all
+from embhub.diffusion.training.table_units import token_norms
 
 Warn = Callable[[str], None]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.bases.pipelines import trainable_attention
-from embhub.diffusion.families import Condition, detect, encoders, image_vectors, loss, min_snr_weights, noise_levels
+from embhub.diffusion.families import Condition, detect, encoders, loss, min_snr_weights, noise_levels
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import mean_loss
 from embhub.diffusion.training.per_layer import insert, spread
@@ -25,6 +25,7 @@ from embhub.diffusion.training.prompts import Prompts, gather, one_for_all
 from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe, default_recipe
 from embhub.diffusion.training.rows import starting_rows
 from embhub.diffusion.training.seeding import make_generator
+from embhub.diffusion.training.table_units import row_optimizer, token_norms, token_units
 from embhub.errors import UsageError
 
 __all__ = [
@@ -103,7 +104,7 @@ class Inversion:
             raise UsageError("an image embedding has no usual length to keep", "leave out --norm directional")
         if recipe.norm == "directional":
             self._retract()
-        self._optimizer = _optimizer(dict(self.inserted.rows), token_units(pipe) if recipe.relative_rate else {})
+        self._optimizer = row_optimizer(dict(self.inserted.rows), token_units(pipe) if recipe.relative_rate else {})
 
     @property
     def rows(self) -> dict[str, Tensor]:
@@ -274,32 +275,6 @@ def encode_images(pipe: Pipeline, images: Tensor) -> Tensor:
             filled = torch.cat([part, part[-1:].expand(count - len(part), *part.shape[1:])]) if len(part) else part
             parts.append(family.latents(pipe, filled.to(pipe.device))[: len(part)])
     return torch.cat(parts)
-
-
-def token_norms(pipe: Pipeline) -> dict[str, float]:
-    """Mean length of the base's own token rows, for each encoder; infinite where the base reads no words, so that no
-    row is long beside it."""
-    if not encoders(pipe):
-        return {image_vectors.NAME: math.inf}
-    return {part.name: float(part.table.detach().float().norm(dim=1).mean()) for part in encoders(pipe)}
-
-
-def token_units(pipe: Pipeline) -> dict[str, float]:
-    """The unit of the learning rate for each encoder: the size of a typical number of its token rows, their mean length
-    divided by the root of their width. It is a figure of the public base alone, 1 where the base reads no words.
-    """
-    widths = {part.name: int(part.table.shape[1]) for part in encoders(pipe)}
-    norms = token_norms(pipe)
-    return {name: norms[name] / math.sqrt(width) if norms[name] > 0 else 1.0 for name, width in widths.items()}
-
-
-def _optimizer(rows: Mapping[str, Tensor], units: Mapping[str, float]) -> torch.optim.AdamW:
-    """AdamW on rows measured in `units`, so that the rows of every encoder move alike beside its own table."""
-    groups = []
-    for name, part in rows.items():
-        unit = units.get(name, 1.0)
-        groups.append({"params": [part], "unit": unit, "eps": 1e-8 / unit})
-    return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
 def fit(

@@ -18,12 +18,13 @@ from embhub.diffusion.training import inversion, memory
 from embhub.diffusion.training.checkpoints import CheckpointStore
 from embhub.diffusion.training.diagnostics import Lookout, judge_images
 from embhub.diffusion.training.eval_loss import losses_with
-from embhub.diffusion.training.inversion import Inversion, token_norms
+from embhub.diffusion.training.inversion import Inversion
 from embhub.diffusion.training.latents import Encoded, encode
 from embhub.diffusion.training.prompts import prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
+from embhub.diffusion.training.table_units import token_norms
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet
 from embhub.ledger import budget

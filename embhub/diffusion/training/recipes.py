@@ -21,7 +21,7 @@ class ResolvedRecipe:
     """How token embeddings are learned, with everything filled in; its options are described at `Recipe`.
 
     `learning_rate` is AdamW's after `warm_up` steps, falling on half a cosine to a twentieth; there is no weight
-    decay. With `relative_rate` it is in units of each encoder's own token table (`inversion.token_units`), else what
+    decay. With `relative_rate` it is in units of each encoder's own token table (`table_units.token_units`), else what
     AdamW adds to a number; a private training has units of its own (`embhub.diffusion.dp.subspace`). `high_noise` is
     the share of a batch drawn from the noisiest 30 % of the schedule, where layout is decided; the others are drawn
     evenly from above `lowest`. `mixed_precision` computes in bfloat16, where the rows stay float32; by default where

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.training import inversion
+from embhub.diffusion.training import inversion, table_units
 from embhub.diffusion.training.inversion import (
     COMPACT,
     LARGE,
@@ -193,7 +193,7 @@ def test_times_are_biased_to_noise() -> None:
 
 
 def test_rows_of_a_directional_training_keep_the_length_of_the_bases_words(pipe: Any, latents: torch.Tensor) -> None:
-    usual = inversion.token_norms(pipe)["text_encoder"]
+    usual = table_units.token_norms(pipe)["text_encoder"]
     table = pipe.text_encoder.get_input_embeddings().weight
     assert usual == pytest.approx(float(table.norm(dim=1).mean()))
     learned = learn(pipe, latents, replace(QUICK, norm="directional", learning_rate=1.0, relative_rate=False))

@@ -26,7 +26,7 @@ from embhub.diffusion.drawing.loading import TokenCollisionError, WrongBaseError
 from embhub.diffusion.drawing.slerp import slerp
 from embhub.diffusion.families import detect
 from embhub.diffusion.train import TrainResult
-from embhub.diffusion.training import batched, inversion
+from embhub.diffusion.training import batched, inversion, table_units
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.per_layer import LayeredRows, insert, places, spread
 from embhub.diffusion.training.recipes import ResolvedRecipe
@@ -184,7 +184,7 @@ def test_activations_computed_twice_give_the_same(pipe: Any) -> None:
 def test_directions_only(pipe: Any) -> None:
     recipe = ResolvedRecipe(**{**vars(QUICK), "norm": "directional"})
     rows = inversion.fit(pipe, latents(), token=TOKEN, caption=CAPTION, recipe=recipe, seed=0).rows["text_encoder"]
-    usual = inversion.token_norms(pipe)["text_encoder"]
+    usual = table_units.token_norms(pipe)["text_encoder"]
     assert torch.allclose(rows.norm(dim=-1), torch.full(rows.shape[:2], usual), rtol=1e-5)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from embhub.diffusion.training.inversion import LARGE, Inversion, token_norms, token_units
+from embhub.diffusion.training.inversion import LARGE, Inversion
 from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe, describe, recorded_recipe, resolve
+from embhub.diffusion.training.table_units import token_norms, token_units
 from embhub.options.training import Recipe
 from tests.support import families, kandinsky, pipelines
 

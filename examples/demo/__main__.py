@@ -43,6 +43,7 @@ def main() -> int:
         f"\nrecognised: {recognised['before']:.0%} before, {recognised['after']:.0%} after, of {recognised['n']}\n"
         f"classifier AUC: {utility['auc_real']:.3f} real, {utility['auc_real_plus_synthetic']:.3f} real and drawn\n"
         f"audit: {summary['audit']['verdict']} ({summary['audit']['statement']})\n"
+        f"withdrawn by hospital A; at hospital B after one refresh: {summary['withdrawal']['after']}\n"
         f"all of it: {chosen.out / 'index.html'} and {chosen.out / 'summary.json'}, in {summary['seconds_total']:.0f} s"
     )
     return 0
@@ -83,6 +84,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
             story.publish_shipped(site_a)
             folders = story.receive_shipped(site_b, number=min(12, scale.drawn))
             shipped = {name: read_folder(folder) for name, folder in folders.items()}
+        withdrawn = story.withdraw(site_a, site_b, words)
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
     report = AuditReport.parse(json.dumps(published["audit"]).encode())
     copies = Report.model_validate_json(json.dumps(published["copies"]))
@@ -99,6 +101,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         "embedding": {"bytes": published["bytes"], "vectors": published["vectors"], "digest": received["digest"]},
         "verification": received,
         "tampering": refused,
+        "withdrawal": withdrawn,
         "commands": typed(),
         "seconds_total": round(time.monotonic() - began, 1),
     }

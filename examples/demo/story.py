@@ -1,7 +1,8 @@
-"""The plot: register, train, audit, sign, push at one hospital; trust, pull, verify, draw at the other."""
+"""The plot: register, train, audit, sign, push at one hospital; trust, pull, verify, draw at the other; withdraw."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +78,25 @@ def receive_shipped(site: Hospital, *, number: int) -> dict[str, Path]:
     prompt = XRAY.caption.replace("{}", XRAY.token)
     site.embhub("generate", prompt, "--embedding", SHIPPED.stem, *base, "--out", "drawn/xray-with")
     return {name: site.folder / "drawn" / f"xray-{name}" for name in ("normal", "generic", "with")}
+
+
+def withdraw(site: Hospital, other: Hospital, words: Words) -> dict[str, Any]:
+    """Site A withdraws the bytes of its release; after one refresh site B's copy is refused, without a network."""
+    reason = "in this demonstration a patient withdrew consent"
+    site.embhub("yank", f"{NAMESPACE}/{words.repository}", "--scope", "bytes", "--reason", reason)
+    before = other.embhub("status", words.repository, "--json").json
+    other.embhub("trust", "refresh")
+    after = other.embhub("status", words.repository, "--json", expect=8)
+    refused = other.embhub("verify", words.repository, "--policy", "strict", "--json", expect=8)
+    released = json.loads(after.out)["releases"][0]
+    return {
+        "reason": reason,
+        "before": before["releases"][0]["state"],
+        "after": released["state"],
+        "said": released["reasons"],
+        "status_exit_code": after.code,
+        "verify_exit_code": refused.code,
+    }
 
 
 def answer(card: Path, answers: Mapping[str, object]) -> None:

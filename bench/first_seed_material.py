@@ -35,7 +35,7 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Part:
-    """Images uint8 (N, 64, 64, 3), labels (N,) with 1 for the finding, and whose each is."""
+    """Images uint8 (N, H, W, 3), labels (N,) with 1 for the finding, and whose each is."""
 
     images: Pictures
     labels: NDArray[np.int64]

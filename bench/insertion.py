@@ -64,8 +64,8 @@ STRONGER = 6.0
 of 2 for the finding and -1 for healthy), chosen once the figures of both lungs were known."""
 FILMS = 110
 INSERTED = ("cxr-effusion", "bright ring", "prostate-cspca")
-LUNGS = {"both lungs": [(8, 12, 20, 38), (36, 12, 20, 38)], "one lung": [(8, 12, 20, 38)]}
-"""Boxes x, y, width, height in films of 64 x 64."""
+LUNGS = {"both lungs": [(16, 24, 40, 76), (72, 24, 40, 76)], "one lung": [(16, 24, 40, 76)]}
+"""Boxes x, y, width, height in films of 128 x 128."""
 GOAL = 0.95
 Row = dict[str, Any]
 Verdicts = dict[str, Judge]
@@ -134,7 +134,7 @@ def films(data: Path, place: str, *, count: int | None = None, part: str = "test
     learned = set(xray.read(data, "site", (xray.LEFT_OUT,)).patients)
     chosen = [number for number, patient in enumerate(shown.patients) if patient not in learned]
     images = colour(shown.images[chosen][LOOK if pushed else 0 :][:count])
-    marked = np.any([masks.from_box(box, (64, 64)) for box in LUNGS[place]], axis=0)
+    marked = np.any([masks.from_box(box, (xray.SIDE, xray.SIDE)) for box in LUNGS[place]], axis=0)
 
     @contextmanager
     def ready() -> Iterator[tuple[Studio, Prompt, str]]:

@@ -68,7 +68,7 @@ def make_optimizer(model: UNet2DConditionModel) -> torch.optim.Optimizer:
     eager = [value for name, value in model.named_parameters() if _eager(name)]
     others = [value for name, value in model.named_parameters() if not _eager(name)]
     groups = [{"params": eager, "factor": 1.5}, {"params": others, "factor": 1.0}]
-    return torch.optim.AdamW(groups, _PEAK, weight_decay=1e-3, betas=(0.9, 0.99))
+    return torch.optim.AdamW(groups, _PEAK, weight_decay=1e-3, betas=(0.9, 0.99), fused=True)
 
 
 def _eager(name: str) -> bool:

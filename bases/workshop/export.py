@@ -40,8 +40,11 @@ def export(
     denoiser: UNet2DConditionModel,
     average: list[Tensor],
     facts: Mapping[str, Any],
+    keeps_last_noise: bool = False,
 ) -> None:
     """Write the pipeline with the averaged weights to `folder`, beside `facts` as `base.json`; replaces what was there.
+
+    `keeps_last_noise` ends sampling at the schedule's smallest noise level instead of at none, which smooths less.
 
     The models that were passed in are left as they are.
     """
@@ -55,7 +58,9 @@ def export(
     for name, model in (("unet", averaged), ("vae", copy.deepcopy(autoencoder)), ("text_encoder", _unhooked(encoder))):
         model.half().save_pretrained(str(partial / name))
     tokenizer.save_pretrained(str(partial / "tokenizer"))
-    DPMSolverMultistepScheduler.from_config(noise_schedule().config).save_pretrained(str(partial / "scheduler"))
+    DPMSolverMultistepScheduler.from_config(
+        noise_schedule().config, final_sigmas_type="sigma_min" if keeps_last_noise else "zero"
+    ).save_pretrained(str(partial / "scheduler"))
     _say_float32(partial / "text_encoder" / "config.json")
     (partial / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n", encoding="utf-8")
     (partial / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

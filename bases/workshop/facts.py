@@ -17,10 +17,7 @@ _PHANTOM_PROMPTS = {
     "histology, normal": "histology, normal",
     "histology, dark spot": "histology, dark large sharp spot in middle left",
 }
-_XRAY_PROMPTS = {
-    "normal": "frontal chest x-ray, normal",
-    "viral pneumonia": "frontal chest x-ray, viral pneumonia",
-}
+_XRAY_PROMPTS = {"normal": "frontal chest x-ray, normal"}
 
 _FACTS: dict[str, dict[str, Any]] = {
     "builtin": {
@@ -44,20 +41,15 @@ _FACTS: dict[str, dict[str, Any]] = {
             "images were resized."
         ),
         "prompts": _XRAY_PROMPTS,
-        "left_out": ["bacterial pneumonia"],
-        "resolution": 64,
+        "left_out": ["bacterial pneumonia", "viral pneumonia"],
+        "resolution": 128,
         "recommended": {"guidance": 1.5, "steps": 20},
         "figures": {},
     },
 }
-_FACTS["xray-normals"] = _FACTS["builtin-xray"] | {
-    "name": "xray-normals",
-    "prompts": {"normal": _XRAY_PROMPTS["normal"]},
-    "left_out": ["bacterial pneumonia", "viral pneumonia"],
-}
 
 
 def facts(name: str) -> dict[str, Any]:
-    """A fresh copy of the facts of a base that `train` knows, with no figures yet. Raises KeyError."""
+    """A fresh copy of the facts of a built-in base, with no figures yet. Raises KeyError."""
     known = _FACTS[name]
     return {key: dict(value) if isinstance(value, dict) else value for key, value in known.items()}

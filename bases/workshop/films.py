@@ -28,7 +28,7 @@ HEAD = xray.HEAD
 _SOURCE_SIDE = 224
 _OURS = ("base", "site")
 _HELD_OUT_OF = 12
-_WORDS = (
+WORDS = (
     ("dark", "medium", "bright"),
     ("low contrast", "medium contrast", "high contrast"),
     ("smooth", "mottled", "coarse"),
@@ -184,13 +184,13 @@ def caption(pose_words: Sequence[str], film_levels: Tensor, rng: np.random.Gener
         return Caption()
     phrases = ["normal"] if rng.random() > 0.1 else []
     if rng.random() < 0.6:
-        kinds = rng.permutation(len(_WORDS))
-        phrases += [_WORDS[kind][int(film_levels[kind])] for kind in kinds if rng.random() < 0.4]
+        kinds = rng.permutation(len(WORDS))
+        phrases += [WORDS[kind][int(film_levels[kind])] for kind in kinds if rng.random() < 0.4]
     phrases += pose_words
     return Caption(f"{HEAD},", (", ".join(phrases),)) if phrases else Caption(HEAD)
 
 
 def vocabulary() -> list[str]:
     """Texts to learn a tokenizer from."""
-    words = " ".join(word for words in _WORDS for word in words)
+    words = " ".join(word for words in WORDS for word in words)
     return [f"{HEAD}, {' '.join(xray.LABELS)} {words} {_POSES}"] * 50

@@ -31,11 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", help=f"{' or '.join(NAMES)}, or a folder that `train` wrote")
     parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/ (X-rays only)")
     parser.add_argument("--grids", type=Path, help="folder for pictures of everything that was counted")
-    parser.add_argument(
-        "--normals-only",
-        metavar="DIR",
-        help="a measured base that saw healthy films only, to report beside builtin-xray",
-    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--copies-only", action="store_true", help="only compare with the films again (X-rays only)")
     parser.add_argument("--card-only", action="store_true", help="write README.md anew from the figures there are")
@@ -59,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             elif base.name == "builtin":
                 facts["figures"] = measure_phantoms(base, report, keep)
             else:
-                facts["figures"] = measure_xray(base, chosen.data, report, keep, full=base.name == "builtin-xray")
-        if chosen.normals_only:
-            facts["figures"]["normals_only"] = info(chosen.normals_only).figures
+                facts["figures"] = measure_xray(base, chosen.data, report, keep)
         path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         print(write_card(info(base.path)))
     except EmbhubError as error:

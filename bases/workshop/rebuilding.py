@@ -23,6 +23,7 @@ Draw = Callable[[int, torch.Generator], Tensor]
 class Settings:
     """Images a step; the side of the part of each that is rebuilt (0: all of it); weights of the losses beside pixels
     (0: left out); the step at which the critic begins to count; noise on latents as a share of their deviation;
+    `shrink`: latents are scaled by a random factor from this one to 1, as a denoiser draws them a little too small;
     `decoder_only` leaves the encoder as it is."""
 
     batch: int = 8
@@ -33,6 +34,7 @@ class Settings:
     features: float = 0.0
     critic_from: int = 0
     noise: float = 0.1
+    shrink: float = 1.0
     decoder_only: bool = False
     peak: float = _PEAK
     device: str = "cpu"
@@ -50,8 +52,10 @@ class Rebuilding:
         torch.manual_seed(settings.seed)
         self.critic = likeness.PatchCritic().to(settings.device)
         self.learning = _parameters(self.model, settings.decoder_only)
-        self.optimizer = torch.optim.AdamW(self.learning, settings.peak, weight_decay=1e-4, betas=(0.9, 0.99))
-        self.critics = torch.optim.AdamW(self.critic.parameters(), _CRITICS_RATE, betas=(0.5, 0.99))
+        self.optimizer = torch.optim.AdamW(
+            self.learning, settings.peak, weight_decay=1e-4, betas=(0.9, 0.99), fused=True
+        )
+        self.critics = torch.optim.AdamW(self.critic.parameters(), _CRITICS_RATE, betas=(0.5, 0.99), fused=True)
         self.averages = Averages(self.model, (0.998,))
         self.best: dict[str, Tensor] = {}
         self.fast = running.fast_precision(settings.device, settings.precision)
@@ -82,7 +86,9 @@ class Rebuilding:
         settings, generator = self.settings, running.randomness(self.settings.seed, number)
         images = cropped(self.draw(settings.batch, generator), settings.crop, generator).to(settings.device)
         noise = torch.randn(settings.batch, *self._latent_shape(images), generator=generator).to(settings.device)
-        drawn, size = self._rebuilt(images, noise)
+        least = settings.shrink
+        scale = least + (1 - least) * torch.rand(settings.batch, 1, 1, 1, generator=generator).to(settings.device)
+        drawn, size = self._rebuilt(images, noise, scale)
         grey, real = drawn.mean(1, keepdim=True), images[:, :1]
         loss = likeness.pixel_loss(drawn, images) + 1e-3 * size
         figures = {"pixels": loss.item()}
@@ -101,13 +107,13 @@ class Rebuilding:
     def _latent_shape(self, images: Tensor) -> tuple[int, int, int]:
         return self.model.config.latent_channels, images.shape[2] // 8, images.shape[3] // 8
 
-    def _rebuilt(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures of latents with a little noise, and the mean square of the latents."""
+    def _rebuilt(self, images: Tensor, noise: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures of latents scaled, with a little noise, and the mean square of the latents."""
         with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.fast):
             with torch.set_grad_enabled(not self.settings.decoder_only):
                 latents = latents_of(self.model, images).float()
             deviation = latents.detach().std((0, 2, 3), keepdim=True)
-            drawn = pictures_of(self.model, latents + self.settings.noise * deviation * noise)
+            drawn = pictures_of(self.model, latents * scale + self.settings.noise * deviation * noise)
         return drawn.float(), latents.square().mean()
 
     def _criticised(self, grey: Tensor, real: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Train a built-in base from nothing: `python -m bases.workshop.train builtin|builtin-xray --out DIR`.
+"""Train the 64-pixel base of phantoms from nothing: `python -m bases.workshop.train builtin --out DIR`.
 
-`xray-normals` is no part of the package: a base that saw healthy films only, to measure what inversion adds.
+`run` trains the bases of 128 pixels.
 Seeded and counted in steps, so that a run is the same however busy the machine. The state is saved every two minutes
 under `--work`; after a crash the same command with `--resume` goes on from there.
 """
@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from bases.workshop import stages, xray
-from bases.workshop.corpus import Corpus, phantoms
+from bases.workshop import stages
+from bases.workshop.corpus import phantoms
 from bases.workshop.export import export
 from bases.workshop.facts import facts
 from bases.workshop.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import EmbhubError
 
-DEFAULT_STEPS = {"builtin": (1600, 7000), "builtin-xray": (4000, 4700), "xray-normals": (800, 2000)}
+DEFAULT_STEPS = {"builtin": (1600, 7000)}
 PHANTOMS = 20_000
 
 
@@ -33,16 +33,12 @@ def train(
     out: Path,
     *,
     work: Path,
-    data: Path,
     settings: stages.Settings,
     phantom_count: int = PHANTOMS,
     report: stages.Report = print,
 ) -> Path:
-    """Train base `name` into the pipeline folder `out`, going on from what `work` holds; returns `out`.
-
-    `data` holds `chest-xray/` (for `builtin-xray` only). Raises UsageError where it does not.
-    """
-    corpus = read_corpus(name, data, settings.seed, phantom_count)
+    """Train base `name` into the pipeline folder `out`, going on from what `work` holds; returns `out`."""
+    corpus = phantoms(phantom_count, settings.seed)
     report(f"{name}: {len(corpus.images)} images")
     tokenizer = make_tokenizer(work / "tokenizer", corpus.vocabulary)
     encoder = make_encoder(tokenizer, settings.seed)
@@ -53,13 +49,6 @@ def train(
         out, tokenizer=tokenizer, encoder=encoder, autoencoder=model, denoiser=unet, average=average, facts=facts(name)
     )
     return out
-
-
-def read_corpus(name: str, data: Path, seed: int, phantom_count: int = PHANTOMS) -> Corpus:
-    """The training images of base `name`, the same for the same seed."""
-    if name == "builtin":
-        return phantoms(phantom_count, seed)
-    return xray.corpus(data, seed, labels=[label for label in xray.LABELS if label not in facts(name)["left_out"]])
 
 
 def default_data() -> Path:
@@ -73,7 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", choices=sorted(DEFAULT_STEPS))
     parser.add_argument("--out", type=Path, required=True, help="pipeline folder to write")
     parser.add_argument("--work", type=Path, help="folder of checkpoints (default: OUT with .work added)")
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/ (builtin-xray only)")
     parser.add_argument("--autoencoder-steps", type=int)
     parser.add_argument("--steps", type=int, help="steps of the denoiser")
     parser.add_argument("--batch", type=int, default=16)
@@ -100,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{time.monotonic() - began:7.0f} s  {line}", file=sys.stderr, flush=True)
 
     try:
-        print(train(chosen.name, chosen.out, work=work, data=chosen.data, settings=settings, report=report))
+        print(train(chosen.name, chosen.out, work=work, settings=settings, report=report))
     except EmbhubError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -20,6 +20,7 @@ from bases.workshop.text_encoder import CaptionEncoder, make_encoder, make_token
 from embhub.errors import UsageError
 
 _BANDS, _CRITIC, _FEATURES = 0.1, 0.05, 0.5
+_DECODERS_CRITIC, _DECODERS_SHRINK = 0.15, 0.9
 _WHITENED_OVER = 512
 _UNFINISHED = "autoencoder.safetensors"
 _PROGRESS = "progress.json"
@@ -67,7 +68,8 @@ class Workbench:
             device=self.device,
             precision=self.precision,
             bands=_BANDS,
-            critic=_CRITIC,
+            critic=_DECODERS_CRITIC if decoder_only else _CRITIC,
+            shrink=_DECODERS_SHRINK if decoder_only else 1.0,
             features=_FEATURES,
         )
         model = self._fixed_autoencoder() if decoder_only else latent_pictures.build(self.seed)
@@ -149,6 +151,7 @@ class Workbench:
             denoiser=course.model,
             average=[value.detach() for value in shown.parameters()],
             facts=_facts(self.material.name),
+            keeps_last_noise=True,
         )
 
     def _autoencoder_to_show(self) -> AutoencoderKL:
@@ -195,5 +198,5 @@ def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
 
 def _facts(name: str) -> dict[str, Any]:
     """Facts of a stage: what the shipped base says of itself, where it still holds."""
-    known = facts.facts("xray-normals" if name == "builtin-xray" else name)
+    known = facts.facts(name)
     return {**known, "name": name, "resolution": latent_pictures.SIDE}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from bases.workshop import xray
+from bases.workshop import films, xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, tensor
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour
@@ -20,30 +20,33 @@ from embhub.diffusion.copying.checking import ALPHA
 from embhub.diffusion.copying.comparing import compare, one_each
 from embhub.diffusion.families.pipeline import Pipeline
 
-DRAWN, SEED = 48, 5000
+DRAWN, SEED = 96, 5000
 """Of each taught label; seeds that no other figure of the gate uses."""
 
 
 def check_films(base: BaseInfo, pipe: Pipeline, data: Path, report: Report, keep: Keep) -> Figures:
-    """Draw every taught label and compare with all films of the `base` part, judged by patients of the `test` part.
+    """Draw every taught label and compare with all films that the base learned from or was stopped by.
+
+    Patients of the `test` part say how near a stranger comes.
 
     Returns counts alone: films, patients, drawn images, how many are suspected, the threshold and the smallest p-value,
     and how many planted copies of each kind were caught. Raises UsageError where the data is not there.
     """
-    labels = [label for label in xray.LABELS if label not in base.left_out]
-    films, others = xray.read(data, "base", labels), xray.read(data, "test", labels)
+    taught, stopping = films.training(data), films.held_out(data)
+    patients = taught.patients + stopping.patients
+    others = xray.read(data, "test", (xray.TAUGHT,))
     drawn = _draw(base, pipe, keep)
     found = compare(
         pipe,
-        tensor(colour(films.images)),
-        films.patients,
+        films.plain(torch.cat([taught.images, stopping.images])),
+        patients,
         tensor(colour(others.images[one_each(others.patients)])),
         torch.cat([tensor(pictures) for pictures in drawn.values()]),
         alpha=ALPHA,
     )
     figures = {
-        "films": len(films.patients),
-        "patients": len(set(films.patients)),
+        "films": len(patients),
+        "patients": len(set(patients)),
         "controls": len(set(others.patients)),
         "n": sum(len(pictures) for pictures in drawn.values()),
         "suspected": int(found.suspected.sum()),

@@ -1,38 +1,43 @@
 """Figures of a base of X-rays: what it draws, what inversion adds to it, and what that does for a classifier.
 
-Seeds, numbers of samples and settings stand here, fixed before anything is seen.
+The base knows normal films only, so its words for a finding are the nearest that it was taught: of its captions, the
+one with the lowest loss on the films that the embedding is learned from. Seeds, numbers of samples and settings stand
+here, fixed before anything is seen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from bases.workshop import xray
+from bases.workshop import films, xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
+from bases.workshop.likeness import power_ratios
 from bases.workshop.sampling import sample, sample_with
 from bases.workshop.xray_copies import check_films
-from bases.workshop.xray_judge import Judge, colour, xray_judge_for
+from bases.workshop.xray_judge import Judge, colour, feature_network, xray_judge_for
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.evaluation import utility
+from embhub.diffusion.evaluation import fidelity, utility
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import inversion
+from embhub.diffusion.training import eval_loss, inversion
 from embhub.diffusion.training.inversion import default_recipe
 
-SAMPLES, IMAGES, SEEDS = 48, 100, 3
-UTILITY_SIZES, UTILITY_SEEDS, UTILITY_DRAWN = (10, 20), 10, 96
+SAMPLES, IMAGES, SEEDS = 96, 100, 3
+UTILITY_SIZES, UTILITY_SEEDS = (10, 20), 10
 NOISE = 1.0  # without it few real images saturate; chosen from real-only results
 TOKEN = "<measured>"  # noqa: S105  # a word of prompts, no secret
-NORMAL, LEFT_OUT, VIRAL = "normal", xray.LEFT_OUT, "viral pneumonia"
+NORMAL, FINDING = xray.TAUGHT, xray.LEFT_OUT
 
 
-def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep, *, full: bool = True) -> Figures:
-    """Autoencoder, judge on real films, copies of training films, taught prompts, labels inverted; unless `full` is off
-    also a comparison of classifiers.
+def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep) -> Figures:
+    """Autoencoder, judge on real films, copies of training films, normals, a finding before and after inversion, and a
+    comparison of classifiers.
 
     Raises UsageError where the data is not there.
     """
@@ -40,27 +45,31 @@ def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep, *, full
     figures = _real(pipe, data, judge)
     report(f"judge {figures['judge']}")
     figures["copies"] = check_films(base, pipe, data, report, keep)
-    drawn: dict[str, Pictures] = {}
-    figures["taught"] = {}
-    for label, prompt in base.prompts.items():
-        count = UTILITY_DRAWN if full else SAMPLES
-        drawn[label] = sample(pipe, prompt, count, seed=1000, **_settings(base))
-        keep(label, drawn[label])
-        figures["taught"][label] = {"n": count, **_means(judge(drawn[label]))}
-        report(f"taught {label}: {figures['taught'][label]}")
+    drawn = {NORMAL: sample(pipe, base.prompts[NORMAL], SAMPLES, seed=1000, **_settings(base))}
+    figures["taught"] = {NORMAL: {"n": SAMPLES, **_means(judge(drawn[NORMAL]))}}
+    test = xray.read(data, "test")
+    figures["power"] = power_ratios(tensor(drawn[NORMAL]), tensor(colour(test.images[test.labels == 0])))
+    report(f"normals {figures['taught']}, power {figures['power']}")
     figures["nearest_base_film"] = _nearest(data, drawn[NORMAL])
+    site = xray.hospital(data, FINDING, IMAGES)
+    latents = inversion.encode_images(pipe, tensor(colour(site.images)))
+    prompts = {"before": f"{xray.HEAD}, {FINDING}", "nearest words": _nearest_words(pipe, latents)}
+    figures["words"] = {}
+    for kind, prompt in prompts.items():
+        drawn[kind] = sample(pipe, prompt, SAMPLES, seed=3000, **_settings(base))
+        figures["words"][kind] = {"prompt": prompt, "n": SAMPLES, **_means(judge(drawn[kind]))}
+        report(f"{kind}: {figures['words'][kind]}")
     figures["inverted"] = {}
-    runs = [(LEFT_OUT, seed) for seed in range(SEEDS)] + [(VIRAL, 0), (VIRAL, 1), (NORMAL, 0)]
-    for label, seed in runs if full else [(LEFT_OUT, 0), (LEFT_OUT, 1), (LEFT_OUT, 2), (NORMAL, 0)]:
-        count = UTILITY_DRAWN if full and (label, seed) == (LEFT_OUT, 0) else SAMPLES
-        pictures, settings = _inverted(pipe, base, data, label, seed, count)
-        drawn.setdefault(f"inverted {label}", pictures)
-        keep(f"{label} inverted {seed}", pictures)
-        name = f"{label}, seed {seed}"
-        figures["inverted"][name] = {"n": count, **settings, **_means(judge(pictures))}
-        report(f"inverted {name}: {figures['inverted'][name]}")
-    if full:
-        figures["utility"] = _utility(data, drawn, report)
+    for seed in range(SEEDS):
+        name = f"{FINDING}, seed {seed}"
+        drawn[name], learned = _inverted(pipe, base, latents, seed)
+        figures["inverted"][name] = {"n": SAMPLES, **learned, **_means(judge(drawn[name]))}
+        report(f"{name}: {figures['inverted'][name]}")
+    for label, pictures in drawn.items():
+        keep(label, pictures)
+    figures["distance"] = _distances(data, drawn)
+    report(f"kernel distance {figures['distance']}")
+    figures["utility"] = _utility(data, drawn, report)
     return figures
 
 
@@ -86,37 +95,60 @@ def _real(pipe: Pipeline, data: Path, judge: Judge) -> Figures:
     }
 
 
-def _inverted(
-    pipe: Pipeline, base: BaseInfo, data: Path, label: str, seed: int, count: int
-) -> tuple[Pictures, dict[str, Any]]:
-    """Pictures drawn with rows learned from a hospital's films of one label, and how the rows were learned."""
-    films = xray.hospital(data, label, IMAGES)
-    latents = inversion.encode_images(pipe, tensor(colour(films.images)))
+def _nearest_words(pipe: Pipeline, latents: torch.Tensor) -> str:
+    """The caption that the base was taught with the lowest loss on films of the finding: two descriptions at most."""
+
+    def loss(prompt: str) -> float:
+        return eval_loss.mean_loss(pipe, latents, token="", caption=prompt, rows=None, draws=4)
+
+    single = [f"{xray.HEAD}, {word}" for words in films.WORDS for word in words]
+    best = min([f"{xray.HEAD}, {NORMAL}", *single], key=loss)
+    pairs = [f"{best}, {word}" for words in films.WORDS for word in words if word not in best]
+    return min([best, *pairs], key=loss)
+
+
+def _inverted(pipe: Pipeline, base: BaseInfo, latents: torch.Tensor, seed: int) -> tuple[Pictures, dict[str, Any]]:
+    """Pictures drawn with rows learned from a hospital's films, and how the rows were learned."""
     caption, recipe = f"{xray.HEAD}, {{}}", default_recipe(pipe)
     fit = inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed)
-    pictures = sample_with(pipe, fit.rows, caption, count, seed=3000, **_settings(base))
+    pictures = sample_with(pipe, fit.rows, caption, SAMPLES, seed=3000, **_settings(base))
     return pictures, {"images": len(latents), "vectors": recipe.num_vectors, "steps": recipe.steps}
+
+
+def _distances(data: Path, drawn: dict[str, Pictures]) -> Figures:
+    """Kernel distance (KID) of drawn films to real ones with the finding, of patients whom neither saw.
+
+    The features are of a network trained on the `judge` part; real normal films say what another label comes to.
+    """
+    test = xray.read(data, "test")
+    real, normal = (colour(test.images[test.labels == xray.LABELS.index(label)]) for label in (FINDING, NORMAL))
+    features = fidelity.Features(feature_network(data), real)
+    found = fidelity.compare(features, {**drawn, "real normal": normal}, real)
+    return {
+        name: {"n": one.images, "kid": round(one.kid, 4), "sd": round(one.kid_sd, 4)} for name, one in found.items()
+    }
 
 
 def _nearest(data: Path, drawn: Pictures) -> Figures:
     """How near drawn normals come to the films that the base learned from, beside films of other patients."""
-    taught, others = (colour(xray.read(data, part, [NORMAL]).images) for part in ("base", "test"))
+    taught = ((films.plain(films.training(data).images) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    others = colour(xray.read(data, "test", [NORMAL]).images)
     return {"drawn normals": nearest(drawn, taught), "normals of other patients": nearest(others, taught)}
 
 
 def _utility(data: Path, drawn: dict[str, Pictures], report: Report) -> Figures:
-    """Classifiers of another hospital: its few films are of patients that the embedding never saw."""
-    films = xray.other_hospital(data, LEFT_OUT, IMAGES)
-    test = xray.read(data, "test", (NORMAL, LEFT_OUT))
-    wanted = xray.LABELS.index(LEFT_OUT)
+    """Classifiers of another hospital: its few films are of patients that neither embedding nor base saw."""
+    pool = xray.other_hospital(data, FINDING, IMAGES)
+    test = xray.read(data, "test", (NORMAL, FINDING))
+    wanted = xray.LABELS.index(FINDING)
     figures = {}
     for per_class in UTILITY_SIZES:
         found = utility.compare(
-            (colour(films.images), (films.labels == wanted).astype(np.int64)),
+            (colour(pool.images), (pool.labels == wanted).astype(np.int64)),
             (colour(test.images), (test.labels == wanted).astype(np.int64)),
-            positives=drawn[f"inverted {LEFT_OUT}"],
+            positives=drawn[f"{FINDING}, seed 0"],
             normals=drawn[NORMAL],
-            taught=drawn[VIRAL],
+            taught=drawn["nearest words"],
             per_class=per_class,
             seeds=UTILITY_SEEDS,
             noise=NOISE,
@@ -126,7 +158,7 @@ def _utility(data: Path, drawn: dict[str, Pictures], report: Report) -> Figures:
     return figures
 
 
-def _means(scores: NDArray[np.float64]) -> dict[str, float]:
+def _means(scores: NDArray[np.float64], labels: Sequence[str] = xray.LABELS) -> dict[str, float]:
     """Mean probability of each label, and the share called pneumonia of either kind."""
-    means = {f"mean_p_{label}": round(float(scores[:, place].mean()), 3) for place, label in enumerate(xray.LABELS)}
+    means = {f"mean_p_{label}": round(float(scores[:, place].mean()), 3) for place, label in enumerate(labels)}
     return {**means, "called_pneumonia": round(float((scores[:, 0] < 0.5).mean()), 3)}

@@ -18,7 +18,9 @@ Judge = Callable[[Images], NDArray[np.float64]]
 
 @lru_cache(maxsize=2)
 def xray_judge_for(data: Path, base: str | Path, *, members: int = 3, steps: int = 400) -> Judge:
-    """A judge that gives the probabilities (N, 3), in the order of `xray.LABELS`, of uint8 images (N, 64, 64, 3).
+    """A judge that gives the probabilities (N, 3), in the order of `xray.LABELS`, of uint8 images (N, H, W, 3).
+
+    Images are read at 64 x 64.
 
     The mean of `members` classifiers, trained on the `judge` part and on copies of it through the autoencoder of
     `base`: one trained on plain images alone misjudges whatever came out of a decoder. Raises UsageError where the
@@ -32,6 +34,13 @@ def xray_judge_for(data: Path, base: str | Path, *, members: int = 3, steps: int
         classifier.fit(both, labels, classes=xray.LABELS, steps=steps, seed=seed, noise=0.05) for seed in range(members)
     ]
     return lambda pictures: np.mean([model.probabilities(pictures) for model in models], axis=0)
+
+
+@lru_cache(maxsize=1)
+def feature_network(data: Path) -> classifier.Classifier:
+    """A classifier of the labels on the `judge` part, whose features tell how near drawn films come to real ones."""
+    films = xray.read(data, "judge")
+    return classifier.fit(colour(films.images), films.labels, classes=xray.LABELS, steps=400, seed=11)
 
 
 def colour(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

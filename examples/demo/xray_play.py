@@ -25,8 +25,8 @@ ATTRIBUTION = (
 WORDS = Words(
     title="Bacterial pneumonia, learned from real chest X-rays",
     lead=(
-        "Hospital A trained a textual-inversion embedding on about 100 public paediatric chest X-rays labelled "
-        "bacterial pneumonia, a label that the base model was never shown, and published it with its audit. Hospital B "
+        "The base model was trained on normal chest X-rays alone. Hospital A trained a textual-inversion embedding on "
+        "about 100 public X-rays of children with bacterial pneumonia, and published it with its audit. Hospital B "
         "pulled it, verified it and drew from it."
     ),
     footer=(
@@ -47,12 +47,12 @@ WORDS = Words(
         "anatomy": [{"system": "RadLex", "code": "RID1243", "display": "thorax"}],
         "finding": [{"system": "local", "code": "bacterial-pneumonia", "display": "bacterial pneumonia"}],
         "labels": {"source": "the data set, doi:10.17632/rscbjbr9sj.2", "annotators": "as the source describes them"},
-        "preprocessing": "centre crop, 64 x 64 pixels",
+        "preprocessing": "centre crop, 128 x 128 pixels",
         "deidentification": {"profile": ["not-dicom"], "pixel_review": "none"},
         "legal_basis": "public data set under CC BY 4.0",
         "consent_or_waiver": "as the source describes them",
         "ethics_ref": "as the source describes it: doi 10.17632/rscbjbr9sj.2",
-        "limitations": "Children of one centre; 64 x 64 pixels; bacterial and viral pneumonia overlap.",
+        "limitations": "Children of one centre; 128 x 128 pixels; bacterial and viral pneumonia overlap.",
     },
 )
 

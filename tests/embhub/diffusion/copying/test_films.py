@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def films(part: str, seed: int) -> np.ndarray:
-    """One film of each patient of a part, in an order of its own, uint8 (N, 64, 64)."""
+    """One film of each patient of a part, in an order of its own, uint8 (N, 128, 128)."""
     found = xray.read(default_data(), part)
     rows = one_each(found.patients)
     return found.images[np.random.default_rng(seed).permutation(rows)]
@@ -53,7 +53,7 @@ def turn(pixels: np.ndarray, degrees: float, zoom: float) -> np.ndarray:
     side = round(len(pixels) * zoom)
     larger = Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS)
     first = (side - len(pixels)) // 2
-    cut = larger.rotate(degrees, Image.Resampling.BILINEAR).crop((first, first, first + 64, first + 64))
+    cut = larger.rotate(degrees, Image.Resampling.BILINEAR).crop((first, first, first + len(pixels), first + len(pixels)))
     return np.asarray(cut)
 
 

@@ -38,7 +38,7 @@ WORDS = Words(
     token="<bacterial>",
     caption="frontal chest x-ray, {}",
     base="builtin-xray",
-    generic="frontal chest x-ray, viral pneumonia",
+    generic="frontal chest x-ray, smooth, low contrast",
     normal="frontal chest x-ray, normal",
     card={
         "description": "Bacterial pneumonia on paediatric frontal chest X-rays.",

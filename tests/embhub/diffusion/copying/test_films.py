@@ -53,7 +53,9 @@ def turn(pixels: np.ndarray, degrees: float, zoom: float) -> np.ndarray:
     side = round(len(pixels) * zoom)
     larger = Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS)
     first = (side - len(pixels)) // 2
-    cut = larger.rotate(degrees, Image.Resampling.BILINEAR).crop((first, first, first + len(pixels), first + len(pixels)))
+    cut = larger.rotate(degrees, Image.Resampling.BILINEAR).crop(
+        (first, first, first + len(pixels), first + len(pixels))
+    )
     return np.asarray(cut)
 
 

@@ -59,13 +59,35 @@ def test_one_weak_prompt_misses_the_goal_of_all(phantoms: dict[str, Any]) -> Non
 
 
 def test_the_weakest_seed_decides_what_inversion_adds(xrays: dict[str, Any]) -> None:
-    key = "mean_p_bacterial pneumonia"
-    for name, counted in xrays["inverted"].items():
-        counted[key] = 0.7 if name.startswith("bacterial") else 0.5
-    xrays["taught"]["viral pneumonia"][key] = 0.5
-    assert row(gate.goals(xrays), "above the taught viral caption").met
-    xrays["inverted"]["bacterial pneumonia, seed 2"][key] = 0.59
-    assert not row(gate.goals(xrays), "above the taught viral caption").met
+    for counted in xrays["inverted"].values():
+        counted["called_pneumonia"] = 0.6
+    assert row(gate.goals(xrays), "inverted bacterial pneumonia called").met
+    xrays["inverted"]["bacterial pneumonia, seed 2"]["called_pneumonia"] = 0.59
+    assert not row(gate.goals(xrays), "inverted bacterial pneumonia called").met
+
+
+def test_words_that_show_the_finding_miss_the_goal(xrays: dict[str, Any]) -> None:
+    for kind, most, asked in (("before", 0.05, "own words"), ("nearest words", 0.15, "nearest taught words called")):
+        for share, met in ((most, True), (most + 0.01, False)):
+            xrays["words"][kind]["called_pneumonia"] = share
+            assert row(gate.goals(xrays), asked).met is met
+
+
+def test_detail_counts_up_to_24_cycles_alone(xrays: dict[str, Any]) -> None:
+    xrays["power"] = {"8-16": 0.8, "16-24": 0.8, "24-32": 0.1}
+    assert row(gate.goals(xrays), "power of drawn normals").met
+    xrays["power"]["16-24"] = 0.79
+    assert not row(gate.goals(xrays), "power of drawn normals").met
+
+
+def test_kernel_distances_have_to_be_apart_for_every_seed(xrays: dict[str, Any]) -> None:
+    found = xrays["distance"]
+    found["nearest words"] = {"n": 96, "kid": 1.0, "sd": 0.1}
+    for name in xrays["inverted"]:
+        found[name] = {"n": 96, "kid": 0.55, "sd": 0.1}
+    assert row(gate.goals(xrays), "kernel distance").met
+    found["bacterial pneumonia, seed 1"]["kid"] = 0.61
+    assert not row(gate.goals(xrays), "kernel distance").met
 
 
 def test_an_interval_that_touches_nought_is_no_gain(xrays: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ def remember(verified: Verified, release: Release, *, commit: str) -> None:
         signer=verified.signer.fingerprint,
         keyring=verified.keyring,
         on=instants.write(datetime.now(UTC)),
+        unexpected=verified.unexpected is not None,
     )
 
 

@@ -33,6 +33,7 @@ class Accepted:
     `digest`, `card` and `audit` are the SHA-256 of what the publisher signed as this version, `audit` None where the
     statement names no audit. `commit` is the registry's, `statement` the identity of the statement, `signer` the
     fingerprint of the key, and `keyring` the version of the keyring that vouched for it. What is not known is None.
+    `unexpected` says that a warning of the signer came with it: accepting it was no confirmation of the key.
     """
 
     version: str
@@ -44,6 +45,7 @@ class Accepted:
     signer: str | None = None
     keyring: int | None = None
     on: str | None = None
+    unexpected: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,15 +123,15 @@ def remember(registry: str, repository: str, *, version: str, digest: str, **fac
 def signer_change(registry: str, repository: str, *, fingerprint: str) -> SignerChange | None:
     """Whether a release of `repository` is signed by a key that this site does not expect.
 
-    Expected are keys that signed what was accepted here of the same namespace, and those that a person confirmed
-    (`confirm`). Where nothing was accepted of the namespace, any key is, unless some of the registry were confirmed:
+    Expected are keys that signed what was accepted here of the same namespace without a warning, and those that a
+    person confirmed (`confirm`). Where nothing was accepted of the namespace, any key is, unless some of the registry were confirmed:
     then this one came to the keyring later.
     """
     memory = _read()
     confirmed = memory.confirmed.get(registry)
     prefix = f"{registry} {names.namespace_of(repository)}/"
     held = [one for place, found in memory.releases.items() if place.startswith(prefix) for one in found.values()]
-    before = sorted({one.signer for one in held if one.signer is not None})
+    before = sorted({one.signer for one in held if one.signer is not None and not one.unexpected})
     if fingerprint in before or fingerprint in (confirmed or ()):
         return None
     if not before and confirmed is None:
@@ -213,13 +215,15 @@ def _is_texts(value: object) -> bool:
 def _entry(version: str, found: Any) -> Accepted:
     if names.version_fault(version) is not None:
         raise ValueError("no version")
-    members = strict_json.exact(found, {"digest"}, optional={*_OPTIONAL, "keyring"}, what="a release")
+    members = strict_json.exact(found, {"digest"}, optional={*_OPTIONAL, "keyring", "unexpected"}, what="a release")
     if not isinstance(members["digest"], str) or not _DIGEST.fullmatch(members["digest"]):
         raise ValueError("no digest")
     if not all(isinstance(members.get(name), str | None) for name in _OPTIONAL):
         raise ValueError("a fact is no text")
     if not isinstance(members.get("keyring"), int | None):
         raise ValueError("a keyring's version is no number")
+    if not isinstance(members.get("unexpected", False), bool):
+        raise ValueError("whether the signer was unexpected is neither true nor false")
     return Accepted(version=version, **members)
 
 
@@ -233,4 +237,4 @@ def _write(memory: _Memory) -> None:
 
 
 def _members(found: Accepted) -> dict[str, Any]:
-    return {name: value for name, value in asdict(found).items() if value is not None and name != "version"}
+    return {name: value for name, value in asdict(found).items() if value not in (None, False) and name != "version"}

@@ -194,6 +194,20 @@ def test_strict_refuses_a_signer_until_a_person_confirmed_it(liar: hostile.Regis
     assert pulling.pull(REPOSITORY, out="first", require="known-signer").version == "1.0.1"
 
 
+def test_a_key_that_was_only_warned_of_stays_unexpected(liar: hostile.Registry) -> None:
+    """Somebody pulled in spite of the warning: that is no confirmation, neither for `strict` nor for the next pull."""
+    pulling.pull(REPOSITORY, out="first")
+    radboud = member("radboud", [(SITE, "publish"), (STRANGER, "publish")])
+    liar.export = make_export(make_keyring(version=2, members=[radboud]))
+    liar.files = make_release(key=STRANGER, version="1.0.1").files
+    for _ in range(2):
+        assert pulling.pull(REPOSITORY, out="first").unexpected is not None
+    with pytest.raises(PolicyRefusedError, match="trust refresh"):
+        pulling.pull(REPOSITORY, out="first", require="known-signer")
+    seen.confirm("http://127.0.0.1", [STRANGER.fingerprint])
+    assert pulling.pull(REPOSITORY, out="first", require="known-signer").unexpected is None
+
+
 def test_a_key_that_nobody_confirmed_is_new(liar: hostile.Registry) -> None:
     seen.confirm(REGISTRY, [SITE.fingerprint])
     later = member("radboud", [(STRANGER, "publish")])

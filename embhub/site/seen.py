@@ -124,8 +124,8 @@ def signer_change(registry: str, repository: str, *, fingerprint: str) -> Signer
     """Whether a release of `repository` is signed by a key that this site does not expect.
 
     Expected are keys that signed what was accepted here of the same namespace without a warning, and those that a
-    person confirmed (`confirm`). Where nothing was accepted of the namespace, any key is, unless some of the registry were confirmed:
-    then this one came to the keyring later.
+    person confirmed (`confirm`). Where nothing was accepted of the namespace, any key is, unless some of the registry
+    were confirmed: then this one came to the keyring later.
     """
     memory = _read()
     confirmed = memory.confirmed.get(registry)

@@ -63,7 +63,7 @@ def read(path: Path) -> Record | None:
         members = strict_json.exact(document, {"schema", "uri", "public_key_pem"}, what="the key's file")
         if members["schema"] != SCHEMA or not all(isinstance(value, str) for value in members.values()):
             raise strict_json.JsonError(f"it is not {SCHEMA}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except strict_json.JsonError as error:
         raise ConfigError(f"{path} is damaged: {error}", "remove it, then `embhub key add-external`") from error

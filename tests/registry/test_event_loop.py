@@ -23,11 +23,12 @@ NAME = "radboud/prostate-cspca"
 # A row by the whole of its key. Of a caller's memberships all are read: as many as an admin gave that person.
 BY_KEY = re.compile(
     r"SEARCH (\w+) USING (?:INTEGER PRIMARY KEY \(rowid=\?\)|PRIMARY KEY \(.*\)"
-    r"|INDEX (?:sqlite_autoindex_\w+|tombstone_folded|repository_folded) \(.*\))"
+    r"|INDEX (?:sqlite_autoindex_\w+|tombstone_folded|repository_folded|repository_near|withdrawal_digest) \(.*\))"
 )
 WHOLE_KEYS = {
     "setting": 1, "namespace": 1, "user": 1, "token": 1, "keyring": 1, "repository": 2, "revision": 2, "entry": 3,
     "ref": 3, "blob": 1, "tombstone": 2, "membership": 1, "home": 2, "access": 2,
+    "yank": 3, "forgeable": 2, "withdrawal": 1,
 }  # fmt: skip
 
 

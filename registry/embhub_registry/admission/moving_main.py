@@ -49,5 +49,5 @@ def move(registry: Registry, full_name: str, commit: str, *, reason: str) -> dic
         audit_standing.record(writing, verified, files, registry.trust().keyring)
         withdrawals.refresh(writing, repository.id)
     registry.audit_log.write("main-moved", repository=full_name, before=before, commit=commit, reason=reason)
-    advisories.publish(registry)
+    advisories.publish_if_possible(registry)
     return {"repository": full_name, "commit": commit, "version": snapshot.revision.release_version, "before": before}

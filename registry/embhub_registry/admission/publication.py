@@ -91,7 +91,7 @@ def publish(
                 "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
             )  # fmt: skip
-            advisories.publish(registry)  # a release that is signed anew is not withdrawn any more
+            advisories.publish_if_possible(registry)  # a release that is signed anew is not withdrawn any more
             return revision
     raise RequestDeniedError(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
 

@@ -100,5 +100,33 @@ STOLEN = "the key that signed it was reported stolen, and no other good signatur
 
 
 def find(db: sqlite3.Connection, repository_id: int, revision_id: str) -> Yanked | None:
-    """Why one commit is not recommended; None where it is."""
-    return next((row for row in of(db, repository_id) if row.revision == revision_id), None)
+    """Why one commit is not recommended, as `of` has it; None where it is. Reads rows by their keys, for downloads."""
+    row = db.execute(
+        "SELECT release_version FROM revision WHERE repository_id = ? AND id = ?", (repository_id, revision_id)
+    ).fetchone()
+    version = row[0] if row else None
+    yanked = "SELECT reason, created, authority, scope FROM yank WHERE repository_id = ? AND kind = ? AND which = ?"
+    rows = db.execute(yanked, (repository_id, "revision", revision_id)).fetchall()
+    if version is not None:
+        rows += db.execute(yanked, (repository_id, "version", version)).fetchall()
+        rows += _withdrawn_bytes(db, repository_id, revision_id)
+    rows += db.execute(
+        "SELECT ?, stolen, 'key-stolen', 'release' FROM forgeable WHERE repository_id = ? AND revision_id = ?",
+        (STOLEN, repository_id, revision_id),
+    ).fetchall()
+    found = [Yanked(revision_id, version, *tuple(row)) for row in rows]
+    return min(found, key=lambda one: (_ORDER.index(one.by), one.scope != "bytes", one.date), default=None)
+
+
+def _withdrawn_bytes(db: sqlite3.Connection, repository_id: int, revision_id: str) -> list[sqlite3.Row]:
+    """Withdrawals of the bytes that a release commit holds, which bind its namespace."""
+    entry = "SELECT digest FROM entry WHERE repository_id = ? AND revision_id = ? AND path = ?"
+    held = db.execute(entry, (repository_id, revision_id, EMBEDDING)).fetchone()
+    if held is None:
+        return []
+    (namespace,) = db.execute("SELECT namespace FROM repository WHERE id = ?", (repository_id,)).fetchone()
+    return db.execute(
+        "SELECT reason, created, authority, scope FROM withdrawal WHERE digest = ? AND scope = 'bytes'"
+        " AND lifted IS NULL AND (authority = 'operator' OR namespace = ?)",
+        (held[0], namespace),
+    ).fetchall()

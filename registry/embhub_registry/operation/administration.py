@@ -244,7 +244,7 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason)
         )
     _log(registry, "key-revoked", stored, fingerprint=fingerprint, reason=reason)
     stolen_keys.catch_up(registry)
-    advisories.publish(registry)
+    advisories.publish_if_possible(registry)
     return {"fingerprint": fingerprint, "reason": reason, "date": revocation.date, **stored.facts()}
 
 

@@ -144,8 +144,8 @@ def install(registry: Registry, files: Sequence[Path]) -> dict[str, Any]:
             root_rows.set_pending_keyring(db, later.to_bytes(), now=stamp())
         keyring_changes.refresh_audits(db, opened.keyring, before=opened.before)
     stolen_keys.catch_up(registry)
-    advisories.publish(registry)
     stamped = registry.renew_timestamp()
+    advisories.publish_if_possible(registry)
     registry.audit_log.write(
         "keyring-installed", keyring=opened.keyring.version, root=opened.root.fingerprint,
         root_changed=opened.change is not None or None,

@@ -6,10 +6,12 @@ bytes finds them by their SHA-256, and nobody else learns anything.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
 
+from embhub.errors import EmbhubError
 from embhub.formats import instants
 from embhub.trust import advisories, dsse
 from embhub.trust.advisories import Advisories, Advisory
@@ -63,6 +65,14 @@ def publish(registry: Registry) -> None:
     if registry.has_keyring and registry.online_key("advisories") is not None:
         current_envelope(registry)
         registry.renew_timestamp()
+
+
+def publish_if_possible(registry: Registry) -> None:
+    """`publish` after something that is stored already: what hinders it (a full disk, a busy database) is no failure of
+    that. The server tries again within seconds.
+    """
+    with contextlib.suppress(EmbhubError, OSError):
+        publish(registry)
 
 
 def _document(registry: Registry, db: Connection, *, number: int, issued: str) -> Advisories:

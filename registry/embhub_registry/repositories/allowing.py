@@ -34,7 +34,7 @@ def allow(registry: Registry, digest: str, *, reason: str) -> dict[str, Any]:
             withdrawals.refresh(db, repository_id)
         withdrawals.refresh_lists(db, holders)
     registry.audit_log.write("bytes-allowed", digest=digest, reason=reason, withdrawals=lifted)
-    advisories.publish(registry)
+    advisories.publish_if_possible(registry)
     return {"digest": digest, "lifted": lifted}
 
 

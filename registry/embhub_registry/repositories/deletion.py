@@ -147,5 +147,5 @@ def _bury(
         "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases,
         scope=scope if releases else None, reason=reason, objects=len(unused),
     )  # fmt: skip
-    advisories.publish(registry)
+    advisories.publish_if_possible(registry)
     return releases

@@ -43,7 +43,7 @@ def yank(
         registry.audit_log.write(
             "yanked", user=author, repository=repository.full_name, what=which, scope=scope, reason=reason
         )
-    advisories.publish(registry)
+    advisories.publish_if_possible(registry)
     return _standing(registry.database.connection(), repository)
 
 
@@ -75,7 +75,7 @@ def unyank(
         withdrawals.refresh(db, repository.id)
     author = account.user if account else yanks.OPERATOR
     registry.audit_log.write("unyanked", user=author, repository=repository.full_name, what=which)
-    advisories.publish(registry)
+    advisories.publish_if_possible(registry)
     return _standing(registry.database.connection(), repository)
 
 

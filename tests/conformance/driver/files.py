@@ -51,7 +51,7 @@ def _(stage: Stage) -> Any:
             "author": info.author, "siblings": info.siblings}  # fmt: skip
 
 
-@call("model_info(expand) of all that the Hub knows", gives=[RELEASED, 5])
+@call("model_info(expand) of all that the Hub knows", gives=[RELEASED, 6])
 def _(stage: Stage) -> Any:
     wanted = [name for name in get_args(ExpandModelProperty_T) if name != "inferenceProviderMapping"]
     info = stage.api.model_info(RELEASED, expand=wanted)
@@ -199,7 +199,7 @@ def _(stage: Stage) -> Any:
     return {"commit": facts.commit_hash, "etag": facts.etag == digest(file), "size": facts.size == file.stat().st_size}
 
 
-@call("verify_repo_checksums", gives=[5, 0], since=1, why="no such call")
+@call("verify_repo_checksums", gives=[6, 0], since=1, why="no such call")
 def _(stage: Stage) -> Any:
     folder = stage.folder("checked")
     stage.api.snapshot_download(RELEASED, local_dir=folder)

@@ -62,7 +62,7 @@ def _(stage: Stage) -> Any:
     return [paged == _ids(stage, sort="created_at"), len(paged) > 6]
 
 
-@call("list_models(full)", gives=[5, "first", "cc-by-4.0"])
+@call("list_models(full)", gives=[6, "first", "cc-by-4.0"])
 def _(stage: Stage) -> Any:
     found = next(iter(stage.api.list_models(search="cspca cancer", full=True)))
     return [len(present(found.siblings)), found.sha, present(found.card_data).license]

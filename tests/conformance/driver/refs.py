@@ -45,7 +45,7 @@ def _(stage: Stage) -> Any:
     return stage.api.model_info(RELEASED, revision="trial").sha
 
 
-@call("create_branch with a slash, from a commit", gives=["first", True, True, 5])
+@call("create_branch with a slash, from a commit", gives=["first", True, True, 6])
 def _(stage: Stage) -> Any:
     stage.api.create_branch(RELEASED, branch="a/b", revision=stage.commit("first"))
     path = stage.api.hf_hub_download(RELEASED, BUNDLE, revision="a/b", cache_dir=stage.folder("slash"))

@@ -64,7 +64,7 @@ def test_good_release_says_what_was_decided_and_why() -> None:
     assert [finding.check for finding in verified.findings] == [
         *("structure", "digest", "signer", "signature", "repository", "embedding", "version"),
         *("auditor", "audit", "verdict"),
-        *("card", "card-audit", "base", "privacy", "samples", "model-signature", "freshness", "log"),
+        *("card", "card-audit", "base", "privacy", "samples", "withdrawn", "model-signature", "freshness", "log"),
     ]
     assert SITE.fingerprint in check(verified, "signer")[1]
     assert "not logged yet" in check(verified, "log")[1]

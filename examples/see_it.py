@@ -22,7 +22,7 @@ from PIL import Image
 from examples.demo.cast import CommandFailed, Hospital, Registry, served
 from examples.demo.page import sheet
 from examples.demo.scenario import read_folder
-from examples.demo.story import NAMESPACE, SHIPPED, SITE, publish_shipped
+from examples.demo.story import NAMESPACE, PUBLISHER, SHIPPED, SITE, publish_shipped
 from examples.demo.xray_play import WORDS
 
 SEED = "7000"
@@ -80,7 +80,7 @@ def publish(folder: Path, registry: Registry) -> None:
     sender.embhub("key", "new")
     request = folder / "hospital-a.key-request.json"
     sender.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
-    registry.admin("key", "add", "--new-namespace", request)
+    registry.admin("key", "add", "--new-namespace", "--name", PUBLISHER, request)
     publish_shipped(sender)
 
 

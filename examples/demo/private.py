@@ -118,7 +118,7 @@ def settle(site: Hospital, registry: Registry) -> None:
     site.embhub("key", "new")
     request = site.folder / "hospital-a.key-request.json"
     site.embhub("key", "request", story.NAMESPACE, "--registry", registry.url, "--out", request.name)
-    registry.admin("key", "add", "--new-namespace", request)
+    registry.admin("key", "add", "--new-namespace", "--name", story.PUBLISHER, request)
 
 
 def share_out(folder: Path, size: Size) -> dict[str, Path]:

@@ -15,11 +15,11 @@ from examples.demo.cast import Hospital, Registry
 from examples.demo.scenario import Material, Words
 from examples.demo.xray_play import WORDS as XRAY
 
-NAMESPACE = "hospital-a"
+NAMESPACE, PUBLISHER = "hospital-a", "Hospital A"
 SHIPPED = Path(__file__).parents[1] / "embeddings" / "cxr-bacterial-pneumonia.safetensors"
 SHIPPED_FILES = (".safetensors", ".card.yaml", ".audit.json", ".samples.png", ".samples.json")
 SITE = {
-    "publisher": "Hospital A",
+    "publisher": PUBLISHER,
     "authors": ["Hospital A, Radiology"],
     "contact_role": "research data office",
     "licence": "CC-BY-4.0",
@@ -41,7 +41,7 @@ def publish(
     site.embhub("key", "new")
     request = site.folder / "hospital-a.key-request.json"
     site.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
-    registry.admin("key", "add", "--new-namespace", request)
+    registry.admin("key", "add", "--new-namespace", "--name", PUBLISHER, request)
     train: list[str | Path] = ["--manifest", material.manifest, "--where", material.where]
     train += ["--holdout", "0.3", "--base", words.base]
     name = ["--token", words.token, "--caption", words.caption, "--seed", "1", "--out", file.name]

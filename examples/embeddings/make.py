@@ -39,7 +39,7 @@ def make(data: Path, folder: Path) -> None:
     site.embhub("copy-check", file, "-n", "8", "--sheet")
     site.embhub("card", "init", file, "--samples", Path(file).with_suffix(".samples.json").name)
     card = (folder / file).with_suffix(".card.yaml")
-    # What the embedding adds is measured afterwards (`examples.embeddings.measure`), and added to the description by hand.
+    # What the embedding adds is measured afterwards (`examples.embeddings.measure`) and put into the description.
     answer(card, {**words.card, **USE, **NUMBERS})
     site.embhub("card", "check", card.name)
     for suffix in SHIPPED_FILES:

@@ -9,6 +9,7 @@ from typing import Any
 from embhub.diffusion.train import TrainResult, train
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet, read_sample, recall
+from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import PrivacySettings, Recipe, Selection
 from embhub.progress import OnProgress
 from embhub.site import runs
@@ -49,6 +50,7 @@ def retrain_without(
         recipe=Recipe(**_known(Recipe, run.settings.get("recipe", {}))),
         privacy=PrivacySettings(**_known(PrivacySettings, protection)) if protection else None,
         selection=Selection(holdout=0.0),
+        preprocessing=Preprocessing(**_known(Preprocessing, run.settings.get("preprocessing", {}))),
         out=out,
         on_progress=on_progress,
     )

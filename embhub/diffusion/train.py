@@ -169,7 +169,8 @@ def train(
         dtype=settled.dtype,
         privacy=learned.claim,
     )
-    facts = {"holdout": selection.holdout, "recipe": asdict(settled), **way.settings}
+    facts = {"holdout": selection.holdout, "recipe": asdict(settled), "preprocessing": asdict(preprocessing)}
+    facts |= way.settings
     run = _record(embedding, members, kept_back, str(base), caption, facts)
     run = run.model_copy(update={"second_opinion": learned.second_opinion})
     runs.save(run)

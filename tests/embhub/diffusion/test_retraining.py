@@ -8,7 +8,9 @@ import pytest
 
 from embhub.diffusion.retraining import retrain_without
 from embhub.errors import UsageError
+from embhub.ledger.books import open_books
 from embhub.phantoms import write_dataset
+from embhub.privacy.claim import PrivacyClaim
 from tests.support.training import train
 
 
@@ -22,7 +24,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_patient_is_in_neither_side_of_the_new_training(images: Path, base: Path, tmp_path: Path) -> None:
     first = train(
         images, base=base, device="cpu", token="<cspca>", caption="prostate mri, {}", steps=2, num_vectors=2,
-        batch_size=2, seed=1, holdout=0.3, out=tmp_path / "first.safetensors",
+        batch_size=2, seed=1, holdout=0.3, fit="pad", out=tmp_path / "first.safetensors",
     )  # fmt: skip
     patient = first.run.members[0].patient_id
     again = retrain_without(first.embedding.digest, patient, out=tmp_path / "again.safetensors")
@@ -32,7 +34,27 @@ def test_the_patient_is_in_neither_side_of_the_new_training(images: Path, base: 
     assert again.run.holdout == first.run.holdout, "who was held out stays so"
     assert again.run.settings["recipe"] == first.run.settings["recipe"]
     assert again.run.settings["seed"] != first.run.settings["seed"]
+    assert again.embedding.training["fit"] == "pad", "images are fitted as they were"
     with pytest.raises(UsageError, match="not in the record"):
         retrain_without(again.embedding.digest, patient, out=tmp_path / "third.safetensors")
     with pytest.raises(UsageError, match="no record"):
         retrain_without("0" * 64, patient, out=tmp_path / "third.safetensors")
+
+
+def test_a_private_training_is_private_again_and_charged(base: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "images", "prostate-cspca", images=24, patients=24, normals=0, seed=0)
+    first = train(
+        tmp_path / "images", base=base, device="cpu", token="<cspca>", caption="prostate mri, {}", epsilon=4.0,
+        n_public=20, steps=6, batch_size=5, noise_draws=2, subspace_dim=8, out=tmp_path / "first.safetensors",
+    )  # fmt: skip
+    patient = first.run.members[0].patient_id
+    again = retrain_without(first.embedding.digest, patient, out=tmp_path / "again.safetensors")
+    assert patient not in {sample.patient_id for sample in again.run.members}
+    assert len(again.run.members) == len(first.run.members) - 1
+    before, after = first.embedding.privacy, again.embedding.privacy
+    assert isinstance(before, PrivacyClaim) and isinstance(after, PrivacyClaim)
+    assert (after.epsilon, after.delta, after.n_public, after.steps) == (
+        before.epsilon, before.delta, before.n_public, before.steps
+    )  # fmt: skip
+    with open_books() as books:
+        assert len(books.account().runs) == 2, "the second training is charged as well"

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from embhub import builtin_bases as base
+from embhub.diffusion.training.precision import in_bfloat16
 
 TOKEN, PROMPT = "<cspca>", "prostate mri with {}"  # the placeholder token, and the prompt template to train with
 NUM_VECTORS, BATCH_SIZE = 8, 16
@@ -64,6 +65,14 @@ def initial_vectors(pipe: Any, generator: torch.Generator) -> torch.Tensor:
     words = table[pipe.tokenizer(PROMPT.replace("{}", " "), add_special_tokens=False).input_ids]
     mean: torch.Tensor = F.normalize(words.mean(0), dim=0) * words.norm(dim=1).mean()
     return mean + 0.3 * words.std() * torch.randn(NUM_VECTORS, table.shape[1], generator=generator)
+
+
+def table_unit(pipe: Any) -> float:
+    """The unit of the learning rate: the size of a typical number in the base's own token embeddings, read before ours
+    are inserted or after."""
+    table = pipe.text_encoder.get_input_embeddings()
+    rows = getattr(table, "table", table).weight.detach().float()
+    return float(rows.norm(dim=1).mean()) / math.sqrt(rows.shape[1])
 
 
 class WithPlaceholders(torch.nn.Module):
@@ -107,7 +116,7 @@ def compute_loss(
     alpha = pipe.scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
     signal, strength = alpha.sqrt(), (1 - alpha).sqrt()
     target = signal * noise - strength * latents
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16("cpu")):  # where the processor has instructions
         hidden, _ = pipe.encode_prompt(prompt, "cpu", 1, do_classifier_free_guidance=False)
         hidden = hidden.expand(len(latents), -1, -1)
         predicted = pipe.unet(signal * latents + strength * noise, timesteps, encoder_hidden_states=hidden).sample
@@ -130,12 +139,13 @@ def train(manifest: Path, *, steps: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     vectors = torch.nn.Parameter(initial_vectors(pipe, generator))
     prompt = PROMPT.replace("{}", insert(pipe, vectors))
-    optimizer = torch.optim.AdamW([vectors], lr=LEARNING_RATE, weight_decay=0.0)
+    unit = table_unit(pipe)
+    optimizer = torch.optim.AdamW([vectors], eps=1e-8 / unit, weight_decay=0.0)
     for step in range(steps):
         loss = compute_loss(pipe, prompt, *draw_batch(pipe, latents, generator))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * schedule(step, steps)
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * schedule(step, steps) * unit
         optimizer.step()
         print(f"step {step + 1}/{steps}: loss {loss.item():.4f}")
     return vectors.detach()

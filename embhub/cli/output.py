@@ -18,7 +18,19 @@ COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "failed": "red"}
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; its outermost keys are words with underscores, as programs like them."""
-    click.echo(json.dumps(_with_machine_keys(value), indent=2, ensure_ascii=False, default=_spell))
+    document = _with_machine_keys(value)
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_spell)
+    # A name on the command line may hold bytes that are no text: JSON can spell them, the terminal cannot.
+    click.echo(text if is_encodable(text) else json.dumps(document, indent=2, default=_spell))
+
+
+def is_encodable(text: str) -> bool:
+    """Whether `text` can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def print_result(facts: Mapping[str, Any], *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ pixel beyond that border as it was, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -201,18 +202,19 @@ def redraw(
     with composed(pipe, parts, guidance=studio.guidance) as text:
         first, waiting = seed, iter(scenes)
         while group := list(islice(waiting, at_once(batch_size, parts))):
-            drawn = pipe(
-                [text] * len(group),
-                image=[scene.frame(side).apply(scene.image.convert("RGB")) for scene in group],
-                mask_image=[_cells(scene, side, int(pipe.vae_scale_factor)) for scene in group],
-                height=side,
-                width=side,
-                strength=strength,
-                num_inference_steps=studio.steps,
-                guidance_scale=studio.guidance,
-                generator=generators(range(first, first + len(group))),
-                **told_negative(studio.negative, len(group)),
-            ).images
+            with _as_four_channels(pipe):
+                drawn = pipe(
+                    [text] * len(group),
+                    image=[scene.frame(side).apply(scene.image.convert("RGB")) for scene in group],
+                    mask_image=[_cells(scene, side, int(pipe.vae_scale_factor)) for scene in group],
+                    height=side,
+                    width=side,
+                    strength=strength,
+                    num_inference_steps=studio.steps,
+                    guidance_scale=studio.guidance,
+                    generator=generators(range(first, first + len(group))),
+                    **told_negative(studio.negative, len(group)),
+                ).images
             first += len(group)
             yield from (_lay_over(scene, new) for scene, new in zip(group, drawn, strict=True))
 
@@ -225,10 +227,10 @@ def _inpainter(pipe: Pipeline) -> Any:
             f"a {type(pipe).__name__} cannot redraw a part of an image here", "use a Stable Diffusion 1, 2 or XL base"
         )
     channels = int(pipe.unet.config.in_channels)
-    if channels not in (4, 9):
+    if channels not in (int(pipe.vae.config.latent_channels), 9):
         raise UsageError(
             f"a U-Net of {channels} input channels cannot redraw a part of an image",
-            "use a base whose U-Net takes 4 channels, or one of 9 that was trained to inpaint",
+            "use a base whose U-Net takes latents alone, or one of 9 channels that was trained to inpaint",
         )
     if "Inpaint" in type(pipe).__name__:
         return pipe
@@ -240,6 +242,24 @@ def _inpainter(pipe: Pipeline) -> Any:
         )
     made.set_progress_bar_config(disable=True)
     return made
+
+
+@contextmanager
+def _as_four_channels(pipe: Pipeline) -> Iterator[None]:
+    """While open, a U-Net that takes latents of another number of channels says 4.
+
+    By that number alone the stock pipeline tells a U-Net that takes latents from one that was trained to inpaint. What
+    it computes stays the same.
+    """
+    channels = int(pipe.unet.config.in_channels)
+    if channels != int(pipe.vae.config.latent_channels):
+        yield
+        return
+    pipe.unet.register_to_config(in_channels=4)
+    try:
+        yield
+    finally:
+        pipe.unet.register_to_config(in_channels=channels)
 
 
 def _cells(scene: Scene, side: int, cell: int) -> Image.Image:

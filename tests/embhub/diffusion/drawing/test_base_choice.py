@@ -81,6 +81,9 @@ def test_generate_inpaint_and_dataset(
     out = ["--box", "8,8,16,16", "--out", str(tmp_path / "redrawn")]
     assert main(["inpaint", str(image), "chest x-ray, <finding>", *said, *out]) == 0
     assert json.loads((tmp_path / "redrawn" / "manifest.json").read_text())["base"] == "builtin-xray"
+    before, after = (np.asarray(Image.open(path).convert("RGB")) for path in (image, tmp_path / "redrawn" / "0000.png"))
+    assert (before != after)[8:24, 8:24].any(), "this base has latents of eight channels: it inpaints all the same"
+    assert np.array_equal(before[40:], after[40:]) and np.array_equal(before[:, 40:], after[:, 40:])
     classes = ["--class", "a=chest x-ray, <finding>", "--per-class", "1", "--allow-no-card", "<finding>"]
     assert main(["dataset", *classes, *said, "--out", str(tmp_path / "set")]) == 0, capsys.readouterr().err
     assert json.loads((tmp_path / "set" / "dataset.json").read_text())["base"]["name"] == "builtin-xray"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from embhub.__main__ import main
 from embhub.artifact import embedding as artifact

@@ -1,0 +1,79 @@
+"""Pictures of a registry's pages: `python -m tests.registry.pages.screenshots OUT` writes every page in four forms.
+
+With `--docs` it writes the two pictures of docs/how-to/use-the-pages.md into docs/images instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.support import showroom
+
+PAGES = {
+    "list": "/?q=&modality=MR",
+    "everything": "/",
+    "nothing": "/?q=nothing-like-it",
+    "cspca": "/radboud/prostate-cspca",
+    "leak": "/radboud/brain-wmh",
+    "knee": "/lumc/knee-effusion",
+    "pneumonia": "/lumc/xray-pneumonia",
+    "planned": "/radboud/planned",
+    "namespace": "/radboud",
+    "compare": "/compare?with=radboud/prostate-cspca&with=lumc/knee-effusion",
+    "trust": "/trust",
+    "missing": "/radboud/no-such-embedding",
+}
+DOCS = {"registry-list": "/", "registry-embedding": "/lumc/knee-effusion"}
+IMAGES = Path(__file__).parents[3] / "docs" / "images"
+
+
+def main() -> None:
+    """Parse the command line, furnish a registry and write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, nargs="?", default=Path("screenshots"))
+    parser.add_argument("--docs", action="store_true", help="write the pictures of the documentation")
+    chosen = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        room = showroom.furnish(Path(folder))
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        try:
+            if chosen.docs:
+                _write_docs(browser, room.registry.url)
+            else:
+                _write_all(browser, room.registry.url, chosen.out)
+        finally:
+            browser.close()
+            room.registry.stop()
+
+
+def _write_docs(browser: Any, url: str) -> None:
+    context = browser.new_context(viewport={"width": 1040, "height": 640}, base_url=url)
+    page = context.new_page()
+    for name, path in DOCS.items():
+        page.goto(path)
+        page.screenshot(path=IMAGES / f"{name}.png", scale="css")
+
+
+def _write_all(browser: Any, url: str, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for width in (1280, 390):
+        for scheme in ("light", "dark"):
+            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, base_url=url)
+            page = context.new_page()
+            for name, path in PAGES.items():
+                page.goto(path)
+                target = out / f"{name}-{width}-{scheme}.png"
+                page.screenshot(path=target, full_page=True)
+                sys.stdout.write(f"{target}\n")
+            context.close()
+
+
+if __name__ == "__main__":
+    main()

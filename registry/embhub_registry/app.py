@@ -19,7 +19,7 @@ from embhub_registry.database import DatabaseBusyError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
-from embhub_registry.pages import web
+from embhub_registry.pages import feed, web
 from embhub_registry.pages.verification_cache import VerificationCache
 from embhub_registry.people.failed_logins import FailedLogins
 from embhub_registry.people.rate_limits import RateLimiter, host_of
@@ -99,6 +99,7 @@ ROUTES = [
     Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
     # the pages people look at
     Route("/", web.index),
+    Route(feed.PATH, web.atom),
     Route("/compare", web.compare),
     Route("/trust", web.trust),
     Route("/trust/root.pem", web.root_key),

@@ -12,7 +12,7 @@ from embhub.formats import safe_yaml
 from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release.checks import site_totals
-from embhub.release.files import CARD
+from embhub.release.files import CARD, SAMPLES
 from embhub.release.verification import Verified
 from embhub_registry.admission.rules import Admitted
 
@@ -42,7 +42,7 @@ def describe(full_name: str, files: Mapping[str, bytes], admitted: Admitted) -> 
         return Described(
             {"front_matter": front, "release": None}, tuple(dict.fromkeys(tags)), f"{full_name} {' '.join(tags)}"
         )
-    summary = summarise(admitted.verified.card, admitted)
+    summary = {**summarise(admitted.verified.card, admitted), "sheet": SAMPLES in files}
     tags += [f"audit:{summary['audit']}", f"privacy:{'none' if summary['privacy'] == 'none' else 'claimed'}"]
     words = [full_name, summary["description"], summary["publisher"], summary["token"], *summary["modality"],
              *summary["anatomy"], *summary["finding"], summary["base"], *tags]  # fmt: skip

@@ -18,7 +18,7 @@ from embhub_registry.database.wording import phrase, words_of
 from embhub_registry.http_errors import malformed
 
 SORTS = {"modified": "position", "created": "created", "downloads": "downloads"}
-FACETS = ("modality", "anatomy", "finding", "base", "privacy", "audit", "confirmation")
+FACETS = ("modality", "anatomy", "finding", "base", "privacy", "audit", "confirmation", "licence", "namespace")
 COUNTED = 300  # of a narrowed list, facets are counted over this many of the newest
 VALUES = 12
 REACH = 20_000  # how many of the newest are looked through for one or two letters, which no index holds
@@ -137,7 +137,7 @@ def count_facets(db: sqlite3.Connection, query: Query) -> Counts:
     for row in db.execute(own, tuple(query.readers)):
         if row["kind"] == "namespace":
             total += row["rows"]
-        elif row["kind"] in counts:
+        if row["kind"] in counts:
             values = counts[row["kind"]]
             values[row["value"]] = values.get(row["value"], 0) + row["rows"]
     return Counts(total, False, {facet: _ranked(values) for facet, values in counts.items()})
@@ -145,8 +145,9 @@ def count_facets(db: sqlite3.Connection, query: Query) -> Counts:
 
 def _count_found(db: sqlite3.Connection, query: Query) -> Counts:
     wide = replace(query, limit=COUNTED, after=None, sort="modified")
-    found = [row["facets"] for row in _select(db, wide, "r.facets")]
-    counter = Counter(facet for facets in found[:COUNTED] for facet in facets.split(BETWEEN))
+    found = [(row["facets"], row["namespace"]) for row in _select(db, wide, "r.facets, r.namespace")]
+    counter = Counter(facet for facets, _ in found[:COUNTED] for facet in facets.split(BETWEEN))
+    counter.update(f"namespace{INSIDE}{namespace}" for _, namespace in found[:COUNTED])
     counts: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
     for facet, rows in counter.items():
         kind, _, value = facet.partition(INSIDE)

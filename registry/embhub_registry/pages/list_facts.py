@@ -59,7 +59,8 @@ class ReleaseRow(Facts):
 class Item(Facts):
     """One repository of a list; `release` is null where nothing was published yet, `yanked` where it was taken back.
 
-    `member` is what the keyring calls the namespace; `misnamed` where the card gives another publisher.
+    `member` is what the keyring calls the namespace; `misnamed` where the card gives another publisher. `sheet` is the
+    address of the contact sheet, null where there is none or a gate is before it.
     """
 
     id: str
@@ -72,16 +73,28 @@ class Item(Facts):
     yanked: bool
     modified: str
     downloads: int
+    sheet: str | None
     release: ReleaseRow | None
 
 
+class Order(Facts):
+    """One order of a list, and the list's address in it."""
+
+    value: Literal["modified", "created", "downloads"]
+    label: str
+    chosen: bool
+    address: str
+
+
 class ListPage(Facts):
-    """`/`: what was published, newest first. `total` is exact, or the number counted where there are `more`."""
+    """`/`: what was published, in the order `sort`. `total` is exact, or the number counted where there are `more`."""
 
     schema_: Literal["embhub.page.list/1"] = Field(default="embhub.page.list/1", alias="schema")
     registry: str
     text: str
     chosen: tuple[FacetValue, ...]
+    sort: str
+    sorts: tuple[Order, ...]
     total: int
     more: bool
     items: tuple[Item, ...]

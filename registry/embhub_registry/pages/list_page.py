@@ -10,12 +10,22 @@ from urllib.parse import quote, urlencode
 from starlette.datastructures import QueryParams
 
 from embhub.formats.names import is_another
+from embhub.release.files import SAMPLES
 from embhub.trust.keyring import Keyring
 from embhub_registry.database import Connection, search
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.search import FACETS, Query
-from embhub_registry.pages.list_facts import Facet, FacetValue, Item, ListPage, MemberKey, NamespacePage, ReleaseRow
+from embhub_registry.pages.list_facts import (
+    Facet,
+    FacetValue,
+    Item,
+    ListPage,
+    MemberKey,
+    NamespacePage,
+    Order,
+    ReleaseRow,
+)
 from embhub_registry.pages.wordings import FACETS as FACET_WORDS
 from embhub_registry.pages.wordings import MAY, facet_label
 from embhub_registry.people import auth
@@ -25,6 +35,8 @@ PAGE = 20
 LONGEST_TEXT = 200
 LONGEST_VALUE = 200
 MOST_VALUES = 6
+NEWEST = "modified"
+SORTS = {NEWEST: "last changed", "created": "first published", "downloads": "downloads"}
 
 
 @dataclass(frozen=True)
@@ -34,11 +46,14 @@ class Asked:
     text: str = ""
     facets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     after: str | None = None
+    sort: str = NEWEST
 
     def address(self, *, path: str = "/") -> str:
         """The list's address under this question."""
         pairs = [("q", self.text)] if self.text else []
         pairs += [(facet, value) for facet in FACETS for value in self.facets.get(facet, ())]
+        if self.sort != NEWEST:
+            pairs.append(("sort", self.sort))
         if self.after:
             pairs.append(("after", self.after))
         return f"{path}?{urlencode(pairs)}" if pairs else path
@@ -48,6 +63,10 @@ class Asked:
         chosen = self.facets.get(facet, ())
         changed = tuple(v for v in chosen if v != value) if value in chosen else (*chosen, value)
         return replace(self, facets=self.facets | {facet: changed}, after=None)
+
+    def sorted_by(self, sort: str) -> Asked:
+        """The question in another order; from its first page."""
+        return replace(self, sort=sort, after=None)
 
 
 def read(asked: QueryParams) -> Asked:
@@ -59,6 +78,7 @@ def read(asked: QueryParams) -> Asked:
         " ".join(asked.get("q", "")[:LONGEST_TEXT].split()),
         {facet: values for facet, values in facets.items() if values},
         asked.get("after"),
+        asked["sort"] if asked.get("sort") in SORTS else NEWEST,
     )
 
 
@@ -69,14 +89,19 @@ def collect(db: Connection, asked: Asked, *, keyring: Keyring, account: Account 
         RequestDeniedError: 400 for a cursor that this registry did not give.
     """
     query = Query(
-        text=asked.text, facets=asked.facets, limit=PAGE, after=hf_api.read_cursor(asked.after),
+        text=asked.text, facets=asked.facets, sort=asked.sort, limit=PAGE, after=hf_api.read_cursor(asked.after),
         readers=auth.readable(account), everything=account is not None and account.admin, released=True,
     )  # fmt: skip
-    items, cursor = rows(search.run(db, query), names=member_names(keyring))
+    names = member_names(keyring)
+    items, cursor = rows(search.run(db, query), names=names, sort=asked.sort)
     counts = search.count_facets(db, query)
-    facets = tuple(_facet(name, counts.facets[name], asked) for name in FACETS)
+    facets = tuple(_facet(name, counts.facets[name], asked, names) for name in FACETS)
     return ListPage(
-        registry=registry, text=asked.text, chosen=_chosen(asked), total=counts.total, more=counts.capped,
+        registry=registry, text=asked.text, chosen=_chosen(asked, names), sort=asked.sort,
+        sorts=tuple(
+            Order(value=sort, label=label, chosen=sort == asked.sort, address=asked.sorted_by(sort).address())
+            for sort, label in SORTS.items()
+        ), total=counts.total, more=counts.capped,
         items=items, facets=tuple(facet for facet in facets if facet.values),
         next=replace(asked, after=cursor).address() if cursor else None,
     )  # fmt: skip
@@ -120,11 +145,12 @@ def member_names(keyring: Keyring) -> dict[str, str]:
 
 
 def rows(
-    found: Sequence[Repository], *, names: Mapping[str, str], limit: int = PAGE
+    found: Sequence[Repository], *, names: Mapping[str, str], limit: int = PAGE, sort: str = NEWEST
 ) -> tuple[tuple[Item, ...], str | None]:
     """A page's rows, and the cursor of the next page where `found` has one row more."""
     shown = found[:limit]
-    cursor = hf_api.make_cursor(shown[-1].position, shown[-1].id) if len(found) > limit else None
+    more = len(found) > limit
+    cursor = hf_api.make_cursor(getattr(shown[-1], search.SORTS[sort]), shown[-1].id) if more else None
     return tuple(_item(repository, names) for repository in shown), cursor
 
 
@@ -136,8 +162,16 @@ def _item(repository: Repository, names: Mapping[str, str]) -> Item:
         address=f"/{quote(repository.full_name)}", member=member,
         misnamed=bool(release) and is_another(release["publisher"], member),
         private=repository.private, yanked=repository.hidden, modified=repository.modified,
-        downloads=repository.downloads, release=_release(release, names) if release else None,
+        downloads=repository.downloads, sheet=_sheet(repository, release),
+        release=_release(release, names) if release else None,
     )  # fmt: skip
+
+
+def _sheet(repository: Repository, release: Mapping[str, Any]) -> str | None:
+    """The contact sheet's address, where everybody who sees the row may have the files too."""
+    if not release.get("sheet") or repository.gated or repository.disabled:
+        return None
+    return f"/{quote(repository.full_name)}/resolve/main/{SAMPLES}"
 
 
 def _release(summary: dict[str, Any], names: Mapping[str, str]) -> ReleaseRow:
@@ -148,11 +182,11 @@ def _release(summary: dict[str, Any], names: Mapping[str, str]) -> ReleaseRow:
     return ReleaseRow.model_validate({name: summary.get(name) for name in ReleaseRow.model_fields} | told)
 
 
-def _facet(name: str, values: Sequence[tuple[str, int]], asked: Asked) -> Facet:
+def _facet(name: str, values: Sequence[tuple[str, int]], asked: Asked, names: Mapping[str, str]) -> Facet:
     chosen = asked.facets.get(name, ())
     shown = tuple(
         FacetValue(
-            value=value, label=facet_label(name, value), count=count, chosen=value in chosen,
+            value=value, label=_label(name, value, names), count=count, chosen=value in chosen,
             address=asked.toggled(name, value).address(),
         )
         for value, count in values
@@ -160,11 +194,15 @@ def _facet(name: str, values: Sequence[tuple[str, int]], asked: Asked) -> Facet:
     return Facet(name=name, label=FACET_WORDS[name], values=shown)
 
 
-def _chosen(asked: Asked) -> tuple[FacetValue, ...]:
+def _label(facet: str, value: str, names: Mapping[str, str]) -> str:
+    return names.get(value, value) if facet == "namespace" else facet_label(facet, value)
+
+
+def _chosen(asked: Asked, names: Mapping[str, str]) -> tuple[FacetValue, ...]:
     """What narrows the list; each one's address takes it off."""
     return tuple(
         FacetValue(
-            value=value, label=f"{FACET_WORDS[name]}: {facet_label(name, value)}", count=0, chosen=True,
+            value=value, label=f"{FACET_WORDS[name]}: {_label(name, value, names)}", count=0, chosen=True,
             address=asked.toggled(name, value).address(),
         )
         for name, values in asked.facets.items()

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from embhub_registry.pages.list_facts import Confirmation as Confirmation
 from embhub_registry.pages.list_facts import Facts as Facts
+from embhub_registry.pages.list_facts import Item as Item
 from embhub_registry.pages.list_facts import ListPage as ListPage
 from embhub_registry.pages.list_facts import NamespacePage as NamespacePage
 from embhub_registry.pages.list_facts import Verdict as Verdict
@@ -165,6 +166,27 @@ class Version(Facts):
     yanked: bool
 
 
+class Event(Facts):
+    """Something that happened to an embedding at `date`.
+
+    Of a version `revision` is its commit, and `before` that of the version before it, null for the first.
+    """
+
+    date: str
+    kind: Literal["version", "audit", "withdrawal", "key"]
+    text: str
+    address: str | None = None
+    revision: str | None = None
+    before: str | None = None
+
+
+class Citation(Facts):
+    """How to cite one version: an entry of BibTeX, and a file in the Citation File Format."""
+
+    bibtex: str
+    cff: str
+
+
 class Yanked(Facts):
     """A release that should not be used: taken back by its publisher or the operator, or signed by a stolen key."""
 
@@ -208,9 +230,9 @@ class EmbeddingPage(Facts):
     `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
     `verified`. `verdict` is the worst that anybody who counts found of these bytes, in this version or another;
     `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `misnamed` where the
-    card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is the whole card. Where
-    the reader may not have the files of a gated repository, `opened` is false, and of an audit there is its `verdict`
-    alone.
+    card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is the whole card.
+    `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
+    the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
     """
 
     schema_: Literal["embhub.page.embedding/1"] = Field(default="embhub.page.embedding/1", alias="schema")
@@ -245,6 +267,9 @@ class EmbeddingPage(Facts):
     card: dict[str, Any] | None
     files: tuple[File, ...]
     versions: tuple[Version, ...]
+    history: tuple[Event, ...]
+    citation: Citation | None
+    related: tuple[Item, ...]
 
 
 class ComparedRow(Facts):

@@ -21,12 +21,13 @@ from embhub_registry.database import Connection, repositories, terms, yanks
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Entry, Revision
-from embhub_registry.pages import snippets
+from embhub_registry.pages import citation, related, snippets, timeline
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
     Audit,
     Audited,
     Checked,
+    Citation,
     EmbeddingPage,
     File,
     FindingRow,
@@ -81,13 +82,15 @@ def collect(
         y.revision: Yanked.model_validate({"by": y.by, "reason": y.reason, "date": y.date, "scope": y.scope})
         for y in yanks.of(db, repository.id)
     }
+    versions = tuple(_version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None)
+    audits = tuple(_audited(row, known) for row in stands.audits) if opened else ()
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
         newest=newest, private=repository.private,
         opened=opened, gated=bool(repository.gated), terms=_terms(db, repository.id) if repository.gated else None,
         verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
         auditors=tuple(known[auditor] for auditor in stands.auditors),
-        audits=tuple(_audited(row, known) for row in stands.audits) if opened else (),
+        audits=audits,
         misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
@@ -104,9 +107,26 @@ def collect(
         sections=_sections(shown.card) if shown else (),
         card=shown.card.to_dict() if shown else None,
         files=tuple(_file(entry, name, revision.id) for entry in files),
-        versions=tuple(
-            _version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None
+        versions=versions,
+        history=timeline.collect(
+            versions, audits,
+            [(item, taken_back[item.revision]) for item in versions if item.yanked],
+            namespace=repository.namespace, keyring=keyring,
         ),
+        citation=_citation(shown, name, revision.id, files, registry=registry, url=url) if shown else None,
+        related=related.find(db, repository, keyring=keyring) if shown else (),
+    )  # fmt: skip
+
+
+def _citation(
+    shown: Shown, name: str, revision: str, files: Sequence[Entry], *, registry: str, url: str
+) -> Citation | None:
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
+    if digest is None:
+        return None
+    return citation.cite(
+        shown.card, repository=name, signed=shown.created, address=f"{url}/{quote(name)}/commit/{revision}",
+        sha256=digest, registry=registry,
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +15,7 @@ from embhub_registry.pages import (
     advisories_page,
     closed_page,
     comparison,
+    feed,
     interval_figure,
     list_page,
     release_page,
@@ -53,7 +56,26 @@ async def index(request: Request) -> Response:
             registry=registry.setting("name"),
         )
 
-    return rendering.answer(request, await run_in_threadpool(collect), "index.html", asked=asked)
+    feed_address = replace(asked, after=None, sort=list_page.NEWEST).address(path=feed.PATH)
+    return rendering.answer(
+        request, await run_in_threadpool(collect), "index.html", asked=asked, feed_address=feed_address
+    )
+
+
+async def atom(request: Request) -> Response:
+    """`/feed.atom`: the list under its filters, as a feed of what everybody may see."""
+    registry = registry_of(request)
+    asked = replace(list_page.read(request.query_params), after=None, sort=list_page.NEWEST)
+
+    def collect() -> ListPage:
+        return list_page.collect(
+            registry.database.connection(), asked, keyring=registry.trust().keyring, account=None,
+            registry=registry.setting("name"),
+        )  # fmt: skip
+
+    found = await run_in_threadpool(collect)
+    text = feed.compose(found, url=base_url(request), address=asked.address(path=feed.PATH))
+    return Response(text, media_type="application/atom+xml", headers={"Cache-Control": "no-cache"})
 
 
 async def namespace(request: Request) -> Response:
@@ -104,7 +126,10 @@ async def audit(request: Request) -> Response:
 
 
 async def compare(request: Request) -> Response:
-    """`/compare?with={id}&with={id}`: two embeddings side by side, or a form that asks which."""
+    """`/compare?with={id}&with={id}`: two embeddings side by side, or a form that asks which.
+
+    `{id}@{revision}` is one version of it: a commit, a tag or a version's number.
+    """
     asked = [name.strip() for name in request.query_params.getlist("with") if name.strip()][:3]
     if len(asked) > 2 or any(len(name) > 200 for name in asked):
         raise malformed("two embeddings can be compared", "choose two in the list of embeddings")
@@ -181,10 +206,11 @@ def _addressed(request: Request) -> tuple[Snapshot, accounts.Account | None]:
 
 
 def _named(request: Request, name: str) -> tuple[Snapshot, accounts.Account | None]:
-    """The newest commit of the embedding of that name, where the caller may see it."""
+    """The embedding of that name, at `@revision` or at its newest commit, where the caller may see it."""
     account, db = account_of(request), registry_of(request).database.connection()
-    namespace, _, short = name.partition("/")
-    return repos.at(db, repos.locate(db, account, namespace, short), repos.MAIN), account
+    full_name, _, revision = name.partition("@")
+    namespace, _, short = full_name.partition("/")
+    return repos.at(db, repos.locate(db, account, namespace, short), revision or repos.MAIN), account
 
 
 async def _facts(

@@ -37,6 +37,8 @@ FACETS: Mapping[str, str] = {
     "privacy": "Privacy",
     "audit": "Audit verdict",
     "confirmation": "Audit attested by",
+    "licence": "Licence",
+    "namespace": "Publisher",
 }
 CONFIRMATIONS: Mapping[str, str] = {
     "countersigned": "an independent auditor",

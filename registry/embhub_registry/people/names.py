@@ -16,6 +16,7 @@ RESERVED = frozenset(
         "buckets",
         "collections",
         "compare",
+        "feed.atom",
         "metrics",
         "organizations",
         "raw",

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 from huggingface_hub import HfApi
 
 from embhub_registry.operation import administration
@@ -21,6 +23,11 @@ from tests.support import releases, showroom
 from tests.support.showroom import SECRET, SECRET_WORDS, Showroom
 
 CSPCA = "radboud/prostate-cspca"
+# codes, addresses and rows, which a page says in other words
+UNSAID = {
+    "schema", "card", "use", "revision", "revisions", "facets", "items", "versions", "sort", "sorts", "related",
+    "history",
+}  # fmt: skip
 DOCS = Path(__file__).parents[3] / "docs/reference/registry-pages.md"
 
 
@@ -80,7 +87,7 @@ def test_a_page_as_json_follows_its_schema_and_says_what_the_page_says(
     shown = read(room, path)
     codes = {"verified", "empty", "ok", "note", "warning", "canary", facts.get("verdict"), facts.get("confirmation")}
     for name, value in facts.items():
-        if name not in {"schema", "card", "use", "revision", "revisions", "facets", "items", "versions"}:
+        if name not in UNSAID:
             for words in (" ".join(text.split()) for text in strings(value)):
                 said = words in shown or words[:10] in shown or words.startswith(("/", "https:")) or words in codes
                 assert said or name in {"chosen", "privacy"}, (name, words)
@@ -224,6 +231,91 @@ def test_a_gate_keeps_the_audits_figures_and_the_files(room: Showroom) -> None:
         assert ask(room, "/radboud/brain-wmh", token=room.alice)["audit"]["verdict"] == "leak-detected"
     finally:
         api.update_repo_settings("radboud/brain-wmh", gated=False)
+
+
+def test_the_history_has_versions_audits_and_keys(room: Showroom) -> None:
+    facts = ask(room, f"/{CSPCA}")
+    kinds = [event["kind"] for event in facts["history"]]
+    assert kinds.count("version") == 2 and "audit" in kinds and kinds.count("key") == 2
+    dates = [event["date"] for event in facts["history"]]
+    assert dates == sorted(dates, reverse=True)
+    newest, first = (event for event in facts["history"] if event["kind"] == "version")
+    assert newest["text"].startswith("Version 1.1.0") and newest["before"] == first["revision"] and not first["before"]
+    assert "Version 1.1.0: Publish 1.1.0" in read(room, f"/{CSPCA}")
+    compared = ask(room, f"/compare?with={CSPCA}@{first['revision']}&with={CSPCA}@{newest['revision']}")
+    version = next(row for row in compared["rows"] if row["name"] == "Version")
+    assert version["values"] == ["1.0.0", "1.1.0"] and compared["revisions"] == [first["revision"], newest["revision"]]
+    assert ask(room, f"/compare?with={CSPCA}@1.0.0&with={CSPCA}")["revisions"] == compared["revisions"]
+    assert room.registry.get(f"/compare?with={CSPCA}@9.9.9&with={CSPCA}").status == 404
+    assert room.registry.get(f"/compare?with={SECRET}@main&with={CSPCA}").status == 404
+
+
+def test_lists_are_sorted_filtered_by_publisher_and_licence_and_show_sheets(room: Showroom) -> None:
+    names = [item["id"] for item in ask(room, "/")["items"]]
+    created = [item["id"] for item in ask(room, "/?sort=created")["items"]]
+    assert names[0] == CSPCA == created[-1] and sorted(names) == sorted(created)
+    orders = {order["value"]: order for order in ask(room, "/?sort=created&modality=MR")["sorts"]}
+    assert orders["created"]["chosen"] and orders["downloads"]["address"] == "/?modality=MR&sort=downloads"
+    assert ask(room, "/?sort=nonsense")["sort"] == "modified"
+    facets = {facet["name"]: facet["values"] for facet in ask(room, "/?modality=MR")["facets"]}
+    assert {(v["value"], v["count"]) for v in facets["namespace"]} == {("radboud", 2), ("lumc", 1)}
+    assert {v["label"] for v in facets["namespace"]} == {"Radboud", "Lumc"}
+    assert [item["id"] for item in ask(room, "/?namespace=lumc&licence=CC-BY-4.0&modality=DX")["items"]] == [
+        "lumc/xray-pneumonia"
+    ]
+    sheets = {item["id"]: item["sheet"] for item in ask(room, "/")["items"]}
+    assert sheets["radboud/brain-wmh"] is None
+    assert room.registry.get(sheets[CSPCA]).header("content-type") == "image/png"
+
+
+def test_a_sheet_behind_a_gate_is_not_shown_in_lists(room: Showroom) -> None:
+    api = HfApi(endpoint=room.registry.url, token=room.registry.admin)
+    api.update_repo_settings(CSPCA, gated="manual")
+    try:
+        assert next(item for item in ask(room, "/")["items"] if item["id"] == CSPCA)["sheet"] is None
+    finally:
+        api.update_repo_settings(CSPCA, gated=False)
+
+
+def test_a_version_is_cited_by_its_commit_and_digest(room: Showroom) -> None:
+    facts = ask(room, f"/{CSPCA}")
+    cited = facts["citation"]
+    digest = next(file["sha256"] for file in facts["files"] if file["path"].endswith(".safetensors"))
+    assert digest in cited["bibtex"] and f"/{CSPCA}/commit/{facts['revision']}" in cited["bibtex"]
+    assert cited["bibtex"].startswith("@misc{radboud-prostate-cspca-1.1.0,")
+    cff = yaml.safe_load(cited["cff"])
+    assert cff["cff-version"] == "1.2.0" and cff["identifiers"][0]["value"] == f"sha256:{digest}"
+    assert ask(room, "/radboud/planned")["citation"] is None
+
+
+def test_others_of_the_same_finding_are_shown_and_no_private_one(room: Showroom) -> None:
+    twin, hidden = "lumc/prostate-cspca-too", "lumc/prostate-cspca-hidden"
+    for seed, name in enumerate((twin, hidden), 20):
+        made = showroom.make_release(
+            name, seed=seed, key=releases.OTHER_SITE, audited=False, name=name.partition("/")[2], publisher="Lumc"
+        )
+        room.push(name, made, private=name == hidden)
+    try:
+        for token in (None, room.lea, room.alice):
+            assert [item["id"] for item in ask(room, f"/{CSPCA}", token=token)["related"]] == [twin]
+        assert ask(room, "/lumc/knee-effusion")["related"] == []
+    finally:
+        for name in (twin, hidden):
+            HfApi(endpoint=room.registry.url, token=room.registry.admin).delete_repo(name)
+
+
+def test_the_feed_follows_the_filters_and_shows_what_everybody_may_see(room: Showroom) -> None:
+    for token in (None, room.alice):
+        answer = room.registry.get("/feed.atom?modality=MR&after=x", token=token)
+        assert answer.status == 200 and str(answer.header("content-type")).startswith("application/atom+xml")
+        feed = ElementTree.fromstring(answer.body)
+        atom = "{http://www.w3.org/2005/Atom}"
+        titles = [str(entry.findtext(f"{atom}title")) for entry in feed.findall(f"{atom}entry")]
+        assert titles[0] == f"{CSPCA} 1.1.0" and len(titles) == 3
+        links = [link.get("href") for link in feed.iter(f"{atom}link")]
+        assert f"{room.registry.url}/feed.atom?modality=MR" in links
+        assert not any(word in answer.body.decode() for word in SECRET_WORDS)
+    assert 'type="application/atom+xml"' in room.registry.get("/", headers={"Accept": "text/html"}).body.decode()
 
 
 def test_a_key_that_went_out_of_use_is_said_on_the_front(room: Showroom) -> None:

@@ -1,0 +1,74 @@
+"""How to cite a release: BibTeX, and the Citation File Format 1.2.0 (citation-file-format.github.io). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import yaml
+
+from embhub.cards.card_schema import Card
+from embhub_registry.pages.page_facts import Citation
+
+_ESCAPED = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+_SPDX = re.compile(r"(?!LicenseRef-)[A-Za-z0-9.+-]+")
+
+
+def cite(card: Card, *, repository: str, signed: str, address: str, sha256: str, registry: str) -> Citation:
+    """Cite one version; `signed` is the day of its signature, `address` the page of its commit, `sha256` the file's.
+
+    The card is its publisher's word: what could end a field or begin a command of BibTeX is escaped.
+    """
+    title = f"{repository} {card.version}: textual-inversion embedding for {card.base_model.id}"
+    return Citation(
+        bibtex=_bibtex(card, title, repository, signed, address, sha256, registry),
+        cff=_cff(card, title, signed, address, sha256),
+    )
+
+
+def _bibtex(card: Card, title: str, repository: str, signed: str, address: str, sha256: str, registry: str) -> str:
+    key = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{repository}-{card.version}")
+    fields = {
+        "title": f"{{{escape(title)}}}",
+        "author": " and ".join(f"{{{escape(author)}}}" for author in card.authors),
+        "year": signed[:4],
+        "month": signed[5:7].lstrip("0"),
+        "version": escape(card.version),
+        "publisher": escape(card.publisher),
+        "howpublished": escape(registry),
+        "url": address,
+        "note": f"SHA-256 {sha256}",
+    }
+    lines = [f"  {name:<12} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@misc{{{key},", *lines, "}"]) + "\n"
+
+
+def _cff(card: Card, title: str, signed: str, address: str, sha256: str) -> str:
+    document: dict[str, object] = {
+        "cff-version": "1.2.0",
+        "message": "If you use this embedding, please cite it as below.",
+        "type": "dataset",
+        "title": title,
+        "authors": _entities(card.authors),
+        "version": card.version,
+        "date-released": signed[:10],
+        "url": address,
+        "identifiers": [{"type": "other", "value": f"sha256:{sha256}", "description": "the embedding's file"}],
+    }
+    if _SPDX.fullmatch(card.licence):
+        document["license"] = card.licence
+    else:
+        document["license-url"] = card.licence_link
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _entities(names: Sequence[str]) -> list[dict[str, str]]:
+    return [{"name": name} for name in names]
+
+
+def escape(text: str) -> str:
+    """One line of text that is a field of BibTeX and nothing else."""
+    return "".join(_ESCAPED.get(character, character) for character in " ".join(text.split()))

@@ -75,7 +75,9 @@ def facets_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     found = [("modality", str(code)) for code in release["modality"]]
     found += [(kind, facet_value(word)) for kind in ("anatomy", "finding") for word in release[kind]]
-    found += [("base", str(release["base"])), ("audit", str(release["audit"])), ("licence", str(release["licence"]))]
+    found += [("base", str(release["base"])), ("audit", str(release["audit"]))]
+    if "licence" in release:  # a summary of the first releases has none
+        found.append(("licence", str(release["licence"])))
     if (confirmation := release.get("confirmation", "none")) != "none":
         found.append(("confirmation", str(confirmation)))
     return [*found, ("privacy", "none" if release["privacy"] == "none" else "claimed")]

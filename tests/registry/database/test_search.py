@@ -50,7 +50,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def release(**changes: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "modality": ["MR"], "anatomy": ["Prostate"], "finding": ["cancer"], "base": "builtin", "privacy": "none",
-        "audit": "not-audited",
+        "audit": "not-audited", "licence": "CC-BY-4.0",
     }  # fmt: skip
     return {"release": made | changes}
 
@@ -69,7 +69,7 @@ def names(db: sqlite3.Connection, **query: Any) -> list[str]:
 
 
 def facts(row: repositories.Repository) -> set[tuple[str, str]]:
-    return set(placement.facets_of(row.summary["release"]))
+    return {*placement.facets_of(row.summary["release"]), ("namespace", row.namespace)}
 
 
 def expected(db: sqlite3.Connection, query: Query) -> list[int]:

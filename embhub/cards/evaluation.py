@@ -144,6 +144,7 @@ class Fidelity(_Part):
     coverage: Real | None = None
     agreement: Real | None = None
     detail: Real | None = None
+    spacing: Real | None = None
     nearest: Real | None = None
 
 

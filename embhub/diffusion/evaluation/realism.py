@@ -2,8 +2,8 @@
 
 The real training images are halved by patient: one half teaches the judge, whose features and answers count; the other
 half is the row to compare with. Four questions that no distance of distributions answers are asked beside it: whether
-the judge takes an image for its label (agreement), whether fine detail is there (detail), how varied the images are
-(diversity), and whether they are nearer to training images than other people's images are (nearest).
+the judge takes an image for its label (agreement), whether fine detail is there (detail), whether images repeat
+(spacing), and whether they are nearer to training images than other people's images are (nearest).
 """
 
 from __future__ import annotations
@@ -45,12 +45,11 @@ def rows(
     space = fidelity.Features(source, learned.images)
     found = []
     for value, name in ((1, labels[0]), (0, " or ".join(labels[1])[:300])):
-        real, known = of_class(test, value), of_class(learned, value)
+        real = of_class(test, value)
         sets = {} if other is None else {"": of_class(other, value).images}
         sets |= {arm: of_class(join(*parts), value).images for arm, parts in arms.items()}
-        others = nearest(space, real.images, known.images)
         for arm, measured in fidelity.compare(space, sets, real.images).items():
-            images = sets[arm]
+            images, known = sets[arm], of_class(pool if arm else learned, value).images
             agreed = (judge.probabilities(images)[:, 1] > 0.5) == (value == 1)
             found.append(
                 document.Fidelity(
@@ -59,7 +58,8 @@ def rows(
                     recall=_round(measured.recall), diversity=_round(measured.diversity),
                     cmmd=round(measured.cmmd, 5), density=_round(measured.density), coverage=_round(measured.coverage),
                     agreement=_round(float(agreed.mean())), detail=_round(detail(images, real.images)),
-                    nearest=_round(nearest(space, images, known.images) / others) if others else None,
+                    spacing=_share(spacing(space, images), spacing(space, real.images)),
+                    nearest=_share(nearest(space, images, known), nearest(space, real.images, known)),
                 )
             )  # fmt: skip
     return tuple(found)
@@ -83,6 +83,17 @@ def nearest(space: fidelity.Features, images: Pictures, known: Pictures) -> floa
     """Median distance of images to the nearest known one."""
     found: Tensor = torch.cdist(space(torch.from_numpy(np.ascontiguousarray(images))), space(torch.from_numpy(known)))
     return float(found.min(1).values.median())
+
+
+def spacing(space: fidelity.Features, images: Pictures) -> float:
+    """Median distance of an image to the nearest other one of the set, of at most 500: 0 where most are there twice."""
+    some = space(torch.from_numpy(np.ascontiguousarray(images[:: max(1, len(images) // 500)])))
+    apart = torch.cdist(some, some).fill_diagonal_(float("inf"))
+    return float(apart.min(1).values.median())
+
+
+def _share(one: float, of: float) -> float | None:
+    return _round(one / of) if of else None
 
 
 def _round(value: float) -> float:

@@ -221,12 +221,12 @@ def test_holm_is_its_definition_and_never_less_than_the_p_value() -> None:
 
 
 def test_embeddings_are_a_random_effect() -> None:
-    """Six seeds of two embeddings that differ a lot: the seeds of one of them say little of a third one."""
+    """Ten seeds of two embeddings that differ a lot: the seeds of one of them say little of a third one."""
     truth = np.repeat([True, False], 60)
-    control = [scores(seed, truth, 1.0) for seed in range(6)]
+    control = [scores(seed, truth, 1.0) for seed in range(10)]
     arm = [one + (0.8 if seed % 2 else 0.0) * truth for seed, one in enumerate(control)]
     alone = estimate(truth, range(120), arm, control)
-    together = estimate(truth, range(120), arm, control, groups=[[seed % 2 for seed in range(6)], [0] * 6])
+    together = estimate(truth, range(120), arm, control, groups=[[seed % 2 for seed in range(10)], [0] * 10])
     assert alone.seeds is not None and together.seeds is not None
     assert alone.interval.low > 0 > together.interval.low
     assert together.freedom == 1 and together.mean == alone.mean

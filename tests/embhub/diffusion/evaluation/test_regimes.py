@@ -1,4 +1,4 @@
-"""What each regime teaches: the same real images and seeds, the same number of steps, nobody on both sides of a split."""
+"""What each regime teaches: the same real images and steps in all of them, and nobody on both sides of a split."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from embhub.diffusion.evaluation.regimes import Lesson, stoppable
 from embhub.durable import write_atomic
 
 RESULTS = Path(__file__).parent / "results" / "regimes.json"
-PAGE = Path(__file__).parents[1] / "docs/explanation/drawn-films-in-four-regimes.md"
+PAGE = Path(__file__).parents[1] / "docs/explanation/four-regimes.md"
 WORK = Path(__file__).parents[1] / "build" / "regimes"
 REGIMES: tuple[Regime, ...] = ("mixed", "pretrained", "filtered")
 NOISES, ROOM = (0.0, 1.0, 2.0, 3.0, 4.0), 0.9
@@ -63,7 +63,7 @@ def judge(data: Path, work: Path, design: Design) -> Row:
     arms = _arms(work, design, noise)
     seeds = design.repeats * design.embeddings
     counts = [2 * number for number in design.per_class if 2 * number <= pool.most]
-    amounts = {name: (2 * design.drawn,) for name in arms}
+    amounts = dict.fromkeys(arms, (2 * design.drawn,))
     cells = grid(counts, amounts, REGIMES, stopped=stoppable(pool, counts, seeds))
     cells += [Cell(count, material.PLAIN, 2 * design.drawn, "normals") for count in counts]
     taught = fitting.teach(cells, pool, arms, test, choices=choices, seeds=seeds, keep=work / "fits", on_progress=say)

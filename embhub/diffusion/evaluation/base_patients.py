@@ -20,10 +20,12 @@ def check(test: Source, arms: Mapping[str, Drawn]) -> tuple[str, ...]:
     """
     known = _known()
     named = {base for one in arms.values() for base in one.bases}
-    unknown = bool(named - set(known)) or any(not one.bases for one in arms.values())
+    names = {name for name, _ in known.values()}
+    unknown = bool(named - set(known) - names) or any(not one.bases for one in arms.values())
     remarks = []
     for digest, (name, found) in known.items():
-        if found is None or (digest not in named and not unknown):
+        drew = not named.isdisjoint((digest, name))
+        if found is None or not (drew or unknown):
             continue
         pictures = sum(found.has_picture(one) for one in test.sketches)
         people = len({one for one in test.names if found.has_patient(one)}) if test.has_patients else 0
@@ -33,7 +35,7 @@ def check(test: Source, arms: Mapping[str, Drawn]) -> tuple[str, ...]:
             f"{pictures} test images are among those that {name} was trained on, and {people} test patients have ids of"
             " its patients"
         )
-        if digest in named:
+        if drew:
             raise PrivacyError(
                 told, "test on patients that the base never saw; if ids are alike by chance, put a prefix before yours"
             )

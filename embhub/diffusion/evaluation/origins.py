@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from embhub.builtin_bases import NAMES
 from embhub.diffusion.drawing.inpainted_files import SCHEMA as REDRAWN
 from embhub.images.columns import find_separator
 from embhub.images.manifest import NAME as MANIFEST
@@ -78,9 +79,9 @@ def _table_bases(path: Path) -> tuple[str, ...]:
 
 
 def _listed_bases(place: Path) -> tuple[str, ...]:
-    """The bases that each label's `manifest.json` names; none where one names none."""
+    """The bases that each label's `manifest.json` names, built-in ones by name; none where one names none."""
     found = list(_each_base(place))
-    return tuple(sorted(set(found))) if all(_DIGEST.fullmatch(one) for one in found) else ()
+    return tuple(sorted(set(found))) if all(one in NAMES or _DIGEST.fullmatch(one) for one in found) else ()
 
 
 def _each_base(place: Path) -> Iterator[str]:
@@ -89,7 +90,8 @@ def _each_base(place: Path) -> Iterator[str]:
             values = json.loads(_text(one / "manifest.json") or "")
         except (ValueError, RecursionError):
             values = None
-        yield str(values.get("base_fingerprint")) if isinstance(values, dict) else ""
+        told = values if isinstance(values, dict) else {}
+        yield str(told.get("base") if told.get("base") in NAMES else told.get("base_fingerprint"))
 
 
 def _in_list(path: Path) -> tuple[set[str], bool] | None:

@@ -84,8 +84,8 @@ def set_noise(task: Task, work: Path) -> tuple[float, dict[str, float]]:
     """The first level of grey noise at which real images alone come to ROOM or less, on images that test nothing."""
     kept = work / f"{task.name}-noise.json"
     if kept.exists():
-        tried = json.loads(kept.read_text())
-        return float(list(tried)[-1]), tried
+        before: dict[str, float] = json.loads(kept.read_text())
+        return float(list(before)[-1]), before
     tried: dict[str, float] = {}
     for noise in NOISES:
         pool, tune = cover(task.learn, noise, 1), cover(task.tune, noise, 3)

@@ -118,7 +118,7 @@ def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> classifier
             lesson.images.images, lesson.images.labels, classes=CLASSES, steps=lesson.steps,
             rate=learner.rate * lesson.rate, batch=learner.batch, seed=seed, mirror=choices.mirror,
             network=learner.factory, side=choices.side, device=choices.device, chances=lesson.chances, begin=learned,
-            held=lesson.held and (lesson.held.images, lesson.held.labels),
+            held=None if lesson.held is None else (lesson.held.images, lesson.held.labels),
         )  # fmt: skip
     if learned is None:
         raise ValueError("no lesson")
@@ -137,7 +137,7 @@ def _name(about: list[object], lessons: Sequence[Lesson], seed: int) -> str:
     said = [
         [
             digest(one.images.images, one.images.labels, *([one.chances] if one.chances is not None else [])),
-            digest(one.held.images, one.held.labels) if one.held else "", one.steps, one.rate,
+            "" if one.held is None else digest(one.held.images, one.held.labels), one.steps, one.rate,
         ]
         for one in lessons
     ]  # fmt: skip

@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Drawn images of an arm; `embeddings` and `bases` are the SHA-256 that their folders name (or a built-in base's name).
+    """Drawn images of an arm; `embeddings` and `bases` are the SHA-256 that their folders name; built-in bases have names.
 
     `told` is whether each of these says what drew it. `redrawn`: some are real images with a part drawn anew.
     """

@@ -108,7 +108,8 @@ def balance(labels: NDArray[np.int64], is_real: NDArray[np.bool_], real_share: f
             if real_share is not None and part < 1:
                 part = real_share if source else 1 - real_share
             chances[some] = part / some.sum()
-    return chances / chances.sum()
+    chances /= chances.sum()
+    return chances
 
 
 def hold_out(images: Labelled, seed: int, *, share: float = HELD) -> tuple[Labelled, Labelled] | None:

@@ -281,5 +281,7 @@ def test_the_base_that_drew_is_read_from_a_data_set_and_from_generated_images(tm
     assert read_drawn(write(tmp_path / "half", rows, seed=1, columns="path,label,base"), "arm x", 16).bases == ()
     told = {"base": "builtin-xray", "base_fingerprint": "cd" * 32, "embeddings": []}
     other = {"base": "/some/folder", "base_fingerprint": "cd" * 32, "embeddings": []}
-    assert read_drawn(classes(tmp_path / "a", sick=told, normal=other), "arm x", 16).bases == tuple(sorted(("builtin-xray", "cd" * 32)))
+    assert read_drawn(classes(tmp_path / "a", sick=told, normal=other), "arm x", 16).bases == tuple(
+        sorted(("builtin-xray", "cd" * 32))
+    )
     assert read_drawn(classes(tmp_path / "b", sick=told, normal=None), "arm x", 16).bases == ()

@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Drawn images of an arm; `embeddings` and `bases` are the SHA-256 that their folders name; built-in bases have names.
+    """Drawn images of an arm; `embeddings` and `bases` are the SHA-256 in their folders, or built-in names.
 
     `told` is whether each of these says what drew it. `redrawn`: some are real images with a part drawn anew.
     """

@@ -20,7 +20,6 @@ from bench import (
     insertion,
     norms,
     privacy,
-    regimes,
     second_seed,
 )
 
@@ -48,8 +47,6 @@ class Study:
 STUDIES = (
     Study("Do drawn images help a classifier?", "first_seed", "docs/explanation/does-it-help.md",
           first_seed.RESULTS, lambda kept: first_seed.table(kept["tasks"])),
-    Study("Do they in other regimes, and more than controls?", "regimes", "docs/explanation/four-regimes.md",
-          regimes.RESULTS, regimes.table),
     Study("A compact model, or one that was adapted?", "second_seed", "docs/explanation/compact-or-adapted.md",
           second_seed.RESULTS, second_seed.table),
     Study("Which component to adapt?", "components", "docs/explanation/which-component.md",

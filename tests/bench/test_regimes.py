@@ -1,8 +1,7 @@
-"""The study of four regimes: nobody on two sides, nobody whom the base saw, and a page that says what was measured."""
+"""The study of four regimes: nobody on two sides, nobody whom the base saw, and a table of every cell."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -12,7 +11,10 @@ import pytest
 from bench import regimes
 from bench import regimes_material as material
 from embhub.builtin_bases import info
-from embhub.cards.evaluation import REAL_ALONE
+from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY
+from embhub.diffusion.evaluation import outcome
+from embhub.diffusion.evaluation.cells import Cell, Labelled, grid
+from embhub.diffusion.evaluation.fitting import Taught
 from embhub.images import seen
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
@@ -40,9 +42,25 @@ def test_an_arm_is_there_when_both_its_classes_are_drawn(tmp_path: Path) -> None
     assert found.labels.tolist() == [0, 0, 0, 1, 1] == found.images[:, 0, 0, 0].tolist()
 
 
-def test_the_page_has_the_table_of_what_was_kept() -> None:
-    kept = json.loads(regimes.RESULTS.read_text())
-    page = regimes.PAGE.read_text()
-    assert page == regimes.put_into(page, kept)
-    over = {row["over"] for row in kept["differences"]}
-    assert {REAL_ALONE, "real images and generated normals", material.WORDS} <= over
+def test_the_table_has_every_cell_and_control_and_goes_into_the_page() -> None:
+    truth, people = np.arange(40) % 2, tuple(map(str, range(40)))
+    test = Labelled(np.zeros((40, 1, 1, 3), np.uint8), truth, people)
+    arms = {material.PLAIN: (20,), material.WORDS: (20,)}
+    cells = [*grid([40], arms, regimes.REGIMES, stopped=[40]), Cell(40, material.PLAIN, 20, "normals")]
+    scores = {cell: [np.random.default_rng([n, seed]).random(40) for seed in range(4)] for n, cell in enumerate(cells)}
+    taught, sets = Taught(scores, {cell: [0.5] for cell in cells if cell.regime == "filtered"}), dict.fromkeys(arms, 2)
+    found = {
+        "protocol": {"classifier": "small"}, "noise": 1.0, "seeds": 4, "pool": {"films": 2}, "test": {"films": 3},
+        "real_alone_by_noise": {"0": 0.95}, "embeddings": sets,
+        "aucs": [one.model_dump(mode="json") for one in outcome.aucs(test, taught, sets)],
+        "differences": [one.model_dump(mode="json") for one in outcome.differences(test, taught, sets)],
+    }  # fmt: skip
+    lines = regimes.table(found).splitlines()
+    assert len(lines) == 2 + len(cells)
+    assert [name in lines[0] for name in (REAL_ALONE, STOPPED_EARLY, NORMALS, material.WORDS)] == [True] * 4
+    (pretrained,) = [line for line in lines if f"{material.PLAIN}, pretrained" in line]
+    assert pretrained.count("[") == 5 and pretrained.startswith("| 20 |")
+    (filtered,) = [line for line in lines if f"{material.PLAIN}, filtered" in line]
+    assert "(50% kept)" in filtered
+    page = regimes.put_into(regimes.PAGE.read_text(), found)
+    assert pretrained in page and "| films: 3 |" in page

@@ -26,12 +26,13 @@ from bases.workshop.train import default_data
 from bench import machine, marked
 from bench import regimes_material as material
 from bench.first_seed import grain, say, span
-from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY, Difference, Regime
+from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY, Difference
 from embhub.diffusion.evaluation import classifier, fitting, outcome
 from embhub.diffusion.evaluation.cells import Cell, Labelled, choose, grid, take
 from embhub.diffusion.evaluation.networks import find
 from embhub.diffusion.evaluation.regimes import Lesson, stoppable
 from embhub.durable import write_atomic
+from embhub.options.regimes import Regime
 
 RESULTS = Path(__file__).parent / "results" / "regimes.json"
 PAGE = Path(__file__).parents[1] / "docs/explanation/four-regimes.md"

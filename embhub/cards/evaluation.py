@@ -16,6 +16,7 @@ from embhub.cards.personal_data import personal_data
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.options.preprocessing import Fit
+from embhub.options.regimes import Regime
 
 SCHEMA = "embhub.evaluation/1"
 MAX_BYTES = 2_000_000
@@ -23,10 +24,6 @@ _HINT = "pass the evaluation.json of a report"
 
 Outcome = Literal["helped", "did harm", "made no difference that this comparison can show"]
 HELPED, HARMED, NOTHING = get_args(Outcome)
-Regime = Literal["mixed", "pretrained", "filtered", "normals", "stopped early"]
-"""How real and drawn images were taught; `normals` and `stopped early` are controls."""
-REGIMES: tuple[Regime, ...] = ("mixed", "pretrained", "filtered")
-"""Those that somebody may ask for."""
 REAL_ALONE, STOPPED_EARLY = "real images alone", "real images alone, stopped early"
 NORMALS = "real images and generated normals"
 """What the controls that are always there are called, where others have the name of an arm."""

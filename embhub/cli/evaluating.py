@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embhub.cards.evaluation import REGIMES
 from embhub.cli import options
 from embhub.cli.output import note, print_pairs, progress_bar
 from embhub.options.preprocessing import FITS
+from embhub.options.regimes import REGIMES
 from embhub.progress import say_loading
 
 if TYPE_CHECKING:

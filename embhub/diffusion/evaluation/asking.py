@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embhub import destinations
-from embhub.cards.evaluation import NORMALS, REAL_ALONE, REGIMES, STOPPED_EARLY
+from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import PrivacyError, UsageError
+from embhub.options.regimes import REGIMES
 
 FIRST = "synthetic"
 """What the arm of `--synthetic` is called."""

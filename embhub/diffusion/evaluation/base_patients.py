@@ -50,7 +50,7 @@ def check(test: Source, arms: Mapping[str, Drawn]) -> tuple[str, ...]:
 
 @cache
 def _known() -> dict[str, tuple[str, seen.Seen | None]]:
-    """Built-in bases by fingerprint: name, and the list of those that were trained on images of people."""
+    """Built-in bases by fingerprint: name, and whom one was trained on, if on anybody."""
     return dict(_list())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub.cards.evaluation import Regime
+from embhub.options.regimes import Regime
 
 Pictures = NDArray[np.uint8]
 STOPPED: Regime = "stopped early"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embhub.cards.evaluation import Classifier, EvaluationReport, Regime
+from embhub.cards.evaluation import Classifier, EvaluationReport
 from embhub.diffusion.bases.pipelines import choose_device
 from embhub.diffusion.evaluation import asking, base_patients, curve_png, extractors, outcome, page, realism
 from embhub.diffusion.evaluation.asking import Folders
@@ -27,6 +27,7 @@ from embhub.diffusion.evaluation.regimes import stoppable
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.options.preprocessing import Fit
+from embhub.options.regimes import Regime
 from embhub.progress import OnProgress
 from embhub.version import __version__
 

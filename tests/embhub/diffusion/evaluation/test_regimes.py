@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub.cards.evaluation import Regime
 from embhub.diffusion.evaluation import fitting, regimes
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.diffusion.evaluation.networks import find
+from embhub.options.regimes import Regime
 
 
 def pool(counts: tuple[int, int], each: int = 2, first: int = 0) -> Labelled:

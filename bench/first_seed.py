@@ -24,9 +24,11 @@ from bases.workshop.train import default_data
 from bench import first_seed_material as material
 from bench import machine, marked
 from bench.first_seed_material import IMAGES, VECTORS, Part, Task
+from embhub.cards.evaluation import REAL_ALONE
 from embhub.diffusion.evaluation import classifier, fitting, outcome
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.diffusion.evaluation.networks import find
+from embhub.diffusion.evaluation.regimes import Lesson
 from embhub.durable import write_atomic
 from embhub.progress import Progress
 
@@ -51,13 +53,18 @@ def judge(task: Task, work: Path, *, seeds: int, arms: Sequence[tuple[int, int]]
     }  # fmt: skip
     for images, known in ((max(IMAGES), pool), (min(IMAGES), few)):
         learned = {name_of(v, n): drawn[name_of(v, n)] for v, n in arms if n == images}
-        scores = fitting.teach(
-            cells(len(known), learned), known, learned, test, learner=find("small", steps=STEPS), seeds=seeds,
-            side=SIDE, keep=work / "fits", on_progress=say,
+        taught = fitting.teach(
+            cells(len(known), learned), known, {name: [one] for name, one in learned.items()}, test, choices=_choices(),
+            seeds=seeds, keep=work / "fits", on_progress=say,
         )  # fmt: skip
-        figures["aucs"] += [one.model_dump(mode="json") for one in outcome.aucs(test, scores)]
-        figures["differences"] += [one.model_dump(mode="json") for one in outcome.differences(test, scores)]
+        figures["aucs"] += [one.model_dump(mode="json") for one in outcome.aucs(test, taught, {})]
+        found = [one for one in outcome.differences(test, taught, {}) if one.over == REAL_ALONE]
+        figures["differences"] += [one.model_dump(mode="json") for one in found]
     return figures
+
+
+def _choices() -> fitting.Choices:
+    return fitting.Choices(find("small", steps=STEPS), SIDE)
 
 
 def say(progress: Progress) -> None:
@@ -77,12 +84,13 @@ def set_noise(task: Task, work: Path) -> tuple[float, dict[str, float]]:
     """The first level of grey noise at which real images alone come to ROOM or less, on images that test nothing."""
     kept = work / f"{task.name}-noise.json"
     if kept.exists():
-        tried = json.loads(kept.read_text())
-        return float(list(tried)[-1]), tried
-    learner, tried = find("small", steps=STEPS), {}
+        before: dict[str, float] = json.loads(kept.read_text())
+        return float(list(before)[-1]), before
+    tried: dict[str, float] = {}
     for noise in NOISES:
         pool, tune = cover(task.learn, noise, 1), cover(task.tune, noise, 3)
-        taught = fitting.fit(pool.images, pool.labels, learner, seed=99, side=SIDE, mirror=True, device="cpu")
+        choices = _choices()
+        taught = fitting.fit([Lesson(pool, choices.learner.steps)], choices, seed=99)
         area = classifier.area_under_curve(tune.labels == 1, taught.probabilities(tune.images)[:, 1])
         tried[f"{noise:g}"] = round(area, 4)
         if area <= ROOM:

@@ -1,13 +1,13 @@
 """What `embhub evaluate` found, `evaluation.json`, and the figures of it that go on a card.
 
 Counts, means and intervals alone: no patient, path, score or picture. A card's figures are of one cell of the grid,
-which the counts decide before anything is measured: the most real images with the most drawn ones.
+which the counts decide before anything is measured: the most real images with the most drawn ones, in the first regime.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,12 +16,17 @@ from embhub.cards.personal_data import personal_data
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.options.preprocessing import Fit
+from embhub.options.regimes import Regime
 
 SCHEMA = "embhub.evaluation/1"
 MAX_BYTES = 2_000_000
 _HINT = "pass the evaluation.json of a report"
 
 Outcome = Literal["helped", "did harm", "made no difference that this comparison can show"]
+HELPED, HARMED, NOTHING = get_args(Outcome)
+REAL_ALONE, STOPPED_EARLY = "real images alone", "real images alone, stopped early"
+NORMALS = "real images and generated normals"
+"""What the controls that are always there are called, where others have the name of an arm."""
 Real = Annotated[float, Field(allow_inf_nan=False)]
 Range = tuple[Real, Real]
 Number = Annotated[int, Field(ge=0, le=10**9)]
@@ -34,7 +39,10 @@ class _Part(BaseModel):
 
 
 class Classifier(_Part):
-    """What learned in every arm, for the same number of steps."""
+    """What learned in every arm, for the same number of steps.
+
+    `real_share` is the share of real images in a batch; None: as many as there are among all.
+    """
 
     name: Word
     steps: Number
@@ -43,6 +51,7 @@ class Classifier(_Part):
     resolution: Number
     mirrored: bool
     fit: Fit = "crop"
+    real_share: Real | None = None
 
 
 class Group(_Part):
@@ -54,7 +63,7 @@ class Group(_Part):
 
 
 class Arm(_Part):
-    """Drawn images. `embeddings` drew them, as far as the folder says.
+    """Drawn images. `embeddings` drew them, as far as the folder says; of `sets` of images each seed took one in turn.
 
     `learned_from_real` is whether a patient of the real training images taught one of them, `learned_from_test` whether
     one of the test images did (then nothing was measured): None where this site cannot tell.
@@ -63,17 +72,23 @@ class Arm(_Part):
     name: Word
     images: Number
     positives: Number
+    sets: Annotated[int, Field(ge=1, le=1000)] = 1
     embeddings: tuple[Digest, ...] = ()
     learned_from_real: bool | None = None
     learned_from_test: bool | None = None
 
 
 class Figure(_Part):
-    """The mean AUC of one cell over the seeds; `interval` is for the choice of test patients and of seeds together."""
+    """The mean AUC of one cell over the seeds; `interval` is for the choice of test patients and of seeds together.
+
+    `kept` is the share of drawn images that a filter let pass.
+    """
 
     real: Number
     arm: str = Field(max_length=300)
     drawn: Number
+    regime: Regime = "mixed"
+    kept: Real | None = None
     auc: Real
     interval: Range
     delong: Range
@@ -83,12 +98,20 @@ class Figure(_Part):
 
 
 class Difference(_Part):
-    """What a cell has over the same real images alone, paired by test image and seed."""
+    """What a cell has over a control with the same real images, paired by test image and seed.
+
+    `over` is that control: REAL_ALONE, STOPPED_EARLY, NORMALS, or an arm in the same regime. `p` belongs to `interval`;
+    `p_holm` is adjusted for all rows of the report (Holm 1979).
+    """
 
     real: Number
     arm: Word
     drawn: Number
+    regime: Regime = "mixed"
+    over: Word = REAL_ALONE
     gain: Real
+    p: Real | None = None
+    p_holm: Real | None = None
     interval: Range
     delong: Range
     delong_p: Real
@@ -99,9 +122,9 @@ class Difference(_Part):
 
 
 class Fidelity(_Part):
-    """How near images of one label come to the real test images of that label; `arm` "" are the real training images.
+    """How near images of one label come to the real test images of that label; `arm` "" are other real images.
 
-    `kid` and `kid_sd` are None where there are too few images.
+    Figures are None where there are too few images, or an earlier version did not measure them.
     """
 
     arm: str = Field(max_length=300)
@@ -113,6 +136,13 @@ class Fidelity(_Part):
     precision: Real
     recall: Real
     diversity: Real
+    cmmd: Real | None = None
+    density: Real | None = None
+    coverage: Real | None = None
+    agreement: Real | None = None
+    detail: Real | None = None
+    spacing: Real | None = None
+    nearest: Real | None = None
 
 
 class EvaluationReport(_Part):
@@ -125,7 +155,9 @@ class EvaluationReport(_Part):
     negative: tuple[Word, ...]
     unit: Literal["patient", "image"]
     seeds: Annotated[int, Field(ge=2, le=1000)]
+    regimes: Annotated[tuple[Regime, ...], Field(min_length=1, max_length=5)] = ("mixed",)
     classifier: Classifier
+    features: Word = "those of the classifier"
     real: Group
     test: Group
     arms: Annotated[tuple[Arm, ...], Field(max_length=100)]
@@ -136,26 +168,62 @@ class EvaluationReport(_Part):
 
     @property
     def headline(self) -> Difference | None:
-        """The first arm at the most real and the most drawn images: a choice that no figure had a say in."""
-        mine = [one for one in self.differences if one.arm == self.arms[0].name] if self.arms else []
+        """The first arm in the first regime over real images alone, at the most real and the most drawn images.
+
+        No figure has a say in this choice.
+        """
+        mine = [one for one in self._of_first_arm() if one.over == REAL_ALONE]
         return max(mine, key=lambda one: (one.real, one.drawn), default=None)
 
-    def auc(self, real: int, arm: str = "", drawn: int = 0) -> Figure | None:
+    @property
+    def controls(self) -> tuple[Difference, ...]:
+        """The same cell over each of its controls."""
+        if (found := self.headline) is None:
+            return ()
+        cell = found.real, found.drawn
+        return tuple(one for one in self._of_first_arm() if one.over != REAL_ALONE and (one.real, one.drawn) == cell)
+
+    def _of_first_arm(self) -> list[Difference]:
+        if not self.arms:
+            return []
+        first = self.arms[0].name, self.regimes[0]
+        return [one for one in self.differences if (one.arm, one.regime) == first]
+
+    @property
+    def verdict(self) -> Outcome | None:
+        """`helped` only where real images alone and every control are behind: all rows, so none need be adjusted."""
+        if (found := self.headline) is None:
+            return None
+        if all(one.outcome == HELPED for one in (found, *self.controls)):
+            return "helped"
+        return "did harm" if found.outcome == HARMED else "made no difference that this comparison can show"
+
+    def auc(self, real: int, arm: str = "", drawn: int = 0, regime: Regime = "mixed") -> Figure | None:
         """The figure of a cell, if it was measured."""
-        return next((one for one in self.aucs if (one.real, one.arm, one.drawn) == (real, arm, drawn)), None)
+        asked = (real, arm, drawn, regime)
+        return next((one for one in self.aucs if (one.real, one.arm, one.drawn, one.regime) == asked), None)
 
     def words(self) -> str:
         """The outcome in sentences that claim no more than the intervals."""
         found = self.headline
         if found is None:
             return "No generated images were compared with real ones."
-        alone, both = self.auc(found.real), self.auc(found.real, found.arm, found.drawn)
+        alone, both = self.auc(found.real), self.auc(found.real, found.arm, found.drawn, found.regime)
         shown = f"AUC {alone.auc:.3f} real, {both.auc:.3f} real and generated, " if alone and both else ""
+        how = "" if found.regime == "mixed" else f" ({found.regime})"
         low, high = found.interval
-        return (
-            f"With {found.real} real images, adding {found.drawn} generated images {found.outcome}: {shown}"
+        said = (
+            f"With {found.real} real images, adding {found.drawn} generated images{how} {found.outcome}: {shown}"
             f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
         )
+        return " ".join([said, *(self._over(one) for one in self.controls)])
+
+    def _over(self, one: Difference) -> str:
+        verb = {HELPED: "They did better than", HARMED: "They did worse than"}.get(
+            one.outcome, "No difference is shown from"
+        )
+        low, high = one.interval
+        return f'{verb} the control "{one.over}": {one.gain:+.3f} [{low:+.3f}, {high:+.3f}].'
 
     def smallest(self) -> float | None:
         """The smallest true difference that a comparison of this size would call one, four times in five."""
@@ -210,7 +278,8 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
             "evaluate with real images of other patients, to learn from and to test on, which name their patients, at"
             " the site that trained it, from a folder of `embhub dataset`",
         )
-    if personal_data("\n".join([report.dataset, report.positive, *report.negative])):
+    controls = [one for one in report.controls if not private or _is_covered(report, one.over)]
+    if personal_data("\n".join([report.dataset, report.positive, *report.negative, *(one.over for one in controls)])):
         raise PrivacyError("the evaluation's names look like a person's", "pass --dataset with a neutral name")
     patients = report.test.patients if report.test.patients is not None else report.test.images
     people = f"<{SMALLEST_CELL}" if patients < SMALLEST_CELL else str(patients)
@@ -224,13 +293,24 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
             "value": round(value, 3), "interval": shown,
         }  # fmt: skip
 
+    how = "" if gain.regime == "mixed" else f", {gain.regime}"
     figures = []
     for name, found in (
         (f"AUC, {gain.real} real images", report.auc(gain.real)),
-        (f"AUC, {gain.real} real and {gain.drawn} drawn images", report.auc(gain.real, gain.arm, gain.drawn)),
+        (
+            f"AUC, {gain.real} real and {gain.drawn} drawn images{how}",
+            report.auc(gain.real, gain.arm, gain.drawn, gain.regime),
+        ),
         (f"AUC, {gain.drawn} drawn images alone", report.auc(0, gain.arm, gain.drawn)),
     ):
         if found is not None:
             figures.append(item(name, found.auc, found.interval))
-    name = f"AUC gained by {gain.drawn} drawn images beside {gain.real} real ones"
-    return [*figures, item(name, gain.gain, gain.interval)]
+    name = f"AUC gained by {gain.drawn} drawn images beside {gain.real} real ones{how}"
+    figures.append(item(name, gain.gain, gain.interval))
+    return figures + [item(f"{name}, over {one.over}", one.gain, one.interval) for one in controls]
+
+
+def _is_covered(report: EvaluationReport, over: str) -> bool:
+    """Whether figures of a control may stand beside a privacy claim: its images come from no patient measured here."""
+    arm = next((one for one in report.arms if one.name == over), None)
+    return arm is None or (arm.learned_from_real is False and arm.learned_from_test is False)

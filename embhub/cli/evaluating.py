@@ -10,6 +10,7 @@ import click
 from embhub.cli import options
 from embhub.cli.output import note, print_pairs, progress_bar
 from embhub.options.preprocessing import FITS
+from embhub.options.regimes import REGIMES
 from embhub.progress import say_loading
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ def _counts(_: click.Context, option: click.Parameter, value: str | None) -> tup
         raise click.BadParameter(f"{value!r} is not a list such as 10,50,200", param=option) from None
 
 
-def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
-    """Folders by name."""
-    found = {}
+def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[Path, ...]]:
+    """Folders by name: several of one name are one arm."""
+    found: dict[str, tuple[Path, ...]] = {}
     for value in values:
         name, _equals, folder = (part.strip() for part in value.partition("="))
-        if not (name and folder) or name in found:
-            raise click.BadParameter(f"{value!r} is not of the kind NAME=DIR, or its name is taken", param=option)
-        found[name] = Path(folder)
+        if not (name and folder):
+            raise click.BadParameter(f"{value!r} is not of the kind NAME=DIR", param=option)
+        found[name] = (*found.get(name, ()), Path(folder))
     return found
 
 
@@ -42,9 +43,10 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
 )
 @click.option(
     "--synthetic",
+    multiple=True,
     type=options.FILE,
     metavar="DIR",
-    help="Generated (synthetic) images, as `embhub dataset` writes them.",
+    help="Generated (synthetic) images, as `embhub dataset` writes them; repeat it for embeddings of other seeds.",
 )
 @click.option(
     "--arm",
@@ -52,8 +54,33 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     multiple=True,
     callback=_arms,
     metavar="NAME=DIR",
-    help="Another arm: a further folder of generated images.",
+    help="Control arm: other generated images, such as those of plain words; a repeated name is one arm.",
 )
+@click.option(
+    "--regime",
+    "regimes",
+    multiple=True,
+    type=click.Choice(REGIMES),
+    default=REGIMES[:1],
+    show_default=True,
+    help="How generated images are used; repeatable, the first one decides the verdict.",
+)
+@click.option(
+    "--real-share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Share of real images in a batch  [default: as among all images]",
+)
+@click.option(
+    "--controls/--no-controls",
+    default=True,
+    show_default=True,
+    help="Also train with generated normals alone, and with early stopping on real images alone.",
+)
+@click.option(
+    "--features", metavar="MODULE:FACTORY",
+    help="Feature extractor for realism  [default: the classifier]",
+)  # fmt: skip
 @click.option("--positive", metavar="LABEL", help="Positive label  [default: the one that is not normal]")
 @click.option(
     "--classifier",
@@ -114,14 +141,15 @@ def command(report: Path, as_json: bool, **choices: Any) -> None:
     """Compare classifiers trained on real images, on real and generated ones, and on generated ones alone.
 
     All are tested on the same images, of patients excluded from training; a patient on both sides is refused. Every
-    arm takes the same number of steps. Writes evaluation.json, index.html and learning-curve.png. If interrupted,
+    arm takes the same number of steps. The verdict counts each control: other arms, generated normals, and early
+    stopping. Writes evaluation.json, index.html and learning-curve.png. If interrupted,
     the same command resumes. `card init --evaluation` copies the figures to a card.
 
     \b
     Example:
       embhub evaluate --real train.csv --test test.csv --synthetic drawn --report evaluation
       embhub evaluate --real train.csv --test test.csv --synthetic drawn --arm "plain words=other" \\
-          --classifier resnet18 --real-counts 20,100 --synthetic-counts 0,200 --report evaluation
+          --regime mixed --regime pretrained --classifier resnet18 --real-counts 20,100 --report evaluation
     """
     from embhub.diffusion.preflight.drawing import check_evaluation
 

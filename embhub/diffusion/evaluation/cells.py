@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embhub.options.regimes import Regime
+
 Pictures = NDArray[np.uint8]
+STOPPED: Regime = "stopped early"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Cell:
     real: int
     arm: str = ""
     drawn: int = 0
+    regime: Regime = "mixed"
 
     @property
     def alone(self) -> Cell:
@@ -42,24 +46,26 @@ class Cell:
         return Cell(self.real)
 
 
-def grid(real: Sequence[int], drawn: Mapping[str, Sequence[int]]) -> list[Cell]:
-    """Every cell once: real alone, drawn alone, both; `drawn` has the counts of each arm. Zeros are understood."""
+def grid(
+    real: Sequence[int],
+    drawn: Mapping[str, Sequence[int]],
+    regimes: Sequence[Regime] = ("mixed",),
+    *,
+    stopped: Sequence[int] = (),
+) -> list[Cell]:
+    """Every cell once: real alone, drawn alone, both in each regime. Zeros are understood.
+
+    `drawn` has the counts of each arm. Real images alone are also taught with early stopping for the counts `stopped`.
+    Only what needs no real images is taught with drawn ones alone.
+    """
     counts = sorted({0, *real})
     cells = [Cell(count) for count in counts if count]
+    cells += [Cell(count, regime=STOPPED) for count in counts if count and count in stopped]
     for arm, numbers in drawn.items():
-        cells += [Cell(count, arm, number) for number in sorted(set(numbers) - {0}) for count in counts]
+        for number in sorted(set(numbers) - {0}):
+            cells += [Cell(0, arm, number)]
+            cells += [Cell(count, arm, number, regime) for regime in regimes for count in counts if count]
     return cells
-
-
-def training_set(
-    cell: Cell, pool: Labelled, arms: Mapping[str, Labelled], seed: int
-) -> tuple[Pictures, NDArray[np.int64]]:
-    """The images and labels of a cell. A seed draws the same real images in every cell, the fewer among the more."""
-    parts = [(pool, choose(pool, cell.real, seed))] if cell.real else []
-    if cell.drawn:
-        parts.append((arms[cell.arm], choose(arms[cell.arm], cell.drawn, seed)))
-    images = np.concatenate([part.images[chosen] for part, chosen in parts])
-    return images, np.concatenate([part.labels[chosen] for part, chosen in parts])
 
 
 def choose(pool: Labelled, count: int, seed: int) -> NDArray[np.intp]:
@@ -72,6 +78,16 @@ def choose(pool: Labelled, count: int, seed: int) -> NDArray[np.intp]:
         places = np.flatnonzero(pool.labels == value)
         halves.append(places[np.argsort(ranks[places], kind="stable")][:number])
     return np.concatenate(halves)
+
+
+def of_class(pool: Labelled, value: int) -> Labelled:
+    """The images of one class."""
+    return take(pool, np.flatnonzero(pool.labels == value))
+
+
+def take(pool: Labelled, places: NDArray[np.intp]) -> Labelled:
+    """The images at some places."""
+    return Labelled(pool.images[places], pool.labels[places], tuple(pool.patients[place] for place in places))
 
 
 def runs(cells: Sequence[Cell], seeds: int) -> Iterator[tuple[int, Cell]]:

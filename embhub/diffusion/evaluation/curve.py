@@ -117,11 +117,17 @@ def _lay_out(both: Sequence[Panel]) -> Iterator[Shape]:
         yield from _legend(panel, x)
 
 
+def _shown(report: EvaluationReport) -> list[Figure]:
+    """Those of the first regime, and of images of one kind alone: the tables have the others."""
+    first = report.regimes[0]
+    return [one for one in report.aucs if one.regime == (first if one.real and one.drawn else "mixed")]
+
+
 def _over_real(report: EvaluationReport) -> list[tuple[str, tuple[Figure, ...]]]:
-    found = [(_ALONE, _sorted(one for one in report.aucs if not one.drawn))]
+    found = [(_ALONE, _sorted(one for one in _shown(report) if not one.drawn))]
     for arm in report.arms:
         most = max((one.drawn for one in report.aucs if one.arm == arm.name), default=0)
-        mine = _sorted(one for one in report.aucs if one.arm == arm.name and one.drawn == most)
+        mine = _sorted(one for one in _shown(report) if one.arm == arm.name and one.drawn == most)
         if mine:
             found.append((f"+ {most} {_short(arm.name)}", mine))
     return found
@@ -129,14 +135,14 @@ def _over_real(report: EvaluationReport) -> list[tuple[str, tuple[Figure, ...]]]
 
 def _over_drawn(report: EvaluationReport) -> list[tuple[str, tuple[Figure, ...]]]:
     most = max(one.real for one in report.aucs)
-    alone = [one for one in report.aucs if not one.drawn and one.real == most]
+    alone = [one for one in _shown(report) if not one.drawn and one.real == most]
     found = []
     for arm in report.arms:
-        beside = [one for one in report.aucs if one.arm == arm.name and one.real == most]
+        beside = [one for one in _shown(report) if one.arm == arm.name and one.real == most]
         name = f"{_short(arm.name)} + {most} real" if most else _short(arm.name)
         found.append((name, _sorted([*alone, *beside])))
     for arm in report.arms[:1]:
-        none = [one for one in report.aucs if one.arm == arm.name and one.real == 0]
+        none = [one for one in _shown(report) if one.arm == arm.name and one.real == 0]
         if none and most:
             found.append((f"{_short(arm.name)} only", _sorted(none)))
     return found

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from embhub.cards.evaluation import Classifier, EvaluationReport
 from embhub.diffusion.bases.pipelines import choose_device
-from embhub.diffusion.evaluation import asking, curve_png, outcome, page
-from embhub.diffusion.evaluation.cells import grid
-from embhub.diffusion.evaluation.fitting import teach
+from embhub.diffusion.evaluation import asking, base_patients, curve_png, extractors, outcome, page, realism
+from embhub.diffusion.evaluation.asking import Folders
+from embhub.diffusion.evaluation.cells import Cell, Labelled, grid
+from embhub.diffusion.evaluation.fitting import Choices, teach
 from embhub.diffusion.evaluation.material import (
     Drawn,
     Source,
@@ -22,9 +23,11 @@ from embhub.diffusion.evaluation.material import (
     read_real,
 )
 from embhub.diffusion.evaluation.networks import find
+from embhub.diffusion.evaluation.regimes import stoppable
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.options.preprocessing import Fit
+from embhub.options.regimes import Regime
 from embhub.progress import OnProgress
 from embhub.version import __version__
 
@@ -48,9 +51,13 @@ class Evaluated:
 def evaluate(
     real: str | Path,
     test: str | Path,
-    synthetic: str | Path | None = None,
+    synthetic: Folders | None = None,
     *,
-    arms: Mapping[str, str | Path] | None = None,
+    arms: Mapping[str, Folders] | None = None,
+    regimes: Sequence[Regime] = ("mixed",),
+    real_share: float | None = None,
+    controls: bool = True,
+    features: str | None = None,
     positive: str | None = None,
     classifier: str = "small",
     seeds: int = 5,
@@ -72,8 +79,14 @@ def evaluate(
     Args:
         real: Manifest or folder with labels, as for `train`, or a folder for each label: the images to train on.
         test: The same for the images to test on. No patient may be in both.
-        synthetic: Generated images with the same labels: a folder of `embhub dataset`, or a folder for each label.
-        arms: Further sets of generated images, by name.
+        synthetic: Generated images with the same labels: a folder of `embhub dataset`, or a folder for each label. A
+            list of folders is one arm of several embeddings, whose variance goes into the intervals.
+        arms: Further sets of generated images, by name: the controls of `synthetic`, such as plain words.
+        regimes: How generated images are used: `mixed`, `pretrained`, `filtered`, see `evaluation.regimes`. The verdict
+            is that of the first.
+        real_share: Share of real images in each mixed batch, above 0 and below 1. By default as among all images.
+        controls: Also train with the generated normals alone, and with real images alone and early stopping.
+        features: `module:factory` of a feature extractor for realism. By default the features of the classifier.
         positive: The label to detect. By default it is guessed where only one label is not called normal or the like.
         classifier: `small`, `resnet18`, or `module:factory`, see `networks.find`.
         seeds: Number of repetitions, 2 or more.
@@ -100,29 +113,34 @@ def evaluate(
         ConfigError: The report cannot be written.
     """
     learner = find(classifier, steps=steps)
-    folder, folders = asking.check(synthetic, arms or {}, seeds=seeds, dataset=dataset, report=report)
+    folder, folders = asking.check(
+        synthetic, arms or {}, seeds=seeds, dataset=dataset, report=report, regimes=regimes, real_share=real_share
+    )
     learner.describe(resolution)
-    how = choose_fit(folders, fit)
+    how = choose_fit({f"{name} {n}": at for name, places in folders.items() for n, at in enumerate(places)}, fit)
+    choices = Choices(learner, resolution, mirror, str(choose_device(device)), real_share)
+    if features is not None:
+        extractors.find(features, resolution, choices.device)
     known = read_real(real, "real images", resolution, how, where=real_where, on_progress=on_progress)
     held = read_real(test, "test images", resolution, how, where=test_where, on_progress=on_progress)
     drawn = {
-        name: read_drawn(at, f"arm {name}", resolution, how, on_progress=on_progress) for name, at in folders.items()
+        name: [read_drawn(at, f"arm {name}", resolution, how, on_progress=on_progress) for at in places]
+        for name, places in folders.items()
     }
-    chosen, negatives = check_labels(known, held, drawn, positive)
-    check_apart(known, held, drawn)
+    each = {
+        name if not n else f"{name}, set {n + 1}": one for name, them in drawn.items() for n, one in enumerate(them)
+    }
+    chosen, negatives = check_labels(known, held, each, positive)
+    check_apart(known, held, each)
+    bases = base_patients.check(held, each)
     pool, trial = known.labelled(chosen), held.labelled(chosen)
-    made = {name: one.source.labelled(chosen) for name, one in drawn.items()}
-    numbers = _counts(real_counts, REAL_COUNTS, pool.most, "real images")
-    amounts = {
-        name: _counts(synthetic_counts, DRAWN_COUNTS, one.most, f"images of arm {name}") for name, one in made.items()
-    }
-    cells = grid(numbers, amounts)
-    machine = str(choose_device(device))
-    scores = teach(
-        cells, pool, made, trial, learner=learner, seeds=seeds, side=resolution, mirror=mirror, device=machine,
-        keep=folder / KEPT if folder else None, on_progress=on_progress,
+    made = {name: [one.source.labelled(chosen) for one in them] for name, them in drawn.items()}
+    cells = _cells(pool, made, regimes, controls, seeds, real_counts, synthetic_counts)
+    taught = teach(
+        cells, pool, made, trial, choices=choices, seeds=seeds, keep=folder / KEPT if folder else None,
+        on_progress=on_progress,
     )  # fmt: skip
-    likeness = outcome.likeness(pool, made, trial, (chosen, negatives), learner, resolution, mirror, machine)
+    sets = {name: len(them) for name, them in made.items()}
     found = EvaluationReport(
         embhub=__version__,
         dataset=dataset,
@@ -130,23 +148,52 @@ def evaluate(
         negative=tuple(negatives),
         unit="patient" if held.has_patients else "image",
         seeds=seeds,
+        regimes=tuple(dict.fromkeys(regimes)),
         classifier=Classifier(
             name=learner.name, steps=learner.steps, batch=learner.batch, rate=learner.rate, resolution=resolution,
-            mirrored=mirror, fit=how,
+            mirrored=mirror, fit=how, real_share=real_share,
         ),
+        **({"features": features} if features else {}),
         real=outcome.group(pool, known.has_patients),
         test=outcome.group(trial, held.has_patients),
-        arms=tuple(outcome.arm(name, drawn[name], made[name], known, held) for name in made),
-        aucs=outcome.aucs(trial, scores),
-        differences=outcome.differences(trial, scores),
-        fidelity=likeness,
-        remarks=remarks(known, held, drawn),
+        arms=tuple(outcome.arm(name, them, known, held, chosen) for name, them in drawn.items()),
+        aucs=outcome.aucs(trial, taught, sets),
+        differences=outcome.differences(trial, taught, sets),
+        fidelity=realism.rows(pool, made, trial, (chosen, negatives), choices, features),
+        remarks=(*remarks(known, held, each), *about_sets(drawn), *bases),
     )  # fmt: skip
     if folder is not None:
         write(found, folder)
     return Evaluated(
-        found, tuple(note for one in (known, held, *(arm.source for arm in drawn.values())) for note in one.notes)
+        found, tuple(note for one in (known, held, *(arm.source for arm in each.values())) for note in one.notes)
     )
+
+
+def _cells(
+    pool: Labelled,
+    made: Mapping[str, Sequence[Labelled]],
+    regimes: Sequence[Regime],
+    controls: bool,
+    seeds: int,
+    real_counts: Sequence[int] | None,
+    synthetic_counts: Sequence[int] | None,
+) -> list[Cell]:
+    """The grid, with arms that have as many images as one another, and the controls of the first one."""
+    numbers = _counts(real_counts, REAL_COUNTS, pool.most, "real images")
+    most = {name: min(one.most for one in them) for name, them in made.items()}
+    if synthetic_counts is None:  # arms compare where they have as many images
+        amounts = dict.fromkeys(made, _counts(None, DRAWN_COUNTS, min(most.values()), "images"))
+    else:
+        amounts = {
+            name: _counts(synthetic_counts, DRAWN_COUNTS, number, f"images of arm {name}")
+            for name, number in most.items()
+        }
+    stopped = stoppable(pool, numbers, seeds) if controls else []
+    found = grid(numbers, amounts, list(dict.fromkeys(regimes)), stopped=stopped)
+    first = next(iter(made))
+    if controls:
+        found += [Cell(count, first, max(amounts[first]), "normals") for count in sorted(set(numbers) - {0})]
+    return found
 
 
 def write(report: EvaluationReport, folder: Path) -> None:
@@ -172,6 +219,28 @@ def _counts(asked: Sequence[int] | None, usual: Sequence[int], most: int, what: 
             f"{max(asked)} {what} are asked for; {most} are available, half of each class", "ask for fewer"
         )
     return sorted(set(asked))
+
+
+def about_sets(drawn: Mapping[str, Sequence[Drawn]]) -> tuple[str, ...]:
+    """What the intervals leave out of the chance of training an embedding."""
+    said = []
+    first = next(iter(drawn.values()))
+    if len(first) == 1:
+        said.append(
+            "One embedding was measured: the intervals leave out how much another training of the same recipe would"
+            " differ. Pass several folders as one arm to include it."
+        )
+    elif len({one.embeddings for one in first}) < len(first):
+        said.append(
+            "Some folders of one arm were drawn with the same embeddings, or do not say with which: the intervals may"
+            " leave out part of what another training of the same recipe would change."
+        )
+    if len(drawn) == 1:
+        said.append(
+            "No control arm was measured: images of plain words might have done the same. Pass such images as another"
+            " arm."
+        )
+    return tuple(said)
 
 
 def remarks(real: Source, test: Source, drawn: Mapping[str, Drawn]) -> tuple[str, ...]:

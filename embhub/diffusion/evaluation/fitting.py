@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embhub.diffusion.evaluation import classifier
-from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, runs, training_set
+from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, runs
 from embhub.diffusion.evaluation.networks import Learner
+from embhub.diffusion.evaluation.regimes import Arms, Lesson, plan
 from embhub.durable import write_atomic
 from embhub.progress import OnProgress, Progress
 
@@ -25,65 +27,102 @@ Floats = NDArray[np.float64]
 CLASSES = ("negative", "positive")
 
 
+@dataclass(frozen=True)
+class Taught:
+    """`scores` (test images,) of the positive class, for each cell one array a seed.
+
+    `kept` is the share of drawn images that the judge let pass, a figure a seed of each filtered cell.
+    """
+
+    scores: dict[Cell, list[Floats]]
+    kept: dict[Cell, list[float]]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What all classifiers of a comparison have in common."""
+
+    learner: Learner
+    side: int
+    mirror: bool = True
+    device: str = "cpu"
+    real_share: float | None = None
+
+
 def teach(
     cells: Sequence[Cell],
     pool: Labelled,
-    arms: Mapping[str, Labelled],
+    arms: Arms,
     test: Labelled,
     *,
-    learner: Learner,
+    choices: Choices,
     seeds: int,
-    side: int,
-    mirror: bool = True,
-    device: str = "cpu",
     keep: Path | None = None,
     on_progress: OnProgress | None = None,
-) -> dict[Cell, list[Floats]]:
-    """Scores (test images,) of the positive class, for each cell one array a seed.
-
-    `keep` is the folder of what was taught before; nothing there is taught again.
-    """
-    found: dict[Cell, list[Floats]] = {cell: [] for cell in cells}
-    about = [learner.describe(side), learner.steps, learner.batch, learner.rate, side, mirror, digest(test.images)]
+) -> Taught:
+    """Teach every cell and seed. `keep` is the folder of what was taught before; nothing there is taught again."""
+    found = Taught({cell: [] for cell in cells}, {cell: [] for cell in cells if cell.regime == "filtered"})
+    school = _School(choices, keep)
     for done, (seed, cell) in enumerate(runs(cells, seeds), start=1):
-        images, labels = training_set(cell, pool, arms, seed)
-        place = keep and keep / f"{_name(about, images, labels, seed)}.npy"
-        if place is None or (scores := _read(place, len(test))) is None:
-            learned = fit(images, labels, learner, seed=seed, side=side, mirror=mirror, device=device)
-            scores = learned.probabilities(test.images)[:, 1]
-            if place is not None:
-                _write(place, scores)
-        found[cell].append(scores)
+
+        def judge(drawn: Labelled, cell: Cell = cell, seed: int = seed) -> Floats:
+            alone = plan(cell.alone, pool, {}, seed, choices.learner.steps)
+            scores = school.scores(alone, seed, drawn.images)
+            found.kept[cell].append(float(((scores > 0.5) == (drawn.labels == 1)).mean()))
+            return scores
+
+        lessons = plan(
+            cell, pool, arms, seed, choices.learner.steps, real_share=choices.real_share, judge=judge
+        )  # fmt: skip
+        scores = school.scores(lessons, seed, test.images)
+        found.scores[cell].append(scores)
         if on_progress:
             area = classifier.area_under_curve(test.labels == 1, scores)
             on_progress(Progress("teaching classifiers", done, len(cells) * seeds, f"AUC {area:.3f}"))
     return found
 
 
-def fit(
-    images: Pictures,
-    labels: NDArray[np.int64],
-    learner: Learner,
-    *,
-    seed: int,
-    side: int,
-    mirror: bool,
-    device: str,
-) -> classifier.Classifier:
-    """One classifier of negatives and positives."""
-    return classifier.fit(
-        images,
-        labels,
-        classes=CLASSES,
-        steps=learner.steps,
-        rate=learner.rate,
-        batch=learner.batch,
-        seed=seed,
-        mirror=mirror,
-        network=learner.factory,
-        side=side,
-        device=device,
-    )
+class _School:
+    """Classifiers by their lessons: the last one in memory, the scores of all in a folder."""
+
+    def __init__(self, choices: Choices, keep: Path | None) -> None:
+        self._choices, self._keep = choices, keep
+        learner = choices.learner
+        self._about = [
+            learner.describe(choices.side), learner.steps, learner.batch, learner.rate, choices.side, choices.mirror
+        ]  # fmt: skip
+        self._last: tuple[str, classifier.Classifier] | None = None
+
+    def scores(self, lessons: Sequence[Lesson], seed: int, images: Pictures) -> Floats:
+        """Scores of the positive class of a classifier that had these lessons."""
+        name = _name(self._about, lessons, seed)
+        place = (
+            self._keep and self._keep / f"{hashlib.sha256(f'{name} {digest(images)}'.encode()).hexdigest()[:32]}.npy"
+        )
+        if place is not None and (known := _read(place, len(images))) is not None:
+            return known
+        if self._last is None or self._last[0] != name:
+            self._last = name, fit(lessons, self._choices, seed=seed)
+        scores = self._last[1].probabilities(images)[:, 1]
+        if place is not None:
+            _write(place, scores)
+        return scores
+
+
+def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> classifier.Classifier:
+    """One classifier of negatives and positives, after all its lessons."""
+    learner = choices.learner
+    learned: classifier.Classifier | None = None
+    for lesson in lessons:
+        learned = classifier.fit(
+            lesson.images.images, lesson.images.labels, classes=CLASSES, steps=lesson.steps,
+            rate=learner.rate * lesson.rate, batch=learner.batch, seed=seed, mirror=choices.mirror,
+            network=learner.factory, side=choices.side, device=choices.device, chances=lesson.chances, begin=learned,
+            held=None if lesson.held is None else (lesson.held.images, lesson.held.labels),
+        )  # fmt: skip
+    if learned is None:
+        raise ValueError("no lesson")
+    return learned
 
 
 def digest(*arrays: NDArray[np.generic]) -> str:
@@ -94,8 +133,15 @@ def digest(*arrays: NDArray[np.generic]) -> str:
     return found.hexdigest()
 
 
-def _name(about: list[object], images: Pictures, labels: NDArray[np.int64], seed: int) -> str:
-    return hashlib.sha256(json.dumps([*about, digest(images, labels), seed]).encode()).hexdigest()[:32]
+def _name(about: list[object], lessons: Sequence[Lesson], seed: int) -> str:
+    said = [
+        [
+            digest(one.images.images, one.images.labels, *([one.chances] if one.chances is not None else [])),
+            "" if one.held is None else digest(one.held.images, one.held.labels), one.steps, one.rate,
+        ]
+        for one in lessons
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps([*about, said, seed]).encode()).hexdigest()
 
 
 def _read(path: Path, count: int) -> Floats | None:

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
-from embhub.diffusion.drawing.inpainted_files import SCHEMA as REDRAWN
+from embhub.diffusion.evaluation import origins
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
-from embhub.images.columns import find_separator
 from embhub.images.framing import is_too_small
 from embhub.images.images import ImageSet, read_images, read_sample, recall
 from embhub.images.manifest import NAME as MANIFEST
 from embhub.images.member_split import PLACE
 from embhub.images.sample import Sample
-from embhub.options.preprocessing import FITS, Fit
+from embhub.images.sketch import sketches
+from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
 from embhub.site import runs
 from embhub.site.patients import key_patient
 
 NEGATIVES = frozenset({"normal", "healthy", "negative", "control", "benign", "none", "no finding", "0"})
 """Labels that are taken for negatives where nothing is said."""
-_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
-_MOST = 10_000_000
 
 
 @dataclass(frozen=True)
 class Source:
-    """Images as they were read: `labels` in words, `names` says whose each is, `digests` tells equal pictures apart."""
+    """Images as they were read: `labels` in words, `names` says whose each is, `digests` tells equal pictures apart.
+
+    `sketches` recognise public pictures that were resized. They stay in memory.
+    """
 
     images: NDArray[np.uint8]
     labels: tuple[str, ...]
@@ -46,6 +42,7 @@ class Source:
     digests: tuple[bytes, ...]
     has_patients: bool
     notes: tuple[str, ...] = ()
+    sketches: tuple[tuple[int, ...], ...] = ()
 
     @property
     def people(self) -> frozenset[str]:
@@ -60,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Drawn images of an arm; `embeddings` are the SHA-256 that their folders name.
+    """Drawn images of an arm; `embeddings` and `bases` are the SHA-256 in their folders, or built-in names.
 
     `told` is whether each of these says what drew it. `redrawn`: some are real images with a part drawn anew.
     """
@@ -69,6 +66,7 @@ class Drawn:
     embeddings: tuple[str, ...]
     told: bool = True
     redrawn: bool = False
+    bases: tuple[str, ...] = ()
 
 
 def read_real(
@@ -101,8 +99,7 @@ def read_drawn(
     parts = _labelled_sets(folder, name, None, on_progress)
     found = _gather(parts, name, resolution, fit)
     notes = tuple(note for note in found.notes if not note.startswith("no patient ids"))  # nobody is behind them
-    embeddings, told, redrawn = _origins(folder)
-    return Drawn(replace(found, notes=notes), embeddings, told, redrawn)
+    return Drawn(replace(found, notes=notes), *origins.read(folder))
 
 
 def choose_fit(places: Mapping[str, str | Path], chosen: Fit | None) -> Fit:
@@ -111,33 +108,13 @@ def choose_fit(places: Mapping[str, str | Path], chosen: Fit | None) -> Fit:
     Raises:
         UsageError: the arms' embeddings were trained on images fitted in different ways.
     """
-    found = {fit for place in places.values() for fit in _fits(Path(place))} if chosen is None else {chosen}
+    found = {fit for place in places.values() for fit in origins.fits(Path(place))} if chosen is None else {chosen}
     if len(found) > 1:
         raise UsageError(
             f"the arms' embeddings were trained on images fitted in different ways: {', '.join(sorted(found))}",
             "choose one: --fit",
         )
     return next(iter(found), "crop")
-
-
-def _fits(place: Path) -> set[Fit]:
-    """What `embhub dataset` and `embhub generate` wrote down of it, where they did."""
-    folder = place.parent if place.is_file() else place
-    said: list[Any] = []
-    for path in (folder / "dataset.json", *(one / "manifest.json" for one in _class_folders(folder))):
-        try:
-            values = json.loads(_text(path) or "{}")
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(values, dict):
-            said += [values.get("fit")] if values.get("embeddings") else []
-            said += [item.get("fit") for item in _items(values, "classes") for item in _items(item, "embeddings")]
-    return {fit for fit in FITS if fit in said}
-
-
-def _items(values: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    found = values.get(name)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive: str | None) -> tuple[str, list[str]]:
@@ -237,7 +214,7 @@ def _labelled_sets(
 ) -> list[tuple[ImageSet, str | None]]:
     """What is there, with the label that a folder's name gives."""
     say = on_progress and (lambda told: on_progress(replace(told, stage=f"reading {name}")))
-    classes = _class_folders(place)
+    classes = origins.class_folders(place)
     if not classes:
         if place.is_dir() and not (place / MANIFEST).is_file():
             raise UsageError(
@@ -250,15 +227,8 @@ def _labelled_sets(
     return [(read_images(one, on_progress=say), one.name) for one in classes]
 
 
-def _class_folders(place: Path) -> list[Path]:
-    """The folders of a folder without a manifest: each is named after its label."""
-    if not place.is_dir() or (place / MANIFEST).is_file():
-        return []
-    return sorted(one for one in place.iterdir() if one.is_dir() and not one.name.startswith("."))
-
-
 def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution: int, fit: Fit) -> Source:
-    images, labels, digests = [], [], []
+    images, labels, digests, seen = [], [], [], []
     names: list[str] = []
     notes: list[str] = []
     has_patients = all(found.has_patients for found, _ in parts)
@@ -278,46 +248,7 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
             labels.append(label)
             names.append(found.unit(index) if has_patients else f"{name} {len(names)}")
             digests.append(pixels.digest(picture))
-    return Source(np.stack(images), tuple(labels), tuple(names), tuple(digests), has_patients, tuple(notes))
-
-
-def _origins(place: Path) -> tuple[tuple[str, ...], bool, bool]:
-    """Embeddings that `embhub dataset` or `embhub generate` wrote down, as `Drawn` has them."""
-    table = place if place.is_file() else place / MANIFEST
-    if table.is_file():
-        found, told = _in_table(table)
-        return tuple(sorted(found)), told, False
-    lists = [_in_list(one / "manifest.json") for one in _class_folders(place)]
-    digests = {digest for item in lists if item is not None for digest in item[0]}
-    redrawn = any(item is not None and item[1] for item in lists)
-    return tuple(sorted(digests)), None not in lists, redrawn
-
-
-def _in_table(path: Path) -> tuple[set[str], bool]:
-    """The digests of a manifest's column `embedding`, and whether it has one."""
-    if (text := _text(path)) is None:
-        return set(), False
-    separator = find_separator(text.partition("\n")[0])
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-    found = {digest for row in rows for digest in _DIGEST.findall(row.get("embedding") or "")}
-    return found, "embedding" in (rows.fieldnames or ())
-
-
-def _in_list(path: Path) -> tuple[set[str], bool] | None:
-    """The digests that a `manifest.json` names, and whether it is one of `embhub inpaint`; None where it says none."""
-    try:
-        values = json.loads(_text(path) or "")
-    except (ValueError, RecursionError):
-        return None
-    items = values.get("embeddings") if isinstance(values, dict) else None
-    if not isinstance(items, list):
-        return None
-    digests = [item.get("sha256") for item in [*items, values.get("slerp_to")] if isinstance(item, dict)]
-    known = {digest for digest in digests if isinstance(digest, str) and _DIGEST.fullmatch(digest)}
-    return known, values.get("schema") == REDRAWN
-
-
-def _text(path: Path) -> str | None:
-    if not path.is_file() or path.stat().st_size > _MOST:
-        return None
-    return path.read_bytes().decode("utf-8", errors="replace")
+            seen.append(sketches(picture))
+    return Source(
+        np.stack(images), tuple(labels), tuple(names), tuple(digests), has_patients, tuple(notes), tuple(seen)
+    )

@@ -101,20 +101,32 @@ def last_layer(network: nn.Module) -> nn.Linear:
 
 
 def _import(name: str) -> Factory:
+    return _positional(import_factory(name, "classifier", _HINT))
+
+
+def import_factory(name: str, what: str, hint: str) -> Callable[..., Any]:
+    """What `module:attribute` names, from the working folder or what is installed.
+
+    Raises:
+        UsageError: there is no such module or function, or the module cannot be imported.
+    """
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
-        raise UsageError(f"no classifier is called {name}", _HINT)
+        raise UsageError(f"no {what} is called {name}", hint)
     here = str(Path.cwd())
     sys.path.insert(0, here)  # as for `python -m`: a file of the site beside its images
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"cannot find the classifier {name}: {error}", _HINT) from error
+        raise UsageError(f"cannot find the {what} {name}: {error}", hint) from error
+    except Exception as error:  # whatever a site's own file does when it is imported
+        raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {error}", hint) from error
     finally:
         sys.path.remove(here)
     if not callable(found):
-        raise UsageError(f"{name} cannot be called", _HINT)
-    return _positional(found)
+        raise UsageError(f"{name} cannot be called", hint)
+    imported: Callable[..., Any] = found
+    return imported
 
 
 def _positional(found: Callable[..., nn.Module]) -> Factory:

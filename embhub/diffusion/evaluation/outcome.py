@@ -1,36 +1,37 @@
-"""From scores to the figures of a report: AUC of every cell, what drawn images add to real ones, how real they look."""
+"""From scores to the figures of a report: AUC of every cell, and what drawn images have over each control."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from embhub.audits.statistics import auc_interval
 from embhub.cards import evaluation as document
-from embhub.diffusion.evaluation import fidelity, paired
-from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, choose
+from embhub.diffusion.evaluation import paired
+from embhub.diffusion.evaluation.cells import STOPPED, Cell, Labelled
 from embhub.diffusion.evaluation.classifier import area_under_curve
-from embhub.diffusion.evaluation.fitting import Floats, fit
+from embhub.diffusion.evaluation.fitting import Floats, Taught
 from embhub.diffusion.evaluation.material import Drawn, Source, learned_from
-from embhub.diffusion.evaluation.networks import Learner
 
 FEW = 10
 """People of a class under which drawing them anew says too little of what other people would give."""
 _DIGITS = 4
-Scores = Mapping[Cell, Sequence[Floats]]
 
 
-def aucs(test: Labelled, scores: Scores) -> tuple[document.Figure, ...]:
-    """The AUC of every cell, real images alone first."""
+def aucs(test: Labelled, taught: Taught, sets: Mapping[str, int]) -> tuple[document.Figure, ...]:
+    """The AUC of every cell, real images alone first. `sets` says how many embeddings an arm has."""
     found = []
-    for cell, each in scores.items():
-        measured = _cautious(paired.estimate(test.labels == 1, test.patients, each), test)
+    for cell, each in taught.scores.items():
+        estimated = paired.estimate(test.labels == 1, test.patients, each, groups=[_group(cell, each, sets)])
+        measured = _cautious(estimated, test)
+        kept = taught.kept.get(cell)
         found.append(
             document.Figure(
-                real=cell.real, arm=cell.arm, drawn=cell.drawn, auc=_round(measured.mean),
+                real=cell.real, arm=cell.arm, drawn=cell.drawn, regime=cell.regime,
+                kept=_round(float(np.mean(kept))) if kept else None, auc=_round(measured.mean),
                 interval=_within(measured.interval), delong=_within(measured.delong),
                 patients=_within(measured.patients), seeds=_within(measured.seeds),
                 each_seed=tuple(map(_round, measured.each_seed)),
@@ -39,25 +40,49 @@ def aucs(test: Labelled, scores: Scores) -> tuple[document.Figure, ...]:
     return tuple(found)
 
 
-def differences(test: Labelled, scores: Scores) -> tuple[document.Difference, ...]:
-    """What every cell with real and drawn images has over its real images alone."""
-    found = []
-    for cell, each in scores.items():
-        if not (cell.real and cell.drawn):
-            continue
-        alone = scores[cell.alone]
-        measured = paired.estimate(test.labels == 1, test.patients, each, alone)
-        measured = _not_too_sure(measured, each, alone, test)
-        found.append(
+def differences(test: Labelled, taught: Taught, sets: Mapping[str, int]) -> tuple[document.Difference, ...]:
+    """What every cell with drawn images has over its controls, with p-values adjusted for all of these rows."""
+    rows, p_values = [], []
+    for cell, control, name in contrasts(list(taught.scores), next(iter(sets), "")):
+        each, other = taught.scores[cell], taught.scores[control]
+        groups = [_group(one, each, sets) for one in (cell, control)]
+        measured = paired.estimate(test.labels == 1, test.patients, each, other, groups=groups)
+        measured = _not_too_sure(measured, each, other, test)
+        p_values.append(measured.p_both)
+        rows.append(
             document.Difference(
-                real=cell.real, arm=cell.arm, drawn=cell.drawn, gain=_round(measured.mean),
+                real=cell.real, arm=cell.arm, drawn=cell.drawn, regime=cell.regime, over=name,
+                gain=_round(measured.mean), p=round(measured.p_both, 6),
                 interval=_range(measured.interval), delong=_range(measured.delong),
                 delong_p=round(measured.p_value, 6), patients=_range(measured.patients),
                 seeds=_range(measured.seeds), each_seed=tuple(map(_round, measured.each_seed)),
                 outcome=call(measured.interval),
             )
         )  # fmt: skip
-    return tuple(found)
+    adjusted = paired.holm(p_values)
+    return tuple(row.model_copy(update={"p_holm": round(p, 6)}) for row, p in zip(rows, adjusted, strict=True))
+
+
+def contrasts(cells: Sequence[Cell], first: str) -> Iterator[tuple[Cell, Cell, str]]:
+    """Each cell with drawn images, what it is compared with, and the name of that.
+
+    All are compared with real images alone; the `first` arm with its normals and with every other arm as well, in the
+    same regime and with as many images.
+    """
+    arms = dict.fromkeys(cell.arm for cell in cells if cell.arm)
+    for cell in cells:
+        if not cell.drawn or cell.regime == "normals":
+            continue
+        others = [(cell.alone, document.REAL_ALONE), (replace(cell.alone, regime=STOPPED), document.STOPPED_EARLY)]
+        if cell.arm == first:
+            others.append((replace(cell, regime="normals"), document.NORMALS))
+            others += [(replace(cell, arm=arm), arm) for arm in arms if arm != first]
+        yield from ((cell, control, name) for control, name in others if control in cells)
+
+
+def _group(cell: Cell, each: Sequence[Floats], sets: Mapping[str, int]) -> list[int]:
+    """Which embedding each seed used."""
+    return [seed % sets.get(cell.arm, 1) for seed in range(len(each))]
 
 
 def _cautious(measured: paired.Estimate, test: Labelled) -> paired.Estimate:
@@ -102,48 +127,27 @@ def call(interval: paired.Interval) -> document.Outcome:
     return "did harm" if interval.high < 0 else "made no difference that this comparison can show"
 
 
-def likeness(
-    pool: Labelled,
-    arms: Mapping[str, Labelled],
-    test: Labelled,
-    labels: tuple[str, Sequence[str]],
-    learner: Learner,
-    side: int,
-    mirror: bool,
-    device: str,
-) -> tuple[document.Fidelity, ...]:
-    """Drawn images beside real test images of the same class, in the features of a network taught with real ones."""
-    chosen = choose(pool, pool.most, 0)
-    real = pool.images[chosen]
-    judge = fit(real, pool.labels[chosen], learner, seed=0, side=side, mirror=mirror, device=device)
-    features = fidelity.Features(judge, real)
-    rows = []
-    for value, name in ((1, labels[0]), (0, " or ".join(labels[1])[:300])):
-        sets: dict[str, Pictures] = {"": pool.images[pool.labels == value]}
-        sets |= {arm: one.images[one.labels == value] for arm, one in arms.items()}
-        for arm, found in fidelity.compare(features, sets, test.images[test.labels == value]).items():
-            rows.append(
-                document.Fidelity(
-                    arm=arm, label=name, images=found.images, kid=round(found.kid, 5), kid_sd=round(found.kid_sd, 5),
-                    subset=found.subset, precision=_round(found.precision), recall=_round(found.recall),
-                    diversity=_round(found.diversity),
-                )
-            )  # fmt: skip
-    return tuple(rows)
-
-
 def group(images: Labelled, has_patients: bool) -> document.Group:
     """Counts of real images."""
     people = len(set(images.patients)) if has_patients else None
     return document.Group(images=len(images), positives=int(images.labels.sum()), patients=people)
 
 
-def arm(name: str, drawn: Drawn, images: Labelled, real: Source, test: Source) -> document.Arm:
-    """Counts and origin of drawn images."""
+def arm(name: str, drawn: Sequence[Drawn], real: Source, test: Source, positive: str) -> document.Arm:
+    """Counts and origin of the drawn images of all embeddings of an arm."""
+    labels = [label for one in drawn for label in one.source.labels]
     return document.Arm(
-        name=name, images=len(images), positives=int(images.labels.sum()), embeddings=drawn.embeddings,
-        learned_from_real=learned_from(drawn, real), learned_from_test=learned_from(drawn, test),
+        name=name, images=len(labels), positives=labels.count(positive), sets=len(drawn),
+        embeddings=tuple(sorted({digest for one in drawn for digest in one.embeddings})),
+        learned_from_real=_any(learned_from(one, real) for one in drawn),
+        learned_from_test=_any(learned_from(one, test) for one in drawn),
     )  # fmt: skip
+
+
+def _any(found: Iterable[bool | None]) -> bool | None:
+    """Whether one of them is true; None where that is not known."""
+    known = list(found)
+    return True if True in known else None if None in known else False
 
 
 def _round(value: float) -> float:

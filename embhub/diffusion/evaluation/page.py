@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from embhub.cards.evaluation import Arm, Difference, EvaluationReport, Group
+from embhub.cards.evaluation import HELPED, NOTHING, Arm, Difference, EvaluationReport, Group
 from embhub.diffusion.evaluation import curve
 from embhub.pages import rendering
 
+SIGNIFICANT = 0.05
 _HOPELESS = 0.5  # an AUC moves from chance to perfect
 SCALE = (
     "For comparison: on 200 test images, a true gain of +0.016 has a 95 % confidence interval of about [-0.025, +0.057]"
     " if the scores of the two classifiers correlate at 0.8. A comparison of that size cannot distinguish it from zero."
 )
 _TITLES = {"helped": ("They helped", "good-news"), "did harm": ("They did harm", "bad-news")}
+_REGIMES: dict[str, str] = {
+    "mixed": "mixed: real and generated images in every batch",
+    "pretrained": "pretrained: half of the steps on generated images, then half on real ones at a third of the rate",
+    "filtered": "filtered: generated images that a classifier trained on the real ones takes for their label",
+}
 _OF_TRAINING = {
     True: "learned from patients among the real training images",
     False: "learned from patients other than those of the real training images",
@@ -43,6 +49,7 @@ class EvaluationPage(NamedTuple):
     remarks: list[str]
     chart: str
     facts: list[Fact]
+    outcomes: list[str]
 
 
 def render(report: EvaluationReport) -> str:
@@ -54,10 +61,11 @@ def render(report: EvaluationReport) -> str:
     Returns:
         HTML 5; text that people wrote is escaped.
     """
-    title, tone = _judge(report.headline)
+    title, tone = _judge(report)
     page = EvaluationPage(
         report=report, title=title, tone=tone, words=report.words(), remarks=remarks(report),
         chart=curve.to_svg(report), facts=_describe_method(report),
+        outcomes=[outcome(row) for row in report.differences],
     )  # fmt: skip
     return str(rendering.render(__package__, "evaluation.html.j2", page=page))
 
@@ -79,11 +87,21 @@ def remarks(report: EvaluationReport) -> list[str]:
     return said
 
 
-def _judge(found: Difference | None) -> tuple[str, str]:
-    """The heading of the verdict, and its tone."""
-    if found is None:
+def _judge(report: EvaluationReport) -> tuple[str, str]:
+    """The heading of the verdict, and its tone: no control is left out."""
+    found = report.headline
+    if found is None or report.verdict is None:
         return "Not compared", "open"
-    return _TITLES.get(found.outcome, ("No difference shown", "open"))
+    if found.outcome == HELPED and report.verdict != HELPED:
+        return "No more than a control", "open"
+    return _TITLES.get(report.verdict, ("No difference shown", "open"))
+
+
+def outcome(row: Difference) -> str:
+    """The word for a row, with what Holm's adjustment leaves of it."""
+    if row.p_holm is None or row.outcome == NOTHING or row.p_holm < SIGNIFICANT:
+        return row.outcome
+    return f"{row.outcome}, not after adjustment"
 
 
 def _describe_method(report: EvaluationReport) -> list[Fact]:
@@ -95,6 +113,9 @@ def _describe_method(report: EvaluationReport) -> list[Fact]:
             f"{taught.name}, {taught.steps:,} steps in every arm, batch size {taught.batch}, learning rate"
             f" {taught.rate:g}, {taught.resolution} x {taught.resolution} pixels, {mirrored} mirroring",
         ),
+        Fact("regimes", "; ".join(_REGIMES.get(regime, regime) for regime in report.regimes)),
+        Fact("share of real images", "as among all images" if taught.real_share is None else f"{taught.real_share:g}"),
+        Fact("features of realism", report.features),
         Fact("positive class", report.positive),
         Fact("negative class", ", ".join(report.negative)),
         Fact("real training images", _count(report.real)),
@@ -108,7 +129,8 @@ def _describe_method(report: EvaluationReport) -> list[Fact]:
 def _describe_arm(arm: Arm) -> str:
     origin = f"{_OF_TRAINING[arm.learned_from_real]}, {_OF_TEST[arm.learned_from_test]}"
     embeddings = " ".join(digest[:12] for digest in arm.embeddings) or "not named"
-    return f"{arm.images} images, {arm.positives} positive; embeddings: {embeddings}; {origin}"
+    sets = "" if arm.sets == 1 else f" in {arm.sets} sets, of which each seed takes one"
+    return f"{arm.images} images{sets}, {arm.positives} positive; embeddings: {embeddings}; {origin}"
 
 
 def _count(group: Group) -> str:

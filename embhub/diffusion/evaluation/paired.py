@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
 Scores = Sequence[Floats]
@@ -34,9 +34,10 @@ class Estimate:
     """A mean over the seeds: an AUC, or a difference of two.
 
     `each_seed` has a figure a seed. `delong` takes test images for independent; `patients` resamples whole test
-    patients; `seeds` is Student's interval over the seeds (None for one seed). `interval` covers both the choice of
-    test patients and that of the seeds: their half-widths, added in quadrature. `p_value` is DeLong's, two-sided, of no
-    difference (of an AUC of one half where there is one arm).
+    patients; `seeds` is Student's interval over the seeds (None for one seed), or over embeddings where that is wider.
+    `interval` covers both the choice of test patients and that of the seeds: their half-widths, added in quadrature.
+    `p_value` is DeLong's, two-sided, of no difference (of an AUC of one half where there is one arm); `p_both` belongs
+    to `interval`. `freedom` is that of Student's t.
     """
 
     mean: float
@@ -45,6 +46,24 @@ class Estimate:
     p_value: float
     patients: Interval
     seeds: Interval | None
+    freedom: int = 0
+
+    @property
+    def p_both(self) -> float:
+        """Two-sided, of a mean of zero: one less the level at which `interval` would end at zero."""
+        if self.mean == 0:
+            return 1.0
+        patients = max(0.0, self.mean - self.patients.low if self.mean > 0 else self.patients.high - self.mean)
+        seeds = 0.0 if self.seeds is None else self.mean - self.seeds.low
+
+        def beyond(exponent: float) -> float:
+            tail = math.exp(exponent) / 2
+            wider = float(stats.norm.isf(tail)) / _Z * patients
+            also = seeds and float(stats.t.isf(tail, self.freedom) / stats.t.isf(0.025, self.freedom)) * seeds
+            return math.hypot(wider, also) - abs(self.mean)
+
+        least = math.log(1e-12)
+        return 1e-12 if beyond(least) <= 0 else math.exp(float(optimize.brentq(beyond, least, 0.0)))
 
     @property
     def interval(self) -> Interval:
@@ -63,10 +82,15 @@ def estimate(
     scores: Scores,
     over: Scores | None = None,
     *,
+    groups: Sequence[Sequence[int]] = (),
     rounds: int = 2000,
     seed: int = 0,
 ) -> Estimate:
     """The mean AUC of `scores` (one array (N,) a seed), or what it has over that of `over`, paired by image and seed.
+
+    `groups` say which embedding each seed used, for each arm that has several: a random effect, so that the means of
+    embeddings vary by it and by the seeds (as many for each). Of Student's intervals over these means and over the
+    seeds the widest counts.
 
     `truth` (N,) is true for positives, `patients` says whose each image is. DeLong, DeLong and Clarke-Pearson 1988,
     Biometrics 44:837-845; the bootstrap draws patients with replacement `rounds` times.
@@ -98,14 +122,27 @@ def estimate(
     drawn = (resampled * in_negatives).sum(1)[total > 0] / total[total > 0]
     low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (-1.0, 1.0)
     nothing = 0.5 if over is None else 0.0
+    widest = max((_student(one) for one in [each_seed, *_means(each_seed, groups)]), key=lambda found: found[0])
+    half, freedom = widest
     return Estimate(
         mean,
         tuple(each_seed.tolist()),
         Interval(mean - _Z * error, mean + _Z * error),
         _two_sided(mean - nothing, error),
         Interval(float(low), float(high)),
-        _student(each_seed),
+        Interval(mean - half, mean + half) if freedom else None,
+        freedom,
     )
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's adjusted p-values (1979, Scand. J. Stat. 6:65-70): at most 5 % chance of one false row among all."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
+        adjusted[place] = highest
+    return tuple(adjusted)
 
 
 def _kernel(
@@ -141,9 +178,18 @@ def _two_sided(difference: float, error: float) -> float:
     return float(2 * stats.norm.sf(abs(difference) / error))
 
 
-def _student(each_seed: Floats) -> Interval | None:
-    if len(each_seed) < 2:
-        return None
-    mean = float(each_seed.mean())
-    half = float(stats.t.ppf(0.975, len(each_seed) - 1) * each_seed.std(ddof=1) / math.sqrt(len(each_seed)))
-    return Interval(mean - half, mean + half)
+def _means(each_seed: Floats, groups: Sequence[Sequence[int]]) -> list[Floats]:
+    """The mean of each embedding's seeds, for each grouping that has several."""
+    found = []
+    for group in groups:
+        if len(kinds := sorted(set(group))) > 1:
+            found.append(np.array([each_seed[np.array(group) == kind].mean() for kind in kinds]))
+    return found
+
+
+def _student(values: Floats) -> tuple[float, int]:
+    """Half of Student's 95 % interval of the mean, and its degrees of freedom."""
+    if len(values) < 2:
+        return 0.0, 0
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(half), len(values) - 1

@@ -44,8 +44,9 @@ def check_dataset(
 
 
 def check_evaluation(
-    report: Path, *, real: Path, test: Path, synthetic: Path | None, arms: Mapping[str, Path], seeds: int, dataset: str,
-    real_where: str | None, test_where: str | None, device: str, **others: Any,  # noqa: ARG001  # what needs no check
+    report: Path, *, real: Path, test: Path, synthetic: Sequence[Path], arms: Mapping[str, Sequence[Path]], seeds: int,
+    dataset: str, real_where: str | None, test_where: str | None, device: str, regimes: Sequence[str],
+    real_share: float | None, **others: Any,  # noqa: ARG001  # what needs no check
 ) -> None:  # fmt: skip
     """Refuse an evaluation that cannot begin.
 
@@ -54,9 +55,11 @@ def check_evaluation(
         PrivacyError: a name that looks like a person's.
         ConfigError: the report cannot be written.
     """
-    _, folders = evaluation_asking.check(synthetic, arms, seeds=seeds, dataset=dataset, report=report)
+    _, folders = evaluation_asking.check(
+        synthetic, arms, seeds=seeds, dataset=dataset, report=report, regimes=regimes, real_share=real_share
+    )
     check_base(None, device)
     check_labelled(real, real_where)
     check_labelled(test, test_where)
-    for folder in folders.values():
+    for folder in (one for places in folders.values() for one in places):
         check_labelled(folder)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub.diffusion.evaluation.cells import Cell, Labelled, choose, grid, runs, training_set
+from embhub.diffusion.evaluation.cells import Cell, Labelled, choose, grid, runs
 
 
 def pool(counts: tuple[int, int], each: int = 2) -> Labelled:
@@ -25,6 +25,13 @@ def test_the_grid_has_every_cell_once_and_real_alone_first() -> None:
     assert Cell(20, "b", 9).alone == Cell(20)
 
 
+def test_each_regime_has_cells_where_there_are_real_images() -> None:
+    found = grid([10, 20], {"a": [5]}, ["mixed", "filtered"], stopped=[20])
+    assert Cell(20, regime="stopped early") in found and Cell(10, regime="stopped early") not in found
+    assert Cell(0, "a", 5) in found and Cell(0, "a", 5, "filtered") not in found
+    assert {cell.regime for cell in found if cell.real == 10 and cell.drawn} == {"mixed", "filtered"}
+
+
 @settings(max_examples=30)
 @given(st.integers(3, 20), st.integers(3, 20), st.integers(0, 100), st.data())
 def test_half_of_each_class_whole_patients_first_and_the_fewer_among_the_more(
@@ -41,18 +48,6 @@ def test_half_of_each_class_whole_patients_first_and_the_fewer_among_the_more(
         taken = [images.patients[place] for place in chosen if images.labels[place] == value]
         whole = [p for p, label in zip(images.patients, images.labels, strict=True) if label == value]
         assert sum(taken.count(patient) < whole.count(patient) for patient in set(taken)) <= 1
-
-
-def test_a_seed_draws_the_same_real_images_in_every_arm_and_another_seed_others() -> None:
-    real, drawn = pool((30, 30)), pool((20, 20), each=1)
-    alone, _ = training_set(Cell(10), real, {}, seed=4)
-    both, labels = training_set(Cell(10, "a", 6), real, {"a": drawn}, seed=4)
-    assert np.array_equal(both[:10], alone) and len(both) == 16 == len(labels)
-    assert labels[:10].sum() == 5 and labels[10:].sum() == 3
-    other, _ = training_set(Cell(10), real, {}, seed=5)
-    assert not np.array_equal(other, alone)
-    only, _ = training_set(Cell(0, "a", 6), real, {"a": drawn}, seed=4)
-    assert np.array_equal(only, both[10:])
 
 
 def test_a_seed_is_finished_before_the_next_begins() -> None:

@@ -78,7 +78,8 @@ Run = tuple[evaluating.Evaluated, Path, list[Progress]]
 
 
 def test_good_images_help_and_mislabelled_ones_do_harm(evaluated: Run) -> None:
-    gains = {(one.arm, one.real): one for one in evaluated[0].report.differences}
+    rows = evaluated[0].report.differences
+    gains = {(one.arm, one.real): one for one in rows if one.over == document.REAL_ALONE}
     assert gains["synthetic", 6].gain > 0.03
     assert gains["swapped", 6].gain < -0.5
     report = evaluated[0].report
@@ -107,6 +108,7 @@ def test_counts_and_groups_are_told_and_nobody_is_named(evaluated: Run) -> None:
 def test_likeness_stands_beside_that_of_the_real_training_images(evaluated: Run) -> None:
     rows = {(row.arm, row.label): row for row in evaluated[0].report.fidelity}
     assert {arm for arm, _ in rows} == {"", "synthetic", "swapped"} and len(rows) == 6
+    assert all(rows["synthetic", label].agreement > rows["swapped", label].agreement for label in ("sick", "normal"))  # type: ignore[operator]
     assert all(row.kid is not None and row.subset < row.images and 0 <= row.recall <= 1 for row in rows.values())
     assert rows["synthetic", "sick"].kid < rows["swapped", "sick"].kid  # type: ignore[operator]  # None was excluded
 
@@ -193,8 +195,8 @@ def test_the_same_report_gives_the_same_picture_and_names_are_no_markup(evaluate
 def test_what_was_taught_is_not_taught_again(evaluated: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, folder, seen = evaluated
     kept = sorted((folder / evaluating.KEPT).iterdir())
-    assert len(kept) == 2 * (2 + 2 * 3) and all(path.stat().st_mode & 0o077 == 0 for path in kept)
-    assert [(one.done, one.total) for one in seen if one.stage == "teaching classifiers"][-1] == (16, 16)
+    assert len(kept) == 2 * (2 * 3 + 2 * 3) and all(path.stat().st_mode & 0o077 == 0 for path in kept)
+    assert [(one.done, one.total) for one in seen if one.stage == "teaching classifiers"][-1] == (24, 24)
     before = {path: path.stat().st_mtime_ns for path in kept}
     kept[0].write_bytes(b"half a file")
     fitted: list[int] = []
@@ -286,7 +288,12 @@ def test_from_the_command_line_to_the_card(site: Site, images: Path, capsys: pyt
     [
         (["--real-counts", "ten"], "is not a list such as 10,50,200"),
         (["--arm", "drawn"], "not of the kind NAME=DIR"),
-        (["--arm", "a=x", "--arm", "a=y"], "name is taken"),
+        (["--arm", "synthetic=x"], "what --synthetic is called"),
+        (["--arm", "real images alone=x"], "the name of a control"),
+        (["--arm", "a=x", "--arm", "a=y", "--arm", "a=z"], "5 seeds cannot take them equally often"),
+        (["--regime", "blended"], "is not one of"),
+        (["--real-share", "1"], "not in the range"),
+        (["--features", "nowhere:none"], "cannot find the feature extractor"),
         (["--seeds", "1"], "not in the range"),
         (["--real", "nowhere"], "no folder or manifest"),
     ],

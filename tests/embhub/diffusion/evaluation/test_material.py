@@ -271,3 +271,17 @@ def test_what_could_not_be_checked_is_remarked(site: Site) -> None:
     ):
         assert said in remarks(real, test, {"x": drawn})[0]
     assert "name no patients" in remarks(real, replace(test, has_patients=False), {"x": Drawn(images, (DIGEST,))})[0]
+
+
+def test_the_base_that_drew_is_read_from_a_data_set_and_from_generated_images(tmp_path: Path) -> None:
+    rows = [(f"{n}.png", "ab"[n % 2], DIGEST) for n in range(4)]
+    folder = write(tmp_path / "set", rows, seed=1, columns="path,label,base")
+    assert read_drawn(folder, "arm x", 16).bases == (DIGEST,)
+    rows[0] = ("0.png", "a", "")
+    assert read_drawn(write(tmp_path / "half", rows, seed=1, columns="path,label,base"), "arm x", 16).bases == ()
+    told = {"base": "builtin-xray", "base_fingerprint": "cd" * 32, "embeddings": []}
+    other = {"base": "/some/folder", "base_fingerprint": "cd" * 32, "embeddings": []}
+    assert read_drawn(classes(tmp_path / "a", sick=told, normal=other), "arm x", 16).bases == tuple(
+        sorted(("builtin-xray", "cd" * 32))
+    )
+    assert read_drawn(classes(tmp_path / "b", sick=told, normal=None), "arm x", 16).bases == ()

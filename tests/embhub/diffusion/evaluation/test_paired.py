@@ -13,7 +13,8 @@ from scipy import stats
 from embhub.audits import statistics
 from embhub.diffusion.evaluation import outcome, page
 from embhub.diffusion.evaluation.cells import Cell, Labelled
-from embhub.diffusion.evaluation.paired import Interval, estimate
+from embhub.diffusion.evaluation.fitting import Taught
+from embhub.diffusion.evaluation.paired import Estimate, Interval, estimate, holm
 
 
 def scores(seed: int, truth: np.ndarray, shift: float) -> np.ndarray:
@@ -156,10 +157,10 @@ def test_no_difference_is_called_without_a_doubt(images: int, people: list[int])
     right, wrong = truth.astype(float), (~truth).astype(float)
     test = Labelled(np.zeros((len(truth), 1, 1, 3), np.uint8), truth.astype(np.int64), tuple(map(str, people)))
     alone, both = Cell(10), Cell(10, "x", 10)
-    (same,) = outcome.differences(test, {alone: [right, right], both: [right, right]})
+    (same,) = outcome.differences(test, Taught({alone: [right, right], both: [right, right]}, {}), {})
     assert same.gain == 0 and same.interval[0] < -0.01 and same.interval[1] > 0.01
     assert same.outcome.startswith("made no difference")
-    (turned,) = outcome.differences(test, {alone: [wrong, wrong], both: [right, right]})
+    (turned,) = outcome.differences(test, Taught({alone: [wrong, wrong], both: [right, right]}, {}), {})
     assert turned.gain == 1 and turned.interval[0] < 0.99 and turned.interval[1] == 1
 
 
@@ -167,7 +168,7 @@ def test_two_test_images_of_a_class_call_nothing() -> None:
     truth = np.array([True, True, False, False])
     test = Labelled(np.zeros((4, 1, 1, 3), np.uint8), truth.astype(np.int64), tuple("abcd"))
     even, right = np.zeros(4), truth.astype(float)
-    (found,) = outcome.differences(test, {Cell(10): [even, even], Cell(10, "x", 10): [right, right]})
+    (found,) = outcome.differences(test, Taught({Cell(10): [even, even], Cell(10, "x", 10): [right, right]}, {}), {})
     assert found.gain == 0.5 and found.outcome.startswith("made no difference")
 
 
@@ -175,7 +176,7 @@ def test_many_people_keep_the_paired_interval() -> None:
     truth = np.repeat([True, False], 60)
     test = Labelled(np.zeros((120, 1, 1, 3), np.uint8), truth.astype(np.int64), tuple(map(str, range(120))))
     first, second = scores(1, truth, 1.0), scores(2, truth, 0.5)
-    (found,) = outcome.differences(test, {Cell(10): [second], Cell(10, "x", 10): [first]})
+    (found,) = outcome.differences(test, Taught({Cell(10): [second], Cell(10, "x", 10): [first]}, {}), {})
     plain = estimate(truth, range(120), [first], [second]).patients
     assert found.patients == (round(plain.low, 4), round(plain.high, 4))
 
@@ -200,3 +201,32 @@ def test_the_bootstrap_is_its_definition_where_a_patient_has_images_of_both_clas
             ]
             drawn.append(areas[0] - areas[1])
     assert (found.patients.low, found.patients.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+
+
+@settings(max_examples=20)
+@given(st.floats(-0.3, 0.3), st.floats(0.01, 0.2), st.floats(0.01, 0.2), st.integers(1, 9))
+def test_the_p_value_is_under_5_percent_where_the_interval_leaves_out_zero(
+    mean: float, patients: float, seeds: float, freedom: int
+) -> None:
+    around = [Interval(mean - half, mean + half) for half in (patients, seeds)]
+    found = Estimate(mean, (mean,), around[0], 1.0, around[0], around[1], freedom)
+    assert (found.p_both < 0.05) == (found.interval.low > 0 or found.interval.high < 0)
+    assert 0 < found.p_both <= 1
+
+
+def test_holm_is_its_definition_and_never_less_than_the_p_value() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
+    assert holm([]) == ()
+    assert holm([0.9, 0.8]) == (1.0, 1.0)
+
+
+def test_embeddings_are_a_random_effect() -> None:
+    """Ten seeds of two embeddings that differ a lot: the seeds of one of them say little of a third one."""
+    truth = np.repeat([True, False], 60)
+    control = [scores(seed, truth, 1.0) for seed in range(10)]
+    arm = [one + (0.8 if seed % 2 else 0.0) * truth for seed, one in enumerate(control)]
+    alone = estimate(truth, range(120), arm, control)
+    together = estimate(truth, range(120), arm, control, groups=[[seed % 2 for seed in range(10)], [0] * 10])
+    assert alone.seeds is not None and together.seeds is not None
+    assert alone.interval.low > 0 > together.interval.low
+    assert together.freedom == 1 and together.mean == alone.mean

@@ -1,0 +1,157 @@
+"""The images of `bench.regimes`: real films of patients whom no base saw, and what embeddings and words drew.
+
+Hospital A has films with bacterial pneumonia of the part `site`; each embedding is trained on 100 of them, or privately
+on those of 100 patients. Hospital B has few films, of other patients: pneumonia of the parts `base` and `judge` (a base
+learns from normal films alone), normal ones of `judge`. Films of `test` test. What sets the noise is of none of these.
+Everything drawn is kept in a folder, a file for each arm and seed, since drawing takes far longer than teaching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bases.workshop import films, sampling, xray
+from bases.workshop.counting import tensor
+from bases.workshop.xray_judge import colour
+from embhub.builtin_bases import BaseInfo, info
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.dp import private_training, settings
+from embhub.diffusion.evaluation.cells import Labelled
+from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.precision import in_bfloat16
+from embhub.diffusion.training.recipes import resolve
+from embhub.diffusion.training.result import Task
+from embhub.options.training import PrivacySettings, Recipe
+
+BASE, FINDING, NORMAL = "builtin-xray", "bacterial pneumonia", "normal"
+CAPTION, NEAREST = f"{xray.HEAD}, {{}}", f"{xray.HEAD}, smooth, low contrast"
+LEARNED, DRAWN = 100, 40
+"""Films or patients of an embedding; images of a class that each draws."""
+TOKEN = "<study>"  # a word of prompts, no secret
+PLAIN, WORDS = "embedding", "nearest words"
+Pictures = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Real:
+    """Films of hospital B (`pool`), of the test patients, and those that set the noise; no two share a patient."""
+
+    pool: Labelled
+    test: Labelled
+    tune: Labelled
+
+
+def real(data: Path) -> Real:
+    """The films, uint8 (N, 128, 128, 3), with 1 for the finding.
+
+    Raises:
+        UsageError: the data is not there.
+    """
+    pool = [xray.read(data, part, (FINDING,)) for part in ("base", "judge")] + [xray.read(data, "judge", (NORMAL,))]
+    return Real(_join(*pool), _join(xray.read(data, "test", (NORMAL, FINDING))), _to_tune(data))
+
+
+def _to_tune(data: Path) -> Labelled:
+    """Normal films that told the base when to stop, and as many of hospital A: used for nothing else here."""
+    normal = films.held_out(data)
+    grey = ((films.plain(normal.images)[:, 0] + 1) * 127.5).round().byte().numpy()
+    sick = xray.hospital(data, FINDING, len(grey))
+    return _join(xray.Films(grey, np.zeros(len(grey), np.int64), normal.patients), sick)
+
+
+def _join(*parts: xray.Films) -> Labelled:
+    labels = np.concatenate([part.labels for part in parts]) == xray.LABELS.index(FINDING)
+    patients = tuple(patient for part in parts for patient in part.patients)
+    return Labelled(colour(np.concatenate([part.images for part in parts])), labels.astype(np.int64), patients)
+
+
+def name_of(epsilon: float | None) -> str:
+    """An arm of embeddings."""
+    return PLAIN if epsilon is None else f"{PLAIN}, epsilon {epsilon:g}"
+
+
+def drawn(arm: str, seed: int, folder: Path) -> Labelled | None:
+    """What an arm drew with a seed: normals of the base's own words, and images of the finding; None before that."""
+    parts = [_place(arm, seed, folder), _place(NORMAL, seed, folder)]
+    if not all(path.exists() for path in parts):
+        return None
+    sick, normal = (np.load(path) for path in parts)
+    labels = np.repeat(np.array([0, 1]), [len(normal), len(sick)])
+    return Labelled(np.concatenate([normal, sick]), labels, tuple(str(place) for place in range(len(labels))))
+
+
+def draw(data: Path, folder: Path, *, embeddings: int, epsilons: tuple[float, ...]) -> Iterator[str]:
+    """Draw what is not there yet: seed by seed, so that what is there at any moment is a smaller study.
+
+    Yields a line for each file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    base = info(BASE)
+    pipe = load_pipeline(base.path, device="cpu")
+    site = xray.read(data, "site", (FINDING,))
+    for arms in ((NORMAL, PLAIN, WORDS), *((name_of(epsilon),) for epsilon in epsilons)):
+        for seed in range(embeddings):
+            for arm in arms:
+                path = _place(arm, seed, folder)
+                if path.exists():
+                    continue
+                epsilon = next((one for one in epsilons if arm == name_of(one)), None)
+                pictures = _draw(pipe, base, site, arm, seed, epsilon)
+                with (half := path.with_suffix(".part")).open("wb") as stream:
+                    np.save(stream, pictures)
+                half.replace(path)
+                yield f"{arm}, seed {seed}"
+
+
+def _place(arm: str, seed: int, folder: Path) -> Path:
+    return folder / f"{arm.replace(' ', '-')}-{seed}.npy"
+
+
+def _draw(pipe: Pipeline, base: BaseInfo, site: xray.Films, arm: str, seed: int, epsilon: float | None) -> Pictures:
+    """Images of a class. The finding's start from the same noise in every arm, the normals' from another."""
+    guidance, steps = base.recommended["guidance"], int(base.recommended["steps"])
+    first = 10_000 * (seed + 1) + (5_000 if arm == NORMAL else 0)
+    if arm in (NORMAL, WORDS):
+        prompt = base.prompts[NORMAL] if arm == NORMAL else NEAREST
+        with _fast():
+            return sampling.sample(pipe, prompt, DRAWN, guidance=guidance, steps=steps, seed=first)
+    rows = _learn(pipe, site, seed) if epsilon is None else _learn_privately(pipe, site, seed, epsilon)
+    with _fast():
+        return sampling.sample_with(pipe, rows, CAPTION, DRAWN, guidance=guidance, steps=steps, seed=first)
+
+
+def _fast() -> torch.autocast:
+    """Drawing in bfloat16 where the processor has instructions for it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16("cpu"))
+
+
+def _learn(pipe: Pipeline, site: xray.Films, seed: int) -> dict[str, torch.Tensor]:
+    """Vectors of 100 films of hospital A: each seed takes others of its patients' films."""
+    chosen = np.random.default_rng(seed).permutation(len(site.images))[:LEARNED]
+    latents = inversion.encode_images(pipe, tensor(colour(site.images[np.sort(chosen)])))
+    recipe = inversion.default_recipe(pipe)
+    return dict(inversion.fit(pipe, latents, token=TOKEN, caption=CAPTION, recipe=recipe, seed=seed).rows)
+
+
+def _learn_privately(pipe: Pipeline, site: xray.Films, seed: int, epsilon: float) -> dict[str, torch.Tensor]:
+    """The same by DP-SGD with a patient as the unit, from all films of 100 patients, with the shipped settings."""
+    people = sorted(set(site.patients))
+    members = {people[place] for place in np.random.default_rng(seed).permutation(len(people))[:LEARNED]}
+    places = [place for place, patient in enumerate(site.patients) if patient in members]
+    latents = inversion.encode_images(pipe, tensor(colour(site.images[places])))
+    asked = settings.resolve(PrivacySettings(epsilon, n_public=LEARNED))
+    recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, LEARNED), device="cpu")
+    mechanism, _ = settings.calibrate(asked, recipe, LEARNED)
+    task = Task(pipe, "", TOKEN, CAPTION, recipe)
+    names = tuple(site.patients[place] for place in places)
+    return dict(private_training.fit(task, asked, latents, names, mechanism))
+
+
+__all__ = ["BASE", "DRAWN", "FINDING", "LEARNED", "PLAIN", "WORDS", "Real", "draw", "drawn", "name_of", "real"]

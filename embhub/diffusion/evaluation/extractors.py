@@ -1,0 +1,59 @@
+"""Features of another network than the classifier's own: a function of the site, by `module:factory`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embhub.diffusion.evaluation.cells import Pictures
+from embhub.diffusion.evaluation.fidelity import Extract
+from embhub.diffusion.evaluation.networks import import_factory
+from embhub.errors import UsageError
+
+_HINT = "a factory takes nothing and returns a function from images (N, 3, H, W) in [-1, 1] to features (N, d)"
+_AT_ONCE = 64
+
+
+def find(name: str, side: int, device: str = "cpu") -> Extract:
+    """The features that a factory makes, tried on two grey images.
+
+    Raises:
+        UsageError: there is no such factory, it fails, or gives anything but finite numbers (N, d).
+    """
+    factory = import_factory(name, "feature extractor", _HINT)
+    try:
+        network = factory()
+        if isinstance(network, torch.nn.Module):
+            network = network.eval().to(device)
+    except Exception as error:  # a site's own code: whatever it raises is said in words
+        raise UsageError(f"{name} failed: {type(error).__name__}: {error}", _HINT) from error
+    if not callable(network):
+        raise UsageError(f"{name} returned {type(network).__name__}, which cannot be called", _HINT)
+
+    def extract(images: Pictures) -> Tensor:
+        parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
+        return torch.cat([_features(name, network, part, device) for part in parts])
+
+    extract(np.full((2, side, side, 3), 128, dtype=np.uint8))
+    return extract
+
+
+@torch.no_grad()
+def _features(name: str, network: Callable[[Tensor], Any], images: Pictures, device: str) -> Tensor:
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    try:
+        found = network(pixels.to(device))
+        values = torch.as_tensor(found).detach().float().cpu()
+    except Exception as error:
+        raise UsageError(
+            f"{name} does not take images of {tuple(pixels.shape[2:])} pixels: {type(error).__name__}: {error}", _HINT
+        ) from error
+    if values.ndim != 2 or len(values) != len(images) or not values.shape[1]:
+        raise UsageError(f"{name} gives features of shape {tuple(values.shape)} for {len(images)} images", _HINT)
+    if not bool(torch.isfinite(values).all()):
+        raise UsageError(f"{name} gives features that are not finite numbers", _HINT)
+    return values

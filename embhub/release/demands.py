@@ -125,6 +125,8 @@ def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
 def _known_signer(verified: Verified, _: Demand) -> Iterator[str]:
     if verified.unexpected is not None:
         yield f"{verified.unexpected.in_words()}; `embhub trust refresh` shows the keys and asks for a confirmation"
+    for namespace, change in verified.unexpected_auditors:
+        yield f"the auditor {namespace}: {change.in_words()}; `embhub trust refresh` asks for a confirmation"
 
 
 def _fresh(verified: Verified, _: Demand) -> Iterator[str]:

@@ -48,6 +48,7 @@ class Verified:
         unanswered: What the registry did not answer: yanks, audits.
         withdrawn: Signed advisories of its registry by which the release or its bytes are withdrawn.
         unexpected: Set where the key that signed is another one than this site saw before, or new.
+        unexpected_auditors: Namespace and key of auditors who countersigned with a key that is new here.
         keyring: Version of the keyring that vouched for the signer.
         freshness: `fresh` where a timestamp of the registry confirms the keyring, `stale` where the timestamp or the
             keyring ended, `unknown` where there is no timestamp. The finding of this name says since when.
@@ -78,6 +79,7 @@ class Verified:
     unanswered: frozenset[str] = frozenset()
     withdrawn: tuple[Advisory, ...] = ()
     unexpected: SignerChange | None = None
+    unexpected_auditors: tuple[tuple[str, SignerChange], ...] = ()
     keyring: int | None = None
     freshness: State = "unknown"
     log_index: int | None = None
@@ -222,6 +224,7 @@ class Verified:
             "other_audits": [audit.model_dump() for audit in self.others],
             "lost_audits": [lost.audit.model_dump() for lost in self.lost],
             "unexpected_signer": asdict(self.unexpected) if self.unexpected else None,
+            "unexpected_auditors": [{"namespace": who, **asdict(change)} for who, change in self.unexpected_auditors],
             "findings": [asdict(finding) for finding in self.findings],
             "freshness": self.freshness,
             "log_index": self.log_index,

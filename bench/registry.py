@@ -155,8 +155,11 @@ def starting(size: Size) -> Section:
         Row("`embhub --help`", f"{found.help * 1000:.0f} ms", "a bare click program", f"{found.bare * 1000:.0f} ms",
             found.helped, registry_page.held(found.helped.median <= start.HELP_GOAL, "at most 2.5 times")),
         Row("`embhub verify` of a folder", f"{found.verify * 1000:.0f} ms", "`embhub --help`",
-            f"{found.help * 1000:.0f} ms", None,
-            registry_page.held(found.past_start <= start.VERIFY_GOAL, "at most 50 ms past it")),
+            f"{found.help * 1000:.0f} ms", found.over_help,
+            registry_page.held(found.over_help.median <= start.WHOLE_GOAL, "at most 2.5 times")),
+        Row("`embhub verify`, with a privacy claim", f"{found.private * 1000:.0f} ms", "`embhub --help`",
+            f"{found.help * 1000:.0f} ms", found.private_over_help, ""),
+        Row("the interpreter alone", f"{found.python * 1000:.0f} ms", "goal alone", "", None, ""),
         Row("the same", f"{found.verify * 1000:.0f} ms", "with scipy.stats and scipy.optimize imported",
             f"{found.heavy * 1000:.0f} ms", found.lighter, ""),
         Row("the same once its modules are loaded", f"{found.decision * 1000:.1f} ms", "goal alone", "", None,
@@ -167,8 +170,8 @@ def starting(size: Size) -> Section:
         "CPU time of the process",
         rows,
         [
-            f"{size.turns} turns, each a new process. The goal for `verify`, 50 ms past start, is held against both "
-            "readings of it."
+            f"{size.turns} turns, each a new process, its modules compiled as an installer does. The goal for "
+            "`verify` as a whole process is 200 ms where help takes 80."
         ],
     )
 

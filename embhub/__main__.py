@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Without `arguments` those of this process are meant, and the process is settled as one of embhub's own.
     """
-    if arguments is None:
-        own_process.settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        own_process.settle(words[0] if words else "")
     debug = "--debug" in words
     as_json = json_errors.wanted(words)
     try:

@@ -8,11 +8,13 @@ large ones.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TENSORS = 24
 ROWS = 2
@@ -57,6 +59,8 @@ def pick_row(index: int, rows: int) -> int:
 
 def fixed_signs(width: int) -> NDArray[np.float64]:
     """+1 or -1 a column, from SHAKE-256: the same on every machine and with every version of numpy."""
+    import numpy as np
+
     raw = hashlib.shake_256(b"embhub.base/1 signs").digest((width + 7) // 8)
     bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8))[:width]
     return bits.astype(np.float64) * 2 - 1
@@ -73,11 +77,12 @@ def _probe(weights: Rows, shapes: Mapping[str, tuple[int, int]]) -> list[float]:
 
 
 def _figure(row: NDArray[np.float64]) -> float:
+    import numpy as np
+
     length = float(np.linalg.norm(row))
     return float(f"{float(row @ fixed_signs(len(row))) / length:.4g}") if length else 0.0
 
 
 def _relative(left: Sequence[float], right: Sequence[float]) -> float:
-    gap = float(np.linalg.norm(np.subtract(left, right)))
-    scale = float(np.linalg.norm(left))
+    scale, gap = math.hypot(*left), math.dist(left, right)
     return gap / scale if scale else (0.0 if gap == 0 else float("inf"))

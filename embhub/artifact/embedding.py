@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from embhub.artifact import header
 from embhub.artifact.header import check_token as check_token
@@ -24,6 +21,9 @@ from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
 from embhub.privacy.claim import NONE, Claim, read_claim
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Layout -> tensor name -> the pipeline component whose token table the rows extend. A Kandinsky 2.2 decoder has none:
 # its embedding is one CLIP image embedding, which its U-Net is told of as `image_embeds`.
@@ -55,6 +55,22 @@ class Vectors:
     count: int
     dim: int
     dtype: str
+
+
+class _Matrices(Mapping[str, "NDArray[Any]"]):
+    """Arrays by tensor name, each made when it is asked for."""
+
+    def __init__(self, tensors: Mapping[str, container.Tensor]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._tensors[name].values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 @dataclass(frozen=True)
@@ -132,19 +148,17 @@ def interpret(data: bytes, file: container.TensorFile) -> Embedding:
     """The embedding that `data` holds, whose container was read as `file`. Raises as `parse`."""
     header.check(file.metadata)
     layout, components = _find_layout(set(file.tensors))
-    if layout == "kandinsky22-image" and len(file.tensors["image_embeds"].values) != 1:
+    if layout == "kandinsky22-image" and file.tensors["image_embeds"].shape[0] != 1:
         raise BadLayoutError("image_embeds holds more than one image embedding", "a decoder receives one")
     base = header.read_object("base", file.metadata["embhub.base"]) if "embhub.base" in file.metadata else None
     if base is not None and (not base["encoders"]) != (layout == "kandinsky22-image"):
         raise BadLayoutError("the base's fingerprint has not the text encoders that the rows are for", "train again")
-    if layout == PER_LAYER and len({(part.values.shape, part.dtype) for part in file.tensors.values()}) > 1:
+    if layout == PER_LAYER and len({(part.shape, part.dtype) for part in file.tensors.values()}) > 1:
         raise BadLayoutError("the layers differ in shape or number type", "write the file again with `embhub train`")
-    vectors = tuple(
-        Vectors(components[name], tensor.values.shape[0], tensor.values.shape[1], tensor.dtype)
-        for name, tensor in file.tensors.items()
+    vectors = tuple(Vectors(components[name], *tensor.shape, tensor.dtype) for name, tensor in file.tensors.items())
+    return Embedding(
+        data, _Matrices(file.tensors), file.metadata, layout, tuple(sorted(vectors, key=lambda item: item.encoder))
     )
-    values = {name: tensor.values for name, tensor in file.tensors.items()}
-    return Embedding(data, values, file.metadata, layout, tuple(sorted(vectors, key=lambda item: item.encoder)))
 
 
 def read(path: str | Path) -> Embedding:
@@ -200,6 +214,8 @@ def build(
     """
     if dtype not in ("float16", "float32"):
         raise container.BadTensorTypeError(f"cannot write numbers as {dtype}", "float16 and float32 are written")
+    import numpy as np
+
     layout, _ = _find_layout(set(tensors))
     with np.errstate(over="ignore"):  # what overflows becomes infinite, which parse refuses
         arrays = {name: np.asarray(values).astype(dtype) for name, values in tensors.items()}

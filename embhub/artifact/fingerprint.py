@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import rfc8785
 
 from embhub.artifact import body_probe
@@ -195,9 +194,7 @@ def _distance(left: Sequence[float], right: Sequence[float]) -> float:
     """Relative Euclidean distance; infinite between lists of different length."""
     if len(left) != len(right):
         return float("inf")
-    first, second = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    scale = float(np.linalg.norm(first))
-    gap = float(np.linalg.norm(first - second))
+    scale, gap = math.hypot(*left), math.dist(left, right)
     return gap / scale if scale else (0.0 if gap == 0 else float("inf"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from embhub.audits import roc_figure, version1
+from embhub.audits import outdated, roc_figure
 from embhub.audits.attack_figures import AttackResult
 from embhub.audits.explanation import TITLES, Explanation, describe_attempt, explain, plural
 from embhub.audits.report import AuditReport
@@ -105,7 +105,7 @@ def _gather(report: AuditReport, title: str, contradictions: tuple[str, ...], wa
         tone=TONES[report.verdict],
         words=explain(report),
         contradictions=contradictions,
-        outdated=f"{version1.WARNING}. {version1.ADVICE}." if report.is_version1 else "",
+        outdated=f"{outdated.WARNING}. {outdated.ADVICE}." if report.is_version1 else "",
         units=plural(report.unit),
         subject=_describe_subject(report),
         attempt=describe_attempt(report),

@@ -58,7 +58,7 @@ def quantile(a: float, b: float, share: float) -> float:
         slope = math.exp(_log_power(a, b, x) - math.log(x) - math.log1p(-x))
         step = x - excess / slope if slope > 0 else -1.0
         following = step if low < step < high else (low + high) / 2
-        if abs(following - x) <= 1e-11 * x:
+        if abs(following - x) <= 1e-11 * min(x, 1 - x):
             return following
         x = following
     return x

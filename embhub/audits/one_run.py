@@ -9,14 +9,16 @@ The theory asks for independent fair coins: shadow targets have them, a split by
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from embhub.audits import beta
 from embhub.audits.brent import find_root
 from embhub.audits.statistics import DELTA
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 SHARE = 0.25
 """Of all coins, how many are guessed: the highest eighth as members, the lowest eighth as others. Fixed beforehand."""
@@ -40,14 +42,13 @@ def audit_coins(
 
     Ties count against the audit: among equal scores at an edge, the wrong ones are guessed first.
     """
-    inside, outside = np.asarray(members, dtype=np.float64), np.asarray(nonmembers, dtype=np.float64)
-    coins = inside.size + outside.size
+    sides = ((members, True), (nonmembers, False))
+    tossed = [(float(score), inside) for scores, inside in sides for score in cast("Sequence[float]", scores)]
+    coins = len(tossed)
     each = int(coins * share / 2)
-    scores = np.concatenate([inside, outside])
-    truth = np.concatenate([np.ones(inside.size, bool), np.zeros(outside.size, bool)])
-    highest = np.lexsort((truth, -scores))[:each]  # of equal scores those outside first
-    lowest = np.lexsort((~truth, scores))[:each]  # and here those inside
-    correct = int(truth[highest].sum() + (~truth[lowest]).sum())
+    highest = sorted(tossed, key=lambda coin: (-coin[0], coin[1]))[:each]  # of equal scores those outside first
+    lowest = sorted(tossed, key=lambda coin: (coin[0], not coin[1]))[:each]  # and here those inside
+    correct = sum(inside for _, inside in highest) + sum(not inside for _, inside in lowest)
     return OneRun(
         coins,
         2 * each,
@@ -63,11 +64,10 @@ def p_value(coins: int, guesses: int, correct: int, *, epsilon: float, delta: fl
     Theorem 5.2 of Steinke, Nasr and Jagielski (2023), arXiv 2305.08846: right guesses are dominated by a binomial of
     success e^epsilon / (1 + e^epsilon); delta adds its worst share.
     """
-    chance = 1 / (1 + math.exp(-epsilon))
-    tail = float(_at_least(np.array([correct]), guesses, chance)[0])
-    fewer = np.arange(1, correct + 1)
-    gains = (_at_least(correct - fewer, guesses, chance) - tail) / fewer
-    return min(1.0, tail + 2 * coins * delta * float(np.max(gains, initial=0.0)))
+    tails = _tails(guesses, odds=math.exp(epsilon))
+    tail = tails[correct]
+    gains = ((tails[correct - fewer] - tail) / fewer for fewer in range(1, correct + 1))
+    return min(1.0, tail + 2 * coins * delta * max(gains, default=0.0))
 
 
 def bound(coins: int, guesses: int, correct: int, *, delta: float = DELTA, alpha: float = 0.05) -> float:
@@ -86,13 +86,15 @@ def bound_gaussian(coins: int, guesses: int, correct: int, *, delta: float = DEL
     right guesses says whether it could have given so many; the epsilon is that of the largest noise refuted, at delta.
     """
 
-    from scipy.special import ndtr, ndtri
+    from statistics import NormalDist
+
+    normal = NormalDist()
 
     def spare(epsilon: float) -> float:
         noise = gaussian_noise(epsilon, delta)
         right, wrong = alpha * correct / coins, alpha * (guesses - correct) / coins
         for number in range(correct - 1, -1, -1):
-            more = float(ndtr(ndtri(min(right, 1.0)) - 1 / noise))
+            more = beta.normal_cdf(normal.inv_cdf(right) - 1 / noise) if 0.0 < right < 1.0 else float(right >= 1.0)
             if more <= wrong:
                 break  # neither changes from here on
             right += number / (guesses - number) * (more - wrong)
@@ -108,23 +110,28 @@ def gaussian_noise(epsilon: float, delta: float) -> float:
     Theorem 8 of Balle and Wang (2018), arXiv 1805.06530, solved for the noise.
     """
 
-    from scipy.special import ndtr
-
     def excess(noise: float) -> float:
         half = 1 / (2 * noise)
-        spent = ndtr(half - epsilon * noise)
-        return float(spent - math.exp(epsilon) * ndtr(-half - epsilon * noise)) - delta
+        spent = beta.normal_cdf(half - epsilon * noise)
+        return spent - math.exp(epsilon) * beta.normal_cdf(-half - epsilon * noise) - delta
 
     return find_root(excess, 1e-2, max(1e6, 1 / delta))  # with an epsilon of 0 the noise is about 0.4 / delta
 
 
-def _at_least(hits: NDArray[np.int64], trials: int, chance: float) -> NDArray[np.float64]:
-    """Probability of so many hits or more, of a binomial."""
-    from scipy.special import betainc
+def _tails(trials: int, *, odds: float) -> list[float]:
+    """Probabilities of at least 0, 1, … `trials` hits, of a binomial whose hits have these odds.
 
-    some = np.maximum(hits, 1)
-    tails: NDArray[np.float64] = np.where(hits <= 0, 1.0, betainc(some, trials - some + 1, chance))
-    return tails
+    Each term follows from its neighbour, from the largest outwards, so that nothing overflows; their sum is 1.
+    """
+    mode = min(trials, int((trials + 1) * odds / (1 + odds)))
+    terms = [0.0] * (trials + 1)
+    terms[mode] = 1.0
+    for hits in range(mode, trials):
+        terms[hits + 1] = terms[hits] * (trials - hits) / (hits + 1) * odds
+    for hits in range(mode, 0, -1):
+        terms[hits - 1] = terms[hits] * hits / (trials - hits + 1) / odds
+    tails = list(accumulate(reversed(terms)))[::-1]
+    return [tail / tails[0] for tail in tails]
 
 
 def _largest_root(spare: Callable[[float], float]) -> float:

@@ -9,13 +9,12 @@ Where a side is small, the order is coarse: counts in at most ten bins of about 
 
 from __future__ import annotations
 
-import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
-
-import numpy as np
 
 FEWEST = 50  # units a side from which on the order is published in full
 BINS = 10
@@ -94,15 +93,12 @@ def _rank(groups: Sequence[tuple[int, int]]) -> Ranks:
 
 def _groups(members: Sequence[float], nonmembers: Sequence[float]) -> Iterator[tuple[int, int]]:
     """How many members and non-members share each score, from the highest score down."""
-    scores = np.concatenate([np.asarray(members, dtype=np.float64), np.asarray(nonmembers, dtype=np.float64)])
-    if not np.isfinite(scores).all():
+    inside, outside = Counter(map(float, members)), Counter(map(float, nonmembers))
+    scores = inside.keys() | outside.keys()
+    if not all(map(math.isfinite, scores)):
         raise ValueError("scores must be finite numbers")
-    labels = np.arange(scores.size) < len(members)
-    places = np.argsort(-scores, kind="stable")
-    pairs = zip(scores[places].tolist(), labels[places].tolist(), strict=True)
-    for _, tied in itertools.groupby(pairs, key=lambda pair: pair[0]):
-        group = [inside for _, inside in tied]
-        yield sum(group), len(group) - sum(group)
+    for score in sorted(scores, reverse=True):
+        yield inside[score], outside[score]
 
 
 def _spell(inside: int, outside: int) -> str:

@@ -7,57 +7,59 @@ all else of `embhub verify`.
 from __future__ import annotations
 
 import math
-
-import numpy as np
-from numpy.typing import NDArray
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Sequence
 
 from embhub.audits import beta
-from embhub.audits.distinct import find_distinct
-
-Floats = NDArray[np.float64]
 
 
-def average_ranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, codes, counts = find_distinct(values)
-    last = np.cumsum(counts)
-    ranks: Floats = ((2 * last - counts + 1) / 2)[codes]
-    return ranks
-
-
-def wins(members: Floats, nonmembers: Floats) -> float:
+def wins(members: Sequence[float], nonmembers: Sequence[float]) -> float:
     """Pairs in which the member scores higher, a tie counting one half: the statistic U."""
-    ranks = average_ranks(np.concatenate([members, nonmembers]))
-    return float(ranks[: members.size].sum() - members.size * (members.size + 1) / 2)
+    outside = sorted(nonmembers)
+    return (
+        sum(
+            (bisect_left(outside, score) + bisect_right(outside, score)) * count
+            for score, count in Counter(members).items()
+        )
+        / 2
+    )
 
 
 def chance_exact(won: int, n_members: int, n_nonmembers: int) -> float:
     """Probability of at least `won` pairs when every order of distinct scores is equally likely.
 
-    A. Löffler (1983): the number c of orders with u pairs follows from those with fewer,
-    u c(u) = sum over i < u of c(i) s(u - i), where s(k) adds the divisors of k up to n and takes off those from m + 1
-    to m + n; n and m are the sizes, n the smaller.
+    The number of orders with u pairs is the coefficient of q^u in the Gaussian binomial, the product of
+    (1 - q^(m + i)) / (1 - q^i) for i from 1 to n; m and n are the sizes, n the smaller. A polynomial is held as one
+    whole number, its value where q is a power of two that exceeds every coefficient, so that nothing is rounded.
     """
     pairs = n_members * n_nonmembers
     fewest = min(won, pairs - won)  # the distribution is symmetric: the shorter tail is summed
     small, large = sorted((n_members, n_nonmembers))
-    divisors = np.zeros(fewest + 1)
-    for divisor in range(1, small + 1):
-        divisors[divisor::divisor] += divisor
-        divisors[large + divisor :: large + divisor] -= large + divisor
-    counts = np.zeros(fewest + 1)
-    counts[0] = 1
-    for number in range(1, fewest + 1):
-        counts[number] = np.dot(counts[:number], np.ascontiguousarray(divisors[number:0:-1])) / number
-    shares = counts / float(math.comb(n_members + n_nonmembers, small))
-    tail = float(np.cumsum(shares)[fewest])
-    return tail if won > pairs - won or won * 2 == pairs else 1.0 - tail + float(shares[fewest])
+    orders = math.comb(n_members + n_nonmembers, small)
+    width = orders.bit_length() + 1
+    kept = (1 << width * (fewest + 1)) - 1  # powers above q^fewest are of no interest
+
+    def divided(polynomial: int, power: int) -> int:
+        """By 1 - q^power: times 1 + q^power, times 1 + q^(2 power), and so on."""
+        while power <= fewest:
+            polynomial = (polynomial + (polynomial << width * power)) & kept
+            power *= 2
+        return polynomial
+
+    counts = 1
+    for index in range(1, small + 1):
+        counts -= counts << width * (large + index) if large + index <= fewest else 0
+        counts = divided(counts & kept, index)
+    here = counts >> width * fewest
+    tail = divided(counts, 1) >> width * fewest  # the sum of all coefficients up to this one
+    upper = tail if won > pairs - won or won * 2 == pairs else orders - tail + here
+    return upper / orders
 
 
-def chance_normal(won: float, members: Floats, nonmembers: Floats) -> float:
+def chance_normal(won: float, members: Sequence[float], nonmembers: Sequence[float]) -> float:
     """The same by the normal approximation, with corrections for ties and continuity."""
-    total = members.size + nonmembers.size
-    counts = find_distinct(np.concatenate([members, nonmembers])).counts
-    ties = np.sum(counts.astype(np.float64) ** 3 - counts)
-    deviation = np.sqrt(members.size * nonmembers.size / 12 * ((total + 1) - ties / (total * (total - 1))))
-    return beta.normal_cdf(float(-(won - members.size * nonmembers.size / 2 - 0.5) / deviation))
+    pairs, total = len(members) * len(nonmembers), len(members) + len(nonmembers)
+    ties = sum(count**3 - count for count in Counter([*members, *nonmembers]).values())
+    deviation = math.sqrt(pairs / 12 * ((total + 1) - ties / (total * (total - 1))))
+    return beta.normal_cdf(-(won - pairs / 2 - 0.5) / deviation)

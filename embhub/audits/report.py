@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import Field, ValidationError
 
-from embhub.audits import version1
 from embhub.audits.attack_figures import (
     MADE_UP_PATIENTS,
     PAPERS,
@@ -32,6 +31,7 @@ from embhub.audits.attack_figures import (
     measure,
     publish_order,
 )
+from embhub.audits.outdated import SCHEMA as VERSION_1
 from embhub.audits.remembered import by_bytes
 from embhub.audits.report_facts import Artifact as Artifact
 from embhub.audits.report_facts import Attempt as Attempt
@@ -112,7 +112,7 @@ class AuditReport(Strict):
     @property
     def is_version1(self) -> bool:
         """Whether it is of version 1, whose scores let whoever holds an image find out which side it was on."""
-        return self.schema_ == version1.SCHEMA
+        return self.schema_ == VERSION_1
 
     def attack(self, name: str) -> AttackResult:
         """The result of the attack of that name. Raises KeyError."""
@@ -136,9 +136,9 @@ class AuditReport(Strict):
         """
         hint = "write the report again with `embhub audit`"
         try:
-            items = strict_json.MAX_ITEMS if version1.SCHEMA.encode() in data else _MAX_ITEMS
+            items = strict_json.MAX_ITEMS if VERSION_1.encode() in data else _MAX_ITEMS
             document = strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES, items=items)
-            if document.get("schema") == version1.SCHEMA:
+            if document.get("schema") == VERSION_1:
                 return _from_version1(data)
             report = cls.model_validate_json(data, by_alias=True, by_name=False)
             if report.schema_ != SCHEMA:
@@ -289,6 +289,8 @@ def _name(decision: Decision, attacks: Sequence[AttackResult]) -> Deciding:
 
 def _from_version1(data: bytes) -> AuditReport:
     """A report of version 1 as one of this version: orders in place of its scores, its verdict as it was stated."""
+    from embhub.audits import version1  # here: few releases hold one, and its models take long to import
+
     old = version1.Report.model_validate_json(data, by_alias=True, by_name=False)
     scores = {result.name: (result.member_scores, result.nonmember_scores) for result in old.attacks}
     if len(scores) < len(old.attacks) or old.headline not in scores:
@@ -308,7 +310,7 @@ def _from_version1(data: bytes) -> AuditReport:
         claim=None if old.claim is None else Claimed(**old.claim.model_dump()),
         commitment=old.commitment,
     )
-    stated = {"schema_": version1.SCHEMA, "verdict": old.verdict, "statement": old.statement}
+    stated = {"schema_": VERSION_1, "verdict": old.verdict, "statement": old.statement}
     return built.model_copy(update=stated)
 
 

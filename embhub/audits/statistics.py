@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from embhub.audits import beta, rank_test
 from embhub.audits.brent import find_root
-from embhub.audits.distinct import find_distinct
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 DELTA = 1e-5
 _EXACT_UP_TO = 10_000  # pairs up to which the exact rank distribution is used: it costs time, and gains nothing above
-
-Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
@@ -45,7 +45,7 @@ class EpsilonBound(NamedTuple):
 def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     """Probability that a member scores above a non-member, ties counting one half (Mann-Whitney)."""
     inside, outside = _scores(members), _scores(nonmembers)
-    return rank_test.wins(inside, outside) / (inside.size * outside.size)
+    return rank_test.wins(inside, outside) / (len(inside) * len(outside))
 
 
 def auc_interval(area: float, n_members: int, n_nonmembers: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -85,7 +85,9 @@ def bootstrap_interval(
     classes (a patient inside one shadow's training set and outside another's). A round in which a class comes out
     empty is left out.
     """
-    inside, outside = _scores(members), _scores(nonmembers)
+    import numpy as np
+
+    inside, outside = np.array(_scores(members)), np.array(_scores(nonmembers))
     codes = {cluster: index for index, cluster in enumerate(dict.fromkeys([*member_clusters, *nonmember_clusters]))}
     of_inside = np.array([codes[cluster] for cluster in member_clusters])
     of_outside = np.array([codes[cluster] for cluster in nonmember_clusters])
@@ -116,14 +118,13 @@ def p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
     normal approximation with tie correction. All scores tied give 1.
     """
     inside, outside = _scores(members), _scores(nonmembers)
-    pooled = np.concatenate([inside, outside])
-    distinct = find_distinct(pooled).values.size
+    distinct = len({*inside, *outside})
     if distinct == 1:
         return 1.0
-    exact = distinct == pooled.size and inside.size * outside.size <= _EXACT_UP_TO
+    exact = distinct == len(inside) + len(outside) and len(inside) * len(outside) <= _EXACT_UP_TO
     won = rank_test.wins(inside, outside)
     if exact:
-        return rank_test.chance_exact(int(won), inside.size, outside.size)
+        return rank_test.chance_exact(int(won), len(inside), len(outside))
     return min(1.0, rank_test.chance_normal(won, inside, outside))
 
 
@@ -163,17 +164,19 @@ def hits_at(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> int:
     The threshold is the strictest that keeps to it: strictly above the (k + 1)-th largest non-member, k = floor(fpr n).
     """
     inside, outside = _scores(members), _scores(nonmembers)
-    allowed = math.floor(fpr * outside.size + 1e-9)
-    if allowed >= outside.size:
-        return int(inside.size)
-    threshold = np.sort(outside)[::-1][allowed]
-    return int((inside > threshold).sum())
+    allowed = math.floor(fpr * len(outside) + 1e-9)
+    if allowed >= len(outside):
+        return len(inside)
+    threshold = sorted(outside, reverse=True)[allowed]
+    return sum(score > threshold for score in inside)
 
 
 def roc(members: ArrayLike, nonmembers: ArrayLike) -> tuple[Floats, Floats]:
     """False- and true-positive rates from (0, 0) to (1, 1); tied scores make one straight piece."""
+    import numpy as np
+
     inside, outside = np.sort(_scores(members)), np.sort(_scores(nonmembers))
-    thresholds = find_distinct(np.concatenate([inside, outside])).values[::-1]
+    thresholds = np.array(sorted({*inside.tolist(), *outside.tolist()}, reverse=True))
     hits = inside.size - np.searchsorted(inside, thresholds, side="left")
     alarms = outside.size - np.searchsorted(outside, thresholds, side="left")
     return np.concatenate([[0.0], alarms / outside.size]), np.concatenate([[0.0], hits / inside.size])
@@ -192,12 +195,12 @@ def epsilon_bound(
     Units count as independent given the embedding; no threshold is searched, so no correction for a search is due.
     """
     inside, outside = _scores(members), _scores(nonmembers)
-    pooled = np.sort(np.concatenate([inside, outside]))[::-1]
+    pooled = sorted([*inside, *outside], reverse=True)
     # Between the n-th and the next score where they differ, so that the n-th itself is found; on them where they tie.
-    threshold = (pooled[inside.size - 1] + pooled[inside.size]) / 2
-    found, accused = int((inside > threshold).sum()), int((outside >= threshold).sum())
-    low = proportion_low(found, inside.size, alpha=alpha)
-    high = proportion_high(accused, outside.size, alpha=alpha)
+    threshold = (pooled[len(inside) - 1] + pooled[len(inside)]) / 2
+    found, accused = sum(score > threshold for score in inside), sum(score >= threshold for score in outside)
+    low = proportion_low(found, len(inside), alpha=alpha)
+    high = proportion_high(accused, len(outside), alpha=alpha)
     bound = math.log((low - delta) / high) if low - delta > high else 0.0
     return EpsilonBound(bound, found, accused)
 
@@ -208,7 +211,7 @@ def largest_epsilon(n_members: int, n_nonmembers: int, *, delta: float = DELTA, 
     With n a class it is log(q / (1 - q)), q = alpha ** (1 / n): the figure of n correct guesses out of n in the one-run
     audit of Steinke, Nasr and Jagielski (2023), arXiv 2305.08846.
     """
-    return epsilon_bound(np.ones(n_members), np.zeros(n_nonmembers), delta=delta, alpha=alpha).lower_bound
+    return epsilon_bound([1.0] * n_members, [0.0] * n_nonmembers, delta=delta, alpha=alpha).lower_bound
 
 
 def largest_tpr(epsilon: float, fpr: float, *, delta: float = DELTA) -> float:
@@ -221,14 +224,20 @@ def largest_tpr(epsilon: float, fpr: float, *, delta: float = DELTA) -> float:
 
 def average_by_unit(scores: ArrayLike, units: Sequence[Hashable]) -> tuple[list[Hashable], Floats]:
     """Mean score of each unit over its images; units in the order of their first image."""
+    import numpy as np
+
     values = _scores(scores)
     order = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
     codes = np.array([order[unit] for unit in units])
     return list(order), np.bincount(codes, weights=values) / np.bincount(codes)
 
 
-def _scores(values: ArrayLike) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
+def _scores(values: ArrayLike) -> list[float]:
+    """Numbers of Python, of whatever sequence: a report's ranks are read without numpy, which takes long to import."""
+    try:
+        scores = list(map(float, cast("Sequence[float]", values)))
+    except TypeError:
+        scores = []
+    if getattr(values, "ndim", 1) != 1 or not scores or not all(map(math.isfinite, scores)):
         raise ValueError("scores must be a non-empty list of finite numbers")
-    return array
+    return scores

@@ -6,16 +6,12 @@ the score and look it up. `embhub.audits.report` turns their scores into the ord
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-SCHEMA: Final = "embhub.audit/1"
-WARNING: Final = (
-    "the audit report is of version 1: it holds every patient's score, so that whoever holds a patient's image can "
-    "find out whether she was trained on or kept back. Its figures were not computed again"
-)
-ADVICE: Final = "its publisher should yank it, audit again with this version of embhub and publish a new version"
+from embhub.audits.outdated import SCHEMA as SCHEMA
+from embhub.audits.outdated import WARNING as WARNING
 
 Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence"]
 Count = Annotated[int, Field(ge=0)]

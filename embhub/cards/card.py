@@ -14,8 +14,6 @@ from embhub.cards.card_draft import find_questions as find_questions
 from embhub.cards.card_draft import write_draft as write_draft
 from embhub.cards.card_schema import FIELDS
 from embhub.cards.card_schema import Card as Card
-from embhub.cards.personal_data import personal_data as personal_data
-from embhub.cards.personal_data import personal_data_in_card as personal_data_in_card
 from embhub.cards.readme import read_front_matter
 from embhub.cards.readme import to_readme as to_readme
 from embhub.errors import ArtifactError

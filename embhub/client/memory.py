@@ -37,17 +37,33 @@ def remember(verified: Verified, release: Release, *, commit: str) -> None:
         on=instants.write(datetime.now(UTC)),
         unexpected=verified.unexpected is not None,
     )
+    unexpected = {change.fingerprint for _, change in verified.unexpected_auditors}
+    known = [(who.namespace, who.fingerprint) for who in verified.countersigners]
+    seen.remember_auditors(verified.signer.registry, [key for key in known if key[1] not in unexpected])
 
 
 def say_signer(verified: Verified) -> Verified:
-    """Add whether the key that signed is one that this site expects; a policy may refuse where it is not.
+    """Add whether the keys that signed, the publisher's and each auditor's, are those that this site expects.
+
+    A policy may refuse where one is not.
 
     Raises:
         ConfigError: the memory cannot be read.
     """
-    signer = verified.signer
+    verified, signer = _say_auditors(verified), verified.signer
     change = seen.signer_change(signer.registry, verified.repository, fingerprint=signer.fingerprint)
     if change is None:
         return verified
     finding = Finding(CHECK, "warning", f"{change.in_words()}; ask {signer.namespace} whether it is theirs")
     return replace(verified, unexpected=change, findings=(*verified.findings, finding))
+
+
+def _say_auditors(verified: Verified) -> Verified:
+    registry, found, said = verified.signer.registry, [], []
+    for auditor in verified.countersigners:
+        change = seen.auditor_change(registry, auditor.namespace, fingerprint=auditor.fingerprint)
+        if change is not None:
+            found.append((auditor.namespace, change))
+            text = f"the auditor {auditor.namespace}: {change.in_words()}; ask {auditor.namespace} whether it is theirs"
+            said.append(Finding(CHECK, "warning", text))
+    return replace(verified, unexpected_auditors=tuple(found), findings=(*verified.findings, *said))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
-from embhub.client import memory, reports, roots, site_policy
+from embhub.client import roots, site_policy
+from embhub.client.recalling import recall
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
 from embhub.release import files as release_files
-from embhub.release.checks import site_totals
 from embhub.release.files import Release
 from embhub.release.verification import Verified
 from embhub.site import keys, seen, trust_store
@@ -56,17 +56,6 @@ def open_path(path: str | Path) -> Opened:
         verified = demands.hold(verified, site_policy.choose())
     warnings = tuple(item.text for item in verified.findings if item.outcome == "warning")
     return Opened(verified.embedding, warnings, verified)
-
-
-def recall(verified: Verified) -> Verified:
-    """A release from this disk with what this site heard of it when a registry was asked last."""
-    registry, repository, version = verified.signer.registry, verified.repository, verified.version
-    yanked = reports.yank(registry, repository, version)
-    told = verified.told(yanked=yanked, others=(), remembered=reports.audits(verified.digest), asked=False)
-    first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
-    newest = reports.site_total(registry, names.namespace_of(repository))
-    totals = site_totals.say(verified.embedding.privacy, verified.signer.namespace, newest)
-    return memory.say_signer(replace(told, findings=(*first, *told.findings, *totals)))
 
 
 def _is_signed(file: Path) -> bool:

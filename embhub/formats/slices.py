@@ -6,14 +6,15 @@ import math
 import re
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.formats.tensors import DTYPES, widen_bfloat16
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAX_HEADER = 100_000_000  # what the format's own library allows
 _MAX_NODES = 10_000_000  # a large model has some ten thousand tensors
@@ -86,6 +87,8 @@ class SliceReader:
         Raises:
             BadWeightsError: a type other than F32, F16, BF16, or a file that ends too early.
         """
+        import numpy as np
+
         entry = self._entries[key]
         if entry.kind not in DTYPES:
             raise BadWeightsError(

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_BYTES = 1_000_000
 MAX_HEADER = 100_000
@@ -71,10 +73,26 @@ class NotFiniteError(ArtifactError):
 
 @dataclass(frozen=True)
 class Tensor:
-    """One matrix: `values` (rows, width), read-only, BF16 widened to float32; `dtype` as stored."""
+    """One matrix of finite numbers: its bytes as stored, `shape` (rows, width), and `dtype` as stored."""
 
-    values: NDArray[Any]
+    raw: bytes
+    shape: tuple[int, int]
     dtype: str
+
+    @cached_property
+    def values(self) -> NDArray[Any]:
+        """The numbers (rows, width), read-only, BF16 widened to float32.
+
+        numpy is imported here and not before: who verifies a file asks for its digest and its shape.
+        """
+        import numpy as np
+
+        wide = self.dtype == "bfloat16"
+        size = len(self.raw) // (self.shape[0] * self.shape[1])
+        flat = widen_bfloat16(self.raw) if wide else np.frombuffer(self.raw, dtype=f"<f{size}")
+        values = flat.reshape(self.shape)
+        values.flags.writeable = False
+        return values
 
 
 @dataclass(frozen=True)
@@ -104,7 +122,12 @@ def parse(data: bytes) -> TensorFile:
         if end > len(body):
             raise TruncatedFileError(f"tensor {_show(name)} ends at byte {end} of {len(body)}", _REBUILD)
         ranges.append((begin, end, name))
-        tensors[name] = Tensor(_decode(name, body[begin:end], kind, shape), DTYPES[kind][0])
+        raw = bytes(body[begin:end])
+        if not _is_finite(raw, kind):
+            raise NotFiniteError(
+                f"tensor {_show(name)} holds NaN or infinity", "train again with a lower learning rate"
+            )
+        tensors[name] = Tensor(raw, shape, DTYPES[kind][0])
     _check_ranges(sorted(ranges), len(body))
     return TensorFile(MappingProxyType(tensors), MappingProxyType(metadata))
 
@@ -132,12 +155,16 @@ def serialize(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) 
 
 def serialize_body(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """The numbers alone, little-endian, tensors in the order of their names."""
+    import numpy as np
+
     ordered = (np.ascontiguousarray(tensors[name]) for name in sorted(tensors))
     return b"".join(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in ordered)
 
 
 def widen_bfloat16(raw: bytes) -> NDArray[np.float32]:
     """BF16 as float32 (a bfloat16 is the upper half of a float32); numpy has no such type."""
+    import numpy as np
+
     return (np.frombuffer(raw, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
 
 
@@ -230,13 +257,12 @@ def _check_ranges(ranges: list[tuple[int, int, str]], size: int) -> None:
         raise TrailingBytesError(f"{size - expected:,} bytes follow the last tensor", _REBUILD)
 
 
-def _decode(name: str, raw: memoryview, kind: str, shape: tuple[int, int]) -> NDArray[Any]:
-    flat = widen_bfloat16(bytes(raw)) if kind == "BF16" else np.frombuffer(bytes(raw), dtype=f"<f{DTYPES[kind][1]}")
-    if not np.isfinite(flat).all():
-        raise NotFiniteError(f"tensor {_show(name)} holds NaN or infinity", "train again with a lower learning rate")
-    values = flat.reshape(shape)
-    values.flags.writeable = False
-    return values
+def _is_finite(raw: bytes, kind: str) -> bool:
+    """Whether no number has all bits of its exponent set, which are in its two upper bytes: IEEE 754, little-endian."""
+    width = DTYPES[kind][1]
+    exponent = 0x7C00 if kind == "F16" else 0x7F80
+    upper = set(zip(raw[width - 2 :: width], raw[width - 1 :: width], strict=True))
+    return all((high << 8 | low) & exponent != exponent for low, high in upper)
 
 
 def _show(value: Any) -> str:

@@ -13,10 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from embhub.privacy.loss_grid import FINENESS, GRID, WIDEST, Losses, Mechanism, compose, discretise
+from embhub.privacy import normal
+from embhub.privacy.mechanisms import GRID, Mechanism
 
-__all__ = ["GRID", "Losses", "Mechanism", "epsilon_of", "most_likely"]
+if TYPE_CHECKING:
+    from embhub.privacy.loss_grid import Losses
+
+__all__ = ["GRID", "Mechanism", "epsilon_of", "most_likely"]
 _GUARD = 1e-9  # relative: another machine may differ in its last digits
 
 
@@ -49,9 +54,7 @@ def most_likely(mechanisms: Iterable[Mechanism], *, chance: float) -> float:
     if not gathered:
         return chance
     if (loss := _gaussian_loss(gathered)) is not None:
-        from scipy.special import ndtr, ndtri
-
-        return min(1.0, float(ndtr(ndtri(chance) + loss)) * (1 + _GUARD))
+        return min(1.0, normal.cdf(normal.quantile(chance) + loss) * (1 + _GUARD))
     composed = _composed(gathered)
     return 1.0 if composed is None else min(1.0, composed[0].most(chance) * (1 + _GUARD))
 
@@ -87,10 +90,8 @@ def _epsilon(gathered: tuple[Mechanism, ...], delta: float) -> float:
 
 
 def _gaussian_epsilon(loss: float, delta: float) -> float:
-    from scipy.special import log_ndtr
-
     def spent(epsilon: float) -> float:
-        one, other = log_ndtr(loss / 2 - epsilon / loss), epsilon + log_ndtr(-loss / 2 - epsilon / loss)
+        one, other = normal.log_cdf(loss / 2 - epsilon / loss), epsilon + normal.log_cdf(-loss / 2 - epsilon / loss)
         return float(math.exp(one) * -math.expm1(min(other - one, 0.0))) * (1 + _GUARD)
 
     if spent(0.0) <= delta:
@@ -107,6 +108,8 @@ def _gaussian_epsilon(loss: float, delta: float) -> float:
 @lru_cache(maxsize=8)
 def _composed(gathered: tuple[Mechanism, ...]) -> tuple[Losses, Losses] | None:
     """Losses with the unit against without, and the other way round; None where the grid would be too large."""
+    from embhub.privacy.loss_grid import FINENESS, WIDEST  # here: it imports numpy, and most releases claim nothing
+
     total = sum(item.steps for item in gathered)
     variance = math.fsum(item.steps * _variance(item) for item in gathered) / total
     width = min(WIDEST, FINENESS * math.sqrt(variance))
@@ -119,6 +122,8 @@ def _composed(gathered: tuple[Mechanism, ...]) -> tuple[Losses, Losses] | None:
 
 
 def _direction(gathered: tuple[Mechanism, ...], width: float, *, reverse: bool) -> Losses | None:
+    from embhub.privacy.loss_grid import compose, discretise
+
     steps = [discretise(item, width, reverse=reverse) for item in gathered]
     whole = [step for step in steps if step is not None]
     return compose(whole, [item.steps for item in gathered], width) if len(whole) == len(steps) else None

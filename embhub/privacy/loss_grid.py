@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embhub.privacy import normal
+from embhub.privacy.mechanisms import Mechanism
+
 Floats = NDArray[np.float64]
 
-GRID: Final = "embhub-losses/1"
 MOST_CELLS = 1 << 17
 """Of a grid: with more, a registry would not recompute a claim within 50 ms."""
 FINENESS = 0.04  # cells are this share of a step's standard deviation: their variance is 1 to 4 in 10,000 of its own
@@ -21,14 +24,6 @@ _TAIL = 1e-15  # of the composed losses, outside the window on either side
 _ROUNDING = 1e-13  # of delta, a step: several times what the transform was seen to lose
 _SHIFT = 4e-16  # of a loss, a step and cell: the ends of a cell are rounded
 _LOWEST, _HIGHEST = -50.0, 600.0  # beyond, bounds are left loose: no delta or chance that is asked for is near
-
-
-class Mechanism(NamedTuple):
-    """`steps` steps of Gaussian noise `sigma` (a multiple of the sensitivity), each on a Poisson sample of rate `q`."""
-
-    q: float
-    sigma: float
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -89,23 +84,28 @@ def discretise(item: Mechanism, width: float, *, reverse: bool) -> Step | None:
     high = math.ceil(_log_ratio(item, 1 + _REACH * item.sigma) / width)
     if high - low >= MOST_CELLS:
         return None
-    edges: Floats = np.arange(low, high + 1, dtype=np.float64) * width
-    places = _places(item, edges)
-    plain = _cut(places / item.sigma)
-    shifted = _cut((places - 1) / item.sigma)
-    mixed = (1 - item.q) * plain + item.q * shifted  # probabilities below the grid, of each cell, and above it
+    plain, mixed = _probabilities(item, low, high, width)
     if reverse:
         one, other, start = plain[::-1], mixed[::-1], -high
     else:
         one, other, start = mixed, plain, low
-    losses = (start + np.arange(len(edges))) * width
+    losses = (start + np.arange(high - low + 1)) * width
     cells = one[1:-1]
     upper = np.clip((cells - np.exp(losses[:-1]) * other[1:-1]) / -math.expm1(-width), 0.0, cells)
-    masses = np.zeros(len(edges))
+    masses = np.zeros(high - low + 1)
     masses[1:] += upper
     masses[:-1] += cells - upper
     masses[0] += one[0]
     return Step(start, masses, float(one[-1]))
+
+
+@lru_cache(maxsize=2)
+def _probabilities(item: Mechanism, low: int, high: int, width: float) -> tuple[Floats, Floats]:
+    """Of outcomes below the grid, in each cell, and above it: without the unit, and with it. Both directions ask."""
+    places = _places(item, np.arange(low, high + 1, dtype=np.float64) * width)
+    plain = _cut(places / item.sigma)
+    mixed = (1 - item.q) * plain + item.q * _cut((places - 1) / item.sigma)
+    return plain, mixed
 
 
 def _places(item: Mechanism, edges: Floats) -> Floats:
@@ -117,9 +117,7 @@ def _places(item: Mechanism, edges: Floats) -> Floats:
 
 def _cut(z: Floats) -> Floats:
     """Probabilities that a standard normal number is below the first of `z`, between each two, above the last."""
-    from scipy.special import ndtr
-
-    tails = ndtr(-np.abs(z))
+    tails = normal.cdf_of(-np.abs(z))
     left, right = np.where(z <= 0, tails, 1 - tails), np.where(z > 0, tails, 1 - tails)
     between = np.where(z[:-1] > 0, right[:-1] - right[1:], left[1:] - left[:-1])
     return np.concatenate(([left[0]], np.maximum(between, 0.0), [right[-1]]))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from embhub.privacy.normal import log_cdf_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _TAIL = -32.0  # terms below exp(-32), against a sum of at least 1, are left out; `slack` covers them
 _CHUNK = 256
@@ -69,7 +71,7 @@ def _log_binomials(order: int) -> tuple[float, ...]:
 
 def _broken_log_moment(q: float, sigma: float, order: float) -> float:
     """log A for a fractional order: two alternating series that meet at z0, where both densities are equal."""
-    from scipy.special import log_ndtr  # here, not above: it takes longer to import than a header to read
+    import numpy as np  # here, not above: it takes longer to import than a header to read
 
     z0 = sigma**2 * (math.log1p(-q) - math.log(q)) + 0.5
     log_q, log_rest = math.log(q), math.log1p(-q)
@@ -85,8 +87,12 @@ def _broken_log_moment(q: float, sigma: float, order: float) -> float:
         chunk_signs = sign * np.cumprod(steps_of_sign)
         log_coefficient, sign = float(coefficients[-1]), float(chunk_signs[-1])
         j = order - i
-        below = coefficients[:-1] + i * log_q + j * log_rest + (i * i - i) / (2 * sigma**2) + log_ndtr((z0 - i) / sigma)
-        above = coefficients[:-1] + j * log_q + i * log_rest + (j * j - j) / (2 * sigma**2) + log_ndtr((j - z0) / sigma)
+        below = (
+            coefficients[:-1] + i * log_q + j * log_rest + (i * i - i) / (2 * sigma**2) + log_cdf_of((z0 - i) / sigma)
+        )
+        above = (
+            coefficients[:-1] + j * log_q + i * log_rest + (j * j - j) / (2 * sigma**2) + log_cdf_of((j - z0) / sigma)
+        )
         logs += [below, above]
         signs += [chunk_signs[:-1], chunk_signs[:-1]]
         if start > order and max(below[-1], above[-1]) < _TAIL:
@@ -96,6 +102,8 @@ def _broken_log_moment(q: float, sigma: float, order: float) -> float:
 
 def _signed_log_sum(logs: NDArray[Any], signs: NDArray[Any]) -> float:
     """log of a sum of signed exponentials; infinite where cancellation leaves nothing to trust."""
+    import numpy as np
+
     top = float(logs.max())
     if not math.isfinite(top):
         return math.inf

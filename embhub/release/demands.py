@@ -96,6 +96,9 @@ def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
     if report is not None and report.verdict == attested.LEAK:
         yield f"its audit says {verified.audit_in_words()}"
     yield from (audit.in_words() for audit in verified.others if audit.verdict == attested.LEAK)
+    for audit in verified.left_out:
+        if audit.verdict == attested.LEAK:
+            yield f"{audit.in_words()}, with a key that was revoked since: nobody can tell whether it is the auditor's"
     yield from _vanished(verified)
     if report is None and not verified.others and not _bounded(verified):
         yield "it has no audit, and no privacy claim bounds what it reveals"
@@ -122,6 +125,8 @@ def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
 def _known_signer(verified: Verified, _: Demand) -> Iterator[str]:
     if verified.unexpected is not None:
         yield f"{verified.unexpected.in_words()}; `embhub trust refresh` shows the keys and asks for a confirmation"
+    for namespace, change in verified.unexpected_auditors:
+        yield f"the auditor {namespace}: {change.in_words()}; `embhub trust refresh` asks for a confirmation"
 
 
 def _fresh(verified: Verified, _: Demand) -> Iterator[str]:

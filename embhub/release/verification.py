@@ -129,7 +129,7 @@ def verify(
         findings.extend(said)
         model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
         findings.extend(further_attestations.check(release))
-        others = tuple(item.audit for item in audits if not item.of_report)
+        others = tuple(item.audit for item in audits if not item.of_report and not item.left_out)
         findings.extend(attested.say(others, ()))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
     except ReleaseRefusedError as refusal:

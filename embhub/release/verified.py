@@ -48,6 +48,7 @@ class Verified:
         unanswered: What the registry did not answer: yanks, audits.
         withdrawn: Signed advisories of its registry by which the release or its bytes are withdrawn.
         unexpected: Set where the key that signed is another one than this site saw before, or new.
+        unexpected_auditors: Namespace and key of auditors who countersigned with a key that is new here.
         keyring: Version of the keyring that vouched for the signer.
         freshness: `fresh` where a timestamp of the registry confirms the keyring, `stale` where the timestamp or the
             keyring ended, `unknown` where there is no timestamp. The finding of this name says since when.
@@ -78,6 +79,7 @@ class Verified:
     unanswered: frozenset[str] = frozenset()
     withdrawn: tuple[Advisory, ...] = ()
     unexpected: SignerChange | None = None
+    unexpected_auditors: tuple[tuple[str, SignerChange], ...] = ()
     keyring: int | None = None
     freshness: State = "unknown"
     log_index: int | None = None
@@ -95,9 +97,18 @@ class Verified:
         return self.embedding.digest
 
     @property
+    def _standing(self) -> tuple[AuditFile, ...]:
+        return tuple(item for item in self.audit_files if not item.left_out)
+
+    @property
+    def left_out(self) -> tuple[Attested, ...]:
+        """Audits whose auditor's key was revoked: they vouch for nothing, and what they found cannot be relied on."""
+        return tuple(item.audit for item in self.audit_files if item.left_out)
+
+    @property
     def _of_report(self) -> AuditFile | None:
         """The attestation of audit.json that counts most: the first independent auditor's, else the publisher's."""
-        vouching = [item for item in self.audit_files if item.of_report]
+        vouching = [item for item in self._standing if item.of_report]
         return next((item for item in vouching if item.countersigns), vouching[0] if vouching else None)
 
     @property
@@ -117,8 +128,8 @@ class Verified:
 
     @property
     def audits(self) -> tuple[Attested, ...]:
-        """Every audit that the release's own files attest."""
-        return tuple(item.audit for item in self.audit_files)
+        """Every audit that the release's own files attest, but for those left out."""
+        return tuple(item.audit for item in self._standing)
 
     @property
     def verdict(self) -> str | None:
@@ -179,7 +190,7 @@ class Verified:
             A copy with these facts and the findings that follow from them.
         """
         others, remembered = ([a for a in found if self._concerns(a)] for found in (others, remembered))
-        vouching = [item.audit for item in self.audit_files if item.of_report]
+        vouching = [item.audit for item in self._standing if item.of_report]
         more = tuple(audit for audit in attested.newest([*self.others, *others]) if audit not in vouching)
         lost = attested.find_lost(remembered, [*self.audits, *others], asked=asked)
         new = [audit for audit in more if audit not in self.others]
@@ -205,13 +216,15 @@ class Verified:
             "countersigned": self.independent,
             "audit_status": self.audit_status,
             "verdict": self.verdict,
-            "audits": [item.audit.model_dump() for item in self.audit_files],
+            "audits": [audit.model_dump() for audit in self.audits],
+            "left_out_audits": [audit.model_dump() for audit in self.left_out],
             "policy": self.policy.name,
             "yanked": self.yanked.to_json() if self.yanked else None,
             "withdrawn": [asdict(advisory) for advisory in self.withdrawn],
             "other_audits": [audit.model_dump() for audit in self.others],
             "lost_audits": [lost.audit.model_dump() for lost in self.lost],
             "unexpected_signer": asdict(self.unexpected) if self.unexpected else None,
+            "unexpected_auditors": [{"namespace": who, **asdict(change)} for who, change in self.unexpected_auditors],
             "findings": [asdict(finding) for finding in self.findings],
             "freshness": self.freshness,
             "log_index": self.log_index,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,21 @@ class Record:
     def needs_pin(self) -> bool:
         """Whether a PIN must be given to sign."""
         return self.uri.startswith("pkcs11:")
+
+
+def is_uri(text: str) -> bool:
+    """Whether a text names a key held elsewhere, not a file."""
+    return text.startswith(("agent:", "pkcs11:"))
+
+
+def open_uri(uri: str, *, name: str, pin: Callable[[], str]) -> ExternalKey:
+    """The key that a URI names, ready to sign, though nothing of it is kept here; `pin` is asked for a token's.
+
+    Raises:
+        UsageError: neither kind of URI.
+        ConfigError: the key is not there, or the PIN is wrong.
+    """
+    return _find(uri, name=name, pin=pin() if uri.startswith("pkcs11:") else None)
 
 
 def add(path: Path, uri: str, *, pin: str | None) -> ExternalKey:

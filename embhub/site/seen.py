@@ -1,4 +1,4 @@
-"""What this site remembers of registries: its namespace there, and every release that it accepted from them.
+"""What this site remembers of registries: its namespace there, every release accepted from them, and auditors' keys.
 
 `embhub.release.verification` refuses by it: an older release that nobody asked for, and another release under a
 version that was accepted before, wherever it comes from. Registries are told apart by the name in their keyring, not
@@ -23,6 +23,7 @@ from embhub.site import config
 MAX_BYTES = 32_000_000
 MOST_VERSIONS = 500  # remembered of one repository: the highest
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_TABLES = ("namespaces", "confirmed", "auditors", "releases")
 _OPTIONAL = ("commit", "statement", "card", "audit", "signer", "on")
 
 
@@ -86,6 +87,7 @@ class _Memory:
     namespaces: dict[str, str] = field(default_factory=dict)
     confirmed: dict[str, list[str]] = field(default_factory=dict)
     releases: dict[str, dict[str, Accepted]] = field(default_factory=dict)
+    auditors: dict[str, list[str]] = field(default_factory=dict)
 
 
 def accepted() -> dict[tuple[str, str], Sighting]:
@@ -137,6 +139,29 @@ def signer_change(registry: str, repository: str, *, fingerprint: str) -> Signer
     if not before and confirmed is None:
         return None
     return SignerChange(fingerprint, tuple(before))
+
+
+def auditor_change(registry: str, namespace: str, *, fingerprint: str) -> SignerChange | None:
+    """Whether an auditor countersigned with a key that this site does not expect, as `signer_change` decides it."""
+    memory = _read()
+    confirmed = memory.confirmed.get(registry)
+    before = memory.auditors.get(f"{registry} {namespace}", [])
+    if fingerprint in before or fingerprint in (confirmed or ()) or (not before and confirmed is None):
+        return None
+    return SignerChange(fingerprint, tuple(before))
+
+
+def remember_auditors(registry: str, found: Iterable[tuple[str, str]]) -> None:
+    """Note the keys, as (namespace, fingerprint), with which auditors countersigned what was accepted here."""
+    listed = list(found)
+
+    def note(memory: _Memory) -> None:
+        for namespace, fingerprint in listed:
+            place = f"{registry} {namespace}"
+            memory.auditors[place] = sorted({*memory.auditors.get(place, ()), fingerprint})
+
+    if listed:
+        _change(note)
 
 
 def confirm(registry: str, fingerprints: Iterable[str]) -> None:
@@ -192,16 +217,16 @@ def _open(data: bytes) -> dict[str, Any]:
 
 
 def _parse(document: Mapping[str, Any]) -> _Memory:
-    members = strict_json.exact(document, set(), optional={"namespaces", "confirmed", "releases"}, what="the memory")
-    memory = _Memory(members.get("namespaces", {}), members.get("confirmed", {}))
-    tables: list[Any] = [memory.namespaces, memory.confirmed, members.get("releases", {})]
+    members = strict_json.exact(document, set(), optional={*_TABLES}, what="the memory")
+    memory = _Memory(members.get("namespaces", {}), members.get("confirmed", {}), auditors=members.get("auditors", {}))
+    tables: list[Any] = [memory.namespaces, memory.confirmed, memory.auditors, members.get("releases", {})]
     if not all(isinstance(table, dict) for table in tables):
         raise ValueError("a table is no object")
     if not all(isinstance(name, str) for name in memory.namespaces.values()):
         raise ValueError("a namespace is no text")
-    if not all(_is_texts(keys) for keys in memory.confirmed.values()):
-        raise ValueError("confirmed keys are no list of texts")
-    for place, versions in tables[2].items():
+    if not all(_is_texts(keys) for keys in (*memory.confirmed.values(), *memory.auditors.values())):
+        raise ValueError("keys are no list of texts")
+    for place, versions in members.get("releases", {}).items():
         if not isinstance(versions, dict):
             raise ValueError("a repository's versions are no object")
         memory.releases[place] = {version: _entry(version, found) for version, found in versions.items()}
@@ -232,7 +257,10 @@ def _write(memory: _Memory) -> None:
         place: {version: _members(found) for version, found in versions.items()}
         for place, versions in memory.releases.items()
     }
-    document = {"namespaces": memory.namespaces, "confirmed": memory.confirmed, "releases": releases}
+    document = {
+        "namespaces": memory.namespaces, "confirmed": memory.confirmed, "auditors": memory.auditors,
+        "releases": releases,
+    }  # fmt: skip
     write_atomic(_path(), json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o600)
 
 

@@ -142,6 +142,18 @@ def load_all() -> list[Trust]:
     return [pin.open() for pin in _pins()]
 
 
+def load_some(*, hint: str = "embhub trust add URL") -> list[Trust]:
+    """The same, where there must be one; `hint` is the command that would add one.
+
+    Raises:
+        ConfigError: nothing is pinned, or a file is damaged.
+        VerificationError: a file was edited.
+    """
+    if kept := load_all():
+        return kept
+    raise ConfigError("no registry is trusted yet, so no signature can be verified", f"{hint} --fingerprint SHA256:…")
+
+
 def list_roots() -> list[Root]:
     """Every pin, by address. Raises as `load_all`."""
     rows = [(pin, pin.open().keyring) for pin in _pins()]

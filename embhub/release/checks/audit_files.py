@@ -5,10 +5,10 @@ None takes the place of another. An auditor's is about `audit.json`, or about a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embhub.audits.report import AuditReport
-from embhub.refusals import AuditMismatchError, Finding, MissingAuditError, WrongNamespaceError
+from embhub.refusals import AuditMismatchError, Finding, MissingAuditError, RevokedKeyError, WrongNamespaceError
 from embhub.release import files as release_files
 from embhub.release.checks import attested, consistency, revocations, signers
 from embhub.release.checks.attested import Attested
@@ -23,17 +23,21 @@ _HINT = "fetch the release again, and ask the publisher"
 
 @dataclass(frozen=True)
 class AuditFile:
-    """An audit attestation in the file `path`, who signed it, and what it says. `of_report`: it is about audit.json."""
+    """An audit attestation in the file `path`, who signed it, and what it says. `of_report`: it is about audit.json.
+
+    `left_out`: the auditor's key was revoked, so that it vouches for nothing.
+    """
 
     path: str
     signer: Signer
     audit: Attested
     of_report: bool
+    left_out: bool = False
 
     @property
     def countersigns(self) -> bool:
         """Whether an independent auditor vouches for audit.json here."""
-        return self.of_report and not self.audit.own
+        return self.of_report and not self.audit.own and not self.left_out
 
 
 def check(
@@ -41,6 +45,8 @@ def check(
     findings: list[Finding],
 ) -> tuple[AuditFile, ...]:  # fmt: skip
     """Every audit attestation of a release, the publisher's own first.
+
+    One by an auditor's revoked key is left out with a warning; what the publisher signed stays as good as it was.
 
     Raises:
         ReleaseRefusedError: one does not hold, or nobody vouches for the report.
@@ -55,13 +61,19 @@ def check(
         of_report = facts.report.sha256 == digest
         if report is not None and digest is not None and (of_report or path == release_files.AUDIT_BUNDLE):
             consistency.check_attestation(facts, publish=publish, report=report, report_digest=digest)
+        item = AuditFile(path, signer, _attested(facts, signer, publisher), of_report)
         if signer.revoked_as is not None and signer != publisher:  # the publisher's own is judged once, by the caller
-            said.append(revocations.check_auditor(signer, created=facts.created))
-        notes.append((AuditFile(path, signer, _attested(facts, signer, publisher), of_report), said))
+            try:
+                said.append(revocations.check_auditor(signer, created=facts.created))
+            except RevokedKeyError as refusal:
+                if item.audit.own:
+                    raise
+                item, said = replace(item, left_out=True), [_left_out(item, refusal)]
+        notes.append((item, said))
     found = tuple(item for item, _ in notes)
     if report is not None:
         own = any(item.path == release_files.AUDIT_BUNDLE for item in found)
-        if not any(item.of_report for item in found) or (publish.audit is not None and not own):
+        if not any(item.of_report and not item.left_out for item in found) or (publish.audit is not None and not own):
             raise MissingAuditError("the audit report has no attestation", _HINT)
     countersigned = any(item.countersigns for item in found)
     for item, said in notes:
@@ -69,6 +81,14 @@ def check(
             finding for finding in said if not (item.audit.own and countersigned and finding.check == "auditor")
         )
     return found
+
+
+def _left_out(item: AuditFile, refusal: RevokedKeyError) -> Finding:
+    text = (
+        f"{refusal.message}. Its attestation ({item.path}), which says {item.audit.verdict}, is left out and vouches"
+        f" for nothing; {refusal.hint}"
+    )
+    return Finding(revocations.AUDITOR, "warning", text)
 
 
 def _read(

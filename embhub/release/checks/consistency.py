@@ -12,7 +12,7 @@ import rfc8785
 
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.audits import version1
+from embhub.audits import outdated
 from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.cards.readme import to_readme
@@ -126,7 +126,7 @@ def check_report(report: AuditReport, *, embedding: Embedding) -> Iterator[Findi
         listed = "; ".join(contradictions[:3])
         raise AuditMismatchError(f"the audit report contradicts itself: {listed}", _HINT)
     if report.is_version1:
-        yield Finding("audit", "warning", f"{version1.WARNING}. {version1.ADVICE}")
+        yield Finding("audit", "warning", f"{outdated.WARNING}. {outdated.ADVICE}")
     else:
         text = "the report is the signed one, and its figures follow from its order of labels (consistent)"
         yield Finding("audit", "ok", text)

@@ -50,10 +50,11 @@ def propose(
 
 @command.command("sign")
 @click.argument("file", type=options.FILE)
-@click.option("--key", "key", type=options.FILE, required=True, metavar="PRIVATE.pem", help="Private root key.")
+@click.option("--key", "key", required=True, metavar="PRIVATE.pem|agent:…|pkcs11:…",
+              help="Private root key: a file, or where it is held (`embhub key add-external --help`).")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Sign without asking: for a script whose user read the difference before.")
 @options.as_json
-def sign(file: Path, key: Path, yes: bool, as_json: bool) -> None:
+def sign(file: Path, key: str, yes: bool, as_json: bool) -> None:
     """Sign the keyring in FILE with a root key, after you read what changes. Needs no registry and no network.
 
     Sign on a machine that you trust and that is not the registry's. Signatures are collected in FILE.
@@ -84,7 +85,7 @@ def install(registry: Registry, *, files: tuple[Path, ...], as_json: bool) -> No
 
 
 def _ask_passphrase() -> str:
-    return str(click.prompt("Passphrase of the root key", hide_input=True, err=True))
+    return str(click.prompt("Passphrase or PIN of the root key", hide_input=True, err=True))
 
 
 def _told(made: dict[str, list[str]]) -> list[str]:

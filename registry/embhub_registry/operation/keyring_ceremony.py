@@ -11,7 +11,8 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.formats import instants
 from embhub.refusals import RollbackError
-from embhub.site import keys
+from embhub.site import external_keys, keys
+from embhub.site.external_keys import ExternalKey
 from embhub.trust import keyring as keyrings
 from embhub.trust import p256, proposal, root_keys
 from embhub.trust.keyring import Keyring, RootChange, RootKeys
@@ -101,22 +102,38 @@ def read_proposal(file: Path) -> Opened:
         raise UsageError(f"cannot read {file}: {error.strerror}", "give a file of `keyring propose`") from error
 
 
-def sign(file: Path, key_file: Path, *, opened: Opened, passphrase: Passphrase) -> dict[str, Any]:
-    """Add the signature of the private key in `key_file` to the proposal, in the same file.
+def sign(file: Path, place: Path | str, *, opened: Opened, passphrase: Passphrase) -> dict[str, Any]:
+    """Add the signature of a private key to the proposal, in the same file.
+
+    Args:
+        place: a PEM file; or `agent:SHA256:…` or `pkcs11:…`, as `embhub key add-external` takes them; or the PEM file's
+            name where that command gave such a key this name.
+        passphrase: asked for a key that is encrypted, or for the PIN of a token.
 
     Raises:
-        WrongRootError: it is no key of the root. ConfigError: the key cannot be read.
+        WrongRootError: it is no key of the root. ConfigError: the key is not there or cannot be read.
+        UsageError: it names no key.
     """
-    if key_file.suffix != ".pem":
-        raise UsageError(f"{key_file} is not called NAME.pem", "give the private key, in PEM")
-    folder = key_file.absolute().parent
-    try:
-        key = keys.load(key_file.stem, folder=folder)
-    except keys.PassphraseRequiredError:
-        key = keys.load(key_file.stem, folder=folder, passphrase=passphrase())
+    key = _open_key(str(place), passphrase)
     signed = proposal.open_proposal(opened.signed_by(key))
     _write(file, signed.proposal)
     return {"file": str(file), "signed_by": key.fingerprint, "missing": signed.missing}
+
+
+def _open_key(place: str, passphrase: Passphrase) -> keys.SigningKey | ExternalKey:
+    if external_keys.is_uri(place):
+        return external_keys.open_uri(place, name="the root key", pin=passphrase)
+    path = Path(place)
+    if path.suffix != ".pem":
+        raise UsageError(
+            f"{place} is neither NAME.pem nor agent:SHA256:… nor pkcs11:…",
+            "give the private key, in PEM, or where it is",
+        )
+    folder = path.absolute().parent
+    try:
+        return keys.open_key(path.stem, folder=folder)
+    except keys.PassphraseRequiredError:
+        return keys.open_key(path.stem, folder=folder, passphrase=passphrase())
 
 
 def install(registry: Registry, files: Sequence[Path]) -> dict[str, Any]:

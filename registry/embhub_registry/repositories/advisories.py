@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
+from collections.abc import Iterable
 from dataclasses import replace
 
 from embhub.errors import EmbhubError
@@ -19,10 +21,14 @@ from embhub.trust.origin import origin_of
 from embhub_registry.database import Connection, withdrawals
 from embhub_registry.database.clock import now
 from embhub_registry.database.withdrawals import Withdrawal
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
 UNSAID = "withdrawn; the reason is shown to readers of the repository"
+BRIEF = "withdrawn; the registry's page has the reason"
+_FRAME = 2_000  # bytes of the document and its envelope beside the entries
+_log = logging.getLogger(__name__)
 
 
 def entries(db: Connection) -> tuple[Advisory, ...]:
@@ -75,14 +81,69 @@ def publish_if_possible(registry: Registry) -> None:
         publish(registry)
 
 
+def check_room(db: Connection, *, publisher: bool) -> None:
+    """Refuse one withdrawal more where the list could not travel any longer, within the transaction that added it.
+
+    Sites refuse a list that is too long, and with it every withdrawal in it. So that no publisher can bring that about,
+    a fifth of the room is the operator's.
+
+    Raises:
+        RequestDeniedError: 409, the list is full.
+    """
+    room = advisories.MAX_BYTES * 4 // 5 if publisher else advisories.MAX_BYTES
+    held = _briefly(_in_force(entries(db)))
+    if _size(held) > room:
+        who = "for publishers" if publisher else "for everybody"
+        raise RequestDeniedError(
+            409, "withdrawals-full", f"the registry's list of withdrawals is full {who}: {len(held):,} are in force",
+            "ask the registry's operator, who can delete what is withdrawn" if publisher
+            else "delete withdrawn repositories with scope bytes, so that one entry stands for all their versions",
+        )  # fmt: skip
+
+
 def _document(registry: Registry, db: Connection, *, number: int, issued: str) -> Advisories:
-    """The whole list; where it grows too long to travel, without what was lifted."""
-    origin, listed = origin_of(registry.setting("url")), entries(db)
-    document = advisories.build(origin, number=number, issued=issued, entries=listed)
-    if len(document.to_bytes()) * 4 // 3 + 1_000 <= advisories.MAX_BYTES:
-        return document
-    held = [entry for entry in listed if entry.withdrawn_on is None]
-    return advisories.build(origin, number=number, issued=issued, entries=held)
+    """The list in the fullest form that fits: with what was lifted, without, without reasons; never longer.
+
+    What no check could keep out, such as a thief's thousands of releases, is cut in the end: publishers' withdrawals of
+    single releases first, the oldest first. The operator's stay.
+    """
+    listed = entries(db)
+    held = _in_force(listed)
+    chosen = next((form for form in (listed, held, _briefly(held)) if _size(form) <= advisories.MAX_BYTES), None)
+    if chosen is None:
+        chosen = _cut(_briefly(held))
+        _log.error("%d withdrawals do not fit the signed list and are left out of it", len(held) - len(chosen))
+    return advisories.build(origin_of(registry.setting("url")), number=number, issued=issued, entries=chosen)
+
+
+def _in_force(listed: Iterable[Advisory]) -> tuple[Advisory, ...]:
+    return tuple(entry for entry in listed if entry.withdrawn_on is None)
+
+
+def _briefly(listed: Iterable[Advisory]) -> tuple[Advisory, ...]:
+    return tuple(replace(entry, reason=BRIEF) for entry in listed)
+
+
+def _size(listed: Iterable[Advisory]) -> int:
+    """Of the envelope, at least: Base64 takes four bytes for three."""
+    return (sum(map(_bytes_of, listed)) + _FRAME) * 4 // 3
+
+
+def _bytes_of(entry: Advisory) -> int:
+    return len(json.dumps(advisories.to_osv(entry), ensure_ascii=False, separators=(",", ":")).encode()) + 1
+
+
+def _cut(listed: tuple[Advisory, ...]) -> tuple[Advisory, ...]:
+    """As many as fit: the operator's first, then those on bytes, then the newest."""
+    room = advisories.MAX_BYTES * 3 // 4 - _FRAME
+    kept = []
+    newest = sorted(listed, key=lambda entry: entry.published, reverse=True)
+    for entry in sorted(newest, key=lambda entry: (entry.by != "operator", entry.scope != "bytes")):
+        room -= _bytes_of(entry)
+        if room < 0:
+            break
+        kept.append(entry)
+    return tuple(kept)
 
 
 def unsigned(registry: Registry) -> Advisories:

@@ -74,6 +74,8 @@ def of(db: Connection, digest: str, *, repository: str, keyring: Keyring) -> Sta
 def record(db: Connection, verified: Verified, files: Mapping[str, bytes], keyring: Keyring) -> None:
     """Note the audit attestations that a release carries, and show them wherever its bytes are the newest release."""
     for item in verified.audit_files:
+        if item.left_out:
+            continue  # noted when its key was good, and judged by the keyring whenever it is shown
         audit = item.audit
         attestations.add(
             db,

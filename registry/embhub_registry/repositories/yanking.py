@@ -29,7 +29,8 @@ def yank(
     namespace, an operator's under any name. Returns the repository's `status`.
 
     Raises:
-        RequestDeniedError: not a publisher or approver of the namespace, no such release or scope, no reason.
+        RequestDeniedError: not a publisher or approver of the namespace, no such release or scope, no reason; or 409,
+            the registry's list of withdrawals is full.
     """
     reason, scope = check_reason(reason), withdrawals.check_scope(scope)
     with registry.database.writing() as db:
@@ -39,6 +40,8 @@ def yank(
         new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp(),
                         authority=_authority(account), scope=scope)  # fmt: skip
         withdrawals.refresh(db, repository.id)
+        if new:
+            advisories.check_room(db, publisher=_authority(account) == "publisher")
     if new:
         registry.audit_log.write(
             "yanked", user=author, repository=repository.full_name, what=which, scope=scope, reason=reason

@@ -131,10 +131,11 @@ async def tree(request: Request) -> Response:
 
 
 async def paths_info(request: Request) -> Response:
-    """`POST …/paths-info/{revision}`: the files and folders among `paths` that exist."""
+    """`POST …/paths-info/{revision}`: the files and folders among `paths` that exist; 410 as for `tree`."""
     repository, _ = repository_of(request)
     fields = await bodies.read_fields(request)
     snapshot, entries = await threaded(read_files_at, request, repository)
+    repos.refuse_forged(registry_of(request).database.connection(), snapshot)
     by_path = {entry.path: entry for entry in entries}
     expand = fields.get("expand", [""])[0].lower() in {"1", "true"}
     last = await _last_changes(request, snapshot) if expand else {}

@@ -14,7 +14,6 @@ from scipy import optimize, special, stats
 
 from embhub.audits import beta, one_run, statistics
 from embhub.audits.brent import find_root
-from embhub.audits.distinct import find_distinct
 
 SCORES = st.lists(st.floats(-5, 5) | st.integers(-3, 3).map(float), min_size=1, max_size=40)
 
@@ -60,13 +59,6 @@ def test_normal_distribution(share: float) -> None:
     assert beta.normal_quantile(share) == pytest.approx(special.ndtri(share), rel=1e-9, abs=1e-12)
     value = beta.normal_quantile(share)
     assert beta.normal_cdf(value) == pytest.approx(special.ndtr(value), rel=1e-12, abs=0)
-
-
-@given(st.lists(st.floats(-5, 5) | st.integers(-2, 2).map(float), min_size=1))
-def test_distinct_values(values: list[float]) -> None:
-    found = find_distinct(np.array(values))
-    for ours, theirs in zip(found, np.unique(values, return_inverse=True, return_counts=True), strict=True):
-        assert ours.tolist() == theirs.tolist()
 
 
 @given(trials=st.integers(1, 400), share=st.floats(0, 1), epsilon=st.floats(0.01, 10))

@@ -12,10 +12,13 @@ from embhub.client import accounts, publishing, pulling, roots
 from embhub.client.opening import open_path
 from embhub.errors import RegistryError
 from embhub.refusals import AnotherReleaseError, RollbackError, WrongVersionError
+from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from embhub.site import seen
 from tests.support import hostile, hostile_files
 from tests.support.releases import (
+    AUDITOR,
+    AUDITOR_BUNDLE,
     REGISTRY,
     REPOSITORY,
     ROOT,
@@ -26,6 +29,7 @@ from tests.support.releases import (
     make_keyring,
     make_release,
     member,
+    resigned,
 )
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
@@ -216,3 +220,24 @@ def test_a_key_that_nobody_confirmed_is_new(liar: hostile.Registry) -> None:
     with pytest.raises(PolicyRefusedError, match="new in the keyring"):
         pulling.pull(REPOSITORY, require="known-signer")
     assert pulling.pull(REPOSITORY).unexpected is not None
+
+
+def test_an_auditors_new_key_is_said_and_strict_waits_for_a_person(liar: hostile.Registry) -> None:
+    """The thief of a root key adds a key of their own to an auditor that this site relies on."""
+    release = make_release()
+    liar.files = resigned(release, audit_key=AUDITOR).files
+    assert pulling.pull(REPOSITORY, out="first").unexpected_auditors == ()
+    nki = member("nki", [(AUDITOR, "audit"), (STRANGER, "audit")])
+    liar.export = make_export(make_keyring(version=2, members=[member("radboud", [(SITE, "publish")]), nki]))
+    thiefs = resigned(release, audit_key=STRANGER).files[release_files.AUDIT_BUNDLE]
+    liar.files = {**liar.files, AUDITOR_BUNDLE: thiefs}
+    for _ in range(2):  # that somebody pulled in spite of the warning is no confirmation
+        got = pulling.pull(REPOSITORY, out="first")
+        assert [(who, change.before) for who, change in got.unexpected_auditors] == [("nki", (AUDITOR.fingerprint,))]
+        (said,) = [found for found in got.findings if found.check == "signer" and found.outcome == "warning"]
+        assert "the auditor nki" in said.text and STRANGER.fingerprint in said.text
+    assert got.to_json()["unexpected_auditors"][0]["fingerprint"] == STRANGER.fingerprint
+    with pytest.raises(PolicyRefusedError, match="the auditor nki"):
+        pulling.pull(REPOSITORY, out="first", require="known-signer")
+    seen.confirm(REGISTRY, [STRANGER.fingerprint])
+    assert pulling.pull(REPOSITORY, out="first", require="known-signer").unexpected_auditors == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -11,15 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.__main__ import main
 from embhub.client import opening, publishing
 from embhub.errors import ConfigError, UsageError
-from embhub.site import keys, pkcs11_keys, ssh_agent
+from embhub.site import config, keys, pkcs11_keys, ssh_agent
 from embhub.site.keys import PassphraseRequiredError
 from embhub.trust import p256
+from embhub_registry.cli import root as registry_command
+from embhub_registry.operation import initialising, keyring_ceremony
+from embhub_registry.operation.opening import open_folder
 from tests.support.sites import Site
 
 MODULE = next((path for path in Path("/usr/lib").glob("**/libsofthsm2.so")), None)
@@ -157,6 +162,53 @@ def test_a_key_in_a_token_signs_a_release(site: Site, token: str) -> None:
     assert PIN.encode() not in kept and PIN not in repr(key), "the PIN is kept nowhere"
     with pytest.raises(ConfigError, match="cannot be used"):
         keys.add_external("other", token.replace("signing", "nothing"), pin=PIN)
+
+
+def propose(folder: Path, public_pem: str) -> Path:
+    """A registry whose root is this key alone, and its first keyring, unsigned."""
+    root = folder / "root.pub.pem"
+    root.write_text(public_pem)
+    initialising.initialise(
+        folder / "hub", name="Test", url="https://hub.example.org", audit="optional", root_keys=[root], threshold=1
+    )
+    registry = open_folder(folder / "hub")
+    try:
+        keyring_ceremony.propose(registry, folder / "next.json")
+    finally:
+        registry.close()
+    return folder / "next.json"
+
+
+def test_a_root_key_in_an_agent_signs_a_keyring(site: Site, agent: str, tmp_path: Path) -> None:
+    keys.add_external("root-anna", f"agent:{agent}")
+    file = propose(tmp_path, keys.public_pem("root-anna"))
+    unsigned = file.read_bytes()
+    here = config.paths().config / "keys/root-anna.pem"  # a name of `embhub key add-external`; there is no such file
+    for place in (f"agent:{agent}", str(here)):
+        file.write_bytes(unsigned)
+        words = ["keyring", "sign", str(file), "--key", place, "--yes", "--json"]
+        done = CliRunner().invoke(registry_command, words, catch_exceptions=False)
+        assert json.loads(done.stdout)["signed_by"] == agent and json.loads(done.stdout)["missing"] == []
+    registry = open_folder(tmp_path / "hub")
+    try:
+        assert keyring_ceremony.install(registry, [file])["keyring_version"] == 1
+    finally:
+        registry.close()
+    for place in ("agent:SHA256:nobody", "pkcs11:token=x", "next.json"):
+        with pytest.raises((ConfigError, UsageError)):
+            keyring_ceremony.sign(
+                file, place, opened=keyring_ceremony.read_proposal(file), passphrase=lambda: "no PIN helps"
+            )
+
+
+def test_a_root_key_in_a_token_signs_a_keyring(site: Site, token: str, tmp_path: Path) -> None:
+    key = keys.add_external("root-bert", token, pin=PIN)
+    file = propose(tmp_path, key.public_pem)
+    opened = keyring_ceremony.read_proposal(file)
+    with pytest.raises(ConfigError, match="PIN does not open"):
+        keyring_ceremony.sign(file, token, opened=opened, passphrase=lambda: "0000")
+    signed = keyring_ceremony.sign(file, token, opened=opened, passphrase=lambda: PIN)
+    assert signed["signed_by"] == key.fingerprint and signed["missing"] == [] and PIN.encode() not in file.read_bytes()
 
 
 @pytest.mark.parametrize(

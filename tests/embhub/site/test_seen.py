@@ -90,6 +90,7 @@ def test_a_key_is_expected_where_it_signed_before_or_was_confirmed() -> None:
     [
         b"", b"{", b"[]", b'{"more": 1}', b'{"releases": {"x": 1}}', b'{"releases": {"x": {"1.0.0": {}}}}',
         b'{"releases": {"x": {"one": {"digest": "%s"}}}}' % (b"a" * 64), b'{"confirmed": {"x": "SHA256:a"}}',
+        b'{"auditors": {"x": [1]}}', b'{"auditors": []}',
     ],
 )  # fmt: skip
 def test_a_damaged_memory_is_said(home: Path, damage: bytes) -> None:
@@ -107,7 +108,7 @@ ANYTHING = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["namespaces", "confirmed", "releases"]), ANYTHING))
+@given(st.dictionaries(st.sampled_from(["namespaces", "confirmed", "auditors", "releases"]), ANYTHING))
 def test_whatever_is_in_the_file_is_read_whole_or_refused(document: dict[str, object]) -> None:
     with suppress(ValueError):
         memory = seen._parse(json.loads(json.dumps(document)))

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from embhub.refusals import ReleaseRefusedError, RevokedKeyError
+from embhub.release import policy as policies
 from embhub.release import verification
+from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.verification import STANDARD, STRICT, Policy, Verified
 from embhub.trust.keyring import Trust
@@ -110,8 +112,36 @@ def test_signed_anew_by_another_key_of_the_namespace_it_is_good_again() -> None:
     assert "revocation" not in [finding.check for finding in verified.findings]
 
 
-def test_a_stolen_auditors_key_vouches_for_nothing() -> None:
-    assert "must sign its attestation anew" in refused(COUNTERSIGNED, revoking((AUDITOR, "stolen", AFTER))).hint
+def test_a_stolen_auditors_key_vouches_for_nothing_and_takes_nothing_from_what_the_publisher_signed() -> None:
+    stolen = revoking((AUDITOR, "stolen", AFTER))
+    verified = judge(COUNTERSIGNED, stolen)
+    outcome, text = said(verified, "auditor-revocation")
+    assert outcome == "warning" and "left out" in text and "must sign its attestation anew" in text
+    assert AUDITOR.fingerprint in text and "insufficient-evidence" in text, "who, and what it said"
+    assert not verified.independent and verified.audit_status == "consistent" and verified.countersigners == ()
+    assert verified.auditor is not None and verified.auditor.namespace == "radboud", "the site's own audit stands"
+    assert [audit.namespace for audit in verified.audits] == ["radboud"]
+    assert [row["namespace"] for row in verified.to_json()["left_out_audits"]] == ["nki"]
+    assert "countersigned by" not in " ".join(finding.text for finding in verified.findings if finding.outcome == "ok")
+    for policy in (STRICT, STANDARD.demanding(policies.parse("countersigned"))):
+        with pytest.raises(PolicyRefusedError) as caught:
+            judge(COUNTERSIGNED, stolen, policy=policy)
+        assert {"confirmed", "countersigned"} & set(caught.value.unmet)
+
+
+def test_a_leak_that_a_stolen_auditors_key_reported_is_not_passed_over() -> None:
+    """Whoever can have a key called stolen would otherwise silence what the auditor found."""
+    own_report = {"report": {"sha256": "0" * 64}, "headline": {"verdict": "leak-detected"}}  # kept by the auditor
+    signed = resigned(GOOD, audit_key=AUDITOR, vouched=own_report)
+    found = judge(signed, revoking((AUDITOR, "stolen", AFTER)))
+    assert [audit.verdict for audit in found.left_out] == ["leak-detected"]
+    assert "leak-detected" in said(found, "auditor-revocation")[1]
+    with pytest.raises(PolicyRefusedError) as caught:
+        judge(signed, revoking((AUDITOR, "stolen", AFTER)), policy=STANDARD.demanding(policies.parse("no-leak")))
+    assert "nki" in caught.value.message and "revoked since" in caught.value.message
+
+
+def test_two_stolen_keys_leave_nothing() -> None:
     both = revoking((SITE, "stolen", AFTER), (AUDITOR, "stolen", AFTER))
     refused(COUNTERSIGNED, both)
 
@@ -119,7 +149,8 @@ def test_a_stolen_auditors_key_vouches_for_nothing() -> None:
 def test_a_lost_auditors_key_is_told() -> None:
     verified = judge(COUNTERSIGNED, revoking((AUDITOR, "lost", AFTER)))
     assert verified.independent and said(verified, "auditor-revocation")[0] == "warning"
-    refused(COUNTERSIGNED, revoking((AUDITOR, "lost", BEFORE)))
+    later = judge(COUNTERSIGNED, revoking((AUDITOR, "lost", BEFORE)))
+    assert not later.independent and "left out" in said(later, "auditor-revocation")[1]
 
 
 def test_a_key_that_did_not_sign_matters_to_nobody() -> None:

@@ -170,7 +170,9 @@ def audit(
         )
     seen = recorded(target.training)
     images = torch.from_numpy(sides.load(size_rule(pipe).choose(seen.resolution), seen.fit))
-    sealed = {**sides.facts(), "bounds": bounds.model_dump(), **({"precision": precision} if precision else {})}
+    sealed: dict[str, Any] = {**sides.facts(), "bounds": bounds.model_dump()}
+    if precision:
+        sealed["precision"] = precision
     if suite in WITH_SHADOWS:  # an audit whose references were no targets has another entry, and is not replayed so
         sealed["shadows"] = "each in turn"
     attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)

@@ -10,7 +10,7 @@ import io
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -107,7 +107,7 @@ def encode(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def paint(studio: Studio, tasks: Sequence[Task], *, processes: int = 1) -> Iterator[tuple[Task, list[bytes]]]:
+def paint(studio: Studio, tasks: Sequence[Task], *, processes: int = 1) -> Generator[tuple[Task, list[bytes]]]:
     """Each task with its images, in the order of the tasks.
 
     With several processes on a machine with several GPUs, and no device named by number, each process takes the next.

@@ -195,6 +195,7 @@ def variants() -> list[Variant]:
         Variant("rate 0.03, 200 steps", _recipe(SLOW, 200, warm_up=20)),
         Variant("rate 0.03, 100 steps", _recipe(SLOW, 100, warm_up=20)),
         Variant("rate 0.1, 200 steps", _recipe(FAST, 200, warm_up=20)),
+        Variant("rate 0.1, 150 steps", _recipe(FAST, 150, warm_up=15)),
         Variant("rate 0.1, 100 steps", fast),
         Variant("rate 0.1, 60 steps", _recipe(FAST, 60, warm_up=6)),
         Variant("rate 0.2, 100 steps", _recipe(0.2, 100, warm_up=10)),

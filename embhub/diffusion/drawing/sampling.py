@@ -76,7 +76,8 @@ def quantize(pipe: Pipeline) -> None:
     live_fingerprint.remember_denoiser(pipe)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # torch.ao is to move into a package of its own
-        torch.ao.quantization.quantize_dynamic(denoiser(pipe), {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        replace: Any = torch.ao.quantization.quantize_dynamic
+        replace(denoiser(pipe), {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
 
 
 def set_scheduler(pipe: Pipeline, name: Scheduler) -> None:

@@ -40,7 +40,7 @@ from embhub.diffusion.training.recipes import COMPACT
 
 RESULTS = Path(__file__).parent / "results" / "audit_designs.json"
 PAGE = Path(__file__).parents[1] / "docs/explanation/audit-designs.md"
-PATIENTS, DRAWS, GROUPS, IMAGES = 24, 8, 6, 100
+PATIENTS, DRAWS, GROUPS, IMAGES = 24, 8, 4, 100
 RECIPE = replace(STRONG, steps=20)
 """The small leak of `bench.leaks`: where both designs found everything, nothing could be compared."""
 ON_FILES: dict[str, Attack] = {"lira-artifact": score_by_lira, **WITH_REFERENCES}

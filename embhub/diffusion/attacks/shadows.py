@@ -3,8 +3,8 @@
 Every patient is in or out of each shadow by a coin of its own. The attack is tried on each shadow in turn, with all the
 others as references. The references are used whoever they were trained on: so no score depends on a coin, and if
 nothing leaks, every assignment of the coins is equally likely given the scores. The scores pooled over the shadows
-audit the algorithm, with many more units than one embedding has. The cost is one training a shadow, and a fifth of one
-for measuring.
+audit the algorithm, with many more units than one embedding has. The cost is one training a shadow, and a quarter of
+one for measuring.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every variant learns the held-out finding of `builtin` from the same images; the loss is on images of other patients,
 on noise and timesteps that are always the same. Results are kept by variant and seed, so an interrupted run continues.
-Nothing here is part of a training. docs/explanation/training.md has what was found so far; most variants have not run.
+Nothing here is part of a training. docs/explanation/training.md has what was found so far; some variants have not run.
 """
 
 from __future__ import annotations

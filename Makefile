@@ -63,7 +63,7 @@ bench: $(READY)
 
 bench-privacy: $(READY)
 	@$(BIN)/python -m bench.privacy --part step --part utility
-	@$(BIN)/python -m bench.audits --part truths --part cost
+	@$(BIN)/python -m bench.audits --measure && $(BIN)/python -m bench.audit_designs
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bases.workshop.counting import tensor
+from bench.apart import balance_coins, score_apart
 from bench.results_file import ResultsFile, Row
 from embhub.audits import statistics
 from embhub.audits.report import SUITES
@@ -70,7 +71,7 @@ def try_group(pipe: Pipeline, number: int, truth: str) -> Iterator[Row]:
     latents = inversion.encode_images(pipe, images)
     coins = torch.from_numpy(
         np.concatenate([
-            shadows.balance_coins(REFERENCES, PATIENTS, seed=number), shadows.flip_coins(TARGETS, PATIENTS, seed=number)
+            balance_coins(REFERENCES, PATIENTS, seed=number), shadows.flip_coins(TARGETS, PATIENTS, seed=number)
         ])
     )  # fmt: skip
     learned = train(pipe, latents[:PATIENTS], coins, LEAKS[truth], seed=1000 * number)
@@ -143,15 +144,12 @@ class Trial:
 
     def _pool(self, file: int) -> tuple[Tensor, Tensor]:
         """The headline, over two targets of its own."""
-        units = tuple(str(number) for number in range(self._coins.shape[1]))
-        recipe = STRONG  # a setting names one, and pooling does not ask for it
-        suspect = self._suspect
-        setting = shadows.Setting(suspect.pipe, suspect.latents, units, CAPTION, TOKEN, recipe, suspect.draws)
         chosen = slice(REFERENCES + POOLED * file, REFERENCES + POOLED * (file + 1))
-        parts = [Shadows(self._losses[part], self._coins[part]) for part in (slice(REFERENCES), chosen)]
-        pooled = shadows.pool(setting, *parts)
-        scores = torch.tensor([*pooled.members, *pooled.nonmembers])
-        return scores, torch.arange(len(scores)) < len(pooled.members)
+        references = Shadows(self._losses[:REFERENCES], self._coins[:REFERENCES])
+        scores = score_apart(references, self._losses[chosen])
+        scores, inside = (scores - scores.mean(1, keepdim=True)).flatten(), self._coins[chosen].flatten()
+        order = inside.long().argsort(descending=True, stable=True)
+        return scores[order], inside[order]
 
     def _measure(self, rows: Mapping[str, Tensor] | None) -> Tensor:
         suspect = self._suspect

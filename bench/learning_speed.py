@@ -2,7 +2,7 @@
 
 Every variant learns the held-out finding of `builtin` from the same images; the loss is on images of other patients,
 on noise and timesteps that are always the same. Results are kept by variant and seed, so an interrupted run continues.
-Nothing here is part of a training. docs/explanation/training.md has what was found so far; most variants have not run.
+Nothing here is part of a training. docs/explanation/training.md has what was found so far; some variants have not run.
 """
 
 from __future__ import annotations
@@ -195,6 +195,7 @@ def variants() -> list[Variant]:
         Variant("rate 0.03, 200 steps", _recipe(SLOW, 200, warm_up=20)),
         Variant("rate 0.03, 100 steps", _recipe(SLOW, 100, warm_up=20)),
         Variant("rate 0.1, 200 steps", _recipe(FAST, 200, warm_up=20)),
+        Variant("rate 0.1, 150 steps", _recipe(FAST, 150, warm_up=15)),
         Variant("rate 0.1, 100 steps", fast),
         Variant("rate 0.1, 60 steps", _recipe(FAST, 60, warm_up=6)),
         Variant("rate 0.2, 100 steps", _recipe(0.2, 100, warm_up=10)),

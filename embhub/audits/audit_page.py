@@ -13,7 +13,7 @@ from embhub.audits import outdated, roc_figure
 from embhub.audits.attack_figures import AttackResult
 from embhub.audits.explanation import TITLES, Explanation, describe_attempt, explain, plural
 from embhub.audits.report import AuditReport
-from embhub.audits.verdict import Verdict
+from embhub.audits.verdict import Verdict, in_turn
 from embhub.pages import rendering
 
 TONES: Mapping[Verdict, str] = {
@@ -120,9 +120,12 @@ def _gather(report: AuditReport, title: str, contradictions: tuple[str, ...], wa
 
 def _describe_subject(report: AuditReport) -> str:
     design = report.design
+    references = f"and {design.reference_shadows} more served as reference models"
+    if in_turn(design):
+        references = "each in turn, with the others as reference models"
     return {
-        "algorithm": f"{design.target_shadows} embeddings trained with the same recipe were attacked, and"
-        f" {design.reference_shadows} more served as reference models. The headline attack measures the training"
+        "algorithm": f"{design.target_shadows} embeddings trained with the same recipe were attacked,"
+        f" {references}. The headline attack measures the training"
         " recipe; the other attacks measure this file.",
         "embedding": "This file was attacked.",
         "mechanism": "The code that adds privacy noise was tested with the parameters of this file's privacy claim.",

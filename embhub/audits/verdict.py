@@ -7,7 +7,7 @@ The rule, fixed beforehand (docs/explanation/audits.md):
 * `no-leak-detected` is an equivalence result. For every attack the one-sided 95 % upper limits of the AUC and of the
   true-positive rate at 1 % false positives lie below bounds that were fixed beforehand and stand in the report.
 * `insufficient-evidence`: everything else. So it is for the quick suite, for fewer than 50 units a side or fewer than
-  8 + 8 shadows, without a blind baseline whose interval holds 0.5, where an attack lies below chance, and where the
+  8 shadows, without a blind baseline whose interval holds 0.5, where an attack lies below chance, and where the
   caller named the sides.
 
 The `mechanism` suite tries the privatising code, not the file: `leak-detected` where its canaries refute the claimed
@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Protocol
 ALPHA = 0.025  # chance that the headline attack alone gives a false alarm (one-sided); the others share as much
 FALSE_ALARMS = 2 * ALPHA  # of the whole rule
 FEWEST_UNITS = 50  # units a side below which finding nothing means nothing
-FEWEST_SHADOWS = 8  # references, and targets, below which finding nothing means nothing
+FEWEST_SHADOWS = 8  # shadows that are attacked, below which finding nothing means nothing
 LARGEST_AUC, LARGEST_TPR = 0.6, 0.1  # the bounds of `no-leak-detected`, unless stricter ones are fixed beforehand
 
 Suite = Literal["quick", "standard", "thorough", "mechanism"]
@@ -95,6 +95,11 @@ class Decision(NamedTuple):
     attack: str
     limit: float | None
     statement: str
+
+
+def in_turn(design: Design) -> bool:
+    """Whether each shadow was attacked with all the others as references; else references were trained apart."""
+    return 0 < design.reference_shadows == design.target_shadows - 1
 
 
 def decide(
@@ -176,6 +181,9 @@ def _doubts(
     """Why finding nothing shows nothing, a clause each."""
     if suite == "quick":
         yield "the quick suite misses leaks that attacks with shadow embeddings see"
+    elif in_turn(design):
+        if min(design.target_shadows, headline.models) < FEWEST_SHADOWS:
+            yield f"fewer than {FEWEST_SHADOWS} shadows were trained"
     elif min(design.reference_shadows, design.target_shadows, headline.models) < FEWEST_SHADOWS:
         yield f"fewer than {FEWEST_SHADOWS} reference and {FEWEST_SHADOWS} target shadows were trained"
     if min(headline.units) < FEWEST_UNITS:

@@ -55,6 +55,10 @@ from embhub.progress import say_loading
     help="Accept licence and card of this embedding: you have read them, and they allow this use.",
 )  # fmt: skip
 @option_group(Sampling, "sampling")
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
+    help="Processes that generate images, each with the base in memory; on several GPUs they take one each in turn.",
+)  # fmt: skip
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder of the data set.")

@@ -52,7 +52,7 @@ def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str) -> Au
     Args:
         file_digest: SHA-256 (hex) of the embedding.
         suite: name of the suite.
-        shadows: shadows of one kind, 0 for suites without any.
+        shadows: shadow embeddings that are attacked, 0 for suites without any.
         sides: HMAC-SHA256 (hex) over both sides, as `embhub.site.secret.commit` gives.
 
     Raises:
@@ -135,5 +135,5 @@ def _check_word(word: str, what: str) -> str:
 
 def _check_shadows(shadows: int) -> int:
     if not 0 <= shadows <= MOST_SHADOWS:
-        raise UsageError(f"{shadows} shadows cannot be trained", "name how many there are of one kind, 0 for none")
+        raise UsageError(f"{shadows} shadows cannot be trained", "name how many are attacked, 0 for none")
     return shadows

@@ -19,7 +19,7 @@ class AuditOptions:
         members: training images; those that `train` remembers by default.
         nonmembers: held-out images of the same kind; those that `train` remembers by default.
         suite: `quick`, `standard` (shadow embeddings), `thorough` (all attacks) or `mechanism` (the DP code).
-        shadows: number of reference shadows, and of target shadows.
+        shadows: number of shadow embeddings, of which each is attacked in turn.
         workers: processes that train shadow embeddings.
         cluster: Dask scheduler that trains them instead.
         auc_bound: AUC that `no-leak-detected` has to rule out.
@@ -47,9 +47,9 @@ class AuditOptions:
         default="quick",
     )
     shadows: int = option(
-        "Number of shadow models: reference shadows, and as many target shadows; larger values give more power.",
+        "Number of shadow models: each is attacked in turn, with the others as references; more give more power.",
         default=8,
-        low=2,
+        low=4,
         high=512,
     )
     workers: int = option("Worker processes that train shadow embeddings.", default=1, low=1, high=256)

@@ -11,6 +11,7 @@ Scheduler = Literal[
     "ddim", "ddpm", "dpm++", "dpm++-sde", "euler", "euler-ancestral", "heun", "lcm", "lms", "pndm", "unipc"
 ]
 SamplingDtype = Literal["float32", "bfloat16", "float16"]
+Quantized = Literal["int8"]
 BATCH = 8
 """Images that `generate` computes together by default."""
 
@@ -23,6 +24,7 @@ class Sampling:
         batch_size: images computed together; each has a generator of its own.
         scheduler: a scheduler of diffusers, with the base's noise schedule.
         dtype: number format of the weights and the computation.
+        quantize: integers in which the denoiser's linear layers compute, on a processor.
         compiled: whether the denoiser goes through torch.compile.
 
     Raises:
@@ -39,6 +41,10 @@ class Sampling:
     dtype: SamplingDtype | None = option(
         "Number format of weights and computation  [default: float32; bfloat16 for large families on a GPU]"
     )
+    quantize: Quantized | None = option(
+        "Compute the denoiser's linear layers in 8-bit integers, on a CPU: less memory after loading, slightly"
+        " different images."
+    )
     compiled: bool = option(
         "Compile the denoiser (torch.compile): minutes at the start, faster steps after.",
         default=False,
@@ -50,6 +56,8 @@ class Sampling:
 
     def facts(self) -> dict[str, Any]:
         """What was chosen, as a manifest says it."""
-        chosen = {"batch_size": self.batch_size, "scheduler": self.scheduler, "dtype": self.dtype}
+        chosen = {
+            "batch_size": self.batch_size, "scheduler": self.scheduler, "dtype": self.dtype, "quantize": self.quantize,
+        }  # fmt: skip
         said: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
         return {**said, "compiled": True} if self.compiled else said

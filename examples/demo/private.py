@@ -48,7 +48,7 @@ class Size:
 
 
 FULL = Size()
-SHORT = Size(patients=40, n_public=10, shadows=2, drawn=2, steps=3)
+SHORT = Size(patients=40, n_public=10, shadows=4, drawn=2, steps=3)
 """Every step in a minute or two, for the tests: its figures mean nothing."""
 
 

@@ -96,7 +96,7 @@ def audit(
     nonmembers: Source | None = None,
     base: str | Path | None = None,
     suite: Suite = "quick",
-    shadows: int = shadow_module.TARGETS,
+    shadows: int = shadow_module.SHADOWS,
     bounds: Bounds | None = None,
     precision: Precision | None = None,
     replay: int | None = None,
@@ -116,10 +116,11 @@ def audit(
         members: Folder or manifest of the images trained on. By default those that `train` recorded at this site.
         nonmembers: Folder or manifest of held-out images. By default those that `train` recorded at this site.
         base: The base model. By default the one trained on.
-        suite: `quick` takes seconds to minutes and can only find leakage. `standard` also trains 2 x `shadows` shadow
-            embeddings. `thorough` adds every other attack. `mechanism` tests the implementation behind a privacy claim;
-            it reads no image.
-        shadows: Number of reference shadow embeddings, and of target shadow embeddings, for `standard` and `thorough`.
+        suite: `quick` takes seconds to minutes and can only find leakage. `standard` also trains `shadows` shadow
+            embeddings. `thorough` adds every other attack. `mechanism` tests the code behind a privacy claim and reads
+            no image.
+        shadows: Number of shadow embeddings for `standard` and `thorough`. Each is attacked in turn, with the others as
+            references.
         bounds: What `no-leak-detected` has to rule out. By default an AUC of 0.60 and a true-positive rate of 0.10 at a
             false-positive rate of 1 %.
         precision: Number format in which shadow embeddings are trained: `auto`, `float32` or `bfloat16`. By default
@@ -169,7 +170,11 @@ def audit(
         )
     seen = recorded(target.training)
     images = torch.from_numpy(sides.load(size_rule(pipe).choose(seen.resolution), seen.fit))
-    sealed = {**sides.facts(), "bounds": bounds.model_dump(), **({"precision": precision} if precision else {})}
+    sealed: dict[str, Any] = {**sides.facts(), "bounds": bounds.model_dump()}
+    if precision:
+        sealed["precision"] = precision
+    if suite in WITH_SHADOWS:  # an audit whose references were no targets has another entry, and is not replayed so
+        sealed["shadows"] = "each in turn"
     attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
     secret = site_secret.derive_seed({"embedding": target.digest, "audit": attempt.id})
     latents = encode_images(pipe, images)
@@ -198,7 +203,7 @@ def audit(
             draws, private=_how_private(target, run), prompts=prompts,
         )  # fmt: skip
         design = design.model_copy(
-            update={"reference_shadows": shadows, "target_shadows": shadows, "subject": "algorithm"}
+            update={"reference_shadows": shadows - 1, "target_shadows": shadows, "subject": "algorithm"}
         )
         models["lira-shadows"] = shadows
         _attack_with_shadows(
@@ -280,7 +285,7 @@ def _begin(
     if (found.suite, found.shadows, found.sides) != (suite, shadows, sides):
         raise UsageError(
             f"audit {replay} of this file was another one: suite {found.suite}, {found.shadows} shadows",
-            "give the suite, shadows, bounds and images that it had",
+            "give the suite, shadows, bounds and images that it had, and use the version of embhub that made it",
         )
     return found
 
@@ -331,16 +336,12 @@ def _attack_with_shadows(
     seed: int,
     **place: Any,
 ) -> None:
-    units = len(set(setting.units))
-    coins = shadow_module.balance_coins(count, units, seed=seed), shadow_module.flip_coins(count, units, seed=seed)
-    references = shadow_training.train(setting, coins[0], seed=seed + 1_000, stage="reference embeddings", **place)
-    targets = shadow_training.train(setting, coins[1], seed=seed + 2_000, stage="target embeddings", **place)
-    pooled = shadow_module.pool(setting, references, targets)
+    coins = shadow_module.flip_coins(count, len(set(setting.units)), seed=seed)
+    trained = shadow_training.train(setting, coins, seed=seed + 1_000, stage="shadow embeddings", **place)
+    pooled = shadow_module.pool(setting, trained)
     scores.pairs["lira-shadows"] = pooled.members, pooled.nonmembers
     scores.exposed = rank_pooled(pooled.members, pooled.member_units, pooled.nonmembers, pooled.nonmember_units)
-    compared = Evidence(evidence.with_rows, evidence.without, references.losses, ~references.inside)
+    compared = Evidence(evidence.with_rows, evidence.without, trained.losses, ~trained.inside)
     scores.add("lira-artifact", score_by_lira(compared).numpy())
-    every = shadow_module.join(references, targets)
-    compared = Evidence(evidence.with_rows, evidence.without, every.losses, ~every.inside)
     for name, attack in WITH_REFERENCES.items():
         scores.add(name, attack(compared).numpy())

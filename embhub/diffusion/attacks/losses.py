@@ -23,19 +23,27 @@ def score_by_difference(evidence: Evidence) -> Tensor:
 def score_by_lira(evidence: Evidence) -> Tensor:
     """Offline LiRA (Carlini et al. 2022, arXiv 2112.03570): how far is the loss below that of models without the image?
 
-    In standard deviations, one for each draw, pooled over images as its section VI advises for few references.
+    In standard deviations, one for each draw, pooled over images as its section VI advises for few references. An image
+    that every reference has seen is compared with all of them, and the gain of those that saw an image is taken off, as
+    it is on average over the images that some saw and others did not.
 
     Raises:
-        ValueError: no references, or an image that every reference has seen.
+        ValueError: no references, or none that any image could be compared with.
     """
     if evidence.references is None or evidence.unseen is None:
         raise ValueError("LiRA needs reference embeddings")
     weight = evidence.unseen.double()[..., None]
     count = weight.sum(0)
-    if bool((count == 0).any()):
-        raise ValueError("an image was seen by every reference embedding")
+    if not bool(count.any()):
+        raise ValueError("every image was seen by every reference embedding")
     mean = (evidence.references * weight).sum(0) / count
-    spare = float((count - 1).sum())
+    known = count[:, 0] > 0
+    if not bool(known.all()):
+        seen = (evidence.references * (1 - weight)).sum(0) / (len(weight) - count)
+        both = known & (count[:, 0] < len(weight))
+        gain = (mean - seen)[both].mean(0) if bool(both.any()) else torch.zeros_like(seen[0])
+        mean = torch.where(known[:, None], mean, seen + gain)
+    spare = float((count - 1).clamp(min=0).sum())
     spread = (((evidence.references - mean) ** 2 * weight).sum((0, 1)) / max(spare, 1.0)).sqrt()
     return ((mean - evidence.with_rows) / spread.clamp(min=1e-12)).mean(1)
 

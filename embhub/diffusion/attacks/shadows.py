@@ -1,9 +1,10 @@
 """Shadow embeddings: the same recipe on coin-flip halves of the patients, so that it is known what membership does.
 
-References (each patient in half of them) say how well an image is drawn by embeddings that never saw its patient.
-Targets (every patient in or out by a coin of its own) are what the attack is tried on. Since the coins of the targets
-are independent and known only to us, the scores pooled over the targets audit the algorithm, with many more units than
-one embedding has. The cost is one training a shadow; measuring adds about a tenth.
+Every patient is in or out of each shadow by a coin of its own. The attack is tried on each shadow in turn, with all the
+others as references. The references are used whoever they were trained on: so no score depends on a coin, and if
+nothing leaks, every assignment of the coins is equally likely given the scores. The scores pooled over the shadows
+audit the algorithm, with many more units than one embedding has. The cost is one training a shadow, and a quarter of
+one for measuring.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.prompts import Prompts
 
-REFERENCES = TARGETS = 8
+SHADOWS = 8
 Flips = NDArray[np.bool_]
 
 
@@ -70,7 +71,7 @@ class Shadows:
 
 @dataclass(frozen=True)
 class Pooled:
-    """Scores pooled over the targets, and whose they are, for units inside and outside each target's half."""
+    """Scores pooled over the shadows, and whose they are, for units inside and outside each shadow's half."""
 
     members: list[float]
     nonmembers: list[float]
@@ -79,29 +80,35 @@ class Pooled:
 
 
 def flip_coins(shadows: int, units: int, *, seed: int) -> Flips:
-    """Independent fair coins (S, U) for the targets."""
+    """Independent fair coins (S, U)."""
     return np.random.default_rng([seed, 1]).random((shadows, units)) < 0.5
 
 
-def balance_coins(shadows: int, units: int, *, seed: int) -> Flips:
-    """Each unit in half of the references, drawn at random (S, U): never in all, so each has references without it."""
-    ranks = np.random.default_rng([seed, 2]).random((shadows, units)).argsort(axis=0)
-    return ranks < shadows // 2
+def score_in_turn(losses: Tensor) -> Tensor:
+    """LiRA scores (S, N) of every image against each shadow, from losses (S, N, D), with the others as references.
+
+    Nothing here knows a coin. References that saw the image stand beside those that did not, which costs little power:
+    there are twice as many of them.
+
+    Raises:
+        ValueError: fewer than two shadows.
+    """
+    if len(losses) < 2:
+        raise ValueError("shadows are compared with each other: two or more are needed")
+    scores = []
+    for number, own in enumerate(losses):
+        others = losses[torch.arange(len(losses)) != number]
+        scores.append(score_by_lira(Evidence(own, own, others, torch.ones(others.shape[:2], dtype=torch.bool))))
+    return torch.stack(scores)
 
 
-def join(references: Shadows, targets: Shadows) -> Shadows:
-    """All shadows as references of the audited file: whom the targets were trained on, no label of the file tells."""
-    return Shadows(torch.cat([references.losses, targets.losses]), torch.cat([references.inside, targets.inside]))
+def pool(setting: Setting, shadows: Shadows) -> Pooled:
+    """Scores of every unit against every shadow, on one scale.
 
-
-def pool(setting: Setting, references: Shadows, targets: Shadows) -> Pooled:
-    """LiRA scores of every unit against every target, on one scale.
-
-    A target that draws everything a little better shifts all its scores; its mean is taken off, which needs no label.
+    A shadow that draws everything a little better shifts all its scores; its mean is taken off, which needs no label.
     """
     pooled = Pooled([], [], [], [])
-    for losses, inside in zip(targets.losses, targets.inside, strict=True):
-        scores = score_by_lira(Evidence(losses, losses, references.losses, ~references.inside))
+    for scores, inside in zip(score_in_turn(shadows.losses), shadows.inside, strict=True):
         names, means = average_by_unit(scores.numpy(), setting.units)
         member_of = dict(zip(setting.units, inside.tolist(), strict=True))
         for name, value in zip(names, means - means.mean(), strict=True):

@@ -26,6 +26,8 @@ from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader
 
 _BASE_ROWS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_DENOISERS: WeakKeyDictionary[torch.nn.Module, dict[str, Any]] = WeakKeyDictionary()
+"""Figures of denoisers whose weights have been replaced by integers since."""
 
 
 def take(pipe: Pipeline) -> dict[str, Any]:
@@ -34,19 +36,34 @@ def take(pipe: Pipeline) -> dict[str, Any]:
     Raises:
         ArtifactError: a part is missing, or its weights are not in memory (offloaded to disk).
     """
-    denoiser = next((getattr(pipe, n) for n in ("unet", "transformer", "prior") if getattr(pipe, n, None)), None)
-    if denoiser is None:
-        raise ArtifactError(f"a {type(pipe).__name__} has no denoiser that can be recognised", "load a whole pipeline")
+    denoiser = _denoiser_of(pipe)
     kind = "flow" if is_flow(pipe) else None
     taken: dict[str, Any] = {
         "schema": fingerprint.SCHEMA,
         "prediction_type": kind or str(getattr(pipe.scheduler.config, "prediction_type", None) or "epsilon"),
         "encoders": {encoder.name: _take_encoder(encoder) for encoder in encoders(pipe)},
-        "denoiser": _take_denoiser(denoiser),
+        "denoiser": _DENOISERS.get(denoiser) or _take_denoiser(denoiser),
     }
     if autoencoder := next((getattr(pipe, n) for n in fingerprint.AUTOENCODERS if getattr(pipe, n, None)), None):
         taken["autoencoder"] = body_probe.take(_ModuleReader(autoencoder))
     return taken
+
+
+def remember_denoiser(pipe: Pipeline) -> None:
+    """Take the denoiser's figures now, before its weights are quantized: from then on these count.
+
+    Raises:
+        ArtifactError: the pipeline has no denoiser.
+    """
+    denoiser = _denoiser_of(pipe)
+    _DENOISERS[denoiser] = _take_denoiser(denoiser)
+
+
+def _denoiser_of(pipe: Pipeline) -> torch.nn.Module:
+    for name in ("unet", "transformer", "prior"):
+        if found := getattr(pipe, name, None):
+            return cast(torch.nn.Module, found)
+    raise ArtifactError(f"a {type(pipe).__name__} has no denoiser that can be recognised", "load a whole pipeline")
 
 
 def base_rows(encoder: Encoder) -> int:

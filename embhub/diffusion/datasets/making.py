@@ -1,14 +1,14 @@
 """`embhub dataset`: draw every image of a data set, one at a time, so that it can be interrupted anywhere.
 
-An image is written whole or not at all, and comes from its own seed in a call of its own: what a call that is
-interrupted leaves is what an uninterrupted one would have written, byte for byte, on the same kind of machine.
+An image is written whole or not at all, and comes from its own seed (`painting`): what a call that is interrupted
+leaves is what an uninterrupted one would have written, byte for byte, on the same kind of machine.
 """
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,15 @@ from PIL import Image
 from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
-from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import choose_device, find_base
 from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
+from embhub.diffusion.datasets.painting import Loaded, Studio, Task, encode, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.drawing.base_choice import choose_base
-from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, choose_side, draw_seeds
-from embhub.diffusion.drawing.loading import load_into
+from embhub.diffusion.drawing.generation import GUIDANCE, STEPS
 from embhub.diffusion.drawing.negatives import join_negative
-from embhub.diffusion.drawing.sampling import load_for_sampling
-from embhub.diffusion.families.pipeline import Pipeline
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.options.sampling import Sampling
@@ -76,6 +73,7 @@ def make_dataset(
     registry: str | None = None,
     device: str = "auto",
     sampling: Sampling | None = None,
+    processes: int = 1,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -92,6 +90,8 @@ def make_dataset(
         no_card: tokens of unsigned files without a card whose use the caller answers for.
         sampling: scheduler, number format, and images computed together: one by default. In batches an image's bytes
             depend by rounding on its neighbours; batches are always the same, also when an interrupted call goes on.
+        processes: how many generate images beside each other, each with a base of its own; on several GPUs in turn.
+            It is not in the plan: images are the same up to the rounding of a processor with fewer threads each.
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
@@ -139,8 +139,9 @@ def make_dataset(
     if not document["sampling"]:
         del document["sampling"]  # as plans of one image at a time have always been
     plan.begin(folder, document)
+    studio = Studio([Loaded.of(item) for item in planned], drawing, found, sampling, device)
     with plan.alone(folder):
-        earlier = _draw_all(folder, planned, drawing, found, sampling, device, on_progress)
+        earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document)
     warnings = dict.fromkeys(text for origin in origins.values() for text in origin.warnings)
@@ -165,56 +166,34 @@ def _plan(asked: Asked, origins: Mapping[str, Origin], *, from_words: bool) -> l
 
 
 def _draw_all(
-    folder: Path,
-    planned: Sequence[PlannedClass],
-    drawing: Mapping[str, Any],
-    found: FoundBase,
-    sampling: Sampling,
-    device: str,
-    on_progress: OnProgress | None,
+    folder: Path, planned: Sequence[PlannedClass], studio: Studio, processes: int, on_progress: OnProgress | None
 ) -> int:
     """Draw what is missing; returns how many were there."""
     announce(on_progress, "loading the base")
-    clock = _Clock(len(planned) * drawing["per_class"], on_progress)
-    for item in planned:
+    clock = _Clock(len(planned) * studio.drawing["per_class"], on_progress)
+    missing: set[str] = set()
+    tasks: list[Task] = []
+    for number, item in enumerate(planned):
         _sweep(folder / item.folder)
-        pictures = list(item.pictures(drawing["per_class"], drawing["seed"]))
-        missing = {picture.path for picture in pictures if not _is_whole(folder / picture.path)}
-        for _ in range(len(pictures) - len(missing)):
+        pictures = list(item.pictures(studio.drawing["per_class"], studio.drawing["seed"]))
+        lost = {picture.path for picture in pictures if not _is_whole(folder / picture.path)}
+        for _ in range(len(pictures) - len(lost)):
             clock.found()
-        if not missing:
-            continue
-        pipe = load_for_sampling(found, sampling, device=device)  # a fresh one a class: its embeddings and no others
-        for origin in (*item.origins, *item.against):
-            load_into(pipe, origin.embedding)
-        side = choose_side(pipe, [origin.embedding for origin in item.origins], drawing["resolution"])
-        for batch in _batches(pictures, sampling.batch_size or 1):
-            if missing.isdisjoint(picture.path for picture in batch):
-                continue
-            # All of a batch, also where some are there: its rounding belongs to the whole.
-            for picture, data in zip(batch, _draw(pipe, batch, drawing, side), strict=True):
+        # All of a batch, also where some are there: its rounding belongs to the whole.
+        batches = _batches(pictures, studio.sampling.batch_size or 1)
+        tasks += [Task(number, batch) for batch in batches if not lost.isdisjoint(picture.path for picture in batch)]
+        missing |= lost
+    with closing(paint(studio, tasks, processes=processes)) as painted:
+        for task, images in painted:
+            for picture, data in zip(task.pictures, images, strict=True):
                 if picture.path in missing:
                     _write(folder, picture, data, clock)
-                    clock.drew(item.label)
+                    clock.drew(picture.label)
     return clock.earlier
 
 
-def _batches(pictures: Sequence[Picture], size: int) -> list[Sequence[Picture]]:
-    return [pictures[first : first + size] for first in range(0, len(pictures), size)]
-
-
-def _draw(pipe: Pipeline, batch: Sequence[Picture], drawing: Mapping[str, Any], side: int) -> list[bytes]:
-    images = draw_seeds(
-        pipe, batch[0].prompt, [picture.seed for picture in batch], steps=drawing["steps"],
-        guidance_scale=drawing["guidance"], side=side, negative=drawing.get("negative"), batch_size=len(batch),
-    )  # fmt: skip
-    return [_encode(image) for image in images]
-
-
-def _encode(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+def _batches(pictures: Sequence[Picture], size: int) -> list[tuple[Picture, ...]]:
+    return [tuple(pictures[first : first + size]) for first in range(0, len(pictures), size)]
 
 
 def _write(folder: Path, picture: Picture, data: bytes, clock: _Clock) -> None:
@@ -240,7 +219,7 @@ def _is_whole(path: Path) -> bool:
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.load()
-            return _encode(image) == path.read_bytes()  # decoders pass over a missing end
+            return encode(image) == path.read_bytes()  # decoders pass over a missing end
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 

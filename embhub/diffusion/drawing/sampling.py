@@ -1,14 +1,16 @@
-"""Applying the options of sampling to a pipeline: scheduler, number format, compilation."""
+"""Applying the options of sampling to a pipeline: scheduler, number format, integers, compilation."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from typing import Any
 
 import diffusers
 import torch
 
+from embhub.diffusion.bases import live_fingerprint
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
 from embhub.diffusion.families import denoiser
@@ -36,19 +38,46 @@ def load_for_sampling(found: FoundBase, sampling: Sampling, *, device: str = "au
 
     Raises:
         UsageError: a scheduler that the base does not take, a number format that the device has not, or no compiler.
+            Integers on another device than a processor, or with another option that they cannot be combined with.
     """
     place = choose_device(device)
     if sampling.dtype == "float16" and place.type == "cpu":
         raise UsageError("float16 on a processor is slower than float32", "use --dtype bfloat16 or float32")
     if sampling.compiled and place.type == "cpu" and not _has_compiler():
         raise UsageError("torch.compile needs a C++ compiler on a processor", "install g++, or leave out --compile")
+    if sampling.quantize is not None:
+        _check_quantizable(sampling, place)
     dtype = getattr(torch, sampling.dtype) if sampling.dtype else None
     pipe = load_pipeline(found, device=device, dtype=dtype)
     if sampling.scheduler is not None:
         set_scheduler(pipe, sampling.scheduler)
+    if sampling.quantize is not None:
+        quantize(pipe)
     if sampling.compiled:
         denoiser(pipe).compile()
     return pipe
+
+
+def _check_quantizable(sampling: Sampling, place: torch.device) -> None:
+    if place.type != "cpu":
+        raise UsageError(
+            f"--quantize computes on a processor, not on {place.type}", "use --dtype bfloat16 there, or --device cpu"
+        )
+    if sampling.dtype not in (None, "float32"):
+        raise UsageError(f"--quantize starts from float32, not from {sampling.dtype}", "leave out --dtype")
+    if sampling.compiled:
+        raise UsageError("a quantized denoiser cannot be compiled", "leave out --compile or --quantize")
+    if torch.backends.quantized.engine == "none":
+        raise UsageError("this build of torch has no quantized linear layers", "leave out --quantize")
+
+
+def quantize(pipe: Pipeline) -> None:
+    """Let the denoiser's linear layers compute in 8-bit integers: weights once, what they are given at every step."""
+    live_fingerprint.remember_denoiser(pipe)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # torch.ao is to move into a package of its own
+        replace: Any = torch.ao.quantization.quantize_dynamic
+        replace(denoiser(pipe), {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
 
 
 def set_scheduler(pipe: Pipeline, name: Scheduler) -> None:

@@ -37,6 +37,20 @@ def pooled(targets: int, shift: float, exposed: float) -> Draw:
     return draw
 
 
+def in_turn(targets: int, shift: float, exposed: float) -> Draw:
+    """The same, each training's losses compared with the mean of the others', whoever they learned from."""
+
+    def draw(generator: np.random.Generator, units: int) -> tuple[Floats, Floats]:
+        gain = np.where(generator.random(units) < exposed, shift, 0.0)
+        coins = generator.random((targets, units)) < 0.5
+        own, noise = generator.normal(0, 0.8, units), generator.normal(0, 1, (targets, units))
+        seen = own + noise + coins * gain
+        scores = seen - (seen.sum(0) - seen) / (targets - 1)
+        return scores[coins], scores[~coins]
+
+    return draw
+
+
 def truth(draw: Draw, fpr: float) -> tuple[float, float]:
     """The AUC, and the true-positive rate at this false-positive rate, of ever so many units."""
     members, nonmembers = draw(np.random.default_rng(99), 200_000)
@@ -50,6 +64,8 @@ CASES = [
     *[(f"{units} a side, shift {shift}", independent(shift), 1, units, fpr)
       for units, fpr in ((50, 0.1), (100, 0.01)) for shift in (0.0, 1.0, 2.0)],
     *[(f"pooled, {share:.0%} exposed by {shift}", pooled(8, shift, share), 8, 120, 0.01)
+      for shift, share in ((0.0, 1.0), (1.0, 1.0), (3.0, 0.1))],
+    *[(f"in turn, {share:.0%} exposed by {shift}", in_turn(8, shift, share), 8, 120, 0.01)
       for shift, share in ((0.0, 1.0), (1.0, 1.0), (3.0, 0.1))],
     ("two targets", pooled(2, 2.0, 0.5), 2, 160, 0.01),
 ]  # fmt: skip

@@ -43,8 +43,10 @@ def quick(shift: float, members: int = 60, nonmembers: int = 60, seed: int = 0, 
 KEPT = "by patient, held out before training"
 
 
-def standard(shift: float, units: int, *, shadows: int = 8, split: Any = KEPT, **more: Any) -> AuditReport:
-    """`units` patients a class, eight target shadows, and a blind baseline that sees nothing."""
+def standard(
+    shift: float, units: int, *, shadows: int = 8, references: int = 7, split: Any = KEPT, **more: Any
+) -> AuditReport:
+    """`units` patients a class, eight shadows that are attacked, and a blind baseline that sees nothing."""
     scores = {
         "lira-shadows": normal(shift, shadows * units, shadows * units)
         if shift
@@ -62,7 +64,7 @@ def standard(shift: float, units: int, *, shadows: int = 8, split: Any = KEPT, *
         members=Group(units=units),
         nonmembers=Group(units=units),
         design=Design(
-            reference_shadows=shadows,
+            reference_shadows=references,
             target_shadows=shadows,
             subject="algorithm",
             split=split,
@@ -103,9 +105,19 @@ def test_finding_nothing_is_an_equivalence_result() -> None:
     assert recompute(report) == []
 
 
+def test_shadows_apart_and_in_turn_are_both_enough() -> None:
+    """Reports whose references were trained apart are read as they always were."""
+    for references in (7, 8):
+        report = standard(0, 400, references=references)
+        assert (report.verdict, recompute(report)) == ("no-leak-detected", [])
+
+
 NOTHING_SHOWN: list[tuple[str, dict[str, Any], str]] = [
-    ("shadows", {"shadows": 7}, "fewer than 8 reference and 8 target shadows"),
-    ("two shadows", {"shadows": 2}, "fewer than 8 reference and 8 target shadows"),
+    ("shadows", {"shadows": 7, "references": 6}, "fewer than 8 shadows were trained"),
+    ("two shadows", {"shadows": 2, "references": 1}, "fewer than 8 shadows were trained"),
+    ("as they were", {"shadows": 7, "references": 7}, "fewer than 8 reference and 8 target shadows"),
+    ("few references", {"shadows": 9, "references": 7}, "fewer than 8 reference and 8 target shadows"),
+    ("no reference", {"shadows": 8, "references": 0}, "fewer than 8 reference and 8 target shadows"),
     ("named by the caller", {"split": "named by the caller"}, "the caller named the sides"),
     ("given by the caller", {"split": "given by the caller"}, "the caller named the sides"),
     ("blind left out", {"scores": {"blind": None}}, "no blind baseline checked the split"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.apart import balance_coins
 from embhub.audits import statistics
 from embhub.diffusion.attacks import evidence as attacks
 from embhub.diffusion.attacks import shadows
@@ -104,7 +105,7 @@ def test_loss_attack_is_blurred_by_hardness_and_lira_is_not() -> None:
     generator = torch.Generator().manual_seed(1)
     images, references = 120, 8
     hardness = torch.randn(images, 1, generator=generator).double()
-    flips = torch.from_numpy(shadows.balance_coins(references, images, seed=0))
+    flips = torch.from_numpy(balance_coins(references, images, seed=0))
 
     def losses(inside: torch.Tensor) -> torch.Tensor:
         noise = 0.05 * torch.randn(*inside.shape, 16, generator=generator).double()
@@ -127,20 +128,27 @@ def test_lira_is_in_standard_deviations_of_the_references_without_the_image() ->
     assert score_by_lira(Evidence(target, target, references, unseen)).tolist() == pytest.approx(expected)
 
 
-def test_lira_refuses_an_image_that_every_reference_saw() -> None:
+def test_lira_compares_an_image_that_every_reference_saw_as_if_some_had_not() -> None:
+    """The first two images gain 2 from being seen; the third was seen by both references, at 6 and 4."""
+    references = torch.tensor([[[1.0], [5.0], [6.0]], [[3.0], [3.0], [4.0]]]).double()
+    unseen = torch.tensor([[False, True, False], [True, False, False]])
+    target = torch.tensor([[3.0], [5.0], [7.0]]).double()
+    found = score_by_lira(Evidence(target, target, references, unseen))
+    assert found.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_lira_refuses_references_that_saw_everything() -> None:
     table = torch.zeros(2, 3).double()
     with pytest.raises(ValueError, match="every reference"):
-        score_by_lira(Evidence(table, table, torch.zeros(2, 2, 3), torch.tensor([[True, False], [True, False]])))
+        score_by_lira(Evidence(table, table, torch.zeros(2, 2, 3), torch.zeros(2, 2, dtype=torch.bool)))
     with pytest.raises(ValueError, match="needs reference"):
         score_by_lira(Evidence(table, table))
 
 
-def test_coins_are_balanced_for_references_and_free_for_targets() -> None:
-    references = shadows.balance_coins(8, 50, seed=1)
-    assert (references.sum(0) == 4).all()
-    targets = shadows.flip_coins(200, 50, seed=1)
-    assert 0.47 < targets.mean() < 0.53
-    assert targets.sum(0).std() > 4  # independent coins, not balanced ones
+def test_coins_of_shadows_are_fair_and_independent() -> None:
+    coins = shadows.flip_coins(200, 50, seed=1)
+    assert 0.47 < coins.mean() < 0.53
+    assert coins.sum(0).std() > 4  # independent coins, not balanced ones
     assert not np.array_equal(shadows.flip_coins(8, 50, seed=1), shadows.flip_coins(8, 50, seed=2))
 
 

@@ -160,18 +160,19 @@ def test_folders_without_patients_are_counted_in_images(trained: TrainResult, im
 
 def test_standard_trains_shadows_and_pools_their_coins(trained: TrainResult) -> None:
     seen: list[Progress] = []
-    report = audit(trained, suite="standard", shadows=3, device="cpu", on_progress=seen.append)
+    report = audit(trained, suite="standard", shadows=4, device="cpu", on_progress=seen.append)
     headline = report.headline_result
-    assert (headline.name, headline.models) == ("lira-shadows", 3)
-    assert sum(map(len, headline.ranks)) == 3 * 20
+    assert (headline.name, headline.models) == ("lira-shadows", 4)
+    assert sum(map(len, headline.ranks)) == 4 * 20
     assert len(report.attack("lira-artifact").ranks.members) == 12
-    assert (report.design.subject, report.design.reference_shadows) == ("algorithm", 3)
+    design = report.design
+    assert (design.subject, design.reference_shadows, design.target_shadows) == ("algorithm", 3, 4)
     assert report.verdict != "no-leak-detected"  # ten patients a side
     assert report.check() == []
     stages = list(dict.fromkeys(progress.stage for progress in seen))
     assert stages[:2] == ["reading images", "loading the base"]
-    assert stages[2:] == ["measuring losses", "reference embeddings", "target embeddings"]
-    assert seen[-1].done == seen[-1].total == 9
+    assert stages[2:] == ["measuring losses", "shadow embeddings"]
+    assert seen[-1].done == seen[-1].total == 12
 
 
 @pytest.mark.thorough
@@ -179,10 +180,10 @@ def test_thorough_runs_every_attack_and_counts_coins(trained: TrainResult, monke
     monkeypatch.setattr(nearest, "DRAWN", 2)
     monkeypatch.setattr(reidentification, "STEPS", 5)
     monkeypatch.setattr(nearest, "STEPS", 2)
-    report = audit(trained, suite="thorough", shadows=2, device="cpu")
+    report = audit(trained, suite="thorough", shadows=4, device="cpu")
     assert {result.name for result in report.attacks} == {*SUITES["thorough"], "blind"}
     assert all(result.paper for result in report.attacks)
-    assert report.coins is not None and (report.coins.coins, report.coins.guesses) == (40, 10)
+    assert report.coins is not None and (report.coins.coins, report.coins.guesses) == (80, 20)
     assert report.check() == []
 
 

@@ -81,7 +81,7 @@ def test_shadows_of_a_private_training_are_trained_by_its_mechanism(
     real = private_training.fit
     monkeypatch.setattr(private_training, "fit", keep)
     monkeypatch.setattr(inversion, "fit", None)
-    report = audit(private, suite="standard", shadows=2, device="cpu")
+    report = audit(private, suite="standard", shadows=4, device="cpu")
     claim = private.embedding.privacy
     assert isinstance(claim, PrivacyClaim) and len(used) == 4
     assert {(one.sample_rate, one.noise_multiplier, one.max_grad_norm, one.denominator) for one in used} == {

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.apart import balance_coins
 from embhub.audits import statistics
-from embhub.diffusion.attacks import WITH_REFERENCES, shadows
+from embhub.diffusion.attacks import WITH_REFERENCES
 from embhub.diffusion.attacks.evidence import Evidence
 from embhub.diffusion.attacks.losses import score_by_lira, score_by_loss
 from embhub.diffusion.attacks.references import (
@@ -20,6 +21,7 @@ from embhub.diffusion.attacks.references import (
     score_by_online_lira,
     score_by_relative_likelihood,
 )
+from embhub.diffusion.attacks.shadows import flip_coins
 
 IMAGES, DRAWS, EACH = 80, 8, 6
 ATTACKS = pytest.mark.parametrize("attack", WITH_REFERENCES.values(), ids=list(WITH_REFERENCES))
@@ -35,9 +37,7 @@ def make(leak: float, seed: int, *, images: int = IMAGES, each: int = EACH) -> t
         noise = 0.1 * torch.randn(*inside.shape, DRAWS, generator=generator).double()
         return hardness + shift + noise - leak * inside[..., None].double()
 
-    coins = np.concatenate(
-        [shadows.balance_coins(each, images, seed=seed), shadows.flip_coins(each, images, seed=seed)]
-    )
+    coins = np.concatenate([balance_coins(each, images, seed=seed), flip_coins(each, images, seed=seed)])
     inside = torch.rand(images, generator=generator) < 0.5
     flips = torch.from_numpy(coins)
     return Evidence(losses(inside), losses(torch.zeros(images)), losses(flips), ~flips), inside

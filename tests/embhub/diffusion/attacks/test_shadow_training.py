@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.apart import balance_coins
 from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
 from embhub.diffusion.attacks.executors import open_executor
@@ -28,7 +29,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub.progress import Progress
 
 RECIPE = ResolvedRecipe(num_vectors=2, steps=4, batch_size=16, mixed_precision=False)
-FLIPS = shadows.balance_coins(6, 8, seed=0)
+FLIPS = balance_coins(6, 8, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_a_dask_cluster_of_which_a_worker_is_killed(
     setting: Setting, here: shadows.Shadows, base: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
 ) -> None:
     address, workers = cluster
-    flips = shadows.balance_coins(16, 8, seed=0)
+    flips = balance_coins(16, 8, seed=0)
     longer = replace(setting, recipe=replace(RECIPE, steps=10))
     killed: list[int] = []
 

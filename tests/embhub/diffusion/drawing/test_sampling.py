@@ -13,9 +13,11 @@ import torch
 from embhub.__main__ import main
 from embhub.diffusion.bases.pipelines import find_base
 from embhub.diffusion.drawing.generation import draw
-from embhub.diffusion.drawing.sampling import load_for_sampling, set_scheduler
+from embhub.diffusion.drawing.sampling import load_for_sampling, quantize, set_scheduler
+from embhub.diffusion.families import denoiser
 from embhub.errors import UsageError
 from embhub.options.sampling import Sampling, Scheduler
+from tests.embhub.diffusion.datasets.conftest import write_embedding
 from tests.support import families, pipelines
 
 
@@ -50,6 +52,45 @@ def test_bfloat16_is_what_the_weights_are_in(base: Path) -> None:
     half, whole = (load_for_sampling(found, Sampling(dtype=kind), device="cpu") for kind in ("bfloat16", "float32"))
     assert half.unet.dtype is torch.bfloat16 and whole.unet.dtype is torch.float32
     assert pixels(half).shape == pixels(whole).shape
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl", "sd3", "flux"])
+def test_quantized_layers_draw_nearly_the_same(kind: str) -> None:
+    pipe = families.build(kind)
+    before = pixels(pipe, n=2)
+    quantize(pipe)
+    part = denoiser(pipe)
+    assert not [layer for layer in part.modules() if type(layer) is torch.nn.Linear]
+    after = pixels(pipe, n=2)
+    assert 0 < np.abs(after - before).mean() < 8
+    assert np.array_equal(after, pixels(pipe, n=2))
+
+
+def test_an_embedding_is_used_with_quantized_layers_and_it_is_recorded(base: Path, tmp_path: Path) -> None:
+    file = write_embedding(tmp_path / "a.safetensors", base)
+    words = ["generate", "mri, <a>", "--embedding", str(file), "--base", str(base), "--steps", "2", "--device", "cpu"]
+    assert main([*words, "--out", str(tmp_path / "a"), "--quantize", "int8"]) == 0
+    assert main([*words, "--out", str(tmp_path / "b")]) == 0
+    told = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in "ab"]
+    assert told[0]["quantize"] == "int8" and "quantize" not in told[1]
+    assert told[0]["base_fingerprint"] == told[1]["base_fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"dtype": "bfloat16"}, "starts from float32, not from bfloat16"),
+        ({"compiled": True}, "cannot be compiled"),
+    ],
+)
+def test_what_cannot_be_quantized_is_said(base: Path, choices: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        load_for_sampling(find_base(base), Sampling(quantize="int8", **choices), device="cpu")
+
+
+def test_quantized_layers_are_for_a_processor(base: Path) -> None:
+    with pytest.raises(UsageError, match="not on meta"):
+        load_for_sampling(find_base(base), Sampling(quantize="int8"), device="meta")
 
 
 def test_float16_on_a_processor_is_refused(base: Path) -> None:

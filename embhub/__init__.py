@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from embhub.diffusion.drawing.interpolation import interpolate as interpolate
     from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
     from embhub.diffusion.foreign.importing import import_file as import_file
+    from embhub.diffusion.port import port as port
     from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.images.inspection import inspect as inspect
@@ -62,6 +63,7 @@ _PLACES = {
     "inspect": "embhub.images.inspection:inspect",
     "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
     "load_into": "embhub.diffusion.drawing.generation:load_into",
+    "port": "embhub.diffusion.port:port",
     "pull": "embhub.client.pulling:pull",
     "push": "embhub.client.publishing:push",
     "sign": "embhub.client.publishing:sign",
@@ -73,8 +75,8 @@ _PLACES = {
 __all__ = [
     "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
     "Release", "Selection", "Verified",
-    "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "pull", "push",
-    "sign", "train", "trust_registry", "verify",
+    "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "port", "pull",
+    "push", "sign", "train", "trust_registry", "verify",
 ]  # fmt: skip
 
 

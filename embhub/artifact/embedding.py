@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embhub.artifact import header
+from embhub.artifact.derivation import Derivation, read_derivation
 from embhub.artifact.header import check_token as check_token
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
@@ -118,6 +119,12 @@ class Embedding:
         """The privacy claim, recomputed: the text `none`, or a `PrivacyClaim`."""
         return read_claim(self.metadata["embhub.privacy"])
 
+    @cached_property
+    def derived_from(self) -> Derivation | None:
+        """What it was ported from, or None where it was trained."""
+        text = self.metadata.get("embhub.derived_from")
+        return None if text is None else read_derivation(text)
+
 
 def parse(data: bytes) -> Embedding:
     """Validate the bytes of an embedding.
@@ -184,6 +191,7 @@ def build(
     training: Mapping[str, Any],
     privacy: Claim = NONE,
     dtype: str = "float16",
+    derived_from: Derivation | None = None,
 ) -> Embedding:
     """Write an embedding; the same input gives the same bytes.
 
@@ -194,6 +202,7 @@ def build(
         base_name: the base as its publisher calls it; never a local path.
         training: facts under names of header.TRAINING_FACTS; numbers and short texts.
         privacy: the claim of the training that made the rows (`privacy.build_claim`), or "none".
+        derived_from: what it was ported from, None for a training.
 
     Raises:
         ArtifactError: whatever `parse` would refuse.
@@ -211,6 +220,7 @@ def build(
         architecture=_architecture(layout, arrays, base),
         body_digest=hashlib.sha256(container.serialize_body(arrays)).hexdigest(),
         privacy=privacy,
+        derived_from=derived_from,
     )
     return parse(container.serialize(arrays, metadata))
 

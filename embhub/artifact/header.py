@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embhub.artifact import fingerprint
+from embhub.artifact.derivation import Derivation, check_tool, read_derivation
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.options.preprocessing import FITS
@@ -22,6 +23,7 @@ SCHEMA = "embhub.embedding/1"
 REQUIRED_KEYS = ("embhub.schema", "embhub.token", "embhub.base_name", "embhub.training", "embhub.privacy")
 OPTIONAL_KEYS = (
     "embhub.base",
+    "embhub.derived_from",
     "format",
     "modelspec.architecture",
     "modelspec.hash_sha256",
@@ -110,6 +112,7 @@ def compose(
     architecture: str,
     body_digest: str,
     privacy: Claim = NONE,
+    derived_from: Derivation | None = None,
 ) -> dict[str, str]:
     """The metadata of a new file.
 
@@ -130,6 +133,8 @@ def compose(
         "modelspec.trigger_phrase": token,
         "modelspec.hash_sha256": f"0x{body_digest}",
     }
+    if derived_from is not None:
+        metadata["embhub.derived_from"] = derived_from.to_text()
     if base is not None:
         metadata["embhub.base"] = _write_json("base", base)
         words = {"epsilon": "epsilon", "v_prediction": "v"}  # ModelSpec's names for them
@@ -149,6 +154,7 @@ def check(metadata: Mapping[str, str]) -> None:
         UncheckableClaimError: a privacy claim that this version cannot recompute.
         UnsupportedClaimError: a privacy claim that its own parameters do not support.
         BadFingerprintError: the base's fingerprint is malformed.
+        BadDerivationError: what it was ported from is malformed.
     """
     if metadata.get("embhub.schema") != SCHEMA:
         raise ForeignFileError(
@@ -175,6 +181,8 @@ def check(metadata: Mapping[str, str]) -> None:
         )
     facts = read_object("training", metadata["embhub.training"])
     check_training(facts)
+    text = metadata.get("embhub.derived_from")
+    check_tool(None if text is None else read_derivation(text), facts.get("tool"))
     if claim != NONE and not isinstance(facts.get("loss", ""), str):
         raise BadHeaderError("the header states a loss beside a privacy claim, which does not cover it", _REWRITE)
     if "embhub.base" in metadata:

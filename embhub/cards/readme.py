@@ -132,7 +132,7 @@ This is a textual inversion embedding: {vectors} numbers that teach the base mod
 ## Privacy
 
 {_privacy(card)}
-
+{_ported(card)}
 ## Audit
 
 Verdict of the publisher's own audit: **{card.audit.verdict}** (suite: {card.audit.suite}).
@@ -177,6 +177,18 @@ def _privacy(card: Card) -> str:
     if isinstance(card.privacy, PrivacyClaim):
         return "\n".join(f"- {_prose(sentence)}" for sentence in card.privacy.words())
     return PRIVACY_WORDS
+
+
+def _ported(card: Card) -> str:
+    if card.derived_from is None:
+        return ""
+    told = _prose(card.derived_from.sentence)
+    carried = (
+        " Its privacy claim is the source's and carries over by post-processing."
+        if isinstance(card.privacy, PrivacyClaim)
+        else ""
+    )
+    return f"\n{told[0].upper()}{told[1:]}. The training images and patients named above are the source's.{carried}\n"
 
 
 def _population(card: Card) -> str:

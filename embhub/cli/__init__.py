@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "training",
     "import": "importing",
     "export": "exporting",
+    "port": "porting",
     "audit": "auditing",
     "copy-check": "copy_check",
     "budget": "budgeting",
@@ -49,7 +50,7 @@ COMMANDS = {
 }
 
 SECTIONS = {
-    "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
+    "Train and audit": ["inspect", "train", "import", "export", "port", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],

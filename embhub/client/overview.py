@@ -106,6 +106,7 @@ def describe_embedding(embedding: Embedding) -> dict[str, Any]:
             for one in embedding.vectors
         ],
         "base": embedding.base_name,
+        **({"ported from": embedding.derived_from.to_dict()} if embedding.derived_from else {}),
         "privacy": plain(embedding.privacy),
         "bytes": len(embedding.data),
         "sha256": embedding.digest,

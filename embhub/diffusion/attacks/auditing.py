@@ -20,7 +20,7 @@ from torch import Tensor
 
 from embhub.artifact import embedding as artifact_module
 from embhub.artifact import fingerprint
-from embhub.artifact.claimed import read_claim
+from embhub.artifact.claimed import check_derived, read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.audits import statistics
 from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
@@ -141,6 +141,7 @@ def audit(
         ArtifactError: Not an embedding, or one for another base.
     """
     target, bounds = resolve(embedding), bounds or Bounds()
+    check_derived(target, suite)
     if suite == "mechanism":
         read_claim(target)
         if replay is not None:

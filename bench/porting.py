@@ -3,8 +3,8 @@
 The old base is the X-ray base of 64 pixels of commit 5254313, the new one the built-in X-ray base of 128. Films of
 bacterial pneumonia of the `site` part are learned from twice: on the old base, and directly on the new one. The first
 embedding is ported. A judge of the `judge` part's films says how probable pneumonia is in images that the new base
-generates, with equal seeds, by the port, by the direct embedding and by the prompt's words alone. `reach` is the gain of
-the port over the words divided by that of the direct embedding. The loss is that of held-out films of the same part.
+generates, with equal seeds, by the port, by the direct embedding and by the prompt's words alone. `reach` is the gain
+of the port over the words divided by that of the direct embedding. The loss is that of held-out films of the same part.
 Seeds and settings stand here, fixed before anything was judged; a seed is kept as it ends.
 
     git archive 5254313 embhub/diffusion/base/builtin-xray | tar x -C OLD

@@ -53,7 +53,9 @@ def command(
     from embhub.diffusion.preflight.porting import check_port
 
     with progress_bar() as on_progress:
-        check_port(source, to=to, base=base, caption=caption, recipe=recipe, device=device, out=out, overwrite=overwrite)
+        check_port(
+            source, to=to, base=base, caption=caption, recipe=recipe, device=device, out=out, overwrite=overwrite
+        )
         say_loading(on_progress)
         from embhub.diffusion.outputs import port_to_file
 

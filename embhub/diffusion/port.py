@@ -1,12 +1,12 @@
 """An embedding moved to another base: images generated with it on the old one, learned from on the new one.
 
-No image of a patient is read. So a privacy claim carries over by post-processing (Dwork and Roth 2014, proposition 2.1),
-as long as the new base learned from none of these patients; `embhub.release.checks.derivations` checks the link.
+No image of a patient is read. So a privacy claim carries over by post-processing (Dwork and Roth 2014, proposition
+2.1), as long as the new base learned from none of these patients; `embhub.release.checks.derivations` checks the link.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.drawing.generation import Studio, draw_seeds, prepare
-from embhub.diffusion.drawing.loading import HasEmbedding, UnverifiedWarning, open_embedding
+from embhub.diffusion.drawing.loading import HasEmbedding, open_embedding
 from embhub.diffusion.families import check_trainable, detect
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion, memory, per_layer

@@ -55,6 +55,9 @@ def list_shipment(release: Release) -> Shipment:
     if release_files.AUDIT in release.files:
         holds = "the signature on the audit report, with the figures of the attack that decided the verdict"
         rows.append(_row(release, release_files.AUDIT_BUNDLE, holds, "these figures"))
+    if release_files.SOURCE_BUNDLE in release.files:
+        holds = "the publish attestation of the embedding that this one was ported from, as its publisher published it"
+        rows.append(_row(release, release_files.SOURCE_BUNDLE, holds, "the privacy claim and nothing else"))
     holds = "a signature on the digests of all files above but the attestations, in the format of OpenSSF model signing"
     rows.append(_row(release, release_files.MODEL_BUNDLE, holds, "nothing"))
     return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)

@@ -94,11 +94,7 @@ def sign(
     check_persons(release)
     if old := outdated(artifact.privacy):
         raise PrivacyError(old, "train again with `embhub train --epsilon`")
-    files = {
-        name: release.files[name]
-        for name in _SIGNED
-        if name in release.files
-    }
+    files = {name: release.files[name] for name in _SIGNED if name in release.files}
     report_digest = release_files.digest(files[release_files.AUDIT]) if report is not None else None
     published = statement.build_publish(
         artifact.digest,

@@ -50,7 +50,9 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
             raise BrokenClaimError(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
     found = say(embedding.privacy)
     if isinstance(signed, PrivacyClaim) and embedding.derived_from is not None:
-        return Finding(found.check, found.outcome, f"of the training of the source, not of a training of its own: {found.text}")
+        return Finding(
+            found.check, found.outcome, f"of the training of the source, not of a training of its own: {found.text}"
+        )
     return found
 
 

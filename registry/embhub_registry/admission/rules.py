@@ -273,7 +273,8 @@ ATTESTATION = Rule(
     "attestation",
     "The publish attestation verifies with the registry's own keyring: signer, role, namespace, registry, repository,"
     " digests of embedding, card and report. A port that claims privacy holds the publish attestation of its source,"
-    " which verifies with the same keyring and makes the same claim. So verifies every other attestation of a known type. One of an unknown type is"
+    " which verifies with the same keyring and makes the same claim. Every other attestation of a known type verifies"
+    " likewise. One of an unknown type is"
     " stored and not checked, unless its signed predicate says `critical: true`. The refusal carries the name of the"
     " check that failed.",
     "sign the release as it stands (`embhub sign FILE`), then push again",

@@ -226,6 +226,7 @@ def _sections(card: Card) -> tuple[Section, ...]:
             ("Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
             ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
             ("Fingerprint of the base", base.fingerprint),
+            ("Origin", card.derived_from.sentence if card.derived_from else None),
             ("Evaluation by the publisher", "; ".join(_measured(item) for item in card.evaluation)),
         ),
         _section(

@@ -50,7 +50,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         read_derivation(text)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda kids: st.lists(kids, max_size=3)))
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda kids: st.lists(kids, max_size=3))
+)
 def test_any_value_is_read_or_refused(value: Any) -> None:
     for hostile in (value, {**DERIVED.to_dict(), "images": value}, {"schema": value}):
         with pytest.raises(BadDerivationError):
@@ -61,7 +63,7 @@ def test_a_port_says_so_and_nothing_else_does() -> None:
     with pytest.raises(BadDerivationError, match="without being a port"):
         make_embedding(training={"tool": "embhub port"})
     port = make_port()
-    values = {name: array for name, array in port.tensors.items()}
+    values = dict(port.tensors)
     without = {name: text for name, text in port.metadata.items() if name != "embhub.derived_from"}
     with pytest.raises(ArtifactError):
         embedding.parse(tensors.serialize(values, without))

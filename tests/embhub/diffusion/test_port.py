@@ -117,9 +117,7 @@ def test_a_claim_goes_to_no_base_that_learned_from_a_site(
     adapted = tmp_path / "adapted"
     shutil.copytree(bases[1], adapted)
     (adapted / "adaptation.json").write_text("{}")
-    signed = Release.from_files(
-        {release_files.EMBEDDING: _claimed(source).data, release_files.PUBLISH_BUNDLE: b"{}"}
-    )
+    signed = Release.from_files({release_files.EMBEDDING: _claimed(source).data, release_files.PUBLISH_BUNDLE: b"{}"})
     with pytest.raises(PrivacyError, match="fine-tuned without privacy"):
         port(signed, to=adapted, base=bases[0], **FEW)
 

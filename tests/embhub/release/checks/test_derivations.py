@@ -125,9 +125,7 @@ def test_an_edited_attestation_of_the_source_is_refused() -> None:
     source = signing.sign(PRIVATE, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)
     data = source.files[release_files.PUBLISH_BUNDLE]
     other = resigned(source, key=STRANGER).files[release_files.PUBLISH_BUNDLE]
-    mixed = data.replace(
-        data.split(b'"sig"')[1].split(b'"')[1], other.split(b'"sig"')[1].split(b'"')[1]
-    )
+    mixed = data.replace(data.split(b'"sig"')[1].split(b'"')[1], other.split(b'"sig"')[1].split(b'"')[1])
     assert mixed != data
     with pytest.raises(SourceMismatchError, match="counts for nothing"):
         judge_port(forged(make_ported_release(PRIVATE), SOURCE_BUNDLE=mixed))

@@ -22,11 +22,16 @@ def read_claim(target: Embedding) -> PrivacyClaim:
 
 
 def check_derived(target: Embedding, suite: str) -> None:
-    """Refuse suites that try the training of the patients' images: a port has had none.
+    """Refuse suites that train again: a port had no training on patients, and adapters are trained otherwise.
 
     Raises:
-        UsageError: a port, and a suite that trains again or tests a mechanism.
+        UsageError: a port or an adapter, and another suite than `quick`.
     """
+    if target.kind == "adapter" and suite != "quick":
+        raise UsageError(
+            f"the {suite} suite trains embeddings again, and this is a compact adapter",
+            "use --suite quick, which attacks the adapter itself; it can find a leak, and not rule one out",
+        )
     if target.derived_from is not None and suite != "quick":
         raise UsageError(
             f"the embedding is a port, and the {suite} suite is about the training that it came from",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub.artifact import header
+from embhub.artifact import adapter, header
 from embhub.artifact.derivation import Derivation, read_derivation
 from embhub.artifact.header import check_token as check_token
 from embhub.errors import ArtifactError, UsageError
@@ -50,7 +50,10 @@ class BadLayoutError(ArtifactError):
 
 @dataclass(frozen=True)
 class Vectors:
-    """`count` rows of `dim` numbers for one text encoder, stored as `dtype`."""
+    """`count` rows of `dim` numbers for one text encoder, stored as `dtype`.
+
+    Of an adapter: its rank, and the width of the text that the denoiser reads.
+    """
 
     encoder: str
     count: int
@@ -119,6 +122,11 @@ class Embedding:
         """The privacy claim, recomputed: the text `none`, or a `PrivacyClaim`."""
         return read_claim(self.metadata["embhub.privacy"])
 
+    @property
+    def kind(self) -> str:
+        """`embedding` for token embeddings, `adapter` for a compact adapter (see `embhub.artifact.adapter`)."""
+        return "adapter" if self.layout == adapter.LAYOUT else "embedding"
+
     @cached_property
     def derived_from(self) -> Derivation | None:
         """What it was ported from, or None where it was trained."""
@@ -138,6 +146,11 @@ def parse(data: bytes) -> Embedding:
 def interpret(data: bytes, file: container.TensorFile) -> Embedding:
     """The embedding that `data` holds, whose container was read as `file`. Raises as `parse`."""
     header.check(file.metadata)
+    told = file.metadata.get("embhub.derived_from")
+    adapter.check_header(
+        file.tensors, kind=file.metadata.get("embhub.kind"), has_base="embhub.base" in file.metadata,
+        claim=read_claim(file.metadata["embhub.privacy"]), derived=None if told is None else read_derivation(told),
+    )  # fmt: skip
     layout, components = _find_layout(set(file.tensors))
     if layout == "kandinsky22-image" and len(file.tensors["image_embeds"].values) != 1:
         raise BadLayoutError("image_embeds holds more than one image embedding", "a decoder receives one")
@@ -146,6 +159,10 @@ def interpret(data: bytes, file: container.TensorFile) -> Embedding:
         raise BadLayoutError("the base's fingerprint has not the text encoders that the rows are for", "train again")
     if layout == PER_LAYER and len({(part.values.shape, part.dtype) for part in file.tensors.values()}) > 1:
         raise BadLayoutError("the layers differ in shape or number type", "write the file again with `embhub train`")
+    if layout == adapter.LAYOUT:
+        rank, width, dtype = adapter.check(file.tensors)
+        held = {name: tensor.values for name, tensor in file.tensors.items()}
+        return Embedding(data, held, file.metadata, layout, (Vectors("unet", rank, width, dtype),))
     vectors = tuple(
         Vectors(components[name], tensor.values.shape[0], tensor.values.shape[1], tensor.dtype)
         for name, tensor in file.tensors.items()
@@ -221,6 +238,7 @@ def build(
         body_digest=hashlib.sha256(container.serialize_body(arrays)).hexdigest(),
         privacy=privacy,
         derived_from=derived_from,
+        kind=adapter.KIND if layout == adapter.LAYOUT else None,
     )
     return parse(container.serialize(arrays, metadata))
 
@@ -231,6 +249,8 @@ def layer_names(count: int) -> tuple[str, ...]:
 
 
 def _find_layout(names: set[str]) -> tuple[str, Mapping[str, str]]:
+    if adapter.is_adapter(names):
+        return adapter.LAYOUT, {}
     if names and names == set(layer_names(len(names))):
         return PER_LAYER, dict.fromkeys(names, "text_encoder")
     known = {"t5xxl" if name == "t5" else name for name in names}
@@ -252,6 +272,8 @@ def _architecture(layout: str, arrays: Mapping[str, NDArray[Any]], base: Mapping
         "t5": "t5-conditioned",
         "kandinsky22-prior": "kandinsky-2-2-prior",
     }
+    if layout == adapter.LAYOUT:
+        return "stable-diffusion/lora"
     if layout == "kandinsky22-image":
         return "kandinsky-2-2-decoder/image-embedding"
     if layout in names:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from embhub.artifact import fingerprint
+from embhub.artifact import adapter, fingerprint
 from embhub.artifact.derivation import Derivation, check_tool, read_derivation
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
@@ -24,6 +24,7 @@ REQUIRED_KEYS = ("embhub.schema", "embhub.token", "embhub.base_name", "embhub.tr
 OPTIONAL_KEYS = (
     "embhub.base",
     "embhub.derived_from",
+    "embhub.kind",
     "format",
     "modelspec.architecture",
     "modelspec.hash_sha256",
@@ -48,6 +49,7 @@ TRAINING_FACTS = (
     "optimizer",
     "precision",
     "prediction_type",
+    "rank",
     "resolution",
     "schedule",
     "snr_gamma",
@@ -113,6 +115,7 @@ def compose(
     body_digest: str,
     privacy: Claim = NONE,
     derived_from: Derivation | None = None,
+    kind: str | None = None,
 ) -> dict[str, str]:
     """The metadata of a new file.
 
@@ -133,6 +136,8 @@ def compose(
         "modelspec.trigger_phrase": token,
         "modelspec.hash_sha256": f"0x{body_digest}",
     }
+    if kind is not None:
+        metadata["embhub.kind"] = kind
     if derived_from is not None:
         metadata["embhub.derived_from"] = derived_from.to_text()
     if base is not None:
@@ -170,6 +175,8 @@ def check(metadata: Mapping[str, str]) -> None:
     for key, value in metadata.items():
         if key.startswith("modelspec.") and (len(value) > _MAX_TEXT or not value.isprintable()):
             raise BadHeaderError(f"the header's {key} is not a short line of text", _REWRITE)
+    if metadata.get("embhub.kind", adapter.KIND) != adapter.KIND:
+        raise BadHeaderError("the header names a kind of file that this version does not know", _REWRITE)
     check_token(metadata["embhub.token"])
     if metadata.get("modelspec.trigger_phrase", metadata["embhub.token"]) != metadata["embhub.token"]:
         raise BadHeaderError("the header names two tokens, modelspec.trigger_phrase and embhub.token", _REWRITE)

@@ -34,6 +34,7 @@ def draft(
         "schema": SCHEMA,
         "token": embedding.token,
         "vectors": [{"encoder": item.encoder, "count": item.count, "dim": item.dim} for item in embedding.vectors],
+        "kind": "adapter" if embedding.kind == "adapter" else None,
         "privacy": plain(embedding.privacy),
         "derived_from": embedding.derived_from.to_dict() if embedding.derived_from else None,
     }

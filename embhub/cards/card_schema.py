@@ -227,8 +227,11 @@ class Card(_Part):
     licence_link: Link = Field(description="URL of the licence text")
     base_model: BaseModelRef = Field(description="the base model: id, revision, family, fingerprint, licence")
     token: Annotated[str, AfterValidator(_check_token)] = Field(description="the placeholder token (computed)")
+    kind: Literal["adapter"] | None = Field(
+        default=None, description="adapter for a compact adapter; nothing for token embeddings (computed)"
+    )
     vectors: Annotated[tuple[VectorsRef, ...], Field(min_length=1)] = Field(
-        description="token embedding vectors per encoder (computed)"
+        description="token embedding vectors per encoder; of an adapter its rank and the width of the text (computed)"
     )
     modality: Annotated[tuple[Annotated[str, AfterValidator(_check_modality)], ...], Field(min_length=1)] = Field(
         description="DICOM modality codes (0008,0060), such as [MR]"

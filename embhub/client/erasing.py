@@ -100,7 +100,7 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
             private = charged.private if charged else "protection" in run.settings
             told = published.get(run.embedding_digest, ())
             found[run.embedding_digest] = Concerned(
-                run.embedding_digest, role, private, "ported_from" not in run.settings, told
+                run.embedding_digest, role, private, not {"ported_from", "adapter"} & run.settings.keys(), told
             )
     for file in ledger.files:
         if file.digest not in found:

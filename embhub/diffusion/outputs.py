@@ -61,6 +61,18 @@ def describe_training(result: TrainResult) -> dict[str, Any]:
     return facts
 
 
+def adapt_to_file(images: Path, **choices: Any) -> dict[str, Any]:
+    """Train a compact adapter (`embhub.diffusion.adaptation.compact.train_adapter`); returns what a person is told."""
+    from embhub.diffusion.adaptation.compact import train_adapter
+
+    made = train_adapter(images, **choices)
+    facts: dict[str, Any] = {"wrote": str(made.path), **describe_embedding(made.adapter)}
+    facts |= {"trained on": _count(made.run.members), "held out": _count(made.run.holdout)}
+    if made.heldout_before is not None and made.heldout_after is not None:
+        facts["held-out loss"] = {"without": made.heldout_before, "with": made.heldout_after}
+    return facts
+
+
 _OF_THE_IMAGES = (
     "description", "modality", "sequence", "view", "anatomy", "finding", "n_patients", "n_images",
     "max_images_per_patient", "population", "acquisition", "labels", "preprocessing", "deidentification",

@@ -132,6 +132,8 @@ def port(
     """
     path, remarks = destinations.check_embedding(out, overwrite=overwrite), Remarks(on_note)
     old, signed = _open(source, remarks)
+    if old.kind == "adapter":
+        raise UsageError("a compact adapter is not ported", "train an adapter for the new base, or port an embedding")
     if not FEWEST <= images <= MOST:
         raise UsageError(f"{images} images to generate", f"choose {FEWEST} to {MOST:,}")
     if not 0 <= seed < 2**53:

@@ -19,8 +19,8 @@ from embhub.formats import safe_yaml
 from embhub.options.training import Recipe
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import SourceMismatchError
-from embhub.release import files as release_files
 from embhub.release import demands, verification
+from embhub.release import files as release_files
 from embhub.trust import advisories
 from tests.support import pipelines, releases
 from tests.support.claims import make_claim, make_private_release

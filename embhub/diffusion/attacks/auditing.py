@@ -27,6 +27,7 @@ from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Su
 from embhub.builtin_bases import NAMES as BUILT_IN
 from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES, shadow_training
 from embhub.diffusion.attacks import shadows as shadow_module
+from embhub.diffusion.attacks.adapter_losses import measure_adapter
 from embhub.diffusion.attacks.blind_baseline import score_blindly
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, rank_pooled
@@ -178,11 +179,12 @@ def audit(
     caption = run.caption if run else str(target.training.get("caption", "{}"))
     known = (prompts_of(side.images, caption, target.token) for side in (sides.members, sides.nonmembers))
     prompts = join_prompts(*known)
+    is_adapter = target.kind == "adapter"
     suspect = Suspect(
-        pipe, latents, draws, caption, target.token, tensors(target), seed=secret, images=images, units=sides.units,
-        prompts=prompts,
+        pipe, latents, draws, caption, target.token, {} if is_adapter else tensors(target), seed=secret, images=images,
+        units=sides.units, prompts=prompts,
     )  # fmt: skip
-    evidence = _measure(suspect, on_progress)
+    evidence = measure_adapter(suspect, target) if is_adapter else _measure(suspect, on_progress)
 
     scores = _Scores(sides.inside, sides.units, {})
     design = Design(

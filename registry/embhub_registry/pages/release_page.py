@@ -212,6 +212,13 @@ def _version(revision: Revision, name: str, *, yanked: bool) -> Version:
     )  # fmt: skip
 
 
+def _numbers(card: Card) -> tuple[str, str]:
+    if card.kind == "adapter":
+        (part,) = card.vectors
+        return "Compact adapter", f"rank {part.count}, keys and values of the cross-attention, text of width {part.dim}"
+    return "Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)
+
+
 def _sections(card: Card) -> tuple[Section, ...]:
     base, data = card.base_model, card.deidentification
     population, acquisition = card.population, card.acquisition
@@ -223,7 +230,7 @@ def _sections(card: Card) -> tuple[Section, ...]:
             ("View", card.view),
             ("Anatomy", _codes(card.anatomy)),
             ("Finding", _codes(card.finding) or "none (healthy)"),
-            ("Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
+            _numbers(card),
             ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
             ("Fingerprint of the base", base.fingerprint),
             ("Origin", card.derived_from.sentence if card.derived_from else None),

@@ -130,10 +130,10 @@ def verify(
             version=publish.version, digest=digest,
         )  # fmt: skip
         findings.extend(said)
-        of_source, said = derivations.check(
+        of_source, of_link = derivations.check(
             release, embedding, card, trusts=trusts if source_trust is None else source_trust
         )
-        findings.extend(said)
+        findings.extend(of_link)
         model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
         findings.extend(further_attestations.check(release))
         others = tuple(item.audit for item in audits if not item.of_report)

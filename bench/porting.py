@@ -40,7 +40,7 @@ FIRST_IMAGE = 9000
 
 def measure(seed: int, old: str, data: Path, look: Judge, *, ported: int = PORTED) -> Row:
     """One seed: two trainings, a port, and what the judge and the loss say of each."""
-    from embhub.diffusion.port import port
+    from embhub.diffusion.adaptation.porting import port
     from embhub.diffusion.train import train
     from embhub.options.training import Recipe, Selection
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from embhub.client.pulling import pull as pull
     from embhub.client.pulling import verify_path as verify
     from embhub.client.roots import trust_registry as trust_registry
+    from embhub.diffusion.adaptation.porting import port as port
     from embhub.diffusion.attacks.auditing import audit as audit
     from embhub.diffusion.drawing.generation import generate as generate
     from embhub.diffusion.drawing.generation import load_into as load_into
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from embhub.diffusion.drawing.interpolation import interpolate as interpolate
     from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
     from embhub.diffusion.foreign.importing import import_file as import_file
-    from embhub.diffusion.port import port as port
     from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.images.inspection import inspect as inspect
@@ -63,7 +63,7 @@ _PLACES = {
     "inspect": "embhub.images.inspection:inspect",
     "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
     "load_into": "embhub.diffusion.drawing.generation:load_into",
-    "port": "embhub.diffusion.port:port",
+    "port": "embhub.diffusion.adaptation.porting:port",
     "pull": "embhub.client.pulling:pull",
     "push": "embhub.client.publishing:push",
     "sign": "embhub.client.publishing:sign",

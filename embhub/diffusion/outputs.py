@@ -83,7 +83,7 @@ _OF_THE_IMAGES = (
 
 
 def port_to_file(source: Path, *, out: Path, **choices: Any) -> dict[str, Any]:
-    """Port (see `embhub.diffusion.port.port`) and begin a card with the source's answers, where there is none yet.
+    """Port (see `embhub.diffusion.adaptation.porting.port`) and begin a card with the source's answers, where there is none yet.
 
     Returns:
         What a person is told of it.
@@ -91,7 +91,7 @@ def port_to_file(source: Path, *, out: Path, **choices: Any) -> dict[str, Any]:
     Raises:
         EmbhubError: as `port`.
     """
-    from embhub.diffusion.port import port
+    from embhub.diffusion.adaptation.porting import port
 
     made = port(source, out=out, **choices)
     target, answers = at_the_site.beside(out, at_the_site.CARD), _answers_of(source)

@@ -16,8 +16,8 @@ from embhub.artifact.claimed import check_derived
 from embhub.artifact.derivation import TOOL
 from embhub.artifact.embedding import Embedding
 from embhub.client import erasing
+from embhub.diffusion.adaptation.porting import Ported, port
 from embhub.diffusion.outputs import port_to_file
-from embhub.diffusion.port import Ported, port
 from embhub.errors import PrivacyError, UsageError
 from embhub.options.training import Recipe, Selection
 from embhub.release import files as release_files

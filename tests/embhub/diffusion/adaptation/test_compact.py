@@ -15,10 +15,10 @@ import embhub
 from embhub.artifact import embedding
 from embhub.client import erasing, publishing, pulling
 from embhub.diffusion.adaptation.compact import Adapted, train_adapter
+from embhub.diffusion.adaptation.porting import port
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.adapters import AdapterCollisionError, switched_off
 from embhub.diffusion.drawing.loading import WrongBaseError, load_into, tensors
-from embhub.diffusion.port import port
 from embhub.errors import UsageError
 from embhub.formats import safe_yaml
 from embhub.options.adapter import AdapterRecipe

@@ -83,7 +83,7 @@ _OF_THE_IMAGES = (
 
 
 def port_to_file(source: Path, *, out: Path, **choices: Any) -> dict[str, Any]:
-    """Port (`embhub.diffusion.adaptation.porting.port`), and begin a card with the source's answers where there is none.
+    """Port (`embhub.diffusion.adaptation.porting.port`), and begin a card with the source's answers.
 
     Returns:
         What a person is told of it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
 PRIVATE = make_private_release()
-DECLARED = {"n_patients": 100, "n_images": "100-500", "max_images_per_patient": 4}
+DECLARED: dict[str, Any] = {"n_patients": 100, "n_images": "100-500", "max_images_per_patient": 4}
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: E
         with pytest.raises(UsageError, match="audit its source"):
             check_derived(made, suite)
         with pytest.raises(UsageError, match="audit its source"):
-            embhub.audit(made, suite=suite)  # type: ignore[arg-type]
+            embhub.audit(made, suite=suite)
     check_derived(made, "quick")
     check_derived(source, "standard")
 

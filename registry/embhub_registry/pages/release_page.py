@@ -47,6 +47,11 @@ from embhub_registry.pages.wordings import NO_PRIVACY, describe
 from embhub_registry.repositories import audit_standing
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
+OF_THE_SOURCE = (
+    "This embedding is a port. The claim is that of its source, if the port learned from images generated with the source"
+    " and from nothing else. The port's publisher vouches for that."
+)
+
 
 def collect(
     db: Connection,
@@ -186,8 +191,8 @@ def _privacy(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy
         delta=claim.delta,
         unit=claim.unit,
         weak=claim.is_weak,
-        sentences=claim.words(),
-        newer=_newer(claim, namespace, totals),
+        sentences=(*((OF_THE_SOURCE,) if card.derived_from else ()), *claim.words()),
+        newer=None if card.derived_from else _newer(claim, namespace, totals),
     )
 
 

@@ -9,10 +9,11 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import RevokedKeyError, SourceMismatchError, UnknownSignerError, WrongPredicateError
 from embhub.release import files as release_files
 from embhub.release import signing
+from embhub.release.checks import site_totals
 from embhub.release.files import Release
 from embhub.release.verification import Verified
 from embhub.trust.keyring import Trust
-from tests.support.claims import make_claim, make_private_release
+from tests.support.claims import make_claim, make_private_release, site_total
 from tests.support.judging import judge
 from tests.support.ports import PORT, derive, make_port, make_ported_release, ported_files
 from tests.support.releases import (
@@ -170,6 +171,14 @@ def test_a_stolen_key_supports_no_claim() -> None:
         judge(release, repository="lumc/port", trust=revoking("stolen"))
     verified = judge(release, repository="lumc/port", trust=revoking("superseded"))
     assert [outcome for outcome, _ in told(verified)] == ["note", "note", "ok"]
+
+
+def test_what_a_claim_states_of_its_site_is_not_the_porters() -> None:
+    source = make_private_release(make_claim(composition=site_total(trainings=3)))
+    port = make_ported_release(source, key=OTHER_SITE, repository="lumc/port")
+    assert site_totals.stated(site_totals.of_this_site(source.embedding)) is not None
+    assert site_totals.stated(site_totals.of_this_site(port.embedding)) is None
+    assert site_totals.stated(site_totals.of_this_site(port.card)) is None
 
 
 def test_signing_anew_keeps_the_source() -> None:

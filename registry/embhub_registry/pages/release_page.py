@@ -48,8 +48,8 @@ from embhub_registry.repositories import audit_standing
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
 OF_THE_SOURCE = (
-    "This embedding is a port. The claim is that of its source, if the port learned from images generated with the source"
-    " and from nothing else. The port's publisher vouches for that."
+    "This embedding is a port. The claim is that of its source, if the port learned from images generated with the"
+    " source and from nothing else. The port's publisher vouches for that."
 )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from embhub.client.pulling import pull as pull
     from embhub.client.pulling import verify_path as verify
     from embhub.client.roots import trust_registry as trust_registry
+    from embhub.diffusion.adaptation.porting import port as port
     from embhub.diffusion.attacks.auditing import audit as audit
     from embhub.diffusion.drawing.generation import generate as generate
     from embhub.diffusion.drawing.generation import load_into as load_into
@@ -62,6 +63,7 @@ _PLACES = {
     "inspect": "embhub.images.inspection:inspect",
     "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
     "load_into": "embhub.diffusion.drawing.generation:load_into",
+    "port": "embhub.diffusion.adaptation.porting:port",
     "pull": "embhub.client.pulling:pull",
     "push": "embhub.client.publishing:push",
     "sign": "embhub.client.publishing:sign",
@@ -73,8 +75,8 @@ _PLACES = {
 __all__ = [
     "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
     "Release", "Selection", "Verified",
-    "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "pull", "push",
-    "sign", "train", "trust_registry", "verify",
+    "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "port", "pull",
+    "push", "sign", "train", "trust_registry", "verify",
 ]  # fmt: skip
 
 

@@ -194,6 +194,12 @@ class BrokenClaimError(ReleaseRefusedError):
     rule = "claim-broken"
 
 
+class SourceMismatchError(ReleaseRefusedError):
+    """A ported embedding whose source does not support what it says, or is not the one that was signed."""
+
+    rule = "source-mismatch"
+
+
 class MalformedKeyringError(ReleaseRefusedError):
     """Not a keyring or trust export that embhub reads, or one that breaks the rules on keys."""
 

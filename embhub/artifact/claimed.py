@@ -1,4 +1,4 @@
-"""The privacy claim of an embedding, where one is needed."""
+"""What an audit needs to know of an embedding: its privacy claim, and whether it is a port."""
 
 from __future__ import annotations
 
@@ -19,3 +19,21 @@ def read_claim(target: Embedding) -> PrivacyClaim:
             "use --suite quick or standard, which attack the embedding",
         )
     return target.privacy
+
+
+def check_derived(target: Embedding, suite: str) -> None:
+    """Refuse suites that train again: a port had no training on patients, and adapters are trained otherwise.
+
+    Raises:
+        UsageError: a port or an adapter, and another suite than `quick`.
+    """
+    if target.kind == "adapter" and suite != "quick":
+        raise UsageError(
+            f"the {suite} suite trains embeddings again, and this is a compact adapter",
+            "use --suite quick, which attacks the adapter itself; it can find a leak, and not rule one out",
+        )
+    if target.derived_from is not None and suite != "quick":
+        raise UsageError(
+            f"the embedding is a port, and the {suite} suite is about the training that it came from",
+            f"audit its source, sha256 {target.derived_from.source}; the quick suite attacks the port itself",
+        )

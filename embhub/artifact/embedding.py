@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embhub.artifact import header
+from embhub.artifact import adapter, header
+from embhub.artifact.derivation import Derivation, read_derivation
 from embhub.artifact.header import check_token as check_token
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
@@ -49,7 +50,10 @@ class BadLayoutError(ArtifactError):
 
 @dataclass(frozen=True)
 class Vectors:
-    """`count` rows of `dim` numbers for one text encoder, stored as `dtype`."""
+    """`count` rows of `dim` numbers for one text encoder, stored as `dtype`.
+
+    Of an adapter: its rank, and the width of the text that the denoiser reads.
+    """
 
     encoder: str
     count: int
@@ -134,6 +138,17 @@ class Embedding:
         """The privacy claim, recomputed: the text `none`, or a `PrivacyClaim`."""
         return read_claim(self.metadata["embhub.privacy"])
 
+    @property
+    def kind(self) -> str:
+        """`embedding` for token embeddings, `adapter` for a compact adapter (see `embhub.artifact.adapter`)."""
+        return "adapter" if self.layout == adapter.LAYOUT else "embedding"
+
+    @cached_property
+    def derived_from(self) -> Derivation | None:
+        """What it was ported from, or None where it was trained."""
+        text = self.metadata.get("embhub.derived_from")
+        return None if text is None else read_derivation(text)
+
 
 def parse(data: bytes) -> Embedding:
     """Validate the bytes of an embedding.
@@ -147,6 +162,11 @@ def parse(data: bytes) -> Embedding:
 def interpret(data: bytes, file: container.TensorFile) -> Embedding:
     """The embedding that `data` holds, whose container was read as `file`. Raises as `parse`."""
     header.check(file.metadata)
+    told = file.metadata.get("embhub.derived_from")
+    adapter.check_header(
+        file.tensors, kind=file.metadata.get("embhub.kind"), has_base="embhub.base" in file.metadata,
+        claim=read_claim(file.metadata["embhub.privacy"]), derived=None if told is None else read_derivation(told),
+    )  # fmt: skip
     layout, components = _find_layout(set(file.tensors))
     if layout == "kandinsky22-image" and file.tensors["image_embeds"].shape[0] != 1:
         raise BadLayoutError("image_embeds holds more than one image embedding", "a decoder receives one")
@@ -155,6 +175,9 @@ def interpret(data: bytes, file: container.TensorFile) -> Embedding:
         raise BadLayoutError("the base's fingerprint has not the text encoders that the rows are for", "train again")
     if layout == PER_LAYER and len({(part.shape, part.dtype) for part in file.tensors.values()}) > 1:
         raise BadLayoutError("the layers differ in shape or number type", "write the file again with `embhub train`")
+    if layout == adapter.LAYOUT:
+        rank, width, dtype = adapter.check(file.tensors)
+        return Embedding(data, _Matrices(file.tensors), file.metadata, layout, (Vectors("unet", rank, width, dtype),))
     vectors = tuple(Vectors(components[name], *tensor.shape, tensor.dtype) for name, tensor in file.tensors.items())
     return Embedding(
         data, _Matrices(file.tensors), file.metadata, layout, tuple(sorted(vectors, key=lambda item: item.encoder))
@@ -198,6 +221,7 @@ def build(
     training: Mapping[str, Any],
     privacy: Claim = NONE,
     dtype: str = "float16",
+    derived_from: Derivation | None = None,
 ) -> Embedding:
     """Write an embedding; the same input gives the same bytes.
 
@@ -208,6 +232,7 @@ def build(
         base_name: the base as its publisher calls it; never a local path.
         training: facts under names of header.TRAINING_FACTS; numbers and short texts.
         privacy: the claim of the training that made the rows (`privacy.build_claim`), or "none".
+        derived_from: what it was ported from, None for a training.
 
     Raises:
         ArtifactError: whatever `parse` would refuse.
@@ -227,6 +252,8 @@ def build(
         architecture=_architecture(layout, arrays, base),
         body_digest=hashlib.sha256(container.serialize_body(arrays)).hexdigest(),
         privacy=privacy,
+        derived_from=derived_from,
+        kind=adapter.KIND if layout == adapter.LAYOUT else None,
     )
     return parse(container.serialize(arrays, metadata))
 
@@ -237,6 +264,8 @@ def layer_names(count: int) -> tuple[str, ...]:
 
 
 def _find_layout(names: set[str]) -> tuple[str, Mapping[str, str]]:
+    if adapter.is_adapter(names):
+        return adapter.LAYOUT, {}
     if names and names == set(layer_names(len(names))):
         return PER_LAYER, dict.fromkeys(names, "text_encoder")
     known = {"t5xxl" if name == "t5" else name for name in names}
@@ -258,6 +287,8 @@ def _architecture(layout: str, arrays: Mapping[str, NDArray[Any]], base: Mapping
         "t5": "t5-conditioned",
         "kandinsky22-prior": "kandinsky-2-2-prior",
     }
+    if layout == adapter.LAYOUT:
+        return "stable-diffusion/lora"
     if layout == "kandinsky22-image":
         return "kandinsky-2-2-decoder/image-embedding"
     if layout in names:

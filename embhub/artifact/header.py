@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from embhub.artifact import fingerprint
+from embhub.artifact import adapter, fingerprint
+from embhub.artifact.derivation import Derivation, check_tool, read_derivation
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.options.preprocessing import FITS
@@ -22,6 +23,8 @@ SCHEMA = "embhub.embedding/1"
 REQUIRED_KEYS = ("embhub.schema", "embhub.token", "embhub.base_name", "embhub.training", "embhub.privacy")
 OPTIONAL_KEYS = (
     "embhub.base",
+    "embhub.derived_from",
+    "embhub.kind",
     "format",
     "modelspec.architecture",
     "modelspec.hash_sha256",
@@ -46,6 +49,7 @@ TRAINING_FACTS = (
     "optimizer",
     "precision",
     "prediction_type",
+    "rank",
     "resolution",
     "schedule",
     "snr_gamma",
@@ -110,6 +114,8 @@ def compose(
     architecture: str,
     body_digest: str,
     privacy: Claim = NONE,
+    derived_from: Derivation | None = None,
+    kind: str | None = None,
 ) -> dict[str, str]:
     """The metadata of a new file.
 
@@ -130,6 +136,10 @@ def compose(
         "modelspec.trigger_phrase": token,
         "modelspec.hash_sha256": f"0x{body_digest}",
     }
+    if kind is not None:
+        metadata["embhub.kind"] = kind
+    if derived_from is not None:
+        metadata["embhub.derived_from"] = derived_from.to_text()
     if base is not None:
         metadata["embhub.base"] = _write_json("base", base)
         words = {"epsilon": "epsilon", "v_prediction": "v"}  # ModelSpec's names for them
@@ -149,6 +159,7 @@ def check(metadata: Mapping[str, str]) -> None:
         UncheckableClaimError: a privacy claim that this version cannot recompute.
         UnsupportedClaimError: a privacy claim that its own parameters do not support.
         BadFingerprintError: the base's fingerprint is malformed.
+        BadDerivationError: what it was ported from is malformed.
     """
     if metadata.get("embhub.schema") != SCHEMA:
         raise ForeignFileError(
@@ -164,6 +175,8 @@ def check(metadata: Mapping[str, str]) -> None:
     for key, value in metadata.items():
         if key.startswith("modelspec.") and (len(value) > _MAX_TEXT or not value.isprintable()):
             raise BadHeaderError(f"the header's {key} is not a short line of text", _REWRITE)
+    if metadata.get("embhub.kind", adapter.KIND) != adapter.KIND:
+        raise BadHeaderError("the header names a kind of file that this version does not know", _REWRITE)
     check_token(metadata["embhub.token"])
     if metadata.get("modelspec.trigger_phrase", metadata["embhub.token"]) != metadata["embhub.token"]:
         raise BadHeaderError("the header names two tokens, modelspec.trigger_phrase and embhub.token", _REWRITE)
@@ -175,6 +188,8 @@ def check(metadata: Mapping[str, str]) -> None:
         )
     facts = read_object("training", metadata["embhub.training"])
     check_training(facts)
+    text = metadata.get("embhub.derived_from")
+    check_tool(None if text is None else read_derivation(text), facts.get("tool"))
     if claim != NONE and not isinstance(facts.get("loss", ""), str):
         raise BadHeaderError("the header states a loss beside a privacy claim, which does not cover it", _REWRITE)
     if "embhub.base" in metadata:

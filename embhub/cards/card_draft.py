@@ -34,7 +34,9 @@ def draft(
         "schema": SCHEMA,
         "token": embedding.token,
         "vectors": [{"encoder": item.encoder, "count": item.count, "dim": item.dim} for item in embedding.vectors],
+        "kind": "adapter" if embedding.kind == "adapter" else None,
         "privacy": plain(embedding.privacy),
+        "derived_from": embedding.derived_from.to_dict() if embedding.derived_from else None,
     }
     values = (
         {"name": embedding.token.strip("<>"), "version": "1.0.0", "audit": NOT_AUDITED} | dict(defaults) | dict(facts)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from embhub.artifact.derivation import Derivation, parse_derivation
 from embhub.artifact.header import check_token
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
@@ -84,6 +85,13 @@ def _check_privacy(claim: Any) -> Any:
     try:
         return parse_claim(claim)  # UnsupportedClaimError passes through: a broken promise is no slip of the pen
     except UncheckableClaimError as error:
+        raise ValueError(error.message) from error
+
+
+def _check_derivation(value: Any) -> Any:
+    try:
+        return None if value is None else parse_derivation(value)
+    except ArtifactError as error:
         raise ValueError(error.message) from error
 
 
@@ -219,8 +227,11 @@ class Card(_Part):
     licence_link: Link = Field(description="URL of the licence text")
     base_model: BaseModelRef = Field(description="the base model: id, revision, family, fingerprint, licence")
     token: Annotated[str, AfterValidator(_check_token)] = Field(description="the placeholder token (computed)")
+    kind: Literal["adapter"] | None = Field(
+        default=None, description="adapter for a compact adapter; nothing for token embeddings (computed)"
+    )
     vectors: Annotated[tuple[VectorsRef, ...], Field(min_length=1)] = Field(
-        description="token embedding vectors per encoder (computed)"
+        description="token embedding vectors per encoder; of an adapter its rank and the width of the text (computed)"
     )
     modality: Annotated[tuple[Annotated[str, AfterValidator(_check_modality)], ...], Field(min_length=1)] = Field(
         description="DICOM modality codes (0008,0060), such as [MR]"
@@ -258,6 +269,9 @@ class Card(_Part):
     )
     privacy: Annotated[Literal["none"] | PrivacyClaim, BeforeValidator(_check_privacy)] = Field(
         description="the claim of the embedding's header (computed); none: trained without differential privacy"
+    )
+    derived_from: Annotated[Derivation | None, BeforeValidator(_check_derivation)] = Field(
+        default=None, description="the embedding that this one was ported from, as its header says (computed)"
     )
     audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")
     evaluation: tuple[Evaluation, ...] = Field(default=(), description="evaluation results, each with its interval")

@@ -75,7 +75,11 @@ def _front_matter(card: Card) -> dict[str, Any]:
 
 
 def _tags(card: Card) -> list[str]:
-    tags = ["embhub", "textual-inversion", *(f"modality:{code}" for code in card.modality)]
+    tags = [
+        "embhub",
+        "lora" if card.kind == "adapter" else "textual-inversion",
+        *(f"modality:{code}" for code in card.modality),
+    ]
     tags += [f"anatomy:{_slug(code.display)}" for code in card.anatomy]
     tags += [f"finding:{_slug(code.display)}" for code in card.finding]
     return list(dict.fromkeys(tags))
@@ -116,14 +120,12 @@ def _body(card: Card) -> str:
         ("Ethics", _prose(card.ethics_ref)),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows if value)
-    vectors = join_alike(f"{item.count} x {item.dim} ({item.encoder})" for item in card.vectors)
     return f"""
 # {_prose(card.name)}
 
 {_prose(card.description)}
 
-This is a textual inversion embedding: {vectors} numbers that teach the base model `{base.id}` one new word,
-`{card.token}`. It contains no image file. It is made for research and teaching, not for the care of patients.
+{_what(card)} It is made for research and teaching, not for the care of patients.
 
 | | |
 |---|---|
@@ -132,7 +134,7 @@ This is a textual inversion embedding: {vectors} numbers that teach the base mod
 ## Privacy
 
 {_privacy(card)}
-
+{_ported(card)}
 ## Audit
 
 Verdict of the publisher's own audit: **{card.audit.verdict}** (suite: {card.audit.suite}).
@@ -168,6 +170,21 @@ Both verify signatures, this card and the audit report of what they fetch; the b
 """
 
 
+def _what(card: Card) -> str:
+    if card.kind == "adapter":
+        return (
+            f"This is a compact adapter (LoRA) of rank {card.vectors[0].count}: it changes the keys and values by which"
+            f" the denoiser of the base model\n`{card.base_model.id}` reads text. Prompts ask for the finding with the"
+            " text"
+            f" `{card.token}`. It contains no image file."
+        )
+    vectors = join_alike(f"{item.count} x {item.dim} ({item.encoder})" for item in card.vectors)
+    return (
+        f"This is a textual inversion embedding: {vectors} numbers that teach the base model"
+        f" `{card.base_model.id}` one new word,\n`{card.token}`. It contains no image file."
+    )
+
+
 def _patients(card: Card) -> str:
     lower_bound = isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int)
     return f"at least {card.n_patients}" if lower_bound else str(card.n_patients)
@@ -177,6 +194,18 @@ def _privacy(card: Card) -> str:
     if isinstance(card.privacy, PrivacyClaim):
         return "\n".join(f"- {_prose(sentence)}" for sentence in card.privacy.words())
     return PRIVACY_WORDS
+
+
+def _ported(card: Card) -> str:
+    if card.derived_from is None:
+        return ""
+    told = _prose(card.derived_from.sentence)
+    carried = (
+        " Its privacy claim is the source's and carries over by post-processing."
+        if isinstance(card.privacy, PrivacyClaim)
+        else ""
+    )
+    return f"\n{told[0].upper()}{told[1:]}. The training images and patients named above are the source's.{carried}\n"
 
 
 def _population(card: Card) -> str:

@@ -15,8 +15,10 @@ from embhub.version import __version__
 COMMANDS = {
     "inspect": "inspecting",
     "train": "training",
+    "adapt": "adapting",
     "import": "importing",
     "export": "exporting",
+    "port": "porting",
     "audit": "auditing",
     "copy-check": "copy_check",
     "budget": "budgeting",
@@ -49,7 +51,7 @@ COMMANDS = {
 }
 
 SECTIONS = {
-    "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
+    "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],

@@ -99,7 +99,9 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
             charged = known.get(run.embedding_digest)
             private = charged.private if charged else "protection" in run.settings
             told = published.get(run.embedding_digest, ())
-            found[run.embedding_digest] = Concerned(run.embedding_digest, role, private, True, told)
+            found[run.embedding_digest] = Concerned(
+                run.embedding_digest, role, private, not {"ported_from", "adapter"} & run.settings.keys(), told
+            )
     for file in ledger.files:
         if file.digest not in found:
             found[file.digest] = Concerned(file.digest, "ledger", file.private, False, published.get(file.digest, ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from embhub.artifact.derivation import parse_derivation
 from embhub.formats.repetition import join_alike
 from embhub.privacy.claim import PrivacyClaim, parse_claim
 
@@ -19,6 +20,10 @@ def _privacy(value: Any) -> str:
     if isinstance(claim, PrivacyClaim):
         return "\n  ".join(claim.words())
     return "none: trained without differential privacy"
+
+
+def _derivation(value: Any) -> str:
+    return parse_derivation(value).sentence.removeprefix("ported from ")
 
 
 def _vectors(value: Any) -> str:
@@ -42,4 +47,5 @@ SPELLED: dict[str, Callable[[Any], str]] = {
     "held-out loss": _held_out_loss,
     "rounding": lambda value: f"numbers changed by at most {value:.2g}" if value else "none",
     "second opinion": lambda value: value["sentence"],
+    "ported from": _derivation,
 }

@@ -101,11 +101,13 @@ def describe_embedding(embedding: Embedding) -> dict[str, Any]:
     """What a person wants to know of an embedding first."""
     return {
         "token": embedding.token,
+        **({"kind": embedding.kind} if embedding.kind == "adapter" else {}),
         "vectors": [
             {"encoder": one.encoder, "count": one.count, "dim": one.dim, "dtype": one.dtype}
             for one in embedding.vectors
         ],
         "base": embedding.base_name,
+        **({"ported from": embedding.derived_from.to_dict()} if embedding.derived_from else {}),
         "privacy": plain(embedding.privacy),
         "bytes": len(embedding.data),
         "sha256": embedding.digest,

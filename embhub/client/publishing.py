@@ -355,7 +355,8 @@ def _verify(release: Release, repository: str | None) -> Publish:
     namespace = names.namespace_of(publish.repository)
     own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     try:
-        verification.verify(release, trust=own, repository=repository, now=now)
+        sources = [own, *trust_store.load_all()] if release.embedding.derived_from else None
+        verification.verify(release, trust=own, repository=repository, now=now, source_trust=sources)
     except (UnknownSignerError, WrongNamespaceError, WrongRoleError):
         if pinned := trust_store.load_all():
             verification.verify(release, trust=pinned, repository=repository, now=now)

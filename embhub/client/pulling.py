@@ -186,7 +186,7 @@ def _note(verified: Verified, *, listed: bool) -> None:
     reports.remember(
         verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
         yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
-        total=site_totals.stated(verified.embedding.privacy),
+        total=site_totals.stated(site_totals.of_this_site(verified.embedding)),
     )  # fmt: skip
 
 
@@ -346,7 +346,7 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
     first = [yanked.as_finding(hub.registry)] if yanked else []
     namespace = verified.signer.namespace
     newest = reports.site_total(verified.signer.registry, names.namespace_of(repository))
-    totals = site_totals.say(verified.embedding.privacy, namespace, newest)
+    totals = site_totals.say(site_totals.of_this_site(verified.embedding), namespace, newest)
     return replace(told, findings=(*first, *told.findings, *remarks, *totals)), listed
 
 

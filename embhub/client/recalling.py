@@ -17,5 +17,5 @@ def recall(verified: Verified) -> Verified:
     told = verified.told(yanked=yanked, others=(), remembered=reports.audits(verified.digest), asked=False)
     first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
     newest = reports.site_total(registry, names.namespace_of(repository))
-    totals = site_totals.say(verified.embedding.privacy, verified.signer.namespace, newest)
+    totals = site_totals.say(site_totals.of_this_site(verified.embedding), verified.signer.namespace, newest)
     return memory.say_signer(replace(told, findings=(*first, *told.findings, *totals)))

@@ -27,9 +27,11 @@ from embhub.options.audit import AuditOptions
 from embhub.options.preprocessing import recorded
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, say_loading
+from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.checks import consistency
+from embhub.release.files import Release
 from embhub.site import config, runs
 from embhub.version import __version__
 
@@ -57,6 +59,59 @@ def describe_training(result: TrainResult) -> dict[str, Any]:
     if result.heldout_before is not None and result.heldout_after is not None:
         facts["held-out loss"] = {"without": result.heldout_before, "with": result.heldout_after}
     return facts
+
+
+def adapt_to_file(images: Path, **choices: Any) -> dict[str, Any]:
+    """Train a compact adapter (`embhub.diffusion.adaptation.compact.train_adapter`); returns what a person is told."""
+    from embhub.diffusion.adaptation.compact import train_adapter
+
+    made = train_adapter(images, **choices)
+    facts: dict[str, Any] = {"wrote": str(made.path), **describe_embedding(made.adapter)}
+    facts |= {"trained on": _count(made.run.members), "held out": _count(made.run.holdout)}
+    if made.heldout_before is not None and made.heldout_after is not None:
+        facts["held-out loss"] = {"without": made.heldout_before, "with": made.heldout_after}
+    return facts
+
+
+_OF_THE_IMAGES = (
+    "description", "modality", "sequence", "view", "anatomy", "finding", "n_patients", "n_images",
+    "max_images_per_patient", "population", "acquisition", "labels", "preprocessing", "deidentification",
+    "consent_or_waiver", "ethics_ref", "licence", "licence_link", "intended_use", "out_of_scope", "limitations",
+    "synthetic_data",
+)  # fmt: skip
+"""Answers of a source's card that hold for its port, too: all that is about the patients' images and their use."""
+
+
+def port_to_file(source: Path, *, out: Path, **choices: Any) -> dict[str, Any]:
+    """Port (`embhub.diffusion.adaptation.porting.port`), and begin a card with the source's answers.
+
+    Returns:
+        What a person is told of it.
+
+    Raises:
+        EmbhubError: as `port`.
+    """
+    from embhub.diffusion.adaptation.porting import port
+
+    made = port(source, out=out, **choices)
+    target, answers = at_the_site.beside(out, at_the_site.CARD), _answers_of(source)
+    if answers and not target.exists():
+        write_atomic(target, safe_yaml.dump(answers))
+    return {
+        "wrote": str(out),
+        **describe_embedding(made.embedding),
+        **({"source attestation": str(at_the_site.beside(out, at_the_site.SOURCE_BUNDLE))} if made.source else {}),
+    }
+
+
+def _answers_of(source: Path) -> dict[str, Any]:
+    """What the card of a source says of the patients' images; nothing where there is no complete card."""
+    try:
+        release = Release.from_folder(source) if source.is_dir() else at_the_site.read(source)
+        told = release.card.to_dict()
+    except (ArtifactError, ReleaseRefusedError):
+        return {}
+    return {name: told[name] for name in _OF_THE_IMAGES if name in told}
 
 
 def audit_to_file(

@@ -11,7 +11,7 @@ from embhub.cards.personal_data import personal_data_in_release
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import files as release_files
-from embhub.release.checks import claims, consistency
+from embhub.release.checks import claims, consistency, derivations
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import Release
 from embhub.trust import statement
@@ -87,6 +87,7 @@ def _contradictions(release: Release, report: AuditReport) -> Iterator[str]:
         lambda: list(consistency.check_card(card, embedding=artifact, publish=publish, report=shipped)),
         lambda: consistency.check_base(card, embedding=artifact, publish=publish),
         lambda: consistency.check_claim(card, embedding=artifact, publish=publish),
+        lambda: derivations.check_link(release, artifact, card),
         lambda: list(check_samples(release, card, digest=artifact.digest)),
         lambda: list(consistency.check_report(shipped, embedding=artifact)) if shipped is not None else None,
     )

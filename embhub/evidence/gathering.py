@@ -35,6 +35,12 @@ NO_CLAIM = (
     "The audit is the only evidence. It shows what some attacks found and cannot rule out others.",
 )
 
+CARRIED = (
+    "The embedding is a port. The claim is that of its source and carries over by post-processing, if the port learned"
+    " from images generated with the source and from nothing else. The port's publisher vouches for that; the file"
+    " cannot show it."
+)
+
 
 def gather(
     release: Release,
@@ -86,7 +92,11 @@ def gather(
         concerns=(*list_concerns(release, report, card_fault=card_fault), *_concerns_of(artifact.privacy, ledger)),
         shipment=list_shipment(release),
         privacy=describe_privacy(
-            artifact.privacy, refuted=refute(artifact.privacy, report), ledger=ledger, second_opinion=second_opinion
+            artifact.privacy,
+            refuted=refute(artifact.privacy, report),
+            ledger=ledger,
+            second_opinion=second_opinion,
+            ported=artifact.derived_from is not None,
         ),
         audit=describe_audit(report, report_digest, leaves=claims.exposed(artifact.privacy, report) is None),
         coverage=list_coverage(
@@ -112,6 +122,7 @@ def describe_privacy(
     refuted: str | None = None,
     ledger: document.Ledger | None = None,
     second_opinion: SecondOpinion | None = None,
+    ported: bool = False,
 ) -> document.Privacy:
     """A claim in words, and as chances of one person: to be named, and that images are rebuilt."""
     if not isinstance(claim, PrivacyClaim):
@@ -133,7 +144,7 @@ def describe_privacy(
         claim=claim.to_dict(),
         epsilon=claim.epsilon,
         delta=claim.delta,
-        words=claim.words(),
+        words=(*((CARRIED,) if ported else ()), *claim.words()),
         limits=limits(claim.epsilon, delta=claim.delta),
         together_epsilon=together,
         together=limits(together, delta=claim.delta) if together else (),
@@ -236,6 +247,7 @@ def say(card: Card | None) -> dict[str, str]:
         "Intended use": card.intended_use,
         "Out of scope": card.out_of_scope,
         "Limitations": card.limitations,
+        **({"Origin": card.derived_from.sentence} if card.derived_from else {}),
         "Licence": f"{card.licence}; of the base model: {card.base_model.licence}",
     }
 

@@ -86,7 +86,7 @@ def gather(verified: Verified, release: Release, *, source: Source, now: datetim
             *(audit.in_words() for audit in verified.others),
             *(lost.in_words() for lost in verified.lost),
         ),
-        privacy=describe_privacy(artifact.privacy),
+        privacy=describe_privacy(artifact.privacy, ported=artifact.derived_from is not None),
         base=_describe_base(card),
         says=_say(card),
         checks=tuple(Check(check=found.check, outcome=found.outcome, text=found.text) for found in verified.findings),

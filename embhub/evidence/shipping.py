@@ -55,6 +55,9 @@ def list_shipment(release: Release) -> Shipment:
     if release_files.AUDIT in release.files:
         holds = "the signature on the audit report, with the figures of the attack that decided the verdict"
         rows.append(_row(release, release_files.AUDIT_BUNDLE, holds, "these figures"))
+    if release_files.SOURCE_BUNDLE in release.files:
+        holds = "the publish attestation of the embedding that this one was ported from, as its publisher published it"
+        rows.append(_row(release, release_files.SOURCE_BUNDLE, holds, "the privacy claim and nothing else"))
     holds = "a signature on the digests of all files above but the attestations, in the format of OpenSSF model signing"
     rows.append(_row(release, release_files.MODEL_BUNDLE, holds, "nothing"))
     return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)
@@ -73,6 +76,8 @@ def _row(release: Release, name: str, holds: str, of_patients: str) -> ShippedFi
 
 def _embedding_holds(release: Release) -> tuple[str, str]:
     artifact = release.embedding
+    if artifact.kind == "adapter":
+        return _adapter_holds(release)
     numbers = sum(rows.count * rows.dim for rows in artifact.vectors)
     rows = join_alike((f"{rows.count} rows of {rows.dim}" for rows in artifact.vectors), by=" and ")
     facts = ", ".join(sorted(artifact.training)) or "none"
@@ -80,6 +85,16 @@ def _embedding_holds(release: Release) -> tuple[str, str]:
         f"the learned numbers: {rows}, {numbers:,} in all; a header with placeholder token, base model, privacy claim,"
         f" and training facts ({facts})",
         "no image, ID or tag; the audit and the privacy claim are about what the numbers reveal",
+    )
+
+
+def _adapter_holds(release: Release) -> tuple[str, str]:
+    artifact = release.embedding
+    numbers = sum(values.size for values in artifact.tensors.values())
+    return (
+        f"the learned numbers of a compact adapter of rank {artifact.vectors[0].count}, {numbers:,} in all; a header"
+        f" with base model and training facts ({', '.join(sorted(artifact.training)) or 'none'})",
+        "no image, ID or tag; the audit is about what the numbers reveal. They are more than an embedding's",
     )
 
 

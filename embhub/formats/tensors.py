@@ -24,6 +24,7 @@ MAX_BYTES = 1_000_000
 MAX_HEADER = 100_000
 MAX_ROWS = 64
 MAX_WIDTH = 8192
+TALL, TALL_WIDTH = ".lora_B.weight", 4  # the second matrix of an adapter: a row for each output, a column for each rank
 DTYPES: Mapping[str, tuple[str, int]] = MappingProxyType(
     {"F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2)}
 )
@@ -231,10 +232,11 @@ def _read_entry(name: str, entry: Any) -> tuple[int, int, str, tuple[int, int]]:
         )
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
         raise MalformedHeaderError(f"shape or offsets of tensor {shown} are not whole numbers", _REBUILD)
-    if len(shape) != 2 or not 1 <= shape[0] <= MAX_ROWS or not 1 <= shape[1] <= MAX_WIDTH:
+    rows, width = (MAX_WIDTH, TALL_WIDTH) if name.endswith(TALL) else (MAX_ROWS, MAX_WIDTH)
+    if len(shape) != 2 or not 1 <= shape[0] <= rows or not 1 <= shape[1] <= width:
         raise BadTensorShapeError(
             f"tensor {shown} has the shape {_show(shape)}",
-            f"an embedding is a matrix of 1 to {MAX_ROWS} rows and 1 to {MAX_WIDTH} columns",
+            f"it is a matrix of 1 to {rows} rows and 1 to {width} columns",
         )
     begin, end = offsets
     if end - begin != shape[0] * shape[1] * DTYPES[kind][1]:

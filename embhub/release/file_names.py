@@ -16,6 +16,7 @@ SAMPLES = "samples.png"
 PUBLISH_BUNDLE = "attestations/publish.sigstore.json"
 AUDIT_BUNDLE = "attestations/audit.sigstore.json"
 MODEL_BUNDLE = "attestations/model.sigstore.json"
+SOURCE_BUNDLE = "attestations/source.sigstore.json"  # the publish attestation of what a port was ported from
 LIMITS: Mapping[str, int] = MappingProxyType(
     {
         EMBEDDING: embedding.MAX_BYTES,
@@ -25,6 +26,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         PUBLISH_BUNDLE: bundle.MAX_BYTES,
         AUDIT_BUNDLE: bundle.MAX_BYTES,
         MODEL_BUNDLE: bundle.MAX_BYTES,
+        SOURCE_BUNDLE: bundle.MAX_BYTES,
     }
 )
 FILES = tuple(LIMITS)

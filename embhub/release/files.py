@@ -34,6 +34,7 @@ from embhub.release.file_names import MODEL_BUNDLE as MODEL_BUNDLE
 from embhub.release.file_names import MOST_ATTESTATIONS as MOST_ATTESTATIONS
 from embhub.release.file_names import PUBLISH_BUNDLE as PUBLISH_BUNDLE
 from embhub.release.file_names import SAMPLES as SAMPLES
+from embhub.release.file_names import SOURCE_BUNDLE as SOURCE_BUNDLE
 from embhub.release.file_names import audit_bundle_of as audit_bundle_of
 from embhub.release.file_names import auditor_in as auditor_in
 from embhub.release.file_names import in_order as in_order
@@ -46,6 +47,7 @@ from embhub.trust import bundle
 _VIEWS = {  # of which file each parsed view of a release is
     "container": EMBEDDING, "embedding": EMBEDDING, "card": CARD, "audit": AUDIT,
     "publish_bundle": PUBLISH_BUNDLE, "audit_bundle": AUDIT_BUNDLE, "model_bundle": MODEL_BUNDLE,
+    "source_bundle": SOURCE_BUNDLE,
 }  # fmt: skip
 _MAX_OTHERS = 1_000
 
@@ -150,6 +152,15 @@ class Release:
             MalformedBundleError: It is not a Sigstore bundle of the strict kind.
         """
         return bundle.parse(self.files[MODEL_BUNDLE]) if MODEL_BUNDLE in self.files else None
+
+    @cached_property
+    def source_bundle(self) -> bundle.Bundle | None:
+        """The publish attestation of the embedding that this one was ported from, or None where there is none.
+
+        Raises:
+            MalformedBundleError: It is not a Sigstore bundle of the strict kind.
+        """
+        return bundle.parse(self.files[SOURCE_BUNDLE]) if SOURCE_BUNDLE in self.files else None
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Release:

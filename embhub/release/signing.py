@@ -16,13 +16,17 @@ from embhub.privacy.composition import CohortComposition
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
-from embhub.release.checks import consistency, model_signature
+from embhub.release.checks import consistency, derivations, model_signature
 from embhub.release.checks.claims import outdated
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import Release
 from embhub.trust import bundle, statement
 from embhub.trust.dsse import Signer
 
+_SIGNED = (
+    release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES,
+    release_files.SOURCE_BUNDLE,
+)  # fmt: skip
 _AUDIT_FILES = (release_files.AUDIT, release_files.AUDIT_BUNDLE)
 
 
@@ -67,6 +71,10 @@ def assemble(
     report = _read_report(path, audit_path)
     if report is not None:
         files[release_files.AUDIT] = report
+    source = at_the_site.beside(path, at_the_site.SOURCE_BUNDLE)
+    if opened.embedding.derived_from is not None and source.is_file():
+        limit = release_files.LIMITS[release_files.SOURCE_BUNDLE]
+        files[release_files.SOURCE_BUNDLE] = release_files.read_file(source, limit=limit)
     signing = opened.with_files(files)
     return sign(signing, registry=registry, repository=repository, key=key, now=now, replaces=replaces)
 
@@ -86,11 +94,7 @@ def sign(
     check_persons(release)
     if old := outdated(artifact.privacy):
         raise PrivacyError(old, "train again with `embhub train --epsilon`")
-    files = {
-        name: release.files[name]
-        for name in (release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES)
-        if name in release.files
-    }
+    files = {name: release.files[name] for name in _SIGNED if name in release.files}
     report_digest = release_files.digest(files[release_files.AUDIT]) if report is not None else None
     published = statement.build_publish(
         artifact.digest,
@@ -111,6 +115,7 @@ def sign(
         list(consistency.check_card(card, embedding=artifact, publish=facts, report=report))
         consistency.check_base(card, embedding=artifact, publish=facts)
         consistency.check_claim(card, embedding=artifact, publish=facts)
+        derivations.check_link(release, artifact, card)
         list(check_samples(release, card, digest=artifact.digest))
         if report is not None:
             list(consistency.check_report(report, embedding=artifact))

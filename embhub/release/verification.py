@@ -33,6 +33,7 @@ from embhub.release.checks import (
     attested,
     audit_files,
     consistency,
+    derivations,
     further_attestations,
     model_signature,
     revocations,
@@ -68,6 +69,7 @@ def verify(
     seen: Mapping[tuple[str, str], Sighting] | None = None,
     requested: str | None = None,
     pinned: bool = False,
+    source_trust: Sequence[Trust] | None = None,
 ) -> Verified:
     """Decide whether `release` may be used.
 
@@ -81,6 +83,7 @@ def verify(
             place that the bytes came from. Where `repository` is None, an older version that was accepted is taken.
         requested: the version that was asked for by its number; it may be older than what was seen.
         pinned: whether this very release was asked for, by a commit or a lock file; it may be older, too.
+        source_trust: keyrings that may vouch for the source of a port; by default `trust`.
 
     Raises:
         ReleaseRefusedError: the first check that failed, with its own class; `.findings` lists every check up to it.
@@ -127,6 +130,10 @@ def verify(
             version=publish.version, digest=digest,
         )  # fmt: skip
         findings.extend(said)
+        of_source, of_link = derivations.check(
+            release, embedding, card, trusts=trusts if source_trust is None else source_trust
+        )
+        findings.extend(of_link)
         model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
         findings.extend(further_attestations.check(release))
         others = tuple(item.audit for item in audits if not item.of_report and not item.left_out)
@@ -148,7 +155,7 @@ def verify(
         others=others,
         policy=policy,
         findings=tuple(findings),
-        withdrawn=withdrawn,
+        withdrawn=(*withdrawn, *of_source),
         keyring=keyring.keyring.version,
         freshness=freshness.judge(keyring, now).state,
     )

@@ -56,4 +56,6 @@ def use(reference: str, pipe: object) -> list[Image.Image]:
 
 def take_over(file: Path) -> bytes:
     """A file of another program."""
+    moved = embhub.port(file, to="builtin-xray", images=8)
+    print(assert_type(moved.embedding, embhub.Embedding).digest, assert_type(moved.source, bytes | None))
     return embhub.import_file(file, token="<cspca>", base_family="sd15").data

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from embhub.artifact import embedding as artifact_module
 from embhub.artifact import fingerprint
-from embhub.artifact.claimed import read_claim
+from embhub.artifact.claimed import check_derived, read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.audits import statistics
 from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
 from embhub.builtin_bases import NAMES as BUILT_IN
 from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES, shadow_training
 from embhub.diffusion.attacks import shadows as shadow_module
+from embhub.diffusion.attacks.adapter_losses import measure_adapter
 from embhub.diffusion.attacks.blind_baseline import score_blindly
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, rank_pooled
@@ -142,6 +143,7 @@ def audit(
         ArtifactError: Not an embedding, or one for another base.
     """
     target, bounds = resolve(embedding), bounds or Bounds()
+    check_derived(target, suite)
     if suite == "mechanism":
         read_claim(target)
         if replay is not None:
@@ -182,11 +184,12 @@ def audit(
     caption = run.caption if run else str(target.training.get("caption", "{}"))
     known = (prompts_of(side.images, caption, target.token) for side in (sides.members, sides.nonmembers))
     prompts = join_prompts(*known)
+    is_adapter = target.kind == "adapter"
     suspect = Suspect(
-        pipe, latents, draws, caption, target.token, tensors(target), seed=secret, images=images, units=sides.units,
-        prompts=prompts,
+        pipe, latents, draws, caption, target.token, {} if is_adapter else tensors(target), seed=secret, images=images,
+        units=sides.units, prompts=prompts,
     )  # fmt: skip
-    evidence = _measure(suspect, on_progress)
+    evidence = measure_adapter(suspect, target) if is_adapter else _measure(suspect, on_progress)
 
     scores = _Scores(sides.inside, sides.units, {})
     design = Design(

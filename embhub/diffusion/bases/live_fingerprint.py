@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -25,6 +26,8 @@ from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader
 
+ADAPTER = "embhub-"
+"""How the names begin under which adapters are plugged into a pipeline."""
 _BASE_ROWS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _DENOISERS: WeakKeyDictionary[torch.nn.Module, dict[str, Any]] = WeakKeyDictionary()
 """Figures of denoisers whose weights have been replaced by integers since."""
@@ -111,11 +114,20 @@ def _take_denoiser(model: torch.nn.Module) -> dict[str, Any]:
     }
 
 
+def _without_adapters(weights: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Weights as they were before embhub plugged adapters in; with another program's LoRA they are other weights."""
+    names = {name.split(".lora_", 1)[1].split(".")[1] for name in weights if ".lora_" in name}
+    if not names or not all(name.startswith(ADAPTER) for name in names):
+        return weights
+    return {name.replace(".base_layer.", "."): value for name, value in weights.items() if ".lora_" not in name}
+
+
 class _ModuleReader:
     """Rows of matrices and kernels of a module, as `embhub.formats.slices.SliceReader` gives those of files."""
 
     def __init__(self, module: torch.nn.Module, *, table: torch.Tensor | None = None, rows: int = 0) -> None:
-        self._tensors = {name: value for name, value in module.state_dict().items() if value.ndim in (2, 4)}
+        held = _without_adapters(module.state_dict())
+        self._tensors = {name: value for name, value in held.items() if value.ndim in (2, 4)}
         self.matrices = {
             name: (
                 rows if table is not None and value.data_ptr() == table.data_ptr() else value.shape[0],

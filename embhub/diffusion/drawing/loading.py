@@ -17,6 +17,7 @@ from embhub.artifact.embedding import LAYOUTS, PER_LAYER, Embedding, layer_names
 from embhub.client.opening import open_path
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import quiet
+from embhub.diffusion.drawing import adapters
 from embhub.diffusion.families import SD, SDXL, Encoder, encoders, find, image_vectors
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.per_layer import insert
@@ -56,12 +57,13 @@ Source = Embedding | HasEmbedding | str | Path
 
 
 def load_into(pipe: Any, source: Source) -> str:
-    """Load an embedding into a diffusers pipeline.
+    """Load an embedding, or a compact adapter, into a diffusers pipeline.
 
     The base is compared first, then the token; only then is anything changed. Stable Diffusion 1, 2 and XL use
     diffusers' own `load_textual_inversion`, which is given the checked numbers, never a path. For other pipelines, the
-    vectors stay in hooks on the token table. The table itself is not changed, and the vectors are not saved with the
-    pipeline. A base with the same token space and other weights gives a `BaseWarning`.
+    vectors stay in hooks on the token table. An adapter goes through diffusers' own `load_lora_weights`. The table
+    itself is not changed, and the vectors are not saved with the pipeline. A base with the same token space and other
+    weights gives a `BaseWarning`.
 
     Args:
         pipe: The pipeline.
@@ -87,6 +89,10 @@ def load_into(pipe: Any, source: Source) -> str:
     """
     embedding = open_embedding(source)
     pipe = _part(pipe, embedding.layout)
+    if embedding.kind == "adapter":
+        check_base(pipe, embedding)
+        adapters.plug_in(pipe, embedding)
+        return embedding.token
     layout = _layout(pipe)
     if embedding.layout != layout and (embedding.layout, layout) != (PER_LAYER, "sd"):
         raise UsageError(
@@ -110,6 +116,10 @@ def load_into(pipe: Any, source: Source) -> str:
 
 def tensors(embedding: Embedding) -> dict[str, Tensor]:
     """The rows of an embedding for each encoder, float32: (n, d), or (places, n, d) with rows for each layer."""
+    if embedding.kind == "adapter":
+        raise UsageError(
+            f"{embedding.token} is a compact adapter, which has no token embeddings", "this works with embeddings alone"
+        )
     if embedding.layout == PER_LAYER:
         layers = [embedding.tensors[name] for name in layer_names(len(embedding.tensors))]
         return {"text_encoder": torch.from_numpy(np.stack(layers).astype(np.float32))}

@@ -7,7 +7,7 @@ from typing import Any
 
 from embhub import destinations
 from embhub.artifact import embedding
-from embhub.artifact.claimed import read_claim
+from embhub.artifact.claimed import check_derived, read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.naming import check_base
 from embhub.images.early_check import check_source
@@ -27,6 +27,7 @@ def check_audit(file: Path, chosen: AuditOptions, *, base: str | Path | None, de
         PrivacyError: file names that look like patients.
     """
     made = embedding.read(file)
+    check_derived(made, chosen.suite)
     if chosen.suite == "mechanism":
         read_claim(made)
         check_base(base, device)

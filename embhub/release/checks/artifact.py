@@ -73,6 +73,11 @@ def open_embedding(release: Release, findings: list[Finding]) -> Embedding:
         raise BrokenClaimError(f"in the embedding's header: {error.message}", BROKEN_CLAIM) from error
     except (ArtifactError, PrivacyError) as error:
         raise _unreadable(error) from error
+    if embedding.kind == "adapter":
+        (part,) = embedding.vectors
+        text = f"a compact adapter of rank {part.count}, for text of width {part.dim}: well-formed"
+        findings.append(Finding("embedding", "ok", text))
+        return embedding
     rows = join_alike(f"{row.count} rows of {row.dim} for {row.encoder}" for row in embedding.vectors)
     findings.append(Finding("embedding", "ok", f"well-formed, {rows}"))
     return embedding

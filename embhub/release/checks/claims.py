@@ -44,11 +44,16 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
         raise ClaimMismatchError("header, card and statement make different privacy claims", _HINT)
     if told := told_numbers(card):
         raise ClaimMismatchError(told[0], _HINT)
-    if isinstance(signed, PrivacyClaim) and isinstance(signed.self_test, SelfTest):
+    if isinstance(signed, PrivacyClaim) and isinstance(signed.self_test, SelfTest) and not embedding.derived_from:
         held = sum(values.size for values in embedding.tensors.values())
         if signed.self_test.own_width.dimension > held:
             raise BrokenClaimError(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
-    return say(embedding.privacy)
+    found = say(embedding.privacy)
+    if isinstance(signed, PrivacyClaim) and embedding.derived_from is not None:
+        return Finding(
+            found.check, found.outcome, f"of the training of the source, not of a training of its own: {found.text}"
+        )
+    return found
 
 
 def say(claim: Claim) -> Finding:

@@ -73,6 +73,8 @@ def check_card(card: Card, *, embedding: Embedding, publish: Publish, report: Au
         raise _card("token", card.token, embedding.token, "the embedding")
     said = sorted((row.encoder, row.count, row.dim) for row in card.vectors)
     held = sorted((row.encoder, row.count, row.dim) for row in embedding.vectors)
+    if (card.kind or "embedding") != embedding.kind:
+        raise _card("kind", card.kind or "embedding", embedding.kind, "the embedding")
     if said != held:
         raise _card("vectors", said, held, "the embedding")
     yield Finding("card", "ok", "the card is the signed one and describes this embedding (version, token, vectors)")

@@ -24,7 +24,12 @@ _PLACES = {
     statement.AUDIT: f"{release_files.AUDIT_BUNDLE} or {release_files.audit_bundle_of('NAMESPACE')}",
     MODEL_SIGNATURE: release_files.MODEL_BUNDLE,
 }
-_KNOWN = (release_files.PUBLISH_BUNDLE, release_files.AUDIT_BUNDLE, release_files.MODEL_BUNDLE)
+_KNOWN = (
+    release_files.PUBLISH_BUNDLE,
+    release_files.AUDIT_BUNDLE,
+    release_files.MODEL_BUNDLE,
+    release_files.SOURCE_BUNDLE,
+)
 _FAMILY = "application/vnd.dev.sigstore.bundle"
 
 

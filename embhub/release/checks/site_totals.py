@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from embhub.artifact.embedding import Embedding
+from embhub.cards.card_schema import Card
 from embhub.privacy import wording
-from embhub.privacy.claim import Claim, PrivacyClaim
+from embhub.privacy.claim import NONE, Claim, PrivacyClaim
 from embhub.privacy.composition import Composition, SiteTotal
 from embhub.refusals import Finding
+
+
+def of_this_site(subject: Embedding | Card) -> Claim:
+    """The claim of an embedding or a card, as far as it speaks of its own publisher's site: a port's does not, whose
+    claim is about the site that trained the source."""
+    return subject.privacy if subject.derived_from is None else NONE
 
 
 def stated(claim: Claim) -> SiteTotal | None:

@@ -68,7 +68,7 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
 
 
 def _site_total(card: Card) -> dict[str, Any] | None:
-    total = site_totals.stated(card.privacy)
+    total = site_totals.stated(site_totals.of_this_site(card))
     return None if total is None else total.model_dump()
 
 

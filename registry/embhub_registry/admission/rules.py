@@ -248,7 +248,9 @@ PERSONS = Rule(
 )  # fmt: skip
 FORMAT = Rule(
     "weights-format",
-    "Weights are one well-formed safetensors file: no pickle, gaps or trailing bytes; finite numbers, 1 to 64 rows.",
+    "Weights are one well-formed safetensors file: no pickle, gaps or trailing bytes; finite numbers, 1 to 64 rows. Or"
+    " a compact adapter: keys and values of cross-attention alone, one rank from 1 to 4, its base fingerprinted, no"
+    " privacy claim.",
     "`embhub import FILE` turns other formats into one; `embhub inspect FILE` says what is wrong with it",
     _format,
 )  # fmt: skip
@@ -272,7 +274,9 @@ SAMPLES = Rule(
 ATTESTATION = Rule(
     "attestation",
     "The publish attestation verifies with the registry's own keyring: signer, role, namespace, registry, repository,"
-    " digests of embedding, card and report. So does every other attestation of a known type. One of an unknown type is"
+    " digests of embedding, card and report. A port that claims privacy holds the publish attestation of its source,"
+    " which verifies with the same keyring and makes the same claim. Every other attestation of a known type verifies"
+    " likewise. One of an unknown type is"
     " stored and not checked, unless its signed predicate says `critical: true`. The refusal carries the name of the"
     " check that failed.",
     "sign the release as it stands (`embhub sign FILE`), then push again",
@@ -289,6 +293,7 @@ REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for t
     "wrong-registry": "sign for this registry: `embhub sign FILE --registry ADDRESS`, with the address of its keyring",
     "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
     SAMPLES.name: SAMPLES.remedy,
+    "source-mismatch": "publish the source in this registry, `embhub port` it again from its signed file, sign, push",
     "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",
 }
 RULES: tuple[Rule, ...] = (

@@ -48,6 +48,11 @@ from embhub_registry.pages.wordings import NO_PRIVACY, describe
 from embhub_registry.repositories import audit_standing
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
+OF_THE_SOURCE = (
+    "This embedding is a port. The claim is that of its source, if the port learned from images generated with the"
+    " source and from nothing else. The port's publisher vouches for that."
+)
+
 
 def collect(
     db: Connection,
@@ -206,8 +211,8 @@ def _privacy(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy
         delta=claim.delta,
         unit=claim.unit,
         weak=claim.is_weak,
-        sentences=claim.words(),
-        newer=_newer(claim, namespace, totals),
+        sentences=(*((OF_THE_SOURCE,) if card.derived_from else ()), *claim.words()),
+        newer=None if card.derived_from else _newer(claim, namespace, totals),
     )
 
 
@@ -232,6 +237,13 @@ def _version(revision: Revision, name: str, *, yanked: bool) -> Version:
     )  # fmt: skip
 
 
+def _numbers(card: Card) -> tuple[str, str]:
+    if card.kind == "adapter":
+        (part,) = card.vectors
+        return "Compact adapter", f"rank {part.count}, keys and values of the cross-attention, text of width {part.dim}"
+    return "Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)
+
+
 def _sections(card: Card) -> tuple[Section, ...]:
     base, data = card.base_model, card.deidentification
     population, acquisition = card.population, card.acquisition
@@ -243,9 +255,10 @@ def _sections(card: Card) -> tuple[Section, ...]:
             ("View", card.view),
             ("Anatomy", _codes(card.anatomy)),
             ("Finding", _codes(card.finding) or "none (healthy)"),
-            ("Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)),
+            _numbers(card),
             ("Base model", f"{base.id}, revision {base.revision} ({base.family})"),
             ("Fingerprint of the base", base.fingerprint),
+            ("Origin", card.derived_from.sentence if card.derived_from else None),
             ("Evaluation by the publisher", "; ".join(_measured(item) for item in card.evaluation)),
         ),
         _section(

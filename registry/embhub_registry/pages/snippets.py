@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from embhub.artifact.adapter import LAYOUT as ADAPTER
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.builtin_bases import NAMES
 from embhub.cards.card_schema import Card
@@ -200,8 +201,14 @@ pipe.load_textual_inversion(
 # The pooled text is read at the end of the prompt, not at a new word.
 clip = getattr(pipe.text_encoder, "text_model", pipe.text_encoder)
 clip.eos_token_id = pipe.tokenizer.eos_token_id"""
-_CALLS = {"sd": "pipe.load_textual_inversion(file, token=TOKEN)", "sdxl": _XL, "sd3": _SD3, "flux": _FLUX}
-assert set(_CALLS) <= set(LAYOUTS)  # noqa: S101  # layouts have no other names
+_CALLS = {
+    ADAPTER: "pipe.load_lora_weights(load_file(file))",
+    "sd": "pipe.load_textual_inversion(file, token=TOKEN)",
+    "sdxl": _XL,
+    "sd3": _SD3,
+    "flux": _FLUX,
+}
+assert set(_CALLS) <= {*LAYOUTS, ADAPTER}  # noqa: S101  # layouts have no other names
 
 
 def _program(to: str, card: Card, place: Place, prompt: str) -> ProgramUse:

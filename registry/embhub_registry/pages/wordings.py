@@ -90,6 +90,11 @@ def describe(card: Card) -> str:
     findings = " and ".join(code.display for code in card.finding)
     numbers = sum(vector.count * vector.dim for vector in card.vectors)
     shows = f"with {findings}" if findings else "without a finding"
+    if card.kind == "adapter":
+        return (
+            f"A compact adapter (LoRA) of rank {card.vectors[0].count} for the base model {card.base_model.id}, which"
+            f" then generates {modalities} images of the {organs} {shows}."
+        )
     return (
         f"{numbers:,} numbers that define the placeholder token {card.token} for the base model {card.base_model.id},"
         f" which then generates {modalities} images of the {organs} {shows}."

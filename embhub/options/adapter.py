@@ -1,0 +1,32 @@
+"""The options of an adapter's training, written once for library and command line; nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embhub.options.fields import check_ranges, option
+
+_BY_BASE = "[default: depends on the base]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterRecipe:
+    """How a compact adapter is learned; a field that is None takes what suits the base.
+
+    Attributes:
+        rank: rank of the changes to keys and values of the cross-attention.
+        steps: optimization steps.
+        learning_rate: peak learning rate of AdamW.
+        batch_size: images of a step.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    rank: int = option("Rank of the adapter.", default=2, low=1, high=4, metavar="R")
+    steps: int | None = option(f"Optimization steps  {_BY_BASE}", low=1, high=10**6)
+    learning_rate: float | None = option(f"Peak learning rate of AdamW  {_BY_BASE}", above=0, high=1)
+    batch_size: int | None = option(f"Batch size: images per step  {_BY_BASE}", low=1, high=4096)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

@@ -1,0 +1,150 @@
+"""An embedding moves to another base; nothing of the patients is read, and a claim goes along only with its source."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import embhub
+from embhub.artifact import embedding, fingerprint
+from embhub.artifact.claimed import check_derived
+from embhub.artifact.derivation import TOOL
+from embhub.artifact.embedding import Embedding
+from embhub.client import erasing
+from embhub.diffusion.adaptation.porting import Ported, port
+from embhub.diffusion.outputs import port_to_file
+from embhub.errors import PrivacyError, UsageError
+from embhub.options.training import Recipe, Selection
+from embhub.release import files as release_files
+from embhub.release.files import Release
+from embhub.site import runs
+from tests.support.claims import make_claim
+from tests.support.pipelines import write
+
+SHORT = Recipe(steps=3, batch_size=2, num_vectors=2)
+FEW: dict[str, Any] = {"images": 2, "steps": 2, "recipe": SHORT}
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two generations of a tiny base."""
+    folder = tmp_path_factory.mktemp("bases")
+    return write(folder / "old"), write(folder / "new", seed=1)
+
+
+@pytest.fixture(scope="module")
+def source(bases: tuple[Path, Path]) -> Embedding:
+    """An embedding for the old base that nobody trained."""
+    rows = np.random.default_rng(2).normal(size=(2, 32)) * 0.02
+    told = {"caption": "mri, {}", "resolution": 32}
+    base = fingerprint.take(bases[0])
+    return embedding.build({"emb_params": rows}, token="<cspca>", base=base, base_name="old", training=told)
+
+
+@pytest.fixture
+def trained(bases: tuple[Path, Path], tmp_path: Path, home: Path) -> Embedding:
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    rows = ["path,patient_id"]
+    for number in range(4):
+        Image.fromarray(rng.integers(0, 255, (64, 64), dtype=np.uint8)).save(images / f"{number}.png")
+        rows.append(f"{number}.png,p{number}")
+    (images / "m.csv").write_text("\n".join(rows))
+    made = embhub.train(
+        images, token="<cspca>", caption="mri, {}", base=bases[0], recipe=SHORT, seed=1,
+        selection=Selection(manifest=images / "m.csv", holdout=0.0),
+    )  # fmt: skip
+    shutil.rmtree(images)  # a port cannot read what is not there
+    return made.embedding
+
+
+def test_a_port_is_made_without_images_and_says_of_what(
+    bases: tuple[Path, Path], trained: Embedding, tmp_path: Path
+) -> None:
+    out = tmp_path / "next.safetensors"
+    made = port(trained, to=bases[1], base=bases[0], seed=5, out=out, **FEW)
+    assert isinstance(made, Ported) and made.path == out and made.source is None
+    told = embedding.read(out)
+    assert told.data == made.embedding.data
+    assert (told.token, told.base_name, told.privacy, told.training["tool"]) == ("<cspca>", "new", "none", TOOL)
+    assert told.derived_from is not None
+    assert told.derived_from.source == trained.digest
+    assert (told.derived_from.source_base_name, told.derived_from.images, told.derived_from.seed) == ("old", 2, 5)
+    assert told.base != trained.base and told.training["caption"] == "mri, {}"
+    again = port(trained, to=bases[1], base=bases[0], seed=5, **FEW)
+    assert again.embedding.data == made.embedding.data  # whoever holds the source can repeat it
+    other = port(trained, to=bases[1], base=bases[0], seed=6, **FEW)
+    assert other.embedding.data != made.embedding.data
+    _concerns_the_same_patients(trained, made)
+
+
+def _concerns_the_same_patients(trained: Embedding, made: Ported) -> None:
+    """An erasure finds the port, too, and does not try to train it again; audits know its members."""
+    run, before = runs.find(made.embedding.digest), runs.find(trained.digest)
+    assert run is not None and before is not None and run.members == before.members
+    recipes = {file.digest: file.recipe for file in erasing.find("p1").files}
+    assert recipes[trained.digest] and not recipes[made.embedding.digest]
+
+
+def test_what_cannot_be_ported_is_refused(bases: tuple[Path, Path], source: Embedding, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="made for old already"):
+        port(source, to=bases[0], base=bases[0], **FEW)
+    for wrong in ({"images": 1}, {"images": 5000}, {"seed": 2**53}, {"caption": "no place"}):
+        with pytest.raises(UsageError):
+            port(source, to=bases[1], base=bases[0], **{**FEW, **wrong})
+    (tmp_path / "there.safetensors").touch()
+    with pytest.raises(UsageError, match="exists"):
+        port(source, to=bases[1], base=bases[0], out=tmp_path / "there.safetensors", **FEW)
+
+
+def test_a_claim_needs_its_signed_source(bases: tuple[Path, Path], source: Embedding) -> None:
+    private = _claimed(source)
+    with pytest.raises(PrivacyError, match="is not signed"):
+        port(private, to=bases[1], base=bases[0], **FEW)
+    with pytest.raises(PrivacyError, match="is not signed"):
+        port(Release.from_files({release_files.EMBEDDING: private.data}), to=bases[1], base=bases[0], **FEW)
+
+
+def test_a_claim_goes_to_no_base_that_learned_from_a_site(
+    bases: tuple[Path, Path], source: Embedding, tmp_path: Path
+) -> None:
+    adapted = tmp_path / "adapted"
+    shutil.copytree(bases[1], adapted)
+    (adapted / "adaptation.json").write_text("{}")
+    signed = Release.from_files({release_files.EMBEDDING: _claimed(source).data, release_files.PUBLISH_BUNDLE: b"{}"})
+    with pytest.raises(PrivacyError, match="fine-tuned without privacy"):
+        port(signed, to=adapted, base=bases[0], **FEW)
+
+
+def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: Embedding) -> None:
+    made = port(source, to=bases[1], base=bases[0], **FEW).embedding
+    for suite in ("standard", "thorough", "mechanism"):
+        with pytest.raises(UsageError, match="audit its source"):
+            check_derived(made, suite)
+        with pytest.raises(UsageError, match="audit its source"):
+            embhub.audit(made, suite=suite)
+    check_derived(made, "quick")
+    check_derived(source, "standard")
+
+
+def test_a_card_begins_with_what_the_source_says_of_its_images(
+    bases: tuple[Path, Path], source: Embedding, tmp_path: Path
+) -> None:
+    file = tmp_path / "source.safetensors"
+    file.write_bytes(source.data)
+    facts = port_to_file(file, to=str(bases[1]), base=str(bases[0]), out=tmp_path / "next.safetensors", **FEW)
+    assert facts["ported from"]["source"] == source.digest
+    assert not (tmp_path / "next.card.yaml").exists()  # the source has no card
+
+
+def _claimed(source: Embedding) -> Embedding:
+    return embedding.build(
+        source.tensors, token=source.token, base=source.base, base_name=source.base_name,
+        training=source.training, privacy=make_claim(),
+    )  # fmt: skip

@@ -1,0 +1,36 @@
+"""Compact adapters for tests, of a U-Net with two places that read text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embhub.artifact.adapter import TOOL
+from embhub.artifact.embedding import Embedding, build
+from tests.support.releases import BASE
+
+PLACES = ("down_blocks.0.attentions.0.transformer_blocks.0.attn2", "mid_block.attentions.0.transformer_blocks.0.attn2")
+
+
+def make_matrices(
+    *, rank: int = 2, width: int = 32, out: int = 48, places: tuple[str, ...] = PLACES, seed: int = 0
+) -> dict[str, NDArray[Any]]:
+    """Matrices under diffusers' names."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, NDArray[Any]] = {}
+    for place in places:
+        for part in ("to_k", "to_v"):
+            found[f"unet.{place}.{part}.lora_A.weight"] = rng.normal(size=(rank, width)) * 0.1
+            found[f"unet.{place}.{part}.lora_B.weight"] = rng.normal(size=(out, rank)) * 0.1
+    return found
+
+
+def make_adapter(
+    matrices: Mapping[str, NDArray[Any]] | None = None, *, base: Mapping[str, Any] | None = BASE, **changes: Any
+) -> Embedding:
+    """A checked adapter."""
+    given: dict[str, Any] = {"token": "<cspca>", "base": base, "base_name": "builtin", "training": {"tool": TOOL}}
+    return build(make_matrices() if matrices is None else matrices, **{**given, **changes})

@@ -122,6 +122,17 @@ def split_entries(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
+def narrow(data: bytes, tile: Tile) -> bytes:
+    """What a tile that is not whole holds, from the whole one that took its place.
+
+    Raises:
+        MalformedLogError: the whole one is damaged.
+    """
+    if tile.level is None:
+        return join_entries(split_entries(data, WIDTH)[: tile.width])
+    return b"".join(split_hashes(data, WIDTH)[: tile.width])
+
+
 class TileReader:
     """Hashes of a log of `size` entries from its tiles, each read once; pass `node` to the functions of `merkle`.
 

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from embhub.errors import EmbhubError
 from embhub_registry.operation import expiry
 from embhub_registry.repositories import advisories, deletion, stolen_keys
+from embhub_registry.storage import registry_log
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
@@ -46,6 +47,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: stolen_keys.catch_up(registry),
         lambda: advisories.publish(registry),
         registry.renew_timestamp,
+        lambda: registry_log.publish(registry),
     )
     with acting(Actor("server", "server")):
         for turn in turns:

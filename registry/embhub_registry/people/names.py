@@ -16,6 +16,7 @@ RESERVED = frozenset(
         "buckets",
         "collections",
         "compare",
+        "log",
         "metrics",
         "organizations",
         "raw",

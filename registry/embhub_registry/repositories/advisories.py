@@ -19,7 +19,7 @@ from embhub.trust.origin import origin_of
 from embhub_registry.database import Connection, withdrawals
 from embhub_registry.database.clock import now
 from embhub_registry.database.withdrawals import Withdrawal
-from embhub_registry.storage import configuration
+from embhub_registry.storage import configuration, log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
 UNSAID = "withdrawn; the reason is shown to readers of the repository"
@@ -54,6 +54,8 @@ def current_envelope(registry: Registry, key: dsse.Signer | None = None) -> dsse
         envelope = _document(registry, db, number=number, issued=instants.write(moment)).sign(key)
         data = json.dumps(envelope.to_json(), separators=(",", ":")).encode()
         withdrawals.set_feed(db, number=number, content=_content(registry, key), envelope=data)
+        log_entries.add_envelope(db, envelope, key.public_pem)
+    registry_log.publish_if_possible(registry)
     return envelope
 
 

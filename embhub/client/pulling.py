@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import accounts, memory, opening, reports, roots, site_policy
+from embhub.client import accounts, logged, memory, opening, reports, roots, site_policy
+from embhub.client.log_reader import HttpLog
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
@@ -25,7 +26,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import pulled, seen
+from embhub.site import config, pulled, seen
 from embhub.trust.keyring import Trust
 
 if TYPE_CHECKING:
@@ -144,7 +145,11 @@ def fetch(
         requested=revision if revision and names.version_fault(revision) is None else None,
         pinned=_COMMIT.fullmatch(revision) is not None and commit.startswith(revision),
     )
-    told, listed = _ask(hub, verified, commit, trusts)
+    source = HttpLog(hub.registry, token or config.token_for(hub.registry))
+    entry = logged.check(verified, release, trusts=trusts, source=source, now=datetime.now(UTC))
+    if entry.proof is not None:
+        release = release.with_files({**release.files, logged.PROOF: entry.proof})
+    told, listed = _ask(hub, entry.verified, commit, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed)
@@ -251,13 +256,15 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
         PolicyError: signed as it should be, and not what the policy takes.
         ConfigError: no keyring is trusted.
     """
+    trusts, now = roots.trusted_offline(), datetime.now(UTC)
     verified = verification.verify(
         release,
-        trust=roots.trusted_offline(),
+        trust=trusts,
         policy=replace(policy, demands=()),  # judged below, by what was heard
-        now=datetime.now(UTC),
+        now=now,
         seen=seen.accepted(),
     )
+    verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
     return demands.hold(_name_the_folder(opening.recall(verified), target), policy)
 
 

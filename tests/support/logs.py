@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from embhub.log import checkpoints, leaves, merkle, tiles
-from embhub.log.checkpoints import SignedCheckpoint
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from embhub.log import checkpoints, merkle, notes, proofs, tiles
+from embhub.log.checkpoints import Checkpoint, SignedCheckpoint
 from embhub.log.leaves import Leaf
-from embhub.log.notes import VerifierKey
+from embhub.log.notes import NoteSigner, VerifierKey
+from embhub.log.proofs import LogProof
+from embhub.trust import logged
+from embhub.trust.dsse import Envelope
 from tests.support import releases
 
 
@@ -31,7 +38,58 @@ def audit(folder: Path, key: VerifierKey) -> tuple[SignedCheckpoint, list[bytes]
 
 def make_leaf(number: int) -> Leaf:
     """An entry unlike any other; its signature is of the right size and of nothing."""
-    from embhub.trust import logged
+    signed = Envelope(b"%d" % number, "text/plain", number.to_bytes(70, "big"), "")
+    return logged.leaf_of(signed, releases.SITE.public)
 
-    key = logged._der(releases.SITE.public)
-    return leaves.of_signature(b"entry %d" % number, signature=number.to_bytes(70, "big"), key=key)
+
+@dataclass
+class MemoryLog:
+    """A log in memory, as honest as a test wants it: `changed` are files that are served in place of the true ones."""
+
+    entries: list[bytes]
+    key: NoteSigner
+    witnesses: Sequence[NoteSigner] = ()
+    time: int = 1_795_000_000
+    size: int | None = None
+    changed: dict[str, bytes | None] = field(default_factory=dict)
+
+    def checkpoint(self) -> SignedCheckpoint:
+        """The checkpoint over the first `size` entries, by default all, cosigned."""
+        size = len(self.entries) if self.size is None else self.size
+        root = merkle.root_of(map(merkle.leaf_hash, self.entries[:size]))
+        signed = checkpoints.sign(Checkpoint(self.key.public.name, size, root), by=self.key)
+        lines = [checkpoints.cosign(signed.checkpoint, by=witness, time=self.time) for witness in self.witnesses]
+        return SignedCheckpoint(signed.checkpoint, signed.note.with_signatures(lines))
+
+    def proof_of(self, index: int) -> LogProof:
+        signed = self.checkpoint()
+        return proofs.make(index, merkle.inclusion_proof(index, signed.size, self.node), signed.note)
+
+    def node(self, level: int, index: int) -> bytes:
+        leaves_below = self.entries[index << level : (index + 1) << level]
+        return merkle.root_of(map(merkle.leaf_hash, leaves_below))
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        """As `embhub.client.log_reader.LogSource`."""
+        if name in self.changed:
+            return self.changed[name]
+        if name == "checkpoint":
+            return self.checkpoint().to_bytes()
+        if name.startswith("proof/"):
+            hashes = [merkle.leaf_hash(entry).hex() for entry in self.entries[: self.checkpoint().size]]
+            wanted = name.removeprefix("proof/")
+            return self.proof_of(hashes.index(wanted)).to_bytes() if wanted in hashes else None
+        tile = tiles.parse_path(name)
+        if tile.level is None:
+            return tiles.join_entries(self.entries[tile.first : tile.first + tile.width])
+        return b"".join(self.node(8 * tile.level, tile.first + step) for step in range(tile.width))
+
+
+def log_key(name: str = "127.0.0.1", seed: int = 1) -> NoteSigner:
+    """A log's key; the name is that of the registry of `releases`."""
+    return notes.signer(Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32), name)
+
+
+def witness_key(name: str = "witness.example.org", seed: int = 2) -> NoteSigner:
+    """A witness's key."""
+    return notes.signer(Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32), name, kind=notes.COSIGNATURE)

@@ -33,6 +33,7 @@ from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
 from embhub.site import config, keys, seen, trust_store
 from embhub.site.keys import PassphraseRequiredError
+from embhub.site.signed import NotedKey
 from embhub.trust import dsse, statement
 from embhub.trust.key_request import RequestingKey
 from embhub.trust.statement import Publish
@@ -326,16 +327,18 @@ def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
 def load_key(name: str | None, ask: AskPassphrase | None) -> RequestingKey:
     """The site's key of this name (the setting `key` where None); `ask` is called where it is encrypted.
 
+    What it signs is noted in this site's record.
+
     Raises:
         ConfigError: no such key, or no passphrase for it.
     """
     name = name or config.load().key
     try:
-        return keys.open_key(name)
+        return NotedKey(keys.open_key(name))
     except PassphraseRequiredError:
         if ask is None:
             raise
-        return keys.open_key(name, passphrase=ask(name))
+        return NotedKey(keys.open_key(name, passphrase=ask(name)))
 
 
 def _check_signed(

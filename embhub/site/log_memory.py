@@ -19,26 +19,31 @@ from embhub.log.notes import VerifierKey
 from embhub.site import config
 
 MAX_BYTES = 8_000_000
+READER, MONITOR, WITNESS = "logs", "watched-logs", "cosigned-logs"
 Prove = Callable[[int, int], Sequence[bytes]]
 """`prove(first, second)`: a proof of consistency between the trees of these sizes, unchecked."""
 
 
-def recall(log: VerifierKey) -> SignedCheckpoint | None:
+def recall(log: VerifierKey, *, book: str = READER) -> SignedCheckpoint | None:
     """The checkpoint of this log that is remembered, its signature checked again; None for a log not seen before.
+
+    `book` is the memory of a reader (`pull`, `verify`), of a monitor, or of a witness: each compares with its own.
 
     Raises:
         ConfigError: the memory cannot be read.
     """
-    text = _read().get(str(log))
+    text = _read(book).get(str(log))
     if text is None:
         return None
     try:
         return checkpoints.open_signed(text.encode(), log=log)
     except LogError as error:
-        raise _unreadable() from error
+        raise _unreadable(book) from error
 
 
-def advance(log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None) -> SignedCheckpoint | None:
+def advance(
+    log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None, book: str = READER
+) -> SignedCheckpoint | None:
     """Compare a checkpoint with the one remembered, and remember the larger. Returns what was remembered before.
 
     Args:
@@ -49,8 +54,8 @@ def advance(log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None) -
         ForkedLogError: the two are not of one append-only log. Both are kept as evidence.
         ConfigError: the memory cannot be read or written. What `prove` raises.
     """
-    with locked(_path()):
-        before = recall(log)
+    with locked(_path(book)):
+        before = recall(log, book=book)
         if before is not None and (prove is not None or before.size == found.size):
             first, second = sorted((before, found), key=lambda one: one.size)
             proof = prove(first.size, second.size) if prove is not None and first.size != second.size else ()
@@ -60,14 +65,14 @@ def advance(log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None) -
                 raise _forked(error, log, before, found) from error
         newer = before is None or (prove is not None and found.size >= before.size)
         if newer and (before is None or found.to_bytes() != before.to_bytes()):
-            memory = _read() | {str(log): found.to_bytes().decode()}
-            write_atomic(_path(), json.dumps(memory, indent=1, sort_keys=True).encode(), mode=0o600)
+            memory = _read(book) | {str(log): found.to_bytes().decode()}
+            write_atomic(_path(book), json.dumps(memory, indent=1, sort_keys=True).encode(), mode=0o600)
     return before
 
 
 def all_seen() -> dict[str, str]:
     """Every log's verifier key with the checkpoint that is remembered. Raises ConfigError."""
-    return _read()
+    return _read(READER)
 
 
 def _forked(error: ForkedLogError, log: VerifierKey, before: SignedCheckpoint, found: SignedCheckpoint) -> LogError:
@@ -81,25 +86,25 @@ def _forked(error: ForkedLogError, log: VerifierKey, before: SignedCheckpoint, f
     )
 
 
-def _path() -> Path:
-    return config.paths().state / "logs.json"
+def _path(book: str) -> Path:
+    return config.paths().state / f"{book}.json"
 
 
-def _read() -> dict[str, str]:
+def _read(book: str) -> dict[str, str]:
     try:
-        data = _path().read_bytes()
+        data = _path(book).read_bytes()
         memory = json.loads(data) if len(data) <= MAX_BYTES else None
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise _unreadable() from error
+        raise _unreadable(book) from error
     if not isinstance(memory, dict) or not all(isinstance(text, str) for text in memory.values()):
-        raise _unreadable()
+        raise _unreadable(book)
     return memory
 
 
-def _unreadable() -> ConfigError:
+def _unreadable(book: str) -> ConfigError:
     return ConfigError(
-        f"the checkpoints that this site remembers cannot be read: {_path()}",
+        f"the checkpoints that this site remembers cannot be read: {_path(book)}",
         "restore it from a backup; or remove it, knowing that a log that was rewritten would not be noticed",
     )

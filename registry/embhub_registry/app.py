@@ -73,6 +73,7 @@ ROUTES = [
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
     Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),
+    Route(log_api.PREFIX + "/cosignature", log_api.cosignature, methods=["POST"]),
     Route(log_api.PREFIX + "/proof/{hash}", log_api.proof),
     Route(log_api.PREFIX + "/tile/{path:path}", log_api.tile),
     # the Hub's wire

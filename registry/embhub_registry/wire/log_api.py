@@ -7,11 +7,12 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embhub.log import tiles
-from embhub.log.errors import MalformedLogError
+from embhub.log import notes, tiles
+from embhub.log.errors import LogError, MalformedLogError
 from embhub_registry.database import log_rows
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.storage import registry_log
+from embhub_registry.storage import log_witnesses, registry_log
+from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
@@ -57,6 +58,21 @@ async def proof(request: Request) -> Response:
     if found is None:
         raise RequestDeniedError(404, "log", "no entry with this hash is in the log", "ask again in a few seconds")
     return Response(found.to_bytes(), media_type=TEXT, headers=FRESH)
+
+
+async def cosignature(request: Request) -> Response:
+    """`POST /log/cosignature`: the checkpoint with a cosignature, from a witness that the operator accepts."""
+    data = await bodies.read(request, limit=notes.MAX_BYTES)
+    try:
+        taken = await threaded(log_witnesses.take, registry_of(request), notes.parse(data))
+    except LogError as error:
+        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
+    if not taken:
+        raise RequestDeniedError(
+            404, "log", "no accepted witness cosigned a checkpoint that is kept here",
+            "the operator accepts a witness with `log witness`",
+        )  # fmt: skip
+    return Response(b"%d\n" % taken, media_type=TEXT, headers=FRESH)
 
 
 def _no_tile() -> RequestDeniedError:

@@ -20,7 +20,7 @@ from embhub.log.errors import (
     NotIncludedError,
     WrongLogError,
 )
-from embhub.log.notes import Note
+from embhub.log.notes import Note, NoteSigner
 from embhub.release import demands, verification
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
@@ -115,7 +115,9 @@ def test_the_proof_beside_the_bundle_needs_no_network() -> None:
         ("quorum none\n", [], 0, "note", "unknown: how old"),
     ],
 )
-def test_freshness_is_what_witnesses_say(quorum: str, witnesses: list, age: int, outcome: str, text: str) -> None:
+def test_freshness_is_what_witnesses_say(
+    quorum: str, witnesses: list[NoteSigner], age: int, outcome: str, text: str
+) -> None:
     with_policy(quorum)
     found = check(honest(witnesses=witnesses, time=TIME - age))
     said = finding(found, "log-witnesses")
@@ -130,7 +132,7 @@ def test_freshness_is_what_witnesses_say(quorum: str, witnesses: list, age: int,
 
 def swapped(log: MemoryLog, **parts: object) -> MemoryLog:
     index = log.entries.index(LEAF)
-    return replace(log, changed={PLACE: replace(log.proof_of(index), **parts).to_bytes()})  # type: ignore[type-var]
+    return replace(log, changed={PLACE: replace(log.proof_of(index), **parts).to_bytes()})  # type: ignore[arg-type]
 
 
 def tampered(note: Note, old: str, new: str) -> Note:

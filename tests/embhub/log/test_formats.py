@@ -90,9 +90,10 @@ def test_what_is_read_has_one_spelling(kind: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, 3))
     changed = whole[:place] + data.draw(st.sampled_from([b"", b"\n", b" ", b"=", b"A", b"0", b"\r", b"\xff"]))
     changed += whole[place + cut :]
-    parse = {"note": notes.parse, "proof": proofs.parse, "leaf": leaves.parse}[kind]
     with contextlib.suppress(MalformedLogError):
-        assert parse(changed).to_bytes() == changed
+        read = notes.parse(changed) if kind == "note" else None
+        found = read or (proofs.parse(changed) if kind == "proof" else leaves.parse(changed))
+        assert found.to_bytes() == changed
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from embhub import destinations
 from embhub.client import accounts, logged, memory, opening, reports, roots, site_policy
-from embhub.client.log_reader import HttpLog
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
@@ -130,6 +129,8 @@ def fetch(
 
     What the registry says of yanks and audits is remembered at once where the policy refuses the release.
     """
+    from embhub.client.http_log import HttpLog
+
     repository, _, revision = reference.partition("@")
     names.check_repository(repository)
     hub = accounts.connect(registry, token=token)

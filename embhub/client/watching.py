@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from embhub.client import log_reader, logged
-from embhub.client.log_reader import HttpLog, LogSource
+from embhub.client.http_log import HttpLog
+from embhub.client.log_reader import LogSource
 from embhub.client.witness import Witness
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.log import checkpoints, leaves, merkle

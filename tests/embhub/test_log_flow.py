@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from embhub.cli import root
 from embhub.client import log_reader, logged, pulling, roots, watching, witness
+from embhub.client.http_log import HttpLog
 from embhub.client.witness import Witness
 from embhub.errors import EmbhubError
 from embhub.log import checkpoints, notes
@@ -135,7 +136,7 @@ def test_a_folder_of_the_logs_files_is_as_good_as_the_registry(
         key = opened.trust().keyring.log_key
     assert key is not None
     shutil.copytree(registry.folder / "log", tmp_path / "copy")
-    for source in (log_reader.HttpLog(registry.url), log_reader.FolderLog(tmp_path / "copy")):
+    for source in (HttpLog(registry.url), log_reader.FolderLog(tmp_path / "copy")):
         data = log_reader.checkpoint(source)
         assert data == (registry.folder / "log/checkpoint").read_bytes()
     assert log_memory.recall(key) is None

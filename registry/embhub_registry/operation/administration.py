@@ -21,6 +21,7 @@ from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
 from embhub_registry.repositories import advisories, stolen_keys
+from embhub_registry.storage import registry_log
 from embhub_registry.storage.folder import Registry
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
@@ -298,6 +299,7 @@ def _log(registry: Registry, event: str, stored: keyring_changes.Next, **facts: 
     """The change in the audit log, and a timestamp for the new keyring where this machine has the key for one."""
     registry.audit_log.write(event, **facts, keyring=stored.version, pending=stored.pending or None)
     registry.renew_timestamp()
+    registry_log.publish_if_possible(registry)
 
 
 def _why(revocation: keyrings.Revocation | None) -> dict[str, str] | None:

@@ -26,6 +26,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Around the application's life: now and then while it serves, and once at its end."""
     registry: Registry = app.state.registry
     log_head(registry)
+    await run_in_threadpool(registry_log.publish_if_possible, registry)
     workers = [asyncio.create_task(_now_and_then(app, registry)), asyncio.create_task(_ask_witnesses(registry))]
     yield
     for worker in workers:

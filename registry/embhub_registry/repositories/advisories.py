@@ -67,6 +67,7 @@ def publish(registry: Registry) -> None:
     if registry.has_keyring and registry.online_key("advisories") is not None:
         current_envelope(registry)
         registry.renew_timestamp()
+    registry_log.publish_if_possible(registry)
 
 
 def publish_if_possible(registry: Registry) -> None:

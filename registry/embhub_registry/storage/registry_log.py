@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from embhub.errors import EmbhubError
 from embhub.log import merkle, notes, proofs, tiles
-from embhub.log.notes import NoteSigner
+from embhub.log.notes import NoteSigner, VerifierKey
 from embhub.log.proofs import LogProof
 from embhub.log.tiles import Tile, TileReader
 from embhub.trust.origin import origin_of
@@ -31,6 +31,10 @@ def key_of(registry: Registry) -> NoteSigner | None:
         return None
     named, key = registry.trust().keyring.log_key, registry.private_keys.log_key(origin_of(registry.setting("url")))
     return key if key is not None and key.public == named else None
+
+
+def _named(registry: Registry) -> VerifierKey | None:
+    return registry.trust().keyring.log_key if registry.has_keyring else None
 
 
 def publish(registry: Registry) -> bool:
@@ -62,7 +66,9 @@ def prove(registry: Registry, hashed: bytes) -> LogProof | None:
     newest = log_rows.newest(db)
     if index is None or newest is None or index >= newest.size:
         return None
-    chosen = log_rows.best(db, above=index, since=stamp(now() - WITNESSED_WITHIN)) or newest
+    chosen, key = log_rows.best(db, above=index, since=stamp(now() - WITNESSED_WITHIN)) or newest, _named(registry)
+    if key is not None and not notes.parse(chosen.note).by(key):  # the log's key is another one since
+        chosen = newest
     reader = TileReader(newest.size, files_of(registry).read)
     path = merkle.inclusion_proof(index, chosen.size, reader.node)
     return proofs.make(index, path, notes.parse(chosen.note))

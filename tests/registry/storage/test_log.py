@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError
-from embhub.log import merkle, proofs
+from embhub.log import checkpoints, merkle, proofs
 from embhub.log.notes import VerifierKey
 from embhub_registry.database import log_rows
+from embhub_registry.operation import log_keeping
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import folder, log_entries, registry_log
+from embhub_registry.storage import folder, log_entries, log_witnesses, registry_log
 from embhub_registry.storage.folder import Registry
 from tests.support import logs
 
@@ -101,6 +102,23 @@ def test_lost_files_are_made_again(registry: Registry, lost: str) -> None:
         registry_log.repair(registry)
     again, _ = logs.audit(registry.folder / "log", key_of(registry))
     assert again.size >= signed.size
+
+
+def test_a_new_key_signs_the_same_tree_and_proofs_lead_to_it(registry: Registry) -> None:
+    add(registry, *range(5))
+    registry_log.publish(registry)
+    before, leaf = key_of(registry), logs.make_leaf(2).to_bytes()
+    witness = logs.witness_key()
+    log_keeping.add_witness(registry, str(witness.public), "")
+    signed, _ = logs.audit(registry.folder / "log", before)
+    line = checkpoints.cosign(signed.checkpoint, by=witness, time=1)
+    assert log_witnesses.take(registry, signed.note.with_signatures([line])) == 1
+    made = log_keeping.begin(registry, anew=True)
+    assert made["vkey"] == str(key_of(registry)) != str(before) and not made["pending"]
+    assert (registry.private_keys.online / "log.pem.retired-1").exists()
+    logs.audit(registry.folder / "log", key_of(registry))
+    proof = registry_log.prove(registry, merkle.leaf_hash(leaf))
+    assert proof is not None and proof.open(leaf, log=key_of(registry)).size == 7, "and the new keyring is an entry"
 
 
 def test_an_older_database_is_not_signed(registry: Registry, tmp_path: Path) -> None:

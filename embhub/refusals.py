@@ -222,3 +222,39 @@ class MalformedAdvisoriesError(ReleaseRefusedError):
     """Not a signed list of advisories that embhub reads."""
 
     rule = "advisories-malformed"
+
+
+class LogError(ReleaseRefusedError):
+    """What a transparency log, or somebody in its name, says must not be relied on."""
+
+    rule = "log"
+
+
+class MalformedLogError(LogError):
+    """Not a note, checkpoint, proof, tile or entry in its one canonical form."""
+
+    rule = "log-malformed"
+
+
+class WrongLogError(LogError):
+    """A checkpoint of another log, or one that the log's own key did not sign."""
+
+    rule = "wrong-log"
+
+
+class BadCosignatureError(LogError):
+    """A signature in the name of a known witness that this witness did not make over this checkpoint."""
+
+    rule = "log-cosignature"
+
+
+class NotIncludedError(LogError):
+    """The proof does not lead from this entry to the log's root."""
+
+    rule = "log-inclusion"
+
+
+class ForkedLogError(LogError):
+    """Two checkpoints of one log that no append-only log can have: it was rewritten, cut, or shows two faces."""
+
+    rule = "log-forked"

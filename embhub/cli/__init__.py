@@ -39,6 +39,7 @@ COMMANDS = {
     "lock": "locking",
     "verify": "verifying",
     "status": "status",
+    "log": "log",
     "evidence": "intake",
     "generate": "generating",
     "inpaint": "inpainting",
@@ -53,7 +54,7 @@ COMMANDS = {
 SECTIONS = {
     "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
-    "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "evidence"],
+    "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "log", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],
 }

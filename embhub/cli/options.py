@@ -175,7 +175,7 @@ require = click.option(
     metavar="LIST",
     default="",
     help="Additional policy demands, comma-separated: countersigned, confirmed, no-leak, not-yanked,"
-    " known-signer, fresh, epsilon<=X.",
+    " known-signer, fresh, logged, epsilon<=X.",
 )
 embeddings = click.option(
     "--embedding",

@@ -28,6 +28,7 @@ from embhub.version import __version__
 TransportError = httpx2.TransportError
 _LONGEST_REASON = 64_000  # bytes of an error's body that are read for its words
 _BAD_CREDENTIALS = "Invalid credentials in Authorization header"  # by this exactly the Hub's clients tell a bad token
+_TREE_SIZE = "text/x.tlog.size"  # C2SP tlog-witness
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # what huggingface_hub obeys too
 
 
@@ -146,9 +147,17 @@ def _said(response: httpx2.Response) -> str:
     Where the header is the Hub's fixed sentence, the body says more: whether the token expired, say.
     """
     header = response.headers.get("X-Error-Message")
+    if response.headers.get("Content-Type") == _TREE_SIZE:  # a witness's 409: the size that it knows
+        return _start(response)
     if header and header != _BAD_CREDENTIALS:
         return plain(header)
     return _said_in_body(response) or plain(header or "")
+
+
+def _start(response: httpx2.Response) -> str:
+    for chunk in response.iter_raw():
+        return plain(chunk[:30].decode("ascii", "replace").strip())
+    return ""
 
 
 def _said_in_body(response: httpx2.Response) -> str:

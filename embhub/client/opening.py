@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
-from embhub.client import roots, site_policy
+from embhub.client import logged, roots, site_policy
 from embhub.client.recalling import recall
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
@@ -51,7 +51,8 @@ def open_path(path: str | Path) -> Opened:
     namespace = names.namespace_of(publish.repository)
     own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
-    verified = recall(verification.verify(release, trust=trusts, now=now, seen=seen.accepted()))
+    verified = verification.verify(release, trust=trusts, now=now, seen=seen.accepted())
+    verified = recall(logged.check(verified, release, trusts=trusts, source=None, now=now).verified)
     if verified.signer.fingerprint not in {key.fingerprint for key in keys.list_keys()}:
         verified = demands.hold(verified, site_policy.choose())
     warnings = tuple(item.text for item in verified.findings if item.outcome == "warning")

@@ -33,6 +33,7 @@ from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
 from embhub.site import config, keys, seen, trust_store
 from embhub.site.keys import PassphraseRequiredError
+from embhub.site.signed import NotedKey
 from embhub.trust import dsse, statement
 from embhub.trust.key_request import RequestingKey
 from embhub.trust.statement import Publish
@@ -152,6 +153,13 @@ def sign(
     return signed
 
 
+def _without_log_proofs(release: Release) -> Release:
+    """What `pull` put beside the bundles is no part of a commit: a proof is of one moment."""
+    return release.with_files(
+        {name: data for name, data in release.files.items() if not release_files.is_log_proof(name)}
+    )
+
+
 def push(
     path: str | Path | None = None,
     repository: str | None = None,
@@ -223,7 +231,7 @@ def push(
         _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)
     if path is None:
-        release, publish = _check_signed(Release.from_folder(from_folder or ""), repository)
+        release, publish = _check_signed(_without_log_proofs(Release.from_folder(from_folder or "")), repository)
     else:
         choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase, "on_note": on_note}
         choices["registry"] = hub.registry if hub else registry
@@ -319,16 +327,18 @@ def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
 def load_key(name: str | None, ask: AskPassphrase | None) -> RequestingKey:
     """The site's key of this name (the setting `key` where None); `ask` is called where it is encrypted.
 
+    What it signs is noted in this site's record.
+
     Raises:
         ConfigError: no such key, or no passphrase for it.
     """
     name = name or config.load().key
     try:
-        return keys.open_key(name)
+        return NotedKey(keys.open_key(name))
     except PassphraseRequiredError:
         if ask is None:
             raise
-        return keys.open_key(name, passphrase=ask(name))
+        return NotedKey(keys.open_key(name, passphrase=ask(name)))
 
 
 def _check_signed(

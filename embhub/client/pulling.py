@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import memory, reports, site_policy
+from embhub.client import logged, memory, reports, site_policy
 from embhub.client.recalling import recall
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
@@ -138,6 +138,8 @@ def fetch(
     What the registry says of yanks and audits is remembered at once where the policy refuses the release.
     """
     from embhub.client import accounts, roots
+    from embhub.client.http_log import HttpLog
+    from embhub.site import config
 
     repository, _, revision = reference.partition("@")
     names.check_repository(repository)
@@ -154,7 +156,11 @@ def fetch(
         requested=revision if revision and names.version_fault(revision) is None else None,
         pinned=_COMMIT.fullmatch(revision) is not None and commit.startswith(revision),
     )
-    told, listed = _ask(hub, verified, commit, trusts)
+    source = HttpLog(hub.registry, token or config.token_for(hub.registry))
+    entry = logged.check(verified, release, trusts=trusts, source=source, now=datetime.now(UTC))
+    if entry.proof is not None:
+        release = release.with_files({**release.files, logged.PROOF: entry.proof})
+    told, listed = _ask(hub, entry.verified, commit, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed)
@@ -263,13 +269,15 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
         PolicyError: signed as it should be, and not what the policy takes.
         ConfigError: no keyring is trusted.
     """
+    trusts, now = trust_store.load_some(), datetime.now(UTC)
     verified = verification.verify(
         release,
-        trust=trust_store.load_some(),
+        trust=trusts,
         policy=replace(policy, demands=()),  # judged below, by what was heard
-        now=datetime.now(UTC),
+        now=now,
         seen=seen.accepted(),
     )
+    verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
     return demands.hold(_name_the_folder(recall(verified), target), policy)
 
 

@@ -135,6 +135,13 @@ def _fresh(verified: Verified, _: Demand) -> Iterator[str]:
             yield f"whether the keyring is the current one: {finding.text}; `embhub trust refresh` asks for it"
 
 
+def _logged(verified: Verified, _: Demand) -> Iterator[str]:
+    """Where the registry keeps a log. The log's policy of the site says whether witnesses are asked for."""
+    for finding in verified.findings:
+        if finding.check in ("log", "log-witnesses") and finding.outcome == "warning":
+            yield f"whether it is in the transparency log: {finding.text}"
+
+
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
     if not isinstance(claim, PrivacyClaim):
@@ -159,5 +166,6 @@ def _bounded(verified: Verified) -> bool:
 
 _CHECKS = {
     "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
-    "known-signer": _known_signer, "fresh": _fresh, "epsilon": _epsilon,
+    "known-signer": _known_signer, "fresh": _fresh, "logged": _logged,
+    "epsilon": _epsilon,
 }  # fmt: skip

@@ -231,7 +231,7 @@ def _say_what_is_not_known(release: Release, publish: Publish, keyring: Trust, n
     fresh = freshness.judge(keyring, now)
     outcome: Outcome = "ok" if fresh.state == "fresh" else "warning" if fresh.expected else "note"
     yield Finding(freshness.CHECK, outcome, fresh.text)
-    yield Finding("log", "note", "not logged yet: this version checks no transparency log")
+    yield Finding("log", "note", "unknown: the transparency log was not asked")
 
 
 def _count(number: int, noun: str) -> str:

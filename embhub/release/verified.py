@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 class Verified:
     """A release that may be used, and the evidence for it.
 
-    `log_index` and `checkpoint` are None: there is no transparency log. The findings say so.
-
     Attributes:
         embedding: The embedding.
         card: The card.
@@ -52,8 +50,8 @@ class Verified:
         keyring: Version of the keyring that vouched for the signer.
         freshness: `fresh` where a timestamp of the registry confirms the keyring, `stale` where the timestamp or the
             keyring ended, `unknown` where there is no timestamp. The finding of this name says since when.
-        log_index: Always None.
-        checkpoint: Always None.
+        log_index: Index of its entry in the registry's transparency log, or None where no proof shows one.
+        checkpoint: The signed checkpoint that the proof leads to, or None.
 
     Example:
         >>> import embhub

@@ -62,6 +62,9 @@ def _online(before: Keyring | None, after: Keyring) -> list[str]:
             lines.append(f"no online key for {purpose} any more: {old[purpose].fingerprint}")
         elif purpose not in old or old[purpose].fingerprint != new[purpose].fingerprint:
             lines.append(f"online key for {purpose}: {new[purpose].fingerprint}")
+    logs = [ring.log.vkey if ring and ring.log else None for ring in (before, after)]
+    if logs[0] != logs[1]:
+        lines.append(f"key of the transparency log: {logs[1] or 'none any more'}")
     return lines
 
 

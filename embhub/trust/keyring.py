@@ -24,6 +24,7 @@ from embhub.trust.keyring_document import (
     REASONS,
     ROLES,
     Keyring,
+    LogKey,
     Member,
     MemberKey,
     Purpose,
@@ -41,9 +42,9 @@ from embhub.trust.timestamp import TIMESTAMP_TYPE, Timestamp
 
 __all__ = [
     "ADVISORIES_TYPE", "EXPORT_BYTES", "EXPORT_SCHEMA", "KEYRING_SCHEMA", "KEYRING_TYPE", "MAX_BYTES", "REASONS",
-    "ROLES", "Keyring", "KnownKey", "Member", "MemberKey", "NamedKey", "Purpose", "Reason", "Revocation", "Role",
-    "RootChange", "RootKeys", "Trust", "TrustExport", "as_sequence", "keys_brought_back", "open_export", "parse_export",
-    "parse_keyring", "sign_keyring", "unsigned_keyring",
+    "ROLES", "Keyring", "KnownKey", "LogKey", "Member", "MemberKey", "NamedKey", "Purpose", "Reason", "Revocation",
+    "Role", "RootChange", "RootKeys", "Trust", "TrustExport", "as_sequence", "keys_brought_back", "open_export",
+    "parse_export", "parse_keyring", "sign_keyring", "unsigned_keyring",
 ]  # fmt: skip
 
 EXPORT_SCHEMA = "embhub.trust/2"

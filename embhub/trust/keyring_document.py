@@ -11,6 +11,8 @@ import rfc8785
 from pydantic import AfterValidator, Field, model_validator
 
 from embhub.formats import instants, names
+from embhub.log import notes
+from embhub.refusals import MalformedLogError
 from embhub.trust import dsse, p256
 from embhub.trust.origin import origin_of
 from embhub.trust.root_keys import Fingerprint, NamedKey, RootKeys, SignedModel, malformed, read_model
@@ -45,6 +47,16 @@ def check_address(text: str) -> str:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("not an address in printable ASCII")
     origin_of(text)  # raises where there is no host name
+    return text
+
+
+def _log_key(text: str) -> str:
+    try:
+        key = notes.parse_key(text)
+    except MalformedLogError as error:
+        raise ValueError(error.message) from error
+    if key.kind != notes.ED25519:
+        raise ValueError("not the key of a log")
     return text
 
 
@@ -83,6 +95,17 @@ class Revocation(SignedModel):
         return (-REASONS.index(self.reason), self.date) > (-REASONS.index(other.reason), other.date)
 
 
+class LogKey(SignedModel):
+    """The registry's transparency log: its public key as a C2SP verifier key, under the registry's origin."""
+
+    vkey: Annotated[str, Field(max_length=400), AfterValidator(_log_key)]
+
+    @property
+    def key(self) -> notes.VerifierKey:
+        """The key itself."""
+        return notes.parse_key(self.vkey)
+
+
 class Keyring(SignedModel):
     """`embhub.keyring/2`: every key of a registry's members. `version` only grows.
 
@@ -98,6 +121,7 @@ class Keyring(SignedModel):
     expires: instants.Instant
     root: RootKeys | None = None  # every signed keyring has one; those made up by a site for itself do not
     online: dict[Annotated[str, Field(max_length=40)], NamedKey] | None = None
+    log: LogKey | None = None
     members: tuple[Member, ...] = ()
     revoked: tuple[Revocation, ...] = ()
     critical: tuple[str, ...] = ()
@@ -135,9 +159,20 @@ class Keyring(SignedModel):
             raise ValueError(f"{min(shared)} is an online key, and a member's or the root's too")
         return self
 
+    @model_validator(mode="after")
+    def _log_has_its_name(self) -> Keyring:
+        if self.log is not None and self.log.key.name != origin_of(self.registry):
+            raise ValueError(f"its log is called {self.log.key.name}, not {origin_of(self.registry)}")
+        return self
+
+    @property
+    def log_key(self) -> notes.VerifierKey | None:
+        """The key that signs the log's checkpoints, or None where the registry keeps no log."""
+        return self.log.key if self.log else None
+
     def to_bytes(self) -> bytes:
         """Canonical JSON (RFC 8785), without the members that hold nothing."""
-        unused = {name for name in ("root", "online", "revoked", "critical") if not getattr(self, name)}
+        unused = {name for name in ("root", "online", "log", "revoked", "critical") if not getattr(self, name)}
         return rfc8785.dumps(self.model_dump(mode="json", by_alias=True, exclude=unused))
 
     def fingerprints(self) -> set[str]:
@@ -165,7 +200,7 @@ def parse_keyring(payload: bytes) -> Keyring:
         MalformedKeyringError: not one, one that breaks the rules on keys and namespaces, or one with a critical member
             that this version does not know.
     """
-    found = read_model(Keyring, payload, parts=(Member, MemberKey, Revocation, RootKeys))
+    found = read_model(Keyring, payload, parts=(Member, MemberKey, Revocation, RootKeys, LogKey))
     if found.root is None:
         raise malformed("it names no root")
     return found

@@ -36,6 +36,7 @@ from embhub_registry.wire import (
     hf_access,
     hf_api,
     hf_changes,
+    log_api,
     lonely_names,
     request_ids,
     security_txt,
@@ -71,6 +72,10 @@ ROUTES = [
     Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
+    Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),
+    Route(log_api.PREFIX + "/cosignature", log_api.cosignature, methods=["POST"]),
+    Route(log_api.PREFIX + "/proof/{hash}", log_api.proof),
+    Route(log_api.PREFIX + "/tile/{path:path}", log_api.tile),
     # the Hub's wire
     Route("/api/whoami-v2", hf_api.whoami),
     Route("/api/repos/create", hf_changes.create_repo, methods=["POST"]),

@@ -16,11 +16,12 @@ import numpy as np
 
 from embhub.artifact import header
 from embhub.formats import tensors
+from embhub.log import merkle, tiles, witnessing
 from embhub.release import lock_file
 from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
 from embhub.release.lock_file import Locked
 from embhub.trust import bundle
-from tests.support import hostile_files, releases
+from tests.support import hostile_files, logs, releases
 
 CORPUS = Path(__file__).parent / "corpus"
 HEAD = b'{"key":"header","value":{"summary":"a","description":"b"}}\n'
@@ -114,12 +115,32 @@ def make_locks() -> Iterator[tuple[str, bytes]]:
     yield "path", whole.replace(b"radboud/", b"../")
 
 
+def make_logs() -> Iterator[tuple[str, bytes]]:
+    """One of each format of a log, and the kinds of damage that are nearest to it."""
+    entries = [logs.make_leaf(number).to_bytes() for number in range(5)]
+    log = logs.MemoryLog(entries, logs.log_key(), witnesses=[logs.witness_key()])
+    note, proof = log.checkpoint().note, log.proof_of(3)
+    request = witnessing.make(3, merkle.consistency_proof(3, 5, log.node), note).to_bytes()
+    whole = {"checkpoint": note.to_bytes(), "proof": proof.to_bytes(), "entry": entries[0], "request": request,
+             "answer": str(note.signatures[1]).encode(), "entries": tiles.join_entries([b"ab", b""]),
+             "tile": b"tile/0/x001/234.p/5"}  # fmt: skip
+    policy = f"witness A {logs.witness_key().public}\ngroup G any A\nquorum G\nlog {logs.log_key().public}\n"
+    yield "policy", policy.encode()
+    yield "extra", replace(proof, extra=b"x").to_bytes()
+    for name, data in whole.items():
+        yield name, data
+        yield f"{name}-zero", data.replace(b"5", b"05", 1)
+        yield f"{name}-return", data.replace(b"\n", b"\r\n", 1)
+        yield f"{name}-cut", data[:-1]
+
+
 MAKERS = {
     "safetensors": make_safetensors,
     "envelope": make_envelopes,
     "bundle": make_bundles,
     "commit": make_commits,
     "lock": make_locks,
+    "log": make_logs,
 }
 
 

@@ -9,18 +9,26 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from embhub.artifact import embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors
-from embhub.refusals import MalformedBundleError, MalformedEnvelopeError, MalformedStatementError
+from embhub.log import checkpoints, leaves, notes, policies, proofs, tiles, witnessing
+from embhub.refusals import MalformedBundleError, MalformedEnvelopeError, MalformedLogError, MalformedStatementError
 from embhub.release import lock_file
 from embhub.trust import bundle, dsse, statement
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people.names import check_path
 from embhub_registry.repositories import commits
+
+
+class Written(Protocol):
+    """What can be written again."""
+
+    def to_bytes(self) -> bytes: ...
 
 
 def read_safetensors(data: bytes) -> None:
@@ -104,12 +112,33 @@ def read_lock(data: bytes) -> None:
     assert set(lock_file.parse(written)) == set(rows) and lock_file.to_bytes(lock_file.parse(written)) == written
 
 
+def read_log(data: bytes) -> None:
+    """Whatever a log, a witness or somebody in between sends: each parser takes it in its one spelling, or refuses."""
+    parsers: tuple[Callable[[bytes], Written], ...] = (notes.parse, proofs.parse, leaves.parse, witnessing.parse)
+    for parse in parsers:
+        with contextlib.suppress(MalformedLogError):
+            assert parse(data).to_bytes() == data
+    with contextlib.suppress(MalformedLogError):
+        assert "".join(map(str, witnessing.parse_answer(data))).encode() == data
+    with contextlib.suppress(MalformedLogError):
+        assert checkpoints.parse(notes.parse(data)).text == notes.parse(data).text
+    with contextlib.suppress(MalformedLogError):
+        assert policies.parse(data).quorum
+    for width in (1, 2, 256):
+        with contextlib.suppress(MalformedLogError):
+            assert tiles.join_entries(tiles.split_entries(data, width)) == data
+    with contextlib.suppress(MalformedLogError):
+        text = data.decode("ascii", "replace")
+        assert tiles.parse_path(text).path == text
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "safetensors": read_safetensors,
     "envelope": read_envelope,
     "bundle": read_bundle,
     "commit": read_commit,
     "lock": read_lock,
+    "log": read_log,
 }
 
 

@@ -13,7 +13,9 @@ from embhub.release.checks.signers import Signer
 
 PUBLISHER, AUDITOR = "revocation", "auditor-revocation"  # names of the findings
 _SIGN_ANEW = "the publisher signs the release anew with another key (`embhub sign --key NAME`), and pushes it again"
-_BACK_DATING = "there is no transparency log, so a back-dated signature cannot be distinguished from an honest one"
+_BACK_DATING = (
+    "no transparency log dates signatures, so a back-dated signature cannot be distinguished from an honest one"
+)
 
 
 def check_publisher(signer: Signer, *, created: str, auditor: Signer | None, countersigned_suffices: bool) -> Finding:

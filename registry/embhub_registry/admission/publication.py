@@ -20,7 +20,7 @@ from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.repositories.repos import Snapshot
-from embhub_registry.storage import quotas
+from embhub_registry.storage import log_entries, quotas, registry_log
 from embhub_registry.storage.blobs import git_oid
 from embhub_registry.storage.folder import Registry
 
@@ -91,6 +91,7 @@ def publish(
                 "commit", user=author.user, repository=repository.full_name, branch=branch, commit=revision.id,
                 version=admitted.version or None, files=sorted(added), deleted=sorted(gone),
             )  # fmt: skip
+            registry_log.publish_if_possible(registry)
             advisories.publish_if_possible(registry)  # a release that is signed anew is not withdrawn any more
             return revision
     raise RequestDeniedError(409, "busy", f"{namespace}/{name} is being changed by others", "try again in a moment")
@@ -180,6 +181,7 @@ def _store(
                 if admitted.verified is not None:
                     audit_standing.withdraw(db, proposal)
                     audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
+                    log_entries.add_release(db, proposal.files, registry.trust().keyring)
             written = []  # only now: COMMIT itself may find the disk full
         finally:
             # whatever failed, blobs that no commit names do not stay; `storing` keeps other writers out meanwhile

@@ -29,6 +29,7 @@ COMMANDS = {
     "setting": "settings",
     "prune": "pruning",
     "trust": "trusting",
+    "log": "log",
     "audit": "auditing",
     "check": "checking",
     "backup": "backup",

@@ -12,6 +12,8 @@ from embhub.errors import UsageError
 from embhub.formats import instants
 from embhub.trust import keyring as keyrings
 from embhub.trust import p256
+from embhub.trust.keyring import LogKey
+from embhub.trust.origin import origin_of
 from embhub_registry.database import Connection, Row, accounts
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation import key_requests, keyring_changes
@@ -19,6 +21,7 @@ from embhub_registry.people import auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.people.roles import SCOPES, widest_scope
 from embhub_registry.repositories import advisories, stolen_keys
+from embhub_registry.storage import registry_log
 from embhub_registry.storage.folder import Registry
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
@@ -253,7 +256,7 @@ def raise_keyring(
 ) -> dict[str, Any]:
     """The same keyring anew, with a version far above the one before: after a restore, above any that sites saw.
 
-    `online` are new online keys, by their purpose.
+    `online` are new online keys, by their purpose; the log's key is named along with them.
 
     Raises:
         UsageError: `to` is no higher version.
@@ -265,7 +268,10 @@ def raise_keyring(
             raise UsageError(
                 f"the keyring has version {keyring.version}: {target} is not above it", "`key list` shows the version"
             )
-        following = keyring.model_copy(update={"online": online}) if online is not None else keyring
+        following = keyring
+        if online is not None:
+            key = registry.private_keys.make_log_key(origin_of(keyring.registry))
+            following = keyring.model_copy(update={"online": online, "log": LogKey(vkey=str(key.public))})
         stored = keyring_changes.store(registry, db, following, raised_to=target)
     _log(registry, "keyring-raised", stored, before=keyring.version)
     return {**stored.facts(), "before": keyring.version}
@@ -293,6 +299,7 @@ def _log(registry: Registry, event: str, stored: keyring_changes.Next, **facts: 
     """The change in the audit log, and a timestamp for the new keyring where this machine has the key for one."""
     registry.audit_log.write(event, **facts, keyring=stored.version, pending=stored.pending or None)
     registry.renew_timestamp()
+    registry_log.publish_if_possible(registry)
 
 
 def _why(revocation: keyrings.Revocation | None) -> dict[str, str] | None:

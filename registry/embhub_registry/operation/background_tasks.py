@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from embhub.errors import EmbhubError
 from embhub_registry.operation import expiry
 from embhub_registry.repositories import advisories, deletion, stolen_keys
+from embhub_registry.storage import log_witnesses, registry_log
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
@@ -25,11 +26,13 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Around the application's life: now and then while it serves, and once at its end."""
     registry: Registry = app.state.registry
     log_head(registry)
-    worker = asyncio.create_task(_now_and_then(app, registry))
+    await run_in_threadpool(registry_log.publish_if_possible, registry)
+    workers = [asyncio.create_task(_now_and_then(app, registry)), asyncio.create_task(_ask_witnesses(registry))]
     yield
-    worker.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await worker
+    for worker in workers:
+        worker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await worker
     write(app, registry)
     log_head(registry)
 
@@ -46,6 +49,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: stolen_keys.catch_up(registry),
         lambda: advisories.publish(registry),
         registry.renew_timestamp,
+        lambda: registry_log.publish(registry),
     )
     with acting(Actor("server", "server")):
         for turn in turns:
@@ -69,3 +73,13 @@ async def _now_and_then(app: Starlette, registry: Registry) -> None:
         await run_in_threadpool(write, app, registry)
         if turn % HEAD_EVERY == 0:
             await run_in_threadpool(log_head, registry)
+
+
+async def _ask_witnesses(registry: Registry) -> None:
+    """Apart from the rest, because a witness may be slow to answer."""
+    while True:
+        await asyncio.sleep(SECONDS)
+        try:
+            await run_in_threadpool(log_witnesses.ask_all, registry)
+        except (EmbhubError, OSError) as error:
+            log("error", "upkeep failed", reason=str(error))

@@ -14,6 +14,7 @@ from embhub.trust import p256
 from embhub_registry.database import repositories, root_rows, tombstones
 from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import repos
+from embhub_registry.storage import registry_log
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 
@@ -65,7 +66,8 @@ class Report:
 
 
 def check(registry: Registry) -> Report:
-    """Database pages and keys, every blob's digest, every commit id, every ref, keyring, root key, audit log."""
+    """Database pages and keys, every blob's digest, every commit id, every ref, keyring, root key, audit log,
+    transparency log."""
     report = Report()
     report.corrupt += registry.database.problems()
     if report.corrupt:
@@ -75,6 +77,7 @@ def check(registry: Registry) -> Report:
     report.warnings += find_old_reports(registry)
     _check_identity(registry, report)
     report.corrupt += registry.audit_log.problems()
+    report.corrupt += registry_log.problems(registry)
     for path in sorted(registry.folder.glob(UNFINISHED)):
         report.orphans.append(Orphan(f"unfinished write {path}", path))
     return report

@@ -191,7 +191,7 @@ def _later_changes(waiting: bytes | None, installed: Keyring) -> Keyring | None:
     if waiting is None:
         return None
     keyring = keyrings.parse_keyring(waiting)
-    same = ("members", "revoked", "online")
+    same = ("members", "revoked", "online", "log")
     if all(getattr(keyring, name) == getattr(installed, name) for name in same):
         return None
     return keyring.model_copy(update={"root": installed.root, "version": installed.version + 1})

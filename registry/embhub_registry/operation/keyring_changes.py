@@ -11,6 +11,7 @@ from embhub.trust.keyring import Keyring
 from embhub_registry.database import Connection, accounts, root_rows
 from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import audit_standing
+from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry, dates, seal
 
 PROPOSE = "pending: `keyring propose FILE`, sign FILE where the root keys are, then `keyring install FILE`"
@@ -56,6 +57,8 @@ def store(registry: Registry, db: Connection, keyring: Keyring, *, without: str 
 def put_in_force(db: Connection, keyring: Keyring, envelope: bytes, *, without: str = "") -> None:
     """Store a signed keyring; nothing waits any more."""
     accounts.add_keyring(db, version=keyring.version, envelope=envelope, now=stamp())
+    if keyring.root is not None:
+        log_entries.add_keyring(db, envelope, keyring.root)
     root_rows.set_pending_keyring(db, None, now=stamp())
     if without:
         audit_standing.refresh_some(db, keyring, fingerprint=without)

@@ -26,6 +26,7 @@ from embhub_registry.operation.backup_file import (
     parse_manifest,
 )
 from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage import registry_log
 from embhub_registry.storage.blobs import Blobs
 from embhub_registry.storage.folder import Registry
 
@@ -169,6 +170,7 @@ def _check(
     registry = None
     try:
         registry = open_folder(scratch)
+        registry_log.repair(registry)
         report = checking.check(registry)
         serious = [line for line in report.corrupt if not line.startswith("audit log")]
         if serious:  # an audit log that was tampered with before the backup stays so, and is told

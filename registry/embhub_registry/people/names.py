@@ -17,6 +17,7 @@ RESERVED = frozenset(
         "collections",
         "compare",
         "feed.atom",
+        "log",
         "metrics",
         "organizations",
         "raw",

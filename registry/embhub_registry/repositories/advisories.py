@@ -22,7 +22,7 @@ from embhub_registry.database import Connection, withdrawals
 from embhub_registry.database.clock import now
 from embhub_registry.database.withdrawals import Withdrawal
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.storage import configuration
+from embhub_registry.storage import configuration, log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
 UNSAID = "withdrawn; the reason is shown to readers of the repository"
@@ -60,6 +60,8 @@ def current_envelope(registry: Registry, key: dsse.Signer | None = None) -> dsse
         envelope = _document(registry, db, number=number, issued=instants.write(moment)).sign(key)
         data = json.dumps(envelope.to_json(), separators=(",", ":")).encode()
         withdrawals.set_feed(db, number=number, content=_content(registry, key), envelope=data)
+        log_entries.add_envelope(db, envelope, key.public_pem)
+    registry_log.publish_if_possible(registry)
     return envelope
 
 
@@ -71,6 +73,7 @@ def publish(registry: Registry) -> None:
     if registry.has_keyring and registry.online_key("advisories") is not None:
         current_envelope(registry)
         registry.renew_timestamp()
+    registry_log.publish_if_possible(registry)
 
 
 def publish_if_possible(registry: Registry) -> None:

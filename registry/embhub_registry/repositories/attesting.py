@@ -15,6 +15,7 @@ from embhub_registry.database.attestations import Attestation
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, audit_standing, repos
+from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
 
@@ -74,6 +75,8 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
             ),
         )  # fmt: skip
         audit_standing.refresh(writing, digest, trusted.keyring)
+        log_entries.add_bundle(writing, data, trusted.keyring)
+    registry_log.publish_if_possible(registry)
     registry.audit_log.write(
         "attested", user=account.user, repository=found.repository, version=found.version, verdict=found.verdict,
         embedding=digest,

@@ -20,10 +20,11 @@ from embhub.formats import instants
 from embhub.site import config, keys
 from embhub.trust import advisories, dsse, multisig, p256, root_keys
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
+from embhub.trust.keyring import Keyring, LogKey, Purpose, RootKeys, Trust, TrustExport
+from embhub.trust.origin import origin_of
 from embhub_registry.database import Database, DatabaseBusyError, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.storage import timestamps
+from embhub_registry.storage import log_entries, timestamps
 from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import Blobs
 from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
@@ -237,8 +238,9 @@ def create(
         schema.migrate(registry.database)
         when = dates()
         keyring = Keyring(
-            registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online
-        )
+            registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online,
+            log=LogKey(vkey=str(places.make_log_key(origin_of(url)).public)),
+        )  # fmt: skip
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
             values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
@@ -247,7 +249,8 @@ def create(
             if own is None:
                 root_rows.set_pending_keyring(db, keyring.to_bytes(), now=stamp())
             else:
-                accounts.add_keyring(db, version=1, envelope=seal(keyring, own), now=stamp())
+                accounts.add_keyring(db, version=1, envelope=(sealed := seal(keyring, own)), now=stamp())
+                log_entries.add_keyring(db, sealed, root)
     except BaseException:
         registry.close()
         shutil.rmtree(folder / "blobs", ignore_errors=True)

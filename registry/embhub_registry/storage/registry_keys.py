@@ -1,7 +1,7 @@
 """Where a registry's private keys are: its root, if it is here at all, and the keys that a server needs online.
 
-The root of a registry that `init --root-key` made is on no disk here. Online keys (timestamp, advisories) and the key
-that signs backups are outside the registry's folder then, and in no backup in any case.
+The root of a registry that `init --root-key` made is on no disk here. Online keys (timestamp, advisories, log) and the
+key that signs backups are outside the registry's folder then, and in no backup in any case.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from embhub.errors import ConfigError
-from embhub.site import keys
+from embhub.log import notes
+from embhub.log.notes import NoteSigner
+from embhub.site import keys, note_keys
 from embhub.site.keys import PassphraseRequiredError, SigningKey
 from embhub.trust.keyring import NamedKey, Purpose
 from embhub.trust.root_keys import named
 
 ROOT_KEY = "root"
 BACKUP_KEY = "backup"  # signs backups and is in none of them
+LOG_KEY = "log.pem"  # Ed25519
 PURPOSES: tuple[Purpose, ...] = ("timestamp", "advisories")
 FOLDER = "keys"
 
@@ -50,6 +53,27 @@ class RegistryKeys:
     def online_key(self, purpose: Purpose) -> SigningKey | None:
         """The key for `purpose` on this machine, or None."""
         return keys.load(purpose, folder=self.online) if (self.online / f"{purpose}.pem").exists() else None
+
+    @property
+    def log_state(self) -> Path:
+        """Beside the log's key: the largest tree that it signed."""
+        return self.online / "log.signed"
+
+    def log_key(self, origin: str) -> NoteSigner | None:
+        """The key that signs the log's checkpoints on this machine, or None."""
+        path = self.online / LOG_KEY
+        return notes.signer(note_keys.load(path), origin) if path.exists() else None
+
+    def make_log_key(self, origin: str) -> NoteSigner:
+        """The same, made where there is none."""
+        return self.log_key(origin) or notes.signer(note_keys.make(self.online / LOG_KEY), origin)
+
+    def retire_log_key(self) -> None:
+        """Keep the log's key and state under other names; nothing is signed with it any more."""
+        number = len(list(self.online.glob(f"{LOG_KEY}.retired-*"))) + 1
+        for path in (self.online / LOG_KEY, self.log_state):
+            if path.exists():
+                path.rename(path.with_name(f"{path.name}.retired-{number}"))
 
     def backup_key(self) -> SigningKey:
         """The key that signs backups, made where there is none."""

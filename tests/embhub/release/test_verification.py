@@ -67,7 +67,7 @@ def test_good_release_says_what_was_decided_and_why() -> None:
         *("card", "card-audit", "base", "privacy", "samples", "withdrawn", "model-signature", "freshness", "log"),
     ]
     assert SITE.fingerprint in check(verified, "signer")[1]
-    assert "not logged yet" in check(verified, "log")[1]
+    assert "log was not asked" in check(verified, "log")[1]
     assert {finding.outcome for finding in verified.findings} == {"ok", "note"}
 
 

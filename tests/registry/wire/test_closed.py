@@ -26,7 +26,8 @@ FAR = {"X-Forwarded-For": "192.0.2.50"}  # a caller on another machine
 PRIVATE, ABSENT = "radboud/kept-private", "radboud/never-existed"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 VALUES = {
-    "revision": "main", "path": "README.md", "status": "pending", "digest": "0" * 64, "file": "style.css", "rest": "x",
+    "revision": "main", "path": "README.md", "status": "pending", "digest": "0" * 64, "hash": "0" * 64, "rest": "x",
+    "file": "style.css",
 }  # fmt: skip
 
 

@@ -1,0 +1,80 @@
+"""`embhub log`: watch a registry's transparency log, be its witness, show and verify it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.output import print_json, print_result
+from embhub.cli.whole_help import WholeHelpGroup
+
+
+@click.group("log", cls=WholeHelpGroup, short_help="Watch a registry's transparency log; be a witness.")
+def command() -> None:
+    """Watch the transparency log of a trusted registry. Each site can be a monitor and a witness.
+
+    \b
+    Example:
+      embhub log watch https://embhub.example.org --cosign witness.pem
+      embhub log watch https://embhub.example.org --namespace radboud
+      embhub log show https://embhub.example.org
+    """
+
+
+@command.command("watch")
+@click.argument("url")
+@click.option("--cosign", "key", type=click.Path(path_type=Path), help="Key file of the witness; made if missing.")
+@click.option(
+    "--name", default="", help="Name of a new witness, such as witness.umcu.example  [required to make a key]."
+)
+@click.option("--listen", metavar="HOST:PORT", help="Also answer `add-checkpoint` requests at this address.")
+@click.option("--namespace", help="Report entries that its keys signed and this site's record does not know.")
+@click.option("--accept", is_flag=True, help="Note the reported entries as this site's own.")
+@click.option("--every", type=click.FloatRange(min=1), help="Repeat after this many seconds  [default: look once].")
+@options.as_json
+def watch(url: str, as_json: bool, **choices: Any) -> int:
+    """Read what was added to the log at URL, check that nothing else changed, and cosign it.
+
+    Exit code 4: the log was rewritten or cut, or shows two histories; both checkpoints are kept. Exit code 8: with
+    --namespace, an entry that this site did not sign.
+
+    \b
+    Example:
+      embhub log watch https://embhub.example.org --every 300 --cosign witness.pem --name watch.umcu.example
+      embhub log watch https://embhub.example.org --namespace radboud --json
+    """
+    from embhub.cli.log_rounds import run
+
+    return run(url, show=lambda found: print_json(found.to_json()) if as_json else _print(found), **choices)
+
+
+@command.command("show")
+@click.argument("url")
+@options.as_json
+def show(url: str, as_json: bool) -> None:
+    """Show the newest checkpoint of the log at URL, to compare with what another site sees."""
+    from embhub.cli.log_rounds import describe
+
+    print_result(describe(url), as_json=as_json)
+
+
+@command.command("verify")
+@click.argument("url")
+@click.option("--from", "folder", type=click.Path(path_type=Path), help="Read the log's files from this folder.")
+@options.as_json
+def verify(url: str, folder: Path | None, as_json: bool) -> None:
+    """Read the whole log of the registry at URL again, and check each entry against the signed checkpoint."""
+    from embhub.cli.log_rounds import verify_all
+
+    print_result(verify_all(url, folder), as_json=as_json)
+
+
+def _print(found: Any) -> None:
+    new = f"{len(found.entries):,} read, {found.before:,} known before"
+    click.echo(f"{found.log}  {found.size:,} entries ({new}); {found.cosigned or 'not cosigned'}")
+    click.echo(f"witnesses  {found.witnesses.text}")
+    for entry in found.unknown:
+        click.echo(f"unknown    entry {entry.index:,}: {entry.fingerprint} signed {entry.identity}")

@@ -1,0 +1,108 @@
+"""What `embhub log` does, round after round."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embhub.client import log_reader, watching, witness
+from embhub.client.watching import Watched
+from embhub.client.witness import Witness
+from embhub.errors import RegistryError, UsageError
+from embhub.site import log_memory
+
+UNKNOWN_ENTRY = 8
+
+
+def run(
+    url: str, *, show: Callable[[Watched], None], key: Path | None, name: str, listen: str | None,
+    namespace: str | None, accept: bool, every: float | None,
+) -> int:  # fmt: skip
+    """Look once, or until something is wrong. Returns the exit code."""
+    if accept and namespace is None:
+        raise UsageError("--accept needs --namespace", "name the namespace whose entries are this site's own")
+    log, _ = watching.find(url)
+    own = _open(key, name, log)
+    with _listening(own, listen, log.name):
+        while True:
+            try:
+                found = _round(url, own, namespace)
+                show(found)
+                if accept:
+                    watching.accept(found.unknown)
+                elif found.unknown:
+                    return UNKNOWN_ENTRY
+            except RegistryError as error:
+                if every is None:
+                    raise
+                click.echo(f"warning: {error.message}", err=True)  # the next round asks again
+            if every is None:
+                return 0
+            time.sleep(every)
+
+
+def describe(url: str) -> dict[str, Any]:
+    """The newest checkpoint, and what this site remembers."""
+    log, _ = watching.find(url)
+    found = watching.fetch(watching.source_of(url), log)
+    before = log_memory.recall(log)
+    return {
+        "log": str(log), "entries": found.size, "root": found.root.hex(), "remembered": before.size if before else None,
+        "signatures": [line.name for line in found.note.signatures], "checkpoint": found.to_bytes().decode(),
+    }  # fmt: skip
+
+
+def verify_all(url: str, folder: Path | None) -> dict[str, Any]:
+    """Read everything again."""
+    log, trust = watching.find(url)
+    source = log_reader.FolderLog(folder) if folder is not None else watching.source_of(url)
+    found = watching.look(source, log, trust, now=datetime.now(UTC), everything=True)
+    return {"log": str(log), "entries": found.size, "verified": len(found.entries), "witnesses": found.witnesses.text}
+
+
+def _round(url: str, own: Witness | None, namespace: str | None) -> Watched:
+    log, trust = watching.find(url)
+    source = watching.source_of(url)
+    found = watching.look(source, log, trust, now=datetime.now(UTC), namespace=namespace)
+    return found if own is None else replace(found, cosigned=watching.cosign(source, log, own, time=_now()))
+
+
+def _open(key: Path | None, name: str, log: Any) -> Witness | None:
+    if key is None:
+        return None
+    if not key.exists() and not name:
+        raise UsageError(f"there is no key {key}, and no --name for a new one", "such as --name witness.umcu.example")
+    signer = witness.open_key(key, name=name)
+    click.echo(f"witness    {signer.public}", err=True)
+    return Witness(signer, {log.name: log})
+
+
+@contextlib.contextmanager
+def _listening(own: Witness | None, listen: str | None, origin: str) -> Iterator[None]:
+    if listen is None:
+        yield
+        return
+    host, _, port = listen.rpartition(":")
+    if own is None or not host or not port.isdecimal():
+        raise UsageError(f"cannot listen at {listen!r}", "give --listen HOST:PORT together with --cosign KEY")
+    server = witness.serve(own, host.strip("[]"), int(port), clock=_now)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    click.echo(f"answering  add-checkpoint for {origin} at {host}:{server.server_port}", err=True)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())

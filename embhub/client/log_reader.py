@@ -1,0 +1,80 @@
+"""Reading a log's files, wherever they come from: checkpoint, tiles, entries, proofs. `http_log` asks a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from embhub.errors import RegistryError
+from embhub.log import merkle, notes, proofs, tiles
+from embhub.log.tiles import Tile, TileReader
+
+
+class LogSource(Protocol):
+    """Where the files of a log come from. Nothing that it returns is trusted."""
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        """The file of this name below `/log`, or None where there is none."""
+        ...
+
+
+class FolderLog:
+    """A log's files on this machine: an export, a stick, a mirror."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        """As `LogSource`. Raises RegistryError where the file is too large or cannot be read."""
+        try:
+            with (self._folder / name).open("rb") as stream:
+                data = stream.read(limit + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise RegistryError(f"cannot read {self._folder / name}: {error.strerror}", "check the folder") from error
+        if len(data) > limit:
+            raise RegistryError(f"{self._folder / name} has more than {limit:,} bytes", "it is no file of a log")
+        return data
+
+
+def checkpoint(source: LogSource) -> bytes | None:
+    """The newest checkpoint, unverified; None where there is no log."""
+    return source.read("checkpoint", limit=notes.MAX_BYTES)
+
+
+def proof(source: LogSource, leaf: bytes) -> bytes | None:
+    """The proof of an entry, unverified; None where the log has no such entry."""
+    return source.read(f"proof/{merkle.leaf_hash(leaf).hex()}", limit=proofs.MAX_BYTES)
+
+
+def prove_consistency(source: LogSource, first: int, second: int) -> Sequence[bytes]:
+    """A proof from the tiles, unchecked.
+
+    Raises:
+        RegistryError: a tile is missing. MalformedLogError: one is damaged.
+    """
+    return merkle.consistency_proof(first, second, TileReader(second, lambda tile: read_tile(source, tile)).node)
+
+
+def entries(source: LogSource, first: int, size: int) -> list[bytes]:
+    """The entries from `first` to before `size`, unchecked. Raises as `prove_consistency`."""
+    found: list[bytes] = []
+    for number in range(first // tiles.WIDTH, (size + tiles.WIDTH - 1) // tiles.WIDTH):
+        tile = tiles.needed(None, number, size)
+        if tile is not None:
+            found += tiles.split_entries(read_tile(source, tile), tile.width)[max(first - tile.first, 0) :]
+    return found
+
+
+def read_tile(source: LogSource, tile: Tile) -> bytes:
+    """A tile; a part of one from the whole one, where that took its place. Raises RegistryError."""
+    limit = tiles.LARGEST if tile.level is not None else tiles.LARGEST_BUNDLE
+    data = source.read(tile.path, limit=limit)
+    if data is None and tile.width < tiles.WIDTH:
+        whole = source.read(Tile(tile.level, tile.number).path, limit=limit)
+        data = None if whole is None else tiles.narrow(whole, tile)
+    if data is None:
+        raise RegistryError(f"the log lacks {tile.path}", "ask again; if it stays so, inform the registry's operator")
+    return data

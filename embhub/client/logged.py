@@ -1,0 +1,168 @@
+"""Is a release in its registry's log? What `pull` and `verify` add to a release that verified, and never leave out.
+
+A proof that is wrong, a checkpoint that is not the log's, and a log that was rewritten end the check (exit code 4).
+What is not known is said, and refused by the demand `logged` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from embhub.client import log_reader
+from embhub.client.log_reader import LogSource
+from embhub.errors import ConfigError, RegistryError
+from embhub.formats import instants
+from embhub.log import checkpoints, policies, proofs
+from embhub.log.checkpoints import SignedCheckpoint
+from embhub.log.errors import LogError
+from embhub.log.notes import VerifierKey
+from embhub.log.policies import LogPolicy
+from embhub.log.proofs import LogProof
+from embhub.refusals import Finding, Outcome
+from embhub.site import config, log_memory
+
+if TYPE_CHECKING:
+    from embhub.release.files import Release
+    from embhub.release.verified import Verified
+    from embhub.trust.keyring import Trust
+
+CHECK, WITNESSES = "log", "log-witnesses"
+PROOF = "attestations/publish.tlog-proof"
+WITNESSED_WITHIN = timedelta(days=7)
+POLICY_FILE = "log-policy"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A release with what its log says; `proof` is the file that shows it, to be kept beside the bundle."""
+
+    verified: Verified
+    proof: bytes | None = None
+
+
+def check(
+    verified: Verified, release: Release, *, trusts: Sequence[Trust], source: LogSource | None, now: datetime
+) -> Logged:
+    """Look a verified release up in the log of its registry.
+
+    Args:
+        source: the registry's log; None where no network is asked: then the proof beside the bundle counts.
+
+    Raises:
+        LogError: the proof is wrong, or the log forked.
+        ConfigError: the site's log policy or memory cannot be read.
+    """
+    trust = next(trust for trust in trusts if trust.registry == verified.signer.registry)
+    policy = site_policy()
+    key = policy.log_of(trust.origin) or trust.keyring.log_key
+    try:
+        if key is None:
+            return _said(verified, "note", f"unknown: the keyring of {trust.registry} names no transparency log")
+        return _look_up(verified, release, key, policy, trust=trust, source=source, now=now)
+    except LogError as refusal:
+        refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))
+        raise
+
+
+def site_policy() -> LogPolicy:
+    """The logs and witnesses that this site relies on: `config/log-policy`, a tlog-policy file; none without it.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = config.paths().config / POLICY_FILE
+    try:
+        return policies.parse(path.read_bytes())
+    except FileNotFoundError:
+        return LogPolicy()
+    except (OSError, LogError) as error:
+        raise ConfigError(f"{path} is no log policy: {error}", "see docs/reference/log.md") from error
+
+
+def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) -> Finding:
+    """Who cosigned a checkpoint, and when: `fresh`, `stale` or `unknown`.
+
+    Raises:
+        BadCosignatureError: a cosignature in the name of a witness of the policy is not its own.
+    """
+    found = checkpoints.check_cosignatures(signed.note, policy.witnesses.values())
+    if not policy.asks_for_witnesses:
+        text = "unknown: how old the checkpoint is, because this site's log policy names no quorum of witnesses"
+        return Finding(WITNESSES, "note", text)
+    at = policy.time_of(found)
+    if at is None:
+        names = ", ".join(one.witness.name for one in found) or "nobody"
+        return Finding(WITNESSES, "warning", f"unknown: no quorum of witnesses cosigned the checkpoint; {names} did")
+    moment = datetime.fromtimestamp(min(at, 253_402_300_799), UTC)
+    said = f"a quorum of witnesses cosigned on {instants.write(moment)}"
+    if moment > now + timedelta(hours=1):
+        return Finding(WITNESSES, "warning", f"unknown: {said}, which is in the future here: check the clocks")
+    if moment + WITNESSED_WITHIN < now:
+        since = instants.write(moment + WITNESSED_WITHIN)
+        return Finding(WITNESSES, "warning", f"stale since {since}: {said}; what was logged later may be withheld")
+    return Finding(WITNESSES, "ok", f"fresh: {said}")
+
+
+def _look_up(
+    verified: Verified, release: Release, key: VerifierKey, policy: LogPolicy, *,
+    trust: Trust, source: LogSource | None, now: datetime,
+) -> Logged:  # fmt: skip
+    from embhub.trust import logged
+
+    signer = trust.lookup(verified.signer.fingerprint)
+    if signer is None:
+        return _said(verified, "warning", "unknown: the keyring does not hold the signer's key any more")
+    leaf = logged.leaf_of(release.publish_bundle.envelope, signer.public_key).to_bytes()
+    data = release.files.get(PROOF)
+    if source is not None:
+        try:
+            data = log_reader.proof(source, leaf)
+        except RegistryError as error:
+            return _said(verified, "warning", f"unknown: the log of {key.name} was not read: {error.message}")
+        if data is None:
+            return _said(verified, "warning", f"the log of {key.name} has no entry for this release")
+    if data is None:
+        return _said(verified, "warning", f"unknown: no proof ({PROOF}) is here; `embhub pull` fetches one")
+    proof = proofs.parse(data)
+    signed = proof.open(leaf, log=key)
+    witnesses = say_witnesses(signed, policy, now)
+    try:
+        compared = _compare(key, signed, source)
+    except RegistryError as error:
+        return _said(verified, "warning", f"unknown: whether the log of {key.name} was rewritten: {error.message}")
+    text = f"entry {proof.index:,} of {signed.size:,} in the log of {key.name}; {compared}"
+    return Logged(_with(verified, Finding(CHECK, "ok", text), witnesses, proof=proof, signed=signed), data)
+
+
+def _compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
+    """How the checkpoint relates to the one remembered, which is replaced by a larger one."""
+    prove = None
+    if source is not None:
+
+        def prove(first: int, second: int) -> Sequence[bytes]:
+            return log_reader.prove_consistency(source, first, second)
+
+    before = log_memory.advance(key, signed, prove=prove)
+    if before is None:
+        return "the first checkpoint that this site saw of it"
+    if source is None and before.size != signed.size:
+        return f"not compared with the {before.size:,} entries seen before, which needs the network"
+    return f"consistent with the {before.size:,} entries seen before"
+
+
+def _said(verified: Verified, outcome: Outcome, text: str) -> Logged:
+    return Logged(_with(verified, Finding(CHECK, outcome, text)))
+
+
+def _with(
+    verified: Verified, *said: Finding, proof: LogProof | None = None, signed: SignedCheckpoint | None = None
+) -> Verified:
+    """The findings in place of the one that says that no log was asked."""
+    kept = [one for one in verified.findings if one.check not in (CHECK, WITNESSES) and not one.text.startswith(PROOF)]
+    return replace(
+        verified, findings=(*kept, *said), log_index=proof.index if proof else None,
+        checkpoint=signed.to_bytes().decode() if signed else None,
+    )  # fmt: skip

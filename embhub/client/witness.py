@@ -1,0 +1,168 @@
+"""A witness: it remembers the largest tree of each log, and cosigns what continues it (C2SP tlog-witness)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError
+from embhub.log import checkpoints, notes, witnessing
+from embhub.log.checkpoints import SignedCheckpoint
+from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
+from embhub.log.notes import NoteSigner, SignatureLine, VerifierKey
+from embhub.site import log_memory, note_keys
+
+Answer = tuple[int, str, bytes]
+PLAIN = "text/plain; charset=utf-8"
+_SILENCE = 20.0  # seconds that a caller may take
+
+
+def open_key(path: Path, *, name: str) -> NoteSigner:
+    """The witness's key in a file, made where it is not there; its verifier key is beside it, in `FILE.vkey`.
+
+    Raises:
+        ConfigError: it cannot be read or written, or `name` is another one than it was made under.
+    """
+    beside = path.with_name(f"{path.name}.vkey")
+    if not path.exists():
+        signer = notes.signer(note_keys.make(path), name, kind=notes.COSIGNATURE)
+        write_atomic(beside, f"{signer.public}\n".encode())
+        return signer
+    try:
+        known = notes.parse_key(beside.read_text().strip())
+    except (OSError, LogError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{beside} does not hold the key's public half: {error}", "restore it") from error
+    signer = notes.signer(note_keys.load(path), known.name, kind=notes.COSIGNATURE)
+    if signer.public != known or (name and name != known.name):
+        raise ConfigError(f"{path} is the key of {known}", "give its own --name, or another key")
+    return signer
+
+
+@dataclass
+class Witness:
+    """Cosigns checkpoints of `logs`, by origin. One process at a time uses a home."""
+
+    signer: NoteSigner
+    logs: Mapping[str, VerifierKey]
+    _one: threading.Lock = field(default_factory=threading.Lock)
+
+    def cosign(
+        self, signed: SignedCheckpoint, log: VerifierKey, *, prove: log_memory.Prove, time: int
+    ) -> SignatureLine:
+        """Remember a checkpoint that was read, and cosign it.
+
+        Raises:
+            ForkedLogError: it does not continue what was cosigned before.
+        """
+        with self._one:
+            before = log_memory.recall(log, book=log_memory.WITNESS)
+            if before is not None and before.size > signed.size:
+                raise ForkedLogError(
+                    f"{log.name} shows {signed.size:,} entries, and {before.size:,} were cosigned before",
+                    "an old checkpoint is served; if it stays so, inform the registry's operator",
+                )
+            log_memory.advance(log, signed, prove=prove, book=log_memory.WITNESS)
+            return self._keep(signed, log, time)
+
+    def add_checkpoint(self, body: bytes, *, time: int) -> Answer:
+        """What the call `add-checkpoint` answers: status, media type and body."""
+        try:
+            request = witnessing.parse(body)
+            origin = checkpoints.parse(request.note).origin
+        except MalformedLogError as error:
+            return _refusal(400, error)
+        log = self.logs.get(origin)
+        if log is None:
+            return 404, PLAIN, b"this witness does not know the log\n"
+        try:
+            signed = checkpoints.open_signed(request.note, log=log)
+        except LogError as error:
+            return _refusal(403, error)
+        if request.old > signed.size:
+            return 400, PLAIN, b"the old size is above the checkpoint's\n"
+        return self._continue(signed, log, request, time=time)
+
+    def checkpoint(self, place: str) -> bytes | None:
+        """The checkpoint that was cosigned last, at the address of its log."""
+        for log in self.logs.values():
+            if witnessing.place_of(log.name) == place:
+                kept = log_memory.recall(log, book=log_memory.WITNESS)
+                return kept.to_bytes() if kept is not None else None
+        return None
+
+    def _continue(
+        self, signed: SignedCheckpoint, log: VerifierKey, request: witnessing.Request, *, time: int
+    ) -> Answer:
+        def prove(first: int, second: int) -> Sequence[bytes]:  # noqa: ARG001  # the log sent it along
+            return request.proof
+
+        with self._one:
+            before = log_memory.recall(log, book=log_memory.WITNESS)
+            if request.old != (before.size if before is not None else 0):
+                return 409, witnessing.TREE_SIZE, b"%d\n" % (before.size if before is not None else 0)
+            if request.proof and request.old in (0, signed.size):
+                return 422, PLAIN, b"a proof is sent where none is needed\n"
+            try:
+                log_memory.advance(log, signed, prove=prove, book=log_memory.WITNESS)
+            except ForkedLogError as error:
+                return _refusal(422, error)
+            return 200, PLAIN, str(self._keep(signed, log, time)).encode()
+
+    def _keep(self, signed: SignedCheckpoint, log: VerifierKey, time: int) -> SignatureLine:
+        """Cosign, and keep the checkpoint with the cosignature: durable before anybody sees it."""
+        line = checkpoints.cosign(signed.checkpoint, by=self.signer, time=time)
+        others = [held for held in signed.note.signatures if held.is_by(log)]
+        note = notes.Note(signed.note.text, (*others, line))
+        log_memory.advance(log, SignedCheckpoint(signed.checkpoint, note), prove=_none, book=log_memory.WITNESS)
+        return line
+
+
+def _none(first: int, second: int) -> Sequence[bytes]:  # noqa: ARG001  # the size is the one remembered
+    return ()
+
+
+def serve(witness: Witness, host: str, port: int, *, clock: Callable[[], int]) -> ThreadingHTTPServer:
+    """A server of the witness's two addresses, bound and not yet answering: `serve_forever` does.
+
+    Raises:
+        ConfigError: the address cannot be bound.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _SILENCE
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            if self.path != witnessing.PATH or not length.isdecimal() or int(length) > witnessing.MAX_BYTES:
+                self.close_connection = True
+                return self._send((404 if self.path != witnessing.PATH else 400, PLAIN, b"not a request\n"))
+            return self._send(witness.add_checkpoint(self.rfile.read(int(length)), time=clock()))
+
+        def do_GET(self) -> None:
+            found = witness.checkpoint(self.path.removeprefix("/"))
+            self._send((404, PLAIN, b"not known\n") if found is None else (200, PLAIN, found))
+
+        def _send(self, answer: Answer) -> None:
+            status, kind, body = answer
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the caller says what matters."""
+
+    try:
+        return ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", "choose another --listen") from error
+
+
+def _refusal(status: int, error: LogError) -> Answer:
+    return status, PLAIN, f"{error.message}\n".encode("utf-8", "replace")

@@ -1,0 +1,61 @@
+"""Ed25519 keys that sign notes: a log's, and a witness's. A file each, for its owner alone, without a passphrase."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embhub.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_LARGEST = 10_000
+
+
+def load(path: Path) -> Ed25519PrivateKey:
+    """The key in a PEM file.
+
+    Raises:
+        ConfigError: it is not there, others can read it, or it is another kind of key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        with path.open("rb") as stream:
+            mode, data = os.fstat(stream.fileno()).st_mode & 0o777, stream.read(_LARGEST)
+    except OSError as error:
+        raise ConfigError(f"cannot read the key {path}: {error.strerror}", "name the file of an Ed25519 key") from error
+    if mode & 0o077:
+        raise ConfigError(f"others can read the key {path} (mode {mode:04o})", f"chmod 600 {path}")
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is not a private key in PEM, without a passphrase", "name another file") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{path} is not an Ed25519 key", "logs and witnesses sign with keys of their own")
+    return key
+
+
+def make(path: Path) -> Ed25519PrivateKey:
+    """A new key in a file that must not exist yet.
+
+    Raises:
+        ConfigError: it exists, or cannot be written.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = Ed25519PrivateKey.generate()
+    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise ConfigError(f"cannot write the key {path}: {error.strerror}", "choose another file") from error
+    return key

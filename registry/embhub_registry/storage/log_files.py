@@ -1,0 +1,94 @@
+"""The log's folder: tiles and the checkpoint as plain files under the addresses that they are served at.
+
+A file is written once and never changed, but for `checkpoint`. All of it follows from the database, and is made again
+where it is missing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from embhub.durable import write_atomic
+from embhub.log import tiles
+from embhub.log.building import TreeBuilder
+from embhub.log.errors import MalformedLogError
+from embhub.log.tiles import WIDTH, Tile
+from embhub_registry.database import Connection, log_rows
+
+FOLDER = "log"
+CHECKPOINT = "checkpoint"
+
+
+class LogFiles:
+    """The folder `log` of a registry."""
+
+    def __init__(self, registry: Path) -> None:
+        self.folder = registry / FOLDER
+
+    def read(self, tile: Tile) -> bytes:
+        """A tile or bundle; a part of one is taken from the whole one, where that is there by now.
+
+        Raises:
+            FileNotFoundError: it is not there. MalformedLogError: it is damaged.
+        """
+        try:
+            return (self.folder / tile.path).read_bytes()
+        except FileNotFoundError:
+            if tile.width == WIDTH:
+                raise
+        return tiles.narrow((self.folder / Tile(tile.level, tile.number).path).read_bytes(), tile)
+
+    def checkpoint(self) -> bytes | None:
+        """What is served as the newest checkpoint."""
+        path = self.folder / CHECKPOINT
+        return path.read_bytes() if path.exists() else None
+
+    def set_checkpoint(self, note: bytes) -> None:
+        """Serve this one from now on. Raises ConfigError."""
+        write_atomic(self.folder / CHECKPOINT, note)
+
+    def grow(self, db: Connection, builder: TreeBuilder, size: int) -> None:
+        """Add the entries up to `size` to the tree, and write what changes; durable when it returns.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        first = builder.size
+        for number in range(first // WIDTH, (size + WIDTH - 1) // WIDTH):
+            rows = list(log_rows.entries(db, number * WIDTH, min((number + 1) * WIDTH, size)))
+            builder.add(hashed for place, (_, hashed) in enumerate(rows, number * WIDTH) if place >= first)
+            self._write([(Tile(None, number, len(rows)), tiles.join_entries([leaf for leaf, _ in rows]))])
+            if len(rows) == WIDTH:
+                self._write(made for made in builder.take() if made[0].width == WIDTH)
+        self._write(builder.take())
+
+    def resume(self, size: int, root: bytes) -> TreeBuilder | None:
+        """The tree of `size` entries from its files; None where these are missing or damaged."""
+        try:
+            builder = TreeBuilder.resume(size, self.read)
+        except (OSError, MalformedLogError):
+            return None
+        return builder if builder.root() == root else None
+
+    def strangers(self, size: int) -> Iterator[Path]:
+        """Files that no log of this size has."""
+        for path in sorted(self.folder.rglob("*")):
+            name = path.relative_to(self.folder).as_posix()
+            if path.is_dir() or name in (CHECKPOINT, "checkpoint.lock"):
+                continue
+            try:
+                tile = tiles.parse_path(name)
+            except MalformedLogError:
+                yield path
+                continue
+            held = tiles.needed(tile.level, tile.number, size)
+            if held is None or held.width < tile.width:
+                yield path
+
+    def _write(self, made: Iterable[tuple[Tile, bytes]]) -> None:
+        for tile, data in made:
+            write_atomic(self.folder / tile.path, data)
+            if tile.width == WIDTH:
+                shutil.rmtree(self.folder / f"{tile.path}.p", ignore_errors=True)

@@ -1,0 +1,104 @@
+"""Cosignatures of the log's checkpoints: asked for at witnesses (C2SP tlog-witness), or sent by them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from embhub.client import http_client
+from embhub.client.http_client import RegistryClient, StatusError
+from embhub.durable import locked
+from embhub.errors import EmbhubError, RegistryError
+from embhub.log import checkpoints, merkle, notes, witnessing
+from embhub.log.notes import Note
+from embhub.log.tiles import TileReader
+from embhub_registry.database import log_rows
+from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.log_rows import SignedSize, Witness
+from embhub_registry.storage import registry_log
+from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log_files import CHECKPOINT
+from embhub_registry.storage.logs import log
+
+BEHIND_EVERY, AGAIN_EVERY = timedelta(seconds=10), timedelta(hours=1)
+
+
+def take(registry: Registry, note: Note) -> int:
+    """Keep the cosignatures of accepted witnesses on a checkpoint that was signed here; how many.
+
+    Raises:
+        LogError: not a checkpoint, or a cosignature in the name of such a witness is not its own.
+    """
+    size = checkpoints.parse(note).size
+    files = registry_log.files_of(registry)
+    with locked(files.folder / CHECKPOINT):
+        db = registry.database.connection()
+        held = log_rows.checkpoint(db, size)
+        known = [notes.parse_key(row.vkey) for row in log_rows.witnesses(db)]
+        if held is None or notes.parse(held.note).text != note.text:
+            return 0
+        found = checkpoints.check_cosignatures(note, known)
+        if not found:
+            return 0
+        whole = _merged(notes.parse(held.note), note, {one.witness for one in found}, known)
+        count = len(checkpoints.check_cosignatures(whole, known))
+        with registry.database.writing() as writing:
+            log_rows.set_cosigned(writing, size, whole.to_bytes(), cosigners=count, now=stamp())
+            for one in found:
+                log_rows.note_witness(writing, str(one.witness), seen=size, now=stamp())
+        newest = log_rows.newest(db)
+        if newest is not None and newest.size == size:
+            files.set_checkpoint(newest.note)
+    return len(found)
+
+
+def ask_all(registry: Registry) -> None:
+    """Ask each witness that has an address, where it lags behind or its cosignature is an hour old."""
+    db = registry.database.connection()
+    newest = log_rows.newest(db)
+    for witness in log_rows.witnesses(db):
+        if newest is None or not witness.url or not _is_due(witness, newest):
+            continue
+        with registry.database.writing() as writing:
+            log_rows.note_witness(writing, witness.vkey, seen=witness.seen, now=stamp())
+        try:
+            ask(registry, witness, newest)
+        except (EmbhubError, StatusError) as error:
+            log("error", "witness did not cosign", url=witness.url, reason=str(error))
+
+
+def ask(registry: Registry, witness: Witness, newest: SignedSize) -> int:
+    """Ask one witness; how many cosignatures came.
+
+    Raises:
+        RegistryError, StatusError: it did not answer, or refused. LogError: its answer is none.
+    """
+    client, note = RegistryClient(witness.url, None), notes.parse(newest.note)
+    try:
+        answer = _send(registry, client, witness, newest, old=min(witness.seen, newest.size))
+    except StatusError as error:
+        if error.status != 409:
+            raise
+        answer = _send(registry, client, witness, newest, old=checkpoints.number(error.said, what="size"))
+    return take(registry, Note(note.text, note.signatures).with_signatures(witnessing.parse_answer(answer)))
+
+
+def _send(registry: Registry, client: RegistryClient, witness: Witness, newest: SignedSize, *, old: int) -> bytes:
+    if old > newest.size:
+        raise RegistryError(f"the witness knows {old} entries of this log, which has {newest.size}", "see `log show`")
+    reader = TileReader(newest.size, registry_log.files_of(registry).read)
+    proof = merkle.consistency_proof(old, newest.size, reader.node)
+    body = witnessing.make(old, proof, notes.parse(newest.note)).to_bytes()
+    with http_client.in_words(witness.url):
+        return client.read(witnessing.PATH, limit=witnessing.MAX_BYTES, method="POST", body=body)
+
+
+def _is_due(witness: Witness, newest: SignedSize) -> bool:
+    pause = BEHIND_EVERY if witness.seen < newest.size else AGAIN_EVERY
+    return witness.asked is None or witness.asked <= stamp(now() - pause)
+
+
+def _merged(held: Note, more: Note, fresh: set[notes.VerifierKey], known: list[notes.VerifierKey]) -> Note:
+    """What is held with the new cosignatures; of a witness that cosigned again, the new one in place of the old."""
+    kept = [line for line in held.signatures if not any(line.is_by(key) for key in fresh)]
+    new = [line for key in known if key in fresh for line in more.by(key)[-1:]]
+    return Note(held.text, (*kept, *new))

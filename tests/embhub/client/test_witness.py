@@ -1,0 +1,181 @@
+"""A witness cosigns one history of each log, whatever it is asked; a monitor reads every entry, and the tree."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from embhub.client import watching
+from embhub.client.witness import Witness, open_key
+from embhub.errors import ConfigError, RegistryError
+from embhub.log import checkpoints, merkle, notes, tiles, witnessing
+from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
+from embhub.site import log_memory, signed
+from embhub.trust.keyring import LogKey, Trust
+from tests.support import logs, releases
+from tests.support.logs import MemoryLog
+
+KEY = logs.log_key()
+ENTRIES = [logs.make_leaf(number).to_bytes() for number in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def witness() -> Witness:
+    return Witness(logs.witness_key(), {"127.0.0.1": KEY.public})
+
+
+def log(size: int, **changes: object) -> MemoryLog:
+    return replace(MemoryLog(ENTRIES[:size], KEY), **changes)  # type: ignore[arg-type]
+
+
+def request(log: MemoryLog, old: int, **changes: object) -> bytes:
+    size = log.checkpoint().size
+    proof = merkle.consistency_proof(old, size, log.node) if old <= size else ()
+    return replace(witnessing.make(old, proof, log.checkpoint().note), **changes).to_bytes()  # type: ignore[arg-type]
+
+
+def cosigned(answer: tuple[int, str, bytes], by: Witness, log: MemoryLog) -> int:
+    assert answer[0] == 200
+    note = log.checkpoint().note.with_signatures(witnessing.parse_answer(answer[2]))
+    (found,) = checkpoints.check_cosignatures(note, [by.signer.public])
+    return found.time
+
+
+def test_a_log_that_grows_is_cosigned(witness: Witness) -> None:
+    for old, new, time in ((0, 3, 100), (3, 3, 200), (3, 20, 300)):
+        assert cosigned(witness.add_checkpoint(request(log(new), old), time=time), witness, log(new)) == time
+    kept = witness.checkpoint(witnessing.place_of("127.0.0.1"))
+    assert kept is not None and checkpoints.open_signed(kept, log=KEY.public).size == 20
+    assert len(notes.parse(kept).signatures) == 2 and witness.checkpoint("0" * 64 + "/checkpoint") is None
+
+
+BAD: dict[str, tuple[int, Callable[[], bytes]]] = {
+    "an old size that is not the one known": (409, lambda: request(log(9), 4)),
+    "a log that is not known": (404, lambda: request(log(9, key=logs.log_key("other")), 5)),
+    "another key": (403, lambda: request(log(9, key=logs.log_key(seed=9)), 5)),
+    "a forged signature": (403, lambda: request(log(9), 5).replace(b"\n9\n", b"\n8\n")),
+    "an old size above the checkpoint's": (400, lambda: request(log(3), 5)),
+    "no proof": (422, lambda: request(log(9), 5, proof=())),
+    "a proof that is wrong": (422, lambda: request(log(9), 5, proof=(b"x" * 32,) * 3)),
+    "a proof where none is needed": (422, lambda: request(log(5), 5, proof=(b"x" * 32,))),
+    "another history": (422, lambda: request(MemoryLog(ENTRIES[::-1], KEY), 5)),
+    "another history of the same size": (422, lambda: request(MemoryLog(ENTRIES[1:6], KEY), 5)),
+    "nothing": (400, lambda: b""),
+    "zeros before the old size": (400, lambda: request(log(9), 5).replace(b"old 5", b"old 05")),
+    "too long a proof": (400, lambda: request(log(9), 5, proof=(b"x" * 32,) * 64)),
+    "a page": (400, lambda: b"old 5\n\n<html>"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_does_not_continue_the_log_is_not_cosigned(witness: Witness, case: str) -> None:
+    witness.add_checkpoint(request(log(5), 0), time=1)
+    status, body = BAD[case]
+    answer = witness.add_checkpoint(body(), time=2)
+    assert answer[0] == status and "\N{EM DASH}".encode() not in answer[2]
+    if status == 409:
+        assert answer[1:] == ("text/x.tlog.size", b"5\n")
+    kept = log_memory.recall(KEY.public, book=log_memory.WITNESS)
+    assert kept is not None and kept.size == 5
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_answered(witness: Witness, body: bytes) -> None:
+    assert witness.add_checkpoint(body, time=1)[0] in (400, 403, 404)
+    for parse in (witnessing.parse, witnessing.parse_answer):
+        with contextlib.suppress(MalformedLogError):
+            parse(body)
+
+
+def test_a_smaller_tree_is_not_cosigned_by_a_witness_that_reads(witness: Witness) -> None:
+    proof = log(9)
+    witness.cosign(log(9).checkpoint(), KEY.public, prove=lambda a, b: (), time=1)
+    with pytest.raises(ForkedLogError, match="were cosigned before"):
+        witness.cosign(log(5).checkpoint(), KEY.public, prove=lambda a, b: (), time=2)
+    assert proof.checkpoint().size == 9
+
+
+def test_a_witnesss_key_keeps_its_name(tmp_path: Path) -> None:
+    made = open_key(tmp_path / "w.pem", name="watch.umcu.example")
+    assert made.public.kind == notes.COSIGNATURE and (tmp_path / "w.pem").stat().st_mode & 0o077 == 0
+    assert open_key(tmp_path / "w.pem", name="").public == made.public
+    with pytest.raises(ConfigError, match="is the key of"):
+        open_key(tmp_path / "w.pem", name="other")
+
+
+def trust() -> Trust:
+    keyring = releases.make_keyring()
+    return releases.make_trust(keyring.model_copy(update={"log": LogKey(vkey=str(KEY.public))}))
+
+
+def look(source: MemoryLog, **options: object) -> watching.Watched:
+    return watching.look(source, KEY.public, trust(), now=releases.NOW, **options)  # type: ignore[arg-type]
+
+
+def test_a_monitor_reads_what_is_new_and_whose_it_is() -> None:
+    first = look(log(3))
+    assert (first.before, [entry.index for entry in first.entries]) == (0, [0, 1, 2])
+    assert {entry.namespace for entry in first.entries} == {"radboud"}
+    second = look(log(5))
+    assert (second.before, [entry.index for entry in second.entries]) == (3, [3, 4])
+    assert look(log(5)).entries == () and len(look(log(5), everything=True).entries) == 5
+    strange = look(MemoryLog([*ENTRIES[:5], b"not an entry of ours"], KEY))
+    assert strange.entries[0].namespace is None
+
+
+def test_what_was_signed_in_a_name_and_is_not_in_the_record_is_unknown() -> None:
+    key = signed.NotedKey(releases.SITE)
+    for number in (1, 2):
+        signed.note([logs.make_leaf(number).identity])
+    found = look(log(4), namespace="radboud")
+    assert [entry.index for entry in found.unknown] == [0, 3]
+    assert look(log(4), namespace="lumc").unknown == ()
+    watching.accept(found.unknown)
+    assert look(log(4), namespace="radboud").unknown == () and look(log(5), namespace="radboud").unknown[0].index == 4
+    key.sign(b"a message")
+    assert len(signed.known()) == 5
+    with pytest.raises(ConfigError, match="no member"):
+        look(log(5), namespace="nobody")
+
+
+FORKS: dict[str, Callable[[], MemoryLog]] = {
+    "rewritten": lambda: MemoryLog([b"other", *ENTRIES[1:9]], KEY),
+    "cut": lambda: log(3),
+    "the same size": lambda: MemoryLog(ENTRIES[1:6], KEY),
+    "entries that are not the signed ones": lambda: log(
+        9, changed={"tile/entries/000.p/9": tiles.join_entries([*ENTRIES[:8], b"other"])}
+    ),
+}
+
+
+@pytest.mark.parametrize("fork", FORKS)
+def test_a_monitor_sees_a_log_that_is_not_append_only(fork: str) -> None:
+    look(log(5))
+    with pytest.raises(LogError) as caught:
+        look(FORKS[fork]())
+    assert caught.value.rule == "log-forked"
+    kept = log_memory.recall(KEY.public, book=log_memory.MONITOR)
+    assert kept is not None and kept.size == 5
+
+
+def test_an_older_checkpoint_of_the_same_history_is_no_fork_and_no_news() -> None:
+    look(log(9))
+    with pytest.raises(RegistryError, match="9 were seen before"):
+        look(MemoryLog(ENTRIES[:9], KEY, size=5))
+
+
+def test_a_log_without_a_checkpoint_is_no_log() -> None:
+    with pytest.raises(RegistryError, match="no checkpoint"):
+        look(log(5, changed={"checkpoint": None}))

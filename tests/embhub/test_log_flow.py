@@ -1,0 +1,142 @@
+"""Push, pull, verify and the demand `logged` with a real registry and its real log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from embhub.cli import root
+from embhub.client import log_reader, logged, pulling, roots, watching, witness
+from embhub.client.http_log import HttpLog
+from embhub.client.witness import Witness
+from embhub.errors import EmbhubError
+from embhub.log import checkpoints, notes
+from embhub.site import log_memory
+from embhub_registry.database import log_rows
+from embhub_registry.storage import log_witnesses
+from tests.support import logs, pushes, releases
+from tests.support.servers import RunningRegistry, start_registry
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    made = start_registry(Path(tmp_path_factory.mktemp("log")))
+    try:
+        made.add_key(releases.SITE, namespace="radboud")
+        yield made
+    finally:
+        made.stop()
+
+
+def test_what_was_pulled_verifies_in_the_log_with_and_without_a_network(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    alice = registry.add_user("alice", namespace="radboud")
+    pushes.create(registry, "prostate-cspca", token=alice)
+    assert pushes.commit(registry, releases.REPOSITORY, releases.make_release().files, token=alice).status == 200
+    roots.add_root(registry.url, fingerprint=registry.root_fingerprint)
+    pulled = pulling.pull(releases.REPOSITORY, registry=registry.url, out="got", require="logged")
+    assert pulled.log_index is not None and pulled.checkpoint is not None
+    assert (tmp_path / "got" / logged.PROOF).exists()
+    offline = pulling.verify_path("got", require="logged")
+    assert offline.log_index == pulled.log_index
+    assert "consistent with" in next(one.text for one in offline.findings if one.check == "log")
+    (tmp_path / "got" / logged.PROOF).unlink()
+    assert pulling.verify_path("got").log_index is None
+    shown = pulling.verify_path(releases.REPOSITORY, registry=registry.url, require="logged")
+    assert shown.to_json()["log_index"] == pulled.log_index
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(root, ["log", *map(str, words)], standalone_mode=False)
+
+
+def code(result: Result) -> int:
+    """The exit code that `embhub` gives: `__main__` takes it from here."""
+    return result.exception.exit_code if isinstance(result.exception, EmbhubError) else result.return_value or 0
+
+
+def test_two_witnesses_vouch_one_asked_and_one_that_comes_by_itself(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    roots.add_root(registry.url, fingerprint=registry.root_fingerprint)
+    key, _ = watching.find(registry.url)
+    asked = witness.open_key(tmp_path / "asked.pem", name="asked.example.org")
+    coming = witness.open_key(tmp_path / "coming.pem", name="coming.example.org")
+    server = witness.serve(Witness(asked, {key.name: key}), "127.0.0.1", 0, clock=lambda: int(time.time()))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    registry.run("log", "witness", str(asked.public), "--url", f"http://127.0.0.1:{server.server_port}")
+    registry.run("log", "witness", str(coming.public))
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "other"))  # a witness of another site
+    with registry.opened() as opened:
+        db = opened.database.connection()
+        newest = log_rows.newest(db)
+        (row,) = (row for row in log_rows.witnesses(db) if row.url)
+        assert (
+            newest is not None and log_witnesses.ask(opened, row, newest) == 1
+        )  # as the server does every few seconds
+    server.shutdown()
+    server.server_close()
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    done = run("watch", registry.url, "--cosign", tmp_path / "coming.pem")
+    assert code(done) == 0 and "cosigned" in done.stdout and "did not take it" not in done.stdout
+    served = registry.get("/log/checkpoint").body
+    opened_note = notes.parse(served)
+    assert {line.name for line in opened_note.signatures} == {key.name, "asked.example.org", "coming.example.org"}
+    lines = [f"witness A {asked.public}", f"witness B {coming.public}", "group both all A B", "quorum both", ""]
+    (tmp_path / "home/config/log-policy").write_text("\n".join(lines))
+    found = pulling.verify_path(releases.REPOSITORY, registry=registry.url, require="logged")
+    assert "fresh: a quorum" in next(one.text for one in found.findings if one.check == "log-witnesses")
+    assert registry.request("POST", "/log/cosignature", body=b"no note").status == 422
+    stranger = Witness(logs.witness_key(), {key.name: key})
+    line = checkpoints.cosign(checkpoints.parse(opened_note), by=stranger.signer, time=1)
+    sent = opened_note.with_signatures([line]).to_bytes()
+    alone = notes.Note(opened_note.text, (line,)).to_bytes()
+    assert registry.request("POST", "/log/cosignature", body=alone).status == 404
+    assert registry.request("POST", "/log/cosignature", body=sent).status == 200
+    assert registry.get("/log/checkpoint").body == served, "nobody asked this witness"
+
+
+def test_the_log_is_watched_shown_and_verified_from_the_command_line(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    assert code(run("show", registry.url)) == 7, "nothing is pinned"
+    roots.add_root(registry.url, fingerprint=registry.root_fingerprint)
+    shown = json.loads(run("show", registry.url, "--json").stdout)
+    assert shown["entries"] >= 3 and shown["checkpoint"].startswith("127.0.0.1\n")
+    verified = json.loads(run("verify", registry.url, "--json").stdout)
+    assert verified["verified"] == verified["entries"] == shown["entries"]
+    copied = run("verify", registry.url, "--from", registry.folder / "log", "--json")
+    assert json.loads(copied.stdout)["verified"] == shown["entries"]
+    stranger = run("watch", registry.url, "--namespace", "radboud", "--json")
+    assert code(stranger) == 8 and json.loads(stranger.stdout)["unknown"]
+    assert code(run("watch", registry.url, "--namespace", "radboud", "--accept")) == 0
+    assert code(run("watch", registry.url, "--namespace", "radboud")) == 0
+    assert code(run("watch", registry.url, "--accept")) == 2
+    assert code(run("watch", registry.url, "--listen", "127.0.0.1:0")) == 2
+    assert code(run("watch", registry.url, "--cosign", tmp_path / "new.pem")) == 2
+
+
+def test_a_folder_of_the_logs_files_is_as_good_as_the_registry(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    with registry.opened() as opened:
+        key = opened.trust().keyring.log_key
+    assert key is not None
+    shutil.copytree(registry.folder / "log", tmp_path / "copy")
+    for source in (HttpLog(registry.url), log_reader.FolderLog(tmp_path / "copy")):
+        data = log_reader.checkpoint(source)
+        assert data == (registry.folder / "log/checkpoint").read_bytes()
+    assert log_memory.recall(key) is None

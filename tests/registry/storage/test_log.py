@@ -1,0 +1,182 @@
+"""The registry's log: durable before it is acknowledged, never forked, made again where its files are lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embhub.errors import ConfigError
+from embhub.log import checkpoints, merkle, proofs
+from embhub.log.notes import VerifierKey
+from embhub_registry.database import log_rows
+from embhub_registry.operation import log_keeping
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage import folder, log_entries, log_witnesses, registry_log
+from embhub_registry.storage.folder import Registry
+from tests.support import logs
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = folder.create(
+        tmp_path / "hub", name="Test", url="https://hub.example.org", audit="optional", online_keys=tmp_path / "online"
+    )
+    yield made
+    made.close()
+
+
+def key_of(registry: Registry) -> VerifierKey:
+    key = registry.trust().keyring.log_key
+    assert key is not None
+    return key
+
+
+def add(registry: Registry, *numbers: int) -> list[int]:
+    with registry.database.writing() as db:
+        return [log_entries.add(db, logs.make_leaf(number)) for number in numbers]
+
+
+def test_a_new_registry_logs_its_keyring(registry: Registry) -> None:
+    assert key_of(registry).name == "hub.example.org"
+    assert (registry.private_keys.online / "log.pem").stat().st_mode & 0o077 == 0
+    assert not list((registry.folder / "keys").glob("log*"))
+    assert registry_log.publish(registry) and not registry_log.publish(registry)
+    signed, entries = logs.audit(registry.folder / "log", key_of(registry))
+    assert signed.size == len(entries) == 1
+
+
+def test_the_log_grows_by_what_is_added_and_keeps_its_beginning(registry: Registry) -> None:
+    sizes, before = [1, 255, 256, 257, 600], (0, merkle.EMPTY)
+    for size in sizes:
+        add(registry, *range(log_rows.size(registry.database.connection()) - 1, size - 1))
+        registry_log.publish(registry)
+        signed, entries = logs.audit(registry.folder / "log", key_of(registry))
+        assert signed.size == size
+        assert merkle.root_of(map(merkle.leaf_hash, entries[: before[0]])) == before[1]
+        before = (signed.size, signed.root)
+    assert not list(registry_log.files_of(registry).strangers(600))
+    assert not (registry.folder / "log/tile/entries/000.p").exists(), "parts of a tile that is whole are removed"
+
+
+def test_an_entry_keeps_its_index(registry: Registry) -> None:
+    assert add(registry, 1, 2, 1) == [1, 2, 1] and add(registry, 2, 3) == [2, 3]
+
+
+def test_entries_are_not_changed_and_not_removed(registry: Registry) -> None:
+    for change in ("DELETE FROM log_entry", "UPDATE log_entry SET leaf = x'00'"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            registry.database.connection().execute(change)
+
+
+def test_every_entry_has_a_proof(registry: Registry) -> None:
+    add(registry, *range(300))
+    assert registry_log.prove(registry, merkle.leaf_hash(logs.make_leaf(7).to_bytes())) is None, "not signed yet"
+    registry_log.publish(registry)
+    for number in (0, 7, 255, 256, 299):
+        leaf = logs.make_leaf(number).to_bytes()
+        proof = registry_log.prove(registry, merkle.leaf_hash(leaf))
+        assert proof is not None and proof.index == number + 1
+        assert proofs.parse(proof.to_bytes()).open(leaf, log=key_of(registry)).size == 301
+    assert registry_log.prove(registry, b"x" * 32) is None
+
+
+@pytest.mark.parametrize("lost", ["log", "log/tile/0", "log/tile/entries", "log/checkpoint"])
+def test_lost_files_are_made_again(registry: Registry, lost: str) -> None:
+    add(registry, *range(300))
+    registry_log.publish(registry)
+    signed, _ = logs.audit(registry.folder / "log", key_of(registry))
+    path = registry.folder / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if lost not in ("log/checkpoint", "log"):
+        add(registry, 300)
+    registry_log.publish(registry)
+    if lost in ("log/tile/entries", "log/tile/0", "log"):
+        registry_log.repair(registry)
+    again, _ = logs.audit(registry.folder / "log", key_of(registry))
+    assert again.size >= signed.size
+
+
+def test_a_new_key_signs_the_same_tree_and_proofs_lead_to_it(registry: Registry) -> None:
+    add(registry, *range(5))
+    registry_log.publish(registry)
+    before, leaf = key_of(registry), logs.make_leaf(2).to_bytes()
+    witness = logs.witness_key()
+    log_keeping.add_witness(registry, str(witness.public), "")
+    signed, _ = logs.audit(registry.folder / "log", before)
+    line = checkpoints.cosign(signed.checkpoint, by=witness, time=1)
+    assert log_witnesses.take(registry, signed.note.with_signatures([line])) == 1
+    made = log_keeping.begin(registry, anew=True)
+    assert made["vkey"] == str(key_of(registry)) != str(before) and not made["pending"]
+    assert (registry.private_keys.online / "log.pem.retired-1").exists()
+    logs.audit(registry.folder / "log", key_of(registry))
+    proof = registry_log.prove(registry, merkle.leaf_hash(leaf))
+    assert proof is not None and proof.open(leaf, log=key_of(registry)).size == 7, "and the new keyring is an entry"
+
+
+def test_an_older_database_is_not_signed(registry: Registry, tmp_path: Path) -> None:
+    add(registry, *range(5))
+    registry_log.publish(registry)
+    registry.database.copy_to(tmp_path / "older.db")
+    add(registry, *range(5, 9))
+    registry_log.publish(registry)
+    registry.close()
+    for end in ("", "-wal", "-shm"):
+        (registry.folder / f"registry.db{end}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "older.db", registry.folder / "registry.db")
+    older = open_folder(registry.folder)
+    try:
+        add(older, 100)
+        with pytest.raises(ConfigError, match="its key signed 10 entries, and 7 are here"):
+            registry_log.publish(older)
+        add(older, *range(101, 110))
+        with pytest.raises(ConfigError, match="not those that its key signed"):
+            registry_log.publish(older)
+        signed, _ = logs.audit(registry.folder / "log", key_of(older))
+        assert signed.size == 10, "what was signed before is served on"
+    finally:
+        older.close()
+
+
+def append_for_ever(place: Path, number: int, out: int) -> None:
+    """In a process of its own: add three entries, say which indices they got, sign; and again."""
+    registry = open_folder(place)
+    while True:
+        indices = add(registry, number, number + 1, number + 2)
+        os.write(out, "".join(f"{number + step} {index}\n" for step, index in enumerate(indices)).encode())
+        number += 3
+        registry_log.publish(registry)
+
+
+def test_kill_9_loses_nothing_acknowledged_and_forks_nothing(registry: Registry) -> None:
+    registry_log.publish(registry)
+    key, choose, acknowledged, before = key_of(registry), random.Random(9), dict[int, int](), (0, merkle.EMPTY)
+    for turn in range(5):
+        registry.close()
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                append_for_ever(registry.folder, turn * 100_000, writing)
+            finally:
+                os._exit(1)
+        os.close(writing)
+        with os.fdopen(reading) as stream:
+            lines = [stream.readline()]
+            time.sleep(choose.uniform(0.0, 0.15))
+            os.kill(child, signal.SIGKILL)
+            lines += stream.read().splitlines()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        acknowledged |= {int(a): int(b) for a, _, b in (line.strip().partition(" ") for line in lines) if b}
+        registry_log.publish(registry)
+        signed, entries = logs.audit(registry.folder / "log", key)
+        assert merkle.root_of(map(merkle.leaf_hash, entries[: before[0]])) == before[1]
+        assert all(entries[place] == logs.make_leaf(number).to_bytes() for number, place in acknowledged.items())
+        before = (signed.size, signed.root)
+    assert len(acknowledged) >= 15

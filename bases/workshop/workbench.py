@@ -84,7 +84,12 @@ class Workbench:
         pools = denoising.Pools(self.material.pool, autoencoder, self.work / "denoiser")
         held_out = latent_pictures.encode(autoencoder, self.material.held_out.images), self.material.held_out
         settings = denoising.Settings(
-            batch=batch, seed=self.seed, device=self.device, precision=self.precision, compiled=compiled
+            batch=batch,
+            seed=self.seed,
+            high=self.material.high,
+            device=self.device,
+            precision=self.precision,
+            compiled=compiled,
         )
         encode = denoising.frozen(self.encoder)
         return denoising.Denoising(denoising.build(self.seed), pools, held_out, encode, settings)

@@ -6,6 +6,7 @@ Seeds, numbers of samples and settings stand here, fixed before anything is seen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -153,7 +154,7 @@ def captions(modality: str) -> list[str]:
 def _judged(name: str, judge: Judge) -> Figures:
     """How often the judge is right of phantoms that nobody trained on, by what they show."""
     rng, modality = np.random.default_rng(303), HELD_OUT[name].modality
-    kinds = {
+    kinds: dict[str, Callable[[], varied_judges.Shown]] = {
         "target": lambda: (target_finding(name, rng),),
         "near miss": lambda: near_misses(name, rng),
         "too large": lambda: (_too_large(name, rng),),

@@ -158,4 +158,5 @@ def halved(images: Images) -> Images:
     """Images of half the side, each pixel the mean of four."""
     count, high, wide, colours = images.shape
     blocks = images.reshape(count, high // 2, 2, wide // 2, 2, colours).astype(np.float32)
-    return (blocks.mean((2, 4)) + 0.5).astype(np.uint8)
+    smaller: Images = (blocks.mean((2, 4)) + 0.5).astype(np.uint8)
+    return smaller

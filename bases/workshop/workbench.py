@@ -95,7 +95,7 @@ class Workbench:
         return denoising.Denoising(denoising.build(self.seed), pools, held_out, encode, settings)
 
     def _fixed_autoencoder(self) -> AutoencoderKL:
-        """The whitened autoencoder; made of the averaged weights the first time."""
+        """The whitened autoencoder; made of the best averaged weights the first time."""
         if not self._fixed.exists():
             averaged = self._averaged_autoencoder()
             images = self.material.draw(_WHITENED_OVER, torch.Generator().manual_seed(self.seed))
@@ -114,6 +114,8 @@ class Workbench:
             raise UsageError("there is no autoencoder yet", "train it first, or name a folder with --begin")
         course.load(state)
         model: AutoencoderKL = course.averages.averaged(0).cpu()
+        if course.best:
+            model.load_state_dict(course.best)
         return model
 
     def export(self, folder: Path) -> Path:

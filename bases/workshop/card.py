@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bases.workshop.card_tables import copies, decibels, percent, power_and_distance
+from bases.workshop.varied_card import VARIED_STORY, varied_figures
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.gate import goals
 
@@ -42,7 +44,8 @@ def write_card(base: BaseInfo) -> Path:
 def render(base: BaseInfo) -> str:
     """The card as Markdown with front matter."""
     licence = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0"}.get(base.licence, base.licence)
-    story = _PHANTOM_STORY if base.name == "builtin" else _XRAY_STORY
+    stories = {64: _PHANTOM_STORY, 128: VARIED_STORY}
+    story = stories[base.resolution] if base.name == "builtin" else _XRAY_STORY
     prompts = "\n".join(f"| {label} | `{prompt}` |" for label, prompt in base.prompts.items())
     settings = ", ".join(f"{name} {value:g}" for name, value in base.recommended.items())
     return f"""---
@@ -89,19 +92,21 @@ def _gate(base: BaseInfo) -> str:
 def _figures(base: BaseInfo) -> str:
     if not base.figures:
         return "Not measured yet: `python -m bases.workshop.measure` does it."
+    if "readers" in base.figures:
+        return varied_figures(base.figures)
     return _xray_figures(base.figures) if "judge" in base.figures else _phantom_figures(base.figures)
 
 
 def _phantom_figures(figures: dict[str, Any]) -> str:
     lines = [
-        _decibels(figures["autoencoder_db"]),
+        decibels(figures["autoencoder_db"]),
         "",
         "| taught | all words recognised | each word | n |",
         "|---|---|---|---|",
     ]
     for label, counted in figures["taught"].items():
-        words = ", ".join(f"{word} {_percent(share)}" for word, share in counted["each_word"].items())
-        lines.append(f"| {label} | {_percent(counted['recognised'])} | {words} | {counted['n']} |")
+        words = ", ".join(f"{word} {percent(share)}" for word, share in counted["each_word"].items())
+        lines.append(f"| {label} | {percent(counted['recognised'])} | {words} | {counted['n']} |")
     lines += ["", "| held out | images | called target | target and nothing else | other finding | nothing | n |"]
     lines.append("|---|---|---|---|---|---|---|")
     for name, counted in figures["held_out"].items():
@@ -111,7 +116,7 @@ def _phantom_figures(figures: dict[str, Any]) -> str:
         fit = counted["inverted"]
         rows[f"inverted: {fit['images']} images, {fit['vectors']} vectors, {fit['steps']} steps"] = fit
         for kind, shares in rows.items():
-            cells = " | ".join(_percent(shares[key]) for key in ("target", "target_only", "other", "nothing"))
+            cells = " | ".join(percent(shares[key]) for key in ("target", "target_only", "other", "nothing"))
             lines.append(f"| {name} | {kind} | {cells} | {counted['n']} |")
     lines += _arms([(name, counted["utility"]) for name, counted in figures["held_out"].items()])
     return "\n".join(lines)
@@ -133,7 +138,7 @@ def _xray_figures(figures: dict[str, Any]) -> str:
     judge = figures["judge"]
     auc = ", ".join(f"{pair} {value:.3f}" for pair, value in judge["auc"].items())
     lines = [
-        _decibels(figures["autoencoder_db"]),
+        decibels(figures["autoencoder_db"]),
         "",
         f"The judge was trained on patients of its own; its AUC on {judge['n']} films of {judge['patients']} further "
         f"patients: {auc}. Bacterial and viral pneumonia are hard to tell apart, for the judge as for people.",
@@ -147,49 +152,14 @@ def _xray_figures(figures: dict[str, Any]) -> str:
         for label, counted in group.items():
             means = " | ".join(f"{value:.2f}" for key, value in counted.items() if key.startswith("mean_p_"))
             name = f"{title}: {label}" + (f" ({counted['images']} images)" if "images" in counted else "")
-            lines.append(f"| {name} | {_percent(counted['called_pneumonia'])} | {means} | {counted['n']} |")
+            lines.append(f"| {name} | {percent(counted['called_pneumonia'])} | {means} | {counted['n']} |")
     lines += _arms([("bacterial pneumonia", one) for one in figures.get("utility", {}).values()])
-    lines += _power_and_distance(figures)
-    if copies := figures.get("copies"):
-        lines += _copies(copies)
+    lines += power_and_distance(figures)
+    if found := figures.get("copies"):
+        lines += copies(found)
     near = ", ".join(f"{value:.3f} ({name})" for name, value in figures["nearest_base_film"].items())
     lines += [
         "",
         f"Mean distance to the nearest film that the base learned from (root mean square at half size): {near}.",
     ]
     return "\n".join(lines)
-
-
-def _power_and_distance(figures: dict[str, Any]) -> list[str]:
-    """Shares of power by band, and kernel distances to real films of the finding."""
-    lines = ["", "| drawn normals, cycles an image | share of the power of real films |", "|---|---|"]
-    lines += [f"| {band} | {share:.2f} |" for band, share in figures["power"].items()]
-    lines += ["", "| images | kernel distance (KID) to real films of the finding | n |", "|---|---|---|"]
-    return lines + [
-        f"| {name} | {found['kid']:.3f} ± {found['sd']:.3f} over subsets | {found['n']} |"
-        for name, found in figures["distance"].items()
-    ]
-
-
-def _copies(found: dict[str, Any]) -> list[str]:
-    """What the copy check found of the base itself, and how many planted copies of each kind it caught."""
-    lines = [
-        "",
-        f"The copy check (`docs/how-to/check-for-copies.md`) compared {found['n']} drawn images with each of the "
-        f"{found['films']} films of {found['patients']} patients that the base saw, judged by {found['controls']} "
-        f"patients that it did not see: {found['suspected']} suspected. Of copies of its films that were planted, it "
-        "caught:",
-        "",
-        "| planted | caught |",
-        "|---|---|",
-    ]
-    return lines + [f"| {kind} | {caught} of {tried} |" for kind, (caught, tried) in found["planted"].items()]
-
-
-def _decibels(figures: dict[str, float]) -> str:
-    parts = ", ".join(f"{value} dB ({name})" for name, value in figures.items() if name != "n")
-    return f"Autoencoder, on images it was not trained on, {figures['n']:g} of each kind: {parts}."
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}"

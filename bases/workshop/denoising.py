@@ -114,7 +114,7 @@ class Denoising:
     """A denoiser learning from `pools`, measured on `held_out`. `learned` are further parameters, those of a text
     encoder that `encode` runs with gradients."""
 
-    measure_every = 250
+    measure_every = 500
 
     def __init__(
         self,
@@ -138,6 +138,7 @@ class Denoising:
         self.fast = running.fast_precision(settings.device, settings.precision)
         self.predict = torch.compile(self.model) if settings.compiled else self.model
         self.best: dict[str, Tensor] = {}
+        self._lowest = 0
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on; the pools are known by number."""
@@ -194,7 +195,8 @@ class Denoising:
         losses = [self._loss(model, self.held_out.captions, _TIMES) for model in shown]
         figures = {f"held_out_{decay}": loss for decay, loss in zip(DECAYS, losses, strict=True)}
         figures |= {"held_out_last": self._loss(self.model, self.held_out.captions, _TIMES)}
-        model = shown[losses.index(min(losses))]
+        self._lowest = losses.index(min(losses))
+        model = shown[self._lowest]
         right = self._loss(model, self.held_out.captions, _PROBED_AT, focused=True)
         for name, captions in self.held_out.swapped.items():
             figures[f"swapped_{name}"] = self._loss(model, captions, _PROBED_AT, focused=True) / right
@@ -218,10 +220,8 @@ class Denoising:
         return sums / weights
 
     def keep_best(self) -> None:
-        """Remember the average with the lowest held-out loss."""
-        losses = [self._loss(self.averages.averaged(place), self.held_out.captions, _TIMES) for place in range(3)]
-        shown = self.averages.averaged(losses.index(min(losses)))
-        self.best = copy.deepcopy(shown.state_dict())
+        """Remember the average that `measure` has just found to have the lowest held-out loss."""
+        self.best = copy.deepcopy(self.averages.averaged(self._lowest).state_dict())
 
 
 def draw_times(count: int, high: float, generator: torch.Generator) -> Tensor:

@@ -42,13 +42,14 @@ class HeldOut:
 @dataclass(frozen=True)
 class Material:
     """`draw(count, generator)` gives images for the autoencoder, `pool(number)` those of the denoiser, one pool after
-    another; both the same for the same seed."""
+    another; both the same for the same seed. `high` is the share of times that a denoiser draws among the noisiest."""
 
     name: str
     draw: Callable[[int, torch.Generator], Tensor]
     pool: Callable[[int], Pool]
     held_out: HeldOut
     vocabulary: Sequence[str]
+    high: float = 0.25
 
 
 def of_films(data: Path, seed: int = 0) -> Material:

@@ -7,12 +7,12 @@ Seeds, numbers of samples and settings stand here, fixed before anything is seen
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 
 from bases.workshop import attributes
 from bases.workshop.counting import Figures, Keep, Pictures, Report, decibels, tensor
+from bases.workshop.gating import TOKEN, settings
 from bases.workshop.judge import judge_for
 from bases.workshop.sampling import sample, sample_with
 from embhub.builtin_bases import BaseInfo
@@ -31,7 +31,6 @@ LOOK_ALIKES = {
     "prostate-cspca": "prostate mri, dark sharp ring in lower",
     "cxr-effusion": "chest x-ray, dark sharp level in lower",
 }
-TOKEN = "<measured>"  # noqa: S105  # a word of prompts, no secret
 
 
 def measure_phantoms(base: BaseInfo, report: Report, keep: Keep) -> Figures:
@@ -51,14 +50,10 @@ def measure_phantoms(base: BaseInfo, report: Report, keep: Keep) -> Figures:
     return figures
 
 
-def _settings(base: BaseInfo) -> dict[str, Any]:
-    return {"guidance": base.recommended["guidance"], "steps": int(base.recommended["steps"])}
-
-
 def _taught(pipe: Pipeline, base: BaseInfo, label: str, prompt: str, keep: Keep) -> Figures:
     """Share of samples of a taught prompt in which its words are recognised, all and each."""
     modality = next(one for one in MODALITIES if prompt.startswith(PREFIXES[one][0]))
-    pictures = sample(pipe, prompt, TAUGHT, seed=1000, **_settings(base))
+    pictures = sample(pipe, prompt, TAUGHT, seed=1000, **settings(base))
     keep(label, pictures)
     wanted = attributes.asked(prompt)
     read = attributes.reader_for(modality, base.path)(pictures)
@@ -75,7 +70,7 @@ def _held_out(pipe: Pipeline, base: BaseInfo, name: str, report: Report, keep: K
     prompts = {"before": f"{prefix}, lesion", "in_words": f"{prefix}, {held.words}", "look_alike": LOOK_ALIKES[name]}
     drawn = {}
     for kind, prompt in prompts.items():
-        drawn[kind] = sample(pipe, prompt, SAMPLES, seed=2000, **_settings(base))
+        drawn[kind] = sample(pipe, prompt, SAMPLES, seed=2000, **settings(base))
         keep(f"{name} {kind}", drawn[kind])
         figures[kind] = {"prompt": prompt, **judge(drawn[kind]).shares()}
         report(f"{name} {kind}: {figures[kind]}")
@@ -84,14 +79,14 @@ def _held_out(pipe: Pipeline, base: BaseInfo, name: str, report: Report, keep: K
     caption, recipe, began = f"{prefix}, {{}}", default_recipe(pipe), time.process_time()
     fit = inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=0)
     seconds = round(time.process_time() - began)
-    drawn["inverted"] = sample_with(pipe, fit.rows, caption, SAMPLES, seed=3000, **_settings(base))
+    drawn["inverted"] = sample_with(pipe, fit.rows, caption, SAMPLES, seed=3000, **settings(base))
     keep(f"{name} inverted", drawn["inverted"])
     figures["inverted"] = {
         "images": IMAGES, "vectors": recipe.num_vectors, "steps": recipe.steps, "processor_seconds": seconds,
         **judge(drawn["inverted"]).shares(),
     }  # fmt: skip
     report(f"{name} inverted: {figures['inverted']}")
-    normals = sample(pipe, f"{prefix}, normal", SAMPLES, seed=4000, **_settings(base))
+    normals = sample(pipe, f"{prefix}, normal", SAMPLES, seed=4000, **settings(base))
     figures["utility"] = _utility(name, drawn, normals)
     report(f"{name}: {figures['utility']['words']}")
     return figures

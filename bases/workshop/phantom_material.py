@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +19,9 @@ from embhub.phantoms import findings, varied
 from embhub.phantoms.findings import MODALITIES, Finding
 
 _POOL, _HELD_OUT, _TEXTS = 4000, 60, 3000
-_REGION = 3.0
+_REGION = 6.0
+_HIGH = 0.4
+"""Share of times drawn among the noisiest: place, side and shape of a finding are decided there."""
 _ODDS = (0.5, 1.0, 0.4)  # of phantoms with no, one, two findings
 
 
@@ -32,7 +35,12 @@ def of_phantoms(_data: Path | None = None, seed: int = 0, pool_size: int = _POOL
         return _pool(varied.draw_many(pool_size, _seed(seed, number)))
 
     held = varied.draw_many(_HELD_OUT, _seed(seed, 10**6))
-    return Material("builtin", draw, pool, _held_out(held), _texts(seed))
+    return Material("builtin", draw, pool, _held_out(held), _texts(seed), _HIGH)
+
+
+def first_pool(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """The first `count` phantoms that a denoiser of `seed` learns from, (N, 128, 128, 3)."""
+    return np.stack([one.image for one in varied.draw_many(count, _seed(seed, 0))])
 
 
 def _seed(seed: int, number: int) -> int:
@@ -55,7 +63,7 @@ def _pool(drawn: Sequence[varied.VariedPhantom]) -> Pool:
 
 
 def region_weights(drawn: Sequence[varied.VariedPhantom]) -> Tensor:
-    """1, and up to 3 more where findings of a modality tend to be: never where the very image's finding is, which would
+    """1, and up to 6 more where findings of a modality tend to be: never where the very image's finding is, which would
     teach a denoiser to see findings everywhere."""
     focus = _focus(drawn)
     kinds = torch.tensor([MODALITIES.index(one.modality) for one in drawn])

@@ -84,13 +84,18 @@ class Workbench:
         pools = denoising.Pools(self.material.pool, autoencoder, self.work / "denoiser")
         held_out = latent_pictures.encode(autoencoder, self.material.held_out.images), self.material.held_out
         settings = denoising.Settings(
-            batch=batch, seed=self.seed, device=self.device, precision=self.precision, compiled=compiled
+            batch=batch,
+            seed=self.seed,
+            high=self.material.high,
+            device=self.device,
+            precision=self.precision,
+            compiled=compiled,
         )
         encode = denoising.frozen(self.encoder)
         return denoising.Denoising(denoising.build(self.seed), pools, held_out, encode, settings)
 
     def _fixed_autoencoder(self) -> AutoencoderKL:
-        """The whitened autoencoder; made of the averaged weights the first time."""
+        """The whitened autoencoder; made of the best averaged weights the first time."""
         if not self._fixed.exists():
             averaged = self._averaged_autoencoder()
             images = self.material.draw(_WHITENED_OVER, torch.Generator().manual_seed(self.seed))
@@ -109,6 +114,8 @@ class Workbench:
             raise UsageError("there is no autoencoder yet", "train it first, or name a folder with --begin")
         course.load(state)
         model: AutoencoderKL = course.averages.averaged(0).cpu()
+        if course.best:
+            model.load_state_dict(course.best)
         return model
 
     def export(self, folder: Path) -> Path:

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from bases.workshop import films, xray
+from bases.workshop.copies import compared
 from bases.workshop.counting import Figures, Keep, Pictures, Report, tensor
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo
-from embhub.diffusion.copying.checking import ALPHA
-from embhub.diffusion.copying.comparing import compare, one_each
+from embhub.diffusion.copying.comparing import one_each
 from embhub.diffusion.families.pipeline import Pipeline
 
 DRAWN, SEED = 96, 5000
@@ -36,23 +36,18 @@ def check_films(base: BaseInfo, pipe: Pipeline, data: Path, report: Report, keep
     patients = taught.patients + stopping.patients
     others = xray.read(data, "test", (xray.TAUGHT,))
     drawn = _draw(base, pipe, keep)
-    found = compare(
+    found = compared(
         pipe,
         films.plain(torch.cat([taught.images, stopping.images])),
         patients,
         tensor(colour(others.images[one_each(others.patients)])),
         torch.cat([tensor(pictures) for pictures in drawn.values()]),
-        alpha=ALPHA,
     )
     figures = {
         "films": len(patients),
         "patients": len(set(patients)),
         "controls": len(set(others.patients)),
-        "n": sum(len(pictures) for pictures in drawn.values()),
-        "suspected": int(found.suspected.sum()),
-        "threshold": float(f"{found.threshold:.2g}"),
-        "smallest_p": {name: float(f"{p.min():.2g}") for name, p in found.p.items()},
-        "planted": {item.kind: [item.caught, item.tried] for item in found.planted},
+        **found,
     }
     report(f"copies {figures}")
     return figures

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +16,20 @@ from numpy.typing import NDArray
 
 from bases.workshop import films, xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
+from bases.workshop.gating import inverted, nearest_words, settings
 from bases.workshop.likeness import power_ratios
-from bases.workshop.sampling import sample, sample_with
+from bases.workshop.sampling import sample
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_judge import Judge, colour, feature_network, xray_judge_for
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import fidelity, utility
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import eval_loss, inversion
-from embhub.diffusion.training.inversion import default_recipe
+from embhub.diffusion.training import inversion
 
 SAMPLES, IMAGES, SEEDS = 96, 100, 3
 UTILITY_SIZES, UTILITY_SEEDS = (10, 20), 10
 NOISE = 1.0  # without it few real images saturate; chosen from real-only results
-TOKEN = "<measured>"  # noqa: S105  # a word of prompts, no secret
 NORMAL, FINDING = xray.TAUGHT, xray.LEFT_OUT
 
 
@@ -45,7 +43,7 @@ def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep) -> Figu
     figures = _real(pipe, data, judge)
     report(f"judge {figures['judge']}")
     figures["copies"] = check_films(base, pipe, data, report, keep)
-    drawn = {NORMAL: sample(pipe, base.prompts[NORMAL], SAMPLES, seed=1000, **_settings(base))}
+    drawn = {NORMAL: sample(pipe, base.prompts[NORMAL], SAMPLES, seed=1000, **settings(base))}
     figures["taught"] = {NORMAL: {"n": SAMPLES, **_means(judge(drawn[NORMAL]))}}
     test = xray.read(data, "test")
     figures["power"] = power_ratios(tensor(drawn[NORMAL]), tensor(colour(test.images[test.labels == 0])))
@@ -56,13 +54,13 @@ def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep) -> Figu
     prompts = {"before": f"{xray.HEAD}, {FINDING}", "nearest words": _nearest_words(pipe, latents)}
     figures["words"] = {}
     for kind, prompt in prompts.items():
-        drawn[kind] = sample(pipe, prompt, SAMPLES, seed=3000, **_settings(base))
+        drawn[kind] = sample(pipe, prompt, SAMPLES, seed=3000, **settings(base))
         figures["words"][kind] = {"prompt": prompt, "n": SAMPLES, **_means(judge(drawn[kind]))}
         report(f"{kind}: {figures['words'][kind]}")
     figures["inverted"] = {}
     for seed in range(SEEDS):
         name = f"{FINDING}, seed {seed}"
-        drawn[name], learned = _inverted(pipe, base, latents, seed)
+        drawn[name], learned = inverted(pipe, base, latents, f"{xray.HEAD}, {{}}", SAMPLES, seed)
         figures["inverted"][name] = {"n": SAMPLES, **learned, **_means(judge(drawn[name]))}
         report(f"{name}: {figures['inverted'][name]}")
     for label, pictures in drawn.items():
@@ -71,10 +69,6 @@ def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep) -> Figu
     report(f"kernel distance {figures['distance']}")
     figures["utility"] = _utility(data, drawn, report)
     return figures
-
-
-def _settings(base: BaseInfo) -> dict[str, Any]:
-    return {"guidance": base.recommended["guidance"], "steps": int(base.recommended["steps"])}
 
 
 def _real(pipe: Pipeline, data: Path, judge: Judge) -> Figures:
@@ -97,22 +91,10 @@ def _real(pipe: Pipeline, data: Path, judge: Judge) -> Figures:
 
 def _nearest_words(pipe: Pipeline, latents: torch.Tensor) -> str:
     """The caption that the base was taught with the lowest loss on films of the finding: two descriptions at most."""
-
-    def loss(prompt: str) -> float:
-        return eval_loss.mean_loss(pipe, latents, token="", caption=prompt, rows=None, draws=4)
-
     single = [f"{xray.HEAD}, {word}" for words in films.WORDS for word in words]
-    best = min([f"{xray.HEAD}, {NORMAL}", *single], key=loss)
+    best = nearest_words(pipe, latents, [f"{xray.HEAD}, {NORMAL}", *single])
     pairs = [f"{best}, {word}" for words in films.WORDS for word in words if word not in best]
-    return min([best, *pairs], key=loss)
-
-
-def _inverted(pipe: Pipeline, base: BaseInfo, latents: torch.Tensor, seed: int) -> tuple[Pictures, dict[str, Any]]:
-    """Pictures drawn with rows learned from a hospital's films, and how the rows were learned."""
-    caption, recipe = f"{xray.HEAD}, {{}}", default_recipe(pipe)
-    fit = inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed)
-    pictures = sample_with(pipe, fit.rows, caption, SAMPLES, seed=3000, **_settings(base))
-    return pictures, {"images": len(latents), "vectors": recipe.num_vectors, "steps": recipe.steps}
+    return nearest_words(pipe, latents, [best, *pairs])
 
 
 def _distances(data: Path, drawn: dict[str, Pictures]) -> Figures:

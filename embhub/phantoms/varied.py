@@ -21,6 +21,10 @@ from embhub.phantoms.scanner import Scanner
 
 SIDE = 128
 SHAPES = ("spot", "oval", "ring", "level", "line")
+OVERSIZE = "oversize"
+"""A size that no caption says and no base is shown: larger than a large finding."""
+_RADII = {"small": (0.12, 0.15), "large": (0.2, 0.25), OVERSIZE: (0.34, 0.4)}
+_DEPTHS = {"small": (0.18, 0.28), "large": (0.35, 0.5), OVERSIZE: (0.65, 0.8)}
 _MIX = ("cxr", "prostate", "cxr", "prostate", "histology")
 
 
@@ -102,7 +106,7 @@ def opacity(plane: Plane, body: Body, finding: Finding, rng: Random) -> Array:
     """Opacity of a finding, float32 (S, S), 0 to its strength."""
     side = SIDES.index(finding.side)
     centre = body.centre(finding.place, side, rng)
-    radius = rng.uniform(0.12, 0.15) if finding.size == "small" else rng.uniform(0.2, 0.25)
+    radius = rng.uniform(*_RADII[finding.size])
     edge = 0.03 if finding.edge == "sharp" else 0.12
     if finding.shape == "level":
         shape = _level(plane, body, finding, centre[0], rng) * body.halves[side]
@@ -133,7 +137,7 @@ def _compact(
 def _level(plane: Plane, body: Body, finding: Finding, cx: float, rng: Random) -> Array:
     """A band with a nearly horizontal edge: fluid at the bottom, air at the top, or a belt in the middle."""
     top, bottom = body.span
-    depth = (bottom - top) * (rng.uniform(0.18, 0.28) if finding.size == "small" else rng.uniform(0.35, 0.5))
+    depth = (bottom - top) * rng.uniform(*_DEPTHS[finding.size])
     width = 0.04 if finding.edge == "sharp" else 0.14
     line = plane.y + rng.uniform(-0.15, 0.15) * (plane.x - cx)
     if finding.place == "lower":

@@ -97,6 +97,22 @@ def test_latents_are_fixed_with_the_first_step_of_the_denoiser(tmp_path: Path) -
     )
 
 
+def test_the_autoencoder_that_is_fixed_is_the_best_one_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter((1.0, 2.0))
+    monkeypatch.setattr(rebuilding.Rebuilding, "measure_every", 1)
+    monkeypatch.setattr(rebuilding.Rebuilding, "measure", lambda _course: {"held_out_loss": next(losses)})
+    bench = Workbench(material(), tmp_path)
+    train(bench, "autoencoder", 2)
+    state = running.read_course(tmp_path / "autoencoder")
+    assert state is not None
+    fixed = bench._averaged_autoencoder().state_dict()
+    assert equal(dict(fixed), dict(state["best"]))
+    last = state["averages"]["values"][0]
+    assert not all(torch.equal(one, other) for one, other in zip(fixed.values(), last, strict=True))
+
+
 def test_a_fresh_machine_begins_from_an_unfinished_autoencoder(tmp_path: Path) -> None:
     train(Workbench(material(), tmp_path / "first"), "autoencoder", 3)
     stage = Workbench(material(), tmp_path / "first").export(tmp_path / "stage")

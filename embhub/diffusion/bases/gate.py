@@ -38,6 +38,8 @@ def goals(figures: dict[str, Any]) -> list[Goal]:
     """The gate of a base of phantoms or of X-rays, as its figures say; empty where nothing was measured."""
     if not figures:
         return []
+    if "readers" in figures:
+        return _varied(figures)
     return _xray(figures) if "judge" in figures else _phantoms(figures)
 
 
@@ -71,6 +73,54 @@ def _phantoms(figures: dict[str, Any]) -> list[Goal]:
     return [*rows, *_decibels(figures, 27)]
 
 
+def _varied(figures: dict[str, Any]) -> list[Goal]:
+    readers = ", ".join(f"{_interval(found['right'])} ({kind})" for kind, found in figures["readers"].items())
+    rows = [Goal("every word read rightly off phantoms that the reader never saw", "reported", readers, True)]
+    taught = {label: counted["recognised"]["share"] for label, counted in figures["taught"].items()}
+    enough = sum(part >= 0.8 for part in taught.values())
+    lowest = min(taught, key=lambda label: taught[label])
+    worst = f"{_interval(figures['taught'][lowest]['recognised'])} ({lowest})"
+    rows.append(
+        Goal("taught findings recognised in samples, nothing amiss", "80% each",
+             f"{enough} of {len(taught)} prompts; lowest {worst}", enough == len(taught))
+    )  # fmt: skip
+    for modality, found in figures["normals"].items():
+        drawn, real = found["generated"], found["real"]
+        rows.append(
+            Goal(f"{modality}: generated normals called normal", "within 0.1 of real",
+                 f"{_interval(drawn)}, real {_interval(real)}", abs(drawn["share"] - real["share"]) <= 0.1)
+        )  # fmt: skip
+        rows.append(_power(figures["power"][modality], f"{modality}: "))
+    if copies := figures.get("copies"):
+        rows += _copies(copies, "phantoms")
+    for name, counted in figures["held_out"].items():
+        rows += _held_out(name, counted)
+    return [*rows, *_decibels(figures, 27)]
+
+
+def _held_out(name: str, counted: dict[str, Any]) -> list[Goal]:
+    """A held-out finding: target and nothing else before inversion, from taught words, after inversion."""
+    words, fits = counted["words"], counted["inverted"]
+    rows = [Goal(f"{name}: judge right on phantoms that it never saw", "reported",
+                 _interval(counted["judge"]["right"]), True)]  # fmt: skip
+    for kind, title, goal in (("before", "before inversion", 0.05), ("nearest words", "from the nearest words", 0.15)):
+        found = words[kind]["target_only"]
+        rows.append(
+            Goal(f"{name}: target and nothing else {title}", f"under {goal:.0%}", _interval(found),
+                 found["share"] < goal)
+        )  # fmt: skip
+    each = ", ".join(_interval(fit["target_only"]) for fit in fits.values())
+    rows.append(
+        Goal(f"{name}: target and nothing else after inversion, each seed", "at least 60%", each,
+             min(fit["target_only"]["share"] for fit in fits.values()) >= 0.6)
+    )  # fmt: skip
+    return [*rows, _distance(counted["distance"], list(fits), f"{name}: ", "phantoms")]
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"{found['share']:.0%} [{found['low']:.0%}, {found['high']:.0%}]"
+
+
 def _xray(figures: dict[str, Any]) -> list[Goal]:
     auc = ", ".join(f"{value:.3f} {pair}" for pair, value in figures["judge"]["auc"].items())
     rows = [Goal("judge's AUC on real films", "reported", auc, True)]
@@ -97,28 +147,28 @@ def _xray(figures: dict[str, Any]) -> list[Goal]:
     return [*rows, *_decibels(figures, 30)]
 
 
-def _power(found: dict[str, float]) -> Goal:
+def _power(found: dict[str, float], whose: str = "") -> Goal:
     """Up to 24 cycles an image: what rebuilt and drawn films have of the real ones' detail."""
     below = {band: share for band, share in found.items() if int(band.partition("-")[2]) <= 24}
     words = ", ".join(f"{share:.2f} ({band})" for band, share in below.items())
-    return Goal("power of drawn normals against real ones, by cycles an image", "at least 0.8 up to 24", words,
+    return Goal(f"{whose}power of drawn normals against real ones, by cycles an image", "at least 0.8 up to 24", words,
                 min(below.values()) >= 0.8)  # fmt: skip
 
 
-def _distance(found: dict[str, dict[str, float]], seeds: list[str]) -> Goal:
-    """Kernel distance to real films of the finding; intervals of two standard deviations over the subsets."""
+def _distance(found: dict[str, dict[str, float]], seeds: list[str], whose: str = "", what: str = "films") -> Goal:
+    """Kernel distance to real images of the finding; intervals of two standard deviations over the subsets."""
     words = found["nearest words"]
     apart = all(found[name]["kid"] + 2 * found[name]["sd"] < words["kid"] - 2 * words["sd"] for name in seeds)
     values = ", ".join(f"{found[name]['kid']:.2f}" for name in seeds)
-    return Goal("kernel distance of inverted films to real ones below that of the nearest words, each seed",
+    return Goal(f"{whose}kernel distance of inverted {what} to real ones below that of the nearest words, each seed",
                 "intervals apart", f"{values} against {words['kid']:.2f}", apart)  # fmt: skip
 
 
-def _copies(found: dict[str, Any]) -> list[Goal]:
-    """What the copy check found against every film that the base saw, and what it would have found."""
+def _copies(found: dict[str, Any], what: str = "films") -> list[Goal]:
+    """What the copy check found against images that the base saw, and what it would have found."""
     kind, (caught, tried) = min(found["planted"].items(), key=lambda item: item[1][0] / item[1][1])
     suspected = Goal(
-        f"drawn images that come too near to one of the {found['films']} films that the base saw",
+        f"drawn images that come too near to one of the {found['films']} {what} that the base saw",
         "none",
         f"{found['suspected']} of {found['n']}",
         found["suspected"] == 0,
@@ -128,7 +178,7 @@ def _copies(found: dict[str, Any]) -> list[Goal]:
     return [
         suspected,
         Goal(
-            f"copies of its films planted among the drawn ones and caught, {len(found['planted'])} kinds",
+            f"copies of its {what} planted among the drawn ones and caught, {len(found['planted'])} kinds",
             f"{FEWEST_CAUGHT} of {PLANTED} of each kind",
             least,
             enough,

@@ -253,10 +253,12 @@ def _draw(
     """A picture for each prompt: by the pipeline's own call, or as its family says."""
     if (family := find(pipe)) and family.draw:
         return family.draw(pipe, prompts, steps, guidance, sources, side)
+    asked = {"guidance_scale": guidance, **told_negative(negative, len(prompts))}
+    if family and family.ask:
+        asked = family.ask(guidance, negative, len(prompts))
     images: list[Image.Image] = pipe(
-        prompts, num_inference_steps=steps, guidance_scale=guidance, generator=sources, **told_size(pipe, side),
-        **told_negative(negative, len(prompts)),
-    ).images  # fmt: skip
+        prompt=prompts, num_inference_steps=steps, generator=sources, **told_size(pipe, side), **asked
+    ).images
     return images
 
 

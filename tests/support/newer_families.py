@@ -189,7 +189,7 @@ def build_klein(stirred: Callable[[Any], Any]) -> Any:
 
 
 def build_qwenimage(stirred: Callable[[Any], Any]) -> Any:
-    """Qwen-Image: Qwen2.5-VL behind a system message, an autoencoder of videos, a flow shifted towards its last step."""
+    """Qwen-Image: Qwen2.5-VL behind a system message, an autoencoder of videos, a flow with a shift_terminal."""
     tokenizer = _qwen_tokenizer()
     transformer = diffusers.QwenImageTransformer2DModel(
         in_channels=16,

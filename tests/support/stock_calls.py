@@ -43,11 +43,9 @@ def packed(pipe: Any, latents: Tensor) -> Tensor:
     """Latents as the pipeline's loop holds them."""
     kind = type(pipe).__name__
     if kind in ("FluxPipeline", "QwenImagePipeline"):
-        whole: Tensor = pipe._pack_latents(latents, *latents.shape)
-        return whole
-    if kind == "Flux2KleinPipeline":
-        whole = pipe._pack_latents(latents)
-        return whole
+        latents = pipe._pack_latents(latents, *latents.shape)
+    elif kind == "Flux2KleinPipeline":
+        latents = pipe._pack_latents(latents)
     return latents
 
 

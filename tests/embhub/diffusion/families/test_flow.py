@@ -23,7 +23,6 @@ from embhub.diffusion.families import (
 from embhub.diffusion.training.inversion import encode_images
 from tests.support import families
 
-
 NEWER = ["sana", "zimage", "qwen-image", pytest.param("klein", marks=pytest.mark.thorough)]
 
 

@@ -12,7 +12,6 @@ from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
 from tests.support import families, newer_families
 
-
 OLDER = ["sdxl", "sd3", "flux"]
 NEWER = ["pixart", "sana", "zimage", "qwen-image", pytest.param("klein", marks=pytest.mark.thorough)]
 

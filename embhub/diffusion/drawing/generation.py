@@ -224,6 +224,8 @@ def draw_seeds(
     """As `draw`, an image for each seed, which is the only source of its noise."""
     n = len(seeds)
     check_settings(n, steps, batch_size)
+    if steps == 1 and pipe.scheduler.config.get("shift_terminal"):
+        raise UsageError("this base's scheduler cannot sample in one step", "give --steps 2 or more")
     if family := find(pipe):
         batch_size = min(batch_size, pictures_at_once(side or family.resolution(pipe)))
     if "Inpaint" in type(pipe).__name__:

@@ -70,6 +70,12 @@ def test_guidance_of_qwen_image_is_of_two_prompts() -> None:
     assert not np.array_equal(pixels(guided), pixels(plain)) and not np.array_equal(pixels(guided), pixels(away))
 
 
+def test_one_step_of_a_schedule_that_ends_above_no_noise_is_refused() -> None:
+    """diffusers divides by the distance between its first and last step, and draws black images."""
+    with pytest.raises(UsageError, match="cannot sample in one step"):
+        draw(families.build("qwen-image"), "mri", n=1, seed=0, steps=1, guidance_scale=1.0)
+
+
 @pytest.mark.parametrize("kind", ["pixart", "sana", "zimage"])
 def test_a_negative_prompt_is_read(kind: str) -> None:
     pipe: Any = families.build(kind)

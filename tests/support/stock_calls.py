@@ -36,7 +36,10 @@ def listen(pipe: Any, prompt: str, *, steps: int = 2, **more: Any) -> list[Heard
     finally:
         hook.remove()
     assert len(calls) == steps
-    return [_in_one_form(pipe, *call, time) for call, time in zip(calls, list(pipe.scheduler.timesteps), strict=True)]
+    return [
+        _in_one_form(pipe, call[0], call[1], call[2], time)
+        for call, time in zip(calls, list(pipe.scheduler.timesteps), strict=True)
+    ]
 
 
 def packed(pipe: Any, latents: Tensor) -> Tensor:

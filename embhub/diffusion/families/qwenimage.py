@@ -4,6 +4,7 @@ The pipeline puts a system message before each prompt and cuts what the encoder 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +28,22 @@ def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
 
 
 def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
-    count, channels, height, width = latents.shape
     told, model = in_precision(condition, pipe.transformer.dtype), pipe.transformer
+    if len(latents) > 1 and "txt_seq_lens" in inspect.signature(model.forward).parameters:
+        # Before its mask was read (diffusers 0.36), texts of several lengths could not be told in one call.
+        places = [slice(one, one + 1) for one in range(len(latents))]
+        alone = [{name: part[at] for name, part in told.items()} for at in places]
+        return torch.cat([_predict(pipe, latents[at], times[at], own) for at, own in zip(places, alone, strict=True)])
+    return _predict_together(pipe, latents, times, told)
+
+
+def _predict_together(pipe: Pipeline, latents: Tensor, times: Tensor, told: Condition) -> Tensor:
+    (count, channels, height, width), model = latents.shape, pipe.transformer
+    more: dict[str, Any] = {}
+    if "txt_seq_lens" in inspect.signature(model.forward).parameters:
+        length = int(told["mask"].sum())
+        told = {name: part[:, :length] for name, part in told.items()}
+        more = {"txt_seq_lens": [length]}
     noisy = latents.to(model.dtype)
     predicted: Tensor = model(
         hidden_states=pipe._pack_latents(noisy, count, channels, height, width),
@@ -37,6 +52,7 @@ def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Conditio
         encoder_hidden_states_mask=None if bool(told["mask"].all()) else told["mask"],
         encoder_hidden_states=told["hidden"],
         img_shapes=[[(1, height // 2, width // 2)]] * count,
+        **more,
     ).sample
     scale = int(pipe.vae_scale_factor)
     unpacked: Tensor = pipe._unpack_latents(predicted, height * scale, width * scale, scale)

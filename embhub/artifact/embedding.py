@@ -27,13 +27,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Layout -> tensor name -> the pipeline component whose token table the rows extend. A Kandinsky 2.2 decoder has none:
-# its embedding is one CLIP image embedding, which its U-Net is told of as `image_embeds`.
+# its embedding is one CLIP image embedding, which its U-Net is told of as `image_embeds`. Encoders that other loaders
+# have no name for, such as chat models, have the component's own.
 LAYOUTS: Mapping[str, Mapping[str, str]] = {
     "sd": {"emb_params": "text_encoder"},
     "sdxl": {"clip_l": "text_encoder", "clip_g": "text_encoder_2"},
     "sd3": {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5xxl": "text_encoder_3"},
     "flux": {"clip_l": "text_encoder", "t5xxl": "text_encoder_2"},
     "t5": {"t5xxl": "text_encoder"},
+    "components": {"text_encoder": "text_encoder"},
+    "components-2": {name: name for name in ("text_encoder", "text_encoder_2")},
+    "components-3": {name: name for name in ("text_encoder", "text_encoder_2", "text_encoder_3")},
     "kandinsky22-prior": {"clip_g": "text_encoder"},
     "kandinsky22-image": {"image_embeds": "image_embeds"},
 }
@@ -293,6 +297,10 @@ def _architecture(layout: str, arrays: Mapping[str, NDArray[Any]], base: Mapping
         return "kandinsky-2-2-decoder/image-embedding"
     if layout in names:
         return f"{names[layout]}/textual-inversion"
+    if layout.startswith("components"):
+        encoders = base["encoders"] if base is not None else {}
+        kinds = [str(encoders[name]["kind"]) for name in LAYOUTS[layout].values() if name in encoders]
+        return f"{'-'.join(kinds or ['text'])}-conditioned/textual-inversion"
     kind = "textual-inversion-per-layer" if layout == PER_LAYER else "textual-inversion"
     width = next(iter(arrays.values())).shape[-1]
     velocity = base is not None and base.get("prediction_type") == "v_prediction"

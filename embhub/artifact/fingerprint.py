@@ -45,7 +45,7 @@ _MAX_CONFIG = 1_000_000
 
 
 class BadBaseError(ArtifactError):
-    """The folder is not a diffusers pipeline that can be fingerprinted."""
+    """The base is not a diffusers pipeline that can be fingerprinted, trained on, or drawn at a size that is known."""
 
 
 class BadFingerprintError(ArtifactError):
@@ -211,7 +211,7 @@ def _take_encoder(folder: Path, name: str) -> dict[str, Any]:
         layers = {key: int(match[1]) for key in weights.matrices if (match := _DEEP.search(key))}
         if table is None or not layers:
             raise BadBaseError(
-                f"{folder / name} holds no text encoder known here", "CLIP, BERT and T5 encoders are known"
+                f"{folder / name} holds no text encoder known here", "CLIP, BERT, T5, Gemma and Qwen encoders are known"
             )
         deep = max(sorted(layers), key=lambda key: layers[key])
         return {
@@ -262,7 +262,7 @@ def _probe(weights: SliceReader, key: str, count: int) -> list[float]:
 def _prediction_type(path: Path) -> str:
     """As the scheduler states it; where it does not, diffusers takes epsilon, and flow matching needs no word."""
     config = _read_config(path)
-    if str(config.get("_class_name", "")).startswith("FlowMatch"):
+    if str(config.get("_class_name", "")).startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction":
         return "flow"
     return str(config.get("prediction_type") or "epsilon")
 

@@ -31,7 +31,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from tests.support import pipelines
+from tests.support import newer_families, pipelines
 
 CLIP_L, CLIP_G, T5 = 32, 48, 96
 """Widths."""
@@ -89,7 +89,7 @@ def _sdxl() -> StableDiffusionXLPipeline:
     )
 
 
-def _sd3() -> StableDiffusion3Pipeline:
+def _sd3(**more: Any) -> StableDiffusion3Pipeline:
     first, second = _clip(CLIP_L, projection=CLIP_L, old_end=True), _clip(CLIP_G, projection=CLIP_L, old_end=True)
     third = _t5()
     transformer = SD3Transformer2DModel(
@@ -104,6 +104,7 @@ def _sd3() -> StableDiffusion3Pipeline:
         joint_attention_dim=T5,
         pooled_projection_dim=2 * CLIP_L,
         pos_embed_max_size=16,
+        **more,
     ).eval()
     return StableDiffusion3Pipeline(
         vae=pipelines.autoencoder(4, **_SHIFTED),
@@ -151,7 +152,18 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "sd3": _sd3,
     "flux": _flux,
     "flux-schnell": lambda: _flux(guidance=False),
+    # SD 3.5: attention of its own for images in the first layers, keys and queries normalised
+    "sd35": lambda: _sd3(dual_attention_layers=(0,), qk_norm="rms_norm"),
+    "pixart": lambda: newer_families.build_pixart(_t5, _stirred),
+    "sana": lambda: newer_families.build_sana(_stirred),
+    "zimage": lambda: newer_families.build_zimage(_stirred),
+    "klein": lambda: newer_families.build_klein(_stirred),
+    "qwen-image": lambda: newer_families.build_qwenimage(_stirred),
 }
+
+
+NEWER = ("sd35", "pixart", "sana", "zimage", "klein", "qwen-image")
+"""Of `tests.support.newer_families`, and SD 3.5."""
 
 
 def _attentive(pipe: Any) -> Any:

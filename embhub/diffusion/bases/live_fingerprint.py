@@ -89,7 +89,7 @@ def _take_encoder(encoder: Encoder) -> dict[str, Any]:
     layers = {key: int(match[1]) for key in weights.matrices if (match := fingerprint._DEEP.search(key))}
     if table is None or not layers:
         raise fingerprint.BadBaseError(
-            "the text encoder is of no kind known here", "CLIP, BERT and T5 encoders are known"
+            "the text encoder is of no kind known here", "CLIP, BERT, T5, Gemma and Qwen encoders are known"
         )
     return {
         "kind": re.sub(r"[^A-Za-z0-9._-]", "-", str(encoder.model.config.model_type))[:80] or "unknown",

@@ -60,9 +60,11 @@ def load_pipeline(
 
     Raises:
         UsageError: no such base or device, or a folder that is not a diffusion pipeline of a supported kind.
+        BadBaseError: its configuration does not say for images of which size it was made.
     """
     found = base if isinstance(base, FoundBase) else find_base(base)
     place = choose_device(device)
+    _check_kind(found)
     try:
         precision = dtype or _usual_precision(found.folder, place)
         # Read in that precision from the start: 17 billion weights in float32 fill most machines.
@@ -80,6 +82,7 @@ def load_pipeline(
             "a base is a folder in diffusers' format with safetensors weights",
         ) from error
     detect(pipe)
+    size_rule(pipe)
     pipe.set_progress_bar_config(disable=True)
     freeze(pipe)
     with quiet():
@@ -87,8 +90,25 @@ def load_pipeline(
     return placed
 
 
+def _check_kind(found: FoundBase) -> None:
+    """Refuse a kind of pipeline that there is an adapter for, and that the installed diffusers is too old for."""
+    try:
+        kind = str(json.loads((found.folder / "model_index.json").read_bytes()).get("_class_name"))
+    except (OSError, ValueError, AttributeError):
+        return  # diffusers says what is wrong with it
+    if any(kind in family.pipelines for family in FAMILIES) and not hasattr(diffusers, kind):
+        raise UsageError(
+            f"{found.name} is a {kind}, which diffusers {diffusers.__version__} does not have",
+            "install a newer diffusers: pip install --upgrade diffusers",
+        )
+
+
 def size_rule(pipe: Pipeline) -> SizeRule:
-    """Which resolutions a loaded pipeline can be used at."""
+    """Which resolutions a loaded pipeline can be used at.
+
+    Raises:
+        BadBaseError: its configuration does not say for images of which size it was made.
+    """
     family = detect(pipe)
     part = getattr(pipe, "decoder_pipe", pipe)  # of two pipelines in one, the part that draws
     return rule_of(family.name, lambda name: _config(getattr(part, name)))

@@ -12,19 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embhub.artifact.fingerprint import BadBaseError
 from embhub.diffusion.bases.replacements import find_folder, parse_base
 from embhub.errors import UsageError
 
 Config = Callable[[str], Mapping[str, Any]]
 """The configuration of a component, by its name."""
 
-_KANDINSKY3_SIDE = 1024
-"""Pixels; its U-Net's configuration has no word for it."""
+_KANDINSKY3_SIDE = _QWEN_SIDE = 1024
+"""Pixels; their configurations have no word for it."""
+_KANDINSKY22_SIDE = 512
+"""Pixels that the decoder's own call draws, where its U-Net's configuration says nothing."""
 _KINDS = (
     ("StableDiffusionXL", "sdxl"),
     ("StableDiffusion3", "sd3"),
     ("StableDiffusion", "sd"),
+    ("Flux2Klein", "flux2-klein"),
     ("Flux", "flux"),
+    ("PixArtSigma", "pixart"),
+    ("SanaPipeline", "sana"),
+    ("ZImage", "zimage"),
+    ("QwenImage", "qwen-image"),
     ("Kandinsky3", "kandinsky3"),
     ("KandinskyV22Prior", "kandinsky22-prior"),
     ("KandinskyV22Combined", "kandinsky22"),
@@ -71,6 +79,7 @@ def rule_of(kind: str, config: Config) -> SizeRule:
 
     Raises:
         KeyError, TypeError, ValueError: a configuration that lacks what its family has.
+        BadBaseError: the denoiser's says nothing of the size of images.
     """
     if kind == "kandinsky22-prior":
         side = int(config("image_encoder")["image_size"])
@@ -78,17 +87,23 @@ def rule_of(kind: str, config: Config) -> SizeRule:
     if kind.startswith("kandinsky"):
         cell = _shrinkage(config("movq"))
         latents = config("unet").get("sample_size")
-        own = _KANDINSKY3_SIDE if kind == "kandinsky3" and latents is None else int(str(latents)) * cell
+        usual = _KANDINSKY3_SIDE if kind == "kandinsky3" else _KANDINSKY22_SIDE
+        own = usual if latents is None else int(latents) * cell
         return _around(own, 64 if kind == "kandinsky3" else cell**2)
     cell = _shrinkage(config("vae"))
-    if kind == "flux":
+    if kind in ("flux", "flux2-klein", "zimage"):
         return _around(int(config("vae")["sample_size"]), 2 * cell)
-    if kind == "sd3":
+    if kind == "qwen-image":
+        latents = config("transformer").get("sample_size")
+        return _around(_QWEN_SIDE if latents is None else int(latents) * cell, 2 * cell)
+    if kind in ("sd3", "pixart", "sana"):
         denoiser = config("transformer")
         patch = int(denoiser["patch_size"])
-        most = int(denoiser["pos_embed_max_size"]) * patch * cell
-        return _around(int(denoiser["sample_size"]) * cell, patch * cell, most)
-    return _around(int(config("unet")["sample_size"]) * cell, cell)
+        most = int(denoiser["pos_embed_max_size"]) * patch * cell if kind == "sd3" else None
+        # SANA's pipeline takes multiples of 32 pixels only.
+        multiple = max(32, patch * cell) if kind == "sana" else patch * cell
+        return _around(int(denoiser["sample_size"]) * cell, multiple, most)
+    return _around(_latents_side(config("unet")) * cell, cell)
 
 
 def read_rule(folder: Path) -> SizeRule | None:
@@ -128,6 +143,20 @@ def _around(own: int, multiple: int, most: int | None = None) -> SizeRule:
     return SizeRule(own, multiple, max(multiple, low), high if most is None else max(own, min(high, most)))
 
 
+def _latents_side(config: Mapping[str, Any]) -> int:
+    """Side of the latents that a U-Net was made for, in places; its class has no default for it."""
+    side = config.get("sample_size")
+    if not isinstance(side, int):
+        raise BadBaseError(
+            "the configuration of this base's U-Net does not state one `sample_size`, so its image size is unknown",
+            "set sample_size in unet/config.json: the side of the base's images in pixels, divided by the"
+            " autoencoder's scale (8 in most)",
+        )
+    return side
+
+
 def _shrinkage(config: Mapping[str, Any]) -> int:
     """How many pixels a latent is wide."""
-    return int(2 ** (len(config["block_out_channels"]) - 1))
+    if "temperal_downsample" in config:  # of videos; the misspelling is diffusers' own
+        return int(2 ** len(config["temperal_downsample"]))
+    return int(2 ** (len(config.get("encoder_block_out_channels") or config["block_out_channels"]) - 1))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from embhub.copies.report import PLANTED
 from embhub.diffusion.copying.augmentation import augment
+from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.pipeline import Pipeline
 
 _NOISE, _BLUR, _GAMMA, _CONTRAST, _QUALITY = 0.05, 1 / 64, 1.4, 0.6, 50
@@ -111,8 +112,7 @@ def _through(autoencoder: Any, images: Tensor) -> Tensor:
     place = next(autoencoder.parameters())
     parts = []
     for part in torch.split(images, 8):
-        latents = autoencoder.encode(part.to(place)).latent_dist.mode()
-        parts.append(autoencoder.decode(latents).sample.float().cpu())
+        parts.append(autoencoding.reconstruct(autoencoder, part.to(place)).float().cpu())
     return torch.cat(parts)
 
 

@@ -224,6 +224,8 @@ def draw_seeds(
     """As `draw`, an image for each seed, which is the only source of its noise."""
     n = len(seeds)
     check_settings(n, steps, batch_size)
+    if steps == 1 and pipe.scheduler.config.get("shift_terminal"):
+        raise UsageError("this base's scheduler cannot sample in one step", "give --steps 2 or more")
     if family := find(pipe):
         batch_size = min(batch_size, pictures_at_once(side or family.resolution(pipe)))
     if "Inpaint" in type(pipe).__name__:
@@ -253,10 +255,12 @@ def _draw(
     """A picture for each prompt: by the pipeline's own call, or as its family says."""
     if (family := find(pipe)) and family.draw:
         return family.draw(pipe, prompts, steps, guidance, sources, side)
+    asked = {"guidance_scale": guidance, **told_negative(negative, len(prompts))}
+    if family and family.ask:
+        asked = family.ask(guidance, negative, len(prompts))
     images: list[Image.Image] = pipe(
-        prompts, num_inference_steps=steps, guidance_scale=guidance, generator=sources, **told_size(pipe, side),
-        **told_negative(negative, len(prompts)),
-    ).images  # fmt: skip
+        prompt=prompts, num_inference_steps=steps, generator=sources, **told_size(pipe, side), **asked
+    ).images
     return images
 
 

@@ -40,7 +40,7 @@ def check_negative(pipe: Pipeline, negative: str | None, *, guidance: float) -> 
         raise UsageError(
             f"a {type(pipe).__name__} takes no negative prompt: it is not drawn with classifier-free guidance of two"
             " prompts",
-            "leave out --negative, or use a Stable Diffusion or Kandinsky 3 base",
+            "leave out --negative, or use another base: docs/how-to/base-families.md says which take one",
         )
     if not guidance > 1:
         raise UsageError(

@@ -13,7 +13,7 @@ import torch
 from embhub.diffusion.bases import live_fingerprint
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
-from embhub.diffusion.families import denoiser
+from embhub.diffusion.families import denoiser, is_flow
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 from embhub.options.sampling import Sampling, Scheduler
@@ -31,6 +31,8 @@ _SCHEDULERS: dict[Scheduler, tuple[str, dict[str, str]]] = {
     "pndm": ("PNDMScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
 }
+_OF_FLOWS = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
+"""Those that can follow a flow, of the bases whose own scheduler is one of them."""
 
 
 def load_for_sampling(found: FoundBase, sampling: Sampling, *, device: str = "auto") -> Pipeline:
@@ -88,7 +90,7 @@ def set_scheduler(pipe: Pipeline, name: Scheduler) -> None:
     """
     kind, settings = _SCHEDULERS[name]
     wanted, own = getattr(diffusers, kind), pipe.scheduler
-    if wanted not in _compatible(own):
+    if wanted not in _compatible(own) or (is_flow(pipe) and kind not in _OF_FLOWS):
         raise UsageError(
             f"this base is sampled with {type(own).__name__}, which {name} cannot replace", "leave out --scheduler"
         )

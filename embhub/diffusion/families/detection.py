@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from embhub.artifact.fingerprint import BadBaseError
 from embhub.diffusion.families import schedule
 from embhub.diffusion.families.family import Encoder, Family, encoders
 from embhub.diffusion.families.flux import FLUX
+from embhub.diffusion.families.flux2 import FLUX2
 from embhub.diffusion.families.kandinsky3 import KANDINSKY3
 from embhub.diffusion.families.kandinsky22 import COMBINED, DECODER, PRIOR
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.families.pixart import PIXART
+from embhub.diffusion.families.qwenimage import QWENIMAGE
+from embhub.diffusion.families.sana import SANA
 from embhub.diffusion.families.sd import SD
 from embhub.diffusion.families.sd3 import SD3
 from embhub.diffusion.families.sdxl import SDXL
+from embhub.diffusion.families.zimage import ZIMAGE
 from embhub.errors import UsageError
 
 FAMILIES: tuple[Family, ...] = (
@@ -20,6 +26,11 @@ FAMILIES: tuple[Family, ...] = (
     SDXL,
     SD3,
     FLUX,
+    PIXART,
+    SANA,
+    ZIMAGE,
+    FLUX2,
+    QWENIMAGE,
     KANDINSKY3,
     PRIOR,
     DECODER,
@@ -57,7 +68,7 @@ def check_trainable(pipe: Pipeline) -> None:
     """Refuse a base that draws and that no loss here can be computed on, before anything slow is done.
 
     Raises:
-        UsageError: a U-Net that is also told of a mask, or a scheduler that predicts none of what `loss` knows.
+        BadBaseError: a U-Net that is also told of a mask, or a scheduler that predicts none of what `loss` knows.
     """
     schedule.prediction_type(pipe)
     model = getattr(pipe, detect(pipe).denoiser)
@@ -66,7 +77,7 @@ def check_trainable(pipe: Pipeline) -> None:
         return
     reads, makes = int(model.config.in_channels), int(autoencoder.config.latent_channels)
     if reads != makes:
-        raise UsageError(
+        raise BadBaseError(
             f"this base's U-Net reads {reads} channels, and its autoencoder makes {makes}: it was made to inpaint or to"
             " be told of another image",
             "train on the text-to-image base that it comes from; `embhub inpaint` loads the embedding into this one",
@@ -78,15 +89,16 @@ def resolution(pipe: Pipeline) -> int:
     return detect(pipe).resolution(pipe)
 
 
-def told_size(pipe: Pipeline, side: int | None = None) -> dict[str, int]:
-    """The size of images for a pipeline's call, where it must be told it: another than it would choose."""
+def told_size(pipe: Pipeline, side: int | None = None) -> dict[str, Any]:
+    """The size of images for a pipeline's call, where it must be told it: another than it would choose. With it go
+    the options without which the call would not keep to the size or to the prompt."""
     family = find(pipe)
     own = family.resolution(pipe) if family else None
     if side is None and family and family.told_size:
         side = own
     if side is None or (side == own and family and not family.told_size):
         return {}
-    return dict.fromkeys(("height", "width"), side)
+    return {"height": side, "width": side, **(family.call if family else {})}
 
 
 def denoiser(pipe: Pipeline) -> Any:
@@ -95,5 +107,7 @@ def denoiser(pipe: Pipeline) -> Any:
 
 
 def room(pipe: Pipeline, encoder: Encoder) -> int:
-    """Most tokens that the pipeline reads with an encoder."""
-    return min(int(encoder.tokenizer.model_max_length), detect(pipe).longest.get(encoder.name, 10**9))
+    """Most tokens of a prompt that the pipeline reads with an encoder."""
+    family = detect(pipe)
+    most = min(int(encoder.tokenizer.model_max_length), family.longest.get(encoder.name, 10**9))
+    return most - (family.overhead(pipe) if family.overhead else 0)

@@ -51,7 +51,10 @@ class Family:
     `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators, side)` gives a picture a
     prompt, where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
     `negative`: does its call take a negative prompt, which classifier-free guidance moves away from?
-    `cuts_context`: does what it says of one prompt depend on the longest other one of a batch?
+    `cuts_context`: does what it says of one prompt depend on the longest other one of a batch, be it by rounding?
+    `overhead(pipe)`: tokens of a chat template that count towards `longest`. `call`: further options of its call.
+    `ask(guidance, negative, count)`: the options for guidance and negative prompt of `count` images, where they are not
+    `guidance_scale` and `negative_prompt`.
     """
 
     name: str
@@ -75,6 +78,9 @@ class Family:
     previews: bool = True
     negative: bool = False
     cuts_context: bool = False
+    overhead: Callable[[Pipeline], int] | None = None
+    call: Mapping[str, Any] = field(default_factory=dict)
+    ask: Callable[[float, str | None, int], dict[str, Any]] | None = None
 
 
 def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:

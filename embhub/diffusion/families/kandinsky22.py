@@ -20,6 +20,9 @@ from embhub.diffusion.families.family import Condition, Family
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
+_SIDE = 512
+"""Pixels."""
+
 
 def _prior_latents(pipe: Pipeline, images: Tensor) -> Tensor:
     """Image embeddings (B, D) as the prior predicts them."""
@@ -64,7 +67,9 @@ def _decoder_predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: 
 
 
 def _decoder_resolution(pipe: Pipeline) -> int:
-    return int(pipe.unet.config.sample_size) * movq.shrinkage(pipe)
+    """Where its U-Net's configuration states none, the one that the pipeline's own call draws."""
+    side = pipe.unet.config.get("sample_size")
+    return _SIDE if side is None else int(side) * movq.shrinkage(pipe)
 
 
 def _draw_nothing(

@@ -22,7 +22,7 @@ def loss(
     the sample, or the velocity noise - latents of a rectified flow (Liu et al. 2022, arXiv 2209.03003).
 
     Raises:
-        UsageError: the scheduler's prediction type is none of the four.
+        BadBaseError: the scheduler's prediction type is none of the four.
     """
     kind = schedule.prediction_type(pipe)
     if kind == "epsilon":
@@ -43,7 +43,7 @@ def predict_noise(pipe: Pipeline, noisy: Tensor, condition: Condition, timesteps
     """The noise that the denoiser sees in (B, C, h, w) at timesteps (B,), whatever it was taught to predict; float32.
 
     Raises:
-        UsageError: the scheduler's prediction type is none of the four of `loss`.
+        BadBaseError: the scheduler's prediction type is none of the four of `loss`.
     """
     kind = schedule.prediction_type(pipe)
     signal, strength = (like(part, noisy) for part in schedule.strengths(pipe, timesteps))

@@ -49,6 +49,10 @@ class Pipeline(Protocol):
     _pack_latents: Any
     _unpack_latents: Any
     _prepare_latent_image_ids: Any
+    _prepare_latent_ids: Any
+    _prepare_text_ids: Any
+    prompt_template_encode: Any
+    prompt_template_encode_start_idx: Any
 
     # Embeddings and LoRAs
     load_textual_inversion: Any

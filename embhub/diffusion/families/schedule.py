@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from embhub.artifact.fingerprint import BadBaseError
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.errors import UsageError
 
 _FLOW_UNIT = 1000.0
 """What a pipeline multiplies a flow's share of noise with before it tells its denoiser."""
@@ -27,13 +27,13 @@ def prediction_type(pipe: Pipeline) -> str:
     """`epsilon`, `v_prediction` or `sample`, as the pipeline's scheduler has it, or `flow`.
 
     Raises:
-        UsageError: the scheduler's prediction type is none of the four.
+        BadBaseError: the scheduler's prediction type is none of the four.
     """
     if is_flow(pipe):
         return "flow"
     kind = str(getattr(pipe.scheduler.config, "prediction_type", ""))
     if kind not in ("epsilon", "v_prediction", "sample") or not hasattr(pipe.scheduler, "alphas_cumprod"):
-        raise UsageError(
+        raise BadBaseError(
             f"a {type(pipe.scheduler).__name__} of prediction type {kind or 'unknown'} is not supported",
             "use a base that predicts noise, v, the sample or a flow",
         )
@@ -42,7 +42,8 @@ def prediction_type(pipe: Pipeline) -> str:
 
 def is_flow(pipe: Pipeline) -> bool:
     """Is the base a rectified flow?"""
-    return type(pipe.scheduler).__name__.startswith("FlowMatch")
+    stated = pipe.scheduler.config.get("prediction_type")
+    return type(pipe.scheduler).__name__.startswith("FlowMatch") or stated == "flow_prediction"
 
 
 def strengths(pipe: Pipeline, timesteps: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,12 +96,12 @@ def like(strength: Tensor, latents: Tensor) -> Tensor:
 def _flow_share(pipe: Pipeline, timesteps: Tensor) -> Tensor:
     """Share of noise at timesteps, as diffusers' FlowMatchEulerDiscreteScheduler lays it out for training.
 
-    A shift that depends on the size of the image is one of sampling: there are none of it here, as in diffusers' own
-    training scripts.
+    A shift that depends on the size of the image is one of sampling, and so is one towards a last step
+    (`shift_terminal`): there are none of them here, as in diffusers' own training scripts.
     """
     config = pipe.scheduler.config
     share = (timesteps.float() + 1) / int(config.num_train_timesteps)
     if getattr(config, "use_dynamic_shifting", False):
         return share
-    shift = float(getattr(config, "shift", 1.0))
+    shift = float(config.get("flow_shift") or config.get("shift") or 1.0)  # DPM-Solver calls it otherwise
     return shift * share / (1 + (shift - 1) * share)

@@ -11,6 +11,8 @@ from embhub.diffusion.foreign.contents import Contents
 from embhub.errors import ArtifactError
 
 _NAME = "name the family that it was trained for"
+_CHAT = ("gemma", "mistral", "qwen")
+"""How the kinds of chat models begin; their rows have the component's name."""
 
 
 def assign(files: Sequence[Contents], wanted: Mapping[str, int], family: str) -> dict[str, torch.Tensor]:
@@ -43,6 +45,8 @@ def assign(files: Sequence[Contents], wanted: Mapping[str, int], family: str) ->
 def read_widths(fingerprint: Mapping[str, Any]) -> dict[str, int]:
     """Tensor names and widths for a base, from its fingerprint: the kinds of its encoders tell the layout."""
     encoders = [fingerprint["encoders"][name] for name in sorted(fingerprint["encoders"])]
+    if any(encoder["kind"].lower().startswith(_CHAT) for encoder in encoders):
+        return {name: encoder["dim"] for name, encoder in sorted(fingerprint["encoders"].items())}
     kinds = tuple("t5" if "t5" in encoder["kind"].lower() else "clip" for encoder in encoders)
     names = {
         ("clip",): ("emb_params",),

@@ -24,6 +24,11 @@ _PIECES = (
     "JointTransformerBlock",
     "FluxTransformerBlock",
     "FluxSingleTransformerBlock",
+    "SanaTransformerBlock",
+    "ZImageTransformerBlock",
+    "Flux2TransformerBlock",
+    "Flux2SingleTransformerBlock",
+    "QwenImageTransformerBlock",
 )
 """What diffusers computes again as one with gradient checkpointing."""
 

@@ -106,6 +106,7 @@ class Rows(nn.Module):
         self.requires_grad_(False)
         for tokenizer in self._tokenizers:
             _teach(tokenizer, self.expand)
+        _spare(self._pipe, self.token)
         self._put_in(self.rows, [])
 
     def _put_in(self, rows: Mapping[str, Tensor] | nn.ParameterDict, hooks: list[RemovableHandle]) -> None:
@@ -219,6 +220,21 @@ def _teach(tokenizer: Any, expand: Callable[[str], str]) -> None:
         return kind.__call__(self, expanded, *rest, **named)
 
     tokenizer.__class__ = type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
+
+
+def _spare(pipe: Any, token: str) -> None:
+    """Let the pipeline clean its prompts without the token, which some cleaning takes for a tag of HTML and drops."""
+    clean = getattr(pipe, "_text_preprocessing", None)
+    if clean is None:
+        return
+    hidden = "".join(chr(ord("a") + digit) for byte in token.encode() for digit in divmod(byte, 16))
+
+    def spared(text: Any, *rest: Any, **named: Any) -> list[str]:
+        texts = [text] if isinstance(text, str) else text
+        cleaned = clean([part.replace(token, hidden) for part in texts], *rest, **named)
+        return [part.replace(hidden, token) for part in cleaned]
+
+    pipe._text_preprocessing = spared
 
 
 def _tables(model: nn.Module) -> list[nn.Module]:

@@ -23,6 +23,7 @@ from embhub.errors import UsageError
 from tests.support import families
 
 Array = np.ndarray[Any, Any]
+NEWER = ["pixart", "sana", "zimage", "qwen-image", pytest.param("klein", marks=pytest.mark.thorough)]
 SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance_scale": 3.0}
 
 
@@ -61,7 +62,7 @@ def test_a_place_is_redrawn(folder: Path) -> None:
     assert changed[8:20, 8:20].mean() > 0.9 and changed.sum() == changed[8:20, 8:20].sum()
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", *NEWER])
 def test_rows_turn_between_siblings_in_every_encoder(kind: str, tmp_path: Path) -> None:
     base = families.write(tmp_path / kind, kind)
     pipe = load_pipeline(base, device="cpu")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import CMStochasticIterativeScheduler, DDPMScheduler, EulerDiscreteScheduler
 
+from embhub.artifact.fingerprint import BadBaseError
 from embhub.diffusion.families import (
     detect,
     encoders,
@@ -35,11 +36,11 @@ def test_what_a_pipeline_is(pipe: Any) -> None:
 
 
 def test_other_kinds_are_refused() -> None:
-    class PixArtSigmaPipeline:
+    class HiDreamImagePipeline:
         pass
 
-    with pytest.raises(UsageError, match="no adapter for a PixArtSigmaPipeline"):
-        detect(PixArtSigmaPipeline())  # type: ignore[arg-type]  # no pipeline at all
+    with pytest.raises(UsageError, match="no adapter for a HiDreamImagePipeline"):
+        detect(HiDreamImagePipeline())  # type: ignore[arg-type]  # no pipeline at all
 
 
 def test_latents_are_exact_and_scaled(pipe: Any) -> None:
@@ -102,5 +103,5 @@ def test_unsupported_schedulers_are_refused() -> None:
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     assert prediction_type(pipe) == "epsilon"
     pipe.scheduler = CMStochasticIterativeScheduler()
-    with pytest.raises(UsageError, match="not supported"):
+    with pytest.raises(BadBaseError, match="not supported"):
         prediction_type(pipe)

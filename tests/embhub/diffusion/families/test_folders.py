@@ -10,22 +10,25 @@ import torch
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
-from tests.support import families
+from tests.support import families, newer_families
+
+OLDER = ["sdxl", "sd3", "flux"]
+NEWER = ["pixart", "sana", "zimage", "qwen-image", pytest.param("klein", marks=pytest.mark.thorough)]
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", [*OLDER, *NEWER])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_weights_in_several_files_and_any_precision_are_one_base(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
     whole = families.write(tmp_path / "whole", kind)
     split = tmp_path / "split"
-    families.build(kind).to(dtype).save_pretrained(split, max_shard_size="60KB")
-    assert list(split.glob("text_encoder_2/*.index.json")) and list(split.glob("text_encoder_2/*-of-*.safetensors"))
+    families.build(kind).to(dtype).save_pretrained(split, max_shard_size="60KB" if kind in OLDER else "5KB")
+    assert list(split.glob("text_encoder*/*.index.json")) and list(split.glob("text_encoder*/*-of-*.safetensors"))
     expected = fingerprint.take(whole)
     assert fingerprint.compare(expected, fingerprint.take(split)).level == "exact"
     assert fingerprint.compare(expected, live_base.take(load_pipeline(split, device="cpu"))).level == "exact"
 
 
-@pytest.mark.parametrize("kind", ["sd1", "bert", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sd1", "bert", "sdxl", "sd3", "flux", *NEWER])
 def test_the_fingerprint_names_every_encoder(tmp_path: Path, kind: str) -> None:
     taken = fingerprint.take(families.write(tmp_path / kind, kind))
     widths = {name: encoder["dim"] for name, encoder in taken["encoders"].items()}
@@ -38,7 +41,10 @@ def test_the_fingerprint_names_every_encoder(tmp_path: Path, kind: str) -> None:
             "sdxl": {"text_encoder": clip_l, "text_encoder_2": clip_g},
             "sd3": {"text_encoder": clip_l, "text_encoder_2": clip_g, "text_encoder_3": t5},
             "flux": {"text_encoder": clip_l, "text_encoder_2": t5},
+            "pixart": {"text_encoder": t5},
+            "sana": {"text_encoder": newer_families.GEMMA},
+            **{kind: {"text_encoder": newer_families.QWEN} for kind in ("zimage", "qwen-image", "klein")},
         }[kind]
     )
-    assert taken["prediction_type"] == ("flow" if kind in ("sd3", "flux") else "epsilon")
+    assert taken["prediction_type"] == ("epsilon" if kind in ("sd1", "bert", "sdxl", "pixart") else "flow")
     assert fingerprint.digest(taken) == fingerprint.digest(live_base.take(load_pipeline(tmp_path / kind, device="cpu")))

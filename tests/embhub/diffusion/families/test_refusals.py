@@ -21,7 +21,8 @@ from embhub.diffusion.families import detect, encoders
 from embhub.errors import EmbhubError, UsageError
 from tests.support import families
 
-KINDS = ("sd1", "sd2", "bert", "sdxl", "sd3", "flux")
+KINDS = ("sd1", "sd2", "bert", "sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image")
+ALIKE = ({"sd1", "bert"}, {"zimage", "qwen-image"})
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def untouched(pipe: Any) -> None:
 def test_another_family(
     bases: dict[str, Path], loaded: dict[str, Any], made_for: str, tried_on: str, known: bool
 ) -> None:
-    if not known and {made_for, tried_on} == {"sd1", "bert"}:
+    if not known and {made_for, tried_on} in ALIKE:
         pytest.skip("of one width, and the file does not say whose: a warning is all there can be")
     pipe, foreign = loaded[tried_on], make(bases[made_for], known=known)
     with warnings.catch_warnings():
@@ -70,19 +71,20 @@ def test_another_family(
         with pytest.raises(EmbhubError) as refusal:
             load_into(pipe, foreign)
     assert isinstance(refusal.value, WrongBaseError | UsageError) and refusal.value.hint
-    assert any(word in str(refusal.value) for word in ("layout", "wide", "vocabulary", "prediction", "no text_encoder"))
+    reasons = ("layout", "wide", "vocabulary", "token table", "prediction", "no text_encoder")
+    assert any(word in str(refusal.value) for word in reasons)
     untouched(pipe)
 
 
 def test_the_same_family_with_other_weights(bases: dict[str, Path], tmp_path: Path) -> None:
-    for kind in ("sdxl", "sd3", "flux"):
+    for kind in ("sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image"):
         other = load_pipeline(families.write(tmp_path / kind, kind, seed=1), device="cpu")
         with pytest.raises(WrongBaseError, match="another token table"):
             load_into(other, make(bases[kind]))
         untouched(other)
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image"])
 def test_a_fine_tuned_base_is_warned_of(bases: dict[str, Path], tmp_path: Path, kind: str) -> None:
     tuned = families.write(tmp_path / kind, kind)
     part = tuned / detect(load_pipeline(tuned, device="cpu")).denoiser
@@ -93,7 +95,7 @@ def test_a_fine_tuned_base_is_warned_of(bases: dict[str, Path], tmp_path: Path, 
         load_into(pipe, make(bases[kind]))
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image"])
 def test_one_token_is_loaded_once_and_two_beside_each_other(bases: dict[str, Path], kind: str) -> None:
     pipe = load_pipeline(bases[kind], device="cpu")
     load_into(pipe, make(bases[kind]))

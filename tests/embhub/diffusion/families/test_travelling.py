@@ -29,7 +29,10 @@ from tests.support.sites import Site, open_site
 
 PROMPT = "prostate mri, <cspca>"
 KINDS = [
-    *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("sd1", "sd2", "bert", "flux-schnell")),
+    *(
+        pytest.param(kind, marks=pytest.mark.thorough)
+        for kind in ("sd1", "sd2", "bert", "flux-schnell", *families.NEWER)
+    ),
     *("sdxl", "sd3", "flux"),
 ]
 
@@ -58,7 +61,7 @@ def draw(base: Path, source: Source | None) -> NDArray[np.float64]:
     if source is not None:
         load_into(pipe, source)
     generator = torch.Generator().manual_seed(4)
-    drawn = pipe(PROMPT, num_inference_steps=2, output_type="np", generator=generator, **told_size(pipe))
+    drawn = pipe(prompt=PROMPT, num_inference_steps=2, output_type="np", generator=generator, **told_size(pipe))
     picture: NDArray[np.float64] = drawn.images[0]
     return picture
 

@@ -6,7 +6,6 @@ interrupted leaves is what an uninterrupted one would have written, byte for byt
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,8 @@ from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, choose_side, draw_seeds
+from embhub.diffusion.drawing.image_files import Origin as ImageOrigin
+from embhub.diffusion.drawing.image_files import encode_picture
 from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.drawing.negatives import join_negative
 from embhub.diffusion.drawing.sampling import load_for_sampling
@@ -175,11 +176,13 @@ def _draw_all(
 ) -> int:
     """Draw what is missing; returns how many were there."""
     announce(on_progress, "loading the base")
+    base = fingerprint.digest(fingerprint.take(found.folder))
     clock = _Clock(len(planned) * drawing["per_class"], on_progress)
     for item in planned:
         _sweep(folder / item.folder)
         pictures = list(item.pictures(drawing["per_class"], drawing["seed"]))
-        missing = {picture.path for picture in pictures if not _is_whole(folder / picture.path)}
+        said = ImageOrigin(tuple(one.embedding.digest for one in item.origins), base)
+        missing = {picture.path for picture in pictures if not _is_whole(folder / picture.path, said)}
         for _ in range(len(pictures) - len(missing)):
             clock.found()
         if not missing:
@@ -192,7 +195,7 @@ def _draw_all(
             if missing.isdisjoint(picture.path for picture in batch):
                 continue
             # All of a batch, also where some are there: its rounding belongs to the whole.
-            for picture, data in zip(batch, _draw(pipe, batch, drawing, side), strict=True):
+            for picture, data in zip(batch, _draw(pipe, batch, drawing, side, said), strict=True):
                 if picture.path in missing:
                     _write(folder, picture, data, clock)
                     clock.drew(item.label)
@@ -203,18 +206,14 @@ def _batches(pictures: Sequence[Picture], size: int) -> list[Sequence[Picture]]:
     return [pictures[first : first + size] for first in range(0, len(pictures), size)]
 
 
-def _draw(pipe: Pipeline, batch: Sequence[Picture], drawing: Mapping[str, Any], side: int) -> list[bytes]:
+def _draw(
+    pipe: Pipeline, batch: Sequence[Picture], drawing: Mapping[str, Any], side: int, origin: ImageOrigin
+) -> list[bytes]:
     images = draw_seeds(
         pipe, batch[0].prompt, [picture.seed for picture in batch], steps=drawing["steps"],
         guidance_scale=drawing["guidance"], side=side, negative=drawing.get("negative"), batch_size=len(batch),
     )  # fmt: skip
-    return [_encode(image) for image in images]
-
-
-def _encode(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+    return [encode_picture(image, origin) for image in images]
 
 
 def _write(folder: Path, picture: Picture, data: bytes, clock: _Clock) -> None:
@@ -233,14 +232,14 @@ def _sweep(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Path, origin: ImageOrigin) -> bool:
     """Whether an image is there as it was written; one that a disk cut short or damaged is drawn again."""
     if not path.is_file():
         return False
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.load()
-            return _encode(image) == path.read_bytes()  # decoders pass over a missing end
+            return encode_picture(image, origin) == path.read_bytes()  # decoders pass over a missing end
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 

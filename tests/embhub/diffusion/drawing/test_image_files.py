@@ -15,6 +15,8 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.diffusion.drawing.generation import generate
+from embhub.formats import synthetic_mark
+from embhub.formats.synthetic_mark import Declared
 from tests.support import pipelines
 
 USAGE, ARTIFACT = 2, 3
@@ -210,3 +212,27 @@ def test_what_cannot_be_redrawn_is_said(words: list[str], said: str, capsys: pyt
     Image.open("one.png").convert("P").save("colours.png")
     redraw(*words, code=USAGE)
     assert said in capsys.readouterr().err and not Path("out").exists()
+
+
+def declared(path: Path) -> Declared:
+    return synthetic_mark.read(path.read_bytes())
+
+
+def test_every_image_says_that_it_is_generated_and_by_which_embedding(base: Path) -> None:
+    made, digest = artifact.read(Path("a.safetensors")), fingerprint.digest(fingerprint.take(base))
+    facts = draw("mri <a>", "--embedding", "a.safetensors", "-n", "2")
+    for name in facts["files"]:
+        assert declared(Path("out") / name) == Declared("trainedAlgorithmicMedia", (made.digest,), digest)
+
+
+def test_a_series_and_its_sheet_say_so_too() -> None:
+    facts = draw("mri a", "--interpolate-to", "mri b", "--series", "2", "-n", "1")
+    assert all(declared(Path("out") / item["file"]).synthetic for item in facts["pictures"])
+    assert declared(Path("out/series.png")).synthetic
+
+
+def test_an_inpainted_image_is_a_composite() -> None:
+    place = ("--mask", mask(Path("mask.png"), (8, 8, 12, 12)))
+    facts = redraw(scan(Path("scan.png")), "mri <a>", *place, "--embedding", "a.safetensors")
+    said = declared(Path("out") / facts["pictures"][0]["file"])
+    assert said.source_type == "compositeWithTrainedAlgorithmicMedia" and len(said.embeddings) == 1

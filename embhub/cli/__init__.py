@@ -41,6 +41,7 @@ COMMANDS = {
     "generate": "generating",
     "inpaint": "inpainting",
     "dataset": "datasets",
+    "detect": "detecting",
     "evaluate": "evaluating",
     "base": "bases",
     "config": "config",
@@ -52,7 +53,7 @@ SECTIONS = {
     "Train and audit": ["inspect", "train", "import", "export", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "evidence"],
-    "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
+    "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],
 }
 

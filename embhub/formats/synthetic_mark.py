@@ -33,6 +33,7 @@ _DIGESTS = re.compile(
     rb":Embeddings(?:\s{0,8}=\s{0,8}[\"']|>)\s{0,8}([0-9a-f]{64}(?: [0-9a-f]{64}){0,15})\s{0,8}[\"'<]"
 )
 _BASE = re.compile(rb":Base(?:\s{0,8}=\s{0,8}[\"']|>)\s{0,8}([0-9a-f]{64})\s{0,8}[\"'<]")
+_LINE = re.compile(r"embhub (embedding|base) ([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,20 @@ def mark_png(
     kind, body = b"iTXt", text_body(packet(source_type, embeddings=embeddings, base=base))
     chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return png[:_HEADER_END] + chunk + png[_HEADER_END:]
+
+
+def write_text(embeddings: Sequence[str], base: str | None) -> str:
+    """Where images come from, for a field of plain text such as a comment: digests alone."""
+    said = [f"embhub embedding {one}" for one in embeddings[:_MOST_EMBEDDINGS]]
+    return "; ".join([*said, *([f"embhub base {base}"] if base else [])])
+
+
+def read_text(text: str) -> Declared:
+    """The digests of what `write_text` wrote."""
+    parts = [part.strip() for part in text.split(";")[: _MOST_EMBEDDINGS + 2]]
+    found = [hit for part in parts if (hit := _LINE.fullmatch(part))]
+    bases = [hit[2] for hit in found if hit[1] == "base"]
+    return Declared(None, tuple(hit[2] for hit in found if hit[1] == "embedding"), bases[0] if bases else None)
 
 
 def read(data: bytes) -> Declared:
@@ -155,4 +170,4 @@ def _jpeg_parts(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 __all__ = ["COMPOSITE", "GENERATED", "SHEET_BODY", "SYNTHETIC_TYPES", "Declared", "SourceType", "mark_png", "packet",
-           "read", "text_body"]  # fmt: skip
+           "read", "read_text", "text_body", "write_text"]  # fmt: skip

@@ -23,6 +23,7 @@ class Sampling:
         batch_size: images computed together; each has a generator of its own.
         scheduler: a scheduler of diffusers, with the base's noise schedule.
         dtype: number format of the weights and the computation.
+        unmarked: whether images start from plain noise, without a mark.
         compiled: whether the denoiser goes through torch.compile.
 
     Raises:
@@ -38,6 +39,11 @@ class Sampling:
     scheduler: Scheduler | None = option("Sampling scheduler  [default: the base's own]")
     dtype: SamplingDtype | None = option(
         "Number format of weights and computation  [default: float32; bfloat16 for large families on a GPU]"
+    )
+    unmarked: bool = option(
+        "Leave out the mark in the first noise, by which `embhub detect` traces images without metadata.",
+        default=False,
+        flags=("--no-mark",),
     )
     compiled: bool = option(
         "Compile the denoiser (torch.compile): minutes at the start, faster steps after.",

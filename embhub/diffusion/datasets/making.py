@@ -23,6 +23,7 @@ from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
+from embhub.diffusion.drawing import noise_mark
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, choose_side, draw_seeds
 from embhub.diffusion.drawing.image_files import Origin as ImageOrigin
@@ -136,6 +137,7 @@ def make_dataset(
     known = {"name": found.name, "fingerprint": fingerprint.digest(fingerprint.take(found.folder))}
     document = plan.describe(planned, base=known, drawing=drawing, device=choose_device(device).type)
     sampling = sampling or Sampling()
+    document["mark"] = None if sampling.unmarked else noise_mark.SCHEME
     document["sampling"] = sampling.facts()
     if not document["sampling"]:
         del document["sampling"]  # as plans of one image at a time have always been
@@ -191,11 +193,12 @@ def _draw_all(
         for origin in (*item.origins, *item.against):
             load_into(pipe, origin.embedding)
         side = choose_side(pipe, [origin.embedding for origin in item.origins], drawing["resolution"])
+        key = None if sampling.unmarked else (item.origins[0].embedding.digest if item.origins else base)
         for batch in _batches(pictures, sampling.batch_size or 1):
             if missing.isdisjoint(picture.path for picture in batch):
                 continue
             # All of a batch, also where some are there: its rounding belongs to the whole.
-            for picture, data in zip(batch, _draw(pipe, batch, drawing, side, said), strict=True):
+            for picture, data in zip(batch, _draw(pipe, batch, drawing, side, said, key), strict=True):
                 if picture.path in missing:
                     _write(folder, picture, data, clock)
                     clock.drew(item.label)
@@ -207,11 +210,17 @@ def _batches(pictures: Sequence[Picture], size: int) -> list[Sequence[Picture]]:
 
 
 def _draw(
-    pipe: Pipeline, batch: Sequence[Picture], drawing: Mapping[str, Any], side: int, origin: ImageOrigin
+    pipe: Pipeline,
+    batch: Sequence[Picture],
+    drawing: Mapping[str, Any],
+    side: int,
+    origin: ImageOrigin,
+    key: str | None,
 ) -> list[bytes]:
     images = draw_seeds(
         pipe, batch[0].prompt, [picture.seed for picture in batch], steps=drawing["steps"],
         guidance_scale=drawing["guidance"], side=side, negative=drawing.get("negative"), batch_size=len(batch),
+        mark=key,
     )  # fmt: skip
     return [encode_picture(image, origin) for image in images]
 

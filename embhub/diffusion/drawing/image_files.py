@@ -109,9 +109,10 @@ def generate_to_folder(
     from embhub.diffusion.drawing.generation import draw, prepare
 
     announce(on_progress, "loading the base")
-    studio = prepare([item.embedding for item in opened], sampling=sampling, **choices)
+    studio = prepare([item.embedding for item in opened], sampling=sampling, mark=not sampling.unmarked, **choices)
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
     drawing |= {"side": studio.side, "negative": studio.negative, "batch_size": sampling.batch_size or BATCH}
+    drawing |= {"mark": studio.mark}
     pictures = draw(studio.pipe, studio.fill(parts), **drawing, on_progress=on_progress)
     origin = origin_of(opened, studio)
     files = [write_picture(picture, out / f"{number:04d}.png", origin) for number, picture in enumerate(pictures)]
@@ -147,7 +148,7 @@ def _series_to_folder(
         choices = {**choices, "base": choose_base(choices.get("base"), siblings)}
     choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     announce(on_progress, "loading the base")
-    studio = prepare([] if siblings else loaded, **choices)
+    studio = prepare([] if siblings else loaded, mark=not choices["sampling"].unmarked, **choices)
     if siblings:
         studio = replace(studio, side=choose_side(studio.pipe, siblings, choices.get("resolution")))
     drawn = draw_series(

@@ -18,7 +18,7 @@ from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion.drawing.inpainted_files import SCHEMA as REDRAWN
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.errors import PrivacyError, UsageError
-from embhub.images import pixels
+from embhub.images import pixels, synthetic
 from embhub.images.columns import find_separator
 from embhub.images.framing import is_too_small
 from embhub.images.images import ImageSet, read_images, read_sample, recall
@@ -100,7 +100,8 @@ def read_drawn(
     folder = Path(place)
     parts = _labelled_sets(folder, name, None, on_progress)
     found = _gather(parts, name, resolution, fit)
-    notes = tuple(note for note in found.notes if not note.startswith("no patient ids"))  # nobody is behind them
+    # nobody is behind them, and they are to be synthetic
+    notes = tuple(n for n in found.notes if not n.startswith("no patient ids") and not synthetic.is_remark(n))
     embeddings, told, redrawn = _origins(folder)
     return Drawn(replace(found, notes=notes), embeddings, told, redrawn)
 

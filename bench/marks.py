@@ -90,10 +90,15 @@ def measure(studio: Studio, prompts: Iterable[str], n: int, steps: int | None = 
             yield {"prompt": prompt, "change": name, "n": n, "found": right, "wrong": wrong, "cpu_s_each": seconds}
 
 
-def count_false(studio: Studio, images: Iterable[Image.Image], what: str) -> dict[str, Any]:
-    """Hits among images that have no mark."""
-    hits = [look(studio, image) is not None for image in images]
-    return {"unmarked": what, "n": len(hits), "false_hits": sum(hits)}
+def count_false(studio: Studio, images: Iterable[Image.Image], what: str) -> Iterator[dict[str, Any]]:
+    """Hits among images that have no mark: a row after each hundred, and at the end."""
+    hits = number = 0
+    for number, image in enumerate(images, 1):
+        hits += look(studio, image) is not None
+        if number % 100 == 0:
+            yield {"unmarked": what, "n": number, "false_hits": hits}
+    if number % 100:
+        yield {"unmarked": what, "n": number, "false_hits": hits}
 
 
 def main() -> None:
@@ -121,9 +126,9 @@ def _rows(studio: Studio, chosen: argparse.Namespace) -> Iterator[dict[str, Any]
     if chosen.films:
         files = sorted(path for path in chosen.films.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
         files = files[:: max(1, len(files) // chosen.most)][: chosen.most]
-        yield count_false(studio, (read_pixels(path, "film") for path in files), "films")
+        yield from count_false(studio, (read_pixels(path, "film") for path in files), "films")
     if chosen.phantoms:
-        yield count_false(studio, _phantoms(chosen.phantoms), "phantoms")
+        yield from count_false(studio, _phantoms(chosen.phantoms), "phantoms")
 
 
 def _phantoms(count: int) -> Iterator[Image.Image]:

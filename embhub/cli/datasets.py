@@ -55,6 +55,7 @@ from embhub.progress import say_loading
     help="Accept licence and card of this embedding: you have read them, and they allow this use.",
 )  # fmt: skip
 @option_group(Sampling, "sampling")
+@options.dicom_copies
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder of the data set.")

@@ -6,6 +6,8 @@ interrupted leaves is what an uninterrupted one would have written, byte for byt
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +25,7 @@ from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
-from embhub.diffusion.drawing import noise_mark
+from embhub.diffusion.drawing import dicom_files, noise_mark
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.generation import GUIDANCE, STEPS, choose_side, draw_seeds
 from embhub.diffusion.drawing.image_files import Origin as ImageOrigin
@@ -34,6 +36,7 @@ from embhub.diffusion.drawing.sampling import load_for_sampling
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.images.dicom_output import Series
 from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress, announce
 
@@ -78,6 +81,8 @@ def make_dataset(
     registry: str | None = None,
     device: str = "auto",
     sampling: Sampling | None = None,
+    dicom: bool = False,
+    burn_in: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -94,6 +99,7 @@ def make_dataset(
         no_card: tokens of unsigned files without a card whose use the caller answers for.
         sampling: scheduler, number format, and images computed together: one by default. In batches an image's bytes
             depend by rounding on its neighbours; batches are always the same, also when an interrupted call goes on.
+        dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
@@ -113,6 +119,7 @@ def make_dataset(
         negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
     destinations.check_folder(folder)
+    dicom_files.check(dicom=dicom, burn_in=burn_in)
     origins = sources.find(
         asked.targets,
         registry=registry, no_card=no_card, terms_read=terms_read,
@@ -146,6 +153,8 @@ def make_dataset(
         earlier = _draw_all(folder, planned, drawing, found, sampling, device, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document)
+        if dicom:
+            _write_dicom(folder, planned, asked, document, burn_in=burn_in)
     warnings = dict.fromkeys(text for origin in origins.values() for text in origin.warnings)
     counts = {item.label: asked.per_class for item in planned}
     return Made(folder, len(pictures), earlier, counts, tuple(warnings))
@@ -203,6 +212,18 @@ def _draw_all(
                     _write(folder, picture, data, clock)
                     clock.drew(item.label)
     return clock.earlier
+
+
+def _write_dicom(
+    folder: Path, planned: Sequence[PlannedClass], asked: Asked, document: Mapping[str, Any], *, burn_in: bool
+) -> None:
+    """A study for the data set, a series for each class."""
+    study = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    for item in planned:
+        files = [picture.path for picture in item.pictures(asked.per_class, asked.seed)]
+        digests = tuple(origin.embedding.digest for origin in item.origins)
+        series = Series(study, item.folder, digests, document["base"]["fingerprint"], burn_in)
+        dicom_files.write_copies(folder, files, series)
 
 
 def _batches(pictures: Sequence[Picture], size: int) -> list[Sequence[Picture]]:

@@ -17,10 +17,12 @@ from embhub.client.opening import Opened
 from embhub.client.pulling import open_target
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
+from embhub.diffusion.drawing import dicom_files
 from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import GENERATED, SourceType, mark_png
+from embhub.images.dicom_output import Series
 from embhub.options.sampling import BATCH, Sampling
 from embhub.progress import OnProgress, announce, say_loading
 from embhub.version import __version__
@@ -82,6 +84,8 @@ def generate_to_folder(
     slerp_to: str | None = None,
     series: int | None = None,
     sampling: Sampling | None = None,
+    dicom: bool = False,
+    burn_in: bool = False,
     on_progress: OnProgress | None = None,
     **choices: Any,
 ) -> dict[str, Any]:
@@ -89,9 +93,10 @@ def generate_to_folder(
     into `out`.
 
     A repository among the embeddings is fetched and verified first; so is a file or folder that is signed. A file that
-    is not is used, and `warning` says so.
+    is not is used, and `warning` says so. `dicom` adds a DICOM copy of each image, `burn_in` the word SYNTHETIC to it.
     """
     parts = ask.parts
+    dicom_files.check(dicom=dicom, burn_in=burn_in)
     destinations.check_folder(out)
     check_base(choices.get("base"), choices.get("device"))
     check_resolution(choices.get("base"), choices.get("resolution"))
@@ -99,6 +104,8 @@ def generate_to_folder(
     if interpolate_to is not None or slerp_to is not None:
         if sampling.batch_size is not None:
             raise UsageError("a series has a batch size of its own", "leave out --batch-size")
+        if dicom:
+            raise UsageError("a series has no DICOM copies", "leave out --dicom")
         choices["sampling"] = sampling
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
     if series is not None:
@@ -118,6 +125,10 @@ def generate_to_folder(
     files = [write_picture(picture, out / f"{number:04d}.png", origin) for number, picture in enumerate(pictures)]
     facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts(), **sampling.facts()}
     facts |= {"embeddings": describe(opened, against)}
+    if dicom:
+        study = dicom_files.study_of(out, files)
+        copies = Series(study, "generated", origin.embeddings, origin.base, burn_in)
+        facts["dicom"] = dicom_files.write_copies(out, files, copies)
     write_manifest(out, "embhub.samples/1", {**facts, "files": files})
     return report(out, len(files), [*opened, *against])
 

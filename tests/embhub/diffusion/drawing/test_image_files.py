@@ -17,6 +17,7 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.drawing.generation import generate
 from embhub.formats import synthetic_mark
 from embhub.formats.synthetic_mark import Declared
+from embhub.images import synthetic
 from tests.support import pipelines
 
 USAGE, ARTIFACT = 2, 3
@@ -236,3 +237,20 @@ def test_an_inpainted_image_is_a_composite() -> None:
     facts = redraw(scan(Path("scan.png")), "mri <a>", *place, "--embedding", "a.safetensors")
     said = declared(Path("out") / facts["pictures"][0]["file"])
     assert said.source_type == "compositeWithTrainedAlgorithmicMedia" and len(said.embeddings) == 1
+
+
+def test_dicom_copies_and_the_word(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = draw("mri a", "-n", "2", "--dicom", "--burn-in")
+    files = sorted(Path("out", facts["dicom"]).iterdir())
+    assert [file.name for file in files] == ["0000.dcm", "0001.dcm"]
+    assert all(synthetic.declared(file).synthetic for file in files)
+    draw("mri a", "--burn-in", code=USAGE)
+    assert "--burn-in is for DICOM files" in capsys.readouterr().err
+
+
+def test_the_mark_can_be_left_out() -> None:
+    made = artifact.read(Path("a.safetensors"))
+    assert draw("mri <a>", "--embedding", "a.safetensors", "-n", "1")["mark"]["key"] == made.digest
+    first = Path("out/0000.png").read_bytes()
+    facts = draw("mri <a>", "--embedding", "a.safetensors", "-n", "1", "--no-mark")
+    assert facts["mark"] == {"scheme": None, "why": "not wanted"} and Path("out/0000.png").read_bytes() != first

@@ -159,7 +159,7 @@ def _series_to_folder(
         choices = {**choices, "base": choose_base(choices.get("base"), siblings)}
     choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     announce(on_progress, "loading the base")
-    studio = prepare([] if siblings else loaded, mark=not choices["sampling"].unmarked, **choices)
+    studio = prepare([] if siblings else loaded, mark=not (siblings or choices["sampling"].unmarked), **choices)
     if siblings:
         studio = replace(studio, side=choose_side(studio.pipe, siblings, choices.get("resolution")))
     drawn = draw_series(

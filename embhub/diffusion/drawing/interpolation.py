@@ -119,7 +119,7 @@ def interpolate(
     base = choose_base(base, siblings) if siblings else base
     studio = prepare(
         plugged, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, negative=negative,
-        negative_embeddings=negative_embeddings, device=device,
+        negative_embeddings=negative_embeddings, device=device, mark=not siblings,
     )  # fmt: skip
     if siblings:
         studio = replace(studio, side=choose_side(studio.pipe, siblings, resolution))

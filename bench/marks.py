@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from embhub.diffusion.drawing.generation import Studio, draw, prepare
-from embhub.diffusion.tracing.inverting import invert
-from embhub.diffusion.tracing.matching import Match, match
-from embhub.diffusion.tracing.views import views
+from embhub.diffusion.drawing.tracing.inverting import invert
+from embhub.diffusion.drawing.tracing.matching import Match, match
+from embhub.diffusion.drawing.tracing.views import GROUPS, views
 from embhub.images.pixels import read_pixels
 from embhub.phantoms import draw_base
 
@@ -64,7 +64,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 def look(studio: Studio, image: Image.Image) -> Match | None:
     """As `embhub detect` looks."""
     for group in views(image.convert("RGB"), studio.side):
-        found = match(invert(studio.pipe, torch.from_numpy(np.stack(group))).numpy(), KEYS)
+        found = match(invert(studio.pipe, torch.from_numpy(np.stack(group))).numpy(), KEYS, tries=GROUPS)
         if found is not None:
             return found
     return None

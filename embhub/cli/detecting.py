@@ -11,7 +11,7 @@ from embhub.cli import options
 from embhub.cli.output import print_json, progress_bar, remark
 
 if TYPE_CHECKING:
-    from embhub.diffusion.tracing.detecting import Detection, Looked
+    from embhub.diffusion.drawing.tracing.detecting import Detection, Looked
 
 
 @click.command("detect", short_help="Trace generated images to their embeddings.")
@@ -41,7 +41,7 @@ def command(path: Path, metadata_only: bool, as_json: bool, **choices: Any) -> N
       embhub detect samples --release prostate-csPCa.safetensors
       embhub detect image.png --json
     """
-    from embhub.diffusion.tracing.detecting import detect
+    from embhub.diffusion.drawing.tracing.detecting import detect
 
     with progress_bar() as on_progress:
         found = detect(path, mark=not metadata_only, on_progress=on_progress, **choices)

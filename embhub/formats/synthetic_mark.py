@@ -12,9 +12,10 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-GENERATED, COMPOSITE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
+GENERATED: Final = "trainedAlgorithmicMedia"
+COMPOSITE: Final = "compositeWithTrainedAlgorithmicMedia"
 SYNTHETIC_TYPES = frozenset({GENERATED, COMPOSITE, "algorithmicMedia", "compositeSynthetic", "virtualRecording"})
 """Those of IPTC's values that say that no camera and no scanner made all of the pixels."""
 SourceType = Literal["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"]

@@ -127,12 +127,12 @@ def squeezed(lines: int) -> bytes:
     return synthetic_mark.mark_png(plain_png.SIGNATURE + b"".join(chunk(kind, body) for kind, body in parts))
 
 
-def unmarked(source_type: bytes | None = None, **said: str) -> bytes:
+def unmarked(source_type: bytes | None = None, base: str | None = None) -> bytes:
     """A sheet without its mark, or with another one."""
     plain = releases.make_sheet().replace(chunk(b"iTXt", synthetic_mark.SHEET_BODY), b"")
-    if source_type is None and not said:
+    if source_type is None and base is None:
         return plain
-    body = synthetic_mark.text_body(synthetic_mark.packet(**said))
+    body = synthetic_mark.text_body(synthetic_mark.packet(base=base))
     body = body.replace(b"trainedAlgorithmicMedia", source_type or b"trainedAlgorithmicMedia")
     return plain[:33] + chunk(b"iTXt", body) + plain[33:]
 

@@ -62,7 +62,8 @@ def marked(pipe: Pipeline, key: str | None, seeds: Sequence[int]) -> Iterator[No
     if key is None or why_unmarked(pipe) is not None:
         yield
         return
-    plain: Any = pipe.prepare_latents
+    drawing: Any = pipe
+    plain = drawing.prepare_latents
 
     def prepare(*args: Any, **kwargs: Any) -> torch.Tensor:
         noise: torch.Tensor = plain(*args, **kwargs)
@@ -70,8 +71,8 @@ def marked(pipe: Pipeline, key: str | None, seeds: Sequence[int]) -> Iterator[No
         pattern = np.stack([signs(key, seed % INDEXES, size) for seed in seeds])
         return noise.abs() * torch.from_numpy(pattern).to(noise).view_as(noise)
 
-    pipe.prepare_latents = prepare
+    drawing.prepare_latents = prepare
     try:
         yield
     finally:
-        del pipe.prepare_latents
+        del drawing.prepare_latents

@@ -39,7 +39,7 @@ def test_pillow_finds_the_xmp() -> None:
     """Another reader than ours, which all Python programs have."""
     found = Image.open(io.BytesIO(mark_png(png(), embeddings=[A])))
     found.load()
-    assert found.text["XML:com.adobe.xmp"].encode() == packet(embeddings=[A])
+    assert found.info["XML:com.adobe.xmp"].encode() == packet(embeddings=[A])
 
 
 def test_an_image_that_says_nothing_is_not_known() -> None:

@@ -56,7 +56,7 @@ def test_the_word_is_in_the_pixels(side: int) -> None:
     plain = picture(side=side)
     burned = np.asarray(burn(plain))
     changed = burned != np.asarray(plain)
-    assert changed.any() and not changed[: side // 2].any() and burned[changed].max() > 200
+    assert changed.any() and not changed[: side // 2].any() and np.ptp(burned[-side // 8 :]) > 60
     found = pydicom.dcmread(pydicom.filebase.DicomBytesIO(encode(plain, Series("s", "n", burn_in=True), 1)))
     assert found.BurnedInAnnotation == "YES" and (found.pixel_array == burned).all()
 

@@ -20,7 +20,7 @@ from embhub.images.readers.sniffing import kind_of
 from embhub.progress import OnProgress, Progress, announce, say_loading
 
 if TYPE_CHECKING:
-    from embhub.diffusion.tracing.reading import MarkReader
+    from embhub.diffusion.drawing.tracing.reading import MarkReader
 
 SCHEMA = "embhub.detection/1"
 MOST_FILES = 1_000_000
@@ -134,7 +134,7 @@ def _open_reader(
     if not known and not bases:
         return None
     say_loading(on_progress)
-    from embhub.diffusion.tracing.reading import MarkReader
+    from embhub.diffusion.drawing.tracing.reading import MarkReader
 
     announce(on_progress, "loading the bases")
     return MarkReader(list(known.values()), bases, device=device)

@@ -18,11 +18,11 @@ from embhub.client.known_releases import Known
 from embhub.diffusion.bases import live_fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.drawing.noise_mark import why_unmarked
+from embhub.diffusion.drawing.tracing.inverting import invert
+from embhub.diffusion.drawing.tracing.matching import match
+from embhub.diffusion.drawing.tracing.views import GROUPS, views
 from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.tracing.inverting import invert
-from embhub.diffusion.tracing.matching import match
-from embhub.diffusion.tracing.views import views
 from embhub.errors import EmbhubError
 from embhub.images.pixels import read_pixels
 
@@ -87,7 +87,7 @@ class MarkReader:
     def _look(self, image: Image.Image, base: _Loaded) -> dict[str, Any] | None:
         for group in views(image, resolution(base.pipe)):
             batch = torch.from_numpy(np.stack(group))
-            found = match(invert(base.pipe, batch).cpu().numpy(), base.keys)
+            found = match(invert(base.pipe, batch).cpu().numpy(), base.keys, tries=GROUPS * len(self._bases))
             if found is not None:
                 named = () if found.key == base.digest else (found.key,)
                 return {

@@ -15,11 +15,11 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
-from embhub.diffusion.tracing.detecting import detect
+from embhub.diffusion.drawing.tracing.detecting import detect
 from embhub.formats.synthetic_mark import mark_png
 from tests.support import medical
 
-SHIPPED = Path(__file__).parents[4] / "examples/embeddings/cxr-bacterial-pneumonia.safetensors"
+SHIPPED = Path(__file__).parents[5] / "examples/embeddings/cxr-bacterial-pneumonia.safetensors"
 
 
 def png(seed: int = 0, side: int = 64) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from embhub.diffusion.drawing.noise_mark import signs
-from embhub.diffusion.tracing.matching import LIMIT, match
+from embhub.diffusion.drawing.tracing.matching import LIMIT, match
 
 SHAPE = (1, 4, 16, 16)
 KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(8)]
@@ -65,3 +65,10 @@ def test_structure_is_no_match(seed: int, kind: str) -> None:
         "half": np.sign(values), "spike": np.where(np.abs(values) > 3, np.float32(1e9), np.float32(0)),
     }[kind]  # fmt: skip
     assert match(values, KEYS[:2]) is None
+
+
+def test_every_try_has_its_price() -> None:
+    hidden = marked(1, KEYS[0], 5, 0.5)
+    once, often = match(hidden, KEYS), match(hidden, KEYS, tries=10)
+    assert once is not None and often is not None
+    assert often.log10_chance - once.log10_chance == pytest.approx(1.0, abs=0.02)

@@ -34,12 +34,15 @@ class Match:
     log10_chance: float
 
 
-def match(noise: npt.NDArray[np.float32], keys: Sequence[str]) -> Match | None:
-    """The best match of noise (variants, C, h, w) of one image with the keys; None where none is below `LIMIT`."""
+def match(noise: npt.NDArray[np.float32], keys: Sequence[str], *, tries: int = 1) -> Match | None:
+    """The best match of noise (variants, C, h, w) of one image with the keys; None where none is below `LIMIT`.
+
+    `tries` is how often the image is compared in all, with other variants or other bases.
+    """
     if not keys or not len(noise) or not np.isfinite(noise).all():
         return None
     found = max((_best(_settle(noise), key) for key in keys), key=lambda one: one[0])
-    comparisons = len(keys) * INDEXES * len(noise)
+    comparisons = tries * len(keys) * INDEXES * len(noise)
     chance = (float(norm.logsf(found[0])) + math.log(_TIGHT * comparisons)) / math.log(10)
     return Match(found[2], found[1], round(chance, 2)) if chance <= math.log10(LIMIT) else None
 
@@ -50,7 +53,8 @@ def _settle(noise: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     centred = wide - wide.mean(axis=(2, 3), keepdims=True)
     scale = centred.std(axis=(1, 2, 3), keepdims=True)
     rows = np.clip(centred / np.maximum(scale, 1e-6), -_CUT, _CUT).reshape(len(noise), -1)
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return np.asarray(rows, np.float32)
 
 
 def _best(rows: npt.NDArray[np.float32], key: str) -> tuple[float, int, str]:

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+GROUPS = 3
+"""The most groups of an image."""
 _SMALLEST = 0.75
 """Of the base's side: a smaller image was resized, a larger one may have been cropped."""
 

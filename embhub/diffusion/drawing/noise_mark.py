@@ -42,7 +42,7 @@ def why_unmarked(pipe: Pipeline) -> str | None:
         return f"no mark for a {type(pipe).__name__}"
     scheduler = pipe.scheduler
     kind, algorithm = type(scheduler).__name__, str(getattr(scheduler.config, "algorithm_type", ""))
-    if any(word in kind for word in _RANDOM) or algorithm.startswith("sde"):
+    if any(word in kind for word in _RANDOM) or ("DPMSolver" in kind and algorithm.startswith("sde")):
         return "the scheduler adds noise of its own at every step"
     return None
 

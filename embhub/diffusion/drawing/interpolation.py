@@ -161,7 +161,8 @@ def draw_series(
         _between_prompts(studio, start, ends, weights) if isinstance(ends, str) else _turn(studio, start, ends, weights)
     )
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
-    drawing |= {"side": studio.side, "negative": studio.negative, "mark": studio.mark}
+    drawing |= {"side": studio.side, "negative": studio.negative}
+    drawing |= {"mark": studio.mark if isinstance(ends, str) else None}  # between two embeddings it is of neither
     columns: list[list[Image.Image]] = []
     for parts in along:
         columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))

@@ -24,7 +24,10 @@ PURE = [
     *("audits", "cards/evaluation", "cards/samples", "copies"),
     *(f"evidence/{name}" for name in ("concerns", "cover", "coverage", "document", "gathering", "histogram", "page")),
     *(f"evidence/{name}" for name in ("regulation", "sacro", "sections", "shipping", "written")),
-    *(f"formats/{name}" for name in ("strict_json", "tensors", "instants", "names", "plain_png", "repetition")),
+    *(
+        f"formats/{name}"
+        for name in ("strict_json", "tensors", "instants", "names", "plain_png", "synthetic_mark", "repetition")
+    ),
     "artifact/header",
 ]
 """Folders and modules that decide, and read no file, socket or clock."""

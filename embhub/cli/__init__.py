@@ -44,6 +44,7 @@ COMMANDS = {
     "generate": "generating",
     "inpaint": "inpainting",
     "dataset": "datasets",
+    "detect": "detecting",
     "evaluate": "evaluating",
     "base": "bases",
     "config": "config",
@@ -55,7 +56,7 @@ SECTIONS = {
     "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "log", "evidence"],
-    "Generate": ["generate", "inpaint", "dataset", "evaluate", "base"],
+    "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "base"],
     "This machine": ["config", "doctor", "completion"],
 }
 

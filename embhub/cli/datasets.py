@@ -59,6 +59,7 @@ from embhub.progress import say_loading
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
     help="Processes that generate images, each with the base in memory; on several GPUs they take one each in turn.",
 )  # fmt: skip
+@options.dicom_copies
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder of the data set.")

@@ -31,6 +31,7 @@ from embhub.options.sampling import Sampling
     "--series", type=click.IntRange(2, 101), metavar="N", help="Number of interpolation points, both ends included  [5]"
 )
 @option_group(Sampling, "sampling")
+@options.dicom_copies
 @options.device
 @options.registry
 @click.option(

@@ -56,6 +56,13 @@ def where(verb: str) -> Callable[[F], F]:
     return click.option("--where", metavar="COLUMN=VALUE", help=f"Filter: {verb} only manifest rows with this value.")
 
 
+def dicom_copies(command: Any) -> Any:
+    """`--dicom` and `--burn-in`."""
+    word = click.option("--burn-in", is_flag=True, help="Burn the word SYNTHETIC into the DICOM copies.")
+    copies = click.option("--dicom", is_flag=True, help="Write a DICOM copy of each image too (Secondary Capture).")
+    return copies(word(command))
+
+
 def number(what: str, *, default: int) -> Callable[[F], F]:
     """`-n`: how many of `what` to generate."""
     return click.option(

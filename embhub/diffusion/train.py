@@ -29,6 +29,7 @@ from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
+from embhub.images import synthetic
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
 from embhub.options.preprocessing import Preprocessing
@@ -113,8 +114,8 @@ def train(
         UsageError: Bad images, prompt template or settings; fewer than two images; a loss that is not a number; not
             enough memory; or an interrupted training of other images or settings.
         ArtifactError: A placeholder token that breaks the rules of the format.
-        PrivacyError: Names that look like patients, one image under two patients, a cap of the site's ledger, or a
-            privacy guarantee that cannot be given.
+        PrivacyError: Names that look like patients, one image under two patients, a cap of the site's ledger, synthetic
+            images in a training with privacy, or a privacy guarantee that cannot be given.
         ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
         TrainingInterruptedError: A KeyboardInterrupt from which `resume` can continue.
     """
@@ -135,6 +136,8 @@ def train(
         refuse_claim(found)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
+    if privacy is not None:
+        synthetic.refuse(images.synthetic, images.kind)
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit), *images.describe_captions())
     members, kept_back = way.split(images, selection.holdout)

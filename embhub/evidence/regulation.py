@@ -42,6 +42,12 @@ RULES = (
         "Whether the article applies to a published embedding. Copies that others hold cannot be recalled.",
     ),
     Rule(
+        "AI Act (EU) Article 50(2), as secondary sources describe it",
+        "Synthetic images are marked as such in a machine-readable form, and can be detected.",
+        "Images that embhub generates carry IPTC metadata; most also a mark in their noise, which embhub detect finds.",
+        "Whether the article applies. Metadata can be removed, and a mark is lost when an image is changed too much.",
+    ),
+    Rule(
         "NIST SP 800-226 (differential privacy)",
         "A claim is evaluated with its unit, its parameters and everything that it does not cover.",
         "The claim, recomputed, its unit and its list of what it does not cover; or that there is none.",

@@ -1,4 +1,4 @@
-"""PNG files that are pixels and nothing else: no text, no colour profile, no time, no hidden end. Pure.
+"""PNG files of pixels and one constant mark, that they are synthetic: no other text, no profile, no hidden end. Pure.
 
 Portable Network Graphics, third edition (https://www.w3.org/TR/png-3/), of which 8 bits in grey or RGB without
 interlacing are taken. What the pixels themselves hide nobody can see.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+
+from embhub.formats import synthetic_mark
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LARGEST_SIDE, SMALLEST_SIDE = 2048, 16
@@ -32,14 +34,17 @@ def check(data: bytes) -> Size:
     """The size of a plain PNG. Reads no more than its own pixels into memory, 12.6 MB at most.
 
     Raises:
-        NotPlainPngError: another format, a chunk besides IHDR, IDAT and IEND, a wrong checksum, bytes that are no
-        pixels, or a
-            side beyond the bounds.
+        NotPlainPngError: another format, no mark or another one behind the header, a chunk besides it, IHDR, IDAT and
+            IEND, a wrong checksum, bytes that are no pixels, or a side beyond the bounds.
     """
     chunks = _chunks(data)
     kinds = [kind for kind, _ in chunks]
-    if kinds[:1] != [b"IHDR"] or kinds[-1:] != [b"IEND"] or set(kinds[1:-1]) != {b"IDAT"}:
+    if kinds[:1] != [b"IHDR"] or kinds[-1:] != [b"IEND"] or set(kinds[1:-1]) - {b"iTXt"} != {b"IDAT"}:
         raise NotPlainPngError("it holds more than a header, pixels and an end")
+    if kinds[1] != b"iTXt":
+        raise NotPlainPngError("it does not say that it is synthetic")
+    if kinds.count(b"iTXt") > 1 or chunks[1][1] != synthetic_mark.SHEET_BODY:
+        raise NotPlainPngError("it holds more than the mark of synthetic images, or another one")
     header, end = chunks[0][1], chunks[-1][1]
     if len(header) != _HEADER.size or end:
         raise NotPlainPngError("its header or its end is malformed")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from embhub.cards.personal_data import looks_like_patient
 from embhub.errors import EmbhubError, PrivacyError, UsageError
-from embhub.images import framing, pixels
+from embhub.images import framing, pixels, synthetic
 from embhub.images.header_review import check_headers, warn_of_few
 from embhub.images.listing import list_images
 from embhub.images.problems import REFUSE, Watcher
@@ -39,6 +39,7 @@ class ImageSet:
 
     `kind` is what a row is called: a row of a manifest, an image of a folder, a picture of a volumes file. `statement`
     is what the site says of how the images were de-identified; `digests` tell pictures apart, where they were taken.
+    `synthetic` are the rows whose files say that no scanner made them.
     """
 
     samples: tuple[Sample, ...]
@@ -47,6 +48,7 @@ class ImageSet:
     kind: str = "row"
     statement: Statement | None = None
     digests: tuple[bytes, ...] = ()
+    synthetic: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -110,7 +112,9 @@ class ImageSet:
         """The images at these positions."""
         samples, sizes = tuple(self.samples[i] for i in chosen), tuple(self.sizes[i] for i in chosen)
         digests = tuple(self.digests[i] for i in chosen) if self.digests else ()
-        return ImageSet(samples, sizes, kind=self.kind, statement=self.statement, digests=digests)
+        rows = {sample.row for sample in samples}
+        generated = tuple(row for row in self.synthetic if row in rows)
+        return ImageSet(samples, sizes, (), self.kind, self.statement, digests, generated)
 
     def unit(self, index: int) -> str:
         """Whose image it is: the patient, or the image itself where the source names no patients."""
@@ -173,7 +177,9 @@ def read_images(
         notes.append(f"{listing.left_out} rows of other splits were left out")
     if nameless := sum(sample.patient_id is None for sample in kept):
         notes.append(_of_nobody(nameless, len(kept)))
-    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement, tuple(digests))
+    if generated := synthetic.find_synthetic(kept):
+        notes.append(synthetic.remark(generated, listing.kind))
+    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement, tuple(digests), generated)
 
 
 def read_sample(

@@ -25,6 +25,7 @@ class Sampling:
         scheduler: a scheduler of diffusers, with the base's noise schedule.
         dtype: number format of the weights and the computation.
         quantize: integers in which the denoiser's linear layers compute, on a processor.
+        unmarked: whether images start from plain noise, without a mark.
         compiled: whether the denoiser goes through torch.compile.
 
     Raises:
@@ -44,6 +45,11 @@ class Sampling:
     quantize: Quantized | None = option(
         "Compute the denoiser's linear layers in 8-bit integers, on a CPU: less memory after loading, slightly"
         " different images."
+    )
+    unmarked: bool = option(
+        "Leave out the mark in the first noise, by which `embhub detect` traces images without metadata.",
+        default=False,
+        flags=("--no-mark",),
     )
     compiled: bool = option(
         "Compile the denoiser (torch.compile): minutes at the start, faster steps after.",

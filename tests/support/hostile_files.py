@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import utils
 
-from embhub.formats import plain_png
+from embhub.formats import plain_png, synthetic_mark
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, Release
 from embhub.trust import bundle, dsse, statement
 from tests.support import releases
@@ -124,8 +124,21 @@ def squeezed(lines: int) -> bytes:
     """A PNG of 16 x 16 pixels whose stream unpacks to so many lines."""
     parts = ((b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(17 * lines), 9)),
              (b"IEND", b""))  # fmt: skip
-    chunks = [struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in parts]
-    return plain_png.SIGNATURE + b"".join(chunks)
+    return synthetic_mark.mark_png(plain_png.SIGNATURE + b"".join(chunk(kind, body) for kind, body in parts))
+
+
+def unmarked(source_type: bytes | None = None, base: str | None = None) -> bytes:
+    """A sheet without its mark, or with another one."""
+    plain = releases.make_sheet().replace(chunk(b"iTXt", synthetic_mark.SHEET_BODY), b"")
+    if source_type is None and base is None:
+        return plain
+    body = synthetic_mark.text_body(synthetic_mark.packet(base=base))
+    body = body.replace(b"trainedAlgorithmicMedia", source_type or b"trainedAlgorithmicMedia")
+    return plain[:33] + chunk(b"iTXt", body) + plain[33:]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def raw_signature(release: Release) -> bytes:
@@ -288,6 +301,9 @@ CASES: tuple[Case, ...] = (
          lambda r: {**sheet(r, releases.make_sheet()), SAMPLES: releases.make_sheet(seed=1)}, "samples"),
     Case(_S, "a sheet of another embedding", lambda r: sheet(r, releases.make_sheet(), embedding="ab" * 32), "samples"),
     Case(_S, "a resolution inside", lambda r: sheet(r, releases.make_sheet(dpi=(72, 72))), "samples"),
+    Case(_S, "no word that it is synthetic", lambda r: sheet(r, unmarked()), "samples"),
+    Case(_S, "a mark with a byte changed", lambda r: sheet(r, unmarked(b"trainedAlgorithmicMediA")), "samples"),
+    Case(_S, "a message beside the mark", lambda r: sheet(r, unmarked(base="ab" * 32)), "samples"),
     Case(_S, "an archive behind it", lambda r: sheet(r, releases.make_sheet() + b"PK\x03\x04"), "samples"),
     Case(_S, "a page in its place", lambda r: sheet(r, b"<svg onload=alert(1)>"), "samples"),
     Case(_S, "more pixels than it says", lambda r: sheet(r, squeezed(5_000_000)), "samples"),

@@ -17,6 +17,7 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import SUITES, AuditReport, build
 from embhub.cards import card
+from embhub.formats import synthetic_mark
 from embhub.privacy.claim import Claim
 from embhub.release import files as release_files
 from embhub.release import signing
@@ -170,7 +171,7 @@ def make_sheet(*, seed: int = 0, size: tuple[int, int] = (66, 32), **options: An
     pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0]), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", **options)
-    return buffer.getvalue()
+    return synthetic_mark.mark_png(buffer.getvalue())
 
 
 def record_of(sheet: bytes, artifact: Embedding, **changes: Any) -> dict[str, Any]:

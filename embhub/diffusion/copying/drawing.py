@@ -15,6 +15,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.diffusion.drawing.generation import draw, prepare
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
+from embhub.formats.synthetic_mark import mark_png
 from embhub.progress import OnProgress, announce
 from embhub.site import runs
 
@@ -63,7 +64,7 @@ def draw_with(
     studio = prepare([made], base=base, device=device)
     images = draw(
         studio.pipe, studio.fill(prompt), n=n, seed=seed, steps=studio.steps, guidance_scale=studio.guidance,
-        side=studio.side, on_progress=on_progress,
+        side=studio.side, mark=studio.mark, on_progress=on_progress,
     )  # fmt: skip
     return Drawn(tuple(images), prompt, seed, studio.steps, studio.guidance)
 
@@ -94,7 +95,7 @@ def replace(folder: Path, earlier: Sequence[Path], images: Sequence[Image.Image]
 
 
 def encode(image: Image.Image) -> bytes:
-    """A PNG file."""
+    """A PNG file that says that it is generated."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    return buffer.getvalue()
+    return mark_png(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""A contact sheet of drawn images that may go on a card: pixels alone, and a record of what drew them.
+"""A contact sheet of drawn images that may go on a card: pixels, a mark, and a record of what drew them.
 
 Without a privacy claim the copy check decides whether there is one. Beside a claim nothing is compared: pictures that
 are drawn from the published numbers tell no more of the patients than the claim allows, and whether a sheet exists must
@@ -27,7 +27,7 @@ from embhub.diffusion.copying.drawing import Drawn
 from embhub.diffusion.training.captions import check_words
 from embhub.durable import write_atomic
 from embhub.errors import PrivacyError, UsageError
-from embhub.formats import plain_png
+from embhub.formats import plain_png, synthetic_mark
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release import at_the_site
 from embhub.release import files as release_files
@@ -124,7 +124,7 @@ def _encode(sheet: Image.Image) -> bytes:
     bare = red if red.tobytes() == green.tobytes() == blue.tobytes() else sheet
     buffer = io.BytesIO()
     Image.frombytes(bare.mode, bare.size, bare.tobytes()).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return synthetic_mark.mark_png(buffer.getvalue())
 
 
 def _places(file: Path) -> tuple[Path, Path]:

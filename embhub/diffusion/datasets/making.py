@@ -6,6 +6,8 @@ leaves is what an uninterrupted one would have written, byte for byte, on the sa
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -21,14 +23,18 @@ from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.pipelines import choose_device, find_base
 from embhub.diffusion.datasets import asking, description, plan, sources
 from embhub.diffusion.datasets.asking import Asked
-from embhub.diffusion.datasets.painting import Loaded, Studio, Task, encode, paint
+from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
+from embhub.diffusion.drawing import dicom_files, noise_mark
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.generation import GUIDANCE, STEPS
+from embhub.diffusion.drawing.image_files import Origin as ImageOrigin
+from embhub.diffusion.drawing.image_files import encode_picture
 from embhub.diffusion.drawing.negatives import join_negative
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.images.dicom_output import Series
 from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress, announce
 
@@ -74,6 +80,8 @@ def make_dataset(
     device: str = "auto",
     sampling: Sampling | None = None,
     processes: int = 1,
+    dicom: bool = False,
+    burn_in: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -92,6 +100,7 @@ def make_dataset(
             depend by rounding on its neighbours; batches are always the same, also when an interrupted call goes on.
         processes: how many generate images beside each other, each with a base of its own; on several GPUs in turn.
             It is not in the plan: images are the same up to the rounding of a processor with fewer threads each.
+        dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
@@ -111,6 +120,7 @@ def make_dataset(
         negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
     destinations.check_folder(folder)
+    dicom_files.check(dicom=dicom, burn_in=burn_in)
     origins = sources.find(
         asked.targets,
         registry=registry, no_card=no_card, terms_read=terms_read,
@@ -135,15 +145,19 @@ def make_dataset(
     known = {"name": found.name, "fingerprint": fingerprint.digest(fingerprint.take(found.folder))}
     document = plan.describe(planned, base=known, drawing=drawing, device=choose_device(device).type)
     sampling = sampling or Sampling()
+    document["mark"] = None if sampling.unmarked else noise_mark.SCHEME
     document["sampling"] = sampling.facts()
     if not document["sampling"]:
         del document["sampling"]  # as plans of one image at a time have always been
     plan.begin(folder, document)
-    studio = Studio([Loaded.of(item) for item in planned], drawing, found, sampling, device)
+    classes = [Loaded.of(item, base=known["fingerprint"], marked=not sampling.unmarked) for item in planned]
+    studio = Studio(classes, drawing, found, sampling, device)
     with plan.alone(folder):
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document)
+        if dicom:
+            _write_dicom(folder, planned, asked, document, burn_in=burn_in)
     warnings = dict.fromkeys(text for origin in origins.values() for text in origin.warnings)
     counts = {item.label: asked.per_class for item in planned}
     return Made(folder, len(pictures), earlier, counts, tuple(warnings))
@@ -176,7 +190,7 @@ def _draw_all(
     for number, item in enumerate(planned):
         _sweep(folder / item.folder)
         pictures = list(item.pictures(studio.drawing["per_class"], studio.drawing["seed"]))
-        lost = {picture.path for picture in pictures if not _is_whole(folder / picture.path)}
+        lost = {p.path for p in pictures if not _is_whole(folder / p.path, studio.classes[number].origin)}
         for _ in range(len(pictures) - len(lost)):
             clock.found()
         # All of a batch, also where some are there: its rounding belongs to the whole.
@@ -190,6 +204,18 @@ def _draw_all(
                     _write(folder, picture, data, clock)
                     clock.drew(picture.label)
     return clock.earlier
+
+
+def _write_dicom(
+    folder: Path, planned: Sequence[PlannedClass], asked: Asked, document: Mapping[str, Any], *, burn_in: bool
+) -> None:
+    """A study for the data set, a series for each class."""
+    study = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    for item in planned:
+        files = [picture.path for picture in item.pictures(asked.per_class, asked.seed)]
+        digests = tuple(origin.embedding.digest for origin in item.origins)
+        series = Series(study, item.folder, digests, document["base"]["fingerprint"], burn_in)
+        dicom_files.write_copies(folder, files, series)
 
 
 def _batches(pictures: Sequence[Picture], size: int) -> list[tuple[Picture, ...]]:
@@ -212,14 +238,14 @@ def _sweep(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Path, origin: ImageOrigin) -> bool:
     """Whether an image is there as it was written; one that a disk cut short or damaged is drawn again."""
     if not path.is_file():
         return False
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.load()
-            return encode(image) == path.read_bytes()  # decoders pass over a missing end
+            return encode_picture(image, origin) == path.read_bytes()  # decoders pass over a missing end
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 

@@ -6,7 +6,6 @@ of a processor that computes with another number of threads.
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 from collections import deque
@@ -18,7 +17,6 @@ from multiprocessing.queues import Queue
 from typing import Any
 
 import torch
-from PIL import Image
 
 from embhub import own_process
 from embhub.artifact.embedding import parse
@@ -26,6 +24,8 @@ from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import choose_device
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.drawing.generation import choose_side, draw_seeds
+from embhub.diffusion.drawing.image_files import Origin as ImageOrigin
+from embhub.diffusion.drawing.image_files import encode_picture
 from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.drawing.sampling import load_for_sampling
 from embhub.diffusion.families.pipeline import Pipeline
@@ -46,16 +46,24 @@ class Task:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The files of a class's embeddings, and of those that no image is to show."""
+    """The files of a class's embeddings, and of those that no image is to show.
+
+    `origin` is what its images' metadata says; `mark` the key of the mark in their first noise, None for plain noise.
+    """
 
     shown: tuple[bytes, ...]
-    against: tuple[bytes, ...] = ()
+    against: tuple[bytes, ...]
+    origin: ImageOrigin
+    mark: str | None
 
     @classmethod
-    def of(cls, planned: PlannedClass) -> Loaded:
-        """Of a class with its embeddings found."""
-        sides = ([origin.embedding.data for origin in side] for side in (planned.origins, planned.against))
-        return cls(*map(tuple, sides))
+    def of(cls, planned: PlannedClass, *, base: str, marked: bool) -> Loaded:
+        """Of a class with its embeddings found; `base` is the digest of the base."""
+        shown, against = (
+            tuple(origin.embedding.data for origin in side) for side in (planned.origins, planned.against)
+        )
+        digests = tuple(origin.embedding.digest for origin in planned.origins)
+        return cls(shown, against, ImageOrigin(digests, base), (digests[0] if digests else base) if marked else None)
 
 
 @dataclass(frozen=True)
@@ -79,13 +87,14 @@ class Painter:
     def draw(self, task: Task) -> list[bytes]:
         """The images as PNG files."""
         pipe, side = self._of(task.number)
+        item = self._studio.classes[task.number]
         drawing, first = self._studio.drawing, task.pictures[0]
         images = draw_seeds(
             pipe, first.prompt, [picture.seed for picture in task.pictures], steps=drawing["steps"],
             guidance_scale=drawing["guidance"], side=side, negative=drawing.get("negative"),
-            batch_size=len(task.pictures),
+            batch_size=len(task.pictures), mark=item.mark,
         )  # fmt: skip
-        return [encode(image) for image in images]
+        return [encode_picture(image, item.origin) for image in images]
 
     def _of(self, number: int) -> tuple[Pipeline, int]:
         if self._loaded is None or self._loaded[0] != number:
@@ -98,13 +107,6 @@ class Painter:
             side = choose_side(pipe, shown, studio.drawing["resolution"])
             self._loaded = number, pipe, side
         return self._loaded[1:]
-
-
-def encode(image: Image.Image) -> bytes:
-    """The image as a PNG file, always the same bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def paint(studio: Studio, tasks: Sequence[Task], *, processes: int = 1) -> Generator[tuple[Task, list[bytes]]]:

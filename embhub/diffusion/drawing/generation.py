@@ -16,6 +16,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.bases.pipelines import find_base, size_rule
+from embhub.diffusion.drawing import noise_mark
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.composition import at_once, composed
 from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
@@ -44,6 +45,7 @@ class Studio:
     """A loaded base with embeddings plugged in: their tokens, and how it is drawn with.
 
     `side` of the images in pixels. `fit` is how the embeddings' images were fitted into it, None where they differ.
+    `mark` is the key of the mark in the images' first noise, None where they get none.
     """
 
     pipe: Pipeline
@@ -54,6 +56,7 @@ class Studio:
     side: int
     fit: Fit | None
     negative: str | None = None
+    mark: str | None = None
 
     def fill(self, prompt: Prompt) -> tuple[Part, ...]:
         """The prompt in its parts, with the tokens of all embeddings for `{}`.
@@ -79,6 +82,7 @@ class Studio:
             "resolution": self.side,
             **({"fit": self.fit} if self.fit is not None else {}),
             **({"negative": self.negative} if self.negative is not None else {}),
+            "mark": noise_mark.describe(self.pipe, self.mark),
         }
 
 
@@ -94,10 +98,12 @@ def prepare(
     negative_embeddings: Sequence[Source] = (),
     device: str = "auto",
     sampling: Sampling | None = None,
+    mark: bool = True,
 ) -> Studio:
     """Load a base and plug embeddings in: without `base` the one they were made for. `steps` and `guidance_scale`
     default to what the base recommends, or its kind of pipeline does; `resolution` and `fit` to what the embeddings
-    were trained with.
+    were trained with. Images get a mark in their noise by the key of the first embedding, or else of the base, unless
+    `mark` is False.
 
     Raises:
         UsageError: no such base or device, or settings outside their bounds.
@@ -116,7 +122,8 @@ def prepare(
     fits = {recorded(item.training).fit for item in opened} if fit is None else {fit}
     alike = next(iter(fits or {"crop"})) if len(fits) < 2 else None
     side = choose_side(pipe, opened, resolution)
-    return Studio(pipe, found, tokens, chosen, strength, side, alike, avoided)
+    key = (opened[0].digest if opened else fingerprint.digest(live_base.take(pipe))) if mark else None
+    return Studio(pipe, found, tokens, chosen, strength, side, alike, avoided, key)
 
 
 def generate(
@@ -132,6 +139,7 @@ def generate(
     negative: str | None = None,
     negative_embeddings: Sequence[Source] = (),
     batch_size: int = 8,
+    mark: bool = True,
     device: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
@@ -152,6 +160,8 @@ def generate(
         negative: A negative prompt: what images should not show.
         negative_embeddings: Embeddings of what images should not show. Their tokens go into the negative prompt.
         batch_size: The most images computed together.
+        mark: Whether the first noise is marked, where the base and its sampler allow it, so that `embhub detect` can
+            trace the images without their metadata. The same seed gives another image without a mark.
         device: `auto`, or a torch device.
         on_progress: Called with each batch.
 
@@ -170,7 +180,7 @@ def generate(
     """
     studio = prepare(
         embeddings, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution,
-        negative=negative, negative_embeddings=negative_embeddings, device=device,
+        negative=negative, negative_embeddings=negative_embeddings, device=device, mark=mark,
     )  # fmt: skip
     return draw(
         studio.pipe,
@@ -182,6 +192,7 @@ def generate(
         side=studio.side,
         negative=studio.negative,
         batch_size=batch_size,
+        mark=studio.mark,
         on_progress=on_progress,
     )
 
@@ -197,15 +208,17 @@ def draw(
     side: int | None = None,
     negative: str | None = None,
     batch_size: int = 8,
+    mark: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
     """Draw `n` images with a loaded pipeline; image i comes from `seed + i` alone. Raises UsageError as `generate`.
 
     `side` in pixels is the base's own by default. At most `batch_size` at a time, and fewer where images are large.
+    `mark` is the key of the mark in the first noise; None for plain noise.
     """
     return draw_seeds(
         pipe, prompt, range(seed, seed + n), steps=steps, guidance_scale=guidance_scale, side=side, negative=negative,
-        batch_size=batch_size, on_progress=on_progress,
+        batch_size=batch_size, mark=mark, on_progress=on_progress,
     )  # fmt: skip
 
 
@@ -219,6 +232,7 @@ def draw_seeds(
     side: int | None = None,
     negative: str | None = None,
     batch_size: int = 8,
+    mark: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
     """As `draw`, an image for each seed, which is the only source of its noise."""
@@ -237,7 +251,8 @@ def draw_seeds(
     with composed(pipe, parts, guidance=guidance_scale) as text:
         while len(drawn) < n:
             part = seeds[len(drawn) : len(drawn) + at_once(batch_size, parts)]
-            drawn += _draw(pipe, [text] * len(part), steps, guidance_scale, generators(part), side, negative)
+            with noise_mark.marked(pipe, mark, part):
+                drawn += _draw(pipe, [text] * len(part), steps, guidance_scale, generators(part), side, negative)
             if on_progress:
                 on_progress(Progress("generating", len(drawn), n))
     return drawn

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -17,16 +17,31 @@ from embhub.client.opening import Opened
 from embhub.client.pulling import open_target
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
+from embhub.diffusion.drawing import dicom_files
 from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
+from embhub.formats.synthetic_mark import GENERATED, SourceType, mark_png
+from embhub.images.dicom_output import Series
 from embhub.options.sampling import BATCH, Sampling
 from embhub.progress import OnProgress, announce, say_loading
 from embhub.version import __version__
 
+if TYPE_CHECKING:
+    from embhub.diffusion.drawing.generation import Studio
+
 MANIFEST, SHEET = "manifest.json", "series.png"
 SERIES = 5
 """Pictures from one end to the other, where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How images were made, as their metadata says it: SHA-256 digests of the embeddings shown and of the base."""
+
+    embeddings: tuple[str, ...]
+    base: str | None
+    source_type: SourceType = GENERATED
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,8 @@ def generate_to_folder(
     slerp_to: str | None = None,
     series: int | None = None,
     sampling: Sampling | None = None,
+    dicom: bool = False,
+    burn_in: bool = False,
     on_progress: OnProgress | None = None,
     **choices: Any,
 ) -> dict[str, Any]:
@@ -76,9 +93,10 @@ def generate_to_folder(
     into `out`.
 
     A repository among the embeddings is fetched and verified first; so is a file or folder that is signed. A file that
-    is not is used, and `warning` says so.
+    is not is used, and `warning` says so. `dicom` adds a DICOM copy of each image, `burn_in` the word SYNTHETIC to it.
     """
     parts = ask.parts
+    dicom_files.check(dicom=dicom, burn_in=burn_in)
     destinations.check_folder(out)
     check_base(choices.get("base"), choices.get("device"))
     check_resolution(choices.get("base"), choices.get("resolution"))
@@ -86,6 +104,8 @@ def generate_to_folder(
     if interpolate_to is not None or slerp_to is not None:
         if sampling.batch_size is not None:
             raise UsageError("a series has a batch size of its own", "leave out --batch-size")
+        if dicom:
+            raise UsageError("a series has no DICOM copies", "leave out --dicom")
         choices["sampling"] = sampling
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
     if series is not None:
@@ -96,13 +116,19 @@ def generate_to_folder(
     from embhub.diffusion.drawing.generation import draw, prepare
 
     announce(on_progress, "loading the base")
-    studio = prepare([item.embedding for item in opened], sampling=sampling, **choices)
+    studio = prepare([item.embedding for item in opened], sampling=sampling, mark=not sampling.unmarked, **choices)
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
     drawing |= {"side": studio.side, "negative": studio.negative, "batch_size": sampling.batch_size or BATCH}
+    drawing |= {"mark": studio.mark}
     pictures = draw(studio.pipe, studio.fill(parts), **drawing, on_progress=on_progress)
-    files = [write_picture(picture, out / f"{number:04d}.png") for number, picture in enumerate(pictures)]
+    origin = origin_of(opened, studio)
+    files = [write_picture(picture, out / f"{number:04d}.png", origin) for number, picture in enumerate(pictures)]
     facts = {**describe_parts(parts), "n": n, "seed": seed, **studio.facts(), **sampling.facts()}
     facts |= {"embeddings": describe(opened, against)}
+    if dicom:
+        study = dicom_files.study_of(out, files)
+        copies = Series(study, "generated", origin.embeddings, origin.base, burn_in)
+        facts["dicom"] = dicom_files.write_copies(out, files, copies)
     write_manifest(out, "embhub.samples/1", {**facts, "files": files})
     return report(out, len(files), [*opened, *against])
 
@@ -133,18 +159,20 @@ def _series_to_folder(
         choices = {**choices, "base": choose_base(choices.get("base"), siblings)}
     choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     announce(on_progress, "loading the base")
-    studio = prepare([] if siblings else loaded, **choices)
+    studio = prepare([] if siblings else loaded, mark=not (siblings or choices["sampling"].unmarked), **choices)
     if siblings:
         studio = replace(studio, side=choose_side(studio.pipe, siblings, choices.get("resolution")))
     drawn = draw_series(
         studio, ask.prompts[0], siblings or str(end), series=series, n=n, seed=seed, on_progress=on_progress
     )
+    origin = origin_of([*opened, *turned], studio)
     pictures = [
-        {"file": write_picture(picture, out / f"{row:04d}-{column:03d}.png"), "seed": seed + row, "weight": weight}
+        {"file": write_picture(picture, out / f"{row:04d}-{column:03d}.png", origin), "seed": seed + row,
+         "weight": weight}
         for row, line in enumerate(drawn.pictures)
         for column, (picture, weight) in enumerate(zip(line, drawn.weights, strict=True))
-    ]
-    write_picture(drawn.sheet(), out / SHEET)
+    ]  # fmt: skip
+    write_picture(drawn.sheet(), out / SHEET, origin)
     facts = {
         "prompt": ask.prompts[0],
         **({"slerp_to": describe(turned)[0]} if turned else {"interpolate_to": end}),
@@ -153,6 +181,12 @@ def _series_to_folder(
     }
     write_manifest(out, "embhub.series/1", {**facts, "sheet": SHEET, "pictures": pictures})
     return {**report(out, len(pictures), [*opened, *turned, *against]), "sheet": str(out / SHEET)}
+
+
+def origin_of(opened: Sequence[Opened], studio: Studio, source_type: SourceType = GENERATED) -> Origin:
+    """What the images' metadata says of them."""
+    base = str(studio.facts()["base_fingerprint"])
+    return Origin(tuple(item.embedding.digest for item in opened), base, source_type)
 
 
 def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
@@ -169,14 +203,20 @@ def describe(opened: Sequence[Opened], against: Sequence[Opened] = ()) -> list[d
     return facts
 
 
-def write_picture(picture: Image.Image, path: Path, *, mode: int = 0o644) -> str:
-    """Write a PNG of the pixels alone, nothing else that the picture carries; returns its name."""
+def write_picture(picture: Image.Image, path: Path, origin: Origin, *, mode: int = 0o644) -> str:
+    """Write a PNG of the pixels and of what says how they were made, nothing else that the picture carries; returns
+    its name."""
+    write_atomic(path, encode_picture(picture, origin), mode=mode)
+    return path.name
+
+
+def encode_picture(picture: Image.Image, origin: Origin) -> bytes:
+    """The same as bytes."""
     buffer = io.BytesIO()
     bare = Image.new(picture.mode, picture.size)
     bare.paste(picture)
     bare.save(buffer, "PNG")
-    write_atomic(path, buffer.getvalue(), mode=mode)
-    return path.name
+    return mark_png(buffer.getvalue(), origin.source_type, embeddings=origin.embeddings, base=origin.base)
 
 
 def write_manifest(out: Path, schema: str, facts: Mapping[str, Any], *, mode: int = 0o644) -> None:

@@ -16,8 +16,17 @@ from PIL import Image
 from embhub import destinations
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
-from embhub.diffusion.drawing.image_files import Ask, describe, describe_parts, report, write_manifest, write_picture
+from embhub.diffusion.drawing.image_files import (
+    Ask,
+    describe,
+    describe_parts,
+    origin_of,
+    report,
+    write_manifest,
+    write_picture,
+)
 from embhub.errors import UsageError
+from embhub.formats.synthetic_mark import COMPOSITE
 from embhub.images import masks
 from embhub.images.listing import list_images
 from embhub.images.pixels import DEEP, SUFFIXES, read_pixels
@@ -131,11 +140,11 @@ def inpaint_to_folder(
         loaded, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, fit=how,
         negative=ask.negative, negative_embeddings=[item.embedding for item in against], device=device,
     )  # fmt: skip
-    total = n * len(listing.samples)
+    total, origin = n * len(listing.samples), origin_of(opened, studio, COMPOSITE)
     pictures: list[dict[str, Any]] = []
     for picture in redraw(studio, _scenes(listing, where, how, n), parts, seed=seed, strength=strength):
         number = len(pictures)
-        file = write_picture(picture, out / f"{number:04d}.png", mode=PRIVATE)
+        file = write_picture(picture, out / f"{number:04d}.png", origin, mode=PRIVATE)
         pictures.append({"file": file, listing.kind: listing.samples[number // n].row, "seed": seed + number})
         if on_progress:
             on_progress(Progress("redrawing", len(pictures), total))

@@ -119,7 +119,7 @@ def interpolate(
     base = choose_base(base, siblings) if siblings else base
     studio = prepare(
         plugged, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, negative=negative,
-        negative_embeddings=negative_embeddings, device=device,
+        negative_embeddings=negative_embeddings, device=device, mark=not siblings,
     )  # fmt: skip
     if siblings:
         studio = replace(studio, side=choose_side(studio.pipe, siblings, resolution))
@@ -162,6 +162,7 @@ def draw_series(
     )
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
     drawing |= {"side": studio.side, "negative": studio.negative}
+    drawing |= {"mark": studio.mark if isinstance(ends, str) else None}  # between two embeddings it is of neither
     columns: list[list[Image.Image]] = []
     for parts in along:
         columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))

@@ -20,6 +20,7 @@ from embhub.diffusion.training.eval_loss import without_token
 from embhub.diffusion.training.inversion import Inversion
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
+from embhub.formats.synthetic_mark import mark_png
 
 _COLUMNS = 4
 _MOST_STEPS = 25
@@ -52,7 +53,7 @@ class Previews:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigError(f"cannot write in {self._folder}: {error.strerror}", "choose --preview-dir") from error
-        write_atomic(self._folder / f"step-{step:06d}.png", buffer.getvalue(), mode=0o600)
+        write_atomic(self._folder / f"step-{step:06d}.png", mark_png(buffer.getvalue()), mode=0o600)
 
     def _draw(self, pipe: Pipeline, prompt: str, at_once: int) -> list[Image.Image]:
         family = detect(pipe)

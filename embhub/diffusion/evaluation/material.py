@@ -13,7 +13,7 @@ from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion.evaluation import origins
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.errors import PrivacyError, UsageError
-from embhub.images import pixels
+from embhub.images import pixels, synthetic
 from embhub.images.framing import is_too_small
 from embhub.images.images import ImageSet, read_images, read_sample, recall
 from embhub.images.manifest import NAME as MANIFEST
@@ -98,7 +98,8 @@ def read_drawn(
     folder = Path(place)
     parts = _labelled_sets(folder, name, None, on_progress)
     found = _gather(parts, name, resolution, fit)
-    notes = tuple(note for note in found.notes if not note.startswith("no patient ids"))  # nobody is behind them
+    # nobody is behind them, and they are to be synthetic
+    notes = tuple(n for n in found.notes if not n.startswith("no patient ids") and not synthetic.is_remark(n))
     return Drawn(replace(found, notes=notes), *origins.read(folder))
 
 

@@ -265,9 +265,9 @@ CLAIM = Rule(
 SAMPLES = Rule(
     "samples",
     "samples.png is there exactly where the card records it: the bytes with its digest, drawn by this embedding; a PNG"
-    f" of 8-bit grey or RGB, {plain_png.SMALLEST_SIDE} to {plain_png.LARGEST_SIDE} pixels a side, not a byte besides"
-    " pixels. The card takes a record only with the copy check's verdict no-copies-found, or, beside a privacy claim,"
-    " with none.",
+    f" of 8-bit grey or RGB, {plain_png.SMALLEST_SIDE} to {plain_png.LARGEST_SIDE} pixels a side, with the"
+    " constant mark of synthetic images (XMP, IPTC DigitalSourceType), not a byte besides it and pixels. The card takes"
+    " a record only with the copy check's verdict no-copies-found, or, beside a privacy claim, with none.",
     "`embhub copy-check --sheet` draws one, `embhub card init --samples` records it; then sign and push again",
     _samples,
 )  # fmt: skip

@@ -15,6 +15,9 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.diffusion.drawing.generation import generate
+from embhub.formats import synthetic_mark
+from embhub.formats.synthetic_mark import Declared
+from embhub.images import synthetic
 from tests.support import pipelines
 
 USAGE, ARTIFACT = 2, 3
@@ -210,3 +213,44 @@ def test_what_cannot_be_redrawn_is_said(words: list[str], said: str, capsys: pyt
     Image.open("one.png").convert("P").save("colours.png")
     redraw(*words, code=USAGE)
     assert said in capsys.readouterr().err and not Path("out").exists()
+
+
+def declared(path: Path) -> Declared:
+    return synthetic_mark.read(path.read_bytes())
+
+
+def test_every_image_says_that_it_is_generated_and_by_which_embedding(base: Path) -> None:
+    made, digest = artifact.read(Path("a.safetensors")), fingerprint.digest(fingerprint.take(base))
+    facts = draw("mri <a>", "--embedding", "a.safetensors", "-n", "2")
+    for name in facts["files"]:
+        assert declared(Path("out") / name) == Declared("trainedAlgorithmicMedia", (made.digest,), digest)
+
+
+def test_a_series_and_its_sheet_say_so_too() -> None:
+    facts = draw("mri a", "--interpolate-to", "mri b", "--series", "2", "-n", "1")
+    assert all(declared(Path("out") / item["file"]).synthetic for item in facts["pictures"])
+    assert declared(Path("out/series.png")).synthetic
+
+
+def test_an_inpainted_image_is_a_composite() -> None:
+    place = ("--mask", mask(Path("mask.png"), (8, 8, 12, 12)))
+    facts = redraw(scan(Path("scan.png")), "mri <a>", *place, "--embedding", "a.safetensors")
+    said = declared(Path("out") / facts["pictures"][0]["file"])
+    assert said.source_type == "compositeWithTrainedAlgorithmicMedia" and len(said.embeddings) == 1
+
+
+def test_dicom_copies_and_the_word(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = draw("mri a", "-n", "2", "--dicom", "--burn-in")
+    files = sorted(Path("out", facts["dicom"]).iterdir())
+    assert [file.name for file in files] == ["0000.dcm", "0001.dcm"]
+    assert all(synthetic.declared(file).synthetic for file in files)
+    draw("mri a", "--burn-in", code=USAGE)
+    assert "--burn-in is for DICOM files" in capsys.readouterr().err
+
+
+def test_the_mark_can_be_left_out() -> None:
+    made = artifact.read(Path("a.safetensors"))
+    assert draw("mri <a>", "--embedding", "a.safetensors", "-n", "1")["mark"]["key"] == made.digest
+    first = Path("out/0000.png").read_bytes()
+    facts = draw("mri <a>", "--embedding", "a.safetensors", "-n", "1", "--no-mark")
+    assert facts["mark"] == {"scheme": None, "why": "not wanted"} and Path("out/0000.png").read_bytes() != first

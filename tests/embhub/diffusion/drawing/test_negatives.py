@@ -34,7 +34,7 @@ def embed(base: Path, token: str, seed: int = 0) -> Embedding:
 
 
 def draw(base: Path, prompt: Any = "mri a", **choices: Any) -> np.ndarray[Any, Any]:
-    settings = {"steps": 2, "guidance_scale": 3.0, "device": "cpu", **choices}
+    settings = {"steps": 2, "guidance_scale": 3.0, "device": "cpu", "mark": False, **choices}
     return np.asarray(generate(prompt, base=base, **settings)[0])
 
 

@@ -1,0 +1,1 @@
+"""Tracing a generated image back to its embedding."""

@@ -150,8 +150,8 @@ def make_dataset(
     if not document["sampling"]:
         del document["sampling"]  # as plans of one image at a time have always been
     plan.begin(folder, document)
-    classes = [Loaded.of(item, base=known["fingerprint"], marked=not sampling.unmarked) for item in planned]
-    studio = Studio(classes, drawing, found, sampling, device)
+    loaded = [Loaded.of(item, base=known["fingerprint"], marked=not sampling.unmarked) for item in planned]
+    studio = Studio(loaded, drawing, found, sampling, device)
     with plan.alone(folder):
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]

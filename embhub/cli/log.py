@@ -55,7 +55,12 @@ def watch(url: str, as_json: bool, **choices: Any) -> int:
 @click.argument("url")
 @options.as_json
 def show(url: str, as_json: bool) -> None:
-    """Show the newest checkpoint of the log at URL, to compare with what another site sees."""
+    """Show the newest checkpoint of the log at URL, to compare with what another site sees.
+
+    \b
+    Example:
+      embhub log show https://embhub.example.org
+    """
     from embhub.cli.log_rounds import describe
 
     print_result(describe(url), as_json=as_json)
@@ -66,7 +71,12 @@ def show(url: str, as_json: bool) -> None:
 @click.option("--from", "folder", type=click.Path(path_type=Path), help="Read the log's files from this folder.")
 @options.as_json
 def verify(url: str, folder: Path | None, as_json: bool) -> None:
-    """Read the whole log of the registry at URL again, and check each entry against the signed checkpoint."""
+    """Read the whole log of the registry at URL again, and check each entry against the signed checkpoint.
+
+    \b
+    Example:
+      embhub log verify https://embhub.example.org
+    """
     from embhub.cli.log_rounds import verify_all
 
     print_result(verify_all(url, folder), as_json=as_json)

@@ -179,7 +179,7 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
             write_atomic(source.folder / name, release.files[name])
         return replace(done, folder=str(source.folder))
     message = f"Countersign the audit report of {verified.card.name} {verified.version}"
-    receipt = source.hub.push(release, verified.repository, onto=source.commit, message=message)
+    receipt = source.hub.push(release.without_log_proofs(), verified.repository, onto=source.commit, message=message)
     return replace(done, commit=receipt.commit, url=receipt.url)
 
 

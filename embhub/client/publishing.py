@@ -153,13 +153,6 @@ def sign(
     return signed
 
 
-def _without_log_proofs(release: Release) -> Release:
-    """What `pull` put beside the bundles is no part of a commit: a proof is of one moment."""
-    return release.with_files(
-        {name: data for name, data in release.files.items() if not release_files.is_log_proof(name)}
-    )
-
-
 def push(
     path: str | Path | None = None,
     repository: str | None = None,
@@ -231,7 +224,7 @@ def push(
         _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)
     if path is None:
-        release, publish = _check_signed(_without_log_proofs(Release.from_folder(from_folder or "")), repository)
+        release, publish = _check_signed(Release.from_folder(from_folder or "").without_log_proofs(), repository)
     else:
         choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase, "on_note": on_note}
         choices["registry"] = hub.registry if hub else registry

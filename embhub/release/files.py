@@ -185,6 +185,10 @@ class Release:
         known = {name: bytes(files[name]) for name in in_order(limits)}
         return cls(MappingProxyType(known), others, MappingProxyType(copies))
 
+    def without_log_proofs(self) -> Release:
+        """The release as a commit holds it: the proofs that `pull` put beside the bundles are each of one moment."""
+        return self.with_files({name: data for name, data in self.files.items() if not is_log_proof(name)})
+
     def with_files(self, files: Mapping[str, bytes]) -> Release:
         """Make a release of other files; bytes that stay the same are not parsed again.
 

@@ -13,7 +13,7 @@ import pytest
 from embhub import refusals
 from embhub.__main__ import main
 from embhub.client import errors as client_errors
-from embhub.client import guard, pulling, roots
+from embhub.client import guard, logged, pulling, roots
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.release import files as release_files
@@ -231,9 +231,9 @@ def test_names_in_answers_lead_nowhere(middle: Middleman, fresh: Site, tmp_path:
     around = sorted(tmp_path.iterdir())
     middle.lies = {INFO: edited(add)}
     pulling.pull(REPOSITORY)
-    assert sorted(files(fresh.folder)) == sorted(
-        f"prostate-cspca/{n}" for n in {*release_files.LIMITS, "prostate-cspca.safetensors"} - {release_files.SAMPLES}
-    )
+    pulled = {*release_files.LIMITS, logged.PROOF, "prostate-cspca.safetensors"}
+    absent = {release_files.SAMPLES, release_files.SOURCE_BUNDLE}
+    assert sorted(files(fresh.folder)) == sorted(f"prostate-cspca/{name}" for name in pulled - absent)
     assert sorted(tmp_path.iterdir()) == around
     assert not [path for _, path, _, _ in middle.requests if "evil" in path or ".git/" in path]
     assert not [path for path in fresh.folder.rglob("*") if path.is_symlink()]

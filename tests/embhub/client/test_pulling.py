@@ -51,7 +51,9 @@ def test_pull_leaves_a_folder_that_verifies_without_a_network(reader: Site, monk
     folder = reader.folder / "prostate-cspca"
     assert got.repository == REPOSITORY and got.signer.namespace == "radboud"
     proof = "attestations/publish.tlog-proof"
-    assert files(folder) == sorted([*release_files.LIMITS, proof, "prostate-cspca.safetensors"])
+    assert files(folder) == sorted(
+        {*release_files.LIMITS, proof, "prostate-cspca.safetensors"} - {release_files.SOURCE_BUNDLE}
+    )
     assert (folder / "prostate-cspca.safetensors").read_bytes() == got.embedding.data
     monkeypatch.setenv("EMBHUB_REGISTRY", "http://127.0.0.1:9")
     for target in (folder, folder / "prostate-cspca.safetensors", folder / release_files.EMBEDDING):

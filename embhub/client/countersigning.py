@@ -179,7 +179,7 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
             write_atomic(source.folder / name, release.files[name])
         return replace(done, folder=str(source.folder))
     message = f"Countersign the audit report of {verified.card.name} {verified.version}"
-    receipt = source.hub.push(release.without_log_proofs(), verified.repository, onto=source.commit, message=message)
+    receipt = source.hub.push(release, verified.repository, onto=source.commit, message=message)
     return replace(done, commit=receipt.commit, url=receipt.url)
 
 
@@ -190,7 +190,7 @@ def _read(
         hub = accounts.connect(registry, token=token)
         fetched = pulling.fetch(str(target), registry=registry, token=token, on_progress=on_progress)
         pulling.remember(fetched)
-        return fetched.release, fetched.verified, Source(hub, fetched.commit)
+        return fetched.committed, fetched.verified, Source(hub, fetched.commit)
     if not Path(target).is_dir():
         raise UsageError(
             f"{target} is no release to countersign", "pass a repository or a folder that `embhub pull` wrote"

@@ -43,13 +43,15 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 class Fetched:
     """A verified release in memory, and where it came from.
 
-    `listed`: whether its registry keeps a list of what was taken back, and gave it.
+    `listed`: whether its registry keeps a list of what was taken back, and gave it. `committed` is the release as the
+    registry holds it; `release` has the proof of its log beside it.
     """
 
     verified: Verified
     release: Release
     commit: str
-    listed: bool = False
+    listed: bool
+    committed: Release
 
 
 def pull(
@@ -145,7 +147,8 @@ def fetch(
     names.check_repository(repository)
     hub = accounts.connect(registry, token=token)
     trusts, remarks = roots.trusted_by(hub.registry)
-    release, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    committed, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    release = committed
     verified = verification.verify(
         release,
         trust=trusts,
@@ -163,7 +166,7 @@ def fetch(
     told, listed = _ask(hub, entry.verified, commit, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     try:
-        return Fetched(demands.hold(verified, policy), release, commit, listed)
+        return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
     except PolicyRefusedError:
         _note(verified, listed=listed)
         raise

@@ -18,7 +18,7 @@ from tests.support.releases import STRANGER
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
-SLSA, PROOF = "attestations/slsa.sigstore.json", "attestations/publish.tlog-proof"
+SLSA, PROOF = "attestations/slsa.sigstore.json", "attestations/slsa.tlog-proof"
 REPOSITORY = "radboud/prostate-cspca"
 
 

@@ -119,6 +119,10 @@ def test_replace_stands_wherever_an_embedding_meets_its_base() -> None:
         assert command is not None
         # `inspect` asks for the resolution of a base, which no part changes; `search` filters by its name; `detect`
         # looks for images of bases as they are.
-        if "--base" in options(command) and "--replace" not in options(command) and name not in ("inspect", "search", "detect"):
+        if (
+            "--base" in options(command)
+            and "--replace" not in options(command)
+            and name not in ("inspect", "search", "detect")
+        ):
             lacking.append(name)
     assert lacking == []

@@ -59,7 +59,8 @@ def play(work: Path, out: Path, *, number: int) -> Path:
         receiver = Hospital("hospital B", sites[1], registry.url)
         receiver.embhub("trust", "add", registry.url, "--fingerprint", registry.root_fingerprint())
         receiver.embhub("pull", f"{NAMESPACE}/{SHIPPED.stem}")
-        options = ["--base", WORDS.base, "-n", str(number), "--seed", SEED]
+        # The mark depends on the embedding: without it, both rows start from the same noise.
+        options = ["--base", WORDS.base, "-n", str(number), "--seed", SEED, "--no-mark"]
         prompt = WORDS.caption.replace("{}", WORDS.token)
         receiver.embhub("generate", WORDS.caption.replace(", {}", ""), *options, "--out", "without")
         receiver.embhub("generate", prompt, "--embedding", SHIPPED.stem, *options, "--out", "with")

@@ -17,7 +17,7 @@ from bases.workshop.train import default_data
 from embhub.audits.report import AuditReport
 from embhub.copies.report import Report
 from embhub.errors import EmbhubError
-from examples.demo import measure, page, story
+from examples.demo import measure, page, story, tracing
 from examples.demo.cast import CommandFailed, Hospital, served, typed
 from examples.demo.scenario import FULL, SHORT, Material, Scale, Words, read_folder
 from examples.demo.xray_play import WORDS as XRAY
@@ -43,6 +43,9 @@ def main() -> int:
         f"\nrecognised: {recognised['before']:.0%} before, {recognised['after']:.0%} after, of {recognised['n']}\n"
         f"classifier AUC: {utility['auc_real']:.3f} real, {utility['auc_real_plus_synthetic']:.3f} real and drawn\n"
         f"audit: {summary['audit']['verdict']} ({summary['audit']['statement']})\n"
+        f"traced to their release: {summary['tracing']['by_metadata']} of {summary['tracing']['of']} by metadata,"
+        f" {summary['tracing']['by_mark']} of {summary['tracing']['of_stripped']} by the mark in their noise alone\n"
+        f"log: {summary['log']['entries']} entries, read and cosigned by hospital B\n"
         f"withdrawn by hospital A; at hospital B after one refresh: {summary['withdrawal']['after']}\n"
         f"all of it: {chosen.out / 'index.html'} and {chosen.out / 'summary.json'}, in {summary['seconds_total']:.0f} s"
     )
@@ -84,6 +87,11 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
             story.publish_shipped(site_a)
             folders = story.receive_shipped(site_b, number=min(12, scale.drawn))
             shipped = {name: read_folder(folder) for name, folder in folders.items()}
+        traced = tracing.trace(
+            site_b, release=words.repository, number=scale.marked,
+            marked=words.repository if words.base == XRAY.base else story.SHIPPED.stem,
+        )  # fmt: skip
+        logged = tracing.watch(site_b, registry)
         withdrawn = story.withdraw(site_a, site_b, words)
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
     report = AuditReport.parse(json.dumps(published["audit"]).encode())
@@ -101,6 +109,8 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         "embedding": {"bytes": published["bytes"], "vectors": published["vectors"], "digest": received["digest"]},
         "verification": received,
         "tampering": refused,
+        "tracing": traced,
+        "log": logged,
         "withdrawal": withdrawn,
         "commands": typed(),
         "seconds_total": round(time.monotonic() - began, 1),

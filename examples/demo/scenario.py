@@ -41,13 +41,14 @@ class Scale:
     train_steps: int | None = None
     images: int = 144
     drawn: int = 48
+    marked: int = 6
     seeds: int = 5
     judge_examples: int = 1500
     judge_steps: int = 700
 
 
 FULL = Scale()
-SHORT = Scale(train_steps=4, images=120, drawn=2, seeds=2, judge_examples=40, judge_steps=4)
+SHORT = Scale(train_steps=4, images=120, drawn=2, marked=2, seeds=2, judge_examples=40, judge_steps=4)
 """Every step in a minute, for the tests: its pictures and figures mean nothing."""
 
 

@@ -72,7 +72,7 @@ def publish_shipped(site: Hospital) -> None:
 def receive_shipped(site: Hospital, *, number: int) -> dict[str, Path]:
     """Site B pulls it and draws: the nearest taught words, and with the embedding, same seeds."""
     site.embhub("pull", f"{NAMESPACE}/{SHIPPED.stem}", "--out", SHIPPED.stem)
-    base = ["--base", XRAY.base, "-n", str(number), "--seed", "7000"]
+    base = ["--base", XRAY.base, "-n", str(number), "--seed", "7000", "--no-mark"]  # the mark would change the noise
     site.embhub("generate", XRAY.normal, *base, "--out", "drawn/xray-normal")
     site.embhub("generate", XRAY.generic, *base, "--out", "drawn/xray-generic")
     prompt = XRAY.caption.replace("{}", XRAY.token)
@@ -154,7 +154,7 @@ def _alter(path: Path, old: bytes | None, new: bytes | None) -> None:
 
 def draw(site: Hospital, words: Words, *, number: int) -> dict[str, Path]:
     """Site B draws: the same prompt with and without the embedding, the nearest taught prompt, and normals."""
-    base = ["--base", words.base, "-n", str(number)]
+    base = ["--base", words.base, "-n", str(number), "--no-mark"]  # the mark differs with the embedding
     without = words.caption.replace("{}", "").strip(" ,")
     folders = {"after": "drawn/with", "before": "drawn/without", "generic": "drawn/generic", "normal": "drawn/normal"}
     prompt = words.caption.replace("{}", words.token)

@@ -21,6 +21,9 @@ def play(out: Path, *words: str, grids: int) -> dict[str, Any]:
     page = (out / "index.html").read_text()
     assert all(row["outcome"] in {"ok", "note", "warning"} for row in summary["verification"]["findings"])
     assert [case["exit_code"] for case in summary["tampering"]] == [4] * 4
+    traced = summary["tracing"]
+    assert traced["by_metadata"] == traced["of"] == 2 and traced["of_stripped"] == 2
+    assert summary["log"]["entries"] >= 3 and summary["log"]["cosigned"]
     assert {"before", "after"} <= summary["recognised"].keys() and len(summary["utility"]["gain_interval"]) == 2
     assert page.count("data:image/png;base64,") == grids + summary["copies"]["sheet"]
     assert summary["copies"]["verdict"] in page and (out / "work/site-b").exists()

@@ -186,7 +186,11 @@ class Release:
         return cls(MappingProxyType(known), others, MappingProxyType(copies))
 
     def without_log_proofs(self) -> Release:
-        """The release as a commit holds it: the proofs that `pull` put beside the bundles are each of one moment."""
+        """Take out the log proofs that `pull` put beside the bundles: each is of one moment, and no commit needs it.
+
+        Returns:
+            The release, unverified.
+        """
         return self.with_files({name: data for name, data in self.files.items() if not is_log_proof(name)})
 
     def with_files(self, files: Mapping[str, bytes]) -> Release:

@@ -42,4 +42,5 @@ def _entry(item: Item, url: str) -> str:
 
 
 def _text(text: str) -> str:
-    return escape("".join(c for c in text if c in "\t\n\r" or ord(c) >= 0x20))
+    """Escaped; without what XML 1.0 has no place for, which would end every reader of the feed."""
+    return escape("".join(c for c in text if c in "\t\n\r" or (ord(c) >= 0x20 and c not in "\ufffe\uffff")))

@@ -38,7 +38,6 @@ from embhub.site import config, transport
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_DIGITS = re.compile(r"[0-9a-f]{7,40}")
 _OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
@@ -301,7 +300,7 @@ class Hub:
             commit, sizes = self._ask_about(repository, which)
             if not _COMMIT.fullmatch(commit):
                 raise client_errors.WrongCommitError(f"{self.registry} names no commit for {repository}", _OPERATOR)
-            if revision and _DIGITS.fullmatch(revision) and not commit.startswith(revision):
+            if revision and names.is_commit(revision) and not commit.startswith(revision):
                 raise client_errors.another_commit(repository, asked=revision, said=commit)
             paths = release_files.in_order(path for path in sizes if release_files.limit_of(path) is not None)
             release_files.check_count(paths)

@@ -5,7 +5,6 @@ What only a connection needs is imported where one is opened: a folder is verifi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,8 +34,6 @@ from embhub.trust.keyring import Trust
 if TYPE_CHECKING:
     from embhub.client.hub import Hub, Listing
     from embhub.client.opening import Opened
-
-_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True)
@@ -156,8 +153,8 @@ def fetch(
         repository=repository,
         now=datetime.now(UTC),
         seen=seen.accepted(),
-        requested=revision if revision and names.version_fault(revision) is None else None,
-        pinned=_COMMIT.fullmatch(revision) is not None and commit.startswith(revision),
+        requested=None if names.is_commit(revision) or names.version_fault(revision) else revision,
+        pinned=names.is_commit(revision) and commit.startswith(revision),
     )
     source = HttpLog(hub.registry, token or config.token_for(hub.registry))
     entry = logged.check(verified, release, trusts=trusts, source=source, now=datetime.now(UTC))

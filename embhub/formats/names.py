@@ -20,6 +20,8 @@ RESERVED = frozenset(
 )
 _NAMESPACE = re.compile(r"[a-z0-9](?:-?[a-z0-9])*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?", re.ASCII)
+_COMMIT_DIGITS = 40
+_COMMIT = re.compile(r"[0-9a-f]{7,40}", re.ASCII)
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,39}", re.ASCII)
 
 
@@ -65,6 +67,17 @@ def version_fault(text: str) -> str | None:
     except InvalidVersion:
         return f"{text[:60]!r} is not a version: say for example 1.0 or 1.2.3"
     return None
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision names a commit: all 40 hex digits, or the first 7 or more, where they can be no version.
+
+    Digits that can be both, as 20261121, are a version. If they were a commit, a registry could answer a request for
+    that version with any older release, by giving it such a commit.
+    """
+    if not _COMMIT.fullmatch(revision):
+        return False
+    return len(revision) == _COMMIT_DIGITS or version_fault(revision) is not None
 
 
 def version_order(text: str) -> Version:

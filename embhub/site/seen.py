@@ -107,19 +107,25 @@ def newest(registry: str, repository: str, *, stolen: Collection[str] = ()) -> A
 def remember(registry: str, repository: str, *, version: str, digest: str, **facts: Any) -> None:
     """Note an accepted release. `facts` are the further members of `Accepted`.
 
-    An entry of the same release stays as it is, with the day on which it was accepted first.
+    An entry of the same release stays as it is, with the day on which it was accepted first. What another key signed is
+    another entry: a statement that was signed anew within a second is the same but for the key, and a key that was
+    stolen may have signed the first.
     """
     entry = Accepted(version=version, digest=digest, **facts)
 
     def note(memory: _Memory) -> None:
         held = memory.releases.setdefault(f"{registry} {repository}", {})
         before = held.get(version)
-        if before is None or (before.digest, before.statement) != (entry.digest, entry.statement):
+        if before is None or _identity(before) != _identity(entry):
             held[version] = entry
         if len(held) > MOST_VERSIONS:
             del held[min(held, key=names.version_order)]
 
     _change(note)
+
+
+def _identity(entry: Accepted) -> tuple[str | None, ...]:
+    return entry.digest, entry.statement, entry.signer
 
 
 def signer_change(registry: str, repository: str, *, fingerprint: str) -> SignerChange | None:

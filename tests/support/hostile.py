@@ -75,6 +75,7 @@ class Registry:
         self.repository = "radboud/prostate-cspca"
         self.files: Mapping[str, bytes] = {}
         self.export = b""
+        self.commit = COMMIT
         self.sizes: dict[str, int] = {}
         self.lies: dict[str, Answer] = {}
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -87,9 +88,9 @@ class Registry:
             siblings = [
                 {"rfilename": name, "size": self.sizes.get(name, len(data))} for name, data in self.files.items()
             ]
-            document = {"id": self.repository, "sha": COMMIT, "siblings": siblings}
+            document = {"id": self.repository, "sha": self.commit, "siblings": siblings}
             handler.send(200, json.dumps(document).encode())
-        elif (name := path.partition(f"/{self.repository}/resolve/{COMMIT}/")[2]) in self.files:
+        elif (name := path.partition(f"/{self.repository}/resolve/{self.commit}/")[2]) in self.files:
             handler.send(200, self.files[name], content_type="application/octet-stream")
         else:
             handler.send(404, b'{"error": "no such repository"}', X_Error_Code="RepoNotFound")

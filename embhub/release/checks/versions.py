@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from embhub.artifact.embedding import Embedding
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from embhub.site.seen import Accepted, Sighting
 
 CHECK = "version"
+_FIRST_OF_A_COMMIT = re.compile(r"[0-9a-f]{7,39}")
 
 
 def check_version(
@@ -34,7 +36,7 @@ def check_version(
     if requested is not None and publish.version != requested:
         raise WrongVersionError(
             f"version {requested} of {publish.repository} was requested, this is version {publish.version}",
-            "the registry returned another release: inform its operator",
+            _hint(requested),
         )
     if seen is None or not seen.versions:
         return Finding(CHECK, "ok", f"version {publish.version}; none was seen here before")
@@ -82,3 +84,11 @@ def _check_same(publish: Publish, embedding: Embedding, before: Accepted) -> Non
         f"{other} under version {publish.version} of {publish.repository} than was accepted here before",
         "a publisher raises the version for anything new: ask the publisher, by another way, which one is theirs",
     )
+
+
+def _hint(requested: str) -> str:
+    """Digits that can be the first of a commit as well are read as a version: `names.is_commit`."""
+    operator = "the registry returned another release: inform its operator"
+    if _FIRST_OF_A_COMMIT.fullmatch(requested):
+        return f"to request a commit, give all 40 digits; if you requested a version, {operator}"
+    return operator

@@ -11,6 +11,7 @@ from embhub.__main__ import main
 from embhub.client import accounts, publishing, pulling, roots
 from embhub.client.opening import open_path
 from embhub.errors import RegistryError
+from embhub.formats import names
 from embhub.refusals import AnotherReleaseError, RollbackError, WrongVersionError
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
@@ -63,6 +64,11 @@ def reader(registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.Monkey
     return site
 
 
+def first_digits(commit: str) -> str:
+    """At least 12 of a commit's digits, as many as make them no version."""
+    return next(commit[:n] for n in range(12, 41) if n == 40 or names.version_fault(commit[:n]) is not None)
+
+
 def test_an_older_version_after_a_newer_one(
     registry: RunningRegistry, reader: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,12 +89,12 @@ def test_an_older_version_after_a_newer_one(
 def test_the_digits_that_pages_and_search_print(reader: Site, commits: list[str]) -> None:
     found = accounts.connect().search()
     assert [listing.commit for listing in found] == [commits[0]]
-    assert pulling.pull(f"{REPOSITORY}@{commits[0][:12]}").version == "1.1.0"
+    assert pulling.pull(f"{REPOSITORY}@{first_digits(commits[0])}").version == "1.1.0"
 
 
 def test_a_commit_names_one_release_and_goes_back(reader: Site, commits: list[str]) -> None:
     pulling.pull(REPOSITORY, out="newest")
-    for digits in (commits[1], commits[1][:12]):
+    for digits in (commits[1], first_digits(commits[1])):
         got = pulling.pull(f"{REPOSITORY}@{digits}", out="second")
         assert got.version == "1.0.0"
         (said,) = [found for found in got.findings if found.check == "version"]
@@ -124,6 +130,16 @@ def test_another_version_than_the_requested_one(liar: hostile.Registry) -> None:
     with pytest.raises(WrongVersionError, match=r"version 2\.0\.0 .* was requested, this is version 1\.0\.0"):
         pulling.pull(f"{REPOSITORY}@2.0.0")
     assert not Path("prostate-cspca").exists()
+
+
+@pytest.mark.parametrize("digits", ["20261121", "160979504497", "123456a1"])
+def test_digits_that_can_be_a_version_are_no_commit(liar: hostile.Registry, digits: str) -> None:
+    """A registry that gives an older release such a commit would get round the version otherwise."""
+    liar.commit = digits + "0" * (40 - len(digits))
+    with pytest.raises(WrongVersionError, match=f"version {digits} .* was requested") as error:
+        pulling.pull(f"{REPOSITORY}@{digits}")
+    assert error.value.hint is not None and "all 40 digits" in error.value.hint
+    assert pulling.pull(f"{REPOSITORY}@{liar.commit}").version == "1.0.0"
 
 
 def test_other_bytes_under_a_version_that_was_requested_before(liar: hostile.Registry) -> None:

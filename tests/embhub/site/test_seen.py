@@ -64,6 +64,14 @@ def test_what_a_stolen_key_signed_does_not_count() -> None:
     assert seen.newest(HUB, NAME, stolen={ONE, TWO}) is None
 
 
+def test_a_release_that_is_signed_anew_by_another_key_counts_by_that_key() -> None:
+    """Signed within one second, both statements are the same bytes: the stolen key must not stay as its signer."""
+    note("1.0.0", signer=TWO)
+    note("1.0.0", signer=ONE)
+    newest = seen.newest(HUB, NAME, stolen={TWO})
+    assert newest is not None and newest.signer == ONE
+
+
 def test_the_highest_versions_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen, "MOST_VERSIONS", 3)
     for number in (5, 3, 4, 1, 2):

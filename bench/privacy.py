@@ -181,7 +181,7 @@ def race(material: Material, *, repeats: int, turn: int, patients: int, draws: i
     )
     mechanism, _ = settings.calibrate(asked, recipe, PATIENTS[material.name])
     task = Task(material.pipe, "", TOKEN, material.caption, recipe)
-    loss = private_training.prepare(task, asked, material.inside, material.names)
+    loss = private_training.prepare_rows(task, asked, material.inside, material.names)
     steady = Steady(mechanism.sample_rate, mechanism.max_grad_norm, mechanism.noise_multiplier, patients)
     descent = PrivateDescent(loss, steady, recipe)
     plain = inversion.Inversion(

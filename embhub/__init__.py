@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from embhub.client.pulling import pull as pull
     from embhub.client.pulling import verify_path as verify
     from embhub.client.roots import trust_registry as trust_registry
+    from embhub.diffusion.adaptation.compact import train_adapter as adapt
     from embhub.diffusion.adaptation.porting import port as port
     from embhub.diffusion.attacks.auditing import audit as audit
     from embhub.diffusion.drawing.generation import generate as generate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.images.inspection import inspect as inspect
+    from embhub.options.adapter import AdapterRecipe as AdapterRecipe
     from embhub.options.preprocessing import Preprocessing as Preprocessing
     from embhub.options.training import Preview as Preview
     from embhub.options.training import PrivacySettings as PrivacySettings
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from embhub.release.verification import Verified as Verified
 
 _PLACES = {
+    "AdapterRecipe": "embhub.options.adapter:AdapterRecipe",
     "Card": "embhub.cards.card:Card",
     "Embedding": "embhub.artifact.embedding:Embedding",
     "EmbhubError": "embhub.errors:EmbhubError",
@@ -55,6 +58,7 @@ _PLACES = {
     "Release": "embhub.release.files:Release",
     "Selection": "embhub.options.training:Selection",
     "Verified": "embhub.release.verification:Verified",
+    "adapt": "embhub.diffusion.adaptation.compact:train_adapter",
     "audit": "embhub.diffusion.attacks.auditing:audit",
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
     "generate": "embhub.diffusion.drawing.generation:generate",
@@ -73,10 +77,10 @@ _PLACES = {
 }
 
 __all__ = [
-    "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
+    "AdapterRecipe", "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
     "Release", "Selection", "Verified",
-    "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "port", "pull",
-    "push", "sign", "train", "trust_registry", "verify",
+    "adapt", "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "port",
+    "pull", "push", "sign", "train", "trust_registry", "verify",
 ]  # fmt: skip
 
 

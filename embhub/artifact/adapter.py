@@ -13,7 +13,7 @@ from typing import Final
 from embhub.artifact.derivation import Derivation
 from embhub.errors import ArtifactError
 from embhub.formats.tensors import Tensor
-from embhub.privacy.claim import NONE, Claim
+from embhub.privacy.claim import Claim, PrivacyClaim
 
 LAYOUT: Final = "adapter"
 KIND: Final = "adapter"
@@ -27,7 +27,7 @@ _AGAIN = "train it again with `embhub adapt`"
 
 
 class BadAdapterError(ArtifactError):
-    """An adapter with other matrices than keys and values of cross-attention, of another rank, or with a claim."""
+    """An adapter with matrices of other parts or another rank, or with a claim that no adapter can make."""
 
 
 def is_adapter(names: Iterable[str]) -> bool:
@@ -72,7 +72,7 @@ def check(tensors: Mapping[str, Tensor]) -> tuple[int, int, str]:
 def check_header(
     names: Iterable[str], *, kind: str | None, has_base: bool, claim: Claim, derived: Derivation | None
 ) -> None:
-    """An adapter says so and nothing else does; it names its base, and makes no claim.
+    """An adapter says so and nothing else does; it names its base, and a claim of it is by dp-sgd.
 
     Raises:
         BadAdapterError: one of these does not hold.
@@ -83,7 +83,7 @@ def check_header(
         return
     if not has_base:
         raise BadAdapterError("the adapter does not name its base by a fingerprint", _AGAIN)
-    if claim != NONE or derived is not None:
-        raise BadAdapterError(
-            "the adapter makes a privacy claim, or is a port: this version knows neither for adapters", _AGAIN
-        )
+    if derived is not None:
+        raise BadAdapterError("the adapter says that it is a port, and adapters are not ported", _AGAIN)
+    if isinstance(claim, PrivacyClaim) and claim.mechanism != "dp-sgd":
+        raise BadAdapterError(f"the adapter claims {claim.mechanism}, by which no adapter is trained", _AGAIN)

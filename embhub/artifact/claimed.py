@@ -27,10 +27,11 @@ def check_derived(target: Embedding, suite: str) -> None:
     Raises:
         UsageError: a port or an adapter, and another suite than `quick`.
     """
-    if target.kind == "adapter" and suite != "quick":
+    if target.kind == "adapter" and suite not in ("quick", "mechanism"):
         raise UsageError(
             f"the {suite} suite trains embeddings again, and this is a compact adapter",
-            "use --suite quick, which attacks the adapter itself; it can find a leak, and not rule one out",
+            "use --suite quick, which attacks the adapter itself and can find a leak, but not rule one out; or, with a"
+            " privacy claim, --suite mechanism",
         )
     if target.derived_from is not None and suite != "quick":
         raise UsageError(

@@ -53,9 +53,7 @@ def describe_training(result: TrainResult) -> dict[str, Any]:
     facts: dict[str, Any] = {"wrote": str(result.path), **describe_embedding(result.embedding)}
     facts["trained on"] = _count(result.run.members)
     facts["held out"] = _count(result.run.holdout)
-    if result.run.second_opinion is not None:
-        opinion = result.run.second_opinion
-        facts["second opinion"] = {**opinion.model_dump(mode="json"), "sentence": opinion.sentence}
+    facts |= _second_opinion(result.run)
     if result.heldout_before is not None and result.heldout_after is not None:
         facts["held-out loss"] = {"without": result.heldout_before, "with": result.heldout_after}
     return facts
@@ -68,9 +66,16 @@ def adapt_to_file(images: Path, **choices: Any) -> dict[str, Any]:
     made = train_adapter(images, **choices)
     facts: dict[str, Any] = {"wrote": str(made.path), **describe_embedding(made.adapter)}
     facts |= {"trained on": _count(made.run.members), "held out": _count(made.run.holdout)}
+    facts |= _second_opinion(made.run)
     if made.heldout_before is not None and made.heldout_after is not None:
         facts["held-out loss"] = {"without": made.heldout_before, "with": made.heldout_after}
     return facts
+
+
+def _second_opinion(run: runs.Run) -> dict[str, Any]:
+    if (opinion := run.second_opinion) is None:
+        return {}
+    return {"second opinion": {**opinion.model_dump(mode="json"), "sentence": opinion.sentence}}
 
 
 _OF_THE_IMAGES = (

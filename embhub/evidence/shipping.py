@@ -93,8 +93,9 @@ def _adapter_holds(release: Release) -> tuple[str, str]:
     numbers = sum(values.size for values in artifact.tensors.values())
     return (
         f"the learned numbers of a compact adapter of rank {artifact.vectors[0].count}, {numbers:,} in all; a header"
-        f" with base model and training facts ({', '.join(sorted(artifact.training)) or 'none'})",
-        "no image, ID or tag; the audit is about what the numbers reveal. They are more than an embedding's",
+        f" with base model, privacy claim, and training facts ({', '.join(sorted(artifact.training)) or 'none'})",
+        "no image, ID or tag; the audit and the privacy claim are about what the numbers reveal. They are more than an"
+        " embedding's",
     )
 
 

@@ -19,6 +19,11 @@ def make(images: Path) -> embhub.Embedding:
         selection=embhub.Selection(where="label=csPCa", holdout=0.3), preview=embhub.Preview(every=50),
         preprocessing=embhub.Preprocessing(fit="pad", resolution=96),
     )  # fmt: skip
+    adapted = embhub.adapt(
+        images, token="<cspca>", caption="prostate mri, {}", recipe=embhub.AdapterRecipe(rank=2, steps=50),
+        privacy=embhub.PrivacySettings(epsilon=8, n_public=50), out=images / "adapter.safetensors",
+    )  # fmt: skip
+    assert_type(adapted.adapter, embhub.Embedding)
     report = embhub.audit(trained)
     summary: tuple[object, str, tuple[str, ...]] = (found, report.verdict, trained.notes)
     print(*summary)

@@ -1,7 +1,7 @@
 """From a site's images to a compact adapter: low-rank changes of how a U-Net reads text, in one file of under 1 MB.
 
-Far fewer numbers than a fine-tuned component, and more than token embeddings. Without privacy: no mechanism of
-`embhub.diffusion.dp` trains one, so its header says `privacy: none`, and the ledger counts a loss without bound.
+Far fewer numbers than a fine-tuned component, and more than token embeddings. Without a privacy budget the ledger
+counts a loss without bound; with one, `embhub.diffusion.dp` learns a few numbers of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.adapter import TARGETS, TOOL
 from embhub.artifact.embedding import Embedding
+from embhub.diffusion.adaptation import private_compact
 from embhub.diffusion.adaptation.loop import pace
+from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule, trainable_attention
 from embhub.diffusion.families import check_trainable, detect, loss, noise_levels, prediction_type
 from embhub.diffusion.families.pipeline import Pipeline
@@ -32,16 +34,19 @@ from embhub.diffusion.training.captions import check_caption
 from embhub.diffusion.training.inversion import HIGH, DivergedError
 from embhub.diffusion.training.latents import encode
 from embhub.diffusion.training.precision import repeatable
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks, Say
+from embhub.diffusion.training.result import Task
 from embhub.diffusion.training.seeding import draw_seed, make_generator
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
+from embhub.images import synthetic
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
 from embhub.ledger import budget
 from embhub.options.adapter import AdapterRecipe
 from embhub.options.preprocessing import Preprocessing
-from embhub.options.training import Selection
+from embhub.options.training import PrivacySettings, Selection
 from embhub.progress import OnProgress, Progress, announce
 from embhub.site import runs
 
@@ -51,8 +56,17 @@ _HIGH_NOISE = 0.3  # of a batch, from the noisiest 30 % of the schedule: there l
 
 @dataclass(frozen=True)
 class Adapted:
-    """The adapter, its private record, the loss of every step, and the mean loss of held-out images before and after
-    (None without held-out images)."""
+    """The result of a training.
+
+    Attributes:
+        adapter: The adapter.
+        run: The private record, which `embhub.site.runs` keeps at this site.
+        losses: Training loss of every step; none of a private training.
+        heldout_before: Mean loss on held-out images without the adapter; None without held-out images, or with privacy.
+        heldout_after: The same with the adapter.
+        notes: Remarks on the images, and warnings of the training.
+        path: The file written, or None.
+    """
 
     adapter: Embedding
     run: runs.Run
@@ -72,36 +86,71 @@ def train_adapter(
     recipe: AdapterRecipe | None = None,
     selection: Selection | None = None,
     preprocessing: Preprocessing | None = None,
+    privacy: PrivacySettings | None = None,
     seed: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     on_progress: OnProgress | None = None,
     on_note: Say | None = None,
 ) -> Adapted:
-    """Learn a compact adapter; arguments as of `embhub.train`.
+    """Learn a compact adapter: low-rank changes (LoRA) of how the denoiser reads text.
 
     The token is plain text to the base's tokenizer: prompts with it and the adapter belong together, and prompts
     without it change, too.
 
+    Args:
+        images: folder, manifest or volumes file, see `embhub.images.images.read_images`.
+        token: the text that stands for the finding in prompts, such as `<cspca>`.
+        caption: the prompt to train with, with `{}` where the token goes.
+        base: a built-in name, a pipeline folder, or `owner/name` of the Hub.
+        recipe: how the adapter is learned; what suits the base by default.
+        selection: which images are trained on, and which share of the patients is held out for the audit.
+        preprocessing: how images are fitted into the square that the base sees, and its resolution.
+        privacy: differential privacy, with an epsilon and a declared number of patients; None for a training without.
+        seed: random seed; drawn and kept in the private record by default. A private training has none.
+        device: `auto`, or a torch device such as `cpu` or `cuda`.
+        out: adapter file to write; refused where it exists, unless `overwrite`.
+        overwrite: whether `out` may be replaced.
+        resume: continue an interrupted private training of `out`, if there is one.
+        on_progress: called with the progress of each stage.
+        on_note: called with each remark and warning.
+
+    Returns:
+        The adapter, its private record, and the losses on the way.
+
     Raises:
-        UsageError: bad images, prompt template or settings; a base of another kind than Stable Diffusion 1, 2 or XL; a
+        UsageError: Bad images, prompt template or settings; a base of another kind than Stable Diffusion 1, 2 or XL; a
             loss that is not a number.
-        ArtifactError: a token that breaks the rules of the format, or an adapter of more than 1 MB.
-        PrivacyError: names that look like patients; a cap of the site's ledger, which counts this as infinite.
-        ConfigError: `out` cannot be written.
+        ArtifactError: A token that breaks the rules of the format, or an adapter of more than 1 MB.
+        PrivacyError: Names that look like patients; a cap of the site's ledger, which counts a training without
+            privacy as infinite; synthetic images in one with privacy; or a guarantee that cannot be given.
+        ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
+        TrainingInterruptedError: A KeyboardInterrupt from which `resume` can continue.
+
+    Example:
+        >>> import embhub
+        >>> made = embhub.adapt("images", token="<cspca>", caption="axial t2 mri, {}")  # doctest: +SKIP
+        >>> made.adapter.kind  # doctest: +SKIP
+        'adapter'
     """
     chosen, selection, remarks = recipe or AdapterRecipe(), selection or Selection(), Remarks(on_note)
     artifact.check_token(token)
     caption = check_caption(caption, token)
     path = destinations.check_embedding(out, overwrite=overwrite)
-    seed = draw_seed() if seed is None else seed
+    way = private_compact.choose(path, privacy, seed=seed, resume=resume, remarks=remarks)
     found = find_base(base)
+    if way is not None:
+        refuse_claim(found)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit))
-    members, kept_back = split(images, selection.holdout, seed)
+    if way is not None:
+        synthetic.refuse(images.synthetic, images.kind)
+    seed = draw_seed() if seed is None else seed
+    members, kept_back = way.split(images, selection.holdout) if way else split(images, selection.holdout, seed)
     announce(on_progress, "loading the base")
     identity = fingerprint.take(found.folder)
     with memory.explained(None):
@@ -113,8 +162,53 @@ def train_adapter(
             "adapters are for Stable Diffusion 1, 2 and XL; embeddings for all",
         )
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
+    setting = _Setting(pipe, fingerprint.digest(identity), token, caption, preprocessing)
+    with memory.explained(None):
+        made = (
+            private_compact.learn(way, setting.task(), chosen, members, kept_back, remarks, on_progress)
+            if way
+            else _learn_plainly(setting, chosen, members, kept_back, seed, remarks, on_progress)
+        )
+    adapter = artifact.build(
+        made.matrices, token=token, base=identity, base_name=found.name, training=made.facts, privacy=made.claim
+    )
+    facts = {"adapter": asdict(made.recipe), "preprocessing": asdict(preprocessing)}
+    run = runs.Run(
+        embedding_digest=adapter.digest, base=str(base), caption=caption, token=token, vectors=made.recipe.rank,
+        members=record(members), holdout=record(kept_back),
+        settings=facts | ({"seed": seed} if way is None else way.settings),
+    ).model_copy(update={"second_opinion": made.second_opinion})  # fmt: skip
+    runs.save(run)
+    if path is not None:
+        write_atomic(path, adapter.data)
+    if way is not None:
+        way.checkpoint.remove()
+    made.reservation.release(adapter.digest)
+    return Adapted(adapter, run, made.losses, made.before, made.after, remarks.kept, path)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What is learned where: the base, its fingerprint's digest, and how images are shown to it."""
+
+    pipe: Pipeline
+    base: str
+    token: str
+    caption: str
+    preprocessing: Preprocessing
+
+    def task(self) -> Task:
+        return Task(self.pipe, self.base, self.token, self.caption, ResolvedRecipe(), self.preprocessing)
+
+
+def _learn_plainly(
+    setting: _Setting, chosen: AdapterRecipe, members: ImageSet, kept_back: ImageSet, seed: int, remarks: Remarks,
+    on_progress: OnProgress | None,
+) -> private_compact.Made:  # fmt: skip
+    """Without privacy: the ledger counts a loss without bound for everybody whose images are learned from."""
+    pipe, preprocessing = setting.pipe, setting.preprocessing
     settled = _settle(chosen, preprocessing.resolution or 0)
-    text = caption.replace("{}", token)
+    text = setting.caption.replace("{}", setting.token)
     inside = encode(pipe, members, on_progress, preprocessing).latents
     outside = encode(pipe, kept_back, preprocessing=preprocessing).latents if len(kept_back) else None
     before = _measure(pipe, outside, text)
@@ -124,21 +218,10 @@ def train_adapter(
     ) as reservation:  # fmt: skip
         reservation.spend(1)
         losses = _learn(pipe, inside, text, settled, seed, _stepper(on_progress, settled))
-    after = _measure(pipe, outside, text)
-    adapter = artifact.build(
-        _matrices(pipe.unet), token=token, base=identity, base_name=found.name,
-        training=_describe(pipe, caption, settled, preprocessing),
+    return private_compact.Made(
+        _matrices(pipe.unet), settled, _describe(pipe, setting.caption, settled, preprocessing), reservation,
+        losses=losses, before=before, after=_measure(pipe, outside, text),
     )  # fmt: skip
-    run = runs.Run(
-        embedding_digest=adapter.digest, base=str(base), caption=caption, token=token, vectors=settled.rank,
-        members=record(members), holdout=record(kept_back),
-        settings={"adapter": asdict(settled), "seed": seed, "preprocessing": asdict(preprocessing)},
-    )  # fmt: skip
-    runs.save(run)
-    if path is not None:
-        write_atomic(path, adapter.data)
-    reservation.release(adapter.digest)
-    return Adapted(adapter, run, losses, before, after, remarks.kept, path)
 
 
 def _settle(recipe: AdapterRecipe, side: int) -> AdapterRecipe:

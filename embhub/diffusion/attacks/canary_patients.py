@@ -28,8 +28,8 @@ from PIL import Image
 
 from embhub.artifact import embedding as artifact
 from embhub.artifact.embedding import LAYOUTS, Embedding
-from embhub.diffusion.dp import aggregation, private_training, settings
-from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp import adapter_gradients, aggregation, private_training, settings
+from embhub.diffusion.dp.gradients import PerPatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.noise import flip
 from embhub.diffusion.dp.patients import Patients
@@ -75,7 +75,9 @@ def guess_patients(
     with _pictures(COINS, most, resolution(pipe)) as folder:
         images = read_images(folder)
         latents, names = encode(pipe, images).latents, images.names()
-    loss = private_training.prepare(task, protection, latents, names)
+    is_adapter = target.kind == "adapter"
+    prepare: private_training.Prepare = adapter_gradients.prepare if is_adapter else private_training.prepare_rows
+    loss = prepare(task, protection, latents, names)
     everybody = loss.patients
     inside, scores = flip(COINS, 0.5), np.zeros(COINS)
     with loss.active():
@@ -114,7 +116,7 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Pipeline) -> tuple[Prote
     return protection, Task(pipe, "", target.token, str(target.training.get("caption", "{}")), recipe)
 
 
-def _find_pull(loss: PatientLoss, protection: Protection, recipe: ResolvedRecipe) -> torch.Tensor:
+def _find_pull(loss: PerPatientLoss, protection: Protection, recipe: ResolvedRecipe) -> torch.Tensor:
     """The direction (size,) float64 in which some of the made-up patients move the rows, on average."""
     everybody = loss.patients
     open_hand = Mechanism(sample_rate=1.0, max_grad_norm=protection.max_grad_norm, noise_multiplier=0.0, denominator=1)
@@ -131,16 +133,20 @@ def _find_pull(loss: PatientLoss, protection: Protection, recipe: ResolvedRecipe
 
 
 def _reread(rows: dict[str, torch.Tensor], target: Embedding, pipe: Pipeline) -> dict[str, torch.Tensor]:
-    """The rows as they are in an embedding that was written, rounded, and read."""
-    names = LAYOUTS[detect(pipe).layout]
+    """The rows, or an adapter's matrices, as they are in a file that was written, rounded, and read."""
+    is_adapter = target.kind == "adapter"
+    names = dict.fromkeys(rows) if is_adapter else LAYOUTS[detect(pipe).layout]
     written = artifact.build(
-        {name: rows[component].numpy() for name, component in names.items()},
+        {name: rows[component or name].numpy() for name, component in names.items()},
         token=target.token,
         base=target.base,
         base_name=target.base_name,
         training={},
     )
-    return tensors(artifact.parse(written.data))
+    read = artifact.parse(written.data)
+    if not is_adapter:
+        return tensors(read)
+    return {name: torch.from_numpy(np.array(part, dtype=np.float32)) for name, part in read.tensors.items()}
 
 
 @contextmanager

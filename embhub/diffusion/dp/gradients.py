@@ -8,7 +8,8 @@ patient, the denoiser once an image.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence, Sized
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -42,40 +43,32 @@ class Contributions(Protocol):
     def gradients(self, chosen: Sequence[int], coordinates: Tensor) -> Tensor: ...
 
 
-class PatientLoss:
-    """The loss of each patient under the caption, and its gradient by the coordinates of `frame`.
+class Learnable(Protocol):
+    """What is learned, as coordinates: the `Frame` of rows, or that of an adapter."""
 
-    A patient's loss is the mean over `draws` pairs of noise and time on its images. Random numbers of noise and times
-    start from the operating system's entropy and are kept nowhere. Call inside `active`.
+    @property
+    def size(self) -> int: ...
+    def rows(self, coordinates: Tensor) -> dict[str, Tensor]: ...
+    def coordinates(self, rows: Mapping[str, Tensor]) -> Tensor: ...
 
-    Raises:
-        UsageError: too many vectors for the caption, or an unsupported pipeline.
+
+class PerPatientLoss(ABC):
+    """The loss of each patient, and its gradient by the coordinates of `frame`, whatever these change.
+
+    A patient's loss is the mean over `noise_draws` pairs of noise and time on its images. Random numbers of noise and
+    times start from the operating system's entropy and are kept nowhere. Call inside `active`.
     """
 
-    def __init__(
-        self,
-        pipe: Pipeline,
-        patients: Patients,
-        frame: Frame,
-        *,
-        token: str,
-        caption: str,
-        recipe: ResolvedRecipe,
-        noise_draws: int,
-        prompts: Prompts | None = None,
-    ) -> None:
-        self.pipe, self.patients, self.frame, self.recipe, self.noise_draws = pipe, patients, frame, recipe, noise_draws
-        self._family, self._rows = detect(pipe), insert(pipe, token, frame.start)
-        self._prompts, self._token = prompts or one_for_all(caption), token
-        if self._prompts.own and self._family.cuts_context:
-            raise UsageError(
-                f"a {type(pipe).__name__} cuts the prompts of a batch to the longest: a patient's caption would change"
-                " another's gradient",
-                "leave out the column caption for private training on this base",
-            )
-        for text in self._prompts.texts:
-            self._rows.check_fits(text.replace("{}", token))
+    frame: Learnable
+
+    def __init__(self, pipe: Pipeline, patients: Patients, recipe: ResolvedRecipe, noise_draws: int) -> None:
+        self.pipe, self.patients, self.recipe, self.noise_draws = pipe, patients, recipe, noise_draws
+        self._family = detect(pipe)
         self._generator = torch.Generator().manual_seed(secrets.randbits(63))
+
+    @abstractmethod
+    def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
+        """What the denoiser is told of each latent, at the coordinates `leaf` (P, size): P x `noise_draws` of them."""
 
     @property
     def at_once(self) -> int:
@@ -124,25 +117,14 @@ class PatientLoss:
     def losses(
         self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, *, places: Sequence[int] = ()
     ) -> Tensor:
-        """The loss of each of P patients, (P,), with rows from `leaf` (P, size); the latents are `draws` a patient, at
-        these `places`. With captions there is a prompt for every one of them, however many are alike."""
-        if self._prompts.own:
-            each = self._condition(leaf.repeat_interleave(self.noise_draws, 0), self._prompts.each(places))
-        else:
-            condition = self._condition(leaf)
-            each = {name: part.repeat_interleave(self.noise_draws, 0) for name, part in condition.items()}
+        """The loss of each of P patients, (P,), at the coordinates `leaf` (P, size); the latents are `noise_draws` a
+        patient, at these `places`."""
+        each = self.conditions(leaf, places)
         with precision(self.pipe, mixed=self.recipe.mixed_precision):
             errors = loss(self.pipe, self._family, clean, each, noise, times)
         if self.recipe.snr_gamma is not None:
             errors = errors * min_snr_weights(self.pipe, times, self.recipe.snr_gamma)
         return errors.view(-1, self.noise_draws).mean(1)
-
-    def _condition(self, leaf: Tensor, texts: Sequence[str] = ()) -> Condition:
-        """What the denoiser is told with the rows of each of P leaves, by one text for all or a text each."""
-        rows, texts = self.frame.rows(leaf), texts or self._prompts.texts * len(leaf)
-        words = [self._rows.expand(text.replace("{}", self._token)) for text in texts]
-        with self._rows.active(rows), precision(self.pipe, mixed=self.recipe.mixed_precision):
-            return self._family.condition(self.pipe, words)
 
     def _draw_times(self, patients: int) -> Tensor:
         """Times (patients x draws,): each patient's are spread over equal parts of the recipe's distribution."""
@@ -155,3 +137,51 @@ class PatientLoss:
         noisy = HIGH + (1 - HIGH) * (place - (1 - high)) / max(high, 1e-9)
         share = torch.where(place < 1 - high, even, noisy)
         return (share * levels).long().clamp(max=levels - 1).flatten()
+
+
+class PatientLoss(PerPatientLoss):
+    """The loss of each patient under the caption, and its gradient by the rows of a placeholder token.
+
+    Raises:
+        UsageError: too many vectors for the caption, or an unsupported pipeline.
+    """
+
+    frame: Frame
+
+    def __init__(
+        self,
+        pipe: Pipeline,
+        patients: Patients,
+        frame: Frame,
+        *,
+        token: str,
+        caption: str,
+        recipe: ResolvedRecipe,
+        noise_draws: int,
+        prompts: Prompts | None = None,
+    ) -> None:
+        super().__init__(pipe, patients, recipe, noise_draws)
+        self.frame, self._rows = frame, insert(pipe, token, frame.start)
+        self._prompts, self._token = prompts or one_for_all(caption), token
+        if self._prompts.own and self._family.cuts_context:
+            raise UsageError(
+                f"a {type(pipe).__name__} cuts the prompts of a batch to the longest: a patient's caption would change"
+                " another's gradient",
+                "leave out the column caption for private training on this base",
+            )
+        for text in self._prompts.texts:
+            self._rows.check_fits(text.replace("{}", token))
+
+    def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
+        """As the base class says. With captions there is a prompt for every latent, however many are alike."""
+        if self._prompts.own:
+            return self._condition(leaf.repeat_interleave(self.noise_draws, 0), self._prompts.each(places))
+        condition = self._condition(leaf)
+        return {name: part.repeat_interleave(self.noise_draws, 0) for name, part in condition.items()}
+
+    def _condition(self, leaf: Tensor, texts: Sequence[str] = ()) -> Condition:
+        """What the denoiser is told with the rows of each of P leaves, by one text for all or a text each."""
+        rows, texts = self.frame.rows(leaf), texts or self._prompts.texts * len(leaf)
+        words = [self._rows.expand(text.replace("{}", self._token)) for text in texts]
+        with self._rows.active(rows), precision(self.pipe, mixed=self.recipe.mixed_precision):
+            return self._family.condition(self.pipe, words)

@@ -6,7 +6,7 @@ nothing stops early. Rows start from the caption's words, which are public.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
 from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
-from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.gradients import PatientLoss, PerPatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
@@ -44,15 +44,24 @@ _ANNOUNCEMENTS = 20
 """Steps are announced to the ledger in at most so many parts: a crash costs what was announced and not taken."""
 
 
+Prepare = Callable[[Task, Protection, Tensor, Sequence[str]], PerPatientLoss]
+"""Makes the loss of each patient: `prepare_rows`, or `adapter_gradients.prepare`."""
+
+
 class PrivateTraining:
     """A private training that writes `out`, from the start or from what an interrupted one left.
+
+    `prepare` says what is learned; rows by default.
 
     Raises:
         ConfigError: what an interrupted training left is damaged.
     """
 
-    def __init__(self, out: Path | None, protection: Protection, *, resume: bool) -> None:
+    def __init__(
+        self, out: Path | None, protection: Protection, *, resume: bool, prepare: Prepare | None = None
+    ) -> None:
         self.checkpoint, self.protection = PrivateCheckpointStore(out, resume=resume), protection
+        self._prepare = prepare or prepare_rows
         self._n_public = 0
 
     @property
@@ -99,7 +108,7 @@ class PrivateTraining:
         names = members.names()
         images = encode(task.pipe, members, on_progress, task.preprocessing)
         task = replace(task, prompts=prompts_of(members, task.caption, task.token))
-        loss, definition = prepare(task, self.protection, images.latents, names), self._define(task, images)
+        loss, definition = self._prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.checkpoint.check(definition)
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(members, mechanism, steps, remarks) as reservation:
@@ -170,7 +179,7 @@ class PrivateTraining:
 
     def _descend(
         self,
-        loss: PatientLoss,
+        loss: PerPatientLoss,
         mechanism: Mechanism,
         steps: int,
         reservation: Reservation,
@@ -214,7 +223,7 @@ class PrivateTraining:
         )
 
 
-def prepare(task: Task, protection: Protection, latents: Tensor, names: Sequence[str]) -> PatientLoss:
+def prepare_rows(task: Task, protection: Protection, latents: Tensor, names: Sequence[str]) -> PatientLoss:
     """The loss of each patient: `names` say whose each of the latents (N, C, h, w) is."""
     words = task.recipe.initializer_text or task.caption.replace("{}", " ")
     return PatientLoss(
@@ -241,7 +250,7 @@ def fit(
 
     `mechanism` is what `settings.calibrate` gives, or any other.
     """
-    loss = prepare(task, protection, latents, names)
+    loss = prepare_rows(task, protection, latents, names)
     with loss.active():
         return learn_rows(task, protection, loss, mechanism, on_progress)
 
@@ -249,7 +258,7 @@ def fit(
 def learn_rows(
     task: Task,
     protection: Protection,
-    loss: PatientLoss,
+    loss: PerPatientLoss,
     mechanism: Mechanism,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Tensor]:
@@ -265,7 +274,7 @@ def learn_rows(
 
 
 def _aggregate(
-    loss: PatientLoss, mechanism: Mechanism, reservation: Reservation, on_progress: OnProgress | None
+    loss: PerPatientLoss, mechanism: Mechanism, reservation: Reservation, on_progress: OnProgress | None
 ) -> Tensor:
     """DPAgg-TI. The budget is spent where the noisy sum is made: what is interrupted before has told nobody a thing."""
     total = aggregation.collect(loss, mechanism, steps=loss.recipe.steps, on_step=_counter(on_progress))
@@ -273,7 +282,7 @@ def _aggregate(
     return torch.from_numpy(mechanism.release(total))
 
 
-def _rows(task: Task, loss: PatientLoss, coordinates: Tensor) -> dict[str, Tensor]:
+def _rows(task: Task, loss: PerPatientLoss, coordinates: Tensor) -> dict[str, Tensor]:
     rows = loss.frame.rows(coordinates.float().to(task.pipe.device))
     return {name: part.cpu() for name, part in rows.items()}
 

@@ -1,4 +1,4 @@
-"""What an adapter's file may hold: keys and values of cross-attention, of one small rank, and no claim."""
+"""What an adapter's file may hold: keys and values of cross-attention, of one small rank, and which claim."""
 
 from __future__ import annotations
 
@@ -76,10 +76,13 @@ def test_tall_matrices_are_for_adapters_alone() -> None:
         make_adapter(values)
 
 
-def test_no_claim_and_no_port() -> None:
-    for changes in ({"privacy": make_claim()}, {"derived_from": DERIVED, "training": {"tool": "embhub port"}}):
-        with pytest.raises(BadAdapterError, match="knows neither"):
-            make_adapter(**changes)
+def test_a_claim_is_by_dp_sgd_and_there_is_no_port() -> None:
+    assert make_adapter(privacy=make_claim()).privacy == make_claim()
+    agg = make_claim(mechanism="dp-agg", batch=100, steps=1)
+    with pytest.raises(BadAdapterError, match="claims dp-agg"):
+        make_adapter(privacy=agg)
+    with pytest.raises(BadAdapterError, match="not ported"):
+        make_adapter(derived_from=DERIVED, training={"tool": "embhub port"})
     with pytest.raises(BadAdapterError, match="fingerprint"):
         make_adapter(base=None)
 

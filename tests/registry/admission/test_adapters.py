@@ -38,7 +38,7 @@ def test_an_adapter_is_taken_and_its_card_says_what_it_is() -> None:
         ({"emb_params": np.ones((2, 32), "float16")}, {}),
         ({**make_matrices(), "text_encoder.layers.0.q_proj.lora_A.weight": np.ones((2, 32))}, {}),
         (make_matrices(places=("down_blocks.0.attentions.0.transformer_blocks.0.attn1",)), {}),
-        (make_matrices(), {"embhub.privacy": make_claim().to_text()}),
+        (make_matrices(), {"embhub.privacy": make_claim(mechanism="dp-agg", batch=100, steps=1).to_text()}),
         (make_matrices(), {"embhub.kind": "lora"}),
     ],
 )

@@ -19,10 +19,14 @@ from embhub.diffusion.adaptation.porting import port
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.adapters import AdapterCollisionError, switched_off
 from embhub.diffusion.drawing.loading import WrongBaseError, load_into, tensors
-from embhub.errors import UsageError
+from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
+from embhub.formats.synthetic_mark import mark_png
+from embhub.ledger.books import open_books
 from embhub.options.adapter import AdapterRecipe
-from embhub.options.training import Selection
+from embhub.options.training import PrivacySettings, Selection
+from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.self_test import SelfTest
 from embhub.release import files as release_files
 from tests.support import pipelines
 from tests.support.releases import make_card
@@ -132,3 +136,50 @@ def test_an_adapter_and_an_embedding_go_into_one_pipeline(base: Path, tmp_path: 
     foreign.load_lora_weights({k: torch.from_numpy(np.array(v, dtype="float32")) for k, v in adapter.tensors.items()})
     with pytest.raises(WrongBaseError):  # a LoRA of somebody else's: other weights
         load_into(foreign, rows)
+
+
+PROMISE = PrivacySettings(8, n_public=20)
+
+
+def test_a_private_adapter_makes_a_claim_that_everybody_recomputes(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "adapter.safetensors"
+    made = adapt(base, tmp_path, privacy=PROMISE, seed=None, selection=selected(tmp_path, 0.0), out=file)
+    read = embedding.read(file)  # which recomputes the claim
+    claim = read.privacy
+    assert isinstance(claim, PrivacyClaim) and claim.epsilon <= 8 and claim.unit == "patient"
+    assert (claim.steps, claim.denominator, claim.n_public, read.kind) == (3, 4, 20, "adapter")
+    assert isinstance(claim.self_test, SelfTest)
+    assert claim.self_test.own_width.dimension == 2**2 * len(read.tensors) // 2  # rank squared for each weight
+    assert made.losses == () and made.heldout_before is None and made.run.second_opinion is not None
+    assert "seed" not in made.run.settings and "rank" in read.training
+    with open_books() as books:
+        (spent,) = books.account().runs.values()
+    assert spent.mechanism == "dp-sgd" and read.digest in spent.released
+    again = adapt(base, tmp_path, privacy=PROMISE, seed=None, selection=selected(tmp_path, 0.0))
+    assert again.adapter.data != made.adapter.data  # fresh noise
+    pipe = load_pipeline(base)
+    load_into(pipe, read)
+    assert torch.isfinite(_latents(pipe)).all()
+    with pytest.raises(UsageError, match="quick"):
+        embhub.audit(file, suite="standard")
+
+
+def test_what_has_no_place_in_a_private_training_of_an_adapter(base: Path, tmp_path: Path) -> None:
+    for changes, said in (
+        ({"seed": 1}, "no seed"),
+        ({"privacy": PrivacySettings(8, n_public=20, mechanism="dp-agg")}, "dp-sgd"),
+        ({"privacy": PrivacySettings(8, n_public=20, subspace_dim=4)}, "rank"),
+        ({"privacy": PrivacySettings(8)}, "public number"),
+        ({"privacy": None, "resume": True}, "resumed"),
+    ):
+        told = {"privacy": PROMISE, "seed": None, "selection": selected(tmp_path, 0.0), **changes}
+        with pytest.raises(UsageError, match=said):
+            adapt(base, tmp_path, **told)
+    for image in (tmp_path / "images").glob("*.png"):
+        image.write_bytes(mark_png(image.read_bytes()))
+    with pytest.raises(PrivacyError, match="synthetic"):
+        train_adapter(tmp_path / "images", token="<a>", caption="mri, {}", base=base, privacy=PROMISE)
+
+
+def selected(folder: Path, holdout: float) -> Selection:
+    return Selection(manifest=folder / "images" / "m.csv", holdout=holdout)

@@ -15,8 +15,9 @@ from embhub.audits.report import AuditReport
 from embhub.diffusion.attacks import canary_patients
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.dp import adapter_gradients
 from embhub.diffusion.dp.dpsgd import PrivateDescent
-from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.gradients import PerPatientLoss
 from embhub.diffusion.dp.mechanism import Vectors
 from embhub.diffusion.dp.subspace import lay
 from embhub.privacy.calibration import calibrate_sigma
@@ -33,8 +34,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canary_patients, "_PULLING", 12)
 
 
-def claimed(mechanism: str = "dp-sgd") -> Embedding:
-    """An embedding of `builtin` that claims an epsilon of 0.5."""
+def claimed(mechanism: str = "dp-sgd", kind: str = "embedding") -> Embedding:
+    """An embedding of `builtin`, or an adapter, that claims an epsilon of 0.5."""
     batch, steps = (80, 6) if mechanism == "dp-sgd" else (100, 1)
     block = SELF_TEST if mechanism == "dp-sgd" else SELF_TEST_OF_ALL
     claim = make_claim(
@@ -42,17 +43,23 @@ def claimed(mechanism: str = "dp-sgd") -> Embedding:
         sigma=calibrate_sigma(epsilon=0.5, delta=1e-5, q=batch / 100, steps=steps),
         self_test=block.model_copy(update={"own_width": SELF_TEST.own_width.model_copy(update={"dimension": 128})}),
     )  # fmt: skip
+    numbers = {"emb_params": np.zeros((1, 128))}
+    if kind == "adapter":
+        frame = adapter_gradients.lay(load_pipeline(find_base("builtin"), device="cpu").unet, 2)
+        numbers = {name: part.numpy() for name, part in frame.rows(torch.zeros(frame.size)).items()}
     return artifact.build(
-        {"emb_params": np.zeros((1, 128))}, token="<a>", base=fingerprint.take(find_base("builtin").folder),
+        numbers, token="<a>", base=fingerprint.take(find_base("builtin").folder),
         base_name="builtin", training={"caption": "prostate mri, {}"}, privacy=claim,
     )  # fmt: skip
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg"])
-def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:
+@pytest.mark.parametrize(
+    ("mechanism", "kind"), [("dp-sgd", "embedding"), ("dp-agg", "embedding"), ("dp-sgd", "adapter")]
+)
+def test_right_code_shows_no_more_than_is_claimed(mechanism: str, kind: str) -> None:
     """A reader's audit: no training is remembered here, and nothing but the file and embhub is at hand."""
-    target = claimed(mechanism)
+    target = claimed(mechanism, kind)
     report = audit(target, suite="mechanism", device="cpu")
     patients = report.attack("mechanism-patients")
     assert sum(map(len, patients.ranks)) == COINS
@@ -63,7 +70,7 @@ def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:
 
 def spare_noise(self: PrivateDescent) -> None:
     """Noise for the self-test's made-up gradients, none where gradients are those of images."""
-    if not isinstance(self.loss, PatientLoss):
+    if not isinstance(self.loss, PerPatientLoss):
         return whole(self)
     chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
     total = torch.zeros_like(self.coordinates).numpy()
@@ -76,7 +83,7 @@ def spare_noise(self: PrivateDescent) -> None:
 
 def spare_the_clip(self: PrivateDescent) -> None:
     """The same with the clip."""
-    if not isinstance(self.loss, PatientLoss):
+    if not isinstance(self.loss, PerPatientLoss):
         return whole(self)
     chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
     total: Vectors = np.zeros(self.loss.size)
@@ -91,12 +98,14 @@ whole: Any = PrivateDescent.step
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("step", [spare_noise, spare_the_clip])
+@pytest.mark.parametrize(
+    ("step", "kind"), [(spare_noise, "embedding"), (spare_the_clip, "embedding"), (spare_noise, "adapter")]
+)
 def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
-    step: Any, monkeypatch: pytest.MonkeyPatch
+    step: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PrivateDescent, "step", step)
-    target = claimed()
+    target = claimed(kind=kind)
     report = audit(target, suite="mechanism", device="cpu")
     assert report.coins is not None and report.coins.lower_bound < 0.5, "vectors alone show nothing"
     assert report.verdict == "leak-detected" and report.check() == []

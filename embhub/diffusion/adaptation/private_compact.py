@@ -1,0 +1,96 @@
+"""A compact adapter with a privacy claim: `embhub.diffusion.dp` learns it, as it learns token embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from embhub.diffusion.dp import adapter_gradients, settings
+from embhub.diffusion.dp.private_training import PrivateTraining
+from embhub.diffusion.training.recipes import describe
+from embhub.diffusion.training.remarks import Remarks
+from embhub.diffusion.training.result import Task
+from embhub.errors import UsageError
+from embhub.images.images import ImageSet
+from embhub.ledger.budget import Reservation
+from embhub.options.adapter import AdapterRecipe
+from embhub.options.training import PrivacySettings, Recipe
+from embhub.privacy.claim import NONE, Claim
+from embhub.privacy.second_opinion import SecondOpinion
+from embhub.progress import OnProgress
+
+_OPTIMIZER = "momentum 0.9, between the leading singular vectors of each weight"
+_UNIT = "mean of each weight's leading singular values"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An adapter's matrices, the recipe with everything filled in, what its header says of the training, and the
+    ledger's entry. A training without privacy has losses, a private one a claim and the second opinion on it."""
+
+    matrices: Mapping[str, NDArray[Any]]
+    recipe: AdapterRecipe
+    facts: Mapping[str, str | int | float]
+    reservation: Reservation
+    claim: Claim = NONE
+    second_opinion: SecondOpinion | None = None
+    losses: tuple[float, ...] = ()
+    before: float | None = None
+    after: float | None = None
+
+
+def choose(
+    out: Path | None, privacy: PrivacySettings | None, *, seed: int | None, resume: bool, remarks: Remarks
+) -> PrivateTraining | None:
+    """The private training that was asked for, or None.
+
+    Raises:
+        UsageError: options that have no place in it, or `resume` without privacy.
+        ConfigError: what an interrupted training left is damaged.
+    """
+    if privacy is None:
+        if resume:
+            raise UsageError("only a private training of an adapter can be resumed", "leave out --resume")
+        return None
+    if resume and out is None:
+        raise UsageError("nothing to resume: no file to write was named", "give the same `out` as then")
+    settings.check_choices(Recipe(), seed=seed, preview=None)
+    if privacy.mechanism == "dp-agg" or privacy.subspace_dim is not None:
+        raise UsageError(
+            "adapters are trained by dp-sgd, and their rank says in how many directions",
+            "leave out --mechanism and --subspace-dim",
+        )
+    way = PrivateTraining(out, settings.resolve(privacy), resume=resume, prepare=adapter_gradients.prepare)
+    if way.checkpoint.replaces:
+        remarks.say("discarding an interrupted training of this file; use --resume to continue it")
+    return way
+
+
+def learn(
+    way: PrivateTraining, task: Task, chosen: AdapterRecipe, members: ImageSet, kept_back: ImageSet, remarks: Remarks,
+    on_progress: OnProgress | None,
+) -> Made:  # fmt: skip
+    """Learn an adapter privately. Raises as `PrivateTraining.learn`."""
+    default = way.default_recipe(task.pipe)
+    recipe = replace(
+        default,
+        num_vectors=chosen.rank,
+        steps=chosen.steps or default.steps,
+        learning_rate=chosen.learning_rate or default.learning_rate,
+        batch_size=chosen.batch_size or default.batch_size,
+    )
+    task = replace(task, recipe=recipe)
+    learned = way.learn(task, members, kept_back, remarks, None, on_progress)
+    facts = describe(task.pipe, task.caption, recipe, task.preprocessing) | {
+        "rank": chosen.rank, "optimizer": _OPTIMIZER, "learning_rate_unit": _UNIT,
+    }  # fmt: skip
+    del facts["vectors"], facts["initial_word"]
+    return Made(
+        {name: rows.numpy() for name, rows in learned.rows.items()},
+        replace(chosen, steps=recipe.steps, learning_rate=recipe.learning_rate, batch_size=recipe.batch_size),
+        facts, learned.reservation, claim=learned.claim, second_opinion=learned.second_opinion,
+    )  # fmt: skip

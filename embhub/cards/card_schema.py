@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -104,6 +104,14 @@ Cell = Annotated[int | str, BeforeValidator(_check_cell)]
 Cells = Annotated[Mapping[Line, Cell], Field(min_length=1, max_length=50)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&'*+,;=%-]*$", max_length=300)]
+
+
+if TYPE_CHECKING:
+    Privacy = Literal["none"] | PrivacyClaim
+    Origin = Derivation | None
+else:  # their validators return nothing else, and a model that no card needs is not built for reading one
+    Privacy = Annotated[Any, BeforeValidator(_check_privacy)]
+    Origin = Annotated[Any, BeforeValidator(_check_derivation)]
 
 
 class _Part(BaseModel):
@@ -214,7 +222,7 @@ class Card(_Part):
     schema_: Literal["embhub.card/1"] = Field(alias="schema", description="always embhub.card/1")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$", description="short name, as in ns/name")
     version: str = Field(
-        pattern=r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$",
+        pattern=r"^(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})$",
         description="X.Y.Z; grows with every release of this repository",
     )
     description: Text = Field(description="one or two sentences: what the embedding makes the base model generate")
@@ -267,10 +275,10 @@ class Card(_Part):
         default=None,
         description="whether generated images may form a data set: allowed, research-only or forbidden",
     )
-    privacy: Annotated[Literal["none"] | PrivacyClaim, BeforeValidator(_check_privacy)] = Field(
+    privacy: Privacy = Field(
         description="the claim of the embedding's header (computed); none: trained without differential privacy"
     )
-    derived_from: Annotated[Derivation | None, BeforeValidator(_check_derivation)] = Field(
+    derived_from: Origin = Field(
         default=None, description="the embedding that this one was ported from, as its header says (computed)"
     )
     audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")

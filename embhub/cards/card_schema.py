@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from embhub.artifact.derivation import Derivation, parse_derivation
 from embhub.artifact.header import check_token
+from embhub.cards.identifiers import Doi, Orcid, Ror, find_strangers
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
 from embhub.privacy.claim import PrivacyClaim, UncheckableClaimError, parse_claim, plain
@@ -229,10 +230,15 @@ class Card(_Part):
     authors: Annotated[tuple[Line, ...], Field(min_length=1)] = Field(
         description="organisations, groups or people who made it and agreed to be named"
     )
+    orcid: Annotated[Mapping[Line, Orcid], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="ORCID iDs of authors who agreed, each under the author's name as in authors"
+    )
     publisher: Line = Field(description="the organisation responsible for this release")
+    ror: Ror | None = Field(default=None, description="ROR of the publisher, such as https://ror.org/05wg1m734")
     contact_role: Line = Field(description="contact, as a role or a shared mailbox, not a person")
     licence: Licence = Field(description="SPDX licence of the embedding, such as CC-BY-4.0, or LicenseRef-Name")
     licence_link: Link = Field(description="URL of the licence text")
+    doi: Doi | None = Field(default=None, description="DOI under which this release is cited, if it has one")
     base_model: BaseModelRef = Field(description="the base model: id, revision, family, fingerprint, licence")
     token: Annotated[str, AfterValidator(_check_token)] = Field(description="the placeholder token (computed)")
     kind: Literal["adapter"] | None = Field(
@@ -303,6 +309,12 @@ class Card(_Part):
                         f"population.{table} hides one group that a total gives away: "
                         'write n_patients (and n_images) as a range such as "50-100", or merge groups'
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _orcids_are_of_authors(self) -> Self:
+        if fault := find_strangers(self.orcid or {}, self.authors):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

@@ -30,8 +30,7 @@ def check_orcid(text: str) -> str:
     bare = text.removeprefix(ORCID)
     if re.fullmatch(r"([0-9]{4}-){3}[0-9]{3}[0-9X]", bare) is None:
         raise ValueError("not an ORCID iD, such as https://orcid.org/0000-0002-1825-0097")
-    *digits, check = bare.replace("-", "")
-    if check != orcid_checksum("".join(digits)):
+    if bare[-1] != orcid_checksum(bare[:-1].replace("-", "")):
         raise ValueError("the checksum of this ORCID iD is wrong: a digit is mistyped")
     return ORCID + bare
 

@@ -56,7 +56,7 @@ def _convert(target: str, *, bom: None, eval_results: bool, **choices: Any) -> d
 
 
 def _write_documents(target: str, *, to: None, dtype: str | None, **choices: Any) -> dict[str, Any]:  # noqa: ARG001
-    from embhub.boms.writing import export_documents
+    from embhub.evidence.boms.writing import export_documents
 
     if dtype is not None:
         raise click.UsageError("--dtype is for --to: documents have no tensors")

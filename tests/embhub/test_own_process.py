@@ -43,7 +43,7 @@ def test_no_plugin_is_looked_for_and_all_else_is_where_it_was() -> None:
 
     def done(**environment: str) -> list[str]:
         told = {name: value for name, value in os.environ.items() if name not in NAMES} | environment
-        words = [sys.executable, "-c", code.replace("'--version'", "'key', '--help'")]
+        words = [sys.executable, "-c", code.replace("'--version'", "'verify', '--help'")]
         return subprocess.run(words, capture_output=True, text=True, check=True, env=told).stdout.splitlines()[-2:]
 
     assert done() == ["1 False", "() pydantic True"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from embhub.boms.facts import Facts
 from embhub.cards.card_schema import Evaluation
+from embhub.evidence.boms.facts import Facts
 
 FOLDER = ".eval_results"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"

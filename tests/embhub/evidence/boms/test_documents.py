@@ -6,6 +6,7 @@ import io
 import json
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -18,16 +19,16 @@ from huggingface_hub import parse_eval_result_entries
 from hypothesis import given, settings
 from spdx_python_model import v3_0_1 as model
 
-from embhub.boms import cyclonedx, hub_results, spdx
-from embhub.boms.facts import Facts
 from embhub.cards import card
+from embhub.evidence.boms import cyclonedx, hub_results, spdx
+from embhub.evidence.boms.facts import Facts
 from embhub.release import verification
 from embhub.release.files import Release
 from tests.support import cards
 from tests.support.claims import make_private_release
 from tests.support.releases import NOW, make_release, make_trust
 
-NAMED = {
+NAMED: dict[str, Any] = {
     "authors": ["Jane Smith", "Department of Radiology"],
     "orcid": {"Jane Smith": "https://orcid.org/0000-0002-1825-0097"},
     "ror": "https://ror.org/05wg1m734",
@@ -54,7 +55,7 @@ def with_card(**changes: Any) -> Facts:
     return Facts(replace(plain().verified, card=card.parse(cards.complete(**changes))))
 
 
-KINDS = {
+KINDS: dict[str, Callable[[], Facts]] = {
     "plain": plain,
     "private": private,
     "named": lambda: with_card(**NAMED),

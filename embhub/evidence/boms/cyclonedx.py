@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from embhub.boms.facts import Facts, Figure
+from embhub.evidence.boms.facts import Facts, Figure
 from embhub.version import __version__
 
 FILE: Final = "bom.cdx.json"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embhub import destinations
-from embhub.boms import cyclonedx, hub_results, spdx
-from embhub.boms.facts import Facts
 from embhub.client import pulling
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
+from embhub.evidence.boms import cyclonedx, hub_results, spdx
+from embhub.evidence.boms.facts import Facts
 from embhub.formats import safe_yaml
 from embhub.progress import OnProgress
 from embhub.release.verified import Verified

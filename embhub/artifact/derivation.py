@@ -38,7 +38,7 @@ class Derivation(BaseModel):
     of the generation. The seed is public: no image of a patient is learned from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)
 
     schema_: Literal["embhub.derivation/1"] = Field(default=SCHEMA, alias="schema")
     method: Literal["port"] = "port"

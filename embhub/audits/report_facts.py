@@ -22,7 +22,7 @@ Split = Literal[
     "made up, in or out by a coin each",
 ]
 ToolVersion = Annotated[
-    str, Field(pattern=r"^\d{1,4}(\.\d{1,4}){1,2}((a|b|rc|\.dev|\.post)\d{1,4}){0,3}$", max_length=40)
+    str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,4}){1,2}((a|b|rc|\.dev|\.post)[0-9]{1,4}){0,3}$", max_length=40)
 ]
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from embhub.artifact.derivation import Derivation, parse_derivation
 from embhub.artifact.header import check_token
+from embhub.cards.identifiers import Doi, Orcid, Ror, find_strangers
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
 from embhub.privacy.claim import PrivacyClaim, UncheckableClaimError, parse_claim, plain
@@ -104,6 +105,14 @@ Cell = Annotated[int | str, BeforeValidator(_check_cell)]
 Cells = Annotated[Mapping[Line, Cell], Field(min_length=1, max_length=50)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&'*+,;=%-]*$", max_length=300)]
+
+
+if TYPE_CHECKING:
+    Privacy = Literal["none"] | PrivacyClaim
+    Origin = Derivation | None
+else:  # their validators return nothing else, and a model that no card needs is not built for reading one
+    Privacy = Annotated[Any, BeforeValidator(_check_privacy)]
+    Origin = Annotated[Any, BeforeValidator(_check_derivation)]
 
 
 class _Part(BaseModel):
@@ -214,17 +223,22 @@ class Card(_Part):
     schema_: Literal["embhub.card/1"] = Field(alias="schema", description="always embhub.card/1")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$", description="short name, as in ns/name")
     version: str = Field(
-        pattern=r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$",
+        pattern=r"^(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})$",
         description="X.Y.Z; grows with every release of this repository",
     )
     description: Text = Field(description="one or two sentences: what the embedding makes the base model generate")
     authors: Annotated[tuple[Line, ...], Field(min_length=1)] = Field(
         description="organisations, groups or people who made it and agreed to be named"
     )
+    orcid: Annotated[Mapping[Line, Orcid], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="ORCID iDs of authors who agreed, each under the author's name as in authors"
+    )
     publisher: Line = Field(description="the organisation responsible for this release")
+    ror: Ror | None = Field(default=None, description="ROR of the publisher, such as https://ror.org/05wg1m734")
     contact_role: Line = Field(description="contact, as a role or a shared mailbox, not a person")
     licence: Licence = Field(description="SPDX licence of the embedding, such as CC-BY-4.0, or LicenseRef-Name")
     licence_link: Link = Field(description="URL of the licence text")
+    doi: Doi | None = Field(default=None, description="DOI under which this release is cited, if it has one")
     base_model: BaseModelRef = Field(description="the base model: id, revision, family, fingerprint, licence")
     token: Annotated[str, AfterValidator(_check_token)] = Field(description="the placeholder token (computed)")
     kind: Literal["adapter"] | None = Field(
@@ -267,10 +281,10 @@ class Card(_Part):
         default=None,
         description="whether generated images may form a data set: allowed, research-only or forbidden",
     )
-    privacy: Annotated[Literal["none"] | PrivacyClaim, BeforeValidator(_check_privacy)] = Field(
+    privacy: Privacy = Field(
         description="the claim of the embedding's header (computed); none: trained without differential privacy"
     )
-    derived_from: Annotated[Derivation | None, BeforeValidator(_check_derivation)] = Field(
+    derived_from: Origin = Field(
         default=None, description="the embedding that this one was ported from, as its header says (computed)"
     )
     audit: AuditSummary = Field(description="verdict, suite and power of the site's own audit")
@@ -295,6 +309,12 @@ class Card(_Part):
                         f"population.{table} hides one group that a total gives away: "
                         'write n_patients (and n_images) as a range such as "50-100", or merge groups'
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _orcids_are_of_authors(self) -> Self:
+        if fault := find_strangers(self.orcid or {}, self.authors):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

@@ -57,7 +57,10 @@ _DIGITS = re.compile(r"(?<!\d)0*([1-9]\d{6,})(?!\d)")
 _RECENT_DATE = re.compile(r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{6})?")
 
 # Fields of the card where a name, a code or an address is what was asked for.
-_PUBLIC_FIELDS = frozenset({"schema", "authors", "publisher", "licence_link", "base_model", "vectors", "evaluation"})
+# An ORCID iD names an author by their own will; its form leaves room for nothing else, and neither does a ROR's.
+_PUBLIC_FIELDS = frozenset(
+    {"schema", "authors", "orcid", "publisher", "ror", "licence_link", "base_model", "vectors", "evaluation"}
+)
 _MAILBOX = frozenset({"an e-mail address", "a telephone number"})
 
 

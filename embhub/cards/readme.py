@@ -7,6 +7,7 @@ from typing import Any
 
 from embhub.cards import samples
 from embhub.cards.card_schema import Card, Code
+from embhub.cards.identifiers import DOI
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
@@ -98,6 +99,9 @@ def _body(card: Card) -> str:
     rows = [
         ("Publisher", _prose(card.publisher)),
         ("Authors", _prose("; ".join(card.authors))),
+        ("ORCID", _prose("; ".join(f"{name}: {orcid}" for name, orcid in (card.orcid or {}).items()))),
+        ("ROR of the publisher", card.ror or ""),
+        ("DOI", _prose(f"{DOI}{card.doi}") if card.doi else ""),
         ("Contact", _prose(card.contact_role)),
         ("Version", card.version),
         ("Licence", f"[{_prose(card.licence)}]({card.licence_link})"),

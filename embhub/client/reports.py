@@ -28,7 +28,7 @@ MOST_AUDITORS = 20  # remembered of one embedding, those with the worst verdicts
 
 
 class _Heard(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     yanks: dict[str, Yank] = {}
     audits: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], tuple[Attested, ...]] = {}

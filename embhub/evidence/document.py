@@ -185,7 +185,7 @@ class Rule(Strict):
 class Regulation(Strict):
     """Statements about rules: dated, and no advice."""
 
-    as_of: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    as_of: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     not_advice: str
     rules: tuple[Rule, ...]
 
@@ -215,7 +215,7 @@ class Evidence(Written):
 
     schema_: Literal["embhub.evidence/1"] = Field(default="embhub.evidence/1", alias="schema")
     made: Instant
-    audit_again_by: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    audit_again_by: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     tool: Tool
     subject: Subject
     card: CardFacts

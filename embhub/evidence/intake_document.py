@@ -49,7 +49,7 @@ class Intake(Written):
 
     schema_: Literal["embhub.intake/1"] = Field(default="embhub.intake/1", alias="schema")
     made: Instant
-    review_by: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    review_by: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     tool: Tool
     source: Source
     repository: str

@@ -30,7 +30,7 @@ _ROUNDING = 1e-4  # of epsilons as claims state them
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)
 
 
 class Sampling(_Part):

@@ -25,7 +25,7 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class _Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)
 
 
 class OwnWidth(_Block):

@@ -66,7 +66,9 @@ SETTINGS = (
 # Card fields that a site may answer once for all its releases.
 SITE_FIELDS = (
     "publisher",
+    "ror",
     "authors",
+    "orcid",
     "contact_role",
     "licence",
     "licence_link",

@@ -21,7 +21,7 @@ MAX_BYTES = 16_000_000
 class Pulled(BaseModel):
     """One pull: the registry by its name in the keyring, what was signed, and whose key signed it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     registry: str
     repository: str
@@ -34,7 +34,7 @@ class Pulled(BaseModel):
 
 
 class _Memory(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     folders: dict[str, Pulled] = {}
 

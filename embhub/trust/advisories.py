@@ -109,7 +109,7 @@ def new(
 class _Model(BaseModel):
     """Unknown members are ignored, so that later versions may add some."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True, defer_build=True)
 
 
 class _Specific(_Model):

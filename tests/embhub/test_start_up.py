@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embhub.site import trust_store
-from tests.support.claims import make_private_release
+from tests.support.claims import make_claim, make_private_release
 from tests.support.releases import ROOT, make_export, make_release
 from tests.support.sites import Site
 
@@ -17,8 +17,9 @@ HEAVY = {
     "torch", "diffusers", "transformers", "scipy", "httpx", "httpx2", "jinja2", "tqdm", "PIL", "matplotlib",
     "huggingface_hub", "starlette", "uvicorn", "embhub.client.hub", "embhub.cards.personal_data",
     "embhub.audits.version1", "embhub.site.ssh_agent", "embhub.site.pkcs11_keys",
+    "importlib.metadata", "email", "zipfile", "csv",  # which looking for plugins would bring
 }  # fmt: skip
-MOST = {"plain": 470, "private": 570}  # modules in all; numpy alone brings 90, scipy 170 more
+MOST = {"plain": 440, "private": 560}  # modules in all; numpy alone brings 90, scipy 170 more
 SAY = (
     "import gc, sys\nfrom embhub.__main__ import main\nsys.argv = ['embhub', *sys.argv[1:]]\ncode = main()\n"
     "print('\\n'.join([*sys.modules, f'collecting={gc.isenabled()}']), file=sys.stderr)\nsys.exit(code)"
@@ -43,3 +44,39 @@ def test_a_folder_is_verified_without_heavy_modules(
     assert ("numpy" in modules) == (kind == "private")
     assert len(modules) < MOST[kind]
     assert "collecting=False" in modules, "a brief command makes no search for cycles"
+
+
+def built(release: Path) -> set[str]:
+    """Models of privacy claims and of what a registry said that verifying this folder took the time to build."""
+    code = (
+        "import sys\nfrom embhub.__main__ import main\nsys.argv = ['embhub', 'verify', sys.argv[1]]\nmain()\n"
+        "from embhub.artifact.derivation import Derivation\nfrom embhub.privacy.claim import PrivacyClaim\n"
+        "from embhub.privacy.composition import Composition\nfrom embhub.trust.advisories import _Document\n"
+        "models = (Derivation, PrivacyClaim, Composition, _Document)\n"
+        "print('\\n'.join(m.__name__ for m in models if m.__pydantic_complete__), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(release)], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_a_model_is_built_where_it_is_first_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(tmp_path / "site").enter(monkeypatch)
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    make_release().to_folder(site.folder / "plain")
+    make_private_release().to_folder(site.folder / "private")
+    assert built(site.folder / "plain") == set()
+    assert built(site.folder / "private") == {"PrivacyClaim"}
+
+
+def test_threads_may_be_the_first_to_use_a_model() -> None:
+    """A registry answers in threads, and models are built by the first of them."""
+    code = (
+        "import sys, threading\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "from embhub.privacy.claim import PrivacyClaim, read_claim\n"
+        "assert not PrivacyClaim.__pydantic_complete__\ngate = threading.Barrier(8)\n"
+        "def turn(_):\n    gate.wait()\n    return read_claim(sys.argv[1]).to_text() == sys.argv[1]\n"
+        "print(all(ThreadPoolExecutor(8).map(turn, range(8))))"
+    )
+    words = [sys.executable, "-c", code, make_claim().to_text()]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]

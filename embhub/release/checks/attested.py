@@ -35,7 +35,7 @@ class Attested(BaseModel):
     `own` where the release's publisher signed it. `registry` is the one whose keyring vouches for the signer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     namespace: str
     own: bool

@@ -29,7 +29,7 @@ class Yank(BaseModel):
     A registry that does not say who leaves `by` empty; any other word than those of `WHO` is not repeated.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     version: Annotated[str, Field(max_length=100)] | None = None
@@ -53,7 +53,7 @@ class Yank(BaseModel):
 
 
 class _Status(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     repository: str
     yanked: list[Yank]

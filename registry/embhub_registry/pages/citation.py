@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import yaml
 
@@ -39,25 +38,33 @@ def _bibtex(card: Card, title: str, repository: str, signed: str, address: str, 
         "version": escape(card.version),
         "publisher": escape(card.publisher),
         "howpublished": escape(registry),
+        "doi": card.doi or "",
         "url": address,
+        "orcid": ", ".join(f"{escape(name)}: {orcid}" for name, orcid in (card.orcid or {}).items()),
         "note": f"SHA-256 {sha256}",
     }
-    lines = [f"  {name:<12} = {{{value}}}," for name, value in fields.items()]
+    lines = [f"  {name:<12} = {{{value}}}," for name, value in fields.items() if value]
     return "\n".join([f"@misc{{{key},", *lines, "}"]) + "\n"
 
 
 def _cff(card: Card, title: str, signed: str, address: str, sha256: str) -> str:
+    identifiers = [{"type": "other", "value": f"sha256:{sha256}", "description": "the embedding's file"}]
     document: dict[str, object] = {
         "cff-version": "1.2.0",
         "message": "If you use this embedding, please cite it as below.",
         "type": "dataset",
         "title": title,
-        "authors": _entities(card.authors),
+        "authors": [_entity(name, card) for name in card.authors],
         "version": card.version,
         "date-released": signed[:10],
         "url": address,
-        "identifiers": [{"type": "other", "value": f"sha256:{sha256}", "description": "the embedding's file"}],
+        "identifiers": identifiers,
     }
+    if card.doi:
+        document["doi"] = card.doi
+    if card.ror and card.publisher not in card.authors:
+        ror = {"type": "url", "value": card.ror, "description": f"ROR of the publisher, {card.publisher}"}
+        document["identifiers"] = [*identifiers, ror]
     if _SPDX.fullmatch(card.licence):
         document["license"] = card.licence
     else:
@@ -65,8 +72,13 @@ def _cff(card: Card, title: str, signed: str, address: str, sha256: str) -> str:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _entities(names: Sequence[str]) -> list[dict[str, str]]:
-    return [{"name": name} for name in names]
+def _entity(name: str, card: Card) -> dict[str, str]:
+    told = {
+        "name": name,
+        "orcid": (card.orcid or {}).get(name),
+        "website": card.ror if name == card.publisher else None,
+    }
+    return {field: value for field, value in told.items() if value}
 
 
 def escape(text: str) -> str:

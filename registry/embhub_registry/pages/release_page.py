@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from embhub.cards import samples
+from embhub.cards import identifiers, samples
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub.formats.names import is_another
@@ -294,6 +294,9 @@ def _sections(card: Card) -> tuple[Section, ...]:
             "Responsible parties",
             ("Publisher, according to the card", card.publisher),
             ("Authors", "; ".join(card.authors)),
+            *(("ORCID", name, orcid) for name, orcid in (card.orcid or {}).items()),
+            *((("ROR of the publisher", card.ror, card.ror),) if card.ror else ()),
+            *((("DOI", card.doi, f"{identifiers.DOI}{card.doi}"),) if card.doi else ()),
             ("Contact", card.contact_role),
         ),
     )

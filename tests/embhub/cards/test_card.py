@@ -61,6 +61,7 @@ def test_every_fault_is_listed_with_the_missing_ones() -> None:
         ({"name": "../x"}, "name"),
         ({"version": "1.0"}, "version"),
         ({"version": "01.0.0"}, "version"),
+        ({"version": "1.٣.0"}, "version"),  # a digit, and none of ours
         ({"version": 1.0}, "version"),
         ({"description": "TODO"}, "placeholder"),
         ({"description": " x"}, "white space"),

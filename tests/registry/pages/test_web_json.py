@@ -336,6 +336,18 @@ def test_a_key_that_went_out_of_use_is_said_on_the_front(room: Showroom) -> None
         HfApi(endpoint=room.registry.url, token=room.registry.admin).delete_repo(name)
 
 
+def test_authors_who_agreed_are_cited_with_their_orcid(room: Showroom) -> None:
+    """From a card that names them, past the search for personal data, to the page and its citation."""
+    orcid, ror, doi = "https://orcid.org/0000-0002-1825-0097", "https://ror.org/05wg1m734", "10.5281/zenodo.12345678"
+    named = {"authors": ["Jane Smith"], "orcid": {"Jane Smith": orcid}, "ror": ror, "doi": doi}
+    room.push("radboud/cited", showroom.make_release("radboud/cited", seed=11, audited=False, name="cited", **named))
+    found = ask(room, "/radboud/cited")
+    assert all(text in found["citation"]["cff"] for text in (orcid, ror, doi))
+    assert orcid in found["citation"]["bibtex"] and doi in found["citation"]["bibtex"]
+    page = room.registry.get("/radboud/cited", headers={"Accept": "text/html"}).body.decode()
+    assert all(f'href="{link}"' in page for link in (orcid, ror, f"https://doi.org/{doi}"))
+
+
 def test_what_does_not_verify_is_not_quoted_as_json_either(room: Showroom) -> None:
     with room.registry.opened() as registry:
         administration.remove_key(registry, releases.OTHER_SITE.fingerprint)

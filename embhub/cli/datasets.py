@@ -60,6 +60,7 @@ from embhub.progress import say_loading
     help="Processes that generate images, each with the base in memory; on several GPUs they take one each in turn.",
 )  # fmt: skip
 @options.dicom_copies
+@options.c2pa("Write a C2PA manifest for the data set, manifest.c2pa")
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder of the data set.")

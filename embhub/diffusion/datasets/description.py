@@ -17,11 +17,12 @@ from typing import Any
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.durable import write_atomic
+from embhub.images.c2pa_manifests.tables import SIDECAR
 from embhub.images.manifest import NAME as MANIFEST
 
 CROISSANT, SHEET = "croissant.json", "README.md"
 FILES = (MANIFEST, CROISSANT, SHEET, PLAN)
-COLUMNS = ("path", "label", "seed", "prompt", "guidance", "steps", "embedding", "base")
+COLUMNS = ("path", "label", "seed", "prompt", "guidance", "steps", "embedding", "base", "sha256")
 
 SYNTHETIC = (
     "Every image was drawn by a diffusion model. None was taken of a patient, none may be used to diagnose, treat or"
@@ -77,6 +78,7 @@ _MEANING = {
     "steps": "sampling steps",
     "embedding": "SHA-256 of each embedding, with spaces between",
     "base": "SHA-256 of the base model's fingerprint",
+    "sha256": "SHA-256 of the image's file",
 }
 
 
@@ -86,15 +88,19 @@ def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Pict
     Raises:
         ConfigError: the folder cannot be written, or is full.
     """
-    table = manifest(classes, pictures, plan)
+    table = manifest(folder, classes, pictures, plan)
+    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != table:
+        (folder / SIDECAR).unlink(missing_ok=True)  # it is signed for another table
     write_atomic(folder / MANIFEST, table)
     description = croissant(folder.resolve().name, classes, table=table, images=len(pictures))
     write_atomic(folder / CROISSANT, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
     write_atomic(folder / SHEET, sheet(classes, plan, images=len(pictures)).encode())
 
 
-def manifest(classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]) -> bytes:
-    """One row an image. There is no column `patient_id`: nobody is behind an image."""
+def manifest(
+    folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]
+) -> bytes:
+    """One row an image that lies in `folder`. There is no column `patient_id`: nobody is behind an image."""
     digests = {
         item.label: " ".join(origin.embedding.digest for origin in (*item.origins, *item.against)) for item in classes
     }
@@ -106,6 +112,7 @@ def manifest(classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan:
             (
                 picture.path, picture.label, picture.seed, picture.prompt, plan["guidance"], plan["steps"],
                 digests[picture.label], plan["base"]["fingerprint"],
+                hashlib.sha256((folder / picture.path).read_bytes()).hexdigest(),
             )
         )  # fmt: skip
     return text.getvalue().encode()

@@ -21,7 +21,7 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.pipelines import choose_device, find_base
-from embhub.diffusion.datasets import asking, description, plan, sources
+from embhub.diffusion.datasets import asking, description, plan, signed_table, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
@@ -34,6 +34,7 @@ from embhub.diffusion.drawing.image_files import encode_picture
 from embhub.diffusion.drawing.negatives import join_negative
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
 from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress, announce
@@ -41,13 +42,17 @@ from embhub.progress import OnProgress, Progress, announce
 
 @dataclass(frozen=True)
 class Made:
-    """A finished data set: how many images it holds, how many of them an earlier call had drawn, what to be told."""
+    """A finished data set: how many images it holds, how many of them an earlier call had drawn, what to be told.
+
+    `c2pa` is the fingerprint of the key that signed `manifest.c2pa`.
+    """
 
     folder: Path
     images: int
     found: int
     classes: Mapping[str, int]
     warnings: tuple[str, ...]
+    c2pa: str = ""
 
     def facts(self) -> dict[str, Any]:
         """For a person."""
@@ -56,6 +61,7 @@ class Made:
             "images": f"{self.images} drawn{f', {self.found} of them earlier' if self.found else ''}",
             "classes": ", ".join(f"{label} ({count})" for label, count in self.classes.items()),
             "described in": ", ".join(description.FILES),
+            **({"manifest.c2pa signed with": self.c2pa} if self.c2pa else {}),
             "warning": "; ".join(self.warnings),
         }
 
@@ -82,6 +88,7 @@ def make_dataset(
     processes: int = 1,
     dicom: bool = False,
     burn_in: bool = False,
+    c2pa: ManifestSigner | None = None,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -101,6 +108,7 @@ def make_dataset(
         processes: how many generate images beside each other, each with a base of its own; on several GPUs in turn.
             It is not in the plan: images are the same up to the rounding of a processor with fewer threads each.
         dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
+        c2pa: signs a C2PA manifest for the data set.
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
@@ -156,11 +164,12 @@ def make_dataset(
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document)
+        signed_table.sign(c2pa, folder, planned, document, images=len(pictures))
         if dicom:
             _write_dicom(folder, planned, asked, document, burn_in=burn_in)
     warnings = dict.fromkeys(text for origin in origins.values() for text in origin.warnings)
     counts = {item.label: asked.per_class for item in planned}
-    return Made(folder, len(pictures), earlier, counts, tuple(warnings))
+    return Made(folder, len(pictures), earlier, counts, tuple(warnings), c2pa.key.fingerprint if c2pa else "")
 
 
 def _plan(asked: Asked, origins: Mapping[str, Origin], *, from_words: bool) -> list[PlannedClass]:

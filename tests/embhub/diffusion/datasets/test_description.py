@@ -37,7 +37,7 @@ def test_croissant_names_the_manifest_by_digest(folder: Path) -> None:
 
 def test_the_manifest_says_what_draws_an_image_again(folder: Path, file: Path) -> None:
     first = (folder / "manifest.csv").read_text().splitlines()
-    assert first[0] == "path,label,seed,prompt,guidance,steps,embedding,base"
+    assert first[0] == "path,label,seed,prompt,guidance,steps,embedding,base,sha256"
     assert artifact.read(file).digest in first[1] and artifact.read(file).digest not in first[-1]
 
 

@@ -54,6 +54,10 @@ from embhub.progress import say_loading
     "--accept-terms", "terms_read", multiple=True, metavar="TOKEN",
     help="Accept licence and card of this embedding: you have read them, and they allow this use.",
 )  # fmt: skip
+@click.option(
+    "--accept-below-floor", "below_floor", metavar="REASON",
+    help="Accept a label whose images show it in less than half of the cases, by the card; the datasheet says why.",
+)  # fmt: skip
 @option_group(Sampling, "sampling")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",

@@ -21,7 +21,7 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.pipelines import choose_device, find_base
-from embhub.diffusion.datasets import asking, description, plan, signed_table, sources
+from embhub.diffusion.datasets import asking, description, floor, plan, signed_table, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
@@ -89,6 +89,7 @@ def make_dataset(
     dicom: bool = False,
     burn_in: bool = False,
     c2pa: ManifestSigner | None = None,
+    below_floor: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -109,12 +110,14 @@ def make_dataset(
             It is not in the plan: images are the same up to the rounding of a processor with fewer threads each.
         dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
         c2pa: signs a C2PA manifest for the data set.
+        below_floor: why a label is wanted whose images show it in less than half of the cases, by the card.
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
         PrivacyError: a label, a prompt or a name that the description bears looks like a person's.
         UsageError: a malformed request; `UseForbiddenError` where a licence or card forbids it or nobody answered
-        for it. VerificationError: a signed embedding that is not what a trusted publisher signed.
+        for it; `BelowFloorError` where images do not show their label.
+        VerificationError: a signed embedding that is not what a trusted publisher signed.
         ArtifactError: an embedding made for another base.
         ConfigError: the folder holds something else, another process is at it, or the disk is full; the same call goes
             on where it ended.
@@ -140,6 +143,7 @@ def make_dataset(
         asked, {t: o for t, o in origins.items() if t not in asked.negative_embeddings}, from_words=config is None
     )
     planned = [replace(item, against=tuple(against)) for item in planned]
+    floor.check(planned, below_floor)
     found = find_base(choose_base(asked.base, [origin.embedding for origin in origins.values()]))
     drawing: dict[str, Any] = {
         "per_class": asked.per_class,
@@ -153,6 +157,7 @@ def make_dataset(
     known = {"name": found.name, "fingerprint": fingerprint.digest(fingerprint.take(found.folder))}
     document = plan.describe(planned, base=known, drawing=drawing, device=choose_device(device).type)
     sampling = sampling or Sampling()
+    document |= {"below_floor": below_floor} if below_floor else {}
     document["mark"] = None if sampling.unmarked else noise_mark.SCHEME
     document["sampling"] = sampling.facts()
     if not document["sampling"]:

@@ -1,7 +1,7 @@
 """What lies beside the images of a data set: `manifest.csv`, `croissant.json`, and `README.md`, its data sheet.
 
-The manifest is the kind that every verb of embhub reads. The description follows MLCommons Croissant 1.0
-(https://docs.mlcommons.org/croissant/docs/croissant-spec.html) with its vocabulary for responsible AI.
+The manifest is the kind that every verb of embhub reads. The description follows MLCommons Croissant 1.1
+(https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html) with its vocabulary for responsible AI.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embhub.diffusion.datasets import floor, provenance
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.durable import write_atomic
@@ -67,7 +68,9 @@ _CONTEXT: dict[str, Any] = {
     "source": "cr:source",
     "subField": "cr:subField",
     "transform": "cr:transform",
+    **provenance.CONTEXT,
 }
+_PARAGRAPH = "\n\n"
 _TYPES = {"seed": "sc:Integer", "steps": "sc:Integer", "guidance": "sc:Float"}
 _MEANING = {
     "path": "the image, relative to this file",
@@ -92,7 +95,7 @@ def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Pict
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != table:
         (folder / SIDECAR).unlink(missing_ok=True)  # it is signed for another table
     write_atomic(folder / MANIFEST, table)
-    description = croissant(folder.resolve().name, classes, table=table, images=len(pictures))
+    description = croissant(folder.resolve().name, classes, plan, table=table, images=len(pictures))
     write_atomic(folder / CROISSANT, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
     write_atomic(folder / SHEET, sheet(classes, plan, images=len(pictures)).encode())
 
@@ -118,7 +121,9 @@ def manifest(
     return text.getvalue().encode()
 
 
-def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, images: int) -> dict[str, Any]:
+def croissant(
+    name: str, classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, table: bytes, images: int
+) -> dict[str, Any]:
     """The description as JSON-LD; `table` is the manifest's bytes, whose digest it names."""
     origins = _origins(classes)
     licences = sorted({origin.card.licence_link for origin in origins if origin.card})
@@ -126,7 +131,7 @@ def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, image
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": name,
         "description": f"{images} drawn images of {len(classes)} classes. {SYNTHETIC}",
         **({"license": licences} if licences else {}),
@@ -134,6 +139,8 @@ def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, image
         "creativeWorkStatus": "synthetic",
         "keywords": ["synthetic", "not clinical", *(item.label for item in classes)],
         "isBasedOn": [f"{o.name}, SHA-256 {o.embedding.digest}" for o in origins],
+        **provenance.describe(origins, plan),
+        **provenance.describe_use(origins, SYNTHETIC),
         "isLiveDataset": False,
         "distribution": [
             {
@@ -153,8 +160,11 @@ def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, image
             },
         ],
         "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": fields}],
+        "rai:dataCollectionType": ["Others"],
+        "rai:annotationsPerItem": "none: a label is what the prompt asked for",
         "rai:dataCollection": "Drawn by a diffusion model with textual inversion embeddings; no image was collected.",
-        "rai:dataLimitations": SYNTHETIC,
+        "rai:dataLimitations": " ".join(filter(None, (SYNTHETIC, floor.first_line(classes, plan.get("below_floor"))))),
+        "rai:dataBiases": "Those of the base and of the embeddings' training images; their cards say what is known.",
         "rai:personalSensitiveInformation": [LEAKS],
         "rai:dataUseCases": "Research on, and training of, image models beside real images. Not for clinical use.",
     }
@@ -167,7 +177,8 @@ def sheet(classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, images: i
         f"{', '.join(_code(o.embedding.token) for o in c.origins) or 'none: words of the base alone'} |\n"
         for c in classes
     )
-    return f"""# Drawn images
+    first = floor.first_line(classes, plan.get("below_floor"))
+    return f"""{f"**{_cell(first)}**{_PARAGRAPH}" if first else ""}# Drawn images
 
 {images} images of {len(classes)} classes. {SYNTHETIC}
 
@@ -189,7 +200,7 @@ somebody who can tell look at a part of each class before anything is learned fr
 too.
 
 `{MANIFEST}` has a row an image: path, label, and what is needed to draw it again. `{CROISSANT}` says the same to
-programs (MLCommons Croissant 1.0), `{PLAN}` is the plan that the images were drawn by.
+programs (MLCommons Croissant 1.1), `{PLAN}` is the plan that the images were drawn by.
 """
 
 
@@ -225,6 +236,7 @@ def _field(column: str) -> dict[str, Any]:
         "description": _MEANING[column],
         "dataType": _TYPES.get(column, "sc:Text"),
         "source": {"fileObject": {"@id": MANIFEST}, "extract": {"column": column}},
+        **(provenance.describe_labels() if column == "label" else {}),
     }
 
 

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from embhub.images.c2pa_manifests import certificate, reading
 from embhub.images.c2pa_manifests.reading import Manifest, ManifestReader
 from embhub.images.c2pa_manifests.signing import ManifestSigner
-from embhub.images.c2pa_manifests.tables import SIDECAR, TABLE, Tables
+from embhub.images.c2pa_manifests.tables import SIDECAR, Tables
+from embhub.images.manifest import NAME as TABLE
+from embhub.trust import p256
 from embhub.trust.keyring import Trust
 from tests.embhub.images.c2pa_manifests.conftest import BASE, EMBEDDING, SAID, Signed, plain_png, signer_of
 from tests.support.releases import OTHER_SITE, SITE, STRANGER, make_keyring, make_trust
@@ -54,7 +56,7 @@ def test_a_stranger_who_takes_a_site_s_name(
     """The certificate names the site's key, and the stranger's key signed certificate and claim."""
     with monkeypatch.context() as patch:
         named = SITE.fingerprint
-        patch.setattr(certificate.p256, "fingerprint", lambda _: named)
+        patch.setattr(p256, "fingerprint", lambda _: named)
         pem = certificate.issue(STRANGER)
     image = tmp_path / "forged.png"
     image.write_bytes(ManifestSigner(STRANGER, pem).sign_image(plain_png(), SAID))

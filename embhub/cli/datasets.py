@@ -58,6 +58,10 @@ from embhub.progress import say_loading
     "--accept-below-floor", "below_floor", metavar="REASON",
     help="Accept a label whose images show it in less than half of the cases, by the card; the datasheet says why.",
 )  # fmt: skip
+@click.option(
+    "--catalogue", "catalogue_facts", type=options.FILE, metavar="YAML",
+    help="Write dcat.jsonld, a record for health-data catalogues (HealthDCAT-AP), with the facts of this file.",
+)  # fmt: skip
 @option_group(Sampling, "sampling")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",

@@ -21,7 +21,7 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.pipelines import choose_device, find_base
-from embhub.diffusion.datasets import asking, description, floor, plan, signed_table, sources
+from embhub.diffusion.datasets import asking, catalogue, description, floor, plan, signed_table, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
@@ -90,6 +90,7 @@ def make_dataset(
     burn_in: bool = False,
     c2pa: ManifestSigner | None = None,
     below_floor: str | None = None,
+    catalogue_facts: str | Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -111,6 +112,7 @@ def make_dataset(
         dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
         c2pa: signs a C2PA manifest for the data set.
         below_floor: why a label is wanted whose images show it in less than half of the cases, by the card.
+        catalogue_facts: a file in YAML with what only people know, for a record by HealthDCAT-AP (`dcat.jsonld`).
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
@@ -130,6 +132,7 @@ def make_dataset(
         per_class=per_class, seed=seed, steps=steps, guidance=guidance_scale, resolution=resolution, negative=negative,
         negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
+    facts = catalogue.read(Path(catalogue_facts)) if catalogue_facts is not None else None
     destinations.check_folder(folder)
     dicom_files.check(dicom=dicom, burn_in=burn_in)
     origins = sources.find(
@@ -169,6 +172,8 @@ def make_dataset(
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document)
+        if facts is not None:
+            _write_record(folder, facts, list(origins.values()), document, images=len(pictures))
         signed_table.sign(c2pa, folder, planned, document, images=len(pictures))
         if dicom:
             _write_dicom(folder, planned, asked, document, burn_in=burn_in)
@@ -230,6 +235,13 @@ def _write_dicom(
         digests = tuple(origin.embedding.digest for origin in item.origins)
         series = Series(study, item.folder, digests, document["base"]["fingerprint"], burn_in)
         dicom_files.write_copies(folder, files, series)
+
+
+def _write_record(
+    folder: Path, facts: catalogue.Facts, origins: Sequence[Origin], document: Mapping[str, Any], *, images: int
+) -> None:
+    table = hashlib.sha256((folder / description.MANIFEST).read_bytes()).hexdigest()
+    write_atomic(folder / catalogue.NAME, catalogue.write(facts, origins, document, images=images, table=table))
 
 
 def _batches(pictures: Sequence[Picture], size: int) -> list[tuple[Picture, ...]]:

@@ -95,9 +95,9 @@ def test_an_image_leads_to_its_release_and_then_to_the_withdrawal(
     world: World, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`embhub detect` on an image of a release that was pulled: verified first, withdrawn after one refresh."""
-    repository = publish(world, "detected", 206)
+    repository = publish(world, "detected", 216)
     pulling.pull(repository, out=tmp_path / "pulled")
-    digest = make_embedding(seed=206).digest
+    digest = make_embedding(seed=216).digest
     (tmp_path / "image.png").write_bytes(mark_png(make_sheet(), embeddings=[digest]))
 
     def known() -> dict[str, Any]:

@@ -36,6 +36,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
+from embhub.images.manifest import NAME as TABLE
 from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress, announce
 
@@ -240,7 +241,7 @@ def _write_dicom(
 def _write_record(
     folder: Path, facts: catalogue.Facts, origins: Sequence[Origin], document: Mapping[str, Any], *, images: int
 ) -> None:
-    table = hashlib.sha256((folder / description.MANIFEST).read_bytes()).hexdigest()
+    table = hashlib.sha256((folder / TABLE).read_bytes()).hexdigest()
     write_atomic(folder / catalogue.NAME, catalogue.write(facts, origins, document, images=images, table=table))
 
 

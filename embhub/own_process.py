@@ -8,10 +8,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import Any
 
 _SETTINGS = {
     # Threads of OpenMP that spin while they wait starve each other where two trainings share a machine: one took three
@@ -34,32 +30,10 @@ def settle(command: str = "") -> None:
 
     Args:
         command: the command that this process runs; for one of BRIEF no search for cycles is made at all, which takes a
-            seventh of the time of `verify`, and none for plugins of pydantic, which takes a twentieth.
+            seventh of the time of `verify`.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if command in BRIEF:
         gc.disable()
-        if os.environ["PYDANTIC_DISABLE_PLUGINS"] == "__all__":
-            sys.modules.setdefault(_NoPlugins.PLACE, _NoPlugins(_NoPlugins.PLACE))
     atexit.register(gc.freeze)  # no search for cycles in what the end of the process frees anyway: a fifth of `verify`
-
-
-class _NoPlugins(ModuleType):
-    """Stands where pydantic looks for plugins, of which PYDANTIC_DISABLE_PLUGINS leaves none.
-
-    The module of that name reads the metadata of installed packages, with `email`, `zipfile` and `csv`: a twentieth of
-    `verify`. Asked for anything but plugins, this one gives way to it.
-    """
-
-    PLACE = "pydantic.plugin._loader"
-
-    @staticmethod
-    def get_plugins() -> tuple[()]:
-        return ()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        del sys.modules[self.PLACE]
-        return getattr(import_module(self.PLACE), name)

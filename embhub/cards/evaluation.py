@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embhub.cards.card_schema import SMALLEST_CELL
+from embhub.cards.card_schema import SMALLEST_CELL, Card
 from embhub.cards.personal_data import personal_data
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
@@ -25,6 +25,8 @@ _HINT = "pass the evaluation.json of a report"
 Outcome = Literal["helped", "did harm", "made no difference that this comparison can show"]
 HELPED, HARMED, NOTHING = get_args(Outcome)
 REAL_ALONE, STOPPED_EARLY = "real images alone", "real images alone, stopped early"
+AGREEMENT = "agreement"
+"""How the metric of a card begins that says how often generated images show their label."""
 NORMALS = "real images and generated normals"
 """What the controls that are always there are called, where others have the name of an arm."""
 Real = Annotated[float, Field(allow_inf_nan=False)]
@@ -307,7 +309,23 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
             figures.append(item(name, found.auc, found.interval))
     name = f"AUC gained by {gain.drawn} drawn images beside {gain.real} real ones{how}"
     figures.append(item(name, gain.gain, gain.interval))
-    return figures + [item(f"{name}, over {one.over}", one.gain, one.interval) for one in controls]
+    figures += [item(f"{name}, over {one.over}", one.gain, one.interval) for one in controls]
+    return figures + [_agreement(one, dataset) for one in report.fidelity if _is_of(one, arm, report.positive)]
+
+
+def stated_agreement(card: Card) -> float | None:
+    """The share of generated images that show their label, as a card states it: the smallest; None where none does."""
+    found = [one.value for one in card.evaluation if one.metric.startswith(AGREEMENT)]
+    return min((value for value in found if 0 <= value <= 1), default=None)
+
+
+def _is_of(one: Fidelity, arm: Arm, label: str) -> bool:
+    return one.arm == arm.name and one.label == label and one.agreement is not None
+
+
+def _agreement(one: Fidelity, dataset: str) -> dict[str, Any]:
+    metric = f"{AGREEMENT}: share of {one.images} generated images that the classifier takes for their label"
+    return {"task": "Image classification", "dataset": dataset, "metric": metric, "value": one.agreement}
 
 
 def _is_covered(report: EvaluationReport, over: str) -> bool:

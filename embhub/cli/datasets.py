@@ -54,12 +54,21 @@ from embhub.progress import say_loading
     "--accept-terms", "terms_read", multiple=True, metavar="TOKEN",
     help="Accept licence and card of this embedding: you have read them, and they allow this use.",
 )  # fmt: skip
+@click.option(
+    "--accept-below-floor", "below_floor", metavar="REASON",
+    help="Accept a label whose images show it in less than half of the cases, by the card; the datasheet says why.",
+)  # fmt: skip
+@click.option(
+    "--catalogue", "catalogue_facts", type=options.FILE, metavar="YAML",
+    help="Write dcat.jsonld, a record for health-data catalogues (HealthDCAT-AP), with the facts of this file.",
+)  # fmt: skip
 @option_group(Sampling, "sampling")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
     help="Processes that generate images, each with the base in memory; on several GPUs they take one each in turn.",
 )  # fmt: skip
 @options.dicom_copies
+@options.c2pa("Write a C2PA manifest for the data set, manifest.c2pa")
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder of the data set.")

@@ -25,16 +25,21 @@ if TYPE_CHECKING:
     help="Look for images of this base that were generated without an embedding; repeat for several.",
 )  # fmt: skip
 @click.option("--metadata-only", is_flag=True, help="Read metadata only: fast, and it needs no base.")
+@click.option(
+    "--c2pa-trust", type=options.FILE, metavar="PEM",
+    help="Certificates of authorities whose C2PA signers are accepted, besides the keys of trusted keyrings.",
+)  # fmt: skip
 @options.device
 @options.as_json
 def command(path: Path, metadata_only: bool, as_json: bool, **choices: Any) -> None:
     """Report which images of PATH (a file or a folder) are synthetic, and which embedding generated them.
 
-    Reads the metadata of PNG, JPEG and DICOM files, then looks for the mark that `generate` and `dataset` put into the
-    first noise. Embeddings are those that this site pulled, and those of --release. Needs no network.
+    Reads the metadata of PNG, JPEG and DICOM files, verifies C2PA manifests, then looks for the mark that `generate`
+    and `dataset` put into the first noise. Embeddings are those that this site pulled, and those of --release. Needs no
+    network.
 
-    Metadata can be written or removed by anybody, and everybody who has a release can make its mark: a finding is a
-    hint, not a proof. "not known" does not mean that an image is real.
+    Metadata can be written or removed by anybody, and everybody who has a release can make its mark: these are hints,
+    not proofs. A C2PA manifest proves who signed it. "not known" does not mean that an image is real.
 
     \b
     Example:

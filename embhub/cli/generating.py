@@ -32,6 +32,7 @@ from embhub.options.sampling import Sampling
 )
 @option_group(Sampling, "sampling")
 @options.dicom_copies
+@options.c2pa("Write a C2PA manifest into each image")
 @options.device
 @options.registry
 @click.option(

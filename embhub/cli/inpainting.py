@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from embhub.cli import options
 from embhub.cli.output import print_json, print_pairs, progress_bar
 from embhub.options.preprocessing import Fit
+
+if TYPE_CHECKING:
+    from embhub.images.c2pa_manifests.signing import ManifestSigner
 
 
 @click.command("inpaint", short_help="Redraw a part of images with embeddings.")
@@ -39,6 +43,7 @@ from embhub.options.preprocessing import Fit
 @options.resolution
 @options.negative
 @options.negative_embeddings
+@options.c2pa("Write a C2PA manifest into each image")
 @options.device
 @options.registry
 @click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Folder for the images and manifest.json.")
@@ -47,7 +52,8 @@ def command(
     images: Path, prompt: str | None, also: tuple[str, ...], mask: Path | None, box: str | None, grow: int,
     border: float | None, strength: float, embeddings: tuple[str, ...], base: str | None, n: int, seed: int,
     steps: int | None, guidance_scale: float | None, fit: Fit | None, resolution: int | None, negative: str | None,
-    negative_embeddings: tuple[str, ...], device: str, registry: str | None, out: Path, as_json: bool,
+    negative_embeddings: tuple[str, ...], c2pa: ManifestSigner | None, device: str, registry: str | None,
+    out: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Redraw a part of an image, or of every image of a folder, after PROMPT: put a finding at a place.
 
@@ -70,6 +76,7 @@ def command(
     with progress_bar() as on_progress:
         facts = inpaint_to_folder(
             ask, images, where, out, n=n, seed=seed, strength=strength, base=base, steps=steps,
-            guidance_scale=guidance_scale, fit=fit, resolution=resolution, device=device, on_progress=on_progress,
+            guidance_scale=guidance_scale, fit=fit, resolution=resolution, device=device, c2pa=c2pa,
+            on_progress=on_progress,
         )  # fmt: skip
     print_json(facts) if as_json else print_pairs(facts)

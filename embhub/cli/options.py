@@ -63,6 +63,26 @@ def dicom_copies(command: Any) -> Any:
     return copies(word(command))
 
 
+def _open_signer(context: click.Context, _: click.Parameter, key: str | None) -> Any:
+    from embhub.images.c2pa_manifests.signing import open_signer
+
+    return open_signer(key, certificates=context.meta.get("embhub.c2pa"), ask_passphrase=ask_passphrase)
+
+
+def _note_certificates(context: click.Context, _: click.Parameter, chain: Path | None) -> None:
+    context.meta["embhub.c2pa"] = chain
+
+
+def c2pa(what: str) -> Callable[[F], F]:
+    """`--c2pa` and `--c2pa-certificate`: signing a manifest, which the command gets as a signer."""
+    key = click.option("--c2pa", metavar="KEY", callback=_open_signer, help=f"{what}, signed with this signing key.")
+    chain = click.option(
+        "--c2pa-certificate", type=FILE, metavar="PEM", is_eager=True, expose_value=False, callback=_note_certificates,
+        help="Certificate chain of that key for C2PA  [default: the key certifies itself, an unknown signer to others]",
+    )  # fmt: skip
+    return lambda command: key(chain(command))
+
+
 def number(what: str, *, default: int) -> Callable[[F], F]:
     """`-n`: how many of `what` to generate."""
     return click.option(

@@ -35,7 +35,6 @@ from embhub.site import config, keys, seen, trust_store
 from embhub.site.keys import PassphraseRequiredError
 from embhub.site.signed import NotedKey
 from embhub.trust import dsse, statement
-from embhub.trust.key_request import RequestingKey
 from embhub.trust.statement import Publish
 
 if TYPE_CHECKING:
@@ -317,7 +316,7 @@ def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
     return None if before is None or before.digest == artifact.digest else before.digest
 
 
-def load_key(name: str | None, ask: AskPassphrase | None) -> RequestingKey:
+def load_key(name: str | None, ask: AskPassphrase | None) -> NotedKey:
     """The site's key of this name (the setting `key` where None); `ask` is called where it is encrypted.
 
     What it signs is noted in this site's record.

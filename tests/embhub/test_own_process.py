@@ -32,25 +32,6 @@ def test_the_command_sets_what_nobody_set() -> None:
     assert said(COMMAND, OMP_WAIT_POLICY="ACTIVE") == ["ACTIVE", "0", "1", "__all__"]
 
 
-def test_no_plugin_is_looked_for_and_all_else_is_where_it_was() -> None:
-    """Models are built without the metadata of every package; whoever asks for it gets pydantic's own module."""
-    code = (
-        f"{COMMAND}\nimport pydantic\nclass A(pydantic.BaseModel):\n    a: int\n"
-        "print(A(a=1).a, 'importlib.metadata' in sys.modules)\n"
-        "from pydantic.plugin import _loader\n"
-        "print(_loader.get_plugins(), _loader.PYDANTIC_ENTRY_POINT_GROUP, 'importlib.metadata' in sys.modules)"
-    )
-
-    def done(**environment: str) -> list[str]:
-        told = {name: value for name, value in os.environ.items() if name not in NAMES} | environment
-        words = [sys.executable, "-c", code.replace("'--version'", "'verify', '--help'")]
-        return subprocess.run(words, capture_output=True, text=True, check=True, env=told).stdout.splitlines()[-2:]
-
-    assert done() == ["1 False", "() pydantic True"]
-    asked = done(PYDANTIC_DISABLE_PLUGINS="one,two")
-    assert asked[0] == "1 True", "who chose which plugins to leave out is not overruled"
-
-
 def test_it_is_set_before_torch_is_loaded() -> None:
     watch = (
         "import sys\n"

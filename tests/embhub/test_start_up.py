@@ -17,7 +17,6 @@ HEAVY = {
     "torch", "diffusers", "transformers", "scipy", "httpx", "httpx2", "jinja2", "tqdm", "PIL", "matplotlib",
     "huggingface_hub", "starlette", "uvicorn", "embhub.client.hub", "embhub.cards.personal_data",
     "embhub.audits.version1", "embhub.site.ssh_agent", "embhub.site.pkcs11_keys",
-    "importlib.metadata", "email", "zipfile", "csv",  # which looking for plugins would bring
 }  # fmt: skip
 MOST = {"plain": 440, "private": 560}  # modules in all; numpy alone brings 90, scipy 170 more
 SAY = (

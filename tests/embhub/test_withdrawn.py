@@ -14,12 +14,13 @@ import pytest
 from embhub.__main__ import main
 from embhub.client import opening, pulling, roots, status
 from embhub.errors import UsageError
+from embhub.formats.synthetic_mark import mark_png
 from embhub.refusals import RollbackError
 from embhub.release.demands import PolicyRefusedError
 from embhub.trust.advisories import Advisories
 from tests.support.between import TRUST, World
 from tests.support.hostile import Handler, Middleman
-from tests.support.releases import make_embedding, make_release
+from tests.support.releases import make_embedding, make_release, make_sheet
 from tests.support.sites import Site
 
 REASON = "consent withdrawn"
@@ -88,6 +89,32 @@ def test_one_refresh_reaches_folder_stick_and_mirror(
     with pytest.raises(PolicyRefusedError, match=REASON):
         pulling.pull(repository, registry=middle.url, out=tmp_path / "from-the-mirror")
     assert not (tmp_path / "from-the-mirror").exists()
+
+
+def test_an_image_leads_to_its_release_and_then_to_the_withdrawal(
+    world: World, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`embhub detect` on an image of a release that was pulled: verified first, withdrawn after one refresh."""
+    repository = publish(world, "detected", 216)
+    pulling.pull(repository, out=tmp_path / "pulled")
+    digest = make_embedding(seed=216).digest
+    (tmp_path / "image.png").write_bytes(mark_png(make_sheet(), embeddings=[digest]))
+
+    def known() -> dict[str, Any]:
+        capsys.readouterr()
+        assert main(["detect", str(tmp_path / "image.png"), "--metadata-only", "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["files"][0]["releases"]
+        return dict(found)
+
+    before = known()
+    assert (before["state"], before["repository"], before["reasons"]) == ("ok", f"{repository} 1.0.0", [])
+    assert before["site"] == "Radboud" and before["digest"] == digest
+    withdraw(world, repository)
+    roots.refresh_roots()
+    after = known()
+    assert after["state"] == "withdrawn" and any(REASON in reason for reason in after["reasons"])
+    assert main(["detect", str(tmp_path / "image.png"), "--metadata-only"]) == 0
+    assert REASON in capsys.readouterr().out
 
 
 def test_a_pull_takes_the_advisories_by_itself(world: World, site: Site, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What lies beside the images of a data set: `manifest.csv`, `croissant.json`, and `README.md`, its data sheet.
 
-The manifest is the kind that every verb of embhub reads. The description follows MLCommons Croissant 1.0
-(https://docs.mlcommons.org/croissant/docs/croissant-spec.html) with its vocabulary for responsible AI.
+The manifest is the kind that every verb of embhub reads. The description follows MLCommons Croissant 1.1
+(https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html) with its vocabulary for responsible AI.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embhub.diffusion.datasets import floor, provenance
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.durable import write_atomic
+from embhub.images.c2pa_manifests.tables import SIDECAR
 from embhub.images.manifest import NAME as MANIFEST
 
 CROISSANT, SHEET = "croissant.json", "README.md"
 FILES = (MANIFEST, CROISSANT, SHEET, PLAN)
-COLUMNS = ("path", "label", "seed", "prompt", "guidance", "steps", "embedding", "base")
+COLUMNS = ("path", "label", "seed", "prompt", "guidance", "steps", "embedding", "base", "sha256")
 
 SYNTHETIC = (
     "Every image was drawn by a diffusion model. None was taken of a patient, none may be used to diagnose, treat or"
@@ -66,7 +68,9 @@ _CONTEXT: dict[str, Any] = {
     "source": "cr:source",
     "subField": "cr:subField",
     "transform": "cr:transform",
+    **provenance.CONTEXT,
 }
+_PARAGRAPH = "\n\n"
 _TYPES = {"seed": "sc:Integer", "steps": "sc:Integer", "guidance": "sc:Float"}
 _MEANING = {
     "path": "the image, relative to this file",
@@ -77,6 +81,7 @@ _MEANING = {
     "steps": "sampling steps",
     "embedding": "SHA-256 of each embedding, with spaces between",
     "base": "SHA-256 of the base model's fingerprint",
+    "sha256": "SHA-256 of the image's file",
 }
 
 
@@ -86,15 +91,19 @@ def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Pict
     Raises:
         ConfigError: the folder cannot be written, or is full.
     """
-    table = manifest(classes, pictures, plan)
+    table = manifest(folder, classes, pictures, plan)
+    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != table:
+        (folder / SIDECAR).unlink(missing_ok=True)  # it is signed for another table
     write_atomic(folder / MANIFEST, table)
-    description = croissant(folder.resolve().name, classes, table=table, images=len(pictures))
+    description = croissant(folder.resolve().name, classes, plan, table=table, images=len(pictures))
     write_atomic(folder / CROISSANT, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
     write_atomic(folder / SHEET, sheet(classes, plan, images=len(pictures)).encode())
 
 
-def manifest(classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]) -> bytes:
-    """One row an image. There is no column `patient_id`: nobody is behind an image."""
+def manifest(
+    folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]
+) -> bytes:
+    """One row an image that lies in `folder`. There is no column `patient_id`: nobody is behind an image."""
     digests = {
         item.label: " ".join(origin.embedding.digest for origin in (*item.origins, *item.against)) for item in classes
     }
@@ -106,12 +115,15 @@ def manifest(classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan:
             (
                 picture.path, picture.label, picture.seed, picture.prompt, plan["guidance"], plan["steps"],
                 digests[picture.label], plan["base"]["fingerprint"],
+                hashlib.sha256((folder / picture.path).read_bytes()).hexdigest(),
             )
         )  # fmt: skip
     return text.getvalue().encode()
 
 
-def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, images: int) -> dict[str, Any]:
+def croissant(
+    name: str, classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, table: bytes, images: int
+) -> dict[str, Any]:
     """The description as JSON-LD; `table` is the manifest's bytes, whose digest it names."""
     origins = _origins(classes)
     licences = sorted({origin.card.licence_link for origin in origins if origin.card})
@@ -119,7 +131,7 @@ def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, image
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": name,
         "description": f"{images} drawn images of {len(classes)} classes. {SYNTHETIC}",
         **({"license": licences} if licences else {}),
@@ -127,6 +139,8 @@ def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, image
         "creativeWorkStatus": "synthetic",
         "keywords": ["synthetic", "not clinical", *(item.label for item in classes)],
         "isBasedOn": [f"{o.name}, SHA-256 {o.embedding.digest}" for o in origins],
+        **provenance.describe(origins, plan),
+        **provenance.describe_use(origins, SYNTHETIC),
         "isLiveDataset": False,
         "distribution": [
             {
@@ -146,8 +160,11 @@ def croissant(name: str, classes: Sequence[PlannedClass], *, table: bytes, image
             },
         ],
         "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": fields}],
+        "rai:dataCollectionType": ["Others"],
+        "rai:annotationsPerItem": "none: a label is what the prompt asked for",
         "rai:dataCollection": "Drawn by a diffusion model with textual inversion embeddings; no image was collected.",
-        "rai:dataLimitations": SYNTHETIC,
+        "rai:dataLimitations": " ".join(filter(None, (SYNTHETIC, floor.first_line(classes, plan.get("below_floor"))))),
+        "rai:dataBiases": "Those of the base and of the embeddings' training images; their cards say what is known.",
         "rai:personalSensitiveInformation": [LEAKS],
         "rai:dataUseCases": "Research on, and training of, image models beside real images. Not for clinical use.",
     }
@@ -160,7 +177,8 @@ def sheet(classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, images: i
         f"{', '.join(_code(o.embedding.token) for o in c.origins) or 'none: words of the base alone'} |\n"
         for c in classes
     )
-    return f"""# Drawn images
+    first = floor.first_line(classes, plan.get("below_floor"))
+    return f"""{f"**{_cell(first)}**{_PARAGRAPH}" if first else ""}# Drawn images
 
 {images} images of {len(classes)} classes. {SYNTHETIC}
 
@@ -182,7 +200,7 @@ somebody who can tell look at a part of each class before anything is learned fr
 too.
 
 `{MANIFEST}` has a row an image: path, label, and what is needed to draw it again. `{CROISSANT}` says the same to
-programs (MLCommons Croissant 1.0), `{PLAN}` is the plan that the images were drawn by.
+programs (MLCommons Croissant 1.1), `{PLAN}` is the plan that the images were drawn by.
 """
 
 
@@ -218,6 +236,7 @@ def _field(column: str) -> dict[str, Any]:
         "description": _MEANING[column],
         "dataType": _TYPES.get(column, "sc:Text"),
         "source": {"fileObject": {"@id": MANIFEST}, "extract": {"column": column}},
+        **(provenance.describe_labels() if column == "label" else {}),
     }
 
 

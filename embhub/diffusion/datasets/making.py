@@ -21,7 +21,7 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.pipelines import choose_device, find_base
-from embhub.diffusion.datasets import asking, description, plan, sources
+from embhub.diffusion.datasets import asking, catalogue, description, floor, plan, signed_table, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
@@ -34,20 +34,26 @@ from embhub.diffusion.drawing.image_files import encode_picture
 from embhub.diffusion.drawing.negatives import join_negative
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
+from embhub.images.manifest import NAME as TABLE
 from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress, announce
 
 
 @dataclass(frozen=True)
 class Made:
-    """A finished data set: how many images it holds, how many of them an earlier call had drawn, what to be told."""
+    """A finished data set: how many images it holds, how many of them an earlier call had drawn, what to be told.
+
+    `c2pa` is the fingerprint of the key that signed `manifest.c2pa`.
+    """
 
     folder: Path
     images: int
     found: int
     classes: Mapping[str, int]
     warnings: tuple[str, ...]
+    c2pa: str = ""
 
     def facts(self) -> dict[str, Any]:
         """For a person."""
@@ -56,6 +62,7 @@ class Made:
             "images": f"{self.images} drawn{f', {self.found} of them earlier' if self.found else ''}",
             "classes": ", ".join(f"{label} ({count})" for label, count in self.classes.items()),
             "described in": ", ".join(description.FILES),
+            **({"manifest.c2pa signed with": self.c2pa} if self.c2pa else {}),
             "warning": "; ".join(self.warnings),
         }
 
@@ -82,6 +89,9 @@ def make_dataset(
     processes: int = 1,
     dicom: bool = False,
     burn_in: bool = False,
+    c2pa: ManifestSigner | None = None,
+    below_floor: str | None = None,
+    catalogue_facts: str | Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -101,12 +111,16 @@ def make_dataset(
         processes: how many generate images beside each other, each with a base of its own; on several GPUs in turn.
             It is not in the plan: images are the same up to the rounding of a processor with fewer threads each.
         dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
+        c2pa: signs a C2PA manifest for the data set.
+        below_floor: why a label is wanted whose images show it in less than half of the cases, by the card.
+        catalogue_facts: a file in YAML with what only people know, for a record by HealthDCAT-AP (`dcat.jsonld`).
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
         PrivacyError: a label, a prompt or a name that the description bears looks like a person's.
         UsageError: a malformed request; `UseForbiddenError` where a licence or card forbids it or nobody answered
-        for it. VerificationError: a signed embedding that is not what a trusted publisher signed.
+        for it; `BelowFloorError` where images do not show their label.
+        VerificationError: a signed embedding that is not what a trusted publisher signed.
         ArtifactError: an embedding made for another base.
         ConfigError: the folder holds something else, another process is at it, or the disk is full; the same call goes
             on where it ended.
@@ -119,6 +133,7 @@ def make_dataset(
         per_class=per_class, seed=seed, steps=steps, guidance=guidance_scale, resolution=resolution, negative=negative,
         negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
+    facts = catalogue.read(Path(catalogue_facts)) if catalogue_facts is not None else None
     destinations.check_folder(folder)
     dicom_files.check(dicom=dicom, burn_in=burn_in)
     origins = sources.find(
@@ -132,6 +147,7 @@ def make_dataset(
         asked, {t: o for t, o in origins.items() if t not in asked.negative_embeddings}, from_words=config is None
     )
     planned = [replace(item, against=tuple(against)) for item in planned]
+    floor.check(planned, below_floor)
     found = find_base(choose_base(asked.base, [origin.embedding for origin in origins.values()]))
     drawing: dict[str, Any] = {
         "per_class": asked.per_class,
@@ -145,6 +161,7 @@ def make_dataset(
     known = {"name": found.name, "fingerprint": fingerprint.digest(fingerprint.take(found.folder))}
     document = plan.describe(planned, base=known, drawing=drawing, device=choose_device(device).type)
     sampling = sampling or Sampling()
+    document |= {"below_floor": below_floor} if below_floor else {}
     document["mark"] = None if sampling.unmarked else noise_mark.SCHEME
     document["sampling"] = sampling.facts()
     if not document["sampling"]:
@@ -156,11 +173,14 @@ def make_dataset(
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document)
+        if facts is not None:
+            _write_record(folder, facts, list(origins.values()), document, images=len(pictures))
+        signed_table.sign(c2pa, folder, planned, document, images=len(pictures))
         if dicom:
             _write_dicom(folder, planned, asked, document, burn_in=burn_in)
     warnings = dict.fromkeys(text for origin in origins.values() for text in origin.warnings)
     counts = {item.label: asked.per_class for item in planned}
-    return Made(folder, len(pictures), earlier, counts, tuple(warnings))
+    return Made(folder, len(pictures), earlier, counts, tuple(warnings), c2pa.key.fingerprint if c2pa else "")
 
 
 def _plan(asked: Asked, origins: Mapping[str, Origin], *, from_words: bool) -> list[PlannedClass]:
@@ -216,6 +236,13 @@ def _write_dicom(
         digests = tuple(origin.embedding.digest for origin in item.origins)
         series = Series(study, item.folder, digests, document["base"]["fingerprint"], burn_in)
         dicom_files.write_copies(folder, files, series)
+
+
+def _write_record(
+    folder: Path, facts: catalogue.Facts, origins: Sequence[Origin], document: Mapping[str, Any], *, images: int
+) -> None:
+    table = hashlib.sha256((folder / TABLE).read_bytes()).hexdigest()
+    write_atomic(folder / catalogue.NAME, catalogue.write(facts, origins, document, images=images, table=table))
 
 
 def _batches(pictures: Sequence[Picture], size: int) -> list[tuple[Picture, ...]]:

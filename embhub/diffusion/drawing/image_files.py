@@ -17,11 +17,12 @@ from embhub.client.opening import Opened
 from embhub.client.pulling import open_target
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
-from embhub.diffusion.drawing import dicom_files
+from embhub.diffusion.drawing import dicom_files, signed_files
 from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import GENERATED, SourceType, mark_png
+from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
 from embhub.options.sampling import BATCH, Sampling
 from embhub.progress import OnProgress, announce, say_loading
@@ -86,6 +87,7 @@ def generate_to_folder(
     sampling: Sampling | None = None,
     dicom: bool = False,
     burn_in: bool = False,
+    c2pa: ManifestSigner | None = None,
     on_progress: OnProgress | None = None,
     **choices: Any,
 ) -> dict[str, Any]:
@@ -94,9 +96,11 @@ def generate_to_folder(
 
     A repository among the embeddings is fetched and verified first; so is a file or folder that is signed. A file that
     is not is used, and `warning` says so. `dicom` adds a DICOM copy of each image, `burn_in` the word SYNTHETIC to it.
+    `c2pa` signs a manifest into each PNG.
     """
     parts = ask.parts
     dicom_files.check(dicom=dicom, burn_in=burn_in)
+    signed_files.check(c2pa, [*ask.prompts, ask.negative, interpolate_to])
     destinations.check_folder(out)
     check_base(choices.get("base"), choices.get("device"))
     check_resolution(choices.get("base"), choices.get("resolution"))
@@ -107,6 +111,7 @@ def generate_to_folder(
         if dicom:
             raise UsageError("a series has no DICOM copies", "leave out --dicom")
         choices["sampling"] = sampling
+        choices["c2pa"] = c2pa
         return _series_to_folder(ask, out, interpolate_to, slerp_to, series or SERIES, n, seed, on_progress, choices)
     if series is not None:
         raise UsageError("a series to where?", "pass --interpolate-to PROMPT or --slerp-to FILE")
@@ -129,6 +134,8 @@ def generate_to_folder(
         study = dicom_files.study_of(out, files)
         copies = Series(study, "generated", origin.embeddings, origin.base, burn_in)
         facts["dicom"] = dicom_files.write_copies(out, files, copies)
+    base = studio.base.name, origin.base
+    facts |= signed_files.sign(c2pa, out, files, opened=opened, base=base, prompt=describe_parts(parts))
     write_manifest(out, "embhub.samples/1", {**facts, "files": files})
     return report(out, len(files), [*opened, *against])
 
@@ -142,7 +149,7 @@ def _series_to_folder(
     n: int,
     seed: int,
     on_progress: OnProgress | None,
-    choices: Mapping[str, Any],
+    choices: dict[str, Any],
 ) -> dict[str, Any]:
     if len(ask.prompts) != 1 or (end is not None and slerp_to is not None):
         raise UsageError("a series goes from one prompt one way", "give --interpolate-to or --slerp-to, and no --and")
@@ -153,6 +160,7 @@ def _series_to_folder(
     from embhub.diffusion.drawing.generation import choose_side, prepare
     from embhub.diffusion.drawing.interpolation import draw_series, open_siblings
 
+    signer: ManifestSigner | None = choices.pop("c2pa")
     loaded = [item.embedding for item in opened]
     siblings = open_siblings(loaded, turned[0].embedding) if turned else None
     if siblings:
@@ -173,11 +181,16 @@ def _series_to_folder(
         for column, (picture, weight) in enumerate(zip(line, drawn.weights, strict=True))
     ]  # fmt: skip
     write_picture(drawn.sheet(), out / SHEET, origin)
+    ends = {"prompt": ask.prompts[0], **({"interpolate_to": end} if end is not None else {})}
+    files = [*(str(picture["file"]) for picture in pictures), SHEET]
+    base = studio.base.name, origin.base
+    signed = signed_files.sign(signer, out, files, opened=[*opened, *turned], base=base, prompt=ends)
     facts = {
         "prompt": ask.prompts[0],
         **({"slerp_to": describe(turned)[0]} if turned else {"interpolate_to": end}),
         **{"weights": drawn.weights, "n": n, "seed": seed, **studio.facts(), **choices["sampling"].facts()},
         "embeddings": describe(opened, against),
+        **signed,
     }
     write_manifest(out, "embhub.series/1", {**facts, "sheet": SHEET, "pictures": pictures})
     return {**report(out, len(pictures), [*opened, *turned, *against]), "sheet": str(out / SHEET)}

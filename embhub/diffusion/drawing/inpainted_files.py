@@ -16,6 +16,7 @@ from PIL import Image
 from embhub import destinations
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
+from embhub.diffusion.drawing import signed_files
 from embhub.diffusion.drawing.image_files import (
     Ask,
     describe,
@@ -28,6 +29,7 @@ from embhub.diffusion.drawing.image_files import (
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import COMPOSITE
 from embhub.images import masks
+from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.listing import list_images
 from embhub.images.pixels import DEEP, SUFFIXES, read_pixels
 from embhub.images.sample import Listing, Sample
@@ -107,18 +109,20 @@ def inpaint_to_folder(
     fit: Fit | None = None,
     resolution: int | None = None,
     device: str = "auto",
+    c2pa: ManifestSigner | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Redraw a part of an image, or of every image of a folder or manifest, `n` times each, into `out`.
 
     All images and masks are looked at before the first is redrawn. Picture k comes from `seed + k`. Embeddings are
-    opened as in `generate_to_folder`.
+    opened as in `generate_to_folder`. `c2pa` signs a manifest into each picture, which says nothing of its image.
 
     Raises:
         UsageError: as `embhub.diffusion.drawing.inpainting.arrange`, naming the row; no image, no mask, or no place
         for it.
     """
     parts = ask.parts
+    signed_files.check(c2pa, [*ask.prompts, ask.negative])
     where.check()
     destinations.check_folder(out)
     check_base(base, device)
@@ -148,9 +152,13 @@ def inpaint_to_folder(
         pictures.append({"file": file, listing.kind: listing.samples[number // n].row, "seed": seed + number})
         if on_progress:
             on_progress(Progress("redrawing", len(pictures), total))
+    signed = signed_files.sign(
+        c2pa, out, [str(one["file"]) for one in pictures], opened=opened, prompt=describe_parts(parts),
+        base=(studio.base.name, origin.base), source_type=COMPOSITE, mode=PRIVATE,
+    )  # fmt: skip
     facts = {
         **describe_parts(parts), **where.facts(), "strength": strength, "n": n, "seed": seed, **studio.facts(),
-        "embeddings": describe(opened, against), "pictures": pictures,
+        "embeddings": describe(opened, against), "pictures": pictures, **signed,
     }  # fmt: skip
     write_manifest(out, SCHEMA, facts, mode=PRIVATE)
     return report(out, len(pictures), [*opened, *against])

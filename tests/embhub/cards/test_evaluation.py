@@ -74,6 +74,19 @@ def test_the_figures_are_those_of_the_report_with_their_intervals() -> None:
     assert {one["dataset"] for one in found} == {"phantoms (45 test patients)"}
 
 
+def test_how_often_images_show_their_label_is_one_of_them() -> None:
+    """Of the arm that the embedding generated and of the label asked for; the smallest is what a card states."""
+    row: dict[str, Any] = {
+        "arm": "synthetic", "label": "cspca", "images": 120, "kid": None, "kid_sd": None, "subset": 0,
+        "precision": 0.1, "recall": 0.1, "diversity": 0.1, "agreement": 0.41,
+    }  # fmt: skip
+    rows = [row, {**row, "arm": "other", "agreement": 0.1}, {**row, "label": "normal", "agreement": 0.2}]
+    found = card_figures(report(fidelity=rows), DIGEST, private=False)
+    assert [one["value"] for one in found if one["metric"].startswith("agreement: share of 120")] == [0.41]
+    assert evaluation.stated_agreement(card.parse(cards.complete(evaluation=found))) == 0.41
+    assert evaluation.stated_agreement(card.parse(cards.complete())) is None
+
+
 def test_the_card_takes_them_and_the_hub_reads_its_model_index() -> None:
     found = card.parse(cards.complete(evaluation=card_figures(report(), DIGEST, private=False)))
     page = card.to_readme(found)

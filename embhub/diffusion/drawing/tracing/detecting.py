@@ -1,8 +1,9 @@
-"""`embhub detect`: is an image synthetic, and which embedding is behind it? Two layers, the cheap one first.
+"""`embhub detect`: is an image synthetic, and which embedding is behind it? Three layers, the cheap ones first.
 
-Metadata is read from the file. The mark in the first noise needs the base, and takes about a second of computation an
-image. Neither proves anything: metadata can be written, and a mark can be made by everybody who has the release
-(docs/adr/0029-marks-of-generated-images.md). That nothing is found says nothing: "not known".
+Metadata is read from the file. A C2PA manifest is verified, and says who signed it (`manifests`). The mark in the first
+noise needs the base, and takes about a second of computation an image. What is not signed proves nothing: metadata can
+be written, and a mark can be made by everybody who has the release (docs/adr/0029-marks-of-generated-images.md). That
+nothing is found says nothing: "not known".
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embhub.client.known_releases import Known, known_releases
+from embhub.diffusion.drawing.tracing.manifests import ManifestLayer
 from embhub.errors import EmbhubError, UsageError
 from embhub.formats.synthetic_mark import Declared
 from embhub.images import synthetic
@@ -30,7 +32,8 @@ MOST_FILES = 1_000_000
 class Hit:
     """What one layer found: `layer` is metadata, c2pa or mark; `says` a sentence.
 
-    `chance` bounds the chance that a mark is a coincidence. `seed` is the image's seed modulo 256.
+    `chance` bounds the chance that a mark is a coincidence. `seed` is the image's seed modulo 256. Of a C2PA manifest,
+    `valid` says whether it holds, None where nobody could check it, and `signer` whose key signed it, if it is known.
     """
 
     layer: Literal["metadata", "c2pa", "mark"]
@@ -39,6 +42,8 @@ class Hit:
     base: str | None = None
     chance: float | None = None
     seed: int | None = None
+    valid: bool | None = None
+    signer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ def detect(
     releases: Sequence[str | Path] = (),
     bases: Sequence[str] = (),
     mark: bool = True,
+    c2pa_trust: Path | None = None,
     device: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> Detection:
@@ -107,23 +113,26 @@ def detect(
         releases: files or folders of embeddings to compare with, besides those that this site pulled.
         bases: bases to look for images of that were generated without an embedding.
         mark: whether to look for the mark in the noise, which needs torch and the bases.
+        c2pa_trust: a file of certificates (PEM) of authorities whose C2PA signers are accepted.
         device: `auto`, or a torch device.
         on_progress: called with each image.
 
     Raises:
-        UsageError: no such file or folder, or no image in it.
-        ConfigError: what this site pulled cannot be read.
+        UsageError: no such file or folder, no image in it, or no certificates.
+        ConfigError: what this site pulled or trusts cannot be read.
+        VerificationError: a keyring that is kept here was edited.
     """
     root = Path(path)
     files = _list(root)
     known = known_releases([_there(Path(one)) for one in releases])
     reader = _open_reader(known, bases, device, on_progress) if mark else None
     looked = []
-    for number, file in enumerate(files, 1):
-        name = file.name if file == root else str(file.relative_to(root))
-        looked.append(_look(file, name, known, reader))
-        if on_progress:
-            on_progress(Progress("looking", number, len(files)))
+    with ManifestLayer(c2pa_trust) as manifests:
+        for number, file in enumerate(files, 1):
+            name = file.name if file == root else str(file.relative_to(root))
+            looked.append(_look(file, name, known, reader, manifests))
+            if on_progress:
+                on_progress(Progress("looking", number, len(files)))
     notes = tuple(reader.notes) if reader else ("the mark in the noise was not looked for",)
     return Detection(tuple(looked), len(known), notes)
 
@@ -165,8 +174,15 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _look(file: Path, name: str, known: Mapping[str, Known], reader: MarkReader | None) -> Looked:
-    hits, note = list(_declared(synthetic.declared(file))), ""
+def _look(
+    file: Path, name: str, known: Mapping[str, Known], reader: MarkReader | None, manifests: ManifestLayer
+) -> Looked:
+    said = synthetic.declared(file)
+    hits, note = list(_declared(said)), ""
+    synthetic_by_manifest = False
+    for found in manifests.look(file, has_manifest=said.manifest):
+        synthetic_by_manifest |= found.pop("says_synthetic", False)
+        hits.append(Hit("c2pa", **found))
     if reader is not None:
         try:
             hits += [Hit("mark", **found) for found in reader.read(file)]
@@ -175,7 +191,7 @@ def _look(file: Path, name: str, known: Mapping[str, Known], reader: MarkReader 
     named = list(dict.fromkeys(digest for hit in hits for digest in hit.embeddings))
     return Looked(
         name,
-        "synthetic" if any(hit.layer != "c2pa" for hit in hits) else "not known",
+        "synthetic" if synthetic_by_manifest or any(hit.layer != "c2pa" for hit in hits) else "not known",
         tuple(hits),
         tuple(known[digest] for digest in named if digest in known),
         tuple(digest for digest in named if digest not in known),
@@ -187,5 +203,3 @@ def _declared(said: Declared) -> Iterator[Hit]:
     if said.synthetic:
         text = f"the file says that it is {said.source_type}; anybody can write or remove this"
         yield Hit("metadata", text, said.embeddings, said.base)
-    if said.manifest:
-        yield Hit("c2pa", "there is a C2PA manifest, which this version does not check")

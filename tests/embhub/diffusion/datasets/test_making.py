@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
@@ -22,6 +23,7 @@ from embhub.diffusion.datasets.making import in_words
 from embhub.diffusion.datasets.painting import Studio
 from embhub.diffusion.drawing.generation import generate
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.images import synthetic
 from embhub.images.images import read_images
 from embhub.options.sampling import Sampling
 from embhub.progress import Progress
@@ -210,6 +212,27 @@ def test_the_command(base: Path, file: Path, tmp_path: Path, capsys: pytest.Capt
     assert "2 of them earlier" in capsys.readouterr().out
     assert main(["inspect", str(tmp_path / "drawn"), "--base", str(base)]) == 0
     assert "train would accept" in capsys.readouterr().out
+
+
+def test_dicom_copies_are_one_study_with_a_series_for_each_class(make: Make, tmp_path: Path) -> None:
+    made = make(per_class=2, dicom=True, burn_in=True)
+    files = sorted((made.folder / "dicom").rglob("*.dcm"))
+    assert [str(one.relative_to(made.folder)) for one in files] == [
+        f"dicom/{label}/0000{number}.dcm" for label in ("sick", "well") for number in (0, 1)
+    ]
+    copies = [pydicom.dcmread(one) for one in files]
+    assert {one.SyntheticData for one in copies} == {"YES"} and {str(one.PatientID) for one in copies} == {""}
+    assert len({one.StudyInstanceUID for one in copies}) == 1
+    assert [one.SeriesInstanceUID for one in copies][:2] == [copies[0].SeriesInstanceUID] * 2
+    assert len({one.SeriesInstanceUID for one in copies}) == 2 and len({one.SOPInstanceUID for one in copies}) == 4
+    assert synthetic.declared(files[0]).embeddings == (rows(made.folder)[0]["embedding"],)
+    assert synthetic.declared(files[2]).embeddings == ()
+    with Image.open(made.folder / "sick/00000.png") as image:
+        assert not np.array_equal(np.asarray(image.convert("L")), copies[0].pixel_array), "the word is burnt in"
+    again = make(out=tmp_path / "again" / "drawn", per_class=2, dicom=True, burn_in=True)
+    assert contents(again.folder) == contents(made.folder)
+    with pytest.raises(UsageError, match="--burn-in"):
+        make(out=tmp_path / "third", burn_in=True)
 
 
 def test_batches_give_the_same_images_up_to_rounding(make: Make, tmp_path: Path) -> None:

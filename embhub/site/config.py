@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
@@ -62,6 +62,8 @@ SETTINGS = (
     ),
     Setting("site", "", "site", "", "Defaults for new cards: what is the same for every release of this site."),
 )
+
+_PATHS = ("file:", "/", "./", "../", "~/")  # how the path of a folder begins
 
 # Card fields that a site may answer once for all its releases.
 SITE_FIELDS = (
@@ -155,7 +157,10 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def _origin(address: str) -> tuple[str, str | None, int]:
-    parts = urlsplit(check_registry(address))
+    checked = check_registry(address)
+    if folder_of(checked) is not None:
+        return checked, None, 0
+    parts = urlsplit(checked)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
@@ -194,13 +199,20 @@ def read_policy() -> tuple[Path, dict[str, Any]]:
     return path, values
 
 
+def folder_of(address: str) -> Path | None:
+    """The folder that a checked address names, or None where it names a host."""
+    return Path(unquote(address.removeprefix("file://"))) if address.startswith("file:///") else None
+
+
 def check_registry(address: str) -> str:
-    """The address without a trailing slash.
+    """The address without a trailing slash; a folder, such as a memory stick's, as `file:///…`.
 
     Raises:
-        ConfigError: not an http or https address of a host root.
+        ConfigError: neither an http or https address of a host root, nor the path of a folder.
     """
-    hint = "give the address of the host alone, such as https://hub.example.org"
+    hint = "give the address of the host alone, such as https://hub.example.org, or the path of a folder"
+    if address.strip().startswith(_PATHS):
+        return _check_folder(address.strip())
     try:
         parts = urlsplit(address.strip())
         port = f":{parts.port}" if parts.port is not None else ""
@@ -214,6 +226,19 @@ def check_registry(address: str) -> str:
         raise ConfigError(f"the registry's address has a path or query: {address!r}", hint)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{port}"
+
+
+def _check_folder(address: str) -> str:
+    """A path, or a `file:` address of this machine, in one spelling: absolute, and without a trailing slash."""
+    path = address
+    if address.startswith("file:"):
+        parts = urlsplit(address)
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise ConfigError(f"not the address of a folder: {address!r}", "write it as file:///media/stick")
+        path = unquote(parts.path)
+    if "\0" in path:
+        raise ConfigError("the registry's address holds a null character", "give the path of a folder")
+    return Path(os.path.normpath(Path(path).expanduser().absolute())).as_uri()
 
 
 def check_token(token: str) -> str:

@@ -88,7 +88,7 @@ insecure = click.option(
 _registry = click.option(
     "--registry",
     metavar="URL|DIR",
-    help="URL of the registry, or the folder of an export  [default: EMBHUB_REGISTRY, config.yaml, or the only known one]",
+    help="URL of the registry, or folder of an export  [default: EMBHUB_REGISTRY, config.yaml, or the only known one]",
 )
 
 

@@ -38,7 +38,7 @@ class FolderClient:
         """
         if method != "GET":
             raise StatusError(405, said=_READ_ONLY)
-        file = self._find(unquote(path.partition("?")[0]))
+        file = find_file(self._folder, unquote(path.partition("?")[0]))
         if file is None:
             raise self._absent(path)
         with file.open("rb") as stream:
@@ -52,21 +52,12 @@ class FolderClient:
         del send
         return json.loads(self.read(path, limit=guard.LARGEST_ANSWER, method=method))
 
-    def _find(self, path: str) -> Path | None:
-        parts = [part for part in path.split("/") if part]
-        if any(part in (".", "..") or "\0" in part or "\\" in part for part in parts):
-            return None
-        root = self._folder.resolve()
-        file = root.joinpath(*parts)
-        file = (file / INDEX if file.is_dir() else file).resolve()
-        return file if file.is_file() and file.is_relative_to(root) else None
-
     def _absent(self, path: str) -> StatusError:
         if not self._folder.is_dir():
             raise client_errors.UnreachableError(
                 f"{self._registry} cannot be read: there is no such folder", "is the stick mounted?"
             )
-        if self._find(MAP) is None:
+        if find_file(self._folder, MAP) is None:
             raise client_errors.NotARegistryError(
                 f"{self._registry} holds no export of a registry",
                 "name the folder that `embhub-registry export --static` wrote",
@@ -74,3 +65,14 @@ class FolderClient:
         if path.startswith("/api/models/"):
             return StatusError(404, code="RevisionNotFound" if "/revision/" in path else "RepoNotFound")
         return StatusError(404, code="EntryNotFound")
+
+
+def find_file(folder: Path, path: str) -> Path | None:
+    """The plain file at a path below a folder, an `index.html` for a folder's; None where there is none."""
+    parts = [part for part in path.split("/") if part]
+    if any(part in (".", "..") or "\0" in part or "\\" in part or len(part) > 250 for part in parts):
+        return None
+    root = folder.resolve()
+    file = root.joinpath(*parts)
+    file = (file / INDEX if file.is_dir() else file).resolve()
+    return file if file.is_file() and file.is_relative_to(root) else None

@@ -42,13 +42,18 @@ def refresh(address: str) -> str:
     """The address of the pinned registry whose copy this is, after its keyring was taken from there.
 
     Raises:
-        ConfigError: it is no copy of a pinned registry. RegistryError: it cannot be read.
+        ConfigError: it is not known as a copy of a pinned registry.
         VerificationError: the keyring is older than the one kept here, or forged.
     """
-    data = _fetch(address)
-    pinned = _pinned(data)
+    unknown = ConfigError(f"no root key is pinned for {address}", f"embhub trust add {address}")
+    try:
+        data = _fetch(address)
+        pinned = _pinned(data)
+    except (RegistryError, ReleaseRefusedError) as error:
+        unknown.message += f", and no copy of a pinned registry is read there: {error.message}"
+        raise unknown from error
     if pinned is None:
-        raise ConfigError(f"no root key is pinned for {address}", f"embhub trust add {address}")
+        raise unknown
     trust_store.refresh(pinned, data)
     return pinned
 

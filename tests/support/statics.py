@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import pushes, releases
-from tests.support.servers import RunningRegistry
+from tests.support.nginx import PROGRAM
+from tests.support.servers import RunningRegistry, free_port
 
 YANKED = "radboud/breast-mass"
+_OTHERS = ("proxy", "fastcgi", "uwsgi", "scgi")
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -51,3 +57,38 @@ def publish(registry: RunningRegistry, name: str, *, token: str, seed: int = 0, 
     pushes.create(registry, name, token=token)
     answer = pushes.commit(registry, f"radboud/{name}", made.files, token=token)
     assert answer.status == 200, answer.body
+
+
+@contextmanager
+def nginx_over(export: Path, folder: Path) -> Iterator[str]:
+    """nginx with the part of its configuration that the export brings, over the export; the address."""
+    port, user = free_port(), "user root;" if os.geteuid() == 0 else ""
+    folder.mkdir(parents=True, exist_ok=True)
+    places = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", *_OTHERS))
+    (folder / "nginx.conf").write_text(
+        f"daemon off; {user} worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;"
+        f" events {{ }} http {{ access_log off; {places}\n"
+        f"server {{ listen 127.0.0.1:{port}; root {export};\ninclude {export}/embhub/v1/nginx.conf; }} }}\n"
+    )
+    words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def wait_for(port: int) -> None:
+    """Return once something listens at a port of loopback."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

@@ -33,6 +33,7 @@ COMMANDS = {
     "audit": "auditing",
     "check": "checking",
     "export": "exporting",
+    "mirror": "mirroring",
     "backup": "backup",
     "restore": "restore",
 }

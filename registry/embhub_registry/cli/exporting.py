@@ -15,7 +15,7 @@ from embhub_registry.cli.output import show
 @click.option("--static", "folder", type=options.FILE, required=True, metavar="DIR",
               help="Folder to write: new, or with an earlier export in it.")  # fmt: skip
 @click.option("--since", metavar="CHECKPOINT",
-              help="Write only what is new since an earlier export: its folder, checkpoint file or SIZE:ROOT.")  # fmt: skip
+              help="Write only what an earlier export lacks: its folder, checkpoint file or SIZE:ROOT.")  # fmt: skip
 @click.option("--apply", "increment", type=options.FILE, metavar="INCREMENT",
               help="Bring the export in DIR up to date with an increment; needs no --dir.")  # fmt: skip
 @click.option("--include", multiple=True, type=click.Choice(["gated", "private", "closed"]),

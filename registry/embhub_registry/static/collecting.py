@@ -87,11 +87,11 @@ def _shelf(db: Connection, repository: Repository) -> Shelf:
     """The commits that hold a release, and those that have a name."""
     rows = repositories.list_refs(db, repository.id)
     names = {row["name"]: row["revision_id"] for row in rows}
-    commits = {}
+    commits, dates = {}, {}
     for revision in repositories.all_revisions(db, repository.id):  # oldest first: of a version the newest counts
         if revision.release_version is not None or revision.id in names.values():
             if entries := repositories.entries(db, repository.id, revision.id):
-                commits[revision.id] = entries
+                commits[revision.id], dates[revision.id] = entries, revision.created
             if revision.release_version is not None:
                 names.setdefault(revision.release_version, revision.id)
                 if revision.release_version not in {row["name"] for row in rows}:
@@ -102,6 +102,7 @@ def _shelf(db: Connection, repository: Repository) -> Shelf:
         repository, sorted(repositories.tags_of(db, repository.id)), str(words[0]) if words else "", facets, commits,
         {name: commit for name, commit in names.items() if commit in commits},
         [asdict(row) for row in yanks.of(db, repository.id)], {row["name"]: row["kind"] for row in rows},
+        dates,
     )  # fmt: skip
 
 

@@ -37,7 +37,8 @@ embhub/v1/static.json lists the files; log/checkpoint says how new they are.
 class Shelf:
     """One repository as it is shown: its files by commit, and the names of commits.
 
-    `names` are branches, tags and versions, `main` among them. `yanked` are the rows of its status.
+    `commits` come oldest first, `dates` says when. `names` are branches, tags and versions, `main` among them; `tagged`
+    says which are branches or tags. `yanked` are the rows of its status.
     """
 
     repository: Repository
@@ -48,6 +49,7 @@ class Shelf:
     names: Mapping[str, str]
     yanked: Sequence[Mapping[str, Any]] = ()
     tagged: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_repository(shelf: Shelf, read: ReadBlob) -> Iterator[Item]:
@@ -68,6 +70,8 @@ def of_repository(shelf: Shelf, read: ReadBlob) -> Iterator[Item]:
         yield items.of_json(f"{api}/tree/{which}", tree, stage=items.REVISIONS)
     if (head := shelf.names.get("main")) is not None:
         yield items.of_json(f"{api}/{INDEX}", _info(shelf, head, taken), stage=items.LISTS)
+    history = [_commit(commit, shelf.dates.get(commit, "")) for commit in reversed(shelf.commits)]
+    yield items.of_json(f"{api}/commits/main", history, stage=items.REVISIONS)
     yield items.of_json(f"{api}/refs", _refs(shelf), stage=items.REVISIONS)
     status = {"repository": name, "yanked": list(shelf.yanked), "tombstone": None}
     yield items.of_json(f"embhub/v1/status/{name}", status, stage=items.STANDING)
@@ -123,6 +127,11 @@ def _info(shelf: Shelf, commit: str, taken: Mapping[str, Mapping[str, Any]]) -> 
         told = {name: taken[commit][name] for name in ("reason", "date", "by", "scope")}
         said["embhub"] = {**(said["embhub"] or {}), "yanked": told}
     return said
+
+
+def _commit(commit: str, date: str) -> dict[str, Any]:
+    """One line of a history, without what people wrote."""
+    return {"id": commit, "title": "", "message": "", "date": date, "authors": []}
 
 
 def _plain(said: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ default_type application/octet-stream;
 location ^~ /api/ { default_type application/json; types { } try_files $uri $uri/INDEX =404; }
 location ^~ /embhub/ { default_type application/json; types { } }
 location ^~ /log/ { default_type application/octet-stream; types { } }
-location ~ ^/[^/]+/[^/]+/resolve/(?<embhub_commit>[0-9a-f]{40})/. {
+location ~ "^/[^/]+/[^/]+/resolve/(?<embhub_commit>[0-9a-f]{40})/." {
     default_type application/octet-stream;
     types { text/markdown md; application/json json; image/png png; }
     add_header X-Repo-Commit $embhub_commit;
@@ -39,7 +39,7 @@ def write(shelves: Iterable[Shelf]) -> Item:
             place = f"/{shelf.repository.full_name}/resolve/"
             if _SAFE.fullmatch(name) and commit not in stolen:
                 lines.append(
-                    f"location ^~ {place}{name}/ {{ rewrite ^{re.escape(place + name)}/(.*)$ {place}{commit}/$1"
+                    f'location ^~ {place}{name}/ {{ rewrite "^{re.escape(place + name)}/(.*)$" {place}{commit}/$1'
                     " redirect; }\n"
                 )
     return items.of_bytes(PATH, "".join(lines).encode(), stage=items.LISTS)

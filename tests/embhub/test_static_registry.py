@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from embhub.errors import ConfigError, EmbhubError, RegistryError
 from embhub.release.demands import PolicyRefusedError
 from embhub.site import config, trust_store
 from tests.support import releases
-from tests.support.servers import RunningRegistry, start_registry
-from tests.support.statics import YANKED, plain_server, publish
+from tests.support.nginx import needs_nginx
+from tests.support.servers import RunningRegistry, run_here, start_registry
+from tests.support.statics import YANKED, mirror_server, nginx_over, plain_server, publish
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
         publish(registry, "breast-mass", token=alice, seed=4)
         registry.run("yank", YANKED, "--reason", "wrong anatomy on the card")
         registry.run("export", "--static", registry.folder.parent / "hub")
+        words = ("--fingerprint", registry.root_fingerprint, "--name", "mirror.example.org", "--once")
+        run_here("--dir", registry.folder.parent / "mirror", "mirror", registry.url, *words)
     finally:
         registry.stop()
     yield registry
@@ -43,13 +47,20 @@ def export(hub: RunningRegistry) -> Path:
     return hub.folder.parent / "hub"
 
 
-@pytest.fixture(params=["http.server", "folder"])
-def address(request: pytest.FixtureRequest, export: Path) -> Iterator[str]:
-    if request.param == "folder":
-        yield str(export)
-    else:
-        with plain_server(export) as url:
-            yield url
+PLACES = ["http.server", "folder", pytest.param("nginx", marks=needs_nginx), "mirror"]
+
+
+@pytest.fixture(params=PLACES)
+def address(request: pytest.FixtureRequest, export: Path, hub: RunningRegistry, tmp_path: Path) -> Iterator[str]:
+    """Where the same registry is read from: each column of the table in docs/how-to/registry-without-a-server.md."""
+    place = {
+        "folder": lambda: nullcontext(str(export)),
+        "http.server": lambda: plain_server(export),
+        "nginx": lambda: nginx_over(export, tmp_path / "nginx"),
+        "mirror": lambda: mirror_server(export.parent / "mirror", hub.url),
+    }[request.param]
+    with place() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
@@ -75,12 +86,19 @@ def test_the_verbs_of_a_reader_work_without_a_server(
         assert main(["search", "--registry", address, *words, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == []
     assert main(["status", "prostate-cspca"]) == 0
+    assert main(["log", "verify", hub.url, "--from", str(export / "log")]) == 0
     assert main(["trust", "refresh", address]) == 0
     assert main(["push", "--registry", address, "prostate-cspca"]) != 0
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_yank_is_seen_and_refused_without_a_server(address: str, export: Path, hub: RunningRegistry) -> None:
+@pytest.mark.parametrize("place", ["http.server", "folder"])
+def test_a_yank_is_seen_and_refused_without_a_server(place: str, export: Path, hub: RunningRegistry) -> None:
+    with plain_server(export) if place == "http.server" else nullcontext(str(export)) as address:
+        _yank_is_seen(address, export, hub)
+
+
+def _yank_is_seen(address: str, export: Path, hub: RunningRegistry) -> None:
     roots.add_root(str(export), fingerprint=hub.root_fingerprint)
     with pytest.raises(PolicyRefusedError, match="wrong anatomy"):
         pulling.pull(YANKED, registry=address)

@@ -14,6 +14,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+
+from embhub_registry.static.mirror import web
+from embhub_registry.static.mirror.following import Mirror
 from tests.support import pushes, releases
 from tests.support.nginx import PROGRAM
 from tests.support.servers import RunningRegistry, free_port
@@ -92,3 +96,19 @@ def wait_for(port: int) -> None:
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+@contextmanager
+def mirror_server(folder: Path, url: str) -> Iterator[str]:
+    """What a mirror's program answers, over the folder of one that follows `url`; the address."""
+    application = web.build(Mirror(folder, url, "mirror.example.org"), interval=300)
+    server = uvicorn.Server(uvicorn.Config(application, log_level="error", lifespan="off"))
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        wait_for(listening.getsockname()[1])
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)

@@ -43,7 +43,7 @@ def command(
       embhub-registry --dir mirror mirror https://hub.example.org --fingerprint SHA256:…
       embhub-registry --dir mirror mirror https://hub.example.org --once
     """
-    from embhub_registry.mirror import running
+    from embhub_registry.static.mirror import running
 
     with running.open_mirror(context.obj, url, name=name, token=token, include=include) as mirror:
         mirror.pin(fingerprint)
@@ -56,6 +56,6 @@ def command(
 def _report(done: Any, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from embhub_registry.mirror import following
+    from embhub_registry.static.mirror import following
 
     show(asdict(done), following.in_words(done), as_json=as_json)

@@ -22,10 +22,10 @@ def export(registry: Registry, folder: Path, *, since: str | None, include: Coll
     """
     if folder.absolute().is_relative_to(registry.folder.absolute()):
         raise UsageError(f"{folder} is inside the registry's own folder", "choose a folder outside --dir")
-    held = increments.since(since, registry.folder) if since is not None else None
+    held = increments.since(since, registry.folder, include=include) if since is not None else None
     found = collect(registry, include=include)
     done = writing.put(found.files, folder) if held is None else increments.write(found.files, held, folder)
-    increments.note(found.files, found.checkpoint, registry.folder)
+    increments.note(found.files, found.checkpoint, registry.folder, include=include)
     registry.audit_log.write("exported", checkpoint=found.checkpoint, include=sorted(include), since=bool(held))
     return {
         "dir": str(folder), "checkpoint": found.checkpoint, "repositories": found.repositories,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +33,17 @@ class Held:
     paths: frozenset[str]
 
 
-def note(found: Sequence[Item], checkpoint: str, folder: Path) -> None:
+def note(found: Sequence[Item], checkpoint: str, folder: Path, *, include: Collection[str] = ()) -> None:
     """Remember what was exported at a checkpoint: of several exports at one, what all of them held.
+
+    Exports that include other things are remembered apart: a public increment names nothing private.
 
     Raises:
         ConfigError: the registry's folder cannot be written.
     """
     if not checkpoint:
         return
-    path = _memory(checkpoint, folder)
+    path = _memory(checkpoint, folder, include)
     files = {item.path: item.digest for item in found if item.final}
     paths = {item.path for item in found}
     if path.exists():
@@ -54,7 +56,7 @@ def note(found: Sequence[Item], checkpoint: str, folder: Path) -> None:
         old.unlink()
 
 
-def since(text: str, folder: Path) -> Held:
+def since(text: str, folder: Path, *, include: Collection[str] = ()) -> Held:
     """What the other side has, by an earlier export, the list of its files, or a checkpoint.
 
     Raises:
@@ -72,7 +74,7 @@ def since(text: str, folder: Path) -> Held:
                 raise UsageError(f"{path} cannot be used: {error}", _HINT) from error
             return Held(files, frozenset(files))
         text = _of_checkpoint(data, path)
-    known = _memory(text, folder) if _is_checkpoint(text) else None
+    known = _memory(text, folder, include) if _is_checkpoint(text) else None
     if known is None:
         raise UsageError(f"{text[:80]!a} is no earlier export and no checkpoint", _HINT)
     if not known.exists():
@@ -145,9 +147,9 @@ def _is_checkpoint(text: str) -> bool:
     return bool(colon) and size.isdecimal() and len(root) == 64 and set(root) <= set("0123456789abcdef")
 
 
-def _memory(checkpoint: str, folder: Path) -> Path:
+def _memory(checkpoint: str, folder: Path, include: Collection[str]) -> Path:
     size, _, root = checkpoint.partition(":")
-    return folder / MEMORY / f"{size}-{root[:32]}.json"
+    return folder / MEMORY / f"{size}-{'-'.join([root[:32], *sorted(include)])}.json"
 
 
 def _recall(path: Path) -> Held:

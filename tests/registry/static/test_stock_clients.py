@@ -1,4 +1,4 @@
-"""huggingface_hub, unmodified, and an export: which of its calls a plain web server answers, and which nginx answers."""
+"""huggingface_hub, unmodified, and an export: what a plain web server answers of its calls, and what nginx does."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def test_with_nginx_stock_clients_download_and_ours_pull(
             )
             assert sha in got
         digest = hashlib.sha256(Path(got).read_bytes()).hexdigest()
-        assert digest == hashlib.sha256(
-            (export / releases.REPOSITORY / "resolve" / sha / EMBEDDING).read_bytes()
-        ).hexdigest()
+        assert (
+            digest
+            == hashlib.sha256((export / releases.REPOSITORY / "resolve" / sha / EMBEDDING).read_bytes()).hexdigest()
+        )
         whole = huggingface_hub.snapshot_download(
             YANKED, endpoint=url, token=False, cache_dir=tmp_path / "c", local_dir=tmp_path / "whole"
         )

@@ -28,7 +28,7 @@ class State:
             said = json.loads(self._path.read_bytes())
         except (OSError, ValueError):
             said = {}
-        empty = {"refreshed": None, "checkpoint": "", "failed": None, "problems": [], "witness": ""}
+        empty: dict[str, Any] = {"refreshed": None, "checkpoint": "", "failed": None, "problems": [], "witness": ""}
         return {**empty, **(said if isinstance(said, dict) else {}), "forked": self._fork.exists()}
 
     def refuse_if_forked(self) -> None:

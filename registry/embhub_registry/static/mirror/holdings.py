@@ -59,6 +59,11 @@ class Holdings:
         """A release, read from the store."""
         return Release.from_files({entry.path: self.blobs.get(entry.digest) for entry in held.files})
 
+    def digests(self) -> list[str]:
+        """The embeddings that are held, by their SHA-256."""
+        found = {release.digest for held in self.repositories.values() for release in held.releases.values()}
+        return sorted(found)
+
     def save(self) -> None:
         """Note what is held, and remove every file that nothing holds any more.
 

@@ -18,9 +18,9 @@ import uvicorn
 from embhub.errors import ConfigError, UsageError
 from embhub.site import config
 from embhub_registry import serving
-from embhub_registry.mirror import following, web
-from embhub_registry.mirror.following import Mirror
 from embhub_registry.serving import Lifecycle
+from embhub_registry.static.mirror import following, web
+from embhub_registry.static.mirror.following import Mirror
 
 
 def run(mirror: Mirror, *, host: str, port: int, interval: float, as_json: bool = False) -> None:
@@ -67,10 +67,23 @@ def open_mirror(
     if include and token is None:
         raise UsageError("--include needs --token-file", "nobody reads gated or private repositories without a token")
     followed = config.check_registry(url)
-    os.environ["EMBHUB_HOME"] = str((folder / "home").absolute())
-    with _alone(folder):
+    with _alone(folder), _at_home((folder / "home").absolute()):
         read = config.check_token(token.read_text()) if token is not None else None
         yield Mirror(folder, followed, name or f"mirror.{_host_name()}", token=read, include=include)
+
+
+@contextmanager
+def _at_home(home: Path) -> Iterator[None]:
+    """What the mirror pins and remembers is its own, not that of the person who runs it."""
+    before = os.environ.get("EMBHUB_HOME")
+    os.environ["EMBHUB_HOME"] = str(home)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["EMBHUB_HOME"]
+        else:
+            os.environ["EMBHUB_HOME"] = before
 
 
 @contextmanager

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embhub.client import roots, watching, witness
+from embhub.client import watching, witness
 from embhub.client.errors import NotFoundError
 from embhub.client.http_log import HttpLog
 from embhub.client.hub import Hub
 from embhub.client.witness import Witness
+from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, RegistryError
-from embhub.formats import instants
+from embhub.formats import instants, names
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError
 from embhub.refusals import ReleaseRefusedError
 from embhub.site import config, trust_store
 from embhub.trust import kept_advisories
-from embhub.trust.keyring import Trust
+from embhub.trust.advisories import Advisory
+from embhub.trust.keyring import Trust, parse_export
 from embhub_registry.admission import listing
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.mirror import serving_files
-from embhub_registry.mirror.fetching import Upstream
-from embhub_registry.mirror.holdings import HeldRelease, HeldRepository, Holdings
-from embhub_registry.mirror.log_copy import LogCopy
-from embhub_registry.mirror.state import State
+from embhub_registry.static.mirror import serving_files
+from embhub_registry.static.mirror.fetching import Upstream
+from embhub_registry.static.mirror.holdings import HeldRelease, HeldRepository, Holdings
+from embhub_registry.static.mirror.log_copy import LogCopy
+from embhub_registry.static.mirror.serving_files import Audits
+from embhub_registry.static.mirror.state import State
 
+TRUST = "trust.json"
 MOST_REFUSED = 50  # releases in one round, after which it ends: somebody is sending nonsense
 
 
@@ -87,19 +91,24 @@ class Mirror:
                 f"the root key of {address} is not pinned by this mirror",
                 "ask its operator for the fingerprint, and add --fingerprint SHA256:…",
             )
-        roots.add_root(address, fingerprint=fingerprint)
+        trust_store.add(Hub(address, token=self.token).trust_export(), fingerprint=fingerprint, address=address)
 
     def refresh(self) -> Round:
-        """Follow the registry once. What fails as a whole leaves what is served as it was.
+        """Follow the registry once. What fails as a whole leaves what is served as it was, but for what was withdrawn.
 
         Raises:
             ForkedLogError: the log shows two histories, now or in an earlier round: nothing is taken any more.
             VerificationError: an older keyring, withdrawals that are gone, or a log that is not the registry's.
             RegistryError: the registry is not reached, or answers nonsense.
         """
-        self.state.refuse_if_forked()
         try:
-            done = self._round()
+            trust = self._renew_trust()
+            try:
+                self.state.refuse_if_forked()
+                done = self._round(trust)
+            except EmbhubError:
+                self._drop_withdrawn(trust)
+                raise
         except ForkedLogError as error:
             self.state.note_fork(error)
             raise
@@ -109,30 +118,62 @@ class Mirror:
         self.state.note_success(done.checkpoint, done.problems, witness=str(self._witness_key().public))
         return done
 
-    def _round(self) -> Round:
+    def _renew_trust(self) -> Trust:
+        """The newest keyring and withdrawals, checked; what is served of them from now on is kept in a file."""
+        exported = Hub(self.url, token=self.token).trust_export()
+        trust = trust_store.refresh(self.url, exported)
+        write_atomic(self.folder / TRUST, parse_export(exported).to_bytes())
+        return trust
+
+    def _round(self, trust: Trust) -> Round:
         self._problems, self._counts = [], {"taken": 0, "dropped": 0, "refused": 0}
-        address = config.check_registry(self.url)
-        hub = Hub(address, token=self.token)
-        trust = trust_store.refresh(address, exported := hub.trust_export())
-        key, _ = watching.find(address)
-        upstream_log = HttpLog(address, self.token)
-        copy = LogCopy(self.folder / "log", key)
+        upstream_log, copy = HttpLog(self.url, self.token), self._log_copy()
         signed = copy.follow(upstream_log)
-        upstream = Upstream(hub, trust, copy.source, self.include)
+        upstream = Upstream(Hub(self.url, token=self.token), trust, copy.source, self.include)
         holdings = Holdings(self.folder)
         self._follow_repositories(upstream, holdings, _judged_by(trust))
-        audits = {digest: upstream.audits(digest) for digest in _digests(holdings)}
+        audits = {digest: upstream.audits(digest) for digest in holdings.digests()}
         cosigned = self._cosign(copy, signed)
-        serving_files.write(
-            self.site, holdings, registry=trust.registry, trust=exported, checkpoint=cosigned,
-            read=copy.read, audits=audits,
-        )  # fmt: skip
-        holdings.save()
+        self._exchange(holdings, trust, copy, audits)
         with suppress(RegistryError):  # it accepts witnesses of its operator's choice alone
             upstream_log.post("cosignature", cosigned.to_bytes())
         releases = sum(len(held.releases) for held in holdings.repositories.values())
         checkpoint = f"{cosigned.size}:{cosigned.root.hex()}"
         return Round(checkpoint, releases, self._counts["taken"], self._counts["dropped"], tuple(self._problems))
+
+    def _drop_withdrawn(self, trust: Trust) -> None:
+        """Drop what the signed list withdraws, although nothing else could be followed."""
+        copy, holdings, listed = self._log_copy(), Holdings(self.folder), kept_advisories.opened(trust)
+        if listed is None or copy.checkpoint() is None:
+            return
+        dropped = False
+        for name, held in holdings.repositories.items():
+            for commit, release in list(held.releases.items()):
+                said = listed.against(
+                    namespace=names.namespace_of(name), repository=name, version=release.version, digest=release.digest
+                )
+                if said:
+                    del held.releases[commit]
+                    held.yanked.append(_row(commit, release.version, said[0]))
+                    dropped = True
+        if dropped:
+            self._exchange(holdings, trust, copy, serving_files.audits_in(self.site, holdings.digests()))
+
+    def _exchange(self, holdings: Holdings, trust: Trust, copy: LogCopy, audits: Audits) -> None:
+        """Serve what is held now, and forget what is not held any more."""
+        signed = copy.checkpoint()
+        if signed is None:
+            raise ConfigError(f"the copy of the log in {copy.folder} is gone", "remove the folder: it is read again")
+        exported = (self.folder / TRUST).read_bytes()
+        serving_files.write(
+            self.site, holdings, registry=trust.registry, trust=exported, checkpoint=signed, read=copy.read,
+            audits=audits,
+        )  # fmt: skip
+        holdings.save()
+
+    def _log_copy(self) -> LogCopy:
+        key, _ = watching.find(self.url)
+        return LogCopy(self.folder / "log", key)
 
     def _follow_repositories(self, upstream: Upstream, holdings: Holdings, judged: str) -> None:
         for name in sorted({*upstream.repositories(), *holdings.repositories}):
@@ -183,8 +224,7 @@ class Mirror:
             return known
         if verified.withdrawn:
             first = verified.withdrawn[0]
-            gone[commit] = {"revision": commit, "version": verified.version, "reason": first.reason,
-                            "date": first.published, "by": first.by, "scope": first.scope}  # fmt: skip
+            gone[commit] = _row(commit, verified.version, first)
             held.refused[commit] = judged
             return None
         held.refused.pop(commit, None)
@@ -225,9 +265,12 @@ def _judged_by(trust: Trust) -> str:
     return f"{trust.keyring.version}:{trust.digest}:{listed.number if listed is not None else 0}"
 
 
-def _digests(holdings: Holdings) -> Iterator[str]:
-    found = {release.digest for held in holdings.repositories.values() for release in held.releases.values()}
-    yield from sorted(found)
+def _row(commit: str, version: str, advisory: Advisory) -> dict[str, Any]:
+    """A withdrawal as a repository's status lists it."""
+    return {
+        "revision": commit, "version": version, "reason": advisory.reason, "date": advisory.published,
+        "by": advisory.by, "scope": advisory.scope,
+    }  # fmt: skip
 
 
 def follow(mirror: Mirror, *, interval: float, wait: Callable[[float], bool], say: Callable[[str], None]) -> None:

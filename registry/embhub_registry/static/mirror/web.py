@@ -19,7 +19,7 @@ from embhub.client import static_list
 from embhub.client.folder_client import find_file
 from embhub.formats import instants
 from embhub_registry.database.search import FACETS
-from embhub_registry.mirror.following import Mirror
+from embhub_registry.static.mirror.following import Mirror
 
 LATE = 5  # intervals after the last refresh, after which the mirror is not ready
 _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -76,7 +76,7 @@ async def _search(request: Request) -> Response:
 
 
 async def _file(request: Request) -> Response:
-    path, site = request.url.path, request.app.state.mirror.site
+    path, site = str(request.scope["path"]), request.app.state.mirror.site
     return await run_in_threadpool(_answer, site, path)
 
 

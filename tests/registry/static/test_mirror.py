@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -20,8 +21,8 @@ from embhub.log.errors import ForkedLogError
 from embhub.refusals import RollbackError
 from embhub.release.files import EMBEDDING
 from embhub.trust.origin import origin_of
-from embhub_registry.mirror import running, web
-from embhub_registry.mirror.following import Mirror
+from embhub_registry.static.mirror import running, web
+from embhub_registry.static.mirror.following import Mirror
 from tests.support import hostile, releases
 from tests.support.servers import RunningRegistry, run_here, start_registry
 from tests.support.statics import contents, plain_server, publish
@@ -51,14 +52,15 @@ def mirror_of(
     hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], Mirror]]:
     """A new mirror of an address; the process acts as the mirror from then on."""
-    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))  # so that it is restored
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))  # so that a test that sets it leaves nothing behind
+    with ExitStack() as stack:
 
-    def make(url: str) -> Mirror:
-        with running.open_mirror(tmp_path / "mirror", url, name="mirror.example.org") as mirror:
+        def make(url: str) -> Mirror:
+            mirror = stack.enter_context(running.open_mirror(tmp_path / "mirror", url, name="mirror.example.org"))
             mirror.pin(hub.root_fingerprint)
             return mirror
 
-    yield make
+        yield make
 
 
 def as_a_site(hub: RunningRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +105,8 @@ def test_what_was_withdrawn_is_dropped_within_one_refresh(
     hub.run("repo", "visibility", "radboud/hidden", "private")
     done = mirror.refresh()
     assert done.dropped == 3
-    left = [path for path in contents(mirror.folder) if any(f"/{n}/resolve/" in path for n in ("yanked", "erased", "hidden"))]
+    gone = [f"/{name}/resolve/" for name in ("yanked", "erased", "hidden")]
+    left = [path for path in contents(mirror.folder) if any(part in path for part in gone)]
     assert left == [] and len(list((mirror.folder / "blobs").rglob("*"))) < before, "the bytes are gone, too"
     answer = asyncio.run(_get(mirror, "/api/models/radboud/yanked/revision/main"))
     assert answer.status_code == 410 and "consent was withdrawn" in answer.headers["x-error-message"]
@@ -130,7 +133,7 @@ def test_a_mirror_answers_clients_of_the_hub_and_changes_nothing_for_them(
         assert asyncio.run(_get(mirror, path)).status_code == 404, path
     moving = asyncio.run(_get(mirror, f"/{BREAST}/resolve/main/{EMBEDDING}", "HEAD"))
     assert moving.status_code == 307 and moving.headers["x-repo-commit"] in moving.headers["location"]
-    assert len(asyncio.run(_get(mirror, "/api/models?search=prostate")).json()) == 1
+    assert len(asyncio.run(_get(mirror, "/api/models?search=breast-mass")).json()) == 1
     assert asyncio.run(_get(mirror, "/api/models/none/such")).headers["x-error-code"] == "RepoNotFound"
 
 
@@ -170,13 +173,18 @@ def test_a_mirror_may_follow_a_static_export_or_another_mirror(
     assert done.releases >= 3 and done.problems == ()
 
 
+def forge(body: bytes) -> bytes:
+    """Another keyring under the same signature."""
+    return body.replace(b'"payload":"', b'"payload":"AAAA', 1)
+
+
 # A hostile registry, in between: each lie is one thing changed in honest answers.
 
 
 @pytest.mark.parametrize(
     ("part", "lie", "error"),
     [
-        ("/embhub/v1/trust", hostile.edited(lambda body: body.replace(b"BEGIN PUBLIC", b"BEGIN PUBLIK")), EmbhubError),
+        ("/embhub/v1/trust", hostile.edited(forge), EmbhubError),
         ("/embhub/v1/trust", hostile.edited(lambda body: b"x" * 5_000_000), RegistryError),
         ("/log/checkpoint", hostile.edited(lambda body: body.replace(b"\n", b" ", 1)), EmbhubError),
         ("/log/tile/entries", hostile.edited(lambda body: body[:-1] + bytes([body[-1] ^ 1])), ForkedLogError),
@@ -236,8 +244,9 @@ def test_a_forked_log_ends_the_following_with_evidence_and_what_is_held_stays_se
         mirror.refresh()
         before = contents(mirror.site)
         middle.lies = {"/log/checkpoint": hostile.edited(fork)}
-        with pytest.raises(ForkedLogError):
+        with pytest.raises(ForkedLogError) as caught:
             mirror.refresh()
+        assert caught.value.exit_code == 4
         (evidence,) = (mirror.folder / "home/state/log-forks").iterdir()
         assert evidence.read_text().count("— " + key.public.name) >= 2
         middle.lies = {}
@@ -246,8 +255,23 @@ def test_a_forked_log_ends_the_following_with_evidence_and_what_is_held_stays_se
         assert contents(mirror.site) == before
         answer = asyncio.run(_get(mirror, "/readyz"))
         assert answer.status_code == 503 and answer.json()["forked"]
-        ended = run_here("--dir", mirror.folder, "mirror", middle.url, "--once", check=False)
-        assert ended.returncode == 4
+        hub.run("yank", "radboud/prostate-cspca", "--version", "1.0.0", "--reason", "while the log is forked")
+        with pytest.raises(ForkedLogError):
+            mirror.refresh()
+        left = {
+            path for path in contents(mirror.site) if path in before and before[path] == contents(mirror.site)[path]
+        }
+        assert set(before) - left and any("1.1.0" in path for path in contents(mirror.site))
+        assert not any("prostate-cspca/revision/1.0.0" in path for path in contents(mirror.site))
+        mirror_ends(mirror, middle.url)
+        hub.run("unyank", "radboud/prostate-cspca", "--version", "1.0.0")
+
+
+def mirror_ends(mirror: Mirror, url: str) -> None:
+    """As a program, in another process."""
+    words = ["--dir", str(mirror.folder), "mirror", url, "--once"]
+    busy = run_here(*words, check=False)
+    assert busy.returncode == 7 and "another process" in busy.stderr
 
 
 def test_an_older_state_and_withdrawals_that_vanish_are_refused(
@@ -276,4 +300,4 @@ def test_an_older_state_and_withdrawals_that_vanish_are_refused(
             mirror.refresh()
         hub.run("unyank", BREAST)
         assert not (mirror.folder / "FORKED.txt").exists()
-        assert {path for path in before if path.startswith("log/")} <= set(contents(mirror.site))
+        assert {path for path in before if "prostate-cspca/resolve" in path} <= set(contents(mirror.site))

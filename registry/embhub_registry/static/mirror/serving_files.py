@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.tiles import Tile
 from embhub_registry.database.placement import facets_of
 from embhub_registry.database.repositories import Repository
-from embhub_registry.mirror.holdings import HeldRepository, Holdings
 from embhub_registry.static import items, layout, nginx_part, writing
 from embhub_registry.static.layout import Shelf
+from embhub_registry.static.mirror.holdings import HeldRepository, Holdings
 
 _LARGEST_TRUST = 8_000_000
+Audits = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def write(
     site: Path, holdings: Holdings, *, registry: str, trust: bytes, checkpoint: SignedCheckpoint,
-    read: Callable[[Tile], bytes], audits: Mapping[str, Sequence[Mapping[str, Any]]],
+    read: Callable[[Tile], bytes], audits: Audits,
 ) -> None:  # fmt: skip
     """Exchange the files in `site`. Raises ConfigError; then they are as they were."""
     shelves = list(_shelves(holdings))
@@ -36,6 +37,12 @@ def write(
     kept = items.without_clashes(item for item in found if items.is_path(item.path))
     said = f"{checkpoint.size}:{checkpoint.root.hex()}"
     writing.put([*kept, items.manifest(kept, registry=registry, checkpoint=said)], site)
+
+
+def audits_in(site: Path, digests: Iterable[str]) -> Audits:
+    """The audits that are served, of these embeddings."""
+    files = {digest: site / "embhub/v1/audits" / digest for digest in digests}
+    return {digest: json.loads(path.read_bytes())["audits"] for digest, path in files.items() if path.is_file()}
 
 
 def _advisories(trust: bytes) -> bytes | None:

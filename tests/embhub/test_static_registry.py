@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -53,13 +53,13 @@ PLACES = ["http.server", "folder", pytest.param("nginx", marks=needs_nginx), "mi
 @pytest.fixture(params=PLACES)
 def address(request: pytest.FixtureRequest, export: Path, hub: RunningRegistry, tmp_path: Path) -> Iterator[str]:
     """Where the same registry is read from: each column of the table in docs/how-to/registry-without-a-server.md."""
-    place = {
+    places: dict[str, Callable[[], AbstractContextManager[str]]] = {
         "folder": lambda: nullcontext(str(export)),
         "http.server": lambda: plain_server(export),
         "nginx": lambda: nginx_over(export, tmp_path / "nginx"),
         "mirror": lambda: mirror_server(export.parent / "mirror", hub.url),
-    }[request.param]
-    with place() as url:
+    }
+    with places[request.param]() as url:
         yield url
 
 

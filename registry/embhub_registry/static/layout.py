@@ -70,7 +70,7 @@ def of_repository(shelf: Shelf, read: ReadBlob) -> Iterator[Item]:
         yield items.of_json(f"{api}/tree/{which}", tree, stage=items.REVISIONS)
     if (head := shelf.names.get("main")) is not None:
         yield items.of_json(f"{api}/{INDEX}", _info(shelf, head, taken), stage=items.LISTS)
-    history = [_commit(commit, shelf.dates.get(commit, "")) for commit in reversed(shelf.commits)]
+    history = [_commit(commit, shelf.dates.get(commit, "")) for commit in reversed(list(shelf.commits))]
     yield items.of_json(f"{api}/commits/main", history, stage=items.REVISIONS)
     yield items.of_json(f"{api}/refs", _refs(shelf), stage=items.REVISIONS)
     status = {"repository": name, "yanked": list(shelf.yanked), "tombstone": None}

@@ -48,9 +48,9 @@ class Upstream:
             asked = f"author={member.namespace}&limit={MOST_REPOSITORIES}&expand=private&expand=gated"
             rows = self.hub.call(f"/api/models?{asked}", what=f"the list of {member.namespace}")
             for row in rows if isinstance(rows, list) else ():
-                name = row.get("id") if isinstance(row, dict) else None
-                fit = isinstance(name, str) and names.repository_fault(name) is None
-                if fit and name.startswith(f"{member.namespace}/") and self._may_show(row):
+                name = str(row.get("id")) if isinstance(row, dict) else ""
+                own = name.startswith(f"{member.namespace}/") and names.repository_fault(name) is None
+                if own and self._may_show(row):
                     yield name
 
     def commits(self, repository: str) -> tuple[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,9 +16,10 @@ from embhub.client import http_client, log_reader, pulling, roots
 from embhub.client import status as standing
 from embhub.client.folder_client import FolderClient
 from embhub.errors import ConfigError, EmbhubError, RegistryError
+from embhub.log import checkpoints, notes, proofs
 from embhub.release.demands import PolicyRefusedError
 from embhub.site import config, trust_store
-from tests.support import releases
+from tests.support import logs, releases
 from tests.support.nginx import needs_nginx
 from tests.support.servers import RunningRegistry, run_here, start_registry
 from tests.support.statics import YANKED, mirror_server, nginx_over, plain_server, publish
@@ -196,9 +198,21 @@ def test_a_proof_is_made_from_tiles_alone(export: Path, hub: RunningRegistry) ->
         leaf = bytes(opened.database.connection().execute("SELECT leaf FROM log_entry WHERE place = 2").fetchone()[0])
         key = opened.trust().keyring.log_key
     assert key is not None
-    from embhub.log import proofs
-
     source = log_reader.FolderLog(export / "log")
     made = log_reader.proof(source, leaf)
     assert made is not None and proofs.parse(made).open(leaf, log=key).size > 2
     assert log_reader.proof(source, b"never logged") is None
+
+
+def test_an_old_copy_shows_its_age_by_the_witnesses(export: Path, hub: RunningRegistry, tmp_path: Path) -> None:
+    roots.add_root(str(export), fingerprint=hub.root_fingerprint)
+    witness = logs.witness_key()
+    (tmp_path / "home/config/log-policy").write_text(f"witness W {witness.public}\nquorum W\n")
+    for days, said in ((1, "fresh: a quorum"), (30, "stale since")):
+        copy = tmp_path / f"{days}"
+        shutil.copytree(export, copy)
+        note = notes.parse((export / "log/checkpoint").read_bytes())
+        line = checkpoints.cosign(checkpoints.parse(note), by=witness, time=int(time.time()) - days * 86_400)
+        (copy / "log/checkpoint").write_bytes(note.with_signatures([line]).to_bytes())
+        found = pulling.verify_path(releases.REPOSITORY, registry=str(copy))
+        assert said in next(one.text for one in found.findings if one.check == "log-witnesses")

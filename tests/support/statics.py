@@ -16,8 +16,8 @@ from typing import Any
 
 import uvicorn
 
-from embhub_registry.static.mirror import web
 from embhub_registry.static.mirror.following import Mirror
+from embhub_registry.static.mirror.web import build
 from tests.support import pushes, releases
 from tests.support.nginx import PROGRAM
 from tests.support.servers import RunningRegistry, free_port
@@ -101,7 +101,7 @@ def wait_for(port: int) -> None:
 @contextmanager
 def mirror_server(folder: Path, url: str) -> Iterator[str]:
     """What a mirror's program answers, over the folder of one that follows `url`; the address."""
-    application = web.build(Mirror(folder, url, "mirror.example.org"), interval=300)
+    application = build(Mirror(folder, url, "mirror.example.org"), interval=300)
     server = uvicorn.Server(uvicorn.Config(application, log_level="error", lifespan="off"))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

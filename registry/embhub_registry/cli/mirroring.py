@@ -16,7 +16,7 @@ from embhub_registry.cli.output import show
 @click.option("--fingerprint", metavar="SHA256:…",
               help="Fingerprint of the root key, from its operator  [required the first time].")  # fmt: skip
 @click.option("--name", default="", help="Name of the mirror as a witness  [default: mirror. and this host's name].")
-@click.option("--interval", type=options.SECONDS, default=300.0, show_default=True,
+@click.option("--interval", type=options.Duration(1, 86_400), default=300.0, show_default=True,
               help="Seconds between two refreshes.")  # fmt: skip
 @click.option("--once", is_flag=True, help="Refresh once and end, without serving.")
 @click.option("--host", default="127.0.0.1", show_default=True,

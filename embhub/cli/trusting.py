@@ -34,7 +34,9 @@ def command() -> None:
 @options.insecure
 @options.as_json
 def add(source: str, fingerprint: str | None, namespaces: str | None, as_json: bool) -> None:
-    """Trust the registry at URL, the one whose `embhub-registry trust export` is in FILE, or whose export is in DIR.
+    """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
+
+    DIR is a folder that `embhub-registry export --static` wrote, such as a stick's.
 
     Without --fingerprint the fingerprint is shown and must be confirmed, on a terminal only.
 

@@ -107,8 +107,8 @@ insecure = click.option(
 )  # fmt: skip
 _registry = click.option(
     "--registry",
-    metavar="URL",
-    help="URL of the registry  [default: EMBHUB_REGISTRY, config.yaml, or the only known one]",
+    metavar="URL|DIR",
+    help="URL of the registry, or folder of an export  [default: EMBHUB_REGISTRY, config.yaml, or the only known one]",
 )
 
 

@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command("add")
-@click.argument("source", metavar="FILE|URL")
+@click.argument("source", metavar="FILE|URL|DIR")
 @click.option(
     "--fingerprint", metavar="SHA256:…", help="Fingerprint of the root key, obtained from the operator out of band."
 )
@@ -35,6 +35,8 @@ def command() -> None:
 @options.as_json
 def add(source: str, fingerprint: str | None, namespaces: str | None, as_json: bool) -> None:
     """Trust the registry at URL, or the one whose `embhub-registry trust export` is in FILE.
+
+    DIR is a folder that `embhub-registry export --static` wrote, such as a stick's.
 
     Without --fingerprint the fingerprint is shown and must be confirmed, on a terminal only.
 
@@ -86,12 +88,14 @@ def remove(registry: str, as_json: bool) -> None:
 
 
 @command.command("refresh")
-@click.argument("registry", metavar="[URL]", required=False)
+@click.argument("registry", metavar="[URL|DIR]", required=False)
 @click.option("--yes", is_flag=True, help="Confirm what changed: for a script whose user read it before.")
 @options.insecure
 @options.as_json
 def refresh(registry: str | None, yes: bool, as_json: bool) -> None:
     """Download the newest keyring of URL, or of every trusted registry; an older one is refused.
+
+    URL may be a mirror of a trusted registry, and DIR a folder with an export of one.
 
     Prints which keys were added, removed or revoked since a person confirmed a keyring here, and asks. What nobody
     confirmed is in force all the same; the policy `strict` refuses what a new key signed.

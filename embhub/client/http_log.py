@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from embhub.client import connecting, http_client
 from embhub.client import errors as client_errors
-from embhub.client import http_client
-from embhub.client.http_client import RegistryClient, StatusError
+from embhub.client.http_client import StatusError
 from embhub.log import notes
 
 
@@ -13,7 +13,7 @@ class HttpLog:
 
     def __init__(self, registry: str, token: str | None = None) -> None:
         self._registry = registry
-        self._client = RegistryClient(registry, token)
+        self._client = connecting.open_client(registry, token)
 
     def read(self, name: str, *, limit: int) -> bytes | None:
         """As `LogSource`. Raises RegistryError."""

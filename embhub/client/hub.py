@@ -20,10 +20,10 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
+from embhub.client import connecting, guard, http_client, static_list, visibility
 from embhub.client import errors as client_errors
-from embhub.client import guard, http_client, visibility
 from embhub.client.deadline import within
-from embhub.client.http_client import RegistryClient, StatusError
+from embhub.client.http_client import StatusError
 from embhub.client.listings import Listing as Listing
 from embhub.client.repository_info import Present, check_spelling, read_info
 from embhub.errors import EmbhubError, RegistryError
@@ -114,7 +114,7 @@ class Hub:
         self.registry = config.check_registry(registry)
         transport.check(self.registry)
         self._token = token
-        self._client = RegistryClient(self.registry, token)
+        self._client = connecting.open_client(self.registry, token)
 
     @_in_time
     def whoami(self) -> Account:
@@ -334,9 +334,9 @@ class Hub:
         """
         asked: dict[str, Any] = {"search": query} if query else {}
         asked |= dict(facets or {})
-        query = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True}, doseq=True)
+        parameters = urlencode({**asked, "limit": limit, "sort": "lastModified", "full": True}, doseq=True)
         with self._translated("search"):
-            rows = self._client.ask(f"/api/models?{query}")
+            rows = static_list.choose(self._client.ask(f"/api/models?{parameters}"), query, facets or {})
             return [Listing.read(row) for row in rows[:limit]]
 
     @_in_time

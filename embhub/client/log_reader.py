@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from embhub.errors import RegistryError
-from embhub.log import merkle, notes, proofs, tiles
+from embhub.log import checkpoints, merkle, notes, proofs, tiles
 from embhub.log.tiles import Tile, TileReader
+
+MOST_SEARCHED = 1_000  # tiles of 256 hashes that are looked through for an entry
 
 
 class LogSource(Protocol):
@@ -45,8 +47,36 @@ def checkpoint(source: LogSource) -> bytes | None:
 
 
 def proof(source: LogSource, leaf: bytes) -> bytes | None:
-    """The proof of an entry, unverified; None where the log has no such entry."""
-    return source.read(f"proof/{merkle.leaf_hash(leaf).hex()}", limit=proofs.MAX_BYTES)
+    """The proof of an entry, unverified; None where the log has no such entry.
+
+    Where nobody makes one (the log is files alone), it is made here from the tiles.
+
+    Raises:
+        RegistryError: the log is not read. MalformedLogError: its checkpoint or a tile is damaged.
+    """
+    hashed = merkle.leaf_hash(leaf)
+    made = source.read(f"proof/{hashed.hex()}", limit=proofs.MAX_BYTES)
+    return made if made is not None else _prove(source, hashed)
+
+
+def _prove(source: LogSource, hashed: bytes) -> bytes | None:
+    """The proof of the entry with this hash; looked for among the newest entries first."""
+    data = checkpoint(source)
+    if data is None:
+        return None
+    note = notes.parse(data)
+    size = checkpoints.parse(note).size
+    last = (size + tiles.WIDTH - 1) // tiles.WIDTH
+    for number in range(last - 1, max(last - 1 - MOST_SEARCHED, -1), -1):
+        tile = tiles.needed(0, number, size)
+        if tile is None:
+            continue
+        hashes = tiles.split_hashes(read_tile(source, tile), tile.width)
+        if hashed in hashes:
+            index = tile.first + hashes.index(hashed)
+            node = TileReader(size, lambda tile: read_tile(source, tile)).node
+            return proofs.make(index, merkle.inclusion_proof(index, size, node), note).to_bytes()
+    return None
 
 
 def prove_consistency(source: LogSource, first: int, second: int) -> Sequence[bytes]:

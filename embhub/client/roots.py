@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embhub.client import site_policy, trust_changes
+from embhub.client import mirrors, site_policy, trust_changes
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.formats import names
 from embhub.refusals import Finding
@@ -104,7 +104,7 @@ def refresh_roots(registry: str | None = None, *, agree: trust_changes.Agree | N
     """Fetch the newest keyring of one pinned registry, or of all, and say what changed since a person confirmed one.
 
     Args:
-        registry: the address of one; None for all.
+        registry: the address of one, or of a copy of it; None for all.
         agree: asked with (registry, the changes in plain words); None where there is nobody to ask.
 
     Raises:
@@ -112,25 +112,29 @@ def refresh_roots(registry: str | None = None, *, agree: trust_changes.Agree | N
         VerificationError: the registry offers an older keyring, or one signed by another key.
         PolicyError: the site's policy is strict, and nobody confirmed what changed. The keyring is kept all the same.
     """
+    if registry and config.check_registry(registry) not in trust_store.addresses() and trust_store.addresses():
+        pinned = mirrors.refresh(config.check_registry(registry))
+        return [_settled(pinned, trust_store.load(pinned), agree)]
     if registry:
         trust_store.load(registry)  # before anybody is asked: is it pinned at all?
     addresses = [registry] if registry else [root.registry for root in trust_store.list_roots()]
     if not addresses:
         raise ConfigError("no registry is trusted yet", "embhub trust add URL")
-    rows, strict = [], site_policy.of_the_file()[0] == policies.STRICT.name
-    for address in addresses:
-        opened = _refresh(address)
-        changes = trust_changes.settle(address, opened, agree=agree)
-        rows.append(_facts(address, opened) | {"changes": list(changes.lines), "confirmed": changes.agreed})
-        if strict:
-            trust_changes.refuse_unconfirmed(address, changes)
-    return rows
+    return [_settled(address, _refresh(address), agree) for address in addresses]
+
+
+def _settled(address: str, opened: Trust, agree: trust_changes.Agree | None) -> dict[str, Any]:
+    changes = trust_changes.settle(address, opened, agree=agree)
+    if site_policy.of_the_file()[0] == policies.STRICT.name:
+        trust_changes.refuse_unconfirmed(address, changes)
+    return _facts(address, opened) | {"changes": list(changes.lines), "confirmed": changes.agreed}
 
 
 def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
     """The keyrings to judge a release from `registry` by, its own fetched anew; and a finding where it was not.
 
-    A registry that is not pinned may mirror one that is: then every pinned keyring may vouch for the release.
+    An address that is not pinned may be a copy of a registry that is: then every pinned keyring may vouch for the
+    release, and a newer one that the copy holds is taken.
 
     Raises:
         ConfigError: nothing is pinned.
@@ -145,9 +149,9 @@ def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
         except RegistryError as error:  # it serves files and no keyring just now: the one kept here still decides
             text = f"{address} gave no keyring just now, the one kept here was used: {error.message}"
             return [trust_store.load(address)], [Finding("keyring", "warning", text)]
-    kept = trusted_offline(hint=f"embhub trust add {address}")
-    text = f"{address} is not pinned here; the keyrings kept of other registries were used, and not renewed"
-    return kept, [Finding("keyring", "note", text)]
+    trusted_offline(hint=f"embhub trust add {address}")
+    said = mirrors.renew(address)
+    return trusted_offline(), [said]
 
 
 def _contradictions() -> list[Finding]:
@@ -207,13 +211,18 @@ def _read_source(source: str) -> tuple[bytes, str | None]:
 
         address = config.check_registry(source)
         return Hub(address).trust_export(), address
-    path = Path(source)
+    path = Path(source.removeprefix("file://"))
+    if path.is_dir():
+        from embhub.client.hub import Hub
+
+        return Hub(path.absolute().as_uri()).trust_export(), None
     try:
         with path.open("rb") as stream:
             return stream.read(_LARGEST + 1), None
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror}", "name an https:// address or an exported file"
+            f"cannot read {path}: {error.strerror}",
+            "name an https:// address, an exported file, or a folder with an export",
         ) from error
 
 

@@ -20,6 +20,8 @@ import platformdirs
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import safe_yaml
+from embhub.site.addresses import check_registry as check_registry
+from embhub.site.addresses import folder_of as folder_of
 
 
 class Setting(NamedTuple):
@@ -36,7 +38,13 @@ SETTINGS = (
     Setting(
         "home", "EMBHUB_HOME", "", "", "One folder for config, state and cache; without it the XDG folders are used."
     ),
-    Setting("registry", "EMBHUB_REGISTRY", "registry", "", "Address of the registry, such as https://hub.example.org."),
+    Setting(
+        "registry",
+        "EMBHUB_REGISTRY",
+        "registry",
+        "",
+        "Address of the registry, such as https://hub.example.org, or the folder of an export.",
+    ),
     Setting(
         "token",
         "EMBHUB_TOKEN",
@@ -157,7 +165,10 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def _origin(address: str) -> tuple[str, str | None, int]:
-    parts = urlsplit(check_registry(address))
+    checked = check_registry(address)
+    if folder_of(checked) is not None:
+        return checked, None, 0
+    parts = urlsplit(checked)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
@@ -194,28 +205,6 @@ def read_policy() -> tuple[Path, dict[str, Any]]:
     if unknown := sorted(set(values) - {"policy", "require"}):
         raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", "known settings: policy, require")
     return path, values
-
-
-def check_registry(address: str) -> str:
-    """The address without a trailing slash.
-
-    Raises:
-        ConfigError: not an http or https address of a host root.
-    """
-    hint = "give the address of the host alone, such as https://hub.example.org"
-    try:
-        parts = urlsplit(address.strip())
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError as error:
-        raise ConfigError("the registry's address cannot be read", hint) from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"not the address of a registry: {address!r}", hint)
-    if parts.username or parts.password:
-        raise ConfigError("the registry's address carries a credential", f"{hint}; store the token with `embhub login`")
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ConfigError(f"the registry's address has a path or query: {address!r}", hint)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}{port}"
 
 
 def check_token(token: str) -> str:

@@ -31,7 +31,7 @@ def check(registry: str) -> None:
         ConfigError: plain http beyond this machine, and neither `--insecure` nor the setting `insecure` allows it.
     """
     parts = urlsplit(registry)
-    if parts.scheme == "https" or _is_this_machine(parts.hostname or "") or _consent.get():
+    if parts.scheme in ("https", "file") or _is_this_machine(parts.hostname or "") or _consent.get():
         return
     if any(config.same_origin(registry, named) for named in config.insecure_registries()):
         return

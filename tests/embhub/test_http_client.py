@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from embhub.client import errors as client_errors
+from embhub.client import http_client
 from embhub.client.hub import Hub
 from embhub.errors import RegistryError
 from embhub.version import __version__
@@ -239,6 +240,7 @@ def test_no_connection_stays_open_behind_a_hub(liar: hostile.Registry) -> None:
         warnings.simplefilter("always", ResourceWarning)
         hub = Hub(liar.url)
         hub.fetch(REPOSITORY)
+        assert isinstance(hub._client, http_client.RegistryClient)
         client = hub._client._client
         assert client is not None and not client.is_closed
         del hub

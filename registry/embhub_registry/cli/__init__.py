@@ -32,9 +32,12 @@ COMMANDS = {
     "log": "log",
     "audit": "auditing",
     "check": "checking",
+    "export": "exporting",
+    "mirror": "mirroring",
     "backup": "backup",
     "restore": "restore",
 }
+WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their parts needs one
 
 
 @click.group(
@@ -47,7 +50,7 @@ COMMANDS = {
     "directory",
     type=click.Path(path_type=Path),
     envvar="EMBHUB_REGISTRY_DIR",
-    help="Data folder of the registry.  [required, except for `keyring sign`]",
+    help="Data folder of the registry.  [required, except for `keyring sign` and `export --apply`]",
 )
 @click.option(
     "--online-keys",
@@ -68,7 +71,7 @@ def root(context: click.Context, directory: Path | None, online_keys: Path | Non
       embhub-registry --dir hub key add --namespace radboud --role publish radboud.pub.pem
       embhub-registry --dir hub serve
     """
-    if directory is None and context.invoked_subcommand != "keyring":
+    if directory is None and context.invoked_subcommand not in WITHOUT_FOLDER:
         raise click.UsageError("Missing option '--dir'.", ctx=context)
     context.obj = directory
     context.meta["online_keys"] = online_keys

@@ -296,6 +296,8 @@ def _check_url(url: str) -> str:
     """
     try:
         checked = config.check_registry(url)
+        if config.folder_of(checked) is not None:
+            raise ConfigError(f"not the address of a registry: {url!r}", "give one such as https://hub.example.org")
     except ConfigError as error:
         raise UsageError(error.message, error.hint) from error
     if len(checked) > LONGEST_URL or not all("!" <= c <= "~" for c in checked):

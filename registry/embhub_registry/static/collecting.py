@@ -1,0 +1,140 @@
+"""What of a registry is exported: its public releases, the log, the keyring and what was withdrawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from embhub.errors import ConfigError, UsageError
+from embhub.log import checkpoints, notes
+from embhub.release.checks import attested
+from embhub.release.files import EMBEDDING
+from embhub_registry.database import Connection, attestations, repositories, yanks
+from embhub_registry.database.placement import facets_of
+from embhub_registry.database.repositories import Repository
+from embhub_registry.repositories import advisories, audit_standing
+from embhub_registry.static import items, layout, nginx_part
+from embhub_registry.static.items import Item
+from embhub_registry.static.layout import Shelf
+from embhub_registry.storage import configuration, registry_log
+from embhub_registry.storage.folder import Registry
+
+INCLUDED = ("gated", "private", "closed")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The files of an export, the list of them last; `unlisted` repositories are not in the list of a search."""
+
+    files: tuple[Item, ...]
+    checkpoint: str
+    repositories: int
+    releases: int
+    unlisted: int
+    cosigned_by: tuple[str, ...]
+
+
+def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
+    """Everything that an export holds, as it is now.
+
+    Args:
+        include: what is exported beside public repositories, of `INCLUDED`. `closed`: those of a registry that shows
+            nobody anything without an access token.
+
+    Raises:
+        UsageError: the registry is closed, and `include` does not say so.
+        ConfigError: it has no keyring, or a file of its log is missing.
+    """
+    advisories.publish_if_possible(registry)
+    db = registry.database.connection()
+    if configuration.read(db, "read.anonymous") is False and "closed" not in include:
+        raise UsageError(
+            "this registry is closed: nobody reads it without an access token, and files have no such gate",
+            "add --include closed if everybody who gets the files may read all of them",
+        )
+    db.execute("BEGIN")
+    try:
+        shelves = list(_shelves(db, include))
+        audits = list(_audits(db, shelves))
+    finally:
+        db.execute("ROLLBACK")
+    listed, left = layout.of_list(shelves)
+    log, checkpoint, signers = _log(registry)
+    envelope = advisories.current_envelope(registry)
+    feed = json.dumps(envelope.to_json(), separators=(",", ":")).encode() if envelope is not None else None
+    found = [
+        *(item for shelf in shelves for item in layout.of_repository(shelf, registry.blobs.get)),
+        *audits, *log, *layout.of_trust(registry.trust_export(), feed), listed, nginx_part.write(shelves),
+        items.of_bytes("README.txt", layout.README, stage=items.LISTS),
+    ]  # fmt: skip
+    kept = items.without_clashes(item for item in found if items.is_path(item.path))
+    whole = (*kept, items.manifest(kept, registry=registry.setting("url"), checkpoint=checkpoint))
+    releases = sum(len(shelf.commits) for shelf in shelves)
+    return Collected(whole, checkpoint, len(shelves), releases, left, signers)
+
+
+def _shelves(db: Connection, include: Collection[str]) -> Iterator[Shelf]:
+    for repository in repositories.all_repositories(db):
+        closed = repository.disabled or (repository.private and "private" not in include)
+        if not closed and not (repository.gated and "gated" not in include):
+            shelf = _shelf(db, repository)
+            if shelf.commits:
+                yield shelf
+
+
+def _shelf(db: Connection, repository: Repository) -> Shelf:
+    """The commits that hold a release, and those that have a name."""
+    rows = repositories.list_refs(db, repository.id)
+    names = {row["name"]: row["revision_id"] for row in rows}
+    commits, dates = {}, {}
+    for revision in repositories.all_revisions(db, repository.id):  # oldest first: of a version the newest counts
+        if revision.release_version is not None or revision.id in names.values():
+            if entries := repositories.entries(db, repository.id, revision.id):
+                commits[revision.id], dates[revision.id] = entries, revision.created
+            if revision.release_version is not None:
+                names.setdefault(revision.release_version, revision.id)
+                if revision.release_version not in {row["name"] for row in rows}:
+                    names[revision.release_version] = revision.id
+    words = db.execute("SELECT words FROM wording WHERE repository_id = ?", (repository.id,)).fetchone()
+    facets = facets_of(repository.summary.get("release") or {})
+    return Shelf(
+        repository, sorted(repositories.tags_of(db, repository.id)), str(words[0]) if words else "", facets, commits,
+        {name: commit for name, commit in names.items() if commit in commits},
+        [asdict(row) for row in yanks.of(db, repository.id)], {row["name"]: row["kind"] for row in rows},
+        dates,
+    )  # fmt: skip
+
+
+def _audits(db: Connection, shelves: Iterable[Shelf]) -> Iterator[Item]:
+    """Who audited the exported bytes, as far as the release that each audit came with is exported."""
+    shelves = list(shelves)
+    shown = {shelf.repository.full_name for shelf in shelves}
+    entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
+    for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
+        rows = audit_standing.newest(row for row in attestations.of(db, digest) if row.repository in shown)
+        yield layout.of_audits(
+            digest,
+            [
+                {"namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
+                 "verdict": row.verdict, "date": row.created, **attested.to_row(row.bundle)}
+                for row in rows[: attested.MOST]
+            ],
+        )  # fmt: skip
+
+
+def _log(registry: Registry) -> tuple[list[Item], str, tuple[str, ...]]:
+    """The log's files, its checkpoint in a few letters, and who cosigned it."""
+    registry_log.publish_if_possible(registry)  # a release that came in between is under the checkpoint, too
+    files = registry_log.files_of(registry)
+    data = files.checkpoint()
+    if data is None:
+        return [], "", ()
+    note = notes.parse(data)
+    signed = checkpoints.parse(note)
+    try:
+        found = list(layout.of_log(data, signed.size, files.read))
+    except OSError as error:
+        raise ConfigError(f"a file of the log cannot be read: {error.filename}", "run `log repair`") from error
+    witnesses = tuple(line.name for line in note.signatures if line.name != signed.origin)
+    return found, f"{signed.size}:{signed.root.hex()}", witnesses

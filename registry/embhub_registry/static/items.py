@@ -1,0 +1,86 @@
+"""The files of an export: each with its place, its digest, and where its bytes come from when it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+MANIFEST = "embhub/v1/static.json"
+SCHEMA = "embhub.static/1"
+REMOVED = "removed.txt"
+LARGEST_MANIFEST = 200_000_000  # bytes
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,239}|\.gitattributes")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+# What a reader that comes in between must find is put in place first: files before what names them.
+FILES, TILES, CHECKPOINT, TRUST, STANDING, REVISIONS, LISTS, LAST = range(8)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file. `stage` is when it is put in place, `final` whether its bytes never change under this path."""
+
+    path: str
+    digest: str
+    size: int
+    read: Callable[[], bytes]
+    stage: int
+    final: bool = False
+
+
+def of_bytes(path: str, data: bytes, *, stage: int, final: bool = False) -> Item:
+    """A file whose bytes are at hand."""
+    return Item(path, hashlib.sha256(data).hexdigest(), len(data), lambda: data, stage, final)
+
+
+def of_json(path: str, value: Any, *, stage: int) -> Item:
+    """A JSON document: the same value gives the same bytes."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return of_bytes(path, text.encode() + b"\n", stage=stage)
+
+
+def without_clashes(items: Iterable[Item]) -> list[Item]:
+    """The items that can be files of one folder: none is a folder that another one needs, or comes twice."""
+    found: dict[str, Item] = {}
+    folders: set[str] = set()
+    for item in sorted(items, key=lambda item: (item.stage, item.path)):
+        above = {item.path.rsplit("/", depth)[0] for depth in range(1, item.path.count("/") + 1)}
+        if item.path not in folders and item.path not in found and not above & found.keys():
+            found[item.path] = item
+            folders |= above
+    return list(found.values())
+
+
+def manifest(items: Iterable[Item], *, registry: str, checkpoint: str) -> Item:
+    """The list of all files, which is written last: an export is whole when it is there."""
+    files = {item.path: item.digest for item in items}
+    value = {"schema": SCHEMA, "registry": registry, "checkpoint": checkpoint, "files": files}
+    return of_json(MANIFEST, value, stage=LAST)
+
+
+def read_manifest(data: bytes) -> dict[str, str]:
+    """Digest by path, as a list of all files says it.
+
+    Raises:
+        ValueError: it is none, or names a path that leads out of the folder.
+    """
+    try:
+        said = json.loads(data)
+        files = said["files"] if said["schema"] == SCHEMA else None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("it is not the list of an export") from error
+    if not isinstance(files, dict):
+        raise ValueError("it is not the list of an export")
+    for path, digest in files.items():
+        if not is_path(path) or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"it names {path[:80]!a}, which is no file of an export")
+    return files
+
+
+def is_path(path: str) -> bool:
+    """Whether this is the path of a file below a folder, without a name that any system reads in its own way."""
+    return len(path) <= 1_000 and all(map(_PART.fullmatch, path.split("/")))

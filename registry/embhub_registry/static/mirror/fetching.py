@@ -1,0 +1,123 @@
+"""What a mirror takes from the registry that it follows: names, releases by commit, audits; all of it verified."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from embhub.client import logged
+from embhub.client.errors import NotFoundError
+from embhub.client.http_client import StatusError
+from embhub.client.hub import Hub
+from embhub.client.log_reader import LogSource
+from embhub.errors import RegistryError
+from embhub.formats import names
+from embhub.formats.plain_text import plain
+from embhub.release import verification
+from embhub.release.checks import attested, yanks
+from embhub.release.files import EMBEDDING, Release
+from embhub.release.verification import Verified
+from embhub.trust.keyring import Trust
+
+MOST_REPOSITORIES = 1_000  # of a namespace
+MOST_COMMITS = 100  # of a repository, the newest
+_GONE = (401, 403, 404, 410)  # deleted, or for some accounts alone: a mirror shows it to nobody
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class NotLoggedError(RegistryError):
+    """A release is not under the checkpoint that was read; it may be in the next."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The registry that is followed, and what its releases are judged by."""
+
+    hub: Hub
+    trust: Trust
+    log: LogSource
+    include: Collection[str] = ()
+
+    def repositories(self) -> Iterator[str]:
+        """Names of the repositories that everybody may read, of the namespaces that the keyring names."""
+        for member in self.trust.keyring.members:
+            asked = f"author={member.namespace}&limit={MOST_REPOSITORIES}&expand=private&expand=gated"
+            rows = self.hub.call(f"/api/models?{asked}", what=f"the list of {member.namespace}")
+            for row in rows if isinstance(rows, list) else ():
+                name = str(row.get("id")) if isinstance(row, dict) else ""
+                own = name.startswith(f"{member.namespace}/") and names.repository_fault(name) is None
+                if own and self._may_show(row):
+                    yield name
+
+    def commits(self, repository: str) -> tuple[str, list[str]]:
+        """The commit of `main`, and the newest commits, oldest first.
+
+        Raises:
+            NotFoundError: there is no such repository any more, or it is shown to some accounts alone.
+        """
+        try:
+            said = self.hub.call(f"/api/models/{repository}", what=repository)
+        except RegistryError as error:
+            if isinstance(error.__cause__, StatusError) and error.__cause__.status in _GONE:
+                raise NotFoundError(error.message, error.hint) from error
+            raise
+        if not isinstance(said, dict) or said.get("id") != repository or not self._may_show(said):
+            raise NotFoundError(f"{repository} is not shown to everybody", "")
+        main = said.get("sha")
+        rows = self.hub.call(f"/api/models/{repository}/commits/main?limit={MOST_COMMITS}", what=repository)
+        listed = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        found = [commit for commit in listed[:MOST_COMMITS] if isinstance(commit, str) and _COMMIT.fullmatch(commit)]
+        main = main if isinstance(main, str) and _COMMIT.fullmatch(main) else ""
+        return main, list(dict.fromkeys(reversed([*([main] if main else []), *found])))
+
+    def release(self, repository: str, commit: str) -> Release | None:
+        """The files of a commit; None where it holds no release."""
+        found, _ = self.hub.fetch(repository, commit)
+        return found if EMBEDDING in found.files else None
+
+    def judge(self, release: Release, repository: str) -> Verified:
+        """Verify a release, and that the copy of the log holds its entry.
+
+        Raises:
+            ReleaseRefusedError: it is not what a publisher signed, or the log is wrong.
+            NotLoggedError: the log does not hold it yet.
+        """
+        now = datetime.now(UTC)
+        verified = verification.verify(release, trust=self.trust, repository=repository, now=now, pinned=True)
+        shown = logged.check(verified, release, trusts=[self.trust], source=self.log, now=now).verified
+        if shown.log_index is None:
+            said = next((one.text for one in shown.findings if one.check == logged.CHECK), "it has no proof")
+            raise NotLoggedError(f"{repository} {verified.version} is not taken: {said}", "ask again")
+        return shown
+
+    def yanked(self, repository: str) -> list[dict[str, Any]]:
+        """What the registry says, unsigned, was taken back."""
+        data = self.hub.status(repository)
+        try:
+            return [] if data is None else [vars(row) for row in yanks.parse(data, repository=repository)]
+        except ValueError as error:
+            raise RegistryError(f"the status of {repository} is invalid: {plain(error)}", "ask its operator") from error
+
+    def audits(self, digest: str) -> list[Mapping[str, Any]]:
+        """The audits of these bytes that verify, as the registry lists them."""
+        data = self.hub.audits(digest)
+        if data is None:
+            return []
+        try:
+            rows = json.loads(data)["audits"]
+            return [row for row in rows[: attested.MOST] if self._is_good(row, digest)]
+        except (ValueError, KeyError, TypeError):
+            return []
+
+    def _is_good(self, row: Mapping[str, Any], digest: str) -> bool:
+        alone = json.dumps({"embedding": digest, "audits": [row]}).encode()
+        found, _ = attested.parse(alone, digest=digest, trusts=[self.trust])
+        return len(found) == 1
+
+    def _may_show(self, said: Mapping[str, Any]) -> bool:
+        closed = [name for name in ("private", "gated") if said.get(name)]
+        return all(name in self.include for name in closed)

@@ -1,0 +1,101 @@
+"""What a mirror holds: releases that verified, by repository and commit, and the files of each in a store by digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError
+from embhub.release.files import Release
+from embhub_registry.database.repositories import Entry
+from embhub_registry.storage.blobs import Blobs, git_oid
+
+FILE = "held.json"
+
+
+@dataclass(frozen=True)
+class HeldRelease:
+    """One release: what it says, its files, and by which state of the registry it was judged last."""
+
+    version: str
+    digest: str
+    created: str
+    judged: str
+    files: tuple[Entry, ...]
+    summary: Mapping[str, Any]
+    tags: tuple[str, ...]
+    text: str
+
+
+@dataclass
+class HeldRepository:
+    """The releases of one repository by commit, oldest first; the commit of `main`; and what is not fetched again."""
+
+    main: str = ""
+    releases: dict[str, HeldRelease] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    yanked: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Holdings:
+    """Everything that a mirror holds. Call `save` when the files that are served are in place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self.blobs = folder / FILE, Blobs(folder / "blobs")
+        (folder / "blobs").mkdir(parents=True, exist_ok=True)
+        self.repositories = _read(self._path)
+
+    def put(self, release: Release) -> tuple[Entry, ...]:
+        """Store the files of a release; their places."""
+        return tuple(
+            Entry(path, self.blobs.put(data), len(data), git_oid(data)) for path, data in sorted(release.files.items())
+        )
+
+    def release(self, held: HeldRelease) -> Release:
+        """A release, read from the store."""
+        return Release.from_files({entry.path: self.blobs.get(entry.digest) for entry in held.files})
+
+    def digests(self) -> list[str]:
+        """The embeddings that are held, by their SHA-256."""
+        found = {release.digest for held in self.repositories.values() for release in held.releases.values()}
+        return sorted(found)
+
+    def save(self) -> None:
+        """Note what is held, and remove every file that nothing holds any more.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        said = {name: asdict(held) for name, held in sorted(self.repositories.items())}
+        write_atomic(self._path, json.dumps(said, sort_keys=True).encode(), mode=0o600)
+        used = {
+            entry.digest
+            for held in self.repositories.values()
+            for release in held.releases.values()
+            for entry in release.files
+        }
+        for digest in set(self.blobs.stored()) - used:
+            self.blobs.delete(digest)
+
+
+def _read(path: Path) -> dict[str, HeldRepository]:
+    try:
+        said = json.loads(path.read_bytes())
+        return {name: _repository(held) for name, held in said.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read", "remove it: the mirror then fetches everything again") from error
+
+
+def _repository(said: Mapping[str, Any]) -> HeldRepository:
+    found = {}
+    for commit, row in said["releases"].items():
+        files = tuple(Entry(**entry) for entry in row["files"])
+        found[commit] = HeldRelease(**{**row, "files": files, "tags": tuple(row["tags"])})
+    ordered = dict(sorted(found.items(), key=lambda pair: (pair[1].created, pair[0])))
+    return HeldRepository(said["main"], ordered, dict(said["refused"]), list(said["yanked"]))

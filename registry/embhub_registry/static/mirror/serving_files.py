@@ -1,0 +1,80 @@
+"""The files that a mirror serves: the layout of a static export, of what it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embhub.formats import search_words, strict_json
+from embhub.log.checkpoints import SignedCheckpoint
+from embhub.log.tiles import Tile
+from embhub_registry.database.placement import facets_of
+from embhub_registry.database.repositories import Repository
+from embhub_registry.static import items, layout, nginx_part, writing
+from embhub_registry.static.layout import Shelf
+from embhub_registry.static.mirror.holdings import HeldRepository, Holdings
+
+_LARGEST_TRUST = 8_000_000
+Audits = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def write(
+    site: Path, holdings: Holdings, *, registry: str, trust: bytes, checkpoint: SignedCheckpoint,
+    read: Callable[[Tile], bytes], audits: Audits,
+) -> None:  # fmt: skip
+    """Exchange the files in `site`. Raises ConfigError; then they are as they were."""
+    shelves = list(_shelves(holdings))
+    listed, _ = layout.of_list(shelves)
+    found = [
+        *(item for shelf in shelves for item in layout.of_repository(shelf, holdings.blobs.get)),
+        *(layout.of_audits(digest, rows) for digest, rows in audits.items()),
+        *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read),
+        *layout.of_trust(trust, _advisories(trust)), listed, nginx_part.write(shelves),
+        items.of_bytes("README.txt", layout.README, stage=items.LISTS),
+    ]  # fmt: skip
+    kept = items.without_clashes(item for item in found if items.is_path(item.path))
+    said = f"{checkpoint.size}:{checkpoint.root.hex()}"
+    writing.put([*kept, items.manifest(kept, registry=registry, checkpoint=said)], site)
+
+
+def audits_in(site: Path, digests: Iterable[str]) -> Audits:
+    """The audits that are served, of these embeddings."""
+    files = {digest: site / "embhub/v1/audits" / digest for digest in digests}
+    return {digest: json.loads(path.read_bytes())["audits"] for digest, path in files.items() if path.is_file()}
+
+
+def _advisories(trust: bytes) -> bytes | None:
+    """The signed list of withdrawals alone, from the document that holds it too."""
+    envelope = strict_json.read_object(trust, limit=_LARGEST_TRUST).get("advisories")
+    return None if envelope is None else json.dumps(envelope, separators=(",", ":")).encode()
+
+
+def _shelves(holdings: Holdings) -> Iterator[Shelf]:
+    """Every repository, in the order of their newest releases."""
+    named = [(name, held) for name, held in holdings.repositories.items() if held.releases or held.yanked]
+    ordered = sorted(named, key=lambda pair: (_newest(pair[1]), pair[0]))
+    for position, (name, held) in enumerate(ordered, 1):
+        yield _shelf(name, held, position)
+
+
+def _newest(held: HeldRepository) -> str:
+    return max((release.created for release in held.releases.values()), default="")
+
+
+def _shelf(name: str, held: HeldRepository, position: int) -> Shelf:
+    namespace, _, short = name.partition("/")
+    dates = {commit: release.created for commit, release in held.releases.items()}
+    versions = {release.version: commit for commit, release in held.releases.items()}
+    shown = held.releases.get(held.main)
+    first, last = min(dates.values(), default=""), max(dates.values(), default="")
+    repository = Repository(
+        0, namespace, short, False, first, last, 0, shown.summary if shown else {}, position=position
+    )
+    return Shelf(
+        repository, shown.tags if shown else (), search_words.plain(shown.text) if shown else "",
+        facets_of(shown.summary.get("release") or {}) if shown else [],
+        {commit: release.files for commit, release in held.releases.items()},
+        {**versions, **({"main": held.main} if shown else {})}, held.yanked, {"main": "branch"}, dates,
+    )  # fmt: skip

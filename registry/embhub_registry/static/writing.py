@@ -1,0 +1,155 @@
+"""Putting files in place: a reader who comes in between finds the state before or the state after, never a mixture.
+
+All that is new is written beside the export first, so that a full disk changes nothing. Then each file is renamed into
+its place, in the order of `items`: what others name comes before them. What is gone is removed last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from embhub import durable
+from embhub.errors import ConfigError, UsageError
+from embhub_registry.static.items import MANIFEST, Item
+
+STAGING = ".embhub-export"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What changed in the folder: files written, files removed, and how many there are."""
+
+    written: int
+    removed: int
+    files: int
+
+
+def put(found: Sequence[Item], folder: Path) -> Written:
+    """Make `folder` hold these files and no others.
+
+    Args:
+        found: the files, the list of them among them.
+
+    Raises:
+        UsageError: the folder holds other things than an export.
+        ConfigError: it cannot be written, or another process writes it. It then is as it was before.
+    """
+    _check(folder)
+    with _alone(folder):
+        changed = [item for item in found if not _holds(folder / item.path, item)]
+        staged = _stage(changed, folder)
+        try:
+            _switch(staged, folder)
+            removed = _remove_others({item.path for item in found}, folder)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+    return Written(len(changed), removed, len(found))
+
+
+def _check(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {folder}: {error.strerror}", "choose a folder that you may write to"
+        ) from error
+    if names and STAGING not in names and not (folder / MANIFEST).is_file():
+        raise UsageError(f"{folder} holds other things than an export: nothing was changed", "choose a new folder")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ConfigError(f"another process writes {folder}", "wait until it is done") from error
+    finally:
+        os.close(descriptor)
+
+
+def _holds(path: Path, item: Item) -> bool:
+    try:
+        return path.stat().st_size == item.size and hashlib.sha256(path.read_bytes()).hexdigest() == item.digest
+    except OSError:
+        return False
+
+
+def _stage(changed: Sequence[Item], folder: Path) -> list[tuple[Path, Item]]:
+    staging, made = folder / STAGING, list[tuple[Path, Item]]()
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir()
+        for number, item in enumerate(changed):
+            path = staging / str(number)
+            data = item.read()
+            if hashlib.sha256(data).hexdigest() != item.digest:
+                raise ConfigError(f"{item.path} changed while it was exported", "run it again")
+            with path.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            path.chmod(0o644)
+            made.append((path, item))
+    except BaseException as error:
+        _discard(folder)
+        if isinstance(error, OSError):
+            raise _unwritable(folder, error) from error
+        raise
+    return made
+
+
+def _discard(folder: Path) -> None:
+    """Take back what was staged; what is left of a first export keeps its mark, so that the next one may go on."""
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
+
+
+def _switch(staged: Sequence[tuple[Path, Item]], folder: Path) -> None:
+    places = set()
+    for path, item in sorted(staged, key=lambda pair: (pair[1].stage, pair[1].path)):
+        place = folder / item.path
+        _make_way(place, folder)
+        path.replace(place)
+        places.add(place.parent)
+    for place in sorted(places):
+        durable.sync(place)
+
+
+def _make_way(place: Path, folder: Path) -> None:
+    """The folders above a file; what was a file before and is a folder now, or the reverse, is removed."""
+    for above in reversed(place.relative_to(folder).parents[:-1]):
+        step = folder / above
+        if step.is_symlink() or (step.exists() and not step.is_dir()):
+            step.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+
+
+def _remove_others(kept: set[str], folder: Path) -> int:
+    shutil.rmtree(folder / STAGING)
+    removed = 0
+    for top, _, files in os.walk(folder, topdown=False):
+        here = Path(top)
+        for name in files:
+            if (here / name).relative_to(folder).as_posix() not in kept:
+                (here / name).unlink()
+                removed += 1
+        if here != folder and not any(here.iterdir()):
+            here.rmdir()
+    return removed
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot write {folder}: {error.strerror or error}", "free space or choose another folder; what was there stays"
+    )

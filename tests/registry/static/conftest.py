@@ -1,0 +1,40 @@
+"""One registry with a public repository of two releases, a yanked, a private and a gated one; and its export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import releases
+from tests.support.servers import RunningRegistry, start_registry
+from tests.support.statics import YANKED, publish
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    registry = start_registry(Path(tmp_path_factory.mktemp("static")))
+    try:
+        registry.add_key(releases.SITE, namespace="radboud")
+        registry.add_key(releases.AUDITOR, namespace="nki", role="audit")
+        alice = registry.add_user("alice", namespace="radboud")
+        publish(registry, "prostate-cspca", token=alice)
+        publish(registry, "prostate-cspca", token=alice, version="1.1.0")
+        publish(registry, "breast-mass", token=alice, seed=4)
+        publish(registry, "secret", token=alice, seed=5)
+        publish(registry, "gated", token=alice, seed=6)
+        registry.run("repo", "visibility", "radboud/secret", "private")
+        registry.run("repo", "visibility", "radboud/gated", "gated")
+        registry.run("yank", YANKED, "--reason", "wrong anatomy on the card")
+        yield registry
+    finally:
+        registry.stop()
+
+
+@pytest.fixture(scope="session")
+def export(hub: RunningRegistry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export; tests copy it before they change it."""
+    folder = Path(tmp_path_factory.mktemp("export")) / "hub"
+    hub.run("export", "--static", folder)
+    return folder

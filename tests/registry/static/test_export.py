@@ -1,0 +1,156 @@
+"""What an export holds, and what it never holds; that it is whole or not there, and the same for the same state."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from embhub.errors import ConfigError, UsageError
+from embhub_registry.static import increments, items, writing
+from tests.support import releases
+from tests.support.servers import RunningRegistry, run_here
+from tests.support.statics import YANKED, contents, publish
+
+
+def test_it_holds_what_everybody_may_read_and_nothing_else(hub: RunningRegistry, export: Path) -> None:
+    found = contents(export)
+    everything = b"".join(found.values()) + "\n".join(found).encode()
+    assert b"radboud/secret" not in everything and b"radboud/gated" not in everything
+    info = json.loads(found[f"api/models/{releases.REPOSITORY}/index.html"])
+    assert found[f"{releases.REPOSITORY}/resolve/{info['sha']}/learned_embeds.safetensors"]
+    assert info == json.loads(found[f"api/models/{releases.REPOSITORY}/revision/1.1.0"])
+    assert json.loads(found[f"api/models/{releases.REPOSITORY}/revision/1.0.0"])["sha"] != info["sha"]
+    assert json.loads(found[f"embhub/v1/status/{YANKED}"])["yanked"][0]["reason"] == "wrong anatomy on the card"
+    assert json.loads(found[f"api/models/{YANKED}/revision/main"])["embhub"]["yanked"]
+    assert [row["id"] for row in json.loads(found["api/models/index.html"])] == [releases.REPOSITORY]
+    assert found["log/checkpoint"] == (hub.folder / "log/checkpoint").read_bytes()
+    listed = json.loads(found[items.MANIFEST])["files"]
+    assert set(listed) | {items.MANIFEST} == set(found)
+    for path in export.rglob("*"):
+        assert path.stat().st_mode & 0o444 == 0o444, "a web server of another user reads it"
+
+
+def test_the_same_state_gives_the_same_bytes_and_what_is_gone_is_removed(
+    hub: RunningRegistry, export: Path, tmp_path: Path
+) -> None:
+    hub.run("export", "--static", tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(export)
+    stray = tmp_path / "again/radboud/erased/resolve/x"
+    stray.mkdir(parents=True)
+    (stray / "learned_embeds.safetensors").write_bytes(b"erased upstream")
+    (tmp_path / "again/README.txt").unlink()
+    done = hub.ask("export", "--static", tmp_path / "again")
+    assert (done["written"], done["removed"]) == (1, 1)
+    assert contents(tmp_path / "again") == contents(export) and not stray.parents[1].exists()
+
+
+def test_closed_doors_open_only_when_they_are_named(hub: RunningRegistry, tmp_path: Path) -> None:
+    hub.run("export", "--static", tmp_path / "all", "--include", "gated", "--include", "private")
+    found = contents(tmp_path / "all")
+    assert "api/models/radboud/secret/index.html" in found and "api/models/radboud/gated/index.html" in found
+    hub.run("setting", "set", "read.anonymous", "no")
+    try:
+        refused = hub.run("export", "--static", tmp_path / "closed", check=False)
+        assert refused.returncode == 2 and "closed" in refused.stderr and not (tmp_path / "closed").exists()
+        assert hub.run("export", "--static", tmp_path / "closed", "--include", "closed").returncode == 0
+    finally:
+        hub.run("setting", "set", "read.anonymous", "yes")
+
+
+def test_a_folder_of_something_else_is_left_alone(hub: RunningRegistry, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    refused = hub.run("export", "--static", tmp_path, check=False)
+    assert refused.returncode == 2 and "other things" in refused.stderr
+    assert contents(tmp_path) == {"thesis.txt": b"mine"}
+    assert hub.run("export", "--static", hub.folder / "log" / "out", check=False).returncode == 2
+
+
+def test_a_full_disk_leaves_the_earlier_export_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    writing.put([items.of_bytes("a", b"old", stage=0), items.of_bytes(items.MANIFEST, b"{}", stage=7)], folder)
+    before = contents(folder)
+
+    def full() -> bytes:
+        raise OSError(28, "No space left on device")
+
+    broken = items.Item("b", "0" * 64, 1, full, items.LISTS)
+    with pytest.raises(ConfigError, match="No space left"):
+        writing.put([items.of_bytes("a", b"new", stage=0), broken], folder)
+    assert contents(folder) == before
+
+
+def test_a_process_that_died_while_renaming_is_finished_by_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    found = [items.of_bytes("x/a", b"1", stage=0), items.of_bytes(items.MANIFEST, b"{}", stage=7)]
+    (folder / writing.STAGING).mkdir(parents=True)
+    (folder / writing.STAGING / "0").write_bytes(b"half")
+    (folder / "x").write_bytes(b"was a file")
+    writing.put(found, folder)
+    assert contents(folder) == {"x/a": b"1", items.MANIFEST: b"{}"}
+
+
+def test_no_path_is_a_file_and_a_folder() -> None:
+    made = [items.of_bytes(path, b"", stage=0) for path in ("a", "a/b", "c/d/e", "c/d", "c/d/e")]
+    assert {item.path for item in items.without_clashes(made)} == {"a", "c/d"}
+
+
+@pytest.mark.parametrize("how", ["checkpoint", "folder", "text"])
+def test_an_increment_on_top_of_an_earlier_export_is_the_whole_export(
+    hub: RunningRegistry, export: Path, tmp_path: Path, how: str
+) -> None:
+    old = tmp_path / "old"
+    hub.run("export", "--static", old)
+    given = {
+        "checkpoint": old / "log/checkpoint", "folder": old,
+        "text": Path(json.loads((old / items.MANIFEST).read_text())["checkpoint"]),
+    }[how]  # fmt: skip
+    name = f"new-{how}"
+    publish(hub, name, token=hub.add_user(f"bob-{how}", namespace="radboud"), seed=11 + len(how))
+    hub.run("repo", "visibility", "radboud/gated", "public")  # was stored before, and is shown only now
+    hub.run("export", "--static", tmp_path / "increment", "--since", given)
+    hub.run("repo", "visibility", "radboud/gated", "gated")
+    hub.run("repo", "visibility", "radboud/gated", "public")
+    hub.run("export", "--static", tmp_path / "whole")
+    sent = contents(tmp_path / "increment")
+    assert any(path.startswith(f"radboud/{name}/resolve/") for path in sent)
+    assert any(path.startswith("radboud/gated/resolve/") for path in sent)
+    assert not any(path.startswith(f"{releases.REPOSITORY}/resolve/") for path in sent), "the other side has it"
+    copied = tmp_path / "copied"
+    shutil.copytree(old, copied)
+    shutil.copytree(tmp_path / "increment", copied, dirs_exist_ok=True)
+    for path in (copied / items.REMOVED).read_text().split():
+        (copied / path).unlink(missing_ok=True)
+    (copied / items.REMOVED).unlink()
+    assert contents(copied) == contents(tmp_path / "whole")
+    done = run_here("export", "--static", old, "--apply", tmp_path / "increment", "--json")
+    assert contents(old) == contents(tmp_path / "whole") and json.loads(done.stdout)["dir"] == str(old)
+    hub.run("repo", "visibility", "radboud/gated", "gated")
+    hub.run("repo", "delete", f"radboud/{name}", "--reason", "erased")
+    hub.run("export", "--static", tmp_path / "less", "--since", old)
+    gone = (tmp_path / "less" / items.REMOVED).read_text().split()
+    assert any(path.startswith(f"radboud/{name}/resolve/") for path in gone)
+    run_here("export", "--static", old, "--apply", tmp_path / "less")
+    assert not any(f"radboud/{name}/" in path or "radboud/gated/" in path for path in contents(old))
+
+
+def test_an_increment_for_another_state_is_refused_and_nothing_is_changed(
+    hub: RunningRegistry, export: Path, tmp_path: Path
+) -> None:
+    hub.run("export", "--static", tmp_path / "increment", "--since", export)
+    refused = run_here("export", "--static", tmp_path / "nothing", "--apply", tmp_path / "increment", check=False)
+    assert refused.returncode == 2 and "neither the increment nor the export" in refused.stderr
+    assert not (tmp_path / "nothing").exists()
+    for wrong in ("7:" + "0" * 64, "7", "nonsense", str(tmp_path)):
+        assert hub.run("export", "--static", tmp_path / "x", "--since", wrong, check=False).returncode == 2, wrong
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../b", "a//b", "a/.ssh/b", "", "C:x", "a\\b", "a\nb"])
+def test_an_increment_names_no_path_outside(tmp_path: Path, path: str) -> None:
+    listed = {"schema": items.SCHEMA, "registry": "", "checkpoint": "", "files": {path: "0" * 64}}
+    (tmp_path / "i/embhub/v1").mkdir(parents=True)
+    (tmp_path / "i" / items.MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(UsageError, match="no file of an export"):
+        increments.apply(tmp_path / "i", tmp_path / "out")

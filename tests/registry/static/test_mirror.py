@@ -1,0 +1,300 @@
+"""A mirror of a real registry: it verifies, drops what was withdrawn, cosigns, serves, and refuses a liar."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import huggingface_hub
+import pytest
+
+from embhub.client import pulling, roots
+from embhub.errors import EmbhubError, RegistryError
+from embhub.log import checkpoints, notes
+from embhub.log.checkpoints import Checkpoint
+from embhub.log.errors import ForkedLogError
+from embhub.refusals import RollbackError
+from embhub.release.files import EMBEDDING
+from embhub.trust.origin import origin_of
+from embhub_registry.static.mirror import running, web
+from embhub_registry.static.mirror.following import Mirror
+from tests.support import hostile, releases
+from tests.support.servers import RunningRegistry, environment, run_here, start_registry
+from tests.support.statics import contents, plain_server, publish
+
+BREAST = "radboud/breast-mass"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    registry = start_registry(Path(tmp_path_factory.mktemp("followed")))
+    try:
+        registry.add_key(releases.SITE, namespace="radboud")
+        alice = registry.add_user("alice", namespace="radboud")
+        publish(registry, "prostate-cspca", token=alice)
+        publish(registry, "prostate-cspca", token=alice, version="1.1.0")
+        publish(registry, "breast-mass", token=alice, seed=4)
+        publish(registry, "secret", token=alice, seed=5)
+        registry.run("repo", "visibility", "radboud/secret", "private")
+        yield registry
+    finally:
+        registry.stop()
+
+
+@pytest.fixture
+def mirror_of(
+    hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Mirror]]:
+    """A new mirror of an address; the process acts as the mirror from then on."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))  # so that a test that sets it leaves nothing behind
+    with ExitStack() as stack:
+
+        def make(url: str) -> Mirror:
+            mirror = stack.enter_context(running.open_mirror(tmp_path / "mirror", url, name="mirror.example.org"))
+            mirror.pin(hub.root_fingerprint)
+            return mirror
+
+        yield make
+
+
+def as_a_site(hub: RunningRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(folder / "site"))
+    monkeypatch.chdir(folder)
+    roots.add_root(hub.url, fingerprint=hub.root_fingerprint)
+
+
+def test_a_mirror_serves_what_it_verified_and_shows_its_age_by_its_own_cosignature(
+    hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror_of: Callable[[str], Mirror]
+) -> None:
+    mirror = mirror_of(hub.url)
+    done = mirror.refresh()
+    assert (done.releases, done.taken, done.problems) == (3, 3, ())
+    assert (again := mirror.refresh()).taken == 0 and again.releases == 3
+    everything = contents(mirror.site)
+    assert not any("secret" in path for path in everything) and b"radboud/secret" not in b"".join(everything.values())
+    witness = mirror.state.read()["witness"]
+    as_a_site(hub, tmp_path, monkeypatch)
+    (tmp_path / "site/config/log-policy").write_text(f"witness M {witness}\nquorum M\n")
+    with plain_server(mirror.site) as url:
+        pulled = pulling.pull(releases.REPOSITORY, registry=url, require="logged")
+    assert pulled.version == "1.1.0"
+    assert "fresh: a quorum" in next(one.text for one in pulled.findings if one.check == "log-witnesses")
+
+
+def test_what_was_withdrawn_is_dropped_within_one_refresh(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror], tmp_path: Path
+) -> None:
+    alice = hub.add_user("wendy", namespace="radboud")
+    for name, seed in (("yanked", 21), ("erased", 22), ("hidden", 23)):
+        publish(hub, name, token=alice, seed=seed)
+    mirror = mirror_of(hub.url)
+    assert mirror.refresh().problems == ()
+    held = {path for path in contents(mirror.folder) if "/resolve/" in path}
+    assert {name for name in ("yanked", "erased", "hidden") if any(f"/{name}/" in path for path in held)} == {
+        "yanked", "erased", "hidden",
+    }  # fmt: skip
+    before = len(list((mirror.folder / "blobs").rglob("*")))
+    hub.run("yank", "radboud/yanked", "--reason", "consent was withdrawn")
+    hub.run("repo", "delete", "radboud/erased", "--reason", "consent was withdrawn")
+    hub.run("repo", "visibility", "radboud/hidden", "private")
+    done = mirror.refresh()
+    assert done.dropped == 3
+    gone = [f"/{name}/resolve/" for name in ("yanked", "erased", "hidden")]
+    left = [path for path in contents(mirror.folder) if any(part in path for part in gone)]
+    assert left == [] and len(list((mirror.folder / "blobs").rglob("*"))) < before, "the bytes are gone, too"
+    answer = asyncio.run(_get(mirror, "/api/models/radboud/yanked/revision/main"))
+    assert answer.status_code == 410 and "consent was withdrawn" in answer.headers["x-error-message"]
+    assert asyncio.run(_get(mirror, "/api/models/radboud/erased")).status_code == 404
+    assert mirror.refresh().dropped == 0
+
+
+async def _get(mirror: Mirror, path: str, method: str = "GET") -> httpx.Response:
+    transport = httpx.ASGITransport(app=web.build(mirror, interval=300))
+    async with httpx.AsyncClient(transport=transport, base_url="http://mirror") as client:
+        return await client.request(method, path)
+
+
+def test_a_mirror_answers_clients_of_the_hub_and_changes_nothing_for_them(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror], tmp_path: Path
+) -> None:
+    mirror = mirror_of(hub.url)
+    assert asyncio.run(_get(mirror, "/readyz")).status_code == 503
+    mirror.refresh()
+    ready = asyncio.run(_get(mirror, "/readyz"))
+    assert ready.status_code == 200 and ready.json()["age_seconds"] < 60 and ready.json()["follows"] == hub.url
+    assert asyncio.run(_get(mirror, f"/api/models/{BREAST}", "POST")).status_code == 405
+    for path in ("/../state.json", "/%2e%2e/state.json", "/..%2fheld.json", "/x/y/resolve/../../../../state.json"):
+        assert asyncio.run(_get(mirror, path)).status_code == 404, path
+    moving = asyncio.run(_get(mirror, f"/{BREAST}/resolve/main/{EMBEDDING}", "HEAD"))
+    assert moving.status_code == 307 and moving.headers["x-repo-commit"] in moving.headers["location"]
+    assert len(asyncio.run(_get(mirror, "/api/models?search=breast-mass")).json()) == 1
+    assert asyncio.run(_get(mirror, "/api/models/none/such")).headers["x-error-code"] == "RepoNotFound"
+
+
+@pytest.mark.thorough
+def test_the_program_follows_serves_and_ends(hub: RunningRegistry, tmp_path: Path) -> None:
+    refused = run_here("--dir", tmp_path / "m", "mirror", hub.url, "--once", check=False)
+    assert refused.returncode == 7 and "--fingerprint" in refused.stderr
+    words = ["--dir", str(tmp_path / "m"), "mirror", hub.url, "--fingerprint", hub.root_fingerprint]
+    program = [sys.executable, "-m", "embhub_registry", *words, "--port", "0", "--interval", "1"]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    try:
+        assert process.stdout is not None and process.stderr is not None
+        url = process.stdout.readline().split()[-1]
+        assert "releases held" in process.stderr.readline()
+        got = huggingface_hub.hf_hub_download(
+            BREAST, EMBEDDING, endpoint=url, token=False, cache_dir=tmp_path / "cache"
+        )
+        assert Path(got).stat().st_size > 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_mirror_may_follow_a_static_export_or_another_mirror(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror], tmp_path: Path
+) -> None:
+    hub.run("export", "--static", tmp_path / "export")
+    mirror = mirror_of(str(tmp_path / "export"))
+    done = mirror.refresh()
+    assert done.releases >= 3 and done.problems == ()
+
+
+def forge(body: bytes) -> bytes:
+    """Another keyring under the same signature."""
+    return body.replace(b'"payload":"', b'"payload":"AAAA', 1)
+
+
+# A hostile registry, in between: each lie is one thing changed in honest answers.
+
+
+LIES: list[tuple[str, hostile.Answer, type[EmbhubError]]] = [
+    ("/embhub/v1/trust", hostile.edited(forge), EmbhubError),
+    ("/embhub/v1/trust", hostile.edited(lambda body: b"x" * 5_000_000), RegistryError),
+    ("/log/checkpoint", hostile.edited(lambda body: body.replace(b"\n", b" ", 1)), EmbhubError),
+    ("/log/tile/entries", hostile.edited(lambda body: body[:-1] + bytes([body[-1] ^ 1])), ForkedLogError),
+    ("/log/tile/entries", hostile.drip(b"x" * 65_536), EmbhubError),
+    ("/api/models", hostile.edited(lambda body: b"<html>"), RegistryError),
+]
+
+
+def test_a_lie_about_the_whole_leaves_what_is_served_as_it_was(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        mirror.refresh()
+        before = contents(mirror.site)
+        publish(hub, "later", token=hub.add_user("laura", namespace="radboud"), seed=100)
+        for part, lie, error in LIES:
+            middle.lies = {part: lie}
+            with pytest.raises(error):
+                mirror.refresh()
+            assert contents(mirror.site) == before, part
+            assert mirror.state.read()["failed"]
+            (mirror.folder / "FORKED.txt").unlink(missing_ok=True)
+        middle.lies = {}
+        assert mirror.refresh().taken == 1
+
+
+def test_a_release_that_does_not_verify_is_left_out_and_said(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    lies = {
+        "prostate-cspca/resolve": hostile.edited(lambda body: body[:-1] + bytes([body[-1] ^ 1])),
+        "breast-mass/revision": hostile.edited(
+            lambda body: body.replace(b'"rfilename":"README.md"', b'"rfilename":"../../../../../tmp/README.md"')
+        ),
+    }
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        middle.lies = lies
+        done = mirror.refresh()
+        assert len(done.problems) >= 2 and any("prostate-cspca" in text for text in done.problems)
+        found = contents(mirror.folder)
+        assert not any("prostate-cspca/resolve" in path or "breast-mass/resolve" in path for path in found)
+        assert not (mirror.folder.parent.parent / "tmp/README.md").exists()
+
+
+def test_a_forked_log_ends_the_following_with_evidence_and_what_is_held_stays_served(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    with hub.opened() as opened:
+        key = opened.private_keys.log_key(origin_of(hub.url))
+    assert key is not None
+
+    def fork(body: bytes) -> bytes:
+        real = checkpoints.parse(notes.parse(body))
+        return checkpoints.sign(Checkpoint(real.origin, real.size, b"\7" * 32), by=key).to_bytes()
+
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        mirror.refresh()
+        before = contents(mirror.site)
+        middle.lies = {"/log/checkpoint": hostile.edited(fork)}
+        with pytest.raises(ForkedLogError) as caught:
+            mirror.refresh()
+        assert caught.value.exit_code == 4
+        (evidence,) = (mirror.folder / "home/state/log-forks").iterdir()
+        assert evidence.read_text().count("— " + key.public.name) >= 2
+        middle.lies = {}
+        with pytest.raises(ForkedLogError, match="found forked earlier"):
+            mirror.refresh()
+        assert contents(mirror.site) == before
+        answer = asyncio.run(_get(mirror, "/readyz"))
+        assert answer.status_code == 503 and answer.json()["forked"]
+        hub.run("yank", "radboud/prostate-cspca", "--version", "1.0.0", "--reason", "while the log is forked")
+        with pytest.raises(ForkedLogError):
+            mirror.refresh()
+        left = {
+            path for path in contents(mirror.site) if path in before and before[path] == contents(mirror.site)[path]
+        }
+        assert set(before) - left and any("1.1.0" in path for path in contents(mirror.site))
+        assert not any("prostate-cspca/revision/1.0.0" in path for path in contents(mirror.site))
+        mirror_ends(mirror, middle.url)
+        hub.run("unyank", "radboud/prostate-cspca", "--version", "1.0.0")
+
+
+def mirror_ends(mirror: Mirror, url: str) -> None:
+    """As a program, in another process."""
+    words = ["--dir", str(mirror.folder), "mirror", url, "--once"]
+    busy = run_here(*words, check=False)
+    assert busy.returncode == 7 and "another process" in busy.stderr
+
+
+def test_an_older_state_and_withdrawals_that_vanish_are_refused(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    old = hub.get("/log/checkpoint").body
+    publish(hub, "newer", token=hub.add_user("nils", namespace="radboud"), seed=31)
+    hub.run("yank", "radboud/newer", "--reason", "for the list")
+    trusted = hub.get("/embhub/v1/trust").body
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        mirror.refresh()
+        before = contents(mirror.site)
+        middle.lies = {"/log/checkpoint": hostile.edited(lambda body: old)}
+        with pytest.raises(RegistryError, match="older state"):
+            mirror.refresh()
+        without = json.dumps({**json.loads(trusted), "advisories": None, "timestamp": None}).encode()
+        middle.lies = {"/embhub/v1/trust": hostile.edited(lambda body: without)}
+        with pytest.raises(RollbackError):
+            mirror.refresh()
+        hub.run("yank", BREAST, "--reason", "a later list")
+        middle.lies = {"/embhub/v1/trust": hostile.edited(lambda body: body)}
+        mirror.refresh()
+        middle.lies = {"/embhub/v1/trust": hostile.edited(lambda body: trusted)}
+        with pytest.raises(RollbackError):
+            mirror.refresh()
+        hub.run("unyank", BREAST)
+        assert not (mirror.folder / "FORKED.txt").exists()
+        assert {path for path in before if "prostate-cspca/resolve" in path} <= set(contents(mirror.site))

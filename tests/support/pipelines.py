@@ -23,7 +23,6 @@ Prediction = Literal["epsilon", "v_prediction"]
 
 RESOLUTION = 32
 WIDTH = 32
-_ONCE = tempfile.TemporaryDirectory(prefix="embhub-tests-", ignore_cleanup_errors=True)
 
 
 def write(
@@ -38,9 +37,15 @@ def write(
 @cache
 def _saved(encoder: Encoder, prediction: Prediction, width: int, seed: int) -> Path:
     """The pipeline as saved once by this process: a copy of the files takes a twentieth of building them."""
-    folder = Path(_ONCE.name) / f"{encoder}-{prediction}-{width}-{seed}"
+    folder = Path(_room().name) / f"{encoder}-{prediction}-{width}-{seed}"
     build(encoder=encoder, prediction=prediction, width=width, seed=seed).save_pretrained(folder)
     return folder
+
+
+@cache
+def _room() -> tempfile.TemporaryDirectory[str]:
+    """Where they are kept until this process ends."""
+    return tempfile.TemporaryDirectory(prefix="embhub-tests-", ignore_cleanup_errors=True)
 
 
 def build(

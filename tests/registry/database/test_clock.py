@@ -10,6 +10,8 @@ import pytest
 
 from embhub.release import files as release_files
 from embhub.release import signing
+from embhub.site.keys import SigningKey
+from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
 from embhub_registry.database import accounts, clock, repositories
 from embhub_registry.http_errors import RequestDeniedError
@@ -69,7 +71,9 @@ def test_a_commit_is_never_older_than_its_parent(registry: Registry, set_clock: 
 def test_a_version_is_its_newest_commit_though_the_clock_stands_still(registry: Registry, tmp_path: Path) -> None:
     """Each audit is a commit of the same version: sites that pull by version get the last one."""
     file = tmp_path / "key.pem"
-    for key, namespace, role in ((releases.SITE, "radboud", "publish"), (releases.AUDITOR, "nki", "audit")):
+    keys: list[tuple[SigningKey, str, Role]]
+    keys = [(releases.SITE, "radboud", "publish"), (releases.AUDITOR, "nki", "audit")]
+    for key, namespace, role in keys:
         file.write_text(key.public_pem)
         administration.add_key(registry, file, namespace=namespace, role=role)
     alice = admit(registry, administration.add_user(registry, "alice", namespace="radboud", role="publisher")["token"])

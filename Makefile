@@ -10,6 +10,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE =
+# Set by some containers: each of the many processes that tests start would compile the program anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-numerical check lock docs dist sbom attest format clean
 

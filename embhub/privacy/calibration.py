@@ -7,9 +7,11 @@ calibration is what the tests compare it with.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from embhub.errors import PrivacyError
 from embhub.privacy import epsilon as epsilons
+from embhub.privacy import rdp
 from embhub.privacy.loss_distribution import Mechanism
 
 SMALLEST_SIGMA = 0.05
@@ -32,18 +34,32 @@ def calibrate_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> fl
     if not (math.isfinite(epsilon) and epsilon > 0.0):
         raise PrivacyError(f"epsilon {epsilon} is no privacy budget", "epsilon is a positive number, such as 2 or 4")
 
-    def spent(units: int) -> float:
-        return epsilons.compute(Mechanism(q, units / _UNITS, steps), delta=delta).epsilon
+    def by_losses(units: int) -> bool:
+        return epsilons.publish(epsilons.loss_epsilon([Mechanism(q, units / _UNITS, steps)], delta=delta)) <= epsilon
+
+    def by_rdp(units: int) -> bool:
+        curve = rdp.gaussian_curve(q=q, sigma=units / _UNITS, steps=steps)
+        return rdp.publish_epsilon(rdp.epsilon_of(curve, delta=delta)) <= epsilon
 
     low, high = round(SMALLEST_SIGMA * _UNITS), round(LARGEST_SIGMA * _UNITS)
-    if spent(high) > epsilon:
+    if not (by_losses(high) or by_rdp(high)):
         raise PrivacyError(
             f"epsilon {epsilon:g} cannot be reached with delta {delta:g} in {steps} steps at sampling rate {q:g}",
             "ask for a larger epsilon, or take fewer steps or smaller batches",
         )
-    if spent(low) <= epsilon:
+    if by_losses(low) or by_rdp(low):
         return low / _UNITS
+    # A claim states the smaller figure. That of losses takes a twentieth of the time and nearly always is the smaller.
+    if by_losses(high):
+        high = _smallest(by_losses, low, high)
+    if by_rdp(high - 1):
+        high = _smallest(by_rdp, low, high - 1)
+    return high / _UNITS
+
+
+def _smallest(enough: Callable[[int], bool], low: int, high: int) -> int:
+    """The least of whole numbers that is enough; `low` is not, `high` is."""
     while high - low > 1:
         middle = math.isqrt(low * high) if high > 4 * low else (low + high) // 2
-        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
-    return high / _UNITS
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

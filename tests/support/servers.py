@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -179,11 +180,21 @@ def run_here(*arguments: str | Path, check: bool = True) -> Done:
     return Done(words, code, out.getvalue(), err.getvalue())
 
 
+_PORTS = itertools.cycle(range(15_000, 32_000))  # below those that Linux gives to outgoing connections
+for _ in range(os.getpid() * 89 % 17_000):  # each process of tests begins elsewhere
+    next(_PORTS)
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on.
+
+    One that the system chooses could go to any connection of another worker before the server that it is for listens.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable: the ports begin anew")
 
 
 def init_registry(tmp_path: Path, *, audit: str = "optional", name: str = "Test hub") -> RunningRegistry:

@@ -27,7 +27,7 @@ from embhub.diffusion.adaptation import private_compact
 from embhub.diffusion.adaptation.loop import pace
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule, trainable_attention
-from embhub.diffusion.families import check_trainable, detect, loss, noise_levels, prediction_type
+from embhub.diffusion.families import check_trainable, detect, device_of, loss, noise_levels, prediction_type
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import memory
 from embhub.diffusion.training.captions import check_caption
@@ -255,6 +255,7 @@ def _learn(
     with torch.no_grad():
         condition = family.condition(pipe, [text])
     levels, high = noise_levels(pipe), int(_HIGH_NOISE * size)
+    device = device_of(pipe)
     with trainable_attention(pipe), repeatable(pipe):
         for step in range(steps):
             chosen = torch.randint(len(latents), (size,), generator=generator)
@@ -263,8 +264,8 @@ def _learn(
                 torch.randint(int(HIGH * levels), levels, (high,), generator=generator),
             ])  # fmt: skip
             noise = torch.randn((size, *latents.shape[1:]), generator=generator)
-            batch = latents[chosen].to(pipe.device)
-            error = loss(pipe, family, batch, condition, noise.to(pipe.device), times.to(pipe.device)).mean()
+            batch = latents[chosen].to(device)
+            error = loss(pipe, family, batch, condition, noise.to(device), times.to(device)).mean()
             optimizer.zero_grad()
             error.backward()  # type: ignore[no-untyped-call]
             norm = float(nn.utils.clip_grad_norm_(weights, 1.0))
@@ -285,13 +286,14 @@ def _measure(pipe: Pipeline, latents: Tensor | None, text: str, draws: int = 4) 
     if latents is None:
         return None
     generator, family, total = torch.Generator().manual_seed(0), detect(pipe), 0.0
+    device = device_of(pipe)
     condition = family.condition(pipe, [text])
     for draw in range(draws):
         level = int(noise_levels(pipe) * (draw + 0.5) / draws)
         for batch in torch.split(latents, 16):
-            noise = torch.randn(batch.shape, generator=generator).to(pipe.device)
-            times = torch.full((len(batch),), level, device=pipe.device)
-            total += float(loss(pipe, family, batch.to(pipe.device), condition, noise, times).sum())
+            noise = torch.randn(batch.shape, generator=generator).to(device)
+            times = torch.full((len(batch),), level, device=device)
+            total += float(loss(pipe, family, batch.to(device), condition, noise, times).sum())
     return total / (draws * len(latents))
 
 

@@ -19,6 +19,7 @@ from embhub.diffusion.families import (
     Condition,
     autoencoding,
     detect,
+    device_of,
     encoders,
     loss,
     min_snr_weights,
@@ -99,7 +100,7 @@ class NoiseObjective(nn.Module):
         return total / (draws * len(examples))
 
     def _errors(self, examples: Examples, batch: Batch) -> Tensor:
-        place = self._pipe.device
+        place = device_of(self._pipe)
         prompts = ["" if empty else examples.captions[i] for i, empty in zip(batch.chosen, batch.empty, strict=True)]
         latents, noise, times = (part.to(place) for part in (examples.latents[batch.chosen], batch.noise, batch.times))
         return loss(self._pipe, self._family, latents, self._condition(prompts), noise, times)
@@ -147,9 +148,10 @@ class PictureObjective(nn.Module):
 
     def _errors(self, examples: Examples, chosen: Tensor) -> Tensor:
         place, autoencoder = next(iter(self.adapted.items()))
-        pictures = examples.pictures(chosen).to(self._pipe.device)
+        device = device_of(self._pipe)
+        pictures = examples.pictures(chosen).to(device)
         decode = movq.decode if place == "movq" else autoencoding.decode
-        gap = decode(autoencoder, examples.latents[chosen].to(self._pipe.device)) - pictures
+        gap = decode(autoencoder, examples.latents[chosen].to(device)) - pictures
         return F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.1).flatten(1).mean(1)
 
 

@@ -125,13 +125,13 @@ def measure_losses(
     told = condition(pipe, caption, token, rows)
     with torch.no_grad():
         for start in range(0, len(latents), BATCH):
-            batch = latents[start : start + BATCH].to(pipe.device)
+            batch = latents[start : start + BATCH].to(families.device_of(pipe))
             if known.own:
                 texts, which = known.of(range(start, start + len(batch)))
                 told = gather(condition(pipe, texts, token, rows), which)
             for number, (noise, time) in enumerate(zip(draws.noise, draws.timesteps, strict=True)):
-                times = time.expand(len(batch)).to(pipe.device)
-                errors = families.loss(pipe, family, batch, told, noise.to(pipe.device).expand_as(batch), times)
+                times = time.expand(len(batch)).to(batch.device)
+                errors = families.loss(pipe, family, batch, told, noise.to(batch.device).expand_as(batch), times)
                 table[start : start + len(batch), number] = errors.double().cpu()
                 if on_batch:
                     on_batch()

@@ -19,7 +19,7 @@ from torch import Tensor
 from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import Frame
-from embhub.diffusion.families import Condition, detect, loss, min_snr_weights, noise_levels
+from embhub.diffusion.families import Condition, detect, device_of, loss, min_snr_weights, noise_levels
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import HIGH, DivergedError
 from embhub.diffusion.training.per_layer import insert
@@ -101,7 +101,7 @@ class PerPatientLoss(ABC):
         """
         count = len(chosen)
         places = [min(place, count - 1) for place in range(max(count, self.at_once))]
-        point = coordinates.detach().float().to(self.pipe.device).expand(count, -1)
+        point = coordinates.detach().float().to(device_of(self.pipe)).expand(count, -1)
         leaf = point[places].requires_grad_()
         drawn = self.patients.draw_places([chosen[place] for place in places], self.noise_draws, self._generator)
         clean = self.patients.take(drawn)

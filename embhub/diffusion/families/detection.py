@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from embhub.artifact.fingerprint import BadBaseError
 from embhub.diffusion.families import schedule
 from embhub.diffusion.families.family import Encoder, Family, encoders
@@ -104,6 +106,15 @@ def told_size(pipe: Pipeline, side: int | None = None) -> dict[str, Any]:
 def denoiser(pipe: Pipeline) -> Any:
     """The network that takes noise off: a U-Net or a transformer."""
     return getattr(pipe, detect(pipe).denoiser)
+
+
+def device_of(pipe: Pipeline) -> torch.device:
+    """Where the denoiser computes.
+
+    `pipe.device` says the same. It walks through every module, and on a small base takes as long as the prediction.
+    """
+    parameter: torch.Tensor = next(denoiser(pipe).parameters())
+    return parameter.device
 
 
 def room(pipe: Pipeline, encoder: Encoder) -> int:

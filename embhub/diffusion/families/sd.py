@@ -13,12 +13,12 @@ from embhub.diffusion.families.pipeline import Pipeline
 
 
 def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
-    hidden, _ = pipe.encode_prompt(list(prompts), pipe.device, 1, do_classifier_free_guidance=False)
+    hidden, _ = pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, do_classifier_free_guidance=False)
     return {"hidden": hidden}
 
 
 def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Condition) -> Tensor:
-    noisy = latents.to(pipe.unet.dtype)
+    noisy = latents.to(next(pipe.unet.parameters()).dtype)  # `unet.dtype` walks through every module
     predicted: Tensor = pipe.unet(noisy, times, encoder_hidden_states=condition["hidden"]).sample
     return predicted
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from embhub.diffusion.families import Condition, detect, loss, noise_levels
+from embhub.diffusion.families import Condition, detect, device_of, loss, noise_levels
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.prompts import Prompts, gather, one_for_all
@@ -43,7 +43,7 @@ def image_losses(
 
     Random numbers are its own: a training that is looked at goes on as if it had not been.
     """
-    family, generator = detect(pipe), torch.Generator().manual_seed(0)
+    family, device, generator = detect(pipe), device_of(pipe), torch.Generator().manual_seed(0)
     total = torch.zeros(len(latents), dtype=torch.float64)
     with torch.no_grad():
         for draw in range(draws):
@@ -52,9 +52,9 @@ def image_losses(
             errors = []
             for number, batch in enumerate(torch.split(latents, 16)):
                 own = condition if which is None else gather(condition, which[16 * number : 16 * number + len(batch)])
-                times = torch.full((len(batch),), level, device=pipe.device)
-                noise = torch.randn(batch.shape, generator=generator).to(pipe.device)
-                errors.append(loss(pipe, family, batch.to(pipe.device), own, noise, times).double().cpu())
+                times = torch.full((len(batch),), level, device=device)
+                noise = torch.randn(batch.shape, generator=generator).to(device)
+                errors.append(loss(pipe, family, batch.to(device), own, noise, times).double().cpu())
             total += torch.cat(errors)
     return total / draws
 

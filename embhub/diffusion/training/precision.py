@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from embhub.diffusion.families import denoiser
+from embhub.diffusion.families import denoiser, device_of
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.instructions import bfloat16_instructions
 from embhub.errors import UsageError
@@ -53,7 +53,7 @@ def precision(pipe: Pipeline, *, mixed: bool) -> AbstractContextManager[Any]:
     """bfloat16 where `mixed`, as `in_bfloat16` has chosen; parameters stay as they are."""
     if not mixed:
         return nullcontext()
-    return torch.autocast(pipe.device.type, torch.bfloat16)
+    return torch.autocast(device_of(pipe).type, torch.bfloat16)
 
 
 @contextmanager

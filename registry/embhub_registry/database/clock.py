@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
@@ -17,5 +17,8 @@ def stamp(moment: datetime | None = None) -> str:
 
 
 def stamp_after(previous: str) -> str:
-    """The current time as `stamp` writes it, or `previous` where the clock went back behind it."""
-    return max(stamp(), previous)
+    """The current time as `stamp` writes it, or a millisecond after `previous` where the clock is not past that.
+
+    No two commits of a repository have one time: the newest of a version is the newest by its time.
+    """
+    return max(stamp(), stamp(datetime.fromisoformat(previous) + timedelta(milliseconds=1)))

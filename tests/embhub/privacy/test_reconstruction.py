@@ -32,7 +32,7 @@ def test_one_gaussian_by_its_formula(sigma: float, chance: float) -> None:
     assert found <= most_rebuilt_by_curve(curve, chance=chance) < 1.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(some, st.sampled_from(PRIORS))
 def test_between_the_prior_and_what_epsilon_and_delta_say(item: Mechanism, chance: float) -> None:
     most = most_rebuilt([item], chance=chance)
@@ -42,7 +42,7 @@ def test_between_the_prior_and_what_epsilon_and_delta_say(item: Mechanism, chanc
         assert most <= math.exp(min(epsilon, 700.0)) * chance + delta * (1 + 1e-6) + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(some, st.sampled_from(PRIORS))
 def test_more_steps_less_noise_or_a_better_prior_never_lower_it(item: Mechanism, chance: float) -> None:
     most = most_rebuilt([item], chance=chance) * (1 - 1e-3)

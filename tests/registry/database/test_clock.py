@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from embhub.release import files as release_files
+from embhub.release import signing
+from embhub.site.keys import SigningKey
+from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
 from embhub_registry.database import accounts, clock, repositories
 from embhub_registry.http_errors import RequestDeniedError
@@ -16,6 +20,7 @@ from embhub_registry.people import auth
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage.folder import Registry, create
+from tests.support import releases
 
 TODAY = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -54,13 +59,43 @@ def test_a_commit_is_never_older_than_its_parent(registry: Registry, set_clock: 
         set_clock(TODAY + timedelta(hours=hours))
         request = CommitRequest("t", "", None, {"README.md": f"# {hours}\n".encode()}, frozenset(), frozenset())
         dates.append(publication.publish(registry, anna, "radboud", "r", branch="main", request=request).created)
-    assert dates == sorted(dates) and dates[0] == dates[1] == dates[2] == "2026-11-20T13:00:00.000Z"
+    assert dates[:3] == [f"2026-11-20T13:00:00.00{place}Z" for place in range(3)] and dates[2] < dates[3]
     db = registry.database.connection()
     found = repositories.find(db, "radboud", "r")
     assert found is not None and found.modified == dates[-1]
     line = repositories.history(db, found.id, str(repositories.find_ref(db, found.id, "main")))
     assert [revision.created for revision in line] == sorted((revision.created for revision in line), reverse=True)
     assert checking.check(registry).clean
+
+
+def test_a_version_is_its_newest_commit_though_the_clock_stands_still(registry: Registry, tmp_path: Path) -> None:
+    """Each audit is a commit of the same version: sites that pull by version get the last one."""
+    file = tmp_path / "key.pem"
+    keys: list[tuple[SigningKey, str, Role]]
+    keys = [(releases.SITE, "radboud", "publish"), (releases.AUDITOR, "nki", "audit")]
+    for key, namespace, role in keys:
+        file.write_text(key.public_pem)
+        administration.add_key(registry, file, namespace=namespace, role=role)
+    alice = admit(registry, administration.add_user(registry, "alice", namespace="radboud", role="publisher")["token"])
+    nora = admit(registry, administration.add_user(registry, "nora", namespace="nki", role="auditor")["token"])
+    repository = repos.create(registry, alice, None, "prostate-cspca", private=False)
+    release = releases.make_release(audited=False)
+
+    def commit(who: accounts.Account, files: Mapping[str, bytes]) -> str:
+        request = CommitRequest("t", "", None, files, frozenset(), frozenset())
+        return publication.publish(registry, who, "radboud", "prostate-cspca", branch="main", request=request).id
+
+    made = [commit(alice, release.files)]
+    for shift in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
+        report = releases.make_report(release.embedding, shift=shift)
+        attestation = signing.attest_audit(
+            report, report_digest=release_files.digest(report.to_bytes()), registry=releases.ORIGIN,
+            repository=releases.REPOSITORY, version="1.0.0", key=releases.AUDITOR, now=releases.NOW,
+        )  # fmt: skip
+        made.append(commit(nora, {release_files.AUDIT: report.to_bytes(), releases.AUDITOR_BUNDLE: attestation}))
+        db = registry.database.connection()
+        assert repositories.find_named(db, repository.id, "1.0.0") == made[-1]
+    assert len(set(made)) == 7
 
 
 def test_a_token_that_ended_stays_ended(registry: Registry, set_clock: Callable[[datetime], None]) -> None:

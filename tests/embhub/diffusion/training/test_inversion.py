@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,15 +28,23 @@ QUICK = replace(COMPACT, num_vectors=2, steps=6, batch_size=4)
 
 
 @pytest.fixture(
+    scope="module",
     params=[
         ("clip", "epsilon"),
         ("bert", "v_prediction"),
         *(pytest.param(kind, marks=pytest.mark.thorough) for kind in (("clip", "v_prediction"), ("bert", "epsilon"))),
     ]
 )
-def pipe(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     encoder, prediction = request.param
-    return load_pipeline(pipelines.write(tmp_path, encoder=encoder, prediction=prediction))
+    folder = pipelines.write(tmp_path_factory.mktemp("base"), encoder=encoder, prediction=prediction)
+    return load_pipeline(folder)
+
+
+@pytest.fixture
+def pipe(loaded: Any) -> Any:
+    """A copy, which a test may change."""
+    return copy.deepcopy(loaded)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from embhub.formats import instants
 from embhub.site import config, keys
 from embhub.trust import advisories, dsse, multisig, p256, root_keys
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import Keyring, LogKey, Purpose, RootKeys, Trust, TrustExport
+from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
 from embhub.trust.origin import origin_of
 from embhub_registry.database import Database, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
@@ -226,7 +226,7 @@ def create(
         when = dates()
         keyring = Keyring(
             registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online,
-            log=LogKey(vkey=str(places.make_log_key(origin_of(url)).public)),
+            log=places.make_log_keys(origin_of(url)),
         )  # fmt: skip
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}

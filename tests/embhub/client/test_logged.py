@@ -11,7 +11,8 @@ import pytest
 
 from embhub.client import logged
 from embhub.errors import ConfigError, RegistryError
-from embhub.log import merkle, notes, proofs
+from embhub.log import checkpoints, merkle, notes, proofs
+from embhub.log.checkpoints import Checkpoint
 from embhub.log.errors import (
     BadCosignatureError,
     ForkedLogError,
@@ -173,6 +174,14 @@ def tampered(note: Note, old: str, new: str) -> Note:
     return Note(note.text.replace(old, new, 1), note.signatures)
 
 
+def confused() -> bytes:
+    """A log of one entry, which is the hashes of the release and of a sibling; it is signed as a tree of these two."""
+    sibling = b"s" * 32
+    root = merkle.leaf_hash(merkle.leaf_hash(LEAF) + sibling)
+    signed = checkpoints.sign(Checkpoint(KEY.public.name, 2, root), by=KEY)
+    return proofs.make(0, [sibling], signed.note).to_bytes()
+
+
 LOG = honest(b"x", witnesses=(WITNESS,))
 WHOLE = LOG.proof_of(5)
 LIES: dict[str, tuple[Callable[[], MemoryLog], type[LogError]]] = {
@@ -181,6 +190,9 @@ LIES: dict[str, tuple[Callable[[], MemoryLog], type[LogError]]] = {
     "a proof that is too short": (lambda: swapped(LOG, path=WHOLE.path[1:]), NotIncludedError),
     "an index at the size": (lambda: swapped(LOG, index=7), NotIncludedError),
     "an index past the size": (lambda: swapped(LOG, index=5 + 2**40), NotIncludedError),
+    "an entry that holds two hashes, taken for their node": (
+        lambda: replace(LOG, changed={PLACE: confused()}), NotIncludedError,
+    ),
     "a leaf taken for a node": (
         lambda: swapped(replace(LOG, entries=[merkle.leaf_hash(LEAF) * 2, LEAF]), index=0, path=()), NotIncludedError,
     ),

@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-numerical check lock docs dist sbom attest format clean
+.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-numerical fuzz check lock docs dist sbom attest format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -26,6 +26,7 @@ help:
 	@echo "make test       the tests, but for those that take minutes each"
 	@echo "make test-all   those too: crashes, fuzzing, foreign clients at length"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
+	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make check      ruff, mypy, import-linter, docs"
 	@echo "make lock       renew the lock files with hashes, for development and for a registry"
 	@echo "make docs       the documentation site, in site/"
@@ -84,6 +85,15 @@ ALONE = $(addprefix --ignore=tests/embhub/diffusion/,training/test_resuming.py t
 test-numerical: $(READY)
 	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI ATEN_CPU_CAPABILITY=avx512 $(BIN)/python $(NUMERICAL) -n 2
 	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0
+
+# What it finds and the inputs that it grows stay in fuzz-out/. TARGET=log-… starts from the seeds of `log`.
+TARGET  ?= log
+MINUTES ?= 10
+fuzz: $(READY)
+	@mkdir -p fuzz-out/$(TARGET)/corpus
+	@$(BIN)/python -m tests.fuzz.fuzz $(TARGET) -max_total_time=$$(($(MINUTES) * 60)) -rss_limit_mb=1500 -timeout=10 \
+		-max_len=8000 -dict=tests/fuzz/words.dict -artifact_prefix=fuzz-out/$(TARGET)/ -print_final_stats=1 \
+		fuzz-out/$(TARGET)/corpus $(wildcard $(addprefix tests/fuzz/corpus/,$(firstword $(subst -, ,$(TARGET)))))
 
 check: $(READY)
 	@$(BIN)/ruff check .

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from embhub.release.verified import Verified
     from embhub.trust.keyring import Trust
 
-CHECK, WITNESSES = "log", "log-witnesses"
+CHECK, WITNESSES, SIGNATURES = "log", "log-witnesses", "log-signatures"
 PROOF = "attestations/publish.tlog-proof"
 WITNESSED_WITHIN = timedelta(days=7)
 POLICY_FILE = "log-policy"
@@ -82,6 +82,25 @@ def site_policy() -> LogPolicy:
         raise ConfigError(f"{path} is no log policy: {error}", "see docs/reference/log.md") from error
 
 
+def say_signatures(signed: SignedCheckpoint, key: VerifierKey, trust: Trust) -> tuple[Finding, ...]:
+    """Whether the log's ML-DSA-44 key signed the checkpoint, where the keyring names one beside `key`.
+
+    Raises:
+        WrongLogError: a signature in its name is not its own.
+    """
+    second = trust.keyring.log_mldsa_key if key == trust.keyring.log_key else None
+    if second is None:
+        return ()
+    found = checkpoints.is_signed_by_mldsa(signed, second)
+    if found is None:
+        text = "Ed25519 alone was checked: `cryptography` has no ML-DSA-44 here; version 48 or newer has it"
+        return (Finding(SIGNATURES, "note", text),)
+    if found:
+        return (Finding(SIGNATURES, "ok", "the log signed by Ed25519 and ML-DSA-44"),)
+    text = "the keyring names an ML-DSA-44 key, and the log signed this checkpoint by Ed25519 alone; pull again"
+    return (Finding(SIGNATURES, "warning", text),)
+
+
 def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) -> Finding:
     """Who cosigned a checkpoint, and when: `fresh`, `stale` or `unknown`.
 
@@ -128,13 +147,13 @@ def _look_up(
         return _said(verified, "warning", f"unknown: no proof ({PROOF}) is here; `embhub pull` fetches one")
     proof = proofs.parse(data)
     signed = proof.open(leaf, log=key)
-    witnesses = say_witnesses(signed, policy, now)
+    said = (*say_signatures(signed, key, trust), say_witnesses(signed, policy, now))
     try:
         compared = _compare(key, signed, source)
     except RegistryError as error:
         return _said(verified, "warning", f"unknown: whether the log of {key.name} was rewritten: {error.message}")
     text = f"entry {proof.index:,} of {signed.size:,} in the log of {key.name}; {compared}"
-    return Logged(_with(verified, Finding(CHECK, "ok", text), witnesses, proof=proof, signed=signed), data)
+    return Logged(_with(verified, Finding(CHECK, "ok", text), *said, proof=proof, signed=signed), data)
 
 
 def _compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
@@ -161,7 +180,11 @@ def _with(
     verified: Verified, *said: Finding, proof: LogProof | None = None, signed: SignedCheckpoint | None = None
 ) -> Verified:
     """The findings in place of the one that says that no log was asked."""
-    kept = [one for one in verified.findings if one.check not in (CHECK, WITNESSES) and not one.text.startswith(PROOF)]
+    kept = [
+        one
+        for one in verified.findings
+        if one.check not in (CHECK, WITNESSES, SIGNATURES) and not one.text.startswith(PROOF)
+    ]
     return replace(
         verified, findings=(*kept, *said), log_index=proof.index if proof else None,
         checkpoint=signed.to_bytes().decode() if signed else None,

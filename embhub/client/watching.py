@@ -98,6 +98,7 @@ def look(
         LogError: another fault of the log. RegistryError: it was not read.
     """
     found = fetch(source, key)
+    logged.say_signatures(found, key, trust)  # raises where the second one is forged
     before = log_memory.recall(key, book=log_memory.MONITOR)
     known = 0 if before is None or everything or namespace is not None else before.size
     if before is not None and before.size > found.size:

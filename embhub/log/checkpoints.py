@@ -1,6 +1,7 @@
 """Checkpoints (C2SP tlog-checkpoint) and their cosignatures (C2SP tlog-cosignature): how large a log is, and its root.
 
-A log signs its checkpoint. A witness adds a cosignature: it saw no other tree of this log, and when.
+A log signs its checkpoint: by Ed25519, and by ML-DSA-44 beside it where it has such a key. A witness adds a
+cosignature: it saw no other tree of this log, and when.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from embhub.log.errors import BadCosignatureError, WrongLogError, malformed
 from embhub.log.notes import Note, NoteSigner, SignatureLine, VerifierKey
 
 LARGEST = 2**63 - 1
+_SUBTREE = b"subtree/v1\n\0"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -60,10 +62,11 @@ class Cosignature:
     time: int
 
 
-def sign(checkpoint: Checkpoint, *, by: NoteSigner) -> SignedCheckpoint:
-    """A checkpoint signed by its log."""
+def sign(checkpoint: Checkpoint, *, by: NoteSigner, also: NoteSigner | None = None) -> SignedCheckpoint:
+    """A checkpoint signed by its log; `also` is its ML-DSA-44 key, which makes no statement on the time."""
     line = SignatureLine(by.public.name, by.public.key_id, by.sign(checkpoint.text.encode()))
-    return SignedCheckpoint(checkpoint, Note(checkpoint.text, (line,)))
+    second = () if also is None else (cosign(checkpoint, by=also, time=0),)
+    return SignedCheckpoint(checkpoint, Note(checkpoint.text, (line, *second)))
 
 
 def parse(note: Note) -> Checkpoint:
@@ -115,21 +118,42 @@ def open_signed(data: bytes | Note, *, log: VerifierKey) -> SignedCheckpoint:
     return SignedCheckpoint(checkpoint, note)
 
 
+def is_signed_by_mldsa(signed: SignedCheckpoint, key: VerifierKey) -> bool | None:
+    """Whether the log's ML-DSA-44 key signed too; None where that cannot be checked on this machine.
+
+    Raises:
+        WrongLogError: a signature in the name of this key is not its own.
+    """
+    lines = signed.note.by(key)
+    if not key.can_be_checked:
+        return None
+    for line in lines:
+        time = int.from_bytes(line.signature[:8], "big")
+        if not key.signed(_cosigned(signed.checkpoint, key, time), line.signature[8:]):
+            raise WrongLogError(
+                f"the ML-DSA-44 signature of the log {key.name} on its checkpoint is forged or damaged",
+                "somebody else wrote this checkpoint: inform the registry's operator by telephone",
+            )
+    return bool(lines)
+
+
 def cosign(checkpoint: Checkpoint, *, by: NoteSigner, time: int) -> SignatureLine:
     """The line that a witness adds."""
-    signature = by.sign(_cosigned(checkpoint.text, time))
+    signature = by.sign(_cosigned(checkpoint, by.public, time))
     return SignatureLine(by.public.name, by.public.key_id, time.to_bytes(8, "big") + signature)
 
 
 def check_cosignatures(note: Note, witnesses: Iterable[VerifierKey]) -> list[Cosignature]:
-    """The cosignatures of these witnesses on a note; those of others are ignored. Of each the newest.
+    """The cosignatures of these witnesses on a checkpoint; those of others are ignored. Of each the newest.
+
+    Witnesses whose kind of key cannot be checked on this machine are ignored, too.
 
     Raises:
         BadCosignatureError: one names a witness that did not make it over this very checkpoint.
     """
     found = []
     for witness in witnesses:
-        times = [_time_of(note, witness, line.signature) for line in note.by(witness)]
+        times = [_time_of(note, witness, line.signature) for line in note.by(witness) if witness.can_be_checked]
         if times:
             found.append(Cosignature(witness, max(times)))
     return found
@@ -137,8 +161,8 @@ def check_cosignatures(note: Note, witnesses: Iterable[VerifierKey]) -> list[Cos
 
 def _time_of(note: Note, witness: VerifierKey, signature: bytes) -> int:
     time = int.from_bytes(signature[:8], "big")
-    good = witness.kind == notes.COSIGNATURE and len(signature) == 72 and time <= LARGEST
-    if not good or not witness.signed(_cosigned(note.text, time), signature[8:]):
+    good = witness.kind in notes.WITNESSES and time <= LARGEST
+    if not good or not witness.signed(_cosigned(parse(note), witness, time), signature[8:]):
         raise BadCosignatureError(
             f"a cosignature in the name of the witness {witness.name} is not its own, or is of another checkpoint",
             "somebody added it: fetch the checkpoint again, and inform the witness",
@@ -146,8 +170,21 @@ def _time_of(note: Note, witness: VerifierKey, signature: bytes) -> int:
     return time
 
 
-def _cosigned(text: str, time: int) -> bytes:
-    return f"cosignature/v1\ntime {time}\n{text}".encode()
+def _cosigned(checkpoint: Checkpoint, key: VerifierKey, time: int) -> bytes:
+    """What is signed: Ed25519 signs text, ML-DSA-44 a structure that names the cosigner."""
+    if key.kind != notes.MLDSA44:
+        return f"cosignature/v1\ntime {time}\n{checkpoint.text}".encode()
+    cosigner, origin = _short(key.name), _short(checkpoint.origin)
+    start, end = (0).to_bytes(8, "big"), checkpoint.size.to_bytes(8, "big")
+    return _SUBTREE + cosigner + time.to_bytes(8, "big") + origin + start + end + checkpoint.root
+
+
+def _short(name: str) -> bytes:
+    """A name after its length in one byte. Raises MalformedLogError."""
+    data = name.encode()
+    if len(data) > 255:
+        raise malformed("checkpoint", "a name has more than 255 bytes")
+    return bytes([len(data)]) + data
 
 
 def number(text: str, *, what: str) -> int:

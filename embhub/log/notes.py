@@ -1,7 +1,8 @@
 """Signed notes, as of C2SP signed-note: text, and one line a signature. Read in their one canonical form only.
 
-Two kinds of keys: Ed25519 (type 1) for a log, and timestamped Ed25519 cosignatures (type 4) for a witness. Signatures
-of other kinds, and of keys that are not known, are ignored, as the specification asks.
+Three kinds of keys: Ed25519 (type 1) for a log, timestamped Ed25519 cosignatures (type 4) for a witness, and
+timestamped ML-DSA-44 cosignatures (type 6) for both. Signatures of other kinds, and of keys that are not known, are
+ignored, as the specification asks.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from embhub.log import mldsa
 from embhub.log.errors import malformed
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-ED25519, COSIGNATURE = 0x01, 0x04
+    PrivateKey = Ed25519PrivateKey | MLDSA44PrivateKey
+
+ED25519, COSIGNATURE, MLDSA44 = 0x01, 0x04, 0x06
+WITNESSES = (COSIGNATURE, MLDSA44)  # the kinds of a witness's key
+_LENGTHS = {ED25519: 32, COSIGNATURE: 32, MLDSA44: mldsa.KEY}
 MAX_BYTES = 64_000
 MAX_SIGNATURES = 64
 _DASH = "\N{EM DASH} "
@@ -28,7 +35,7 @@ _HEX = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """A public key with the name and type that its signatures are made under. `raw` is the key's 32 bytes."""
+    """A public key with the name and type that its signatures are made under. `raw` is the key: 32 or 1,312 bytes."""
 
     name: str
     kind: int
@@ -43,8 +50,15 @@ class VerifierKey:
         encoded = base64.b64encode(bytes([self.kind]) + self.raw).decode("ascii")
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
+    @property
+    def can_be_checked(self) -> bool:
+        """Whether signatures of its kind can be checked on this machine."""
+        return self.kind != MLDSA44 or mldsa.is_offered()
+
     def signed(self, message: bytes, signature: bytes) -> bool:
-        """Whether this key made the signature (64 bytes) over `message`."""
+        """Whether this key made the signature over `message`, and that can be checked here."""
+        if self.kind == MLDSA44:
+            return self.can_be_checked and mldsa.verify(self.raw, signature, message)
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -59,11 +73,11 @@ class VerifierKey:
 class NoteSigner:
     """A private key of a log or a witness, with its public half."""
 
-    private: Ed25519PrivateKey
+    private: PrivateKey
     public: VerifierKey
 
     def sign(self, message: bytes) -> bytes:
-        """64 bytes, Ed25519 (RFC 8032)."""
+        """64 bytes of Ed25519 (RFC 8032), or 2,420 of ML-DSA-44 (FIPS 204)."""
         return self.private.sign(message)
 
 
@@ -104,7 +118,7 @@ class Note:
         return Note(self.text, tuple(dict.fromkeys((*self.signatures, *lines))))
 
 
-def signer(private: Ed25519PrivateKey, name: str, *, kind: int = ED25519) -> NoteSigner:
+def signer(private: PrivateKey, name: str, *, kind: int = ED25519) -> NoteSigner:
     """A private key under a name.
 
     Raises:
@@ -164,8 +178,8 @@ def parse_key(text: str) -> VerifierKey:
         raise malformed("verifier key", "it is not NAME+ID+KEY")
     check_name(parts[0])
     material = decode(parts[2], what="verifier key")
-    if len(material) != 33 or material[0] not in (ED25519, COSIGNATURE):
-        raise malformed("verifier key", "it is not an Ed25519 key of a log or a witness")
+    if not material or len(material) - 1 != _LENGTHS.get(material[0]):
+        raise malformed("verifier key", "it is not an Ed25519 or ML-DSA-44 key of a log or a witness")
     key = VerifierKey(parts[0], material[0], material[1:])
     if key.key_id.hex() != parts[1]:
         raise malformed("verifier key", f"its id is {key.key_id.hex()}, not {parts[1]}")
@@ -174,7 +188,12 @@ def parse_key(text: str) -> VerifierKey:
 
 def check_name(name: str) -> None:
     """Raises MalformedLogError where no key can have this name."""
-    if not name or len(name) > 255 or "+" in name or any(c.isspace() or not c.isprintable() for c in name):
+    if (
+        not name
+        or len(name.encode("utf-8", "replace")) > 255
+        or "+" in name
+        or any(c.isspace() or not c.isprintable() for c in name)
+    ):
         raise malformed("note", "a key's name is empty, too long, or has spaces or a plus sign")
 
 

@@ -93,10 +93,10 @@ class _Reader:
     def take(self, words: list[str], number: int) -> None:
         match words:
             case ["log", key] | ["log", key, _]:
-                self.logs.append(self._key(key, notes.ED25519, self.logs, number))
+                self.logs.append(self._key(key, (notes.ED25519,), self.logs, number))
             case ["witness", name, key] | ["witness", name, key, _]:
                 self._check_new(name, number)
-                self.witnesses[name] = self._key(key, notes.COSIGNATURE, self.witnesses.values(), number)
+                self.witnesses[name] = self._key(key, notes.WITNESSES, self.witnesses.values(), number)
             case ["group", name, least, *members] if members:
                 self._check_new(name, number)
                 self.groups[name] = self._group(least, members, number)
@@ -106,9 +106,9 @@ class _Reader:
             case _:
                 raise malformed(_WHAT, f"line {number} is none of log, witness, group and (once) quorum")
 
-    def _key(self, text: str, kind: int, others: Iterable[VerifierKey], number: int) -> VerifierKey:
+    def _key(self, text: str, kinds: Collection[int], others: Iterable[VerifierKey], number: int) -> VerifierKey:
         key = notes.parse_key(text)
-        if key.kind != kind:
+        if key.kind not in kinds:
             raise malformed(_WHAT, f"the key in line {number} is of another type")
         if any(other.raw == key.raw for other in others):
             raise malformed(_WHAT, f"the key in line {number} stands twice")

@@ -138,7 +138,7 @@ def _fresh(verified: Verified, _: Demand) -> Iterator[str]:
 def _logged(verified: Verified, _: Demand) -> Iterator[str]:
     """Where the registry keeps a log. The log's policy of the site says whether witnesses are asked for."""
     for finding in verified.findings:
-        if finding.check in ("log", "log-witnesses") and finding.outcome == "warning":
+        if finding.check in ("log", "log-signatures", "log-witnesses") and finding.outcome == "warning":
             yield f"whether it is in the transparency log: {finding.text}"
 
 

@@ -1,4 +1,4 @@
-"""Ed25519 keys that sign notes: a log's, and a witness's. A file each, for its owner alone, without a passphrase."""
+"""Keys that sign notes: a log's, and a witness's. A file each, for its owner alone, without a passphrase."""
 
 from __future__ import annotations
 
@@ -7,20 +7,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub.errors import ConfigError
+from embhub.log import mldsa
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 _LARGEST = 10_000
 
 
 def load(path: Path) -> Ed25519PrivateKey:
-    """The key in a PEM file.
+    """The Ed25519 key in a PEM file.
 
     Raises:
         ConfigError: it is not there, others can read it, or it is another kind of key.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = _read(path)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{path} is not an Ed25519 key", "logs and witnesses sign with keys of their own")
+    return key
+
+
+def load_mldsa(path: Path) -> MLDSA44PrivateKey:
+    """The ML-DSA-44 key in a PEM file, where this machine has ML-DSA-44.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+
+    key = _read(path)
+    if not isinstance(key, MLDSA44PrivateKey):
+        raise ConfigError(f"{path} is not an ML-DSA-44 key", "restore the one that was made beside the log's key")
+    return key
+
+
+def _read(path: Path) -> object:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -31,24 +55,38 @@ def load(path: Path) -> Ed25519PrivateKey:
     if mode & 0o077:
         raise ConfigError(f"others can read the key {path} (mode {mode:04o})", f"chmod 600 {path}")
     try:
-        key = load_pem_private_key(data, password=None)
+        return load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path} is not a private key in PEM, without a passphrase", "name another file") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path} is not an Ed25519 key", "logs and witnesses sign with keys of their own")
-    return key
 
 
 def make(path: Path) -> Ed25519PrivateKey:
-    """A new key in a file that must not exist yet.
+    """A new Ed25519 key in a file that must not exist yet.
 
     Raises:
         ConfigError: it exists, or cannot be written.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     key = Ed25519PrivateKey.generate()
+    _write(path, key)
+    return key
+
+
+def make_mldsa(path: Path) -> MLDSA44PrivateKey:
+    """A new ML-DSA-44 key, likewise.
+
+    Raises:
+        ConfigError: as `make`.
+    """
+    key = mldsa.generate()
+    _write(path, key)
+    return key
+
+
+def _write(path: Path, key: Ed25519PrivateKey | MLDSA44PrivateKey) -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -58,4 +96,3 @@ def make(path: Path) -> Ed25519PrivateKey:
             os.fsync(stream.fileno())
     except OSError as error:
         raise ConfigError(f"cannot write the key {path}: {error.strerror}", "choose another file") from error
-    return key

@@ -65,6 +65,10 @@ def _online(before: Keyring | None, after: Keyring) -> list[str]:
     logs = [ring.log.vkey if ring and ring.log else None for ring in (before, after)]
     if logs[0] != logs[1]:
         lines.append(f"key of the transparency log: {logs[1] or 'none any more'}")
+    second = [ring.log_mldsa_key if ring else None for ring in (before, after)]
+    if second[0] != second[1]:
+        named = f"{second[1].name}+{second[1].key_id.hex()}" if second[1] else "none any more"
+        lines.append(f"ML-DSA-44 key of the transparency log: {named}")
     return lines
 
 

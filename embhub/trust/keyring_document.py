@@ -5,10 +5,10 @@ Pure: bytes in, values out. Whose signature makes it count is checked in `keyrin
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import rfc8785
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from embhub.formats import instants, names
 from embhub.log import notes
@@ -50,14 +50,18 @@ def check_address(text: str) -> str:
     return text
 
 
-def _log_key(text: str) -> str:
+def _log_key(text: str, kind: int = notes.ED25519) -> str:
     try:
         key = notes.parse_key(text)
     except MalformedLogError as error:
         raise ValueError(error.message) from error
-    if key.kind != notes.ED25519:
+    if key.kind != kind:
         raise ValueError("not the key of a log")
     return text
+
+
+def _mldsa_key(text: str) -> str:
+    return _log_key(text, notes.MLDSA44)
 
 
 Namespace = Annotated[str, AfterValidator(_namespace)]
@@ -96,9 +100,23 @@ class Revocation(SignedModel):
 
 
 class LogKey(SignedModel):
-    """The registry's transparency log: its public key as a C2SP verifier key, under the registry's origin."""
+    """The registry's transparency log: its public keys as C2SP verifier keys, under the registry's origin.
+
+    `mldsa` is a second key, of ML-DSA-44, that signs each checkpoint too. Earlier versions ignore it.
+    """
 
     vkey: Annotated[str, Field(max_length=400), AfterValidator(_log_key)]
+    mldsa: Annotated[str, Field(max_length=2_400), AfterValidator(_mldsa_key)] | None = None
+
+    @model_validator(mode="after")
+    def _one_name(self) -> LogKey:
+        if self.mldsa is not None and notes.parse_key(self.mldsa).name != self.key.name:
+            raise ValueError("the log's two keys have two names")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value is not None}
 
     @property
     def key(self) -> notes.VerifierKey:
@@ -169,6 +187,11 @@ class Keyring(SignedModel):
     def log_key(self) -> notes.VerifierKey | None:
         """The key that signs the log's checkpoints, or None where the registry keeps no log."""
         return self.log.key if self.log else None
+
+    @property
+    def log_mldsa_key(self) -> notes.VerifierKey | None:
+        """The second key of the log, of ML-DSA-44, or None."""
+        return notes.parse_key(self.log.mldsa) if self.log and self.log.mldsa else None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON (RFC 8785), without the members that hold nothing."""

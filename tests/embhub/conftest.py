@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from embhub.__main__ import main
+from embhub.log import mldsa
 from tests.support.between import World, open_world
 from tests.support.hostile import Middleman
 from tests.support.refusing import Refused, snapshot
@@ -51,3 +53,13 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
         return said.err
 
     return run
+
+
+@pytest.fixture
+def without_mldsa(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As with a `cryptography` before version 47: the module for ML-DSA is not there."""
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.mldsa", None)
+    mldsa.is_offered.cache_clear()
+    yield
+    monkeypatch.undo()
+    mldsa.is_offered.cache_clear()

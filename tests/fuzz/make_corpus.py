@@ -126,6 +126,9 @@ def make_logs() -> Iterator[tuple[str, bytes]]:
              "tile": b"tile/0/x001/234.p/5"}  # fmt: skip
     policy = f"witness A {logs.witness_key().public}\ngroup G any A\nquorum G\nlog {logs.log_key().public}\n"
     yield "policy", policy.encode()
+    yield "mldsa", replace(log, second=logs.mldsa_key()).checkpoint().to_bytes()
+    yield "key", str(logs.log_key().public).encode()
+    yield "key-mldsa", str(logs.mldsa_key().public).encode()
     yield "extra", replace(proof, extra=b"x").to_bytes()
     for name, data in whole.items():
         yield name, data

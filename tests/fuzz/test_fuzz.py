@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.log_parsers import LOG_PARSERS
 from tests.fuzz.make_corpus import CORPUS, MAKERS
 from tests.fuzz.targets import TARGETS
 from tests.support.servers import environment
@@ -35,6 +36,12 @@ def test_the_corpus_is_what_its_script_writes(target: str) -> None:
     assert sum(kept.values()) < 100_000
     for data in made.values():
         TARGETS[target](data)
+
+
+@pytest.mark.parametrize("parser", LOG_PARSERS)
+def test_each_parser_of_the_log_takes_the_whole_corpus(parser: str) -> None:
+    for path in FILES:
+        LOG_PARSERS[parser](path.read_bytes())
 
 
 def fuzz(target: str, seconds: int, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from embhub.log import checkpoints, merkle, notes, proofs, tiles
 from embhub.log.checkpoints import Checkpoint, SignedCheckpoint
@@ -51,13 +52,14 @@ class MemoryLog:
     witnesses: Sequence[NoteSigner] = ()
     time: int = 1_795_000_000
     size: int | None = None
+    second: NoteSigner | None = None
     changed: dict[str, bytes | None] = field(default_factory=dict)
 
     def checkpoint(self) -> SignedCheckpoint:
         """The checkpoint over the first `size` entries, by default all, cosigned."""
         size = len(self.entries) if self.size is None else self.size
         root = merkle.root_of(map(merkle.leaf_hash, self.entries[:size]))
-        signed = checkpoints.sign(Checkpoint(self.key.public.name, size, root), by=self.key)
+        signed = checkpoints.sign(Checkpoint(self.key.public.name, size, root), by=self.key, also=self.second)
         lines = [checkpoints.cosign(signed.checkpoint, by=witness, time=self.time) for witness in self.witnesses]
         return SignedCheckpoint(signed.checkpoint, signed.note.with_signatures(lines))
 
@@ -93,3 +95,8 @@ def log_key(name: str = "127.0.0.1", seed: int = 1) -> NoteSigner:
 def witness_key(name: str = "witness.example.org", seed: int = 2) -> NoteSigner:
     """A witness's key."""
     return notes.signer(Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32), name, kind=notes.COSIGNATURE)
+
+
+def mldsa_key(name: str = "127.0.0.1", seed: int = 4) -> NoteSigner:
+    """A log's second key, or a witness's."""
+    return notes.signer(MLDSA44PrivateKey.from_seed_bytes(bytes([seed]) * 32), name, kind=notes.MLDSA44)

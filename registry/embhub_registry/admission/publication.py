@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 
@@ -9,7 +10,7 @@ from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, audit_bundle_of
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.database import Connection, forgeable, placement, repositories, withdrawals
+from embhub_registry.database import Connection, DatabaseBusyError, forgeable, placement, repositories, withdrawals
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
@@ -155,37 +156,46 @@ def _store(
     proposal: Proposal,
 ) -> bool:
     """Make the commit durable and visible; False where the branch moved meanwhile."""
-    with registry.storing:
-        written: list[str] = []
-        try:
+    written: list[str] = []
+
+    def name(db: Connection) -> bool:
+        if repositories.find_ref(db, repository.id, branch) != revision.parent:
+            return False
+        if proposal.withdrawn is None and _withdrawn(db, repository.namespace, proposal.files):
+            return False  # withdrawn meanwhile: judged again
+        repositories.add_revision(db, repository.id, revision, rows)
+        if added:
+            quotas.check(db, repository.namespace, "bytes")
+        if revision.release_version:
+            quotas.check(db, repository.namespace, "releases")
+        repositories.set_ref(db, repository.id, kind="branch", name=branch, revision_id=revision.id)
+        if branch == repos.MAIN:
+            repositories.describe(db, repository.id, described.summary, tags=described.tags, text=described.text)
+        else:
+            placement.raise_to_top(db, repository.id)
+        standing.refresh(db, repository.id)
+        if admitted.verified is not None:
+            audit_standing.withdraw(db, proposal)
+            audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
+            log_entries.add_release(db, proposal.files, registry.trust().keyring)
+        return True
+
+    try:
+        with registry.storing.together():
             for data in added.values():
                 written.append(registry.blobs.put(data))
-            with registry.database.writing() as db:
-                if repositories.find_ref(db, repository.id, branch) != revision.parent:
-                    return False
-                if proposal.withdrawn is None and _withdrawn(db, repository.namespace, proposal.files):
-                    return False  # withdrawn meanwhile: judged again
-                repositories.add_revision(db, repository.id, revision, rows)
-                if added:
-                    quotas.check(db, repository.namespace, "bytes")
-                if revision.release_version:
-                    quotas.check(db, repository.namespace, "releases")
-                repositories.set_ref(db, repository.id, kind="branch", name=branch, revision_id=revision.id)
-                if branch == repos.MAIN:
-                    repositories.describe(
-                        db, repository.id, described.summary, tags=described.tags, text=described.text
-                    )
-                else:
-                    placement.raise_to_top(db, repository.id)
-                standing.refresh(db, repository.id)
-                if admitted.verified is not None:
-                    audit_standing.withdraw(db, proposal)
-                    audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
-                    log_entries.add_release(db, proposal.files, registry.trust().keyring)
-            written = []  # only now: COMMIT itself may find the disk full
-        finally:
-            # whatever failed, blobs that no commit names do not stay; `storing` keeps other writers out meanwhile
-            for digest in written:
-                if not repositories.blob_is_known(registry.database.connection(), digest):
-                    registry.blobs.delete(digest)
-    return True
+            stored = registry.sequencer.run(name)
+    except BaseException:
+        _forget(registry, written)
+        raise
+    if not stored:
+        _forget(registry, written)
+    return stored
+
+
+def _forget(registry: Registry, written: list[str]) -> None:
+    """Remove blobs that no commit names. Alone: another commit may bring the same bytes, and not be stored yet."""
+    with contextlib.suppress(DatabaseBusyError), registry.storing:
+        for digest in written:
+            if not repositories.blob_is_known(registry.database.connection(), digest):
+                registry.blobs.delete(digest)

@@ -29,7 +29,8 @@ def show_(registry: Registry, *, as_json: bool) -> None:
     here = "" if result["key_is_here"] else "   (the key is not in --online-keys: nothing is signed here)"
     lines = [f"witness  {row['vkey']} {row['url']} cosigned {row['cosigned']:,}" for row in result["witnesses"]]
     signed = f"entries  {result['entries']:,}, signed {result['signed']:,}"
-    show(result, f"log      {result['vkey'] or 'none'}{here}", signed, *lines, as_json=as_json)
+    second = f"mldsa    {result['mldsa'][:60]}…" if result["mldsa"] else "mldsa    none"
+    show(result, f"log      {result['vkey'] or 'none'}{here}", second, signed, *lines, as_json=as_json)
 
 
 @command.command("begin")
@@ -37,10 +38,10 @@ def show_(registry: Registry, *, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def begin(registry: Registry, *, anew: bool, as_json: bool) -> None:
-    """Make the log's key and name it in the next keyring. Releases that are stored already are logged.
+    """Make the log's keys and name them in the next keyring. Releases that are stored already are logged.
 
-    A registry that this release made has a log from the start. --anew is for a registry that was restored from a
-    backup: its old key signed entries that the backup lacks.
+    A registry that this release made has a log from the start. A log without an ML-DSA-44 key gets one. --anew is for
+    a registry that was restored from a backup: its old key signed entries that the backup lacks.
     """
     from embhub_registry.operation import log_keeping
 

@@ -12,7 +12,6 @@ from embhub.errors import UsageError
 from embhub.formats import instants
 from embhub.trust import keyring as keyrings
 from embhub.trust import p256
-from embhub.trust.keyring import LogKey
 from embhub.trust.origin import origin_of
 from embhub_registry.database import Connection, Row, accounts
 from embhub_registry.database.clock import now, stamp
@@ -270,8 +269,8 @@ def raise_keyring(
             )
         following = keyring
         if online is not None:
-            key = registry.private_keys.make_log_key(origin_of(keyring.registry))
-            following = keyring.model_copy(update={"online": online, "log": LogKey(vkey=str(key.public))})
+            log = registry.private_keys.make_log_keys(origin_of(keyring.registry))
+            following = keyring.model_copy(update={"online": online, "log": log})
         stored = keyring_changes.store(registry, db, following, raised_to=target)
     _log(registry, "keyring-raised", stored, before=keyring.version)
     return {**stored.facts(), "before": keyring.version}

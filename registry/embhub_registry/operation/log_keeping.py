@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from embhub.errors import EmbhubError, UsageError
-from embhub.log import notes
+from embhub.log import mldsa, notes
 from embhub.release import file_names
-from embhub.trust.keyring import LogKey
 from embhub.trust.origin import origin_of
 from embhub_registry.database import accounts, log_rows, repositories, withdrawals
 from embhub_registry.operation import keyring_changes
@@ -18,36 +17,41 @@ from embhub_registry.storage.folder import Registry, current_advisories
 
 def describe(registry: Registry) -> dict[str, Any]:
     """The log's name and key, how large it is, and its witnesses."""
-    db, key = registry.database.connection(), registry.trust().keyring.log_key
+    db, keyring = registry.database.connection(), registry.trust().keyring
+    key, second = keyring.log_key, keyring.log_mldsa_key
     signed = log_rows.newest(db)
     rows = [{"vkey": one.vkey, "url": one.url, "cosigned": one.seen} for one in log_rows.witnesses(db)]
     return {
-        "vkey": str(key) if key else None, "key_is_here": registry_log.key_of(registry) is not None,
+        "vkey": str(key) if key else None, "mldsa": str(second) if second else None,
+        "key_is_here": registry_log.key_of(registry) is not None,
         "entries": log_rows.size(db), "signed": signed.size if signed else 0, "witnesses": rows,
     }  # fmt: skip
 
 
 def begin(registry: Registry, *, anew: bool) -> dict[str, Any]:
-    """Make a key for the log, and name it in the next keyring; with `anew` although there is one, which is kept aside.
+    """Make the log's keys, and name them in the next keyring; with `anew` although there are some, which are kept.
+
+    A log that has an Ed25519 key alone gets a second one, of ML-DSA-44, where this machine has ML-DSA-44.
 
     Raises:
-        UsageError: the keyring names the key that is here, and `anew` is not set.
+        UsageError: the keyring names the keys that are here, none is missing, and `anew` is not set.
         ConfigError: the folder of online keys cannot be written.
     """
     keys, origin = registry.private_keys, origin_of(registry.setting("url"))
-    if registry_log.key_of(registry) is not None and not anew:
+    complete = registry_log.second_key_of(registry) is not None or not mldsa.is_offered()
+    if registry_log.key_of(registry) is not None and complete and not anew:
         raise UsageError("this registry keeps a log already", "--anew begins another one, under a new key")
     if anew:
         keys.retire_log_key()
-    key = keys.make_log_key(origin)
+    key = keys.make_log_keys(origin)
     with registry.database.writing() as db:
-        following = keyring_changes.latest(registry).model_copy(update={"log": LogKey(vkey=str(key.public))})
+        following = keyring_changes.latest(registry).model_copy(update={"log": key})
         stored = keyring_changes.store(registry, db, following)
-    registry.audit_log.write("log-begun", vkey=str(key.public), keyring=stored.version, pending=stored.pending or None)
+    registry.audit_log.write("log-begun", vkey=key.vkey, keyring=stored.version, pending=stored.pending or None)
     collect_earlier(registry)
     registry.renew_timestamp()
     registry_log.publish_if_possible(registry)
-    return {"vkey": str(key.public), **stored.facts()}
+    return {"vkey": key.vkey, "mldsa": key.mldsa, **stored.facts()}
 
 
 def collect_earlier(registry: Registry) -> int:

@@ -65,17 +65,17 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
     if (found.version, digest) not in attestations.released(db, repository.id, path=EMBEDDING):
         raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
                      "pull the release, then attest it")  # fmt: skip
-    with registry.database.writing() as writing:
-        attestations.add(
-            writing,
-            Attestation(
-                digest=digest, namespace=found.namespace, repository=found.repository, version=found.version, own=False,
-                verdict=found.verdict, created=found.created, fingerprint=signed.hint,
-                bundle=bundle.to_json(signed.envelope),
-            ),
-        )  # fmt: skip
+    attestation = Attestation(
+        digest=digest, namespace=found.namespace, repository=found.repository, version=found.version, own=False,
+        verdict=found.verdict, created=found.created, fingerprint=signed.hint, bundle=bundle.to_json(signed.envelope),
+    )  # fmt: skip
+
+    def add(writing: Connection) -> None:
+        attestations.add(writing, attestation)
         audit_standing.refresh(writing, digest, trusted.keyring)
         log_entries.add_bundle(writing, data, trusted.keyring)
+
+    registry.sequencer.run(add)
     registry_log.publish_if_possible(registry)
     registry.audit_log.write(
         "attested", user=account.user, repository=found.repository, version=found.version, verdict=found.verdict,

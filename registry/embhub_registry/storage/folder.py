@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,34 +19,21 @@ from embhub.formats import instants
 from embhub.site import config, keys
 from embhub.trust import advisories, dsse, multisig, p256, root_keys
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import Keyring, LogKey, Purpose, RootKeys, Trust, TrustExport
+from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
 from embhub.trust.origin import origin_of
-from embhub_registry.database import Database, DatabaseBusyError, accounts, root_rows, schema, withdrawals
+from embhub_registry.database import Database, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.sequencer import Sequencer
 from embhub_registry.storage import log_entries, timestamps
 from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import Blobs
 from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
 from embhub_registry.storage.settings import CLOSED, SETTINGS
+from embhub_registry.storage.shared_lock import SharedLock
 
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
-
-
-class TimedLock:
-    """One at a time; who waits too long is told so, instead of holding a thread for as long as others need."""
-
-    def __init__(self, patience: float = 10.0) -> None:
-        self._lock = threading.Lock()
-        self._patience = patience
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=self._patience):
-            raise DatabaseBusyError("the registry is busy with other writers", "try again in a moment")
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
 
 
 class Registry:
@@ -57,9 +43,10 @@ class Registry:
         self.folder = folder
         self._online_keys = online_keys
         self.database = Database(folder / "registry.db")
+        self.sequencer = Sequencer(self.database)
         self.blobs = Blobs(folder / "blobs")
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
-        self.storing = TimedLock()  # between a blob's write and the commit that names it
+        self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone
         self._trust: tuple[object, Trust] | None = None
 
     def setting(self, name: str) -> str:
@@ -239,7 +226,7 @@ def create(
         when = dates()
         keyring = Keyring(
             registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online,
-            log=LogKey(vkey=str(places.make_log_key(origin_of(url)).public)),
+            log=places.make_log_keys(origin_of(url)),
         )  # fmt: skip
         with registry.database.writing() as db:
             values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}

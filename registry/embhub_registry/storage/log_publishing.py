@@ -22,10 +22,11 @@ from embhub_registry.database.log_rows import SignedSize
 from embhub_registry.storage.log_files import CHECKPOINT, LogFiles
 
 
-def publish(database: Database, files: LogFiles, *, key: NoteSigner, state: Path) -> bool:
+def publish(database: Database, files: LogFiles, *, key: NoteSigner, second: NoteSigner | None, state: Path) -> bool:
     """Sign the entries that were added since the last checkpoint; whether there were any.
 
     Args:
+        second: the log's ML-DSA-44 key.
         state: the file beside the key that says what it signed last.
 
     Raises:
@@ -35,7 +36,7 @@ def publish(database: Database, files: LogFiles, *, key: NoteSigner, state: Path
     with locked(files.folder / CHECKPOINT):
         db = database.connection()
         size, before = log_rows.size(db), log_rows.newest(db)
-        if before is not None and before.size == size and _is_signed_by(before, key):
+        if before is not None and before.size == size and _is_signed_by(before, key, second):
             if files.checkpoint() != before.note:  # the process before this one ended in between
                 files.set_checkpoint(before.note)
             return False
@@ -45,7 +46,7 @@ def publish(database: Database, files: LogFiles, *, key: NoteSigner, state: Path
         if before is not None and size == before.size and checkpoint.root != before.root:
             raise _another("its entries were changed")
         _continue_state(state, checkpoint, files, key=key, before=before)
-        note = checkpoints.sign(checkpoint, by=key).to_bytes()
+        note = checkpoints.sign(checkpoint, by=key, also=second).to_bytes()
         with database.writing() as writing:
             log_rows.add_checkpoint(writing, SignedSize(size, checkpoint.root, note))
         files.set_checkpoint(note)
@@ -86,8 +87,9 @@ def _read(state: Path, key: NoteSigner) -> tuple[int, bytes] | None:
     return (size, root) if said.get("key") == str(key.public) else None
 
 
-def _is_signed_by(signed: SignedSize, key: NoteSigner) -> bool:
-    return bool(notes.parse(signed.note).by(key.public))
+def _is_signed_by(signed: SignedSize, *keys: NoteSigner | None) -> bool:
+    note = notes.parse(signed.note)
+    return all(note.by(key.public) for key in keys if key is not None)
 
 
 def _another(reason: str) -> ConfigError:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from embhub.errors import ConfigError
-from embhub.log import notes
+from embhub.log import mldsa, notes
 from embhub.log.notes import NoteSigner
 from embhub.site import keys, note_keys
 from embhub.site.keys import PassphraseRequiredError, SigningKey
-from embhub.trust.keyring import NamedKey, Purpose
+from embhub.trust.keyring import LogKey, NamedKey, Purpose
 from embhub.trust.root_keys import named
 
 ROOT_KEY = "root"
 BACKUP_KEY = "backup"  # signs backups and is in none of them
-LOG_KEY = "log.pem"  # Ed25519
+LOG_KEY, LOG_MLDSA_KEY = "log.pem", "log-mldsa.pem"  # Ed25519, and ML-DSA-44
 PURPOSES: tuple[Purpose, ...] = ("timestamp", "advisories")
 FOLDER = "keys"
 
@@ -64,14 +64,25 @@ class RegistryKeys:
         path = self.online / LOG_KEY
         return notes.signer(note_keys.load(path), origin) if path.exists() else None
 
-    def make_log_key(self, origin: str) -> NoteSigner:
-        """The same, made where there is none."""
-        return self.log_key(origin) or notes.signer(note_keys.make(self.online / LOG_KEY), origin)
+    def log_mldsa_key(self, origin: str) -> NoteSigner | None:
+        """The log's ML-DSA-44 key on this machine, or None; None as well where this machine has no ML-DSA-44."""
+        path = self.online / LOG_MLDSA_KEY
+        if not mldsa.is_offered() or not path.exists():
+            return None
+        return notes.signer(note_keys.load_mldsa(path), origin, kind=notes.MLDSA44)
+
+    def make_log_keys(self, origin: str) -> LogKey:
+        """Both as the keyring names them, made where they are missing; the second where this machine has ML-DSA-44."""
+        key = self.log_key(origin) or notes.signer(note_keys.make(self.online / LOG_KEY), origin)
+        second = self.log_mldsa_key(origin)
+        if second is None and mldsa.is_offered():
+            second = notes.signer(note_keys.make_mldsa(self.online / LOG_MLDSA_KEY), origin, kind=notes.MLDSA44)
+        return LogKey(vkey=str(key.public), mldsa=str(second.public) if second else None)
 
     def retire_log_key(self) -> None:
-        """Keep the log's key and state under other names; nothing is signed with it any more."""
+        """Keep the log's keys and state under other names; nothing is signed with them any more."""
         number = len(list(self.online.glob(f"{LOG_KEY}.retired-*"))) + 1
-        for path in (self.online / LOG_KEY, self.log_state):
+        for path in (self.online / LOG_KEY, self.online / LOG_MLDSA_KEY, self.log_state):
             if path.exists():
                 path.rename(path.with_name(f"{path.name}.retired-{number}"))
 

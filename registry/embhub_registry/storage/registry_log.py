@@ -33,8 +33,16 @@ def key_of(registry: Registry) -> NoteSigner | None:
     return key if key is not None and key.public == named else None
 
 
-def _named(registry: Registry) -> VerifierKey | None:
-    return registry.trust().keyring.log_key if registry.has_keyring else None
+def second_key_of(registry: Registry) -> NoteSigner | None:
+    """The log's ML-DSA-44 key on this machine, if it is the one that the keyring names."""
+    named = registry.trust().keyring.log_mldsa_key
+    key = registry.private_keys.log_mldsa_key(named.name) if named else None
+    return key if key is not None and key.public == named else None
+
+
+def _named(registry: Registry) -> list[VerifierKey]:
+    keyring = registry.trust().keyring if registry.has_keyring else None
+    return [key for key in (keyring.log_key, keyring.log_mldsa_key) if key] if keyring else []
 
 
 def publish(registry: Registry) -> bool:
@@ -47,7 +55,8 @@ def publish(registry: Registry) -> bool:
     if key is None:
         return False
     state = registry.private_keys.log_state
-    return log_publishing.publish(registry.database, files_of(registry), key=key, state=state)
+    second = second_key_of(registry)
+    return log_publishing.publish(registry.database, files_of(registry), key=key, second=second, state=state)
 
 
 def publish_if_possible(registry: Registry) -> None:
@@ -66,8 +75,8 @@ def prove(registry: Registry, hashed: bytes) -> LogProof | None:
     newest = log_rows.newest(db)
     if index is None or newest is None or index >= newest.size:
         return None
-    chosen, key = log_rows.best(db, above=index, since=stamp(now() - WITNESSED_WITHIN)) or newest, _named(registry)
-    if key is not None and not notes.parse(chosen.note).by(key):  # the log's key is another one since
+    chosen = log_rows.best(db, above=index, since=stamp(now() - WITNESSED_WITHIN)) or newest
+    if not all(notes.parse(chosen.note).by(key) for key in _named(registry)):  # the log has another key since
         chosen = newest
     reader = TileReader(newest.size, files_of(registry).read)
     path = merkle.inclusion_proof(index, chosen.size, reader.node)

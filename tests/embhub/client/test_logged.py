@@ -11,7 +11,8 @@ import pytest
 
 from embhub.client import logged
 from embhub.errors import ConfigError, RegistryError
-from embhub.log import merkle, notes, proofs
+from embhub.log import checkpoints, merkle, notes, proofs
+from embhub.log.checkpoints import Checkpoint
 from embhub.log.errors import (
     BadCosignatureError,
     ForkedLogError,
@@ -31,6 +32,7 @@ from embhub.trust.keyring import LogKey, Trust
 from tests.support import logs, releases
 from tests.support.logs import MemoryLog
 
+SECOND = logs.mldsa_key()
 KEY, WITNESS, OTHER = logs.log_key(), logs.witness_key(), logs.witness_key("other.example.org", 3)
 RELEASE = releases.make_release()
 LEAF = entries.leaf_of(RELEASE.publish_bundle.envelope, releases.SITE.public).to_bytes()
@@ -61,6 +63,10 @@ def check(log: MemoryLog | None, *, release: Release = RELEASE, by: Trust | None
     return logged.check(verified, release, trusts=[known], source=log, now=NOW)
 
 
+def with_second_key() -> Trust:
+    return trust(log=LogKey(vkey=str(KEY.public), mldsa=str(SECOND.public)))
+
+
 def finding(found: logged.Logged, check: str = "log") -> tuple[str, str]:
     (one,) = [one for one in found.verified.findings if one.check == check]
     return one.outcome, one.text
@@ -87,6 +93,35 @@ def test_an_honest_log_shows_the_release() -> None:
     kept = log_memory.recall(KEY.public)
     assert kept is not None and kept.size == 8
     assert demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+
+
+def test_both_signatures_of_the_log_are_checked_where_the_keyring_names_two_keys() -> None:
+    known, strict = with_second_key(), STANDARD.demanding([Demand("logged")])
+    both = check(honest(second=SECOND), by=known)
+    assert finding(both, "log-signatures") == ("ok", "the log signed by Ed25519 and ML-DSA-44")
+    assert demands.hold(both.verified, strict)
+    alone = check(honest(), by=known)
+    assert finding(alone, "log-signatures")[0] == "warning"
+    with pytest.raises(PolicyRefusedError, match="Ed25519 alone"):
+        demands.hold(alone.verified, strict)
+    assert not any(one.check == "log-signatures" for one in check(honest(second=SECOND)).verified.findings)
+
+
+def test_a_site_without_mldsa_verifies_by_ed25519_and_says_so(without_mldsa: None) -> None:
+    found = check(honest(second=SECOND), by=with_second_key())
+    assert finding(found)[0] == "ok" and finding(found, "log-signatures")[0] == "note"
+    assert "Ed25519 alone was checked" in finding(found, "log-signatures")[1]
+    assert demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+
+
+def test_a_forged_second_signature_is_refused() -> None:
+    note = honest(second=SECOND).checkpoint().note
+    last = note.signatures[1]
+    forged = replace(last, signature=last.signature[:-1] + bytes([last.signature[-1] ^ 1]))
+    proof = replace(honest().proof_of(5), note=replace(note, signatures=(note.signatures[0], forged)))
+    with pytest.raises(WrongLogError, match="ML-DSA-44") as caught:
+        check(replace(honest(), changed={PLACE: proof.to_bytes()}), by=with_second_key())
+    assert caught.value.exit_code == 4 and log_memory.recall(KEY.public) is None
 
 
 def test_the_proof_beside_the_bundle_needs_no_network() -> None:
@@ -139,6 +174,14 @@ def tampered(note: Note, old: str, new: str) -> Note:
     return Note(note.text.replace(old, new, 1), note.signatures)
 
 
+def confused() -> bytes:
+    """A log of one entry, which is the hashes of the release and of a sibling; it is signed as a tree of these two."""
+    sibling = b"s" * 32
+    root = merkle.leaf_hash(merkle.leaf_hash(LEAF) + sibling)
+    signed = checkpoints.sign(Checkpoint(KEY.public.name, 2, root), by=KEY)
+    return proofs.make(0, [sibling], signed.note).to_bytes()
+
+
 LOG = honest(b"x", witnesses=(WITNESS,))
 WHOLE = LOG.proof_of(5)
 LIES: dict[str, tuple[Callable[[], MemoryLog], type[LogError]]] = {
@@ -147,6 +190,9 @@ LIES: dict[str, tuple[Callable[[], MemoryLog], type[LogError]]] = {
     "a proof that is too short": (lambda: swapped(LOG, path=WHOLE.path[1:]), NotIncludedError),
     "an index at the size": (lambda: swapped(LOG, index=7), NotIncludedError),
     "an index past the size": (lambda: swapped(LOG, index=5 + 2**40), NotIncludedError),
+    "an entry that holds two hashes, taken for their node": (
+        lambda: replace(LOG, changed={PLACE: confused()}), NotIncludedError,
+    ),
     "a leaf taken for a node": (
         lambda: swapped(replace(LOG, entries=[merkle.leaf_hash(LEAF) * 2, LEAF]), index=0, path=()), NotIncludedError,
     ),

@@ -52,6 +52,47 @@ def cosigned(answer: tuple[int, str, bytes], by: Witness, log: MemoryLog) -> int
     return found.time
 
 
+# Requests of a log of 1, 3 and 5 entries, and what a witness answers: cmd/litewitness/testdata/litewitness.txt of
+# FiloSottile/torchwood (ISC licence). The log's origin and its Ed25519 key are Sigsum's.
+SIGSUM = "sigsum.org/v1/tree/4d6d8825a6bb689d459628312889dfbb0bcd41b5211d9e1ce768b0ff0309e562"
+SIGSUM_KEY = bytes.fromhex("ffdc2d4d98e4124d3feaf788c0c2f9abfd796083d1f0495437f302ec79cf100f")
+A, B = "KgEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "KgIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+D = "KgQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+NOTES = {
+    1: ("KgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "UgIom7fPZTqpxWWhyjWduBvTvGVqsokMbqTArsQilegKoFBJQjUFAmQ0+YeSPM3wfUQMFSzVnnNuWRTYrajXpNUbIQY="),
+    3: ("RcCI1Nk56ZcSmIEfIn0SleqtV7uvrlXNccFx595Iwl0=",
+        "UgIom2VbtIcdFbwFAy1n7s6IkAxIY6J/GQOTuZF2ORV39d75cbAj2aQYwyJre36kezNobZs4SUUdrcawfAB8WVrx6go="),
+    5: ("QrtXrQZCCvpIgsSmOsah7HdICzMLLyDfxToMql9WTjY=",
+        "UgIomw/EOJmWi0i1FQsOj+etB7F8IccFam/jgd6wzRns4QPVmyEZtdvl1U2KEmLOZ/ASRcWJi0tW90dJWAShei7sDww="),
+}  # fmt: skip
+
+
+def published(old: int, size: int, *proof: str, origin: str = SIGSUM) -> bytes:
+    root, signature = NOTES[size]
+    lines = [f"old {old}", *proof, "", origin, str(size), root, "", f"\N{EM DASH} {origin} {signature}", ""]
+    return "\n".join(lines).encode()
+
+
+def test_published_requests_are_answered_as_another_witness_does() -> None:
+    key = notes.VerifierKey(SIGSUM, notes.ED25519, SIGSUM_KEY)
+    witness = Witness(logs.witness_key(), {SIGSUM: key})
+    steps = (B, "KgMAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "wgiIFdZfYNv6WU1OllBKsWnLYIS/DBMqt8Uh/S4OukE=", D)
+    damaged = "KgIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABAA="
+    for status, body, request in [
+        (200, None, published(0, 1)),
+        (404, None, published(1, 3, A, B, origin=SIGSUM[:-1] + "3")),
+        (422, None, published(1, 3)),
+        (422, None, published(1, 3, A, damaged)),
+        (200, None, published(1, 3, A, B)),
+        (409, b"3\n", published(1, 5, A, "+fUDV+k970B4I3uKrqJM4aP1lloPZP8mvr2Z4wRw2LI=", D)),
+        (200, None, published(3, 5, *steps)),
+        (409, b"5\n", published(0, 5)),
+    ]:
+        answer = witness.add_checkpoint(request, time=1_700_000_000)
+        assert answer[0] == status and body in (None, answer[2]), (request, answer)
+
+
 def test_a_log_that_grows_is_cosigned(witness: Witness) -> None:
     for old, new, time in ((0, 3, 100), (3, 3, 200), (3, 20, 300)):
         assert cosigned(witness.add_checkpoint(request(log(new), old), time=time), witness, log(new)) == time

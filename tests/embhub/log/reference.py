@@ -42,3 +42,33 @@ def below(n: int) -> int:
     while k * 2 < n:
         k *= 2
     return k
+
+
+def root_of_path(leaf: bytes, m: int, n: int, steps: Sequence[bytes]) -> bytes | None:
+    """What the path of leaf hash `m` in a tree of `n` leads to: PATH(m, D[n]) backwards; None for a wrong length."""
+    if n == 1 or not steps:
+        return leaf if n == 1 and not steps else None
+    k, (*rest, last) = below(n), steps
+    if m < k:
+        found = root_of_path(leaf, m, k, rest)
+        return None if found is None else hashlib.sha256(b"\1" + found + last).digest()
+    found = root_of_path(leaf, m - k, n - k, rest)
+    return None if found is None else hashlib.sha256(b"\1" + last + found).digest()
+
+
+def roots_of_proof(first: bytes, m: int, n: int, steps: Sequence[bytes], whole: bool) -> tuple[bytes, bytes] | None:
+    """Both roots that SUBPROOF(m, D[n], whole) leads to; `first` is the one of the smaller tree."""
+    if m == n:
+        if whole:
+            return None if steps else (first, first)
+        return (steps[0], steps[0]) if len(steps) == 1 else None
+    if not steps:
+        return None
+    k, (*rest, last) = below(n), steps
+    if m <= k:
+        found = roots_of_proof(first, m, k, rest, whole)
+        return None if found is None else (found[0], hashlib.sha256(b"\1" + found[1] + last).digest())
+    found = roots_of_proof(first, m - k, n - k, rest, False)
+    return None if found is None else (
+        hashlib.sha256(b"\1" + last + found[0]).digest(), hashlib.sha256(b"\1" + last + found[1]).digest()
+    )  # fmt: skip

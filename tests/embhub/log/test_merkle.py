@@ -107,6 +107,55 @@ def test_a_proof_of_another_place_size_leaf_or_hash_is_refused(size: int, data: 
             merkle.check_inclusion(*attempt)
 
 
+def changed(proof: list[bytes], data: st.DataObject) -> list[bytes]:
+    """The proof, or one that is nearly it."""
+    place, other = data.draw(st.integers(0, max(len(proof) - 1, 0))), [*proof]
+    match data.draw(st.sampled_from(["same", "cut", "longer", "flipped", "swapped", "twice"])):
+        case "cut":
+            return other[:place] + other[place + 1 :]
+        case "longer":
+            return [*other, TREE.node(0, 0)]
+        case "flipped" if other:
+            other[place] = bytes([other[place][0] ^ 1]) + other[place][1:]
+        case "swapped":
+            return other[::-1]
+        case "twice" if other:
+            return [*other[:place], other[place], *other[place:]]
+    return other
+
+
+@given(st.integers(1, 300), st.data())
+@FEW
+def test_a_verifier_from_the_definition_accepts_the_same_inclusion_proofs(size: int, data: st.DataObject) -> None:
+    index, asked = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, 300))
+    proof = changed(merkle.inclusion_proof(index, size, TREE.node), data)
+    root, leaf = reference.mth(entries(size)), TREE.node(0, index)
+    expected = index < asked and reference.root_of_path(leaf, index, asked, proof) == root
+    try:
+        merkle.check_inclusion(leaf, index, asked, root, proof)
+    except NotIncludedError:
+        assert not expected
+    else:
+        assert expected
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.data())
+@FEW
+def test_a_verifier_from_the_definition_accepts_the_same_consistency_proofs(
+    one: int, other: int, data: st.DataObject
+) -> None:
+    first, second = sorted((one, other))
+    proof = changed(merkle.consistency_proof(first, second, TREE.node), data)
+    roots = reference.mth(entries(first)), reference.mth(entries(second))
+    expected = reference.roots_of_proof(roots[0], first, second, proof, True) == roots
+    try:
+        merkle.check_consistency(first, second, *roots, proof)
+    except ForkedLogError:
+        assert not expected
+    else:
+        assert expected
+
+
 def test_a_leaf_is_not_taken_for_a_node() -> None:
     left, right = (merkle.leaf_hash(entry) for entry in entries(2))
     root = merkle.node_hash(left, right)

@@ -7,7 +7,7 @@ import resource
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,8 @@ from embhub_registry.operation import checking
 from embhub_registry.operation.backup import back_up
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
-from embhub_registry.storage.folder import Registry, TimedLock, create
+from embhub_registry.storage.folder import Registry, create
+from embhub_registry.storage.shared_lock import SharedLock
 from tests.support import disks, pushes, releases
 from tests.support.backups import restore
 from tests.support.servers import RunningRegistry, init_registry, run_command
@@ -191,8 +192,69 @@ def test_a_database_that_another_process_holds(served: RunningRegistry) -> None:
 
 
 def test_a_turn_that_does_not_come() -> None:
-    turn = TimedLock(patience=0.05)
+    turn = SharedLock(patience=0.05)
     with turn, pytest.raises(DatabaseBusyError, match="busy"), turn:
+        pass
+    with turn, pytest.raises(DatabaseBusyError, match="busy"), turn.together():
+        pass
+    with turn.together(), turn.together(), pytest.raises(DatabaseBusyError, match="busy"), turn:
         pass
     with turn:
         pass
+
+
+def test_who_waits_to_be_alone_goes_before_new_company() -> None:
+    turn, order = SharedLock(), list[str]()
+
+    def alone() -> None:
+        with turn:
+            order.append("alone")
+
+    def company() -> None:
+        with turn.together():
+            order.append("company")
+
+    threads = [threading.Thread(target=alone), threading.Thread(target=company)]
+    with turn.together():
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)
+        assert order == []
+    for thread in threads:
+        thread.join(10)
+    assert order == ["alone", "company"]
+
+
+def test_a_push_that_fails_leaves_the_bytes_of_another_that_is_on_its_way(
+    tmp_path: Path, release: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commits bring the same bytes; one is refused after both were written, before the other is stored."""
+    registry = create(tmp_path / "hub", name="Test", url="http://127.0.0.1:1", audit="optional")
+    prepare(registry, tmp_path / "key.pem")
+    repos.create(registry, ADMIN, "radboud", "other", private=False)
+    written, refused = threading.Event(), threading.Event()
+    run = registry.sequencer.run
+
+    def late(work: Callable[[sqlite3.Connection], object]) -> object:
+        if threading.current_thread() is good:
+            written.set()
+            assert refused.wait(10)
+            time.sleep(0.1)
+            return run(work)
+        assert written.wait(10)
+        refused.set()
+        raise StorageFullError("no room", "")
+
+    def push() -> None:
+        request = CommitRequest("t", "", None, {"README.md": release["README.md"]}, frozenset(), frozenset())
+        publication.publish(registry, ADMIN, "radboud", "other", branch="main", request=request)
+
+    good = threading.Thread(target=push)
+    monkeypatch.setattr(registry.sequencer, "run", late)
+    good.start()
+    with pytest.raises(StorageFullError):
+        publish(registry, {"README.md": release["README.md"]})
+    good.join(20)
+    monkeypatch.undo()
+    assert checking.check(registry).clean
+    registry.close()

@@ -120,7 +120,7 @@ def test_no_private_key_is_in_the_folder_or_in_a_backup(ceremony: Ceremony) -> N
             held = archive.extractfile(member)
             assert not member.name.endswith(".pem") and held is not None and b"PRIVATE KEY" not in held.read()
     online = ceremony.folder / "reg-online-keys"
-    assert {path.stem for path in online.glob("*.pem")} == {"advisories", "backup", "log", "timestamp"}
+    assert {path.stem for path in online.glob("*.pem")} == {"advisories", "backup", "log", "log-mldsa", "timestamp"}
     assert online.stat().st_mode & 0o077 == 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, merkle, proofs
 from embhub.log.notes import VerifierKey
 from embhub_registry.database import log_rows
@@ -119,6 +119,29 @@ def test_a_new_key_signs_the_same_tree_and_proofs_lead_to_it(registry: Registry)
     logs.audit(registry.folder / "log", key_of(registry))
     proof = registry_log.prove(registry, merkle.leaf_hash(leaf))
     assert proof is not None and proof.open(leaf, log=key_of(registry)).size == 7, "and the new keyring is an entry"
+
+
+def test_a_new_log_signs_by_both_keys_and_an_older_one_gets_its_second(registry: Registry) -> None:
+    registry_log.publish(registry)
+    both = log_rows.newest(registry.database.connection())
+    second = registry.trust().keyring.log_mldsa_key
+    assert both is not None and second is not None
+    assert checkpoints.is_signed_by_mldsa(checkpoints.open_signed(both.note, log=key_of(registry)), second)
+    assert (registry.private_keys.online / "log-mldsa.pem").stat().st_mode & 0o077 == 0
+    (registry.private_keys.online / "log-mldsa.pem").unlink()
+    add(registry, 1)
+    registry_log.publish(registry)
+    alone, _ = logs.audit(registry.folder / "log", key_of(registry))
+    assert checkpoints.is_signed_by_mldsa(alone, second) is False, "the first key signs on"
+    made = log_keeping.begin(registry, anew=False)
+    after = registry.trust().keyring
+    assert made["vkey"] == str(key_of(registry)) and made["mldsa"] == str(after.log_mldsa_key) != str(second)
+    again, _ = logs.audit(registry.folder / "log", key_of(registry))
+    assert after.log_mldsa_key is not None and checkpoints.is_signed_by_mldsa(again, after.log_mldsa_key)
+    proof = registry_log.prove(registry, merkle.leaf_hash(logs.make_leaf(1).to_bytes()))
+    assert proof is not None and len(proof.note.signatures) == 2
+    with pytest.raises(UsageError, match="keeps a log already"):
+        log_keeping.begin(registry, anew=False)
 
 
 def test_an_older_database_is_not_signed(registry: Registry, tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Each parser of `embhub.log` by itself, for long runs by hand (`make fuzz TARGET=log-proof`).
+
+Little is imported, so that the fuzzer starts soon: it rewrites each module that it watches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from embhub.log import checkpoints, leaves, notes, policies, proofs, tiles, witnessing
+from embhub.log.errors import BadCosignatureError, MalformedLogError, WrongLogError
+
+
+class Written(Protocol):
+    """What can be written again."""
+
+    def to_bytes(self) -> bytes: ...
+
+
+def written_again(parse: Callable[[bytes], Written]) -> Callable[[bytes], None]:
+    """A format with one spelling: what is read is written as it was."""
+
+    def read(data: bytes) -> None:
+        with contextlib.suppress(MalformedLogError):
+            assert parse(data).to_bytes() == data
+
+    return read
+
+
+def read_answer(data: bytes) -> None:
+    """A witness's answer: signature lines."""
+    with contextlib.suppress(MalformedLogError):
+        assert "".join(map(str, witnessing.parse_answer(data))).encode() == data
+
+
+def read_checkpoint(data: bytes) -> None:
+    """A checkpoint, and cosignatures of witnesses of both kinds on it."""
+    with contextlib.suppress(MalformedLogError, BadCosignatureError, WrongLogError):
+        note = notes.parse(data)
+        assert checkpoints.parse(note).text == note.text
+        checkpoints.is_signed_by_mldsa(checkpoints.open_signed(note, log=LOG), SECOND)
+        assert len(checkpoints.check_cosignatures(note, [WITNESS, SECOND])) <= 2
+
+
+def read_policy(data: bytes) -> None:
+    """A log policy, and its quorum counted."""
+    with contextlib.suppress(MalformedLogError):
+        policy = policies.parse(data)
+        assert policy.quorum and policy.is_met_by(policy.witnesses.values()) in (True, False)
+
+
+def read_key(data: bytes) -> None:
+    """A verifier key."""
+    with contextlib.suppress(MalformedLogError):
+        text = data.decode("utf-8", "replace")
+        assert str(notes.parse_key(text)) == text
+
+
+def read_tile(data: bytes) -> None:
+    """A tile's address, and the bytes of a tile and of a bundle of entries."""
+    with contextlib.suppress(MalformedLogError):
+        text = data.decode("ascii", "replace")
+        assert tiles.parse_path(text).path == text
+    for width in (1, 2, 256):
+        with contextlib.suppress(MalformedLogError):
+            assert tiles.join_entries(tiles.split_entries(data, width)) == data
+        with contextlib.suppress(MalformedLogError):
+            assert b"".join(tiles.split_hashes(data, width)) == data
+
+
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
+LOG = notes.signer(PRIVATE, "127.0.0.1").public
+WITNESS = notes.signer(PRIVATE, "witness.example.org", kind=notes.COSIGNATURE).public
+SECOND = notes.VerifierKey("127.0.0.1", notes.MLDSA44, bytes(1_312))
+LOG_PARSERS: Mapping[str, Callable[[bytes], None]] = {
+    "log-note": written_again(notes.parse),
+    "log-checkpoint": read_checkpoint,
+    "log-proof": written_again(proofs.parse),
+    "log-entry": written_again(leaves.parse),
+    "log-request": written_again(witnessing.parse),
+    "log-answer": read_answer,
+    "log-policy": read_policy,
+    "log-key": read_key,
+    "log-tile": read_tile,
+}

@@ -31,7 +31,7 @@ from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
 from embhub.release import files as release_files
-from embhub.release.checks import attested, yanks
+from embhub.release.checks import attested, registered_audits, yanks
 from embhub.release.files import Release
 from embhub.site import config, transport
 
@@ -402,6 +402,36 @@ class Hub:
             RegistryError: As every method.
         """
         return self._ask(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
+
+    def designs(self, digest: str) -> bytes | None:
+        """Fetch the registered audits of an embedding (`GET /embhub/v1/designs/{digest}`).
+
+        Args:
+            digest: SHA-256 of the embedding in hex.
+
+        Returns:
+            JSON, unverified, for `embhub.release.checks.registered_audits`; None where the host keeps no such list.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        return self._ask(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=registered_audits.MAX_BYTES)
+
+    @_in_time
+    def register(self, digest: str, document: bytes) -> None:
+        """Send the design of an audit with its notice, or a result. The registry appends it to its log.
+
+        Args:
+            digest: SHA-256 of the embedding in hex.
+            document: The file that `embhub audit --design-out` wrote, or a result's.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        with self._translated(f"designs of {digest[:12]}"):
+            self._client.read(
+                f"/embhub/v1/designs/{digest}", limit=registered_audits.MAX_BYTES, method="POST", body=document
+            )
 
     @_in_time
     def attest(self, digest: str, bundle: bytes) -> None:

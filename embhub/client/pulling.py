@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import logged, memory, reports, site_policy
+from embhub.client import logged, logged_designs, memory, reports, site_policy
 from embhub.client.recalling import recall
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
@@ -160,7 +160,8 @@ def fetch(
     entry = logged.check(verified, release, trusts=trusts, source=source, now=datetime.now(UTC))
     if entry.proof is not None:
         release = release.with_files({**release.files, logged.PROOF: entry.proof})
-    told, listed = _ask(hub, entry.verified, commit, trusts)
+    looked = logged_designs.check(entry.verified, release, trusts=trusts, source=source, ask=hub.designs)
+    told, listed = _ask(hub, looked, commit, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
@@ -278,6 +279,7 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
         seen=seen.accepted(),
     )
     verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
+    verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
     return demands.hold(_name_the_folder(recall(verified), target), policy)
 
 

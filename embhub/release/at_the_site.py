@@ -25,9 +25,13 @@ PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"
 MODEL_BUNDLE = ".model.sigstore.json"
 SOURCE_BUNDLE = ".source.sigstore.json"
+AUDIT_DESIGN = ".audit-design.sigstore.json"
+AUDIT_RESULT = ".audit-result.sigstore.json"
 _PLACES = {
     AUDIT: release_files.AUDIT,
     AUDIT_BUNDLE: release_files.AUDIT_BUNDLE,
+    AUDIT_DESIGN: release_files.AUDIT_DESIGN,
+    AUDIT_RESULT: release_files.AUDIT_RESULT,
     MODEL_BUNDLE: release_files.MODEL_BUNDLE,
     PUBLISH_BUNDLE: release_files.PUBLISH_BUNDLE,
     SOURCE_BUNDLE: release_files.SOURCE_BUNDLE,

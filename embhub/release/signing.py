@@ -14,7 +14,7 @@ from embhub.formats.names import check_repository
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
 from embhub.privacy.composition import CohortComposition
 from embhub.refusals import ReleaseRefusedError
-from embhub.release import at_the_site
+from embhub.release import at_the_site, registered
 from embhub.release import files as release_files
 from embhub.release.checks import consistency, derivations, model_signature
 from embhub.release.checks.claims import outdated
@@ -25,7 +25,7 @@ from embhub.trust.dsse import Signer
 
 _SIGNED = (
     release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES,
-    release_files.SOURCE_BUNDLE,
+    release_files.SOURCE_BUNDLE, release_files.AUDIT_DESIGN, release_files.AUDIT_RESULT,
 )  # fmt: skip
 _AUDIT_FILES = (release_files.AUDIT, release_files.AUDIT_BUNDLE)
 
@@ -75,6 +75,7 @@ def assemble(
     if opened.embedding.derived_from is not None and source.is_file():
         limit = release_files.LIMITS[release_files.SOURCE_BUNDLE]
         files[release_files.SOURCE_BUNDLE] = release_files.read_file(source, limit=limit)
+    files |= registered.beside(path, files.get(release_files.AUDIT))
     signing = opened.with_files(files)
     return sign(signing, registry=registry, repository=repository, key=key, now=now, replaces=replaces)
 

@@ -27,6 +27,8 @@ MODEL_BUNDLE = ".model.sigstore.json"
 SOURCE_BUNDLE = ".source.sigstore.json"
 AUDIT_DESIGN = ".audit-design.sigstore.json"
 AUDIT_RESULT = ".audit-result.sigstore.json"
+REGISTRATION = ".audit-design.json"  # the design with its notice: what a registry is sent
+RESULT_FILE = ".audit-result.json"
 _PLACES = {
     AUDIT: release_files.AUDIT,
     AUDIT_BUNDLE: release_files.AUDIT_BUNDLE,

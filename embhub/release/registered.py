@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from embhub.durable import write_atomic
 from embhub.errors import EmbhubError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.trust import audit_designs, bundle
+from embhub.trust.audit_designs import Registration
 from embhub.trust.bundle import Bundle
 
 
 def beside(path: Path, report: bytes | None) -> dict[str, bytes]:
     """Both attestations, by their names in a release, where the result is that of this report; else nothing."""
-    design, result = at_the_site.beside(path, at_the_site.AUDIT_DESIGN), at_the_site.beside(
-        path, at_the_site.AUDIT_RESULT
-    )
-    if report is None or not design.is_file() or not result.is_file():
-        return {}
-    held = {
-        release_files.AUDIT_DESIGN: release_files.read_file(design, limit=bundle.MAX_BYTES),
-        release_files.AUDIT_RESULT: release_files.read_file(result, limit=bundle.MAX_BYTES),
+    places = {
+        release_files.AUDIT_DESIGN: at_the_site.beside(path, at_the_site.AUDIT_DESIGN),
+        release_files.AUDIT_RESULT: at_the_site.beside(path, at_the_site.AUDIT_RESULT),
     }
+    if report is None or not all(place.is_file() for place in places.values()):
+        return {}
+    held = {name: release_files.read_file(place, limit=bundle.MAX_BYTES) for name, place in places.items()}
     try:
         stated = audit_designs.read_result(bundle.parse(held[release_files.AUDIT_RESULT]).statement)
     except EmbhubError:
@@ -29,7 +29,32 @@ def beside(path: Path, report: bytes | None) -> dict[str, bytes]:
     return held if stated.report.sha256 == release_files.digest(report) else {}
 
 
-def design_beside(path: Path) -> Bundle | None:
-    """The design that was signed last for the file at `path`, or None. Raises MalformedBundleError."""
-    place = at_the_site.beside(path, at_the_site.AUDIT_DESIGN)
-    return bundle.parse(release_files.read_file(place, limit=bundle.MAX_BYTES)) if place.is_file() else None
+def registration_beside(path: Path) -> Registration | None:
+    """The design that was signed last for the file at `path`, with its notice, or None.
+
+    Raises:
+        MalformedStatementError, MalformedBundleError: it was edited.
+    """
+    place = at_the_site.beside(path, at_the_site.REGISTRATION)
+    if not place.is_file():
+        return None
+    found = audit_designs.parse_file(release_files.read_file(place, limit=audit_designs.MAX_BYTES))
+    return found if isinstance(found, Registration) else None
+
+
+def write_registration(given: Registration, path: Path) -> Path:
+    """Write a design beside its file: for a registry, and for the release. Returns the first."""
+    target = at_the_site.beside(path, at_the_site.REGISTRATION)
+    at_the_site.beside(path, at_the_site.AUDIT_RESULT).unlink(missing_ok=True)
+    at_the_site.beside(path, at_the_site.RESULT_FILE).unlink(missing_ok=True)
+    write_atomic(at_the_site.beside(path, at_the_site.AUDIT_DESIGN), bundle.to_json(given.design.envelope))
+    write_atomic(target, given.to_bytes())
+    return target
+
+
+def write_result(result: Bundle, path: Path) -> Path:
+    """Write a result beside its file, likewise."""
+    target = at_the_site.beside(path, at_the_site.RESULT_FILE)
+    write_atomic(at_the_site.beside(path, at_the_site.AUDIT_RESULT), bundle.to_json(result.envelope))
+    write_atomic(target, audit_designs.write_result(result))
+    return target

@@ -54,9 +54,7 @@ class Audit:
         import json
 
         held = [self.registration.design, self.result]
-        return dict(
-            zip(("design", "result"), [json.loads(bundle.to_json(one.envelope)) for one in held], strict=True)
-        )
+        return dict(zip(("design", "result"), [json.loads(bundle.to_json(one.envelope)) for one in held], strict=True))
 
 
 def entry(attestation: Bundle, key: SigningKey) -> bytes:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from embhub.trust.keyring import Trust
 
 CHECK, WITNESSES = "log", "log-witnesses"
+AUDITS, KEYRING = "log-audit", "log-keyring"
 PROOF = "attestations/publish.tlog-proof"
 WITNESSED_WITHIN = timedelta(days=7)
 POLICY_FILE = "log-policy"

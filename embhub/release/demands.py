@@ -141,8 +141,9 @@ def _fresh(verified: Verified, _: Demand) -> Iterator[str]:
 def _logged(verified: Verified, _: Demand) -> Iterator[str]:
     """Where the registry keeps a log. The log's policy of the site says whether witnesses are asked for."""
     for finding in verified.findings:
-        if finding.check in ("log", "log-witnesses") and finding.outcome == "warning":
-            yield f"whether it is in the transparency log: {finding.text}"
+        if finding.check in ("log", "log-witnesses", "log-audit", "log-keyring") and finding.outcome == "warning":
+            what = {"log-audit": "its audit", "log-keyring": "the keyring"}.get(finding.check, "it")
+            yield f"whether {what} is in the transparency log: {finding.text}"
 
 
 def _preregistered(verified: Verified, _: Demand) -> Iterator[str]:

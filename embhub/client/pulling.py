@@ -164,6 +164,7 @@ def fetch(
     looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs)
     told, listed = _ask(hub, looked, commit, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
+    verified = memory.say_ledger(verified, release)
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
     except PolicyRefusedError:
@@ -282,7 +283,8 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
     verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
     verified = logged_papers.check(verified, release, trusts=trusts, source=None).verified
     verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
-    return demands.hold(_name_the_folder(recall(verified), target), policy)
+    verified = memory.say_ledger(recall(verified), release)
+    return demands.hold(_name_the_folder(verified, target), policy)
 
 
 def _name_the_folder(verified: Verified, target: str | Path) -> Verified:

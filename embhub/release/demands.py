@@ -10,7 +10,7 @@ from typing import ClassVar
 from embhub.errors import PolicyError
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import Finding
-from embhub.release.checks import attested, preregistered, registered_audits
+from embhub.release.checks import attested, ledger_heads, preregistered, registered_audits
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
 from embhub.release.verified import Verified
 from embhub.trust import freshness
@@ -156,6 +156,13 @@ def _preregistered(verified: Verified, _: Demand) -> Iterator[str]:
             yield f"whether its audit was registered before it ran, and no other was dropped: {finding.text}"
 
 
+def _one_ledger(verified: Verified, _: Demand) -> Iterator[str]:
+    said = [finding for finding in verified.findings if finding.check == ledger_heads.CHECK]
+    if not said:
+        yield "it shows no privacy ledger of its publisher"
+    yield from (finding.text for finding in said if finding.outcome == "warning")
+
+
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
     if not isinstance(claim, PrivacyClaim):
@@ -181,5 +188,5 @@ def _bounded(verified: Verified) -> bool:
 _CHECKS = {
     "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
     "known-signer": _known_signer, "fresh": _fresh, "logged": _logged,
-    "preregistered": _preregistered, "epsilon": _epsilon,
+    "preregistered": _preregistered, "one-ledger": _one_ledger, "epsilon": _epsilon,
 }  # fmt: skip

@@ -26,6 +26,7 @@ AUDIT = "https://embhub.org/attestation/mia-audit/v1"
 WITHDRAW = "https://embhub.org/attestation/withdraw/v1"
 SUBJECT_NAME = "learned_embeds.safetensors"
 MAX_BYTES = 48_000
+MOST_HEADS = 64
 
 _ABSOLUTE = re.compile(r"https?://[^\s/]+/\S+")
 _HINT = "the publisher has to sign anew with `embhub sign`"
@@ -56,10 +57,21 @@ class Sha256(Predicate):
     sha256: Digest
 
 
+class LedgerHeads(Predicate):
+    """The site's privacy ledger as its releases show it: an id, and a keyed hash of the ledger at each release.
+
+    `heads` are those of the releases up to this one, the newest last, at most 64; `number` counts all of them.
+    """
+
+    id: Digest
+    number: Annotated[int, Field(ge=1, le=10_000_000)]
+    heads: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MOST_HEADS, strict=False)]
+
+
 class Publish(Predicate):
     """`publish/v1`: where, under which name and version a namespace publishes the subject, and what comes with it.
 
-    Every member must be there; null says "none" out loud.
+    Every member but `ledger` must be there; null says "none" out loud.
     """
 
     registry: Origin
@@ -72,6 +84,7 @@ class Publish(Predicate):
     privacy: PrivacyClaim
     recipe: dict[str, Any]
     created: instants.Instant
+    ledger: LedgerHeads | None = None
 
 
 class MiaAudit(Predicate):
@@ -125,6 +138,7 @@ def build_publish(
     recipe: Mapping[str, Any],
     created: datetime,
     replaces: str | None = None,
+    ledger: LedgerHeads | None = None,
 ) -> Statement:
     """The statement by which `repository` at `registry`, an origin, publishes the embedding with this SHA-256.
 
@@ -143,6 +157,8 @@ def build_publish(
         "recipe": dict(recipe),
         "created": instants.write(created),
     }
+    if ledger is not None:
+        facts["ledger"] = ledger.model_dump(mode="json")
     return checked(Statement(digest, PUBLISH, facts), Publish)
 
 

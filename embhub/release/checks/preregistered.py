@@ -37,10 +37,7 @@ def check(release: Release, report: AuditReport | None, *, keyring: Trust, publi
         ReleaseRefusedError: another refusal: malformed, or by a key that may not vouch for it.
     """
     found = bundles(release)
-    if report is None:
-        return
-    if found is None:
-        yield Finding(CHECK, "note", "the audit's design was not registered before it ran")
+    if report is None or found is None:
         return
     design, result = found
     for attestation in found:

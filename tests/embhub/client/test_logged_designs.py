@@ -95,8 +95,7 @@ def test_without_a_network_nothing_is_claimed() -> None:
 def test_a_release_without_a_design_does_not_meet_the_demand() -> None:
     plain = releases.make_release()
     found = check([*GOOD.before], release=plain, ask=showing())
-    assert said(found) == [("note", "the audit's design was not registered before it ran")]
-    assert "not registered" in refused(found)
+    assert not said(found) and "no audit that was registered" in refused(found)
     told = check([*GOOD.before], release=plain)
     assert said(told, "audit-result")[0][0] == "warning", "designs there are, and the release names none"
     assert "no audit" in refused(verify(releases.make_release(audited=False)))

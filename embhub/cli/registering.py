@@ -39,8 +39,8 @@ def begin(
         raise UsageError("--register sends the design, --design-out only writes it", "choose one of them")
     if not register and design_out is None and not beside(file, REGISTRATION).is_file():
         return None
-    if chosen.suite == "mechanism" and not register and design_out is None:
-        return None
+    if (chosen.suite == "mechanism" or chosen.replay is not None) and not register and design_out is None:
+        return None  # another audit than the one that was registered
     from embhub.diffusion.attacks.planning import plan
     from embhub.diffusion.preflight.auditing import check_audit
 

@@ -8,16 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.client import accounts, log_reader, logged, origins
 from embhub.client.publishing import AskPassphrase, load_key
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, RegistryError
 from embhub.ledger.audit_attempts import AuditPlan
+from embhub.ledger.published_audits import charge_audit
 from embhub.log import proofs
 from embhub.log.proofs import LogProof
 from embhub.release import files as release_files
 from embhub.release import registered
+from embhub.release.files import Release
 from embhub.site import config, trust_store
 from embhub.trust import audit_designs, p256
 from embhub.trust import logged as entries
@@ -84,12 +87,17 @@ def open_audit(
 def end_audit(given: Open, file: Path, report: AuditReport) -> Path:
     """Sign the result of a registered audit, whatever its verdict, and write it beside the file.
 
+    The verdict is published with it, so the site's privacy ledger charges the report as if it were signed.
+
     Raises:
+        BudgetExceededError: a cap holds for somebody whom the report covers.
         ConfigError: the report is that of another audit than the registered one.
     """
     facts = audit_designs.read_design(given.registration.design.statement)
     if facts.commitment != report.commitment:
         raise ConfigError("the audit that ran is not the one that was registered", "register a new one")
+    shown = {release_files.EMBEDDING: embedding.read_bytes(file), release_files.AUDIT: report.to_bytes()}
+    charge_audit(Release.from_files(shown))
     result = audit_designs.build_result(
         report.artifact.sha256, registry=facts.registry, design=given.registration.design.envelope.identity,
         report_digest=release_files.digest(report.to_bytes()), verdict=report.verdict, created=datetime.now(UTC),

@@ -33,8 +33,8 @@ def remember(registry: str, namespace: str, ledger: str, heads: Mapping[int, str
         before = dict(held)
         for number, head in heads.items():
             held.setdefault(str(number), head)
-        for number in sorted(held, key=int)[:-MOST_NUMBERS]:
-            del held[number]
+        for old in sorted(held, key=int)[:-MOST_NUMBERS]:
+            del held[old]
         if held != before or not before:
             write_atomic(_path(), json.dumps(memory, indent=1).encode(), mode=0o600)
 

@@ -10,12 +10,14 @@ from embhub.artifact import embedding as artifact_module
 from embhub.artifact.claimed import check_derived
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import Bounds, Suite
-from embhub.errors import UsageError
+from embhub.errors import PrivacyError, UsageError
 from embhub.images.member_split import Comparison, choose_sides, compare
 from embhub.ledger import audit_attempts
 from embhub.ledger.audit_attempts import AuditAttempt, AuditPlan
+from embhub.ledger.books import open_books
 from embhub.options.audit import AuditOptions
 from embhub.options.precision import Precision
+from embhub.privacy.claim import PrivacyClaim
 from embhub.site import runs
 from embhub.site import secret as site_secret
 
@@ -27,7 +29,8 @@ def plan(file: Path, chosen: AuditOptions) -> AuditPlan:
 
     Raises:
         UsageError: the suite uses no patient, an earlier audit is to be repeated, or as `audit`.
-        PrivacyError, ArtifactError: as `audit`.
+        PrivacyError: the result would have to stay at the site: the file makes a privacy claim, or a cap holds.
+        ArtifactError: as `audit`.
     """
     if chosen.suite == "mechanism":
         raise UsageError("the mechanism suite tests made-up canaries and is not registered", "use another suite")
@@ -35,11 +38,27 @@ def plan(file: Path, chosen: AuditOptions) -> AuditPlan:
         raise UsageError("an audit that is repeated was fixed before", "leave out --replay, or do not register it")
     target, bounds = artifact_module.read(file), Bounds(auc=chosen.auc_bound, tpr=chosen.tpr_bound)
     check_derived(target, chosen.suite)
+    _check_it_may_leave(target)
     sides = compare(*choose_sides(runs.find(target.digest), chosen.members, chosen.nonmembers))
     sealed = seal(sides, bounds, chosen.precision, chosen.suite)
     shadows = chosen.shadows if chosen.suite in WITH_SHADOWS else 0
     attempt = begin(target, chosen.suite, shadows, sealed, None)
     return AuditPlan(attempt, bounds.model_dump(), commit(sealed, attempt))
+
+
+def _check_it_may_leave(target: Embedding) -> None:
+    """A result goes into the log whatever it is: so it must be one that may be published."""
+    if isinstance(target.privacy, PrivacyClaim):
+        raise PrivacyError(
+            "the file makes a privacy claim, so an audit of its patients stays at the site, and so does its verdict",
+            "register no audit of it; `--suite mechanism` tests the claim",
+        )
+    with open_books() as books:
+        if books.account().caps:
+            raise PrivacyError(
+                "a cap holds for patients of this site, and the verdict of a registered audit is published",
+                "audit without --register, or lift the cap knowingly",
+            )
 
 
 def seal(sides: Comparison, bounds: Bounds, precision: Precision | None, suite: Suite) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +52,6 @@ class Audit:
     @property
     def row(self) -> dict[str, Any]:
         """A row of a registry's answer."""
-        import json
-
         held = [self.registration.design, self.result]
         return dict(zip(("design", "result"), [json.loads(bundle.to_json(one.envelope)) for one in held], strict=True))
 
@@ -101,14 +100,19 @@ def end(artifact: Embedding, registration: Registration, report: AuditReport, *,
     return audit_designs.sign_result(result, key=key)
 
 
-def make_release(audit: Audit, artifact: Embedding) -> Release:
+def make_release(
+    audit: Audit, artifact: Embedding, *, sheet: bytes | None = None, ledger: signing.HeadOf | None = None
+) -> Release:
     """A signed release of a file with its registered audit."""
-    described = card.parse(releases.make_card(artifact, report=audit.report))
+    changes = {} if sheet is None else {"samples": releases.record_of(sheet, artifact)}
+    described = card.parse(releases.make_card(artifact, report=audit.report, **changes))
     files = {
         release_files.EMBEDDING: artifact.data, release_files.CARD: card.to_readme(described),
         release_files.AUDIT: audit.report.to_bytes(), **audit.files,
     }  # fmt: skip
+    if sheet is not None:
+        files[release_files.SAMPLES] = sheet
     return signing.sign(
         Release.from_files(files), registry=releases.ORIGIN, repository=releases.REPOSITORY, key=releases.SITE,
-        now=releases.NOW,
+        now=releases.NOW, ledger=ledger,
     )  # fmt: skip

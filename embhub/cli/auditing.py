@@ -72,7 +72,7 @@ def command(
 
         check_place(pack)  # before the attacks, which can take hours
     if registration["design_out"] is not None:
-        _design(file, chosen, as_json=as_json, reuse=reuse, **registration)
+        _design(file, chosen, as_json=as_json, reuse=reuse, base=base, device=device, **registration)
         return
     report, facts = (
         _take(file, chosen.out, pack, registration) if reuse else _attack(file, chosen, base, device, registration)
@@ -107,7 +107,7 @@ def _attack(
 ) -> tuple[AuditReport, dict[str, Any]]:
     from embhub.diffusion.outputs import audit_to_file
 
-    given = registering.begin(file, chosen, **registration)
+    given = registering.begin(file, chosen, base=base, device=device, **registration)
     with progress_bar() as on_progress:
         report, facts = audit_to_file(file, chosen, base=base, device=device, on_progress=on_progress)
     sending = {name: registration[name] for name in ("register", "registry")}

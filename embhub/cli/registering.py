@@ -29,11 +29,13 @@ design_out = click.option(
 
 
 def begin(
-    file: Path, chosen: AuditOptions, *, register: bool, design_out: Path | None, key: str | None, registry: str | None
-) -> Open | None:
+    file: Path, chosen: AuditOptions, *, base: str | None, device: str, register: bool, design_out: Path | None,
+    key: str | None, registry: str | None,
+) -> Open | None:  # fmt: skip
     """The registered audit that is about to run, or None where it is not registered. Its design is sent, or written."""
     from embhub.client import registering
-    from embhub.release.at_the_site import REGISTRATION, beside
+    from embhub.release.at_the_site import beside
+    from embhub.release.registered import REGISTRATION
 
     if register and design_out is not None:
         raise UsageError("--register sends the design, --design-out only writes it", "choose one of them")
@@ -44,7 +46,7 @@ def begin(
     from embhub.diffusion.attacks.planning import plan
     from embhub.diffusion.preflight.auditing import check_audit
 
-    check_audit(file, chosen, base=None, device="cpu")
+    check_audit(file, chosen, base=base, device=device)
     new = register or design_out is not None
     found = registering.open_audit(
         file, plan(file, chosen), new=new, registry=registry, key=key, ask=options.ask_passphrase

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 
 import rfc8785
 
@@ -59,7 +60,8 @@ def _up_to(entries: list[Entry], release: dict[str, str]) -> list[str] | None:
 
 def _next(books: Books, release: dict[str, str]) -> str:
     count, last = books.ledger.tip
-    return _keyed("ledger head", {**release, "count": count, "last": last})
+    facts: dict[str, str | int] = {**release, "count": count, "last": last}
+    return _keyed("ledger head", facts)
 
 
 def _ledger_id(first: Entry, registry: str, namespace: str) -> str:
@@ -70,5 +72,5 @@ def _ledger_id(first: Entry, registry: str, namespace: str) -> str:
     return _keyed("ledger id", {"opened": first.at, "registry": registry, "namespace": namespace})
 
 
-def _keyed(purpose: str, facts: dict[str, str] | dict[str, str | int]) -> str:
+def _keyed(purpose: str, facts: Mapping[str, str | int]) -> str:
     return hmac.new(derive_key(purpose), rfc8785.dumps(dict(facts)), hashlib.sha256).hexdigest()

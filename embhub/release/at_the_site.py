@@ -14,6 +14,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import CardMismatchError
 from embhub.release import files as release_files
+from embhub.release import registered
 from embhub.release.files import Release
 
 CARD = ".card.yaml"
@@ -25,15 +26,9 @@ PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"
 MODEL_BUNDLE = ".model.sigstore.json"
 SOURCE_BUNDLE = ".source.sigstore.json"
-AUDIT_DESIGN = ".audit-design.sigstore.json"
-AUDIT_RESULT = ".audit-result.sigstore.json"
-REGISTRATION = ".audit-design.json"  # the design with its notice: what a registry is sent
-RESULT_FILE = ".audit-result.json"
 _PLACES = {
     AUDIT: release_files.AUDIT,
     AUDIT_BUNDLE: release_files.AUDIT_BUNDLE,
-    AUDIT_DESIGN: release_files.AUDIT_DESIGN,
-    AUDIT_RESULT: release_files.AUDIT_RESULT,
     MODEL_BUNDLE: release_files.MODEL_BUNDLE,
     PUBLISH_BUNDLE: release_files.PUBLISH_BUNDLE,
     SOURCE_BUNDLE: release_files.SOURCE_BUNDLE,
@@ -80,7 +75,7 @@ def read(path: Path) -> Release:
     for suffix, name in _PLACES.items():
         if beside(path, suffix).exists():
             files[name] = release_files.read_file(beside(path, suffix), limit=release_files.LIMITS[name])
-    return Release.from_files(files)
+    return Release.from_files(files | registered.beside(path, files.get(release_files.AUDIT)))
 
 
 def write_bundles(release: Release, path: Path) -> list[Path]:

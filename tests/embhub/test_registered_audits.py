@@ -18,7 +18,7 @@ from embhub.errors import ConfigError, RegistryError
 from embhub.formats import safe_yaml
 from embhub.ledger import audit_attempts
 from embhub.ledger.audit_attempts import AuditPlan
-from embhub.release import at_the_site
+from embhub.release import at_the_site, registered
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from embhub.site import secret
@@ -93,13 +93,13 @@ def test_a_registered_audit_from_the_design_to_the_reader(hospital: Site, tmp_pa
     file = hospital.make(seed=11)
     planned = plan(file)
     given = begin(file, planned)
-    design = send(file, at_the_site.REGISTRATION)
-    assert design.index is not None and send(file, at_the_site.REGISTRATION) == design, "the same again is no other"
+    design = send(file, registered.REGISTRATION)
+    assert design.index is not None and send(file, registered.REGISTRATION) == design, "the same again is no other"
     assert begin(file, plan(file)).registration == given.registration, "an audit that is continued keeps its design"
     report = run(file, planned)
     registering.end_audit(given, file, report)
     write(file, report)
-    result = send(file, at_the_site.RESULT_FILE)
+    result = send(file, registered.RESULT_FILE)
     assert result.index is not None and result.index > design.index
     pushed = publishing.push(file)
     assert {release_files.AUDIT_DESIGN, release_files.AUDIT_RESULT} <= set(pushed.files)
@@ -135,11 +135,11 @@ def test_a_bad_audit_cannot_be_dropped_even_with_the_registrys_help(
     file = hospital.make(seed=13)
     first = plan(file)
     begin(file, first)
-    send(file, at_the_site.REGISTRATION)
+    send(file, registered.REGISTRATION)
     assert run(file, first, shift=3.0).verdict == "leak-detected"  # and its result is never sent
     second = plan(file, patients="others")
     given = begin(file, second)
-    send(file, at_the_site.REGISTRATION)
+    send(file, registered.REGISTRATION)
     report = run(file, second)
     registering.end_audit(given, file, report)
     write(file, report)
@@ -170,7 +170,7 @@ def test_what_the_registry_does_not_take(registry: RunningRegistry, hospital: Si
     file = hospital.make(seed=14)
     planned = plan(file)
     given = begin(file, planned)
-    body = at_the_site.beside(file, at_the_site.REGISTRATION).read_bytes()
+    body = at_the_site.beside(file, registered.REGISTRATION).read_bytes()
     digest = embedding.read(file).digest
     path = f"/embhub/v1/designs/{digest}"
     answer = registry.get(path)
@@ -186,12 +186,12 @@ def test_what_the_registry_does_not_take(registry: RunningRegistry, hospital: Si
     report = run(file, planned)
     registering.end_audit(given, file, report)
     with pytest.raises(RegistryError, match="registered no such design"):
-        send(file, at_the_site.RESULT_FILE)
-    send(file, at_the_site.REGISTRATION)
-    send(file, at_the_site.RESULT_FILE)
+        send(file, registered.RESULT_FILE)
+    send(file, registered.REGISTRATION)
+    send(file, registered.RESULT_FILE)
     registering.end_audit(given, file, report.model_copy(update={"verdict": "leak-detected"}))
     with pytest.raises(RegistryError, match="another result already"):
-        send(file, at_the_site.RESULT_FILE)
+        send(file, registered.RESULT_FILE)
     with pytest.raises(ConfigError, match="not the one that was registered"):
         registering.end_audit(given, file, report.model_copy(update={"commitment": "0" * 64}))
 
@@ -203,6 +203,7 @@ def test_a_stale_design_does_not_go_into_a_release(hospital: Site) -> None:
     registering.end_audit(given, file, run(file, planned))
     signed = publishing.sign(file)  # with the report that `make` left there
     assert release_files.AUDIT_DESIGN not in signed.release.files
+    assert release_files.AUDIT_DESIGN not in publishing.push(file).files, "what was signed goes out as it was signed"
 
 
 def test_the_number_of_designs_is_bounded(
@@ -211,7 +212,7 @@ def test_the_number_of_designs_is_bounded(
     file = hospital.make(seed=16)
     planned = plan(file)
     begin(file, planned)
-    document = json.loads(at_the_site.beside(file, at_the_site.REGISTRATION).read_bytes())
+    document = json.loads(at_the_site.beside(file, registered.REGISTRATION).read_bytes())
     monkeypatch.setattr(at_registry, "MOST_OPEN", 0)
     with registry.opened() as opened:
         account = auth.authenticate(opened.database.connection(), f"Bearer {hospital.token}")

@@ -418,22 +418,6 @@ class Hub:
         return self._ask(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=registered_audits.MAX_BYTES)
 
     @_in_time
-    def register(self, digest: str, document: bytes) -> None:
-        """Send the design of an audit with its notice, or a result. The registry appends it to its log.
-
-        Args:
-            digest: SHA-256 of the embedding in hex.
-            document: The file that `embhub audit --design-out` wrote, or a result's.
-
-        Raises:
-            RegistryError: As every method.
-        """
-        with self._translated(f"designs of {digest[:12]}"):
-            self._client.read(
-                f"/embhub/v1/designs/{digest}", limit=registered_audits.MAX_BYTES, method="POST", body=document
-            )
-
-    @_in_time
     def attest(self, digest: str, bundle: bytes) -> None:
         """Send an auditor's attestation of an embedding. It is listed beside the release's own.
 

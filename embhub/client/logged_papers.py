@@ -105,21 +105,20 @@ def _say_keyring(trust: Trust, look: _Look) -> Iterator[Finding]:
     document = trust_store.signed_keyring(trust.digest)
     if document is None:
         return
-    said: str | LogProof = "nobody of its root signed it"
+    why = "nobody of its root signed it"
     for leaf in entries.leaves_of(document, (key.public for key in trust.root_keys)):
         try:
-            said = look.up(leaf.to_bytes(), KEYRING_PROOF)
+            found = look.up(leaf.to_bytes(), KEYRING_PROOF)
         except NotIncludedError:
             if look.source is not None:
                 raise
-            said = f"unknown: {KEYRING_PROOF} is of another keyring, or of another signature of it"
-        if isinstance(said, LogProof):
-            yield Finding(logged.KEYRING, "ok", f"keyring {trust.keyring.version}: entry {said.index:,}")
+            found = f"unknown: {KEYRING_PROOF} is of another keyring, or of another signature of it"
+        if not isinstance(found, str):
+            yield Finding(logged.KEYRING, "ok", f"keyring {trust.keyring.version}: entry {found.index:,}")
             return
-    outcome = "note" if look.source is None and said.startswith("unknown") else "warning"
-    yield Finding(
-        logged.KEYRING, "note" if outcome == "note" else "warning", f"keyring {trust.keyring.version}: {said}"
-    )
+        why = found
+    known = look.source is not None or not why.startswith("unknown")
+    yield Finding(logged.KEYRING, "warning" if known else "note", f"keyring {trust.keyring.version}: {why}")
 
 
 def _proof_of(path: str) -> str:

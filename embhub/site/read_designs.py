@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from embhub.durable import locked, write_atomic
@@ -13,7 +14,7 @@ MAX_BYTES = 4_000_000
 _MOST = 5_000
 
 
-def remember(log: str, design: str, result: str, findings: list[tuple[str, str, str]]) -> None:
+def remember(log: str, design: str, result: str, findings: Sequence[tuple[str, str, str]]) -> None:
     """Note what the log of this key says of a design with its result, both by their identity. Raises ConfigError."""
     with locked(_path()):
         memory = _read()

@@ -21,6 +21,7 @@ from embhub.ledger.audit_attempts import AuditPlan
 from embhub.release import at_the_site, registered
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
+from embhub.release.verified import Verified
 from embhub.site import secret
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
@@ -85,7 +86,7 @@ def write(file: Path, report: AuditReport) -> None:
     at_the_site.beside(file, at_the_site.CARD).write_bytes(safe_yaml.dump(fields))
 
 
-def said(found: pulling.Verified, check: str = "audit-design") -> list[str]:
+def said(found: Verified, check: str = "audit-design") -> list[str]:
     return [one.text for one in found.findings if one.check == check]
 
 

@@ -55,5 +55,5 @@ def compare(shown: LedgerHeads | None, known: Mapping[str, Mapping[int, str]], *
     if len(known) > 1 and shown.id != next(iter(known)):
         text = f"{namespace} published by {len(known)} privacy ledgers: each may leave out what another counts"
         return [Finding(CHECK, "warning", text)]
-    goes_on = "goes on from the one seen before" if before else "seen here for the first time"
+    goes_on = "continues the one seen before" if before else "seen here for the first time"
     return [Finding(CHECK, "ok", f"release {shown.number} by the privacy ledger of {namespace}, {goes_on}")]

@@ -233,9 +233,13 @@ OTHER_FILE = designs.register(releases.make_embedding(seed=4))
 CONTRADICTIONS: dict[str, tuple[Release, type[ReleaseRefusedError]]] = {
     "another design": (exchanged(AUDIT_DESIGN=SECOND.files[release_files.AUDIT_DESIGN]), AuditMismatchError),
     "another result": (exchanged(AUDIT_RESULT=BAD.files[release_files.AUDIT_RESULT]), AuditMismatchError),
-    "another file's": (exchanged(**{
-        "AUDIT_DESIGN": OTHER_FILE.files[release_files.AUDIT_DESIGN],
-        "AUDIT_RESULT": OTHER_FILE.files[release_files.AUDIT_RESULT]}), AuditMismatchError),
+    "another file's": (
+        exchanged(
+            AUDIT_DESIGN=OTHER_FILE.files[release_files.AUDIT_DESIGN],
+            AUDIT_RESULT=OTHER_FILE.files[release_files.AUDIT_RESULT],
+        ),
+        AuditMismatchError,
+    ),
     "another site's": (exchanged(designs.register(FILE, key=releases.OTHER_SITE)), WrongNamespaceError),
     "other bounds": (exchanged(designs.register(FILE, bounds={"auc": 0.55, "tpr": 0.1})), AuditMismatchError),
     "another suite": (exchanged(designs.register(FILE, suite="standard")), AuditMismatchError),

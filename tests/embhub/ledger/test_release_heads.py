@@ -80,7 +80,7 @@ def test_a_ledger_that_goes_on_is_one(tmp_path: Path, monkeypatch: pytest.Monkey
     enter(tmp_path / "reader", monkeypatch)
     said = [accept(one).text for one in made]
     assert said[0] == "release 1 by the privacy ledger of radboud, seen here for the first time"
-    assert said[2] == "release 3 by the privacy ledger of radboud, goes on from the one seen before"
+    assert said[2] == "release 3 by the privacy ledger of radboud, continues the one seen before"
     assert accept(made[1]).outcome == "ok", "an older release is no older ledger"
 
 

@@ -439,9 +439,9 @@ class Hub:
                 try:
                     return self._client.read(f"/embhub/v1/{path}", limit=limit)
                 except StatusError as error:
-                    if error.status == 404:
-                        return None
-                    raise
+                    if error.status != 404:
+                        raise
+                    return None
 
         return within(guard.LONGEST_QUESTION, ask, otherwise=self._late(what, guard.LONGEST_QUESTION))
 
@@ -491,6 +491,5 @@ def _git_id(data: bytes) -> str:
 def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
     """Refuse before the first byte is read; an answer that lies about its size meets the limit of the stream."""
     for name, size in sizes.items():
-        limit = release_files.limit_of(name) or 0
-        if size is not None and size > limit:
+        if size is not None and size > (limit := release_files.limit_of(name) or 0):
             raise client_errors.too_large(f"{name} of {repository}", announced=size, limit=limit)

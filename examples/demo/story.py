@@ -112,7 +112,12 @@ def receive(site: Hospital, words: Words, fingerprint: str) -> dict[str, Any]:
     site.embhub("pull", f"{NAMESPACE}/{words.repository}", "--out", words.repository, "--require", "preregistered")
     verified = site.embhub("verify", words.repository, "--json").json
     registered = next(found["text"] for found in verified["findings"] if found["check"] == "audit-design")
-    return {"findings": verified["findings"], "registered": registered, "digest": verified["digest"], "signer": verified["signer"]}
+    return {
+        "findings": verified["findings"],
+        "registered": registered,
+        "digest": verified["digest"],
+        "signer": verified["signer"],
+    }
 
 
 def tamper(site: Hospital, words: Words) -> list[dict[str, Any]]:

@@ -14,9 +14,18 @@ import pytest
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.trust import bundle, statement
-from embhub.trust.statement import Statement
-from tests.support import hostile
-from tests.support.releases import AUDITOR, REPOSITORY, ROOT, STRANGER, make_export, make_release, make_sheet, resigned
+from embhub.trust.statement import LedgerHeads, Statement
+from tests.support import designs, hostile
+from tests.support.releases import (
+    AUDITOR,
+    REPOSITORY,
+    ROOT,
+    STRANGER,
+    make_embedding,
+    make_export,
+    make_sheet,
+    resigned,
+)
 
 WHEELS = sorted((Path(__file__).parent / "frozen").glob("embhub-*.whl"))
 PRESENT = "the present version"  # without wheels the test still runs, on the code here
@@ -24,7 +33,12 @@ PRESENT = "the present version"  # without wheels the test still runs, on the co
 
 def made() -> Release:
     """A release with everything that a later version may add."""
-    release = resigned(make_release(sheet=make_sheet()), audit_key=AUDITOR)
+    artifact = make_embedding()
+    shown = LedgerHeads(id="ab" * 32, number=2, heads=("cd" * 32, "ef" * 32))
+    registered = designs.make_release(
+        designs.register(artifact), artifact, sheet=make_sheet(), ledger=lambda *_: shown
+    )  # fmt: skip
+    release = resigned(registered, audit_key=AUDITOR)
     later = Statement(release.embedding.digest, "https://embhub.org/attestation/of-a-later-version/v1", {"x": 1})
     extra = {
         "attestations/later.sigstore.json": bundle.to_json(statement.sign(later, key=STRANGER)),

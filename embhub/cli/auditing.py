@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embhub.cli import countersigning, options
+from embhub.cli import countersigning, options, registering
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import print_json, print_pairs, print_table, progress_bar
 from embhub.options.audit import AuditOptions
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --report: use the existing audit report of --out and run no attack; needs a finished card.",
 )
+@registering.register
+@registering.design_out
 @options.as_json
 @countersigning.instead
 def command(
-    file: Path, chosen: AuditOptions, base: str | None, device: str, pack: Path | None, reuse: bool, as_json: bool
-) -> None:
+    file: Path, chosen: AuditOptions, base: str | None, device: str, pack: Path | None, reuse: bool, as_json: bool,
+    **registration: Any,
+) -> None:  # fmt: skip
     """Audit the embedding in FILE for membership leakage.
 
     Membership inference attacks try to tell training images (members) from held-out ones (non-members). The command
@@ -48,6 +51,10 @@ def command(
     Each audit is written to the site's sealed ledger before it runs, and the report says which audit of the file it is.
     embhub draws the random seed; --replay repeats an earlier audit with the same seed.
 
+    With --register the design of the audit is in the registry's transparency log before it runs, and its result
+    after it: `embhub verify --require preregistered` then sees whether an audit was dropped. Without a network, run it
+    once with --design-out, carry the file to `embhub log submit`, then run the same command without the option.
+
     With --countersign an auditor of another institution signs the audit report of a published release, once it
     verifies. The command shows the statement, asks, and adds the attestation to the repository (or to the folder).
 
@@ -57,13 +64,19 @@ def command(
       embhub audit prostate-csPCa.safetensors --members train --nonmembers heldout --suite standard
       embhub audit prostate-csPCa.safetensors --worst
       embhub audit prostate-csPCa.safetensors --reuse --report evidence
+      embhub audit prostate-csPCa.safetensors --suite standard --register
       embhub audit --countersign radboud/prostate-csPCa
     """
     if pack is not None:
         from embhub.evidence.pack import check_place
 
         check_place(pack)  # before the attacks, which can take hours
-    report, facts = _take(file, chosen.out, pack) if reuse else _attack(file, chosen, base, device)
+    if registration["design_out"] is not None:
+        _design(file, chosen, as_json=as_json, reuse=reuse, base=base, device=device, **registration)
+        return
+    report, facts = (
+        _take(file, chosen.out, pack, registration) if reuse else _attack(file, chosen, base, device, registration)
+    )
     if pack is not None:
         facts["evidence"] = _write_pack(file, pack, facts)
     _print(report, facts, as_json=as_json)
@@ -89,17 +102,38 @@ def _print(report: AuditReport, facts: dict[str, Any], *, as_json: bool) -> None
         print_table([[item.name, f"{item.excess:+.1f}"] for item in worst])
 
 
-def _attack(file: Path, chosen: AuditOptions, base: str | None, device: str) -> tuple[AuditReport, dict[str, Any]]:
+def _attack(
+    file: Path, chosen: AuditOptions, base: str | None, device: str, registration: dict[str, Any]
+) -> tuple[AuditReport, dict[str, Any]]:
     from embhub.diffusion.outputs import audit_to_file
 
+    given = registering.begin(file, chosen, base=base, device=device, **registration)
     with progress_bar() as on_progress:
-        return audit_to_file(file, chosen, base=base, device=device, on_progress=on_progress)
+        report, facts = audit_to_file(file, chosen, base=base, device=device, on_progress=on_progress)
+    sending = {name: registration[name] for name in ("register", "registry")}
+    return report, facts | registering.end(given, file, report, **sending)
 
 
-def _take(file: Path, out: Path | None, pack: Path | None) -> tuple[AuditReport, dict[str, Any]]:
+def _design(
+    file: Path, chosen: AuditOptions, *, as_json: bool, reuse: bool, design_out: Path, **registration: Any
+) -> None:
+    if reuse:
+        from embhub.errors import UsageError
+
+        raise UsageError("--reuse runs no audit that could be registered", "leave out --design-out, or --reuse")
+    registering.begin(file, chosen, design_out=design_out, **registration)
+    facts = {"design": str(design_out), "next": "`embhub log submit` sends it; then run the audit as here"}
+    print_json(facts) if as_json else print_pairs(facts)
+
+
+def _take(
+    file: Path, out: Path | None, pack: Path | None, registration: dict[str, Any]
+) -> tuple[AuditReport, dict[str, Any]]:
     from embhub.errors import UsageError
     from embhub.evidence.pack import read_report
 
+    if registration["register"]:
+        raise UsageError("--reuse runs no audit that could be registered", "leave out --register, or --reuse")
     if pack is None:
         raise UsageError("--reuse needs --report", "add --report DIR, or leave out --reuse to run the attacks")
     report, _, found = read_report(file, out)

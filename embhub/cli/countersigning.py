@@ -20,7 +20,8 @@ from embhub.errors import UsageError
 if TYPE_CHECKING:
     from embhub.client.countersigning import Draft
 
-_OWN = ("audit", "key", "registry", "yes")
+_OWN = ("audit", "yes")
+_SHARED = ("key", "registry")  # for --register and --design-out too
 _OPTIONS = (
     click.option(
         "--countersign",
@@ -33,8 +34,12 @@ _OPTIONS = (
         metavar="FILE",
         help="For --countersign: your own report; beside the one signed along, if there is one.",
     ),
-    click.option("--key", metavar="NAME", help="For --countersign: your auditor's key  [default: as for `sign`]"),
-    click.option("--registry", metavar="URL", help="For --countersign: the registry  [default: as for `pull`]"),
+    click.option(
+        "--key", metavar="NAME", help="For --countersign, --register and --design-out  [default: as for `sign`]"
+    ),
+    click.option(
+        "--registry", metavar="URL", help="For --countersign, --register and --design-out  [default: as for `pull`]"
+    ),
     click.option("--yes", is_flag=True, help="For --countersign: sign without asking."),
 )
 
@@ -47,7 +52,7 @@ def instead(attack: Callable[..., None]) -> Callable[..., None]:
         own = {name: choices.pop(name) for name in _OWN}
         _check_mixture(countersign)
         if countersign:
-            _countersign(file, as_json=as_json, **own)
+            _countersign(file, as_json=as_json, **own, **{name: choices[name] for name in _SHARED})
         else:
             attack(file=file, as_json=as_json, **choices)
 
@@ -89,7 +94,7 @@ def _check_mixture(countersign: bool) -> None:
         for parameter in context.command.params
         if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
     }
-    always = {"file", "as_json", "countersign"}
+    always = {"file", "as_json", "countersign", *_SHARED}
     for name, option in given.items():
         if name not in always and (name in _OWN) != countersign:
             what = "attacks, and --countersign does not" if countersign else "belongs to --countersign"

@@ -82,6 +82,27 @@ def verify(url: str, folder: Path | None, as_json: bool) -> None:
     print_result(verify_all(url, folder), as_json=as_json)
 
 
+@command.command("submit")
+@click.argument("file", type=options.FILE)
+@options.registry
+@options.as_json
+def submit(file: Path, registry: str | None, as_json: bool) -> None:
+    """Send the design, or the result, of a registered audit to the registry's log.
+
+    FILE is what `embhub audit` wrote: NAME.audit-design.json (or the file of --design-out) before the audit runs,
+    NAME.audit-result.json after it. It holds no image and names no patient.
+
+    \b
+    Example:
+      embhub log submit prostate-csPCa.audit-design.json
+    """
+    from dataclasses import asdict
+
+    from embhub.client.registering import submit as send
+
+    print_result(asdict(send(file, registry=registry)), as_json=as_json)
+
+
 def _print(found: Any) -> None:
     new = f"{len(found.entries):,} read, {found.before:,} known before"
     click.echo(f"{found.log}  {found.size:,} entries ({new}); {found.cosigned or 'not cosigned'}")

@@ -202,7 +202,7 @@ require = click.option(
     metavar="LIST",
     default="",
     help="Additional policy demands, comma-separated: countersigned, confirmed, no-leak, not-yanked,"
-    " known-signer, fresh, logged, epsilon<=X.",
+    " known-signer, fresh, logged, preregistered, one-ledger, epsilon<=X.",
 )
 embeddings = click.option(
     "--embedding",

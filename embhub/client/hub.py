@@ -31,7 +31,7 @@ from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
 from embhub.release import files as release_files
-from embhub.release.checks import attested, yanks
+from embhub.release.checks import attested, registered_audits, yanks
 from embhub.release.files import Release
 from embhub.site import config, transport
 
@@ -403,6 +403,20 @@ class Hub:
         """
         return self._ask(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
 
+    def designs(self, digest: str) -> bytes | None:
+        """Fetch the registered audits of an embedding (`GET /embhub/v1/designs/{digest}`).
+
+        Args:
+            digest: SHA-256 of the embedding in hex.
+
+        Returns:
+            JSON, unverified, for `embhub.release.checks.registered_audits`; None where the host keeps no such list.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        return self._ask(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=registered_audits.MAX_BYTES)
+
     @_in_time
     def attest(self, digest: str, bundle: bytes) -> None:
         """Send an auditor's attestation of an embedding. It is listed beside the release's own.
@@ -425,9 +439,9 @@ class Hub:
                 try:
                     return self._client.read(f"/embhub/v1/{path}", limit=limit)
                 except StatusError as error:
-                    if error.status == 404:
-                        return None
-                    raise
+                    if error.status != 404:
+                        raise
+                    return None
 
         return within(guard.LONGEST_QUESTION, ask, otherwise=self._late(what, guard.LONGEST_QUESTION))
 
@@ -477,6 +491,5 @@ def _git_id(data: bytes) -> str:
 def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
     """Refuse before the first byte is read; an answer that lies about its size meets the limit of the stream."""
     for name, size in sizes.items():
-        limit = release_files.limit_of(name) or 0
-        if size is not None and size > limit:
+        if size is not None and size > (limit := release_files.limit_of(name) or 0):
             raise client_errors.too_large(f"{name} of {repository}", announced=size, limit=limit)

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle, notes, proofs, tiles
+from embhub.log.building import TreeBuilder
+from embhub.log.checkpoints import SignedCheckpoint
+from embhub.log.errors import ForkedLogError
 from embhub.log.tiles import Tile, TileReader
 
 MOST_SEARCHED = 1_000  # tiles of 256 hashes that are looked through for an entry
@@ -95,6 +98,23 @@ def entries(source: LogSource, first: int, size: int) -> list[bytes]:
         tile = tiles.needed(None, number, size)
         if tile is not None:
             found += tiles.split_entries(read_tile(source, tile), tile.width)[max(first - tile.first, 0) :]
+    return found
+
+
+def whole(source: LogSource, signed: SignedCheckpoint) -> list[bytes]:
+    """Every entry under a checkpoint, from the first on: the tree is computed from them.
+
+    Raises:
+        ForkedLogError: they are not those under the checkpoint. As `prove_consistency`.
+    """
+    found = entries(source, 0, signed.size)
+    builder = TreeBuilder()
+    builder.add(map(merkle.leaf_hash, found))
+    if (builder.size, builder.root()) != (signed.size, signed.root):
+        raise ForkedLogError(
+            f"the entries that {signed.checkpoint.origin} serves are not those under its checkpoint of {signed.size:,}",
+            "read it again; if it stays so, inform the registry's operator and its other members",
+        )
     return found
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from embhub.trust.keyring import Trust
 
 CHECK, WITNESSES, SIGNATURES = "log", "log-witnesses", "log-signatures"
+AUDITS, KEYRING = "log-audit", "log-keyring"
 PROOF = "attestations/publish.tlog-proof"
 WITNESSED_WITHIN = timedelta(days=7)
 POLICY_FILE = "log-policy"
@@ -55,9 +56,9 @@ def check(
         LogError: the proof is wrong, or the log forked.
         ConfigError: the site's log policy or memory cannot be read.
     """
-    trust = next(trust for trust in trusts if trust.registry == verified.signer.registry)
+    trust = trust_of(verified, trusts)
     policy = site_policy()
-    key = policy.log_of(trust.origin) or trust.keyring.log_key
+    key = key_of(trust, policy)
     try:
         if key is None:
             return _said(verified, "note", f"unknown: the keyring of {trust.registry} names no transparency log")
@@ -65,6 +66,16 @@ def check(
     except LogError as refusal:
         refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))
         raise
+
+
+def trust_of(verified: Verified, trusts: Sequence[Trust]) -> Trust:
+    """The keyring that vouched for the release's signer."""
+    return next(trust for trust in trusts if trust.registry == verified.signer.registry)
+
+
+def key_of(trust: Trust, policy: LogPolicy) -> VerifierKey | None:
+    """The key of a registry's log: the site's own policy has precedence over the keyring."""
+    return policy.log_of(trust.origin) or trust.keyring.log_key
 
 
 def site_policy() -> LogPolicy:
@@ -149,15 +160,19 @@ def _look_up(
     signed = proof.open(leaf, log=key)
     said = (*say_signatures(signed, key, trust), say_witnesses(signed, policy, now))
     try:
-        compared = _compare(key, signed, source)
+        compared = compare(key, signed, source)
     except RegistryError as error:
         return _said(verified, "warning", f"unknown: whether the log of {key.name} was rewritten: {error.message}")
     text = f"entry {proof.index:,} of {signed.size:,} in the log of {key.name}; {compared}"
     return Logged(_with(verified, Finding(CHECK, "ok", text), *said, proof=proof, signed=signed), data)
 
 
-def _compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
-    """How the checkpoint relates to the one remembered, which is replaced by a larger one."""
+def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
+    """How the checkpoint relates to the one remembered, which is replaced by a larger one.
+
+    Raises:
+        ForkedLogError: both are not of one log. RegistryError: nobody proved it. ConfigError: the memory is damaged.
+    """
     prove = None
     if source is not None:
 

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from embhub.formats import instants
 from embhub.refusals import Finding
+from embhub.release.checks import ledger_heads
 from embhub.release.files import Release
 from embhub.release.verification import Verified
+from embhub.site import ledger_heads as seen_heads
 from embhub.site import seen
 from embhub.trust import statement
 
@@ -37,9 +39,25 @@ def remember(verified: Verified, release: Release, *, commit: str) -> None:
         on=instants.write(datetime.now(UTC)),
         unexpected=verified.unexpected is not None,
     )
+    if publish.ledger is not None and not ledger_heads.fault(publish.ledger):
+        place = verified.signer.registry, verified.signer.namespace
+        seen_heads.remember(*place, publish.ledger.id, ledger_heads.numbered(publish.ledger))
     unexpected = {change.fingerprint for _, change in verified.unexpected_auditors}
     known = [(who.namespace, who.fingerprint) for who in verified.countersigners]
     seen.remember_auditors(verified.signer.registry, [key for key in known if key[1] not in unexpected])
+
+
+def say_ledger(verified: Verified, release: Release) -> Verified:
+    """Add whether the publisher's privacy ledger goes on from where this site saw it.
+
+    Raises:
+        ConfigError: the memory cannot be read.
+    """
+    shown = statement.read_publish(release.publish_bundle.statement).ledger
+    signer = verified.signer
+    known = seen_heads.known(signer.registry, signer.namespace)
+    found = ledger_heads.compare(shown, known, namespace=signer.namespace)
+    return replace(verified, findings=(*verified.findings, *found))
 
 
 def say_signer(verified: Verified) -> Verified:

@@ -14,7 +14,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.client import accounts, origins, roots, visibility
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants, names
-from embhub.ledger import publications
+from embhub.ledger import publications, release_heads
 from embhub.ledger.books import books_are_kept
 from embhub.ledger.publications import Confirm
 from embhub.ledger.published_audits import charge_audit
@@ -262,7 +262,8 @@ def _note(done: Pushed) -> None:
 
 
 def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:
-    release = sign_anew(Release.from_folder(folder), key=key, now=datetime.now(UTC))
+    heads = release_heads.head_of if books_are_kept() else None
+    release = sign_anew(Release.from_folder(folder), key=key, now=datetime.now(UTC), ledger=heads)
     publish = _verify(release, None)
     charge_audit(release, known_only=True, on_note=on_note)
     release.to_folder(folder)
@@ -302,6 +303,7 @@ def _sign_file(
         now=datetime.now(UTC),
         replaces=_find_predecessor(artifact, repository),
         opened=opened,
+        ledger=release_heads.head_of,
     )
     publish = _verify(release, repository)
     charge_audit(release, on_note=on_note)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import logged, memory, reports, site_policy
+from embhub.client import logged, logged_designs, logged_papers, memory, reports, site_policy
 from embhub.client.recalling import recall
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
@@ -158,10 +158,13 @@ def fetch(
     )
     source = HttpLog(hub.registry, token or config.token_for(hub.registry))
     entry = logged.check(verified, release, trusts=trusts, source=source, now=datetime.now(UTC))
-    if entry.proof is not None:
-        release = release.with_files({**release.files, logged.PROOF: entry.proof})
-    told, listed = _ask(hub, entry.verified, commit, trusts)
+    papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source)
+    kept = papers.proofs if entry.proof is None else {**papers.proofs, logged.PROOF: entry.proof}
+    release = release.with_files({**release.files, **kept}) if kept else release
+    looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs)
+    told, listed = _ask(hub, looked, commit, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
+    verified = memory.say_ledger(verified, release)
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
     except PolicyRefusedError:
@@ -278,7 +281,10 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
         seen=seen.accepted(),
     )
     verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
-    return demands.hold(_name_the_folder(recall(verified), target), policy)
+    verified = logged_papers.check(verified, release, trusts=trusts, source=None).verified
+    verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
+    verified = memory.say_ledger(recall(verified), release)
+    return demands.hold(_name_the_folder(verified, target), policy)
 
 
 def _name_the_folder(verified: Verified, target: str | Path) -> Verified:

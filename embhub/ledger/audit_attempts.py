@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,6 +42,15 @@ class AuditAttempt:
     count: int
     at: str
     verdict: str | None = None
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """An audit that is written down and has not run: what its design may say. `commitment` is that of its report."""
+
+    attempt: AuditAttempt
+    bounds: Mapping[str, float]
+    commitment: str
 
 
 def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str) -> AuditAttempt:

@@ -21,6 +21,8 @@ AUDIT: Final = "audit"  # of a published audit that has figures of patients
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 AUDIT_BEGUN, AUDIT_ENDED = "audit", "audited"  # entries that cost nothing: `embhub.ledger.audit_attempts` reads them
 
+HEAD = "head"  # what a release showed of this ledger: `embhub.ledger.release_heads` reads it
+
 
 @dataclass(frozen=True)
 class Spending:
@@ -190,7 +192,7 @@ def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
             stated[told.unit] = replace(told, rdp=tuple(told.rdp))
         elif entry.kind == "published":
             published.append(Published(**_known(Published, body)))
-        elif entry.kind not in (AUDIT_BEGUN, AUDIT_ENDED):
+        elif entry.kind not in (AUDIT_BEGUN, AUDIT_ENDED, HEAD):
             raise ConfigError(f"the privacy ledger has an entry of the kind {entry.kind!r}", "use a newer embhub")
     opened = entries[0].at if entries else ""
     return Account(runs, tuple(caps.values()), opened, sides, stated, tuple(published))

@@ -18,6 +18,9 @@ from embhub.log.errors import malformed
 
 P256 = "PKIX_ECDSA_P256_SHA_256"
 _WHAT = "log entry"
+_HEAD = (
+    b'{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":{"algorithm":"SHA2_256","digest":"'
+)
 # SubjectPublicKeyInfo of a P-256 key up to its coordinates (RFC 5480), and what precedes the point in OpenSSH's form
 _SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _OPENSSH = (b"ecdsa-sha2-nistp256", b"nistp256")
@@ -58,6 +61,14 @@ class Leaf:
 def of_signature(message: bytes, *, signature: bytes, key: bytes) -> Leaf:
     """The entry of a signature over `message`, which is the PAE of an envelope."""
     return Leaf(hashlib.sha256(message).digest(), signature, key)
+
+
+def digest_in(data: bytes) -> bytes:
+    """The digest in an entry that is not parsed: enough to see which entries of a whole log are worth it."""
+    try:
+        return base64.b64decode(data[len(_HEAD) : len(_HEAD) + 44], validate=True) if data.startswith(_HEAD) else b""
+    except ValueError:
+        return b""
 
 
 def parse(data: bytes) -> Leaf:

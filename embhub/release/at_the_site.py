@@ -14,6 +14,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import CardMismatchError
 from embhub.release import files as release_files
+from embhub.release import registered
 from embhub.release.files import Release
 
 CARD = ".card.yaml"
@@ -74,7 +75,7 @@ def read(path: Path) -> Release:
     for suffix, name in _PLACES.items():
         if beside(path, suffix).exists():
             files[name] = release_files.read_file(beside(path, suffix), limit=release_files.LIMITS[name])
-    return Release.from_files(files)
+    return Release.from_files(files | registered.beside(path, files.get(release_files.AUDIT)))
 
 
 def write_bundles(release: Release, path: Path) -> list[Path]:

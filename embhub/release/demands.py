@@ -10,7 +10,7 @@ from typing import ClassVar
 from embhub.errors import PolicyError
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import Finding
-from embhub.release.checks import attested
+from embhub.release.checks import attested, ledger_heads, preregistered, registered_audits
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
 from embhub.release.verified import Verified
 from embhub.trust import freshness
@@ -99,6 +99,9 @@ def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
     for audit in verified.left_out:
         if audit.verdict == attested.LEAK:
             yield f"{audit.in_words()}, with a key that was revoked since: nobody can tell whether it is the auditor's"
+    for finding in verified.findings:
+        if finding.check == registered_audits.RESULTS and f": {attested.LEAK} (" in finding.text:
+            yield finding.text
     yield from _vanished(verified)
     if report is None and not verified.others and not _bounded(verified):
         yield "it has no audit, and no privacy claim bounds what it reveals"
@@ -135,11 +138,32 @@ def _fresh(verified: Verified, _: Demand) -> Iterator[str]:
             yield f"whether the keyring is the current one: {finding.text}; `embhub trust refresh` asks for it"
 
 
+_LOGGED = ("log", "log-signatures", "log-witnesses", "log-audit", "log-keyring")
+
+
 def _logged(verified: Verified, _: Demand) -> Iterator[str]:
     """Where the registry keeps a log. The log's policy of the site says whether witnesses are asked for."""
     for finding in verified.findings:
-        if finding.check in ("log", "log-signatures", "log-witnesses") and finding.outcome == "warning":
-            yield f"whether it is in the transparency log: {finding.text}"
+        if finding.check in _LOGGED and finding.outcome == "warning":
+            what = {"log-audit": "its audit", "log-keyring": "the keyring"}.get(finding.check, "it")
+            yield f"whether {what} is in the transparency log: {finding.text}"
+
+
+def _preregistered(verified: Verified, _: Demand) -> Iterator[str]:
+    """Met by the log alone: `embhub.client.logged_designs` says so once it was read."""
+    said = [finding for finding in verified.findings if finding.check == preregistered.CHECK]
+    if not said:
+        yield "it has no audit that was registered before it ran"
+    for finding in said:
+        if finding.outcome != "ok":
+            yield f"whether its audit was registered before it ran, and no other was dropped: {finding.text}"
+
+
+def _one_ledger(verified: Verified, _: Demand) -> Iterator[str]:
+    said = [finding for finding in verified.findings if finding.check == ledger_heads.CHECK]
+    if not said:
+        yield "it shows no privacy ledger of its publisher"
+    yield from (finding.text for finding in said if finding.outcome == "warning")
 
 
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
@@ -167,5 +191,5 @@ def _bounded(verified: Verified) -> bool:
 _CHECKS = {
     "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
     "known-signer": _known_signer, "fresh": _fresh, "logged": _logged,
-    "epsilon": _epsilon,
+    "preregistered": _preregistered, "one-ledger": _one_ledger, "epsilon": _epsilon,
 }  # fmt: skip

@@ -17,6 +17,8 @@ PUBLISH_BUNDLE = "attestations/publish.sigstore.json"
 AUDIT_BUNDLE = "attestations/audit.sigstore.json"
 MODEL_BUNDLE = "attestations/model.sigstore.json"
 SOURCE_BUNDLE = "attestations/source.sigstore.json"  # the publish attestation of what a port was ported from
+AUDIT_DESIGN = "attestations/audit-design.sigstore.json"  # of an audit that was registered before it ran
+AUDIT_RESULT = "attestations/audit-result.sigstore.json"
 LIMITS: Mapping[str, int] = MappingProxyType(
     {
         EMBEDDING: embedding.MAX_BYTES,

@@ -26,6 +26,8 @@ from embhub.formats import tensors
 from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
 from embhub.release.file_names import AUDIT as AUDIT
 from embhub.release.file_names import AUDIT_BUNDLE as AUDIT_BUNDLE
+from embhub.release.file_names import AUDIT_DESIGN as AUDIT_DESIGN
+from embhub.release.file_names import AUDIT_RESULT as AUDIT_RESULT
 from embhub.release.file_names import CARD as CARD
 from embhub.release.file_names import EMBEDDING as EMBEDDING
 from embhub.release.file_names import FILES as FILES

@@ -12,7 +12,10 @@ YANKS, AUDITS = "yanks", "audits"  # what a registry can be asked, and may leave
 # Up to here an epsilon is a reasonable guarantee (Ponomareva et al., How to DP-fy ML, JAIR 2023, section 5.2.1): beyond
 # it a claim stands in for no auditor. A site that wants less says `epsilon<=4`.
 LARGEST_EPSILON = 10.0
-NAMES = ("countersigned", "confirmed", "no-leak", "not-yanked", "known-signer", "fresh", "logged", "epsilon<=X")
+NAMES = (
+    "countersigned", "confirmed", "no-leak", "not-yanked", "known-signer", "fresh", "logged", "preregistered",
+    "one-ledger", "epsilon<=X",
+)  # fmt: skip
 _EPSILON = re.compile(r"epsilon\s*<=\s*(\d{1,6}(?:\.\d{1,6})?)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from embhub.formats.names import check_repository
 from embhub.privacy.claim import Claim, PrivacyClaim, plain
 from embhub.privacy.composition import CohortComposition
 from embhub.refusals import ReleaseRefusedError
-from embhub.release import at_the_site
+from embhub.release import at_the_site, registered
 from embhub.release import files as release_files
 from embhub.release.checks import consistency, derivations, model_signature
 from embhub.release.checks.claims import outdated
@@ -22,11 +23,14 @@ from embhub.release.checks.samples import check_samples
 from embhub.release.files import Release
 from embhub.trust import bundle, statement
 from embhub.trust.dsse import Signer
+from embhub.trust.statement import LedgerHeads
 
 _SIGNED = (
     release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES,
-    release_files.SOURCE_BUNDLE,
+    release_files.SOURCE_BUNDLE, release_files.AUDIT_DESIGN, release_files.AUDIT_RESULT,
 )  # fmt: skip
+HeadOf = Callable[[str, str, str, str], LedgerHeads | None]
+"""`head_of(registry, repository, version, digest)`: the heads of the site's ledger up to this release, or None."""
 _AUDIT_FILES = (release_files.AUDIT, release_files.AUDIT_BUNDLE)
 
 
@@ -41,6 +45,7 @@ def assemble(
     audit_path: str | Path | None = None,
     replaces: str | None = None,
     opened: Release | None = None,
+    ledger: HeadOf | None = None,
 ) -> Release:
     """Read an embedding with its card and report, and sign them for `repository`. Nothing is written.
 
@@ -54,6 +59,7 @@ def assemble(
         audit_path: by default `NAME.audit.json` beside the embedding, if it is there.
         replaces: digest of the embedding that this release supersedes.
         opened: a release of the embedding alone, where `embedding_path` was read before.
+        ledger: gives the heads of the site's privacy ledger, where it keeps one.
 
     Raises:
         UsageError: a file is missing, or the repository's name is not one.
@@ -75,13 +81,15 @@ def assemble(
     if opened.embedding.derived_from is not None and source.is_file():
         limit = release_files.LIMITS[release_files.SOURCE_BUNDLE]
         files[release_files.SOURCE_BUNDLE] = release_files.read_file(source, limit=limit)
+    files |= registered.beside(path, files.get(release_files.AUDIT))
     signing = opened.with_files(files)
-    return sign(signing, registry=registry, repository=repository, key=key, now=now, replaces=replaces)
+    return sign(signing, registry=registry, repository=repository, key=key, now=now, replaces=replaces, ledger=ledger)
 
 
 def sign(
-    release: Release, *, registry: str, repository: str, key: Signer, now: datetime, replaces: str | None = None
-) -> Release:
+    release: Release, *, registry: str, repository: str, key: Signer, now: datetime, replaces: str | None = None,
+    ledger: HeadOf | None = None,
+) -> Release:  # fmt: skip
     """The same files with new attestations: `publish/v1`, and `mia-audit/v1` where there is a report.
 
     Raises:
@@ -108,6 +116,7 @@ def sign(
         recipe=artifact.training,
         created=now,
         replaces=replaces,
+        ledger=ledger(registry, repository, card.version, artifact.digest) if ledger is not None else None,
     )
     try:
         facts = statement.read_publish(published)
@@ -134,7 +143,7 @@ def sign(
     return release.with_files(files)
 
 
-def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
+def sign_anew(release: Release, *, key: Signer, now: datetime, ledger: HeadOf | None = None) -> Release:
     """A published release with new attestations of its publisher, for the same registry, name and version.
 
     What somebody else attested stays as it is.
@@ -151,7 +160,7 @@ def sign_anew(release: Release, *, key: Signer, now: datetime) -> Release:
         late = {name: files.pop(name) for name in release.files if name in _AUDIT_FILES}
     signed = sign(
         release.with_files(files), registry=before.registry, repository=before.repository, key=key, now=now,
-        replaces=before.replaces,
+        replaces=before.replaces, ledger=ledger or (lambda *_: before.ledger),
     )  # fmt: skip
     return signed.with_files({**signed.files, **late, **others})
 

@@ -36,6 +36,7 @@ from embhub.release.checks import (
     derivations,
     further_attestations,
     model_signature,
+    preregistered,
     revocations,
     samples,
     signers,
@@ -116,6 +117,7 @@ def verify(
         )
         if report is not None:
             findings.extend(consistency.check_report(report, embedding=embedding))
+        findings.extend(preregistered.check(release, report, keyring=keyring, publisher=signer))
         auditor = next((item.signer for item in audits if item.countersigns), None)
         if signer.revoked_as is not None:
             finding = revocations.check_publisher(

@@ -21,6 +21,7 @@ from embhub.site import config
 from embhub.trust import kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust, TrustExport
+from embhub.trust.multisig import SignedDocument
 from embhub.trust.root_keys import follow
 
 _SCHEMA = "embhub.pin/2"
@@ -188,6 +189,12 @@ def remove(registry: str) -> None:
         raise _unknown(where) from error
     except OSError as error:
         raise ConfigError(f"cannot remove {_path(where)}: {error.strerror}") from error
+
+
+def signed_keyring(digest: str) -> SignedDocument | None:
+    """The keyring kept here with this SHA-256, with its signatures; None where there is none. Raises as `load_all`."""
+    found = (keyrings.parse_export(pin.export).keyring for pin in _pins())
+    return next((document for document in found if document.digest == digest), None)
 
 
 def _leads_to(document: TrustExport, given: str, pinned: str) -> bool:

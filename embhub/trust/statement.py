@@ -26,6 +26,7 @@ AUDIT = "https://embhub.org/attestation/mia-audit/v1"
 WITHDRAW = "https://embhub.org/attestation/withdraw/v1"
 SUBJECT_NAME = "learned_embeds.safetensors"
 MAX_BYTES = 48_000
+MOST_HEADS = 64
 
 _ABSOLUTE = re.compile(r"https?://[^\s/]+/\S+")
 _HINT = "the publisher has to sign anew with `embhub sign`"
@@ -44,20 +45,33 @@ Origin = Annotated[str, AfterValidator(lambda text: _without_fault(text, origin_
 PrivacyClaim = str | dict[str, Any]
 
 
-class _Predicate(BaseModel):
+class Predicate(BaseModel):
+    """Facts of a statement: unknown members are ignored, as in-toto asks."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class Sha256(_Predicate):
+class Sha256(Predicate):
     """An in-toto digest set with the one algorithm in use."""
 
     sha256: Digest
 
 
-class Publish(_Predicate):
+class LedgerHeads(Predicate):
+    """The site's privacy ledger as its releases show it: an id, and a keyed hash of the ledger at each release.
+
+    `heads` are those of the releases up to this one, the newest last, at most 64; `number` counts all of them.
+    """
+
+    id: Digest
+    number: Annotated[int, Field(ge=1, le=10_000_000)]
+    heads: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MOST_HEADS, strict=False)]
+
+
+class Publish(Predicate):
     """`publish/v1`: where, under which name and version a namespace publishes the subject, and what comes with it.
 
-    Every member must be there; null says "none" out loud.
+    Every member but `ledger` must be there; null says "none" out loud.
     """
 
     registry: Origin
@@ -70,9 +84,10 @@ class Publish(_Predicate):
     privacy: PrivacyClaim
     recipe: dict[str, Any]
     created: instants.Instant
+    ledger: LedgerHeads | None = None
 
 
-class MiaAudit(_Predicate):
+class MiaAudit(Predicate):
     """`mia-audit/v1`: a membership-inference audit of the subject, with the figures that its report leads with."""
 
     registry: Origin
@@ -123,6 +138,7 @@ def build_publish(
     recipe: Mapping[str, Any],
     created: datetime,
     replaces: str | None = None,
+    ledger: LedgerHeads | None = None,
 ) -> Statement:
     """The statement by which `repository` at `registry`, an origin, publishes the embedding with this SHA-256.
 
@@ -141,7 +157,9 @@ def build_publish(
         "recipe": dict(recipe),
         "created": instants.write(created),
     }
-    return _checked(Statement(digest, PUBLISH, facts), Publish)
+    if ledger is not None:
+        facts["ledger"] = ledger.model_dump(mode="json")
+    return checked(Statement(digest, PUBLISH, facts), Publish)
 
 
 def build_audit(
@@ -167,7 +185,7 @@ def build_audit(
         "headline": dict(headline),
         "created": instants.write(created),
     }
-    return _checked(Statement(digest, AUDIT, facts), MiaAudit)
+    return checked(Statement(digest, AUDIT, facts), MiaAudit)
 
 
 def sign(statement: Statement, *, key: dsse.Signer) -> dsse.Envelope:
@@ -213,7 +231,7 @@ def read_publish(statement: Statement) -> Publish:
         WrongPredicateError: a statement of another kind.
         MalformedStatementError: a member is missing or not of its form.
     """
-    return _read(statement, PUBLISH, Publish)
+    return read_as(statement, PUBLISH, Publish)
 
 
 def read_audit(statement: Statement) -> MiaAudit:
@@ -223,13 +241,14 @@ def read_audit(statement: Statement) -> MiaAudit:
         WrongPredicateError: a statement of another kind.
         MalformedStatementError: a member is missing or not of its form.
     """
-    return _read(statement, AUDIT, MiaAudit)
+    return read_as(statement, AUDIT, MiaAudit)
 
 
-_Model = TypeVar("_Model", bound=_Predicate)
+_Model = TypeVar("_Model", bound=Predicate)
 
 
-def _read(statement: Statement, kind: str, model: type[_Model]) -> _Model:
+def read_as(statement: Statement, kind: str, model: type[_Model]) -> _Model:
+    """The facts of a statement of type `kind`. Raises as `read_publish`."""
     if statement.predicate_type != kind:
         raise WrongPredicateError(f"a statement of type {kind} is needed here, this one is another", _HINT)
     try:
@@ -240,8 +259,9 @@ def _read(statement: Statement, kind: str, model: type[_Model]) -> _Model:
         raise _malformed(f"predicate.{where}: {first['msg']}") from error
 
 
-def _checked(statement: Statement, model: type[_Predicate]) -> Statement:
-    _read(parse(statement.to_bytes()), statement.predicate_type, model)
+def checked(statement: Statement, model: type[Predicate]) -> Statement:
+    """The statement, once it was read as every reader will. Raises MalformedStatementError."""
+    read_as(parse(statement.to_bytes()), statement.predicate_type, model)
     return statement
 
 

@@ -43,6 +43,7 @@ def main() -> int:
         f"\nrecognised: {recognised['before']:.0%} before, {recognised['after']:.0%} after, of {recognised['n']}\n"
         f"classifier AUC: {utility['auc_real']:.3f} real, {utility['auc_real_plus_synthetic']:.3f} real and drawn\n"
         f"audit: {summary['audit']['verdict']} ({summary['audit']['statement']})\n"
+        f"registered before it ran: {summary['verification']['registered']}\n"
         f"traced to their release: {summary['tracing']['by_metadata']} of {summary['tracing']['of']} by metadata,"
         f" {summary['tracing']['by_mark']} of {summary['tracing']['of_stripped']} by the mark in their noise alone\n"
         f"log: {summary['log']['entries']} entries, read and cosigned by hospital B\n"

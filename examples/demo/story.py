@@ -47,7 +47,7 @@ def publish(
     name = ["--token", words.token, "--caption", words.caption, "--seed", "1", "--out", file.name]
     name += ["--steps", str(steps)] if steps else []
     site.embhub("train", material.manifest.parent, *train, *name)
-    audit = site.embhub("audit", file.name, "--suite", "quick", "--json").json
+    audit = site.embhub("audit", file.name, "--suite", "quick", "--register", "--json").json
     # Where a copy is suspected the exit code is 6, there is no sheet, and the release goes out without pictures.
     copies = site.embhub("copy-check", file.name, "-n", "12", "--sheet", "--json", allow=[6]).json
     record = file.with_suffix(".samples.json")
@@ -109,9 +109,15 @@ def answer(card: Path, answers: Mapping[str, object]) -> None:
 def receive(site: Hospital, words: Words, fingerprint: str) -> dict[str, Any]:
     """Site B: trust the registry, pull, verify. Returns what verification found."""
     site.embhub("trust", "add", site.registry, "--fingerprint", fingerprint)
-    site.embhub("pull", f"{NAMESPACE}/{words.repository}", "--out", words.repository)
+    site.embhub("pull", f"{NAMESPACE}/{words.repository}", "--out", words.repository, "--require", "preregistered")
     verified = site.embhub("verify", words.repository, "--json").json
-    return {"findings": verified["findings"], "digest": verified["digest"], "signer": verified["signer"]}
+    registered = next(found["text"] for found in verified["findings"] if found["check"] == "audit-design")
+    return {
+        "findings": verified["findings"],
+        "registered": registered,
+        "digest": verified["digest"],
+        "signer": verified["signer"],
+    }
 
 
 def tamper(site: Hospital, words: Words) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 from embhub import refusals
 from embhub.__main__ import main
 from embhub.client import errors as client_errors
-from embhub.client import guard, logged, pulling, roots
+from embhub.client import guard, logged, logged_papers, pulling, roots
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.release import files as release_files
@@ -231,7 +231,8 @@ def test_names_in_answers_lead_nowhere(middle: Middleman, fresh: Site, tmp_path:
     around = sorted(tmp_path.iterdir())
     middle.lies = {INFO: edited(add)}
     pulling.pull(REPOSITORY)
-    pulled = {*release_files.LIMITS, logged.PROOF, "prostate-cspca.safetensors"}
+    proofs = {logged.PROOF, logged_papers.KEYRING_PROOF, "attestations/audit.tlog-proof"}
+    pulled = {*release_files.LIMITS, *proofs, "prostate-cspca.safetensors"}
     absent = {release_files.SAMPLES, release_files.SOURCE_BUNDLE}
     assert sorted(files(fresh.folder)) == sorted(f"prostate-cspca/{name}" for name in pulled - absent)
     assert sorted(tmp_path.iterdir()) == around

@@ -43,6 +43,11 @@ def make_leaf(number: int) -> Leaf:
     return logged.leaf_of(signed, releases.SITE.public)
 
 
+def leaf_name(entry: bytes) -> str:
+    """The name under which `/log/proof` has an entry."""
+    return merkle.leaf_hash(entry).hex()
+
+
 @dataclass
 class MemoryLog:
     """A log in memory, as honest as a test wants it: `changed` are files that are served in place of the true ones."""

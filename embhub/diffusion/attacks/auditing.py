@@ -25,7 +25,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.audits import statistics
 from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
 from embhub.builtin_bases import NAMES as BUILT_IN
-from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES, shadow_training
+from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES, planning, shadow_training
 from embhub.diffusion.attacks import shadows as shadow_module
 from embhub.diffusion.attacks.adapter_losses import measure_adapter
 from embhub.diffusion.attacks.blind_baseline import score_blindly
@@ -33,6 +33,7 @@ from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, d
 from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, rank_pooled
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism
+from embhub.diffusion.attacks.planning import WITH_SHADOWS as WITH_SHADOWS
 from embhub.diffusion.attacks.shadow_training import ShadowLossCache
 from embhub.diffusion.attacks.shadows import Private
 from embhub.diffusion.bases.found import FoundBase
@@ -46,7 +47,6 @@ from embhub.diffusion.training.recipes import recorded_recipe
 from embhub.errors import ArtifactError, UsageError
 from embhub.images.member_split import Source, choose_sides, compare
 from embhub.ledger import audit_attempts, published_audits
-from embhub.ledger.audit_attempts import AuditAttempt
 from embhub.options.precision import Precision
 from embhub.options.preprocessing import recorded
 from embhub.privacy.claim import PrivacyClaim
@@ -55,7 +55,6 @@ from embhub.release import files as release_files
 from embhub.site import runs
 from embhub.site import secret as site_secret
 
-WITH_SHADOWS = ("standard", "thorough")
 _EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained
 _SPLITS: Mapping[Unit, Split] = {
     "patient": "by patient, held out before training",
@@ -149,7 +148,7 @@ def audit(
         if replay is not None:
             raise UsageError("the mechanism suite takes noise from the operating system", "leave --replay out")
         pipe = _load_for_canaries(target, base, device)
-        attempt = _begin(target, suite, 0, {}, None)
+        attempt = planning.begin(target, suite, 0, {}, None)
         counted = Attempt(number=attempt.number, count=attempt.number)
         report = audit_mechanism(target, pipe, attempt=counted, on_progress=on_progress)
         audit_attempts.finish_audit(attempt, report.verdict)
@@ -172,12 +171,8 @@ def audit(
         )
     seen = recorded(target.training)
     images = torch.from_numpy(sides.load(size_rule(pipe).choose(seen.resolution), seen.fit))
-    sealed: dict[str, Any] = {**sides.facts(), "bounds": bounds.model_dump()}
-    if precision:
-        sealed["precision"] = precision
-    if suite in WITH_SHADOWS:  # an audit whose references were no targets has another entry, and is not replayed so
-        sealed["shadows"] = "each in turn"
-    attempt = _begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
+    sealed = planning.seal(sides, bounds, precision, suite)
+    attempt = planning.begin(target, suite, shadows if suite in WITH_SHADOWS else 0, sealed, replay)
     secret = site_secret.derive_seed({"embedding": target.digest, "audit": attempt.id})
     latents = encode_images(pipe, images)
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=secret)
@@ -230,7 +225,7 @@ def audit(
         design=design,
         models=models,
         attempt=Attempt(number=attempt.number, count=attempt.number),
-        commitment=site_secret.commit({**sealed, "embedding": target.digest, "audit": attempt.id}),
+        commitment=planning.commit(sealed, attempt),
     )
     audit_attempts.finish_audit(attempt, report.verdict)
     unit: Literal["patient", "image"] = "patient" if sides.unit == "patient" else "image"
@@ -268,29 +263,6 @@ def _how_private(target: Embedding, run: runs.Run) -> Private | None:
     if not isinstance(claim, PrivacyClaim):
         raise ArtifactError("the file claims no privacy, and was trained with it", "train again")
     return Private(Protection(**said), claimed_mechanism(claim))
-
-
-def _begin(
-    target: Embedding, suite: Suite, shadows: int, sealed: Mapping[str, Any], replay: int | None
-) -> AuditAttempt:
-    """The entry of this audit in the ledger: a new one, one that was interrupted, or the one to replay.
-
-    Raises:
-        UsageError: no audit of that number, or it was of another suite, number of shadows, bounds or images.
-    """
-    sides = site_secret.commit({**sealed, "embedding": target.digest})
-    if replay is None:
-        return audit_attempts.begin_audit(target.digest, suite=suite, shadows=shadows, sides=sides)
-    made = audit_attempts.audits_of(target.digest)
-    found = next((attempt for attempt in made if attempt.number == replay), None)
-    if found is None:
-        raise UsageError(f"this site made no audit {replay} of this file", f"its audits are 1 to {len(made)}")
-    if (found.suite, found.shadows, found.sides) != (suite, shadows, sides):
-        raise UsageError(
-            f"audit {replay} of this file was another one: suite {found.suite}, {found.shadows} shadows",
-            "give the suite, shadows, bounds and images that it had, and use the version of embhub that made it",
-        )
-    return found
 
 
 def resolve(embedding: str | Path | Embedding | HasEmbedding) -> Embedding:

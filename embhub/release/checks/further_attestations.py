@@ -15,7 +15,7 @@ from embhub.formats.plain_text import plain
 from embhub.refusals import CriticalAttestationError, Finding, MalformedBundleError, WrongPredicateError
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.trust import bundle, statement
+from embhub.trust import audit_designs, bundle, statement
 
 CHECK = "attestation"
 MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
@@ -23,12 +23,16 @@ _PLACES = {
     statement.PUBLISH: release_files.PUBLISH_BUNDLE,
     statement.AUDIT: f"{release_files.AUDIT_BUNDLE} or {release_files.audit_bundle_of('NAMESPACE')}",
     MODEL_SIGNATURE: release_files.MODEL_BUNDLE,
+    audit_designs.DESIGN: release_files.AUDIT_DESIGN,
+    audit_designs.RESULT: release_files.AUDIT_RESULT,
 }
 _KNOWN = (
     release_files.PUBLISH_BUNDLE,
     release_files.AUDIT_BUNDLE,
     release_files.MODEL_BUNDLE,
     release_files.SOURCE_BUNDLE,
+    release_files.AUDIT_DESIGN,
+    release_files.AUDIT_RESULT,
 )
 _FAMILY = "application/vnd.dev.sigstore.bundle"
 

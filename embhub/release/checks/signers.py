@@ -51,7 +51,7 @@ def find_publisher(
     namespace = names.namespace_of(repository)
     found = [(trust, key) for trust in trusts if (key := trust.lookup(attestation.hint))]
     if not found:
-        raise _unknown(attestation, trusts)
+        raise unknown(attestation, trusts)
     _check_signature(attestation, found[0][1])  # one fingerprint is one key, whichever keyring lists it
     check_origin(registry, trusts=[trust for trust, _ in found])
     found = [(trust, key) for trust, key in found if trust.origin == registry]
@@ -100,7 +100,7 @@ def find_auditor(
     """
     key = keyring.lookup(attestation.hint)
     if key is None:
-        raise _unknown(attestation, (keyring,))
+        raise unknown(attestation, (keyring,))
     _check_signature(attestation, key)
     check_origin(registry, trusts=(keyring,))
     if "audit" in key.roles:
@@ -162,7 +162,8 @@ def _gravity(found: tuple[Trust, KnownKey]) -> int:
     return -1 if revocation is None else REASONS.index(revocation.reason)
 
 
-def _unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSignerError:
+def unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSignerError:
+    """The refusal of a key that no keyring knows."""
     who = ascii(attestation.hint)[1:-1][:80]
     if not trusts:
         return UnknownSignerError(

@@ -16,7 +16,7 @@ from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, advisories, audit_standing, commits, repos
+from embhub_registry.repositories import access, advisories, audit_designs, audit_standing, commits, repos
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.repositories.proposal import Proposal
@@ -178,6 +178,7 @@ def _store(
             audit_standing.withdraw(db, proposal)
             audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
             log_entries.add_release(db, proposal.files, registry.trust().keyring)
+            audit_designs.note_release(db, proposal.files, registry.trust().keyring)
         return True
 
     try:

@@ -196,6 +196,14 @@ class Yanked(Facts):
     date: str
 
 
+class DroppedAudit(Facts):
+    """An audit of these bytes that was registered before it ran, and whose result never came."""
+
+    namespace: str
+    number: int
+    since: str
+
+
 class ProgramUse(Facts):
     """Another program: the commands that bring the file to it, and the prompt as it is written there."""
 
@@ -229,7 +237,8 @@ class EmbeddingPage(Facts):
 
     `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
     `verified`. `verdict` is the worst that anybody who counts found of these bytes, in this version or another;
-    `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `misnamed` where the
+    `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `dropped` lists
+    audits that were registered and have had no result for two weeks. `misnamed` where the
     card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is the whole card.
     `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
     the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
@@ -259,6 +268,7 @@ class EmbeddingPage(Facts):
     confirmation: Confirmation
     auditors: tuple[str, ...]
     audits: tuple[Audited, ...]
+    dropped: tuple[DroppedAudit, ...]
     misnamed: bool
     audit: Audit | None
     samples: SampleSheet | None

@@ -19,7 +19,7 @@ from embhub.release.files import EMBEDDING, SAMPLES
 from embhub.trust.keyring import Keyring
 from embhub_registry.database import Connection, repositories, terms, yanks
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.database.clock import stamp
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.repositories import Entry, Revision
 from embhub_registry.pages import citation, related, snippets, timeline
 from embhub_registry.pages.list_page import member_names
@@ -28,6 +28,7 @@ from embhub_registry.pages.page_facts import (
     Audited,
     Checked,
     Citation,
+    DroppedAudit,
     EmbeddingPage,
     File,
     FindingRow,
@@ -45,7 +46,7 @@ from embhub_registry.pages.page_facts import (
 )
 from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
-from embhub_registry.repositories import audit_standing
+from embhub_registry.repositories import audit_designs, audit_standing
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
 OF_THE_SOURCE = (
@@ -96,6 +97,7 @@ def collect(
         verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=audits,
+        dropped=_dropped(db, shown, files),
         misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
@@ -148,6 +150,15 @@ def _standing(
     if shown is None or digest is None:
         return audit_standing.NOTHING
     return audit_standing.of(db, digest, repository=name, keyring=keyring)
+
+
+def _dropped(db: Connection, shown: Shown | None, files: Sequence[Entry]) -> tuple[DroppedAudit, ...]:
+    """Audits of these bytes that were registered and have had no result for the set time."""
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
+    if shown is None or digest is None:
+        return ()
+    rows = audit_designs.overdue(db, digest, now=now())
+    return tuple(DroppedAudit(namespace=row.namespace, number=row.number, since=row.received) for row in rows)
 
 
 def _audited(row: Attestation, names: Mapping[str, str]) -> Audited:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from embhub_registry.http_errors import malformed
 from embhub_registry.people import auth
-from embhub_registry.repositories import attesting, yanking
+from embhub_registry.repositories import attesting, audit_designs, yanking
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import account_of, address_of, member_of, permitted, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
@@ -39,6 +39,21 @@ async def audits(request: Request) -> Response:
         document = await bodies.read_json(request)
         return JSONResponse(await threaded(attesting.attest, registry_of(request), member, digest, document))
     return JSONResponse(await threaded(attesting.answer, registry_of(request), account, digest), headers=FRESH)
+
+
+async def designs(request: Request) -> Response:
+    """`GET /embhub/v1/designs/{digest}`: which audits of these bytes were registered, with the signatures.
+
+    `POST` with a design and its notice registers one, before it runs; with a result, ends it.
+    """
+    digest = request.path_params["digest"]
+    if not _DIGEST.fullmatch(digest):
+        raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+    if request.method == "POST":
+        member = auth.require_somewhere(member_of(request, "registering an audit"), "attest")
+        document = await bodies.read_json(request)
+        return JSONResponse(await threaded(audit_designs.take, registry_of(request), member, digest, document))
+    return JSONResponse(await threaded(audit_designs.answer, registry_of(request), digest), headers=FRESH)
 
 
 async def yank(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embhub.__main__ import main
 from embhub.artifact import fingerprint
 from embhub.audits.report import SUITES, AuditReport, Bounds
-from embhub.diffusion.attacks import auditing, nearest, reidentification
+from embhub.diffusion.attacks import auditing, nearest, planning, reidentification
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.train import TrainResult
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.images.images import read_images
 from embhub.images.pixels import digest, read_pixels
-from embhub.ledger import audit_attempts
+from embhub.ledger import audit_attempts, budget
+from embhub.options.audit import AuditOptions
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
-from embhub.site import config, runs
+from embhub.site import config, keys, runs
 from embhub.site import secret as site_secret
+from embhub.trust import audit_designs
+from embhub.trust.audit_designs import Registration
 from tests.support import pipelines
 from tests.support.training import train
 
@@ -101,6 +106,38 @@ def test_a_replayed_audit_is_the_same_bytes_and_a_second_one_is_not(quick: Audit
     assert other.commitment != quick.commitment
     assert other.attempt is not None and other.attempt.number == other.attempt.count > quick.attempt.number
     assert [attempt.verdict for attempt in audit_attempts.audits_of(quick.artifact.sha256)][-1] == other.verdict
+
+
+def test_a_planned_audit_is_the_one_that_runs(
+    trained: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "planned.safetensors"
+    file.write_bytes(trained.embedding.data)
+    monkeypatch.setenv("EMBHUB_REGISTRY", "https://hub.example.org")
+    keys.generate("default")
+    carried = tmp_path / "carried.json"
+    assert main(["audit", str(file), "--design-out", str(carried)]) == 0, capsys.readouterr().err
+    registered = audit_designs.parse_file(carried.read_bytes())
+    assert isinstance(registered, Registration)
+    design = audit_designs.read_design(registered.design.statement)
+    begun = audit_attempts.audits_of(trained.embedding.digest)[-1]
+    assert begun.number == design.number and begun.verdict is None, "it is in the ledger and has not run"
+    assert planning.plan(file, AuditOptions()).commitment == design.commitment
+    assert main(["audit", str(file), "--device", "cpu"]) == 0, capsys.readouterr().err
+    report = AuditReport.parse(file.with_name("planned.audit.json").read_bytes())
+    assert report.commitment == design.commitment
+    result = audit_designs.parse_file(file.with_name("planned.audit-result.json").read_bytes())
+    assert not isinstance(result, Registration)
+    ended = audit_designs.read_result(result.statement)
+    assert ended.design.sha256 == registered.design.envelope.identity and ended.verdict == report.verdict
+    assert ended.report.sha256 == hashlib.sha256(report.to_bytes()).hexdigest()
+    for sample in (*trained.run.members, *trained.run.holdout):
+        assert sample.patient_id.encode() not in carried.read_bytes()
+    for words in (["--suite", "mechanism"], ["--replay", "1"]):
+        assert main(["audit", str(file), "--design-out", str(carried), *words]) == 2
+    budget.set_cap(4.0)
+    assert main(["audit", str(file), "--design-out", str(carried)]) == 6, "a verdict would leave"
+    budget.set_cap(None)
 
 
 def test_only_an_audit_that_was_made_is_replayed(quick: AuditReport, trained: TrainResult) -> None:

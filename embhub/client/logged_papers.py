@@ -1,0 +1,125 @@
+"""Are a release's audits, and the keyring that vouches for it, in the log? Beside `logged`, which asks for the release.
+
+A keyring that was made for one reader, or an audit shown to one reader, is not in the log that everybody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from embhub.client import log_reader, logged
+from embhub.client.log_reader import LogSource
+from embhub.errors import RegistryError
+from embhub.log import proofs
+from embhub.log.errors import LogError, NotIncludedError
+from embhub.log.notes import VerifierKey
+from embhub.log.proofs import LogProof
+from embhub.refusals import Finding
+from embhub.site import trust_store
+from embhub.trust import bundle
+from embhub.trust import logged as entries
+
+if TYPE_CHECKING:
+    from embhub.release.files import Release
+    from embhub.release.verified import Verified
+    from embhub.trust.keyring import Trust
+
+KEYRING_PROOF = "attestations/keyring.tlog-proof"
+
+
+@dataclass(frozen=True)
+class Papers:
+    """A release with what its log says of its audits and keyring. `proofs` are files, to be kept beside the bundles."""
+
+    verified: Verified
+    proofs: dict[str, bytes]
+
+
+def check(verified: Verified, release: Release, *, trusts: Sequence[Trust], source: LogSource | None) -> Papers:
+    """Look up the audits of a verified release, and its keyring, in the log of its registry.
+
+    Args:
+        source: the registry's log; None where no network is asked: then the proofs beside the bundles count.
+
+    Raises:
+        LogError: a proof is wrong, or the log forked. ConfigError: the site's log policy or memory cannot be read.
+    """
+    trust = logged.trust_of(verified, trusts)
+    key = logged.key_of(trust, logged.site_policy())
+    if key is None:
+        return Papers(verified, {})
+    look = _Look(release, key, source, {})
+    try:
+        said = [*_say_audits(verified, trust, look), *_say_keyring(trust, look)]
+    except LogError as refusal:
+        refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))
+        raise
+    names = {_proof_of(item.path) for item in verified.audit_files} | {KEYRING_PROOF}
+    kept = [one for one in verified.findings if one.text.partition(":")[0] not in names]
+    return Papers(replace(verified, findings=(*kept, *said)), look.found)
+
+
+@dataclass
+class _Look:
+    """Where proofs come from, and those that were found."""
+
+    release: Release
+    key: VerifierKey
+    source: LogSource | None
+    found: dict[str, bytes]
+
+    def up(self, leaf: bytes, name: str) -> LogProof | str:
+        """The proof of an entry, checked; or why there is none. `name` is that of its file."""
+        data = self.release.files.get(name)
+        try:
+            if self.source is not None:
+                data = log_reader.proof(self.source, leaf)
+            if data is None:
+                return "no entry is shown for it" if self.source is not None else f"unknown: no proof ({name}) is here"
+            proof = proofs.parse(data)
+            logged.compare(self.key, proof.open(leaf, log=self.key), self.source)
+        except RegistryError as error:
+            return f"unknown: the log was not read: {error.message}"
+        self.found[name] = data
+        return proof
+
+
+def _say_audits(verified: Verified, trust: Trust, look: _Look) -> Iterator[Finding]:
+    for item in verified.audit_files:
+        signer = trust.lookup(item.signer.fingerprint)
+        if item.left_out or signer is None:
+            continue
+        signed = bundle.parse(look.release.files[item.path])
+        leaf = entries.leaf_of(signed.envelope, signer.public_key).to_bytes()
+        found, who = look.up(leaf, _proof_of(item.path)), f"the audit that {item.signer.namespace} signed"
+        if isinstance(found, str):
+            yield Finding(logged.AUDITS, "warning", f"{who}: {found}")
+        else:
+            yield Finding(logged.AUDITS, "ok", f"{who}: entry {found.index:,}")
+
+
+def _say_keyring(trust: Trust, look: _Look) -> Iterator[Finding]:
+    """One root key's signature is enough: each is an entry of its own."""
+    document = trust_store.signed_keyring(trust.digest)
+    if document is None:
+        return
+    why = "nobody of its root signed it"
+    for leaf in entries.leaves_of(document, (key.public for key in trust.root_keys)):
+        try:
+            found = look.up(leaf.to_bytes(), KEYRING_PROOF)
+        except NotIncludedError:
+            if look.source is not None:
+                raise
+            found = f"unknown: {KEYRING_PROOF} is of another keyring, or of another signature of it"
+        if not isinstance(found, str):
+            yield Finding(logged.KEYRING, "ok", f"keyring {trust.keyring.version}: entry {found.index:,}")
+            return
+        why = found
+    known = look.source is not None or not why.startswith("unknown")
+    yield Finding(logged.KEYRING, "warning" if known else "note", f"keyring {trust.keyring.version}: {why}")
+
+
+def _proof_of(path: str) -> str:
+    return path.removesuffix(".sigstore.json") + proofs.SUFFIX

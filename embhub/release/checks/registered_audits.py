@@ -1,0 +1,201 @@
+"""Which audits of a file were registered in a log, and whether each has its result: decided from the log's entries.
+
+Every notice of a file is found by its digest, which follows from the file alone. The entry after a notice is its
+design: so one notice cannot stand for two designs, and a design that a registry does not show is missed. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from embhub.formats import strict_json
+from embhub.log import leaves
+from embhub.log.errors import MalformedLogError
+from embhub.refusals import BadSignatureError, Finding, ReleaseRefusedError
+from embhub.release.checks.preregistered import CHECK, may_register
+from embhub.trust import audit_designs, bundle, p256
+from embhub.trust.bundle import Bundle
+from embhub.trust.keyring import KnownKey, Trust
+
+MAX_BYTES = 2 * audit_designs.MOST * bundle.MAX_BYTES
+RESULTS = "audit-result"
+LEAK = "leak-detected"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A design that somebody showed, with its result if there is one. Nothing is trusted yet."""
+
+    design: Bundle
+    result: Bundle | None
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An audit whose notice is in the log at `notice`. `result` is its index, or None; `why` says what is missing."""
+
+    number: int
+    namespace: str
+    notice: int
+    design: str = ""
+    result: int | None = None
+    verdict: str = ""
+    why: str = ""
+
+
+def parse_answer(data: bytes, *, digest: str) -> tuple[Shown, ...]:
+    """A registry's answer to which designs it holds for an embedding.
+
+    Raises:
+        ValueError: not such an answer, or one about other bytes. ReleaseRefusedError: a bundle is malformed.
+    """
+    document = strict_json.read_object(data, limit=MAX_BYTES)
+    rows = document.get("designs")
+    if document.get("embedding") != digest or not isinstance(rows, list) or len(rows) > 4 * audit_designs.MOST:
+        raise ValueError("it is no list of designs of this embedding")
+    return tuple(_shown(row) for row in rows)
+
+
+def find(
+    entries: Sequence[bytes], *, digest: str, keyring: Trust, publisher: str, shown: Iterable[Shown]
+) -> tuple[Registered, ...]:
+    """Every registered audit of the embedding with this SHA-256 by its publisher and by auditors, in the log's order.
+
+    Args:
+        entries: the whole log, from its first entry on, checked against its checkpoint.
+        shown: designs with their results, from whoever has them.
+    """
+    known = {one.design.envelope.identity: one for one in sorted(shown, key=lambda one: one.result is not None)}
+    looked_for, places = audit_designs.notices(digest), _places(entries, known)
+    found = []
+    for index, entry in enumerate(entries):
+        number = looked_for.get(leaves.digest_in(entry).hex())
+        key = None if number is None else _signer(entry, keyring, digest, number)
+        if number is not None and key is not None and may_register(key, publisher):
+            after = leaves.digest_in(entries[index + 1]).hex() if index + 1 < len(entries) else ""
+            row = Registered(number, key.namespace, index, after)
+            found.append(_complete(row, known.get(after), places, digest=digest, key=key, keyring=keyring))
+    return tuple(found)
+
+
+def judge(found: Sequence[Registered], *, design: str, publisher: str, report: int) -> list[Finding]:
+    """What the registered audits of a file come to, for the release whose design has this identity.
+
+    Args:
+        publisher: the release's namespace. Its dropped audits count against it, and those of who signed the design;
+            another auditor's are named, so that no auditor can hold up a release.
+        report: number of the audit by the report itself, 0 where it does not say.
+    """
+    same = [one for one in found if one.design == design]
+    own = next((one for one in same if one.result is not None), same[0] if same else None)
+    if own is None:
+        return [Finding(CHECK, "warning", "the audit's design has no notice before it in the log")]
+    if own.result is None:
+        return [Finding(CHECK, "warning", f"design logged at {own.notice + 1:,}, and {own.why}")]
+    others = [one for one in found if one.design != design]
+    said = f"design logged at {own.notice + 1:,}, result at {own.result:,}"
+    earlier = [one for one in others if one.result is None and one.notice < own.result]
+    dropped = [one for one in earlier if one.namespace in (publisher, own.namespace)]
+    if dropped:
+        listed = "; ".join(_dropped(one) for one in dropped[:5])
+        return [Finding(CHECK, "warning", f"{said}; {len(dropped)} registered before it and dropped: {listed}")]
+    findings = [Finding(CHECK, "ok", f"{said}, nothing dropped between{_unregistered(found, own, report)}")]
+    for one in others:
+        if one in earlier:
+            findings.append(Finding(RESULTS, "warning", f"registered and without a result: {_dropped(one)}"))
+        elif one.result is None:
+            findings.append(Finding(RESULTS, "note", f"registered after it, without a result yet: {_dropped(one)}"))
+        else:
+            text = f"audit {one.number} of these bytes by {one.namespace}: {one.verdict} (result at {one.result:,})"
+            findings.append(Finding(RESULTS, "warning" if one.verdict == LEAK else "note", text))
+    return findings
+
+
+def _unregistered(found: Sequence[Registered], own: Registered, report: int) -> str:
+    """A ledger numbers every audit of a file; those that were not registered are the site's word alone."""
+    numbers = {one.number for one in found if one.namespace == own.namespace}
+    missing = sorted(set(range(1, report)) - numbers)
+    if not missing:
+        return ""
+    plural = "s" if len(missing) > 1 else ""
+    return f"; before it the site made {len(missing)} audit{plural} of these bytes that it did not register"
+
+
+def _dropped(one: Registered) -> str:
+    return f"audit {one.number} by {one.namespace}, noticed at {one.notice:,}: {one.why}"
+
+
+def _places(entries: Sequence[bytes], known: dict[str, Shown]) -> dict[str, int]:
+    """Where the results are that somebody showed, by their identity."""
+    wanted = {one.result.envelope.identity for one in known.values() if one.result is not None}
+    found: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        if (identity := leaves.digest_in(entry).hex()) in wanted:
+            found.setdefault(identity, index)
+    return found
+
+
+def _signer(entry: bytes, keyring: Trust, digest: str, number: int) -> KnownKey | None:
+    """The key of the keyring that signed this notice; None for anybody else, and for what is not in its one form."""
+    try:
+        leaf = leaves.parse(entry)
+    except MalformedLogError:
+        return None
+    key = keyring.lookup(leaf.fingerprint)
+    if key is None or not audit_designs.is_low(leaf.signature):
+        return None
+    try:
+        p256.verify(audit_designs.notice_pae(digest, number), signature=leaf.signature, key=key.public_key)
+    except BadSignatureError:
+        return None
+    return key
+
+
+def _complete(
+    row: Registered, shown: Shown | None, places: dict[str, int], *, digest: str, key: KnownKey, keyring: Trust
+) -> Registered:
+    """The row with its result, or with why there is none."""
+    if shown is None:
+        return _without(row, "nobody shows its design")
+    try:
+        audit_designs.check_signature(shown.design, key.public_key)
+        design = audit_designs.read_design(shown.design.statement)
+        if shown.design.statement.digest != digest or design.number != row.number:
+            return _without(row, "its design is of another audit")
+        if shown.result is None:
+            return _without(row, "it has no result")
+        return _ended(row, shown.result, places, keyring=keyring)
+    except ReleaseRefusedError as error:
+        return _without(row, error.message)
+
+
+def _ended(row: Registered, result: Bundle, places: dict[str, int], *, keyring: Trust) -> Registered:
+    key = keyring.lookup(result.hint)
+    if key is None or key.namespace != row.namespace:
+        return _without(row, "its result is signed by somebody else")
+    audit_designs.check_signature(result, key.public_key)
+    stated = audit_designs.read_result(result.statement)
+    place = places.get(result.envelope.identity)
+    if stated.design.sha256 != row.design:
+        return _without(row, "its result is of another design")
+    if place is None or place <= row.notice + 1:
+        return _without(row, "its result is not in the log after it")
+    return Registered(row.number, row.namespace, row.notice, row.design, place, stated.verdict)
+
+
+def _without(row: Registered, why: str) -> Registered:
+    return Registered(row.number, row.namespace, row.notice, row.design, why=why)
+
+
+def _shown(row: Any) -> Shown:
+    if not isinstance(row, dict) or not isinstance(row.get("design"), dict):
+        raise ValueError("a row has no design")
+    result = row.get("result")
+    return Shown(_bundle(row["design"]), None if result is None else _bundle(result))
+
+
+def _bundle(document: Any) -> Bundle:
+    return bundle.parse(json.dumps(document).encode())

@@ -1,0 +1,60 @@
+"""What this site read in a log about registered audits, in `state/audit-designs.json`: a folder needs no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from embhub.durable import locked, write_atomic
+from embhub.errors import ConfigError
+from embhub.site import config
+
+MAX_BYTES = 4_000_000
+_MOST = 5_000
+
+
+def remember(log: str, design: str, result: str, findings: Sequence[tuple[str, str, str]]) -> None:
+    """Note what the log of this key says of a design with its result, both by their identity. Raises ConfigError."""
+    with locked(_path()):
+        memory = _read()
+        memory.pop(_name(log, design, result), None)
+        memory[_name(log, design, result)] = [list(row) for row in findings]
+        kept = dict(list(memory.items())[-_MOST:])
+        write_atomic(_path(), json.dumps(kept, indent=1).encode(), mode=0o600)
+
+
+def recall(log: str, design: str, result: str) -> list[tuple[str, str, str]] | None:
+    """Check, outcome and text of each finding at the last reading, or None. Raises ConfigError."""
+    rows = _read().get(_name(log, design, result))
+    return None if rows is None else [(row[0], row[1], row[2]) for row in rows]
+
+
+def _name(log: str, design: str, result: str) -> str:
+    return f"{log} {design} {result}"
+
+
+def _path() -> Path:
+    return config.paths().state / "audit-designs.json"
+
+
+def _read() -> dict[str, list[list[str]]]:
+    try:
+        data = _path().read_bytes()
+        memory = json.loads(data) if len(data) <= MAX_BYTES else None
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _unreadable() from error
+    rows = memory.values() if isinstance(memory, dict) else [None]
+    if not all(isinstance(row, list) and all(_is_finding(one) for one in row) for row in rows):
+        raise _unreadable()
+    return dict(memory) if isinstance(memory, dict) else {}
+
+
+def _is_finding(row: object) -> bool:
+    return isinstance(row, list) and len(row) == 3 and all(isinstance(part, str) for part in row)
+
+
+def _unreadable() -> ConfigError:
+    return ConfigError(f"what this site read of registered audits is damaged: {_path()}", "remove it, and pull again")

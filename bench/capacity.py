@@ -92,7 +92,7 @@ def _attack(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Scores (S, U) of everybody against each embedding; an embedding's mean is taken off, which needs no label."""
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)
-    told = {"caption": leaks.CAPTION, "token": leaks.TOKEN}
+    told: Any = {"caption": leaks.CAPTION, "token": leaks.TOKEN}
     losses = torch.stack([measure_losses(pipe, latents, draws, rows=rows, **told) for rows in learned])
     scores = score_in_turn(losses)
     found: np.ndarray[Any, np.dtype[np.float64]] = (scores - scores.mean(1, keepdim=True)).numpy()

@@ -112,7 +112,7 @@ def test_the_targets_that_newcomers_are_told_of_exist() -> None:
 
 @pytest.mark.parametrize("script", [".ci/run", ".ci/versions", "Makefile"])
 def test_the_tests_that_a_script_names_exist(script: str) -> None:
-    named = re.findall(r"\btests/[\w/]+(?:\.py)?", (ROOT / script).read_text())
+    named = re.findall(r"\btests/[\w/]+(?:\.\w+)?", (ROOT / script).read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

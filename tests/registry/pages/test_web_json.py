@@ -339,7 +339,7 @@ def test_a_key_that_went_out_of_use_is_said_on_the_front(room: Showroom) -> None
 def test_authors_who_agreed_are_cited_with_their_orcid(room: Showroom) -> None:
     """From a card that names them, past the search for personal data, to the page and its citation."""
     orcid, ror, doi = "https://orcid.org/0000-0002-1825-0097", "https://ror.org/05wg1m734", "10.5281/zenodo.12345678"
-    named = {"authors": ["Jane Smith"], "orcid": {"Jane Smith": orcid}, "ror": ror, "doi": doi}
+    named: dict[str, Any] = {"authors": ["Jane Smith"], "orcid": {"Jane Smith": orcid}, "ror": ror, "doi": doi}
     room.push("radboud/cited", showroom.make_release("radboud/cited", seed=11, audited=False, name="cited", **named))
     found = ask(room, "/radboud/cited")
     assert all(text in found["citation"]["cff"] for text in (orcid, ror, doi))

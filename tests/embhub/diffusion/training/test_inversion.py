@@ -33,7 +33,7 @@ QUICK = replace(COMPACT, num_vectors=2, steps=6, batch_size=4)
         ("clip", "epsilon"),
         ("bert", "v_prediction"),
         *(pytest.param(kind, marks=pytest.mark.thorough) for kind in (("clip", "v_prediction"), ("bert", "epsilon"))),
-    ]
+    ],
 )
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     encoder, prediction = request.param

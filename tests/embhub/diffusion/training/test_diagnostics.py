@@ -74,6 +74,10 @@ def test_strangeness_is_an_error_in_units_of_a_linear_denoisers(tmp_path: Path, 
     class Linear(torch.nn.Module):
         dtype, device = torch.float32, torch.device("cpu")
 
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(()))
+
         def forward(self, noisy: torch.Tensor, times: torch.Tensor, encoder_hidden_states: Any) -> Any:
             alpha = pipe.scheduler.alphas_cumprod[times][:, None, None, None]
             clean = alpha.sqrt() * noisy  # of unit variance and no mean

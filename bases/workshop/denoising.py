@@ -37,7 +37,7 @@ class Settings:
 
     batch: int = 16
     seed: int = 0
-    pool_steps: int = 4000
+    pool_steps: int = 5000
     times: Times = ((0, 1000, 0.75), (780, 1000, 0.25))
     merged: float = 0.3
     peak: float = 1.0e-3

@@ -22,29 +22,29 @@ from bases.workshop import denoiser, running
 from bases.workshop.averages import Averages
 from bases.workshop.corpus import Caption
 from bases.workshop.latent_pictures import CHANNELS, FACTOR, SIDE, encode
-from bases.workshop.material import HeldOut, Pool
+from bases.workshop.material import HeldOut, Pool, Times
 from bases.workshop.text_encoder import WIDTH, CaptionEncoder
 
 DECAYS = (0.995, 0.999, 0.9997)
 _TIMES = (50, 200, 350, 500, 650, 800, 900, 980)
-_PROBED_AT = (800, 900)
 Encode = Callable[[Sequence[Caption], np.random.Generator | None, float], Tensor]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Images a step; steps a pool of images serves; the share of times drawn among the noisiest; the share of captions
-    with merged words."""
+    """Images a step; steps a pool of images serves; the spans that times are drawn from; the share of captions with
+    merged words; the steps between which the rate falls to nothing."""
 
     batch: int = 16
     seed: int = 0
-    pool_steps: int = 4000
-    high: float = 0.25
+    pool_steps: int = 5000
+    times: Times = ((0, 1000, 0.75), (780, 1000, 0.25))
     merged: float = 0.3
     peak: float = 1.0e-3
     device: str = "cpu"
     precision: str = "auto"
     compiled: bool = False
+    cool: tuple[int, int] | None = None
 
 
 def build(seed: int) -> UNet2DConditionModel:
@@ -165,17 +165,18 @@ class Denoising:
         rng, latents = np.random.default_rng([settings.seed, number]), self.pools(number // settings.pool_steps)
         chosen = torch.multinomial(latents.pool.odds, settings.batch, replacement=True, generator=generator)
         captions = [latents.pool.caption(int(index), rng) for index in chosen]
-        times = draw_times(settings.batch, settings.high, generator)
+        times = draw_times(settings.batch, settings.times, generator)
         values = latents.values[chosen].float()
         noisy, target = denoiser.diffuse(values, times, self.alphas, generator)
         self.model.train()
         predicted = self._predicted(noisy, times, self.encode(captions, rng, settings.merged))
         errors = (predicted - target.to(settings.device)).square()
         if latents.pool.weights is not None:
-            errors = errors * latents.pool.weights[chosen].to(settings.device)
+            weights = torch.stack([latents.pool.weights(caption) for caption in captions])
+            errors = errors * weights.to(settings.device)
         loss = errors.mean()
         for group in self.optimizer.param_groups:
-            group["lr"] = running.learning_rate(number, settings.peak) * group["factor"]
+            group["lr"] = running.learning_rate(number, settings.peak, cool=settings.cool) * group["factor"]
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -197,9 +198,10 @@ class Denoising:
         figures |= {"held_out_last": self._loss(self.model, self.held_out.captions, _TIMES)}
         self._lowest = losses.index(min(losses))
         model = shown[self._lowest]
-        right = self._loss(model, self.held_out.captions, _PROBED_AT, focused=True)
+        times = self.held_out.probed_at
+        right = self._loss(model, self.held_out.captions, times, focused=True)
         for name, captions in self.held_out.swapped.items():
-            figures[f"swapped_{name}"] = self._loss(model, captions, _PROBED_AT, focused=True) / right
+            figures[f"swapped_{name}"] = self._loss(model, captions, times, focused=True) / right
         return {"held_out_loss": min(losses), **figures}
 
     @torch.no_grad()
@@ -224,13 +226,13 @@ class Denoising:
         self.best = copy.deepcopy(self.averages.averaged(self._lowest).state_dict())
 
 
-def draw_times(count: int, high: float, generator: torch.Generator) -> Tensor:
-    """Time steps 0 to 999, one from each stratum; a share `high` of them from 780 on instead."""
-    noisy = int(count * high)
-    parts = [(0, 1000, count - noisy), (780, 1000, noisy)]
+def draw_times(count: int, spans: Times, generator: torch.Generator) -> Tensor:
+    """Time steps 0 to 999: of each of `spans` its share, rounded down (of the first what is left), one a stratum."""
+    numbers = [int(count * share) for _, _, share in spans]
+    numbers[0] += count - sum(numbers)
     drawn = [
         low + (torch.arange(number) + torch.rand(number, generator=generator)) / max(1, number) * (above - low)
-        for low, above, number in parts
+        for (low, above, _), number in zip(spans, numbers, strict=True)
     ]
     return torch.cat(drawn).long().clamp(max=999)
 

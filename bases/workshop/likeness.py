@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 
 class PatchCritic(nn.Module):
-    """Grey images (N, 1, H, W) to patch scores (N, 1, h, w), above 0 for real; keeps the features on the way."""
+    """Images (N, `colours`, H, W) to patch scores (N, 1, h, w), above 0 for real; keeps the features on the way."""
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 96)) -> None:
+    def __init__(self, colours: int = 1, widths: Sequence[int] = (32, 64, 96)) -> None:
         super().__init__()
-        sizes = [1, *widths]
+        sizes = [colours, *widths]
         self.layers = nn.ModuleList(
             nn.utils.parametrizations.spectral_norm(nn.Conv2d(before, after, 4, 2, 1))
             for before, after in pairwise(sizes)

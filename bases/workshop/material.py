@@ -13,43 +13,52 @@ from torch import Tensor
 from bases.workshop import films
 from bases.workshop.corpus import Caption
 
+Times = Sequence[tuple[int, int, float]]
+"""Spans of time steps, from and to (not including it), and the share of a batch drawn evenly from each."""
+
 _COPIES = 6
 
 
 @dataclass(frozen=True)
 class Pool:
     """Some thousands of training images: `images(places)` in [-1, 1], a fresh `caption(place, rng)` of each one, and
-    `odds` (N,) of being drawn. `weights` (N, 1, 16, 16), where given, counts places of a latent more."""
+    `odds` (N,) of being drawn. `weights`, where given, says of a caption which places of a latent count more, as
+    (1, 16, 16): what is known of an image from its caption alone leaves the optimum where it is."""
 
     count: int
     images: Callable[[Tensor], Tensor]
     caption: Callable[[int, np.random.Generator], Caption]
     odds: Tensor
-    weights: Tensor | None = None
+    weights: Callable[[Caption], Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """Images (N, 3, 128, 128) that nothing is learned from, with their captions; `swapped` names wrong captions of the
-    first M of them, by what is wrong; `focus` (M, 1, 16, 16), where given, is where that shows."""
+    first M of them, by what is wrong; `focus` (M, 1, 16, 16), where given, is where that shows, and `probed_at` the
+    times at which it is looked for."""
 
     images: Tensor
     captions: Sequence[Caption]
     swapped: Mapping[str, Sequence[Caption]]
     focus: Tensor | None = None
+    probed_at: tuple[int, ...] = (800, 900)
 
 
 @dataclass(frozen=True)
 class Material:
     """`draw(count, generator)` gives images for the autoencoder, `pool(number)` those of the denoiser, one pool after
-    another; both the same for the same seed. `high` is the share of times that a denoiser draws among the noisiest."""
+    another; both the same for the same seed. `times` says which time steps a denoiser learns at.
+    Images are (N, 3, S, S), or (N, 4, S, S) where a last channel, 0 to 1, says what has to be rebuilt with most
+    care. `colours` are the channels that a critic has to see, 1 where all are alike."""
 
     name: str
     draw: Callable[[int, torch.Generator], Tensor]
     pool: Callable[[int], Pool]
     held_out: HeldOut
     vocabulary: Sequence[str]
-    high: float = 0.25
+    times: Times = ((0, 1000, 0.75), (780, 1000, 0.25))
+    colours: int = 1
 
 
 def of_films(data: Path, seed: int = 0) -> Material:

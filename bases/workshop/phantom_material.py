@@ -16,26 +16,31 @@ from bases.workshop.corpus import Caption
 from bases.workshop.latent_pictures import FACTOR
 from bases.workshop.material import HeldOut, Material, Pool
 from embhub.phantoms import findings, varied
-from embhub.phantoms.findings import MODALITIES, Finding
+from embhub.phantoms.findings import MODALITIES, PLACES, PREFIXES, SIDES, Finding
 
 _POOL, _HELD_OUT, _TEXTS = 4000, 60, 3000
-_REGION = 6.0
-_HIGH = 0.4
-"""Share of times drawn among the noisiest: place, side and shape of a finding are decided there."""
-_ODDS = (0.5, 1.0, 0.4)  # of phantoms with no, one, two findings
+_TURN = 5
+_NEXT = {"spot": "oval", "oval": "ring", "ring": "spot", "level": "spot", "line": "level"}
+_REGION, _NAMED = 6.0, 20.0
+"""How much more places count where findings of a modality tend to be, and where a caption says that one is."""
+_TIMES = ((0, 400, 0.125), (400, 600, 0.1875), (600, 850, 0.4375), (850, 1000, 0.25))
+"""Place and side of a finding are decided at the noisiest times, its shape where half of the noise is gone."""
+_ODDS = (0.3, 1.0, 0.25)  # of phantoms with no, one, two findings
 
 
 def of_phantoms(_data: Path | None = None, seed: int = 0, pool_size: int = _POOL) -> Material:
     """Phantoms of every modality, none with a held-out finding."""
 
     def draw(number: int, generator: torch.Generator) -> Tensor:
-        return _images(varied.draw_many(number, int(torch.randint(2**62, (1,), generator=generator))))
+        seed, first = torch.randint(2**62, (2,), generator=generator).tolist()
+        drawn = varied.draw_many(number, seed, first=first % _TURN)
+        return torch.cat([_images(drawn), torch.from_numpy(np.stack([one.mask for one in drawn]))[:, None]], 1)
 
     def pool(number: int) -> Pool:
         return _pool(varied.draw_many(pool_size, _seed(seed, number)))
 
     held = varied.draw_many(_HELD_OUT, _seed(seed, 10**6))
-    return Material("builtin", draw, pool, _held_out(held), _texts(seed), _HIGH)
+    return Material("builtin", draw, pool, _held_out(held), _texts(seed), _TIMES, colours=3)
 
 
 def first_pool(count: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -58,18 +63,53 @@ def _pool(drawn: Sequence[varied.VariedPhantom]) -> Pool:
         images=lambda places: pictures[places].permute(0, 3, 1, 2).float() / 127.5 - 1,
         caption=lambda place, rng: varied_caption(drawn[place], rng),
         odds=torch.tensor([_ODDS[len(one.findings)] * (0.6 if one.modality == "histology" else 1) for one in drawn]),
-        weights=region_weights(drawn),
+        weights=NamedPlaces(drawn),
     )
 
 
-def region_weights(drawn: Sequence[varied.VariedPhantom]) -> Tensor:
-    """1, and up to 6 more where findings of a modality tend to be: never where the very image's finding is, which would
-    teach a denoiser to see findings everywhere."""
-    focus = _focus(drawn)
-    kinds = torch.tensor([MODALITIES.index(one.modality) for one in drawn])
-    means = torch.stack([focus[kinds == kind].mean(0) if (kinds == kind).any() else focus[0] for kind in range(3)])
-    region = _REGION * means / means.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
-    return 1 + region[kinds]
+class NamedPlaces:
+    """Weights of a latent's places by what a caption says: most where it puts a finding, some where its modality tends
+    to have one. Never where the very image's finding is, which would teach a denoiser to draw findings that no word
+    asks for.
+    """
+
+    def __init__(self, drawn: Sequence[varied.VariedPhantom]) -> None:
+        self._focus = _focus(drawn)
+        self._kinds = [one.modality for one in drawn]
+        self._single = [one.findings[0] if len(one.findings) == 1 else None for one in drawn]
+        self._known: dict[tuple[str | None, ...], Tensor] = {}
+
+    def __call__(self, caption: Caption) -> Tensor:
+        """Weights (1, 16, 16), from 1 on."""
+        modality = next((kind for kind, phrases in PREFIXES.items() if caption.head.startswith(phrases)), None)
+        if modality is None:
+            return torch.ones_like(self._focus[0])
+        weights = 1 + _REGION * self._mean(modality)
+        for phrase in caption.phrases:
+            said = set(phrase.split())
+            place, side = (next((word for word in words if word in said), None) for words in (PLACES, SIDES))
+            if place or side:
+                level = "level" if "level" in said else None
+                named = (2 * self._mean(modality, place, side, level)).clamp(max=1)
+                weights = torch.maximum(weights, 1 + _NAMED * named)
+        return weights
+
+    def _mean(self, modality: str, *words: str | None) -> Tensor:
+        """Where findings of a modality with these words are on the mean, 0 to 1 where most of them are."""
+        key = (modality, *words)
+        if key not in self._known:
+            chosen = [
+                place
+                for place, (kind, one) in enumerate(zip(self._kinds, self._single, strict=True))
+                if kind == modality and (not words or (one is not None and _fits(one, words)))
+            ]
+            mean = self._focus[chosen].mean(0) if chosen else torch.ones_like(self._focus[0])
+            self._known[key] = mean / mean.amax().clamp_min(1e-6)
+        return self._known[key]
+
+
+def _fits(finding: Finding, words: Sequence[str | None]) -> bool:
+    return all(word is None or word in (finding.place, finding.side, finding.shape) for word in words)
 
 
 def _focus(drawn: Sequence[varied.VariedPhantom]) -> Tensor:
@@ -98,12 +138,13 @@ def _held_out(drawn: Sequence[varied.VariedPhantom]) -> HeldOut:
         "side": lambda one: replace(one, side="left" if one.side == "right" else "right"),
         "tone": lambda one: replace(one, tone="dark" if one.tone == "bright" else "bright"),
         "shape": lambda one: replace(one, shape="ring" if one.shape in ("level", "line") else "level"),
+        "near shape": lambda one: replace(one, shape=_NEXT[one.shape]),
     }
     swapped = {
         name: [varied_caption(replace(one, findings=(swap(one.findings[0]),))) for one in single]
         for name, swap in swaps.items()
     }
-    return HeldOut(_images(ordered), [varied_caption(one) for one in ordered], swapped, _focus(single))
+    return HeldOut(_images(ordered), [varied_caption(one) for one in ordered], swapped, _focus(single), (600, 750, 900))
 
 
 def _texts(seed: int) -> list[str]:

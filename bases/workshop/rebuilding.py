@@ -16,6 +16,8 @@ from bases.workshop.averages import Averages
 from bases.workshop.latent_pictures import encode, latents_of, pictures_of
 
 _PEAK, _CRITICS_RATE = 2e-3, 4e-4
+_CARE = 4.0
+"""How much more a place counts where the images' last channel is 1."""
 Draw = Callable[[int, torch.Generator], Tensor]
 
 
@@ -24,7 +26,8 @@ class Settings:
     """Images a step; the side of the part of each that is rebuilt (0: all of it); weights of the losses beside pixels
     (0: left out); the step at which the critic begins to count; noise on latents as a share of their deviation;
     `shrink`: latents are scaled by a random factor from this one to 1, as a denoiser draws them a little too small;
-    `decoder_only` leaves the encoder as it is."""
+    `decoder_only` leaves the encoder as it is; `colours` are the channels that the critic sees, 1 or 3; `cool` are the
+    steps between which the rate falls to nothing."""
 
     batch: int = 8
     seed: int = 0
@@ -36,7 +39,9 @@ class Settings:
     noise: float = 0.1
     shrink: float = 1.0
     decoder_only: bool = False
+    colours: int = 1
     peak: float = _PEAK
+    cool: tuple[int, int] | None = None
     device: str = "cpu"
     precision: str = "auto"
 
@@ -50,7 +55,7 @@ class Rebuilding:
         self.settings, self.draw, self.held_out = settings, draw, held_out
         self.model = model.to(settings.device)
         torch.manual_seed(settings.seed)
-        self.critic = likeness.PatchCritic().to(settings.device)
+        self.critic = likeness.PatchCritic(settings.colours).to(settings.device)
         self.learning = _parameters(self.model, settings.decoder_only)
         self.optimizer = torch.optim.AdamW(
             self.learning, settings.peak, weight_decay=1e-4, betas=(0.9, 0.99), fused=True
@@ -84,23 +89,25 @@ class Rebuilding:
         """Rebuild one batch, and let the critic learn from it."""
         self.model.train()
         settings, generator = self.settings, running.randomness(self.settings.seed, number)
-        images = cropped(self.draw(settings.batch, generator), settings.crop, generator).to(settings.device)
+        taken = cropped(self.draw(settings.batch, generator), settings.crop, generator).to(settings.device)
+        images, weights = taken[:, :3], 1 + _CARE * taken[:, 3:].amax(1, keepdim=True) if taken.shape[1] > 3 else 1.0
         noise = torch.randn(settings.batch, *self._latent_shape(images), generator=generator).to(settings.device)
         least = settings.shrink
         scale = least + (1 - least) * torch.rand(settings.batch, 1, 1, 1, generator=generator).to(settings.device)
         drawn, size = self._rebuilt(images, noise, scale)
         grey, real = drawn.mean(1, keepdim=True), images[:, :1]
-        loss = likeness.pixel_loss(drawn, images) + 1e-3 * size
+        shown, true = (drawn, images) if settings.colours == 3 else (grey, real)
+        loss = likeness.pixel_loss(drawn, images, weights) + 1e-3 * size
         figures = {"pixels": loss.item()}
         if settings.bands:
             loss = loss + settings.bands * likeness.band_loss(grey, real)
         critic = settings.critic > 0
         if critic and number >= settings.critic_from:
-            loss = loss + self._criticised(grey, real)
-        _set_rate(self.optimizer, running.learning_rate(number, settings.peak))
+            loss = loss + self._criticised(shown, true)
+        _set_rate(self.optimizer, running.learning_rate(number, settings.peak, cool=settings.cool))
         _step(self.optimizer, loss, self.learning)
         if critic:
-            figures["critic"] = self._teach_critic(grey.detach(), real)
+            figures["critic"] = self._teach_critic(shown.detach(), true)
         self.averages.update(number)
         return {**figures, "loss": loss.item()}
 
@@ -116,19 +123,19 @@ class Rebuilding:
             drawn = pictures_of(self.model, latents * scale + self.settings.noise * deviation * noise)
         return drawn.float(), latents.square().mean()
 
-    def _criticised(self, grey: Tensor, real: Tensor) -> Tensor:
+    def _criticised(self, shown: Tensor, real: Tensor) -> Tensor:
         self.critic.requires_grad_(False)
         with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.fast):
-            scores, features = self.critic(grey)
+            scores, features = self.critic(shown)
             _, true = self.critic(real)
         self.critic.requires_grad_(True)
         apart: Tensor = self.settings.features * likeness.feature_loss(features, true)
         belief: Tensor = self.settings.critic * scores.float().mean()
         return apart - belief
 
-    def _teach_critic(self, grey: Tensor, real: Tensor) -> float:
+    def _teach_critic(self, shown: Tensor, real: Tensor) -> float:
         with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.fast):
-            loss = likeness.critics_loss(self.critic(real)[0].float(), self.critic(grey)[0].float())
+            loss = likeness.critics_loss(self.critic(real)[0].float(), self.critic(shown)[0].float())
         _step(self.critics, loss, list(self.critic.parameters()))
         return loss.item()
 

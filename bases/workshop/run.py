@@ -29,10 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run one stage; the error's exit code where it cannot."""
     chosen = _parser().parse_args(argv)
     torch.set_num_threads(1)
-    limits = running.Limits(chosen.minutes, chosen.cpu_minutes, chosen.steps, chosen.patience)
+    limits = running.Limits(chosen.minutes, chosen.cpu_minutes, chosen.steps, chosen.patience, chosen.cool_from)
     try:
         material = MATERIALS[chosen.name](chosen.data, chosen.seed)
         bench = workbench.Workbench(material, chosen.work, chosen.seed, chosen.device, chosen.precision)
+        bench.peak = chosen.peak
         if chosen.begin:
             bench.begin(chosen.begin)
         if chosen.stage == "export":
@@ -63,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many minutes")
     parser.add_argument("--cpu-minutes", type=float, default=math.inf, help="stop after so many of processor time")
     parser.add_argument("--steps", type=float, default=math.inf, help="stop at this step of the stage")
+    parser.add_argument(
+        "--peak", type=float, default=1e-3, help="the denoiser's learning rate in its first 2,000 steps"
+    )
+    parser.add_argument("--cool-from", type=int, help="step from which the rate falls, to nothing at --steps")
     parser.add_argument("--patience", type=int, default=20, help="measurements without a better held-out loss")
     parser.add_argument("--batch", type=int, help="images a step (default: 8, denoiser 16)")
     parser.add_argument("--crop", type=int, default=64, help="side of the squares an autoencoder sees; 0: whole images")

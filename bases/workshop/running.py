@@ -53,12 +53,19 @@ class Course(Protocol):
 @dataclass(frozen=True)
 class Limits:
     """When one session of a course ends: wall-clock minutes, minutes of processor time, steps counted from the
-    course's start, and how many measurements in a row may bring no better held-out loss."""
+    course's start, and how many measurements in a row may bring no better held-out loss. `cool_from` is the step from
+    which the learning rate falls to nothing, which it reaches at `steps`."""
 
     minutes: float = math.inf
     cpu_minutes: float = math.inf
     steps: float = math.inf
     patience: int = 20
+    cool_from: int | None = None
+
+    @property
+    def cool(self) -> tuple[int, int] | None:
+        """The steps between which the learning rate falls."""
+        return None if self.cool_from is None else (self.cool_from, int(self.steps))
 
 
 @dataclass
@@ -183,10 +190,16 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def learning_rate(step: int, peak: float, *, warm_up: int = 60, flat: int = 2000) -> float:
+def learning_rate(
+    step: int, peak: float, *, warm_up: int = 60, flat: int = 2000, cool: tuple[int, int] | None = None
+) -> float:
     """Warm-up, flat, then falling with the root of the steps: no end has to be known (Karras et al. 2024, arXiv
-    2312.02696)."""
-    return peak * min(1.0, (step + 1) / warm_up) / math.sqrt(max(1.0, step / flat))
+    2312.02696). Where an end is known, `cool` says between which steps it falls to nothing in a straight line."""
+    rate = peak * min(1.0, (step + 1) / warm_up) / math.sqrt(max(1.0, step / flat))
+    if cool is None:
+        return rate
+    first, last = cool
+    return rate * min(1.0, max(0.0, (last - step) / (last - first)))
 
 
 def randomness(seed: int, step: int) -> torch.Generator:

@@ -33,6 +33,7 @@ class Workbench:
     def __init__(
         self, material: Material, work: Path, seed: int = 0, device: str = "cpu", precision: str = "auto"
     ) -> None:
+        self.peak = 1.0e-3
         self.material, self.work, self.seed, self.device, self.precision = material, work, seed, device, precision
 
     @cached_property
@@ -56,10 +57,12 @@ class Workbench:
         if decoder_only != self._fixed.exists():
             hint = "train its decoder" if self._fixed.exists() else "train the autoencoder and the denoiser first"
             raise UsageError("latents are fixed with the denoiser's first step", hint)
-        course = self._rebuilding(batch, crop, decoder_only)
+        course = self._rebuilding(batch, crop, decoder_only, limits.cool)
         return running.run(course, self.work / ("decoder" if decoder_only else "autoencoder"), limits)
 
-    def _rebuilding(self, batch: int = 8, crop: int = 64, decoder_only: bool = False) -> rebuilding.Rebuilding:
+    def _rebuilding(
+        self, batch: int = 8, crop: int = 64, decoder_only: bool = False, cool: tuple[int, int] | None = None
+    ) -> rebuilding.Rebuilding:
         settings = rebuilding.Settings(
             batch=batch,
             seed=self.seed,
@@ -71,25 +74,31 @@ class Workbench:
             critic=_DECODERS_CRITIC if decoder_only else _CRITIC,
             shrink=_DECODERS_SHRINK if decoder_only else 1.0,
             features=_FEATURES,
+            colours=self.material.colours,
+            cool=cool,
         )
         model = self._fixed_autoencoder() if decoder_only else latent_pictures.build(self.seed)
         return rebuilding.Rebuilding(model, self.material.draw, self.material.held_out.images, settings)
 
     def train_denoiser(self, limits: running.Limits, *, batch: int = 16, compiled: bool = False) -> running.Progress:
         """Train the denoiser; with its first step the autoencoder is fixed."""
-        return running.run(self._denoising(batch, compiled), self.work / "denoiser", limits)
+        return running.run(self._denoising(batch, compiled, limits.cool), self.work / "denoiser", limits)
 
-    def _denoising(self, batch: int = 16, compiled: bool = False) -> denoising.Denoising:
+    def _denoising(
+        self, batch: int = 16, compiled: bool = False, cool: tuple[int, int] | None = None
+    ) -> denoising.Denoising:
         autoencoder = self._fixed_autoencoder().to(self.device)
         pools = denoising.Pools(self.material.pool, autoencoder, self.work / "denoiser")
         held_out = latent_pictures.encode(autoencoder, self.material.held_out.images), self.material.held_out
         settings = denoising.Settings(
             batch=batch,
             seed=self.seed,
-            high=self.material.high,
+            times=self.material.times,
+            peak=self.peak,
             device=self.device,
             precision=self.precision,
             compiled=compiled,
+            cool=cool,
         )
         encode = denoising.frozen(self.encoder)
         return denoising.Denoising(denoising.build(self.seed), pools, held_out, encode, settings)
@@ -98,7 +107,7 @@ class Workbench:
         """The whitened autoencoder; made of the best averaged weights the first time."""
         if not self._fixed.exists():
             averaged = self._averaged_autoencoder()
-            images = self.material.draw(_WHITENED_OVER, torch.Generator().manual_seed(self.seed))
+            images = self.material.draw(_WHITENED_OVER, torch.Generator().manual_seed(self.seed))[:, :3]
             latent_pictures.whiten(averaged, images)
             self.work.mkdir(parents=True, exist_ok=True)
             partial = self._fixed.with_suffix(".part")

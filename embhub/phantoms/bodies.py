@@ -45,7 +45,7 @@ def chest(plane: Plane, body: Random) -> Body:
     image = blend(image, trunk, plane.ellipse(0, -1.0, 0.3 + body.normal(0, 0.03), 0.5, 0, 0.1))
     middles = [sign * (0.43 + body.normal(0, 0.02)) for sign in (-1, 1)]
     level, height = -0.1 + body.normal(0, 0.03), 0.66 + body.normal(0, 0.04)
-    lungs, air = [], body.uniform(0.24, 0.38)
+    lungs, air = [], body.uniform(0.34, 0.46)
     for sign, middle in zip((-1, 1), middles, strict=True):
         wide, tilt = 0.34 + body.normal(0, 0.02), sign * (-0.12 + body.normal(0, 0.03))
         lung = plane.ellipse(middle, level, wide, height, tilt, 0.05, body.uniform(1.9, 2.4))
@@ -87,7 +87,7 @@ def _ribs(plane: Plane, body: Random) -> Array:
     behind = np.sin((plane.y - fall * outward + 0.1) * apart + body.uniform(0, 6.28))
     front = np.sin((plane.y + body.uniform(0.5, 0.9) * outward) * apart * 0.9 + body.uniform(0, 6.28))
     thin = body.uniform(0.1, 0.5)
-    strong, faint = body.uniform(0.14, 0.26), body.uniform(0.02, 0.08)
+    strong, faint = body.uniform(0.07, 0.15), body.uniform(0.01, 0.04)
     return (strong * np.clip(behind - thin, 0, 1) + faint * np.clip(front - thin, 0, 1)).astype(np.float32)
 
 
@@ -161,7 +161,7 @@ def prostate(plane: Plane, body: Random) -> Body:
         sign = 1 if side else -1
         if place == "lower":
             angle = rng.uniform(0.65, 1.0)
-            return float(sign * a * 0.75 * np.cos(angle)), float(cy + b * 0.75 * np.sin(angle))
+            return float(sign * a * 0.7 * np.cos(angle)), float(cy + b * 0.7 * np.sin(angle))
         if place == "middle":
             return float(sign * rng.uniform(0.24, 0.42)), float(cy - 0.08 + rng.uniform(-0.07, 0.08))
         return float(sign * rng.uniform(0.16, 0.32)), float(cy - 0.38 + rng.uniform(-0.05, 0.07))

@@ -23,8 +23,9 @@ SIDE = 128
 SHAPES = ("spot", "oval", "ring", "level", "line")
 OVERSIZE = "oversize"
 """A size that no caption says and no base is shown: larger than a large finding."""
-_RADII = {"small": (0.12, 0.15), "large": (0.2, 0.25), OVERSIZE: (0.34, 0.4)}
+_RADII = {"small": (0.15, 0.175), "large": (0.215, 0.25), OVERSIZE: (0.34, 0.4)}
 _DEPTHS = {"small": (0.18, 0.28), "large": (0.35, 0.5), OVERSIZE: (0.65, 0.8)}
+_FAINTEST = 0.54
 _MIX = ("cxr", "prostate", "cxr", "prostate", "histology")
 
 
@@ -61,20 +62,23 @@ def draw(
     body = np.random.default_rng([seed, MODALITIES.index(modality)])
     plane = Plane(side, Pose.drawn(rng), body)
     shown = make(plane, body)
-    image, mask = shown.image, np.zeros((side, side), np.float32)
+    image, mask = shown.finish(shown.image), np.zeros((side, side), np.float32)
     for finding in findings:
         here = opacity(plane, shown, finding, rng)
         image = blend(image, shown.shades[finding.tone], here)
         mask = np.maximum(mask, here)
-    picture = Scanner.drawn(rng).picture(shown.finish(image), plane, rng)
+    picture = Scanner.drawn(rng).picture(image, plane, rng)
     return VariedPhantom(picture, mask, modality, tuple(findings))
 
 
-def draw_many(count: int, seed: int, *, side: int = SIDE) -> list[VariedPhantom]:
-    """`count` phantoms for training a base: a fifth normal, most with one finding, some with two, none held out."""
+def draw_many(count: int, seed: int, *, side: int = SIDE, first: int = 0) -> list[VariedPhantom]:
+    """`count` phantoms for training a base: a fifth normal, most with one finding, some with two, none held out.
+
+    Modalities take turns over five; `first` says where the turn begins, so that small batches meet them all.
+    """
     rng = np.random.default_rng(seed)
     drawn = []
-    for index in range(count):
+    for index in range(first, first + count):
         modality, chance = _MIX[index % len(_MIX)], rng.random()
         number = 0 if chance < 0.2 else 1 if chance < 0.85 else 2
         drawn.append(draw(modality, [random_shape(modality, rng) for _ in range(number)], rng, side=side))
@@ -84,6 +88,7 @@ def draw_many(count: int, seed: int, *, side: int = SIDE) -> list[VariedPhantom]
 def random_shape(modality: str, rng: Random) -> Finding:
     """A finding drawn at random, never a held-out one, never a patch."""
     finding = random_finding(modality, rng)
+    finding = replace(finding, strength=max(finding.strength, _FAINTEST))
     return replace(finding, shape="line") if finding.shape == "patch" else finding
 
 
@@ -107,7 +112,7 @@ def opacity(plane: Plane, body: Body, finding: Finding, rng: Random) -> Array:
     side = SIDES.index(finding.side)
     centre = body.centre(finding.place, side, rng)
     radius = rng.uniform(*_RADII[finding.size])
-    edge = 0.03 if finding.edge == "sharp" else 0.12
+    edge = 0.03 if finding.edge == "sharp" else 0.09
     if finding.shape == "level":
         shape = _level(plane, body, finding, centre[0], rng) * body.halves[side]
     else:
@@ -122,14 +127,14 @@ def _compact(
     if shape == "spot":
         return plane.ellipse(cx, cy, radius, radius * rng.uniform(0.88, 1.14), 0, edge)
     if shape == "oval":
-        return plane.ellipse(cx, cy, radius * 1.6, radius * 0.62, body.grain + rng.uniform(-0.5, 0.5), edge)
+        return plane.ellipse(cx, cy, radius * 1.5, radius * 0.58, body.grain + rng.uniform(-0.4, 0.4), edge)
     if shape == "ring":
-        outer, inner = radius * 1.2, radius * 0.62
+        outer, inner = radius * 1.25, radius * 0.7
         return plane.ellipse(cx, cy, outer, outer, 0, edge) - plane.ellipse(cx, cy, inner, inner, 0, edge)
     if shape == "line":
-        angle, reach = body.grain + rng.uniform(-0.6, 0.6), radius * 1.9
+        angle, reach = body.grain + rng.uniform(-0.5, 0.5), radius * 1.8
         dx, dy = reach * np.cos(angle), reach * np.sin(angle)
-        width = radius * 0.3 + (0.02 if edge > 0.1 else 0.0)
+        width = radius * 0.4 + (0.015 if edge > 0.05 else 0.0)
         return plane.stroke((cx - dx, cy - dy), (cx + dx, cy + dy), width, rng.normal(0, 0.03))
     raise KeyError(shape)
 

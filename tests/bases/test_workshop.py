@@ -178,7 +178,8 @@ def test_power_falls_with_blur_and_bands_see_it() -> None:
 
 
 def test_times_fill_every_stratum_and_a_share_is_noisy() -> None:
-    times = denoising.draw_times(16, 0.25, torch.Generator().manual_seed(0))
+    spans = ((0, 1000, 0.75), (780, 1000, 0.25))
+    times = denoising.draw_times(16, spans, torch.Generator().manual_seed(0))
     assert len(times) == 16
     assert sorted(int(time) * 12 // 1000 for time in times[:12]) == list(range(12))
     assert (times[12:] >= 780).all() and (times < 1000).all()

@@ -106,15 +106,15 @@ def answer(card: Path, answers: Mapping[str, object]) -> None:
     card.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def receive(site: Hospital, words: Words, fingerprint: str) -> dict[str, Any]:
-    """Site B: trust the registry, pull, verify. Returns what verification found."""
+def receive(site: Hospital, words: Words, fingerprint: str, *require: str) -> dict[str, Any]:
+    """Site B: trust the registry, pull with further demands, verify. Returns what verification found."""
     site.embhub("trust", "add", site.registry, "--fingerprint", fingerprint)
-    site.embhub("pull", f"{NAMESPACE}/{words.repository}", "--out", words.repository, "--require", "preregistered")
+    demands = ("--require", ",".join(require)) if require else ()
+    site.embhub("pull", f"{NAMESPACE}/{words.repository}", "--out", words.repository, *demands)
     verified = site.embhub("verify", words.repository, "--json").json
-    registered = next(found["text"] for found in verified["findings"] if found["check"] == "audit-design")
     return {
         "findings": verified["findings"],
-        "registered": registered,
+        "registered": next((found["text"] for found in verified["findings"] if found["check"] == "audit-design"), None),
         "digest": verified["digest"],
         "signer": verified["signer"],
     }

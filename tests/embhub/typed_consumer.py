@@ -20,7 +20,7 @@ def make(images: Path) -> embhub.Embedding:
         preprocessing=embhub.Preprocessing(fit="pad", resolution=96),
     )  # fmt: skip
     adapted = embhub.adapt(
-        images, token="<cspca>", caption="prostate mri, {}", recipe=embhub.AdapterRecipe(rank=2, steps=50),
+        images, token="<cspca>", caption="axial mri, {}", recipe=embhub.AdapterRecipe(rank=2, steps=50),
         privacy=embhub.PrivacySettings(epsilon=8, n_public=50), out=images / "adapter.safetensors",
     )  # fmt: skip
     assert_type(adapted.adapter, embhub.Embedding)

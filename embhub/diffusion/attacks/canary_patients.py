@@ -52,6 +52,8 @@ GRADIENTS = 800
 than the claim allows, so that the comparison holds."""
 _PULLING = 32
 """So many patients show where made-up pictures pull."""
+_ALONE, _ADAPTER_DRAWS = 4, 4
+"""So many times, by so many draws of noise and time, it is seen where the pictures of one patient pull an adapter."""
 _IMAGES = 2
 """Images of a patient, where the claim allows more than one."""
 
@@ -81,11 +83,15 @@ def guess_patients(
     everybody = loss.patients
     inside, scores = flip(COINS, 0.5), np.zeros(COINS)
     with loss.active():
-        pull = _find_pull(loss, protection, task.recipe)
+        shared = range(min(_PULLING, COINS))
+        pull = torch.zeros(0) if is_adapter else _find_pull(loss, protection, task.recipe, shared)
         for place in range(COINS):
+            if is_adapter:  # patients move one in directions of their own
+                pull = _find_pull(loss, protection, task.recipe, [place] * _ALONE)
             loss.patients = Patients(everybody.latents, everybody.images[place : place + 1] if inside[place] else ())
             rows = _reread(private_training.learn_rows(task, protection, loss, mechanism), target, pipe)
             scores[place] = float(loss.frame.coordinates(rows).double() @ pull)
+            loss.patients = everybody
             if on_progress:
                 on_progress(Progress("training on made-up patients", place + 1, COINS))
     return scores[inside], scores[~inside]
@@ -103,6 +109,8 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Pipeline) -> tuple[Prote
         max_images_per_patient=claim.max_images_per_unit,
         max_grad_norm=claim.clip,
     )
+    if target.kind == "adapter":  # a patient's gradient points another way for each draw, and less so on average
+        protection = replace(protection, noise_draws=_ADAPTER_DRAWS)
     own: dict[str, Any] = {"steps": 4}
     if claim.mechanism == "dp-sgd":
         longest = max(1, int(GRADIENTS / (COINS / 2 * claim.sampling.q)))
@@ -116,18 +124,20 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Pipeline) -> tuple[Prote
     return protection, Task(pipe, "", target.token, str(target.training.get("caption", "{}")), recipe)
 
 
-def _find_pull(loss: PerPatientLoss, protection: Protection, recipe: ResolvedRecipe) -> torch.Tensor:
-    """The direction (size,) float64 in which some of the made-up patients move the rows, on average."""
+def _find_pull(
+    loss: PerPatientLoss, protection: Protection, recipe: ResolvedRecipe, places: Sequence[int]
+) -> torch.Tensor:
+    """The direction (size,) float64 in which the made-up patients at these places move what is learned, on average."""
     everybody = loss.patients
     open_hand = Mechanism(sample_rate=1.0, max_grad_norm=protection.max_grad_norm, noise_multiplier=0.0, denominator=1)
     total = np.zeros(loss.size)
     if protection.mechanism == "dp-agg":
-        loss.patients = Patients(everybody.latents, everybody.images[:_PULLING])
+        loss.patients = Patients(everybody.latents, tuple(everybody.images[place] for place in places))
         total = aggregation.collect(loss, open_hand, steps=recipe.steps)
         loss.patients = everybody
     else:
         start = torch.zeros(loss.size, dtype=torch.float64)
-        for place in range(min(_PULLING, len(everybody))):
+        for place in places:
             total -= open_hand.bound(loss.gradients([place], start).numpy()).sum(0)
     return torch.from_numpy(total / max(float(np.linalg.norm(total)), 1e-300))
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from bench import (
     audits,
-    capacity,
     components,
     components_page,
     compositions,
@@ -61,8 +60,6 @@ STUDIES = (
     Study("What does privacy cost?", "privacy", "docs/explanation/private-training.md", privacy.RESULTS, privacy.table),
     Study("What do audits find where the truth is known?", "audits", "docs/explanation/audits.md",
           audits.RESULTS, audits.table),
-    Study("How many patients can a file give away?", "capacity", "docs/explanation/capacity.md",
-          capacity.RESULTS, capacity.table),
 )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def command(
     Example:
       embhub adapt images --manifest m.csv --holdout 0.3 --rank 2 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa-adapter.safetensors
-      embhub adapt images --manifest m.csv --epsilon 8 --n-public 100 \\
+      embhub adapt images --manifest m.csv --epsilon 2 --n-public 100 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa-adapter.safetensors
     """
     from embhub.diffusion.preflight.training import check_training

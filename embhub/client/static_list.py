@@ -19,9 +19,11 @@ def choose(rows: Any, query: str, facets: Mapping[str, Sequence[str]]) -> list[A
     Raises:
         TypeError, AttributeError: the rows have another form.
     """
+    if not isinstance(rows, list):
+        raise TypeError("no list")
     words = words_of(query)
     wanted = {(kind, facet_value(value)) for kind, values in facets.items() for value in values}
-    return [row for row in list(rows) if MARK not in row or _fits(row[MARK], words, wanted)]
+    return [row for row in rows if MARK not in row or _fits(row[MARK], words, wanted)]
 
 
 def mark(words: str, facets: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -133,7 +133,8 @@ def signer_change(registry: str, repository: str, *, fingerprint: str) -> Signer
 
     Expected are keys that signed what was accepted here of the same namespace without a warning, and those that a
     person confirmed (`confirm`). Where nothing was accepted of the namespace, any key is, unless some of the registry
-    were confirmed: then this one came to the keyring later.
+    were confirmed: then this one came to the keyring later. A release that was signed anew by an unexpected key takes
+    the place of the one before, and makes that key no expected one.
     """
     memory = _read()
     confirmed = memory.confirmed.get(registry)
@@ -142,7 +143,7 @@ def signer_change(registry: str, repository: str, *, fingerprint: str) -> Signer
     before = sorted({one.signer for one in held if one.signer is not None and not one.unexpected})
     if fingerprint in before or fingerprint in (confirmed or ()):
         return None
-    if not before and confirmed is None:
+    if not before and confirmed is None and not any(one.unexpected for one in held):
         return None
     return SignerChange(fingerprint, tuple(before))
 

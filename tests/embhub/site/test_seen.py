@@ -93,6 +93,14 @@ def test_a_key_is_expected_where_it_signed_before_or_was_confirmed() -> None:
     assert change("SHA256:three", "lumc/x") == (), "a key that came to the keyring after a person agreed to it"
 
 
+def test_an_unexpected_key_that_signs_a_release_anew_stays_unexpected() -> None:
+    note()
+    seen.remember(HUB, NAME, version="1.0.0", digest="a" * 64, signer=TWO, unexpected=True)
+    assert seen.signer_change(HUB, NAME, fingerprint=TWO) is not None
+    seen.confirm(HUB, [TWO])
+    assert seen.signer_change(HUB, NAME, fingerprint=TWO) is None
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -88,7 +88,7 @@ def _read(
         rows, design=found[0].envelope.identity, publisher=verified.signer.namespace,
         report=attempt.number if attempt else 0,
     )  # fmt: skip
-    said = [(one.check, one.outcome, f"{one.text} (of {signed.size:,} entries)") for one in findings]
+    said = [replace(one, text=f"{one.text} (of {signed.size:,} entries)") for one in findings]
     read_designs.remember(str(key), *_identities(found), said)
     return findings + remarks
 
@@ -117,7 +117,7 @@ def _remembered(key: VerifierKey, found: tuple[Bundle, Bundle]) -> list[Finding]
     rows = read_designs.recall(str(key), *_identities(found))
     if rows is None:
         return [Finding(CHECK, "warning", "unknown: which audits were registered needs the network, once")]
-    return [Finding(check, outcome, f"{text}, as read before") for check, outcome, text in rows]  # type: ignore[arg-type]
+    return [replace(one, text=f"{one.text}, as read before") for one in rows]
 
 
 def _identities(found: tuple[Bundle, Bundle]) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
         if audit.verdict == attested.LEAK:
             yield f"{audit.in_words()}, with a key that was revoked since: nobody can tell whether it is the auditor's"
     for finding in verified.findings:
-        if finding.check == registered_audits.RESULTS and f": {attested.LEAK} (" in finding.text:
+        if finding.check == registered_audits.LEAKS:
             yield finding.text
     yield from _vanished(verified)
     if report is None and not verified.others and not _bounded(verified):

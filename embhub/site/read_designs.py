@@ -5,29 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
+from embhub.refusals import Finding, Outcome
 from embhub.site import config
 
 MAX_BYTES = 4_000_000
 _MOST = 5_000
 
 
-def remember(log: str, design: str, result: str, findings: Sequence[tuple[str, str, str]]) -> None:
+def remember(log: str, design: str, result: str, findings: Sequence[Finding]) -> None:
     """Note what the log of this key says of a design with its result, both by their identity. Raises ConfigError."""
     with locked(_path()):
         memory = _read()
         memory.pop(_name(log, design, result), None)
-        memory[_name(log, design, result)] = [list(row) for row in findings]
+        memory[_name(log, design, result)] = [[one.check, one.outcome, one.text] for one in findings]
         kept = dict(list(memory.items())[-_MOST:])
         write_atomic(_path(), json.dumps(kept, indent=1).encode(), mode=0o600)
 
 
-def recall(log: str, design: str, result: str) -> list[tuple[str, str, str]] | None:
-    """Check, outcome and text of each finding at the last reading, or None. Raises ConfigError."""
+def recall(log: str, design: str, result: str) -> list[Finding] | None:
+    """The findings of the last reading, or None. Raises ConfigError."""
     rows = _read().get(_name(log, design, result))
-    return None if rows is None else [(row[0], row[1], row[2]) for row in rows]
+    outcomes: dict[str, Outcome] = {outcome: outcome for outcome in get_args(Outcome)}
+    return None if rows is None else [Finding(row[0], outcomes[row[1]], row[2]) for row in rows]
 
 
 def _name(log: str, design: str, result: str) -> str:
@@ -53,7 +56,9 @@ def _read() -> dict[str, list[list[str]]]:
 
 
 def _is_finding(row: object) -> bool:
-    return isinstance(row, list) and len(row) == 3 and all(isinstance(part, str) for part in row)
+    if not isinstance(row, list) or len(row) != 3 or not all(isinstance(part, str) for part in row):
+        return False
+    return row[1] in get_args(Outcome)
 
 
 def _unreadable() -> ConfigError:

@@ -22,6 +22,7 @@ from embhub.trust.keyring import KnownKey, Trust
 
 MAX_BYTES = 2 * audit_designs.MOST * bundle.MAX_BYTES
 RESULTS = "audit-result"
+LEAKS = "audit-leak"  # what the demand `no-leak` looks at
 LEAK = "leak-detected"
 
 
@@ -110,7 +111,8 @@ def judge(found: Sequence[Registered], *, design: str, publisher: str, report: i
             findings.append(Finding(RESULTS, "note", f"registered after it, without a result yet: {_dropped(one)}"))
         else:
             text = f"audit {one.number} of these bytes by {one.namespace}: {one.verdict} (result at {one.result:,})"
-            findings.append(Finding(RESULTS, "warning" if one.verdict == LEAK else "note", text))
+            leak = one.verdict == LEAK
+            findings.append(Finding(LEAKS if leak else RESULTS, "warning" if leak else "note", text))
     return findings
 
 

@@ -132,7 +132,7 @@ def test_a_bad_audit_that_was_dropped_is_seen(way: str) -> None:
 def test_a_bad_audit_that_was_not_dropped_is_told() -> None:
     found = check([*BAD.before, *BAD.after, *SECOND.before, *SECOND.after], audit=SECOND, ask=showing(BAD.row))
     assert said(found) == [("ok", "design logged at 4, result at 5, nothing dropped between")]
-    ((outcome, text),) = said(found, "audit-result")
+    ((outcome, text),) = said(found, "audit-leak")
     assert outcome == "warning" and text == "audit 1 of these bytes by radboud: leak-detected (result at 2)"
     demands.hold(found, POLICY)
     with pytest.raises(PolicyRefusedError, match="leak-detected"):

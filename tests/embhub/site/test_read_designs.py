@@ -1,0 +1,35 @@
+"""What a site read of registered audits: the findings as they were, or a word that the file is damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from embhub.errors import ConfigError
+from embhub.refusals import Finding
+from embhub.site import config, read_designs
+
+FOUND = [Finding("audit-design", "ok", "nothing dropped between"), Finding("audit-leak", "warning", "audit 1")]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
+
+
+def test_findings_come_back_as_they_were() -> None:
+    assert read_designs.recall("log", "d" * 64, "e" * 64) is None
+    read_designs.remember("log", "d" * 64, "e" * 64, FOUND)
+    assert read_designs.recall("log", "d" * 64, "e" * 64) == FOUND
+    assert read_designs.recall("other", "d" * 64, "e" * 64) is None
+
+
+@pytest.mark.parametrize("row", [["audit-design", "fine", "text"], ["audit-design", "ok"], "ok", [1, 2, 3]])
+def test_an_outcome_that_is_none_is_refused(row: object) -> None:
+    read_designs.remember("log", "d" * 64, "e" * 64, FOUND)
+    path = config.paths().state / "audit-designs.json"
+    path.write_text(json.dumps({name: [row] for name in json.loads(path.read_bytes())}))
+    with pytest.raises(ConfigError, match="damaged"):
+        read_designs.recall("log", "d" * 64, "e" * 64)

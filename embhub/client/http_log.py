@@ -5,6 +5,7 @@ from __future__ import annotations
 from embhub.client import connecting, http_client
 from embhub.client import errors as client_errors
 from embhub.client.http_client import StatusError
+from embhub.client.log_reader import NOT_IN_LOG, NotInLogError
 from embhub.log import notes
 
 
@@ -16,11 +17,13 @@ class HttpLog:
         self._client = connecting.open_client(registry, token)
 
     def read(self, name: str, *, limit: int) -> bytes | None:
-        """As `LogSource`. Raises RegistryError."""
+        """As `LogSource`. Raises RegistryError; NotInLogError where a running registry says so of an entry."""
         try:
             with http_client.in_words(self._registry):
                 return self._client.read(f"/log/{name}", limit=limit)
         except StatusError as error:
+            if error.status == 404 and error.code == NOT_IN_LOG:
+                raise NotInLogError(name) from error
             if error.status == 404:
                 return None
             raise client_errors.from_status(

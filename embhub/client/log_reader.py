@@ -13,7 +13,13 @@ from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError
 from embhub.log.tiles import Tile, TileReader
 
+NOT_IN_LOG = "NotInLog"
+"""What a registry that makes proofs answers in `X-Error-Code` where there is none to make."""
 MOST_SEARCHED = 1_000  # tiles of 256 hashes that are looked through for an entry
+
+
+class NotInLogError(LookupError):
+    """A registry that makes proofs has no such entry: nobody need look through its tiles."""
 
 
 class LogSource(Protocol):
@@ -58,7 +64,10 @@ def proof(source: LogSource, leaf: bytes) -> bytes | None:
         RegistryError: the log is not read. MalformedLogError: its checkpoint or a tile is damaged.
     """
     hashed = merkle.leaf_hash(leaf)
-    made = source.read(f"proof/{hashed.hex()}", limit=proofs.MAX_BYTES)
+    try:
+        made = source.read(f"proof/{hashed.hex()}", limit=proofs.MAX_BYTES)
+    except NotInLogError:
+        return None
     return made if made is not None else _prove(source, hashed)
 
 

@@ -7,6 +7,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
+from embhub.client.log_reader import NOT_IN_LOG
 from embhub.log import notes, tiles
 from embhub.log.errors import LogError, MalformedLogError
 from embhub_registry.database import log_rows
@@ -56,7 +57,9 @@ async def proof(request: Request) -> Response:
     if _HASH.fullmatch(hashed):
         found = await threaded(registry_log.prove, registry_of(request), bytes.fromhex(hashed))
     if found is None:
-        raise RequestDeniedError(404, "log", "no entry with this hash is in the log", "ask again in a few seconds")
+        raise RequestDeniedError(
+            404, "log", "no entry with this hash is in the log", "ask again in a few seconds", code=NOT_IN_LOG
+        )
     return Response(found.to_bytes(), media_type=TEXT, headers=FRESH)
 
 

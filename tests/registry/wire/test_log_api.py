@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from embhub.client import log_reader
+from embhub.client.http_log import HttpLog
 from embhub.log import checkpoints, leaves, merkle, proofs, tiles
 from embhub.log.notes import VerifierKey
 from embhub.trust import bundle, logged
@@ -55,6 +57,20 @@ def test_the_whole_log_can_be_read_and_is_what_was_signed(house: House) -> None:
 )  # fmt: skip
 def test_there_is_nothing_else_below_log(house: House, path: str) -> None:
     assert house.registry.get(f"/log/{path}").status in (400, 404)
+
+
+def test_an_absent_entry_is_not_looked_for_among_the_tiles(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that makes proofs is believed that it has none: a search would read the whole log for each."""
+    asked: list[str] = []
+    whole = HttpLog.read
+
+    def read(self: HttpLog, name: str, *, limit: int) -> bytes | None:
+        asked.append(name)
+        return whole(self, name, limit=limit)
+
+    monkeypatch.setattr(HttpLog, "read", read)
+    assert log_reader.proof(HttpLog(house.registry.url), b"no entry") is None
+    assert asked == [f"proof/{merkle.leaf_hash(b'no entry').hex()}"]
 
 
 def test_a_namespace_cannot_be_called_log(house: House) -> None:

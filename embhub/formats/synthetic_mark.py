@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 GENERATED: Final = "trainedAlgorithmicMedia"
@@ -34,6 +34,8 @@ _DIGESTS = re.compile(
     rb":Embeddings(?:\s{0,8}=\s{0,8}[\"']|>)\s{0,8}([0-9a-f]{64}(?: [0-9a-f]{64}){0,15})\s{0,8}[\"'<]"
 )
 _BASE = re.compile(rb":Base(?:\s{0,8}=\s{0,8}[\"']|>)\s{0,8}([0-9a-f]{64})\s{0,8}[\"'<]")
+_MANIFEST_TYPE = re.compile(rb"/digitalsourcetype/(" + b"|".join(sorted(t.encode() for t in SYNTHETIC_TYPES)) + b")")
+"""In the CBOR of a C2PA manifest, where a letter may follow that belongs to the next value."""
 _LINE = re.compile(r"embhub (embedding|base) ([0-9a-f]{64})")
 
 
@@ -42,18 +44,20 @@ class Declared:
     """What a file says of itself; anybody may have written it.
 
     `source_type` is the value of DigitalSourceType, `embeddings` and `base` are SHA-256 digests in hexadecimal;
-    `manifest` is whether there is a C2PA manifest, which nobody has checked.
+    `manifest` is whether there is a C2PA manifest, `manifest_type` the first source type of synthetic images in it;
+    nobody has checked its signature.
     """
 
     source_type: str | None = None
     embeddings: tuple[str, ...] = ()
     base: str | None = None
     manifest: bool = False
+    manifest_type: str | None = None
 
     @property
     def synthetic(self) -> bool:
         """Whether it says that it is synthetic."""
-        return self.source_type in SYNTHETIC_TYPES
+        return self.source_type in SYNTHETIC_TYPES or self.manifest_type is not None
 
 
 def packet(source_type: SourceType = GENERATED, *, embeddings: Sequence[str] = (), base: str | None = None) -> bytes:
@@ -106,22 +110,24 @@ def read(data: bytes) -> Declared:
     parts = _png_parts(data) if data.startswith(_PNG) else _jpeg_parts(data) if data.startswith(_JPEG) else iter(())
     for kind, body in parts:
         if kind == "c2pa":
-            found = Declared(found.source_type, found.embeddings, found.base, manifest=True)
+            said = _MANIFEST_TYPE.search(body)
+            named = found.manifest_type or (said[1].decode("ascii") if said else None)
+            found = replace(found, manifest=True, manifest_type=named)
         elif found.source_type is None:
-            found = _search(body, manifest=found.manifest)
+            found = _search(body, found)
     return found
 
 
-def _search(xmp: bytes, *, manifest: bool) -> Declared:
+def _search(xmp: bytes, found: Declared) -> Declared:
     said = _TYPE.search(xmp)
     if said is None:
-        return Declared(manifest=manifest)
+        return found
     digests, base = _DIGESTS.search(xmp), _BASE.search(xmp)
-    return Declared(
-        said[1].decode("ascii"),
-        tuple(digests[1].decode("ascii").split()) if digests else (),
-        base[1].decode("ascii") if base else None,
-        manifest,
+    return replace(
+        found,
+        source_type=said[1].decode("ascii"),
+        embeddings=tuple(digests[1].decode("ascii").split()) if digests else (),
+        base=base[1].decode("ascii") if base else None,
     )
 
 
@@ -135,7 +141,7 @@ def _png_parts(data: bytes) -> Iterator[tuple[str, bytes]]:
         if end > len(data):
             return
         if kind == b"caBX":
-            yield "c2pa", b""
+            yield "c2pa", data[place + 8 : end - 4]
         elif kind == b"iTXt" and length < _MOST_XMP:
             body = data[place + 8 : end - 4]
             if body.startswith(_KEYWORD + b"\0"):
@@ -155,7 +161,7 @@ def _unpack(rest: bytes) -> bytes:
 
 
 def _jpeg_parts(data: bytes) -> Iterator[tuple[str, bytes]]:
-    place = 2
+    place, manifest = 2, False
     for _ in range(_MOST_PARTS):
         if data[place : place + 1] != b"\xff" or len(data) - place < 4:
             return
@@ -165,8 +171,10 @@ def _jpeg_parts(data: bytes) -> Iterator[tuple[str, bytes]]:
         body = data[place + 4 : place + 2 + length]
         if marker == 0xE1 and body.startswith(_JPEG_XMP):
             yield "xmp", body[len(_JPEG_XMP) :]
-        elif marker == 0xEB and b"c2pa" in body[:64]:
-            yield "c2pa", b""
+        elif marker == 0xEB and body.startswith(b"JP"):  # JUMBF; a manifest may go on in the next segment
+            manifest = manifest or b"c2pa" in body[:64]
+            if manifest:
+                yield "c2pa", body
         place += 2 + length
 
 

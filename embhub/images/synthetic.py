@@ -1,4 +1,4 @@
-"""Does an image file say that it is synthetic? XMP of PNG and JPEG files, SyntheticData of DICOM files.
+"""Does an image file say that it is synthetic? XMP and C2PA of PNG and JPEG files, SyntheticData of DICOM files.
 
 Cheap and sure of nothing: anybody can write it or take it out. No pixel is read.
 """

@@ -76,6 +76,19 @@ def test_a_manifest_is_seen_and_not_believed() -> None:
     assert read(png()[:33] + chunk + png()[33:]) == Declared(manifest=True)
 
 
+@pytest.mark.parametrize(("named", "synthetic"), [(GENERATED, True), (COMPOSITE, True), ("digitalCapture", False)])
+def test_a_source_type_in_a_manifest_counts(named: str, synthetic: bool) -> None:
+    """As CBOR has it: the letter behind it is the header of the next text."""
+    url = b"qdigitalSourceTypexFhttp://cv.iptc.org/newscodes/digitalsourcetype/"
+    body = b"jumbc2pa" + url + named.encode() + b"fothers"
+    chunk = len(body).to_bytes(4, "big") + b"caBX" + body + bytes(4)
+    expected = Declared(manifest=True, manifest_type=named if synthetic else None)
+    assert read(png()[:33] + chunk + png()[33:]) == expected and expected.synthetic == synthetic
+    begin, rest = b"JP\0\1\0\0\0\1\0\0\0\0jumbc2pa", b"JP\0\1\0\0\0\2" + body[8:]
+    segments = b"".join(b"\xff\xeb" + (len(part) + 2).to_bytes(2, "big") + part for part in (begin, rest))
+    assert read(jpeg()[:2] + segments + jpeg()[2:]) == expected
+
+
 @given(st.binary(max_size=300), st.integers(0, 900))
 def test_any_bytes_are_read_or_left(extra: bytes, place: int) -> None:
     for whole in (mark_png(png(), embeddings=[A], base=BASE), jpeg(xmp=packet())):

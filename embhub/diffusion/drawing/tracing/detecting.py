@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from embhub.client.known_releases import Known, known_releases
 from embhub.diffusion.drawing.tracing.manifests import ManifestLayer
 from embhub.errors import EmbhubError, UsageError
-from embhub.formats.synthetic_mark import Declared
+from embhub.formats.synthetic_mark import SYNTHETIC_TYPES, Declared
 from embhub.images import synthetic
 from embhub.images.readers.sniffing import kind_of
 from embhub.progress import OnProgress, Progress, announce, say_loading
@@ -200,6 +200,6 @@ def _look(
 
 
 def _declared(said: Declared) -> Iterator[Hit]:
-    if said.synthetic:
+    if said.source_type in SYNTHETIC_TYPES:
         text = f"the file says that it is {said.source_type}; anybody can write or remove this"
         yield Hit("metadata", text, said.embeddings, said.base)

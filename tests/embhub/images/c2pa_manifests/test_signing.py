@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.formats import plain_png as sheets
+from embhub.formats import synthetic_mark
 from embhub.images.c2pa_manifests import certificate, signing, statement
 from embhub.images.c2pa_manifests.reading import ManifestReader
 from embhub.images.c2pa_manifests.signing import ManifestSigner
@@ -45,6 +46,17 @@ def test_another_program_reads_it(signed: Signed) -> None:
     assert action["action"] == "c2pa.created" and action["digitalSourceType"].endswith("/trainedAlgorithmicMedia")
     assert said["org.embhub.generation"] == {"schema": "embhub.generation/1", **SAID.facts}
     assert all(one["created"] for one in manifest["assertions"]), "the signer stands behind both"
+
+
+def test_a_manifest_alone_says_that_an_image_is_synthetic(signed: Signed) -> None:
+    """A private training refuses it, even where no other metadata is left."""
+    found = synthetic_mark.read(without_xmp(signed().read_bytes()))
+    assert found.source_type is None and found.manifest and found.synthetic
+
+
+def without_xmp(png: bytes) -> bytes:
+    begin = png.index(b"iTXt") - 4
+    return png[:begin] + png[begin + 12 + int.from_bytes(png[begin : begin + 4], "big") :]
 
 
 def test_who_trusts_the_key_trusts_the_manifest(signed: Signed) -> None:

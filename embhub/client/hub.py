@@ -8,7 +8,6 @@ it may be used. Facts of the wire: `huggingface_hub/hf_api.py` and `huggingface_
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import logging
 import re
@@ -25,7 +24,7 @@ from embhub.client import errors as client_errors
 from embhub.client.deadline import within
 from embhub.client.http_client import StatusError
 from embhub.client.listings import Listing as Listing
-from embhub.client.repository_info import Present, check_spelling, read_info
+from embhub.client.repository_info import Present, check_sizes, check_spelling, git_id, read_info
 from embhub.errors import EmbhubError, RegistryError
 from embhub.formats import names
 from embhub.formats.plain_text import plain
@@ -261,7 +260,7 @@ class Hub:
             raise RegistryError(
                 f"{self.registry} wants {elsewhere[0]} by large file storage", "push to an embhub registry"
             )
-        return {path: data for path, data in files.items() if present[path].get("oid") != _git_id(data)}
+        return {path: data for path, data in files.items() if present[path].get("oid") != git_id(data)}
 
     def _discard(self, repository: str) -> None:
         """Take back a repository that was made for a push which was then refused, if it is still empty."""
@@ -304,7 +303,7 @@ class Hub:
                 raise client_errors.another_commit(repository, asked=revision, said=commit)
             paths = release_files.in_order(path for path in sizes if release_files.limit_of(path) is not None)
             release_files.check_count(paths)
-            _check_sizes({path: sizes[path] for path in paths}, repository)
+            check_sizes({path: sizes[path] for path in paths}, repository)
             files: dict[str, bytes] = {}
             for done, path in enumerate(paths):
                 if on_progress:
@@ -481,15 +480,3 @@ class Hub:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # answers are read without checking their shape: these are what a nonsense answer raises
             raise client_errors.no_registry(self.registry) from error
-
-
-def _git_id(data: bytes) -> str:
-    """The name that git gives to these bytes, by which a registry says what it has."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def _check_sizes(sizes: Mapping[str, int | None], repository: str) -> None:
-    """Refuse before the first byte is read; an answer that lies about its size meets the limit of the stream."""
-    for name, size in sizes.items():
-        if size is not None and size > (limit := release_files.limit_of(name) or 0):
-            raise client_errors.too_large(f"{name} of {repository}", announced=size, limit=limit)

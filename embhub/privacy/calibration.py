@@ -42,7 +42,8 @@ def calibrate_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> fl
         return rdp.publish_epsilon(rdp.epsilon_of(curve, delta=delta)) <= epsilon
 
     low, high = round(SMALLEST_SIGMA * _UNITS), round(LARGEST_SIGMA * _UNITS)
-    if not (by_losses(high) or by_rdp(high)):
+    reached = by_losses(high)
+    if not (reached or by_rdp(high)):
         raise PrivacyError(
             f"epsilon {epsilon:g} cannot be reached with delta {delta:g} in {steps} steps at sampling rate {q:g}",
             "ask for a larger epsilon, or take fewer steps or smaller batches",
@@ -50,7 +51,7 @@ def calibrate_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> fl
     if by_losses(low) or by_rdp(low):
         return low / _UNITS
     # A claim states the smaller figure. That of losses takes a twentieth of the time and nearly always is the smaller.
-    if by_losses(high):
+    if reached:
         high = _smallest(by_losses, low, high)
     if by_rdp(high - 1):
         high = _smallest(by_rdp, low, high - 1)

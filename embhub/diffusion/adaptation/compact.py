@@ -24,6 +24,7 @@ from embhub.artifact import fingerprint
 from embhub.artifact.adapter import TARGETS, TOOL
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.adaptation import private_compact
+from embhub.diffusion.adaptation.learned_adapter import LearnedAdapter
 from embhub.diffusion.adaptation.loop import pace
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule, trainable_attention
@@ -204,7 +205,7 @@ class _Setting:
 def _learn_plainly(
     setting: _Setting, chosen: AdapterRecipe, members: ImageSet, kept_back: ImageSet, seed: int, remarks: Remarks,
     on_progress: OnProgress | None,
-) -> private_compact.Made:  # fmt: skip
+) -> LearnedAdapter:  # fmt: skip
     """Without privacy: the ledger counts a loss without bound for everybody whose images are learned from."""
     pipe, preprocessing = setting.pipe, setting.preprocessing
     settled = _settle(chosen, preprocessing.resolution or 0)
@@ -218,7 +219,7 @@ def _learn_plainly(
     ) as reservation:  # fmt: skip
         reservation.spend(1)
         losses = _learn(pipe, inside, text, settled, seed, _stepper(on_progress, settled))
-    return private_compact.Made(
+    return LearnedAdapter(
         _matrices(pipe.unet), settled, _describe(pipe, setting.caption, settled, preprocessing), reservation,
         losses=losses, before=before, after=_measure(pipe, outside, text),
     )  # fmt: skip

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from embhub.diffusion.adaptation.learned_adapter import LearnedAdapter
 from embhub.diffusion.dp import adapter_gradients, settings
 from embhub.diffusion.dp.private_training import PrivateTraining
 from embhub.diffusion.training.recipes import describe
@@ -16,31 +13,12 @@ from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Task
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet
-from embhub.ledger.budget import Reservation
 from embhub.options.adapter import AdapterRecipe
 from embhub.options.training import PrivacySettings, Recipe
-from embhub.privacy.claim import NONE, Claim
-from embhub.privacy.second_opinion import SecondOpinion
 from embhub.progress import OnProgress
 
 _OPTIMIZER = "momentum 0.9, between the leading singular vectors of each weight"
 _UNIT = "mean of each weight's leading singular values"
-
-
-@dataclass(frozen=True)
-class Made:
-    """An adapter's matrices, the recipe with everything filled in, what its header says of the training, and the
-    ledger's entry. A training without privacy has losses, a private one a claim and the second opinion on it."""
-
-    matrices: Mapping[str, NDArray[Any]]
-    recipe: AdapterRecipe
-    facts: Mapping[str, str | int | float]
-    reservation: Reservation
-    claim: Claim = NONE
-    second_opinion: SecondOpinion | None = None
-    losses: tuple[float, ...] = ()
-    before: float | None = None
-    after: float | None = None
 
 
 def choose(
@@ -73,7 +51,7 @@ def choose(
 def learn(
     way: PrivateTraining, task: Task, chosen: AdapterRecipe, members: ImageSet, kept_back: ImageSet, remarks: Remarks,
     on_progress: OnProgress | None,
-) -> Made:  # fmt: skip
+) -> LearnedAdapter:  # fmt: skip
     """Learn an adapter privately. Raises as `PrivateTraining.learn`."""
     default = way.default_recipe(task.pipe)
     recipe = replace(
@@ -89,7 +67,7 @@ def learn(
         "rank": chosen.rank, "optimizer": _OPTIMIZER, "learning_rate_unit": _UNIT,
     }  # fmt: skip
     del facts["vectors"], facts["initial_word"]
-    return Made(
+    return LearnedAdapter(
         {name: rows.numpy() for name, rows in learned.rows.items()},
         replace(chosen, steps=recipe.steps, learning_rate=recipe.learning_rate, batch_size=recipe.batch_size),
         facts, learned.reservation, claim=learned.claim, second_opinion=learned.second_opinion,

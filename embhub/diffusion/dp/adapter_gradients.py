@@ -22,6 +22,7 @@ from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import Condition
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.result import Task
 
 
@@ -85,7 +86,7 @@ class AdapterLoss(PerPatientLoss):
     frame: AdapterFrame
 
     def __init__(
-        self, pipe: Pipeline, patients: Patients, *, text: str, rank: int, recipe: Any, noise_draws: int
+        self, pipe: Pipeline, patients: Patients, *, text: str, rank: int, recipe: ResolvedRecipe, noise_draws: int
     ) -> None:
         super().__init__(pipe, patients, recipe, noise_draws)
         self.frame = lay(pipe.unet, rank)

@@ -109,7 +109,7 @@ def _stage(changed: Sequence[Item], folder: Path) -> list[tuple[Path, Item]]:
 
 
 def _discard(folder: Path) -> None:
-    """Take back what was staged; what is left of a first export keeps its mark, so that the next one may go on."""
+    """Remove what was staged."""
     shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 

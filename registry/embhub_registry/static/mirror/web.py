@@ -88,7 +88,7 @@ def _answer(site: Path, path: str) -> Response:
         target = f"/{asked[1]}/resolve/{commit}/{quote(asked[3])}"
         return RedirectResponse(target, status_code=307, headers={**SAFE, "X-Repo-Commit": commit})
     file = find_file(site, path)
-    if file is None or file.name.startswith("."):
+    if file is None or "/." in path:  # `STAGING`, and the like
         return _absent(site, path)
     if asked:
         return FileResponse(

@@ -46,6 +46,7 @@ COMMANDS = {
     "dataset": "datasets",
     "detect": "detecting",
     "evaluate": "evaluating",
+    "reader-study": "reader_study",
     "base": "bases",
     "config": "config",
     "doctor": "doctor",
@@ -56,7 +57,7 @@ SECTIONS = {
     "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "log", "evidence"],
-    "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "base"],
+    "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "reader-study", "base"],
     "This machine": ["config", "doctor", "completion"],
 }
 

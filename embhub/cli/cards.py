@@ -42,6 +42,12 @@ def command() -> None:
     help="Evaluation report: the evaluation.json of `embhub evaluate`.",
 )
 @click.option(
+    "--reader-study",
+    type=options.FILE,
+    metavar="FILE",
+    help="Result that `embhub reader-study result` wrote.",
+)
+@click.option(
     "--samples",
     type=options.FILE,
     metavar="FILE",
@@ -50,15 +56,16 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Overwrite an existing card and discard its answers.")
 @options.as_json
 def init(
-    file: Path, out: Path | None, evaluation: Path | None, samples: Path | None, force: bool, as_json: bool
-) -> None:
+    file: Path, out: Path | None, evaluation: Path | None, reader_study: Path | None, samples: Path | None, force: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Draft a card for the embedding in FILE.
 
     Computable fields are filled in, and site defaults come from config.yaml (`site:`). Fields that a person must fill
     in are listed; on a terminal the command asks for them. Legal basis, consent, ethics and pixel review are facts of
     one release: those of `site:` stay to be confirmed. Run the command again after an audit: answers are kept, computed
     fields are updated. --evaluation adds the figures of an evaluation to the card, and so to the model-index that the
-    Hub reads. --samples adds a sheet of generated images to the release.
+    Hub reads; --reader-study those of a reader study. --samples adds a sheet of generated images to the release.
 
     \b
     Example:
@@ -67,7 +74,7 @@ def init(
     """
     from embhub.diffusion.outputs import draft_card, kept_evaluation
 
-    found = draft_card(file, out=out, evaluation=evaluation, samples=samples, force=force)
+    found = draft_card(file, out=out, evaluation=evaluation, reader_study=reader_study, samples=samples, force=force)
     if can_ask() and not as_json:
         found = fill_in(found)
     missing = found.questions if as_json else len(found.questions) or "nothing"

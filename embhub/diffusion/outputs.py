@@ -16,6 +16,7 @@ from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
 from embhub.cards import card, confirmation
 from embhub.cards import evaluation as evaluation_report
+from embhub.cards import reader_study as reader_studies
 from embhub.cards import samples as sample_record
 from embhub.cards.card_schema import FIELDS
 from embhub.client.overview import describe_embedding
@@ -206,6 +207,7 @@ def draft_card(
     *,
     out: Path | None = None,
     evaluation: Path | None = None,
+    reader_study: Path | None = None,
     samples: Path | None = None,
     force: bool = False,
 ) -> Drafted:
@@ -214,7 +216,8 @@ def draft_card(
     Site defaults come from config.yaml; counts from this site's memory of the training; the verdict from the report
     beside the file; the base's licence from the base, where it came with embhub. A card that is there keeps its
     answers, and only what follows from file, base and report is renewed; `force` begins anew. `evaluation` is a report
-    of `embhub evaluate`, whose figures replace the card's; `samples` the record of `embhub copy-check --sheet`.
+    of `embhub evaluate`, `reader_study` the result of a reader study: each replaces the card's figures of its kind.
+    `samples` is the record of `embhub copy-check --sheet`.
     """
     artifact = embedding.read(file)
     target = out or at_the_site.beside(file, at_the_site.CARD)
@@ -223,7 +226,7 @@ def draft_card(
         earlier.pop("samples", None)
     facts = {"name": file.stem, **_run_facts(artifact), **_base_facts(artifact), **_audit_facts(file)}
     facts = {name: value for name, value in facts.items() if name in ("audit", "base_model") or name not in earlier}
-    facts |= _evaluation_facts(artifact, evaluation) | _samples_facts(artifact, file, samples)
+    facts |= _evaluation_facts(artifact, earlier, evaluation, reader_study) | _samples_facts(artifact, file, samples)
     site = config.load().site
     unconfirmed = confirmation.choose(site, earlier, facts)
     values, questions = card.draft(artifact, defaults={**site, **earlier}, facts=facts)
@@ -307,12 +310,23 @@ def _audit_facts(file: Path) -> dict[str, Any]:
     return {"audit": {"verdict": report.verdict, "suite": report.suite, "power": consistency.power(report)}}
 
 
-def _evaluation_facts(artifact: Embedding, path: Path | None) -> dict[str, Any]:
-    if path is None:
+def _evaluation_facts(
+    artifact: Embedding, earlier: Mapping[str, Any], evaluation: Path | None, study: Path | None
+) -> dict[str, Any]:
+    """Figures of both kinds; those of a kind for which no file is given stay."""
+    if evaluation is None and study is None:
         return {}
-    report = evaluation_report.parse(release_files.read_file(path, limit=evaluation_report.MAX_BYTES))
     private = isinstance(artifact.privacy, PrivacyClaim)
-    return {"evaluation": evaluation_report.card_figures(report, artifact.digest, private=private)}
+    present: list[dict[str, Any]] = [item for item in earlier.get("evaluation") or () if isinstance(item, dict)]
+    figures = [item for item in present if item.get("task") != reader_studies.TASK]
+    of_readers = [item for item in present if item.get("task") == reader_studies.TASK]
+    if evaluation is not None:
+        report = evaluation_report.parse(release_files.read_file(evaluation, limit=evaluation_report.MAX_BYTES))
+        figures = evaluation_report.card_figures(report, artifact.digest, private=private)
+    if study is not None:
+        result = reader_studies.parse_result(release_files.read_file(study, limit=reader_studies.MAX_BYTES))
+        of_readers = reader_studies.card_figures(result, artifact.digest, private=private)
+    return {"evaluation": [*figures, *of_readers]}
 
 
 def _samples_facts(artifact: Embedding, file: Path, path: Path | None) -> dict[str, Any]:

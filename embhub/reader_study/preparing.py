@@ -1,0 +1,126 @@
+"""Choose real and generated images for a study, and write them so that nothing but their pixels differs."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from PIL import Image
+
+from embhub.errors import PrivacyError, UsageError
+from embhub.images import framing, synthetic
+from embhub.images.images import ImageSet, read_images, read_sample
+from embhub.images.sample import Sample
+from embhub.options.preprocessing import Fit
+from embhub.progress import OnProgress, Progress
+from embhub.reader_study.study import CASES, FEWEST, MOST, Case, Kind, Study, case_file, new_name, write_study
+
+LARGEST = 1024
+"""Pixels of a side: larger images are scaled down to this."""
+
+
+def prepare(
+    real: Path, generated: Path, out: Path, *, dataset: str, finding: str | None = None, number: int = 50,
+    manifest: Path | None = None, where: str | None = None, fit: Fit = "crop", seed: int = 0,
+    on_progress: OnProgress | None = None,
+) -> Study:  # fmt: skip
+    """Write a study of `number` real and `number` generated images.
+
+    All images become squares with the side of the smallest one, grey if no real image has colour. One image of each
+    patient is chosen, in an order that `seed` decides. Generated images keep no mark in this folder.
+
+    Args:
+        real: real images, read as `embhub train` reads them.
+        generated: a folder of images that embhub generated.
+        out: the folder to write; it must not exist.
+        dataset: a name for the real images, for results.
+        finding: what readers are asked to look for in each image.
+        number: images of each kind, 10 to 500.
+        manifest, where, fit: as for `embhub train`, for the real images.
+        seed: decides which images are chosen.
+        on_progress: called with each image.
+
+    Returns:
+        The study.
+
+    Raises:
+        UsageError: too few images, or a folder that is there.
+        PrivacyError: a generated image among the real ones, or the reverse.
+    """
+    if not FEWEST <= number <= MOST:
+        raise UsageError(f"a study has {FEWEST} to {MOST} images of each kind", "choose another --number")
+    if out.exists():
+        raise UsageError(f"{out} is there already", "choose another folder; a study is never overwritten")
+    patients = read_images(real, manifest=manifest, where=where, on_progress=on_progress)
+    drawn = read_images(generated, on_progress=on_progress)
+    _check_kinds(patients, drawn)
+    chooser = random.Random(seed)  # noqa: S311  (a choice that can be repeated, no secret)
+    chosen: dict[Kind, list[Sample]] = {
+        "real": _choose(patients, number, chooser, "real"),
+        "generated": _choose(drawn, number, chooser, "generated"),
+    }
+    side = min(LARGEST, *(min(size) for images in (patients, drawn) for size in images.sizes))
+    study = Study(
+        dataset=dataset, finding=finding, embeddings=_embeddings(chosen["generated"]),
+        cases=tuple(Case(name=new_name(), kind=kind) for kind in chosen for _ in range(number)),
+    )  # fmt: skip
+    _write(study, [*chosen["real"], *chosen["generated"]], out, side=side, fit=fit, on_progress=on_progress)
+    return study
+
+
+def _check_kinds(patients: ImageSet, drawn: ImageSet) -> None:
+    if patients.synthetic:
+        raise PrivacyError(
+            f"{len(patients.synthetic)} of the real images say that they are synthetic",
+            "pass the folder of real images as --real",
+        )
+    if missing := len(drawn) - len(drawn.synthetic):
+        raise UsageError(
+            f"{missing} of the generated images do not say that they are synthetic",
+            "pass images as `embhub generate` writes them",
+        )
+
+
+def _choose(images: ImageSet, number: int, chooser: random.Random, kind: str) -> list[Sample]:
+    """One image of each patient, in a random order."""
+    order = list(range(len(images)))
+    chooser.shuffle(order)
+    first: dict[str, Sample] = {}
+    for place in order:
+        first.setdefault(images.unit(place), images.samples[place])
+    if len(first) < number:
+        what = "patients" if images.has_patients else "images"
+        raise UsageError(
+            f"there are {len(first)} {what} in the {kind} images, the study asks for {number}",
+            f"give more, or choose a smaller --number ({FEWEST} at least)",
+        )
+    return list(first.values())[:number]
+
+
+def _embeddings(samples: list[Sample]) -> tuple[str, ...]:
+    """The embeddings that all generated images name; none where one names others."""
+    named = {synthetic.declared(sample.path).embeddings for sample in samples}
+    return next(iter(named)) if len(named) == 1 else ()
+
+
+def _write(
+    study: Study, samples: list[Sample], out: Path, *, side: int, fit: Fit, on_progress: OnProgress | None
+) -> None:
+    pictures = []
+    for done, sample in enumerate(samples, start=1):
+        if on_progress:
+            on_progress(Progress("preparing images", done, len(samples)))
+        pictures.append(framing.fit_square(read_sample(sample), side, fit))
+    kinds = [case.kind for case in study.cases]
+    grey = all(_is_grey(picture) for picture, kind in zip(pictures, kinds, strict=True) if kind == "real")
+    out.mkdir(mode=0o700, parents=True)
+    (out / CASES).mkdir(mode=0o700)
+    for case, picture in zip(study.cases, pictures, strict=True):
+        plain = picture.convert("L" if grey else "RGB")
+        Image.frombytes(plain.mode, plain.size, plain.tobytes()).save(case_file(out, case.name), "PNG")
+    write_study(study, out)
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    bands = picture.convert("RGB").split()
+    return bands[0].tobytes() == bands[1].tobytes() == bands[2].tobytes()

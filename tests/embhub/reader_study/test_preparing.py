@@ -1,0 +1,82 @@
+"""What is in a study's folder, and what its images reveal."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.formats import synthetic_mark
+from embhub.reader_study.preparing import prepare
+from embhub.reader_study.study import CASES, FILE, Study, case_file, read_study
+from tests.embhub.reader_study.conftest import EMBEDDING, NUMBER, write_images
+
+
+def test_images_differ_in_their_pixels_alone(prepared: tuple[Path, Study]) -> None:
+    folder, study = prepared
+    assert len(study.names("real")) == len(study.names("generated")) == NUMBER and study.embeddings == (EMBEDDING,)
+    for case in study.cases:
+        data = case_file(folder, case.name).read_bytes()
+        with Image.open(case_file(folder, case.name)) as image:
+            assert (image.size, image.mode, image.info) == ((64, 64), "L", {}), "of one size, without metadata"
+        assert synthetic_mark.read(data) == synthetic_mark.Declared()
+        assert sum(data.count(kind) for kind in (b"tEXt", b"iTXt", b"eXIf", b"tIME", b"pHYs")) == 0
+    assert {file.name for file in folder.iterdir()} == {FILE, CASES}
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / CASES, folder / FILE)]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+def test_names_and_times_do_not_follow_the_kind(prepared: tuple[Path, Study]) -> None:
+    """Sorted by name, as a folder lists them, kinds are mixed."""
+    kinds = [case.kind for case in sorted(prepared[1].cases, key=lambda case: case.name)]
+    assert kinds != sorted(kinds) and kinds != sorted(kinds, reverse=True)
+
+
+def test_one_image_of_each_patient(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    real, drawn = sources
+    with pytest.raises(UsageError, match="there are 12 patients in the real images, the study asks for 13"):
+        prepare(real, drawn, tmp_path / "study", dataset="noise", number=13)
+    assert not (tmp_path / "study").exists()
+
+
+def test_the_same_seed_chooses_the_same_images(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    def pixels(name: str, seed: int) -> list[bytes]:
+        study = prepare(*sources, tmp_path / name, dataset="noise", number=NUMBER, seed=seed)
+        return [case_file(tmp_path / name, case.name).read_bytes() for case in study.cases]
+
+    first = pixels("a", 1)
+    assert first == pixels("b", 1) != pixels("c", 2)
+
+
+def test_kinds_are_not_mixed_up(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    real, drawn = sources
+    with pytest.raises(PrivacyError, match="12 of the real images say that they are synthetic"):
+        prepare(drawn, drawn, tmp_path / "a", dataset="noise", number=NUMBER)
+    with pytest.raises(UsageError, match="do not say that they are synthetic"):
+        prepare(real, real, tmp_path / "b", dataset="noise", number=NUMBER)
+
+
+def test_colour_stays_where_real_images_have_it(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    real = write_images(tmp_path / "colour", 24, side=64, colour=True)
+    study = prepare(real, sources[1], tmp_path / "study", dataset="noise", number=NUMBER)
+    modes = {Image.open(case_file(tmp_path / "study", case.name)).mode for case in study.cases}
+    assert modes == {"RGB"}, "generated ones too"
+
+
+def test_a_study_is_not_overwritten_and_damage_is_noticed(
+    sources: tuple[Path, Path], prepared: tuple[Path, Study]
+) -> None:
+    folder, study = prepared
+    with pytest.raises(UsageError, match="is there already"):
+        prepare(*sources, folder, dataset="noise", number=NUMBER)
+    case_file(folder, study.cases[0].name).unlink()
+    with pytest.raises(ConfigError, match="missing"):
+        read_study(folder)
+    (folder / FILE).write_text("{}")
+    with pytest.raises(ConfigError, match="damaged"):
+        read_study(folder)
+    with pytest.raises(UsageError, match="no reader study"):
+        read_study(folder / "nothing")

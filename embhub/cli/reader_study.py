@@ -72,7 +72,8 @@ def prepare(real: Path, generated: Path, out: Path, as_json: bool, **choices: An
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="N", default=0, help="Port on this machine  [default: a free one]"
 )
-def serve(study: Path, port: int) -> None:
+@options.as_json
+def serve(study: Path, port: int, as_json: bool) -> None:
     """Serve the pages of STUDY to readers at this machine, until you press Ctrl-C.
 
     The address that is printed has a key; without it nobody is let in. Other machines cannot connect. Several readers
@@ -81,8 +82,8 @@ def serve(study: Path, port: int) -> None:
     from embhub.reader_study.server import StudyServer
 
     with StudyServer(study, port=port) as server:
-        click.echo(server.url)
-        remark("  open this address in a browser; press Ctrl-C to stop")
+        print_result({"address": server.url}, as_json=as_json)
+        remark("  open it in a browser; press Ctrl-C to stop")
         server.serve_forever()
 
 

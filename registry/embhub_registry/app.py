@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry.database import DatabaseBusyError, StorageFullError
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
@@ -168,6 +168,10 @@ async def refused(request: Request, error: Exception) -> Response:
         case DatabaseBusyError():
             denied = RequestDeniedError(503, "busy", error.message, error.hint)
             denied.headers = {"Retry-After": "2"}
+        case DatabaseUnavailableError():
+            log("error", "the database cannot be reached", reason=error.detail)
+            denied = RequestDeniedError(503, "database", error.message, error.hint)
+            denied.headers = {"Retry-After": "5"}
         case EmbhubError():
             denied = RequestDeniedError(422, "refused", error.message, error.hint)
         case MissingBlobError():

@@ -58,10 +58,17 @@ WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their par
     envvar="EMBHUB_REGISTRY_ONLINE_KEYS",
     help="Folder of the keys that the server needs, outside --dir  [default: as `init` noted].",
 )
+@click.option(
+    "--database",
+    envvar="EMBHUB_REGISTRY_DATABASE",
+    metavar="URL",
+    help="postgresql://… address of the database  [default: as `init` or `move` noted; a file in --dir]. A password"
+    " comes by this variable, PGPASSWORD or ~/.pgpass.",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
-def root(context: click.Context, directory: Path | None, online_keys: Path | None) -> None:
+def root(context: click.Context, directory: Path | None, online_keys: Path | None, database: str | None) -> None:
     """Run a registry of signed image embeddings.
 
     \b
@@ -75,3 +82,20 @@ def root(context: click.Context, directory: Path | None, online_keys: Path | Non
         raise click.UsageError("Missing option '--dir'.", ctx=context)
     context.obj = directory
     context.meta["online_keys"] = online_keys
+    context.meta["database"] = database
+    if database and context.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE:
+        refuse_password(database)
+
+
+def refuse_password(address: str) -> None:
+    """A password in an argument is shown to everybody who lists this machine's processes.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if "://" in address and (
+        ":" in address.partition("://")[2].partition("/")[0].rpartition("@")[0] or "password=" in address
+    ):
+        raise click.UsageError(
+            "a password in an argument is seen by all users of this machine: give it by PGPASSWORD, ~/.pgpass or EMBHUB_REGISTRY_DATABASE"
+        )

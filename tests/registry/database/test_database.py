@@ -22,8 +22,8 @@ from embhub_registry.database import (
     schema,
     search,
 )
-from embhub_registry.database.connection import translated
 from embhub_registry.database.repositories import Entry, Revision
+from embhub_registry.database.sqlite import translated
 
 DAY = "2026-11-20T00:00:00.000Z"
 

@@ -50,8 +50,8 @@ class Server:
         bin_ = programs()
         assert bin_ is not None
         settings = {
-            "listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": "off", "max_connections": "300",
-            "full_page_writes": "off", "shared_buffers": "32MB", "max_wal_size": "256MB", "log_statement": "none",
+            "listen_addresses": "", "unix_socket_directories": str(self.folder), "max_connections": "300",
+            "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "max_wal_size": "256MB",
         }  # fmt: skip
         words = [str(bin_ / "postgres"), "-D", str(self.folder / "data")]
         words += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

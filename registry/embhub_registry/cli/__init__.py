@@ -36,6 +36,7 @@ COMMANDS = {
     "mirror": "mirroring",
     "backup": "backup",
     "restore": "restore",
+    "move": "moving",
 }
 WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their parts needs one
 
@@ -83,19 +84,20 @@ def root(context: click.Context, directory: Path | None, online_keys: Path | Non
     context.obj = directory
     context.meta["online_keys"] = online_keys
     context.meta["database"] = database
-    if database and context.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE:
-        refuse_password(database)
+    if database:
+        refuse_password_in("database", database)
 
 
-def refuse_password(address: str) -> None:
-    """A password in an argument is shown to everybody who lists this machine's processes.
+def refuse_password_in(parameter: str, address: str) -> None:
+    """A password in an argument is shown to everybody who lists this machine's processes; a variable may hold one.
 
     Raises:
-        UsageError: there is one.
+        click.UsageError: there is one.
     """
-    if "://" in address and (
-        ":" in address.partition("://")[2].partition("/")[0].rpartition("@")[0] or "password=" in address
-    ):
+    given = click.get_current_context().get_parameter_source(parameter)
+    login = address.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    if given is click.core.ParameterSource.COMMANDLINE and (":" in login or "password=" in address):
         raise click.UsageError(
-            "a password in an argument is seen by all users of this machine: give it by PGPASSWORD, ~/.pgpass or EMBHUB_REGISTRY_DATABASE"
+            "A password in an argument is seen by every user of this machine: give it by PGPASSWORD, ~/.pgpass or"
+            f" EMBHUB_REGISTRY_{'DATABASE' if parameter == 'database' else 'MOVE_TO'}."
         )

@@ -31,7 +31,8 @@ def add(db: Connection, row: Attestation) -> None:
     """Keep an attestation; of two by one auditor for one version, the later."""
     db.execute(
         "INSERT INTO attestation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (digest, namespace, repository, version) DO UPDATE SET own = excluded.own, verdict = excluded.verdict, created = excluded.created,"
+        " ON CONFLICT (digest, namespace, repository, version) DO UPDATE SET own = excluded.own,"
+        " verdict = excluded.verdict, created = excluded.created,"
         " fingerprint = excluded.fingerprint, bundle = excluded.bundle"
         " WHERE excluded.created >= attestation.created",
         (row.digest, row.namespace, row.repository, row.version, int(row.own), row.verdict, row.created,

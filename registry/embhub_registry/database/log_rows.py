@@ -78,7 +78,8 @@ def add_checkpoint(db: Connection, signed: SignedSize) -> None:
     db.execute("INSERT INTO log_checkpoint (size, root, note) VALUES (?, ?, ?)", values)
     db.execute(
         "DELETE FROM log_checkpoint WHERE size NOT IN (SELECT size FROM log_checkpoint ORDER BY size DESC LIMIT ?)"
-        " AND size NOT IN (SELECT size FROM log_checkpoint ORDER BY cosigned IS NULL, cosigned DESC LIMIT ?)", (KEPT, KEPT),
+        " AND size NOT IN (SELECT size FROM log_checkpoint ORDER BY cosigned IS NULL, cosigned DESC LIMIT ?)",
+        (KEPT, KEPT),
     )  # fmt: skip
 
 

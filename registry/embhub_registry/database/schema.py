@@ -108,25 +108,37 @@ def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | N
     return copy
 
 
+def build(db: Connection) -> None:
+    """Every step on an empty database, within the caller's transaction."""
+    for step in known_steps(db.dialect):
+        _run(db, step, before={})
+
+
 def _apply(database: Database, step: Step, *, before: dict[int, str]) -> None:
     with database.writing() as db:
         if step.number in _applied(db):
             return  # another process was faster
-        for statement in split_statements(step.script) if db.dialect is SQLITE else [step.script]:
-            db.execute(statement)
-        broken = db.execute("PRAGMA foreign_key_check").fetchall() if db.dialect is SQLITE else []
+        broken = _run(db, step, before=before)
         if broken:
             raise ConfigError(
-                f"{step.name} would leave {len(broken)} rows of {database.name} without what they refer to",
+                f"{step.name} would leave {broken} rows of {database.name} without what they refer to",
                 "nothing was changed; run `check` with the release that wrote this database",
             )
-        db.execute(_RECORD + db.dialect.strict)
-        program = metadata.version("embhub")
-        for number, name in {**before, **dict.fromkeys(step.numbers, step.name)}.items():
-            values = (number, name, stamp(), program)
-            db.execute("INSERT INTO migration VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
-        if db.dialect is SQLITE:
-            db.execute(f"PRAGMA user_version = {max(_noted_version(db), step.number)}")
+
+
+def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
+    """Apply a step and note it; returns how many rows lack what they refer to, which PostgreSQL would not let pass."""
+    for statement in split_statements(step.script) if db.dialect is SQLITE else [step.script]:
+        db.execute(statement)
+    db.execute(_RECORD + db.dialect.strict)
+    program = metadata.version("embhub")
+    for number, name in {**before, **dict.fromkeys(step.numbers, step.name)}.items():
+        values = (number, name, stamp(), program)
+        db.execute("INSERT INTO migration VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+    if db.dialect is not SQLITE:
+        return 0
+    db.execute(f"PRAGMA user_version = {max(_noted_version(db), step.number)}")
+    return len(db.execute("PRAGMA foreign_key_check").fetchall())
 
 
 def _check_references(db: Connection, *, on: bool) -> None:

@@ -195,7 +195,8 @@ def _select(db: Connection, query: Query, columns: str) -> Cursor:
         where.append(condition)
         values += bounds
     tie = "" if query.sort == "modified" else ", r.id DESC"
-    statement = f"SELECT {columns} FROM {_from(db, start)} WHERE {' AND '.join(where) or '1 = 1'} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
+    condition = " AND ".join(where) or "1 = 1"
+    statement = f"SELECT {columns} FROM {_from(db, start)} WHERE {condition} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
     return db.execute(statement, (*values, query.limit + 1))
 
 

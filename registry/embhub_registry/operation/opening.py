@@ -9,7 +9,7 @@ from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import schema
 from embhub_registry.repositories import audit_standing, stolen_keys
 from embhub_registry.storage import database_place
-from embhub_registry.storage.folder import COLLECTED, Registry
+from embhub_registry.storage.folder import COLLECTED, MOVED, Registry
 
 
 def open_folder(folder: Path, *, online_keys: Path | None = None, database: str | None = None) -> Registry:
@@ -30,6 +30,11 @@ def open_folder(folder: Path, *, online_keys: Path | None = None, database: str 
     try:
         if not isinstance(place, Path) and schema.is_empty(registry.database):
             raise absent
+        if moved := registry.setting(MOVED):
+            raise ConfigError(
+                f"the registry of {registry.database.name} was moved into a folder on {moved[:10]}",
+                "leave --database out; drop its schema once it is not needed any more",
+            )
         if lacking := schema.pending(registry.database):
             with registry.alone("migrate"):
                 copy = schema.migrate(registry.database)

@@ -33,6 +33,7 @@ from embhub_registry.storage.shared_lock import SharedLock
 
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
+MOVED = "moved"  # a setting of a database that `move` left: when
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 

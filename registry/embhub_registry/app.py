@@ -200,7 +200,8 @@ async def refused(request: Request, error: Exception) -> Response:
         headers["X-Error-Code"] = denied.code
     if denied.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="embhub"'
-    if "text/html" in request.headers.get("accept", "") and request.method in ("GET", "HEAD"):
+    is_page = "text/html" in request.headers.get("accept", "") and request.method in ("GET", "HEAD")
+    if is_page and denied.rule != "database":  # a page reads from it
         return web.error_page(request, denied, headers)
     body = {"error": f"{denied.rule}: {denied.message}", "rule": denied.rule, "remedy": denied.hint, **denied.extra}
     return JSONResponse(body, status_code=denied.status, headers=headers)
@@ -278,7 +279,8 @@ class RequestLogMiddleware:
         except Exception as error:
             if status:  # the answer has begun: nothing can be told any more
                 raise
-            await (await failed(Request(scope, receive), error))(scope, receive, sending)
+            answer = refused if isinstance(error, DatabaseUnavailableError) else failed  # before any route was found
+            await (await answer(Request(scope, receive), error))(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             metrics: Metrics = scope["app"].state.metrics

@@ -6,7 +6,7 @@ ON CONFLICT's. What the engines spell differently is `dialects`'. `sqlite` and `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,6 +86,10 @@ class Connection(Protocol):
 
     def executemany(self, statement: str, parameters: Iterable[Any], /) -> Cursor:
         """Run one statement for each of the parameters."""
+        ...
+
+    def set_trace_callback(self, callback: Callable[[str], object] | None, /) -> None:
+        """Call `callback` with each statement that is run, until it is None."""
         ...
 
     def change_mark(self) -> tuple[object, ...]:

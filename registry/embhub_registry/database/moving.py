@@ -114,7 +114,7 @@ def to_server(source: SqliteDatabase, target: PostgresqlDatabase) -> dict[str, C
 def _fill_server(here: SqliteConnection, raw: psycopg.Connection[Any]) -> dict[str, Content]:
     done = {}
     for table in _tables(here):
-        raw.execute(to_postgresql(f"ALTER TABLE {table.name} DISABLE TRIGGER USER"))
+        raw.execute(f"ALTER TABLE {to_postgresql(table.name)} DISABLE TRIGGER USER")
         sent = _Reckoner()
         with (
             raw.cursor() as cursor,
@@ -122,7 +122,7 @@ def _fill_server(here: SqliteConnection, raw: psycopg.Connection[Any]) -> dict[s
         ):
             for row in sent.read(_rows_here(here, table)):
                 copy.write_row(row)
-        raw.execute(to_postgresql(f"ALTER TABLE {table.name} ENABLE TRIGGER USER"))
+        raw.execute(f"ALTER TABLE {to_postgresql(table.name)} ENABLE TRIGGER USER")
         done[table.name] = _equal(table, sent, _rows_there(raw, table))
     for name, column in raw.execute(_IDENTITIES).fetchall():
         sequence = f"pg_get_serial_sequence('\"{name}\"', '{column}')"
@@ -215,7 +215,7 @@ def _rows_here(here: SqliteConnection, table: Table) -> Iterator[Sequence[Any]]:
 def _rows_there(raw: psycopg.Connection[Any], table: Table) -> Iterator[Sequence[Any]]:
     with raw.cursor("moving", row_factory=tuple_row) as cursor:
         cursor.itersize = _BATCH
-        cursor.execute(to_postgresql(table.select))  # type: ignore[arg-type]  # the catalogue's own names
+        cursor.execute(to_postgresql(table.select))
         yield from cursor
 
 

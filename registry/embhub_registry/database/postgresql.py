@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,6 +49,7 @@ class PostgresqlConnection:
         self._database = database
         self._raw: Raw | None = None
         self._writing = False
+        self._trace: Callable[[str], object] | None = None
 
     @property
     def in_transaction(self) -> bool:
@@ -57,11 +58,15 @@ class PostgresqlConnection:
 
     def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> psycopg.Cursor[Any]:
         """See `connection.Connection`."""
+        if self._trace is not None:
+            self._trace(statement)
         return self._tried(lambda raw: raw.execute(to_postgresql(statement), parameters or None))
 
     def executemany(self, statement: str, parameters: Iterable[Any], /) -> psycopg.Cursor[Any]:
         """See `connection.Connection`."""
         rows = list(parameters)
+        if self._trace is not None:
+            self._trace(statement)
 
         def run(raw: Raw) -> psycopg.Cursor[Any]:
             cursor = raw.cursor()
@@ -70,9 +75,13 @@ class PostgresqlConnection:
 
         return self._tried(run)
 
+    def set_trace_callback(self, callback: Callable[[str], object] | None, /) -> None:
+        """See `connection.Connection`."""
+        self._trace = callback
+
     def change_mark(self) -> tuple[object, ...]:
         """Which transactions this moment sees: what commits anywhere in the server gives another."""
-        return (self.execute("SELECT CAST(pg_current_snapshot() AS TEXT)").fetchone()[0],)
+        return tuple(self.execute("SELECT CAST(pg_current_snapshot() AS TEXT)").fetchone() or ())
 
     def raw(self) -> Raw:
         """The driver's connection, for what the interface has no words for."""
@@ -89,7 +98,7 @@ class PostgresqlConnection:
             f" SELECT pg_catalog.pg_advisory_xact_lock({key})"
         )
         try:
-            self._tried(lambda raw: raw.execute(text))
+            self._tried(lambda raw: raw.execute(text, prepare=False))
         except BaseException:
             self.roll_back()
             raise
@@ -100,8 +109,10 @@ class PostgresqlConnection:
         if not self.in_transaction or self.raw().info.transaction_status is TransactionStatus.INERROR:
             self.roll_back()
             raise unavailable("a statement of the transaction had failed")
+        if self._trace is not None:
+            self._trace("COMMIT")
         try:
-            self._tried(lambda raw: raw.execute("COMMIT"))
+            self._tried(lambda raw: raw.execute("COMMIT", prepare=False))
         finally:
             self._writing = False
 
@@ -112,7 +123,7 @@ class PostgresqlConnection:
             return
         try:
             if self.in_transaction:
-                self._raw.execute("ROLLBACK")
+                self._raw.execute("ROLLBACK", prepare=False)
         except psycopg.Error:
             self.close()
 
@@ -123,7 +134,7 @@ class PostgresqlConnection:
             with suppress(psycopg.Error):
                 raw.close()
 
-    def _tried(self, work: Any) -> Any:
+    def _tried(self, work: Callable[[Raw], psycopg.Cursor[Any]]) -> psycopg.Cursor[Any]:
         again = not self.in_transaction and not self._writing
         try:
             return work(self.raw())

@@ -14,7 +14,7 @@ import pytest
 
 from embhub.errors import ConfigError
 from embhub_registry.admission import publication
-from embhub_registry.database import DatabaseBusyError, StorageFullError, accounts
+from embhub_registry.database import Connection, DatabaseBusyError, StorageFullError, accounts
 from embhub_registry.operation import checking
 from embhub_registry.operation.backup import back_up
 from embhub_registry.repositories import repos
@@ -235,7 +235,7 @@ def test_a_push_that_fails_leaves_the_bytes_of_another_that_is_on_its_way(
     written, refused = threading.Event(), threading.Event()
     run = registry.sequencer.run
 
-    def late(work: Callable[[sqlite3.Connection], object]) -> object:
+    def late(work: Callable[[Connection], object]) -> object:
         if threading.current_thread() is good:
             written.set()
             assert refused.wait(10)

@@ -175,7 +175,7 @@ def _select(db: Connection, query: Query, columns: str) -> Cursor:
     for word in words:
         if matched and word in long:
             continue  # the index of words said so; two letters have no entry in it
-        where.append(db.dialect.contains(f"(SELECT words FROM wording WHERE wording.position = {start})"))  # noqa: S608  # put together from constants; values are bound
+        where.append(db.dialect.contains(f"(SELECT own.words FROM wording AS own WHERE own.position = {start})"))  # noqa: S608  # put together from constants; values are bound
         values.append(word)
     if len(long) < len(words) and not matched:
         where.append(f"{start} > (SELECT max(position) FROM repository) - ?")  # noqa: S608  # put together from constants; values are bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,11 @@ from tests.support.servers import RunningRegistry, start_registry
 def postgresql() -> Iterator[postgres.Server]:
     """One server for the tests of this process."""
     if postgres.programs() is None:
+        assert "EMBHUB_REQUIRE_POSTGRESQL" not in os.environ, "PostgreSQL's programs are not installed"
         pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql)")
+    if folder := os.environ.get("EMBHUB_TEST_POSTGRESQL"):  # that of the tests which started these
+        yield postgres.Server(Path(folder))
+        return
     with postgres.running_server() as server:
         yield server
 

@@ -6,6 +6,7 @@ ON CONFLICT's. What the engines spell differently is `dialects`'. `sqlite` and `
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -114,13 +115,15 @@ class Database:
         del patience
         if cls is not Database:
             return super().__new__(cls)
-        if is_server(place):
-            from embhub_registry.database.postgresql import PostgresqlDatabase  # the driver is an extra
-
-            return super().__new__(PostgresqlDatabase)
-        from embhub_registry.database.sqlite import SqliteDatabase
-
-        return super().__new__(SqliteDatabase)
+        engine = "postgresql:PostgresqlDatabase" if is_server(place) else "sqlite:SqliteDatabase"
+        try:
+            found: type[Database] = pkgutil.resolve_name(f"embhub_registry.database.{engine}")
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                "a registry on PostgreSQL needs psycopg, which is not installed",
+                "pip install 'embhub-registry[postgresql]'",
+            ) from error
+        return super().__new__(found)
 
     def __init__(self, place: Path | str, *, patience: float = 10.0) -> None:
         raise NotImplementedError

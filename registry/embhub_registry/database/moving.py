@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from psycopg.rows import tuple_row
 from embhub.durable import sync
 from embhub.errors import RegistryError, UsageError
 from embhub_registry.database import schema
-from embhub_registry.database.connection import StorageFullError
+from embhub_registry.database.connection import Database, StorageFullError
 from embhub_registry.database.dialects import to_postgresql
-from embhub_registry.database.postgresql import PostgresqlDatabase, raise_translated
+from embhub_registry.database.postgresql_errors import raise_translated
 from embhub_registry.database.sqlite import SqliteConnection, SqliteDatabase
 
 _BATCH = 1000
@@ -83,7 +83,7 @@ def _encode(value: object) -> bytes:
     raise TypeError(type(value).__name__)
 
 
-def to_server(source: SqliteDatabase, target: PostgresqlDatabase) -> dict[str, Content]:
+def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
     """Everything of a file to an empty schema of a server, in one transaction; returns what each table holds.
 
     Raises:
@@ -101,7 +101,7 @@ def to_server(source: SqliteDatabase, target: PostgresqlDatabase) -> dict[str, C
                 "choose another database, or a schema of its own by ?options=-csearch_path%3DNAME",
             )
         schema.build(there)
-        raw = there.raw()
+        raw: psycopg.Connection[Any] = getattr(there, "raw")()  # noqa: B009  # the interface has no word for it
         here.execute("BEGIN")
         try:
             return _fill_server(here, raw)
@@ -130,8 +130,8 @@ def _fill_server(here: SqliteConnection, raw: psycopg.Connection[Any]) -> dict[s
     return done
 
 
-def dump(source: PostgresqlDatabase, path: Path) -> dict[str, Content]:
-    """Everything of a server's schema as a new SQLite file, as of one moment; durable, mode 0600.
+def dump(raw: psycopg.Connection[Any], path: Path) -> dict[str, Content]:
+    """Everything of a server's schema, read in a transaction, as a new SQLite file; durable, mode 0600.
 
     Raises:
         RegistryError: what arrived is not what was sent.
@@ -144,7 +144,7 @@ def dump(source: PostgresqlDatabase, path: Path) -> dict[str, Content]:
         target = SqliteDatabase(partial)
         with closing(target):
             schema.migrate(target)
-            with _snapshot(source) as raw, target.translated():
+            with target.translated():
                 done = _fill_file(target.connection(), raw)
             target.connection().execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
         sync(partial)
@@ -192,19 +192,6 @@ def _equal(table: Table, sent: _Reckoner, arrived: Iterator[Sequence[Any]]) -> C
             f"{found.content.rows} arrived", "nothing was changed; run `check`",
         )  # fmt: skip
     return found.content
-
-
-@contextmanager
-def _snapshot(source: PostgresqlDatabase) -> Iterator[psycopg.Connection[Any]]:
-    raw = source.connect()
-    try:
-        raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield raw
-    except psycopg.Error as error:
-        raise_translated(error)
-    finally:
-        with suppress(psycopg.Error):
-            raw.close()
 
 
 def _rows_here(here: SqliteConnection, table: Table) -> Iterator[Sequence[Any]]:

@@ -7,36 +7,26 @@ before is gone, so the block has to end.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
-from embhub_registry.database import postgresql_values
-from embhub_registry.database.connection import (
-    Database,
-    DatabaseBusyError,
-    DatabaseUnavailableError,
-    StorageFullError,
-)
+from embhub_registry.database import moving, postgresql_values
+from embhub_registry.database.connection import Database
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
+from embhub_registry.database.postgresql_address import parse_address, shown
+from embhub_registry.database.postgresql_errors import raise_translated, unavailable
 
 OLDEST = 150_000  # the first version of the server that is tried here
-_BUSY = {"55P03", "40P01", "40001", "57014"}
-_AWAY = ("08", "57P", "53", "25006", "28", "3D000", "25P0")
 _REST = 1.0  # seconds in which nobody tries again to reach a server that could not be reached
-DEFAULTS = {
-    "connect_timeout": "5", "application_name": "embhub-registry", "target_session_attrs": "read-write",
-    "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "20000",
-}  # fmt: skip
 Raw = psycopg.Connection[Any]
 
 
@@ -175,6 +165,7 @@ class PostgresqlDatabase(Database):
         self._guard = threading.Lock()
         self._rests = 0.0
         self._key: int | None = None
+        self._alone_key = 0
 
     def connection(self) -> PostgresqlConnection:
         """See `Database`; it is opened at the first statement."""
@@ -242,9 +233,23 @@ class PostgresqlDatabase(Database):
 
     def copy_to(self, path: Path) -> None:
         """See `Database`."""
-        from embhub_registry.database.moving import dump
+        self.dump(path)
 
-        dump(self, path)
+    def dump(self, path: Path) -> dict[str, moving.Content]:
+        """`copy_to`, with what each table holds.
+
+        Raises:
+            RegistryError: what arrived is not what was sent.
+        """
+        raw = self.connect()
+        try:
+            raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return moving.dump(raw, path)
+        except psycopg.Error as error:
+            raise_translated(error)
+        finally:
+            with suppress(psycopg.Error):
+                raw.close()
 
     def problems(self) -> list[str]:
         """Indexes and constraints that the server holds for invalid, and rows that cannot be read."""
@@ -297,57 +302,3 @@ def lock_key(schema: str, purpose: str) -> int:
     """The number of an advisory lock: one for each registry of a database, and each purpose."""
     digest = hashlib.sha256(f"embhub-registry/{schema}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def parse_address(address: str) -> dict[str, Any]:
-    """What the driver is given.
-
-    Raises:
-        ConfigError: it cannot be read; the message does not repeat it.
-    """
-    try:
-        return {**DEFAULTS, **psycopg.conninfo.conninfo_to_dict(address)}
-    except psycopg.Error:
-        raise ConfigError(
-            "the database's address cannot be read", "give one such as postgresql://user@host/embhub; see the libpq's"
-            " documentation of connection URIs",
-        ) from None  # fmt: skip
-
-
-_PASSWORD = re.compile(r"(?<=[?&])(password|sslpassword)=[^&]*&?", re.IGNORECASE)
-
-
-def shown(address: str) -> str:
-    """The address without its password, as messages and the noted file have it."""
-    start, _, rest = address.partition("://")
-    middle = re.match(r"[^/?]*", rest)
-    login, at, host = (middle[0] if middle else "").rpartition("@")
-    rest = _PASSWORD.sub("", rest[len(middle[0]) if middle else 0 :]).rstrip("?&")
-    return f"{start}://{login.partition(':')[0]}{at}{host}{rest}"
-
-
-def has_password(address: str) -> bool:
-    """Whether a password stands in the address."""
-    return shown(address) != address.rstrip("?&")
-
-
-def unavailable(detail: str) -> DatabaseUnavailableError:
-    """The server is not there; `detail` is for the operator."""
-    return DatabaseUnavailableError(
-        "the registry's database cannot be reached", "try again in a moment", detail=detail.strip()
-    )
-
-
-def raise_translated(error: psycopg.Error) -> NoReturn:
-    """Raise an error of the driver as ours; a constraint that fails stays what it is."""
-    state = error.sqlstate or ""
-    if state in {"53100", "58030"}:
-        raise StorageFullError(
-            "the registry could not store this: its database's disk is full", "ask the operator to free space"
-        ) from error
-    if state in _BUSY:
-        raise DatabaseBusyError("the registry is busy with other writers", "try again in a moment") from error
-    lost = isinstance(error, psycopg.OperationalError) and not state
-    if lost or state.startswith(_AWAY):
-        raise unavailable(str(error)) from error
-    raise error

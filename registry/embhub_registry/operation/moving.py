@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub.errors import UsageError
 from embhub_registry.database import Database, accounts, is_server
 from embhub_registry.database.clock import stamp
 from embhub_registry.storage import database_place
 from embhub_registry.storage.folder import MOVED, Registry
+
+if TYPE_CHECKING:
+    from embhub_registry.database.moving import Content
+    from embhub_registry.database.postgresql import PostgresqlDatabase
 
 KEPT = "registry.db.moved"
 HERE = "sqlite"
@@ -35,7 +39,7 @@ def move(registry: Registry, to: str) -> dict[str, Any]:
         if to == HERE:
             if not isinstance(source, PostgresqlDatabase):
                 raise UsageError(f"the database is in {folder} already", "give the address of a server")
-            done = _bring_back(source, folder, moving)
+            done = _bring_back(source, folder)
         else:
             if not is_server(to) or not isinstance(source, SqliteDatabase):
                 raise UsageError(
@@ -61,8 +65,8 @@ def move(registry: Registry, to: str) -> dict[str, Any]:
         moved.close()
 
 
-def _bring_back(source: Any, folder: Path, moving: Any) -> Any:
-    done = moving.dump(source, folder / database_place.FILE)
+def _bring_back(source: PostgresqlDatabase, folder: Path) -> dict[str, Content]:
+    done = source.dump(folder / database_place.FILE)
     database_place.note(folder, None)
     with source.writing() as db:
         accounts.write_setting(db, MOVED, stamp())

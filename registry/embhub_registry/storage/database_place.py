@@ -8,6 +8,7 @@ from pathlib import Path
 from embhub.durable import sync
 from embhub.errors import ConfigError
 from embhub_registry.database import is_server
+from embhub_registry.database.postgresql_address import shown
 
 FILE = "registry.db"
 NOTED = "database"
@@ -27,8 +28,6 @@ def note(folder: Path, address: str | None) -> None:
     if address is None:
         path.unlink(missing_ok=True)
     else:
-        from embhub_registry.database.postgresql import shown  # the driver is an extra
-
         partial = path.with_name(f"{NOTED}.partial")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
             stream.write(f"{shown(address)}\n")

@@ -28,7 +28,8 @@ from embhub_registry.database import (
     search,
 )
 from embhub_registry.database.dialects import POSTGRESQL, SQLITE, to_postgresql
-from embhub_registry.database.postgresql import has_password, parse_address, raise_translated, shown
+from embhub_registry.database.postgresql_address import has_password, parse_address, shown
+from embhub_registry.database.postgresql_errors import raise_translated
 from embhub_registry.operation import backup, checking, restoring
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
@@ -167,7 +168,8 @@ def test_connections_end_with_their_threads(database: Database, postgresql: Serv
             query = (
                 "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%FROM repository%' AND pid <> pg_backend_pid()"
             )
-            (count,) = db.execute(query).fetchone() or (0,)
+            found = db.execute(query).fetchone()
+            count = int(str(found[0])) if found else 0
             if count <= 1:
                 break
             time.sleep(0.05)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -36,6 +38,7 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases
+from tests.support.disks import small_disk
 from tests.support.postgres import Server
 from tests.support.servers import RunningRegistry, environment, free_port, init_registry, run_here
 
@@ -174,6 +177,26 @@ def test_connections_end_with_their_threads(database: Database, postgresql: Serv
                 break
             time.sleep(0.05)
     assert count == 1, "this thread's own"
+
+
+def test_a_server_whose_disk_is_full(database: Database, postgresql: Server) -> None:
+    with small_disk(postgresql.folder / "small", kilobytes=2_000) as disk:
+        owner = postgresql.folder.stat()
+        os.chown(disk, owner.st_uid, owner.st_gid)
+        db = database.connection()
+        db.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        db.execute("ALTER TABLE setting SET TABLESPACE small")
+        stored = 0
+        with pytest.raises(StorageFullError):
+            for stored in range(1_000):
+                with database.writing() as writing:
+                    accounts.write_setting(writing, f"name{stored}", os.urandom(4_000).hex())
+        assert 5 < stored < 1_000
+        assert accounts.read_setting(db, f"name{stored - 1}") and accounts.read_setting(db, f"name{stored}") is None
+        with database.writing() as writing:  # others go on
+            accounts.add_namespace(writing, "radboud", now=DAY)
+        db.execute("DROP TABLE setting")
+        db.execute("DROP TABLESPACE small")
 
 
 @pytest.mark.parametrize(
@@ -365,8 +388,6 @@ def test_a_server_process_shows_no_password(postgresql: Server, tmp_path: Path) 
     noted = (tmp_path / "r/database").read_text().strip()
     address = noted.replace("embhub@", "embhub:s3cr3t@")
     words = ["-m", "embhub_registry", "--dir", str(tmp_path / "r"), "show"]
-    import sys
-
     done = subprocess.run(
         [sys.executable, *words],
         env={**environment(), "EMBHUB_REGISTRY_DATABASE": address},

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from embhub_registry.database import Database, accounts, repositories, schema, search
+from embhub_registry.database import Connection, Database, accounts, repositories, schema, search
 from embhub_registry.database.search import Query
 
 CARDS = 100_000
@@ -67,7 +67,7 @@ def fill(database: Database, cards: int, *, seed: int = 1) -> float:
     return (time.perf_counter() - started) / cards
 
 
-def measure(db: sqlite3.Connection, *, turns: int, seed: int = 2) -> list[Measured]:
+def measure(db: Connection, *, turns: int, seed: int = 2) -> list[Measured]:
     """Each kind of query that the pages make, `turns` times, no two alike where the kind allows it."""
     chance = random.Random(seed)
     organ, lesion = _picked(chance, ORGANS), _picked(chance, LESIONS)
@@ -131,7 +131,7 @@ def main() -> None:
         database.close()
 
 
-def _add(db: sqlite3.Connection, chance: random.Random, names: Sequence[str], number: int) -> None:
+def _add(db: Connection, chance: random.Random, names: Sequence[str], number: int) -> None:
     organ, lesion = (_long_tail(chance, words) for words in (ORGANS, LESIONS))
     word, other = chance.choice(names), chance.choice(names)
     modality, audit = _long_tail(chance, MODALITIES), _long_tail(chance, AUDITS)
@@ -166,7 +166,7 @@ def _moment(number: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(1_700_000_000 + number))
 
 
-def _deep(db: sqlite3.Connection) -> tuple[Any, int]:
+def _deep(db: Connection) -> tuple[Any, int]:
     rows = db.execute("SELECT position, id FROM repository ORDER BY position").fetchall()
     middle = rows[len(rows) // 2]
     return middle["position"], middle["id"]

@@ -83,7 +83,7 @@ def test_one_file_speaks_http_and_two_load_bases_from_the_hub() -> None:
 
 
 def test_only_the_database_writes_sql() -> None:
-    assert importing((p for p in SOURCES if "database" not in name(p)), {"sqlite3"}) == {}
+    assert importing((p for p in SOURCES if "database" not in name(p)), {"sqlite3", "psycopg"}) == {}
 
 
 def pure() -> list[Path]:

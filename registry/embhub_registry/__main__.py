@@ -31,6 +31,8 @@ def in_words(error: Exception) -> EmbhubError:
     """Any error as an EmbhubError: the operating system's in its own words, the unforeseen named as a bug."""
     match error:
         case EmbhubError():
+            if detail := getattr(error, "detail", ""):  # what a database server said, for the operator alone
+                return ConfigError(f"{error.message}: {detail}", error.hint)
             return error
         case ModuleNotFoundError(name=str(name)):
             return ConfigError(
@@ -44,7 +46,10 @@ def in_words(error: Exception) -> EmbhubError:
             return ConfigError(f"{reason}{_where(error)}", "check --dir and the rights of this user")
         case UnicodeError():
             return UsageError("an argument is not valid UTF-8 text", "type it again")
-        case Exception() if type(error).__module__ == "sqlite3":  # imported by the database's own folder alone
+        case Exception() if type(error).__module__.partition(".")[0] in (
+            "sqlite3",
+            "psycopg",
+        ):  # of the database's folder
             return ConfigError(
                 f"the registry's database failed: {error}", "check --dir; `embhub-registry check` says what is damaged"
             )

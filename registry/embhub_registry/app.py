@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry.database import DatabaseBusyError, StorageFullError
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
@@ -168,6 +168,10 @@ async def refused(request: Request, error: Exception) -> Response:
         case DatabaseBusyError():
             denied = RequestDeniedError(503, "busy", error.message, error.hint)
             denied.headers = {"Retry-After": "2"}
+        case DatabaseUnavailableError():
+            log("error", "the database cannot be reached", reason=error.detail)
+            denied = RequestDeniedError(503, "database", error.message, error.hint)
+            denied.headers = {"Retry-After": "5"}
         case EmbhubError():
             denied = RequestDeniedError(422, "refused", error.message, error.hint)
         case MissingBlobError():
@@ -196,7 +200,8 @@ async def refused(request: Request, error: Exception) -> Response:
         headers["X-Error-Code"] = denied.code
     if denied.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="embhub"'
-    if "text/html" in request.headers.get("accept", "") and request.method in ("GET", "HEAD"):
+    is_page = "text/html" in request.headers.get("accept", "") and request.method in ("GET", "HEAD")
+    if is_page and denied.rule != "database":  # a page reads from it
         return web.error_page(request, denied, headers)
     body = {"error": f"{denied.rule}: {denied.message}", "rule": denied.rule, "remedy": denied.hint, **denied.extra}
     return JSONResponse(body, status_code=denied.status, headers=headers)
@@ -274,7 +279,8 @@ class RequestLogMiddleware:
         except Exception as error:
             if status:  # the answer has begun: nothing can be told any more
                 raise
-            await (await failed(Request(scope, receive), error))(scope, receive, sending)
+            answer = refused if isinstance(error, DatabaseUnavailableError) else failed  # before any route was found
+            await (await answer(Request(scope, receive), error))(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             metrics: Metrics = scope["app"].state.metrics

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support import releases
+from embhub_registry.storage import database_place
+from tests.support import postgres, releases
 from tests.support.servers import RunningRegistry, start_registry
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Server]:
+    """One server for the tests of this process."""
+    if postgres.programs() is None:
+        assert "EMBHUB_REQUIRE_POSTGRESQL" not in os.environ, "PostgreSQL's programs are not installed"
+        pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql)")
+    if folder := os.environ.get("EMBHUB_TEST_POSTGRESQL"):  # that of the tests which started these
+        yield postgres.Server(Path(folder))
+        return
+    with postgres.running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With EMBHUB_TEST_DATABASE=postgresql each new registry of these tests is in a schema of its own."""
+    if not postgres.CHOSEN:
+        yield
+        return
+    server = request.getfixturevalue("postgresql")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database_place, "choose", lambda folder, asked: asked or server.new_schema())
+        yield
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub_registry import app
-from embhub_registry.database import Database, repositories
+from embhub_registry.database import repositories
+from embhub_registry.database.sqlite import SqliteDatabase
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry
-from tests.support import pushes, releases
+from tests.support import postgres, pushes, releases
 from tests.support.servers import RunningRegistry, init_registry
 from tests.support.threads import THREAD, serving
 
@@ -32,6 +33,9 @@ WHOLE_KEYS = {
 }  # fmt: skip
 
 
+pytestmark = pytest.mark.skipif(postgres.CHOSEN, reason="SQLite's own plans are looked at")
+
+
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RunningRegistry, str, set[str], Registry]]:
     """A served registry with a release, a token, and the statements that its event loop's thread ran."""
@@ -39,9 +43,9 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Run
     running.add_key(releases.SITE, namespace="radboud")
     alice = running.add_user("alice", namespace="radboud")
     statements: set[str] = set()
-    open_connection = Database.connection
+    open_connection = SqliteDatabase.connection
 
-    def connection(database: Database) -> sqlite3.Connection:
+    def connection(database: SqliteDatabase) -> sqlite3.Connection:
         found = open_connection(database)
         if threading.current_thread().name == THREAD:
             found.set_trace_callback(statements.add)
@@ -49,7 +53,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Run
 
     registry = open_folder(running.folder)
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "connection", connection)
+        patch.setattr(SqliteDatabase, "connection", connection)
         with serving(app.build(registry)) as server:
             running.url = f"http://127.0.0.1:{server.config.port}"
             assert pushes.create(running, "prostate-cspca", token=alice).status == 200

@@ -10,7 +10,15 @@ from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, audit_bundle_of
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.database import Connection, DatabaseBusyError, forgeable, placement, repositories, withdrawals
+from embhub_registry.database import (
+    Connection,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    forgeable,
+    placement,
+    repositories,
+    withdrawals,
+)
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
@@ -186,6 +194,8 @@ def _store(
             for data in added.values():
                 written.append(registry.blobs.put(data))
             stored = registry.sequencer.run(name)
+    except DatabaseUnavailableError:
+        raise  # it may have been stored all the same: what nothing names is `prune`'s
     except BaseException:
         _forget(registry, written)
         raise

@@ -36,6 +36,7 @@ COMMANDS = {
     "mirror": "mirroring",
     "backup": "backup",
     "restore": "restore",
+    "move": "moving",
 }
 WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their parts needs one
 
@@ -58,10 +59,17 @@ WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their par
     envvar="EMBHUB_REGISTRY_ONLINE_KEYS",
     help="Folder of the keys that the server needs, outside --dir  [default: as `init` noted].",
 )
+@click.option(
+    "--database",
+    envvar="EMBHUB_REGISTRY_DATABASE",
+    metavar="URL",
+    help="postgresql://… address of the database  [default: as `init` or `move` noted; a file in --dir]. A password"
+    " comes by this variable, PGPASSWORD or ~/.pgpass.",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
-def root(context: click.Context, directory: Path | None, online_keys: Path | None) -> None:
+def root(context: click.Context, directory: Path | None, online_keys: Path | None, database: str | None) -> None:
     """Run a registry of signed image embeddings.
 
     \b
@@ -75,3 +83,21 @@ def root(context: click.Context, directory: Path | None, online_keys: Path | Non
         raise click.UsageError("Missing option '--dir'.", ctx=context)
     context.obj = directory
     context.meta["online_keys"] = online_keys
+    context.meta["database"] = database
+    if database:
+        refuse_password_in("database", database)
+
+
+def refuse_password_in(parameter: str, address: str) -> None:
+    """A password in an argument is shown to everybody who lists this machine's processes; a variable may hold one.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    given = click.get_current_context().get_parameter_source(parameter)
+    login = address.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    if given is click.core.ParameterSource.COMMANDLINE and (":" in login or "password=" in address):
+        raise click.UsageError(
+            "A password in an argument is seen by every user of this machine: give it by PGPASSWORD, ~/.pgpass or"
+            f" EMBHUB_REGISTRY_{'DATABASE' if parameter == 'database' else 'MOVE_TO'}."
+        )

@@ -1,13 +1,17 @@
-"""Every line of SQL of the registry; nothing outside this package imports sqlite3."""
+"""Every line of SQL of the registry; nothing outside this package imports sqlite3 or psycopg."""
 
 from embhub_registry.database.connection import (
     Connection,
     Database,
     DatabaseBusyError,
-    DatabaseError,
+    DatabaseUnavailableError,
     Row,
     StorageFullError,
-    reading_copy,
+    is_server,
 )
+from embhub_registry.database.sqlite import DatabaseError, reading_copy
 
-__all__ = ["Connection", "Database", "DatabaseBusyError", "DatabaseError", "Row", "StorageFullError", "reading_copy"]
+__all__ = [
+    "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseUnavailableError", "Row",
+    "StorageFullError", "is_server", "reading_copy",
+]  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from dataclasses import dataclass
+
+from embhub_registry.database.connection import Connection
 
 STATUSES = ("pending", "accepted", "rejected")
 
@@ -36,7 +37,7 @@ _SELECT = (
 
 
 def find(
-    db: sqlite3.Connection, repository_id: int, *, user_id: int | None = None, access_id: str | None = None
+    db: Connection, repository_id: int, *, user_id: int | None = None, access_id: str | None = None
 ) -> Access | None:
     """One request by the account or by its own id, or None."""
     condition, value = ("access.user_id", user_id) if user_id is not None else ("access.id", access_id)
@@ -44,21 +45,19 @@ def find(
     return None if row is None else Access(*row)
 
 
-def find_all(db: sqlite3.Connection, repository_id: int, status: str) -> list[Access]:
+def find_all(db: Connection, repository_id: int, status: str) -> list[Access]:
     """The requests with this status, oldest first."""
     rows = db.execute(f"{_SELECT} AND status = ? ORDER BY requested, access.id", (repository_id, status))
     return [Access(*row) for row in rows]
 
 
-def is_accepted(db: sqlite3.Connection, repository_id: int, user_id: int) -> bool:
+def is_accepted(db: Connection, repository_id: int, user_id: int) -> bool:
     """Whether this account may read the files. By key, for every download."""
     statement = "SELECT 1 FROM access WHERE repository_id = ? AND user_id = ? AND status = 'accepted'"
     return db.execute(statement, (repository_id, user_id)).fetchone() is not None
 
 
-def add(
-    db: sqlite3.Connection, repository_id: int, user_id: int, *, status: str, now: str, decided_by: str | None
-) -> None:
+def add(db: Connection, repository_id: int, user_id: int, *, status: str, now: str, decided_by: str | None) -> None:
     """A new request; `decided_by` where it is answered at once."""
     db.execute(
         "INSERT INTO access (id, repository_id, user_id, status, requested, decided, decided_by)"
@@ -67,7 +66,7 @@ def add(
     )
 
 
-def decide(db: sqlite3.Connection, access_id: str, *, status: str, now: str, decided_by: str, reason: str) -> None:
+def decide(db: Connection, access_id: str, *, status: str, now: str, decided_by: str, reason: str) -> None:
     """Answer a request, or answer it anew."""
     db.execute(
         "UPDATE access SET status = ?, decided = ?, decided_by = ?, reason = ? WHERE id = ?",

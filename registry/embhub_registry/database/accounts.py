@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
+
+from embhub_registry.database.connection import Connection, Row
 
 
 @dataclass(frozen=True)
@@ -50,48 +51,51 @@ class Account:
         return self.role if namespace == self.namespace else self.memberships.get(namespace)
 
 
-def read_setting(db: sqlite3.Connection, name: str) -> str | None:
+def read_setting(db: Connection, name: str) -> str | None:
     """One setting of the registry, or None."""
     row = db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
     return None if row is None else cast(str, row[0])
 
 
-def write_setting(db: sqlite3.Connection, name: str, value: str) -> None:
+def write_setting(db: Connection, name: str, value: str) -> None:
     """Set one setting."""
     db.execute(
         "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
     )
 
 
-def namespace_exists(db: sqlite3.Connection, name: str) -> bool:
+def namespace_exists(db: Connection, name: str) -> bool:
     """Whether the registry knows this namespace."""
     return db.execute("SELECT 1 FROM namespace WHERE name = ?", (name,)).fetchone() is not None
 
 
-def add_namespace(db: sqlite3.Connection, name: str, *, now: str) -> bool:
+def add_namespace(db: Connection, name: str, *, now: str) -> bool:
     """Create a namespace; False where it was there."""
-    return db.execute("INSERT OR IGNORE INTO namespace (name, created) VALUES (?, ?)", (name, now)).rowcount == 1
+    return (
+        db.execute("INSERT INTO namespace (name, created) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now)).rowcount
+        == 1
+    )
 
 
-def list_namespaces(db: sqlite3.Connection) -> list[str]:
+def list_namespaces(db: Connection) -> list[str]:
     """Every namespace by name."""
     return [row[0] for row in db.execute("SELECT name FROM namespace ORDER BY name")]
 
 
-def find_user(db: sqlite3.Connection, name: str) -> sqlite3.Row | None:
+def find_user(db: Connection, name: str) -> Row | None:
     """One user's row, or None."""
-    return cast("sqlite3.Row | None", db.execute("SELECT * FROM user WHERE name = ?", (name,)).fetchone())
+    return cast("Row | None", db.execute("SELECT * FROM user WHERE name = ?", (name,)).fetchone())
 
 
-def add_user(db: sqlite3.Connection, *, name: str, namespace: str, role: str, now: str) -> int:
+def add_user(db: Connection, *, name: str, namespace: str, role: str, now: str) -> int:
     """Create a user with a role in its own namespace; returns the row's id."""
-    statement = "INSERT INTO user (name, namespace, created) VALUES (?, ?, ?)"
-    user_id = cast(int, db.execute(statement, (name, namespace, now)).lastrowid)
+    statement = "INSERT INTO user (name, namespace, created) VALUES (?, ?, ?) RETURNING id"
+    ((user_id,),) = db.execute(statement, (name, namespace, now)).fetchall()
     set_membership(db, user_id, namespace, role, now=now)
-    return user_id
+    return int(user_id)
 
 
-def set_membership(db: sqlite3.Connection, user_id: int, namespace: str, role: str, *, now: str) -> None:
+def set_membership(db: Connection, user_id: int, namespace: str, role: str, *, now: str) -> None:
     """Give a user a role in a namespace, in place of the one it had there."""
     db.execute(
         "INSERT INTO membership VALUES (?, ?, ?, ?)"
@@ -100,36 +104,37 @@ def set_membership(db: sqlite3.Connection, user_id: int, namespace: str, role: s
     )
 
 
-def remove_membership(db: sqlite3.Connection, user_id: int, namespace: str) -> bool:
+def remove_membership(db: Connection, user_id: int, namespace: str) -> bool:
     """Take a user out of a namespace; False where it was not in it."""
     statement = "DELETE FROM membership WHERE user_id = ? AND namespace = ?"
     return db.execute(statement, (user_id, namespace)).rowcount == 1
 
 
-def set_disabled(db: sqlite3.Connection, user_id: int, moment: str | None) -> None:
+def set_disabled(db: Connection, user_id: int, moment: str | None) -> None:
     """Shut a user out from `moment` on; None lets it in again."""
     db.execute("UPDATE user SET disabled = ? WHERE id = ?", (moment, user_id))
 
 
-def list_users(db: sqlite3.Connection) -> list[sqlite3.Row]:
+def list_users(db: Connection) -> list[Row]:
     """Users by name, with their role at home, the JSON of all roles, and the number of tokens that are not revoked."""
+    roles = db.dialect.json_object("namespace", "role")
     return db.execute(
-        "SELECT user.name, user.namespace, home.role, user.created, user.disabled,"
-        " (SELECT json_group_object(namespace, role) FROM membership WHERE user_id = user.id) AS memberships,"
+        "SELECT user.name, user.namespace, home.role, user.created, user.disabled,"  # noqa: S608  # put together from constants; values are bound
+        f" (SELECT {roles} FROM membership WHERE user_id = user.id) AS memberships,"
         " count(token.id) AS tokens, max(last_used) AS last_used"
         " FROM user JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
         " LEFT JOIN token ON token.user_id = user.id AND token.revoked IS NULL"
-        " GROUP BY user.id ORDER BY user.name"
+        " GROUP BY user.id, home.role ORDER BY user.name"
     ).fetchall()
 
 
-def roles_of(db: sqlite3.Connection, user_id: int) -> dict[str, str]:
+def roles_of(db: Connection, user_id: int) -> dict[str, str]:
     """Namespace and role of each membership."""
     statement = "SELECT namespace, role FROM membership WHERE user_id = ?"
     return {row["namespace"]: row["role"] for row in db.execute(statement, (user_id,))}
 
 
-def count_admins(db: sqlite3.Connection) -> int:
+def count_admins(db: Connection) -> int:
     """How many users that are not shut out are admins."""
     statement = (
         "SELECT count(DISTINCT user_id) FROM membership JOIN user ON user.id = user_id"
@@ -139,7 +144,7 @@ def count_admins(db: sqlite3.Connection) -> int:
 
 
 def add_token(
-    db: sqlite3.Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None,
+    db: Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None,
     scope: str = "publish", unlimited: bool = False,
 ) -> None:  # fmt: skip
     """Remember a token by its digest."""
@@ -149,12 +154,13 @@ def add_token(
     db.execute(statement, (token_id, digest, user_id, now, expires, scope, int(unlimited)))
 
 
-def find_account(db: sqlite3.Connection, digest: bytes) -> Account | None:
+def find_account(db: Connection, digest: bytes) -> Account | None:
     """The account behind a token's SHA-256, revoked or expired ones included."""
+    roles = db.dialect.json_object("namespace", "role")
     row = db.execute(
-        "SELECT user.id, user.name, user.namespace, home.role, token.id, token.digest, expires, revoked, scope,"
+        "SELECT user.id, user.name, user.namespace, home.role, token.id, token.digest, expires, revoked, scope,"  # noqa: S608  # put together from constants; values are bound
         " disabled, unlimited,"
-        " (SELECT json_group_object(namespace, role) FROM membership WHERE user_id = user.id)"
+        f" (SELECT {roles} FROM membership WHERE user_id = user.id)"
         " FROM token JOIN user ON user.id = token.user_id"
         " JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
         " WHERE token.digest = ?",
@@ -166,39 +172,39 @@ def find_account(db: sqlite3.Connection, digest: bytes) -> Account | None:
     return Account(*values)
 
 
-def find_token(db: sqlite3.Connection, token_id: str) -> sqlite3.Row | None:
+def find_token(db: Connection, token_id: str) -> Row | None:
     """One token's row with its user's name, without the secret, or None."""
     statement = (
         "SELECT token.id, user_id, user.name AS user, token.created, expires, revoked, scope, unlimited"
         " FROM token JOIN user ON user.id = user_id WHERE token.id = ?"
     )
-    return cast("sqlite3.Row | None", db.execute(statement, (token_id,)).fetchone())
+    return cast("Row | None", db.execute(statement, (token_id,)).fetchone())
 
 
-def end_token(db: sqlite3.Connection, token_id: str, moment: str) -> None:
+def end_token(db: Connection, token_id: str, moment: str) -> None:
     """Let a token expire at `moment`, where it does not before."""
     db.execute("UPDATE token SET expires = ?1 WHERE id = ?2 AND (expires IS NULL OR expires > ?1)", (moment, token_id))
 
 
-def forget_tokens(db: sqlite3.Connection, *, ended_before: str, really: bool) -> int:
+def forget_tokens(db: Connection, *, ended_before: str, really: bool) -> int:
     """How many tokens were revoked or expired before a moment; removed where `really`."""
-    condition = "min(coalesce(revoked, expires), coalesce(expires, revoked)) < ?"
+    condition = "(revoked < ?1 OR expires < ?1)"
     if really:
         return db.execute(f"DELETE FROM token WHERE {condition}", (ended_before,)).rowcount  # noqa: S608  # put together from constants; values are bound
     return int(db.execute(f"SELECT count(*) FROM token WHERE {condition}", (ended_before,)).fetchone()[0])  # noqa: S608  # put together from constants; values are bound
 
 
-def list_tokens(db: sqlite3.Connection, *, user: str | None = None) -> list[sqlite3.Row]:
+def list_tokens(db: Connection, *, user: str | None = None) -> list[Row]:
     """Tokens without their secret, newest first."""
     return db.execute(
         "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used, scope, unlimited, disabled"
-        " FROM token JOIN user ON user.id = token.user_id WHERE ?1 IS NULL OR user.name = ?1"
+        " FROM token JOIN user ON user.id = token.user_id WHERE CAST(?1 AS TEXT) IS NULL OR user.name = ?1"
         " ORDER BY token.created DESC",
         (user,),
     ).fetchall()
 
 
-def revoke_tokens(db: sqlite3.Connection, *, token_id: str | None = None, user: str | None = None, now: str) -> int:
+def revoke_tokens(db: Connection, *, token_id: str | None = None, user: str | None = None, now: str) -> int:
     """Revoke one token, or all of a user; returns how many were in force."""
     return db.execute(
         "UPDATE token SET revoked = ?1 WHERE revoked IS NULL AND"
@@ -207,24 +213,24 @@ def revoke_tokens(db: sqlite3.Connection, *, token_id: str | None = None, user: 
     ).rowcount
 
 
-def revoke_all_tokens(db: sqlite3.Connection, *, now: str) -> int:
+def revoke_all_tokens(db: Connection, *, now: str) -> int:
     """Revoke every token; returns how many were in force."""
     return db.execute(
         "UPDATE token SET revoked = ?1 WHERE revoked IS NULL AND (expires IS NULL OR expires > ?1)", (now,)
     ).rowcount
 
 
-def touch_token(db: sqlite3.Connection, token_id: str, *, now: str) -> None:
+def touch_token(db: Connection, token_id: str, *, now: str) -> None:
     """Note when a token was last used."""
     db.execute("UPDATE token SET last_used = ? WHERE id = ?", (now, token_id))
 
 
-def newest_keyring(db: sqlite3.Connection) -> tuple[int, bytes] | None:
+def newest_keyring(db: Connection) -> tuple[int, bytes] | None:
     """Version and signed envelope of the keyring in force."""
     row = db.execute("SELECT version, envelope FROM keyring ORDER BY version DESC LIMIT 1").fetchone()
     return None if row is None else (row[0], row[1])
 
 
-def add_keyring(db: sqlite3.Connection, *, version: int, envelope: bytes, now: str) -> None:
+def add_keyring(db: Connection, *, version: int, envelope: bytes, now: str) -> None:
     """Store the next keyring; an existing version is never replaced (the primary key refuses)."""
     db.execute("INSERT INTO keyring VALUES (?, ?, ?)", (version, envelope, now))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
+
+from embhub_registry.database.connection import Connection, Row
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,20 @@ class Attestation:
     private: bool = True
 
 
-def add(db: sqlite3.Connection, row: Attestation) -> None:
+def add(db: Connection, row: Attestation) -> None:
     """Keep an attestation; of two by one auditor for one version, the later."""
     db.execute(
         "INSERT INTO attestation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET own = excluded.own, verdict = excluded.verdict, created = excluded.created,"
-        " fingerprint = excluded.fingerprint, bundle = excluded.bundle WHERE excluded.created >= created",
+        " ON CONFLICT (digest, namespace, repository, version) DO UPDATE SET own = excluded.own,"
+        " verdict = excluded.verdict, created = excluded.created,"
+        " fingerprint = excluded.fingerprint, bundle = excluded.bundle"
+        " WHERE excluded.created >= attestation.created",
         (row.digest, row.namespace, row.repository, row.version, int(row.own), row.verdict, row.created,
          row.fingerprint, row.bundle),
     )  # fmt: skip
 
 
-def withdraw(db: sqlite3.Connection, digest: str, *, namespace: str, repository: str, version: str) -> None:
+def withdraw(db: Connection, digest: str, *, namespace: str, repository: str, version: str) -> None:
     """Forget an auditor's word that this auditor took back."""
     db.execute(
         "DELETE FROM attestation WHERE digest = ? AND namespace = ? AND repository = ? AND version = ? AND own = 0",
@@ -45,7 +48,7 @@ def withdraw(db: sqlite3.Connection, digest: str, *, namespace: str, repository:
     )
 
 
-def of(db: sqlite3.Connection, digest: str) -> list[Attestation]:
+def of(db: Connection, digest: str) -> list[Attestation]:
     """Every attestation of an embedding, oldest first."""
     rows = db.execute(
         "SELECT attestation.digest, attestation.namespace, attestation.repository, version, own, verdict,"
@@ -59,7 +62,7 @@ def of(db: sqlite3.Connection, digest: str) -> list[Attestation]:
     return [Attestation(**{**dict(row), "own": bool(row["own"]), "private": bool(row["private"])}) for row in rows]
 
 
-def holders(db: sqlite3.Connection, digest: str, *, path: str, branch: str) -> list[tuple[str, str]]:
+def holders(db: Connection, digest: str, *, path: str, branch: str) -> list[tuple[str, str]]:
     """Namespace and name of the repositories whose newest release has these bytes under `path`."""
     rows = db.execute(
         "SELECT repository.namespace, repository.name FROM entry JOIN ref ON ref.repository_id = entry.repository_id"
@@ -71,7 +74,7 @@ def holders(db: sqlite3.Connection, digest: str, *, path: str, branch: str) -> l
     return [(row["namespace"], row["name"]) for row in rows]
 
 
-def released(db: sqlite3.Connection, repository_id: int, *, path: str) -> set[tuple[str, str]]:
+def released(db: Connection, repository_id: int, *, path: str) -> set[tuple[str, str]]:
     """Every version that was published in a repository, with the digest of its file at `path`."""
     rows = db.execute(
         "SELECT DISTINCT release_version, digest FROM revision JOIN entry ON entry.repository_id ="
@@ -82,7 +85,7 @@ def released(db: sqlite3.Connection, repository_id: int, *, path: str) -> set[tu
     return {(row["release_version"], row["digest"]) for row in rows}
 
 
-def attested_commits(db: sqlite3.Connection, *, audit: str, embedding: str) -> list[sqlite3.Row]:
+def attested_commits(db: Connection, *, audit: str, embedding: str) -> list[Row]:
     """Every commit that holds an audit attestation: `repository`, `bundle` and `embedding` by their digests.
 
     `audit` is a pattern of LIKE for the paths of attestations, `embedding` the path of the embedding.
@@ -95,7 +98,7 @@ def attested_commits(db: sqlite3.Connection, *, audit: str, embedding: str) -> l
     ).fetchall()
 
 
-def digests(db: sqlite3.Connection, *, repository: str = "", fingerprint: str = "") -> list[str]:
+def digests(db: Connection, *, repository: str = "", fingerprint: str = "") -> list[str]:
     """The embeddings whose audits came with this repository, or were signed by the key with this fingerprint."""
     rows = db.execute(
         "SELECT DISTINCT digest FROM attestation WHERE repository = ? OR fingerprint = ? ORDER BY digest",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
+
+from embhub_registry.database.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Head:
     first_previous: str
 
 
-def read(db: sqlite3.Connection) -> Head | None:
+def read(db: Connection) -> Head | None:
     """The head; None before the first line of a chain."""
     row = db.execute(
         "SELECT number, digest, segment, size, first_number, first_previous FROM audit_head WHERE one = 1"
@@ -29,9 +30,11 @@ def read(db: sqlite3.Connection) -> Head | None:
     return None if row is None else Head(*row)
 
 
-def write(db: sqlite3.Connection, head: Head) -> None:
+def write(db: Connection, head: Head) -> None:
     """Move the head."""
     db.execute(
-        "INSERT OR REPLACE INTO audit_head VALUES (1, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit_head VALUES (1, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET number = excluded.number,"
+        " digest = excluded.digest, segment = excluded.segment, size = excluded.size,"
+        " first_number = excluded.first_number, first_previous = excluded.first_previous",
         (head.number, head.digest, head.segment, head.size, head.first_number, head.first_previous),
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+from embhub_registry.database.connection import Connection
 
 
-def forget_unused(db: sqlite3.Connection, digest: str) -> bool:
+def forget_unused(db: Connection, digest: str) -> bool:
     """Drop a blob's row where no commit holds it; True where its file may go too, listed before or not."""
     if db.execute("SELECT 1 FROM entry WHERE digest = ?", (digest,)).fetchone() is not None:
         return False
@@ -13,6 +13,6 @@ def forget_unused(db: sqlite3.Connection, digest: str) -> bool:
     return True
 
 
-def sizes(db: sqlite3.Connection) -> dict[str, int]:
+def sizes(db: Connection) -> dict[str, int]:
     """Digest and size in bytes of every object that the database names."""
     return {row[0]: row[1] for row in db.execute("SELECT digest, size FROM blob ORDER BY digest")}

@@ -1,22 +1,19 @@
-"""One SQLite file: a connection a thread, transactions, copies. Its tables are `schema`'s."""
+"""The one interface that all SQL goes through: a connection a thread, transactions, rows by index and by name.
+
+Statements are written once, for both engines: `?` and `?1` stand for values, RETURNING gives new ids, conflicts are
+ON CONFLICT's. What the engines spell differently is `dialects`'. `sqlite` and `postgresql` are the two engines.
+"""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
-from embhub.durable import sync
 from embhub.errors import ConfigError, RegistryError
-from embhub_registry.database import wording
-
-Connection = sqlite3.Connection
-Row = sqlite3.Row
-DatabaseError = sqlite3.DatabaseError
+from embhub_registry.database.dialects import Dialect
 
 
 class StorageFullError(RegistryError):
@@ -27,169 +24,166 @@ class DatabaseBusyError(RegistryError):
     """Another writer held the database for too long; the call may be repeated."""
 
 
+class DatabaseUnavailableError(RegistryError):
+    """The database server cannot be reached, or went away; the call may be repeated.
+
+    `detail` is what the server or the network said, for the operator alone: it names hosts and accounts.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, detail: str = "") -> None:
+        super().__init__(message, hint)
+        self.detail = detail
+
+
+class Row(Protocol):
+    """One row: `row[0]`, `row["name"]`, `tuple(row)` and `dict(row)`."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def keys(self) -> list[str]:
+        """The names of the columns in order."""
+        ...
+
+
+class Cursor(Protocol):
+    """What a statement gave."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were changed."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """A thread's connection. Outside `Database.writing` each statement sees what was committed before it."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How this engine spells what differs."""
+        ...
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, which a failure of the engine ends."""
+        ...
+
+    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> Cursor:
+        """Run one statement."""
+        ...
+
+    def executemany(self, statement: str, parameters: Iterable[Any], /) -> Cursor:
+        """Run one statement for each of the parameters."""
+        ...
+
+    def set_trace_callback(self, callback: Callable[[str], object] | None, /) -> None:
+        """Call `callback` with each statement that is run, until it is None."""
+        ...
+
+    def change_mark(self) -> tuple[object, ...]:
+        """Equal to an earlier one where nothing was committed in between, by any process."""
+        ...
+
+
 class Database:
-    """`WAL` lets readers go on while one writer commits; with `FULL` an acknowledged commit survives power loss."""
+    """A database and its connections: `Database(path)` is an SQLite file, `Database("postgresql://…")` on a server.
 
-    def __init__(self, path: Path, *, patience: float = 10.0) -> None:
-        self.path = path
-        self._patience = patience
-        self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
-        self._guard = threading.Lock()
+    Like `pathlib.Path`, it makes an object of the class that fits.
+    """
 
-    def connection(self) -> sqlite3.Connection:
+    name: str
+    """What messages call it: a path, or an address without its password."""
+    dialect: Dialect
+    path: Path
+    """Of an SQLite file."""
+
+    def __new__(cls, place: Path | str = "", *, patience: float = 10.0) -> Database:
+        """The engine that `place` asks for."""
+        del patience
+        if cls is not Database:
+            return super().__new__(cls)
+        engine = "postgresql:PostgresqlDatabase" if is_server(place) else "sqlite:SqliteDatabase"
+        try:
+            found: type[Database] = pkgutil.resolve_name(f"embhub_registry.database.{engine}")
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                "a registry on PostgreSQL needs psycopg, which is not installed",
+                "pip install 'embhub-registry[postgresql]'",
+            ) from error
+        return super().__new__(found)
+
+    def __init__(self, place: Path | str, *, patience: float = 10.0) -> None:
+        raise NotImplementedError
+
+    def connection(self) -> Connection:
         """The calling thread's connection, opened at its first use.
 
         Raises:
             ConfigError: the file cannot be opened.
+            DatabaseUnavailableError: the server cannot be reached.
         """
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is not None:
-            return found
-        try:
-            self._keep_to_owner()
-            opened = sqlite3.connect(
-                self.path, timeout=self._patience, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
-            opened.row_factory = sqlite3.Row
-            wording.install(opened)
-            opened.execute("PRAGMA journal_mode = WAL")
-            opened.execute("PRAGMA synchronous = FULL")
-            opened.execute("PRAGMA foreign_keys = ON")
-            opened.execute("PRAGMA trusted_schema = OFF")
-        except (sqlite3.Error, OSError) as error:
-            if not os.access(self.path.parent, os.W_OK):
-                raise ConfigError(
-                    f"the registry's folder {self.path.parent} cannot be written: its database cannot be opened",
-                    "remount its disk for writing, or work as the folder's owner",
-                ) from error
-            raise ConfigError(
-                f"cannot open the registry's database {self.path}: {error}", "check the folder's owner and free space"
-            ) from error
-        self._local.connection = opened
-        with self._guard:
-            self._all.append(opened)
-        return opened
+        raise NotImplementedError
 
-    def _keep_to_owner(self) -> None:
-        """Mode 0600 for the file, made here where it is new; SQLite gives its mode to the files beside it.
-
-        A database that is there must not be opened and closed but by SQLite: its locks would be gone (sqlite.org,
-        "How To Corrupt An SQLite Database File", section 2.2). So a new one comes by `link`, after its last `close`.
-        """
-        with suppress(OSError):  # a disk that cannot be written, or a file of somebody else: SQLite says what is wrong
-            if not self.path.exists():
-                handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
-                os.close(handle)
-                try:
-                    os.link(name, self.path)
-                finally:
-                    Path(name).unlink()
-            for file in (self.path, *(self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))):
-                if file.exists() and file.stat().st_mode & 0o077:
-                    file.chmod(0o600)
-
-    @contextmanager
-    def writing(self, *, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+    def writing(self, *, patience: float | None = None) -> AbstractContextManager[Connection]:
         """One transaction: everything in the block, or nothing. Other writers are waited for, `patience` seconds long.
 
-        Raises:
-            StorageFullError, Busy: nothing was written.
-        """
-        connection = self.connection()
-        with translated():
-            self._begin(connection, patience)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        There is one writer at a time, so what the block reads stays as it is until it has committed.
 
-    def _begin(self, connection: sqlite3.Connection, patience: float | None) -> None:
-        if patience is None:
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {round(self._patience * 1000)}")
+        Raises:
+            StorageFullError, DatabaseBusyError, DatabaseUnavailableError: nothing was written.
+        """
+        raise NotImplementedError
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Errors of the engine within the block as ours; a constraint that fails stays what it is."""
+        raise NotImplementedError
 
     def copy_to(self, path: Path) -> None:
-        """A copy as of one moment, made while others read and write (SQLite's online backup); durable, mode 0600.
+        """An SQLite file as of one moment, made while others read and write; durable, mode 0600.
 
         Raises:
             StorageFullError: nothing is left at `path`, or what was there before.
         """
-        partial = path.with_name(f"{path.name}.partial")
-        partial.unlink(missing_ok=True)
-        try:
-            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            with translated(), closing(sqlite3.connect(partial)) as target:
-                self.connection().backup(target)
-                target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-            sync(partial)
-            partial.replace(path)
-            sync(path.parent)
-        except OSError as error:
-            raise StorageFullError(
-                f"cannot write {partial}: {error.strerror}", "free space there, or make the folder writable"
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        raise NotImplementedError
 
     def problems(self) -> list[str]:
-        """What SQLite itself finds wrong with the file; empty when clean."""
-        connection = self.connection()
-        try:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-            found += [f"foreign key: {tuple(row)}" for row in connection.execute("PRAGMA foreign_key_check")]
-        except sqlite3.DatabaseError as error:
-            return [f"database: {error}"]
-        return found
+        """What the engine itself finds wrong; empty when clean."""
+        raise NotImplementedError
+
+    @contextmanager
+    def alone(self, purpose: str) -> Iterator[None]:
+        """Keep processes on other machines out; those of this machine are kept out by the folder's lock."""
+        del purpose
+        yield
 
     def close(self) -> None:
-        """Close every thread's connection; the last one folds the write-ahead log into the file."""
-        with self._guard:
-            for connection in self._all:
-                connection.close()
-            self._all.clear()
-        self._local = threading.local()
+        """Close every thread's connection."""
+        raise NotImplementedError
 
 
-@contextmanager
-def reading_copy(path: Path) -> Iterator[sqlite3.Connection]:
-    """A finished copy, read without a byte of it or beside it being written.
+def is_server(place: Path | str) -> bool:
+    """Whether this is the address of a PostgreSQL server rather than a file.
 
     Raises:
-        ConfigError: it is no database.
+        ConfigError: the address is of something else.
     """
-    try:
-        opened = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-    except sqlite3.Error as error:
-        raise ConfigError(f"cannot open {path}: {error}", "check that it is a copy of a registry's database") from error
-    opened.row_factory = sqlite3.Row
-    with closing(opened):
-        yield opened
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """SQLite's operational errors as ours; a constraint that fails stays what it is."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        if "full" in text or "disk I/O" in text:
-            raise StorageFullError(
-                f"the registry could not store this: {text}", "ask the operator to free space"
-            ) from error
-        if "locked" in text or "busy" in text:
-            raise DatabaseBusyError("the registry is busy with other writers", "try again in a moment") from error
-        if "readonly" in text:
-            raise StorageFullError(
-                "the registry's folder is read-only", "ask the operator to remount it for writing"
-            ) from error
-        raise
+    if isinstance(place, Path) or "://" not in place:
+        return False
+    if place.startswith(("postgresql://", "postgres://")):
+        return True
+    raise ConfigError(
+        "this is no address of a database that the registry can use", "give one such as postgresql://user@host/embhub"
+    )

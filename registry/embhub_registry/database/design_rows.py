@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
+
+from embhub_registry.database.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class DesignRow:
     ended: str | None = None
 
 
-def add(db: sqlite3.Connection, row: DesignRow) -> None:
+def add(db: Connection, row: DesignRow) -> None:
     """Keep a design."""
     db.execute(
         "INSERT INTO audit_design (identity, digest, namespace, number, bundle, received) VALUES (?, ?, ?, ?, ?, ?)",
@@ -29,7 +30,7 @@ def add(db: sqlite3.Connection, row: DesignRow) -> None:
     )
 
 
-def end(db: sqlite3.Connection, identity: str, result: bytes, *, verdict: str, now: str) -> None:
+def end(db: Connection, identity: str, result: bytes, *, verdict: str, now: str) -> None:
     """Keep the result of a design that has none."""
     db.execute(
         "UPDATE audit_design SET result = ?, verdict = ?, ended = ? WHERE identity = ? AND result IS NULL",
@@ -37,19 +38,19 @@ def end(db: sqlite3.Connection, identity: str, result: bytes, *, verdict: str, n
     )
 
 
-def find(db: sqlite3.Connection, identity: str) -> DesignRow | None:
+def find(db: Connection, identity: str) -> DesignRow | None:
     """The design of this identity, or None."""
     row = db.execute("SELECT * FROM audit_design WHERE identity = ?", (identity,)).fetchone()
     return None if row is None else DesignRow(**row)
 
 
-def of(db: sqlite3.Connection, digest: str, *, most: int) -> list[DesignRow]:
+def of(db: Connection, digest: str, *, most: int) -> list[DesignRow]:
     """The designs of an embedding, the oldest first."""
     rows = db.execute("SELECT * FROM audit_design WHERE digest = ? ORDER BY received LIMIT ?", (digest, most))
     return [DesignRow(**row) for row in rows]
 
 
-def count(db: sqlite3.Connection, *, namespace: str, digest: str) -> tuple[int, int]:
+def count(db: Connection, *, namespace: str, digest: str) -> tuple[int, int]:
     """How many designs a namespace registered of an embedding, and how many of all its designs have no result."""
     row = db.execute(
         "SELECT (SELECT count(*) FROM audit_design WHERE namespace = ?1 AND digest = ?2),"

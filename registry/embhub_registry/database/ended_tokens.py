@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
+from embhub_registry.database.connection import Connection
 
 
-def any_ended(db: sqlite3.Connection, *, now: str) -> bool:
+def any_ended(db: Connection, *, now: str) -> bool:
     """Whether a token has ended that is not yet revoked."""
     statement = "SELECT 1 FROM token WHERE revoked IS NULL AND expires <= ? LIMIT 1"
     return db.execute(statement, (now,)).fetchone() is not None
 
 
-def retire(db: sqlite3.Connection, *, now: str) -> int:
+def retire(db: Connection, *, now: str) -> int:
     """Revoke them as of their end; returns how many. Whoever lists them tells the two apart by the equal times."""
     return db.execute("UPDATE token SET revoked = expires WHERE revoked IS NULL AND expires <= ?", (now,)).rowcount

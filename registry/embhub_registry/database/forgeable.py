@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 
 from embhub.release.files import PUBLISH_BUNDLE
+from embhub_registry.database.connection import Connection, Row
 
 
-def signed_commits(db: sqlite3.Connection) -> list[sqlite3.Row]:
+def signed_commits(db: Connection) -> list[Row]:
     """Every commit with a publish attestation: `repository_id`, `namespace`, `name`, `revision_id`, `publish`.
 
     The last is the digest of the attestation.
@@ -20,7 +20,7 @@ def signed_commits(db: sqlite3.Connection) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def replace(db: sqlite3.Connection, rows: Iterable[tuple[int, str, str, str]]) -> set[int]:
+def replace(db: Connection, rows: Iterable[tuple[int, str, str, str]]) -> set[int]:
     """Note repository, commit, fingerprint and date of each, and no others; returns repositories where it changed."""
     before = {tuple(row) for row in db.execute("SELECT * FROM forgeable")}
     after = set(rows)
@@ -29,7 +29,7 @@ def replace(db: sqlite3.Connection, rows: Iterable[tuple[int, str, str, str]]) -
     return {int(row[0]) for row in before ^ after}
 
 
-def versions(db: sqlite3.Connection, repository_id: int) -> frozenset[str]:
+def versions(db: Connection, repository_id: int) -> frozenset[str]:
     """The versions of a repository that no commit with a good signature holds: they do not count as published."""
     rows = db.execute(
         "SELECT release_version FROM revision LEFT JOIN forgeable ON"
@@ -41,7 +41,7 @@ def versions(db: sqlite3.Connection, repository_id: int) -> frozenset[str]:
     return frozenset(str(row[0]) for row in rows)
 
 
-def holds(db: sqlite3.Connection, repository_id: int, revision_id: str) -> bool:
+def holds(db: Connection, repository_id: int, revision_id: str) -> bool:
     """Whether this commit's release is one of them."""
     statement = "SELECT 1 FROM forgeable WHERE repository_id = ? AND revision_id = ?"
     return db.execute(statement, (repository_id, revision_id)).fetchone() is not None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 
 from embhub_registry.database import repositories
+from embhub_registry.database.connection import Connection
 from embhub_registry.database.repositories import Entry, Revision
 
 REACH = 2000  # commits that are looked through; a path that did not change in so many gets the oldest of them
 
 
-def find(db: sqlite3.Connection, repository_id: int, revision: Revision, *, reach: int = REACH) -> dict[str, Revision]:
+def find(db: Connection, repository_id: int, revision: Revision, *, reach: int = REACH) -> dict[str, Revision]:
     """Path -> the newest commit, at `revision` or before it, at which the path's content became what it is there.
 
     Files and the folders above them are paths. A folder changes with anything in it, also when a file in it is deleted.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from embhub_registry.database.connection import Connection
 
 KEPT = 8  # checkpoints
 
@@ -28,7 +29,7 @@ class Witness:
     asked: str | None
 
 
-def append(db: sqlite3.Connection, leaf: bytes, *, hashed: bytes) -> int:
+def append(db: Connection, leaf: bytes, *, hashed: bytes) -> int:
     """The index of an entry; one that is there keeps its own. Durable when the transaction is."""
     if (found := find(db, hashed)) is not None:
         return found
@@ -37,31 +38,31 @@ def append(db: sqlite3.Connection, leaf: bytes, *, hashed: bytes) -> int:
     return place
 
 
-def size(db: sqlite3.Connection) -> int:
+def size(db: Connection) -> int:
     """How many entries there are."""
     return int(db.execute("SELECT coalesce(max(place), -1) + 1 FROM log_entry").fetchone()[0])
 
 
-def entries(db: sqlite3.Connection, first: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+def entries(db: Connection, first: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     """Entries and their hashes, from `first` to before `end`."""
     rows = db.execute("SELECT leaf, hash FROM log_entry WHERE place >= ? AND place < ? ORDER BY place", (first, end))
     for row in rows:
         yield row[0], row[1]
 
 
-def find(db: sqlite3.Connection, hashed: bytes) -> int | None:
+def find(db: Connection, hashed: bytes) -> int | None:
     """The index of the entry with this leaf hash, or None."""
     row = db.execute("SELECT place FROM log_entry WHERE hash = ?", (hashed,)).fetchone()
     return None if row is None else int(row[0])
 
 
-def newest(db: sqlite3.Connection) -> SignedSize | None:
+def newest(db: Connection) -> SignedSize | None:
     """The largest checkpoint that was signed."""
     row = db.execute("SELECT size, root, note FROM log_checkpoint ORDER BY size DESC LIMIT 1").fetchone()
     return None if row is None else SignedSize(row[0], row[1], row[2])
 
 
-def best(db: sqlite3.Connection, *, above: int, since: str) -> SignedSize | None:
+def best(db: Connection, *, above: int, since: str) -> SignedSize | None:
     """The checkpoint of more than `above` entries that most witnesses cosigned since then, else the newest."""
     row = db.execute(
         "SELECT size, root, note FROM log_checkpoint WHERE size > ? AND cosigned >= ?"
@@ -70,46 +71,49 @@ def best(db: sqlite3.Connection, *, above: int, since: str) -> SignedSize | None
     return newest(db) if row is None else SignedSize(row[0], row[1], row[2])
 
 
-def add_checkpoint(db: sqlite3.Connection, signed: SignedSize) -> None:
+def add_checkpoint(db: Connection, signed: SignedSize) -> None:
     """Keep a checkpoint, and of earlier ones the last few."""
     values = (signed.size, signed.root, signed.note)
-    db.execute("INSERT OR REPLACE INTO log_checkpoint (size, root, note) VALUES (?, ?, ?)", values)
+    db.execute("DELETE FROM log_checkpoint WHERE size = ?", (signed.size,))
+    db.execute("INSERT INTO log_checkpoint (size, root, note) VALUES (?, ?, ?)", values)
     db.execute(
         "DELETE FROM log_checkpoint WHERE size NOT IN (SELECT size FROM log_checkpoint ORDER BY size DESC LIMIT ?)"
-        " AND size NOT IN (SELECT size FROM log_checkpoint ORDER BY cosigned DESC LIMIT ?)", (KEPT, KEPT),
+        " AND size NOT IN (SELECT size FROM log_checkpoint ORDER BY cosigned IS NULL, cosigned DESC LIMIT ?)",
+        (KEPT, KEPT),
     )  # fmt: skip
 
 
-def checkpoint(db: sqlite3.Connection, size: int) -> SignedSize | None:
+def checkpoint(db: Connection, size: int) -> SignedSize | None:
     """The checkpoint of this size, if it is kept."""
     row = db.execute("SELECT size, root, note FROM log_checkpoint WHERE size = ?", (size,)).fetchone()
     return None if row is None else SignedSize(row[0], row[1], row[2])
 
 
-def set_cosigned(db: sqlite3.Connection, size: int, note: bytes, *, cosigners: int, now: str) -> None:
+def set_cosigned(db: Connection, size: int, note: bytes, *, cosigners: int, now: str) -> None:
     """The same checkpoint with more cosignatures."""
     db.execute(
         "UPDATE log_checkpoint SET note = ?, cosigners = ?, cosigned = ? WHERE size = ?", (note, cosigners, now, size)
     )
 
 
-def witnesses(db: sqlite3.Connection) -> list[Witness]:
+def witnesses(db: Connection) -> list[Witness]:
     """Every witness."""
     return [Witness(*row) for row in db.execute("SELECT vkey, url, seen, asked FROM log_witness ORDER BY vkey")]
 
 
-def set_witness(db: sqlite3.Connection, vkey: str, url: str) -> None:
+def set_witness(db: Connection, vkey: str, url: str) -> None:
     """Add a witness, or give it another address."""
     db.execute(
-        "INSERT INTO log_witness (vkey, url) VALUES (?, ?) ON CONFLICT DO UPDATE SET url = excluded.url", (vkey, url)
+        "INSERT INTO log_witness (vkey, url) VALUES (?, ?) ON CONFLICT (vkey) DO UPDATE SET url = excluded.url",
+        (vkey, url),
     )
 
 
-def remove_witness(db: sqlite3.Connection, vkey: str) -> bool:
+def remove_witness(db: Connection, vkey: str) -> bool:
     """Forget a witness; whether there was one."""
     return db.execute("DELETE FROM log_witness WHERE vkey = ?", (vkey,)).rowcount > 0
 
 
-def note_witness(db: sqlite3.Connection, vkey: str, *, seen: int, now: str) -> None:
+def note_witness(db: Connection, vkey: str, *, seen: int, now: str) -> None:
     """What a witness cosigned last, and when it was asked."""
     db.execute("UPDATE log_witness SET seen = ?, asked = ? WHERE vkey = ?", (seen, now, vkey))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from embhub_registry.database.connection import Connection
 from embhub_registry.database.wording import facet_value, plain
 
 BETWEEN, INSIDE = "\x1e", "\x1f"  # in `repository.facets`: between facets, and between a facet and its value
 
 
-def place(
-    db: sqlite3.Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str
-) -> None:
+def place(db: Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str) -> None:
     """Put a repository on top of the lists, with what they know of it."""
     release = summary.get("release")
     row = db.execute("SELECT namespace FROM repository WHERE id = ?", (repository_id,)).fetchone()
@@ -29,13 +27,13 @@ def place(
     _write(db, repository_id, position, plain(text))
 
 
-def remove(db: sqlite3.Connection, repository_id: int) -> None:
+def remove(db: Connection, repository_id: int) -> None:
     """Take a repository out of every list and search; before its row is deleted, too."""
     db.execute("DELETE FROM label WHERE repository_id = ?", (repository_id,))
     _take_words(db, repository_id)
 
 
-def raise_to_top(db: sqlite3.Connection, repository_id: int) -> None:
+def raise_to_top(db: Connection, repository_id: int) -> None:
     """The same place for a repository that changed beside its main branch: newest first, found under the same words."""
     words = _take_words(db, repository_id)
     position = _next(db)
@@ -44,7 +42,7 @@ def raise_to_top(db: sqlite3.Connection, repository_id: int) -> None:
     _write(db, repository_id, position, words)
 
 
-def change_verdict(db: sqlite3.Connection, repository_id: int, summary: Mapping[str, Any]) -> None:
+def change_verdict(db: Connection, repository_id: int, summary: Mapping[str, Any]) -> None:
     """Another verdict on the newest release: its facets, tag and words follow; its place in lists stays."""
     row = db.execute("SELECT position, summary FROM repository WHERE id = ?", (repository_id,)).fetchone()
     before = json.loads(row["summary"])["release"]["audit"]
@@ -64,7 +62,7 @@ def change_verdict(db: sqlite3.Connection, repository_id: int, summary: Mapping[
     _write(db, repository_id, row["position"], words.replace(plain(f"audit:{before}"), plain(tag)))
 
 
-def set_hidden(db: sqlite3.Connection, repository_id: int, *, hidden: bool) -> None:
+def set_hidden(db: Connection, repository_id: int, *, hidden: bool) -> None:
     """Take a repository out of the pages' lists and counts, or back into them; it stays readable by its name."""
     db.execute("UPDATE repository SET hidden = ? WHERE id = ?", (int(hidden), repository_id))
 
@@ -87,28 +85,30 @@ def _joined(facets: Iterable[tuple[str, str]]) -> str:
     return BETWEEN.join(INSIDE.join(facet) for facet in facets)
 
 
-def _label(db: sqlite3.Connection, repository_id: int, labels: set[tuple[str, str]]) -> None:
+def _label(db: Connection, repository_id: int, labels: set[tuple[str, str]]) -> None:
     db.executemany(
-        "INSERT OR IGNORE INTO label SELECT ?1, ?2, position, id, private = 0 AND released = 1 AND hidden = 0"
-        " FROM repository WHERE id = ?3",
+        "INSERT INTO label SELECT CAST(?1 AS TEXT), CAST(?2 AS TEXT), position, id,"
+        " CASE WHEN private = 0 AND released = 1 AND hidden = 0 THEN 1 ELSE 0 END"
+        " FROM repository WHERE id = ?3 ON CONFLICT DO NOTHING",
         [(kind, value, repository_id) for kind, value in sorted(labels)],
     )
 
 
-def _next(db: sqlite3.Connection) -> int:
+def _next(db: Connection) -> int:
     return int(db.execute("SELECT coalesce(max(position), 0) + 1 FROM repository").fetchone()[0])
 
 
-def _write(db: sqlite3.Connection, repository_id: int, position: int, words: str) -> None:
+def _write(db: Connection, repository_id: int, position: int, words: str) -> None:
     db.execute("INSERT INTO wording VALUES (?, ?, ?)", (position, repository_id, words))
-    db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, words))
+    if db.dialect.has_word_table:
+        db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, words))
 
 
-def _take_words(db: sqlite3.Connection, repository_id: int) -> str:
+def _take_words(db: Connection, repository_id: int) -> str:
     row = db.execute("SELECT position, words FROM wording WHERE repository_id = ?", (repository_id,)).fetchone()
     if row is None:
         return ""
-    # an index over another table's text forgets a row only when told what it held
-    db.execute("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", (row["position"], row["words"]))
+    if db.dialect.has_word_table:  # an index over another table's text forgets a row only when told what it held
+        db.execute("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", (row["position"], row["words"]))
     db.execute("DELETE FROM wording WHERE repository_id = ?", (repository_id,))
     return str(row["words"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from embhub_registry.database.connection import Connection, Row
 from embhub_registry.database.placement import place, remove
 
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
@@ -85,7 +85,7 @@ class StoredSummary(Mapping[str, Any]):
         return len(self._values)
 
 
-def _repository(row: sqlite3.Row) -> Repository:
+def _repository(row: Row) -> Repository:
     values = dict(row)
     values |= {flag: bool(values[flag]) for flag in ("private", "disabled", "hidden")}
     values["summary"] = StoredSummary(values["summary"])
@@ -95,34 +95,34 @@ def _repository(row: sqlite3.Row) -> Repository:
 _COLUMNS = "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled"
 
 
-def find(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None:
+def find(db: Connection, namespace: str, name: str) -> Repository | None:
     """The repository with exactly this name, or None."""
     statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND name = ?"  # noqa: S608  # put together from constants; values are bound
     row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else _repository(row)
 
 
-def find_by_id(db: sqlite3.Connection, repository_id: int) -> Repository | None:
+def find_by_id(db: Connection, repository_id: int) -> Repository | None:
     """The repository with this id, or None."""
     row = db.execute(f"SELECT {_COLUMNS} FROM repository WHERE id = ?", (repository_id,)).fetchone()  # noqa: S608  # put together from constants; values are bound
     return None if row is None else _repository(row)
 
 
-def find_in_any_case(db: sqlite3.Connection, namespace: str, name: str) -> Repository | None:
+def find_in_any_case(db: Connection, namespace: str, name: str) -> Repository | None:
     """The repository whose name differs from this one by case at most, or None; an index holds the lower case."""
     statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND lower(name) = lower(?)"  # noqa: S608  # put together from constants; values are bound
     row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else _repository(row)
 
 
-def find_visibility(db: sqlite3.Connection, namespace: str, name: str) -> bool | None:
+def find_visibility(db: Connection, namespace: str, name: str) -> bool | None:
     """Whether the repository of this name, in any case, is private, None where there is none; no more of it is read."""
     statement = "SELECT private FROM repository WHERE namespace = ? AND lower(name) = lower(?)"
     row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else bool(row[0])
 
 
-def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None:
+def find_folded(db: Connection, namespace: str, name: str) -> str | None:
     """The name of a repository that reads like `name`: alike but for case and which of `.`, `_`, `-` stands where."""
     folded = "replace(replace(lower({}), '.', '-'), '_', '-')"
     statement = f"SELECT name FROM repository WHERE namespace = ? AND {folded.format('name')} = {folded.format('?')}"  # noqa: S608  # put together from constants; values are bound
@@ -130,31 +130,29 @@ def find_folded(db: sqlite3.Connection, namespace: str, name: str) -> str | None
     return None if row is None else str(row[0])
 
 
-def find_alike(db: sqlite3.Connection, namespace: str, name: str, *, private: bool) -> str | None:
+def find_alike(db: Connection, namespace: str, name: str, *, private: bool) -> str | None:
     """`find_folded` among those neither disabled nor yanked, and among public ones alone unless `private` is set."""
     folded = "replace(replace(lower({}), '.', '-'), '_', '-')"
     statement = (
         f"SELECT name FROM repository WHERE namespace = ? AND {folded.format('name')} = {folded.format('?')}"  # noqa: S608  # put together from constants; values are bound
-        " AND hidden = 0 AND disabled = 0 AND (private = 0 OR ?)"
+        " AND hidden = 0 AND disabled = 0 AND (private = 0 OR ? = 1)"
     )
-    row = db.execute(statement, (namespace, name, private)).fetchone()
+    row = db.execute(statement, (namespace, name, int(private))).fetchone()
     return None if row is None else str(row[0])
 
 
-def add(db: sqlite3.Connection, namespace: str, name: str, *, private: bool, gated: str = "", now: str) -> int:
+def add(db: Connection, namespace: str, name: str, *, private: bool, gated: str = "", now: str) -> int:
     """Create a repository without revisions; returns its id."""
-    cursor = db.execute(
+    ((identity,),) = db.execute(
         "INSERT INTO repository (namespace, name, private, gated, created, modified, position)"
-        " SELECT ?, ?, ?, ?, ?, ?, coalesce(max(position), 0) + 1 FROM repository",
+        " SELECT ?, ?, ?, ?, ?, ?, coalesce(max(position), 0) + 1 FROM repository RETURNING id",
         (namespace, name, int(private), gated, now, now),
-    )
-    identity = cursor.lastrowid
-    assert identity is not None  # noqa: S101  # an INSERT that did not fail has one
+    ).fetchall()
     describe(db, identity, {"front_matter": {}, "release": None}, tags=(), text=f"{namespace}/{name}")
-    return identity
+    return int(identity)
 
 
-def delete(db: sqlite3.Connection, repository_id: int) -> list[str]:
+def delete(db: Connection, repository_id: int) -> list[str]:
     """Remove a repository with all it holds; returns the digests of blobs that nothing uses any more."""
     digests = [
         row[0] for row in db.execute("SELECT DISTINCT digest FROM entry WHERE repository_id = ?", (repository_id,))
@@ -168,7 +166,7 @@ def delete(db: sqlite3.Connection, repository_id: int) -> list[str]:
 
 
 def set_access(
-    db: sqlite3.Connection, repository_id: int, *, private: bool | None, gated: str | None, disabled: bool | None
+    db: Connection, repository_id: int, *, private: bool | None, gated: str | None, disabled: bool | None
 ) -> Repository:
     """Change who may see a repository and read its files; None leaves a setting as it is. Returns it as it is now."""
     db.execute(
@@ -180,29 +178,29 @@ def set_access(
     return _repository(row)
 
 
-def count_downloads(db: sqlite3.Connection, counts: Mapping[int, int]) -> None:
+def count_downloads(db: Connection, counts: Mapping[int, int]) -> None:
     """Add to the counters; a repository deleted meanwhile is skipped."""
     db.executemany("UPDATE repository SET downloads = downloads + ? WHERE id = ?", [(n, i) for i, n in counts.items()])
 
 
-def describe(
-    db: sqlite3.Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str
-) -> None:
+def describe(db: Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str) -> None:
     """Replace what lists and search know of a repository."""
     db.execute("UPDATE repository SET summary = ? WHERE id = ?", (json.dumps(summary, allow_nan=False), repository_id))
     place(db, repository_id, summary, tags=tags, text=text)
 
 
-def tags_of(db: sqlite3.Connection, repository_id: int) -> list[str]:
+def tags_of(db: Connection, repository_id: int) -> list[str]:
     """The tags by name."""
     statement = "SELECT value FROM label WHERE repository_id = ? AND kind = 'tag'"
     return [row[0] for row in db.execute(statement, (repository_id,))]
 
 
-def add_revision(db: sqlite3.Connection, repository_id: int, revision: Revision, entries: Iterable[Entry]) -> None:
+def add_revision(db: Connection, repository_id: int, revision: Revision, entries: Iterable[Entry]) -> None:
     """Store a commit and its files; the blobs must be durable before."""
     rows = list(entries)
-    db.executemany("INSERT OR IGNORE INTO blob VALUES (?, ?, ?)", [(e.digest, e.size, e.git_oid) for e in rows])
+    db.executemany(
+        "INSERT INTO blob VALUES (?, ?, ?) ON CONFLICT DO NOTHING", [(e.digest, e.size, e.git_oid) for e in rows]
+    )
     db.execute(
         "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -216,7 +214,7 @@ def add_revision(db: sqlite3.Connection, repository_id: int, revision: Revision,
     db.execute("UPDATE repository SET modified = ? WHERE id = ?", (revision.created, repository_id))
 
 
-def find_revision(db: sqlite3.Connection, repository_id: int, revision_id: str) -> Revision | None:
+def find_revision(db: Connection, repository_id: int, revision_id: str) -> Revision | None:
     """One commit by its whole id, or None."""
     row = db.execute(
         "SELECT id, parent, author, created, title, message, release_version FROM revision"
@@ -226,7 +224,7 @@ def find_revision(db: sqlite3.Connection, repository_id: int, revision_id: str) 
     return None if row is None else Revision(*row)
 
 
-def find_named(db: sqlite3.Connection, repository_id: int, name: str) -> str | None:
+def find_named(db: Connection, repository_id: int, name: str) -> str | None:
     """The commit that a version or the first digits of its id name: of a version the newest, of digits the only one."""
     versions = "SELECT id FROM revision WHERE repository_id = ? AND release_version = ? ORDER BY created DESC LIMIT 1"
     if row := db.execute(versions, (repository_id, name)).fetchone():
@@ -238,13 +236,13 @@ def find_named(db: sqlite3.Connection, repository_id: int, name: str) -> str | N
     return str(rows[0][0]) if len(rows) == 1 else None
 
 
-def released_versions(db: sqlite3.Connection, repository_id: int) -> list[str]:
+def released_versions(db: Connection, repository_id: int) -> list[str]:
     """Every version that was ever admitted in this repository."""
     statement = "SELECT DISTINCT release_version FROM revision WHERE repository_id = ? AND release_version IS NOT NULL"
     return [row[0] for row in db.execute(statement, (repository_id,))]
 
 
-def entries(db: sqlite3.Connection, repository_id: int, revision_id: str) -> list[Entry]:
+def entries(db: Connection, repository_id: int, revision_id: str) -> list[Entry]:
     """The files of a revision by path."""
     rows = db.execute(
         "SELECT path, entry.digest, size, git_oid FROM entry JOIN blob USING (digest)"
@@ -254,7 +252,7 @@ def entries(db: sqlite3.Connection, repository_id: int, revision_id: str) -> lis
     return [Entry(*row) for row in rows]
 
 
-def find_entry(db: sqlite3.Connection, repository_id: int, revision_id: str, path: str) -> Entry | None:
+def find_entry(db: Connection, repository_id: int, revision_id: str, path: str) -> Entry | None:
     """One file of a revision, or None."""
     row = db.execute(
         "SELECT path, entry.digest, size, git_oid FROM entry JOIN blob USING (digest)"
@@ -264,43 +262,44 @@ def find_entry(db: sqlite3.Connection, repository_id: int, revision_id: str, pat
     return None if row is None else Entry(*row)
 
 
-def find_ref(db: sqlite3.Connection, repository_id: int, name: str) -> str | None:
+def find_ref(db: Connection, repository_id: int, name: str) -> str | None:
     """The commit that a branch, else a tag, points to; `refs/heads/NAME` is a branch alone, `refs/tags/NAME` a tag."""
     kinds = [kind for prefix, kind in REF_PREFIXES.items() if name.startswith(prefix)]
     row = db.execute(
         "SELECT revision_id FROM ref WHERE repository_id = ?1 AND kind IN ('branch', 'tag') AND name = ?2"
-        " AND (?3 IS NULL OR kind = ?3) ORDER BY kind LIMIT 1",
+        " AND (CAST(?3 AS TEXT) IS NULL OR kind = ?3) ORDER BY kind LIMIT 1",
         (repository_id, name.split("/", 2)[2] if kinds else name, kinds[0] if kinds else None),
     ).fetchone()
     return None if row is None else str(row[0])
 
 
-def set_ref(db: sqlite3.Connection, repository_id: int, *, kind: str, name: str, revision_id: str) -> None:
+def set_ref(db: Connection, repository_id: int, *, kind: str, name: str, revision_id: str) -> None:
     """Point a branch or tag to a commit."""
     db.execute(
-        "INSERT INTO ref VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET revision_id = excluded.revision_id",
+        "INSERT INTO ref VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (repository_id, kind, name) DO UPDATE SET revision_id = excluded.revision_id",
         (repository_id, kind, name, revision_id),
     )
 
 
-def delete_ref(db: sqlite3.Connection, repository_id: int, *, kind: str, name: str) -> bool:
+def delete_ref(db: Connection, repository_id: int, *, kind: str, name: str) -> bool:
     """Remove a branch or tag; False where there was none."""
     statement = "DELETE FROM ref WHERE repository_id = ? AND kind = ? AND name = ?"
     return db.execute(statement, (repository_id, kind, name)).rowcount == 1
 
 
-def list_refs(db: sqlite3.Connection, repository_id: int) -> list[sqlite3.Row]:
+def list_refs(db: Connection, repository_id: int) -> list[Row]:
     """Branches and tags: `kind`, `name`, `revision_id`."""
     statement = "SELECT kind, name, revision_id FROM ref WHERE repository_id = ? ORDER BY kind, name"
     return db.execute(statement, (repository_id,)).fetchall()
 
 
-def history(db: sqlite3.Connection, repository_id: int, head: str, *, limit: int = 1000) -> list[Revision]:
+def history(db: Connection, repository_id: int, head: str, *, limit: int = 1000) -> list[Revision]:
     """A commit and its ancestors, newest first."""
     rows = db.execute(
-        "WITH RECURSIVE line (depth, id) AS (SELECT 0, ?2 UNION ALL"
+        "WITH RECURSIVE line (depth, id) AS (SELECT 1, id FROM revision WHERE repository_id = ?1 AND id = ?2 UNION ALL"
         " SELECT depth + 1, parent FROM line JOIN revision r ON r.repository_id = ?1 AND r.id = line.id"
-        " WHERE parent IS NOT NULL LIMIT ?3)"
+        " WHERE parent IS NOT NULL AND depth < ?3)"
         " SELECT r.id, parent, author, created, title, message, release_version"
         " FROM line JOIN revision r ON r.repository_id = ?1 AND r.id = line.id ORDER BY depth",
         (repository_id, head, limit),
@@ -308,22 +307,20 @@ def history(db: sqlite3.Connection, repository_id: int, head: str, *, limit: int
     return [Revision(*row) for row in rows]
 
 
-def site_totals(db: sqlite3.Connection, namespace: str) -> list[dict[str, Any]]:
+def site_totals(db: Connection, namespace: str) -> list[dict[str, Any]]:
     """What the public releases of a namespace state of all private trainings of its site, a row a repository."""
-    statement = (
-        "SELECT summary ->> '$.release.site_total' AS total FROM repository"
-        " WHERE namespace = ? AND private = 0 AND total IS NOT NULL"
-    )
-    return [json.loads(row["total"]) for row in db.execute(statement, (namespace,))]
+    total = db.dialect.json_text("summary", "release", "site_total")
+    statement = f"SELECT {total} FROM repository WHERE namespace = ? AND private = 0 AND {total} IS NOT NULL"  # noqa: S608  # put together from constants; values are bound
+    return [json.loads(row[0]) for row in db.execute(statement, (namespace,))]
 
 
-def all_repositories(db: sqlite3.Connection) -> list[Repository]:
+def all_repositories(db: Connection) -> list[Repository]:
     """Every repository, private ones included, by name."""
     statement = f"SELECT {_COLUMNS} FROM repository ORDER BY namespace, name"  # noqa: S608  # put together from constants; values are bound
     return [_repository(row) for row in db.execute(statement)]
 
 
-def all_revisions(db: sqlite3.Connection, repository_id: int) -> list[Revision]:
+def all_revisions(db: Connection, repository_id: int) -> list[Revision]:
     """Every commit of a repository, whether a ref reaches it or not."""
     statement = (
         "SELECT id, parent, author, created, title, message, release_version FROM revision"
@@ -332,7 +329,7 @@ def all_revisions(db: sqlite3.Connection, repository_id: int) -> list[Revision]:
     return [Revision(*row) for row in db.execute(statement, (repository_id,))]
 
 
-def all_blobs(db: sqlite3.Connection) -> list[sqlite3.Row]:
+def all_blobs(db: Connection) -> list[Row]:
     """Every blob that the database knows: `digest`, `size`, `uses`."""
     return db.execute(
         "SELECT blob.digest, size, count(entry.path) AS uses"
@@ -340,6 +337,6 @@ def all_blobs(db: sqlite3.Connection) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def blob_is_known(db: sqlite3.Connection, digest: str) -> bool:
+def blob_is_known(db: Connection, digest: str) -> bool:
     """Whether any commit brought this blob."""
     return db.execute("SELECT 1 FROM blob WHERE digest = ?", (digest,)).fetchone() is not None

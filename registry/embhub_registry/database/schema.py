@@ -1,7 +1,8 @@
 """The schema's history: numbered SQL files, each applied once, in one transaction, and written down.
 
 A step counts as known by its number and name, not by being the highest: one that arrives later with a lower number is
-applied too. `user_version` holds the highest number, so that the first release refuses what came after it.
+applied too. Both engines have the same numbers; PostgreSQL's first step, `001-012_start.sql`, stands for all of them.
+In SQLite `user_version` holds the highest number, so that the first release refuses what came after it.
 """
 
 from __future__ import annotations
@@ -14,32 +15,40 @@ from pathlib import Path
 
 from embhub.errors import ConfigError
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.connection import Database
+from embhub_registry.database.connection import Connection, Database
+from embhub_registry.database.dialects import SQLITE, Dialect
 
 _RECORD = (
     "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL,"
-    " program TEXT NOT NULL) STRICT"
+    " program TEXT NOT NULL)"
 )
 _FIRST = {1: "001_start.sql"}  # the first release wrote no record
 
 
 @dataclass(frozen=True)
 class Step:
-    """One file of `migrations/`: `002_people.sql` has number 2."""
+    """One file of `migrations/`: `002_people.sql` has number 2, and `001-012_start.sql` stands for 1 to 12."""
 
     number: int
     name: str
     script: str
 
+    @property
+    def numbers(self) -> range:
+        """Every number that it stands for."""
+        return range(int(self.name.partition("_")[0].partition("-")[0]), self.number + 1)
 
-def known_steps() -> list[Step]:
+
+def known_steps(dialect: Dialect = SQLITE) -> list[Step]:
     """This program's steps by number."""
-    files = [
-        f
-        for f in resources.files("embhub_registry.database").joinpath("migrations").iterdir()
-        if f.name.endswith(".sql")
+    folder = resources.files("embhub_registry.database").joinpath("migrations")
+    if dialect is not SQLITE:
+        folder = folder.joinpath(dialect.name)
+    files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
+    steps = [
+        Step(int(file.name.partition("_")[0].rpartition("-")[2]), file.name, file.read_text(encoding="utf-8"))
+        for file in files
     ]
-    steps = [Step(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8")) for file in files]
     return sorted(steps, key=lambda step: step.number)
 
 
@@ -49,74 +58,104 @@ def pending(database: Database, steps: Sequence[Step] | None = None) -> list[Ste
     Raises:
         ConfigError: the database has been through a step that this program does not know.
     """
-    known = known_steps() if steps is None else list(steps)
+    known = known_steps(database.dialect) if steps is None else list(steps)
     db = database.connection()
     applied = _applied(db)
-    names = {step.number: step.name for step in known}
-    highest = int(db.execute("PRAGMA user_version").fetchone()[0])
+    names = {number: step.name for step in known for number in step.numbers}
+    highest = _noted_version(db)
     foreign = sorted(name for number, name in applied.items() if names.get(number) != name)
     if foreign or highest > max(names):
         what = foreign[-1] if foreign else f"schema {highest}"
         raise ConfigError(
-            f"{database.path} was written by another release: it has been through {what},"
+            f"{database.name} was written by another release: it has been through {what},"
             f" this program knows {known[-1].name} and what is before it",
             "use that release or a newer one; to go back, restore a backup that this release made",
         )
     return [step for step in known if step.number not in applied]
 
 
-def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | None:
-    """Apply what is pending; returns the copy of the database that was made before, None where none was needed.
+def is_empty(database: Database) -> bool:
+    """Whether no step was ever applied."""
+    return not _applied(database.connection())
 
-    Each step is one transaction: killed at any moment, the database is as before that step or after it, and the next
-    call goes on from there. The caller keeps servers out.
+
+def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | None:
+    """Apply what is pending; returns the copy of the file that was made before, None where none was needed.
+
+    Each step is one transaction, which no other writer shares: killed at any moment, the database is as before that
+    step or after it, and the next call goes on from there. The caller keeps servers out. Of a database on a server no
+    copy is made: its own tools make one.
 
     Raises:
         ConfigError: the database is of another release, or a step leaves references without their target.
-        StorageFullError, Busy: this step was not applied.
+        StorageFullError, DatabaseBusyError: this step was not applied.
     """
     lacking = pending(database, steps)
     if not lacking:
         return None
     db = database.connection()
     copy = None
-    if applied := _applied(db):
+    applied = _applied(db)
+    if applied and db.dialect is SQLITE:
         copy = database.path.with_name(f"{database.path.stem}.before-{lacking[0].number:03d}{database.path.suffix}")
         database.copy_to(copy)
-    db.execute("PRAGMA foreign_keys = OFF")  # a table that is rebuilt loses its rows to no cascade; checked below
+    _check_references(db, on=False)  # a table that is rebuilt loses its rows to no cascade; checked below
     try:
         for step in lacking:
             _apply(database, step, before=applied)
     finally:
-        db.execute("PRAGMA foreign_keys = ON")
+        _check_references(db, on=True)
     return copy
+
+
+def build(db: Connection) -> None:
+    """Every step on an empty database, within the caller's transaction."""
+    for step in known_steps(db.dialect):
+        _run(db, step, before={})
 
 
 def _apply(database: Database, step: Step, *, before: dict[int, str]) -> None:
     with database.writing() as db:
         if step.number in _applied(db):
             return  # another process was faster
-        for statement in split_statements(step.script):
-            db.execute(statement)
-        broken = db.execute("PRAGMA foreign_key_check").fetchall()
+        broken = _run(db, step, before=before)
         if broken:
             raise ConfigError(
-                f"{step.name} would leave {len(broken)} rows of {database.path} without what they refer to",
+                f"{step.name} would leave {broken} rows of {database.name} without what they refer to",
                 "nothing was changed; run `check` with the release that wrote this database",
             )
-        db.execute(_RECORD)
-        program = metadata.version("embhub")
-        for number, name in {**before, step.number: step.name}.items():
-            db.execute("INSERT OR IGNORE INTO migration VALUES (?, ?, ?, ?)", (number, name, stamp(), program))
-        highest = max(int(db.execute("PRAGMA user_version").fetchone()[0]), step.number)
-        db.execute(f"PRAGMA user_version = {highest}")
 
 
-def _applied(db: sqlite3.Connection) -> dict[int, str]:
+def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
+    """Apply a step and note it; returns how many rows lack what they refer to, which PostgreSQL would not let pass."""
+    for statement in split_statements(step.script) if db.dialect is SQLITE else [step.script]:
+        db.execute(statement)
+    db.execute(_RECORD + db.dialect.strict)
+    program = metadata.version("embhub")
+    for number, name in {**before, **dict.fromkeys(step.numbers, step.name)}.items():
+        values = (number, name, stamp(), program)
+        db.execute("INSERT INTO migration VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+    if db.dialect is not SQLITE:
+        return 0
+    db.execute(f"PRAGMA user_version = {max(_noted_version(db), step.number)}")
+    return len(db.execute("PRAGMA foreign_key_check").fetchall())
+
+
+def _check_references(db: Connection, *, on: bool) -> None:
+    if db.dialect is SQLITE:
+        db.execute(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
+
+
+def _noted_version(db: Connection) -> int:
+    """The highest number that SQLite's file notes; PostgreSQL has the table alone."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0]) if db.dialect is SQLITE else 0
+
+
+def _applied(db: Connection) -> dict[int, str]:
     """Number and name of each step that this database has been through."""
-    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone():
+    if db.execute(db.dialect.has_table, ("migration",)).fetchone():
         return {row["number"]: row["name"] for row in db.execute("SELECT number, name FROM migration ORDER BY number")}
-    return dict(_FIRST) if db.execute("PRAGMA user_version").fetchone()[0] else {}
+    return dict(_FIRST) if _noted_version(db) else {}
 
 
 def split_statements(script: str) -> list[str]:

@@ -6,15 +6,15 @@ starts from whatever is rarest: the rows of one label, the full-text index, or t
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from embhub_registry.database.connection import Connection, Cursor
 from embhub_registry.database.placement import BETWEEN, INSIDE
 from embhub_registry.database.repositories import _COLUMNS, Repository, _repository
-from embhub_registry.database.wording import phrase, words_of
+from embhub_registry.database.wording import words_of
 from embhub_registry.http_errors import malformed
 
 SORTS = {"modified": "position", "created": "created", "downloads": "downloads"}
@@ -25,6 +25,7 @@ REACH = 20_000  # how many of the newest are looked through for one or two lette
 _FREQUENT = 100  # values of a facet among which the most frequent are looked for
 _FEW = 2000  # rows of one label that are quicker to look through than an index of words
 _TRIGRAM = 3
+_WALK = "walk.position"
 _ROW = ", ".join(f"r.{column}" for column in _COLUMNS.split(", "))
 
 
@@ -67,7 +68,7 @@ class Counts:
     facets: Mapping[str, Sequence[tuple[str, int]]]
 
 
-def run(db: sqlite3.Connection, query: Query) -> list[Repository]:
+def run(db: Connection, query: Query) -> list[Repository]:
     """At most `limit + 1` repositories, so that a caller sees whether a next page exists.
 
     A private one is listed for `readers` of its namespace only.
@@ -87,7 +88,7 @@ class Page:
     more: bool
 
 
-def find_page(db: sqlite3.Connection, query: Query, *, most_bytes: int) -> Page:
+def find_page(db: Connection, query: Query, *, most_bytes: int) -> Page:
     """A page of `run` that is made from at most `most_bytes` of stored text, and from one row at least.
 
     Raises:
@@ -103,7 +104,7 @@ def find_page(db: sqlite3.Connection, query: Query, *, most_bytes: int) -> Page:
     return Page(ids, last, more=False)
 
 
-def read_page(db: sqlite3.Connection, ids: Sequence[int], query: Query) -> list[Repository]:
+def read_page(db: Connection, ids: Sequence[int], query: Query) -> list[Repository]:
     """The repositories of these ids in this order, without those that the query's caller may not see any more."""
     statement = f"SELECT {_ROW} FROM repository AS r WHERE r.id IN ({_marks(ids)})"  # noqa: S608  # put together from constants; values are bound
     found = {row["id"]: _repository(row) for row in db.execute(statement, tuple(ids))}
@@ -115,12 +116,12 @@ def _is_seen(row: Repository, query: Query) -> bool:
     return not row.private or row.namespace in query.readers
 
 
-def count(db: sqlite3.Connection) -> int:
+def count(db: Connection) -> int:
     """How many public repositories there are."""
     return int(db.execute("SELECT count(*) FROM repository WHERE private = 0").fetchone()[0])
 
 
-def count_facets(db: sqlite3.Connection, query: Query) -> Counts:
+def count_facets(db: Connection, query: Query) -> Counts:
     """What is beside a list: its length and its facets, of the rows that `run` would give and no others."""
     if query.narrowed or query.everything or not query.released:
         return _count_found(db, query)
@@ -143,7 +144,7 @@ def count_facets(db: sqlite3.Connection, query: Query) -> Counts:
     return Counts(total, False, {facet: _ranked(values) for facet, values in counts.items()})
 
 
-def _count_found(db: sqlite3.Connection, query: Query) -> Counts:
+def _count_found(db: Connection, query: Query) -> Counts:
     wide = replace(query, limit=COUNTED, after=None, sort="modified")
     found = [(row["facets"], row["namespace"]) for row in _select(db, wide, "r.facets, r.namespace")]
     counter = Counter(facet for facets, _ in found[:COUNTED] for facet in facets.split(BETWEEN))
@@ -161,7 +162,7 @@ def _ranked(values: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(values.items(), key=lambda item: (-item[1], item[0]))[:VALUES]
 
 
-def _select(db: sqlite3.Connection, query: Query, columns: str) -> sqlite3.Cursor:
+def _select(db: Connection, query: Query, columns: str) -> Cursor:
     """The rows of a query in its order, one more than its limit."""
     labels = _labels(query)
     words = words_of(query.text)
@@ -170,11 +171,11 @@ def _select(db: sqlite3.Connection, query: Query, columns: str) -> sqlite3.Curso
     for kind, value in labels:
         where.append(f"EXISTS (SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {start})")  # noqa: S608  # put together from constants; values are bound
         values += [kind, value]
-    matched = start == "search.rowid" or query.sort != "modified"
+    matched = start == db.dialect.matched or query.sort != "modified"
     for word in words:
         if matched and word in long:
             continue  # the index of words said so; two letters have no entry in it
-        where.append(f"instr((SELECT words FROM wording WHERE wording.position = {start}), ?) > 0")  # noqa: S608  # put together from constants; values are bound
+        where.append(db.dialect.contains(f"(SELECT own.words FROM wording AS own WHERE own.position = {start})"))  # noqa: S608  # put together from constants; values are bound
         values.append(word)
     if len(long) < len(words) and not matched:
         where.append(f"{start} > (SELECT max(position) FROM repository) - ?")  # noqa: S608  # put together from constants; values are bound
@@ -194,17 +195,14 @@ def _select(db: sqlite3.Connection, query: Query, columns: str) -> sqlite3.Curso
         where.append(condition)
         values += bounds
     tie = "" if query.sort == "modified" else ", r.id DESC"
-    statement = (
-        f"SELECT {columns} FROM {_FROM[start]} WHERE {' AND '.join(where) or '1'} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
-    )
+    condition = " AND ".join(where) or "1 = 1"
+    statement = f"SELECT {columns} FROM {_from(db, start)} WHERE {condition} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
     return db.execute(statement, (*values, query.limit + 1))
 
 
-_FROM = {
-    "walk.position": "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id",
-    "search.rowid": "search CROSS JOIN repository AS r ON r.position = search.rowid",
-    "r.position": "repository AS r",
-}
+def _from(db: Connection, start: str) -> str:
+    tables = {_WALK: db.dialect.labelled, db.dialect.matched: db.dialect.found}
+    return tables.get(start, "repository AS r")
 
 
 def _labels(query: Query) -> list[tuple[str, str]]:
@@ -216,24 +214,26 @@ def _labels(query: Query) -> list[tuple[str, str]]:
 
 
 def _start(
-    db: sqlite3.Connection, query: Query, labels: list[tuple[str, str]], long: list[str]
+    db: Connection, query: Query, labels: list[tuple[str, str]], long: list[str]
 ) -> tuple[str, list[str], list[Any]]:
     """Where the walk starts, and the condition that this puts; a label that is walked is taken off the list."""
     if query.sort != "modified":
-        return "r.position", *_by_index(long)
+        return "r.position", *_by_index(db, long)
     sizes = [_shown(db, "SELECT max(shown) FROM label_count WHERE kind = ? AND value = ?", label) for label in labels]
     if labels and (not long or min(sizes) <= _FEW):
         kind, value = labels.pop(sizes.index(min(sizes)))
-        return "walk.position", ["walk.kind = ? AND walk.value = ?"], [kind, value]
+        return _WALK, ["walk.kind = ? AND walk.value = ?"], [kind, value]
     if long:
-        return "search.rowid", ["search MATCH ?"], [phrase(long)]
+        condition, bound = db.dialect.matches(long)
+        return db.dialect.matched, [condition], [*bound]
     return "r.position", [], []
 
 
-def _by_index(long: Sequence[str]) -> tuple[list[str], list[Any]]:
+def _by_index(db: Connection, long: Sequence[str]) -> tuple[list[str], list[Any]]:
     if not long:
         return [], []
-    return ["r.position IN (SELECT rowid FROM search WHERE search MATCH ?)"], [phrase(long)]
+    condition, values = db.dialect.matches(long)
+    return [f"r.position IN ({db.dialect.words_at.format(condition)})"], [*values]
 
 
 def _beyond(query: Query, order: str) -> tuple[str, list[Any]]:
@@ -247,9 +247,9 @@ def _beyond(query: Query, order: str) -> tuple[str, list[Any]]:
     return f"({order}, r.id) < (?, ?)", [value, identity]
 
 
-def _shown(db: sqlite3.Connection, statement: str, values: Sequence[Any] = ()) -> int:
+def _shown(db: Connection, statement: str, values: Sequence[Any] = ()) -> int:
     return int(db.execute(statement, values).fetchone()[0] or 0)
 
 
 def _marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))
+    return ",".join("?" * len(values)) or "NULL"

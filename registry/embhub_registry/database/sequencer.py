@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from embhub_registry.database.connection import Connection, Database, DatabaseBusyError, translated
+from embhub_registry.database.connection import Connection, Database, DatabaseBusyError
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Ticket(Generic[T]):
         if not self.done:
             self._sequencer.wait(self)
         if self._error is not None:
-            with translated():
+            with self._sequencer.database.translated():
                 raise self._error
         return self._value
 
@@ -63,7 +63,7 @@ class Sequencer:
     """The queue of one process in front of a database. Other processes, and `Database.writing`, take turns with it."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._turn = threading.Condition()
         self._queue: list[Ticket[object]] = []
         self._leader: int | None = None
@@ -106,7 +106,7 @@ class Sequencer:
 
     def _commit(self, group: list[Ticket[object]]) -> None:
         try:
-            with self._database.writing() as db:
+            with self.database.writing() as db:
                 for ticket in group:
                     ticket.run(db)
         except Exception as error:  # noqa: BLE001  # whatever it is, each who waits is told

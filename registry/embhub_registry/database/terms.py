@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
+
+from embhub_registry.database.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,19 @@ class Terms:
 _LAST = "SELECT version, text, digest, written, author FROM terms WHERE repository_id = ? ORDER BY version DESC LIMIT 1"
 
 
-def find(db: sqlite3.Connection, repository_id: int) -> Terms | None:
+def find(db: Connection, repository_id: int) -> Terms | None:
     """The terms in force; None where there are none, or none any more."""
     found = find_last(db, repository_id)
     return found if found is not None and found.text else None
 
 
-def find_last(db: sqlite3.Connection, repository_id: int) -> Terms | None:
+def find_last(db: Connection, repository_id: int) -> Terms | None:
     """The newest version, which has an empty text where the terms were ended."""
     row = db.execute(_LAST, (repository_id,)).fetchone()
     return None if row is None else Terms(*row)
 
 
-def add(db: sqlite3.Connection, repository_id: int, terms: Terms) -> None:
+def add(db: Connection, repository_id: int, terms: Terms) -> None:
     """A new version."""
     db.execute(
         "INSERT INTO terms VALUES (?, ?, ?, ?, ?, ?)",
@@ -40,15 +41,15 @@ def add(db: sqlite3.Connection, repository_id: int, terms: Terms) -> None:
     )
 
 
-def accept(db: sqlite3.Connection, repository_id: int, user_id: int, terms: Terms, *, now: str) -> None:
+def accept(db: Connection, repository_id: int, user_id: int, terms: Terms, *, now: str) -> None:
     """Note that an account accepted this version."""
     db.execute(
-        "INSERT OR IGNORE INTO terms_accepted VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO terms_accepted VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (repository_id, user_id, terms.version, terms.digest, now),
     )
 
 
-def find_due(db: sqlite3.Connection, repository_id: int, user_id: int) -> Terms | None:
+def find_due(db: Connection, repository_id: int, user_id: int) -> Terms | None:
     """The terms in force where this account has not accepted them; None where nothing is due. For every download."""
     current = find(db, repository_id)
     if current is None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from embhub_registry.database.connection import Connection, Row
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Tombstone:
 
 
 def add(
-    db: sqlite3.Connection, namespace: str, name: str, *, private: bool, reason: str, author: str, now: str,
+    db: Connection, namespace: str, name: str, *, private: bool, reason: str, author: str, now: str,
     releases: Sequence[str],
 ) -> None:  # fmt: skip
     """Remember a deleted repository."""
@@ -34,7 +35,7 @@ def add(
     db.execute("INSERT INTO tombstone VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def find(db: sqlite3.Connection, namespace: str, name: str) -> Tombstone | None:
+def find(db: Connection, namespace: str, name: str) -> Tombstone | None:
     """What was deleted under this name, or one that differs from it by case alone; None where nothing was."""
     row = db.execute(
         "SELECT * FROM tombstone WHERE namespace = ? AND lower(name) = lower(?)", (namespace, name)
@@ -42,36 +43,37 @@ def find(db: sqlite3.Connection, namespace: str, name: str) -> Tombstone | None:
     return None if row is None else _tombstone(row)
 
 
-def remove(db: sqlite3.Connection, namespace: str, name: str) -> bool:
+def remove(db: Connection, namespace: str, name: str) -> bool:
     """Let the name be used again; False where nothing was deleted under it."""
     return db.execute("DELETE FROM tombstone WHERE namespace = ? AND name = ?", (namespace, name)).rowcount == 1
 
 
-def find_all(db: sqlite3.Connection) -> list[Tombstone]:
+def find_all(db: Connection) -> list[Tombstone]:
     """Everything that was deleted, by name."""
     return [_tombstone(row) for row in db.execute("SELECT * FROM tombstone ORDER BY namespace, name")]
 
 
-def doom(db: sqlite3.Connection, digests: Iterable[str], *, repository: str, due: str) -> None:
+def doom(db: Connection, digests: Iterable[str], *, repository: str, due: str) -> None:
     """Note objects that nothing names any more, to be removed at `due`."""
     db.executemany(
-        "INSERT OR REPLACE INTO purge (digest, repository, due) VALUES (?, ?, ?)",
+        "INSERT INTO purge (digest, repository, due) VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET"
+        " repository = excluded.repository, due = excluded.due, purged = NULL",
         [(digest, repository, due) for digest in digests],
     )
 
 
-def doomed(db: sqlite3.Connection, *, until: str) -> list[str]:
+def doomed(db: Connection, *, until: str) -> list[str]:
     """The objects to be removed by now, in order."""
     statement = "SELECT digest FROM purge WHERE purged IS NULL AND due <= ? ORDER BY digest"
     return [row[0] for row in db.execute(statement, (until,))]
 
 
-def waiting(db: sqlite3.Connection, *, now: str) -> set[str]:
+def waiting(db: Connection, *, now: str) -> set[str]:
     """The objects that are kept for a while after their repository was deleted."""
     return {row[0] for row in db.execute("SELECT digest FROM purge WHERE purged IS NULL AND due > ?", (now,))}
 
 
-def purged(db: sqlite3.Connection) -> dict[str, str]:
+def purged(db: Connection) -> dict[str, str]:
     """Digest and repository of the objects that were removed and that no commit has brought again."""
     rows = db.execute(
         "SELECT digest, repository FROM purge WHERE purged IS NOT NULL AND digest NOT IN (SELECT digest FROM blob)"
@@ -79,18 +81,18 @@ def purged(db: sqlite3.Connection) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def mark_purged(db: sqlite3.Connection, digest: str, *, now: str) -> None:
+def mark_purged(db: Connection, digest: str, *, now: str) -> None:
     """Note that an object is gone."""
     db.execute("UPDATE purge SET purged = ? WHERE digest = ?", (now, digest))
 
 
-def spare(db: sqlite3.Connection, digest: str) -> bool:
+def spare(db: Connection, digest: str) -> bool:
     """Take an object off the list where a commit brought it again; True where one did."""
     statement = "DELETE FROM purge WHERE digest = ?1 AND EXISTS (SELECT 1 FROM blob WHERE digest = ?1)"
     return db.execute(statement, (digest,)).rowcount == 1
 
 
-def _tombstone(row: sqlite3.Row) -> Tombstone:
+def _tombstone(row: Row) -> Tombstone:
     values = dict(row)
     values["private"], values["releases"] = bool(values["private"]), tuple(json.loads(values["releases"]))
     return Tombstone(**values)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
+
+from embhub_registry.database.connection import Connection
 
 _MEASURE = {
     "bytes": "SELECT coalesce(sum(size), 0) FROM blob WHERE digest IN"
     " (SELECT digest FROM entry JOIN repository ON repository.id = repository_id WHERE namespace = ?)",
     "repositories": "SELECT count(*) FROM repository WHERE namespace = ?",
     "releases": "SELECT count(*) FROM (SELECT DISTINCT repository_id, release_version FROM revision"
-    " JOIN repository ON repository.id = repository_id WHERE namespace = ? AND release_version IS NOT NULL)",
+    " JOIN repository ON repository.id = repository_id WHERE namespace = ? AND release_version IS NOT NULL) AS found",
 }
 
 
-def measure(db: sqlite3.Connection, namespace: str, kind: str) -> int:
+def measure(db: Connection, namespace: str, kind: str) -> int:
     """How much a namespace holds: `bytes` (each object once, in however many commits), `repositories`, `releases`."""
     return int(db.execute(_MEASURE[kind], (namespace,)).fetchone()[0])
 
 
-def own_limits(db: sqlite3.Connection, namespace: str) -> dict[str, int | None]:
+def own_limits(db: Connection, namespace: str) -> dict[str, int | None]:
     """The limits that somebody set for this namespace."""
     row = db.execute(
         "SELECT max_bytes AS bytes, max_repositories AS repositories, max_releases AS releases FROM namespace"
@@ -29,14 +30,14 @@ def own_limits(db: sqlite3.Connection, namespace: str) -> dict[str, int | None]:
     return dict(row) if row is not None else dict.fromkeys(("bytes", "repositories", "releases"))
 
 
-def set_own_limits(db: sqlite3.Connection, namespace: str, limits: Mapping[str, int | None]) -> None:
+def set_own_limits(db: Connection, namespace: str, limits: Mapping[str, int | None]) -> None:
     """Set some of them; None takes one away."""
     for kind, value in limits.items():
         column = {"bytes": "max_bytes", "repositories": "max_repositories", "releases": "max_releases"}[kind]
         db.execute(f"UPDATE namespace SET {column} = ? WHERE name = ?", (value, namespace))  # noqa: S608  # put together from constants; values are bound
 
 
-def totals(db: sqlite3.Connection) -> dict[str, int]:
+def totals(db: Connection) -> dict[str, int]:
     """The whole registry: objects, bytes, repositories, releases, yanked, deleted, accounts, tokens in force."""
     row = db.execute(
         "SELECT (SELECT count(*) FROM blob) AS objects, (SELECT coalesce(sum(size), 0) FROM blob) AS bytes,"

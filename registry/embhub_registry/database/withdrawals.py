@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from embhub.release.files import EMBEDDING
+from embhub_registry.database.connection import Connection, Row
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Commit:
     forgeable: str | None
 
 
-def commits(db: sqlite3.Connection, repository_id: int) -> list[Commit]:
+def commits(db: Connection, repository_id: int) -> list[Commit]:
     """Every release commit of a repository."""
     rows = db.execute(
         "SELECT revision.id, release_version, entry.digest, stolen FROM revision JOIN entry ON"
@@ -52,13 +52,13 @@ def commits(db: sqlite3.Connection, repository_id: int) -> list[Commit]:
     return [Commit(*row) for row in rows]
 
 
-def yanks_of(db: sqlite3.Connection, repository_id: int) -> list[sqlite3.Row]:
+def yanks_of(db: Connection, repository_id: int) -> list[Row]:
     """The yanks as they were made: `kind`, `which`, `authority`, `scope`, `reason`, `created`."""
     statement = "SELECT * FROM yank WHERE repository_id = ? ORDER BY created"
     return db.execute(statement, (repository_id,)).fetchall()
 
 
-def in_force(db: sqlite3.Connection, repository_id: int) -> dict[tuple[str, str, str, str], int]:
+def in_force(db: Connection, repository_id: int) -> dict[tuple[str, str, str, str], int]:
     """The withdrawals of a present repository that hold: scope, authority, version and digest, with their numbers."""
     rows = db.execute(
         "SELECT number, scope, authority, version, digest FROM withdrawal WHERE repository_id = ? AND lifted IS NULL",
@@ -67,7 +67,7 @@ def in_force(db: sqlite3.Connection, repository_id: int) -> dict[tuple[str, str,
     return {(row["scope"], row["authority"], row["version"], row["digest"]): row["number"] for row in rows}
 
 
-def add(db: sqlite3.Connection, row: Withdrawal, *, repository_id: int | None) -> None:
+def add(db: Connection, row: Withdrawal, *, repository_id: int | None) -> None:
     """Note a withdrawal."""
     db.execute(
         "INSERT INTO withdrawal (repository_id, repository, namespace, version, digest, private, scope, authority,"
@@ -77,18 +77,18 @@ def add(db: sqlite3.Connection, row: Withdrawal, *, repository_id: int | None) -
     )  # fmt: skip
 
 
-def lift(db: sqlite3.Connection, numbers: Iterable[int], *, now: str) -> None:
+def lift(db: Connection, numbers: Iterable[int], *, now: str) -> None:
     """End some withdrawals; they stay on record."""
     db.executemany("UPDATE withdrawal SET lifted = ? WHERE number = ?", [(now, number) for number in numbers])
 
 
-def lift_bytes(db: sqlite3.Connection, digest: str, *, now: str) -> int:
+def lift_bytes(db: Connection, digest: str, *, now: str) -> int:
     """End every withdrawal of these bytes; returns how many held."""
     statement = "UPDATE withdrawal SET lifted = ? WHERE digest = ? AND scope = 'bytes' AND lifted IS NULL"
     return db.execute(statement, (now, digest)).rowcount
 
 
-def let_go(db: sqlite3.Connection, repository_id: int) -> None:
+def let_go(db: Connection, repository_id: int) -> None:
     """Keep the withdrawals of a repository that is being deleted: its name may be used again, they may not be lost."""
     db.execute(
         "UPDATE withdrawal SET private = (SELECT private FROM repository WHERE id = ?1), repository_id = NULL"
@@ -97,7 +97,7 @@ def let_go(db: sqlite3.Connection, repository_id: int) -> None:
     )
 
 
-def blocking(db: sqlite3.Connection, digest: str, *, namespace: str) -> Withdrawal | None:
+def blocking(db: Connection, digest: str, *, namespace: str) -> Withdrawal | None:
     """Why these bytes may not be published in a namespace: the operator's word first; None where nothing forbids it."""
     row = db.execute(
         f"SELECT {_COLUMNS} WHERE digest = ? AND scope = 'bytes' AND lifted IS NULL"
@@ -107,13 +107,13 @@ def blocking(db: sqlite3.Connection, digest: str, *, namespace: str) -> Withdraw
     return None if row is None else _withdrawal(row)
 
 
-def all_rows(db: sqlite3.Connection) -> list[Withdrawal]:
+def all_rows(db: Connection) -> list[Withdrawal]:
     """Every withdrawal, lifted ones included, oldest first."""
     rows = db.execute(f"SELECT {_COLUMNS} ORDER BY number")  # put together from constants
     return [_withdrawal(row) for row in rows]
 
 
-def holders(db: sqlite3.Connection, digest: str) -> list[tuple[int, str, str]]:
+def holders(db: Connection, digest: str) -> list[tuple[int, str, str]]:
     """Repositories with a release of these bytes in any commit: id, namespace, name."""
     rows = db.execute(
         "SELECT DISTINCT repository.id, namespace, name FROM entry JOIN repository ON repository.id = repository_id"
@@ -123,15 +123,19 @@ def holders(db: sqlite3.Connection, digest: str) -> list[tuple[int, str, str]]:
     return [(row["id"], row["namespace"], row["name"]) for row in rows]
 
 
-def feed(db: sqlite3.Connection) -> sqlite3.Row | None:
+def feed(db: Connection) -> Row | None:
     """The advisories as they were signed last: `number`, `content`, `envelope`."""
-    row: sqlite3.Row | None = db.execute("SELECT number, content, envelope FROM advisory_feed").fetchone()
+    row: Row | None = db.execute("SELECT number, content, envelope FROM advisory_feed").fetchone()
     return row
 
 
-def set_feed(db: sqlite3.Connection, *, number: int, content: str, envelope: bytes) -> None:
+def set_feed(db: Connection, *, number: int, content: str, envelope: bytes) -> None:
     """Serve these advisories from now on."""
-    db.execute("INSERT OR REPLACE INTO advisory_feed VALUES (1, ?, ?, ?)", (number, content, envelope))
+    db.execute(
+        "INSERT INTO advisory_feed VALUES (1, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET number = excluded.number,"
+        " content = excluded.content, envelope = excluded.envelope",
+        (number, content, envelope),
+    )
 
 
 _COLUMNS = (
@@ -141,5 +145,5 @@ _COLUMNS = (
 )
 
 
-def _withdrawal(row: sqlite3.Row) -> Withdrawal:
+def _withdrawal(row: Row) -> Withdrawal:
     return Withdrawal(**{**dict(row), "private": bool(row["private"])})

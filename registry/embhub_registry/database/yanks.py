@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
 from embhub.release.files import EMBEDDING
+from embhub_registry.database.connection import Connection, Row
 
 Authority = Literal["publisher", "operator"]
 OPERATOR = "operator"  # the author of what the command line does
@@ -30,26 +30,27 @@ class Yanked:
 
 
 def add(
-    db: sqlite3.Connection, repository_id: int, *, kind: str, which: str, reason: str, author: str, now: str,
+    db: Connection, repository_id: int, *, kind: str, which: str, reason: str, author: str, now: str,
     authority: Authority, scope: str,
 ) -> bool:  # fmt: skip
     """Take a `version` or a `revision` back; False where this authority took it back already, no less widely."""
     statement = (
-        "INSERT INTO yank VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET scope = excluded.scope,"
+        "INSERT INTO yank VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (repository_id, kind, which, authority)"
+        " DO UPDATE SET scope = excluded.scope,"
         " reason = excluded.reason, author = excluded.author, created = excluded.created"
-        " WHERE scope = 'release' AND excluded.scope = 'bytes'"
+        " WHERE yank.scope = 'release' AND excluded.scope = 'bytes'"
     )
     values = (repository_id, kind, which, authority, scope, reason, author, now)
     return db.execute(statement, values).rowcount == 1
 
 
-def authorities(db: sqlite3.Connection, repository_id: int, *, kind: str, which: str) -> set[str]:
+def authorities(db: Connection, repository_id: int, *, kind: str, which: str) -> set[str]:
     """Who took this version or revision back."""
     statement = "SELECT authority FROM yank WHERE repository_id = ? AND kind = ? AND which = ?"
     return {str(row[0]) for row in db.execute(statement, (repository_id, kind, which))}
 
 
-def remove(db: sqlite3.Connection, repository_id: int, *, kind: str, which: str, authority: Authority | None) -> bool:
+def remove(db: Connection, repository_id: int, *, kind: str, which: str, authority: Authority | None) -> bool:
     """Lift the yank of one authority, or (None) of all; False where there was none."""
     statement = (
         "DELETE FROM yank WHERE repository_id = ? AND kind = ? AND which = ? AND authority = coalesce(?, authority)"
@@ -57,7 +58,7 @@ def remove(db: sqlite3.Connection, repository_id: int, *, kind: str, which: str,
     return db.execute(statement, (repository_id, kind, which, authority)).rowcount > 0
 
 
-def narrow(db: sqlite3.Connection, digest: str) -> None:
+def narrow(db: Connection, digest: str) -> None:
     """Let the yanks of every commit with these bytes bind their release alone."""
     db.execute(
         "UPDATE yank SET scope = 'release' WHERE EXISTS (SELECT 1 FROM revision JOIN entry ON"
@@ -68,7 +69,7 @@ def narrow(db: sqlite3.Connection, digest: str) -> None:
     )
 
 
-def of(db: sqlite3.Connection, repository_id: int) -> list[Yanked]:
+def of(db: Connection, repository_id: int) -> list[Yanked]:
     """Every commit of a repository that is not recommended, oldest first; of a version also those that came later.
 
     A commit stands once: for the stolen key, else the operator's word, else the publisher's.
@@ -99,7 +100,7 @@ def of(db: sqlite3.Connection, repository_id: int) -> list[Yanked]:
 STOLEN = "the key that signed it was reported stolen, and no other good signature vouches for it"
 
 
-def find(db: sqlite3.Connection, repository_id: int, revision_id: str) -> Yanked | None:
+def find(db: Connection, repository_id: int, revision_id: str) -> Yanked | None:
     """Why one commit is not recommended, as `of` has it; None where it is. Reads rows by their keys, for downloads."""
     row = db.execute(
         "SELECT release_version FROM revision WHERE repository_id = ? AND id = ?", (repository_id, revision_id)
@@ -118,7 +119,7 @@ def find(db: sqlite3.Connection, repository_id: int, revision_id: str) -> Yanked
     return min(found, key=lambda one: (_ORDER.index(one.by), one.scope != "bytes", one.date), default=None)
 
 
-def _withdrawn_bytes(db: sqlite3.Connection, repository_id: int, revision_id: str) -> list[sqlite3.Row]:
+def _withdrawn_bytes(db: Connection, repository_id: int, revision_id: str) -> list[Row]:
     """Withdrawals of the bytes that a release commit holds, which bind its namespace."""
     entry = "SELECT digest FROM entry WHERE repository_id = ? AND revision_id = ? AND path = ?"
     held = db.execute(entry, (repository_id, revision_id, EMBEDDING)).fetchone()

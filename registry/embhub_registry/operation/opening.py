@@ -8,21 +8,33 @@ from pathlib import Path
 from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import schema
 from embhub_registry.repositories import audit_standing, stolen_keys
-from embhub_registry.storage.folder import COLLECTED, Registry
+from embhub_registry.storage import database_place
+from embhub_registry.storage.folder import COLLECTED, MOVED, Registry
 
 
-def open_folder(folder: Path, *, online_keys: Path | None = None) -> Registry:
+def open_folder(folder: Path, *, online_keys: Path | None = None, database: str | None = None) -> Registry:
     """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
 
-    `online_keys`: the folder of the keys that a server needs, if not the one that `init` noted.
+    `online_keys`: the folder of the keys that a server needs, if not the one that `init` noted. `database`: the address
+    of its server, if not the one that `init` noted.
 
     Raises:
         ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated.
+        DatabaseUnavailableError: its database's server cannot be reached.
     """
-    if not (folder / "registry.db").is_file():
-        raise ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
-    registry = Registry(folder, online_keys=online_keys)
+    absent = ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
+    place = database_place.find(folder, database)
+    if isinstance(place, Path) and not place.is_file():
+        raise absent
+    registry = Registry(folder, online_keys=online_keys, database=database)
     try:
+        if not isinstance(place, Path) and schema.is_empty(registry.database):
+            raise absent
+        if moved := registry.setting(MOVED):
+            raise ConfigError(
+                f"the registry of {registry.database.name} was moved into a folder on {moved[:10]}",
+                "leave --database out; drop its schema once it is not needed any more",
+            )
         if lacking := schema.pending(registry.database):
             with registry.alone("migrate"):
                 copy = schema.migrate(registry.database)

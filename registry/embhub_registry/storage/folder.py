@@ -24,7 +24,7 @@ from embhub.trust.origin import origin_of
 from embhub_registry.database import Database, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.sequencer import Sequencer
-from embhub_registry.storage import log_entries, timestamps
+from embhub_registry.storage import database_place, log_entries, timestamps
 from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import Blobs
 from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
@@ -33,16 +33,17 @@ from embhub_registry.storage.shared_lock import SharedLock
 
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
+MOVED = "moved"  # a setting of a database that `move` left: when
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
 class Registry:
     """The parts of one registry; made by `create` or `operation.opening.open_folder`, closed by `close`."""
 
-    def __init__(self, folder: Path, *, online_keys: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, online_keys: Path | None = None, database: str | None = None) -> None:
         self.folder = folder
         self._online_keys = online_keys
-        self.database = Database(folder / "registry.db")
+        self.database = Database(database_place.find(folder, database))
         self.sequencer = Sequencer(self.database)
         self.blobs = Blobs(folder / "blobs")
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
@@ -173,14 +174,15 @@ class Registry:
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without its holder's name
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"process {os.getpid()} ({purpose}) on {socket.gethostname()}".encode(), 0)
-            yield
+            with self.database.alone(purpose):
+                yield
         finally:
             os.close(descriptor)
 
 
 def create(
     folder: Path, *, name: str, url: str, audit: str, closed: bool = False,
-    root: RootKeys | None = None, online_keys: Path | None = None,
+    root: RootKeys | None = None, online_keys: Path | None = None, database: str | None = None,
 ) -> Registry:  # fmt: skip
     """Lay out a new registry with an empty keyring.
 
@@ -191,12 +193,17 @@ def create(
 
     Args:
         online_keys: where the keys are that a server needs; by default in the folder, with `root` beside it.
+        database: address of a PostgreSQL server; by default a file in the folder.
 
     Raises:
-        UsageError: the folder holds something already, or the address or name cannot be one.
+        UsageError: the folder or the database holds something already, or the address or name cannot be one.
         ConfigError: it cannot be written.
+        DatabaseUnavailableError: the database's server cannot be reached.
     """
     url = _check_url(url)
+    database = database_place.choose(folder, database)
+    if database is not None:
+        _check_empty(folder, database)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty: nothing was changed", "choose a new folder with --dir")
     try:
@@ -214,8 +221,10 @@ def create(
         online_keys = online_keys.absolute()
         if online_keys.is_relative_to(folder.absolute()):
             raise UsageError(f"{online_keys} is inside {folder}", "--online-keys is a folder outside --dir")
-    registry = Registry(folder)
+    registry = Registry(folder, database=database)
     try:
+        if database is not None:
+            database_place.note(folder, database)
         places = RegistryKeys(folder, online_keys)
         own: keys.SigningKey | None = None
         if root is None:
@@ -242,13 +251,30 @@ def create(
         registry.close()
         shutil.rmtree(folder / "blobs", ignore_errors=True)
         shutil.rmtree(folder / "keys", ignore_errors=True)
-        for leftover in folder.glob("registry.db*"):
+        for leftover in [*folder.glob("registry.db*"), *folder.glob(f"{database_place.NOTED}*")]:
             leftover.unlink()
         raise
     registry.audit_log.write("init", name=name, url=url, audit=audit, closed=closed, root=root.fingerprint)
     if own is not None:
         registry.renew_timestamp()
     return registry
+
+
+def _check_empty(folder: Path, address: str) -> None:
+    """Before anything is made: whether the server is there, and its database holds no registry.
+
+    Raises:
+        UsageError: it holds one.
+    """
+    database = Database(database_place.find(folder, address))
+    try:
+        if not schema.is_empty(database):
+            raise UsageError(
+                f"{database.name} holds a registry already: nothing was changed",
+                "choose another database, or a schema of its own by ?options=-csearch_path%3DNAME",
+            )
+    finally:
+        database.close()
 
 
 def current_advisories(registry: Registry, keyring: Keyring) -> dsse.Envelope | None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from embhub_registry.database import Database, DatabaseBusyError, StorageFullError, accounts, repositories
+from embhub_registry.database import (
+    Database,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    StorageFullError,
+    accounts,
+    repositories,
+)
 from embhub_registry.database.clock import stamp
 
 
@@ -39,7 +46,7 @@ class UsageCounters:
                 repositories.count_downloads(db, downloads)
                 for token_id, moment in tokens.items():
                     accounts.touch_token(db, token_id, now=moment)
-        except (DatabaseBusyError, StorageFullError):
+        except (DatabaseBusyError, DatabaseUnavailableError, StorageFullError):
             with self._guard:
                 self._downloads.update(downloads)
                 self._tokens = tokens | self._tokens

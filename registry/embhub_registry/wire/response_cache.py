@@ -1,7 +1,7 @@
 """Answers about open repositories, kept in memory and sent again while the database has not changed.
 
 An answer holds for one state of the database, and is looked up only while that state is the present one: SQLite says
-at every request whether anybody, in this process or another, has committed since (`PRAGMA data_version`; a
+at every request whether anybody, in this process or another, has committed since (`Connection.change_mark`; a
 connection's own changes it counts itself). After any commit everything is forgotten. So a repository that was deleted,
 made private, gated or disabled is not served from here, and nothing has to remember to say so.
 
@@ -41,7 +41,7 @@ DECIDING_HEADERS = frozenset(
     ]
 )  # fmt: skip
 
-Moment = tuple[int, int]
+Moment = tuple[object, ...]
 Authorization = Literal["anonymous", "token"]
 
 
@@ -108,7 +108,7 @@ class ResponseCache:
 
     def moment(self, db: Connection) -> Moment:
         """The database's state, by this thread's connection; where it is a new one, every answer is forgotten."""
-        found = (db.execute("PRAGMA data_version").fetchone()[0], db.total_changes)
+        found = db.change_mark()
         if found != self._moment:
             self._answers.clear()
             self._held = 0

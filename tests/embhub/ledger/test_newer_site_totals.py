@@ -77,5 +77,4 @@ def test_what_a_private_repository_states_is_not_shown(registry: RunningRegistry
     hub.push(private("radboud/hidden", SECOND, seed=2), "radboud/hidden")
     with registry.opened() as opened:
         opened.database.connection().execute("UPDATE repository SET private = 1 WHERE name = 'hidden'")
-        opened.database.connection().commit()
     assert registry.get("/radboud/first?format=json").json()["privacy"]["newer"] is None

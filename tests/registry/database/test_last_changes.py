@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub_registry.database import Connection, Database, accounts, last_changes, repositories, schema
+from embhub_registry.database import Connection, accounts, last_changes, repositories, schema
 from embhub_registry.database.repositories import Entry, Revision
+from tests.support.databases import new_database
 
 Tree = dict[str, str]
 TREES = st.dictionaries(st.sampled_from(["README.md", "a/x", "a/y", "a/b/z", "c/x"]), st.sampled_from("12"))
@@ -17,7 +18,7 @@ TREES = st.dictionaries(st.sampled_from(["README.md", "a/x", "a/y", "a/b/z", "c/
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    database = Database(tmp_path_factory.mktemp("lasting") / "registry.db")
+    database = new_database(tmp_path_factory.mktemp("lasting") / "registry.db")
     schema.migrate(database)
     with database.writing() as connection:
         accounts.add_namespace(connection, "radboud", now="2026-11-20")

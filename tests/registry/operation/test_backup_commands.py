@@ -58,7 +58,7 @@ def test_refusals_have_words_and_a_code(hub: Path, tmp_path: Path) -> None:
         (hub, ("restore", tmp_path / "hub.tar"), 2),
         (tmp_path / "again", ("restore", tmp_path / "none.tar", "--unauthenticated"), 2),
         (tmp_path / "again", ("restore", tmp_path / "cut.tar", "--unauthenticated"), 5),
-        (tmp_path / "again", ("restore", hub / "registry.db", "--unauthenticated"), 5),
+        (tmp_path / "again", ("restore", hub / "audit.jsonl", "--unauthenticated"), 5),
     ):
         done = run_here("--dir", folder, *words, check=False)
         assert done.returncode == code and "hint:" in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from embhub_registry.operation import log_keeping
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import folder, log_entries, log_witnesses, registry_log
 from embhub_registry.storage.folder import Registry
-from tests.support import logs
+from tests.support import logs, postgres
 
 
 @pytest.fixture
@@ -71,8 +70,8 @@ def test_an_entry_keeps_its_index(registry: Registry) -> None:
 
 
 def test_entries_are_not_changed_and_not_removed(registry: Registry) -> None:
-    for change in ("DELETE FROM log_entry", "UPDATE log_entry SET leaf = x'00'"):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+    for change in ("DELETE FROM log_entry", "UPDATE log_entry SET leaf = hash"):
+        with pytest.raises(Exception, match="append-only"):
             registry.database.connection().execute(change)
 
 
@@ -144,6 +143,7 @@ def test_a_new_log_signs_by_both_keys_and_an_older_one_gets_its_second(registry:
         log_keeping.begin(registry, anew=False)
 
 
+@pytest.mark.skipif(postgres.CHOSEN, reason="an older file is put in place")
 def test_an_older_database_is_not_signed(registry: Registry, tmp_path: Path) -> None:
     add(registry, *range(5))
     registry_log.publish(registry)

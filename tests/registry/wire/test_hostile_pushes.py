@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
-from tests.support import hostile_files, releases
+from tests.support import databases, hostile_files, releases
 from tests.support.hostile_files import CASES, Case
 from tests.support.servers import RunningRegistry, start_registry
 
@@ -42,9 +41,7 @@ class Hub:
 
     def stored(self) -> tuple[dict[str, int], int]:
         """Rows by table, and files among the blobs."""
-        with sqlite3.connect(f"file:{next(self.registry.folder.glob('*.db'))}?mode=ro", uri=True) as db:
-            names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            rows = {name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+        rows = databases.count_rows(self.registry.folder)
         blobs = sum(len(files) for _, _, files in os.walk(self.registry.folder / "blobs"))
         return rows, blobs
 

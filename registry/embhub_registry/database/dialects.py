@@ -1,0 +1,102 @@
+"""What SQLite and PostgreSQL spell differently in the statements of this package; nothing else may differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+
+class Dialect:
+    """The spelling of SQLite, which the statements are written in."""
+
+    name = "sqlite"
+    matched = "search.rowid"
+    """The position of a row that the index of words found, and where it is looked up: `matches` is its condition."""
+    found = "search CROSS JOIN repository AS r ON r.position = search.rowid"
+    labelled = "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id"
+    words_at = "SELECT rowid FROM search WHERE {}"
+    has_word_table = True
+    """Whether the index of words is a table of its own, which has to be told of each change."""
+    has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+    strict = " STRICT"
+    """What ends a definition of a table, so that columns hold what their types say."""
+
+    def json_object(self, key: str, value: str) -> str:
+        """An aggregate: the text of a JSON object from two columns."""
+        return f"json_group_object({key}, {value})"
+
+    def json_text(self, column: str, *path: str) -> str:
+        """What stands at a path of names in a column of JSON text: text, or NULL."""
+        return f"({column} ->> '$.{'.'.join(path)}')"
+
+    def contains(self, text: str) -> str:
+        """Whether a text holds the value that is bound."""
+        return f"instr({text}, ?) > 0"
+
+    def matches(self, words: Sequence[str]) -> tuple[str, list[str]]:
+        """The condition that the index of words holds all of these, and its values."""
+        return "search MATCH ?", [" AND ".join('"' + word.replace('"', '""') + '"' for word in words)]
+
+
+class PostgresqlDialect(Dialect):
+    """The spelling of PostgreSQL: pg_trgm's index serves LIKE, for any part of a word from three letters on."""
+
+    name = "postgresql"
+    matched = "wording.position"
+    found = "wording JOIN repository AS r ON r.position = wording.position"
+    labelled = "label AS walk JOIN repository AS r ON r.id = walk.repository_id"
+    words_at = "SELECT position FROM wording WHERE {}"
+    has_word_table = False
+    has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
+    strict = ""
+
+    def json_object(self, key: str, value: str) -> str:
+        """See `Dialect`."""
+        return f"CAST(json_object_agg({key}, {value}) AS TEXT)"
+
+    def json_text(self, column: str, *path: str) -> str:
+        """See `Dialect`."""
+        return f"(CAST({column} AS JSON) #>> '{{{','.join(path)}}}')"
+
+    def contains(self, text: str) -> str:
+        """See `Dialect`."""
+        return f"strpos({text}, ?) > 0"
+
+    def matches(self, words: Sequence[str]) -> tuple[str, list[str]]:
+        """See `Dialect`."""
+        return " AND ".join(["words LIKE ?"] * len(words)), [f"%{_LIKE.sub(_escape, word)}%" for word in words]
+
+
+SQLITE = Dialect()
+POSTGRESQL = PostgresqlDialect()
+
+_LIKE = re.compile(r"[%_\\]")
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|--[^\n]*|\?(\d*)|\b[uU][sS][eE][rR]\b""")
+_IGNORE = re.compile(r"\s*INSERT\s+OR\s+IGNORE\s+INTO\b", re.IGNORECASE)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "\\" + found[0]
+
+
+@lru_cache(maxsize=2048)
+def to_postgresql(statement: str) -> str:
+    """A statement as PostgreSQL reads it: `?` and `?2` are `$1` and `$2`, the table `user` is quoted.
+
+    INSERT OR IGNORE becomes ON CONFLICT DO NOTHING. Values are bound and never part of a statement.
+    """
+    count = 0
+
+    def one(found: re.Match[str]) -> str:
+        nonlocal count
+        word = found[0]
+        if word[0] == "?":
+            count += 1
+            return f"${found[1] or count}"
+        return '"user"' if word.lower() == "user" else word
+
+    written = _TOKEN.sub(one, statement)
+    if _IGNORE.match(written):
+        return _IGNORE.sub("INSERT INTO", written, count=1) + " ON CONFLICT DO NOTHING"
+    return written

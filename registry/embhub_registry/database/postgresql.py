@@ -1,0 +1,304 @@
+"""PostgreSQL by psycopg 3: a connection a thread, one writer at a time, errors of server and network as ours.
+
+A connection that is lost is opened anew at the next statement, but never within a transaction: what a block wrote
+before is gone, so the block has to end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from embhub.errors import ConfigError
+from embhub_registry.database import moving, postgresql_values
+from embhub_registry.database.connection import Database
+from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
+from embhub_registry.database.postgresql_address import parse_address, shown
+from embhub_registry.database.postgresql_errors import raise_translated, unavailable
+
+OLDEST = 150_000  # the first version of the server that is tried here
+_REST = 1.0  # seconds in which nobody tries again to reach a server that could not be reached
+Raw = psycopg.Connection[Any]
+
+
+class PostgresqlConnection:
+    """One thread's connection; opened when first used, and again when it was lost."""
+
+    dialect = POSTGRESQL
+
+    def __init__(self, database: PostgresqlDatabase) -> None:
+        self._database = database
+        self._raw: Raw | None = None
+        self._writing = False
+        self._trace: Callable[[str], object] | None = None
+
+    @property
+    def in_transaction(self) -> bool:
+        """See `connection.Connection`."""
+        return self._raw is not None and self._raw.info.transaction_status in _OPEN
+
+    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> psycopg.Cursor[Any]:
+        """See `connection.Connection`."""
+        if self._trace is not None:
+            self._trace(statement)
+        return self._tried(lambda raw: raw.execute(to_postgresql(statement), parameters or None))
+
+    def executemany(self, statement: str, parameters: Iterable[Any], /) -> psycopg.Cursor[Any]:
+        """See `connection.Connection`."""
+        rows = list(parameters)
+        if self._trace is not None:
+            self._trace(statement)
+
+        def run(raw: Raw) -> psycopg.Cursor[Any]:
+            cursor = raw.cursor()
+            cursor.executemany(to_postgresql(statement), rows)
+            return cursor
+
+        return self._tried(run)
+
+    def set_trace_callback(self, callback: Callable[[str], object] | None, /) -> None:
+        """See `connection.Connection`."""
+        self._trace = callback
+
+    def change_mark(self) -> tuple[object, ...]:
+        """Which transactions this moment sees: what commits anywhere in the server gives another."""
+        return tuple(self.execute("SELECT CAST(pg_current_snapshot() AS TEXT)").fetchone() or ())
+
+    def raw(self) -> Raw:
+        """The driver's connection, for what the interface has no words for."""
+        if self._raw is None or self._raw.closed:
+            if self._writing:
+                raise unavailable("the connection was lost within a transaction")
+            self._raw = self._database.connect()
+        return self._raw
+
+    def begin(self, patience: float, key: int) -> None:
+        """Start a transaction and wait until no other writer is left."""
+        text = (
+            f"BEGIN; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
+            f" SELECT pg_catalog.pg_advisory_xact_lock({key})"
+        )
+        try:
+            self._tried(lambda raw: raw.execute(text, prepare=False))
+        except BaseException:
+            self.roll_back()
+            raise
+        self._writing = True
+
+    def commit(self) -> None:
+        """End it; where a statement failed and nobody said so, the server would forget everything without a word."""
+        if not self.in_transaction or self.raw().info.transaction_status is TransactionStatus.INERROR:
+            self.roll_back()
+            raise unavailable("a statement of the transaction had failed")
+        if self._trace is not None:
+            self._trace("COMMIT")
+        try:
+            self._tried(lambda raw: raw.execute("COMMIT", prepare=False))
+        finally:
+            self._writing = False
+
+    def roll_back(self) -> None:
+        """Forget it; a connection that cannot do that is closed, which comes to the same."""
+        self._writing = False
+        if self._raw is None:
+            return
+        try:
+            if self.in_transaction:
+                self._raw.execute("ROLLBACK", prepare=False)
+        except psycopg.Error:
+            self.close()
+
+    def close(self) -> None:
+        """Close it; the next statement opens another."""
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            with suppress(psycopg.Error):
+                raw.close()
+
+    def _tried(self, work: Callable[[Raw], psycopg.Cursor[Any]]) -> psycopg.Cursor[Any]:
+        again = not self.in_transaction and not self._writing
+        try:
+            return work(self.raw())
+        except psycopg.Error as error:
+            if not self._is_lost(error):
+                raise_translated(error)
+            self.close()
+            if not again:
+                raise_translated(error)
+        try:
+            return work(self.raw())
+        except psycopg.Error as error:
+            if self._is_lost(error):
+                self.close()
+            raise_translated(error)
+
+    def _is_lost(self, error: psycopg.Error) -> bool:
+        return self._raw is None or self._raw.closed or (error.sqlstate or "").startswith(("57P", "25006"))
+
+    def __del__(self) -> None:
+        self.close()  # the thread has ended
+
+
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
+
+
+class PostgresqlDatabase(Database):
+    """A database on a server; `?options=-csearch_path%3DNAME` of the address chooses a schema in it."""
+
+    dialect = POSTGRESQL
+
+    def __init__(self, place: Path | str, *, patience: float = 10.0) -> None:
+        self._asked = parse_address(str(place))
+        self.name = shown(str(place))
+        self._patience = patience
+        self._local = threading.local()
+        self._all: weakref.WeakSet[PostgresqlConnection] = weakref.WeakSet()
+        self._guard = threading.Lock()
+        self._rests = 0.0
+        self._key: int | None = None
+        self._alone_key = 0
+
+    def connection(self) -> PostgresqlConnection:
+        """See `Database`; it is opened at the first statement."""
+        found: PostgresqlConnection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = PostgresqlConnection(self)
+            with self._guard:
+                self._all.add(found)
+        return found
+
+    def connect(self) -> Raw:
+        """A new connection.
+
+        Raises:
+            DatabaseUnavailableError: the server cannot be reached, or lets nobody in.
+            ConfigError: it is too old, or its encoding is not UTF-8.
+        """
+        if time.monotonic() < self._rests:
+            raise unavailable("it could not be reached a moment ago")
+        try:
+            raw = psycopg.connect(
+                **self._asked, autocommit=True, cursor_factory=psycopg.RawCursor, row_factory=postgresql_values.rows
+            )
+        except psycopg.OperationalError as error:
+            self._rests = time.monotonic() + _REST
+            raise unavailable(str(error)) from error
+        postgresql_values.adapt(raw)
+        raw.prepared_max = 256
+        self._settle(raw)
+        return raw
+
+    def _settle(self, raw: Raw) -> None:
+        if raw.info.server_version < OLDEST or raw.info.parameter_status("server_encoding") != "UTF8":
+            raw.close()
+            raise ConfigError(
+                f"{self.name} cannot hold a registry: it takes PostgreSQL 15 or newer with the encoding UTF8",
+                "choose another server, or create the database with ENCODING 'UTF8'",
+            )
+        raw.execute(f"SET lock_timeout = {round(self._patience * 1000)}")
+        raw.execute("SET idle_in_transaction_session_timeout = '120s'")
+        if raw.execute("SHOW synchronous_commit").fetchone()[0] == "off":  # type: ignore[index]  # one row
+            raw.execute("SET synchronous_commit = on")  # what is acknowledged survives a power loss
+        if self._key is None:
+            schema = raw.execute("SELECT current_schema()").fetchone()[0]  # type: ignore[index]  # one row
+            self._key = lock_key(str(schema), "writing")
+            self._alone_key = lock_key(str(schema), "alone")
+
+    @contextmanager
+    def writing(self, *, patience: float | None = None) -> Iterator[PostgresqlConnection]:
+        """See `Database`: writers take turns by an advisory lock that ends with the transaction."""
+        connection = self.connection()
+        connection.raw()
+        assert self._key is not None  # noqa: S101  # known since the first connection
+        connection.begin(self._patience if patience is None else patience, self._key)
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            connection.roll_back()
+            raise
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Errors come translated already."""
+        return nullcontext()
+
+    def copy_to(self, path: Path) -> None:
+        """See `Database`."""
+        self.dump(path)
+
+    def dump(self, path: Path) -> dict[str, moving.Content]:
+        """`copy_to`, with what each table holds.
+
+        Raises:
+            RegistryError: what arrived is not what was sent.
+        """
+        raw = self.connect()
+        try:
+            raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return moving.dump(raw, path)
+        except psycopg.Error as error:
+            raise_translated(error)
+        finally:
+            with suppress(psycopg.Error):
+                raw.close()
+
+    def problems(self) -> list[str]:
+        """Indexes and constraints that the server holds for invalid, and rows that cannot be read."""
+        db = self.connection()
+        found = [f"index {row[0]} is invalid: REINDEX it" for row in db.execute(_INVALID_INDEXES)]
+        found += [f"constraint {row[0]} was never checked: VALIDATE it" for row in db.execute(_UNCHECKED)]
+        for (table,) in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"):
+            try:
+                db.execute(f'SELECT count(CAST(read.* AS TEXT)) FROM "{table}" AS read')  # noqa: S608  # the catalogue's own name
+            except psycopg.Error as error:
+                found.append(f"database: {table}: {error}")
+        return found
+
+    @contextmanager
+    def alone(self, purpose: str) -> Iterator[None]:
+        """See `Database`: a lock of a connection of its own.
+
+        Raises:
+            ConfigError: a process elsewhere holds it.
+        """
+        raw = self.connect()
+        try:
+            if not raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()[0]:  # type: ignore[index]  # one row
+                raise ConfigError(
+                    f"the registry in {self.name} is in use by another process", f"stop it before you {purpose}"
+                )
+            yield
+        finally:
+            with suppress(psycopg.Error):
+                raw.close()
+
+    def close(self) -> None:
+        """See `Database`."""
+        with self._guard:
+            for connection in list(self._all):
+                connection.close()
+        self._local = threading.local()
+
+
+_HERE = "relnamespace = CAST(current_schema() AS regnamespace)"
+_INVALID_INDEXES = (
+    f"SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND {_HERE}"  # noqa: S608  # constants
+)
+_UNCHECKED = (
+    f"SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid WHERE NOT convalidated AND {_HERE}"  # noqa: S608  # constants
+)
+
+
+def lock_key(schema: str, purpose: str) -> int:
+    """The number of an advisory lock: one for each registry of a database, and each purpose."""
+    digest = hashlib.sha256(f"embhub-registry/{schema}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -1,0 +1,34 @@
+"""What a PostgreSQL server or the network says, as the registry's own errors."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import psycopg
+
+from embhub_registry.database.connection import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
+
+_BUSY = {"55P03", "40P01", "40001", "57014"}
+_AWAY = ("08", "57P", "53", "25006", "28", "3D000", "25P0")
+
+
+def unavailable(detail: str) -> DatabaseUnavailableError:
+    """The server is not there; `detail` is for the operator."""
+    return DatabaseUnavailableError(
+        "the registry's database cannot be reached", "try again in a moment", detail=detail.strip()
+    )
+
+
+def raise_translated(error: psycopg.Error) -> NoReturn:
+    """Raise an error of the driver as ours; a constraint that fails stays what it is."""
+    state = error.sqlstate or ""
+    if state in {"53100", "58030"}:
+        raise StorageFullError(
+            "the registry could not store this: its database's disk is full", "ask the operator to free space"
+        ) from error
+    if state in _BUSY:
+        raise DatabaseBusyError("the registry is busy with other writers", "try again in a moment") from error
+    lost = isinstance(error, psycopg.OperationalError) and not state
+    if lost or state.startswith(_AWAY):
+        raise unavailable(str(error)) from error
+    raise error

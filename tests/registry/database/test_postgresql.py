@@ -1,0 +1,398 @@
+"""PostgreSQL under a registry: one writer, lost connections, moving there and back, passwords that nobody sees."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.release.files import EMBEDDING
+from embhub_registry.database import (
+    Database,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    StorageFullError,
+    accounts,
+    moving,
+    repositories,
+    schema,
+    search,
+)
+from embhub_registry.database.dialects import POSTGRESQL, SQLITE, to_postgresql
+from embhub_registry.database.postgresql_address import has_password, parse_address, shown
+from embhub_registry.database.postgresql_errors import raise_translated
+from embhub_registry.operation import backup, checking, restoring
+from embhub_registry.operation import moving as operation
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage import folder
+from embhub_registry.storage.folder import Registry
+from tests.support import pushes, releases
+from tests.support.disks import small_disk
+from tests.support.postgres import Server
+from tests.support.servers import RunningRegistry, environment, free_port, init_registry, run_here
+
+DAY = "2026-11-20T00:00:00.000Z"
+NAME = "radboud/prostate-cspca"
+
+
+@pytest.fixture
+def database(postgresql: Server) -> Database:
+    made = Database(postgresql.new_schema(), patience=5.0)
+    schema.migrate(made)
+    return made
+
+
+def test_values_are_numbered_and_texts_are_left_alone() -> None:
+    assert to_postgresql("SELECT ?, '?', \"a?\" FROM user WHERE x = ? -- ?") == (
+        'SELECT $1, \'?\', "a?" FROM "user" WHERE x = $2 -- ?'
+    )
+    assert to_postgresql("SELECT ?2 WHERE ?1 IS NULL OR user.name = 'user'") == (
+        "SELECT $2 WHERE $1 IS NULL OR \"user\".name = 'user'"
+    )
+    assert to_postgresql("INSERT OR IGNORE INTO user_x VALUES (?)") == (
+        "INSERT INTO user_x VALUES ($1) ON CONFLICT DO NOTHING"
+    )
+
+
+def test_both_engines_have_the_same_steps() -> None:
+    here = {number: step.name for step in schema.known_steps(SQLITE) for number in step.numbers}
+    there = {number: step.name for step in schema.known_steps(POSTGRESQL) for number in step.numbers}
+    assert here.keys() == there.keys(), "each step after 012 is in migrations/ and in migrations/postgresql/"
+    assert {n: name for n, name in here.items() if n > 12} == {n: name for n, name in there.items() if n > 12}
+
+
+def test_both_engines_have_the_same_columns(database: Database, tmp_path: Path) -> None:
+    file = Database(tmp_path / "x.db")
+    schema.migrate(file)
+    for table in moving._tables(file.connection()):  # type: ignore[arg-type]  # SQLite's own
+        rows = database.connection().execute(
+            "SELECT column_name, is_nullable FROM information_schema.columns WHERE table_schema = current_schema()"
+            " AND table_name = ? ORDER BY ordinal_position", (table.name,)
+        )  # fmt: skip
+        there = [(row[0], row[1] == "NO") for row in rows]
+        info = file.connection().execute(f"PRAGMA table_info({table.name})").fetchall()
+        assert there == [(row["name"], bool(row["notnull"] or row["pk"])) for row in info], table.name
+    file.close()
+
+
+def test_a_newer_database_is_refused_and_no_step_runs_twice(database: Database) -> None:
+    assert schema.pending(database) == [] and schema.migrate(database) is None
+    with database.writing() as db:
+        db.execute("INSERT INTO migration VALUES (999, '999_later.sql', ?, 'x')", (DAY,))
+    with pytest.raises(ConfigError, match=r"another release.*999_later"):
+        schema.migrate(database)
+
+
+def test_a_transaction_is_whole_or_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.writing() as db:
+        accounts.write_setting(db, "a", "1")
+        raise RuntimeError
+    assert accounts.read_setting(database.connection(), "a") is None
+
+
+def test_a_failure_that_was_swallowed_is_not_taken_for_a_commit(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailableError), database.writing() as db:
+        accounts.write_setting(db, "a", "1")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            db.execute("SELECT * FROM nothing")
+    assert accounts.read_setting(database.connection(), "a") is None
+
+
+def test_writers_take_turns(database: Database) -> None:
+    """Each reads what the one before wrote: forty threads give forty numbers."""
+
+    def write() -> None:
+        for _ in range(5):
+            with database.writing() as db:
+                number = int(accounts.read_setting(db, "number") or 0)
+                accounts.write_setting(db, "number", str(number + 1))
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert accounts.read_setting(database.connection(), "number") == "40"
+
+
+def test_a_writer_that_waits_too_long_is_told_so(database: Database) -> None:
+    seen: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            with database.writing(patience=0.05) as db:
+                accounts.write_setting(db, "b", "1")
+        except DatabaseBusyError as error:
+            seen.append(error)
+
+    with database.writing():
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+    assert len(seen) == 1 and accounts.read_setting(database.connection(), "b") is None
+
+
+def test_a_connection_that_is_cut_in_a_transaction(database: Database, postgresql: Server) -> None:
+    with pytest.raises(DatabaseUnavailableError), database.writing() as db:
+        accounts.write_setting(db, "a", "1")
+        (pid,) = db.execute("SELECT pg_backend_pid()").fetchone()
+        with postgresql.connect() as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        for value in ("2", "3"):  # also one who goes on in spite of the error writes nothing
+            with pytest.raises(DatabaseUnavailableError):
+                accounts.write_setting(db, "a", value)
+    assert accounts.read_setting(database.connection(), "a") is None
+    with database.writing() as db:
+        accounts.write_setting(db, "a", "4")
+    assert accounts.read_setting(database.connection(), "a") == "4"
+
+
+def test_connections_end_with_their_threads(database: Database, postgresql: Server) -> None:
+    threads = [threading.Thread(target=lambda: search.count(database.connection())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    search.count(database.connection())
+    with postgresql.connect() as db:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            query = (
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%FROM repository%' AND pid <> pg_backend_pid()"
+            )
+            found = db.execute(query).fetchone()
+            count = int(str(found[0])) if found else 0
+            if count <= 1:
+                break
+            time.sleep(0.05)
+    assert count == 1, "this thread's own"
+
+
+def test_a_server_whose_disk_is_full(database: Database, postgresql: Server) -> None:
+    with small_disk(postgresql.folder / "small", kilobytes=2_000) as disk:
+        owner = postgresql.folder.stat()
+        os.chown(disk, owner.st_uid, owner.st_gid)
+        db = database.connection()
+        db.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        db.execute("ALTER TABLE setting SET TABLESPACE small")
+        stored = 0
+        with pytest.raises(StorageFullError):
+            for stored in range(1_000):
+                with database.writing() as writing:
+                    accounts.write_setting(writing, f"name{stored}", os.urandom(4_000).hex())
+        assert 5 < stored < 1_000
+        assert accounts.read_setting(db, f"name{stored - 1}") and accounts.read_setting(db, f"name{stored}") is None
+        with database.writing() as writing:  # others go on
+            accounts.add_namespace(writing, "radboud", now=DAY)
+        db.execute("DROP TABLE setting")
+        db.execute("DROP TABLESPACE small")
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [("53100", StorageFullError), ("55P03", DatabaseBusyError), ("57P01", DatabaseUnavailableError),
+     ("25006", DatabaseUnavailableError), ("53300", DatabaseUnavailableError), ("23505", psycopg.Error)],
+)  # fmt: skip
+def test_what_a_server_says_is_told_in_our_words(state: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        raise_translated(psycopg.errors.lookup(state)("x"))
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="@/?&#: \0"), min_size=1, max_size=20))
+def test_a_password_is_never_shown(secret: str) -> None:
+    plain = "postgresql://anna@db.example.org,other:5433/embhub?sslmode=require"
+    for address in (
+        f"postgresql://anna:{secret}@db.example.org,other:5433/embhub?sslmode=require",
+        f"postgresql://anna@db.example.org,other:5433/embhub?password={secret}&sslmode=require",
+        f"postgresql://anna@db.example.org,other:5433/embhub?sslmode=require&password={secret}",
+    ):
+        assert shown(address) == plain and has_password(address)
+    assert shown(plain) == plain and not has_password(plain)
+
+
+def test_an_address_that_cannot_be_read_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_address("postgresql://anna:secret@host/x?nonsense=1")
+    assert "secret" not in f"{refused.value.message}{refused.value.hint}"
+
+
+def test_passwords_of_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"postgresql://anna:s3cr3t@127.0.0.1:{free_port()}/x"
+    refused = run_here("--dir", tmp_path / "r", "--database", address, "init", check=False)
+    assert refused.returncode == 2 and "PGPASSWORD" in refused.stderr and "s3cr3t" not in refused.stderr
+    monkeypatch.setenv("EMBHUB_REGISTRY_DATABASE", address)
+    away = run_here("--dir", tmp_path / "r", "init", check=False)
+    assert away.returncode == 7 and "cannot be reached" in away.stderr and "s3cr3t" not in away.stderr
+    assert not (tmp_path / "r").exists(), "nothing is made where the server is away"
+
+
+def make(postgresql: Server, place: Path) -> RunningRegistry:
+    """A registry in a schema of its own, with a release."""
+    url = f"http://127.0.0.1:{free_port()}"
+    folder.create(place, name="Test", url=url, audit="optional", database=postgresql.new_schema()).close()
+    return RunningRegistry(place, url, "", "")
+
+
+def test_two_folders_do_not_serve_one_database(postgresql: Server, tmp_path: Path) -> None:
+    address = postgresql.new_schema()
+    made = folder.create(tmp_path / "a", name="T", url="http://127.0.0.1:1", audit="optional", database=address)
+    with pytest.raises(UsageError, match="holds a registry already"):
+        folder.create(tmp_path / "b", name="T", url="http://127.0.0.1:1", audit="optional", database=address)
+    (tmp_path / "b").mkdir(exist_ok=True)
+    other = Registry(tmp_path / "b", database=address)
+    with made.alone("serve"), pytest.raises(ConfigError, match="in use by another process"), other.alone("serve"):
+        pass
+    with other.alone("serve"):
+        pass
+    made.close()
+    other.close()
+
+
+def test_a_server_that_goes_away_and_comes_back(postgresql: Server, tmp_path: Path) -> None:
+    running = make(postgresql, tmp_path / "r")
+    running.start()
+    try:
+        assert running.get("/api/models").status == 200 and running.get("/readyz").status == 200
+        postgresql.stop(signal.SIGQUIT)
+        answer = running.get("/api/models")
+        assert answer.status == 503 and answer.header("Retry-After") == "5", answer.body
+        page = running.get("/", headers={"Accept": "text/html"})
+        assert page.status == 503 and page.header("Retry-After")
+        assert str(postgresql.folder) not in answer.body.decode(), "where it is, is the operator's to know"
+        assert running.get("/healthz").status == 200
+        deadline = time.monotonic() + 20
+        while running.get("/readyz").status == 200 and time.monotonic() < deadline:
+            time.sleep(0.2)  # it looks every few seconds
+        assert running.get("/readyz").status == 503
+        postgresql.start()
+        while running.get("/readyz").status != 200 and time.monotonic() < deadline + 20:
+            time.sleep(0.2)
+        assert running.get("/readyz").status == 200 and running.get("/api/models").status == 200
+        assert '"fault"' not in running.log.read_text()
+    finally:
+        running.stop()
+        if postgresql.process is None:
+            postgresql.start()
+
+
+@pytest.fixture
+def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunningRegistry:
+    """An embedded registry with a release, two accounts, a deleted repository and texts of all kinds."""
+    monkeypatch.setattr("embhub_registry.storage.database_place.choose", lambda folder, asked: asked)
+    running = init_registry(tmp_path)
+    running.add_key(releases.SITE, namespace="radboud")
+    token = running.add_user("anna", namespace="radboud")
+    running.start()
+    try:
+        for name in ("prostate-cspca", "gone"):
+            assert pushes.create(running, name, token=token).status == 200
+        assert pushes.commit(running, NAME, releases.make_release().files, token=token).status == 200
+    finally:
+        running.stop()
+    running.run("repo", "delete", "radboud/gone", "--reason", "Grüße 𝔘 'x' \\ %_\t")
+    return running
+
+
+def test_moving_there_and_back(filled: RunningRegistry, postgresql: Server) -> None:
+    address = postgresql.new_schema()
+    with filled.opened() as registry:
+        before = dict(registry.database.connection().execute("SELECT name, value FROM setting").fetchall())
+    there = filled.ask("move", "--to", address)
+    assert there["tables"]["label_count"]["rows"] and there["tables"]["entry"]["rows"]
+    assert not (filled.folder / "registry.db").exists() and (filled.folder / "registry.db.moved").exists()
+    with filled.opened() as registry:
+        assert registry.database.dialect is POSTGRESQL and checking.check(registry).clean
+        db = registry.database.connection()
+        assert dict(tuple(row) for row in db.execute("SELECT name, value FROM setting")) == before
+        assert [r.full_name for r in search.run(db, search.Query(text="ostate"))] == [NAME]
+        with registry.database.writing() as db:  # numbers go on after those that were moved
+            known = repositories.find(db, *NAME.split("/"))
+            assert known is not None
+            assert repositories.add(db, "radboud", "next", private=False, now=DAY) > known.id
+            assert accounts.add_user(db, name="next", namespace="radboud", role="reader", now=DAY) > 1
+    assert filled.run("move", "--to", address, check=False).returncode == 2
+    filled.start()
+    try:
+        assert filled.get(f"/{NAME}/resolve/main/{EMBEDDING}").status == 200
+        assert filled.run("move", "--to", "sqlite", check=False).returncode == 7, "while it serves"
+    finally:
+        filled.stop()
+    back = filled.ask("move", "--to", "sqlite")
+    same = {"repository", "entry", "revision", "blob", "log_entry", "label", "token", "attestation", "tombstone"}
+    assert {n for n in same if back["tables"][n] == there["tables"][n]} >= same - {"repository", "label", "token"}
+    with filled.opened() as registry:
+        assert registry.database.dialect is SQLITE
+        assert checking.check(registry).corrupt == ["radboud/next: no branch main"], "as it was made above"
+        assert len(search.run(registry.database.connection(), search.Query(text="ostate"))) == 1
+    stale = run_here("--dir", filled.folder.parent / "x", "--database", address, "show", check=False)
+    assert stale.returncode == 7 and "was moved" in stale.stderr
+
+
+def test_a_target_that_is_not_empty_is_refused(filled: RunningRegistry, postgresql: Server) -> None:
+    address = postgresql.new_schema()
+    name = re.search(r"search_path%3D(\w+)", address)
+    assert name is not None
+    with postgresql.connect() as db:
+        db.execute(f"CREATE TABLE {name[1]}.other (x INT)")
+    refused = filled.run("move", "--to", address, check=False)
+    assert refused.returncode == 2 and "is not empty" in refused.stderr
+    with filled.opened() as registry:
+        assert registry.database.dialect is SQLITE
+
+
+def test_what_arrives_otherwise_than_it_was_sent_changes_nothing(filled: RunningRegistry, postgresql: Server) -> None:
+    """A trigger of the server's, say, alters a value on its way."""
+    address = postgresql.new_schema()
+    target = Database(address)
+    with filled.opened() as registry:
+        original = moving._equal
+        try:
+            moving._equal = lambda table, sent, arrived: original(table, sent, iter([*arrived][1:]))
+            with pytest.raises(RegistryError, match="did not arrive"):
+                operation.move(registry, address)
+        finally:
+            moving._equal = original
+    assert schema.is_empty(target), "the transaction was undone"
+    with filled.opened() as registry:
+        assert registry.database.dialect is SQLITE
+    target.close()
+
+
+def test_a_backup_of_a_server_restores_into_a_folder(
+    filled: RunningRegistry, postgresql: Server, tmp_path: Path
+) -> None:
+    filled.run("move", "--to", postgresql.new_schema())
+    with filled.opened() as registry:
+        made = backup.back_up(registry, tmp_path / "b.tar")
+    restoring.restore(tmp_path / "b.tar", tmp_path / "again", signed_by=made["signed_by"])
+    again = open_folder(tmp_path / "again")
+    assert again.database.dialect is SQLITE and checking.check(again).clean
+    assert repositories.find(again.database.connection(), *NAME.split("/")) is not None
+    again.close()
+
+
+def test_a_server_process_shows_no_password(postgresql: Server, tmp_path: Path) -> None:
+    """Its arguments, its log and its folder; only its own environment holds it."""
+    running = make(postgresql, tmp_path / "r")
+    noted = (tmp_path / "r/database").read_text().strip()
+    address = noted.replace("embhub@", "embhub:s3cr3t@")
+    words = ["-m", "embhub_registry", "--dir", str(tmp_path / "r"), "show"]
+    done = subprocess.run(
+        [sys.executable, *words],
+        env={**environment(), "EMBHUB_REGISTRY_DATABASE": address},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "s3cr3t" not in done.stdout + done.stderr
+    assert not any(b"s3cr3t" in file.read_bytes() for file in running.folder.rglob("*") if file.is_file())

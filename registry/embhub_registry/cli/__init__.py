@@ -58,10 +58,16 @@ WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their par
     envvar="EMBHUB_REGISTRY_ONLINE_KEYS",
     help="Folder of the keys that the server needs, outside --dir  [default: as `init` noted].",
 )
+@click.option(
+    "--blobs",
+    metavar="s3://BUCKET/PREFIX",
+    envvar="EMBHUB_REGISTRY_BLOBS",
+    help="Object store for the files of releases, chosen at `init` or `restore`  [default: in --dir].",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
-def root(context: click.Context, directory: Path | None, online_keys: Path | None) -> None:
+def root(context: click.Context, directory: Path | None, online_keys: Path | None, blobs: str | None) -> None:
     """Run a registry of signed image embeddings.
 
     \b
@@ -74,4 +80,4 @@ def root(context: click.Context, directory: Path | None, online_keys: Path | Non
     if directory is None and context.invoked_subcommand not in WITHOUT_FOLDER:
         raise click.UsageError("Missing option '--dir'.", ctx=context)
     context.obj = directory
-    context.meta["online_keys"] = online_keys
+    context.meta["online_keys"], context.meta["blobs"] = online_keys, blobs

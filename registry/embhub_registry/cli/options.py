@@ -69,7 +69,9 @@ def opened(command: Callable[..., Any]) -> Callable[..., Any]:
 
         if context.obj is None:
             raise click.UsageError("Missing option '--dir'.")
-        registry = opening.open_folder(context.obj, online_keys=context.meta["online_keys"])
+        registry = opening.open_folder(
+            context.obj, online_keys=context.meta["online_keys"], blobs=context.meta["blobs"]
+        )
         try:
             return command(registry, *args, **arguments)
         finally:

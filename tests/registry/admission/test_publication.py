@@ -24,8 +24,8 @@ from embhub_registry.operation import administration, checking
 from embhub_registry.repositories import commits, repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
-from embhub_registry.storage.blobs import Blobs
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.folder_blobs import FolderBlobs as Blobs
 from tests.support import releases
 
 NAME = "prostate-cspca"

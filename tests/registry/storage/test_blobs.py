@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embhub_registry.database import StorageFullError
-from embhub_registry.storage.blobs import Blobs, MissingBlobError, git_oid
+from embhub_registry.storage.blobs import MissingBlobError, git_oid
+from embhub_registry.storage.folder_blobs import FolderBlobs as Blobs
 
 
 def test_what_is_put_is_got(tmp_path: Path) -> None:

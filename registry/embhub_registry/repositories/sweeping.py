@@ -11,7 +11,7 @@ from embhub_registry.storage.s3_blobs import OBJECTS, S3Blobs
 def sweep(registry: Registry) -> int:
     """Remove what uploads left that crashed; returns how many objects went. It may run beside any number of writers.
 
-    Where one process alone stores, as in a folder, there is nothing to sweep: `check --repair` removes what a crash left.
+    Where one process alone stores, as in a folder, there is nothing to sweep: `check --repair` removes leftovers.
 
     Raises:
         ConfigError: the place is another registry's.

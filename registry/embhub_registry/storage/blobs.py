@@ -1,4 +1,4 @@
-"""Content-addressed, immutable objects: what a store of them does, be it a folder (`folder_blobs`) or S3 (`s3_blobs`)."""
+"""Content-addressed, immutable objects: what a store of them does, a folder (`folder_blobs`) or S3 (`s3_blobs`)."""
 
 from __future__ import annotations
 

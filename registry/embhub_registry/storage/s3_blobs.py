@@ -53,7 +53,7 @@ class S3Blobs(BlobStore):
 
     def __init__(self, place: S3Place, *, cache_bytes: int = CACHE_BYTES, store: ObjectStore | None = None) -> None:
         super().__init__(cache_bytes=cache_bytes)
-        self.location = place
+        self.location: S3Place = place
         self.store = store or ObjectStore(place)
         self.shares_lock = not place.grace
         self._removals: dict[str, float] = {}

@@ -63,9 +63,9 @@ class ObjectStore:
             ) from error
         self._obstore: Any = obstore
         self.place, self.endpoint = place, s3_place.endpoint()
-        chosen = {"endpoint": self.endpoint} if self.endpoint else {}
+        chosen: Any = {"endpoint": self.endpoint} if self.endpoint else {}
         http = self.endpoint.startswith("http://")
-        retry = {
+        retry: Any = {
             "max_retries": retries, "retry_timeout": timedelta(seconds=RETRY_SECONDS),
             "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
         }  # fmt: skip
@@ -146,9 +146,9 @@ class ObjectStore:
         try:
             yield
         except (FileNotFoundError, known.NotFoundError) as error:
-            if not absent or "NoSuchBucket" in str(error):
-                raise BlobStoreError(f"the object store {self.place} could not {what}: no such bucket", _HINT) from None
-            raise _AbsentError from None
+            if absent and "NoSuchBucket" not in str(error):
+                raise _AbsentError from None
+            raise BlobStoreError(f"the object store {self.place} could not {what}: no such bucket", _HINT) from None
         except (known.AlreadyExistsError, known.PreconditionError):
             raise _TakenError from None
         except (known.BaseError, OSError, ValueError) as error:
@@ -172,6 +172,8 @@ def _held(meta: Any) -> Held:
 def _reason(text: str) -> str:
     """Status and code of the store's answer, or that there was none; nothing else of what it said."""
     status, code = _STATUS.search(text), _CODE.search(text)
+    if code is not None and code[1] == "NoSuchBucket":
+        return "no such bucket"
     if status is not None:
         return status[1] + (f" ({code[1]})" if code else "")
     if kind := _KIND.search(text):

@@ -45,8 +45,8 @@ class Hub:
         with sqlite3.connect(f"file:{next(self.registry.folder.glob('*.db'))}?mode=ro", uri=True) as db:
             names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             rows = {name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
-        blobs = sum(len(files) for _, _, files in os.walk(self.registry.folder / "blobs"))
-        return rows, blobs
+        with self.registry.opened() as opened:
+            return rows, sum(1 for _ in opened.blobs.stored()) + sum(1 for _ in opened.blobs.strays())
 
     def spent(self) -> float:
         """Seconds of CPU that the server has used."""

@@ -50,10 +50,9 @@ class ObjectStore:
 
     Args:
         place: Bucket and prefix.
-        retries: How often a request is sent again after a 5xx answer or a broken connection.
     """
 
-    def __init__(self, place: S3Place, *, retries: int = RETRIES) -> None:
+    def __init__(self, place: S3Place) -> None:
         try:
             import obstore  # a registry in a folder needs none
             from obstore.store import S3Store
@@ -66,7 +65,7 @@ class ObjectStore:
         chosen: Any = {"endpoint": self.endpoint} if self.endpoint else {}
         http = self.endpoint.startswith("http://")
         retry: Any = {
-            "max_retries": retries, "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+            "max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS),
             "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
         }  # fmt: skip
         with self._told("open it"):

@@ -94,7 +94,7 @@ def test_it_is_pushed_pulled_checked_backed_up_and_exported(served: Served, tmp_
     assert Path(got).read_bytes() == FILES[EMBEDDING]
     assert checking.check(served.registry).clean
     exporting.export(served.registry, tmp_path / "static", since=None)
-    assert (tmp_path / "static" / NAME / "resolve/main" / EMBEDDING).read_bytes() == FILES[EMBEDDING]
+    assert FILES[EMBEDDING] in {file.read_bytes() for file in (tmp_path / "static").rglob(EMBEDDING)}
     made = backup.back_up(served.registry, tmp_path / "x.tar")
     assert made["blobs"] == len(set(FILES.values()))
     for target, blobs in (("in-folder", None), ("in-s3", f"s3://{bucket}/again")):

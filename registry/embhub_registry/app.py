@@ -49,6 +49,7 @@ from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
+from embhub_registry.wire.store_reads import StoreReads
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"
@@ -155,6 +156,7 @@ def build(registry: Registry) -> Starlette:
     app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(1)
     app.state.commit_limiter = CommitLimiter()
+    app.state.store_reads = StoreReads()
     return app
 
 

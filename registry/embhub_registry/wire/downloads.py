@@ -15,7 +15,6 @@ from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import access, repos
 from embhub_registry.storage import configuration
-from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.closed_reading import is_closed
 from embhub_registry.wire.request_context import (
     moment_of,
@@ -27,6 +26,7 @@ from embhub_registry.wire.request_context import (
     usage_counters_of,
 )
 from embhub_registry.wire.response_cache import mark_cacheable
+from embhub_registry.wire.store_reads import StoreReads
 
 TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
 # A commit's bytes never change, but they may be withdrawn or deleted: whoever keeps them asks again after ten minutes,
@@ -79,11 +79,12 @@ async def resolve(request: Request) -> Response:
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(entry.size)}, media_type=media)
-    redirect = _redirect(request, db, entry, headers) if not closed else None
+    redirect = await _redirect(request, db, entry, headers) if not closed else None
     if redirect is not None:
         _count(request, repository, entry)
         return redirect
-    data = await _read(registry, entry.digest)
+    reads: StoreReads = request.app.state.store_reads
+    data = await reads.read(registry.blobs, entry.digest)
     if closed:
         request.app.state.reads.note(repository=repository.full_name, commit=snapshot.revision.id, file=entry.path)
     asked = request.headers.get("range")
@@ -110,21 +111,13 @@ def _count(request: Request, repository: Repository, entry: Entry) -> int | None
     return repository.id
 
 
-async def _read(registry: Registry, digest: str) -> bytes:
-    """From memory or the disk at once; from an object store in a thread."""
-    if not registry.blobs.waits:
-        return registry.blobs.get(digest)
-    held = registry.blobs.remembered(digest)
-    return held if held is not None else await run_in_threadpool(registry.blobs.get, digest)
-
-
 def _redirects(request: Request, db: Connection) -> bool:
     """Whether this client is sent to the object store: the operator chose so, and it is one that follows."""
     blobs, agent = registry_of(request).blobs, request.headers.get("user-agent", "")
     return blobs.waits and _FOLLOWS in agent and configuration.read(db, "blobs.redirect") is True
 
 
-def _redirect(request: Request, db: Connection, entry: Entry, headers: dict[str, str]) -> Response | None:
+async def _redirect(request: Request, db: Connection, entry: Entry, headers: dict[str, str]) -> Response | None:
     """A redirect to the object store for a file of a repository that everybody may read; None where it is not for it.
 
     The address is good for a minute, and for anybody who has it: so it is given only for what is public anyway, and
@@ -132,7 +125,8 @@ def _redirect(request: Request, db: Connection, entry: Entry, headers: dict[str,
     """
     if not _redirects(request, db) or is_closed(db) or "if-range" in request.headers:
         return None
-    address = registry_of(request).blobs.presigned(entry.digest, lifetime=PRESIGNED)
+    blobs = registry_of(request).blobs
+    address = await run_in_threadpool(blobs.presigned, entry.digest, lifetime=PRESIGNED)  # it may have to get a key
     if address is None:
         return None
     linked = {"X-Linked-Size": str(entry.size), "X-Linked-ETag": headers["ETag"], "Cache-Control": "no-store"}

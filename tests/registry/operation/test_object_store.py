@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi, hf_hub_download
+from starlette.applications import Starlette
 
 from embhub.errors import ConfigError
 from embhub.release.files import EMBEDDING
@@ -23,6 +24,7 @@ from embhub_registry.storage import configuration, folder, s3_place, s3_store
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.folder_blobs import FolderBlobs
 from embhub_registry.storage.s3_blobs import OBJECTS, S3Blobs
+from embhub_registry.wire.store_reads import StoreReads
 from tests.support import pushes, releases, stored_objects
 from tests.support.backups import restore
 from tests.support.object_stores import KEY_ID, SECRET, Fault, FaultyProxy, RunningStore, faulty_proxy
@@ -43,6 +45,7 @@ class Served:
     proxy: FaultyProxy
     alice: str
     place: str
+    application: Starlette
 
     def push(self, text: str) -> int:
         """Send a README to a repository that holds no release; the status."""
@@ -74,12 +77,13 @@ def served(tmp_path: Path, bucket: str, proxy: FaultyProxy) -> Iterator[Served]:
     running.add_key(releases.SITE, namespace="radboud")
     alice = running.add_user("alice", namespace="radboud")
     registry = open_folder(running.folder, blobs=place)
-    with serving(app.build(registry)) as server:
+    application = app.build(registry)
+    with serving(application) as server:
         running.url = f"http://127.0.0.1:{server.config.port}"
         for name in (NAME, DRAFT):
             assert pushes.create(running, name.partition("/")[2], token=alice).status == 200
         assert pushes.commit(running, NAME, FILES, token=alice).status == 200
-        yield Served(running, registry, proxy, alice, place)
+        yield Served(running, registry, proxy, alice, place, application)
     registry.close()
 
 
@@ -172,21 +176,27 @@ def test_damage_in_the_store_is_named_and_not_served(served: Served, damage: str
         backup.back_up(served.registry, served.running.folder.parent / "x.tar")
 
 
-def test_a_slow_store_holds_up_nobody_else(served: Served) -> None:
+def test_a_slow_store_holds_up_nobody_else(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     path = address(served)
     served.forget()
+    monkeypatch.setattr(served.application.state, "store_reads", StoreReads(at_once=2, most_waiting=40))
     served.proxy.set("slow", methods=("GET",))
-    waiting = [threading.Thread(target=served.running.get, args=(path,)) for _ in range(4)]
+    refused = list[int]()
+    waiting = [
+        threading.Thread(target=lambda: refused.append(served.running.get(path).status)) for _ in range(45)
+    ]  # more than a process has threads for all it does
     for thread in waiting:
         thread.start()
     time.sleep(0.3)
     began = time.monotonic()
     assert served.running.get("/healthz").status == 200
-    assert served.running.get(f"/api/models/{NAME}").status == 200
-    assert time.monotonic() - began < 0.9, "the event loop waits for no store"
+    assert served.running.get("/api/models").status == 200
+    assert time.monotonic() - began < 0.9, "neither the event loop nor the threads of others wait for a store"
+    served.proxy.set("")
     served.proxy.ended.set()
     for thread in waiting:
         thread.join(timeout=30)
+    assert len(refused) == 45 and set(refused) <= {200, 503} and 503 in refused, "who finds no place is told so"
 
 
 def test_a_file_of_a_public_repository_is_redirected_where_the_operator_chose_so(
@@ -229,8 +239,8 @@ def test_who_may_not_read_gets_no_address(served: Served, how: str) -> None:
     if how == "closed":
         configuration.write(served.registry, "read.anonymous", "no")
     else:
-        change = {"gated": "manual"} if how == "gated" else {"private": True}
-        HfApi(endpoint=served.running.url, token=served.running.admin).update_repo_settings(NAME, **change)  # type: ignore[arg-type]
+        api = HfApi(endpoint=served.running.url, token=served.running.admin)
+        api.update_repo_settings(NAME, gated="manual" if how == "gated" else None, private=how == "private" or None)
     for token in (None, served.alice):
         answer = served.running.get(path, token=token, headers=HUB)
         assert answer.status == 200 if token else answer.status in (401, 403, 404)

@@ -25,7 +25,7 @@ from embhub_registry.people.failed_logins import FailedLogins
 from embhub_registry.people.rate_limits import RateLimiter, host_of
 from embhub_registry.storage.actors import ANONYMOUS, Actor, acting
 from embhub_registry.storage.batched_events import BatchedEvents
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.blobs import BlobStoreError, DamagedBlobError, MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
@@ -49,6 +49,7 @@ from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
+from embhub_registry.wire.store_reads import StoreReads
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"
@@ -155,6 +156,7 @@ def build(registry: Registry) -> Starlette:
     app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(1)
     app.state.commit_limiter = CommitLimiter()
+    app.state.store_reads = StoreReads()
     return app
 
 
@@ -172,8 +174,21 @@ async def refused(request: Request, error: Exception) -> Response:
             log("error", "the database cannot be reached", reason=error.detail)
             denied = RequestDeniedError(503, "database", error.message, error.hint)
             denied.headers = {"Retry-After": "5"}
+        case BlobStoreError():
+            log("error", "object store", reason=error.message)
+            denied = RequestDeniedError(
+                503, "storage", "the registry's object store does not answer", "try again in a moment"
+            )
+            denied.headers = {"Retry-After": "5"}
         case EmbhubError():
             denied = RequestDeniedError(422, "refused", error.message, error.hint)
+        case DamagedBlobError():
+            log("error", "blob damaged", digest=str(error))
+            denied = RequestDeniedError(
+                503, "storage", "the registry's object store gave other bytes than were stored",
+                "try again; if it stays, ask its operator to run `check`",
+            )  # fmt: skip
+            denied.headers = {"Retry-After": "30"}
         case MissingBlobError():
             log("error", "blob missing", digest=str(error))
             denied = RequestDeniedError(

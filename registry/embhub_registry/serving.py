@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from embhub.errors import ConfigError
 from embhub_registry import app
 from embhub_registry.people.rate_limits import RateLimiter
-from embhub_registry.storage import logs
+from embhub_registry.storage import blob_places, logs
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.connection_limiter import LimitingSocket
 from embhub_registry.wire.request_limits import MAX_HEAD_BYTES
@@ -84,8 +84,9 @@ def serve(
     """Serve until SIGTERM or SIGINT; not ready for `drain` seconds, then requests under way get `grace` to finish.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or the object store cannot be worked with.
     """
+    blob_places.check_at_start(registry.blobs, blob_places.noted(registry.database.connection()).owner)
     application = app.build(registry)
     listening = listen(host, port, is_exempt=_exempted(application))
     shown = f"[{host}]" if ":" in host else host

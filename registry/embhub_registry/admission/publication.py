@@ -165,8 +165,11 @@ def _store(
 ) -> bool:
     """Make the commit durable and visible; False where the branch moved meanwhile."""
     written: list[str] = []
+    began = registry.blobs.began()
 
     def name(db: Connection) -> bool:
+        if registry.blobs.is_late(began):
+            return False  # a collector may have taken what was stored that long ago: stored again
         if repositories.find_ref(db, repository.id, branch) != revision.parent:
             return False
         if proposal.withdrawn is None and _withdrawn(db, repository.namespace, proposal.files):
@@ -206,6 +209,8 @@ def _store(
 
 def _forget(registry: Registry, written: list[str]) -> None:
     """Remove blobs that no commit names. Alone: another commit may bring the same bytes, and not be stored yet."""
+    if not registry.blobs.shares_lock:
+        return  # what nothing names is swept once it is old
     with contextlib.suppress(DatabaseBusyError), registry.storing:
         for digest in written:
             if not repositories.blob_is_known(registry.database.connection(), digest):

@@ -66,10 +66,18 @@ WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their par
     help="postgresql://… address of the database  [default: as `init` or `move` noted; a file in --dir]. A password"
     " comes by this variable, PGPASSWORD or ~/.pgpass.",
 )
+@click.option(
+    "--blobs",
+    metavar="s3://BUCKET/PREFIX",
+    envvar="EMBHUB_REGISTRY_BLOBS",
+    help="Object store for the files of releases, chosen at `init` or `restore`  [default: in --dir].",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
-def root(context: click.Context, directory: Path | None, online_keys: Path | None, database: str | None) -> None:
+def root(
+    context: click.Context, directory: Path | None, online_keys: Path | None, database: str | None, blobs: str | None
+) -> None:
     """Run a registry of signed image embeddings.
 
     \b
@@ -83,7 +91,7 @@ def root(context: click.Context, directory: Path | None, online_keys: Path | Non
         raise click.UsageError("Missing option '--dir'.", ctx=context)
     context.obj = directory
     context.meta["online_keys"] = online_keys
-    context.meta["database"] = database
+    context.meta["database"], context.meta["blobs"] = database, blobs
     if database:
         refuse_password_in("database", database)
 

@@ -70,7 +70,7 @@ def opened(command: Callable[..., Any]) -> Callable[..., Any]:
         if context.obj is None:
             raise click.UsageError("Missing option '--dir'.")
         registry = opening.open_folder(
-            context.obj, online_keys=context.meta["online_keys"], database=context.meta["database"]
+            context.obj, **{name: context.meta[name] for name in ("online_keys", "database", "blobs")}
         )
         try:
             return command(registry, *args, **arguments)

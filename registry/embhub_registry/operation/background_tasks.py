@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from embhub.errors import EmbhubError
 from embhub_registry.operation import expiry
-from embhub_registry.repositories import advisories, deletion, stolen_keys
+from embhub_registry.repositories import advisories, deletion, stolen_keys, sweeping
 from embhub_registry.storage import log_witnesses, registry_log
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
@@ -19,6 +19,7 @@ from embhub_registry.storage.logs import log
 
 SECONDS = 5.0
 HEAD_EVERY = 720  # turns: an hour
+SWEEP_EVERY = 17_280  # turns: a day
 
 
 @contextlib.asynccontextmanager
@@ -73,6 +74,16 @@ async def _now_and_then(app: Starlette, registry: Registry) -> None:
         await run_in_threadpool(write, app, registry)
         if turn % HEAD_EVERY == 0:
             await run_in_threadpool(log_head, registry)
+        if turn % SWEEP_EVERY == 0:
+            await run_in_threadpool(_sweep, registry)
+
+
+def _sweep(registry: Registry) -> None:
+    try:
+        with acting(Actor("server", "server")):
+            sweeping.sweep(registry)
+    except (EmbhubError, OSError) as error:
+        log("error", "upkeep failed", reason=str(error))
 
 
 async def _ask_witnesses(registry: Registry) -> None:

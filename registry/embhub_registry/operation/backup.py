@@ -27,7 +27,7 @@ from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
 from embhub_registry.operation import backup_encryption, backup_file, backup_seal
 from embhub_registry.operation.backup_file import DATABASE, KEYS, MANIFEST, Manifest
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError
 from embhub_registry.storage.folder import Registry
 
 ATTEMPTS = 5
@@ -149,12 +149,13 @@ def _append(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _object(registry: Registry, digest: str, size: int) -> bytes:
+    damaged = ConfigError(f"blob {digest} is damaged: a backup would not be whole", "stop the server and run `check`")
     try:
-        data = registry.blobs.path(digest).read_bytes()
-    except FileNotFoundError as error:
-        raise MissingBlobError(digest) from error
+        data = registry.blobs.read(digest)
+    except DamagedBlobError as error:
+        raise damaged from error
     if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
-        raise ConfigError(f"blob {digest} is damaged: a backup would not be whole", "stop the server and run `check`")
+        raise damaged
     return data
 
 

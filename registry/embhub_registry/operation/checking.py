@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from embhub.errors import EmbhubError
+from embhub.errors import ConfigError, EmbhubError
 from embhub.formats import strict_json
 from embhub.release.files import AUDIT, LIMITS
 from embhub.site.keys import PassphraseRequiredError
@@ -14,8 +13,8 @@ from embhub.trust import p256
 from embhub_registry.database import repositories, root_rows, tombstones
 from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import repos
-from embhub_registry.storage import registry_log
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage import blob_places, registry_log
+from embhub_registry.storage.blobs import MissingBlobError, Stray
 from embhub_registry.storage.folder import Registry
 
 OLD_REPORT = "embhub.audit/1"
@@ -25,10 +24,10 @@ UNFINISHED = "*.partial"  # what a copy of the database or a backup is called un
 
 @dataclass(frozen=True)
 class Orphan:
-    """Something that nothing refers to: a file at `path`, or a blob by `digest` that the database still lists."""
+    """Something that nothing refers to: a `stray` file or key, or a blob by `digest`."""
 
     text: str
-    path: Path
+    stray: Stray | None = None
     digest: str | None = None
 
 
@@ -72,6 +71,11 @@ def check(registry: Registry) -> Report:
     report.corrupt += registry.database.problems()
     if report.corrupt:
         return report  # what a damaged database says of the rest is worth nothing
+    try:
+        blob_places.check_owner(registry.blobs, blob_places.noted(registry.database.connection()).owner)
+    except ConfigError as error:
+        report.corrupt.append(f"objects: {error.message}")
+        return report
     _check_blobs(registry, report)
     _check_revisions(registry, report)
     report.warnings += find_old_reports(registry)
@@ -79,7 +83,8 @@ def check(registry: Registry) -> Report:
     report.corrupt += registry.audit_log.problems()
     report.corrupt += registry_log.problems(registry)
     for path in sorted(registry.folder.glob(UNFINISHED)):
-        report.orphans.append(Orphan(f"unfinished write {path}", path))
+        text = f"unfinished write {path}"
+        report.orphans.append(Orphan(text, Stray(text, path)))
     return report
 
 
@@ -93,7 +98,7 @@ def _check_blobs(registry: Registry, report: Report) -> None:
         if problem := blobs.verify(digest, row["size"]):
             report.corrupt.append(problem)
         elif not row["uses"]:
-            report.orphans.append(Orphan(f"blob {digest}: no revision holds it", blobs.path(digest), digest))
+            report.orphans.append(Orphan(f"blob {digest}: no revision holds it", digest=digest))
     gone, kept = tombstones.purged(db), tombstones.waiting(db, now=stamp())
     report.purged = len(gone)
     for digest in blobs.stored():
@@ -101,9 +106,8 @@ def _check_blobs(registry: Registry, report: Report) -> None:
             continue
         why = f"deleted with {gone[digest]} and still there" if digest in gone else "the database does not know it"
         report.purged -= digest in gone
-        report.orphans.append(Orphan(f"blob {digest}: {why}", blobs.path(digest), digest))
-    report.orphans += [Orphan(f"unfinished write {path}", path) for path in blobs.left_over()]
-    report.orphans += [Orphan(f"{path} is no blob", path) for path in blobs.strangers()]
+        report.orphans.append(Orphan(f"blob {digest}: {why}", digest=digest))
+    report.orphans += [Orphan(stray.text, stray) for stray in blobs.strays()]
 
 
 def _check_revisions(registry: Registry, report: Report) -> None:

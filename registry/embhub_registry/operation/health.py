@@ -97,4 +97,6 @@ def _look(registry: Registry) -> dict[str, str]:
             found["disk"] = "nearly full"
     except (EmbhubError, OSError):
         found["database"] = "cannot be written"
+    if registry.blobs.waits:
+        found["objects"] = registry.blobs.problem() or "ok"
     return found

@@ -11,7 +11,7 @@ from embhub.trust.origin import origin_of
 from embhub_registry.database import accounts, log_rows, repositories, withdrawals
 from embhub_registry.operation import keyring_changes
 from embhub_registry.storage import log_entries, registry_log
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError
 from embhub_registry.storage.folder import Registry, current_advisories
 
 
@@ -109,5 +109,7 @@ def _collect(registry: Registry, writing: Any, repository: int, revision: str) -
             continue
         try:
             log_entries.add_release(writing, {entry.path: registry.blobs.get(entry.digest)}, keyring)
+        except BlobStoreError:
+            raise  # it is not lost: to be tried again
         except (EmbhubError, MissingBlobError):  # a bundle of an earlier format, or a blob that `check` names
             continue

@@ -8,18 +8,24 @@ from pathlib import Path
 from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import schema
 from embhub_registry.repositories import audit_standing, stolen_keys
-from embhub_registry.storage import database_place
+from embhub_registry.storage import blob_places, database_place
 from embhub_registry.storage.folder import COLLECTED, MOVED, Registry
 
 
-def open_folder(folder: Path, *, online_keys: Path | None = None, database: str | None = None) -> Registry:
+def open_folder(
+    folder: Path, *, online_keys: Path | None = None, database: str | None = None, blobs: str | None = None
+) -> Registry:
     """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
 
-    `online_keys`: the folder of the keys that a server needs, if not the one that `init` noted. `database`: the address
-    of its server, if not the one that `init` noted.
+    Args:
+        folder: Where it is.
+        online_keys: The folder of the keys that a server needs, if not the one that `init` noted.
+        database: The address of its database's server, if not the one that `init` noted.
+        blobs: The address of its objects, to be compared with the one that `init` noted.
 
     Raises:
-        ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated.
+        ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated;
+            or its objects are elsewhere.
         DatabaseUnavailableError: its database's server cannot be reached.
     """
     absent = ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
@@ -40,6 +46,7 @@ def open_folder(folder: Path, *, online_keys: Path | None = None, database: str 
                 copy = schema.migrate(registry.database)
             names = [step.name for step in lacking]
             registry.audit_log.write("migrated", steps=names, copy=copy.name if copy else None)
+        blob_places.compare(registry.database.connection(), blobs)
         if not registry.setting(COLLECTED):
             with registry.alone("migrate"):
                 audit_standing.collect_earlier(registry)

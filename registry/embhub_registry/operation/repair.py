@@ -5,7 +5,9 @@ from __future__ import annotations
 from embhub.errors import ConfigError
 from embhub_registry.database import blob_rows
 from embhub_registry.operation.checking import Orphan, Report
+from embhub_registry.storage.blobs import Stray
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.folder_blobs import discard_file
 
 
 def repair(registry: Registry, report: Report) -> list[str]:
@@ -25,17 +27,36 @@ def repair(registry: Registry, report: Report) -> list[str]:
 def _remove(registry: Registry, orphan: Orphan) -> bool:
     try:
         if orphan.digest is not None:
-            with registry.database.writing() as db:
-                if not blob_rows.forget_unused(db, orphan.digest):
-                    return False
-            registry.blobs.delete(orphan.digest)
-        elif orphan.path.is_symlink() or orphan.path.is_file():
-            orphan.path.unlink()
-        else:
-            return False  # a folder that somebody put there: not ours to empty
+            if not _remove_object(registry, orphan.digest):
+                return False
+        elif orphan.stray is None or not _discard(registry, orphan.stray):
+            return False
     except OSError as error:
         raise ConfigError(
-            f"cannot remove {orphan.path}: {error.strerror}", "check the folder's owner; nothing else was touched"
+            f"cannot remove {_place(registry, orphan)}: {error.strerror}",
+            "check the folder's owner; nothing else was touched",
         ) from error
     registry.audit_log.write("repaired", removed=orphan.text)
     return True
+
+
+def _remove_object(registry: Registry, digest: str) -> bool:
+    with registry.blobs.removing(digest) as removable:
+        if not removable:
+            return False
+        with registry.database.writing() as db:
+            if not blob_rows.forget_unused(db, digest):
+                return False
+        registry.blobs.delete(digest)
+    return True
+
+
+def _discard(registry: Registry, stray: Stray) -> bool:
+    """What lies in the registry's folder is a file, wherever its objects are."""
+    return discard_file(stray) if stray.path is not None else registry.blobs.discard(stray)
+
+
+def _place(registry: Registry, orphan: Orphan) -> str:
+    if orphan.digest is not None:
+        return registry.blobs.place(orphan.digest)
+    return str(orphan.stray.path) if orphan.stray is not None else orphan.text

@@ -12,9 +12,10 @@ from typing import Any
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub_registry.database import DatabaseError, StorageFullError
+from embhub_registry.database import Database, DatabaseError, StorageFullError
 from embhub_registry.operation import after_restore, backup_encryption, backup_seal, checking
 from embhub_registry.operation.backup_file import (
+    DATABASE,
     LARGEST_OBJECT,
     MANIFEST,
     BadBackupError,
@@ -26,9 +27,10 @@ from embhub_registry.operation.backup_file import (
     parse_manifest,
 )
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import registry_log
-from embhub_registry.storage.blobs import Blobs
+from embhub_registry.storage import blob_places, registry_log
+from embhub_registry.storage.blobs import BlobStore, BlobStoreError
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.folder_blobs import FolderBlobs
 
 _PLAIN = ".decrypted"
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -36,7 +38,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 def restore(
     file: Path, folder: Path, *, signed_by: str | None = None, unauthenticated: bool = False,
-    identity: Path | None = None, keep_tokens: bool = False, keep_keyring: bool = False,
+    identity: Path | None = None, keep_tokens: bool = False, keep_keyring: bool = False, blobs: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make `folder` the registry that `file` is a backup of; root key, keyring, name and address included.
 
@@ -47,12 +49,14 @@ def restore(
         unauthenticated: take it whoever made it, signed or not.
         identity: file with the key that decrypts it.
         keep_tokens: access tokens stay in force; otherwise all are revoked.
+        blobs: address of the object store that will hold the objects; by default they are in the folder.
         keep_keyring: the keyring keeps its version; otherwise it is raised, so that sites that saw a newer one take it.
 
     Raises:
         UsageError: the folder holds something, there is no such file, or nothing says who signed it.
         BadBackupError: the file is not signed by that key, damaged, cut off, hostile, or does not pass `check`.
         ConfigError: the place cannot be written, or the backup is of a newer release.
+        BlobStoreError: the object store failed meanwhile.
         StorageFullError: no room. In every case nothing is left under the final name.
     """
     if signed_by is None and not unauthenticated:
@@ -70,12 +74,14 @@ def restore(
     except OSError as error:
         raise ConfigError(f"cannot write in {folder.parent}: {error.strerror}", "choose another folder") from error
     try:
-        manifest = _unpack(_decrypted(file, identity, scratch), scratch, signer)
-        (scratch / _PLAIN).unlink(missing_ok=True)
-        report, done = _check(scratch, manifest, keep_tokens=keep_tokens, keep_keyring=keep_keyring)
-        for path in [*scratch.rglob("*"), scratch]:
-            sync(path)
-        scratch.rename(folder)
+        plain = _decrypted(file, identity, scratch)
+        with blob_places.made(scratch, blobs) as place:
+            manifest = _unpack(plain, scratch, signer, blob_places.open_blobs(scratch, place.url))
+            (scratch / _PLAIN).unlink(missing_ok=True)
+            report, done = _check(scratch, manifest, place, keep_tokens=keep_tokens, keep_keyring=keep_keyring)
+            for path in [*scratch.rglob("*"), scratch]:
+                sync(path)
+            scratch.rename(folder)
         sync(folder.parent)
     except BadBackupError as error:
         raise BadBackupError(f"{file} is not restored: {error.message}", error.hint) from error
@@ -99,7 +105,7 @@ def _decrypted(file: Path, identity: Path | None, scratch: Path) -> Path:
     return scratch / _PLAIN
 
 
-def _unpack(file: Path, scratch: Path, signer: str | None) -> Manifest:
+def _unpack(file: Path, scratch: Path, signer: str | None, blobs: BlobStore) -> Manifest:
     try:
         stream = file.open("rb")
     except OSError as error:
@@ -112,7 +118,7 @@ def _unpack(file: Path, scratch: Path, signer: str | None) -> Manifest:
             member = _named(reader.next(), name)
             if member.size != part.size or _write(reader, member, scratch / name) != part.sha256:
                 raise BadBackupError(f"{name} is not what {MANIFEST} says")
-        _unpack_objects(reader, manifest, Blobs(scratch / "blobs", cache_bytes=0))
+        _unpack_objects(reader, manifest, blobs)
     return manifest
 
 
@@ -131,8 +137,9 @@ def _authentic(reader: Reader, text: bytes, signer: str | None) -> Manifest:
     return manifest
 
 
-def _unpack_objects(reader: Reader, manifest: Manifest, blobs: Blobs) -> None:
-    blobs.folder.mkdir()
+def _unpack_objects(reader: Reader, manifest: Manifest, blobs: BlobStore) -> None:
+    if isinstance(blobs, FolderBlobs):
+        blobs.folder.mkdir()
     before, count, total, named = "", 0, 0, hashlib.sha256()
     while (member := reader.next()) is not None:
         digest = member.name.rpartition("/")[2]
@@ -164,11 +171,12 @@ def _write(reader: Reader, member: Member, path: Path) -> str:
 
 
 def _check(
-    scratch: Path, manifest: Manifest, *, keep_tokens: bool, keep_keyring: bool
+    scratch: Path, manifest: Manifest, place: blob_places.Noted, *, keep_tokens: bool, keep_keyring: bool
 ) -> tuple[checking.Report, dict[str, Any]]:
     """Open it as its server would, its schema brought up to date, and read everything back."""
     registry = None
     try:
+        _note(scratch, place)
         registry = open_folder(scratch)
         registry_log.repair(registry)
         report = checking.check(registry)
@@ -181,7 +189,7 @@ def _check(
         registry.audit_log.write(
             "restored", made=manifest.made, tokens_revoked=done["tokens_revoked"], keyring=done["keyring_version"]
         )
-    except BadBackupError:
+    except (BadBackupError, BlobStoreError):
         raise
     except EmbhubError as error:
         raise BadBackupError(f"what it holds is no registry: {error.message}", error.hint) from error
@@ -192,6 +200,16 @@ def _check(
             registry.close()
         (scratch / "lock").unlink(missing_ok=True)
     return report, done
+
+
+def _note(scratch: Path, place: blob_places.Noted) -> None:
+    """Where the objects are now: the backup's own database says where they were."""
+    database = Database(scratch / DATABASE)
+    try:
+        with database.writing() as db:
+            place.write(db)
+    finally:
+        database.close()
 
 
 def _settle(registry: Registry, *, keep_tokens: bool, keep_keyring: bool) -> dict[str, Any]:

@@ -87,19 +87,41 @@ def free(registry: Registry, full_name: str) -> dict[str, Any]:
 def purge(registry: Registry) -> int:
     """Remove the bytes that are due; returns how many objects went. Only in the process that serves, or alone.
 
-    `storing` keeps a commit from bringing an object again between the last look and its removal.
+    `storing`, or over S3 a mark in the store, keeps a commit from bringing an object again between the last look and
+    its removal.
     """
-    removed = 0
-    for digest in tombstones.doomed(registry.database.connection(), until=stamp()):
-        with registry.storing, registry.database.writing() as db:
-            if tombstones.spare(db, digest):
-                continue
-            registry.blobs.delete(digest)
-            tombstones.mark_purged(db, digest, now=stamp())
-            removed += 1
+    doomed = tombstones.doomed(registry.database.connection(), until=stamp())
+    take = _remove_alone if registry.blobs.shares_lock else _remove_online
+    removed = sum(take(registry, digest) for digest in doomed)
     if removed:
         registry.audit_log.write("purged", objects=removed)
     return removed
+
+
+def _remove_alone(registry: Registry, digest: str) -> bool:
+    with registry.storing, registry.database.writing() as db:
+        if tombstones.spare(db, digest):
+            return False
+        registry.blobs.delete(digest)
+        tombstones.mark_purged(db, digest, now=stamp())
+    return True
+
+
+def _remove_online(registry: Registry, digest: str) -> bool:
+    """Beside other processes: no lock of ours and no transaction is held while an object store is waited for.
+
+    The list is looked at after the object's age: what a commit stored before that is named by now, or stored again.
+    """
+    with registry.blobs.removing(digest) as removable:
+        if not removable:
+            return False
+        with registry.database.writing() as db:
+            if tombstones.spare(db, digest):
+                return False
+        registry.blobs.delete(digest)
+    with registry.database.writing() as db:
+        tombstones.mark_purged(db, digest, now=stamp())
+    return True
 
 
 def split(full_name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from embhub.errors import ConfigError
 from embhub_registry.database import accounts, tombstones
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.repositories import deletion
+from embhub_registry.repositories import deletion, sweeping
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
@@ -48,6 +48,7 @@ def _apply(registry: Registry, *, month: str, ended: str) -> None:
         tokens = accounts.forget_tokens(db, ended_before=ended, really=True)
     if tokens:
         registry.audit_log.write("tokens-pruned", count=tokens)
+    sweeping.sweep(registry)
     try:
         with registry.alone("prune"):
             deletion.purge(registry)

@@ -15,7 +15,7 @@ from embhub.trust.keyring import Trust
 from embhub_registry.database import accounts, forgeable, repositories
 from embhub_registry.database.clock import now
 from embhub_registry.repositories import repos, withdrawals
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError
 from embhub_registry.storage.folder import Registry
 
 JUDGED = "stolen_keys_judged"  # the setting with the fingerprints that the table was made for
@@ -54,6 +54,8 @@ def _stands(registry: Registry, namespace: str, name: str, commit: str, trust: T
         files = repos.files(registry, repos.at(db, repository, commit))
         release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
         verification.verify(release, trust=trust, repository=repository.full_name, now=now())
+    except BlobStoreError:
+        raise  # it says nothing of the release
     except (EmbhubError, MissingBlobError, OSError):
         return False
     return True

@@ -1,94 +1,88 @@
-"""Content-addressed, immutable objects in a folder; the only module that knows where bytes lie."""
+"""Content-addressed, immutable objects: what a store of them does, a folder (`folder_blobs`) or S3 (`s3_blobs`)."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import re
-import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from embhub.durable import sync
-from embhub_registry.database import StorageFullError
+from embhub.errors import RegistryError
 
-_TEMPORARY = "incoming"
-_DIGEST = re.compile("[0-9a-f]{64}")
+DIGEST = re.compile("[0-9a-f]{64}")
+CACHE_BYTES = 64_000_000
 
 
 class MissingBlobError(LookupError):
     """The store lost an object that the database names."""
 
 
-class Blobs:
-    """`put` returns once bytes, name and folder are durable; `get` keeps small objects in memory."""
+class DamagedBlobError(MissingBlobError):
+    """What an object store gave are not the bytes that were stored; nobody gets them."""
 
-    def __init__(self, folder: Path, *, cache_bytes: int = 64_000_000) -> None:
-        self.folder = folder
+
+class BlobStoreError(RegistryError):
+    """The object store does not answer, or refuses. What was asked for may be there: it is not lost by this.
+
+    Code that takes a lost object for granted must let this one pass.
+    """
+
+
+@dataclass(frozen=True)
+class Stray:
+    """Something in the store that is no object: half a write, or a thing that somebody else put there."""
+
+    text: str
+    path: Path | None = None
+    key: str = ""
+
+
+class BlobStore(ABC):
+    """`put` returns once an object is durable; `get` keeps small objects in memory.
+
+    Attributes:
+        location: The folder, or the place in S3.
+        waits: Whether reading may take as long as a network does: then it is no work for the event loop.
+        shares_lock: Whether `Registry.storing` is what keeps a removal apart from a commit that brings the same bytes.
+    """
+
+    location: object
+    waits = False
+    shares_lock = True
+
+    def __init__(self, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._held = 0
         self._guard = threading.Lock()
 
+    @abstractmethod
     def put(self, data: bytes, *, durable: bool = True) -> str:
         """Store `data`; returns its SHA-256 in hex. Storing the same bytes twice is one object.
 
-        Who stores many and syncs them after, all at once, says so by `durable=False`.
+        A caller that stores many and syncs them after, all at once, passes `durable=False`.
 
         Raises:
             StorageFullError: nothing is left behind.
+            BlobStoreError: the object store does not take it now.
         """
-        digest = hashlib.sha256(data).hexdigest()
-        target = self.path(digest)
-        if target.is_file() and target.stat().st_size == len(data):
-            return digest
-        temporary: str | None = None
-        try:
-            incoming = self.folder / _TEMPORARY
-            incoming.mkdir(parents=True, exist_ok=True)
-            if not target.parent.is_dir():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if durable:
-                    sync(self.folder)
-            handle, temporary = tempfile.mkstemp(dir=incoming)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                if durable:
-                    os.fsync(stream.fileno())
-            Path(temporary).chmod(0o640)
-            Path(temporary).replace(target)  # same name, same bytes: a race between two writers has no loser
-            temporary = None
-            if durable:
-                sync(target.parent)
-        except OSError as error:
-            what = "the registry's disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror)
-            raise StorageFullError(
-                f"the registry could not store this: {what}", "inform the registry's operator"
-            ) from error
-        finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-        return digest
 
     def get(self, digest: str) -> bytes:
         """The bytes of an object, from memory where they are.
 
         Raises:
-            MissingBlobError: the file is not there.
+            MissingBlobError: it is not there, or holds other bytes.
+            BlobStoreError: the object store does not answer.
         """
-        with self._guard:
-            data = self._cache.get(digest)
-            if data is not None:
-                self._cache.move_to_end(digest)
-                return data
-        try:
-            data = self.path(digest).read_bytes()
-        except OSError as error:
-            raise MissingBlobError(digest) from error
+        if (held := self.remembered(digest)) is not None:
+            return held
+        data = self.read(digest)
         with self._guard:
             if digest not in self._cache:
                 self._cache[digest] = data
@@ -97,43 +91,81 @@ class Blobs:
                 self._held -= len(self._cache.popitem(last=False)[1])
         return data
 
-    def path(self, digest: str) -> Path:
-        """Where an object lies: two levels keep folders small."""
-        return self.folder / digest[:2] / digest
+    def remembered(self, digest: str) -> bytes | None:
+        """The bytes of an object where they are in memory."""
+        with self._guard:
+            data = self._cache.get(digest)
+            if data is not None:
+                self._cache.move_to_end(digest)
+            return data
 
-    def delete(self, digest: str) -> None:
-        """Remove an object that nothing refers to any more."""
+    def _forget(self, digest: str) -> None:
         with self._guard:
             self._held -= len(self._cache.pop(digest, b""))
-        self.path(digest).unlink(missing_ok=True)
 
+    @abstractmethod
+    def read(self, digest: str) -> bytes:
+        """The bytes of an object from the store itself.
+
+        Raises:
+            MissingBlobError: it is not there.
+            BlobStoreError: the object store does not answer.
+        """
+
+    @abstractmethod
+    def delete(self, digest: str) -> None:
+        """Remove an object that nothing refers to any more. The caller sees to it that nobody brings it again."""
+
+    @abstractmethod
+    def removing(self, digest: str) -> AbstractContextManager[bool]:
+        """Keep writers of an object off while it may be removed; False where it may not be, being too young."""
+
+    @abstractmethod
     def verify(self, digest: str, size: int) -> str | None:
-        """What is wrong with a stored object, read from disk; None when it is whole."""
-        try:
-            data = self.path(digest).read_bytes()
-        except OSError as error:
-            return f"blob {digest} cannot be read: {error.strerror}"
-        if hashlib.sha256(data).hexdigest() != digest:
-            return f"blob {digest} holds other bytes than its name says"
-        return None if len(data) == size else f"blob {digest} has {len(data)} bytes, the database says {size}"
+        """What is wrong with a stored object; None when it is whole.
 
+        Raises:
+            BlobStoreError: the object store does not answer.
+        """
+
+    @abstractmethod
     def stored(self) -> Iterator[str]:
-        """The digests of all objects on disk."""
-        for file in self.folder.glob("??/*"):
-            if self._is_object(file):
-                yield file.name
+        """The digests of all objects in the store."""
 
-    def strangers(self) -> list[Path]:
-        """What lies among the objects and is none."""
-        return sorted(file for file in self.folder.glob("??/*") if not self._is_object(file))
+    @abstractmethod
+    def strays(self) -> Iterator[Stray]:
+        """What lies in the store and is no object."""
 
-    def _is_object(self, file: Path) -> bool:
-        name = file.name
-        return bool(_DIGEST.fullmatch(name)) and file == self.path(name) and file.is_file() and not file.is_symlink()
+    @abstractmethod
+    def discard(self, stray: Stray) -> bool:
+        """Remove what is no object; False where that is not ours to remove."""
 
-    def left_over(self) -> list[Path]:
-        """Temporary files of writes that never finished."""
-        return sorted((self.folder / _TEMPORARY).glob("*"))
+    @abstractmethod
+    def place(self, digest: str) -> str:
+        """Where an object lies, in words."""
+
+    def began(self) -> float:
+        """A mark of time for `is_late`."""
+        return 0.0
+
+    def is_late(self, began: float) -> bool:
+        """Whether an object that was stored at `began` might be gone before a commit names it."""
+        del began
+        return False
+
+    def problem(self) -> str | None:
+        """Why the store cannot be worked with now; None where it can."""
+        return None
+
+    def presigned(self, digest: str, *, lifetime: timedelta) -> str | None:
+        """An address under which anybody gets this object for that `lifetime`, if it was read whole once; else None."""
+        del digest, lifetime
+        return None
+
+
+def sha256(data: bytes) -> str:
+    """The digest that names an object."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def git_oid(data: bytes) -> str:

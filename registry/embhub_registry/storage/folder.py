@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
 from embhub.errors import ConfigError, UsageError
@@ -24,9 +25,9 @@ from embhub.trust.origin import origin_of
 from embhub_registry.database import Database, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.sequencer import Sequencer
-from embhub_registry.storage import database_place, log_entries, timestamps
+from embhub_registry.storage import blob_places, database_place, log_entries, timestamps
 from embhub_registry.storage.audit_log import AuditLog
-from embhub_registry.storage.blobs import Blobs
+from embhub_registry.storage.blobs import BlobStore
 from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
 from embhub_registry.storage.settings import CLOSED, SETTINGS
 from embhub_registry.storage.shared_lock import SharedLock
@@ -45,10 +46,14 @@ class Registry:
         self._online_keys = online_keys
         self.database = Database(database_place.find(folder, database))
         self.sequencer = Sequencer(self.database)
-        self.blobs = Blobs(folder / "blobs")
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone
         self._trust: tuple[object, Trust] | None = None
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The store of its objects, where `init` or `restore` noted."""
+        return blob_places.open_blobs(self.folder, blob_places.noted(self.database.connection()).url)
 
     def setting(self, name: str) -> str:
         """A setting that `init` wrote: `name`, `url` or `audit`."""
@@ -183,6 +188,7 @@ class Registry:
 def create(
     folder: Path, *, name: str, url: str, audit: str, closed: bool = False,
     root: RootKeys | None = None, online_keys: Path | None = None, database: str | None = None,
+    blobs: str | None = None,
 ) -> Registry:  # fmt: skip
     """Lay out a new registry with an empty keyring.
 
@@ -194,10 +200,11 @@ def create(
     Args:
         online_keys: where the keys are that a server needs; by default in the folder, with `root` beside it.
         database: address of a PostgreSQL server; by default a file in the folder.
+        blobs: address of the object store that holds the objects; by default they are in the folder.
 
     Raises:
         UsageError: the folder or the database holds something already, or the address or name cannot be one.
-        ConfigError: it cannot be written.
+        ConfigError: it cannot be written, or the object store cannot hold a registry.
         DatabaseUnavailableError: the database's server cannot be reached.
     """
     url = _check_url(url)
@@ -209,7 +216,8 @@ def create(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-        (folder / "blobs").mkdir()
+        if not blob_places.chosen(blobs):
+            (folder / blob_places.IN_FOLDER).mkdir()
         (folder / "keys").mkdir(mode=0o700)
     except OSError as error:
         raise ConfigError(
@@ -225,31 +233,33 @@ def create(
     try:
         if database is not None:
             database_place.note(folder, database)
-        places = RegistryKeys(folder, online_keys)
-        own: keys.SigningKey | None = None
-        if root is None:
-            own = keys.generate(ROOT_KEY, folder=places.folder)
-            root = root_keys.one_key(own.public)
-        online = places.make_online()
-        schema.migrate(registry.database)
-        when = dates()
-        keyring = Keyring(
-            registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online,
-            log=places.make_log_keys(origin_of(url)),
-        )  # fmt: skip
-        with registry.database.writing() as db:
-            values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
-            values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
-            for key, value in (values | (CLOSED if closed else {})).items():
-                accounts.write_setting(db, key, value)
-            if own is None:
-                root_rows.set_pending_keyring(db, keyring.to_bytes(), now=stamp())
-            else:
-                accounts.add_keyring(db, version=1, envelope=(sealed := seal(keyring, own)), now=stamp())
-                log_entries.add_keyring(db, sealed, root)
+        with blob_places.made(folder, blobs) as place:
+            places = RegistryKeys(folder, online_keys)
+            own: keys.SigningKey | None = None
+            if root is None:
+                own = keys.generate(ROOT_KEY, folder=places.folder)
+                root = root_keys.one_key(own.public)
+            online = places.make_online()
+            schema.migrate(registry.database)
+            when = dates()
+            keyring = Keyring(
+                registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online,
+                log=places.make_log_keys(origin_of(url)),
+            )  # fmt: skip
+            with registry.database.writing() as db:
+                place.write(db)
+                values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
+                values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
+                for key, value in (values | (CLOSED if closed else {})).items():
+                    accounts.write_setting(db, key, value)
+                if own is None:
+                    root_rows.set_pending_keyring(db, keyring.to_bytes(), now=stamp())
+                else:
+                    accounts.add_keyring(db, version=1, envelope=(sealed := seal(keyring, own)), now=stamp())
+                    log_entries.add_keyring(db, sealed, root)
     except BaseException:
         registry.close()
-        shutil.rmtree(folder / "blobs", ignore_errors=True)
+        shutil.rmtree(folder / blob_places.IN_FOLDER, ignore_errors=True)
         shutil.rmtree(folder / "keys", ignore_errors=True)
         for leftover in [*folder.glob("registry.db*"), *folder.glob(f"{database_place.NOTED}*")]:
             leftover.unlink()

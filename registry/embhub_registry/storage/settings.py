@@ -132,6 +132,7 @@ SETTINGS: Mapping[str, Setting] = {
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
+    "blobs.redirect": Setting("no", _switch, "whether the Hub's clients are sent to the object store for public files"),
     "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says no"),
 }
 

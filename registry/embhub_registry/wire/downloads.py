@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.database import yanks
+from embhub_registry.database import Connection, yanks
+from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import access, repos
+from embhub_registry.storage import configuration
+from embhub_registry.wire.closed_reading import is_closed
 from embhub_registry.wire.request_context import (
     moment_of,
     path_of,
     registry_of,
     repository_of,
     revision_of,
+    run_in_threadpool,
     usage_counters_of,
 )
 from embhub_registry.wire.response_cache import mark_cacheable
+from embhub_registry.wire.store_reads import StoreReads
 
 TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
 # A commit's bytes never change, but they may be withdrawn or deleted: whoever keeps them asks again after ten minutes,
 # and gets 304 by their ETag. What was withdrawn already is asked for each time.
 PUBLIC = "public, max-age=600, must-revalidate"
+PRESIGNED = timedelta(minutes=1)
+_FOLLOWS = "hf_hub/"  # the stock Hub clients; ours refuses to be sent elsewhere, and others did not ask for it
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
@@ -71,15 +79,19 @@ async def resolve(request: Request) -> Response:
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(entry.size)}, media_type=media)
-    data = registry.blobs.get(entry.digest)
+    redirect = await _redirect(request, db, entry, headers) if not closed else None
+    if redirect is not None:
+        _count(request, repository, entry)
+        return redirect
+    reads: StoreReads = request.app.state.store_reads
+    data = await reads.read(registry.blobs, entry.digest)
     if closed:
         request.app.state.reads.note(repository=repository.full_name, commit=snapshot.revision.id, file=entry.path)
     asked = request.headers.get("range")
     if asked is None or request.headers.get("if-range", etag) != etag:
-        counted = repository.id if entry.path == EMBEDDING else None
-        if counted is not None:
-            usage_counters_of(request).downloaded(counted)
-        mark_cacheable(request, repository, moment, digest=entry.digest, downloaded=counted)
+        counted = _count(request, repository, entry)
+        if not _redirects(request, db):
+            mark_cacheable(request, repository, moment, digest=entry.digest, downloaded=counted)
         return Response(data, headers=headers, media_type=media)
     part = _part(asked, len(data))
     if part is None:
@@ -89,6 +101,36 @@ async def resolve(request: Request) -> Response:
         return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
     return Response(data[start:end], status_code=206, headers=headers, media_type=media)
+
+
+def _count(request: Request, repository: Repository, entry: Entry) -> int | None:
+    """Count a download of an embedding; the repository whose it is."""
+    if entry.path != EMBEDDING:
+        return None
+    usage_counters_of(request).downloaded(repository.id)
+    return repository.id
+
+
+def _redirects(request: Request, db: Connection) -> bool:
+    """Whether this client is sent to the object store: the operator chose so, and it is one that follows."""
+    blobs, agent = registry_of(request).blobs, request.headers.get("user-agent", "")
+    return blobs.waits and _FOLLOWS in agent and configuration.read(db, "blobs.redirect") is True
+
+
+async def _redirect(request: Request, db: Connection, entry: Entry, headers: dict[str, str]) -> Response | None:
+    """A redirect to the object store for a file of a repository that everybody may read; None where it is not for it.
+
+    The address is good for a minute, and for anybody who has it: so it is given only for what is public anyway, and
+    never in a registry that is closed. Bytes that this process has not read whole once are not sent for.
+    """
+    if not _redirects(request, db) or is_closed(db) or "if-range" in request.headers:
+        return None
+    blobs = registry_of(request).blobs
+    address = await run_in_threadpool(blobs.presigned, entry.digest, lifetime=PRESIGNED)  # it may have to get a key
+    if address is None:
+        return None
+    linked = {"X-Linked-Size": str(entry.size), "X-Linked-ETag": headers["ETag"], "Cache-Control": "no-store"}
+    return RedirectResponse(address, status_code=302, headers=headers | linked)
 
 
 def _named(condition: str, etag: str, *, weakly: bool = False) -> bool:

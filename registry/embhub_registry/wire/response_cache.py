@@ -228,6 +228,8 @@ def mark_cacheable(
 def _body(registry: Registry, found: CachedAnswer) -> bytes | None:
     if found.about.digest is None:
         return found.body
+    if registry.blobs.waits:  # for a network: that is no work for the event loop
+        return registry.blobs.remembered(found.about.digest)
     try:
         return registry.blobs.get(found.about.digest)
     except MissingBlobError:

@@ -24,7 +24,7 @@ from embhub_registry.operation import administration, checking
 from embhub_registry.repositories import commits, repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
-from embhub_registry.storage.blobs import Blobs
+from embhub_registry.storage.blobs import BlobStore
 from embhub_registry.storage.folder import Registry
 from tests.support import releases
 
@@ -100,15 +100,16 @@ def test_a_refusal_stores_nothing(registry: Registry) -> None:
 def test_a_full_disk_leaves_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = account(registry, "alice")
     repos.create(registry, alice, None, NAME, private=False)
-    real, calls = Blobs.put, []
+    kind = type(registry.blobs)
+    real, calls = kind.put, []
 
-    def failing(self: Blobs, data: bytes) -> str:
+    def failing(self: BlobStore, data: bytes) -> str:
         calls.append(data)
         if len(calls) == 3:
             raise StorageFullError("the registry's disk is full", "inform its operator")
         return real(self, data)
 
-    monkeypatch.setattr(Blobs, "put", failing)
+    monkeypatch.setattr(kind, "put", failing)
     with pytest.raises(StorageFullError):
         publication.publish(
             registry, alice, "radboud", NAME, branch="main", request=request(releases.make_release().files)

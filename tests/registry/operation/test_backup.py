@@ -23,7 +23,7 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage.folder import Registry, create
-from tests.support import pushes, releases
+from tests.support import pushes, releases, stored_objects
 from tests.support.backups import restore
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
@@ -160,11 +160,11 @@ def test_a_repository_deleted_meanwhile_means_a_new_copy(
 @pytest.mark.parametrize("damage", ["lost", "changed"])
 def test_what_is_not_whole_is_not_backed_up(registry: Registry, tmp_path: Path, damage: str) -> None:
     publish(registry, "r")
-    stored = registry.blobs.path(next(registry.blobs.stored()))
+    stored = next(registry.blobs.stored())
     if damage == "changed":
-        stored.write_bytes(b"# Jello\n")
+        stored_objects.write_over(registry.blobs, stored, b"# Jello\n")
     else:
-        stored.unlink()
+        stored_objects.lose(registry.blobs, stored)
     with pytest.raises(ConfigError, match="would not be whole") as refused:
         back_up(registry, tmp_path / "x.tar")
     assert "check" in refused.value.hint

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.registry.test_main import ask
+from tests.support.object_stores import needs_folder
 from tests.support.servers import run_here
 
 
@@ -17,6 +18,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@needs_folder
 def test_check_names_and_repair_removes(hub: Path) -> None:
     half = hub / "blobs/incoming/half"
     half.parent.mkdir(exist_ok=True)

@@ -18,6 +18,9 @@ from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.folder_blobs import FolderBlobs
+from tests.support import stored_objects
+from tests.support.object_stores import needs_folder
 from tests.support.servers import run_here
 
 DAY = "2026-11-20T00:00:00.000Z"
@@ -35,16 +38,21 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     made.close()
 
 
-def blob(registry: Registry) -> Path:
-    return registry.blobs.path(next(registry.blobs.stored()))
+def blob(registry: Registry) -> str:
+    return next(registry.blobs.stored())
+
+
+def in_folder(registry: Registry, digest: str) -> Path:
+    assert isinstance(registry.blobs, FolderBlobs)
+    return registry.blobs.path(digest)
 
 
 def flip(registry: Registry) -> None:
-    blob(registry).write_bytes(b"# Jello\n")
+    stored_objects.write_over(registry.blobs, blob(registry), b"# Jello\n")
 
 
 def lose(registry: Registry) -> None:
-    blob(registry).unlink()
+    stored_objects.lose(registry.blobs, blob(registry))
 
 
 def rewrite_history(registry: Registry) -> None:
@@ -97,6 +105,7 @@ def test_corruption_is_named(registry: Registry, damage: Callable[[Registry], No
     assert any(words in line for line in report.corrupt), report
 
 
+@needs_folder
 def test_orphans_are_named(registry: Registry) -> None:
     digest = registry.blobs.put(b"stray")
     (registry.folder / "blobs" / "incoming" / "half").write_bytes(b"x")
@@ -117,11 +126,12 @@ def litter(registry: Registry) -> set[Path]:
     half, copy = registry.folder / "blobs/incoming/half", registry.folder / "registry.before-002.db.partial"
     half.write_bytes(b"x")
     copy.write_bytes(b"x")
-    odd = registry.blobs.path(alone).with_name("notes.txt")
+    odd = in_folder(registry, alone).with_name("notes.txt")
     odd.write_text("not a blob")
-    return {registry.blobs.path(alone), registry.blobs.path(unused), half, copy, odd}
+    return {in_folder(registry, alone), in_folder(registry, unused), half, copy, odd}
 
 
+@needs_folder
 def test_repair_removes_what_nothing_refers_to_and_nothing_else(registry: Registry) -> None:
     before = files(registry)
     added = litter(registry)
@@ -134,6 +144,7 @@ def test_repair_removes_what_nothing_refers_to_and_nothing_else(registry: Regist
     assert "repaired" in registry.audit_log.path.read_text()
 
 
+@needs_folder
 def test_nothing_is_removed_where_something_is_corrupt(registry: Registry) -> None:
     lose(registry)
     added = litter(registry)
@@ -148,11 +159,12 @@ def test_a_blob_that_a_commit_took_up_after_all_stays(registry: Registry) -> Non
     request = CommitRequest("t", "", None, {"README.md": b"# Later\n"}, frozenset(), frozenset())
     publication.publish(registry, alice, "radboud", "r", branch="main", request=request)
     assert digest in report.orphaned[0] and repair.repair(registry, report) == []
-    assert registry.blobs.path(digest).exists() and checking.check(registry).clean
+    assert digest in registry.blobs.stored() and checking.check(registry).clean
 
 
+@needs_folder
 def test_a_folder_among_the_blobs_is_named_and_left_alone(registry: Registry) -> None:
-    inside = blob(registry).parent / "mine" / "file"
+    inside = in_folder(registry, blob(registry)).parent / "mine" / "file"
     inside.parent.mkdir()
     inside.write_text("x")
     report = checking.check(registry)

@@ -189,7 +189,8 @@ def test_a_database_that_another_process_holds(served: RunningRegistry) -> None:
         command.join()
         assert commands[0].returncode == 5 and "busy with other writers" in commands[0].stderr
     holder.close()
-    assert list(served.folder.glob("blobs/??/*")) == [], "what was refused is not kept"
+    with served.opened() as opened:
+        assert list(opened.blobs.stored()) == [], "what was refused is not kept"
     assert pushes.commit(served, "radboud/r", {"README.md": b"# Hello\n"}, token=token).status == 200
     assert served.stop() == 0
     with served.opened() as opened:

@@ -13,7 +13,7 @@ from embhub_registry.operation import checking
 from embhub_registry.repositories import deletion
 from embhub_registry.storage import configuration
 from tests.registry.conftest import House
-from tests.support import pushes, releases
+from tests.support import pushes, releases, stored_objects
 from tests.support.servers import Answer
 
 
@@ -137,7 +137,7 @@ def test_a_deleted_repository_leaves_a_tombstone_and_no_bytes(house: House) -> N
         assert gone and gone <= held and not gone & set(opened.blobs.stored())
         report = checking.check(opened)
         assert report.clean and report.purged >= len(gone)
-        opened.blobs.path(next(iter(gone))).write_bytes(b"somebody brought it back")
+        stored_objects.write_over(opened.blobs, next(iter(gone)), b"somebody brought it back")
         assert any("deleted with radboud/gone and still there" in line for line in checking.check(opened).orphaned)
         opened.blobs.delete(next(iter(gone)))
     assert house.registry.ask("repo", "free", "radboud/gone") == {"repository": "radboud/gone"}

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embhub_registry.database import StorageFullError
-from embhub_registry.storage.blobs import Blobs, MissingBlobError, git_oid
+from embhub_registry.storage.blobs import MissingBlobError, git_oid
+from embhub_registry.storage.folder_blobs import FolderBlobs as Blobs
 
 
 def test_what_is_put_is_got(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_what_is_put_is_got(tmp_path: Path) -> None:
     assert digest == hashlib.sha256(b"hello").hexdigest()
     assert blobs.put(b"hello") == digest
     assert Blobs(tmp_path).get(digest) == b"hello"
-    assert list(blobs.stored()) == [digest] and blobs.left_over() == []
+    assert list(blobs.stored()) == [digest] and list(blobs.strays()) == []
     assert blobs.verify(digest, 5) is None
     blobs.delete(digest)
     with pytest.raises(MissingBlobError):
@@ -74,7 +75,7 @@ def test_two_writers_of_the_same_bytes(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(list(blobs.stored())) == 1 and blobs.left_over() == []
+    assert len(list(blobs.stored())) == 1 and list(blobs.strays()) == []
 
 
 @settings(max_examples=50, deadline=None)

@@ -39,7 +39,8 @@ def send(house: House, repository: str, files: dict[str, bytes], *, token: str |
 
 
 def blobs(house: House) -> set[str]:
-    return {path.name for path in (house.registry.folder / "blobs").rglob("*") if path.is_file()}
+    with house.registry.opened() as opened:
+        return set(opened.blobs.stored())
 
 
 @pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))

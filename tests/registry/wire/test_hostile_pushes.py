@@ -42,8 +42,8 @@ class Hub:
     def stored(self) -> tuple[dict[str, int], int]:
         """Rows by table, and files among the blobs."""
         rows = databases.count_rows(self.registry.folder)
-        blobs = sum(len(files) for _, _, files in os.walk(self.registry.folder / "blobs"))
-        return rows, blobs
+        with self.registry.opened() as opened:
+            return rows, sum(1 for _ in opened.blobs.stored()) + sum(1 for _ in opened.blobs.strays())
 
     def spent(self) -> float:
         """Seconds of CPU that the server has used."""

@@ -12,7 +12,8 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.release.files import Release
 from embhub_registry.database.repositories import Entry
-from embhub_registry.storage.blobs import Blobs, git_oid
+from embhub_registry.storage.blobs import git_oid
+from embhub_registry.storage.folder_blobs import FolderBlobs
 
 FILE = "held.json"
 
@@ -45,7 +46,7 @@ class Holdings:
     """Everything that a mirror holds. Call `save` when the files that are served are in place."""
 
     def __init__(self, folder: Path) -> None:
-        self._path, self.blobs = folder / FILE, Blobs(folder / "blobs")
+        self._path, self.blobs = folder / FILE, FolderBlobs(folder / "blobs")
         (folder / "blobs").mkdir(parents=True, exist_ok=True)
         self.repositories = _read(self._path)
 

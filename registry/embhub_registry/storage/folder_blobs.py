@@ -1,0 +1,142 @@
+"""Objects in a folder of the registry's own: what a registry has where nobody chose otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from embhub.durable import sync
+from embhub_registry.database import StorageFullError
+from embhub_registry.storage.blobs import CACHE_BYTES, DIGEST, BlobStore, MissingBlobError, Stray, sha256
+
+_TEMPORARY = "incoming"
+
+
+class FolderBlobs(BlobStore):
+    """`put` returns once bytes, name and folder are durable."""
+
+    def __init__(self, folder: Path, *, cache_bytes: int = CACHE_BYTES) -> None:
+        super().__init__(cache_bytes=cache_bytes)
+        self.folder = self.location = folder
+
+    def put(self, data: bytes, *, durable: bool = True) -> str:
+        """Store `data`; returns its SHA-256 in hex. Storing the same bytes twice is one object.
+
+        A caller that stores many and syncs them after, all at once, passes `durable=False`.
+
+        Raises:
+            StorageFullError: nothing is left behind.
+        """
+        digest = sha256(data)
+        target = self.path(digest)
+        if target.is_file() and target.stat().st_size == len(data):
+            return digest
+        temporary: str | None = None
+        try:
+            incoming = self.folder / _TEMPORARY
+            incoming.mkdir(parents=True, exist_ok=True)
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if durable:
+                    sync(self.folder)
+            handle, temporary = tempfile.mkstemp(dir=incoming)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+            Path(temporary).chmod(0o640)
+            Path(temporary).replace(target)  # same name, same bytes: a race between two writers has no loser
+            temporary = None
+            if durable:
+                sync(target.parent)
+        except OSError as error:
+            what = "the registry's disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror)
+            raise StorageFullError(
+                f"the registry could not store this: {what}", "inform the registry's operator"
+            ) from error
+        finally:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+        return digest
+
+    def read(self, digest: str) -> bytes:
+        """The bytes of an object from the disk.
+
+        Raises:
+            MissingBlobError: the file is not there.
+        """
+        try:
+            return self.path(digest).read_bytes()
+        except OSError as error:
+            raise MissingBlobError(digest) from error
+
+    def path(self, digest: str) -> Path:
+        """Where an object lies: two levels keep folders small."""
+        return self.folder / digest[:2] / digest
+
+    def place(self, digest: str) -> str:
+        """The file of an object."""
+        return str(self.path(digest))
+
+    def delete(self, digest: str) -> None:
+        """Remove an object that nothing refers to any more."""
+        self._forget(digest)
+        self.path(digest).unlink(missing_ok=True)
+
+    def removing(self, digest: str) -> AbstractContextManager[bool]:
+        """Always True: `Registry.storing` keeps writers off, for one process alone stores."""
+        del digest
+        return contextlib.nullcontext(True)
+
+    def verify(self, digest: str, size: int) -> str | None:
+        """What is wrong with a stored object, read from disk; None when it is whole."""
+        try:
+            data = self.path(digest).read_bytes()
+        except OSError as error:
+            return f"blob {digest} cannot be read: {error.strerror}"
+        if sha256(data) != digest:
+            return f"blob {digest} holds other bytes than its name says"
+        return None if len(data) == size else f"blob {digest} has {len(data)} bytes, the database says {size}"
+
+    def stored(self) -> Iterator[str]:
+        """The digests of all objects on disk."""
+        for file in self.folder.glob("??/*"):
+            if self._is_object(file):
+                yield file.name
+
+    def strays(self) -> Iterator[Stray]:
+        """Temporary files of writes that never finished, then what lies among the objects and is none."""
+        for file in sorted((self.folder / _TEMPORARY).glob("*")):
+            yield Stray(f"unfinished write {file}", file)
+        for file in sorted(file for file in self.folder.glob("??/*") if not self._is_object(file)):
+            yield Stray(f"{file} is no blob", file)
+
+    def discard(self, stray: Stray) -> bool:
+        """Remove a file, as `discard_file`.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        return discard_file(stray)
+
+    def _is_object(self, file: Path) -> bool:
+        name = file.name
+        return bool(DIGEST.fullmatch(name)) and file == self.path(name) and file.is_file() and not file.is_symlink()
+
+
+def discard_file(stray: Stray) -> bool:
+    """Remove a file; False for a folder that somebody put there: not ours to empty.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if stray.path is None or not (stray.path.is_symlink() or stray.path.is_file()):
+        return False
+    stray.path.unlink()
+    return True

@@ -1,0 +1,50 @@
+"""Reading objects for callers: at once from memory or a disk, and by few threads from an object store.
+
+A store that hangs holds up those who want bytes from it. It must not hold every thread of the process, for lists,
+pushes and health need some, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.concurrency import run_in_threadpool
+
+from embhub_registry.storage.blobs import BlobStore, BlobStoreError
+
+AT_ONCE = 16
+MOST_WAITING = 128
+
+
+class StoreReads:
+    """What one process reads from its store for callers.
+
+    Args:
+        at_once: Threads that may wait for the store.
+        most_waiting: Callers that may wait for one of these threads; more are refused.
+    """
+
+    def __init__(self, *, at_once: int = AT_ONCE, most_waiting: int = MOST_WAITING) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._most = at_once + most_waiting
+        self._under_way = 0
+
+    async def read(self, blobs: BlobStore, digest: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            MissingBlobError: it is not there, or is damaged.
+            BlobStoreError: the store does not answer, or too many wait for it.
+        """
+        if not blobs.waits:
+            return blobs.get(digest)
+        if (held := blobs.remembered(digest)) is not None:
+            return held
+        if self._under_way >= self._most:
+            raise BlobStoreError("too many wait for the object store", "try again in a moment")
+        self._under_way += 1
+        try:
+            async with self._places:
+                return await run_in_threadpool(blobs.get, digest)
+        finally:
+            self._under_way -= 1

@@ -1,0 +1,104 @@
+"""Removing objects from S3 beside other processes: not before they are old, and never what a commit names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embhub_registry.admission import publication
+from embhub_registry.database import accounts
+from embhub_registry.operation import administration, checking, repair
+from embhub_registry.repositories import deletion, repos, sweeping
+from embhub_registry.repositories.commits import CommitRequest
+from embhub_registry.storage import folder, s3_store
+from embhub_registry.storage.blobs import BlobStoreError, sha256
+from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.s3_blobs import S3Blobs
+from tests.support.object_stores import open_place
+
+ALICE = accounts.Account(1, "alice", "radboud", "publisher", "", b"", None, None)
+
+
+@pytest.fixture
+def draft(tmp_path: Path, bucket: str) -> Iterator[Registry]:
+    """A registry in S3 that nobody serves, with a repository of one file."""
+    made = folder.create(
+        tmp_path / "hub", name="T", url="http://127.0.0.1:1", audit="optional", blobs=f"s3://{bucket}/hub"
+    )
+    administration.add_user(made, "alice", namespace="radboud", role="publisher")
+    repos.create(made, ALICE, None, "draft", private=False)
+    publish(made, b"# First\n")
+    yield made
+    made.close()
+
+
+def publish(registry: Registry, text: bytes) -> str:
+    request = CommitRequest("t", "", None, {"README.md": text}, frozenset(), frozenset())
+    publication.publish(registry, ALICE, "radboud", "draft", branch="main", request=request)
+    return sha256(text)
+
+
+def test_bytes_of_a_deleted_repository_go_once_they_are_old(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = sha256(b"# First\n")
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    assert digest in draft.blobs.stored() and deletion.purge(draft) == 0, "another process may be about to name them"
+    report = checking.check(draft)
+    assert [orphan.digest for orphan in report.orphans] == [digest] and repair.repair(draft, report) == []
+    grow_old(draft, monkeypatch)
+    assert deletion.purge(draft) == 1 and digest not in draft.blobs.stored()
+    report = checking.check(draft)
+    assert report.clean and report.purged == 1
+
+
+def test_bytes_that_came_again_are_spared(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    repos.create(draft, ALICE, None, "draft", private=False)
+    digest = publish(draft, b"# First\n")
+    grow_old(draft, monkeypatch)
+    assert deletion.purge(draft) == 0 and sweeping.sweep(draft) == 0
+    assert digest in draft.blobs.stored() and checking.check(draft).clean
+
+
+def test_a_removal_that_failed_is_tried_again(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    grow_old(draft, monkeypatch)
+    with monkeypatch.context() as failing:
+        failing.setattr(s3_store.ObjectStore, "delete", fail)
+        with pytest.raises(BlobStoreError):
+            deletion.purge(draft)
+    assert sha256(b"# First\n") in draft.blobs.stored()
+    assert deletion.purge(draft) == 1 and list(draft.blobs.stored()) == []
+
+
+def test_a_commit_that_took_too_long_stores_its_objects_again(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    late, stored = iter([True, True, False]), list[bytes]()
+    real = S3Blobs.put
+
+    def put(self: S3Blobs, data: bytes, *, durable: bool = True) -> str:
+        stored.append(data)
+        return real(self, data, durable=durable)
+
+    monkeypatch.setattr(S3Blobs, "is_late", lambda self, began: next(late))
+    monkeypatch.setattr(S3Blobs, "put", put)
+    digest = publish(draft, b"# Second\n")
+    assert stored == [b"# Second\n"] * 3 and digest in draft.blobs.stored() and checking.check(draft).clean
+
+
+def test_half_the_grace_is_what_a_commit_has(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = open_place(bucket, grace=100)
+    began = blobs.began()
+    assert not blobs.is_late(began - 49) and blobs.is_late(began - 51)
+    assert not open_place(bucket, grace=0).is_late(began - 10_000), "one process alone needs no such rule"
+
+
+def fail(*_: object) -> None:
+    raise BlobStoreError("the store is gone")
+
+
+def grow_old(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is stored was written long ago."""
+    assert isinstance(registry.blobs, S3Blobs)
+    registry.blobs._young.clear()
+    monkeypatch.setattr(S3Blobs, "_is_old", lambda self, digest, age: True)
